@@ -1,0 +1,62 @@
+"""Where "now" comes from. Everything that acts on time takes a Clock, so that a stepped replay and the real day run the same code."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The current instant, and waiting for a later one."""
+
+    def now(self) -> datetime:
+        """Return the current instant, time-zone aware, UTC."""
+        ...
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for `seconds` of this clock's time."""
+        ...
+
+
+@dataclass(frozen=True)
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(max(0.0, seconds))
+
+
+@dataclass(frozen=True)
+class VenueClock:
+    """A venue's clock (the practice exchange may be stepped or sped up). `read` asks the venue for its time.
+
+    Waiting polls the venue, because how fast its time runs is its own affair.
+    """
+
+    read: Callable[[], datetime]
+    poll_seconds: float = 0.05
+
+    def now(self) -> datetime:
+        return self.read()
+
+    def sleep(self, seconds: float) -> None:
+        start = self.read()
+        while (self.read() - start).total_seconds() < seconds:
+            time.sleep(self.poll_seconds)
+
+
+@dataclass
+class SteppedClock:
+    """A clock that moves only when told to."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += timedelta(seconds=seconds)

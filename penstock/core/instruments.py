@@ -1,0 +1,39 @@
+"""An instrument and its venue rules, with the Decimal rounding that every order goes through.
+
+Lots and prices are rounded in Decimal against the venue's step: floats lose a lot on exact multiples.
+"""
+
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A spot market on one venue. Quantities are in base units, prices and notionals in quote units."""
+
+    symbol: str
+    base: str
+    quote: str
+    price_tick: Decimal
+    lot_step: Decimal
+    min_quantity: Decimal
+    min_notional: Decimal
+    max_quantity: Decimal | None = None
+
+    def round_lots(self, quantity: Decimal) -> Decimal:
+        """Return `quantity` rounded towards zero to a whole number of lot steps."""
+        return (quantity / self.lot_step).to_integral_value(rounding=ROUND_DOWN) * self.lot_step
+
+    def round_price(self, price: Decimal) -> Decimal:
+        """Return `price` rounded to the nearest tick."""
+        return (price / self.price_tick).to_integral_value(rounding=ROUND_HALF_EVEN) * self.price_tick
+
+    def refusal(self, quantity: Decimal, price: Decimal) -> str | None:
+        """Return why the venue would refuse this quantity at this price, or None where it would take it."""
+        if quantity < self.min_quantity or quantity <= 0:
+            return f"quantity {quantity} is under the venue's minimum {self.min_quantity} {self.base}"
+        if self.max_quantity is not None and quantity > self.max_quantity:
+            return f"quantity {quantity} is over the venue's maximum {self.max_quantity} {self.base}"
+        if quantity * price < self.min_notional:
+            return f"notional {quantity * price:.2f} is under the venue's minimum {self.min_notional} {self.quote}"
+        return None

@@ -1,0 +1,170 @@
+"""Orders and fills, and the order machine: one table of legal (state, event) pairs.
+
+The machine decides which state an event leads to. Where events come from is execution's affair, keeping them the ledger's.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from penstock.core.errors import IllegalTransitionError
+
+
+class Side(StrEnum):
+    BUY = "buy"
+    SELL = "sell"
+
+    @property
+    def sign(self) -> int:
+        return 1 if self is Side.BUY else -1
+
+
+class OrderType(StrEnum):
+    MARKET = "market"
+    LIMIT = "limit"
+
+
+class OrderState(StrEnum):
+    PLANNED = "planned"
+    SUBMITTING = "submitting"
+    UNKNOWN = "unknown"
+    OPEN = "open"
+    PARTIALLY_FILLED = "partially_filled"
+    PENDING_CANCEL = "pending_cancel"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+
+    @property
+    def is_final(self) -> bool:
+        """Nothing more is expected of the order (a late fill is still booked)."""
+        return self in _FINAL
+
+
+_FINAL = frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED})
+
+
+class OrderEventKind(StrEnum):
+    SUBMIT = "submit"  # the request is about to leave
+    ACCEPT = "accept"  # the venue's word: it works
+    PARTIAL_FILL = "partial_fill"  # a fill that leaves something open
+    FILL = "fill"  # the fill that completes the quantity (or goes beyond it)
+    LOSE_TRACK = "lose_track"  # no usable answer: the venue may or may not have the order
+    REQUEST_CANCEL = "request_cancel"
+    CANCEL = "cancel"  # the venue's word: cancelled
+    REJECT = "reject"  # the venue's word: refused, or it has never had the order
+    EXPIRE = "expire"  # the venue's word: expired
+    ABANDON = "abandon"  # never sent, and never will be
+
+
+_S, _E = OrderState, OrderEventKind
+
+#: Every legal pair. Anything else is an error that is recorded and raised, never dropped.
+TRANSITIONS: dict[tuple[OrderState, OrderEventKind], OrderState] = {
+    (_S.PLANNED, _E.SUBMIT): _S.SUBMITTING,
+    (_S.PLANNED, _E.ABANDON): _S.CANCELED,
+    **{
+        pair: state
+        for waiting in (_S.SUBMITTING, _S.UNKNOWN)
+        for pair, state in {
+            (waiting, _E.LOSE_TRACK): _S.UNKNOWN,
+            (waiting, _E.ACCEPT): _S.OPEN,
+            (waiting, _E.PARTIAL_FILL): _S.PARTIALLY_FILLED,
+            (waiting, _E.FILL): _S.FILLED,
+            (waiting, _E.REJECT): _S.REJECTED,
+            (waiting, _E.CANCEL): _S.CANCELED,
+            (waiting, _E.EXPIRE): _S.EXPIRED,
+        }.items()
+    },
+    **{
+        pair: state
+        for working in (_S.OPEN, _S.PARTIALLY_FILLED)
+        for pair, state in {
+            (working, _E.ACCEPT): working,
+            (working, _E.PARTIAL_FILL): _S.PARTIALLY_FILLED,
+            (working, _E.FILL): _S.FILLED,
+            (working, _E.REQUEST_CANCEL): _S.PENDING_CANCEL,
+            (working, _E.CANCEL): _S.CANCELED,
+            (working, _E.EXPIRE): _S.EXPIRED,
+        }.items()
+    },
+    (_S.PENDING_CANCEL, _E.ACCEPT): _S.PENDING_CANCEL,
+    (_S.PENDING_CANCEL, _E.REQUEST_CANCEL): _S.PENDING_CANCEL,
+    (_S.PENDING_CANCEL, _E.PARTIAL_FILL): _S.PENDING_CANCEL,
+    (_S.PENDING_CANCEL, _E.FILL): _S.FILLED,
+    (_S.PENDING_CANCEL, _E.CANCEL): _S.CANCELED,
+    (_S.PENDING_CANCEL, _E.EXPIRE): _S.EXPIRED,
+    # A fill may arrive after the order ended: the venue's books were ahead of its answer. It is booked.
+    **{(ended, _E.PARTIAL_FILL): ended for ended in (_S.CANCELED, _S.EXPIRED, _S.FILLED)},
+    **{(ended, _E.FILL): _S.FILLED for ended in (_S.CANCELED, _S.EXPIRED, _S.FILLED)},
+    # The venue says again what we know already.
+    (_S.CANCELED, _E.CANCEL): _S.CANCELED,
+    (_S.EXPIRED, _E.EXPIRE): _S.EXPIRED,
+    (_S.FILLED, _E.ACCEPT): _S.FILLED,
+    (_S.CANCELED, _E.ACCEPT): _S.CANCELED,
+    (_S.EXPIRED, _E.ACCEPT): _S.EXPIRED,
+}
+
+
+def next_state(state: OrderState, event: OrderEventKind) -> OrderState:
+    """Return the state that `event` leads to; raise IllegalTransitionError where the table has no such pair."""
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise IllegalTransitionError(f"event '{event}' is not legal for an order that is '{state}'") from None
+
+
+@dataclass(frozen=True)
+class OrderRequest:
+    """An order as it will be sent. Quantity in base units, price in quote units (limit orders only)."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    type: OrderType
+    quantity: Decimal
+    price: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class Fill:
+    """One trade of one order. `fee` is in `fee_asset`, which may be the base asset."""
+
+    trade_id: str
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal
+    fee_asset: str
+    at: datetime
+
+    @property
+    def notional(self) -> Decimal:
+        return self.quantity * self.price
+
+
+@dataclass(frozen=True)
+class OrderReport:
+    """What the venue says of an order: OPEN, PARTIALLY_FILLED, FILLED, CANCELED, REJECTED or EXPIRED, and how much is filled."""
+
+    client_order_id: str
+    venue_order_id: str
+    symbol: str
+    state: OrderState
+    filled_quantity: Decimal
+    reason: str = ""
+
+
+def client_order_id(account: str, portfolio_version: str, slot: datetime, symbol: str, leg: int, attempt: int) -> str:
+    """Return the deterministic id of an order: the same decision gives the same id, so a venue refuses it twice.
+
+    32 hexadecimal digits, the first 128 bits of a SHA-256. Legal at Binance and Bybit (36 characters), OKX
+    (32, letters and digits) and Kraken (a UUID without dashes is 32 hexadecimal digits).
+    """
+    key = "|".join([account, portfolio_version, slot.isoformat(), symbol, str(leg), str(attempt)])
+    return hashlib.sha256(key.encode()).hexdigest()[:32]

@@ -1,0 +1,51 @@
+"""Timeframes and their grid: which instants are bar opens, and when a bar closes. All times are UTC."""
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from penstock.core.errors import ConfigError
+
+_SECONDS = {"m": 60, "h": 3600, "d": 86400}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Timeframe(StrEnum):
+    """A bar length whose grid starts at the Unix epoch, written as exchanges and ccxt write it."""
+
+    M1 = "1m"
+    M5 = "5m"
+    M15 = "15m"
+    M30 = "30m"
+    H1 = "1h"
+    H4 = "4h"
+    D1 = "1d"
+
+    @classmethod
+    def parse(cls, text: str) -> "Timeframe":
+        """Return the timeframe written as `text`; raise ConfigError naming the allowed ones."""
+        try:
+            return cls(text)
+        except ValueError:
+            allowed = ", ".join(t.value for t in cls)
+            raise ConfigError(f"unknown timeframe '{text}': allowed are {allowed}") from None
+
+    @property
+    def seconds(self) -> int:
+        return int(self.value[:-1]) * _SECONDS[self.value[-1]]
+
+    @property
+    def duration(self) -> timedelta:
+        return timedelta(seconds=self.seconds)
+
+    @property
+    def bars_per_year(self) -> float:
+        """Bars in a year of 365 days: crypto trades every day."""
+        return 365 * 86400 / self.seconds
+
+    def floor(self, at: datetime) -> datetime:
+        """Return the open time of the bar that contains `at` (time-zone aware)."""
+        return at - (at - _EPOCH) % self.duration
+
+    def last_closed_open(self, now: datetime) -> datetime:
+        """Return the open time of the newest bar that is closed at `now` (a bar is closed at its close instant)."""
+        return self.floor(now) - self.duration
