@@ -15,3 +15,49 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(READY)
+
+.PHONY: help setup demo test check format lock up down bench soak crash timescaledb notebooks clean
+
+help: ## What can be done here
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | column -t -s '|'
+
+setup: $(READY) ## Virtual environment, pinned requirements, the package itself
+
+demo: $(READY) ## The whole line, from a venue's wire to a reconciled account, in two minutes
+	$(BIN)/penstock demo
+
+test: $(READY) ## All tests but the long soaks
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not soak"
+
+check: $(READY) ## Lint, types, import directions, then the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory test
+
+format: $(READY) ## Put the code into house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+up: $(READY) ## Prefect, MLflow, the database and a worker for daily use
+	$(BIN)/penstock up
+
+down: $(READY) ## End what `make up` started
+	$(BIN)/penstock down
+
+bench: $(READY) ## Benchmarks, each beside its peer or limit
+	@for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+
+soak: $(READY) ## The long loads (they stop by themselves)
+	$(BIN)/pytest -m soak
+
+timescaledb: $(READY) ## A real TimescaleDB in .timescaledb/, without Docker (Debian)
+	scripts/timescaledb.sh
+
+lock: $(READY) ## Pin the newest versions that the constraints in pyproject.toml allow
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate pyproject.toml --output-file requirements.lock
+
+clean: ## Remove what can be made again (the data folder .penstock stays)
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,273 @@
+"""configs/*.yaml and the environment, read once into frozen, validated models. Unknown keys fail.
+
+Decides what the configuration means; which adapters it leads to is for penstock.wiring.
+"""
+
+import os
+from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from penstock.core.errors import ConfigError
+from penstock.core.timeframes import Timeframe
+from penstock.data.checks import CheckBounds
+from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.promotion.criteria import PromotionThresholds
+from penstock.research.costs import Costs
+from penstock.research.results import SearchSettings
+from penstock.risk.limits import RiskLimits
+
+M = TypeVar("M", bound=BaseModel)
+
+LIVE_CONFIRMATION = "real-money"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TimeframeHistory(_Frozen):
+    """From when on a timeframe is kept, and for which symbols (all of the universe where none are named)."""
+
+    start: date
+    symbols: tuple[str, ...] = ()
+
+    @property
+    def start_at(self) -> datetime:
+        return datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC)
+
+
+class IngestSettings(_Frozen):
+    page_bars: int = Field(1000, ge=1, le=5000)
+    overlap_bars: int = Field(3, ge=0, le=1000)
+    max_concurrent_symbols: int = Field(4, ge=1, le=32)
+
+
+class Universe(_Frozen):
+    """configs/universe.yaml"""
+
+    quote: str
+    symbols: tuple[str, ...] = Field(min_length=1)
+    timeframes: dict[Timeframe, TimeframeHistory]
+    ingest: IngestSettings = IngestSettings()
+
+    @field_validator("symbols")
+    @classmethod
+    def _well_formed(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in symbols:
+            if symbol.count("/") != 1:
+                raise ValueError(f"'{symbol}' is not a symbol: write it as BASE/QUOTE, for example BTC/USDT")
+        if len(set(symbols)) != len(symbols):
+            raise ValueError(f"a symbol is listed twice: {sorted({s for s in symbols if symbols.count(s) > 1})}")
+        return symbols
+
+    def history(self, timeframe: Timeframe) -> TimeframeHistory:
+        """Return what is kept of a timeframe; raise ConfigError where the universe keeps none of it."""
+        if timeframe not in self.timeframes:
+            raise ConfigError(
+                f"configs/universe.yaml keeps no {timeframe} bars: it has {', '.join(self.timeframes)}; add it under 'timeframes'"
+            )
+        return self.timeframes[timeframe]
+
+    def symbols_of(self, timeframe: Timeframe) -> tuple[str, ...]:
+        return self.history(timeframe).symbols or self.symbols
+
+
+class MarketSettings(_Frozen):
+    """Which venue, by its ccxt name. `base_url` points the same wire at another server (the practice exchange)."""
+
+    ccxt_id: str
+    base_url: str | None = None
+    sandbox: bool = False
+
+
+class PaperSettings(_Frozen):
+    starting_cash: float = Field(100_000, gt=0)
+
+
+class Environment(_Frozen):
+    """One entry of configs/environments.yaml: where bars come from and where orders go."""
+
+    exchange: str
+    trading: Literal["paper", "venue"]
+    market: MarketSettings
+    account: str
+    live: bool = False
+    api_key_env: str | None = None
+    secret_env: str | None = None
+    paper: PaperSettings = PaperSettings()
+
+    @property
+    def is_real_venue(self) -> bool:
+        return self.trading == "venue" and not self.market.sandbox and self.market.base_url is None
+
+
+class ModelAllocation(_Frozen):
+    name: str
+    alias: str = "champion"
+    quota: float = Field(1.0, gt=0, le=1)
+
+
+class Portfolio(_Frozen):
+    """configs/portfolio.yaml"""
+
+    models: tuple[ModelAllocation, ...] = Field(min_length=1)
+    timeframe: Timeframe
+    max_lateness_minutes: float = Field(720, gt=0)
+    rebalancing: RebalancePolicy = RebalancePolicy()
+
+    @field_validator("models")
+    @classmethod
+    def _quotas_fit(cls, models: tuple[ModelAllocation, ...]) -> tuple[ModelAllocation, ...]:
+        total = sum(model.quota for model in models)
+        if total > 1 + 1e-9:
+            raise ValueError(f"the quotas sum to {total:g}: they are fractions of one account and may not exceed 1")
+        return models
+
+
+class Research(_Frozen):
+    """configs/research.yaml"""
+
+    timeframe: Timeframe
+    strategies: tuple[str, ...] = Field(min_length=1)
+    register_as: str
+    search: SearchSettings = SearchSettings()
+
+
+class Process(BaseSettings):
+    """What the environment says (prefix PENSTOCK_): which folder, database and environment this process works with."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+
+    home: Path = Path(".penstock")
+    configs: Path = Path("configs")
+    env: str = "paper"
+    live: str = ""
+    database_url: SecretStr | None = None
+    mlflow_url: str | None = None
+    notify_urls: SecretStr = SecretStr("")
+
+
+class Settings:
+    """Everything configured. Files are read on first use, so that a command needs only those it uses."""
+
+    def __init__(self, process: Process | None = None) -> None:
+        self.process = process if process is not None else _read_process()
+
+    @property
+    def home(self) -> Path:
+        return self.process.home.resolve()
+
+    @cached_property
+    def universe(self) -> Universe:
+        return self._read("universe.yaml", Universe)
+
+    @cached_property
+    def costs(self) -> Costs:
+        return self._read("costs.yaml", Costs)
+
+    @cached_property
+    def checks(self) -> CheckBounds:
+        return self._read("checks.yaml", CheckBounds)
+
+    @cached_property
+    def risk(self) -> RiskLimits:
+        return self._read("risk.yaml", RiskLimits)
+
+    @cached_property
+    def promotion(self) -> PromotionThresholds:
+        return self._read("promotion.yaml", PromotionThresholds)
+
+    @cached_property
+    def portfolio(self) -> Portfolio:
+        return self._read("portfolio.yaml", Portfolio)
+
+    @cached_property
+    def research(self) -> Research:
+        return self._read("research.yaml", Research)
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The environment that PENSTOCK_ENV names. Real money is refused unless both places agree to it."""
+        name = self.process.env
+        path = self.process.configs / "environments.yaml"
+        entries = _load_yaml(path)
+        if name not in entries:
+            raise ConfigError(f"PENSTOCK_ENV = '{name}': {path} has {', '.join(entries)}")
+        chosen = _validate(entries[name], Environment, path, f"{name}.")
+        if chosen.is_real_venue and not (chosen.live and self.process.live == LIVE_CONFIRMATION):
+            raise ConfigError(
+                f"environment '{name}' would trade real money: it needs 'live: true' in {path} and the environment variable "
+                f"PENSTOCK_LIVE={LIVE_CONFIRMATION}; use PENSTOCK_ENV=paper or testnet otherwise"
+            )
+        return chosen
+
+    def _read(self, name: str, model: type[M]) -> M:
+        path = self.process.configs / name
+        return _validate(_load_yaml(path), model, path)
+
+
+def secret(variable: str | None, purpose: str) -> SecretStr:
+    """Return the secret in an environment variable; raise ConfigError naming the variable, never a value."""
+    value = os.environ.get(variable or "")
+    if not value:
+        raise ConfigError(f"{purpose}: the environment variable {variable or '(none configured)'} is empty; set it before trading")
+    return SecretStr(value)
+
+
+def _read_process() -> Process:
+    try:
+        return Process()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"environment variable PENSTOCK_{str(first['loc'][0]).upper()}: {first['msg']}") from None
+
+
+def _load_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"{path} does not exist: run from the project's folder, or set PENSTOCK_CONFIGS to the folder of configs")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path} must hold keys and values, it holds a {type(content).__name__}")
+    return content
+
+
+def _validate(content: dict[str, Any], model: type[M], path: Path, prefix: str = "") -> M:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        lines = [_explain(problem, model, prefix) for problem in error.errors()]
+        raise ConfigError(f"{path}: " + "; ".join(lines)) from None
+
+
+def _explain(problem: Any, model: type[BaseModel], prefix: str) -> str:
+    key = prefix + ".".join(str(part) for part in problem["loc"] if part != "[key]")
+    if problem["type"] == "extra_forbidden":
+        allowed = _fields_at(model, problem["loc"][:-1])
+        return f"unknown key '{key}' = {problem['input']!r}" + (f": allowed are {', '.join(allowed)}" if allowed else "")
+    if problem["type"] == "missing":
+        return f"key '{key}' is missing"
+    return f"key '{key}' = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _fields_at(model: type[BaseModel], where: tuple[Any, ...]) -> list[str]:
+    """Return the field names of the model nested at `where`, following plain and container annotations."""
+    current: Any = model
+    for part in where:
+        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
+            current = current.model_fields[part].annotation
+        for argument in reversed(getattr(current, "__args__", ())):
+            if isinstance(argument, type) and issubclass(argument, BaseModel):
+                current = argument
+                break
+    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
