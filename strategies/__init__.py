@@ -1,0 +1,23 @@
+"""The strategies. One file each; this table is where a name becomes a class.
+
+A strategy file imports only penstock.core, Polars, Pydantic and the standard library: its source goes into the model
+registry and is loaded from there.
+"""
+
+from penstock.core.errors import StrategyError
+from penstock.core.strategy import Strategy
+from strategies.inverse_volatility import InverseVolatility
+from strategies.ma_cross import MovingAverageCross
+from strategies.mean_reversion import MeanReversion
+from strategies.momentum import Momentum
+
+STRATEGIES: dict[str, type[Strategy]] = {
+    strategy.name: strategy for strategy in (MovingAverageCross, Momentum, MeanReversion, InverseVolatility)
+}
+
+
+def strategy_class(name: str) -> type[Strategy]:
+    """Return the strategy called `name`; raise StrategyError listing the allowed names."""
+    if name not in STRATEGIES:
+        raise StrategyError(f"unknown strategy '{name}': allowed are {', '.join(sorted(STRATEGIES))}")
+    return STRATEGIES[name]
