@@ -1,0 +1,120 @@
+"""Why live equity differs from the backtest, on the same bars, in amounts.
+
+Three curves meet here. *backtest* trades the target weights without lots: fractional quantities, costs as configured.
+*replay* sends the same decisions through the real planning (lots, minimum notionals, no-trade band) and the paper
+venue's fees. *live* is the account. So replay - backtest is what rounding and fees do, and live - replay is what
+nothing explains yet. Making the curves is for the caller; this file only compares them.
+"""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from penstock.core.bars import TS
+from penstock.core.errors import DataError
+
+#: An equity curve: the account's worth in quote units after the bar (or slot) `ts`.
+EQUITY_SCHEMA = pl.Schema({"ts": TS, "equity": pl.Float64()})
+
+
+@dataclass(frozen=True)
+class DriftReport:
+    """Live, replay and backtest equity on their common instants, and the parts of the final difference (quote units).
+
+    `curves` has columns ts, live, replay, backtest, sorted by ts. `live_only` counts live instants that the other two
+    lack: they are left out of the comparison.
+    """
+
+    curves: pl.DataFrame
+    live_only: int = 0
+
+    def _last(self, name: str) -> float:
+        return float(self.curves[name][-1])
+
+    @property
+    def difference(self) -> float:
+        """live - backtest at the last common instant."""
+        return self._last("live") - self._last("backtest")
+
+    @property
+    def rounding_and_fees(self) -> float:
+        """replay - backtest: lots, minimum notionals, the no-trade band, and fees charged on what was really traded."""
+        return self._last("replay") - self._last("backtest")
+
+    @property
+    def unexplained(self) -> float:
+        """live - replay: prices, delays or orders that the replay did not have."""
+        return self._last("live") - self._last("replay")
+
+    @property
+    def largest_unexplained(self) -> float:
+        """The live - replay that is largest in size over all instants, with its sign."""
+        gaps = (self.curves["live"] - self.curves["replay"]).to_list()
+        return float(max(gaps, key=abs))
+
+    @property
+    def unexplained_bps(self) -> float:
+        """`unexplained` in basis points of the backtest's last equity."""
+        return self.unexplained / self._last("backtest") * 1e4
+
+    @property
+    def tracking_error(self) -> float:
+        """Standard deviation of the difference between live's and the backtest's returns per instant (a fraction).
+
+        0 where there are fewer than three instants.
+        """
+        gaps = (self.curves["live"].pct_change() - self.curves["backtest"].pct_change()).drop_nulls()
+        return _number(gaps.std()) if gaps.len() > 1 else 0.0
+
+    def sentence(self) -> str:
+        """Return the comparison as one sentence with amounts."""
+        return (
+            f"Live equity {self._last('live'):,.2f} against {self._last('backtest'):,.2f} in the backtest over "
+            f"{self.curves.height} instants: {self.difference:+,.2f}, of which lot rounding, no-trade band and fees explain "
+            f"{self.rounding_and_fees:+,.2f} and {self.unexplained:+,.2f} is unexplained."
+        )
+
+    def table(self) -> pl.DataFrame:
+        """Return columns part, amount (quote units), bps (of the backtest's last equity)."""
+        base = self._last("backtest")
+        parts = [
+            ("backtest equity", base),
+            ("lot rounding, no-trade band and fees (replay - backtest)", self.rounding_and_fees),
+            ("unexplained (live - replay)", self.unexplained),
+            ("live equity", self._last("live")),
+        ]
+        return pl.DataFrame(
+            {"part": [name for name, _ in parts], "amount": [v for _, v in parts], "bps": [v / base * 1e4 for _, v in parts]}
+        )
+
+
+def explain_difference(live: pl.DataFrame, replay: pl.DataFrame, backtest: pl.DataFrame) -> DriftReport:
+    """Return the comparison of three equity curves (EQUITY_SCHEMA columns) on the instants that all have.
+
+    Raises DataError where a curve lacks a column or holds an instant twice, or where no instant is common to all.
+    """
+    curves = {"live": live, "replay": replay, "backtest": backtest}
+    tables = {name: _curve(frame, name) for name, frame in curves.items()}
+    joined = tables["live"].join(tables["replay"], on="ts").join(tables["backtest"], on="ts").sort("ts")
+    if joined.is_empty():
+        spans = "; ".join(f"{name} {_span(frame)}" for name, frame in tables.items())
+        raise DataError(f"drift: the equity curves share no instant ({spans}); compare curves of the same bars")
+    return DriftReport(curves=joined, live_only=tables["live"].height - joined.height)
+
+
+def _curve(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    missing = [column for column in EQUITY_SCHEMA if column not in frame.columns]
+    if missing:
+        raise DataError(f"drift: the {name} curve has no column {missing}; it must have {list(EQUITY_SCHEMA)}")
+    table = frame.select(pl.col("ts").cast(TS), pl.col("equity").cast(pl.Float64).alias(name))
+    if table["ts"].is_duplicated().any():
+        raise DataError(f"drift: the {name} curve holds an instant twice; it must have one row for each instant")
+    return table
+
+
+def _span(frame: pl.DataFrame) -> str:
+    return "has no rows" if frame.is_empty() else f"{frame['ts'].min()!s} to {frame['ts'].max()!s}"
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

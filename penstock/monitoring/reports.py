@@ -1,0 +1,194 @@
+"""Standalone HTML reports: one file that opens without a network, with its tables as tables and its figures live.
+
+Decides how sections look. What a report says is for whoever fills its sections; the two dataclasses below name the
+sections that the demo and the daily performance report have, so that neither can forget one.
+"""
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from penstock.monitoring.drift import DriftReport
+
+#: Rows of a table that are shown; a longer table says how many it has.
+MAX_ROWS = 500
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #1a7f4b; --bad: #c0392b; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
+h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
+p.when, p.more { color: #888; } .table { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
+th { background: var(--soft); } td.number { text-align: right; }
+td.yes { color: var(--good); font-weight: 600; } td.no { color: var(--bad); font-weight: 600; }
+nav a { margin-right: 1rem; }
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of a report. Any of text, table and figure may be absent; they are shown in that order.
+
+    `text` is plain text (blank lines part paragraphs). `figure` is a plotly figure. `empty` is said in place of a
+    table without rows.
+    """
+
+    title: str
+    text: str = ""
+    table: pl.DataFrame | None = None
+    figure: Any = None  # plotly.graph_objects.Figure: plotly publishes no types
+    empty: str = "Nothing to show."
+
+
+@dataclass(frozen=True)
+class DemoReport:
+    """What one whole line of the pipeline did, from ingested rows to live equity. Tables may be empty, never absent."""
+
+    made_at: datetime
+    summary: pl.DataFrame
+    ingest: pl.DataFrame
+    checks: pl.DataFrame
+    verdicts: pl.DataFrame
+    orders: pl.DataFrame
+    fills: pl.DataFrame
+    trials_figure: Any
+    oos_figure: Any
+    drift: DriftReport
+
+    def sections(self) -> list[Section]:
+        return [
+            Section("Summary", table=self.summary),
+            Section("Ingest", table=self.ingest, empty="No symbol was ingested."),
+            Section("Checks", table=self.checks, empty="No check was run."),
+            Section("Search trials", figure=self.trials_figure),
+            Section("Out-of-sample equity and drawdown", figure=self.oos_figure),
+            Section("Promotion verdicts", table=self.verdicts, empty="No version was judged."),
+            Section("Orders", table=self.orders, empty="No order was placed."),
+            Section("Fills", table=self.fills, empty="Nothing was filled."),
+            drift_section(self.drift),
+        ]
+
+
+@dataclass(frozen=True)
+class PerformanceReport:
+    """How one account did up to `made_at`: its equity against the backtest of the same versions, and what it holds."""
+
+    made_at: datetime
+    account: str
+    summary: pl.DataFrame
+    positions: pl.DataFrame
+    orders: pl.DataFrame
+    breaks: pl.DataFrame
+    drift: DriftReport | None = None
+
+    def sections(self) -> list[Section]:
+        live = [] if self.drift is None else [drift_section(self.drift)]
+        return [
+            Section("Summary", table=self.summary),
+            *live,
+            Section("Positions", table=self.positions, empty="The account holds nothing."),
+            Section("Orders", table=self.orders, empty="No order was placed."),
+            Section("Open breaks", table=self.breaks, empty="Ledger and venue agree."),
+        ]
+
+
+def drift_section(drift: DriftReport) -> Section:
+    """Return the section that sets live equity against the backtest and explains the difference."""
+    return Section("Live against backtest", text=drift.sentence(), table=drift.table(), figure=equity_figure(drift))
+
+
+def equity_figure(drift: DriftReport) -> Any:
+    """Return a plotly figure of the three equity curves (quote units) over time."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for name in ("backtest", "replay", "live"):
+        figure.add_trace(go.Scatter(x=drift.curves["ts"].to_list(), y=drift.curves[name].to_list(), name=name, mode="lines"))
+    return figure.update_layout(yaxis_title="equity, quote units", height=380, margin={"t": 20, "b": 40})
+
+
+def write_demo_report(report: DemoReport, path: Path) -> Path:
+    """Write the demo's report to `path` and return it."""
+    return write_html("Penstock demo", report.sections(), report.made_at, path)
+
+
+def write_performance_report(report: PerformanceReport, path: Path) -> Path:
+    """Write an account's report to `path` and return it."""
+    return write_html(f"Performance of account {report.account}", report.sections(), report.made_at, path)
+
+
+def write_html(title: str, sections: Sequence[Section], made_at: datetime, path: Path) -> Path:
+    """Write `sections` as one standalone HTML file (whole or not at all) and return its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".partial")
+    draft.write_text(render_html(title, sections, made_at), encoding="utf-8")
+    return draft.replace(path)
+
+
+def render_html(title: str, sections: Sequence[Section], made_at: datetime) -> str:
+    """Return the HTML page of `sections`. plotly's script is inlined once, and only where there is a figure."""
+    links = "".join(f'<a href="#{_anchor(section)}">{html.escape(section.title)}</a>' for section in sections)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{_STYLE}</style>{_script(sections)}</head><body><h1>{html.escape(title)}</h1>"
+        f'<p class="when">Made {made_at:%Y-%m-%d %H:%M:%S} UTC</p><nav>{links}</nav>'
+        + "".join(_section(section) for section in sections)
+        + "</body></html>\n"
+    )
+
+
+def _script(sections: Sequence[Section]) -> str:
+    if all(section.figure is None for section in sections):
+        return ""
+    from plotly.offline import get_plotlyjs
+
+    return f'<script type="text/javascript">{get_plotlyjs()}</script>'
+
+
+def _anchor(section: Section) -> str:
+    return "-".join(section.title.lower().split())
+
+
+def _section(section: Section) -> str:
+    parts = [f'<section id="{_anchor(section)}"><h2>{html.escape(section.title)}</h2>']
+    parts += [f"<p>{html.escape(paragraph)}</p>" for paragraph in section.text.split("\n\n") if paragraph.strip()]
+    if section.table is not None:
+        parts.append(_table(section.table, section.empty))
+    if section.figure is not None:
+        parts.append(section.figure.to_html(full_html=False, include_plotlyjs=False))
+    return "".join([*parts, "</section>"])
+
+
+def _table(table: pl.DataFrame, empty: str) -> str:
+    if table.is_empty():
+        return f'<p class="more">{html.escape(empty)}</p>'
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
+    rows = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in table.head(MAX_ROWS).iter_rows())
+    left = table.height - MAX_ROWS
+    more = f'<p class="more">{left} more of {table.height} rows are not shown.</p>' if left > 0 else ""
+    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}'
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return f'<td class="{"yes" if value else "no"}">{"yes" if value else "no"}</td>'
+    if isinstance(value, int | float) or type(value).__name__ == "Decimal":
+        return f'<td class="number">{format_number(value)}</td>'
+    if isinstance(value, datetime):
+        return f"<td>{value:%Y-%m-%d %H:%M:%S}</td>"
+    return f"<td>{'' if value is None else html.escape(str(value))}</td>"
+
+
+def format_number(value: object) -> str:
+    """Return a number as a reader wants it: integers grouped, others with six significant digits, Decimals as they are."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.6g}"
+    return str(value)

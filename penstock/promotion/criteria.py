@@ -1,0 +1,198 @@
+"""The criteria of the promotion gate: one function each, evidence in, verdict out, thresholds from configuration.
+
+Every criterion speaks for itself and sees all the evidence; which alias follows from the verdicts is for the gate.
+A figure that is not a number passes nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from penstock.promotion.evidence import Evidence
+
+
+class PromotionThresholds(BaseModel):
+    """The bounds of the gate. The defaults are for daily and hourly long-only crypto strategies."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_bars: int = Field(500, ge=1)
+    """Bars in and out of sample together: fewer, and the figures are noise (daily: a year and a half)."""
+
+    min_out_of_sample_days: float = Field(90, ge=0)
+    """Days never seen by the search: a quarter at least, so that one lucky month is not the whole verdict."""
+
+    min_out_of_sample_orders: int = Field(20, ge=0)
+    """Orders out of sample: a strategy that hardly trades has not been tested, it has been lucky or absent."""
+
+    min_out_of_sample_sharpe: float = 0.5
+    """Annualised Sharpe ratio out of sample, after costs: half of what is commonly asked of an in-sample one."""
+
+    max_out_of_sample_drawdown: float = Field(0.35, gt=0, le=1)
+    """Deepest fall from a peak out of sample, a fraction: about half of what holding the market has gone through."""
+
+    min_deflated_sharpe: float = Field(0.95, ge=0, le=1)
+    """Probability that the Sharpe ratio is real given how many trials were run; pure noise practically never has 0.95."""
+
+    max_turnover: float = Field(100, gt=0)
+    """Notional traded a year over mean equity: at 15 bps a trade, 100 costs 15% a year."""
+
+    min_sharpe_retention: float = 0.3
+    """Out-of-sample Sharpe over in-sample Sharpe: less than a third left is the mark of a fitted search."""
+
+    min_doubled_cost_return: float = 0.0
+    """Total return out of sample with fees and slippage doubled: an edge that costs can eat is none."""
+
+    require_doubled_costs: bool = True
+    """Whether a candidate that was not measured with doubled costs fails."""
+
+    min_sharpe_over_benchmark: float | None = None
+    """Out-of-sample Sharpe above that of equal weights in the same bars; None does not judge it."""
+
+    min_sharpe_over_champion: float = 0.0
+    """By how much a candidate's Sharpe must exceed the champion's on the same out-of-sample bars to replace it."""
+
+    max_reproduction_error: float = Field(1e-6, ge=0)
+    """Largest relative difference between the evidence and the registered version's own backtest on the same bars."""
+
+    require_rehearsal: bool = False
+    """Whether a candidate that did not go through a rehearsal (planning and paper fills) fails."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One criterion's word. `value` was compared with `bound`; both are None where nothing was measured or compared."""
+
+    criterion: str
+    passed: bool
+    value: float | None
+    bound: float | None
+    reason: str
+
+
+Criterion = Callable[[Evidence, PromotionThresholds], Verdict]
+
+
+def at_least(criterion: str, value: float, bound: float, what: str) -> Verdict:
+    """Return a verdict that passes where value >= bound (never for NaN)."""
+    passed = value >= bound
+    return Verdict(criterion, passed, value, bound, f"{what} is {value:.4g}, {'at least' if passed else 'under'} {bound:.4g}")
+
+
+def at_most(criterion: str, value: float, bound: float, what: str) -> Verdict:
+    """Return a verdict that passes where value <= bound (never for NaN)."""
+    passed = value <= bound
+    return Verdict(criterion, passed, value, bound, f"{what} is {value:.4g}, {'at most' if passed else 'over'} {bound:.4g}")
+
+
+def enough_bars(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+    """Bars in sample plus bars out of sample >= min_bars."""
+    bars = evidence.in_sample.bars + evidence.out_of_sample.bars
+    return at_least("enough_bars", bars, thresholds.min_bars, "the number of bars, in and out of sample,")
+
+
+def out_of_sample_length(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+    """Days out of sample >= min_out_of_sample_days."""
+    days = evidence.out_of_sample_days
+    return at_least("out_of_sample_length", days, thresholds.min_out_of_sample_days, "the out-of-sample period in days")
+
+
+def out_of_sample_is_unseen(evidence: Evidence, _: PromotionThresholds) -> Verdict:
+    """The out-of-sample period begins after the in-sample period's last bar."""
+    passed = evidence.out_of_sample_start > evidence.in_sample_end
+    said = "after" if passed else "not after"
+    reason = (
+        f"out of sample starts at {evidence.out_of_sample_start}, {said} the end of the search's data {evidence.in_sample_end}"
+    )
+    return Verdict("out_of_sample_is_unseen", passed, None, None, reason)
+
+
+def out_of_sample_orders(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+    """Orders out of sample >= min_out_of_sample_orders."""
+    orders = evidence.out_of_sample.orders
+    return at_least("out_of_sample_orders", orders, thresholds.min_out_of_sample_orders, "the number of out-of-sample orders")
+
+
+def out_of_sample_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+    """Annualised out-of-sample Sharpe ratio >= min_out_of_sample_sharpe."""
+    sharpe = evidence.out_of_sample.sharpe
+    return at_least("out_of_sample_sharpe", sharpe, thresholds.min_out_of_sample_sharpe, "the out-of-sample Sharpe ratio")
+
+
+def out_of_sample_drawdown(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+    """Largest out-of-sample drawdown <= max_out_of_sample_drawdown."""
+    fall = evidence.out_of_sample.max_drawdown
+    return at_most("out_of_sample_drawdown", fall, thresholds.max_out_of_sample_drawdown, "the out-of-sample drawdown")
+
+
+def deflated_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+    """Deflated Sharpe probability (Bailey and Lopez de Prado 2014), for the true number of trials, >= min_deflated_sharpe."""
+    what = f"the deflated Sharpe probability after {evidence.trial_count} trials"
+    return at_least("deflated_sharpe", evidence.deflated_sharpe, thresholds.min_deflated_sharpe, what)
+
+
+def turnover(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+    """Out-of-sample notional traded a year over mean equity <= max_turnover."""
+    return at_most("turnover", evidence.out_of_sample.turnover, thresholds.max_turnover, "the yearly out-of-sample turnover")
+
+
+def sharpe_retention(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+    """Out-of-sample Sharpe / in-sample Sharpe >= min_sharpe_retention; fails where the in-sample Sharpe is not positive."""
+    before, after = evidence.in_sample.sharpe, evidence.out_of_sample.sharpe
+    if not before > 0:
+        reason = f"the in-sample Sharpe ratio is {before:.4g}: there is nothing to retain"
+        return Verdict("sharpe_retention", False, None, thresholds.min_sharpe_retention, reason)
+    what = f"the share of the in-sample Sharpe ratio ({before:.3g}) that is left out of sample ({after:.3g})"
+    return at_least("sharpe_retention", after / before, thresholds.min_sharpe_retention, what)
+
+
+def doubled_cost_return(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+    """Out-of-sample total return with doubled fees and slippage > min_doubled_cost_return."""
+    name, bound = "doubled_cost_return", thresholds.min_doubled_cost_return
+    if evidence.doubled_costs is None:
+        reason = "not measured: run the out-of-sample backtest with doubled costs, or set require_doubled_costs to false"
+        return Verdict(name, not thresholds.require_doubled_costs, None, bound, reason)
+    value = evidence.doubled_costs.total_return
+    passed = value > bound
+    said = "over" if passed else "not over"
+    return Verdict(
+        name, passed, value, bound, f"the out-of-sample return with doubled costs is {value:.4g}, {said} {bound:.4g}"
+    )
+
+
+def no_lookahead(evidence: Evidence, _: PromotionThresholds) -> Verdict:
+    """The lookahead check was run and found nothing."""
+    if evidence.leaks is None:
+        reason = "not checked: run penstock.research.leakage on the candidate before it is judged"
+        return Verdict("no_lookahead", False, None, None, reason)
+    found = len(evidence.leaks)
+    reason = f"{found} leaks, the first: {evidence.leaks[0]}" if found else "changing later bars changed no earlier weight"
+    return Verdict("no_lookahead", not found, found, 0, reason)
+
+
+def benchmark_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+    """Out-of-sample Sharpe minus that of equal weights >= min_sharpe_over_benchmark, where that is set."""
+    excess = evidence.out_of_sample.sharpe - evidence.benchmark_out_of_sample.sharpe
+    if thresholds.min_sharpe_over_benchmark is None:
+        reason = f"the out-of-sample Sharpe ratio is {excess:+.3g} over equal weights; no bound is set, so it is not judged"
+        return Verdict("benchmark_sharpe", True, excess, None, reason)
+    what = "the out-of-sample Sharpe ratio over equal weights"
+    return at_least("benchmark_sharpe", excess, thresholds.min_sharpe_over_benchmark, what)
+
+
+#: Every criterion that a candidate must pass, in the order in which a reader wants them.
+CRITERIA: tuple[Criterion, ...] = (
+    no_lookahead,
+    out_of_sample_is_unseen,
+    enough_bars,
+    out_of_sample_length,
+    out_of_sample_orders,
+    out_of_sample_sharpe,
+    out_of_sample_drawdown,
+    deflated_sharpe,
+    turnover,
+    sharpe_retention,
+    doubled_cost_return,
+    benchmark_sharpe,
+)

@@ -1,0 +1,96 @@
+"""The gate: collects every criterion's verdict, with its reason, and says which alias a candidate earns.
+
+Judges figures only; measuring them, and moving aliases, is for penstock.promotion.promote.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+from penstock.promotion.criteria import CRITERIA, PromotionThresholds, Verdict
+from penstock.promotion.evidence import Evidence
+from penstock.research.results import BacktestMetrics
+
+VERDICTS_SCHEMA = pl.Schema(
+    {
+        "criterion": pl.String(),
+        "passed": pl.Boolean(),
+        "value": pl.Float64(),
+        "bound": pl.Float64(),
+        "reason": pl.String(),
+    }
+)
+
+
+class Decision(StrEnum):
+    """What a candidate earns."""
+
+    REJECTED = "rejected"
+    CHALLENGER = "challenger"
+    CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """A decision and all the verdicts it rests on."""
+
+    decision: Decision
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def failures(self) -> tuple[Verdict, ...]:
+        return tuple(verdict for verdict in self.verdicts if not verdict.passed)
+
+    @property
+    def reason(self) -> str:
+        """Why, in one sentence: what failed, or that nothing did."""
+        if not self.failures:
+            return f"all {len(self.verdicts)} criteria passed"
+        return "; ".join(f"{verdict.criterion}: {verdict.reason}" for verdict in self.failures)
+
+    def table(self) -> pl.DataFrame:
+        """Return the verdicts as a frame (VERDICTS_SCHEMA), in the order they were given."""
+        rows = [(v.criterion, v.passed, v.value, v.bound, v.reason) for v in self.verdicts]
+        return pl.DataFrame(rows, schema=VERDICTS_SCHEMA, orient="row")
+
+
+def judge(
+    candidate: Evidence,
+    champion: BacktestMetrics | None,
+    thresholds: PromotionThresholds,
+    further: Sequence[Verdict] = (),
+) -> GateDecision:
+    """Return the gate's decision on `candidate`, with every verdict collected, failed ones included.
+
+    `champion` holds the present champion's figures on the candidate's own out-of-sample bars, None where there is no
+    champion. `further` are verdicts that need more than figures (reproduction, rehearsal); all of them must pass too.
+    A candidate that fails anything is rejected; one that passes all is challenger, and champion where it beats the
+    present one or there is none.
+    """
+    required = (*(criterion(candidate, thresholds) for criterion in CRITERIA), *further)
+    contest = beats_champion(candidate, champion, thresholds)
+    if not all(verdict.passed for verdict in required):
+        decision = Decision.REJECTED
+    else:
+        decision = Decision.CHAMPION if contest.passed else Decision.CHALLENGER
+    return GateDecision(decision, (*required, contest))
+
+
+def beats_champion(candidate: Evidence, champion: BacktestMetrics | None, thresholds: PromotionThresholds) -> Verdict:
+    """Candidate's Sharpe - champion's Sharpe > min_sharpe_over_champion, on the same out-of-sample bars.
+
+    Strictly more: of two equals the present one stays. Where the champion was fitted on a part of these bars the
+    comparison favours it, so a candidate never wins by the champion's age alone.
+    """
+    name, bound = "beats_champion", thresholds.min_sharpe_over_champion
+    if champion is None:
+        return Verdict(name, True, None, bound, "there is no champion yet")
+    excess = candidate.out_of_sample.sharpe - champion.sharpe
+    passed = excess > bound
+    reason = (
+        f"Sharpe ratio {candidate.out_of_sample.sharpe:.4g} against the champion's {champion.sharpe:.4g} on the same "
+        f"out-of-sample bars: {excess:+.4g}, {'more' if passed else 'not more'} than {bound:.4g}"
+    )
+    return Verdict(name, passed, excess, bound, reason)

@@ -1,0 +1,177 @@
+"""Moving aliases: a registered candidate is measured again from the registry, judged, recorded, and given what it earned.
+
+Aliases: `challenger` is the newest version that passed, `champion` the one that trades, `previous` the champion before
+it, `rolled_back` a champion that an operator took out. Judging itself is for penstock.promotion.gate.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import polars as pl
+
+from penstock.core.errors import PromotionError
+from penstock.core.strategy import Strategy
+from penstock.ports import LoadedModel, ModelVersion, Registry
+from penstock.promotion.criteria import PromotionThresholds, Verdict
+from penstock.promotion.evidence import Evidence
+from penstock.promotion.gate import Decision, GateDecision, judge
+from penstock.research.results import BacktestMetrics
+
+CHAMPION, CHALLENGER, PREVIOUS, ROLLED_BACK = "champion", "challenger", "previous", "rolled_back"
+
+#: Returns a strategy's figures on the candidate's out-of-sample bars, with the candidate's costs.
+Measure = Callable[[Strategy], BacktestMetrics]
+
+#: Trades a candidate through planning and a venue, and gives a verdict on it.
+Rehearse = Callable[[LoadedModel], Verdict]
+
+
+class VerdictRecord(Protocol):
+    """Where verdicts are kept for good."""
+
+    def save_verdicts(self, model: str, version: str, verdicts: Sequence[Verdict], at: datetime) -> None:
+        """Keep every verdict on this version; saving the same judgement again changes nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What became of a candidate. `champion_before` and `champion_after` are version numbers, None where there is none."""
+
+    version: ModelVersion
+    gate: GateDecision
+    champion_before: str | None
+    champion_after: str | None
+
+    @property
+    def moved(self) -> bool:
+        """Whether another version trades now."""
+        return self.champion_before != self.champion_after
+
+
+def promote(
+    registry: Registry,
+    record: VerdictRecord,
+    candidate: ModelVersion,
+    evidence: Evidence,
+    measure: Measure,
+    thresholds: PromotionThresholds,
+    at: datetime,
+    rehearse: Rehearse | None = None,
+) -> Promotion:
+    """Judge a registered version and move the aliases it earned; return the decision with every verdict.
+
+    The candidate is loaded from the registry and must reproduce its evidence there; the champion is measured on the
+    same bars. Verdicts are recorded before any alias moves. Doing it again ends in the same state: a candidate that is
+    champion already stays so, and `previous` keeps naming the champion before it.
+    """
+    name = candidate.name
+    champion = registry.find(name, CHAMPION)
+    incumbent = champion is not None and champion.version == candidate.version
+    rival = None if champion is None or incumbent else measure(registry.load(name, champion.version).strategy)
+    further = _further_verdicts(registry, candidate, evidence, measure, thresholds, rehearse)
+    gate = judge(evidence, rival, thresholds, further)
+    record.save_verdicts(name, candidate.version, gate.verdicts, at)
+    before = None if champion is None else champion.version
+    if gate.decision is not Decision.REJECTED:
+        registry.move_alias(name, CHALLENGER, candidate.version)
+    if gate.decision is not Decision.CHAMPION or incumbent:
+        return Promotion(candidate, gate, before, before)
+    # The old champion first gets its second name: a crash between the two leaves a champion, and a repeat completes it.
+    if before is not None:
+        registry.move_alias(name, PREVIOUS, before)
+    registry.move_alias(name, CHAMPION, candidate.version)
+    return Promotion(candidate, gate, before, candidate.version)
+
+
+def rollback(registry: Registry, name: str) -> tuple[str, str]:
+    """Make the previous champion the champion again; return the version numbers (from, to).
+
+    The version that is taken out becomes `rolled_back`, which the gate does not promote again by itself. Doing it twice
+    does not bring it back: there is then nothing to roll back to, and PromotionError says so.
+    """
+    champion, previous = registry.find(name, CHAMPION), registry.find(name, PREVIOUS)
+    if champion is None:
+        raise PromotionError(f"rollback: '{name}' has no champion; promote a version first")
+    if previous is None:
+        raise PromotionError(
+            f"rollback: '{name}' has had no champion before version {champion.version}; halt the account to stop it trading"
+        )
+    if previous.version == champion.version:
+        raise PromotionError(
+            f"rollback: version {champion.version} of '{name}' is the previous champion already; "
+            "to go elsewhere point the alias 'champion' at a version in the registry"
+        )
+    registry.move_alias(name, ROLLED_BACK, champion.version)
+    registry.move_alias(name, CHAMPION, previous.version)
+    return champion.version, previous.version
+
+
+def measure_out_of_sample(bars: pl.DataFrame, evidence: Evidence) -> Measure:
+    """Return a function that backtests a strategy on the evidence's out-of-sample bars with the evidence's costs.
+
+    `bars` are those of the evidence's snapshot (BARS_SCHEMA): earlier ones warm the strategy up. Raises PromotionError
+    where they do not cover the period or the symbols.
+    """
+    known = bars.filter(pl.col("symbol").is_in(evidence.symbols), pl.col("ts") <= evidence.out_of_sample_end)
+    absent = sorted(set(evidence.symbols) - set(known["symbol"].unique().to_list()))
+    if absent or known["ts"].max() != evidence.out_of_sample_end:
+        raise PromotionError(
+            f"the bars given end at {known['ts'].max()!s} and lack {absent or 'no symbol'}: the evidence was measured up to "
+            f"{evidence.out_of_sample_end}; use the snapshot {evidence.dataset_hash}"
+        )
+
+    def measure(strategy: Strategy) -> BacktestMetrics:
+        from penstock.research.backtest import backtest
+
+        start = evidence.out_of_sample_start
+        done = backtest(known, strategy, evidence.costs, evidence.initial_cash, start, timeframe=evidence.timeframe)
+        return done.metrics
+
+    return measure
+
+
+def reproduces_evidence(evidence: Evidence, again: BacktestMetrics, thresholds: PromotionThresholds) -> Verdict:
+    """Largest relative difference of final equity and Sharpe ratio, evidence against registered version, <= its bound."""
+    pairs = [(evidence.out_of_sample.final_equity, again.final_equity), (evidence.out_of_sample.sharpe, again.sharpe)]
+    error = max(abs(there - here) / max(abs(there), 1e-12) for there, here in pairs)
+    bound = thresholds.max_reproduction_error
+    passed = error <= bound
+    reason = (
+        f"loaded from the registry it ends at {again.final_equity:.6f} on the same bars, its evidence says "
+        f"{evidence.out_of_sample.final_equity:.6f}: relative difference {error:.2g}, {'at most' if passed else 'over'} {bound:.2g}"
+    )
+    return Verdict("reproduces_evidence", passed, error, bound, reason)
+
+
+def _further_verdicts(
+    registry: Registry,
+    candidate: ModelVersion,
+    evidence: Evidence,
+    measure: Measure,
+    thresholds: PromotionThresholds,
+    rehearse: Rehearse | None,
+) -> list[Verdict]:
+    """Return the verdicts that need the registered version itself."""
+    loaded = registry.load(candidate.name, candidate.version)
+    verdicts = [
+        reproduces_evidence(evidence, measure(loaded.strategy), thresholds),
+        _not_rolled_back(candidate, registry.find(candidate.name, ROLLED_BACK)),
+    ]
+    if rehearse is not None:
+        verdicts.append(rehearse(loaded))
+    elif thresholds.require_rehearsal:
+        reason = "not rehearsed: give a rehearsal, or set require_rehearsal to false"
+        verdicts.append(Verdict("rehearsal", False, None, None, reason))
+    return verdicts
+
+
+def _not_rolled_back(candidate: ModelVersion, rolled_back: ModelVersion | None) -> Verdict:
+    if rolled_back is None or rolled_back.version != candidate.version:
+        return Verdict("not_rolled_back", True, None, None, "no operator has rolled this version back")
+    reason = (
+        f"version {candidate.version} was rolled back by an operator; remove the alias '{ROLLED_BACK}' to let it compete again"
+    )
+    return Verdict("not_rolled_back", False, None, None, reason)
