@@ -86,8 +86,13 @@ class MarketSettings(_Frozen):
     sandbox: bool = False
 
 
-class PaperSettings(_Frozen):
-    starting_cash: float = Field(100_000, gt=0)
+class AccountSettings(_Frozen):
+    """One account at the venue (an exchange's sub-account). Keys stay in the environment; only their names stand here."""
+
+    name: str
+    api_key_env: str | None = None
+    secret_env: str | None = None
+    paper_cash: float = Field(100_000, gt=0)
 
 
 class Environment(_Frozen):
@@ -96,15 +101,20 @@ class Environment(_Frozen):
     exchange: str
     trading: Literal["paper", "venue"]
     market: MarketSettings
-    account: str
     live: bool = False
-    api_key_env: str | None = None
-    secret_env: str | None = None
-    paper: PaperSettings = PaperSettings()
+    accounts: dict[str, AccountSettings] = Field(min_length=1)
 
     @property
     def is_real_venue(self) -> bool:
         return self.trading == "venue" and not self.market.sandbox and self.market.base_url is None
+
+    def account_of(self, portfolio: str) -> AccountSettings:
+        """Return the account that a portfolio trades; one account is never shared by two portfolios."""
+        if portfolio not in self.accounts:
+            raise ConfigError(
+                f"configs/environments.yaml: no account for portfolio '{portfolio}' under 'accounts': it has {', '.join(self.accounts)}"
+            )
+        return self.accounts[portfolio]
 
 
 class ModelAllocation(_Frozen):
@@ -114,7 +124,7 @@ class ModelAllocation(_Frozen):
 
 
 class Portfolio(_Frozen):
-    """configs/portfolio.yaml"""
+    """One entry of configs/portfolio.yaml: the models that share one account, and when a slot is too late."""
 
     models: tuple[ModelAllocation, ...] = Field(min_length=1)
     timeframe: Timeframe
@@ -130,8 +140,8 @@ class Portfolio(_Frozen):
         return models
 
 
-class Research(_Frozen):
-    """configs/research.yaml"""
+class Study(_Frozen):
+    """One entry of configs/research.yaml: what a search explores and under which name its best is registered."""
 
     timeframe: Timeframe
     strategies: tuple[str, ...] = Field(min_length=1)
@@ -150,6 +160,7 @@ class Process(BaseSettings):
     live: str = ""
     database_url: SecretStr | None = None
     mlflow_url: str | None = None
+    practice_url: str | None = None
     notify_urls: SecretStr = SecretStr("")
 
 
@@ -183,23 +194,20 @@ class Settings:
     def promotion(self) -> PromotionThresholds:
         return self._read("promotion.yaml", PromotionThresholds)
 
-    @cached_property
-    def portfolio(self) -> Portfolio:
-        return self._read("portfolio.yaml", Portfolio)
+    def portfolio(self, name: str) -> Portfolio:
+        """Return the portfolio called `name` in configs/portfolio.yaml."""
+        return self._read_entry("portfolio.yaml", name, Portfolio, "portfolio")
 
-    @cached_property
-    def research(self) -> Research:
-        return self._read("research.yaml", Research)
+    def study(self, name: str) -> Study:
+        """Return the study called `name` in configs/research.yaml."""
+        return self._read_entry("research.yaml", name, Study, "study")
 
     @cached_property
     def environment(self) -> Environment:
         """The environment that PENSTOCK_ENV names. Real money is refused unless both places agree to it."""
         name = self.process.env
         path = self.process.configs / "environments.yaml"
-        entries = _load_yaml(path)
-        if name not in entries:
-            raise ConfigError(f"PENSTOCK_ENV = '{name}': {path} has {', '.join(entries)}")
-        chosen = _validate(entries[name], Environment, path, f"{name}.")
+        chosen = self._read_entry("environments.yaml", name, Environment, "PENSTOCK_ENV")
         if chosen.is_real_venue and not (chosen.live and self.process.live == LIVE_CONFIRMATION):
             raise ConfigError(
                 f"environment '{name}' would trade real money: it needs 'live: true' in {path} and the environment variable "
@@ -210,6 +218,13 @@ class Settings:
     def _read(self, name: str, model: type[M]) -> M:
         path = self.process.configs / name
         return _validate(_load_yaml(path), model, path)
+
+    def _read_entry(self, file: str, name: str, model: type[M], what: str) -> M:
+        path = self.process.configs / file
+        entries = _load_yaml(path)
+        if name not in entries:
+            raise ConfigError(f"{what} '{name}' is not in {path}: it has {', '.join(entries)}")
+        return _validate(entries[name] or {}, model, path, f"{name}.")
 
 
 def secret(variable: str | None, purpose: str) -> SecretStr:

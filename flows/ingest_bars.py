@@ -1,0 +1,22 @@
+"""Bring the universe's bars up to date: from each symbol's watermark to its newest closed bar."""
+
+from prefect import flow, unmapped
+from prefect.futures import wait
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from penstock.core.errors import DataError
+from tasks.ingestion import ingest_symbol, publish_ingest, symbols_to_ingest
+
+
+@flow(name="ingest-bars", flow_run_name="ingest-{timeframe}", task_runner=ThreadPoolTaskRunner(max_workers=4), log_prints=True)
+def ingest_bars(timeframe: str = "1d", symbols: list[str] | None = None) -> None:
+    """Ingest, check and store every symbol; one that fails stops itself, not the run."""
+    names = symbols_to_ingest(timeframe, symbols)
+    futures = ingest_symbol.map(unmapped(timeframe), names)
+    wait(futures)
+    outcomes = [future.result() for future in futures if future.state.is_completed()]
+    outcome = publish_ingest(timeframe, outcomes)
+    print(outcome.summary())
+    unreachable = [name for name, future in zip(names, futures, strict=True) if not future.state.is_completed()]
+    if unreachable:
+        raise DataError(f"{len(unreachable)} of {len(names)} symbols could not be ingested: {', '.join(unreachable)}; see their tasks")

@@ -1,0 +1,11 @@
+"""Write the account's report: positions, orders, fills, equity and drawdown."""
+
+from prefect import flow
+
+from tasks.trading import write_report
+
+
+@flow(name="report-performance", flow_run_name="report-{portfolio}", log_prints=True)
+def report_performance(portfolio: str = "daily") -> None:
+    """Write the HTML report and publish its figures."""
+    write_report(portfolio)

@@ -1,0 +1,36 @@
+"""The minute service: at every bar's close ingest it, decide, place - and show each slot as a flow run.
+
+The orders go first and the flow run is written after them: a slow or absent Prefect server delays the record of a
+slot, never its orders. A cold worker process would take longer to import its libraries than a slot may wait.
+"""
+
+import asyncio
+
+from prefect import flow
+from prefect.states import Completed, Failed, State
+
+from penstock.pipeline.minutes import SlotOutcome, next_slot, trade_slot
+from tasks.artifacts import publish_table
+from tasks.platform import worker_platform
+
+
+@flow(name="trade-slot", flow_run_name="{portfolio}-{slot}", log_prints=True)
+async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State:
+    """Leave the slot's outcome as a flow run: its state, its figures, its orders."""
+    print(outcome.line())
+    if outcome.orders.height:
+        await publish_table.aio(f"slot-{portfolio}", outcome.orders, f"Orders of slot {slot}")
+    return Failed(message=outcome.line()) if outcome.failed else Completed(message=outcome.line())
+
+
+@flow(name="trade-minutes", flow_run_name="trade-{portfolio}", log_prints=True)
+async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> None:
+    """Trade slot after slot: for ever, or for `slots` of them."""
+    platform = await asyncio.to_thread(worker_platform)
+    done = 0
+    while slots is None or done < slots:
+        slot = await asyncio.to_thread(next_slot, platform, portfolio)
+        outcome = await asyncio.to_thread(trade_slot, platform, portfolio, slot)
+        print(outcome.line())
+        await record_slot(portfolio, f"{slot:%Y-%m-%dT%H:%M}", outcome)
+        done += 1

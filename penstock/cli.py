@@ -1,0 +1,314 @@
+"""The `penstock` command: every step of the pipeline from a terminal. Each command's help shows an example.
+
+Decides how a step is called and how its outcome is shown; what the step does is for penstock.pipeline.
+"""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from penstock import __version__
+from penstock.core.errors import ConfigError, PenstockError
+from penstock.core.timeframes import Timeframe
+
+app = typer.Typer(
+    name="penstock",
+    help="From market data to orders, with gates between: ingest, research, promote, rebalance.\n\nStart with: penstock demo",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+database_app = typer.Typer(help="The database and its schema.", no_args_is_help=True)
+exchange_app = typer.Typer(help="The practice exchange: a server that speaks Binance's spot wire on this machine.", no_args_is_help=True)
+app.add_typer(database_app, name="db")
+app.add_typer(exchange_app, name="exchange")
+
+out = Console()
+err = Console(stderr=True)
+
+TimeframeOption = Annotated[str, typer.Option("--timeframe", "-t", help="Bar length: 1m, 5m, 15m, 30m, 1h, 4h or 1d.")]
+PortfolioOption = Annotated[str, typer.Option("--portfolio", "-p", help="A portfolio of configs/portfolio.yaml.")]
+StudyOption = Annotated[str, typer.Option("--study", help="A study of configs/research.yaml.")]
+SymbolsOption = Annotated[list[str] | None, typer.Option("--symbol", "-s", help="Only this symbol (repeat for more), like BTC/USDT.")]
+
+
+def main() -> None:
+    """Run the command; a PenstockError becomes one sentence on stderr and exit code 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except PenstockError as error:
+        err.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        err.print("stopped; what was committed stays, and running the command again goes on from there")
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        out.print(f"penstock {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    candles: Annotated[
+        Path | None, typer.Option(help="A folder of Parquet candle files to replay. Without it: the synthetic generator.")
+    ] = None,
+    exchange: Annotated[
+        str | None, typer.Option(help="Take daily and hourly candles from this venue (a ccxt name, for example kraken).")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=365, help="Daily rebalances to trade.")] = 30,
+    trials: Annotated[int, typer.Option(min=50, help="Trials of the parameter search, over all strategies.")] = 80,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier demos left and start over.")] = False,
+) -> None:
+    """The whole line in two minutes: ingest, check, search, promote, trade 30 days, reconcile.
+
+    Run it twice: the second run finds everything done and sends nothing.
+
+    Example: `penstock demo --candles ~/candles --days 30`
+    """
+    from penstock.demo import run_demo
+
+    run_demo(out, candles=candles, exchange=exchange, days=days, trials=trials, fresh=fresh)
+
+
+@app.command()
+def up(
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay attached and stop everything on Ctrl-C.")] = False,
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
+    practice_port: Annotated[int, typer.Option(help="Port of the practice exchange.")] = 8190,
+) -> None:
+    """Start the database, the Prefect and MLflow servers and a worker, deploy every flow, and print the addresses.
+
+    Unless PENSTOCK_ENV says otherwise everything runs against the practice exchange on this machine.
+
+    Example: `penstock up`, then `prefect deployment run ingest-bars/ingest-1d`
+    """
+    from penstock.pipeline.stack_commands import bring_up
+
+    bring_up(out, foreground, prefect_port, mlflow_port, practice_port)
+
+
+@app.command()
+def down() -> None:
+    """Stop what `penstock up` started. The data stays."""
+    from penstock.pipeline.stack_commands import take_down
+
+    take_down(out)
+
+
+@database_app.command("migrate")
+def database_migrate() -> None:
+    """Bring the database's schema up to date. Safe to run at any time, from any number of processes.
+
+    Example: `PENSTOCK_DATABASE_URL=postgresql://me@db/penstock penstock db migrate`
+    """
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        platform.database  # noqa: B018 - opening it migrates
+        out.print(f"schema is up to date on {platform.database.describe()}")
+
+
+@exchange_app.command("serve")
+def exchange_serve(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8190,
+    candles: Annotated[Path | None, typer.Option(help="A folder of Parquet candle files; without it: synthetic candles.")] = None,
+    start: Annotated[str | None, typer.Option(help="Venue time at the start, like 2024-01-01T00:00. Default: now.")] = None,
+    speed: Annotated[float, typer.Option(help="Venue seconds in a real second; 0 is a clock that only steps on request.")] = 1.0,
+    cash: Annotated[float, typer.Option(help="Quote balance of the account whose keys are in the environment.")] = 100_000,
+) -> None:
+    """Serve the practice exchange until interrupted. ccxt trades on it unmodified.
+
+    The account's keys are PENSTOCK_PRACTICE_KEY and PENSTOCK_PRACTICE_SECRET, or those that Penstock made in its home.
+
+    Example: `penstock exchange serve --candles ~/candles --start 2024-01-01T00:00 --speed 60`
+    """
+    from penstock.pipeline.stack_commands import serve_practice
+
+    serve_practice(out, port, candles, parse_instant(start) if start else None, speed, cash)
+
+
+@app.command()
+def ingest(timeframe: TimeframeOption = "1d", symbol: PortfolioOption = Annotated[str, typer.Option("--portfolio", "-p", help="A portfolio of configs/portfolio.yaml.")]
+StudyOption = Annotated[str, typer.Option("--study", help="A study of configs/research.yaml.")]
+SymbolsOption = None) -> None:
+    """Bring the universe's bars up to date: backfill and increment are the same command.
+
+    Example: `penstock ingest -t 1h -s BTC/USDT -s ETH/USDT`
+    """
+    from penstock.pipeline.ingest import ingest_timeframe
+    from penstock.pipeline.tables import ingest_table, progress
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform, progress(err) as bar:
+        outcome = ingest_timeframe(platform, Timeframe.parse(timeframe), symbol, on_progress=bar)
+    out.print(ingest_table(outcome))
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def research(
+    study: StudyOption = "daily",
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials for each strategy; default from configs/research.yaml.")] = None,
+    strategy: Annotated[list[str] | None, typer.Option(help="Only this strategy (repeat for more).")] = None,
+) -> None:
+    """Snapshot the bars and search the strategies' parameters, tracked in MLflow.
+
+    Example: `penstock research --strategy momentum --trials 200`
+    """
+    from penstock.pipeline.research import run_research
+    from penstock.pipeline.tables import progress, research_table
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform, progress(err) as bar:
+        outcome = run_research(platform, study, strategies=strategy, trials=trials, on_progress=bar)
+    out.print(research_table(outcome))
+
+
+@app.command()
+def promote(
+    study: StudyOption = "daily",
+    run: Annotated[str | None, typer.Option(help="MLflow run of the search; default: the study's newest.")] = None,
+) -> None:
+    """Judge the best candidate of a search; passing moves the registry aliases.
+
+    Example: `penstock promote --run 3f2c...`
+    """
+    from penstock.pipeline.promote import promote_candidate
+    from penstock.pipeline.tables import promotion_table
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        outcome = promote_candidate(platform, study, run)
+    out.print(promotion_table(outcome))
+
+
+@app.command()
+def rollback(model: Annotated[str, typer.Argument(help="A registered model.")] = "daily-portfolio") -> None:
+    """Give the champion alias back to the version that held it before.
+
+    Example: `penstock rollback daily-portfolio`
+    """
+    from penstock.pipeline.promote import roll_back
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        was, now = roll_back(platform, model)
+    out.print(f"champion was {was}, is {now} again")
+
+
+@app.command()
+def rebalance(
+    portfolio: PortfolioOption = "daily",
+    slot: Annotated[str | None, typer.Option(help="Bar close to act on, like 2026-01-31T00:00. Default: the newest.")] = None,
+) -> None:
+    """Carry the champion's target weights to the account, for one slot. A slot that is done is not done again.
+
+    Example: `penstock rebalance --slot 2026-01-31T00:00`
+    """
+    from penstock.pipeline.rebalance import rebalance_slot
+    from penstock.pipeline.tables import rebalance_table
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        report = rebalance_slot(platform, portfolio, parse_instant(slot) if slot else None)
+    out.print(rebalance_table(report))
+
+
+@app.command()
+def trade(
+    portfolio: PortfolioOption = "minute",
+    slots: Annotated[int | None, typer.Option(min=1, help="Stop after this many slots. Default: go on until stopped.")] = None,
+) -> None:
+    """The minute service: at every bar's close ingest it, decide, place. Each slot is a flow run in the Prefect UI.
+
+    Example: `penstock trade --slots 10`
+    """
+    from penstock.pipeline.stack_commands import run_trade_flow
+
+    run_trade_flow(portfolio, slots)
+
+
+@app.command()
+def status() -> None:
+    """What is stored, what trades, what is open, and what is locked or halted.
+
+    Example: `penstock status`
+    """
+    from penstock.pipeline.status import read_status
+    from penstock.pipeline.tables import status_tables
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        for table in status_tables(read_status(platform)):
+            out.print(table)
+
+
+@app.command()
+def halt(
+    portfolio: PortfolioOption = "daily",
+    reason: Annotated[str, typer.Option(help="Why; kept with the halt.")],
+    reduce_only: Annotated[bool, typer.Option("--reduce-only", help="Still allow orders that make positions smaller.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every account, not only this portfolio's.")] = False,
+) -> None:
+    """The kill switch: no new orders from now on, even in the middle of a plan.
+
+    Example: `penstock halt --reason "venue announces maintenance"`
+    """
+    from penstock.pipeline.halts import halt_trading
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(halt_trading(platform, portfolio, reason, reduce_only=reduce_only, everything=everything))
+
+
+@app.command()
+def resume(
+    portfolio: PortfolioOption = "daily",
+    reason: Annotated[str, typer.Option(help="Why it is safe again; kept.")],
+    everything: Annotated[bool, typer.Option("--all", help="Lift the halt on every account.")] = False,
+) -> None:
+    """Allow trading again after a halt.
+
+    Example: `penstock resume --reason "maintenance is over"`
+    """
+    from penstock.pipeline.halts import resume_trading
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(resume_trading(platform, portfolio, reason, everything=everything))
+
+
+@app.command()
+def doctor() -> None:
+    """Check every dependency and say how to mend what is wrong.
+
+    Example: `penstock doctor`
+    """
+    from penstock.pipeline.doctor import examine
+    from penstock.pipeline.tables import doctor_table
+
+    findings = examine()
+    out.print(doctor_table(findings))
+    if any(not finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def parse_instant(text: str) -> datetime:
+    """Return the instant written as ISO 8601, UTC where it names no zone; raise ConfigError showing the form."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"'{text}' is not a time: write it like 2026-01-31T00:00 (UTC)") from None
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

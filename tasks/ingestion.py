@@ -1,0 +1,46 @@
+"""Tasks that bring bars in."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from penstock.core.errors import VenueUnavailableError
+from penstock.core.timeframes import Timeframe
+from penstock.pipeline import ingest
+from tasks.artifacts import publish_file, publish_table
+from tasks.platform import worker_platform
+
+
+def _venue_was_silent(_task: object, _run: object, state: object) -> bool:
+    """Only a venue that gave no usable answer is worth asking again."""
+    return isinstance(getattr(state, "data", None), VenueUnavailableError) or "VenueUnavailableError" in str(
+        getattr(state, "message", "")
+    )
+
+
+@task(cache_policy=NO_CACHE)
+def symbols_to_ingest(timeframe: str, symbols: list[str] | None) -> list[str]:
+    """Return the symbols that the universe keeps in this timeframe (or the given ones, checked against the venue)."""
+    return ingest.symbols_to_ingest(worker_platform(), Timeframe.parse(timeframe), symbols)
+
+
+@task(
+    task_run_name="ingest-{timeframe}-{symbol}",
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=_venue_was_silent,
+    cache_policy=NO_CACHE,
+    timeout_seconds=3600,
+)
+def ingest_symbol(timeframe: str, symbol: str) -> ingest.SymbolOutcome:
+    """Bring one symbol up to date; a failed check is an outcome, not an exception."""
+    return ingest.ingest_one(worker_platform(), Timeframe.parse(timeframe), symbol)
+
+
+@task(cache_policy=NO_CACHE)
+def publish_ingest(timeframe: str, outcomes: list[ingest.SymbolOutcome]) -> ingest.IngestOutcome:
+    """Keep the run's table and Data Docs as artifacts, and alert about symbols that failed."""
+    outcome = ingest.conclude(worker_platform(), Timeframe.parse(timeframe), outcomes)
+    publish_table(f"ingest-{timeframe}", outcome.table(), f"What came in: {timeframe} bars")
+    if outcome.data_docs is not None:
+        publish_file(f"data-docs-{timeframe}", outcome.data_docs, "Great Expectations Data Docs of this run")
+    return outcome

@@ -1,0 +1,37 @@
+"""Tasks around an account: rebalance, reconcile, report. No retries here: the ledger finishes what a run left, on the next run."""
+
+from datetime import datetime
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from penstock.pipeline import rebalance, reconcile, report
+from tasks.artifacts import publish_file, publish_table, publish_text
+from tasks.platform import worker_platform
+
+
+@task(task_run_name="rebalance-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=1800)
+def rebalance_account(portfolio: str, slot: datetime | None) -> None:
+    """Rebalance one slot and keep its orders, fills and refusals as artifacts."""
+    outcome = rebalance.rebalance_slot(worker_platform(), portfolio, slot)
+    publish_table(f"orders-{portfolio}", outcome.orders_table(), f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}")
+    publish_text(f"rebalance-{portfolio}", outcome.summary(), "What the rebalance did")
+    print(outcome.summary())
+    outcome.raise_if_failed()
+
+
+@task(task_run_name="reconcile-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
+def compare_with_venue(portfolio: str) -> None:
+    """Compare ledger and venue and keep the breaks as an artifact."""
+    outcome = reconcile.reconcile_account(worker_platform(), portfolio)
+    publish_table(f"breaks-{portfolio}", outcome.table(), "Differences between ledger and venue")
+    print(outcome.summary())
+
+
+@task(task_run_name="report-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
+def write_report(portfolio: str) -> None:
+    """Write the account's HTML report and keep its figures as artifacts."""
+    outcome = report.report_account(worker_platform(), portfolio)
+    publish_table(f"performance-{portfolio}", outcome.table(), "The account in figures")
+    publish_file(f"report-{portfolio}", outcome.path, "The report with its plots")
+    print(outcome.summary())
