@@ -1,0 +1,119 @@
+"""Configuration errors name the file, the key, the value and what is allowed."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from penstock.core.errors import ConfigError
+from penstock.settings import Process, Settings
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.fixture
+def configs(tmp_path: Path) -> Path:
+    """A copy of the project's own configuration that a test may break."""
+    return Path(shutil.copytree(CONFIGS, tmp_path / "configs"))
+
+
+def settings_of(configs: Path, **process: str) -> Settings:
+    return Settings(Process(configs=configs, home=configs.parent / "home", **process))
+
+
+def replace(path: Path, pattern: str, text: str) -> None:
+    changed, count = re.subn(pattern, text, path.read_text(), count=1, flags=re.MULTILINE)
+    assert count == 1
+    path.write_text(changed)
+
+
+def test_project_configuration_is_valid(configs: Path) -> None:
+    """Every file that the project ships can be read."""
+    settings = settings_of(configs)
+    assert "BTC/USDT" in settings.universe.symbols
+    assert settings.environment.trading == "paper"
+    for name in ("daily", "minute"):
+        assert settings.portfolio(name).models
+        assert settings.study(name).strategies
+        assert settings.environment.account_of(name).name
+    assert settings.costs.fee_bps > 0
+    assert settings.risk is not None
+    assert settings.promotion is not None
+    assert settings.checks is not None
+
+
+def test_unknown_key_names_file_key_and_allowed_ones(configs: Path) -> None:
+    """A typo in a key must not be ignored: it would leave a limit at its default."""
+    replace(configs / "costs.yaml", "^fee_bps", "fee_bsp")
+    with pytest.raises(ConfigError, match=r"costs\.yaml: unknown key 'fee_bsp' = 10: allowed are fee_bps, slippage_bps"):
+        _ = settings_of(configs).costs
+
+
+def test_nested_unknown_key_lists_the_keys_of_its_own_level(configs: Path) -> None:
+    """The allowed keys named are those of the level where the typo stands."""
+    replace(configs / "portfolio.yaml", "no_trade_band", "no_trade_bnad")
+    with pytest.raises(ConfigError, match=r"'daily\.rebalancing\.no_trade_bnad'.*allowed are .*no_trade_band"):
+        settings_of(configs).portfolio("daily")
+
+
+def test_value_out_of_bounds_names_key_and_value(configs: Path) -> None:
+    """A value that is not allowed is shown together with the bound it broke."""
+    replace(configs / "costs.yaml", "^fee_bps: 10", "fee_bps: -1")
+    with pytest.raises(ConfigError, match=r"key 'fee_bps' = -1: .*greater than or equal to 0"):
+        _ = settings_of(configs).costs
+
+
+def test_unknown_timeframe_is_refused(configs: Path) -> None:
+    """A timeframe that no grid is known for cannot be kept."""
+    replace(configs / "universe.yaml", "^  1h:", "  7h:")
+    with pytest.raises(ConfigError, match=r"universe\.yaml.*7h"):
+        _ = settings_of(configs).universe
+
+
+def test_malformed_symbol_is_refused(configs: Path) -> None:
+    """A symbol is BASE/QUOTE, and the message shows how."""
+    replace(configs / "universe.yaml", "^  - BTC/USDT", "  - BTCUSDT")
+    with pytest.raises(ConfigError, match="'BTCUSDT' is not a symbol: write it as BASE/QUOTE"):
+        _ = settings_of(configs).universe
+
+
+def test_broken_yaml_is_one_sentence(configs: Path) -> None:
+    """A file that is not YAML names itself and the place, on one line."""
+    (configs / "costs.yaml").write_text("fee_bps: [10\n")
+    with pytest.raises(ConfigError, match=r"costs\.yaml is not valid YAML") as caught:
+        _ = settings_of(configs).costs
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_folder_names_the_remedy(tmp_path: Path) -> None:
+    """Running from the wrong folder is the likely cause, and is named."""
+    with pytest.raises(ConfigError, match="PENSTOCK_CONFIGS"):
+        _ = settings_of(tmp_path / "nowhere").costs
+
+
+def test_quotas_over_one_are_refused(configs: Path) -> None:
+    """Models that share an account cannot be given more than all of it."""
+    replace(configs / "portfolio.yaml", r"^    - \{name: daily-portfolio.*$", "    - {name: a, quota: 0.7}\n    - {name: b, quota: 0.7}")
+    with pytest.raises(ConfigError, match=r"quotas sum to 1\.4"):
+        settings_of(configs).portfolio("daily")
+
+
+@pytest.mark.parametrize(("live_in_file", "live_in_environment"), [(False, ""), (True, ""), (False, "real-money"), (True, "yes")])
+def test_real_money_needs_both_places(configs: Path, live_in_file: bool, live_in_environment: str) -> None:
+    """One consent alone, or a wrong word, never reaches a real account."""
+    replace(configs / "environments.yaml", "live: false", f"live: {str(live_in_file).lower()}")
+    with pytest.raises(ConfigError, match="would trade real money"):
+        _ = settings_of(configs, env="real", live=live_in_environment).environment
+
+
+def test_real_money_with_both_consents_is_allowed(configs: Path) -> None:
+    """The file and the environment together open the real account."""
+    replace(configs / "environments.yaml", "live: false", "live: true")
+    assert settings_of(configs, env="real", live="real-money").environment.live
+
+
+def test_unknown_environment_lists_the_known_ones(configs: Path) -> None:
+    """A wrong PENSTOCK_ENV shows what there is."""
+    with pytest.raises(ConfigError, match="PENSTOCK_ENV 'prod'.*paper, practice, testnet, real"):
+        _ = settings_of(configs, env="prod").environment
