@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from penstock.core.errors import ConfigError
 from penstock.core.timeframes import Timeframe
-from penstock.data.checks import CheckBounds
+from penstock.data.bounds import CheckBounds
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.promotion.criteria import PromotionThresholds
 from penstock.research.costs import Costs
