@@ -1,0 +1,305 @@
+"""What is wrong with bars: which rows are bad and why, and one row of metrics a symbol. One function a check.
+
+Decided here: a bad row is quarantined with every reason it has, the others go on; rows that arrived in the wrong order are
+sorted and counted, not refused; of several good rows with one time the last to arrive is kept; an unclosed bar is no defect
+and is left for later; a jump is counted, never refused, unless it is absurd (see `absurd_prints`). A clock that is shifted by
+whole bars cannot be seen from the bars alone. How much of each defect is too much is decided in penstock.data.bounds.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from penstock.core.bars import BARS_SCHEMA, PRICE_COLUMNS, TS, VALUE_COLUMNS, require_bars
+from penstock.core.timeframes import Timeframe
+from penstock.data.bounds import CheckBounds
+
+#: Bars and why each was refused: reasons joined by ", ".
+QUARANTINE_SCHEMA = pl.Schema({**BARS_SCHEMA, "reason": pl.String()})
+
+_COUNTS = (
+    *("rows", "good", "quarantined", "held_back", "nulls", "non_finite", "ohlc", "not_increasing", "duplicates", "off_grid"),
+    *("from_future", "absurd", "missing", "gaps", "longest_gap", "jumps", "zero_volume", "stale_bars"),
+)
+_SHARES = (
+    *("null_share", "non_finite_share", "ohlc_share", "duplicate_share", "quarantined_share"),
+    *("missing_share", "jump_share", "zero_volume_share"),
+)
+
+#: One row a symbol. Counts are of rows or bars; `first` and `last` are the good bars' open times; null: nothing to measure.
+#: `quarantined_share` leaves duplicates out: no bar is lost with them.
+METRICS_SCHEMA = pl.Schema(
+    {
+        "symbol": pl.String(),
+        "timeframe": pl.String(),
+        "first": TS,
+        "last": TS,
+        **{name: pl.Int64() for name in _COUNTS},
+        **{name: pl.Float64() for name in _SHARES},
+    }
+)
+
+
+@dataclass(frozen=True)
+class CheckedBars:
+    """One symbol's rows, sorted out. `good` is sorted and unique in ts; `held` is to be read again by a later ingestion."""
+
+    good: pl.DataFrame
+    quarantined: pl.DataFrame
+    held: pl.DataFrame
+    metrics: pl.DataFrame
+
+
+# Row checks: each returns an expression that is true where the row is bad. Comparisons with null are null and count as good:
+# a null is reported once, as a null.
+
+
+def nulls() -> pl.Expr:
+    """The time or a value is missing."""
+    return pl.any_horizontal(pl.col("ts", *VALUE_COLUMNS).is_null())
+
+
+def non_finite() -> pl.Expr:
+    """A value is NaN or infinite."""
+    return pl.any_horizontal(pl.col(*VALUE_COLUMNS).is_finite().not_())
+
+
+def non_positive_price() -> pl.Expr:
+    """A price is zero or below."""
+    return pl.any_horizontal(pl.col(*PRICE_COLUMNS) <= 0)
+
+
+def negative_volume() -> pl.Expr:
+    """The volume is below zero (zero is a bar without a trade, which is allowed)."""
+    return pl.col("volume") < 0
+
+
+def high_too_low() -> pl.Expr:
+    """The high is below the open, the close or the low."""
+    return pl.col("high") < pl.max_horizontal("open", "close", "low")
+
+
+def low_too_high() -> pl.Expr:
+    """The low is above the open, the close or the high."""
+    return pl.col("low") > pl.min_horizontal("open", "close", "high")
+
+
+def off_grid(timeframe: Timeframe) -> pl.Expr:
+    """The time is not a bar open of the timeframe."""
+    return pl.col("ts").dt.epoch("ms") % (timeframe.seconds * 1000) != 0
+
+
+def from_future(now: datetime) -> pl.Expr:
+    """The bar opens after the venue's present time."""
+    return pl.col("ts") > pl.lit(now).cast(TS)
+
+
+def unclosed(timeframe: Timeframe, now: datetime) -> pl.Expr:
+    """The bar is the one that is forming now. Not a defect: it is left for later."""
+    opens = pl.col("ts")
+    return (opens > pl.lit(timeframe.last_closed_open(now)).cast(TS)) & (opens <= pl.lit(now).cast(TS))
+
+
+def row_checks(timeframe: Timeframe, now: datetime) -> dict[str, pl.Expr]:
+    """Return every check that needs only the row itself, by the reason it gives. A new check goes here."""
+    return {
+        "null": nulls(),
+        "non_finite": non_finite(),
+        "non_positive_price": non_positive_price(),
+        "negative_volume": negative_volume(),
+        "high_too_low": high_too_low(),
+        "low_too_high": low_too_high(),
+        "off_grid": off_grid(timeframe),
+        "from_future": from_future(now),
+    }
+
+
+# Checks that need the neighbours.
+
+
+def superseded() -> pl.Expr:
+    """A later arrival has the same time. Rows in order of arrival."""
+    return pl.col("ts").is_last_distinct().not_()
+
+
+def absurd_prints(ratio: float) -> pl.Expr:
+    """The close is more than `ratio` times off both neighbours' closes, in the same direction: a print that reverted.
+
+    A move that stays (a crash, a redenomination) is not one. Rows sorted by ts.
+    """
+    return _off_by(ratio, pl.col("close").shift(1)) & _off_by(ratio, pl.col("close").shift(-1)) & _reverts()
+
+
+def unconfirmed_print(ratio: float) -> pl.Expr:
+    """The newest close is more than `ratio` times off the one before: whether it reverts only the next bar can tell.
+
+    It is held back, neither stored nor refused, and read again by the next ingestion.
+    """
+    newest = pl.int_range(pl.len()) == pl.len() - 1
+    return newest & _off_by(ratio, pl.col("close").shift(1))
+
+
+def _off_by(ratio: float, other: pl.Expr) -> pl.Expr:
+    close = pl.col("close")
+    return ((close > other * ratio) | (close * ratio < other)).fill_null(False)
+
+
+def _reverts() -> pl.Expr:
+    before, close, after = pl.col("close").shift(1), pl.col("close"), pl.col("close").shift(-1)
+    return ((close > before) & (close > after)) | ((close < before) & (close < after))
+
+
+def jumps(good: pl.DataFrame, timeframe: Timeframe, bounds: CheckBounds) -> np.ndarray:
+    """Return which bars (sorted by ts) jumped: |log return| above the timeframe's `min_jump` and `jump_mads` robust deviations.
+
+    The deviation is 1.4826 times the median absolute return of the `jump_window` bars before (a median absolute deviation about
+    zero: Huber, Robust Statistics, 1981, 5.1). A return over a gap of n bars is compared with sqrt(n) times both bounds.
+    False until a quarter of the window is there. Medians are taken only where the first bound is passed: it is rare.
+    """
+    size = np.abs(np.diff(np.log(good["close"].to_numpy()), prepend=np.nan))
+    steps = np.diff(good["ts"].dt.epoch("ms").to_numpy(), prepend=0) / (timeframe.seconds * 1000)
+    size /= np.sqrt(np.maximum(steps, 1.0))
+    window, floor = bounds.jump_window, bounds.timeframes[timeframe].min_jump
+    candidates = np.flatnonzero(size > floor)
+    candidates = candidates[candidates > window // 4]
+    jumped = np.zeros(good.height, dtype=bool)
+    if candidates.size:
+        padded = np.concatenate([np.full(window, np.nan), size])
+        before = np.lib.stride_tricks.sliding_window_view(padded, window)[candidates]
+        jumped[candidates] = size[candidates] > bounds.jump_mads * 1.4826 * np.nanmedian(before, axis=1)
+    return jumped
+
+
+def check_symbol(
+    rows: pl.DataFrame,
+    symbol: str,
+    timeframe: Timeframe,
+    now: datetime,
+    bounds: CheckBounds | None = None,
+    expected_until: datetime | None = None,
+    context: pl.DataFrame | None = None,
+) -> CheckedBars:
+    """Sort out the rows of one symbol, given in the order of their arrival.
+
+    `now` is the venue's time. `expected_until` is the open time of the bar that should be the newest (by default the newest
+    closed at `now`): staleness is counted up to it. `context` are good bars that came before, which jumps and absurd prints are
+    measured against. Raises DataError where `rows` are no bars.
+    """
+    limits = bounds if bounds is not None else CheckBounds()
+    marked = _mark(require_bars(rows, f"bars of {symbol} {timeframe.value}"), timeframe, now)
+    distinct, doubled = _split(marked.filter(~pl.col("_bad") & ~pl.col("_unclosed")), superseded())
+    distinct = distinct.select(list(BARS_SCHEMA)).sort("ts")
+    before = _before(distinct, context)
+    confirmed, held = _split(pl.concat([before, distinct]), unconfirmed_print(limits.absurd_ratio))
+    known, absurd = _split(confirmed, absurd_prints(limits.absurd_ratio) & (pl.int_range(pl.len()) >= before.height))
+    refused = pl.concat([_with_reasons(marked.filter("_bad")), _refuse(doubled, "duplicate"), _refuse(absurd, "absurd_print")])
+    jumped = int(jumps(known, timeframe, limits)[before.height :].sum())
+    good = known[before.height :]
+    counts = {
+        "rows": marked.height - int(marked["_unclosed"].sum()),
+        "good": good.height,
+        "quarantined": refused.height,
+        "held_back": held.height,
+        "duplicates": doubled.height,
+        "absurd": absurd.height,
+        "jumps": jumped,
+        **_row_counts(marked),
+    }
+    until = expected_until if expected_until is not None else timeframe.last_closed_open(now)
+    return CheckedBars(good, refused, held, _metrics(symbol, timeframe, counts, good, until, limits))
+
+
+def check_bars(
+    frame: pl.DataFrame, timeframe: Timeframe, now: datetime, bounds: CheckBounds | None = None
+) -> dict[str, CheckedBars]:
+    """Sort out a frame of several symbols (rows in order of arrival); returns one entry a symbol, in order of appearance."""
+    parts = require_bars(frame, "bars").partition_by("symbol", as_dict=True, maintain_order=True)
+    return {str(key[0]): check_symbol(part, str(key[0]), timeframe, now, bounds) for key, part in parts.items()}
+
+
+def missing_ranges(good: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
+    """Return the gaps between the bars of one symbol, sorted by ts: `start` (first absent open time) and `bars` absent."""
+    step = timeframe.seconds * 1000
+    return (
+        good.select(pl.col("ts").alias("start"), (pl.col("ts").diff().dt.total_milliseconds() // step - 1).alias("bars"))
+        .filter(pl.col("bars") > 0)
+        .with_columns(pl.col("start") - pl.duration(milliseconds=pl.col("bars") * step))
+        .cast({"start": TS, "bars": pl.Int64()})
+    )
+
+
+def _mark(rows: pl.DataFrame, timeframe: Timeframe, now: datetime) -> pl.DataFrame:
+    """Return the rows with a column a row check, `_unclosed`, and `_bad` where any check failed."""
+    flags = row_checks(timeframe, now)
+    return rows.with_columns(
+        unclosed(timeframe, now).fill_null(False).alias("_unclosed"),
+        *(bad.fill_null(False).alias(f"_{name}") for name, bad in flags.items()),
+    ).with_columns(pl.any_horizontal(f"_{name}" for name in flags).alias("_bad"))
+
+
+def _row_counts(marked: pl.DataFrame) -> dict[str, int]:
+    return {
+        "nulls": int(marked["_null"].sum()),
+        "non_finite": int(marked["_non_finite"].sum()),
+        "ohlc": int((marked["_high_too_low"] | marked["_low_too_high"]).sum()),
+        "off_grid": int(marked["_off_grid"].sum()),
+        "from_future": int(marked["_from_future"].sum()),
+        "not_increasing": int((marked["ts"].diff().dt.total_milliseconds() < 0).sum()),
+    }
+
+
+def _before(distinct: pl.DataFrame, context: pl.DataFrame | None) -> pl.DataFrame:
+    """Return the context's bars that are older than all rows."""
+    if context is None or distinct.is_empty():
+        return distinct.clear()
+    return context.select(list(BARS_SCHEMA)).filter(pl.col("ts") < distinct["ts"][0]).sort("ts")
+
+
+def _metrics(
+    symbol: str, timeframe: Timeframe, counts: dict[str, int], good: pl.DataFrame, until: datetime, bounds: CheckBounds
+) -> pl.DataFrame:
+    """Return the one row of METRICS_SCHEMA. Shares are of at least `min_share_rows` rows."""
+    gaps = missing_ranges(good, timeframe)
+    missing = int(gaps["bars"].sum())
+    zero_volume = int((good["volume"] == 0).sum())
+    seen = max(counts["rows"], bounds.min_share_rows)
+    kept = max(counts["good"], bounds.min_share_rows)
+    row = {
+        **counts,
+        "symbol": symbol,
+        "timeframe": timeframe.value,
+        "first": good["ts"][0] if good.height else None,
+        "last": good["ts"][-1] if good.height else None,
+        "missing": missing,
+        "gaps": gaps.height,
+        "longest_gap": gaps.select(pl.col("bars").max().fill_null(0)).item(),
+        "zero_volume": zero_volume,
+        "stale_bars": max(0, (until - good["ts"][-1]) // timeframe.duration) if good.height else None,
+        "null_share": counts["nulls"] / seen,
+        "non_finite_share": counts["non_finite"] / seen,
+        "ohlc_share": counts["ohlc"] / seen,
+        "duplicate_share": counts["duplicates"] / seen,
+        "quarantined_share": (counts["quarantined"] - counts["duplicates"]) / seen,
+        "missing_share": missing / max(counts["good"] + missing, bounds.min_share_rows),
+        "jump_share": counts["jumps"] / kept,
+        "zero_volume_share": zero_volume / kept,
+    }
+    return pl.DataFrame([row], schema=METRICS_SCHEMA)
+
+
+def _split(frame: pl.DataFrame, picked: pl.Expr) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the rows that are not picked, and those that are."""
+    mask = frame.select(picked.alias("picked"))["picked"]
+    return frame.filter(~mask), frame.filter(mask)
+
+
+def _with_reasons(bad: pl.DataFrame) -> pl.DataFrame:
+    names = [name for name in bad.columns if name.startswith("_") and name not in ("_bad", "_unclosed")]
+    reasons = [pl.when(name).then(pl.lit(name[1:])) for name in names]
+    return bad.select(*BARS_SCHEMA, pl.concat_str(reasons, separator=", ", ignore_nulls=True).alias("reason"))
+
+
+def _refuse(rows: pl.DataFrame, reason: str) -> pl.DataFrame:
+    return rows.select(*BARS_SCHEMA, pl.lit(reason).alias("reason"))
