@@ -4,6 +4,7 @@ Aliases: `challenger` is the newest version that passed, `champion` the one that
 it, `rolled_back` a champion that an operator took out. Judging itself is for penstock.promotion.gate.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -136,12 +137,13 @@ def measure_out_of_sample(bars: pl.DataFrame, evidence: Evidence) -> Measure:
 def reproduces_evidence(evidence: Evidence, again: BacktestMetrics, thresholds: PromotionThresholds) -> Verdict:
     """Largest relative difference of final equity and Sharpe ratio, evidence against registered version, <= its bound."""
     pairs = [(evidence.out_of_sample.final_equity, again.final_equity), (evidence.out_of_sample.sharpe, again.sharpe)]
-    error = max(abs(there - here) / max(abs(there), 1e-12) for there, here in pairs)
+    errors = [abs(there - here) / max(abs(there), 1e-12) for there, here in pairs]
+    error = math.nan if any(map(math.isnan, errors)) else max(errors)
     bound = thresholds.max_reproduction_error
     passed = error <= bound
     reason = (
         f"loaded from the registry it ends at {again.final_equity:.6f} on the same bars, its evidence says "
-        f"{evidence.out_of_sample.final_equity:.6f}: relative difference {error:.2g}, {'at most' if passed else 'over'} {bound:.2g}"
+        f"{evidence.out_of_sample.final_equity:.6f}: relative error {error:.2g}, {'at most' if passed else 'over'} {bound:.2g}"
     )
     return Verdict("reproduces_evidence", passed, error, bound, reason)
 

@@ -1,0 +1,86 @@
+"""How MLflow is reached: quiet, without telemetry, in seconds rather than minutes where it is down, with one kind of error."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from penstock.core.errors import PromotionError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+#: Read by MLflow when it is imported. What the environment says already is left alone.
+_DEFAULTS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def local_tracking_uri(folder: Path) -> str:
+    """Return the tracking URI of an MLflow database file in `folder`, which is created where it is missing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+
+
+def is_server(tracking_uri: str) -> bool:
+    """Whether the URI names an MLflow server, which then decides where artifacts are kept."""
+    return tracking_uri.startswith(("http://", "https://"))
+
+
+def connect(tracking_uri: str) -> "MlflowClient":
+    """Return a client of the tracking server or database; raise PromotionError where it cannot be opened."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    with explained(tracking_uri, "connect"):
+        return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
+
+
+@contextmanager
+def explained(tracking_uri: str, doing: str) -> Iterator[None]:
+    """Turn MLflow's errors into PromotionError that says what was being done and where."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise PromotionError(
+            f"MLflow at {without_password(tracking_uri)} could not {doing}: {first[:300]}; is it running at this address?"
+        ) from error
+
+
+def is_absent(error: Exception) -> bool:
+    """Whether an MlflowException says that what was asked for does not exist."""
+    return getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
+
+
+def without_password(uri: str) -> str:
+    """Return the URI without user name and password: what may be printed."""
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+
+
+@contextmanager
+def fluent(tracking_uri: str) -> Iterator[None]:
+    """Point MLflow's module-level functions at `tracking_uri` for a while: models can only be logged through them."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])

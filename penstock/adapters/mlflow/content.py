@@ -1,0 +1,176 @@
+"""What a version consists of: the strategy's source, its parameters, and what they were found with, under one hash.
+
+A version is a folder of three files: manifest.json, strategy.py and evidence.json. Reading it checks the hashes before
+any of its code runs. Needs no MLflow.
+"""
+
+import ast
+import hashlib
+import inspect
+import json
+import linecache
+import sys
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from types import ModuleType
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from penstock.core.errors import PromotionError, StrategyError
+from penstock.core.strategy import Strategy
+from penstock.promotion.evidence import Evidence
+
+MANIFEST, SOURCE, EVIDENCE = "manifest.json", "strategy.py", "evidence.json"
+
+
+class Manifest(BaseModel):
+    """The content of a version, all but the source's text, which it names by hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    strategy: str
+    class_name: str
+    params: dict[str, float | int | str | bool]
+    source_sha256: str
+    dataset_hash: str
+    search_id: str
+    environment_hash: str
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 over all fields: two versions with the same hash are the same version."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class StrategySource:
+    """The text of a strategy's own file, and the class in it."""
+
+    class_name: str
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class VersionContent:
+    """A version as read from its folder, hashes checked."""
+
+    manifest: Manifest
+    source: StrategySource
+    evidence: Evidence
+
+    def strategy(self) -> Strategy:
+        """Return the strategy, built from this content's own code and parameters."""
+        strategy_class = class_of(self.source, f"<registry {self.manifest.content_hash[:12]}>/{self.manifest.strategy}.py")
+        try:
+            return strategy_class.from_params(dict(self.manifest.params))
+        except StrategyError as error:
+            raise PromotionError(f"version {self.manifest.content_hash[:12]} cannot be built: {error}") from error
+
+
+def source_of(strategy_class: type[Strategy]) -> StrategySource:
+    """Return the source file of a strategy; raise PromotionError where it has none or cannot stand alone.
+
+    The file is what a version ships, so it may not import other strategy files: they would come from the worker's
+    checkout and not from the version.
+    """
+    try:
+        lines, _ = inspect.findsource(strategy_class)
+    except (OSError, TypeError):
+        raise PromotionError(
+            f"strategy '{strategy_class.name}' has no source file: a class from a notebook cell cannot be registered; "
+            "move it to a file under strategies/"
+        ) from None
+    text = "".join(lines)
+    for module in _imported(text):
+        if module.split(".")[0] in ("strategies", "flows", "tasks", "__main__"):
+            raise PromotionError(
+                f"strategy '{strategy_class.name}' imports '{module}': a registered strategy's file must stand alone; "
+                "import from penstock only, or move the code into the file"
+            )
+    return StrategySource(strategy_class.__name__, text)
+
+
+def class_of(source: StrategySource, filename: str) -> type[Strategy]:
+    """Run the source as a module of its own and return the strategy class; raise PromotionError where it has none."""
+    module = ModuleType(f"penstock_registered_{source.sha256[:16]}")
+    module.__file__ = filename
+    # Pydantic resolves annotations through sys.modules, tracebacks and inspect read the text from linecache.
+    sys.modules[module.__name__] = module
+    linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
+    try:
+        exec(compile(source.text, filename, "exec"), module.__dict__)
+    except Exception as error:
+        raise PromotionError(f"{filename} cannot be run: {type(error).__name__}: {error}") from error
+    found = getattr(module, source.class_name, None)
+    if not (isinstance(found, type) and issubclass(found, Strategy)):
+        raise PromotionError(f"{filename} has no strategy class '{source.class_name}': the version is not a strategy's")
+    return found
+
+
+def manifest_of(source: StrategySource, evidence: Evidence) -> Manifest:
+    """Return the manifest of a version made here and now from this source and evidence."""
+    return Manifest(
+        strategy=evidence.strategy,
+        class_name=source.class_name,
+        params=evidence.params,
+        source_sha256=source.sha256,
+        dataset_hash=evidence.dataset_hash,
+        search_id=evidence.search_id,
+        environment_hash=environment_hash(),
+    )
+
+
+def write_version(folder: Path, manifest: Manifest, source: StrategySource, evidence: Evidence) -> None:
+    """Write a version's three files into `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+    (folder / SOURCE).write_text(source.text, encoding="utf-8", newline="")
+    (folder / EVIDENCE).write_text(evidence.model_dump_json(indent=2), encoding="utf-8")
+
+
+def read_version(folder: Path, expected_hash: str | None = None) -> VersionContent:
+    """Return the version in `folder`; raise PromotionError where a file is missing, malformed, or not what its hash says.
+
+    `expected_hash` is the content hash that the registry names; None checks the folder against itself only.
+    """
+    try:
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        text = (folder / SOURCE).read_bytes().decode()
+        evidence = Evidence.model_validate_json((folder / EVIDENCE).read_bytes())
+    except (OSError, ValidationError, UnicodeDecodeError) as error:
+        raise PromotionError(f"the version's files are incomplete or malformed: {error}; register it again") from error
+    source = StrategySource(manifest.class_name, text)
+    if source.sha256 != manifest.source_sha256:
+        raise PromotionError(
+            f"the source of '{manifest.strategy}' has hash {source.sha256[:12]} and its manifest says "
+            f"{manifest.source_sha256[:12]}: it was changed after it was registered and will not be run"
+        )
+    if expected_hash is not None and manifest.content_hash != expected_hash:
+        raise PromotionError(
+            f"the content of '{manifest.strategy}' has hash {manifest.content_hash[:12]} and the registry's tag says "
+            f"{expected_hash[:12]}: it was changed after it was registered and will not be run"
+        )
+    return VersionContent(manifest, source, evidence)
+
+
+def environment_hash() -> str:
+    """SHA-256 over the names and versions of all installed distributions."""
+    found = sorted({f"{(d.metadata['Name'] or '').lower()}=={d.version}" for d in distributions()})
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def _imported(text: str) -> list[str]:
+    """Return the modules that a source text imports, at any depth of it; relative imports as '__main__'."""
+    modules: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            modules += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            modules.append("__main__" if node.level else node.module or "")
+    return modules

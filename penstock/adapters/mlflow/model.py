@@ -1,0 +1,34 @@
+"""A registered strategy as an MLflow model from code: MLflow runs this file when it loads or serves a version.
+
+`predict` takes a pandas frame of bars (symbol, ts, open, high, low, close, volume) and returns the target weights, one row
+for each bar. Penstock itself does not go this way: see registry.MlflowRegistry.load, which needs no pandas.
+"""
+
+from pathlib import Path
+
+import mlflow
+import polars as pl
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from penstock.adapters.mlflow.content import read_version
+from penstock.core.bars import require_bars
+
+
+class RegisteredStrategy(PythonModel):
+    """Target weights of the strategy in the artifact `version`, built from its own code."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        folder = Path(context.artifacts["version"])
+        self.strategy = read_version(folder, context.model_config["content_hash"]).strategy()
+
+    # MLflow takes type hints here for a data schema of its own making; the version has a real signature.
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002 - MLflow's signature
+        """Return symbol, ts (naive UTC) and weight for each bar; NaN where there is no decision."""
+        frame = pl.from_pandas(model_input)
+        if frame.schema["ts"] == pl.String:
+            frame = frame.with_columns(pl.col("ts").str.to_datetime("ms"))
+        bars = require_bars(frame.with_columns(pl.col("ts").dt.replace_time_zone("UTC")), "model input").sort("symbol", "ts")
+        return self.strategy.decide(bars).with_columns(pl.col("ts").dt.replace_time_zone(None)).to_pandas()
+
+
+mlflow.models.set_model(RegisteredStrategy())

@@ -1,0 +1,212 @@
+"""The model registry: strategy versions made of their own code, under aliases. Keeps the promises of ports.Registry.
+
+Which version deserves which alias is for penstock.promotion.
+"""
+
+import json
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock.adapters.mlflow.connection import connect, explained, fluent, is_absent
+from penstock.adapters.mlflow.content import Manifest, VersionContent, read_version
+from penstock.core.errors import PromotionError
+from penstock.ports import LoadedModel, ModelVersion
+from penstock.promotion.evidence import Evidence
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion as MlflowVersion
+    from mlflow.models import ModelSignature
+
+_VERSION_FOLDER = "artifacts/version"
+
+
+class MlflowRegistry:
+    """Versions in an MLflow server or database. Content that was loaded once is not downloaded again by this object."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        self.tracking_uri = tracking_uri
+        self._client = connect(tracking_uri)
+        self._loaded: dict[tuple[str, str], LoadedModel] = {}
+
+    def find(self, name: str, alias_or_version: str) -> ModelVersion | None:
+        """Return the version under this alias or number, or None."""
+        aliases = self._aliases(name)
+        if aliases is None:
+            return None
+        number = alias_or_version if alias_or_version.isdigit() else aliases.get(alias_or_version)
+        return None if number is None else self._version(name, number, aliases)
+
+    def versions(self, name: str) -> Sequence[ModelVersion]:
+        """Return all versions of a model, newest first."""
+        aliases = self._aliases(name)
+        if aliases is None:
+            return []
+        with explained(self.tracking_uri, f"list the versions of '{name}'"):
+            found = self._client.search_model_versions(f"name = '{_quoted(name)}'", max_results=10_000)
+        return [_as_version(v, aliases) for v in sorted(found, key=lambda v: int(v.version), reverse=True)]
+
+    def move_alias(self, name: str, alias: str, version: str) -> None:
+        """Point the alias at the version; PromotionError where there is no such version."""
+        if self.find(name, version) is None:
+            raise PromotionError(f"'{name}' has no version {version}: it has {[v.version for v in self.versions(name)]}")
+        with explained(self.tracking_uri, f"move the alias '{alias}' of '{name}'"):
+            self._client.set_registered_model_alias(name, alias, version)
+
+    def load(self, name: str, alias_or_version: str) -> LoadedModel:
+        """Return the strategy of a version, built from the registry's copy of its source after checking its hash."""
+        version = self._existing(name, alias_or_version)
+        key = name, version.version
+        if key not in self._loaded:
+            self._loaded[key] = LoadedModel(version, self._content(version).strategy())
+        return LoadedModel(version, self._loaded[key].strategy)
+
+    def evidence(self, name: str, alias_or_version: str) -> Evidence:
+        """Return the evidence that was registered with a version; PromotionError where there is none."""
+        return self._content(self._existing(name, alias_or_version)).evidence
+
+    def register(self, run_id: str, name: str) -> ModelVersion:
+        """Make the choice of a recorded search a version of model `name` and return it.
+
+        Source, parameters and evidence come from the run, so that what is registered is what was searched. The same
+        content is registered once: registering it again returns the version that exists.
+        """
+        with tempfile.TemporaryDirectory() as scratch:
+            folder, commit = self._from_run(run_id, Path(scratch))
+            content = read_version(folder)
+            content.strategy()  # what cannot be loaded is not registered
+            for existing in self.versions(name):
+                if existing.tags.get("content_hash") == content.manifest.content_hash:
+                    return existing
+            with explained(self.tracking_uri, f"register '{name}'"):
+                number = self._create(run_id, name, folder, content.manifest, _tags(content, commit))
+        return self._existing(name, number)
+
+    def _create(self, run_id: str, name: str, folder: Path, manifest: Manifest, tags: dict[str, str]) -> str:
+        from mlflow.exceptions import MlflowException
+
+        # All of it under `fluent`: MLflow's database store looks a logged model up through its module-level client.
+        with fluent(self.tracking_uri):
+            model_id, model_uri = _log_model(run_id, manifest, folder)
+            try:
+                self._client.create_registered_model(name)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+            made = self._client.create_model_version(name, model_uri, run_id=run_id, tags=tags, model_id=model_id)
+        return str(made.version)
+
+    def _from_run(self, run_id: str, scratch: Path) -> tuple[Path, str]:
+        """Return the folder of the version that a search run recorded, and the commit it was made at."""
+        from mlflow.artifacts import download_artifacts
+
+        with explained(self.tracking_uri, f"read the search in run {run_id}"):
+            tags: dict[str, str] = self._client.get_run(run_id).data.tags
+            if tags.get("penstock.kind") != "search":
+                raise PromotionError(f"run {run_id} is not a recorded search: only those can be registered")
+            uri = f"runs:/{run_id}/version"
+            here = download_artifacts(artifact_uri=uri, dst_path=str(scratch), tracking_uri=self.tracking_uri)
+        return Path(here), tags.get("mlflow.source.git.commit", "")
+
+    def _content(self, version: ModelVersion) -> VersionContent:
+        from mlflow.artifacts import download_artifacts
+
+        with tempfile.TemporaryDirectory() as scratch:
+            with explained(self.tracking_uri, f"download {version.label}"):
+                # Not "models:/...": that is resolved through MLflow's module-level client, whatever address is given.
+                root = self._client.get_model_version_download_uri(version.name, version.version)
+                uri = f"{root.rstrip('/')}/{_VERSION_FOLDER}"
+                here = download_artifacts(artifact_uri=uri, dst_path=scratch, tracking_uri=self.tracking_uri)
+            if "content_hash" not in version.tags:
+                raise PromotionError(f"{version.label} has no tag 'content_hash': it was not registered by penstock")
+            return read_version(Path(here), version.tags["content_hash"])
+
+    def _existing(self, name: str, alias_or_version: str) -> ModelVersion:
+        found = self.find(name, alias_or_version)
+        if found is None:
+            raise PromotionError(f"'{name}' has no version or alias '{alias_or_version}': promote one first")
+        return found
+
+    def _aliases(self, name: str) -> dict[str, str] | None:
+        """Return the version number by alias, or None where there is no such model."""
+        from mlflow.exceptions import MlflowException
+
+        with explained(self.tracking_uri, f"find the model '{name}'"):
+            try:
+                model = self._client.get_registered_model(name)
+            except MlflowException as error:
+                if is_absent(error):
+                    return None
+                raise
+        return {alias: str(number) for alias, number in model.aliases.items()}
+
+    def _version(self, name: str, number: str, aliases: dict[str, str]) -> ModelVersion | None:
+        from mlflow.exceptions import MlflowException
+
+        with explained(self.tracking_uri, f"find version {number} of '{name}'"):
+            try:
+                return _as_version(self._client.get_model_version(name, number), aliases)
+            except MlflowException as error:
+                if is_absent(error):
+                    return None
+                raise
+
+
+def _as_version(found: "MlflowVersion", aliases: dict[str, str]) -> ModelVersion:
+    number = str(found.version)
+    # search_model_versions leaves aliases empty; the registered model always has them.
+    own = tuple(sorted(alias for alias, target in aliases.items() if target == number))
+    return ModelVersion(found.name, number, found.run_id or "", own, dict(found.tags))
+
+
+def _tags(content: VersionContent, commit: str) -> dict[str, str]:
+    manifest, evidence = content.manifest, content.evidence
+    return {
+        "content_hash": manifest.content_hash,
+        "strategy": manifest.strategy,
+        "params": json.dumps(manifest.params)[:500],
+        "source_sha256": manifest.source_sha256,
+        "dataset_hash": manifest.dataset_hash,
+        "search_id": manifest.search_id,
+        "environment_hash": manifest.environment_hash,
+        "git_commit": commit,
+        "timeframe": evidence.timeframe.value,
+        "trial_count": str(evidence.trial_count),
+        "out_of_sample_sharpe": f"{evidence.out_of_sample.sharpe:.4f}",
+        "out_of_sample_return": f"{evidence.out_of_sample.total_return:.4f}",
+    }
+
+
+def _log_model(run_id: str, manifest: Manifest, folder: Path) -> tuple[str, str]:
+    """Log the version as an MLflow model of the run, through the module-level API; return its id and URI."""
+    import mlflow
+
+    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+        warnings.simplefilter("ignore", UserWarning)  # advice on type hints and examples that a signature makes moot
+        logged = mlflow.pyfunc.log_model(
+            name=manifest.strategy.replace("_", "-"),
+            python_model=str(Path(__file__).with_name("model.py")),
+            artifacts={"version": str(folder)},
+            model_config={"content_hash": manifest.content_hash, "params": dict(manifest.params)},
+            signature=_signature(),
+            # Named rather than inferred: inferring starts a process that imports everything.
+            pip_requirements=["penstock", "polars", "pydantic"],
+        )
+    return logged.model_id, logged.model_uri
+
+
+def _signature() -> "ModelSignature":
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    keys = [ColSpec(DataType.string, "symbol"), ColSpec(DataType.datetime, "ts")]
+    values = [ColSpec(DataType.double, name) for name in ("open", "high", "low", "close", "volume")]
+    return ModelSignature(inputs=Schema([*keys, *values]), outputs=Schema([*keys, ColSpec(DataType.double, "weight")]))
+
+
+def _quoted(name: str) -> str:
+    if "'" in name or "\\" in name:
+        raise PromotionError(f"model name {name!r} is not allowed: use letters, digits, dots, dashes and underscores")
+    return name

@@ -1,0 +1,258 @@
+"""The record of searches: one MLflow run each, with its trials as a table and a series rather than a run apiece.
+
+A nested run costs 30-160 ms and a step of a series 1-3, so only the best candidates and the out-of-sample run get runs
+of their own.
+"""
+
+import hashlib
+import inspect
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from penstock.adapters.mlflow.connection import connect, explained, is_server
+from penstock.adapters.mlflow.content import manifest_of, read_version, source_of, write_version
+from penstock.adapters.mlflow.provenance import CodeState, code_state
+from penstock.core.errors import PromotionError
+from penstock.core.strategy import Strategy
+from penstock.monitoring.reports import Section, write_html
+from penstock.promotion.evidence import Evidence
+from penstock.research.results import SearchResult
+
+if TYPE_CHECKING:
+    from mlflow.entities import Metric
+
+#: Runs of their own for at most this many candidates.
+MAX_CHILD_RUNS = 10
+_BATCH = 900  # MLflow takes at most 1000 metrics, 100 parameters and 100 tags in one batch
+
+
+@dataclass(frozen=True)
+class RecordedSearch:
+    """A search as MLflow keeps it: its run, and the evidence for its choice."""
+
+    run_id: str
+    search_id: str
+    at: datetime
+    evidence: Evidence
+
+
+class MlflowTracker:
+    """Searches of one experiment, in an MLflow server or database.
+
+    `artifact_folder` is where a database without a server keeps artifacts; a server decides that itself.
+    """
+
+    def __init__(self, tracking_uri: str, experiment: str, artifact_folder: Path | None = None) -> None:
+        self.tracking_uri = tracking_uri
+        self.experiment = experiment
+        self._client = connect(tracking_uri)
+        with explained(tracking_uri, f"open the experiment '{experiment}'"):
+            self.experiment_id = self._open_experiment(artifact_folder)
+
+    def record_search(
+        self,
+        search: SearchResult,
+        evidence: Evidence,
+        strategy_class: type[Strategy],
+        bars: pl.DataFrame,
+        snapshot_uri: str,
+        figures: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Record a search and return its run id. `figures` are plotly figures by title, for plots/report.html.
+
+        `bars` is the snapshot at `snapshot_uri`, described as an MLflow dataset. The same search with the same source is
+        recorded once: recording it again returns the run that exists. A recording that fails leaves a FAILED run.
+        """
+        source = source_of(strategy_class)
+        manifest = manifest_of(source, evidence)
+        existing = self._find(f"tags.`content_hash` = '{manifest.content_hash}' and attributes.status = 'FINISHED'")
+        if existing is not None:
+            return existing
+        code = code_state(Path(_file_of(strategy_class)).parent)
+        with explained(self.tracking_uri, "record the search"), tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch)
+            write_version(folder / "version", manifest, source, evidence)
+            self._write_artifacts(folder, search, code, figures or {})
+            run_id = self._start(f"{search.strategy} {search.id[:8]}", None)
+            try:
+                self._log(
+                    run_id, _params(search), _metrics(search), _tags(search, manifest.content_hash, source.class_name, code)
+                )
+                self._log_series(run_id, search.trials)
+                self._log_dataset(run_id, search, bars, snapshot_uri)
+                self._client.log_artifacts(run_id, str(folder))
+                self._log_children(run_id, search)
+            except BaseException:
+                self._client.set_terminated(run_id, "FAILED")
+                raise
+            self._client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def newest_search(self) -> RecordedSearch | None:
+        """Return the newest search that was recorded completely, or None."""
+        with explained(self.tracking_uri, "find the newest search"):
+            run_id = self._find("tags.`penstock.kind` = 'search' and attributes.status = 'FINISHED'")
+        return None if run_id is None else self.read_search(run_id)
+
+    def read_search(self, run_id: str) -> RecordedSearch:
+        """Return the recorded search of a run; PromotionError where the run is none."""
+        from mlflow.artifacts import download_artifacts
+
+        with explained(self.tracking_uri, f"read run {run_id}"), tempfile.TemporaryDirectory() as scratch:
+            run = self._client.get_run(run_id)
+            if run.data.tags.get("penstock.kind") != "search":
+                raise PromotionError(f"run {run_id} is not a recorded search")
+            here = download_artifacts(artifact_uri=f"runs:/{run_id}/version", dst_path=scratch, tracking_uri=self.tracking_uri)
+            evidence = read_version(Path(here)).evidence
+        at = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
+        return RecordedSearch(run_id, evidence.search_id, at, evidence)
+
+    def _open_experiment(self, artifact_folder: Path | None) -> str:
+        from mlflow.exceptions import MlflowException
+
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            return str(found.experiment_id)
+        local = artifact_folder is not None and not is_server(self.tracking_uri)
+        location = artifact_folder.resolve().as_uri() if local and artifact_folder else None
+        try:
+            return str(self._client.create_experiment(self.experiment, artifact_location=location))
+        except MlflowException:  # another process was faster
+            found = self._client.get_experiment_by_name(self.experiment)
+            if found is None:
+                raise
+            return str(found.experiment_id)
+
+    def _find(self, condition: str) -> str | None:
+        runs = self._client.search_runs([self.experiment_id], condition, order_by=["attributes.start_time DESC"], max_results=1)
+        return str(runs[0].info.run_id) if runs else None
+
+    def _start(self, name: str, parent: str | None) -> str:
+        tags = {} if parent is None else {"mlflow.parentRunId": parent}
+        return str(self._client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id)
+
+    def _log(self, run_id: str, params: Mapping[str, object], metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        now = int(time.time() * 1000)
+        logged_params = [Param(name, str(value)[:6000]) for name, value in params.items()]
+        logged_tags = [RunTag(name, value[:5000]) for name, value in tags.items()]
+        logged_metrics = [Metric(name, value, now, 0) for name, value in metrics.items()]
+        self._client.log_batch(run_id, metrics=logged_metrics, params=logged_params, tags=logged_tags)
+
+    def _log_series(self, run_id: str, trials: pl.DataFrame) -> None:
+        """Log each trial's value, and the best so far, as series over the trial's number."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        done = (
+            trials.filter(pl.col("value").is_finite()).sort("number").select("number", "value", best=pl.col("value").cum_max())
+        )
+        points: Iterable[Metric] = (
+            Metric(name, float(value), now, int(number))
+            for number, *values in done.iter_rows()
+            for name, value in zip(("trial_value", "best_value"), values, strict=True)
+        )
+        for batch in _batches(points, _BATCH):
+            self._client.log_batch(run_id, metrics=batch)
+
+    def _log_dataset(self, run_id: str, search: SearchResult, bars: pl.DataFrame, uri: str) -> None:
+        from mlflow.data.polars_dataset import from_polars
+        from mlflow.entities import DatasetInput, InputTag
+
+        from penstock.adapters.mlflow.dataset import SnapshotSource
+
+        source = SnapshotSource(uri, search.dataset_hash)
+        name = f"{len(search.symbols)} symbols {search.timeframe}"
+        dataset = from_polars(bars, source=source, name=name, digest=search.dataset_hash[:16])
+        tags = [InputTag("mlflow.data.context", "search")]
+        self._client.log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), tags)])
+
+    def _log_children(self, parent: str, search: SearchResult) -> None:
+        for rank, candidate in enumerate(search.candidates[:MAX_CHILD_RUNS], start=1):
+            run_id = self._start(f"candidate {rank}: trial {candidate.number}", parent)
+            params = {"strategy": candidate.strategy, **candidate.params}
+            self._log(run_id, params, {search.settings.objective.value: candidate.value}, {"penstock.kind": "candidate"})
+            self._client.set_terminated(run_id, "FINISHED")
+        for name, result in (("out of sample", search.out_of_sample), ("equal weights", search.benchmark_out_of_sample)):
+            run_id = self._start(name, parent)
+            self._log(run_id, dict(result.params), result.metrics.as_dict(), {"penstock.kind": name.replace(" ", "_")})
+            self._client.set_terminated(run_id, "FINISHED")
+
+    def _write_artifacts(self, folder: Path, search: SearchResult, code: CodeState, figures: Mapping[str, Any]) -> None:
+        from penstock.adapters.mlflow.plots import save_plots
+
+        search.trials.write_parquet(folder / "trials.parquet")
+        save_plots(search, folder / "plots")
+        sections = [Section(title, figure=figure) for title, figure in figures.items()]
+        if sections:
+            write_html(f"Search {search.id}", sections, datetime.now(UTC), folder / "plots" / "report.html")
+        if code.diff:
+            (folder / "uncommitted.diff").write_text(code.diff, encoding="utf-8")
+
+
+def _params(search: SearchResult) -> dict[str, object]:
+    settings = search.settings.model_dump(mode="json", exclude={"storage_url"})  # a storage's URL may hold a password
+    return {
+        "strategy": search.strategy,
+        "timeframe": search.timeframe.value,
+        "symbols": " ".join(search.symbols),
+        "dataset_hash": search.dataset_hash,
+        "in_sample_end": search.in_sample_end.isoformat(),
+        "out_of_sample_start": search.out_of_sample_start.isoformat(),
+        **{f"search.{name}": value for name, value in settings.items()},
+        **{f"costs.{name}": value for name, value in search.costs.model_dump().items()},
+        **{f"best.{name}": value for name, value in search.best_params.items()},
+    }
+
+
+def _metrics(search: SearchResult) -> dict[str, float]:
+    parts = {
+        "in_sample": search.in_sample,
+        "out_of_sample": search.out_of_sample,
+        "benchmark_out_of_sample": search.benchmark_out_of_sample,
+    }
+    figures = {f"{part}.{name}": value for part, result in parts.items() for name, value in result.metrics.as_dict().items()}
+    own = {
+        "best_trial_value": search.best_value,
+        "deflated_sharpe": search.deflated_sharpe,
+        "trials": float(search.trial_count),
+    }
+    return {**own, **figures}
+
+
+def _tags(search: SearchResult, content_hash: str, class_name: str, code: CodeState) -> dict[str, str]:
+    return {
+        "penstock.kind": "search",
+        "search_id": search.id,
+        "content_hash": content_hash,
+        "strategy_class": class_name,
+        "dataset_hash": search.dataset_hash,
+        "study": search.study_name,
+        "best_params": json.dumps(dict(search.best_params)),
+        "mlflow.source.git.commit": code.commit,
+        "git_diff_sha256": hashlib.sha256(code.diff.encode()).hexdigest() if code.diff else "",
+    }
+
+
+def _batches(items: Iterable["Metric"], size: int) -> Iterable[list["Metric"]]:
+    batch: list[Metric] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _file_of(strategy_class: type[Strategy]) -> str:
+    return inspect.getsourcefile(strategy_class) or "."
