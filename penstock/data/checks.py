@@ -14,7 +14,21 @@ import polars as pl
 
 from penstock.core.bars import BARS_SCHEMA, PRICE_COLUMNS, TS, VALUE_COLUMNS, require_bars
 from penstock.core.timeframes import Timeframe
-from penstock.data.bounds import CheckBounds
+from penstock.data.bounds import BoundsGate, CheckBounds, CheckGate, CheckVerdict
+
+__all__ = [
+    "METRICS_SCHEMA",
+    "QUARANTINE_SCHEMA",
+    "BoundsGate",
+    "CheckBounds",
+    "CheckGate",
+    "CheckVerdict",
+    "CheckedBars",
+    "check_bars",
+    "check_symbol",
+    "missing_ranges",
+    "row_checks",
+]
 
 #: Bars and why each was refused: reasons joined by ", ".
 QUARANTINE_SCHEMA = pl.Schema({**BARS_SCHEMA, "reason": pl.String()})

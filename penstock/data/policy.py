@@ -16,12 +16,13 @@ class IngestPolicy(BaseModel):
     reread: bool = Field(False, description="begin at `start` even where there is a watermark: fills and revisions of old bars")
     page_bars: int = Field(1000, ge=1, description="bars asked for in one request")
     chunk_rows: int = Field(50_000, ge=10, description="rows checked and committed together, with the watermark")
-    overlap_bars: int = Field(3, ge=1, description="stored bars that are read again, so that late revisions are seen")
+    overlap_bars: int = Field(3, ge=0, description="stored bars read again to see late revisions; the newest always is")
     max_empty_pages: int = Field(3, ge=1, description="empty answers in a row after which a venue has no more")
     max_gap_requests: int = Field(20, ge=0, description="requests for bars that were missing, per chunk")
     attempts: int = Field(6, ge=1, description="tries of one request while the venue is unavailable")
     backoff_seconds: float = Field(0.5, gt=0, description="wait after the first failed try, doubling")
     max_wait_seconds: float = Field(60.0, gt=0, description="longest wait; a venue that asks for a longer one ends the symbol")
+    record_passes: bool = Field(True, description="keep passing verdicts too; the minute path keeps only failures")
     workers: int = Field(4, ge=1, description="symbols ingested at the same time")
 
     def first_open(self, timeframe: Timeframe, watermark: datetime | None) -> datetime:
@@ -33,4 +34,4 @@ class IngestPolicy(BaseModel):
 
     def resume_open(self, timeframe: Timeframe, watermark: datetime) -> datetime:
         """Return the open of the oldest bar to read again behind `watermark`."""
-        return watermark - (self.overlap_bars - 1) * timeframe.duration
+        return watermark - max(0, self.overlap_bars - 1) * timeframe.duration

@@ -1,0 +1,171 @@
+"""Great Expectations as the formal gate: the bounds table becomes a suite over the metrics frame, and Data Docs once a run.
+
+It asserts over one row a symbol that Polars has computed, so it costs tens of milliseconds whatever the number of bars.
+Importing Great Expectations takes seconds: it is imported when the first frame is judged, and this module must stay out of the
+minute path all the same.
+"""
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from penstock.core.errors import DataError
+from penstock.core.timeframes import Timeframe
+from penstock.data.bounds import Bound, CheckBounds, CheckVerdict, Severity, verdict_on
+
+_SEVERITIES = {Severity.WARN: "warning", Severity.ERROR: "critical"}
+_RESULT_FORMAT = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row", "symbol"]}
+
+#: Great Expectations keeps the current context in a process-wide variable: one validation at a time.
+_ONE_AT_A_TIME = threading.RLock()
+
+
+@dataclass
+class _Session:
+    """A context and what was made in it, by timeframe."""
+
+    context: Any  # great_expectations publishes no types
+    definitions: dict[Timeframe, Any]
+
+
+class ExpectationsGate:
+    """The gate of the flows (a CheckGate). It remembers what it has judged until `build_docs` shows it."""
+
+    def __init__(self, bounds: CheckBounds | None = None) -> None:
+        self._bounds = bounds if bounds is not None else CheckBounds()
+        self._session: _Session | None = None
+        self._judged: list[pl.DataFrame] = []
+
+    def judge(self, metrics: pl.DataFrame) -> list[CheckVerdict]:
+        """Return one verdict a symbol and bound (see CheckGate.judge). Raises DataError where the suite could not be run."""
+        with _ONE_AT_A_TIME:
+            self._judged.append(metrics)
+            if self._session is None:
+                self._session = _Session(_context(), {})
+            parts = metrics.with_row_index("row").partition_by("timeframe", as_dict=True, maintain_order=True)
+            by_row = {}
+            for (name,), part in parts.items():
+                by_row.update(self._judge_timeframe(Timeframe(str(name)), part, self._session))
+        return [verdict for row in sorted(by_row) for verdict in by_row[row]]
+
+    def build_docs(self, folder: Path) -> Path | None:
+        """Write Data Docs of everything judged since the last call into `folder`; return the index page, None if nothing was.
+
+        `folder` belongs to the site: one a run, since the index lists only this call's results.
+        """
+        with _ONE_AT_A_TIME:
+            judged, self._judged = self._judged, []
+            if not judged:
+                return None
+            session = _Session(_context(folder), {})
+            metrics = pl.concat(judged).with_row_index("row")
+            for (name,), part in metrics.partition_by("timeframe", as_dict=True, maintain_order=True).items():
+                _checkpoint(self._definition(Timeframe(str(name)), session), session).run({"dataframe": _for_pandas(part)})
+            session.context.build_data_docs()
+            _claim(self._session)
+        return folder / "index.html"
+
+    def _judge_timeframe(self, timeframe: Timeframe, part: pl.DataFrame, session: _Session) -> dict[int, list[CheckVerdict]]:
+        _claim(session)
+        definition = self._definition(timeframe, session)
+        answer = definition.run(batch_parameters={"dataframe": _for_pandas(part)}, result_format=_RESULT_FORMAT)
+        failed = {result.expectation_config.meta["check"]: _failed_rows(result) for result in answer.results}
+        return {
+            row["row"]: [
+                verdict_on(row["symbol"], bound, row[bound.metric], success=row["row"] not in failed[bound.check])
+                for bound in self._bounds.table(timeframe)
+            ]
+            for row in part.iter_rows(named=True)
+        }
+
+    def _definition(self, timeframe: Timeframe, session: _Session) -> Any:
+        if timeframe not in session.definitions:
+            session.definitions[timeframe] = _define(timeframe, self._bounds.table(timeframe), session.context)
+        return session.definitions[timeframe]
+
+
+def suite(timeframe: Timeframe, table: tuple[Bound, ...]) -> Any:
+    """Return a new expectation suite of a bounds table. (An expectation cannot be in two suites: hence a factory.)"""
+    gx = _great_expectations()
+    return gx.ExpectationSuite(
+        name=f"bars-{timeframe.value}",
+        expectations=[
+            gx.expectations.ExpectColumnValuesToBeBetween(
+                column=bound.metric,
+                max_value=bound.maximum,
+                severity=_SEVERITIES[bound.severity],
+                description=f"{bound.check}: {bound.meaning} is at most {bound.maximum:g}",
+                meta={"check": bound.check},
+            )
+            for bound in table
+        ],
+    )
+
+
+def _great_expectations() -> Any:
+    """Import Great Expectations with its usage statistics off."""
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    import great_expectations as gx
+    import great_expectations.expectations  # makes the attribute gx.expectations
+
+    return gx
+
+
+def _context(docs: Path | None = None) -> Any:
+    """Return a context that lives in memory; with `docs`, one whose Data Docs are written there."""
+    context = _great_expectations().get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False, "metric_calculations": False}
+    for name in list(context.get_site_names()):
+        context.delete_data_docs_site(name)
+    if docs is not None:
+        backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
+        site = {
+            "class_name": "SiteBuilder",
+            "store_backend": backend,
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        }
+        context.add_data_docs_site(site_name="checks", site_config=site)
+    return context
+
+
+def _define(timeframe: Timeframe, table: tuple[Bound, ...], context: Any) -> Any:
+    gx = _great_expectations()
+    name = f"metrics-{timeframe.value}"
+    asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
+    batch = asset.add_batch_definition_whole_dataframe("all")
+    kept = context.suites.add(suite(timeframe, table))
+    return context.validation_definitions.add(gx.ValidationDefinition(name=f"bars-{timeframe.value}", data=batch, suite=kept))
+
+
+def _checkpoint(definition: Any, session: _Session) -> Any:
+    gx = _great_expectations()
+    made = gx.Checkpoint(name=definition.name, validation_definitions=[definition], result_format=_RESULT_FORMAT)
+    return session.context.checkpoints.add(made)
+
+
+def _claim(session: _Session | None) -> None:
+    """Make the session's context the process's current one: another gate may have made one since."""
+    if session is not None:
+        from great_expectations.data_context.data_context.context_factory import set_context
+
+        set_context(session.context)
+
+
+def _failed_rows(result: Any) -> set[int]:
+    """Return the row numbers that broke an expectation; DataError where it could not be evaluated."""
+    if result.success:
+        return set()
+    rows = {int(entry["row"]) for entry in result.result.get("unexpected_index_list") or []}
+    if not rows:
+        config = result.expectation_config
+        raise DataError(f"check '{config.meta['check']}' could not be evaluated by Great Expectations: {result.exception_info}")
+    return rows
+
+
+def _for_pandas(metrics: pl.DataFrame) -> Any:
+    """Return the frame for Great Expectations, which knows no Polars; numbers as floats, a null as NaN."""
+    return metrics.with_columns(pl.col(pl.Int64).cast(pl.Float64)).to_pandas()

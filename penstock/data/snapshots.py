@@ -1,0 +1,132 @@
+"""Datasets that cannot change unnoticed: bars as Parquet, named by a hash of their content.
+
+The hash is of the data, not of the file: keys, column names and types, and the bytes of each column, so that another version of
+the Parquet writer, or another compression, gives the same name. Where snapshots are kept is the caller's choice.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from penstock.core.bars import BARS_SCHEMA, VALUE_COLUMNS, require_bars
+from penstock.core.errors import DataError
+from penstock.core.timeframes import Timeframe
+from penstock.ports import BarStore
+
+_FORMAT = "penstock-bars-1"
+_META = "penstock"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Bars frozen in a file. `first` and `last` are open times of the oldest and newest bar of any symbol."""
+
+    content_hash: str
+    path: Path
+    exchange: str
+    timeframe: Timeframe
+    symbols: tuple[str, ...]
+    rows: int
+    first: datetime
+    last: datetime
+
+    def bars(self) -> pl.DataFrame:
+        """Return the bars (BARS_SCHEMA, sorted by symbol, ts), verified against the hash."""
+        return load_snapshot(self.path)[1]
+
+
+def take_snapshot(
+    store: BarStore,
+    exchange: str,
+    timeframe: Timeframe,
+    symbols: Sequence[str],
+    start: datetime | None,
+    end: datetime | None,
+    folder: Path,
+) -> Snapshot:
+    """Freeze the stored bars with start <= ts < end into `folder` and record them in the store.
+
+    The same bars give the same file. Raises DataError where a symbol has no bars in the range.
+    """
+    bars = store.read_bars(exchange, timeframe, symbols, start, end)
+    absent = sorted(set(symbols) - set(bars["symbol"].unique()))
+    if absent or not symbols:
+        span = f"{start or 'the beginning'} and {end or 'now'}"
+        what = f"no {timeframe.value} bars of {', '.join(absent)}" if absent else "no symbols were asked for"
+        raise DataError(f"no snapshot: {what} on {exchange} between {span}; ingest them first, or leave them out")
+    snapshot = write_snapshot(bars, exchange, timeframe, folder)
+    store.save_snapshot(snapshot.content_hash, exchange, timeframe, snapshot.symbols, snapshot.rows, snapshot.path.as_uri())
+    return snapshot
+
+
+def write_snapshot(bars: pl.DataFrame, exchange: str, timeframe: Timeframe, folder: Path) -> Snapshot:
+    """Write `bars` as <hash>.parquet into `folder`, whole or not at all; a file that is there already is verified and kept."""
+    if bars.is_empty():
+        raise DataError(f"no snapshot: there are no {timeframe.value} bars of {exchange} to freeze")
+    bars = require_bars(bars, "bars of a snapshot").sort("symbol", "ts")
+    snapshot = _describe(bars, exchange, timeframe, folder)
+    if snapshot.path.exists():
+        load_snapshot(snapshot.path)
+        return snapshot
+    folder.mkdir(parents=True, exist_ok=True)
+    meta = json.dumps({"format": _FORMAT, "hash": snapshot.content_hash, "exchange": exchange, "timeframe": timeframe.value})
+    handle, name = tempfile.mkstemp(prefix=".snapshot-", suffix=".parquet", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            bars.write_parquet(file, compression="zstd", metadata={_META: meta})
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(snapshot.path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return snapshot
+
+
+def load_snapshot(path: Path) -> tuple[Snapshot, pl.DataFrame]:
+    """Return a snapshot and its bars; raise DataError where the file is no snapshot or its content has changed."""
+    try:
+        meta = json.loads(pl.read_parquet_metadata(path)[_META])
+        bars = require_bars(pl.read_parquet(path), str(path))
+        recorded, exchange, timeframe = str(meta["hash"]), str(meta["exchange"]), Timeframe(meta["timeframe"])
+    except FileNotFoundError:
+        raise DataError(f"snapshot {path} is gone: take it again (penstock research does) or restore the file") from None
+    except (pl.exceptions.PolarsError, KeyError, ValueError, OSError) as error:
+        raise DataError(f"{path} is not a snapshot of bars, or is damaged ({type(error).__name__}: {error})") from None
+    found = content_hash(bars, exchange, timeframe)
+    if found != recorded:
+        raise DataError(f"snapshot {path} holds other data than its name says: content {found[:12]}, recorded {recorded[:12]}")
+    return _describe(bars, exchange, timeframe, path.parent, path, found), bars
+
+
+def content_hash(bars: pl.DataFrame, exchange: str, timeframe: Timeframe) -> str:
+    """Return the SHA-256 of bars, as hex. The order of rows does not matter; -0.0 and 0.0, and all NaN, count as one value."""
+    ordered = require_bars(bars, "bars of a snapshot").sort("symbol", "ts")
+    runs = ordered.group_by("symbol", maintain_order=True).len().rows()
+    schema = [[name, str(dtype)] for name, dtype in BARS_SCHEMA.items()]
+    head = {"format": _FORMAT, "exchange": exchange, "timeframe": timeframe.value, "schema": schema, "symbols": runs}
+    digest = hashlib.sha256(json.dumps(head, separators=(",", ":")).encode())
+    digest.update(ordered["ts"].dt.epoch("ms").to_numpy().astype("<i8").tobytes())
+    for name in VALUE_COLUMNS:
+        column = ordered[name]
+        if column.null_count():
+            raise DataError(f"bars of a snapshot: column '{name}' has {column.null_count()} nulls; stored bars have none")
+        digest.update((column.fill_nan(float("nan")).to_numpy() + 0.0).astype("<f8").tobytes())
+    return digest.hexdigest()
+
+
+def _describe(
+    bars: pl.DataFrame, exchange: str, timeframe: Timeframe, folder: Path, path: Path | None = None, known: str | None = None
+) -> Snapshot:
+    name = known if known is not None else content_hash(bars, exchange, timeframe)
+    first, last = bars.select(pl.col("ts").min(), pl.col("ts").max().alias("last")).row(0)
+    symbols = tuple(bars["symbol"].unique().sort().to_list())
+    return Snapshot(name, path or folder / f"{name}.parquet", exchange, timeframe, symbols, bars.height, first, last)
