@@ -1,0 +1,36 @@
+"""How an order is worked at the venue: pure planners from one approved order to the requests that carry it out."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from penstock.core.instruments import Instrument
+from penstock.core.orders import OrderType
+from penstock.portfolio.rebalancing import DraftOrder, RebalancePolicy
+
+
+@dataclass(frozen=True)
+class ChildOrder:
+    """One request: how much (base units), at which limit price (quote units, limit orders only), how long after the start."""
+
+    type: OrderType
+    quantity: Decimal
+    price: Decimal | None = None
+    after_seconds: float = 0.0
+
+
+def market(order: DraftOrder) -> tuple[ChildOrder, ...]:
+    """Take what the book offers, at once."""
+    return (ChildOrder(OrderType.MARKET, order.quantity),)
+
+
+def limit(order: DraftOrder, instrument: Instrument, offset_bps: Decimal) -> tuple[ChildOrder, ...]:
+    """Accept at worst price x (1 + side x offset): a positive offset crosses the market, a negative one waits in the book."""
+    worst = order.price * (1 + order.side.sign * offset_bps / 10_000)
+    return (ChildOrder(OrderType.LIMIT, order.quantity, instrument.round_price(worst)),)
+
+
+def plan_children(order: DraftOrder, instrument: Instrument, policy: RebalancePolicy) -> tuple[ChildOrder, ...]:
+    """Return the requests that work `order` the way the policy says."""
+    if policy.order_type is OrderType.LIMIT:
+        return limit(order, instrument, policy.limit_offset_bps)
+    return market(order)

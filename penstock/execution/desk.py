@@ -1,0 +1,50 @@
+"""What execution works with: one account's venue, ledger, supervision, clock and kill switch, and how patient it is."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from penstock.core.clock import Clock
+from penstock.ports import Exchange, Ledger, Supervision
+from penstock.risk.kill_switch import KillSwitch
+
+
+class ExecutionPolicy(BaseModel):
+    """How long execution waits, and for what.
+
+    `visibility_delay_seconds`: how long "no such order" is doubted after a lost request; it must exceed the time for which
+    the venue accepts an old request (Binance's recvWindow: 5 s). `dust_notional` (quote units): a smaller difference
+    between ledger and venue is not a break.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    max_lateness_seconds: float = Field(default=3600, gt=0)
+    lease_ttl_seconds: float = Field(default=30, gt=0)
+    lease_wait_seconds: float = Field(default=40, ge=0)
+    poll_seconds: float = Field(default=0.25, gt=0)
+    follow_timeout_seconds: float = Field(default=30, gt=0)
+    visibility_delay_seconds: float = Field(default=15, gt=0)
+    dust_notional: float = Field(default=0.01, ge=0)
+
+
+@dataclass(frozen=True)
+class TradingDesk:
+    """One account and everything needed to trade it.
+
+    `clock` says what time it is at the venue. `pause` waits between questions to the venue: real time, because a stepped
+    venue's clock does not move while it is watched.
+    """
+
+    account: str
+    exchange_name: str
+    quote: str
+    exchange: Exchange
+    ledger: Ledger
+    supervision: Supervision
+    clock: Clock
+    kill_switch: KillSwitch
+    policy: ExecutionPolicy
+    pause: Callable[[float], None] = time.sleep

@@ -1,0 +1,65 @@
+"""Holding the account's lease: taking it, renewing it in time, and noticing that it was lost."""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable
+
+from penstock.core.accounts import Lease
+from penstock.core.errors import StaleLeaseError
+from penstock.ports import Ledger
+
+
+def holder_name() -> str:
+    """Return a name for this holder that no other process, and no earlier run of this one, has."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+
+
+class LeaseKeeper:
+    """A lease that renews itself past half of its life, and refuses once its life is over.
+
+    Life is measured on the machine's monotonic clock from before the lease was asked for, so this side gives up before
+    the database does. A process that slept through its lease must not act again: another may have finished its work.
+    """
+
+    def __init__(self, ledger: Ledger, lease: Lease, ttl_seconds: float, asked_at: float) -> None:
+        self._ledger = ledger
+        self._lease = lease
+        self._ttl = ttl_seconds
+        self._asked_at = asked_at
+
+    @property
+    def lease(self) -> Lease:
+        """Return a lease that is alive; raise StaleLeaseError where it lapsed or another process has it."""
+        asked_at = time.monotonic()
+        age = asked_at - self._asked_at
+        if age >= self._ttl:
+            raise StaleLeaseError(
+                f"the lease on {self._lease.account} lapsed after {age:.1f} s (it lives {self._ttl:g} s): run the slot again"
+            )
+        if age >= self._ttl / 2:
+            renewed = self._ledger.acquire_lease(self._lease.account, self._lease.holder, self._ttl)
+            if renewed is None:
+                raise StaleLeaseError(f"the lease on {self._lease.account} was taken by another process: this one stops")
+            self._lease, self._asked_at = renewed, asked_at
+        return self._lease
+
+    def release(self) -> None:
+        self._ledger.release_lease(self._lease)
+
+
+def take_lease(
+    ledger: Ledger, account: str, ttl_seconds: float, wait_seconds: float, pause: Callable[[float], None]
+) -> LeaseKeeper | None:
+    """Return the account's lease, waiting up to `wait_seconds` for another holder's to end; None where it does not."""
+    holder, step, waited = holder_name(), min(0.5, max(ttl_seconds / 10, 0.05)), 0.0
+    while True:
+        asked_at = time.monotonic()
+        lease = ledger.acquire_lease(account, holder, ttl_seconds)
+        if lease is not None:
+            return LeaseKeeper(ledger, lease, ttl_seconds, asked_at)
+        if waited >= wait_seconds:
+            return None
+        pause(step)
+        waited += step

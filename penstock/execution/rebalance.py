@@ -1,0 +1,256 @@
+"""The rebalance of one account for one slot, from the lease to the last word. It reads like the runbook's steps.
+
+Running a slot again is safe: a slot that has ended sends nothing, one that was interrupted goes on where it stopped.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+
+from penstock.core.accounts import OrderRecord, Rebalance, RebalanceStatus, TradingState
+from penstock.core.errors import ConfigError, StaleDataError
+from penstock.core.instruments import Instrument
+from penstock.core.orders import Fill, OrderState, Side
+from penstock.execution.desk import TradingDesk
+from penstock.execution.following import Follower
+from penstock.execution.lease import LeaseKeeper, take_lease
+from penstock.execution.placement import NEVER_ARRIVED, NEVER_SENT, PHASES, STOPPED, intents, place
+from penstock.execution.reconciliation import Reconciliation, reconcile
+from penstock.execution.recovery import Recovery, end_superseded, recover
+from penstock.execution.report import RebalanceReport
+from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.rebalancing import (
+    BUY_LEG,
+    SELL_LEG,
+    Book,
+    DraftOrder,
+    RebalancePolicy,
+    Skipped,
+    plan_buys,
+    plan_sells,
+)
+from penstock.risk.limits import RiskLimits
+from penstock.risk.review import review
+from penstock.risk.rules import Rejection, RiskContext
+
+#: A run may start this much before its slot by the venue's clock without being early.
+_EARLY_SECONDS = 1.0
+#: An order that never reached the venue is sent under a new id at most this many times in one run.
+_MAX_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class RebalanceInputs:
+    """What to rebalance to. `slot` is the bar close it acts on.
+
+    `decide` is given a portfolio version and returns its targets at the slot. The version is the one the ledger fixed when
+    the slot was first run, which an interrupted slot keeps though another has been promoted since.
+    """
+
+    slot: datetime
+    portfolio_version: str
+    decide: Callable[[str], PortfolioTargets]
+    policy: RebalancePolicy
+    limits: RiskLimits
+
+
+def rebalance(desk: TradingDesk, inputs: RebalanceInputs) -> RebalanceReport:
+    """Bring the account to the slot's targets, once; return what was done.
+
+    Raises what stops a run half-way (StaleDataError, VenueUnavailableError, StaleLeaseError, StoreError ...); the slot is
+    then still RUNNING and may be run again.
+    """
+    if inputs.policy.quote != desk.quote:
+        raise ConfigError(f"the policy's quote is {inputs.policy.quote} and the account's is {desk.quote}: make them the same")
+    started = time.monotonic()
+    policy = desk.policy
+    desk.ledger.open_account(desk.account, desk.exchange_name, desk.quote)
+    keeper = take_lease(desk.ledger, desk.account, policy.lease_ttl_seconds, policy.lease_wait_seconds, time.sleep)
+    if keeper is None:
+        reason = "another process holds the account's lease: it is trading now"
+        return RebalanceReport(desk.account, inputs.slot, None, reason, inputs.portfolio_version)
+    try:
+        report = _run(desk, keeper, inputs)
+    finally:
+        keeper.release()
+    return replace(report, duration_seconds=time.monotonic() - started)
+
+
+def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> RebalanceReport:
+    lateness = (desk.clock.now() - inputs.slot).total_seconds()
+    if lateness < -_EARLY_SECONDS:
+        raise StaleDataError(f"the slot {inputs.slot:%Y-%m-%d %H:%M} closes in {-lateness:.0f} s: wait for it")
+    recovery = recover(desk, keeper, inputs.slot)
+    reconciled = reconcile(desk, keeper)
+    end_superseded(desk, keeper, inputs.slot)
+    slot = desk.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
+    orders = tuple(desk.ledger.orders(desk.account, rebalance_id=slot.id))
+    report = RebalanceReport(
+        desk.account,
+        inputs.slot,
+        slot.status,
+        slot.reason,
+        slot.portfolio_version,
+        resumed=bool(orders),
+        orders=orders,
+        fills=recovery.fills,
+        breaks=reconciled.breaks,
+        lateness_seconds=lateness,
+    )
+    if slot.status is not RebalanceStatus.RUNNING:
+        return replace(report, already_done=True, reason=f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}")
+    refusal = _refusal(desk, lateness)
+    if refusal is not None:
+        return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
+    return _Run(desk, keeper, inputs, slot, recovery, reconciled).execute(report)
+
+
+def _refusal(desk: TradingDesk, lateness: float) -> str | None:
+    """Return why the slot is not to be traded now, or None."""
+    if lateness > desk.policy.max_lateness_seconds:
+        return f"{lateness:.0f} s late; the policy skips a slot after {desk.policy.max_lateness_seconds:.0f} s"
+    halt = desk.kill_switch.read()
+    if halt.state is TradingState.HALTED:
+        return f"halted: {halt.reason} (set by {halt.by})"
+    return None
+
+
+def _end(
+    desk: TradingDesk, keeper: LeaseKeeper, slot: Rebalance, report: RebalanceReport, status: RebalanceStatus, reason: str
+) -> RebalanceReport:
+    desk.ledger.end_rebalance(keeper.lease, slot.id, status, reason)
+    return replace(report, status=status, reason=reason)
+
+
+@dataclass
+class _Run:
+    """The trading part of one rebalance: sells to their end, then buys from what the sells really yielded."""
+
+    desk: TradingDesk
+    keeper: LeaseKeeper
+    inputs: RebalanceInputs
+    slot: Rebalance
+    recovery: Recovery
+    reconciled: Reconciliation
+    fills: list[Fill] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+    rejections: list[Rejection] = field(default_factory=list)
+    sent: int = 0
+
+    def execute(self, report: RebalanceReport) -> RebalanceReport:
+        targets = self.inputs.decide(self.slot.portfolio_version)
+        instruments = self.desk.exchange.instruments()
+        before = self._book(targets, instruments)
+        for leg in (SELL_LEG, BUY_LEG):
+            self._trade(leg, targets, instruments)
+        after = self._book(targets, instruments)
+        final = reconcile(self.desk, self.keeper)
+        self.desk.supervision.record_equity(self.desk.account, self.slot.slot, after.equity, after.cash)
+        orders = self._orders()
+        report = replace(
+            report,
+            sent=self.sent,
+            equity_before=before.equity,
+            equity_after=after.equity,
+            cash_after=after.cash,
+            orders=tuple(orders),
+            fills=(*self.recovery.fills, *self.fills, *final.fills),
+            skipped=tuple(self.skipped),
+            rejections=tuple(self.rejections),
+            breaks=final.breaks,
+        )
+        status, reason = _outcome(orders)
+        return _end(self.desk, self.keeper, self.slot, report, status, reason)
+
+    def _trade(self, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> None:
+        """Plan one phase (or take up the plan that an interrupted run committed), review it, place and follow it."""
+        for _ in range(_MAX_ATTEMPTS):
+            if not self._trade_once(leg, targets, instruments):
+                return
+
+    def _trade_once(self, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> bool:
+        """Send what the phase still lacks; return whether anything was sent."""
+        book = self._book(targets, instruments)
+        drafts = self._drafts(leg, targets, book)
+        approved = review(drafts, self._context(book, targets), self.inputs.limits)
+        self.rejections += approved.rejections
+        orders = intents(approved, self.slot, targets, instruments, self.inputs.policy)
+        reports = place(self.desk, self.keeper, self.slot, orders)
+        self.sent += len(orders)
+        if not orders:
+            return False
+        follower = Follower(self.desk, self.keeper, self.slot.slot)
+        ids = {order.request.client_order_id for order in orders}
+        follower.follow(ids, reports, self.desk.policy.follow_timeout_seconds)
+        self.fills += follower.booked
+        return True
+
+    def _drafts(self, leg: int, targets: PortfolioTargets, book: Book) -> list[DraftOrder]:
+        orders = self._orders()
+        committed = [order for order in orders if order.leg % PHASES == leg]
+        if committed:
+            return [draft for order in committed if (draft := _again(order, committed, targets, book)) is not None]
+        if leg == SELL_LEG and orders:
+            return []  # the buys were committed, so the sells were over
+        if leg == SELL_LEG:
+            drafts, skipped = plan_sells(book)
+        else:
+            sold = {order.request.symbol: None for order in orders if order.request.side is Side.SELL}
+            drafts, skipped = plan_buys(replace(book, targets={**book.targets, **sold}))
+        self.skipped += skipped
+        return drafts
+
+    def _book(self, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> Book:
+        """Return the account as it is now, at the venue's last prices."""
+        positions = dict(self.desk.ledger.positions(self.desk.account))
+        quote = self.desk.quote
+        if quote in self.reconciled.locks:  # the ledger's cash is in doubt: never plan with more than the venue has
+            positions[quote] = min(positions.get(quote, Decimal(0)), self.desk.exchange.balances().get(quote, Decimal(0)))
+        held = {f"{asset}/{quote}" for asset in positions}
+        symbols = sorted(symbol for symbol in {*targets.weights, *held} if symbol in instruments)
+        prices = self.desk.exchange.last_prices(symbols)
+        return Book(targets.weights, positions, prices, instruments, self.inputs.policy)
+
+    def _context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
+        return RiskContext(
+            slot=self.slot.slot,
+            equity=book.equity,
+            positions=book.positions,
+            prices=book.prices,
+            instruments=book.instruments,
+            seen=targets.seen,
+            halt=self.desk.kill_switch.read(),
+            quote=self.desk.quote,
+            locks=self.reconciled.locks,
+        )
+
+    def _orders(self) -> list[OrderRecord]:
+        return list(self.desk.ledger.orders(self.desk.account, rebalance_id=self.slot.id))
+
+
+def _again(order: OrderRecord, committed: list[OrderRecord], targets: PortfolioTargets, book: Book) -> DraftOrder | None:
+    """Return the order under its next attempt where it never reached the venue and no later attempt stands for it."""
+    request = order.request
+    later = any(o.request.symbol == request.symbol and o.leg == order.leg and o.attempt > order.attempt for o in committed)
+    lost = order.state.is_final and order.reason.startswith((NEVER_SENT, NEVER_ARRIVED))
+    if later or not lost:
+        return None
+    price = book.prices.get(request.symbol, request.price)
+    weight = targets.weights.get(request.symbol) or 0.0
+    if price is None:
+        return None
+    return DraftOrder(request.symbol, request.side, request.quantity, price, weight, order.leg, order.attempt + 1)
+
+
+def _outcome(orders: list[OrderRecord]) -> tuple[RebalanceStatus, str]:
+    """Return how the slot ended: FAILED where the kill switch cut it short or an order has no end, else DONE."""
+    stopped = [order for order in orders if order.reason.startswith(STOPPED)]
+    endless = [order for order in orders if not order.state.is_final]
+    if stopped or endless:
+        parts = [stopped[0].reason] if stopped else []
+        parts += [f"{len(endless)} orders have not ended, first {endless[0].request.client_order_id}"] if endless else []
+        return RebalanceStatus.FAILED, "; ".join(parts)
+    refused = [order for order in orders if order.state is OrderState.REJECTED and not order.reason.startswith(NEVER_ARRIVED)]
+    return RebalanceStatus.DONE, f"{len(refused)} orders refused by the venue: {refused[0].reason}" if refused else ""

@@ -1,0 +1,81 @@
+"""Finishing what an earlier run left: the ordinary start of every rebalance. Nothing is ever sent again from here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from penstock.core.accounts import OrderRecord, Rebalance, RebalanceStatus
+from penstock.core.errors import VenueUnavailableError
+from penstock.core.orders import Fill, OrderEventKind, OrderState
+from penstock.execution.desk import TradingDesk
+from penstock.execution.following import Follower
+from penstock.execution.lease import LeaseKeeper
+from penstock.execution.placement import NEVER_SENT
+
+#: How far back a rebalance that never ended is looked for.
+_LOOK_BACK = 100
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What was found and done: orders that had never left, orders resolved with the venue, fills booked on the way."""
+
+    abandoned: tuple[str, ...] = ()
+    resolved: tuple[str, ...] = ()
+    fills: tuple[Fill, ...] = ()
+
+
+def recover(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime | None) -> Recovery:
+    """Bring every unfinished order of the account to its end, by asking the venue.
+
+    A PLANNED order never left: it is abandoned (the slot, if it is run again, plans it anew under another attempt). Orders
+    of slots other than `slot` that still work are cancelled; with `slot` None all are left the usual time to fill.
+    Raises VenueUnavailableError where a lost order cannot be resolved: what the account holds is then not known.
+    """
+    unfinished = desk.ledger.orders(desk.account, unfinished_only=True)
+    if not unfinished:
+        return Recovery()
+    abandoned = [order for order in unfinished if order.state is OrderState.PLANNED]
+    for order in abandoned:
+        reason = f"{NEVER_SENT}: its run ended before the request left"
+        name = order.request.client_order_id
+        desk.ledger.record_event(keeper.lease, name, OrderEventKind.ABANDON, desk.clock.now(), reason)
+    sent = [order for order in unfinished if order.state is not OrderState.PLANNED]
+    fills = _resolve(desk, keeper, slot, sent)
+    return Recovery(_names(abandoned), _names(sent), tuple(fills))
+
+
+def _resolve(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime | None, sent: Sequence[OrderRecord]) -> list[Fill]:
+    slots = {rebalance.id: rebalance.slot for rebalance in desk.ledger.rebalances(desk.account, limit=100_000)} if sent else {}
+    fills: list[Fill] = []
+    left: list[OrderRecord] = []
+    for order_slot in sorted({slots[order.rebalance_id] for order in sent}):
+        names = {order.request.client_order_id for order in sent if slots[order.rebalance_id] == order_slot}
+        follower = Follower(desk, keeper, order_slot)
+        patience = desk.policy.follow_timeout_seconds if slot in (None, order_slot) else 0.0
+        left += follower.follow(names, {}, patience)
+        fills += follower.booked
+    lost = [order for order in left if order.state in (OrderState.SUBMITTING, OrderState.UNKNOWN)]
+    if lost:
+        raise VenueUnavailableError(
+            f"{len(lost)} orders of an earlier run cannot be resolved, first {lost[0].request.client_order_id} "
+            f"({lost[0].request.symbol}, {lost[0].reason or lost[0].state}): nothing is sent until the venue answers for them"
+        )
+    return fills
+
+
+def end_superseded(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime) -> list[Rebalance]:
+    """Mark every rebalance before `slot` that never ended as FAILED: its slot has passed. Return them."""
+    running = [
+        rebalance
+        for rebalance in desk.ledger.rebalances(desk.account, limit=_LOOK_BACK)
+        if rebalance.status is RebalanceStatus.RUNNING and rebalance.slot < slot
+    ]
+    for rebalance in running:
+        reason = f"interrupted; the slot {slot:%Y-%m-%d %H:%M} took over"
+        desk.ledger.end_rebalance(keeper.lease, rebalance.id, RebalanceStatus.FAILED, reason)
+    return running
+
+
+def _names(orders: Sequence[OrderRecord]) -> tuple[str, ...]:
+    return tuple(order.request.client_order_id for order in orders)

@@ -1,0 +1,314 @@
+"""A ledger and a venue in memory that keep the ports' promises, so that execution's own rules are tested in milliseconds."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_DOWN, Decimal
+
+import polars as pl
+import pytest
+
+from penstock.core.accounts import (
+    Break,
+    BreakKind,
+    Halt,
+    Lease,
+    OrderRecord,
+    PlannedOrder,
+    Rebalance,
+    RebalanceStatus,
+    TradingState,
+)
+from penstock.core.clock import SteppedClock
+from penstock.core.errors import (
+    DuplicateOrderError,
+    InsufficientFundsError,
+    OrderNotFoundError,
+    StaleLeaseError,
+    VenueUnavailableError,
+)
+from penstock.core.instruments import Instrument
+from penstock.core.orders import Fill, OrderEventKind, OrderReport, OrderRequest, OrderState, OrderType, Side, next_state
+from penstock.core.timeframes import Timeframe
+from penstock.execution.desk import ExecutionPolicy, TradingDesk
+from penstock.execution.rebalance import RebalanceInputs
+from penstock.execution.reconciliation import changes_of
+from penstock.portfolio.allocation import PortfolioTargets, SeenBar
+from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.risk.kill_switch import KillSwitch
+from penstock.risk.limits import RiskLimits
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+PRICES = {"BTC/USDT": Decimal(50_000), "ETH/USDT": Decimal(2_500), "ADA/USDT": Decimal("0.5")}
+
+
+def instrument(symbol: str) -> Instrument:
+    base, quote = symbol.split("/")
+    step = {"BTC": "0.00001", "ETH": "0.0001"}.get(base, "0.1")
+    return Instrument(symbol, base, quote, Decimal("0.01"), Decimal(step), Decimal(step), Decimal(5))
+
+
+@dataclass
+class MemoryLedger:
+    """Ledger and Supervision in memory: one account, tokens checked, events applied by the machine."""
+
+    token: int = 0
+    holder: str = ""
+    slots: dict[datetime, Rebalance] = field(default_factory=dict)
+    book: dict[str, OrderRecord] = field(default_factory=dict)
+    events: list[tuple[str, OrderEventKind]] = field(default_factory=list)
+    trades: dict[tuple[str, str], Fill] = field(default_factory=dict)
+    held: dict[str, Decimal] = field(default_factory=dict)
+    breaks: dict[tuple[str, BreakKind], Break] = field(default_factory=dict)
+    halt: Halt = field(default_factory=lambda: Halt("test", TradingState.ACTIVE, "", "", SLOT))
+    equity: dict[datetime, Decimal] = field(default_factory=dict)
+    writes: int = 0
+
+    def _check(self, lease: Lease) -> None:
+        self.writes += 1
+        if lease.token != self.token:
+            raise StaleLeaseError(f"token {lease.token} is stale: {self.token} is the newest")
+
+    def open_account(self, account: str, exchange: str, quote: str) -> None: ...
+
+    def acquire_lease(self, account: str, holder: str, ttl_seconds: float) -> Lease | None:
+        if self.holder and self.holder != holder:
+            return None
+        self.holder, self.token = holder, self.token + 1
+        return Lease(account, holder, self.token, datetime.now(UTC) + timedelta(seconds=ttl_seconds))
+
+    def release_lease(self, lease: Lease) -> None:
+        if lease.token == self.token:
+            self.holder = ""
+
+    def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
+        self._check(lease)
+        new = Rebalance(len(self.slots) + 1, lease.account, slot, portfolio_version, RebalanceStatus.RUNNING)
+        return self.slots.setdefault(slot, new)
+
+    def end_rebalance(self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = "") -> None:
+        self._check(lease)
+        for slot, found in self.slots.items():
+            if found.id == rebalance_id:
+                self.slots[slot] = replace(found, status=status, reason=reason)
+
+    def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
+        return sorted(self.slots.values(), key=lambda r: r.slot, reverse=True)[:limit]
+
+    def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder]) -> None:
+        self._check(lease)
+        for each in orders:
+            record = OrderRecord(
+                lease.account,
+                rebalance_id,
+                each.request,
+                each.strategy_version,
+                OrderState.PLANNED,
+                Decimal(0),
+                "",
+                SLOT,
+                SLOT,
+                leg=each.leg,
+                attempt=each.attempt,
+            )
+            self.book.setdefault(each.request.client_order_id, record)
+
+    def record_event(
+        self,
+        lease: Lease,
+        client_order_id: str,
+        event: OrderEventKind,
+        at: datetime,
+        reason: str = "",
+        venue_order_id: str = "",
+    ) -> OrderState:
+        self._check(lease)
+        order = self.book[client_order_id]
+        self.events.append((client_order_id, event))
+        state = next_state(order.state, event)
+        self.book[client_order_id] = replace(
+            order, state=state, reason=reason or order.reason, venue_order_id=venue_order_id or order.venue_order_id
+        )
+        return state
+
+    def book_fill(self, lease: Lease, fill: Fill) -> bool:
+        self._check(lease)
+        if (fill.symbol, fill.trade_id) in self.trades:
+            return False
+        order = self.book[fill.client_order_id]
+        filled = order.filled_quantity + fill.quantity
+        event = OrderEventKind.FILL if filled >= order.request.quantity else OrderEventKind.PARTIAL_FILL
+        state = next_state(order.state, event)
+        self.trades[fill.symbol, fill.trade_id] = fill
+        self.book[fill.client_order_id] = replace(order, state=state, filled_quantity=filled)
+        for asset, change in changes_of(fill).items():
+            self._move(asset, change)
+        return True
+
+    def book_adjustment(self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime) -> None:
+        self._check(lease)
+        self._move(asset, quantity)
+
+    def _move(self, asset: str, change: Decimal) -> None:
+        self.held[asset] = self.held.get(asset, Decimal(0)) + change
+
+    def orders(self, account: str, unfinished_only: bool = False, rebalance_id: int | None = None) -> Sequence[OrderRecord]:
+        return [
+            order
+            for order in self.book.values()
+            if not (unfinished_only and order.state.is_final) and rebalance_id in (None, order.rebalance_id)
+        ]
+
+    def fills(self, account: str, symbol: str | None = None) -> Sequence[Fill]:
+        return [fill for fill in self.trades.values() if symbol in (None, fill.symbol)]
+
+    def positions(self, account: str) -> Mapping[str, Decimal]:
+        return {asset: quantity for asset, quantity in self.held.items() if quantity}
+
+    def open_break(self, found: Break, at: datetime) -> bool:
+        key = (found.subject, found.kind)
+        if key in self.breaks:
+            return False
+        self.writes += 1
+        self.breaks[key] = found
+        return True
+
+    def close_break(self, account: str, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
+        return self.breaks.pop((subject, kind), None) is not None
+
+    def open_breaks(self, account: str) -> Sequence[Break]:
+        return list(self.breaks.values())
+
+    def set_trading_state(self, account: str, state: TradingState, reason: str, by: str, at: datetime) -> None:
+        self.halt = Halt(account, state, reason, by, at)
+
+    def trading_state(self, account: str) -> Halt:
+        return self.halt
+
+    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal) -> None:
+        self.equity[at] = equity
+
+    def equity_history(self, account: str) -> pl.DataFrame:
+        return pl.DataFrame({"at": list(self.equity), "equity": [float(value) for value in self.equity.values()]})
+
+
+@dataclass
+class MemoryVenue:
+    """A venue in memory that fills market orders at once at its prices, fee in the asset received, as Binance does.
+
+    `before` and `after` are called with each request's client order id around its acceptance: a test makes them raise.
+    """
+
+    clock: SteppedClock
+    prices: dict[str, Decimal] = field(default_factory=lambda: dict(PRICES))
+    assets: dict[str, Decimal] = field(default_factory=lambda: {"USDT": Decimal(10_000)})
+    fee: Decimal = Decimal("0.001")
+    placed: dict[str, OrderReport] = field(default_factory=dict)
+    trades: list[Fill] = field(default_factory=list)
+    submitted: list[OrderRequest] = field(default_factory=list)
+    before: Callable[[OrderRequest], None] = lambda _: None
+    after: Callable[[OrderRequest], None] = lambda _: None
+    hidden: set[str] = field(default_factory=set)
+    fraction: Decimal = Decimal(1)
+    down: bool = False
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def instruments(self) -> Mapping[str, Instrument]:
+        return {symbol: instrument(symbol) for symbol in self.prices}
+
+    def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
+        raise NotImplementedError("no test of execution fetches bars")
+
+    def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        return {symbol: self.prices[symbol] for symbol in symbols if symbol in self.prices}
+
+    def balances(self) -> Mapping[str, Decimal]:
+        return {asset: quantity for asset, quantity in self.assets.items() if quantity}
+
+    def submit(self, order: OrderRequest) -> OrderReport:
+        self.before(order)
+        self.submitted.append(order)
+        if order.client_order_id in self.placed:
+            raise DuplicateOrderError("Duplicate order sent.", "-2010")
+        price = self.prices[order.symbol]
+        base, quote = order.symbol.split("/")
+        needed, asset = (order.quantity * price, quote) if order.side is Side.BUY else (order.quantity, base)
+        if self.assets.get(asset, Decimal(0)) < needed:
+            raise InsufficientFundsError("Account has insufficient balance for requested action.", "-2010")
+        report = self._fill(order, price)
+        self.placed[order.client_order_id] = report
+        self.after(order)
+        return report
+
+    def _fill(self, order: OrderRequest, price: Decimal) -> OrderReport:
+        waits = order.type is OrderType.LIMIT and order.price is not None and order.side.sign * (order.price - price) < 0
+        step = instrument(order.symbol).lot_step
+        quantity = Decimal(0) if waits else (order.quantity * self.fraction / step).to_integral_value(ROUND_DOWN) * step
+        if quantity:
+            self.trade(order.symbol, order.side, quantity, price, order.client_order_id)
+        state = OrderState.FILLED if quantity == order.quantity else OrderState.OPEN if waits else OrderState.EXPIRED
+        return OrderReport(order.client_order_id, str(len(self.placed) + 1), order.symbol, state, quantity)
+
+    def trade(self, symbol: str, side: Side, quantity: Decimal, price: Decimal, client_order_id: str = "") -> Fill:
+        """Make a trade, ours or (without a client order id) someone else's."""
+        base, quote = symbol.split("/")
+        received, amount = (base, quantity) if side is Side.BUY else (quote, quantity * price)
+        fee = (amount * self.fee).quantize(Decimal("1e-8"), rounding=ROUND_DOWN)
+        name = f"t{len(self.trades) + 1}"
+        fill = Fill(name, client_order_id, symbol, side, quantity, price, fee, received, self.now())
+        self.trades.append(fill)
+        for asset, change in changes_of(fill).items():
+            self.assets[asset] = self.assets.get(asset, Decimal(0)) + change
+        return fill
+
+    def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
+        if self.down:
+            raise VenueUnavailableError("no answer in 5 s")
+        if client_order_id in self.hidden or client_order_id not in self.placed:
+            raise OrderNotFoundError("Order does not exist.", "-2013")
+        return self.placed[client_order_id]
+
+    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+        report = self.find_order(client_order_id, symbol)
+        if report.state is not OrderState.OPEN:
+            raise OrderNotFoundError("Unknown order sent.", "-2011")
+        self.placed[client_order_id] = replace(report, state=OrderState.CANCELED)
+        return self.placed[client_order_id]
+
+    def open_orders(self) -> Sequence[OrderReport]:
+        return [report for report in self.placed.values() if report.state is OrderState.OPEN]
+
+    def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
+        return [fill for fill in self.trades if fill.symbol == symbol and fill.at >= since]
+
+
+@dataclass
+class World:
+    """One account at one venue with its ledger, and the inputs of a rebalance; tests change what they are about."""
+
+    ledger: MemoryLedger
+    venue: MemoryVenue
+    clock: SteppedClock
+    desk: TradingDesk
+
+    def inputs(self, weights: Mapping[str, float | None], slot: datetime = SLOT, version: str = "trend/1") -> RebalanceInputs:
+        def decide(asked: str) -> PortfolioTargets:
+            seen = {symbol: SeenBar(slot, float(price)) for symbol, price in self.venue.prices.items()}
+            return PortfolioTargets(asked, weights, {symbol: {asked: 0.0} for symbol in weights}, seen)
+
+        policy = RebalancePolicy()
+        return RebalanceInputs(slot, version, decide, policy, RiskLimits(max_gross=Decimal(1), max_weight=Decimal(1)))
+
+
+@pytest.fixture
+def world() -> World:
+    clock = SteppedClock(SLOT + timedelta(seconds=2))
+    ledger, venue = MemoryLedger(), MemoryVenue(clock)
+    policy = ExecutionPolicy(
+        poll_seconds=1, follow_timeout_seconds=5, visibility_delay_seconds=10, lease_ttl_seconds=60, lease_wait_seconds=0
+    )
+    kill_switch = KillSwitch("test", ledger)
+    desk = TradingDesk("test", "memory", "USDT", venue, ledger, ledger, clock, kill_switch, policy, pause=clock.sleep)
+    return World(ledger, venue, clock, desk)

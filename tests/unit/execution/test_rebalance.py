@@ -1,0 +1,246 @@
+"""The rebalance of a slot: once, whole, and resumable."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.core.accounts import RebalanceStatus, TradingState
+from penstock.core.errors import StaleDataError, VenueRejectedError, VenueUnavailableError
+from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
+from penstock.execution.rebalance import rebalance
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+HALF_HALF = {"BTC/USDT": 0.5, "ETH/USDT": 0.4}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def weights_of(world: Any) -> dict[str, float]:
+    prices, held = world.venue.prices, world.ledger.positions("test")
+    values = {symbol: held.get(symbol.split("/")[0], Decimal(0)) * price for symbol, price in prices.items()}
+    equity = sum(values.values()) + held["USDT"]
+    return {symbol: round(float(value / equity), 3) for symbol, value in values.items() if value}
+
+
+def agree(world: Any) -> bool:
+    return world.ledger.positions("test") == world.venue.balances()
+
+
+def test_first_rebalance_takes_over_balances_and_reaches_its_targets(world: Any) -> None:
+    """From cash alone the targets are bought, and ledger and venue agree to the last digit."""
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    assert report.status is RebalanceStatus.DONE
+    assert (report.sent, len(report.fills)) == (2, 2)
+    assert weights_of(world) == pytest.approx({"BTC/USDT": 0.5, "ETH/USDT": 0.4}, abs=0.002)
+    assert agree(world)
+    assert not report.breaks
+
+
+def test_same_slot_twice_sends_nothing_the_second_time(world: Any) -> None:
+    """The second run of a slot that is DONE writes no order and sends no request, even with other targets."""
+    rebalance(world.desk, world.inputs(HALF_HALF))
+    again = rebalance(world.desk, world.inputs({"BTC/USDT": 0.0, "ADA/USDT": 0.9}))
+    assert again.already_done
+    assert again.sent == 0
+    assert len(world.venue.submitted) == 2
+
+
+def test_sells_are_over_before_buys_leave(world: Any) -> None:
+    """A full switch sells first and buys with what the sells yielded."""
+    rebalance(world.desk, world.inputs({"BTC/USDT": 0.95}))
+    world.clock.at += timedelta(days=1)
+    report = rebalance(world.desk, world.inputs({"BTC/USDT": 0.0, "ETH/USDT": 0.95}, SLOT + timedelta(days=1)))
+    assert [order.request.side for order in report.orders] == [Side.SELL, Side.BUY]
+    assert "BTC/USDT" not in {s for s, w in weights_of(world).items() if w > 0.001}
+    assert weights_of(world)["ETH/USDT"] == pytest.approx(0.95, abs=0.002)
+    assert agree(world)
+
+
+def test_lost_answer_is_asked_for_and_never_sent_again(world: Any) -> None:
+    """A request whose answer is lost after acceptance is found by its id: one order, its fill booked, targets reached."""
+
+    def lose(order: OrderRequest) -> None:
+        raise VenueUnavailableError("read timed out")
+
+    world.venue.after = lose
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    assert report.status is RebalanceStatus.DONE
+    assert len(world.venue.submitted) == 2
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert agree(world)
+
+
+def test_order_that_never_arrived_is_sent_under_a_new_id_after_the_visibility_delay(world: Any) -> None:
+    """Only the venue's own "no such order", repeated for the whole delay, lets the quantity go out again."""
+    lost: list[str] = []
+
+    def lose_first(order: OrderRequest) -> None:
+        if not lost:
+            lost.append(order.client_order_id)
+            raise VenueUnavailableError("connection refused")
+
+    world.venue.before = lose_first
+    start = world.clock.now()
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    states = {order.request.client_order_id: order.state for order in report.orders}
+    assert states.pop(lost[0]) is OrderState.REJECTED
+    assert set(states.values()) == {OrderState.FILLED}
+    assert lost[0] not in {order.client_order_id for order in world.venue.submitted}
+    assert (world.clock.now() - start).total_seconds() >= world.desk.policy.visibility_delay_seconds
+    assert agree(world)
+
+
+def test_hidden_order_that_shows_late_is_not_duplicated(world: Any) -> None:
+    """An accepted order that the venue denies for a while is not sent again: it is found when it shows."""
+
+    def lose_and_hide(order: OrderRequest) -> None:
+        world.venue.hidden.add(order.client_order_id)
+        raise VenueUnavailableError("reset by peer")
+
+    world.venue.after = lose_and_hide
+    original, polls = world.venue.find_order, []
+
+    def find(client_order_id: str, symbol: str) -> Any:
+        polls.append(client_order_id)
+        if len(polls) > 8:
+            world.venue.hidden.clear()
+        return original(client_order_id, symbol)
+
+    world.venue.find_order = find
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    assert len(world.venue.submitted) == 2
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert agree(world)
+
+
+def test_venue_refusal_is_final_and_keeps_the_venues_words(world: Any) -> None:
+    """A refused order is REJECTED with the venue's reason, is not tried again, and the other order goes through."""
+
+    def refuse(order: OrderRequest) -> None:
+        if order.symbol == "BTC/USDT":
+            raise VenueRejectedError("Filter failure: MARKET_LOT_SIZE", "-1013")
+
+    world.venue.before = refuse
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    by_symbol = {order.request.symbol: order for order in report.orders}
+    assert by_symbol["BTC/USDT"].state is OrderState.REJECTED
+    assert "MARKET_LOT_SIZE" in by_symbol["BTC/USDT"].reason
+    assert by_symbol["ETH/USDT"].state is OrderState.FILLED
+    assert report.status is RebalanceStatus.DONE
+    assert "MARKET_LOT_SIZE" in report.reason
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_interrupted_slot_goes_on_without_duplicates(world: Any, point: str, nth: int) -> None:
+    """Killed before or after the nth request: the next run of the slot finishes it, each order once, targets reached."""
+    world.venue.assets = {"USDT": Decimal(5_000), "ADA": Decimal(10_000)}
+    calls: list[str] = []
+
+    def kill(order: OrderRequest) -> None:
+        calls.append(order.client_order_id)
+        if len(calls) == nth:
+            raise Killed
+
+    setattr(world.venue, point, kill)
+    targets: Mapping[str, float | None] = {"BTC/USDT": 0.5, "ETH/USDT": 0.4, "ADA/USDT": 0.0}
+    with pytest.raises(Killed):
+        rebalance(world.desk, world.inputs(targets))
+    world.ledger.holder = ""  # the lease has run out
+    setattr(world.venue, point, lambda _: None)
+    report = rebalance(world.desk, world.inputs(targets, version="trend/2"))
+    assert report.status is RebalanceStatus.DONE
+    assert report.portfolio_version == "trend/1"
+    assert len(world.venue.trades) == 3
+    assert weights_of(world) == pytest.approx({"BTC/USDT": 0.5, "ETH/USDT": 0.4}, abs=0.003)
+    assert agree(world)
+
+
+def test_late_slot_is_skipped_with_its_reason(world: Any) -> None:
+    """A slot older than the policy allows sends nothing and says why."""
+    world.clock.at += timedelta(hours=2)
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    assert report.status is RebalanceStatus.SKIPPED
+    assert "late" in report.reason
+    assert not world.venue.submitted
+
+
+def test_slot_in_the_future_is_refused(world: Any) -> None:
+    """A run that starts before the bar closes raises and leaves no trace of the slot."""
+    with pytest.raises(StaleDataError, match="closes in"):
+        rebalance(world.desk, world.inputs(HALF_HALF, SLOT + timedelta(hours=1)))
+    assert not world.ledger.slots
+
+
+def test_halted_account_sends_nothing(world: Any) -> None:
+    """With the kill switch on, the slot is skipped with the operator's reason."""
+    world.ledger.set_trading_state("test", TradingState.HALTED, "venue behaves oddly", "operator", SLOT)
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    assert report.status is RebalanceStatus.SKIPPED
+    assert "venue behaves oddly" in report.reason
+    assert not world.venue.submitted
+
+
+def test_kill_switch_in_mid_plan_stops_the_rest(world: Any) -> None:
+    """The switch is read before every single order: once set after the first, the second never leaves."""
+
+    def halt(order: OrderRequest) -> None:
+        world.ledger.set_trading_state("test", TradingState.HALTED, "stop", "operator", SLOT)
+
+    world.venue.after = halt
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    assert len(world.venue.submitted) == 1
+    assert sorted(order.state for order in report.orders) == [OrderState.CANCELED, OrderState.FILLED]
+    assert report.status is RebalanceStatus.FAILED
+    assert agree(world)
+
+
+def test_order_that_does_not_fill_in_time_is_cancelled(world: Any) -> None:
+    """A limit order that waits in the book is cancelled when patience ends, and the slot ends DONE."""
+    inputs = world.inputs(HALF_HALF)
+    passive = inputs.policy.model_copy(update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)})
+    report = rebalance(world.desk, replace(inputs, policy=passive))
+    assert {order.state for order in report.orders} == {OrderState.CANCELED}
+    assert not world.venue.open_orders()
+    assert report.status is RebalanceStatus.DONE
+
+
+def test_partial_fill_then_expiry_books_what_was_filled(world: Any) -> None:
+    """A market order that the venue fills in part and expires is EXPIRED with its fill booked."""
+    world.venue.fraction = Decimal("0.5")
+    report = rebalance(world.desk, world.inputs({"BTC/USDT": 0.5}))
+    (order,) = report.orders
+    assert order.state is OrderState.EXPIRED
+    assert 0 < order.filled_quantity < order.request.quantity
+    assert agree(world)
+
+
+def test_account_under_another_lease_is_left_alone(world: Any) -> None:
+    """Where another process trades the account this one does nothing and says so."""
+    world.ledger.acquire_lease("test", "someone else", 60)
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    assert report.status is None
+    assert "lease" in report.reason
+    assert not world.venue.submitted
+
+
+def test_silent_venue_stops_recovery_before_anything_new_is_sent(world: Any) -> None:
+    """An order that cannot be resolved because the venue is silent blocks the next slot; nothing is sent."""
+
+    def kill(order: OrderRequest) -> None:
+        raise Killed
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        rebalance(world.desk, world.inputs(HALF_HALF))
+    world.clock.at += timedelta(minutes=5)
+    world.ledger.holder, world.venue.down, world.venue.after = "", True, lambda _: None
+    with pytest.raises(VenueUnavailableError, match="cannot be resolved"):
+        rebalance(world.desk, world.inputs(HALF_HALF, SLOT + timedelta(minutes=5)))
+    assert len(world.venue.submitted) == 1
