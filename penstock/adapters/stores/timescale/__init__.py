@@ -1,0 +1,24 @@
+"""One store for three tiers of PostgreSQL: TimescaleDB, TimescaleDB with the Apache licence, and PostgreSQL without it."""
+
+from penstock.adapters.stores.timescale.bars import TimescaleBarStore
+from penstock.adapters.stores.timescale.connection import Database, address_of, connect, create_database
+from penstock.adapters.stores.timescale.ledger import TimescaleLedger
+from penstock.adapters.stores.timescale.migrations import migrate, pending
+from penstock.adapters.stores.timescale.promotion import PromotionRecord, VerdictRow
+from penstock.adapters.stores.timescale.supervision import TimescaleSupervision
+from penstock.adapters.stores.timescale.tier import Tier
+
+__all__ = [
+    "Database",
+    "PromotionRecord",
+    "Tier",
+    "TimescaleBarStore",
+    "TimescaleLedger",
+    "TimescaleSupervision",
+    "VerdictRow",
+    "address_of",
+    "connect",
+    "create_database",
+    "migrate",
+    "pending",
+]

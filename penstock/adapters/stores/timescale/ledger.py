@@ -1,0 +1,211 @@
+"""The write-ahead record of an account's orders: penstock.ports.Ledger.
+
+Decides what is written together and who may write. Which event leads to which state is for penstock.core.orders.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from penstock.adapters.stores.timescale.booking import MOVE_ONE, append_event, book, judged, lock_order
+from penstock.adapters.stores.timescale.connection import Database
+from penstock.adapters.stores.timescale.ledger_rows import (
+    INSERT_ORDER,
+    REBALANCE_COLUMNS,
+    SELECT_FILLS,
+    SELECT_ORDERS,
+    fill_of,
+    intent_of,
+    order_of,
+    rebalance_of,
+)
+from penstock.core.accounts import Lease, OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
+from penstock.core.errors import IllegalTransitionError, StoreError
+from penstock.core.orders import Fill, OrderEventKind, OrderState
+
+_FILL_EVENTS = frozenset({OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL})
+
+
+class TimescaleLedger:
+    """Ledger on TimescaleDB or plain PostgreSQL. Money is exact; every write is fenced by the lease in the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open_account(self, account: str, exchange: str, quote: str) -> None:
+        """Create the account; opening it again changes nothing. StoreError where it exists for another venue or quote."""
+        with self._database.transaction() as connection:
+            connection.execute("INSERT INTO account VALUES (%s, %s, %s) ON CONFLICT DO NOTHING", [account, exchange, quote])
+            connection.execute("INSERT INTO lease (account) VALUES (%s) ON CONFLICT DO NOTHING", [account])
+            row = connection.execute("SELECT exchange, quote FROM account WHERE name = %s", [account]).fetchone()
+        if row != (exchange, quote):
+            raise StoreError(
+                f"account '{account}' belongs to {row}, not to ({exchange}, {quote}): give the other one its own name"
+            )
+
+    def acquire_lease(self, account: str, holder: str, ttl_seconds: float) -> Lease | None:
+        """Return a lease with a new, higher token, or None while another holder's lease is alive (by the database's clock)."""
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                """UPDATE lease
+                   SET token = token + 1, holder = %(holder)s, expires_at = clock_timestamp() + %(ttl)s * interval '1 s'
+                   WHERE account = %(account)s AND (holder = %(holder)s OR expires_at <= clock_timestamp())
+                   RETURNING token, expires_at""",
+                {"account": account, "holder": holder, "ttl": ttl_seconds},
+            ).fetchone()
+            if row is not None:
+                return Lease(account, holder, row[0], row[1])
+            if connection.execute("SELECT FROM lease WHERE account = %s", [account]).fetchone() is None:
+                raise StoreError(f"account '{account}' is not in the ledger: open the account first")
+        return None
+
+    def release_lease(self, lease: Lease) -> None:
+        """Let go of the lease; releasing a stale one changes nothing."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE lease SET expires_at = '-infinity' WHERE account = %s AND token = %s", [lease.account, lease.token]
+            )
+
+    def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
+        """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
+        with self._fenced(lease) as connection:
+            connection.execute(
+                """INSERT INTO rebalance (account, slot, portfolio_version, status) VALUES (%s, %s, %s, 'running')
+                   ON CONFLICT (account, slot) DO NOTHING""",
+                [lease.account, slot, portfolio_version],
+            )
+            row = connection.execute(
+                f"SELECT {REBALANCE_COLUMNS} FROM rebalance WHERE account = %s AND slot = %s",  # noqa: S608 - our own constant
+                [lease.account, slot],
+            ).fetchone()
+        if row is None:
+            raise StoreError(f"the rebalance of '{lease.account}' for {slot} was deleted by someone else")
+        return rebalance_of(row)
+
+    def end_rebalance(self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = "") -> None:
+        """Set the final status of a rebalance."""
+        self._update_rebalance(
+            lease,
+            rebalance_id,
+            "UPDATE rebalance SET status = %s, reason = %s, ended_at = clock_timestamp()",
+            [status.value, reason],
+        )
+
+    def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
+        """Keep the target weights (fractions of equity by symbol) that a rebalance worked towards."""
+        self._update_rebalance(lease, rebalance_id, "UPDATE rebalance SET targets = %s", [Jsonb(dict(targets))])
+
+    def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
+        """Return the newest rebalances (by slot) first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                f"SELECT {REBALANCE_COLUMNS} FROM rebalance WHERE account = %s ORDER BY slot DESC LIMIT %s",  # noqa: S608 - constant
+                [account, limit],
+            ).fetchall()
+        return [rebalance_of(row) for row in rows]
+
+    def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder], at: datetime | None = None) -> None:
+        """Commit the intents as PLANNED, all or none, stamped `at` (default: the database's time).
+
+        An intent whose client order id exists already is left as it is.
+        """
+        with self._fenced(lease) as connection:
+            owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
+            if owner != (lease.account,):
+                raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")
+            common = {"account": lease.account, "rebalance_id": rebalance_id, "at": at}
+            connection.cursor().executemany(INSERT_ORDER, [intent_of(order) | common for order in orders])
+
+    def record_event(
+        self,
+        lease: Lease,
+        client_order_id: str,
+        event: OrderEventKind,
+        at: datetime,
+        reason: str = "",
+        venue_order_id: str = "",
+    ) -> OrderState:
+        """Append the event and move the order along the table; return the new state.
+
+        An illegal event is appended with its refusal and raises IllegalTransitionError.
+        """
+        if event in _FILL_EVENTS:
+            raise StoreError(f"event '{event}' of order {client_order_id} moves a position: book the fill instead")
+        with self._fenced(lease) as connection:
+            before, _, _ = lock_order(connection, lease, client_order_id)
+            line = judged(client_order_id, before, event, at, reason, venue_order_id)
+            append_event(connection, lease, line)
+            if line.refusal is None:
+                connection.execute(
+                    """UPDATE orders SET state = %s, updated_at = %s, reason = coalesce(nullif(%s, ''), reason),
+                       venue_order_id = coalesce(nullif(%s, ''), venue_order_id) WHERE client_order_id = %s""",
+                    [line.after.value, at, reason, venue_order_id, client_order_id],
+                )
+        if line.refusal is not None:
+            raise IllegalTransitionError(f"order {client_order_id}: {line.refusal}")
+        return line.after
+
+    def book_fill(self, lease: Lease, fill: Fill) -> bool:
+        """Append the fill, its order event and the position change in one transaction; False where it is booked already.
+
+        StoreError for a fill of an order that this account does not have. A fill of an order that cannot have one
+        (never sent, or rejected) is appended as a refused event, moves nothing, and raises IllegalTransitionError.
+        """
+        with self._fenced(lease) as connection:
+            key = [lease.account, fill.symbol, fill.trade_id]
+            known = "SELECT FROM fill WHERE account = %s AND symbol = %s AND trade_id = %s"
+            if connection.execute(known, key).fetchone() is not None:
+                return False
+            line = book(connection, lease, fill)
+        if line.refusal is not None:
+            raise IllegalTransitionError(f"order {fill.client_order_id}, trade {fill.trade_id}: {line.refusal}")
+        return True
+
+    def book_adjustment(self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime) -> None:
+        """Append a change of a position that no fill explains: opening balance, deposit, withdrawal, accepted break."""
+        with self._fenced(lease) as connection:
+            connection.execute(
+                "INSERT INTO adjustment (account, asset, quantity, reason, at) VALUES (%s, %s, %s, %s, %s)",
+                [lease.account, asset, quantity, reason, at],
+            )
+            connection.execute(MOVE_ONE, {"account": lease.account, "asset": asset, "quantity": quantity})
+
+    def orders(self, account: str, unfinished_only: bool = False, rebalance_id: int | None = None) -> Sequence[OrderRecord]:
+        """Return the account's orders, oldest first."""
+        arguments = {"account": account, "unfinished_only": unfinished_only, "rebalance_id": rebalance_id}
+        with self._database.transaction() as connection:
+            rows = connection.execute(SELECT_ORDERS, arguments).fetchall()
+        return [order_of(row) for row in rows]
+
+    def fills(self, account: str, symbol: str | None = None) -> Sequence[Fill]:
+        """Return the account's booked fills, oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(SELECT_FILLS, [account, symbol]).fetchall()
+        return [fill_of(row) for row in rows]
+
+    def positions(self, account: str) -> Mapping[str, Decimal]:
+        """Return the quantity of every asset, the quote asset included; assets at zero are absent."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT asset, quantity FROM position WHERE account = %s AND quantity <> 0 ORDER BY asset", [account]
+            ).fetchall()
+        return dict(rows)
+
+    @contextmanager
+    def _fenced(self, lease: Lease) -> "Iterator[psycopg.Connection[Any]]":
+        """Yield a transaction in which the database has confirmed, and holds, that this lease is the newest."""
+        with self._database.transaction() as connection:
+            connection.execute("SELECT assert_lease(%s, %s)", [lease.account, lease.token])
+            yield connection
+
+    def _update_rebalance(self, lease: Lease, rebalance_id: int, change: str, values: list[object]) -> None:
+        with self._fenced(lease) as connection:
+            statement = f"{change} WHERE id = %s AND account = %s"
+            done = connection.execute(statement.encode(), [*values, rebalance_id, lease.account])
+            if done.rowcount != 1:
+                raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")

@@ -1,0 +1,90 @@
+"""What stops trading: penstock.ports.Supervision. Decides how breaks, halts and equity are kept, not what causes them."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import polars as pl
+
+from penstock.adapters.stores.timescale.connection import Database
+from penstock.core.accounts import Break, BreakKind, Halt, TradingState
+from penstock.core.bars import TS
+
+EVERY_ACCOUNT = "*"
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
+
+
+class TimescaleSupervision:
+    """Supervision on TimescaleDB or plain PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open_break(self, found: Break, at: datetime) -> bool:
+        """Record a break; False where the same (account, subject, kind) is open already."""
+        with self._database.transaction() as connection:
+            done = connection.execute(
+                """INSERT INTO account_break (account, subject, kind, detail, ledger_value, venue_value, opened_at)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s)
+                   ON CONFLICT (account, subject, kind) WHERE closed_at IS NULL DO NOTHING""",
+                [found.account, found.subject, found.kind.value, found.detail, found.ledger_value, found.venue_value, at],
+            )
+        return done.rowcount == 1
+
+    def close_break(self, account: str, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
+        """Close an open break; False where there is none."""
+        with self._database.transaction() as connection:
+            done = connection.execute(
+                """UPDATE account_break SET closed_at = %s, closed_reason = %s
+                   WHERE account = %s AND subject = %s AND kind = %s AND closed_at IS NULL""",
+                [at, reason, account, subject, kind.value],
+            )
+        return done.rowcount == 1
+
+    def open_breaks(self, account: str) -> Sequence[Break]:
+        """Return the breaks that lock something now, oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT subject, kind, detail, ledger_value, venue_value FROM account_break
+                   WHERE account = %s AND closed_at IS NULL ORDER BY id""",
+                [account],
+            ).fetchall()
+        return [Break(account, subject, BreakKind(kind), *rest) for subject, kind, *rest in rows]
+
+    def set_trading_state(self, account: str, state: TradingState, reason: str, by: str, at: datetime) -> None:
+        """Set the state of an account, or of every account with "*". History is kept."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO trading_state (account, state, reason, set_by, at) VALUES (%s, %s, %s, %s, %s)",
+                [account, state.value, reason, by, at],
+            )
+
+    def trading_state(self, account: str) -> Halt:
+        """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT DISTINCT ON (account) account, state, reason, set_by, at FROM trading_state
+                   WHERE account IN (%s, %s) ORDER BY account, id DESC""",
+                [account, EVERY_ACCOUNT],
+            ).fetchall()
+        in_force = [Halt(name, TradingState(state), reason, by, at) for name, state, reason, by, at in rows]
+        never_set = Halt(account, TradingState.ACTIVE, "never set", "", _NEVER)
+        return max(in_force, key=lambda halt: (_STRICTNESS[halt.state], halt.account == account), default=never_set)
+
+    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal) -> None:
+        """Record the account's equity in quote units; recording the same instant again replaces it."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                """INSERT INTO equity (account, at, equity, cash) VALUES (%s, %s, %s, %s)
+                   ON CONFLICT (account, at) DO UPDATE SET equity = excluded.equity, cash = excluded.cash""",
+                [account, at, equity, cash],
+            )
+
+    def equity_history(self, account: str) -> pl.DataFrame:
+        """Return columns at (ms, UTC), equity, cash (float64, quote units), oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT at, equity::float8, cash::float8 FROM equity WHERE account = %s ORDER BY at", [account]
+            ).fetchall()
+        return pl.DataFrame(rows, schema={"at": TS, "equity": pl.Float64(), "cash": pl.Float64()}, orient="row")
