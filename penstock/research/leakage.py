@@ -1,9 +1,9 @@
-"""Does a strategy look ahead? Its past is computed again with another future, at many cuts, on the whole universe.
+"""Does a strategy look ahead? Its past is decided again with another future, on the whole universe.
 
-A strategy that only reads bars up to t gives the same weight at t whatever comes later. So at each cut the bars after it
-are once taken away and once replaced by other prices; every weight up to the cut, of every symbol, must stay what it was. A
-sample of trades on one symbol would miss a leak of a single bar; comparing every weight before many cuts does not, because
-a leak of one bar shows at the cut itself.
+A strategy that only reads bars up to t gives the same weight at t whatever comes later. At each cut the bars after it are
+once taken away and once replaced by other prices; every weight up to the cut, of every symbol, must stay what it was.
+Some tens of cuts find a leak that is there at every bar. A leak at one single bar shows only at a cut through that bar: for
+that, `cuts=None` cuts at every bar, each over a warm window, and compares the decision of that bar.
 """
 
 from dataclasses import dataclass
@@ -36,26 +36,36 @@ class Leak:
     after: float | None
 
 
-def check_no_lookahead(strategy: Strategy, bars: pl.DataFrame, cuts: int = 20, seed: int = 0) -> list[Leak]:
+def check_no_lookahead(strategy: Strategy, bars: pl.DataFrame, cuts: int | None = 20, seed: int = 0) -> list[Leak]:
     """Return the first leak of each cut and change; an empty list is a clean strategy.
 
-    `bars` (BARS_SCHEMA) is the whole universe. Cuts are instants drawn at random from the part where the strategy is warm,
-    the very last but one among them. Raises DataError where the bars are too few to warm the strategy up.
+    `bars` (BARS_SCHEMA) is the whole universe. `cuts` instants are drawn at random from the part where the strategy is warm,
+    the very last but one always among them; None takes every one, which also shows a `warmup_bars` that is too small.
+    Raises DataError where the bars are too few to warm the strategy up.
     """
     table = bars.sort("symbol", "ts")
     instants = table["ts"].unique().sort()
     warm = instants[strategy.warmup_bars : -1]
     if warm.is_empty():
         raise DataError(f"{strategy.name} needs {strategy.warmup_bars + 2} bars to be checked, these are {len(instants)}")
+    truth = strategy.decide(table)
+    if cuts is None:
+        found = [_leak_at(strategy, table, truth, cut) for cut in warm]
+        return [leak for leak in found if leak is not None]
     random = np.random.default_rng(seed)
     drawn = random.choice(len(warm), size=min(cuts, len(warm)), replace=False)
     places = sorted({int(place) for place in drawn} | {len(warm) - 1})
-    truth = strategy.decide(table)
     leaks = (_first_leak(strategy, table, truth, warm[place], change, random) for place in places for change in _CHANGES)
     return [leak for leak in leaks if leak is not None]
 
 
 _CHANGES: tuple[Literal["removed", "replaced"], ...] = ("removed", "replaced")
+
+
+def _leak_at(strategy: Strategy, bars: pl.DataFrame, truth: pl.DataFrame, cut: datetime) -> Leak | None:
+    """Decide at `cut` from a warm window that ends there, and compare with the decision of the full history."""
+    window = bars.filter(pl.col("ts") <= cut).group_by("symbol", maintain_order=True).tail(strategy.warmup_bars + 1)
+    return _first_difference(truth, strategy.decide(window), pl.col("ts") == cut, cut, "removed")
 
 
 def _first_leak(
@@ -68,8 +78,13 @@ def _first_leak(
 ) -> Leak | None:
     past = pl.col("ts") <= cut
     other = bars.filter(past) if change == "removed" else _with_other_future(bars, cut, random)
-    again = strategy.decide(other).filter(past)
-    both = truth.filter(past).join(again.rename({"weight": "after"}), on=["symbol", "ts"], how="left")
+    return _first_difference(truth, strategy.decide(other), past, cut, change)
+
+
+def _first_difference(
+    truth: pl.DataFrame, again: pl.DataFrame, rows: pl.Expr, cut: datetime, change: Literal["removed", "replaced"]
+) -> Leak | None:
+    both = truth.filter(rows).join(again.filter(rows).rename({"weight": "after"}), on=["symbol", "ts"], how="left")
     apart = (pl.col("weight") - pl.col("after")).abs() > TOLERANCE
     differs = pl.col("weight").is_null().ne(pl.col("after").is_null()) | apart.fill_null(False)
     found = both.filter(differs).sort("ts", "symbol")
