@@ -5,21 +5,22 @@ slot, never its orders. A cold worker process would take longer to import its li
 """
 
 import asyncio
+from datetime import datetime
 
 from prefect import flow
 from prefect.states import Completed, Failed, State
 
-from penstock.pipeline.minutes import SlotOutcome, next_slot, trade_slot
+from penstock.pipeline.minutes import SlotOutcome, trade_slot, wait_for_slot
 from tasks.artifacts import publish_table
 from tasks.platform import worker_platform
 
 
-@flow(name="trade-slot", flow_run_name="{portfolio}-{slot}", log_prints=True)
+@flow(name="trade-slot", flow_run_name="{portfolio}-{slot}", log_prints=True, validate_parameters=False)
 async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State:
     """Leave the slot's outcome as a flow run: its state, its figures, its orders."""
     print(outcome.line())
     if outcome.orders.height:
-        await publish_table.aio(f"slot-{portfolio}", outcome.orders, f"Orders of slot {slot}")
+        await asyncio.to_thread(publish_table, f"slot-{portfolio}", outcome.orders, f"Orders of slot {slot}")
     return Failed(message=outcome.line()) if outcome.failed else Completed(message=outcome.line())
 
 
@@ -27,10 +28,11 @@ async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State:
 async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> None:
     """Trade slot after slot: for ever, or for `slots` of them."""
     platform = await asyncio.to_thread(worker_platform)
+    slot: datetime | None = None
     done = 0
     while slots is None or done < slots:
-        slot = await asyncio.to_thread(next_slot, platform, portfolio)
+        slot = await asyncio.to_thread(wait_for_slot, platform, portfolio, slot)
         outcome = await asyncio.to_thread(trade_slot, platform, portfolio, slot)
         print(outcome.line())
-        await record_slot(portfolio, f"{slot:%Y-%m-%dT%H:%M}", outcome)
+        await record_slot(portfolio, f"{slot:%Y-%m-%dT%H:%M}", outcome, return_state=True)
         done += 1

@@ -94,8 +94,9 @@ def up(
     Example: `penstock up`, then `prefect deployment run ingest-bars/ingest-1d`
     """
     from penstock.pipeline.stack_commands import bring_up
+    from penstock.stack import StackPorts
 
-    bring_up(out, foreground, prefect_port, mlflow_port, practice_port)
+    bring_up(out, foreground, StackPorts(prefect_port, mlflow_port, practice_port))
 
 
 @app.command()
@@ -146,13 +147,14 @@ SymbolsOption = None) -> None:
 
     Example: `penstock ingest -t 1h -s BTC/USDT -s ETH/USDT`
     """
+    from penstock.console import bars_progress, table_of
     from penstock.pipeline.ingest import ingest_timeframe
-    from penstock.pipeline.tables import ingest_table, progress
     from penstock.wiring import open_platform
 
-    with open_platform() as platform, progress(err) as bar:
-        outcome = ingest_timeframe(platform, Timeframe.parse(timeframe), symbol, on_progress=bar)
-    out.print(ingest_table(outcome))
+    with open_platform() as platform, bars_progress(err) as progress:
+        outcome = ingest_timeframe(platform, Timeframe.parse(timeframe), symbol, on_progress=progress)
+    out.print(table_of(outcome.table(), outcome.summary()))
+    out.print(f"checks: {outcome.data_docs}")
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -167,13 +169,14 @@ def research(
 
     Example: `penstock research --strategy momentum --trials 200`
     """
-    from penstock.pipeline.research import run_research
-    from penstock.pipeline.tables import progress, research_table
+    from penstock.console import table_of, trials_progress
+    from penstock.pipeline.research import planned_trials, run_research
     from penstock.wiring import open_platform
 
-    with open_platform() as platform, progress(err) as bar:
-        outcome = run_research(platform, study, strategies=strategy, trials=trials, on_progress=bar)
-    out.print(research_table(outcome))
+    with open_platform() as platform, trials_progress(err, planned_trials(platform, study, strategy, trials)) as progress:
+        outcome = run_research(platform, study, strategies=strategy, trials=trials, on_trial=progress)
+    out.print(table_of(outcome.table(), "Search"))
+    out.print(outcome.summary())
 
 
 @app.command()
@@ -185,13 +188,14 @@ def promote(
 
     Example: `penstock promote --run 3f2c...`
     """
+    from penstock.console import table_of
     from penstock.pipeline.promote import promote_candidate
-    from penstock.pipeline.tables import promotion_table
     from penstock.wiring import open_platform
 
     with open_platform() as platform:
         outcome = promote_candidate(platform, study, run)
-    out.print(promotion_table(outcome))
+    out.print(table_of(outcome.table(), "Verdicts"))
+    out.print(outcome.summary())
 
 
 @app.command()
@@ -217,13 +221,15 @@ def rebalance(
 
     Example: `penstock rebalance --slot 2026-01-31T00:00`
     """
-    from penstock.pipeline.rebalance import rebalance_slot
-    from penstock.pipeline.tables import rebalance_table
+    from penstock.console import table_of
+    from penstock.pipeline.rebalance import rebalance_slot, rows_table
     from penstock.wiring import open_platform
 
     with open_platform() as platform:
         report = rebalance_slot(platform, portfolio, parse_instant(slot) if slot else None)
-    out.print(rebalance_table(report))
+    if report.rows():
+        out.print(table_of(rows_table(report), "Orders"))
+    out.print(report.summary())
 
 
 @app.command()
@@ -246,13 +252,12 @@ def status() -> None:
 
     Example: `penstock status`
     """
+    from penstock.console import status_view
     from penstock.pipeline.status import read_status
-    from penstock.pipeline.tables import status_tables
     from penstock.wiring import open_platform
 
     with open_platform() as platform:
-        for table in status_tables(read_status(platform)):
-            out.print(table)
+        out.print(status_view(read_status(platform)))
 
 
 @app.command()
@@ -296,11 +301,11 @@ def doctor() -> None:
 
     Example: `penstock doctor`
     """
+    from penstock.console import findings_view
     from penstock.pipeline.doctor import examine
-    from penstock.pipeline.tables import doctor_table
 
     findings = examine()
-    out.print(doctor_table(findings))
+    out.print(findings_view(findings))
     if any(not finding.ok for finding in findings):
         raise typer.Exit(1)
 

@@ -3,7 +3,9 @@
 Decides what the configuration means; which adapters it leads to is for penstock.wiring.
 """
 
+import json
 import os
+import secrets
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from penstock.core.errors import ConfigError
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import CheckBounds
+from penstock.data.policy import IngestPolicy
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.promotion.criteria import PromotionThresholds
 from penstock.research.costs import Costs
@@ -42,19 +45,13 @@ class TimeframeHistory(_Frozen):
         return datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC)
 
 
-class IngestSettings(_Frozen):
-    page_bars: int = Field(1000, ge=1, le=5000)
-    overlap_bars: int = Field(3, ge=0, le=1000)
-    max_concurrent_symbols: int = Field(4, ge=1, le=32)
-
-
 class Universe(_Frozen):
     """configs/universe.yaml"""
 
     quote: str
     symbols: tuple[str, ...] = Field(min_length=1)
     timeframes: dict[Timeframe, TimeframeHistory]
-    ingest: IngestSettings = IngestSettings()
+    ingest: IngestPolicy = IngestPolicy()
 
     @field_validator("symbols")
     @classmethod
@@ -76,6 +73,10 @@ class Universe(_Frozen):
 
     def symbols_of(self, timeframe: Timeframe) -> tuple[str, ...]:
         return self.history(timeframe).symbols or self.symbols
+
+    def policy_of(self, timeframe: Timeframe) -> IngestPolicy:
+        """Return the ingestion policy with this timeframe's start of history."""
+        return self.ingest.model_copy(update={"start": self.history(timeframe).start_at})
 
 
 class MarketSettings(_Frozen):
@@ -233,6 +234,17 @@ def secret(variable: str | None, purpose: str) -> SecretStr:
     if not value:
         raise ConfigError(f"{purpose}: the environment variable {variable or '(none configured)'} is empty; set it before trading")
     return SecretStr(value)
+
+
+def practice_keys(home: Path) -> dict[str, tuple[str, str]]:
+    """Return (key, secret) of each practice account, by portfolio: made once, readable by the owner only."""
+    path = home / "practice-keys.json"
+    if not path.is_file():
+        home.mkdir(parents=True, exist_ok=True)
+        made = {portfolio: [secrets.token_hex(16), secrets.token_hex(32)] for portfolio in ("daily", "minute")}
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(made, file)
+    return {name: (key, secret) for name, (key, secret) in json.loads(path.read_text(encoding="utf-8")).items()}
 
 
 def _read_process() -> Process:

@@ -6,7 +6,6 @@ them all when it is ended. For machines with Docker, compose.yaml does the same.
 
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
@@ -22,7 +21,7 @@ import httpx
 import psutil
 
 from penstock.core.errors import PenstockError
-from penstock.settings import Settings
+from penstock.settings import Settings, practice_keys
 
 WORK_POOL = "penstock"
 _RESTART_PAUSE_SECONDS = 2.0
@@ -143,17 +142,6 @@ def running(home: Path) -> tuple[int, Addresses] | None:
     return (pid, Addresses(**state)) if alive else None
 
 
-def practice_keys(home: Path) -> tuple[str, str]:
-    """Return the key and secret of the practice account, made once and kept readable by the owner only."""
-    path = home / "practice-keys.json"
-    if not path.is_file():
-        home.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump({"key": secrets.token_hex(16), "secret": secrets.token_hex(32)}, file)
-    keys = json.loads(path.read_text(encoding="utf-8"))
-    return keys["key"], keys["secret"]
-
-
 class Supervisor:
     """Starts the children in order, deploys, and keeps them running until told to stop."""
 
@@ -212,7 +200,7 @@ class Supervisor:
         state_file(self.home).unlink(missing_ok=True)
 
     def _child_environment(self, settings: Settings, database_url: Callable[[str], str]) -> dict[str, str]:
-        key, secret = practice_keys(self.home)
+        keys = practice_keys(self.home)
         prefect_database = database_url("prefect").replace("postgresql://", "postgresql+asyncpg://", 1)
         return {
             **os.environ,
@@ -222,8 +210,10 @@ class Supervisor:
             "PENSTOCK_DATABASE_URL": database_url("penstock"),
             "PENSTOCK_MLFLOW_URL": self.addresses.mlflow,
             "PENSTOCK_PRACTICE_URL": self.addresses.practice,
-            "PENSTOCK_PRACTICE_KEY": key,
-            "PENSTOCK_PRACTICE_SECRET": secret,
+            "PENSTOCK_PRACTICE_KEY": keys["daily"][0],
+            "PENSTOCK_PRACTICE_SECRET": keys["daily"][1],
+            "PENSTOCK_PRACTICE_MINUTE_KEY": keys["minute"][0],
+            "PENSTOCK_PRACTICE_MINUTE_SECRET": keys["minute"][1],
             "PREFECT_HOME": str(self.home / "prefect"),
             "PREFECT_API_URL": self.addresses.prefect_api,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database,

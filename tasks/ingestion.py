@@ -5,6 +5,7 @@ from prefect.cache_policies import NO_CACHE
 
 from penstock.core.errors import VenueUnavailableError
 from penstock.core.timeframes import Timeframe
+from penstock.data.ingestion import IngestReport
 from penstock.pipeline import ingest
 from tasks.artifacts import publish_file, publish_table
 from tasks.platform import worker_platform
@@ -31,13 +32,13 @@ def symbols_to_ingest(timeframe: str, symbols: list[str] | None) -> list[str]:
     cache_policy=NO_CACHE,
     timeout_seconds=3600,
 )
-def ingest_symbol(timeframe: str, symbol: str) -> ingest.SymbolOutcome:
+def ingest_symbol(timeframe: str, symbol: str) -> IngestReport:
     """Bring one symbol up to date; a failed check is an outcome, not an exception."""
     return ingest.ingest_one(worker_platform(), Timeframe.parse(timeframe), symbol)
 
 
 @task(cache_policy=NO_CACHE)
-def publish_ingest(timeframe: str, outcomes: list[ingest.SymbolOutcome]) -> ingest.IngestOutcome:
+def publish_ingest(timeframe: str, outcomes: list[IngestReport]) -> ingest.IngestOutcome:
     """Keep the run's table and Data Docs as artifacts, and alert about symbols that failed."""
     outcome = ingest.conclude(worker_platform(), Timeframe.parse(timeframe), outcomes)
     publish_table(f"ingest-{timeframe}", outcome.table(), f"What came in: {timeframe} bars")

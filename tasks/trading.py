@@ -5,6 +5,8 @@ from datetime import datetime
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from penstock.core.accounts import RebalanceStatus
+from penstock.core.errors import RiskError
 from penstock.pipeline import rebalance, reconcile, report
 from tasks.artifacts import publish_file, publish_table, publish_text
 from tasks.platform import worker_platform
@@ -14,10 +16,11 @@ from tasks.platform import worker_platform
 def rebalance_account(portfolio: str, slot: datetime | None) -> None:
     """Rebalance one slot and keep its orders, fills and refusals as artifacts."""
     outcome = rebalance.rebalance_slot(worker_platform(), portfolio, slot)
-    publish_table(f"orders-{portfolio}", outcome.orders_table(), f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}")
+    publish_table(f"orders-{portfolio}", rebalance.rows_table(outcome), f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}")
     publish_text(f"rebalance-{portfolio}", outcome.summary(), "What the rebalance did")
     print(outcome.summary())
-    outcome.raise_if_failed()
+    if outcome.status is RebalanceStatus.FAILED:
+        raise RiskError(outcome.summary())
 
 
 @task(task_run_name="reconcile-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)

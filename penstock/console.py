@@ -1,0 +1,97 @@
+"""How outcomes look in a terminal: tables and progress bars. Decides nothing but looks."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import polars as pl
+from rich.console import Console, Group
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from penstock.data.ingestion import IngestProgress, OnProgress
+from penstock.pipeline.doctor import Finding
+from penstock.pipeline.status import Status
+
+
+def table_of(frame: pl.DataFrame, title: str, empty: str = "nothing yet") -> Table:
+    """Return a frame as a table; columns that are empty in every row are left out."""
+    table = Table(title=title, title_justify="left", header_style="bold", caption=None if frame.height else empty)
+    shown = [name for name in frame.columns if frame.height == 0 or any(_text(value) for value in frame[name])]
+    for name in shown:
+        table.add_column(name.replace("_", " "), justify="right" if frame.schema[name].is_numeric() else "left")
+    for row in frame.select(shown).iter_rows():
+        table.add_row(*(_text(value) for value in row))
+    return table
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "[green]yes[/]" if value else "[red]no[/]"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value).replace("[", "\\[")
+
+
+def status_view(status: Status) -> Group:
+    """Return the status as the tables that `penstock status` shows."""
+    tables = [
+        table_of(status.coverage, f"Bars ({status.environment}, {status.database})", "none stored: run 'penstock ingest'"),
+        table_of(status.models, "Models", "none promoted: run 'penstock research', then 'penstock promote'"),
+        *(table_of(figures, f"Portfolio {name}") for name, figures in status.accounts.items()),
+        table_of(status.breaks, "Locked instruments", "none: ledger and venue agree"),
+    ]
+    return Group(*tables)
+
+
+@contextmanager
+def bars_progress(console: Console) -> Iterator[OnProgress]:
+    """Show one progress bar a symbol while bars come in."""
+    with _progress(console) as bars:
+        rows: dict[str, TaskID] = {}
+
+        def tell(progress: IngestProgress) -> None:
+            if progress.symbol not in rows:
+                rows[progress.symbol] = bars.add_task(progress.symbol, total=progress.total)
+            bars.update(rows[progress.symbol], completed=progress.done)
+
+        yield tell
+
+
+class TrialsProgress:
+    """A progress bar over the trials of a search: call it with each finished trial."""
+
+    def __init__(self, bars: Progress, total: int) -> None:
+        self._bars = bars
+        self._row = bars.add_task("trials", total=total)
+
+    def __call__(self, _trial: object) -> None:
+        self._bars.advance(self._row)
+
+
+@contextmanager
+def trials_progress(console: Console, total: int) -> Iterator[TrialsProgress]:
+    """Show how many trials of a search are done."""
+    with _progress(console) as bars:
+        yield TrialsProgress(bars, total)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        yield bars
+
+
+def findings_view(findings: Sequence[Finding]) -> Table:
+    """Return the doctor's findings, with a remedy for each that is not well."""
+    table = Table(title="Doctor", title_justify="left", header_style="bold")
+    for name in ("", "what", "seen", "remedy"):
+        table.add_column(name, overflow="fold")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[red]bad[/]"
+        table.add_row(mark, finding.what, finding.seen.replace("[", "\\["), finding.remedy)
+    return table

@@ -1,0 +1,101 @@
+"""Bring bars up to date and say what came in. How one symbol is read, checked and stored is for penstock.data."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from penstock.core.errors import DataError
+from penstock.core.timeframes import Timeframe
+from penstock.data.ingestion import IngestReport, OnProgress, ingest_symbol, ingest_universe, register_instruments, report_frame
+from penstock.wiring import Platform
+
+
+@dataclass(frozen=True)
+class IngestOutcome:
+    """What one run over a timeframe brought in. `data_docs` is the index page of the checks, where it was built."""
+
+    timeframe: Timeframe
+    reports: tuple[IngestReport, ...]
+    data_docs: Path | None
+
+    @property
+    def failed(self) -> tuple[IngestReport, ...]:
+        return tuple(report for report in self.reports if not report.ok)
+
+    @property
+    def new_rows(self) -> int:
+        return sum(report.new for report in self.reports)
+
+    def table(self) -> pl.DataFrame:
+        """Return one row a symbol: rows new, revised, unchanged, quarantined, gaps, bars missing, seconds, failure."""
+        return report_frame(self.reports)
+
+    def summary(self) -> str:
+        """Return the run in one sentence."""
+        revised, refused = sum(r.revised for r in self.reports), sum(r.quarantined for r in self.reports)
+        tail = f"; stopped: {', '.join(r.symbol for r in self.failed)}" if self.failed else ""
+        return (
+            f"{self.timeframe}: {len(self.reports)} symbols, {self.new_rows} bars new, {revised} revised, {refused} quarantined{tail}"
+        )
+
+
+def symbols_to_ingest(platform: Platform, timeframe: Timeframe, symbols: Sequence[str] | None = None) -> list[str]:
+    """Return the given symbols, or those the universe keeps; save the venue's rules of each.
+
+    Raises UnknownSymbolError for a given symbol that the venue does not list: a typo should not look like a quiet market.
+    """
+    names = list(symbols or platform.settings.universe.symbols_of(timeframe))
+    policy = platform.settings.universe.policy_of(timeframe)
+    unknown = register_instruments(platform.market, platform.bars, platform.exchange_name, names, policy)
+    if symbols and unknown:
+        raise next(iter(unknown.values()))
+    return names
+
+
+def ingest_one(platform: Platform, timeframe: Timeframe, symbol: str) -> IngestReport:
+    """Ingest one symbol; a batch that a check stops is a report with its failure, not an exception."""
+    settings = platform.settings
+    policy = settings.universe.policy_of(timeframe)
+    try:
+        return ingest_symbol(
+            platform.market,
+            platform.bars,
+            platform.exchange_name,
+            symbol,
+            timeframe,
+            policy,
+            platform.gate,
+            bounds=settings.checks,
+        )
+    except DataError as error:
+        return IngestReport(platform.exchange_name, symbol, timeframe, failure=str(error))
+
+
+def ingest_timeframe(
+    platform: Platform, timeframe: Timeframe, symbols: Sequence[str] | None = None, on_progress: OnProgress | None = None
+) -> IngestOutcome:
+    """Ingest the universe (or the given symbols) in one timeframe, several symbols at the same time."""
+    names = symbols_to_ingest(platform, timeframe, symbols)
+    reports = ingest_universe(
+        platform.market,
+        platform.bars,
+        platform.exchange_name,
+        names,
+        timeframe,
+        platform.settings.universe.policy_of(timeframe),
+        platform.gate,
+        on_progress=on_progress,
+        bounds=platform.settings.checks,
+    )
+    return conclude(platform, timeframe, reports)
+
+
+def conclude(platform: Platform, timeframe: Timeframe, reports: Sequence[IngestReport]) -> IngestOutcome:
+    """Build the Data Docs of what was judged, alert about the symbols that stopped, and return the outcome."""
+    outcome = IngestOutcome(timeframe, tuple(reports), platform.gate.build_docs(platform.home / "data-docs" / timeframe.value))
+    if outcome.failed:
+        lines = [f"{report.symbol}: {report.failure}" for report in outcome.failed]
+        platform.notifier.notify(f"Ingest {timeframe}: {len(lines)} symbols stopped", "\n".join(lines))
+    return outcome

@@ -1,0 +1,103 @@
+"""One slot of one portfolio: the champions decide on fresh bars, execution carries the targets to the account."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from penstock.core.errors import PromotionError
+from penstock.core.timeframes import Timeframe
+from penstock.execution.rebalance import RebalanceInputs, rebalance
+from penstock.execution.report import RebalanceReport
+from penstock.portfolio.allocation import PortfolioTargets, StrategyTargets, allocate, portfolio_version
+from penstock.portfolio.decision import decide_targets
+from penstock.ports import LoadedModel
+from penstock.settings import ModelAllocation
+from penstock.wiring import Platform
+
+#: Bars beyond the warm-up that a decision reads: a symbol with a few missing bars is still warm.
+_SPARE_BARS = 5
+
+
+def newest_slot(platform: Platform, portfolio: str) -> datetime:
+    """Return the close of the newest bar that is closed by the venue's clock."""
+    timeframe = platform.settings.portfolio(portfolio).timeframe
+    return timeframe.floor(platform.clock.now())
+
+
+def rebalance_slot(platform: Platform, portfolio: str, slot: datetime | None = None) -> RebalanceReport:
+    """Bring the portfolio's account to its targets at `slot` (default: the newest), once.
+
+    Raises PromotionError where a model has no champion, StaleDataError where the slot's bars are not stored.
+    """
+    allocations = platform.settings.portfolio(portfolio).models
+    models = load_models(platform, portfolio)
+    versions = {model.version.label: allocation.quota for model, allocation in zip(models, allocations, strict=True)}
+    chosen = slot or newest_slot(platform, portfolio)
+
+    def decide(version: str) -> PortfolioTargets:
+        pinned = models if version == portfolio_version(versions) else _pinned(platform, allocations, version)
+        return decide_portfolio(platform, portfolio, chosen, pinned)
+
+    inputs = RebalanceInputs(
+        slot=chosen,
+        portfolio_version=portfolio_version(versions),
+        decide=decide,
+        policy=platform.settings.portfolio(portfolio).rebalancing,
+        limits=platform.settings.risk,
+    )
+    report = rebalance(platform.desk(portfolio), inputs)
+    if report.breaks:
+        platform.notifier.notify(
+            f"{report.account}: {len(report.breaks)} open breaks", "\n".join(f"{b.subject}: {b.kind}: {b.detail}" for b in report.breaks)
+        )
+    return report
+
+
+def rows_table(report: RebalanceReport) -> pl.DataFrame:
+    """Return the report's rows as a table: what, symbol, detail, state, reason (text)."""
+    return pl.DataFrame(report.rows(), schema=dict.fromkeys(("what", "symbol", "detail", "state", "reason"), pl.String))
+
+
+def load_models(platform: Platform, portfolio: str) -> list[LoadedModel]:
+    """Return the registered versions that the portfolio's aliases point at."""
+    return [
+        platform.registry.load(allocation.name, allocation.alias) for allocation in platform.settings.portfolio(portfolio).models
+    ]
+
+
+def decide_portfolio(platform: Platform, portfolio: str, slot: datetime, models: Sequence[LoadedModel]) -> PortfolioTargets:
+    """Return the account's targets at `slot`: each model decides on a warm window of stored bars."""
+    settings = platform.settings.portfolio(portfolio)
+    return allocate(
+        [
+            _decide(platform, settings.timeframe, slot, model, allocation)
+            for model, allocation in zip(models, settings.models, strict=True)
+        ]
+    )
+
+
+def _decide(
+    platform: Platform, timeframe: Timeframe, slot: datetime, model: LoadedModel, allocation: ModelAllocation
+) -> StrategyTargets:
+    return decide_targets(model, warm_bars(platform, timeframe, slot, model), timeframe, slot, allocation.quota)
+
+
+def warm_bars(platform: Platform, timeframe: Timeframe, slot: datetime, model: LoadedModel) -> pl.DataFrame:
+    """Return the stored bars that the model needs for its decision at `slot`."""
+    start = slot - (model.strategy.warmup_bars + 1 + _SPARE_BARS) * timeframe.duration
+    symbols = platform.settings.universe.symbols_of(timeframe)
+    return platform.bars.read_bars(platform.exchange_name, timeframe, symbols, start, slot)
+
+
+def _pinned(platform: Platform, allocations: Sequence[ModelAllocation], version: str) -> list[LoadedModel]:
+    """Return the versions that an interrupted slot was started with, though the aliases have moved since."""
+    labels = [part.split("*")[0] for part in version.split("+")]
+    by_name = dict(label.rsplit("/", 1) for label in labels)
+    missing = [allocation.name for allocation in allocations if allocation.name not in by_name]
+    if missing:
+        raise PromotionError(
+            f"the slot was started with {version}, which has no version of {', '.join(missing)}: "
+            "finish it with the portfolio of configs/portfolio.yaml that it was started with"
+        )
+    return [platform.registry.load(allocation.name, by_name[allocation.name]) for allocation in allocations]

@@ -1,0 +1,58 @@
+"""Compare an account's ledger with its venue outside of a rebalance."""
+
+import time
+from dataclasses import dataclass
+
+import polars as pl
+
+from penstock.core.errors import StoreError
+from penstock.execution.lease import take_lease
+from penstock.execution.reconciliation import Reconciliation, reconcile
+from penstock.execution.recovery import recover
+from penstock.wiring import Platform
+
+
+@dataclass(frozen=True)
+class ReconcileOutcome:
+    """What the comparison of one account found."""
+
+    account: str
+    found: Reconciliation
+
+    def table(self) -> pl.DataFrame:
+        """Return the open breaks: columns subject, kind, ledger, venue, detail (text)."""
+        rows = [
+            (b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail) for b in self.found.breaks
+        ]
+        return pl.DataFrame(rows, schema={name: pl.String for name in ("subject", "kind", "ledger", "venue", "detail")}, orient="row")
+
+    def summary(self) -> str:
+        """Return the comparison in one sentence."""
+        if not self.found.breaks:
+            return f"{self.account}: ledger and venue agree on {len(self.found.balances)} assets"
+        return f"{self.account}: {len(self.found.breaks)} open breaks lock {', '.join(sorted(self.found.locks))}"
+
+
+def reconcile_account(platform: Platform, portfolio: str) -> ReconcileOutcome:
+    """Finish what earlier runs left, compare, open and close breaks, and alert about new ones.
+
+    Raises StoreError where another process holds the account: it reconciles by itself.
+    """
+    desk = platform.desk(portfolio)
+    desk.ledger.open_account(desk.account, desk.exchange_name, desk.quote)
+    keeper = take_lease(desk.ledger, desk.account, desk.policy.lease_ttl_seconds, desk.policy.lease_wait_seconds, time.sleep)
+    if keeper is None:
+        raise StoreError(f"another process is trading the account '{desk.account}': it reconciles before and after each slot itself")
+    try:
+        recover(desk, keeper, None)
+        found = reconcile(desk, keeper)
+    finally:
+        keeper.release()
+    if found.opened:
+        lines = [f"{b.subject}: {b.kind}: {b.detail}" for b in found.opened]
+        platform.notifier.notify(f"{desk.account}: {len(lines)} new breaks", "\n".join(lines))
+    return ReconcileOutcome(desk.account, found)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

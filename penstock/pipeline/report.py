@@ -1,0 +1,111 @@
+"""The report of one account: what it holds, did, and earned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from penstock.core.accounts import OrderRecord
+from penstock.core.orders import Fill
+from penstock.monitoring.reports import PerformanceReport, write_performance_report
+from penstock.wiring import Platform
+
+_ORDER_COLUMNS = ("at", "symbol", "side", "quantity", "filled", "state", "version", "reason")
+
+
+@dataclass(frozen=True)
+class ReportOutcome:
+    """A written report and its headline figures."""
+
+    account: str
+    path: Path
+    figures: pl.DataFrame
+
+    def table(self) -> pl.DataFrame:
+        return self.figures
+
+    def summary(self) -> str:
+        """Return where the report is."""
+        return f"{self.account}: report at {self.path}"
+
+
+def report_account(platform: Platform, portfolio: str) -> ReportOutcome:
+    """Write the account's HTML report into the home folder and return it with its figures."""
+    account = platform.environment.account_of(portfolio).name
+    now = platform.wall_clock.now()
+    figures = account_figures(platform, account)
+    report = PerformanceReport(
+        made_at=now,
+        account=account,
+        summary=figures,
+        positions=_positions(platform, account),
+        orders=orders_table(platform.ledger.orders(account)),
+        breaks=_breaks(platform, account),
+        equity=platform.supervision.equity_history(account),
+    )
+    path = write_performance_report(report, platform.home / "reports" / f"{account}-{now:%Y-%m-%d}.html")
+    return ReportOutcome(account, path, figures)
+
+
+def account_figures(platform: Platform, account: str) -> pl.DataFrame:
+    """Return the account in figures: columns figure, value (text)."""
+    rebalances = platform.ledger.rebalances(account, limit=100_000)
+    orders, fills = platform.ledger.orders(account), platform.ledger.fills(account)
+    equity = platform.supervision.equity_history(account)
+    by_status = {status: sum(1 for r in rebalances if r.status == status) for status in {r.status for r in rebalances}}
+    rows = [
+        ("trading state", str(platform.supervision.trading_state(account).state)),
+        ("slots", ", ".join(f"{count} {status}" for status, count in sorted(by_status.items())) or "none yet"),
+        ("orders", str(len(orders))),
+        ("fills", str(len(fills))),
+        ("traded notional", f"{sum(float(fill.notional) for fill in fills):,.2f}"),
+        ("open breaks", str(len(platform.supervision.open_breaks(account)))),
+    ]
+    if equity.height:
+        first, last = equity["equity"][0], equity["equity"][-1]
+        falls = 1 - equity["equity"] / equity["equity"].cum_max()
+        rows += [
+            ("equity", f"{last:,.2f}"),
+            ("return since the first slot", f"{last / first - 1:+.2%}"),
+            ("deepest fall", f"{falls.max():.2%}"),
+        ]
+    return pl.DataFrame(rows, schema=["figure", "value"], orient="row")
+
+
+def orders_table(orders: Sequence[OrderRecord]) -> pl.DataFrame:
+    """Return orders as a table, newest first: at, symbol, side, quantity, filled, state, version, reason."""
+    rows = [
+        (
+            order.created_at,
+            order.request.symbol,
+            order.request.side.value,
+            f"{order.request.quantity.normalize():f}",
+            f"{order.filled_quantity.normalize():f}",
+            order.state.value,
+            order.strategy_version,
+            order.reason,
+        )
+        for order in reversed(list(orders))
+    ]
+    return pl.DataFrame(rows, schema=list(_ORDER_COLUMNS), orient="row") if rows else pl.DataFrame(schema=list(_ORDER_COLUMNS))
+
+
+def fills_table(fills: Sequence[Fill]) -> pl.DataFrame:
+    """Return fills as a table, newest first: at, symbol, side, quantity, price, fee, trade."""
+    rows = [
+        (f.at, f.symbol, f.side.value, f"{f.quantity.normalize():f}", f"{f.price.normalize():f}", f"{f.fee.normalize():f} {f.fee_asset}", f.trade_id)
+        for f in reversed(list(fills))
+    ]
+    columns = ["at", "symbol", "side", "quantity", "price", "fee", "trade"]
+    return pl.DataFrame(rows, schema=columns, orient="row") if rows else pl.DataFrame(schema=columns)
+
+
+def _positions(platform: Platform, account: str) -> pl.DataFrame:
+    rows = [(asset, f"{quantity.normalize():f}") for asset, quantity in sorted(platform.ledger.positions(account).items())]
+    return pl.DataFrame(rows, schema={"asset": pl.String, "quantity": pl.String}, orient="row")
+
+
+def _breaks(platform: Platform, account: str) -> pl.DataFrame:
+    rows = [(b.subject, b.kind.value, b.detail) for b in platform.supervision.open_breaks(account)]
+    return pl.DataFrame(rows, schema={"subject": pl.String, "kind": pl.String, "detail": pl.String}, orient="row")

@@ -1,0 +1,80 @@
+"""Snapshot the bars, search the strategies, track the search. How a search works is for penstock.research."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from penstock.core.errors import DataError
+from penstock.data.snapshots import Snapshot, take_snapshot
+from penstock.research.results import SearchResult
+from penstock.research.search import OnTrial, search
+from penstock.settings import Study
+from penstock.wiring import Platform
+from strategies import strategy_class
+
+
+@dataclass(frozen=True)
+class ResearchOutcome:
+    """A tracked search: its MLflow run, its data and what it found."""
+
+    run_id: str
+    snapshot: Snapshot
+    result: SearchResult
+
+    def table(self) -> pl.DataFrame:
+        """Return the choice's figures: one row a metric, columns metric, in_sample, out_of_sample, equal_weights (text)."""
+        parts = (self.result.in_sample, self.result.out_of_sample, self.result.benchmark_out_of_sample)
+        figures = [part.metrics.as_dict() for part in parts]
+        rows = [(name, *(f"{figure[name]:.4f}" for figure in figures)) for name in figures[0]]
+        return pl.DataFrame(rows, schema=["metric", "in_sample", "out_of_sample", "equal_weights"], orient="row")
+
+    def summary(self) -> str:
+        """Return the search in one sentence."""
+        found = self.result
+        return (
+            f"best of {found.trial_count} trials on {self.snapshot.rows} bars (dataset {found.dataset_hash[:12]}): {found.strategy} "
+            f"{dict(found.best_params)}, Sharpe {found.in_sample.metrics.sharpe:.2f} in sample, "
+            f"{found.out_of_sample.metrics.sharpe:.2f} out of sample, deflated Sharpe {found.deflated_sharpe:.3f}; run {self.run_id}"
+        )
+
+
+def run_research(
+    platform: Platform,
+    study_name: str,
+    strategies: Sequence[str] | None = None,
+    trials: int | None = None,
+    end: datetime | None = None,
+    on_trial: OnTrial | None = None,
+) -> ResearchOutcome:
+    """Search a study on a fresh snapshot of its bars and record it; return what was found.
+
+    `end` leaves out bars that open at or after it. Raises DataError where nothing is stored, StrategyError for an unknown
+    strategy, SearchError where no trial had allowed parameters.
+    """
+    study = platform.settings.study(study_name)
+    classes = [strategy_class(name) for name in strategies or study.strategies]
+    settings = study.search if trials is None else study.search.model_copy(update={"trials": trials})
+    snapshot = snapshot_of(platform, study, end)
+    result = search(
+        snapshot.bars(), classes, platform.settings.costs, settings, on_trial, dataset_hash=snapshot.content_hash, timeframe=study.timeframe
+    )
+    run_id = platform.tracker(study_name).record_search(result, strategy_class(result.strategy), snapshot)
+    return ResearchOutcome(run_id, snapshot, result)
+
+
+def planned_trials(platform: Platform, study_name: str, strategies: Sequence[str] | None, trials: int | None) -> int:
+    """Return how many trials `run_research` will run with these arguments."""
+    study = platform.settings.study(study_name)
+    return (trials or study.search.trials) * len(strategies or study.strategies)
+
+
+def snapshot_of(platform: Platform, study: Study, end: datetime | None = None) -> Snapshot:
+    """Take a snapshot of a study's bars, all of the universe's symbols; DataError where nothing is stored."""
+    symbols = platform.settings.universe.symbols_of(study.timeframe)
+    if not platform.bars.watermarks(platform.exchange_name, study.timeframe):
+        raise DataError(f"no {study.timeframe} bars of {platform.exchange_name} are stored: run 'penstock ingest -t {study.timeframe}'")
+    return take_snapshot(
+        platform.bars, platform.exchange_name, study.timeframe, symbols, None, end, platform.home / "snapshots"
+    )
