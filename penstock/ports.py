@@ -192,8 +192,15 @@ class Ledger(Protocol):
         """Return the newest rebalances first."""
         ...
 
-    def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder]) -> None:
-        """Commit the intents as PLANNED, all or none. An intent whose client order id exists already is left as it is."""
+    def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
+        """Keep the target weights (fractions of equity by symbol) that a rebalance works towards."""
+        ...
+
+    def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder], at: datetime | None = None) -> None:
+        """Commit the intents as PLANNED, all or none, stamped `at` (default: the database's time).
+
+        An intent whose client order id exists already is left as it is.
+        """
         ...
 
     def record_event(

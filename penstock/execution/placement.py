@@ -73,7 +73,7 @@ def place(
     """
     if not orders:
         return {}
-    desk.ledger.plan_orders(keeper.lease, rebalance.id, orders)
+    desk.ledger.plan_orders(keeper.lease, rebalance.id, orders, desk.clock.now())
     reports: dict[str, OrderReport] = {}
     for order in orders:
         report = send(desk, keeper, order.request)

@@ -141,6 +141,8 @@ class _Run:
 
     def execute(self, report: RebalanceReport) -> RebalanceReport:
         targets = self.inputs.decide(self.slot.portfolio_version)
+        decided = {symbol: weight for symbol, weight in targets.weights.items() if weight is not None}
+        self.desk.ledger.record_targets(self.keeper.lease, self.slot.id, decided)
         instruments = self.desk.exchange.instruments()
         before = self._book(targets, instruments)
         for leg in (SELL_LEG, BUY_LEG):

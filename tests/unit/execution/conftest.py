@@ -95,7 +95,10 @@ class MemoryLedger:
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
         return sorted(self.slots.values(), key=lambda r: r.slot, reverse=True)[:limit]
 
-    def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder]) -> None:
+    def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
+        self._check(lease)
+
+    def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder], at: datetime | None = None) -> None:
         self._check(lease)
         for each in orders:
             record = OrderRecord(
