@@ -147,12 +147,13 @@ def absurd_prints(ratio: float) -> pl.Expr:
 
 
 def unconfirmed_print(ratio: float) -> pl.Expr:
-    """The newest close is more than `ratio` times off the one before: whether it reverts only the next bar can tell.
+    """The newest close is more than `ratio` times off the two before: whether it reverts only the next bar can tell.
 
     It is held back, neither stored nor refused, and read again by the next ingestion.
     """
     newest = pl.int_range(pl.len()) == pl.len() - 1
-    return newest & _off_by(ratio, pl.col("close").shift(1))
+    older = pl.col("close").shift(2).fill_null(pl.col("close").shift(1))
+    return newest & _off_by(ratio, pl.col("close").shift(1)) & _off_by(ratio, older)
 
 
 def _off_by(ratio: float, other: pl.Expr) -> pl.Expr:
@@ -206,8 +207,13 @@ def check_symbol(
     distinct, doubled = _split(marked.filter(~pl.col("_bad") & ~pl.col("_unclosed")), superseded())
     distinct = distinct.select(list(BARS_SCHEMA)).sort("ts")
     before = _before(distinct, context)
-    confirmed, held = _split(pl.concat([before, distinct]), unconfirmed_print(limits.absurd_ratio))
-    known, absurd = _split(confirmed, absurd_prints(limits.absurd_ratio) & (pl.int_range(pl.len()) >= before.height))
+    ordered = pl.concat([before, distinct])
+    is_new = pl.int_range(pl.len()) >= before.height
+    prints = ordered.select(
+        absurd=absurd_prints(limits.absurd_ratio) & is_new, held=unconfirmed_print(limits.absurd_ratio) & is_new
+    )
+    absurd, held = ordered.filter(prints["absurd"]), ordered.filter(prints["held"])
+    known = ordered.filter(~prints["absurd"] & ~prints["held"])
     refused = pl.concat([_with_reasons(marked.filter("_bad")), _refuse(doubled, "duplicate"), _refuse(absurd, "absurd_print")])
     jumped = int(jumps(known, timeframe, limits)[before.height :].sum())
     good = known[before.height :]

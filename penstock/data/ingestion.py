@@ -228,7 +228,7 @@ class _Run:
         bars = checked.good.clear() if stops else checked.good
         newest: datetime | None = bars["ts"][-1] if bars.height else None
         watermark = max((w for w in (report.watermark, newest) if w is not None), default=None)
-        record = verdict_frame([v for v in verdicts if self.policy.record_passes or not v.success])
+        record = verdict_frame(verdicts)
         batch = BarBatch(self.exchange, self.symbol, self.timeframe, bars, checked.quarantined, record, watermark)
         written = self.store.save_batch(batch)
         if stops:

@@ -22,7 +22,6 @@ class IngestPolicy(BaseModel):
     attempts: int = Field(6, ge=1, description="tries of one request while the venue is unavailable")
     backoff_seconds: float = Field(0.5, gt=0, description="wait after the first failed try, doubling")
     max_wait_seconds: float = Field(60.0, gt=0, description="longest wait; a venue that asks for a longer one ends the symbol")
-    record_passes: bool = Field(True, description="keep passing verdicts too; the minute path keeps only failures")
     workers: int = Field(4, ge=1, description="symbols ingested at the same time")
 
     def first_open(self, timeframe: Timeframe, watermark: datetime | None) -> datetime:
