@@ -1,0 +1,1 @@
+"""Exchanges: any ccxt venue, the paper exchange, and market data held in memory."""

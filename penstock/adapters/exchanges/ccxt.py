@@ -1,0 +1,194 @@
+"""Trading on any ccxt venue: the test network unless told `live=True`, orders sent once, every error in Penstock's words."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import structlog
+
+from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.core.errors import OrderNotFoundError, VenueError
+from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
+
+_STATES = {
+    "open": OrderState.OPEN,
+    "canceling": OrderState.OPEN,
+    "closed": OrderState.FILLED,
+    "canceled": OrderState.CANCELED,
+    "expired": OrderState.EXPIRED,
+    "rejected": OrderState.REJECTED,
+}
+_PAGE = 1000
+_ASK_ONE_BY_ONE = 5
+_log = structlog.get_logger(__name__)
+
+
+class CcxtExchange(CcxtMarketData):
+    """An account on a ccxt venue. Exchange port: reads are retried, `submit` and `cancel` never.
+
+    Without `live` the venue's test network is used, and a venue that has none is a ConfigError. `base_url` leads to a
+    practice exchange instead, never to the venue.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        api_key: str,
+        secret: str,
+        *,
+        password: str = "",
+        live: bool = False,
+        base_url: str | None = None,
+        timeout_seconds: float = 10.0,
+        rate_limit_ms: float | None = None,
+        read_attempts: int = 4,
+        retry_wait_seconds: float = 0.25,
+    ) -> None:
+        super().__init__(
+            venue,
+            sandbox=not live,
+            base_url=base_url,
+            timeout_seconds=timeout_seconds,
+            rate_limit_ms=rate_limit_ms,
+            read_attempts=read_attempts,
+            retry_wait_seconds=retry_wait_seconds,
+            credentials={"apiKey": api_key, "secret": secret, **({"password": password} if password else {})},
+        )
+        self._client_ids: dict[str, str] = {}  # venue order id -> client order id; an entry never changes
+
+    def balances(self) -> Mapping[str, Decimal]:
+        answer = self.read("balances", lambda: self.client.fetch_balance()["total"])
+        totals = {asset: Decimal(str(total)) for asset, total in answer.items() if total is not None}
+        return {asset: total for asset, total in totals.items() if total}
+
+    def submit(self, order: OrderRequest) -> OrderReport:
+        self.require_symbol(order.symbol)
+        price = None if order.price is None or order.type is OrderType.MARKET else f"{order.price:f}"
+        return self.understood(
+            f"order {order.client_order_id}",
+            lambda: self._report(
+                self.client.create_order(
+                    order.symbol,
+                    order.type.value,
+                    order.side.value,
+                    f"{order.quantity:f}",
+                    price,
+                    {"clientOrderId": order.client_order_id},
+                ),
+                order.client_order_id,
+                order.symbol,
+            ),
+        )
+
+    def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
+        self.require_symbol(symbol)
+        return self.read(
+            f"order {client_order_id}",
+            lambda: self._report(
+                self.client.fetch_order(client_order_id, symbol, {"clientOrderId": client_order_id}), client_order_id, symbol
+            ),
+        )
+
+    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+        self.require_symbol(symbol)
+        answer = self.understood(
+            f"cancel {client_order_id}",
+            lambda: self.client.cancel_order(client_order_id, symbol, {"clientOrderId": client_order_id}),
+        )
+        if not isinstance(answer, dict) or answer.get("status") is None:
+            return self.find_order(client_order_id, symbol)  # some venues only say that they took the cancellation
+        return self.understood(f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol))
+
+    def open_orders(self) -> Sequence[OrderReport]:
+        return self.read(
+            "open orders",
+            lambda: [self._report(order, "", order["symbol"]) for order in self.client.fetch_open_orders()],
+        )
+
+    def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
+        self.require_symbol(symbol)
+        trades = self._all_trades(symbol, round(since.timestamp() * 1000))
+        self._learn_client_ids(symbol, {str(trade["order"]) for trade in trades if trade.get("order") is not None})
+        return self.understood(f"fills of {symbol}", lambda: [self._fill(trade) for trade in trades])
+
+    def _all_trades(self, symbol: str, since: int) -> list[dict[str, Any]]:
+        """Return every trade from `since` on, oldest first: by id where the venue pages by id, by time elsewhere."""
+        seen: dict[str, dict[str, Any]] = {}
+        page = self._trades_page(symbol, since, {})
+        while True:
+            fresh = [trade for trade in page if str(trade["id"]) not in seen]
+            seen |= {str(trade["id"]): trade for trade in fresh}
+            if not fresh or (self._pages_by_id and len(page) < _PAGE):
+                break
+            newest = max(fresh, key=lambda trade: (int(trade["timestamp"]), _number(trade["id"])))
+            if self._pages_by_id:
+                page = self._trades_page(symbol, None, {"fromId": int(newest["id"]) + 1})
+            else:
+                page = self._trades_page(symbol, int(newest["timestamp"]), {})
+                if len(page) >= _PAGE and all(str(trade["id"]) in seen for trade in page):
+                    raise VenueError(f"{self.venue}: more than {_PAGE} trades of {symbol} in one millisecond cannot be paged")
+        return sorted(seen.values(), key=lambda trade: (int(trade["timestamp"]), _number(trade["id"])))
+
+    @property
+    def _pages_by_id(self) -> bool:
+        return self.venue.startswith("binance")
+
+    def _trades_page(self, symbol: str, since: int | None, extra: dict[str, Any]) -> list[dict[str, Any]]:
+        return self.read(
+            f"fills of {symbol}", lambda: [dict(trade) for trade in self.client.fetch_my_trades(symbol, since, _PAGE, extra)]
+        )
+
+    def _learn_client_ids(self, symbol: str, order_ids: set[str]) -> None:
+        """Find the client order ids of orders that this process has not seen yet: all at once if many, else one by one."""
+        unknown = order_ids - self._client_ids.keys()
+        if len(unknown) > _ASK_ONE_BY_ONE and self.client.has.get("fetchOrders"):
+            orders = self.read(f"orders of {symbol}", lambda: self.client.fetch_orders(symbol, None, _PAGE))
+            for order in orders:
+                self._report(order, "", symbol)
+        for order_id in sorted(order_ids - self._client_ids.keys()):
+            try:
+                order = self.read(f"order {order_id}", partial(self.client.fetch_order, order_id, symbol))
+            except OrderNotFoundError:
+                continue  # archived, or not visible yet: the fill then names no order of ours
+            self._report(order, "", symbol)
+
+    def _report(self, order: Mapping[str, Any], client_order_id: str, symbol: str) -> OrderReport:
+        """Return the report of a ccxt order; an order without a status (accepted, nothing more said) is OPEN."""
+        venue_id, named = str(order["id"]), order.get("clientOrderId") or client_order_id
+        if named:
+            self._client_ids[venue_id] = str(named)
+        filled = Decimal(str(order.get("filled") or 0))
+        state = _STATES.get(order.get("status") or "open", OrderState.OPEN)
+        if state is OrderState.OPEN and filled:
+            state = OrderState.PARTIALLY_FILLED
+        return OrderReport(str(named), venue_id, symbol, state, filled)
+
+    def _fill(self, trade: Mapping[str, Any]) -> Fill:
+        fee, fee_asset = self._fee(trade)
+        return Fill(
+            trade_id=str(trade["id"]),
+            client_order_id=self._client_ids.get(str(trade.get("order")), ""),
+            symbol=str(trade["symbol"]),
+            side=Side(trade["side"]),
+            quantity=Decimal(str(trade["amount"])),
+            price=Decimal(str(trade["price"])),
+            fee=fee,
+            fee_asset=fee_asset,
+            at=datetime.fromtimestamp(int(trade["timestamp"]) / 1000, UTC),
+        )
+
+    def _fee(self, trade: Mapping[str, Any]) -> tuple[Decimal, str]:
+        """Return the fee and its asset. A venue that names none gives zero in quote; comparing balances then shows the rest."""
+        fee = trade.get("fee") or next(iter(trade.get("fees") or []), None) or {}
+        if fee.get("cost") is None or fee.get("currency") is None:
+            _log.warning("fill_without_fee", venue=self.venue, symbol=trade["symbol"], trade=str(trade["id"]))
+            return Decimal(0), str(trade["symbol"]).split("/")[1].split(":")[0]
+        return Decimal(str(fee["cost"])), str(fee["currency"])
+
+
+def _number(trade_id: object) -> int:
+    """Return a trade id as a number for sorting; 0 where it is none (time alone decides then)."""
+    text = str(trade_id)
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,69 @@
+"""ccxt's errors in Penstock's words. What decides is whether the venue itself has spoken.
+
+No whole answer, a 5xx, or an answer that makes no sense is VenueUnavailableError: the state at the venue is unknown. Only a
+complete answer under 500 that ccxt reads as a refusal, or a refusal by ccxt before anything was sent, is VenueRejectedError.
+"""
+
+import re
+
+import ccxt
+
+from penstock.adapters.exchanges.venue_session import LastAnswer
+from penstock.core.errors import (
+    DuplicateOrderError,
+    InsufficientFundsError,
+    OrderNotFoundError,
+    RateLimitedError,
+    UnknownSymbolError,
+    VenueError,
+    VenueRejectedError,
+    VenueUnavailableError,
+)
+
+#: What the code that reads an answer raises when the answer has not the shape it should have.
+NONSENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
+
+_CODE = re.compile(r'"(?:code|retCode|sCode)"\s*:\s*"?(-?\d+)')
+_QUERY = re.compile(r"\?\S+")
+_REFUSALS = ((ccxt.OrderNotFound, OrderNotFoundError), (ccxt.InsufficientFunds, InsufficientFundsError))
+_REFUSED_KEYS = {
+    "-1021": "the request's timestamp is outside the venue's window: set this machine's clock (NTP)",
+    "-1022": "the signature is wrong: check the API secret",
+    "-2014": "the API key is malformed: check the API key",
+    "-2015": "the venue refuses the API key: check the key, its permissions and its allowed addresses",
+}
+
+
+def translate(error: Exception, answer: LastAnswer, call: str) -> VenueError:
+    """Return the Penstock error for what ccxt raised during `call`."""
+    said = _QUERY.sub("", str(error))[:500]
+    message = f"{call}: {said}"
+    found = _CODE.search(said)
+    code = "" if found is None else found.group(1)
+    if answer.status in (418, 429) or isinstance(error, ccxt.RateLimitExceeded):
+        return RateLimitedError(f"{message} (the venue asks to slow down)", answer.retry_after)
+    if answer.sent and (answer.status is None or answer.status >= 500 or answer.status == 408):
+        return VenueUnavailableError(f"{message} ({_lack(answer)}: what it did is unknown)")
+    if code in _REFUSED_KEYS:
+        return VenueRejectedError(f"{message} ({_REFUSED_KEYS[code]})", code)
+    return _refusal(error, said, message, code, answer.retry_after)
+
+
+def _refusal(error: Exception, said: str, message: str, code: str, retry_after: float | None) -> VenueError:
+    """Return the error for a whole answer under 500, or for what ccxt refused before sending."""
+    if isinstance(error, ccxt.DuplicateOrderId) or "duplicate order" in said.lower():
+        return DuplicateOrderError(message, code)
+    if isinstance(error, ccxt.DDoSProtection):
+        return RateLimitedError(message, retry_after)
+    if isinstance(error, (ccxt.OperationFailed, *NONSENSE)):
+        return VenueUnavailableError(f"{message} (no usable answer: {type(error).__name__})")
+    if isinstance(error, ccxt.BadSymbol):
+        return UnknownSymbolError(message)
+    for known, ours in _REFUSALS:
+        if isinstance(error, known):
+            return ours(message, code)
+    return VenueRejectedError(message, code)
+
+
+def _lack(answer: LastAnswer) -> str:
+    return "no answer from the venue" if answer.status is None else f"HTTP {answer.status}"

@@ -1,0 +1,224 @@
+"""The public side of any ccxt venue: time, instruments, bars, prices. No credentials, nothing that changes state."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import partial
+from typing import Any, TypeVar
+
+import ccxt
+import polars as pl
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
+
+from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
+from penstock.adapters.exchanges.venue_session import Throttle, VenueSession
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.errors import ConfigError, RateLimitedError, UnknownSymbolError, VenueUnavailableError
+from penstock.core.instruments import Instrument
+from penstock.core.timeframes import Timeframe
+
+Answer = TypeVar("Answer")
+
+_LONGEST_WAIT_SECONDS = 60.0
+
+
+class CcxtMarketData:
+    """MarketData of the ccxt venue `venue` ("binance", "kraken", ...). Thread-safe; reads are retried while it is unavailable.
+
+    `sandbox` uses the venue's test network. `base_url` leads every request to a practice exchange. `rate_limit_ms` is the
+    time between requests of cost 1, by default what ccxt says of the venue; 0 for a practice exchange.
+    """
+
+    def __init__(
+        self,
+        venue: str,
+        *,
+        sandbox: bool = False,
+        base_url: str | None = None,
+        timeout_seconds: float = 10.0,
+        rate_limit_ms: float | None = None,
+        read_attempts: int = 4,
+        retry_wait_seconds: float = 0.25,
+        credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        self.venue = venue
+        self.session = VenueSession(base_url)
+        self.client = _client(venue, self.session, timeout_seconds, base_url is None, credentials or {})
+        if sandbox or base_url is not None:
+            self._use_sandbox()
+        if rate_limit_ms is None:
+            rate_limit_ms = 0.0 if base_url is not None else float(self.client.rateLimit)
+        self.client.throttle = Throttle(rate_limit_ms / 1000)
+        self.client.parse_json = self._parse_json
+        self._attempts = read_attempts
+        self._retry_wait = retry_wait_seconds
+        self._markets_lock = threading.Lock()
+        self._has_markets = False
+
+    def now(self) -> datetime:
+        milliseconds = self.read("time", lambda: int(self.client.fetch_time()))
+        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+    def instruments(self) -> Mapping[str, Instrument]:
+        with self._markets_lock:
+            markets = self.read("instruments", lambda: self.client.load_markets(True))
+            self._has_markets = True
+        spot = [market for market in markets.values() if market.get("spot") and market.get("active") is not False]
+        return {market["symbol"]: self.understood("instruments", partial(self._instrument, market)) for market in spot}
+
+    def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
+        self.require_symbol(symbol)
+        if timeframe.value not in (self.client.timeframes or {}):
+            raise ConfigError(f"{self.venue} has no {timeframe} bars: it has {', '.join(self.client.timeframes or {})}")
+        start = round(since.timestamp() * 1000)
+        return self.read(
+            f"bars of {symbol} {timeframe}",
+            lambda: _bars(symbol, self.client.fetch_ohlcv(symbol, timeframe.value, start, limit)),
+        )
+
+    def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        for symbol in symbols:
+            self.require_symbol(symbol)
+        if not symbols:
+            return {}
+        return self.read(f"prices of {len(symbols)} symbols", lambda: self._prices(list(symbols)))
+
+    def _prices(self, symbols: list[str]) -> dict[str, Decimal]:
+        if self.client.has.get("fetchLastPrices"):
+            found, key = self.client.fetch_last_prices(symbols), "price"
+        else:
+            found, key = self.client.fetch_tickers(symbols), "last"
+        return {name: Decimal(str(found[name][key])) for name in symbols if name in found and found[name][key] is not None}
+
+    def require_symbol(self, symbol: str) -> None:
+        """Raise UnknownSymbolError where the venue does not list the spot symbol; loads the markets the first time."""
+        with self._markets_lock:
+            if not self._has_markets:
+                self.read("instruments", self.client.load_markets)
+                self._has_markets = True
+        market = self.client.markets.get(symbol)
+        if market is None or not market.get("spot"):
+            raise UnknownSymbolError(f"{self.venue} does not list the spot symbol '{symbol}' (written like BTC/USDT)")
+
+    def read(self, call: str, ask: Callable[[], Answer]) -> Answer:
+        """Return `ask()`, again while the venue is unavailable, up to the attempts given."""
+        retrying: Retrying = Retrying(
+            retry=retry_if_exception(self._is_worth_another),
+            stop=stop_after_attempt(self._attempts),
+            wait=self._wait,
+            reraise=True,
+        )
+        answer: Answer = retrying(self.understood, call, ask)
+        return answer
+
+    def understood(self, call: str, ask: Callable[[], Answer]) -> Answer:
+        """Return `ask()` once, its errors in Penstock's words."""
+        self.session.last.reset()
+        try:
+            return ask()
+        except (ccxt.BaseError, *NONSENSE) as error:
+            raise translate(error, self.session.last, f"{self.venue}, {call}") from error
+
+    def _wait(self, state: RetryCallState) -> float:
+        """Return the seconds until the next attempt: the venue's own figure, or doubling."""
+        error = None if state.outcome is None else state.outcome.exception()
+        if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
+            return error.retry_after_seconds
+        return float(self._retry_wait * 2 ** (state.attempt_number - 1))
+
+    def _is_worth_another(self, error: BaseException) -> bool:
+        if isinstance(error, RateLimitedError):
+            return (error.retry_after_seconds or 0.0) <= _LONGEST_WAIT_SECONDS
+        return isinstance(error, VenueUnavailableError)
+
+    def _use_sandbox(self) -> None:
+        try:
+            self.client.set_sandbox_mode(True)
+        except ccxt.NotSupported:
+            raise ConfigError(f"{self.venue} has no test network: trade on paper, or live by saying so explicitly") from None
+
+    def _parse_json(self, body: str) -> Any:
+        """Return the parsed answer. ccxt would hand on text that is not JSON as if it were an answer."""
+        try:
+            return self.client.on_json_response(body)
+        except ValueError:
+            status = self.session.last.status
+            if status in (418, 429):
+                raise RateLimitedError(f"{self.venue}: HTTP {status}", self.session.last.retry_after) from None
+            raise VenueUnavailableError(f"{self.venue}: HTTP {status} with an answer that is not JSON: {body[:80]!r}") from None
+
+    def _instrument(self, market: Mapping[str, Any]) -> Instrument:
+        """Return the instrument of a ccxt market, from Binance's own filters where the venue has them."""
+        filters = {rule["filterType"]: rule for rule in (market["info"] or {}).get("filters", []) if "filterType" in rule}
+        limits = market["limits"]
+        lot_step = _step(filters.get("LOT_SIZE", {}).get("stepSize"), market["precision"]["amount"], self.client.precisionMode)
+        most = _decimal(limits["amount"].get("max"))
+        return Instrument(
+            symbol=market["symbol"],
+            base=market["base"],
+            quote=market["quote"],
+            price_tick=_step(
+                filters.get("PRICE_FILTER", {}).get("tickSize"), market["precision"]["price"], self.client.precisionMode
+            ),
+            lot_step=lot_step,
+            min_quantity=_decimal(limits["amount"].get("min")) or lot_step,
+            min_notional=_decimal(limits.get("cost", {}).get("min")) or Decimal(0),
+            max_quantity=most or None,
+        )
+
+
+def _client(venue: str, session: VenueSession, timeout: float, adjust_time: bool, credentials: Mapping[str, str]) -> Any:
+    """Return ccxt's client of a venue: exact decimals as text, no retries of its own."""
+    if venue not in ccxt.exchanges:
+        raise ConfigError(f"ccxt knows no exchange '{venue}': see the list with python -c 'import ccxt; print(ccxt.exchanges)'")
+    options: dict[str, Any] = {"defaultType": "spot", "maxRetriesOnFailure": 0, "adjustForTimeDifference": adjust_time}
+    if venue.startswith("binance"):
+        options |= {
+            "fetchMarkets": {"types": ["spot"]},
+            "fetchCurrencies": False,
+            "fetchMargins": False,
+            "warnOnFetchOpenOrdersWithoutSymbol": False,
+        }
+    settings = {
+        "enableRateLimit": True,
+        "timeout": round(timeout * 1000),
+        "options": options,
+        "session": session,
+        **credentials,
+    }
+    client = getattr(ccxt, venue)(settings)
+    client.session = session
+    client.number = str
+    return client
+
+
+def _bars(symbol: str, rows: list[list[Any]]) -> pl.DataFrame:
+    """Return ccxt's candles as a bars frame."""
+    columns = list(BARS_SCHEMA)[1:]
+    data = {name: [row[i] for row in rows] for i, name in enumerate(columns)}
+    try:
+        frame = pl.DataFrame({"ts": pl.Series(data.pop("ts"), dtype=pl.Int64), **data}).with_columns(
+            pl.lit(symbol).alias("symbol")
+        )
+        return frame.select(
+            pl.col(name).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC") if name == "ts" else pl.col(name).cast(dtype)
+            for name, dtype in BARS_SCHEMA.items()
+        )
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"candles that are not numbers: {error}") from None
+
+
+def _decimal(value: object) -> Decimal | None:
+    return None if value is None else Decimal(str(value)).normalize()
+
+
+def _step(filtered: object, precision: object, mode: int) -> Decimal:
+    """Return a tick or step: the filter's, or ccxt's precision as a step whatever mode it is in."""
+    step = _decimal(filtered)
+    if step:
+        return step
+    given = _decimal(precision)
+    if given is None:
+        raise ValueError("the venue gives no precision")
+    return given if mode == ccxt.TICK_SIZE else Decimal(1).scaleb(-int(given))

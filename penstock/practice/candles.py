@@ -1,0 +1,118 @@
+"""Where the practice exchange's candles come from: a folder of Parquet files, or frames handed over.
+
+A source is a small picklable value that says what to load; `load` returns the bars. What may be seen of them at a given
+instant is decided in market.py. Generated candles are in synthetic.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from penstock.core.bars import BARS_SCHEMA, require_bars
+from penstock.core.errors import DataError
+from penstock.core.timeframes import Timeframe
+from penstock.practice.series import BarSeries, Series
+
+FILE_COLUMNS = ("exchange", "symbol", "timeframe", "ts", "open", "high", "low", "close", "volume")
+RAW_SUFFIX = "__raw.parquet"
+
+#: Bars by symbol, then by timeframe.
+CandleTable = Mapping[str, Mapping[Timeframe, BarSeries]]
+
+
+class CandleSource(Protocol):
+    """Says which candles to serve. Picklable, because the server runs in a process of its own."""
+
+    def load(self) -> CandleTable:
+        """Return the bars; DataError where they cannot be had."""
+        ...
+
+
+@dataclass(frozen=True)
+class GivenCandles:
+    """Candles handed over as bars frames (BARS_SCHEMA) by timeframe."""
+
+    bars: Mapping[Timeframe, pl.DataFrame]
+
+    def load(self) -> CandleTable:
+        table: dict[str, dict[Timeframe, BarSeries]] = {}
+        for timeframe, frame in self.bars.items():
+            for (symbol,), rows in require_bars(frame, f"given {timeframe} candles").group_by("symbol"):
+                table.setdefault(str(symbol), {})[timeframe] = Series.from_frame(rows, timeframe)
+        return table
+
+
+@dataclass(frozen=True)
+class ParquetCandles:
+    """Every candle file of a folder, spot symbols only.
+
+    Files have the columns FILE_COLUMNS; several symbols or timeframes may share a file. Files named `*__raw.parquet`
+    keep a source's defects and are left out unless `include_raw`. Where several files hold the same symbol and
+    timeframe, the exchange with most rows is taken and its files are merged: at a time that several have, the file
+    with most rows wins (ties: the first by name). `exchange`, `symbols` and `timeframes` narrow what is loaded.
+    """
+
+    folder: Path
+    exchange: str | None = None
+    symbols: tuple[str, ...] | None = None
+    timeframes: tuple[Timeframe, ...] | None = None
+    include_raw: bool = False
+    _wanted: frozenset[str] = field(default=frozenset(t.value for t in Timeframe), repr=False)
+
+    def load(self) -> CandleTable:
+        found: dict[tuple[str, Timeframe], list[tuple[str, pl.DataFrame]]] = {}
+        for path in self._files():
+            for (exchange, symbol, timeframe), rows in self._read(path).group_by(
+                "exchange", "symbol", "timeframe", maintain_order=True
+            ):
+                found.setdefault((str(symbol), Timeframe(str(timeframe))), []).append((str(exchange), rows))
+        if not found:
+            raise DataError(f"{self.folder}: no candles for {self._described()}; a file has the columns {list(FILE_COLUMNS)}")
+        table: dict[str, dict[Timeframe, BarSeries]] = {}
+        for (symbol, timeframe), parts in sorted(found.items()):
+            table.setdefault(symbol, {})[timeframe] = Series.from_frame(_merged(parts), timeframe)
+        return table
+
+    def _files(self) -> list[Path]:
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder}: no such folder of candles")
+        paths = sorted(self.folder.glob("*.parquet"))
+        return [path for path in paths if self.include_raw or not path.name.endswith(RAW_SUFFIX)]
+
+    def _read(self, path: Path) -> pl.DataFrame:
+        try:
+            lazy = pl.scan_parquet(path)
+            columns = lazy.collect_schema().names()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise DataError(f"{path}: not a readable Parquet file ({error})") from None
+        missing = [name for name in FILE_COLUMNS if name not in columns]
+        if missing:
+            raise DataError(f"{path}: columns {missing} are missing; it has {columns}, candles need {list(FILE_COLUMNS)}")
+        wanted = pl.col("timeframe").is_in(self._names()) & ~pl.col("symbol").str.contains(":")
+        if self.exchange is not None:
+            wanted &= pl.col("exchange") == self.exchange
+        if self.symbols is not None:
+            wanted &= pl.col("symbol").is_in(list(self.symbols))
+        frame = lazy.filter(wanted).collect()
+        return require_bars(frame, str(path)).with_columns(frame["exchange"], frame["timeframe"])
+
+    def _names(self) -> list[str]:
+        return sorted(self._wanted) if self.timeframes is None else [t.value for t in self.timeframes]
+
+    def _described(self) -> str:
+        symbols = "any symbol" if self.symbols is None else ", ".join(self.symbols)
+        return f"{symbols} at {', '.join(self._names())} on {self.exchange or 'any exchange'}"
+
+
+def _merged(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
+    """Return one frame of the rows of the exchange with most rows, the longest part's rows winning."""
+    rows_by_exchange: dict[str, int] = {}
+    for exchange, rows in parts:
+        rows_by_exchange[exchange] = rows_by_exchange.get(exchange, 0) + rows.height
+    chosen = max(rows_by_exchange, key=lambda name: rows_by_exchange[name])
+    frames = [rows.select(list(BARS_SCHEMA)) for exchange, rows in parts if exchange == chosen]
+    frames.sort(key=lambda rows: rows.height)  # the last one wins: Series keeps the last row of a time; sort is stable
+    return pl.concat(frames)

@@ -1,0 +1,73 @@
+"""The venue's time: the machine's, sped up, or moved only by the control endpoint."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from penstock.core.errors import ConfigError
+
+
+class ClockMode(StrEnum):
+    REAL = "real"
+    SPED_UP = "sped_up"
+    STEPPED = "stepped"
+
+
+@dataclass(frozen=True)
+class ClockSpec:
+    """How the venue's time runs. `start` is where a sped-up or stepped clock begins; `speed` venue seconds a real second."""
+
+    mode: ClockMode = ClockMode.REAL
+    start: datetime | None = None
+    speed: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.mode is not ClockMode.REAL and self.start is None:
+            raise ConfigError(f"a {self.mode} clock needs a start")
+        if self.start is not None and self.start.tzinfo is None:
+            raise ConfigError(f"the clock's start {self.start} has no time zone: give it in UTC")
+        if self.speed <= 0:
+            raise ConfigError(f"a clock's speed is above zero, not {self.speed}")
+
+
+def real_clock() -> ClockSpec:
+    """Return a clock that shows the machine's time."""
+    return ClockSpec()
+
+
+def stepped_clock(start: datetime) -> ClockSpec:
+    """Return a clock that stands at `start` until it is told to move."""
+    return ClockSpec(ClockMode.STEPPED, start)
+
+
+def sped_up_clock(start: datetime, speed: float) -> ClockSpec:
+    """Return a clock that begins at `start` and runs `speed` times as fast as the machine's."""
+    return ClockSpec(ClockMode.SPED_UP, start, speed)
+
+
+class VenueTime:
+    """The running clock of a spec. All times are milliseconds since the epoch."""
+
+    def __init__(self, spec: ClockSpec) -> None:
+        self.mode = spec.mode
+        self.speed = spec.speed
+        self._anchor_ms = 0 if spec.start is None else round(spec.start.timestamp() * 1000)
+        self._anchored_at = time.monotonic()
+
+    def now_ms(self) -> int:
+        """Return the venue's instant."""
+        if self.mode is ClockMode.REAL:
+            return time.time_ns() // 1_000_000
+        if self.mode is ClockMode.STEPPED:
+            return self._anchor_ms
+        return self._anchor_ms + int((time.monotonic() - self._anchored_at) * 1000 * self.speed)
+
+    def move_to(self, at_ms: int) -> None:
+        """Move forward to `at_ms`; ConfigError for the real clock and for going back."""
+        if self.mode is ClockMode.REAL:
+            raise ConfigError("the practice exchange runs on the real clock, which cannot be moved: start it stepped")
+        if at_ms < self.now_ms():
+            raise ConfigError(f"the venue's time only moves forward: {at_ms} is before {self.now_ms()}")
+        self._anchor_ms = at_ms
+        self._anchored_at = time.monotonic()

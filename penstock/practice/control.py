@@ -1,0 +1,92 @@
+"""The client of the control calls: move the clock, open accounts, arm faults, read the venue's own ledger."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import requests
+
+from penstock.core.errors import ConfigError, VenueUnavailableError
+from penstock.practice.faults import Fault, FaultKind
+
+
+class PracticeControl:
+    """Speaks to a practice exchange at `url`. ConfigError where it refuses, VenueUnavailableError where it does not answer."""
+
+    def __init__(self, url: str, timeout_seconds: float = 30.0) -> None:
+        self.url = url.rstrip("/")
+        self._timeout = timeout_seconds
+        self._session = requests.Session()
+        self._session.trust_env = False  # never through a proxy: the server is on this machine
+
+    def now(self) -> datetime:
+        """Return the venue's time."""
+        return _instant(self._call("GET", "clock")["now"])
+
+    def step(self, *, to: datetime | None = None, seconds: float | timedelta | None = None) -> datetime:
+        """Move the venue's time to an instant or forward by `seconds`, match resting orders, and return the new time."""
+        if (to is None) == (seconds is None):
+            raise ConfigError("step the clock either to an instant or by seconds")
+        if to is not None:
+            return _instant(self._call("POST", "clock", {"to": round(to.timestamp() * 1000)})["now"])
+        amount = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
+        return _instant(self._call("POST", "clock", {"seconds": amount})["now"])
+
+    def create_account(self, api_key: str, secret: str, balances: Mapping[str, Decimal | int | str]) -> None:
+        """Open an account; opening it again changes nothing."""
+        shown = {asset: str(quantity) for asset, quantity in balances.items()}
+        self._call("POST", "accounts", {"api_key": api_key, "secret": secret, "balances": shown})
+
+    def balances(self, api_key: str) -> dict[str, Decimal]:
+        """Return the total of every asset of an account."""
+        held = self._call("GET", "accounts").get(api_key)
+        if held is None:
+            raise ConfigError(f"no practice account '{api_key}': open it first")
+        return {asset: Decimal(entry["free"]) + Decimal(entry["locked"]) for asset, entry in held.items()}
+
+    def deposit(self, api_key: str, asset: str, quantity: Decimal | int | str) -> None:
+        """Add to a balance from outside."""
+        self._call("POST", "deposits", {"api_key": api_key, "asset": asset, "quantity": str(quantity)})
+
+    def withdraw(self, api_key: str, asset: str, quantity: Decimal | int | str) -> None:
+        """Take from a balance."""
+        self._call("POST", "withdrawals", {"api_key": api_key, "asset": asset, "quantity": str(quantity)})
+
+    def arm(self, fault: Fault) -> None:
+        """Arm a fault."""
+        self._call("POST", "faults", fault.model_dump(mode="json"))
+
+    def arm_next(self, kind: FaultKind, method: str = "", path: str = "/api/", **details: Any) -> None:
+        """Arm a fault that strikes the next matching call only."""
+        self.arm(Fault(kind=kind, method=method, path=path, times=1, **details))
+
+    def clear_faults(self) -> None:
+        """Disarm all faults."""
+        self._call("DELETE", "faults")
+
+    def faults(self) -> list[dict[str, Any]]:
+        """Return the armed faults with how many calls each matched and struck."""
+        return list(self._call("GET", "faults"))
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Return the venue's own ledger, oldest entry first. Decimals are text."""
+        return list(self._call("GET", "journal"))
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts: requests by route, symbols, accounts, orders, trades, journal entries."""
+        return dict(self._call("GET", "stats"))
+
+    def _call(self, method: str, name: str, body: Mapping[str, Any] | None = None) -> Any:
+        try:
+            answer = self._session.request(method, f"{self.url}/practice/{name}", json=body, timeout=self._timeout)
+            value = answer.json()
+        except (requests.RequestException, ValueError) as error:
+            raise VenueUnavailableError(f"no answer from the practice exchange at {self.url}: {error}") from error
+        if answer.status_code != 200:
+            raise ConfigError(f"the practice exchange refused: {value.get('error', value)}")
+        return value
+
+
+def _instant(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

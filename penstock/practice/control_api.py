@@ -1,0 +1,112 @@
+"""The control calls under /practice/: the clock, accounts, faults, the journal and counts. Not Binance's own."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from pydantic import ValidationError
+
+from penstock.core.errors import ConfigError, PenstockError
+from penstock.practice.accounts import Account
+from penstock.practice.faults import Fault, Faults
+from penstock.practice.matching import MatchingEngine
+
+Body = dict[str, Any]
+
+
+class ControlError(PenstockError):
+    """A control call that cannot be carried out."""
+
+
+class ControlApi:
+    """Handlers of the control calls: a JSON object in, a JSON value out."""
+
+    def __init__(self, engine: MatchingEngine, faults: Faults, requests: dict[str, int]) -> None:
+        self.engine = engine
+        self.venue = engine.venue
+        self.faults = faults
+        self.requests = requests
+
+    def routes(self) -> dict[str, Callable[[Body], Any]]:
+        """Return the handlers by method and path."""
+        return {
+            "GET /practice/clock": self.clock,
+            "POST /practice/clock": self.move_clock,
+            "POST /practice/accounts": self.open_account,
+            "GET /practice/accounts": self.accounts,
+            "POST /practice/deposits": lambda body: self._transfer(body, "deposit", 1),
+            "POST /practice/withdrawals": lambda body: self._transfer(body, "withdrawal", -1),
+            "GET /practice/faults": lambda _: self.faults.report(),
+            "POST /practice/faults": self.arm,
+            "DELETE /practice/faults": self.clear_faults,
+            "GET /practice/journal": lambda _: list(self.venue.journal.public()),
+            "GET /practice/stats": self.stats,
+        }
+
+    def call(self, route: str, raw: bytes) -> Any:
+        """Carry out a control call; ControlError says what is wrong with it."""
+        handler = self.routes().get(route)
+        if handler is None:
+            raise ControlError(f"no control call '{route}'; there are {sorted(self.routes())}")
+        try:
+            return handler(json.loads(raw) if raw else {})
+        except ConfigError as error:
+            raise ControlError(str(error)) from None
+        except (ValueError, KeyError, TypeError, InvalidOperation, ValidationError) as error:
+            raise ControlError(f"'{route}' does not understand {raw.decode(errors='replace')[:200]}: {error!r}") from None
+
+    def clock(self, _: Body) -> Any:
+        return {"now": self.venue.time.now_ms(), "mode": self.venue.time.mode.value, "speed": self.venue.time.speed}
+
+    def move_clock(self, body: Body) -> Any:
+        """Move to `to` (ms since the epoch) or forward by `seconds`."""
+        target = int(body["to"]) if "to" in body else self.venue.time.now_ms() + round(float(body["seconds"]) * 1000)
+        self.venue.move_clock(target)
+        self.engine.advance()
+        return self.clock({})
+
+    def open_account(self, body: Body) -> Any:
+        balances = {asset: Decimal(quantity) for asset, quantity in body.get("balances", {}).items()}
+        return _shown(self.venue.open_account(body["api_key"], body["secret"], balances))
+
+    def accounts(self, _: Body) -> Any:
+        return {key: _shown(account) for key, account in self.venue.accounts.items()}
+
+    def _transfer(self, body: Body, reason: str, sign: int) -> Any:
+        account = self.venue.accounts.get(body["api_key"])
+        if account is None:
+            raise ControlError(f"no practice account '{body['api_key']}': open it first")
+        quantity = Decimal(body["quantity"])
+        if quantity <= 0:
+            raise ControlError(f"a {reason} is above zero, not {quantity}")
+        self.venue.change(account, body["asset"], sign * quantity, reason)
+        return _shown(account)
+
+    def arm(self, body: Body) -> Any:
+        self.faults.arm(Fault(**body))
+        return self.faults.report()
+
+    def clear_faults(self, _: Body) -> Any:
+        self.faults.clear()
+        return []
+
+    def stats(self, _: Body) -> Any:
+        accounts = self.venue.accounts.values()
+        return {
+            "requests": dict(sorted(self.requests.items())),
+            "symbols": len(self.engine.market.listings),
+            "accounts": len(self.venue.accounts),
+            "orders": sum(len(account.orders) for account in accounts),
+            "trades": sum(len(trades) for account in accounts for trades in account.trades.values()),
+            "journal_entries": len(self.venue.journal.entries),
+        }
+
+
+def _shown(account: Account) -> dict[str, dict[str, str]]:
+    """Return the account's holdings as text."""
+    return {
+        asset: {"free": str(held.free), "locked": str(held.locked)}
+        for asset, held in sorted(account.balances.assets.items())
+        if held.total
+    }

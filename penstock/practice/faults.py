@@ -1,0 +1,96 @@
+"""Faults on demand: what a venue does on a bad day, at an exact call or with a seeded probability.
+
+A fault is armed by the control endpoint (or at the start), matches calls by method and path, and counts the calls that it
+matches. At most one fault strikes a call: the first armed one that is due.
+"""
+
+import random
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class FaultKind(StrEnum):
+    """What goes wrong. BEFORE kinds change nothing at the venue; AFTER kinds strike once the request has been carried out."""
+
+    TIMEOUT_BEFORE = "timeout_before"  # no answer for `seconds`, nothing done
+    TIMEOUT_AFTER = "timeout_after"  # done, but no answer for `seconds`
+    ERROR_BEFORE = "error_before"  # 5xx, nothing done
+    ERROR_AFTER = "error_after"  # done, then 5xx
+    RESET_AFTER = "reset_after"  # done, then the connection ends in mid-answer
+    RATE_LIMIT = "rate_limit"  # 429 with Retry-After, nothing done
+    BAN = "ban"  # 418 with Retry-After, nothing done
+    MALFORMED = "malformed"  # done, then an answer that is not JSON
+    SLOW = "slow"  # done, and the answer comes `seconds` late
+    STALE_CANDLES = "stale_candles"  # klines as they were `seconds` of venue time ago
+    HIDDEN_ORDER = "hidden_order"  # an accepted order is not found by queries for `seconds` of real time
+
+
+class Fault(BaseModel):
+    """One armed fault. Without `nth` and with probability 1 it strikes every matching call, `times` times at most.
+
+    `nth` counts matching calls from 1. `path` is matched from the start; empty matches all of /api.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: FaultKind
+    method: str = ""
+    path: str = "/api/"
+    nth: tuple[int, ...] = ()
+    probability: float = Field(1.0, ge=0, le=1)
+    seed: int = 0
+    times: int | None = Field(None, ge=1)
+    seconds: float = Field(30.0, ge=0)
+    status: int = Field(503, ge=500, le=599)
+
+
+@dataclass
+class _Armed:
+    """A fault with its counters."""
+
+    fault: Fault
+    calls: int = 0
+    struck: int = 0
+    chance: random.Random = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.fault.seed)
+
+    def strikes(self, method: str, path: str) -> bool:
+        fault = self.fault
+        if (fault.method and fault.method != method) or not path.startswith(fault.path):
+            return False
+        self.calls += 1
+        drawn = self.chance.random()  # drawn for every matching call, so that a seed fixes which calls are struck
+        if fault.times is not None and self.struck >= fault.times:
+            return False
+        if (fault.nth and self.calls not in fault.nth) or drawn >= fault.probability:
+            return False
+        self.struck += 1
+        return True
+
+
+class Faults:
+    """The armed faults, in the order they were armed."""
+
+    def __init__(self, faults: tuple[Fault, ...] = ()) -> None:
+        self._armed = [_Armed(fault) for fault in faults]
+
+    def arm(self, fault: Fault) -> None:
+        """Add a fault."""
+        self._armed.append(_Armed(fault))
+
+    def clear(self) -> None:
+        """Disarm all."""
+        self._armed.clear()
+
+    def draw(self, method: str, path: str) -> Fault | None:
+        """Return the fault that strikes this call, or None."""
+        struck = [armed.fault for armed in self._armed if armed.strikes(method, path)]
+        return struck[0] if struck else None
+
+    def report(self) -> list[dict[str, object]]:
+        """Return every armed fault with the calls it matched and struck."""
+        return [{**armed.fault.model_dump(mode="json"), "calls": armed.calls, "struck": armed.struck} for armed in self._armed]

@@ -1,0 +1,126 @@
+"""The venue's rules for an order's numbers: price tick, lot step, minimum notional, in exchangeInfo's own words.
+
+They come from a real exchangeInfo answer where one is given, and are otherwise derived from the candles: the tick is the
+coarsest power of ten that all prices lie on, the lot step is worth between a tenth of a quote unit and one.
+"""
+
+import gzip
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+
+from penstock.core.errors import DataError
+from penstock.core.instruments import Instrument
+from penstock.practice.candles import CandleTable
+from penstock.practice.market import Listing
+from penstock.practice.refusal import Refusal, filter_failure
+from penstock.practice.series import BarSeries
+
+_FAR = 2**62
+_SAMPLE = 20_000
+_STABLE_QUOTES = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD", "EUR"})
+
+
+@dataclass(frozen=True)
+class SymbolRules:
+    """One symbol's filters. `max_price` and `max_quantity` are the venue's upper bounds."""
+
+    instrument: Instrument
+    max_price: Decimal
+    max_quantity: Decimal
+
+    def check_quantity(self, quantity: Decimal) -> None:
+        """Raise -1013 LOT_SIZE for a quantity off the step or out of bounds, -1111 for more than eight decimals."""
+        _check_precision(quantity, "quantity")
+        step, least = self.instrument.lot_step, self.instrument.min_quantity
+        if quantity < least or quantity > self.max_quantity or quantity % step:
+            raise filter_failure("LOT_SIZE")
+
+    def check_price(self, price: Decimal) -> None:
+        """Raise -1013 PRICE_FILTER for a price off the tick or out of bounds."""
+        _check_precision(price, "price")
+        if price <= 0 or price > self.max_price or price % self.instrument.price_tick:
+            raise filter_failure("PRICE_FILTER")
+
+    def check_notional(self, quantity: Decimal, price: Decimal) -> None:
+        """Raise -1013 NOTIONAL where quantity times price is under the minimum."""
+        if quantity * price < self.instrument.min_notional:
+            raise filter_failure("NOTIONAL")
+
+
+def _check_precision(value: Decimal, name: str) -> None:
+    if value != value.quantize(Decimal("1e-8")):
+        raise Refusal(-1111, f"Parameter '{name}' has too much precision.")
+
+
+def derive_rules(listing: Listing, series: BarSeries) -> SymbolRules:
+    """Return rules that suit this history's prices."""
+    prices = series.last(_FAR, _SAMPLE).values[:, :4]
+    magnitude = math.floor(math.log10(float(np.median(prices[:, 3]))))
+    lot_step = Decimal(1).scaleb(min(0, -(magnitude + 1)))
+    lot_step = max(lot_step, Decimal("1e-8"))
+    instrument = Instrument(
+        symbol=listing.symbol,
+        base=listing.base,
+        quote=listing.quote,
+        price_tick=_tick(prices),
+        lot_step=lot_step,
+        min_quantity=lot_step,
+        min_notional=Decimal(5) if listing.quote in _STABLE_QUOTES else Decimal("0.0001"),
+        max_quantity=lot_step * 10**9,
+    )
+    return SymbolRules(instrument, Decimal(10) ** 6, lot_step * 10**9)
+
+
+def _tick(prices: np.ndarray) -> Decimal:
+    """Return the coarsest power of ten from 0.01 down to 1e-8 that every price is a whole multiple of."""
+    for decimals in range(2, 8):
+        scaled = prices * 10.0**decimals
+        if np.allclose(scaled, np.rint(scaled), rtol=1e-12, atol=1e-6):
+            return Decimal(1).scaleb(-decimals)
+    return Decimal("1e-8")
+
+
+def rules_of(table: CandleTable, listings: Mapping[str, Listing], exchange_info: Path | None) -> dict[str, SymbolRules]:
+    """Return the rules of every listed symbol by wire name, from the exchangeInfo file where it has the symbol."""
+    given = {} if exchange_info is None else _read_exchange_info(exchange_info)
+    rules = {}
+    for wire, listing in listings.items():
+        if wire in given:
+            rules[wire] = _rules_from_filters(listing, given[wire])
+        else:
+            held = table[listing.symbol]
+            longest = max(held, key=lambda timeframe: timeframe.seconds)
+            rules[wire] = derive_rules(listing, held[longest])
+    return rules
+
+
+def _read_exchange_info(path: Path) -> dict[str, dict[str, dict[str, str]]]:
+    """Return filters by symbol and filter type from an exchangeInfo answer (.json or .json.gz)."""
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        symbols = json.loads(raw)["symbols"]
+        return {entry["symbol"]: {rule["filterType"]: rule for rule in entry["filters"]} for entry in symbols}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: not an exchangeInfo answer ({error!r})") from None
+
+
+def _rules_from_filters(listing: Listing, filters: dict[str, dict[str, str]]) -> SymbolRules:
+    price, lot = filters["PRICE_FILTER"], filters["LOT_SIZE"]
+    notional = filters.get("NOTIONAL") or filters.get("MIN_NOTIONAL") or {"minNotional": "0"}
+    instrument = Instrument(
+        symbol=listing.symbol,
+        base=listing.base,
+        quote=listing.quote,
+        price_tick=Decimal(price["tickSize"]).normalize(),
+        lot_step=Decimal(lot["stepSize"]).normalize(),
+        min_quantity=Decimal(lot["minQty"]).normalize(),
+        min_notional=Decimal(notional["minNotional"]).normalize(),
+        max_quantity=Decimal(lot["maxQty"]).normalize(),
+    )
+    return SymbolRules(instrument, Decimal(price["maxPrice"]), Decimal(lot["maxQty"]))

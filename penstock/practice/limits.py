@@ -1,0 +1,108 @@
+"""Request weights and order counts as Binance counts them: fixed windows of the machine's time, told in answer headers.
+
+Weights are counted for the whole server (Binance: per address), orders per account. Beyond a limit the answer is 429 with
+Retry-After; who goes on regardless is banned with 418.
+"""
+
+import time
+from dataclasses import dataclass, field
+
+from penstock.practice.refusal import Refusal
+
+_DAY = 86_400
+
+
+@dataclass(frozen=True)
+class LimitSpec:
+    """The venue's limits; None lifts one. `ban_after` refused requests in a window lead to a ban of `ban_seconds`."""
+
+    weight_per_minute: int | None = 6000
+    orders_per_10s: int | None = 50
+    orders_per_day: int | None = 160_000
+    ban_after: int = 10
+    ban_seconds: int = 120
+
+
+UNLIMITED = LimitSpec(None, None, None)
+
+#: Request weight by method and path; some calls cost more without a symbol.
+WEIGHTS = {
+    "GET /api/v3/exchangeInfo": 20,
+    "GET /api/v3/klines": 2,
+    "GET /api/v3/ticker/price": 2,
+    "GET /api/v3/ticker/24hr": 2,
+    "GET /api/v3/ticker/bookTicker": 2,
+    "GET /api/v3/account": 20,
+    "GET /api/v3/order": 4,
+    "GET /api/v3/openOrders": 6,
+    "GET /api/v3/allOrders": 20,
+    "GET /api/v3/myTrades": 20,
+}
+WEIGHTS_WITHOUT_SYMBOL = {
+    "GET /api/v3/ticker/price": 4,
+    "GET /api/v3/ticker/24hr": 80,
+    "GET /api/v3/ticker/bookTicker": 4,
+    "GET /api/v3/openOrders": 80,
+}
+
+
+@dataclass
+class Window:
+    """A counter that starts again at each whole multiple of `seconds`."""
+
+    seconds: int
+    started: int = 0
+    count: int = 0
+
+    def add(self, amount: int, now: float) -> int:
+        """Add `amount` and return the count in the present window."""
+        start = int(now) // self.seconds * self.seconds
+        if start != self.started:
+            self.started, self.count = start, 0
+        self.count += amount
+        return self.count
+
+    def left(self, now: float) -> int:
+        """Return the whole seconds until the next window."""
+        return max(1, int(self.started + self.seconds - now) + 1)
+
+
+@dataclass
+class Limiter:
+    """Counts what was used and refuses what is too much."""
+
+    spec: LimitSpec
+    _weight: Window = field(default_factory=lambda: Window(60))
+    _orders: dict[str, tuple[Window, Window]] = field(default_factory=dict)
+    _refused: Window = field(default_factory=lambda: Window(60))
+    _banned_until: float = 0.0
+
+    def spend_weight(self, route: str, with_symbol: bool) -> dict[str, str]:
+        """Count a request and return its headers; Refusal 429 or 418 where the minute's weight is used up."""
+        now = time.time()
+        if now < self._banned_until:
+            left = int(self._banned_until - now) + 1
+            message = f"Way too much request weight used; IP banned until {int(self._banned_until * 1000)}."
+            raise Refusal(-1003, message, status=418, retry_after=left)
+        weight = WEIGHTS.get(route, 1) if with_symbol else WEIGHTS_WITHOUT_SYMBOL.get(route, WEIGHTS.get(route, 1))
+        used = self._weight.add(weight, now)
+        limit = self.spec.weight_per_minute
+        if limit is not None and used > limit:
+            if self._refused.add(1, now) > self.spec.ban_after:
+                self._banned_until = now + self.spec.ban_seconds
+            message = f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE."
+            raise Refusal(-1003, message, status=429, retry_after=self._weight.left(now))
+        return {"x-mbx-used-weight": str(used), "x-mbx-used-weight-1m": str(used)}
+
+    def spend_order(self, account: str) -> dict[str, str]:
+        """Count an order and return its headers; Refusal -1015 (429) where there were too many."""
+        now = time.time()
+        short, day = self._orders.setdefault(account, (Window(10), Window(_DAY)))
+        for window, limit, words in (
+            (short, self.spec.orders_per_10s, "10 SECOND"),
+            (day, self.spec.orders_per_day, "1 DAY"),
+        ):
+            if window.add(1, now) > (limit or 2**62):
+                message = f"Too many new orders; current limit is {limit} orders per {words}."
+                raise Refusal(-1015, message, status=429, retry_after=window.left(now))
+        return {"x-mbx-order-count-10s": str(short.count), "x-mbx-order-count-1d": str(day.count)}

@@ -1,0 +1,191 @@
+"""The signed calls: account, orders, trades."""
+
+import time as machine_time
+import uuid
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
+
+from penstock.practice import wire
+from penstock.practice.accounts import Account, Order
+from penstock.practice.matching import MatchingEngine
+from penstock.practice.public_api import Parameters, integer, required
+from penstock.practice.refusal import Refusal, illegal_parameter, missing_parameter
+
+Row = TypeVar("Row")
+
+_PAGE_DEFAULT, _PAGE_MOST = 500, 1000
+_DAY_MS = 86_400_000
+_TIMES_IN_FORCE = ("GTC", "IOC", "FOK")
+_CLIENT_ID_LENGTH = 36
+
+
+class PrivateApi:
+    """Answers for one authenticated account. Refusals change nothing."""
+
+    def __init__(self, engine: MatchingEngine) -> None:
+        self.engine = engine
+        self.market = engine.market
+
+    def routes(self) -> dict[str, Callable[[Account, Parameters], Any]]:
+        """Return the handlers by method and path."""
+        return {
+            "GET /api/v3/account": self.account,
+            "GET /api/v3/order": self.query_order,
+            "GET /api/v3/openOrders": self.open_orders,
+            "GET /api/v3/allOrders": self.all_orders,
+            "GET /api/v3/myTrades": self.trades,
+            "POST /api/v3/order": self.new_order,
+            "DELETE /api/v3/order": self.cancel_order,
+        }
+
+    def account(self, account: Account, _: Parameters) -> Any:
+        terms = self.engine.terms
+        return wire.account_answer(account, terms.taker_fee_bps, terms.maker_fee_bps, self._now())
+
+    def new_order(self, account: Account, parameters: Parameters, hidden_seconds: float = 0.0) -> Any:
+        """Place an order; a fault may hide it from queries for `hidden_seconds`."""
+        order = self._order_from(parameters)
+        if order.client_id in account.order_ids:
+            raise Refusal(-2010, "Duplicate order sent.")
+        if hidden_seconds:
+            order.hidden_until = machine_time.monotonic() + hidden_seconds
+        trades = self.engine.place(account, order)
+        return wire.new_order_answer(order, trades, parameters.get("newOrderRespType", "FULL"))
+
+    def _order_from(self, parameters: Parameters) -> Order:
+        """Return the order that the parameters describe, checked against the symbol's filters."""
+        symbol = self.market.listing(required(parameters, "symbol")).wire
+        side, kind = required(parameters, "side"), required(parameters, "type")
+        if side not in ("BUY", "SELL"):
+            raise Refusal(-1117, "Invalid side.")
+        if kind not in ("MARKET", "LIMIT", "LIMIT_MAKER"):
+            raise Refusal(-1116, "Invalid orderType.")
+        rules = self.engine.rules[symbol]
+        quantity = _decimal(parameters, "quantity")
+        rules.check_quantity(quantity)
+        price = Decimal(0)
+        if kind == "MARKET":
+            if "price" in parameters:
+                raise Refusal(-1106, "Parameter 'price' sent when not required.")
+        else:
+            price = _decimal(parameters, "price")
+            rules.check_price(price)
+        now = self._now()
+        return Order(
+            order_id=0,
+            client_id=_client_id(parameters),
+            symbol=symbol,
+            side=side,
+            type=kind,
+            time_in_force=_time_in_force(parameters, kind),
+            quantity=quantity,
+            price=price,
+            created_ms=now,
+            updated_ms=now,
+            matched_to_ms=now,
+        )
+
+    def query_order(self, account: Account, parameters: Parameters) -> Any:
+        order = self._find(account, parameters)
+        if order is None or not wire.is_visible(order, machine_time.monotonic()):
+            raise Refusal(-2013, "Order does not exist.")
+        return wire.order_answer(order)
+
+    def cancel_order(self, account: Account, parameters: Parameters) -> Any:
+        order = self._find(account, parameters)
+        if order is None or not order.status.is_open or not wire.is_visible(order, machine_time.monotonic()):
+            raise Refusal(-2011, "Unknown order sent.")
+        self.engine.cancel(account, order)
+        return wire.cancel_answer(order, self._now())
+
+    def open_orders(self, account: Account, parameters: Parameters) -> Any:
+        wanted = None if "symbol" not in parameters else self.market.listing(parameters["symbol"]).wire
+        moment = machine_time.monotonic()
+        found = (account.orders[order_id] for order_id in account.open_ids)
+        return [wire.order_answer(o) for o in found if wanted in (None, o.symbol) and wire.is_visible(o, moment)]
+
+    def all_orders(self, account: Account, parameters: Parameters) -> Any:
+        """Return orders by id: from `orderId` on, or made from `startTime` on, or else the latest."""
+        symbol = self.market.listing(required(parameters, "symbol")).wire
+        first, start, end = (integer(parameters, name) for name in ("orderId", "startTime", "endTime"))
+        moment = machine_time.monotonic()
+        found = [
+            order
+            for order in account.orders.values()
+            if order.symbol == symbol
+            and wire.is_visible(order, moment)
+            and (first is None or order.order_id >= first)
+            and (start is None or order.created_ms >= start)
+            and (end is None or order.created_ms <= end)
+        ]
+        return [wire.order_answer(order) for order in _page(found, parameters, from_start=(first, start) != (None, None))]
+
+    def trades(self, account: Account, parameters: Parameters) -> Any:
+        """Return trades by id: from `fromId` on, or made from `startTime` on, or else the latest."""
+        symbol = self.market.listing(required(parameters, "symbol")).wire
+        first, start, end, order_id = (integer(parameters, name) for name in ("fromId", "startTime", "endTime", "orderId"))
+        if start is not None and end is not None and end - start > _DAY_MS:
+            raise Refusal(-1127, "More than 24 hours between startTime and endTime.")
+        found = [
+            trade
+            for trade in account.trades.get(symbol, [])
+            if (first is None or trade.trade_id >= first)
+            and (start is None or trade.at_ms >= start)
+            and (end is None or trade.at_ms <= end)
+            and (order_id is None or trade.order_id == order_id)
+        ]
+        return [wire.trade_answer(trade) for trade in _page(found, parameters, from_start=(first, start) != (None, None))]
+
+    def _find(self, account: Account, parameters: Parameters) -> Order | None:
+        symbol = self.market.listing(required(parameters, "symbol")).wire
+        order_id = integer(parameters, "orderId")
+        if order_id is None:
+            if "origClientOrderId" not in parameters:
+                raise missing_parameter("orderId")
+            order_id = account.order_ids.get(parameters["origClientOrderId"])
+        order = None if order_id is None else account.orders.get(order_id)
+        return order if order is not None and order.symbol == symbol else None
+
+    def _now(self) -> int:
+        return self.engine.venue.time.now_ms()
+
+
+def _decimal(parameters: Parameters, name: str) -> Decimal:
+    text = required(parameters, name)
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise illegal_parameter(name) from None
+    if not value.is_finite() or value <= 0 or value > 10**15:
+        raise illegal_parameter(name)
+    return value
+
+
+def _client_id(parameters: Parameters) -> str:
+    given = parameters.get("newClientOrderId")
+    if given is None:
+        return uuid.uuid4().hex
+    if not given or len(given) > _CLIENT_ID_LENGTH or not all(c.isalnum() or c in ".:/_-" for c in given):
+        raise illegal_parameter("newClientOrderId")
+    return given
+
+
+def _time_in_force(parameters: Parameters, kind: str) -> str:
+    if kind != "LIMIT":
+        if "timeInForce" in parameters:
+            raise Refusal(-1106, "Parameter 'timeInForce' sent when not required.")
+        return "GTC"
+    given = required(parameters, "timeInForce")
+    if given not in _TIMES_IN_FORCE:
+        raise Refusal(-1115, "Invalid timeInForce.")
+    return given
+
+
+def _page(rows: list[Row], parameters: Parameters, from_start: bool) -> list[Row]:
+    limit = integer(parameters, "limit")
+    size = _PAGE_DEFAULT if limit is None else limit
+    if size < 1:
+        raise illegal_parameter("limit")
+    size = min(size, _PAGE_MOST)
+    return rows[:size] if from_start else rows[-size:]

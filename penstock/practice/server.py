@@ -1,0 +1,214 @@
+"""Starting and stopping the practice exchange: in the foreground, or in a process of its own that dies with its owner."""
+
+import base64
+import pickle
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.practice.candles import CandleSource
+from penstock.practice.clock import ClockSpec, VenueTime, real_clock
+from penstock.practice.faults import Fault
+from penstock.practice.limits import LimitSpec
+from penstock.practice.matching import FeeAsset, Terms
+
+HOST = "127.0.0.1"
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class AccountSpec:
+    """An account that exists from the start. Balances are decimal texts by asset."""
+
+    api_key: str
+    secret: str = field(repr=False)
+    balances: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PracticeConfig:
+    """Everything a practice exchange is made of. `port` 0 takes a free one; `journal` keeps its state across restarts."""
+
+    candles: CandleSource
+    clock: ClockSpec = field(default_factory=real_clock)
+    accounts: tuple[AccountSpec, ...] = ()
+    terms: Terms = field(default_factory=Terms)
+    limits: LimitSpec = field(default_factory=LimitSpec)
+    faults: tuple[Fault, ...] = ()
+    exchange_info: Path | None = None
+    journal: Path | None = None
+    port: int = 0
+
+
+def build_app(config: PracticeConfig) -> Any:
+    """Return the ASGI application of a configuration; DataError where its candles or files are bad."""
+    from penstock.practice.app import PracticeApp
+    from penstock.practice.faults import Faults
+    from penstock.practice.filters import rules_of
+    from penstock.practice.journal import Journal
+    from penstock.practice.limits import Limiter
+    from penstock.practice.market import Market
+    from penstock.practice.matching import MatchingEngine
+    from penstock.practice.public_api import PublicApi
+    from penstock.practice.venue import Venue
+
+    table = config.candles.load()
+    market = Market.of(table)
+    rules = rules_of(market.table, market.listings, config.exchange_info)
+    venue = Venue(Journal(config.journal), VenueTime(config.clock))
+    for spec in config.accounts:
+        venue.open_account(spec.api_key, spec.secret, {asset: Decimal(q) for asset, q in spec.balances.items()})
+    venue.journal.commit()
+    engine = MatchingEngine(market, rules, venue, config.terms)
+    public = PublicApi(market, rules, venue.time, config.limits)
+    return PracticeApp(engine, public, Limiter(config.limits), Faults(config.faults))
+
+
+def _bind(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+        listener.listen(1024)  # a client that is told the address may connect before the event loop runs
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"the practice exchange cannot listen on {HOST}:{port} ({error.strerror}): give another port"
+        ) from None
+    return listener
+
+
+def serve(config: PracticeConfig, on_ready: Any = None) -> None:
+    """Serve until interrupted. `on_ready(url)` is called once the address is known and the candles are loaded."""
+    import uvicorn
+
+    listener = _bind(config.port)
+    app = build_app(config)
+    if on_ready is not None:
+        on_ready(f"http://{HOST}:{listener.getsockname()[1]}")
+    settings = uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False, timeout_keep_alive=600, ws="none")
+    uvicorn.Server(settings).run(sockets=[listener])
+
+
+class PracticeServer:
+    """A practice exchange in a process of its own, reachable at `url` between `start` and `stop` (or as a context).
+
+    The process ends by itself when this one does, however that ends.
+    """
+
+    def __init__(
+        self,
+        candles: CandleSource,
+        clock: ClockSpec | None = None,
+        port: int = 0,
+        *,
+        fee_bps: Decimal | int | str = 10,
+        maker_fee_bps: Decimal | int | str | None = None,
+        slippage_bps: Decimal | int | str = 0,
+        fee_asset: FeeAsset = "received",
+        participation: float | None = 1.0,
+        accounts: tuple[AccountSpec, ...] = (),
+        limits: LimitSpec | None = None,
+        faults: tuple[Fault, ...] = (),
+        exchange_info: Path | None = None,
+        journal: Path | None = None,
+    ) -> None:
+        terms = Terms(
+            taker_fee_bps=Decimal(fee_bps),
+            maker_fee_bps=Decimal(fee_bps if maker_fee_bps is None else maker_fee_bps),
+            slippage_bps=Decimal(slippage_bps),
+            fee_asset=fee_asset,
+            participation=participation,
+        )
+        self.config = PracticeConfig(
+            candles, clock or real_clock(), accounts, terms, limits or LimitSpec(), faults, exchange_info, journal, port
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._url = ""
+
+    @property
+    def url(self) -> str:
+        """The address, such as http://127.0.0.1:40123; VenueUnavailableError while it does not run."""
+        if not self._url:
+            raise VenueUnavailableError("the practice exchange does not run: call start() or use it as a context")
+        return self._url
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    def start(self) -> "PracticeServer":
+        """Start and return once it answers; PenstockError with the server's own words where it cannot start."""
+        if self._process is not None:
+            return self
+        command = [sys.executable, "-m", "penstock.practice.server"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(base64.b64encode(pickle.dumps(self.config)) + b"\n")
+        self._process.stdin.flush()
+        watchdog = threading.Timer(_START_SECONDS, self._process.kill)
+        watchdog.start()
+        said = self._process.stdout.readline().decode().strip()
+        watchdog.cancel()
+        if not said.startswith("http://"):
+            self.stop()
+            raise PenstockError(f"the practice exchange did not start: {said or 'it ended without a word'}")
+        self._url = said
+        return self
+
+    def stop(self) -> None:
+        """Stop the server; stopping twice changes nothing."""
+        process, self._process, self._url = self._process, None, ""
+        if process is None:
+            return
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def kill(self) -> None:
+        """End the server as kill -9 does."""
+        if self._process is not None:
+            self._process.kill()
+        self.stop()
+
+    def __enter__(self) -> "PracticeServer":
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+
+def _serve_for_owner() -> None:
+    """Serve the configuration read from standard input; end when the owner closes it."""
+    config: PracticeConfig = pickle.loads(base64.b64decode(sys.stdin.buffer.readline()))
+
+    def end_with_owner() -> None:
+        import os
+
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=end_with_owner, daemon=True).start()
+    try:
+        serve(config, on_ready=lambda url: print(url, flush=True))
+    except PenstockError as error:
+        print(str(error).replace("\n", " "), flush=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    _serve_for_owner()
