@@ -51,15 +51,17 @@ def read_stretch(
 ) -> Stretch:
     """Read pages from `since` on, until the bar that opens at `until`, or `policy.chunk_rows` rows, or the venue has no more.
 
-    `on_page` is told the open time of the newest bar after each page. A page without progress ends the stretch.
+    `on_page` is told the open time of the newest bar after each page. Rows older than what was asked for are left out; a page
+    that holds only such rows, or only bars that are not closed yet, ends the stretch.
     """
     pages, height, empty, cursor = [empty_bars()], 0, 0, since
     while cursor <= until and height < policy.chunk_rows and empty < policy.max_empty_pages:
         page = _page(market, symbol, timeframe, cursor, until, policy)
-        newest = page.filter(pl.col("ts") <= pl.lit(until).cast(TS))["ts"].max()
-        pages.append(page)
-        height += page.height
-        if isinstance(newest, datetime) and newest >= cursor:
+        wanted = page.filter(pl.col("ts").is_null() | (pl.col("ts") >= pl.lit(cursor).cast(TS)))
+        newest = wanted.filter(pl.col("ts") <= pl.lit(until).cast(TS))["ts"].max()
+        pages.append(wanted)
+        height += wanted.height
+        if isinstance(newest, datetime):
             empty, cursor = 0, timeframe.floor(newest) + timeframe.duration
             on_page(newest)
         elif page.is_empty():
@@ -114,12 +116,11 @@ def _windows(gaps: pl.DataFrame, timeframe: Timeframe, page_bars: int) -> list[t
 def _page(
     market: MarketData, symbol: str, timeframe: Timeframe, since: datetime, until: datetime, policy: IngestPolicy
 ) -> pl.DataFrame:
-    """Return one page from `since` on: rows before it are left out, since nobody asked for them."""
+    """Return the venue's answer to one request for the bars from `since` to `until`, at most a page."""
     wanted = (until - since) // timeframe.duration + 1
     limit = min(policy.page_bars, wanted)
     answer = retrying(lambda: market.fetch_bars(symbol, timeframe, since, limit), policy)
-    page = require_bars(answer, f"the venue's {timeframe.value} bars of {symbol}")
-    return page.filter(pl.col("ts").is_null() | (pl.col("ts") >= pl.lit(since).cast(TS)))
+    return require_bars(answer, f"the venue's {timeframe.value} bars of {symbol}")
 
 
 def _worth_retrying(error: BaseException, policy: IngestPolicy) -> bool:
