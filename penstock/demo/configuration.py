@@ -1,0 +1,76 @@
+"""The demo's configuration: the project's own files, copied into the demo's folder, with the few changes a demo needs.
+
+They are written out rather than kept in memory so that every other command works on what the demo left:
+`PENSTOCK_HOME=.penstock/demo PENSTOCK_CONFIGS=.penstock/demo/configs penstock status`.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from penstock.demo.world import World
+from penstock.settings import Process, Settings
+
+#: What the demo asks of a candidate. Everything is measured and shown; only the technical criteria must pass, so that the
+#: line goes on to trading whatever the candles are worth. The project's own thresholds are judged beside it.
+_THRESHOLDS = {
+    "min_out_of_sample_orders": 1,
+    "min_out_of_sample_sharpe": -100.0,
+    "max_out_of_sample_drawdown": 1.0,
+    "min_deflated_sharpe": 0.0,
+    "max_turnover": 100_000.0,
+    "min_sharpe_retention": -1_000_000.0,
+    "min_doubled_cost_return": -1.0,
+    "min_sharpe_over_champion": -100.0,
+}
+CASH = 100_000
+
+
+def write_configuration(source: Path, home: Path, world: World, trials: int) -> Path:
+    """Copy the configuration at `source` into `home`, changed for this world; return the folder."""
+    folder = home / "configs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in source.glob("*.yaml"):
+        shutil.copyfile(path, folder / path.name)
+    _change(folder / "universe.yaml", symbols=list(world.symbols), timeframes=_timeframes(world))
+    _change(folder / "promotion.yaml", **_THRESHOLDS)
+    studies = yaml.safe_load((folder / "research.yaml").read_text(encoding="utf-8"))
+    daily = studies["daily"]
+    daily["search"]["trials"] = -(-trials // len(daily["strategies"]))
+    _write(folder / "research.yaml", studies)
+    return folder
+
+
+def demo_settings(home: Path, configs: Path, practice_url: str, template: Settings) -> Settings:
+    """Return settings that trade the practice exchange at `practice_url` from the demo's folder."""
+    process = template.process
+    return Settings(
+        Process(
+            home=home,
+            configs=configs,
+            env="practice",
+            practice_url=practice_url,
+            database_url=process.database_url,
+            mlflow_url=process.mlflow_url,
+        )
+    )
+
+
+def _timeframes(world: World) -> dict[str, Any]:
+    return {
+        "1d": {"start": world.start.date()},
+        "1h": {"start": world.hourly_start.date(), "symbols": list(world.hourly)},
+    }
+
+
+def _change(path: Path, **changes: Any) -> None:
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    _write(path, {**content, **changes})
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    draft = path.with_suffix(".partial")
+    draft.write_text("# Written by `penstock demo`.\n" + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    draft.replace(path)

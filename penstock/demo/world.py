@@ -1,0 +1,135 @@
+"""What the demo replays: which candles, which symbols, and on which day trading begins."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+
+from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.core.errors import DataError
+from penstock.core.timeframes import Timeframe
+from penstock.data.paging import read_stretch
+from penstock.data.policy import IngestPolicy
+from penstock.practice.candles import CandleSource, CandleTable, ParquetCandles
+from penstock.practice.series import BarSeries
+from penstock.practice.synthetic import SyntheticCandles
+
+HISTORY = timedelta(days=3 * 365 + 1)
+MIN_SYMBOLS = 10
+MAX_SYMBOLS = 16
+HOURLY_SYMBOLS = 2
+_HOURLY_HISTORY = timedelta(days=90)
+_END_OF_TIME = 1 << 62
+_SYNTHETIC_START = datetime(2022, 1, 1, tzinfo=UTC)
+_SYNTHETIC_LIVE = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class World:
+    """The candles to replay. `live` is the first slot that is traded; `days` slots follow, one a day."""
+
+    source: CandleSource
+    described: str
+    symbols: tuple[str, ...]
+    hourly: tuple[str, ...]
+    start: datetime
+    live: datetime
+    days: int
+
+    @property
+    def slots(self) -> tuple[datetime, ...]:
+        return tuple(self.live + timedelta(days=day) for day in range(self.days))
+
+    @property
+    def hourly_start(self) -> datetime:
+        return self.live - _HOURLY_HISTORY
+
+
+def synthetic_world(symbols: tuple[str, ...], days: int) -> World:
+    """Return the generator's world: candles that are made up, the same ones on every machine."""
+    source = SyntheticCandles(symbols, start=_SYNTHETIC_START)
+    return World(source, "synthetic candles", symbols, symbols[:HOURLY_SYMBOLS], _SYNTHETIC_START, _SYNTHETIC_LIVE, days)
+
+
+def parquet_world(folder: Path, days: int) -> World:
+    """Return a world of the candle files in `folder`: the most complete symbols, and the newest days that all of them have.
+
+    Raises DataError where fewer than ten symbols have three years of daily candles, or none has hourly ones.
+    """
+    source = ParquetCandles(folder)
+    table = source.load()
+    live = _last_complete_run(table, days)
+    start = live - HISTORY
+    chosen = _with_history(table, Timeframe.D1, start, live + timedelta(days=days))
+    if len(chosen) < MIN_SYMBOLS:
+        raise DataError(
+            f"{folder}: {len(chosen)} symbols have daily candles from {start:%Y-%m-%d} to {live + timedelta(days=days):%Y-%m-%d}; "
+            f"the demo needs {MIN_SYMBOLS}"
+        )
+    symbols = tuple(chosen[:MAX_SYMBOLS])
+    hourly = tuple(_with_history(table, Timeframe.H1, live - _HOURLY_HISTORY, live))[:HOURLY_SYMBOLS]
+    if len(hourly) < HOURLY_SYMBOLS:
+        raise DataError(f"{folder}: {len(hourly)} symbols have hourly candles for the 90 days before {live:%Y-%m-%d}; the demo needs 2")
+    narrowed = ParquetCandles(folder, symbols=tuple(sorted({*symbols, *hourly})), timeframes=(Timeframe.D1, Timeframe.H1))
+    return World(narrowed, f"candles of {folder}", symbols, hourly, start, live, days)
+
+
+def venue_world(venue: str, symbols: tuple[str, ...], days: int, folder: Path) -> World:
+    """Return a world of real candles, fetched from a venue's public side into `folder` and then replayed from there."""
+    market = CcxtMarketData(venue)
+    listed = market.instruments()
+    chosen = [symbol for symbol in symbols if symbol in listed]
+    end = Timeframe.D1.floor(market.now())
+    folder.mkdir(parents=True, exist_ok=True)
+    for timeframe, names, start in (
+        (Timeframe.D1, chosen, end - HISTORY - timedelta(days=days + 1)),
+        (Timeframe.H1, chosen[:HOURLY_SYMBOLS], end - _HOURLY_HISTORY - timedelta(days=days + 1)),
+    ):
+        for symbol in names:
+            path = folder / f"{venue}__{symbol.replace('/', '-')}__{timeframe}.parquet"
+            if not path.exists():
+                stretch = read_stretch(market, symbol, timeframe, start, end - timeframe.duration, IngestPolicy(), lambda _: None)
+                _write(stretch.rows, venue, timeframe, path)
+    return parquet_world(folder, days)
+
+
+def _write(bars: pl.DataFrame, venue: str, timeframe: Timeframe, path: Path) -> None:
+    labelled = bars.select(pl.lit(venue).alias("exchange"), "symbol", pl.lit(timeframe.value).alias("timeframe"), pl.exclude("symbol"))
+    draft = path.with_suffix(".partial")
+    labelled.write_parquet(draft)
+    draft.replace(path)
+
+
+def _last_complete_run(table: CandleTable, days: int) -> datetime:
+    """Return the first slot of the newest run of days in which enough symbols have every daily candle.
+
+    The run has one day more than is traded: the bar before the first slot is what it decides on.
+    """
+    opens = [at for series in table.values() if Timeframe.D1 in series for at in _opens(series[Timeframe.D1])]
+    if not opens:
+        raise DataError("the folder has no daily candles: the demo trades daily bars")
+    days_seen = pl.Series(opens).value_counts(name="symbols").rename({"": "at"}).sort("at", descending=True)
+    needed = max(MIN_SYMBOLS, min(MAX_SYMBOLS, days_seen["symbols"].max() // 2))  # type: ignore[operator]  # counts are whole
+    step, run, later = Timeframe.D1.seconds * 1000, 0, None
+    for at, symbols in days_seen.iter_rows():
+        follows = later is None or later - at == step
+        run = (run + 1 if follows else 1) if symbols >= needed else 0
+        later = at
+        if run == days + 1:
+            return datetime.fromtimestamp(at / 1000, UTC) + timedelta(days=1)
+    raise DataError(f"the folder has no {days + 1} days in a row with daily candles of {needed} symbols")
+
+
+def _with_history(table: CandleTable, timeframe: Timeframe, start: datetime, end: datetime) -> list[str]:
+    """Return the symbols with at least 98% of the bars of [start, end), most complete first, then by name."""
+    expected = (end - start) / timeframe.duration
+    bounds = round(start.timestamp() * 1000), round(end.timestamp() * 1000)
+    have = {symbol: len(series[timeframe].window(*bounds)) for symbol, series in table.items() if timeframe in series}
+    return [symbol for symbol, count in sorted(have.items(), key=lambda item: (-item[1], item[0])) if count >= 0.98 * expected]
+
+
+def _opens(series: BarSeries) -> list[int]:
+    """Return the open times (ms) of a series that ends."""
+    opens: list[int] = series.window(0, _END_OF_TIME).ts.tolist()
+    return opens

@@ -1,0 +1,162 @@
+"""Live equity against the backtest of the same decisions on the same bars, and what explains the difference.
+
+Three accounts start with the same cash and follow the same targets: the backtest trades fractions of units, the replay
+sends the targets through the live planner with the venue's lots and fees, live is what the ledger says. All are marked
+at the close of the bar that begins at each slot.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+import polars as pl
+
+from penstock.core.bars import wide
+from penstock.core.errors import DataError
+from penstock.core.timeframes import Timeframe
+from penstock.execution.reconciliation import changes_of
+from penstock.execution.replay import VenueTerms, replay
+from penstock.monitoring.drift import DriftReport, explain_difference
+from penstock.pipeline.rebalance import load_models
+from penstock.portfolio.allocation import allocate
+from penstock.portfolio.decision import decide_targets
+from penstock.research.backtest import backtest
+from penstock.wiring import Platform
+
+
+@dataclass(frozen=True)
+class Period:
+    """The slots that are compared, oldest first, and the cash that the account began with (quote units)."""
+
+    slots: tuple[datetime, ...]
+    cash: Decimal
+
+
+def compare_with_backtest(platform: Platform, portfolio: str, period: Period) -> DriftReport:
+    """Return live, replay and backtest equity over the period, with the present champions' decisions.
+
+    Raises DataError where no slot's bar is stored yet.
+    """
+    settings = platform.settings.portfolio(portfolio)
+    bars = _bars(platform, settings.timeframe, period, load_models(platform, portfolio)[0].strategy.warmup_bars)
+    weights = decisions(platform, portfolio, bars, period.slots)
+    closes = _closes(bars, period.slots)
+    if closes.is_empty():
+        raise DataError(f"no bar of the {len(period.slots)} slots is stored yet: compare once they are closed and ingested")
+    replayed = _replayed(platform, portfolio, bars, weights, period)
+    return explain_difference(
+        live=_marked(live_positions(platform, portfolio, period.slots, settings.timeframe), closes, platform.settings.universe.quote),
+        replay=_marked(replayed, closes, platform.settings.universe.quote),
+        backtest=_simulated(platform, portfolio, bars, weights, period),
+    )
+
+
+def decisions(
+    platform: Platform, portfolio: str, bars: pl.DataFrame, slots: Sequence[datetime]
+) -> dict[datetime, Mapping[str, float | None]]:
+    """Return the account's target weights by slot, decided as live decides: on the bars known at each slot."""
+    settings = platform.settings.portfolio(portfolio)
+    models = load_models(platform, portfolio)
+    return {
+        slot: allocate(
+            [
+                decide_targets(model, bars, settings.timeframe, slot, allocation.quota)
+                for model, allocation in zip(models, settings.models, strict=True)
+            ]
+        ).weights
+        for slot in slots
+    }
+
+
+def live_positions(
+    platform: Platform, portfolio: str, slots: Sequence[datetime], timeframe: Timeframe
+) -> dict[datetime, dict[str, Decimal]]:
+    """Return what the ledger says the account held after each slot: opening balances plus every fill until the next slot."""
+    account = platform.environment.account_of(portfolio).name
+    held = dict(platform.ledger.positions(account))
+    fills = sorted(platform.ledger.fills(account), key=lambda fill: fill.at, reverse=True)
+    by_slot: dict[datetime, dict[str, Decimal]] = {}
+    for slot in sorted(slots, reverse=True):
+        while fills and fills[0].at >= slot + timeframe.duration:
+            for asset, change in changes_of(fills.pop(0)).items():
+                held[asset] = held.get(asset, Decimal(0)) - change
+        by_slot[slot] = dict(held)
+    return by_slot
+
+
+def _bars(platform: Platform, timeframe: Timeframe, period: Period, warmup_bars: int) -> pl.DataFrame:
+    start = period.slots[0] - (warmup_bars + 10) * timeframe.duration
+    end = period.slots[-1] + timeframe.duration
+    symbols = platform.settings.universe.symbols_of(timeframe)
+    return platform.bars.read_bars(platform.exchange_name, timeframe, symbols, start, end)
+
+
+def _closes(bars: pl.DataFrame, slots: Sequence[datetime]) -> pl.DataFrame:
+    """Return one row a slot whose bar is stored: ts and the close of each symbol, the last known where one has no bar."""
+    table = wide(bars, "close")
+    filled = table.with_columns(pl.exclude("ts").fill_null(strategy="forward"))
+    return filled.filter(pl.col("ts").is_in(list(slots)))
+
+
+def _marked(positions: Mapping[datetime, Mapping[str, Decimal]], closes: pl.DataFrame, quote: str) -> pl.DataFrame:
+    """Return the equity of positions at each slot bar's close (columns ts, equity)."""
+    rows = []
+    for row in closes.iter_rows(named=True):
+        held = positions.get(row["ts"])
+        if held is not None:
+            worth = sum(float(units) * row[f"{asset}/{quote}"] for asset, units in held.items() if row.get(f"{asset}/{quote}"))
+            rows.append((row["ts"], float(held.get(quote, Decimal(0))) + worth))
+    return pl.DataFrame(rows, schema={"ts": closes.schema["ts"], "equity": pl.Float64}, orient="row")
+
+
+def _replayed(
+    platform: Platform,
+    portfolio: str,
+    bars: pl.DataFrame,
+    weights: Mapping[datetime, Mapping[str, float | None]],
+    period: Period,
+) -> dict[datetime, Mapping[str, Decimal]]:
+    costs = platform.settings.costs
+    done = replay(
+        bars,
+        weights,
+        platform.settings.portfolio(portfolio).rebalancing,
+        platform.exchange(portfolio).instruments(),
+        period.cash,
+        VenueTerms(Decimal(str(costs.fee_bps)), Decimal(str(costs.slippage_bps))),
+        platform.settings.risk,
+    )
+    return {row.slot: row.positions for row in done.rows}
+
+
+def _simulated(
+    platform: Platform,
+    portfolio: str,
+    bars: pl.DataFrame,
+    weights: Mapping[datetime, Mapping[str, float | None]],
+    period: Period,
+) -> pl.DataFrame:
+    """Return the backtest's equity with the same decisions: a weight of slot t is decided by the bar before it."""
+    timeframe = platform.settings.portfolio(portfolio).timeframe
+    first = period.slots[0] - timeframe.duration
+    keys = bars.filter(pl.col("ts") >= first).select("symbol", "ts")
+    decided = [
+        (symbol, slot - timeframe.duration, weight) for slot, targets in weights.items() for symbol, weight in targets.items()
+    ]
+    table = pl.DataFrame(decided, schema={"symbol": pl.String, "ts": keys.schema["ts"], "weight": pl.Float64}, orient="row")
+    joined = keys.join(table, on=["symbol", "ts"], how="left")
+    used = bars.filter(pl.col("ts") >= first)
+    result = backtest(used, joined, platform.settings.costs, float(period.cash), timeframe=timeframe)
+    return result.equity
+
+
+def traded_period(platform: Platform, portfolio: str) -> Period | None:
+    """Return the slots that the account has traded and the cash it began with; None where it has traded none."""
+    account = platform.environment.account_of(portfolio).name
+    slots = sorted(rebalance.slot for rebalance in platform.ledger.rebalances(account, limit=100_000) if rebalance.status == "done")
+    if not slots:
+        return None
+    timeframe = platform.settings.portfolio(portfolio).timeframe
+    before = live_positions(platform, portfolio, [slots[0] - timeframe.duration - timedelta(microseconds=1)], timeframe)
+    return Period(tuple(slots), next(iter(before.values())).get(platform.settings.universe.quote, Decimal(0)))
