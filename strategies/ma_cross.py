@@ -5,6 +5,9 @@ from pydantic import Field
 
 from penstock.core.strategy import Strategy, StrategyParams
 
+#: Moving averages round in their last digit, and prices lie on ticks, so exact ties happen: this much apart is a tie.
+_TIE = 1e-9
+
 
 class MovingAverageCross(Strategy):
     """Long a symbol while its fast moving average of closes is above its slow one, else cash.
@@ -36,6 +39,6 @@ class MovingAverageCross(Strategy):
         fast = close.rolling_mean(self.params.fast_bars).over("symbol")
         slow = close.rolling_mean(self.slow_bars).over("symbol")
         share = self.params.exposure / pl.col("trend").count().over("ts")
-        return bars.select("symbol", "ts", trend=fast - slow).select(
-            "symbol", "ts", weight=(pl.col("trend") > 0).cast(pl.Float64) * share
+        return bars.select("symbol", "ts", trend=fast / slow - 1).select(
+            "symbol", "ts", weight=(pl.col("trend") > _TIE).cast(pl.Float64) * share
         )

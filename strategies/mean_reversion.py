@@ -5,6 +5,9 @@ from pydantic import Field
 
 from penstock.core.strategy import Strategy, StrategyParams
 
+#: Moving averages round in their last digit, and prices lie on ticks, so exact ties happen: this much apart is a tie.
+_TIE = 1e-9
+
 
 class MeanReversion(Strategy):
     """Long a symbol that was oversold within the last `hold_bars` bars, until its close is back at its mean.
@@ -34,11 +37,13 @@ class MeanReversion(Strategy):
     def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         p, close, change = self.params, pl.col("close"), pl.col("close").diff()
         mean, deviation = close.rolling_mean(p.band_bars), close.rolling_std(p.band_bars)
-        # gains / (gains + losses) is the index; written without division so that a flat market (0 / 0) is not oversold.
+        # gains / moves is the index; written without division so that a flat market (0 / 0) is not oversold.
         gains = change.clip(lower_bound=0).rolling_mean(p.rsi_bars)
         moves = change.abs().rolling_mean(p.rsi_bars)
-        oversold = (close < mean - p.band_width * deviation) & (100 * gains < p.rsi_ceiling * moves)
-        recently = oversold.cast(pl.Float64).rolling_max(p.hold_bars)
-        held = pl.when(close < mean).then(recently).otherwise(recently * 0)
+        below = close < (mean - p.band_width * deviation) * (1 - _TIE)
+        weak = 100 * gains < p.rsi_ceiling * moves * (1 - _TIE)
+        # Products of 0 and 1, because `False and null` would be a decision before the warm-up is over.
+        recently = (below.cast(pl.Float64) * weak.cast(pl.Float64)).rolling_max(p.hold_bars)
+        held = recently * (close < mean * (1 - _TIE)).cast(pl.Float64)
         share = p.exposure / pl.col("held").count().over("ts")
         return bars.select("symbol", "ts", held=held.over("symbol")).select("symbol", "ts", weight=pl.col("held") * share)

@@ -11,7 +11,7 @@ from penstock.core.bars import require_bars, wide, wide_matrix
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
-from penstock.core.weights import require_weights
+from penstock.core.weights import WEIGHTS_SCHEMA, require_weights
 
 Matrix = npt.NDArray[np.float64]
 
@@ -47,14 +47,13 @@ class Market:
 
         Raises StrategyError where the weights break the contract, are negative, or sum to more than one in a bar.
         """
-        aligned = weights.columns[:2] == ["symbol", "ts"] and weights.select("symbol", "ts").equals(
-            self.bars.select("symbol", "ts")
-        )
+        keys = self.bars.select("symbol", "ts")
+        aligned = weights.schema == WEIGHTS_SCHEMA and weights.select("symbol", "ts").equals(keys)
         values = weights["weight"] if aligned else require_weights(weights, self.bars, source)["weight"]
-        table = np.full(self.close.shape, np.nan)
-        table.reshape(-1)[self.cells] = values.cast(pl.Float64).fill_null(np.nan).to_numpy()
-        if values.is_nan().any() or values.is_infinite().any():
+        if not values.fill_null(0.0).is_finite().all():
             require_weights(weights, self.bars, source)
+        table = np.full(self.close.shape, np.nan)
+        table.reshape(-1)[self.cells] = values.fill_null(np.nan).to_numpy()
         _require_long_only(table, self, source)
         return table
 
@@ -73,7 +72,8 @@ def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> Market:
         raise DataError("there are no bars to simulate: ingest the universe first, or widen the range")
     if table.select(pl.struct("symbol", "ts").is_duplicated().any()).item():
         raise DataError("a symbol has two bars with the same open time: a simulation needs one (check and snapshot the data)")
-    bad = table.filter(~((pl.col("open") > 0) & (pl.col("close") > 0)) | ~(pl.col("open") + pl.col("close")).is_finite())
+    good = pl.all_horizontal(pl.col(name).is_finite() & (pl.col(name) > 0) for name in ("open", "close"))
+    bad = table.filter(~good.fill_null(False))
     if bad.height:
         first = bad.row(0, named=True)
         raise DataError(

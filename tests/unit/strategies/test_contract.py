@@ -1,0 +1,112 @@
+"""What every strategy must keep, whatever its parameters: shape, warm-up, long only, no leverage, self-contained source."""
+
+import ast
+import inspect
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from penstock.core.bars import TS
+from penstock.core.errors import StrategyError
+from penstock.core.strategy import Strategy
+from strategies import STRATEGIES, strategy_class
+
+CORNERS: list[tuple[str, dict[str, Any]]] = [
+    ("ma_cross", {}),
+    ("ma_cross", {"fast_bars": 5, "slow_ratio": 1.5}),
+    ("ma_cross", {"fast_bars": 60, "slow_ratio": 8.0}),
+    ("momentum", {}),
+    ("momentum", {"lookback_bars": 5, "skip_bars": 0, "top_fraction": 0.1}),
+    ("momentum", {"lookback_bars": 180, "skip_bars": 5, "top_fraction": 0.6}),
+    ("mean_reversion", {}),
+    ("mean_reversion", {"band_bars": 10, "rsi_bars": 30, "hold_bars": 15, "band_width": 1.0, "rsi_ceiling": 50.0}),
+    ("mean_reversion", {"band_bars": 60, "rsi_bars": 5, "hold_bars": 1, "band_width": 1.0, "rsi_ceiling": 50.0}),
+    ("inverse_volatility", {}),
+    ("inverse_volatility", {"lookback_bars": 10, "max_weight": 0.1}),
+    ("inverse_volatility", {"lookback_bars": 120, "max_weight": 1.0}),
+]
+
+every_corner = pytest.mark.parametrize(("name", "values"), CORNERS, ids=[f"{n}-{i}" for i, (n, _) in enumerate(CORNERS)])
+
+
+def build(name: str, values: dict[str, Any]) -> Strategy:
+    return strategy_class(name).from_params(values)
+
+
+@every_corner
+def test_weights_are_long_only_and_within_the_account(name: str, values: dict[str, Any], daily_candles: pl.DataFrame) -> None:
+    """One row a bar, no short, no leverage at any bar, and the strategy does something."""
+    weights = build(name, values).decide(daily_candles)
+    assert weights["weight"].min() >= 0  # type: ignore[operator]  # a float column with values
+    assert weights.group_by("ts").agg(pl.col("weight").sum())["weight"].max() <= 0.98 + 1e-9  # type: ignore[operator]
+    assert (weights["weight"] > 0).any()
+
+
+@every_corner
+def test_decisions_begin_exactly_after_the_warmup(name: str, values: dict[str, Any], daily_candles: pl.DataFrame) -> None:
+    """Null for the first `warmup_bars` bars of each symbol, decided from then on."""
+    strategy = build(name, values)
+    undecided = (
+        strategy.decide(daily_candles)
+        .group_by("symbol")
+        .agg(nulls=pl.col("weight").is_null().sum(), leading=pl.col("weight").is_null().head(strategy.warmup_bars).sum())
+    )
+    assert (undecided["nulls"] == strategy.warmup_bars).all()
+    assert (undecided["leading"] == strategy.warmup_bars).all()
+
+
+@every_corner
+def test_last_row_over_a_warm_window_is_that_of_the_full_history(
+    name: str, values: dict[str, Any], daily_candles: pl.DataFrame
+) -> None:
+    """With `warmup_bars` earlier bars of each symbol the decision is exact, on sampled days and on the last."""
+    strategy = build(name, values)
+    full = strategy.decide(daily_candles)
+    days = daily_candles["ts"].unique().sort()
+    for day in [*days[900::170], days[-1]]:
+        past = daily_candles.filter(pl.col("ts") <= day)
+        window = past.group_by("symbol", maintain_order=True).tail(strategy.warmup_bars + 1)
+        last, truth = (w.filter(pl.col("ts") == day) for w in (strategy.decide(window), full))
+        assert last["weight"].is_null().equals(truth["weight"].is_null())
+        assert last["weight"].fill_null(0).to_numpy() == pytest.approx(truth["weight"].fill_null(0).to_numpy(), abs=1e-12)
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_flat_market_gives_finite_weights(name: str) -> None:
+    """Prices that do not move divide by zero in careless formulas."""
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    ts = pl.Series("ts", [start + timedelta(days=i) for i in range(120)], dtype=TS)
+    flat = pl.DataFrame({"ts": ts}).join(pl.DataFrame({"symbol": ["A/USDT", "B/USDT"]}), how="cross").sort("symbol", "ts")
+    bars = flat.select("symbol", "ts", *(pl.lit(10.0).alias(c) for c in ("open", "high", "low", "close", "volume")))
+    weights = strategy_class(name)().decide(bars)["weight"].drop_nulls()
+    assert len(weights) > 0
+    assert np.isfinite(weights.to_numpy()).all()
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_source_imports_only_what_the_registry_has(name: str) -> None:
+    """The file is loaded from the model registry alone, so it leans on the vocabulary, Polars, Pydantic and nothing else."""
+    source = Path(inspect.getsourcefile(STRATEGIES[name]) or "").read_text(encoding="utf-8")
+    imported = {
+        node.module if isinstance(node, ast.ImportFrom) else alias.name
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {str(module).split(".")[0] for module in imported} <= {"polars", "pydantic", "penstock", "datetime", "math"}
+    assert all(str(m).startswith("penstock.core") for m in imported if str(m).startswith("penstock"))
+
+
+def test_unknown_strategy_lists_the_allowed_names() -> None:
+    """A typo is answered with the names that exist."""
+    with pytest.raises(StrategyError, match="unknown strategy 'momentun': allowed are inverse_volatility, ma_cross"):
+        strategy_class("momentun")
+
+
+def test_table_is_keyed_by_the_strategies_own_names() -> None:
+    """The name under which a strategy is found is the one it reports in results and in the registry."""
+    assert all(strategy.name == name for name, strategy in STRATEGIES.items())

@@ -1,0 +1,104 @@
+"""Each strategy does what its thesis says, on markets made to show it."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from penstock.core.bars import TS
+from strategies.inverse_volatility import InverseVolatility
+from strategies.ma_cross import MovingAverageCross
+from strategies.mean_reversion import MeanReversion
+from strategies.momentum import Momentum
+
+
+def bars(**closes: list[float]) -> pl.DataFrame:
+    """Return daily bars whose four prices are the closes given for each symbol."""
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    tables = [
+        pl.DataFrame(
+            {"ts": pl.Series([start + timedelta(days=i) for i in range(len(values))], dtype=TS), "close": values}
+        ).select(
+            pl.lit(f"{name}/USDT").alias("symbol"),
+            "ts",
+            *(pl.col("close").alias(c) for c in ("open", "high", "low")),
+            "close",
+            pl.lit(1.0).alias("volume"),
+        )
+        for name, values in sorted(closes.items())
+    ]
+    return pl.concat(tables)
+
+
+def last(table: pl.DataFrame) -> dict[str, float]:
+    return {s.split("/")[0]: w for s, w in table.group_by("symbol").agg(pl.col("weight").last()).iter_rows()}
+
+
+def test_trend_holds_the_riser_and_leaves_the_faller_in_cash() -> None:
+    """Each symbol has half the exposure, and only the one in an up-trend uses it."""
+    table = bars(UP=list(np.linspace(1, 2, 120)), DOWN=list(np.linspace(2, 1, 120)))
+    assert last(MovingAverageCross().decide(table)) == {"UP": pytest.approx(0.49), "DOWN": 0.0}
+
+
+def test_trend_sells_after_the_turn() -> None:
+    """A long decline ends the holding."""
+    turned = [*np.linspace(1, 2, 120), *np.linspace(2, 1, 120)]
+    assert last(MovingAverageCross().decide(bars(A=turned)))["A"] == 0.0
+
+
+def test_momentum_holds_the_strongest_third() -> None:
+    """Of six rising symbols the best two share the exposure."""
+    table = bars(**{name: list(np.linspace(1, 1 + k, 100)) for k, name in enumerate("ABCDEF", start=1)})
+    weights = last(Momentum(Momentum.Params(top_fraction=0.3)).decide(table))
+    assert {name for name, weight in weights.items() if weight > 0} == {"E", "F"}
+    assert weights["F"] == pytest.approx(0.49)
+
+
+def test_momentum_holds_nothing_that_has_fallen() -> None:
+    """The best of losers is still a loser: all cash."""
+    table = bars(A=list(np.linspace(2, 1, 100)), B=list(np.linspace(2, 1.5, 100)))
+    assert set(last(Momentum().decide(table)).values()) == {0.0}
+
+
+def test_momentum_skips_the_newest_bars() -> None:
+    """A jump within the skipped bars does not count yet."""
+    jump = [1.0] * 99 + [5.0]
+    assert last(Momentum(Momentum.Params(skip_bars=1)).decide(bars(A=jump, B=[1.0] * 100)))["A"] == 0.0
+    assert last(Momentum(Momentum.Params(skip_bars=0)).decide(bars(A=jump, B=[1.0] * 100)))["A"] > 0
+
+
+def test_reversion_buys_the_crash_and_sells_at_the_mean() -> None:
+    """Bought on the bar of the fall, held while under the mean, sold when back above it."""
+    calm = [100.0 + (-1) ** i for i in range(40)]
+    fell = [*calm, 99.0, 97.0, 90.0]
+    assert last(MeanReversion().decide(bars(A=[*calm])))["A"] == 0.0
+    assert last(MeanReversion().decide(bars(A=fell)))["A"] == pytest.approx(0.98)
+    assert last(MeanReversion().decide(bars(A=[*fell, 93.0])))["A"] == pytest.approx(0.98)
+    assert last(MeanReversion().decide(bars(A=[*fell, 104.0])))["A"] == 0.0
+
+
+def test_reversion_gives_up_after_its_time_limit() -> None:
+    """A fall that is not given back within the limit is sold."""
+    fell = [*[100.0 + (-1) ** i for i in range(40)], 99.0, 97.0, 90.0]
+    strategy = MeanReversion(MeanReversion.Params(hold_bars=3))
+    assert last(strategy.decide(bars(A=[*fell, 91.0, 91.5])))["A"] > 0
+    assert last(strategy.decide(bars(A=[*fell, 91.0, 91.5, 92.0, 92.0])))["A"] == 0.0
+
+
+def test_inverse_volatility_gives_the_calm_symbol_more() -> None:
+    """Twice the volatility, half the weight."""
+    random = np.random.default_rng(0).normal(0, 0.01, 100)
+    table = bars(CALM=list(np.exp(np.cumsum(random))), WILD=list(np.exp(np.cumsum(2 * random))))
+    weights = last(InverseVolatility(InverseVolatility.Params(max_weight=1.0)).decide(table))
+    assert weights["CALM"] == pytest.approx(2 * weights["WILD"])
+    assert weights["CALM"] + weights["WILD"] == pytest.approx(0.98)
+
+
+def test_inverse_volatility_caps_a_single_symbol() -> None:
+    """What the cap cuts off stays in cash instead of going to the others."""
+    random = np.random.default_rng(0).normal(0, 0.01, 100)
+    table = bars(CALM=list(np.exp(np.cumsum(random / 50))), WILD=list(np.exp(np.cumsum(random))))
+    weights = last(InverseVolatility(InverseVolatility.Params(max_weight=0.4)).decide(table))
+    assert weights["CALM"] == pytest.approx(0.4)
+    assert weights["WILD"] < 0.03
