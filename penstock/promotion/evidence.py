@@ -1,12 +1,15 @@
 """What is known of a candidate when it is judged: one frozen value that travels with its model version as JSON.
 
-Holds figures only. Whether they are good enough is for penstock.promotion.criteria.
+Measures figures and holds them. Whether they are good enough is for penstock.promotion.criteria.
 """
 
 from datetime import datetime
 
+import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from penstock.core.errors import PromotionError
+from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.costs import Costs
 from penstock.research.results import BacktestMetrics, SearchResult
@@ -73,3 +76,45 @@ def evidence_of(
         doubled_costs=doubled_costs,
         leaks=leaks,
     )
+
+
+def gather_evidence(search: SearchResult, strategy_class: type[Strategy], bars: pl.DataFrame, cuts: int = 20) -> Evidence:
+    """Return the evidence for a search's choice, with what the search does not measure: doubled costs, and lookahead.
+
+    `bars` is the searched snapshot (BARS_SCHEMA), `cuts` the number of instants at which the future is changed.
+    """
+    from penstock.research.leakage import check_no_lookahead
+
+    bare = evidence_of(search)
+    strategy = strategy_class.from_params(dict(search.best_params))
+    known = bars_of(bars, bare)
+    leaks = check_no_lookahead(strategy, known, cuts)
+    found = tuple(
+        f"{leak.symbol} at {leak.ts}: the future after {leak.cut} changed {leak.before} to {leak.after}" for leak in leaks
+    )
+    return evidence_of(search, doubled_costs=backtest_out_of_sample(strategy, known, bare, doubled(search.costs)), leaks=found)
+
+
+def doubled(costs: Costs) -> Costs:
+    """Return the costs with twice the fee and twice the slippage."""
+    return costs.model_copy(update={"fee_bps": 2 * costs.fee_bps, "slippage_bps": 2 * costs.slippage_bps})
+
+
+def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
+    """Return the bars that the evidence was measured on; PromotionError where they do not cover its period or symbols."""
+    known = bars.filter(pl.col("symbol").is_in(evidence.symbols), pl.col("ts") <= evidence.out_of_sample_end)
+    absent = sorted(set(evidence.symbols) - set(known["symbol"].unique().to_list()))
+    if absent or known["ts"].max() != evidence.out_of_sample_end:
+        raise PromotionError(
+            f"the bars given end at {known['ts'].max()!s} and lack {absent or 'no symbol'}: the evidence was measured up to "
+            f"{evidence.out_of_sample_end}; use the snapshot {evidence.dataset_hash}"
+        )
+    return known
+
+
+def backtest_out_of_sample(strategy: Strategy, bars: pl.DataFrame, evidence: Evidence, costs: Costs) -> BacktestMetrics:
+    """Return a strategy's figures on the evidence's out-of-sample bars; earlier bars only warm it up."""
+    from penstock.research.backtest import backtest
+
+    start = evidence.out_of_sample_start
+    return backtest(bars, strategy, costs, evidence.initial_cash, start, timeframe=evidence.timeframe).metrics

@@ -16,7 +16,7 @@ from penstock.core.errors import PromotionError
 from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion, Registry
 from penstock.promotion.criteria import PromotionThresholds, Verdict
-from penstock.promotion.evidence import Evidence
+from penstock.promotion.evidence import Evidence, backtest_out_of_sample, bars_of
 from penstock.promotion.gate import Decision, GateDecision, judge
 from penstock.research.results import BacktestMetrics
 
@@ -33,7 +33,7 @@ class VerdictRecord(Protocol):
     """Where verdicts are kept for good."""
 
     def save_verdicts(self, model: str, version: str, verdicts: Sequence[Verdict], at: datetime) -> None:
-        """Keep every verdict on this version; saving the same judgement again changes nothing."""
+        """Append every verdict of one judgement of this version, all or none."""
         ...
 
 
@@ -113,25 +113,10 @@ def rollback(registry: Registry, name: str) -> tuple[str, str]:
 def measure_out_of_sample(bars: pl.DataFrame, evidence: Evidence) -> Measure:
     """Return a function that backtests a strategy on the evidence's out-of-sample bars with the evidence's costs.
 
-    `bars` are those of the evidence's snapshot (BARS_SCHEMA): earlier ones warm the strategy up. Raises PromotionError
-    where they do not cover the period or the symbols.
+    `bars` are those of the evidence's snapshot (BARS_SCHEMA). Raises PromotionError where they do not cover it.
     """
-    known = bars.filter(pl.col("symbol").is_in(evidence.symbols), pl.col("ts") <= evidence.out_of_sample_end)
-    absent = sorted(set(evidence.symbols) - set(known["symbol"].unique().to_list()))
-    if absent or known["ts"].max() != evidence.out_of_sample_end:
-        raise PromotionError(
-            f"the bars given end at {known['ts'].max()!s} and lack {absent or 'no symbol'}: the evidence was measured up to "
-            f"{evidence.out_of_sample_end}; use the snapshot {evidence.dataset_hash}"
-        )
-
-    def measure(strategy: Strategy) -> BacktestMetrics:
-        from penstock.research.backtest import backtest
-
-        start = evidence.out_of_sample_start
-        done = backtest(known, strategy, evidence.costs, evidence.initial_cash, start, timeframe=evidence.timeframe)
-        return done.metrics
-
-    return measure
+    known = bars_of(bars, evidence)
+    return lambda strategy: backtest_out_of_sample(strategy, known, evidence, evidence.costs)
 
 
 def reproduces_evidence(evidence: Evidence, again: BacktestMetrics, thresholds: PromotionThresholds) -> Verdict:

@@ -2,11 +2,11 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit, urlunsplit
 
 from penstock.core.errors import PromotionError
 
@@ -20,6 +20,7 @@ _DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
@@ -28,6 +29,13 @@ def local_tracking_uri(folder: Path) -> str:
     """Return the tracking URI of an MLflow database file in `folder`, which is created where it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
+
+
+def beside_database(tracking_uri: str) -> Path | None:
+    """Return the folder for artifacts of an MLflow database file, or None where the URI is not of one."""
+    return (
+        Path(tracking_uri.removeprefix("sqlite:///")).parent / "mlartifacts" if tracking_uri.startswith("sqlite:///") else None
+    )
 
 
 def is_server(tracking_uri: str) -> bool:
@@ -56,8 +64,9 @@ def explained(tracking_uri: str, doing: str) -> Iterator[None]:
     except (MlflowException, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PromotionError(
-            f"MLflow at {without_password(tracking_uri)} could not {doing}: {first[:300]}; is it running at this address?"
-        ) from error
+            f"MLflow at {without_password(tracking_uri)} could not {doing}: {without_password(first)[:300]}; "
+            "is it running at this address?"
+        ) from None
 
 
 def is_absent(error: Exception) -> bool:
@@ -65,10 +74,9 @@ def is_absent(error: Exception) -> bool:
     return getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
 
 
-def without_password(uri: str) -> str:
-    """Return the URI without user name and password: what may be printed."""
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+def without_password(text: str) -> str:
+    """Return the text with user names and passwords taken out of its URLs: what may be printed."""
+    return re.sub(r"//[^/@\s]+@", "//", text)
 
 
 @contextmanager

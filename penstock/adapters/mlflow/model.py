@@ -5,8 +5,10 @@ for each bar. Penstock itself does not go this way: see registry.MlflowRegistry.
 """
 
 from pathlib import Path
+from typing import Any
 
 import mlflow
+import pandas as pd
 import polars as pl
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
@@ -21,8 +23,7 @@ class RegisteredStrategy(PythonModel):
         folder = Path(context.artifacts["version"])
         self.strategy = read_version(folder, context.model_config["content_hash"]).strategy()
 
-    # MLflow takes type hints here for a data schema of its own making; the version has a real signature.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002 - MLflow's signature
+    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002 - MLflow's signature
         """Return symbol, ts (naive UTC) and weight for each bar; NaN where there is no decision."""
         frame = pl.from_pandas(model_input)
         if frame.schema["ts"] == pl.String:

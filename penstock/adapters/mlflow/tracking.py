@@ -13,17 +13,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
-from penstock.adapters.mlflow.connection import connect, explained, is_server
+from penstock.adapters.mlflow.connection import beside_database, connect, explained, is_server
 from penstock.adapters.mlflow.content import manifest_of, read_version, source_of, write_version
 from penstock.adapters.mlflow.provenance import CodeState, code_state
 from penstock.core.errors import PromotionError
 from penstock.core.strategy import Strategy
+from penstock.data.snapshots import Snapshot
 from penstock.monitoring.reports import Section, write_html
-from penstock.promotion.evidence import Evidence
+from penstock.promotion.evidence import Evidence, gather_evidence
 from penstock.research.results import SearchResult
 
 if TYPE_CHECKING:
@@ -36,18 +37,20 @@ _BATCH = 900  # MLflow takes at most 1000 metrics, 100 parameters and 100 tags i
 
 @dataclass(frozen=True)
 class RecordedSearch:
-    """A search as MLflow keeps it: its run, and the evidence for its choice."""
+    """A search as MLflow keeps it: its run, the evidence for its choice, and where its snapshot was."""
 
     run_id: str
     search_id: str
     at: datetime
     evidence: Evidence
+    snapshot_path: Path
 
 
 class MlflowTracker:
     """Searches of one experiment, in an MLflow server or database.
 
-    `artifact_folder` is where a database without a server keeps artifacts; a server decides that itself.
+    `artifact_folder` is where a database without a server keeps artifacts, `mlartifacts` beside a SQLite file unless given;
+    a server decides that itself.
     """
 
     def __init__(self, tracking_uri: str, experiment: str, artifact_folder: Path | None = None) -> None:
@@ -60,18 +63,18 @@ class MlflowTracker:
     def record_search(
         self,
         search: SearchResult,
-        evidence: Evidence,
         strategy_class: type[Strategy],
-        bars: pl.DataFrame,
-        snapshot_uri: str,
-        figures: Mapping[str, Any] | None = None,
+        snapshot: Snapshot,
+        evidence: Evidence | None = None,
     ) -> str:
-        """Record a search and return its run id. `figures` are plotly figures by title, for plots/report.html.
+        """Record a search and return its run id. Evidence that is not given is gathered on the snapshot.
 
-        `bars` is the snapshot at `snapshot_uri`, described as an MLflow dataset. The same search with the same source is
-        recorded once: recording it again returns the run that exists. A recording that fails leaves a FAILED run.
+        The same search with the same source is recorded once: recording it again returns the run that exists. A
+        recording that fails leaves a FAILED run.
         """
         source = source_of(strategy_class)
+        bars = snapshot.bars()
+        evidence = gather_evidence(search, strategy_class, bars) if evidence is None else evidence
         manifest = manifest_of(source, evidence)
         existing = self._find(f"tags.`content_hash` = '{manifest.content_hash}' and attributes.status = 'FINISHED'")
         if existing is not None:
@@ -80,14 +83,12 @@ class MlflowTracker:
         with explained(self.tracking_uri, "record the search"), tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch)
             write_version(folder / "version", manifest, source, evidence)
-            self._write_artifacts(folder, search, code, figures or {})
+            self._write_artifacts(folder, search, code)
             run_id = self._start(f"{search.strategy} {search.id[:8]}", None)
             try:
-                self._log(
-                    run_id, _params(search), _metrics(search), _tags(search, manifest.content_hash, source.class_name, code)
-                )
+                self._log(run_id, _params(search), _metrics(search), _tags(search, snapshot, manifest.content_hash, code))
                 self._log_series(run_id, search.trials)
-                self._log_dataset(run_id, search, bars, snapshot_uri)
+                self._log_dataset(run_id, search, bars, snapshot.path)
                 self._client.log_artifacts(run_id, str(folder))
                 self._log_children(run_id, search)
             except BaseException:
@@ -113,7 +114,7 @@ class MlflowTracker:
             here = download_artifacts(artifact_uri=f"runs:/{run_id}/version", dst_path=scratch, tracking_uri=self.tracking_uri)
             evidence = read_version(Path(here)).evidence
         at = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
-        return RecordedSearch(run_id, evidence.search_id, at, evidence)
+        return RecordedSearch(run_id, evidence.search_id, at, evidence, Path(run.data.tags["snapshot_path"]))
 
     def _open_experiment(self, artifact_folder: Path | None) -> str:
         from mlflow.exceptions import MlflowException
@@ -121,8 +122,8 @@ class MlflowTracker:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        local = artifact_folder is not None and not is_server(self.tracking_uri)
-        location = artifact_folder.resolve().as_uri() if local and artifact_folder else None
+        folder = artifact_folder or beside_database(self.tracking_uri)
+        location = None if folder is None or is_server(self.tracking_uri) else folder.resolve().as_uri()
         try:
             return str(self._client.create_experiment(self.experiment, artifact_location=location))
         except MlflowException:  # another process was faster
@@ -164,13 +165,13 @@ class MlflowTracker:
         for batch in _batches(points, _BATCH):
             self._client.log_batch(run_id, metrics=batch)
 
-    def _log_dataset(self, run_id: str, search: SearchResult, bars: pl.DataFrame, uri: str) -> None:
+    def _log_dataset(self, run_id: str, search: SearchResult, bars: pl.DataFrame, path: Path) -> None:
         from mlflow.data.polars_dataset import from_polars
         from mlflow.entities import DatasetInput, InputTag
 
         from penstock.adapters.mlflow.dataset import SnapshotSource
 
-        source = SnapshotSource(uri, search.dataset_hash)
+        source = SnapshotSource(str(path), search.dataset_hash)
         name = f"{len(search.symbols)} symbols {search.timeframe}"
         dataset = from_polars(bars, source=source, name=name, digest=search.dataset_hash[:16])
         tags = [InputTag("mlflow.data.context", "search")]
@@ -187,14 +188,20 @@ class MlflowTracker:
             self._log(run_id, dict(result.params), result.metrics.as_dict(), {"penstock.kind": name.replace(" ", "_")})
             self._client.set_terminated(run_id, "FINISHED")
 
-    def _write_artifacts(self, folder: Path, search: SearchResult, code: CodeState, figures: Mapping[str, Any]) -> None:
+    def _write_artifacts(self, folder: Path, search: SearchResult, code: CodeState) -> None:
         from penstock.adapters.mlflow.plots import save_plots
+        from penstock.research import plots
 
         search.trials.write_parquet(folder / "trials.parquet")
         save_plots(search, folder / "plots")
-        sections = [Section(title, figure=figure) for title, figure in figures.items()]
-        if sections:
-            write_html(f"Search {search.id}", sections, datetime.now(UTC), folder / "plots" / "report.html")
+        sections = [
+            Section("Trials", figure=plots.trials_figure(search)),
+            Section("Out of sample", figure=plots.equity_figure(search.out_of_sample, search.benchmark_out_of_sample)),
+            Section("In sample", figure=plots.equity_figure(search.in_sample)),
+            Section("Parameters", figure=plots.parameters_figure(search)),
+            Section("Target weights out of sample", figure=plots.weights_figure(search.out_of_sample)),
+        ]
+        write_html(f"Search {search.id}", sections, datetime.now(UTC), folder / "plots" / "report.html")
         if code.diff:
             (folder / "uncommitted.diff").write_text(code.diff, encoding="utf-8")
 
@@ -229,13 +236,13 @@ def _metrics(search: SearchResult) -> dict[str, float]:
     return {**own, **figures}
 
 
-def _tags(search: SearchResult, content_hash: str, class_name: str, code: CodeState) -> dict[str, str]:
+def _tags(search: SearchResult, snapshot: Snapshot, content_hash: str, code: CodeState) -> dict[str, str]:
     return {
         "penstock.kind": "search",
         "search_id": search.id,
         "content_hash": content_hash,
-        "strategy_class": class_name,
         "dataset_hash": search.dataset_hash,
+        "snapshot_path": str(snapshot.path.resolve()),
         "study": search.study_name,
         "best_params": json.dumps(dict(search.best_params)),
         "mlflow.source.git.commit": code.commit,

@@ -1,0 +1,315 @@
+"""What every Registry promises, held against MLflow over a database file and over a real server.
+
+The versions are real: a small search, recorded and registered.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+
+import httpx
+import numpy as np
+import polars as pl
+import pytest
+
+from penstock.adapters.mlflow.connection import local_tracking_uri
+from penstock.adapters.mlflow.registry import MlflowRegistry
+from penstock.adapters.mlflow.tracking import MlflowTracker
+from penstock.core.bars import require_bars
+from penstock.core.errors import PromotionError
+from penstock.core.timeframes import Timeframe
+from penstock.data.snapshots import Snapshot, write_snapshot
+from penstock.ports import Registry
+from penstock.promotion.criteria import PromotionThresholds, Verdict
+from penstock.promotion.gate import Decision
+from penstock.promotion.promote import Promotion, measure_out_of_sample, promote, rollback
+from penstock.research.costs import Costs
+from penstock.research.results import SearchResult, SearchSettings
+from penstock.research.search import search
+from strategies.ma_cross import MovingAverageCross
+
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
+#: The gate's arithmetic has tests of its own: here everything passes that is not about the registry.
+LENIENT = PromotionThresholds(
+    min_out_of_sample_sharpe=-99,
+    max_out_of_sample_drawdown=1,
+    min_deflated_sharpe=0,
+    max_turnover=1e6,
+    min_sharpe_retention=-1e6,
+    min_doubled_cost_return=-1,
+    min_out_of_sample_orders=0,
+)
+_names = count()
+
+
+class Verdicts:
+    """A VerdictRecord in memory."""
+
+    def __init__(self) -> None:
+        self.saved: list[tuple[str, str, tuple[Verdict, ...]]] = []
+
+    def save_verdicts(self, model: str, version: str, verdicts: tuple[Verdict, ...], at: datetime) -> None:
+        self.saved.append((model, version, tuple(verdicts)))
+
+
+@dataclass
+class Desk:
+    """A registry, and how to put versions into it."""
+
+    registry: MlflowRegistry
+    tracker: MlflowTracker
+    snapshot: Snapshot
+    searches: dict[int, SearchResult]
+
+    def new_name(self) -> str:
+        return f"model-{next(_names)}"
+
+    def run_of(self, seed: int) -> str:
+        """Record the search with this seed and return its run; another seed finds other parameters."""
+        if seed not in self.searches:
+            self.searches[seed] = search(
+                self.snapshot.bars(),
+                MovingAverageCross,
+                Costs(),
+                SearchSettings(trials=3, seed=seed),
+                dataset_hash=self.snapshot.content_hash,
+            )
+        return self.tracker.record_search(self.searches[seed], MovingAverageCross, self.snapshot)
+
+    def register(self, name: str, seed: int) -> str:
+        return self.registry.register(self.run_of(seed), name).version
+
+    def promote(self, name: str, version: str, thresholds: PromotionThresholds = LENIENT) -> tuple[Promotion, Verdicts]:
+        record = Verdicts()
+        candidate = self.registry.find(name, version)
+        assert candidate is not None
+        evidence = self.registry.evidence(name, version)
+        measure = measure_out_of_sample(self.snapshot.bars(), evidence)
+        return promote(self.registry, record, candidate, evidence, measure, thresholds, NOW), record
+
+
+def synthetic_bars(bars: int = 700) -> pl.DataFrame:
+    """Two random walks whose drift comes and goes, seeded: the same bars each time."""
+    random = np.random.default_rng(3)
+    frames = []
+    for symbol in ("AAA/USDT", "BBB/USDT"):
+        swing = 0.001 + 0.015 * np.sin(2 * np.pi * np.arange(bars) / 90)
+        close = 100 * np.exp(np.cumsum(random.normal(swing, 0.03)))
+        opened = np.concatenate([[100.0], close[:-1]])
+        frames.append(
+            pl.DataFrame(
+                {
+                    "symbol": symbol,
+                    "ts": [datetime(2022, 1, 1, tzinfo=UTC) + timedelta(days=i) for i in range(bars)],
+                    "open": opened,
+                    "high": np.maximum(opened, close) * 1.01,
+                    "low": np.minimum(opened, close) * 0.99,
+                    "close": close,
+                    "volume": np.full(bars, 1e4),
+                }
+            )
+        )
+    return require_bars(pl.concat(frames), "synthetic").sort("symbol", "ts")
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    return write_snapshot(synthetic_bars(), "synthetic", Timeframe.D1, tmp_path_factory.mktemp("snapshots"))
+
+
+@pytest.fixture(scope="module")
+def searches() -> dict[int, SearchResult]:
+    return {}
+
+
+@pytest.fixture(scope="module")
+def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real MLflow server on loopback, its own database and artifacts."""
+    folder = tmp_path_factory.mktemp("server")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'server.db'}",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
+    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(20)
+
+
+def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if httpx.get(url, timeout=2, trust_env=False).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.2)
+    raise AssertionError(f"the MLflow server did not come up:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+@pytest.fixture(scope="module", params=["database", pytest.param("server", marks=pytest.mark.slow)])
+def desk(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    snapshot: Snapshot,
+    searches: dict[int, SearchResult],
+) -> Desk:
+    """The registry under test."""
+    if request.param == "database":
+        uri = local_tracking_uri(tmp_path_factory.mktemp("database"))
+    else:
+        uri = request.getfixturevalue("mlflow_server")
+    return Desk(MlflowRegistry(uri), MlflowTracker(uri, "contract"), snapshot, searches)
+
+
+def test_absent_models_versions_and_aliases_are_none_or_an_error(desk: Desk) -> None:
+    """Finding what is not there gives None; loading it raises with the remedy."""
+    registry: Registry = desk.registry
+    assert registry.find("nobody", "champion") is None
+    assert list(registry.versions("nobody")) == []
+    with pytest.raises(PromotionError, match="'nobody' has no version or alias 'champion'"):
+        registry.load("nobody", "champion")
+    name = desk.new_name()
+    desk.register(name, seed=1)
+    assert registry.find(name, "champion") is None
+    assert registry.find(name, "99") is None
+
+
+def test_version_is_found_by_number_and_by_alias_with_its_tags(desk: Desk) -> None:
+    """A moved alias is seen on the version, in find and in the list alike."""
+    name = desk.new_name()
+    version = desk.register(name, seed=1)
+    desk.registry.move_alias(name, "champion", version)
+    desk.registry.move_alias(name, "challenger", version)
+    found = desk.registry.find(name, "champion")
+    assert found is not None
+    assert found == desk.registry.find(name, version)
+    assert found.aliases == ("challenger", "champion")
+    assert [v.aliases for v in desk.registry.versions(name)] == [("challenger", "champion")]
+    assert found.tags["dataset_hash"] == desk.snapshot.content_hash
+    assert found.tags["search_id"] == desk.searches[1].id
+    assert {"content_hash", "environment_hash", "source_sha256", "strategy", "git_commit"} <= set(found.tags)
+
+
+def test_alias_moves_and_cannot_point_at_nothing(desk: Desk) -> None:
+    """An alias names one version; pointing it at a version that does not exist is refused."""
+    name = desk.new_name()
+    first, second = desk.register(name, seed=1), desk.register(name, seed=2)
+    desk.registry.move_alias(name, "champion", first)
+    desk.registry.move_alias(name, "champion", second)
+    found = desk.registry.find(name, "champion")
+    assert found is not None
+    assert found.version == second
+    assert [v.version for v in desk.registry.versions(name)] == [second, first]
+    with pytest.raises(PromotionError, match="has no version 99"):
+        desk.registry.move_alias(name, "champion", "99")
+
+
+def test_same_content_is_registered_once(desk: Desk) -> None:
+    """Recording and registering again changes nothing."""
+    name = desk.new_name()
+    assert desk.run_of(1) == desk.run_of(1)
+    assert desk.register(name, seed=1) == desk.register(name, seed=1)
+    assert len(desk.registry.versions(name)) == 1
+
+
+def test_loaded_strategy_decides_as_the_searched_one(desk: Desk) -> None:
+    """What is loaded has the searched parameters and gives the same weights, in a fresh registry object too."""
+    name = desk.new_name()
+    version = desk.register(name, seed=1)
+    loaded = MlflowRegistry(desk.registry.tracking_uri).load(name, version)
+    searched = MovingAverageCross.from_params(dict(desk.searches[1].best_params))
+    assert loaded.strategy.params.model_dump() == searched.params.model_dump()
+    assert loaded.strategy.decide(desk.snapshot.bars()).equals(searched.decide(desk.snapshot.bars()))
+    assert type(loaded.strategy) is not MovingAverageCross, "it must come from the registry's copy, not from the checkout"
+
+
+def test_evidence_comes_back_as_it_was_recorded(desk: Desk) -> None:
+    """The newest search's evidence and the version's are the same value, doubled costs and leaks measured."""
+    name = desk.new_name()
+    version = desk.register(name, seed=1)
+    evidence = desk.registry.evidence(name, version)
+    assert evidence == desk.tracker.read_search(desk.run_of(1)).evidence
+    assert evidence.leaks == ()
+    assert evidence.doubled_costs is not None
+    assert evidence.doubled_costs.total_return < evidence.out_of_sample.total_return
+
+
+def test_life_of_a_model_from_first_champion_to_rollback(desk: Desk) -> None:
+    """First champion, then a better one, then back: every alias in its place, every verdict recorded."""
+    name = desk.new_name()
+    sharpe = {desk.register(name, seed): 0.0 for seed in (1, 2, 3)}
+    sharpe = {version: desk.registry.evidence(name, version).out_of_sample.sharpe for version in sharpe}
+    worse, better = min(sharpe, key=sharpe.__getitem__), max(sharpe, key=sharpe.__getitem__)
+    assert sharpe[worse] < sharpe[better], "the seeds must find different parameters"
+
+    first, record = desk.promote(name, worse)
+    assert first.gate.decision is Decision.CHAMPION, first.gate.reason
+    assert record.saved == [(name, worse, first.gate.verdicts)]
+    with pytest.raises(PromotionError, match="no champion before"):
+        rollback(desk.registry, name)
+
+    second, _ = desk.promote(name, better)
+    assert second.gate.decision is Decision.CHAMPION, second.gate.reason
+    assert (second.champion_before, second.champion_after, second.moved) == (worse, better, True)
+    assert aliases(desk, name) == {"champion": better, "challenger": better, "previous": worse}
+
+    again, _ = desk.promote(name, better)
+    assert not again.moved
+    assert aliases(desk, name) == {"champion": better, "challenger": better, "previous": worse}
+
+    challenger, _ = desk.promote(name, worse)
+    assert challenger.gate.decision is Decision.CHALLENGER
+    assert aliases(desk, name) == {"champion": better, "challenger": worse, "previous": worse}
+
+    assert rollback(desk.registry, name) == (better, worse)
+    assert desk.registry.load(name, "champion").version.version == worse
+    with pytest.raises(PromotionError, match="previous champion already"):
+        rollback(desk.registry, name)
+
+    refused, _ = desk.promote(name, better)
+    assert refused.gate.decision is Decision.REJECTED
+    assert [verdict.criterion for verdict in refused.gate.failures] == ["not_rolled_back"]
+
+
+def test_rejected_candidate_moves_no_alias_and_its_verdicts_are_recorded(desk: Desk) -> None:
+    """A gate that says no leaves the registry as it was."""
+    name = desk.new_name()
+    version = desk.register(name, seed=1)
+    outcome, record = desk.promote(name, version, LENIENT.model_copy(update={"min_out_of_sample_sharpe": 99.0}))
+    assert outcome.gate.decision is Decision.REJECTED
+    assert aliases(desk, name) == {}
+    assert [verdict.passed for _, _, verdicts in record.saved for verdict in verdicts].count(False) == 1
+
+
+def aliases(desk: Desk, name: str) -> dict[str, str]:
+    return {alias: version.version for version in desk.registry.versions(name) for alias in version.aliases}
+
+
+def test_unreachable_server_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No server at the address: a PromotionError that names it, within seconds, password left out."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    with pytest.raises(PromotionError, match=address) as caught:
+        MlflowRegistry(f"http://someone:secret@{address}").find("model", "champion")
+    assert "secret" not in str(caught.value)
