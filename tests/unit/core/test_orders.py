@@ -1,0 +1,112 @@
+"""The order machine: every pair of state and event, and the ids by which a venue knows an order."""
+
+import string
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.core.errors import IllegalTransitionError
+from penstock.core.orders import TRANSITIONS, OrderEventKind, OrderState, client_order_id, next_state
+
+S, E = OrderState, OrderEventKind
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+FILLS = (E.PARTIAL_FILL, E.FILL)
+
+#: The machine once more, written the other way round: for each state the events it takes and where they lead.
+EXPECTED = {
+    S.PLANNED: {E.SUBMIT: S.SUBMITTING, E.ABANDON: S.CANCELED},
+    S.SUBMITTING: {
+        E.LOSE_TRACK: S.UNKNOWN,
+        E.ACCEPT: S.OPEN,
+        E.PARTIAL_FILL: S.PARTIALLY_FILLED,
+        E.FILL: S.FILLED,
+        E.REJECT: S.REJECTED,
+        E.CANCEL: S.CANCELED,
+        E.EXPIRE: S.EXPIRED,
+    },
+    S.OPEN: {
+        E.ACCEPT: S.OPEN,
+        E.PARTIAL_FILL: S.PARTIALLY_FILLED,
+        E.FILL: S.FILLED,
+        E.REQUEST_CANCEL: S.PENDING_CANCEL,
+        E.CANCEL: S.CANCELED,
+        E.EXPIRE: S.EXPIRED,
+    },
+    S.PENDING_CANCEL: {
+        E.ACCEPT: S.PENDING_CANCEL,
+        E.REQUEST_CANCEL: S.PENDING_CANCEL,
+        E.PARTIAL_FILL: S.PENDING_CANCEL,
+        E.FILL: S.FILLED,
+        E.CANCEL: S.CANCELED,
+        E.EXPIRE: S.EXPIRED,
+    },
+    S.FILLED: {E.ACCEPT: S.FILLED, E.PARTIAL_FILL: S.FILLED, E.FILL: S.FILLED},
+    S.CANCELED: {E.ACCEPT: S.CANCELED, E.CANCEL: S.CANCELED, E.PARTIAL_FILL: S.CANCELED, E.FILL: S.FILLED},
+    S.EXPIRED: {E.ACCEPT: S.EXPIRED, E.EXPIRE: S.EXPIRED, E.PARTIAL_FILL: S.EXPIRED, E.FILL: S.FILLED},
+    S.REJECTED: {},
+}
+EXPECTED[S.UNKNOWN] = EXPECTED[S.SUBMITTING]
+EXPECTED[S.PARTIALLY_FILLED] = EXPECTED[S.OPEN] | {E.ACCEPT: S.PARTIALLY_FILLED}
+
+
+@pytest.mark.parametrize(("state", "event"), list(product(S, E)))
+def test_pair_leads_where_the_table_says_or_is_illegal(state: OrderState, event: OrderEventKind) -> None:
+    """Each of the 100 pairs is either in the table with one outcome, or raises."""
+    expected = EXPECTED[state].get(event)
+    if expected is None:
+        with pytest.raises(IllegalTransitionError, match=event.value):
+            next_state(state, event)
+    else:
+        assert next_state(state, event) is expected
+
+
+def test_rejected_comes_only_from_a_request_without_an_answer() -> None:
+    """REJECTED is the answer to a request: nothing that worked or ended can become rejected."""
+    assert {state for (state, event), after in TRANSITIONS.items() if after is S.REJECTED} == {S.SUBMITTING, S.UNKNOWN}
+
+
+def test_lost_order_is_never_final_by_itself() -> None:
+    """Losing track leads to UNKNOWN, which is not final: only the venue's word ends it."""
+    assert next_state(S.SUBMITTING, E.LOSE_TRACK) is S.UNKNOWN
+    assert not S.UNKNOWN.is_final
+
+
+@given(st.lists(st.sampled_from(list(E)), max_size=30))
+def test_filled_and_rejected_are_never_left(events: list[OrderEventKind]) -> None:
+    """Whatever arrives in whatever order, FILLED stays FILLED and REJECTED stays REJECTED."""
+    state, ended = S.PLANNED, None
+    for event in events:
+        try:
+            state = next_state(state, event)
+        except IllegalTransitionError:
+            continue
+        assert ended is None or state is ended
+        ended = state if state in (S.FILLED, S.REJECTED) else None
+
+
+def test_id_is_the_same_for_the_same_decision_and_legal_at_the_venues() -> None:
+    """32 lower-case hexadecimal digits, equal for equal inputs."""
+    name = client_order_id("main", "trend/1", SLOT, "BTC/USDT", 0, 0)
+    assert name == client_order_id("main", "trend/1", SLOT, "BTC/USDT", 0, 0)
+    assert len(name) == 32
+    assert set(name) <= set(string.hexdigits.lower())
+
+
+def test_id_changes_with_every_part_of_the_decision() -> None:
+    """Account, version, slot, symbol, leg and attempt each give another id."""
+    names = {
+        client_order_id(*parts)
+        for parts in [
+            ("main", "trend/1", SLOT, "BTC/USDT", 0, 0),
+            ("other", "trend/1", SLOT, "BTC/USDT", 0, 0),
+            ("main", "trend/2", SLOT, "BTC/USDT", 0, 0),
+            ("main", "trend/1", SLOT + timedelta(minutes=1), "BTC/USDT", 0, 0),
+            ("main", "trend/1", SLOT, "ETH/USDT", 0, 0),
+            ("main", "trend/1", SLOT, "BTC/USDT", 1, 0),
+            ("main", "trend/1", SLOT, "BTC/USDT", 0, 1),
+        ]
+    }
+    assert len(names) == 7

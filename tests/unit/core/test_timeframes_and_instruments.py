@@ -1,0 +1,62 @@
+"""The time grid and the Decimal rounding that every order goes through."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.core.errors import ConfigError
+from penstock.core.instruments import Instrument
+from penstock.core.timeframes import Timeframe
+
+moments = st.datetimes(min_value=datetime(2010, 1, 1), max_value=datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis wants naive bounds
+steps = st.sampled_from([Decimal(text) for text in ("1", "0.1", "0.00001", "0.5", "0.25", "100")])
+
+
+def instrument(step: Decimal, maximum: Decimal | None = None) -> Instrument:
+    return Instrument("A/Q", "A", "Q", Decimal("0.01"), step, step, Decimal(5), maximum)
+
+
+@given(moments, st.sampled_from(list(Timeframe)))
+def test_floor_is_the_open_of_the_bar_that_holds_the_instant(at: datetime, timeframe: Timeframe) -> None:
+    """The floor is on the grid, not after the instant, and less than one bar before it."""
+    opened = timeframe.floor(at)
+    assert opened <= at < opened + timeframe.duration
+    assert opened.timestamp() % timeframe.seconds == 0
+
+
+def test_bar_is_closed_at_its_close_instant() -> None:
+    """At 01:00:00 the hour that opened at 00:00 is closed; a second earlier it is not."""
+    assert Timeframe.H1.last_closed_open(datetime(2024, 1, 1, 1, tzinfo=UTC)) == datetime(2024, 1, 1, 0, tzinfo=UTC)
+    assert Timeframe.H1.last_closed_open(datetime(2024, 1, 1, 0, 59, 59, tzinfo=UTC)) == datetime(2023, 12, 31, 23, tzinfo=UTC)
+
+
+def test_unknown_timeframe_names_the_allowed_ones() -> None:
+    """A typo is answered with what may be written."""
+    with pytest.raises(ConfigError, match="1m, 5m"):
+        Timeframe.parse("90s")
+
+
+@given(st.integers(min_value=0, max_value=10**9), steps)
+def test_exact_multiple_of_the_lot_step_keeps_every_lot(lots: int, step: Decimal) -> None:
+    """A quantity that is whole lots already is not a lot short after rounding."""
+    assert instrument(step).round_lots(lots * step) == lots * step
+
+
+@given(st.decimals(min_value=0, max_value=10**6, places=9), steps)
+def test_rounding_goes_towards_zero_by_less_than_a_lot(quantity: Decimal, step: Decimal) -> None:
+    """Never more than asked for, never a whole lot less."""
+    rounded = instrument(step).round_lots(quantity)
+    assert rounded <= quantity < rounded + step
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price", "word"),
+    [("0", "1", "minimum"), ("0.5", "100", "minimum"), ("1", "4.99", "notional"), ("11", "10", "maximum"), ("1", "5", None)],
+)
+def test_refusal_names_the_venues_rule(quantity: str, price: str, word: str | None) -> None:
+    """Quantity, notional and maximum each have their reason; a legal order has none."""
+    refusal = instrument(Decimal(1), Decimal(10)).refusal(Decimal(quantity), Decimal(price))
+    assert refusal is None if word is None else word in str(refusal)

@@ -1,0 +1,112 @@
+"""Ledger against venue: each difference is found in one cycle, locks its instrument only, and unlocks by itself."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.core.accounts import BreakKind, RebalanceStatus
+from penstock.core.orders import OrderReport, OrderState, Side
+from penstock.execution.lease import LeaseKeeper, take_lease
+from penstock.execution.rebalance import rebalance
+from penstock.execution.reconciliation import Reconciliation, reconcile
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+TARGETS = {"BTC/USDT": 0.4, "ETH/USDT": 0.4}
+
+
+@pytest.fixture
+def traded(world: Any) -> Any:
+    """An account that has had one rebalance, and holds two assets."""
+    rebalance(world.desk, world.inputs(TARGETS))
+    return world
+
+
+def check(world: Any) -> Reconciliation:
+    keeper = take_lease(world.ledger, "test", 60, 0, world.desk.pause)
+    assert isinstance(keeper, LeaseKeeper)
+    try:
+        return reconcile(world.desk, keeper)
+    finally:
+        keeper.release()
+
+
+def kinds(found: Reconciliation) -> dict[str, BreakKind]:
+    return {each.subject: each.kind for each in found.breaks}
+
+
+def test_agreement_finds_nothing_and_writes_nothing(traded: Any) -> None:
+    """A clean account stays clean, and checking it again leaves no trace."""
+    writes = traded.ledger.writes
+    for _ in range(3):
+        assert not check(traded).breaks
+    assert traded.ledger.writes == writes
+
+
+def test_deposit_locks_its_asset_only_and_unlocks_when_it_leaves(traded: Any) -> None:
+    """Three ETH from outside lock ETH; BTC trades on; when they are gone again the lock goes too."""
+    traded.venue.assets["ETH"] += 3
+    assert kinds(check(traded)) == {"ETH": BreakKind.DEPOSIT}
+    assert not check(traded).opened
+    traded.clock.at += timedelta(days=1)
+    report = rebalance(traded.desk, traded.inputs({"BTC/USDT": 0.2, "ETH/USDT": 0.1}, SLOT + timedelta(days=1)))
+    assert {order.request.symbol for order in report.orders} == {"BTC/USDT"}
+    assert "locked_instrument" in {rejection.rule for rejection in report.rejections}
+    traded.venue.assets["ETH"] -= 3
+    assert [each.subject for each in check(traded).closed] == ["ETH"]
+
+
+def test_withdrawal_is_found(traded: Any) -> None:
+    """Less at the venue than in the ledger, and no trade explains it."""
+    traded.venue.assets["BTC"] /= 2
+    assert kinds(check(traded)) == {"BTC": BreakKind.WITHDRAWAL}
+
+
+def test_withdrawn_cash_is_not_planned_with(traded: Any) -> None:
+    """A break on the quote locks no instrument, and buys are sized to what the venue has."""
+    traded.venue.assets["USDT"] = Decimal(500)
+    traded.clock.at += timedelta(days=1)
+    report = rebalance(traded.desk, traded.inputs({**TARGETS, "ADA/USDT": 0.2}, SLOT + timedelta(days=1)))
+    assert report.status is RebalanceStatus.DONE
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert kinds(check(traded)) == {"USDT": BreakKind.WITHDRAWAL}
+
+
+def test_manual_trade_locks_its_symbol_and_not_the_cash(traded: Any) -> None:
+    """Someone sells half of our BTC by hand: the trade explains both differences, so only BTC/USDT is locked."""
+    traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.04"), Decimal(50_000))
+    assert kinds(check(traded)) == {"BTC/USDT": BreakKind.MANUAL_TRADE}
+
+
+def test_our_own_trade_that_was_never_booked_is_booked_on_the_spot(traded: Any) -> None:
+    """A late fill of our order is no break: it is booked, and both agree again."""
+    order = next(o for o in traded.ledger.book.values() if o.request.symbol == "BTC/USDT")
+    traded.venue.trade("BTC/USDT", Side.BUY, Decimal("0.001"), Decimal(50_000), order.request.client_order_id)
+    found = check(traded)
+    assert len(found.fills) == 1
+    assert not found.breaks
+    assert traded.ledger.positions("test") == traded.venue.balances()
+
+
+def test_foreign_open_order_locks_its_symbol(traded: Any) -> None:
+    """An order that works at the venue and not in the ledger is shown until it is gone."""
+    foreign = OrderReport("by-hand", "77", "ADA/USDT", OrderState.OPEN, Decimal(0))
+    traded.venue.placed["by-hand"] = foreign
+    assert kinds(check(traded)) == {"ADA/USDT": BreakKind.UNKNOWN_ORDER}
+    del traded.venue.placed["by-hand"]
+    assert not check(traded).breaks
+
+
+def test_difference_worth_less_than_dust_is_no_break(traded: Any) -> None:
+    """Half a cent of BTC is not worth a lock."""
+    traded.venue.assets["BTC"] += Decimal("0.0000001")
+    assert not check(traded).breaks
+
+
+def test_opening_balances_are_taken_over_once(world: Any) -> None:
+    """Before the first rebalance differences are opening balances; a second look finds nothing to take over."""
+    world.venue.assets = {"USDT": Decimal(100), "BTC": Decimal(2), "XYZ": Decimal(7)}
+    assert check(world).opening == world.venue.balances()
+    assert not check(world).opening
+    assert world.ledger.positions("test") == world.venue.balances()

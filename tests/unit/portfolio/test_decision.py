@@ -1,0 +1,67 @@
+"""The decision for a slot is the last row of the strategy's own function."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.errors import StaleDataError
+from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.timeframes import Timeframe
+from penstock.portfolio.decision import decide_targets
+from penstock.ports import LoadedModel, ModelVersion
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+
+
+class LastClose(Strategy):
+    """Weight = close / 1000, so that a test can read off which bar decided."""
+
+    name = "last_close"
+    Params = StrategyParams
+
+    @property
+    def warmup_bars(self) -> int:
+        return 2
+
+    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+        return bars.select("symbol", "ts", (pl.col("close") / 1000).alias("weight"))
+
+
+MODEL = LoadedModel(ModelVersion("last_close", "7", "run", (), {}), LastClose())
+
+
+def bars(**days: int) -> pl.DataFrame:
+    rows = [
+        (f"{symbol}/USDT", START + timedelta(days=day), *(float(day + 1),) * 4, 1.0)
+        for symbol, count in days.items()
+        for day in range(count)
+    ]
+    return pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
+
+
+def test_bar_that_closes_at_the_slot_decides_and_later_ones_are_not_seen() -> None:
+    """With six days stored, the slot at the fifth day's start is decided by the fourth day's bar."""
+    targets = decide_targets(MODEL, bars(BTC=6), Timeframe.D1, START + timedelta(days=4))
+    assert targets.weights == {"BTC/USDT": 0.004}
+    assert targets.seen["BTC/USDT"].closed_at == START + timedelta(days=4)
+    assert targets.version == "last_close/7"
+
+
+def test_no_bar_at_the_slot_is_stale() -> None:
+    """A slot whose bar is not stored is an error that says which bar is the newest."""
+    with pytest.raises(StaleDataError, match="2024-01-05"):
+        decide_targets(MODEL, bars(BTC=5), Timeframe.D1, START + timedelta(days=6))
+
+
+def test_symbol_without_the_slots_bar_is_undecided() -> None:
+    """One late symbol is held; the others are decided."""
+    targets = decide_targets(MODEL, bars(BTC=5, ETH=4), Timeframe.D1, START + timedelta(days=5))
+    assert targets.weights == {"BTC/USDT": 0.005, "ETH/USDT": None}
+
+
+def test_window_shorter_than_the_warm_up_is_refused() -> None:
+    """A cold strategy gives other weights than the backtest: it does not decide."""
+    with pytest.raises(StaleDataError, match="needs 3 bars"):
+        decide_targets(MODEL, bars(BTC=2), Timeframe.D1, START + timedelta(days=2))

@@ -1,0 +1,73 @@
+"""The kill switch: the strictest of file and database, and closed where it cannot know."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from penstock.core.accounts import Halt, TradingState
+from penstock.core.errors import StoreError
+from penstock.ports import Supervision
+from penstock.risk.kill_switch import KillSwitch
+
+
+class StateOnly:
+    """The one question of Supervision that the switch asks."""
+
+    def __init__(self, answer: Callable[[], TradingState]) -> None:
+        self._answer = answer
+
+    def trading_state(self, account: str) -> Halt:
+        return Halt(account, self._answer(), "by row", "database", datetime(2024, 1, 1, tzinfo=UTC))
+
+
+def switch(state: TradingState, file: Path | None = None) -> KillSwitch:
+    return KillSwitch("main", cast(Supervision, StateOnly(lambda: state)), file)
+
+
+@pytest.mark.parametrize("state", list(TradingState))
+def test_database_state_counts_where_there_is_no_file(state: TradingState, tmp_path: Path) -> None:
+    """Without a file the database decides."""
+    assert switch(state, tmp_path / "KILL").read().state is state
+
+
+@pytest.mark.parametrize(
+    ("text", "state"),
+    [
+        ("", TradingState.HALTED),
+        ("halted venue is odd", TradingState.HALTED),
+        ("reduce_only end of month", TradingState.REDUCE_ONLY),
+        ("anything else", TradingState.HALTED),
+        ("active", TradingState.HALTED),
+    ],
+)
+def test_file_halts_by_being_there(text: str, state: TradingState, tmp_path: Path) -> None:
+    """Any file halts but one that says reduce_only; it can never loosen."""
+    file = tmp_path / "KILL"
+    file.write_text(text)
+    assert switch(TradingState.ACTIVE, file).read().state is state
+
+
+def test_database_halt_is_not_loosened_by_a_reduce_only_file(tmp_path: Path) -> None:
+    """The strictest of both is in force."""
+    file = tmp_path / "KILL"
+    file.write_text("reduce_only")
+    assert switch(TradingState.HALTED, file).read().state is TradingState.HALTED
+
+
+def test_state_that_cannot_be_read_is_a_halt() -> None:
+    """A database that does not answer stops orders; it does not let them pass."""
+
+    def fail() -> TradingState:
+        raise StoreError("the database cannot be reached")
+
+    halt = KillSwitch("main", cast(Supervision, StateOnly(fail))).read()
+    assert halt.state is TradingState.HALTED
+    assert "cannot be reached" in halt.reason
+
+
+def test_unreadable_file_is_a_halt(tmp_path: Path) -> None:
+    """A kill switch file that cannot be read (here: a folder) halts."""
+    assert switch(TradingState.ACTIVE, tmp_path).read().state is TradingState.HALTED

@@ -1,0 +1,173 @@
+"""Every rule, the order before and after it, and the review that joins them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from penstock.core.accounts import Halt, TradingState
+from penstock.core.errors import RiskError
+from penstock.core.instruments import Instrument
+from penstock.core.orders import Side
+from penstock.portfolio.allocation import SeenBar
+from penstock.portfolio.rebalancing import DraftOrder
+from penstock.risk.limits import RiskLimits
+from penstock.risk.review import ApprovedOrders, review
+from penstock.risk.rules import RiskContext
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+BTC = Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
+ETH = Instrument("ETH/USDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.01"), Decimal("0.01"), Decimal(5))
+ACTIVE = Halt("main", TradingState.ACTIVE, "", "", SLOT)
+WIDE = RiskLimits(max_weight=Decimal(1), max_gross=Decimal(1), max_order_notional=None, price_collar=None)
+
+
+def order(quantity: str = "1", side: Side = Side.BUY, symbol: str = "BTC/USDT", price: int = 100) -> DraftOrder:
+    return DraftOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, 0)
+
+
+def context(**changes: object) -> RiskContext:
+    plain = RiskContext(
+        slot=SLOT,
+        equity=Decimal(1000),
+        positions={"USDT": Decimal(1000)},
+        prices={"BTC/USDT": Decimal(100), "ETH/USDT": Decimal(100)},
+        instruments={"BTC/USDT": BTC, "ETH/USDT": ETH},
+        seen={"BTC/USDT": SeenBar(SLOT, 100.0), "ETH/USDT": SeenBar(SLOT, 100.0)},
+        halt=ACTIVE,
+        quote="USDT",
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def rules_against(approved: ApprovedOrders) -> list[str]:
+    return [rejection.rule for rejection in approved.rejections]
+
+
+def test_order_inside_every_limit_passes_as_it_is() -> None:
+    """Nothing is changed and nothing is said."""
+    approved = review([order()], context(), WIDE)
+    assert approved.orders == (order(),)
+    assert not approved.rejections
+
+
+def test_buy_over_the_weight_limit_is_shrunk_to_it() -> None:
+    """9 of 10 units wanted, 50% allowed, 2 held: 3 pass."""
+    held = context(positions={"BTC": Decimal(2), "USDT": Decimal(800)})
+    approved = review([order("8")], held, WIDE.model_copy(update={"max_weight": Decimal("0.5")}))
+    assert [o.quantity for o in approved.orders] == [Decimal(3)]
+    assert rules_against(approved) == ["max_weight"]
+
+
+def test_buy_of_a_symbol_already_over_its_weight_is_denied_and_its_sell_passes() -> None:
+    """Exposure limits never stop what reduces exposure."""
+    held = context(positions={"BTC": Decimal(6), "USDT": Decimal(400)})
+    limits = WIDE.model_copy(update={"max_weight": Decimal("0.5"), "max_gross": Decimal("0.5")})
+    approved = review([order("1"), order("2", Side.SELL)], held, limits)
+    assert [o.side for o in approved.orders] == [Side.SELL]
+    assert [o.side for o in approved.denied] == [Side.BUY]
+
+
+def test_buys_over_the_gross_limit_shrink_alike() -> None:
+    """Two buys of 500 with 80% allowed and nothing held: each keeps four fifths."""
+    limits = WIDE.model_copy(update={"max_gross": Decimal("0.8")})
+    approved = review([order("5"), order("5", symbol="ETH/USDT")], context(), limits)
+    assert [o.quantity for o in approved.orders] == [Decimal(4), Decimal(4)]
+
+
+def test_order_over_the_notional_limit_is_shrunk() -> None:
+    """A limit of 250 at price 100 lets 2.5 pass."""
+    approved = review([order("9")], context(), WIDE.model_copy(update={"max_order_notional": Decimal(250)}))
+    assert [o.quantity for o in approved.orders] == [Decimal("2.5")]
+
+
+def test_order_on_a_stale_bar_is_denied() -> None:
+    """A bar that closed before the slot denies, buys and sells alike."""
+    old = context(seen={"BTC/USDT": SeenBar(SLOT - timedelta(days=1), 100.0)})
+    approved = review([order(), order(side=Side.SELL)], old, WIDE)
+    assert not approved.orders
+    assert rules_against(approved) == ["stale_bars", "stale_bars"]
+    allowed = WIDE.model_copy(update={"max_bar_lag_seconds": 86400.0})
+    assert len(review([order()], old, allowed).orders) == 1
+
+
+def test_buy_without_any_bar_is_denied_and_a_closing_sell_passes() -> None:
+    """An asset that left the universe can be closed though no bar stands behind it."""
+    approved = review([order(), order(side=Side.SELL)], context(seen={}), WIDE)
+    assert [o.side for o in approved.orders] == [Side.SELL]
+
+
+def test_price_outside_the_collar_is_denied() -> None:
+    """A venue price 30% over the last close is not traded on."""
+    limits = WIDE.model_copy(update={"price_collar": Decimal("0.2")})
+    assert rules_against(review([order(price=130)], context(), limits)) == ["price_collar"]
+    assert len(review([order(price=119)], context(), limits).orders) == 1
+
+
+@pytest.mark.parametrize(("state", "passed"), [(TradingState.HALTED, []), (TradingState.REDUCE_ONLY, [Side.SELL])])
+def test_kill_switch_stops_all_or_buys_only(state: TradingState, passed: list[Side]) -> None:
+    """HALTED passes nothing, REDUCE_ONLY passes sells."""
+    halted = context(halt=Halt("main", state, "drill", "operator", SLOT))
+    approved = review([order(), order(side=Side.SELL)], halted, WIDE)
+    assert [o.side for o in approved.orders] == passed
+    assert "drill" in approved.rejections[0].reason
+
+
+@pytest.mark.parametrize("subject", ["BTC/USDT", "BTC"])
+def test_break_locks_its_instrument_only(subject: str) -> None:
+    """A lock on a symbol or its base asset denies that symbol; the other trades on."""
+    locked = context(locks={subject: "deposit: 1 more"})
+    approved = review([order(), order(symbol="ETH/USDT")], locked, WIDE)
+    assert [o.symbol for o in approved.orders] == ["ETH/USDT"]
+
+
+def test_all_reasons_are_kept_and_the_strictest_counts() -> None:
+    """An order against three limits shrinks to the smallest and shows all three."""
+    limits = RiskLimits(max_weight=Decimal("0.3"), max_gross=Decimal("0.4"), max_order_notional=Decimal(200))
+    approved = review([order("9")], context(), limits)
+    assert [o.quantity for o in approved.orders] == [Decimal(2)]
+    assert rules_against(approved) == ["max_order_notional", "max_weight", "max_gross"]
+
+
+def test_what_the_limits_leave_under_the_venues_minimum_is_denied() -> None:
+    """An order shrunk to less than the venue takes is denied, with the venue's reason."""
+    approved = review([order("9")], context(), WIDE.model_copy(update={"max_order_notional": Decimal(4)}))
+    assert not approved.orders
+    assert rules_against(approved) == ["max_order_notional", "venue_minimum"]
+
+
+def test_approved_orders_cannot_be_made_without_review() -> None:
+    """Placement takes ApprovedOrders; nobody else can make one."""
+    with pytest.raises(RiskError, match="review"):
+        ApprovedOrders((order(),), (), (), object())
+
+
+def test_defaults_are_the_cautious_ones_and_unknown_limits_are_refused() -> None:
+    """50% a symbol, 80% gross; a typo in the configuration fails."""
+    assert (RiskLimits().max_weight, RiskLimits().max_gross) == (Decimal("0.50"), Decimal("0.80"))
+    with pytest.raises(ValidationError):
+        RiskLimits.model_validate({"max_wieght": 0.1})
+
+
+amounts = st.decimals(min_value=Decimal("0.001"), max_value=50, places=3)
+
+
+@given(
+    st.lists(st.tuples(amounts, st.sampled_from(list(Side)), st.sampled_from(["BTC/USDT", "ETH/USDT"])), max_size=6), amounts
+)
+def test_approved_orders_never_grow_and_gross_stays_inside(wanted: list, held: Decimal) -> None:
+    """No order grows or changes side, and approved buys leave gross exposure inside its limit."""
+    account = context(positions={"BTC": held, "USDT": Decimal(1000)}, equity=Decimal(1000) + held * 100)
+    limits = WIDE.model_copy(update={"max_gross": Decimal("0.6")})
+    orders = [order(str(quantity), side, symbol) for quantity, side, symbol in wanted]
+    approved = review(orders, account, limits)
+    remaining = list(orders)
+    for passed in approved.orders:
+        origin = next(o for o in remaining if replace(o, quantity=passed.quantity) == passed and o.quantity >= passed.quantity)
+        remaining.remove(origin)
+    bought = sum(o.notional for o in approved.orders if o.side is Side.BUY)
+    assert bought == 0 or account.gross + bought <= limits.max_gross * account.equity
