@@ -15,13 +15,15 @@ from pathlib import Path
 
 import polars as pl
 
-from penstock.core.bars import BARS_SCHEMA, VALUE_COLUMNS, require_bars
+from penstock.core.bars import VALUE_COLUMNS, require_bars
 from penstock.core.errors import DataError
 from penstock.core.timeframes import Timeframe
 from penstock.ports import BarStore
 
 _FORMAT = "penstock-bars-1"
 _META = "penstock"
+#: How the hash writes names and types: in words of its own, since a library's names for its types may change.
+_COLUMNS = [["symbol", "utf8"], ["ts", "int64 ms utc"], *([name, "float64"] for name in VALUE_COLUMNS)]
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,7 @@ def content_hash(bars: pl.DataFrame, exchange: str, timeframe: Timeframe) -> str
     """Return the SHA-256 of bars, as hex. The order of rows does not matter; -0.0 and 0.0, and all NaN, count as one value."""
     ordered = require_bars(bars, "bars of a snapshot").sort("symbol", "ts")
     runs = ordered.group_by("symbol", maintain_order=True).len().rows()
-    schema = [[name, str(dtype)] for name, dtype in BARS_SCHEMA.items()]
-    head = {"format": _FORMAT, "exchange": exchange, "timeframe": timeframe.value, "schema": schema, "symbols": runs}
+    head = {"format": _FORMAT, "exchange": exchange, "timeframe": timeframe.value, "columns": _COLUMNS, "symbols": runs}
     digest = hashlib.sha256(json.dumps(head, separators=(",", ":")).encode())
     digest.update(ordered["ts"].dt.epoch("ms").to_numpy().astype("<i8").tobytes())
     for name in VALUE_COLUMNS:
