@@ -9,7 +9,7 @@ from typing import Any
 import structlog
 
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
-from penstock.core.errors import OrderNotFoundError, VenueError
+from penstock.core.errors import OrderNotFoundError, VenueError, VenueRejectedError
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 
 _STATES = {
@@ -65,22 +65,26 @@ class CcxtExchange(CcxtMarketData):
 
     def submit(self, order: OrderRequest) -> OrderReport:
         self.require_symbol(order.symbol)
-        price = None if order.price is None or order.type is OrderType.MARKET else f"{order.price:f}"
+        price = None if order.type is OrderType.MARKET else self._exact("price", order, order.price)
+        quantity = self._exact("quantity", order, order.quantity)
+        side, kind, named = order.side.value, order.type.value, {"clientOrderId": order.client_order_id}
         return self.understood(
             f"order {order.client_order_id}",
             lambda: self._report(
-                self.client.create_order(
-                    order.symbol,
-                    order.type.value,
-                    order.side.value,
-                    f"{order.quantity:f}",
-                    price,
-                    {"clientOrderId": order.client_order_id},
-                ),
-                order.client_order_id,
-                order.symbol,
+                self.client.create_order(order.symbol, kind, side, quantity, price, named), order.client_order_id, order.symbol
             ),
         )
+
+    def _exact(self, what: str, order: OrderRequest, value: Decimal | None) -> str:
+        """Return the number as text; VenueRejectedError where ccxt would silently round it to the venue's step."""
+        if value is None or value <= 0:
+            raise VenueRejectedError(f"order {order.client_order_id}: {what} {value} is not above zero; nothing was sent")
+        to_precision = self.client.amount_to_precision if what == "quantity" else self.client.price_to_precision
+        sendable = self.understood(f"order {order.client_order_id}", lambda: Decimal(to_precision(order.symbol, f"{value:f}")))
+        if sendable != value:
+            text = f"{what} {value} is not on the venue's step (nearest {sendable}): round it first; nothing was sent"
+            raise VenueRejectedError(f"order {order.client_order_id}: {text}", "-1013")
+        return f"{value:f}"
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
         self.require_symbol(symbol)

@@ -1,0 +1,67 @@
+"""Market data from bars held in memory, seen at a clock's instant: for replays, paper trading and tests.
+
+What is known at an instant follows the practice exchange's own rules (`penstock.practice.market`), so both give the same
+prices for the same bars.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+import polars as pl
+
+from penstock.core.bars import BARS_SCHEMA, TS
+from penstock.core.clock import Clock
+from penstock.core.errors import UnknownSymbolError
+from penstock.core.instruments import Instrument
+from penstock.core.timeframes import Timeframe
+from penstock.practice.candles import GivenCandles
+from penstock.practice.filters import rules_of
+from penstock.practice.market import Market
+from penstock.practice.matching import decimal_of
+
+
+class BarsMarketData:
+    """MarketData over bars frames (BARS_SCHEMA) by timeframe; bars that open after `clock.now()` do not exist yet.
+
+    Without `instruments` the venue rules are derived from the bars as the practice exchange derives them.
+    """
+
+    def __init__(
+        self,
+        bars_by_timeframe: Mapping[Timeframe, pl.DataFrame],
+        instruments: Mapping[str, Instrument] | None,
+        clock: Clock,
+    ) -> None:
+        self._market = Market.of(GivenCandles(bars_by_timeframe).load())
+        self._clock = clock
+        if instruments is None:
+            rules = rules_of(self._market.table, self._market.listings, None)
+            instruments = {rule.instrument.symbol: rule.instrument for rule in rules.values()}
+        self._instruments = dict(instruments)
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def instruments(self) -> Mapping[str, Instrument]:
+        return dict(self._instruments)
+
+    def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
+        self._require(symbol)
+        found = self._market.candles(symbol, timeframe, self._now_ms(), round(since.timestamp() * 1000), None, limit)
+        columns = {name: found.values[:, i] for i, name in enumerate(list(BARS_SCHEMA)[2:])}
+        frame = pl.DataFrame({"ts": found.ts, **columns}).with_columns(pl.lit(symbol).alias("symbol"), pl.col("ts").cast(TS))
+        return frame.select(list(BARS_SCHEMA)).cast(BARS_SCHEMA)
+
+    def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        for symbol in symbols:
+            self._require(symbol)
+        quotes = {symbol: self._market.quote(symbol, self._now_ms()) for symbol in symbols}
+        return {symbol: decimal_of(quote.price) for symbol, quote in quotes.items() if quote is not None}
+
+    def _now_ms(self) -> int:
+        return round(self._clock.now().timestamp() * 1000)
+
+    def _require(self, symbol: str) -> None:
+        if symbol not in self._market.table:
+            raise UnknownSymbolError(f"no bars of '{symbol}' are held: there are {', '.join(sorted(self._market.table))}")

@@ -1,0 +1,283 @@
+"""The paper exchange: orders are filled in this process at the last price of some market data, and nothing leaves it.
+
+At a bar's open the last price is that open, so the same bars give the same fills as on the practice exchange. Volume is not
+modelled: an order fills whole. A limit order that does not cross rests until a later look finds the price strictly beyond it.
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import ROUND_DOWN, Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+
+from penstock.core.errors import (
+    DuplicateOrderError,
+    InsufficientFundsError,
+    OrderNotFoundError,
+    UnknownSymbolError,
+    VenueRejectedError,
+)
+from penstock.core.instruments import Instrument
+from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
+from penstock.core.timeframes import Timeframe
+from penstock.ports import MarketData
+from penstock.practice.accounts import Balances
+from penstock.practice.journal import Journal
+
+_UNIT = Decimal("1e-8")
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True)
+class PaperOrder:
+    """An order as the paper exchange holds it, with what it locks of which asset."""
+
+    request: OrderRequest
+    number: int
+    state: OrderState
+    locked: Decimal = _ZERO
+
+    @property
+    def report(self) -> OrderReport:
+        filled = self.request.quantity if self.state is OrderState.FILLED else _ZERO
+        return OrderReport(self.request.client_order_id, str(self.number), self.request.symbol, self.state, filled)
+
+
+class PaperExchange:
+    """Exchange port over a MarketData, with balances of its own. Thread-safe.
+
+    Fees and slippage are in basis points; `fee_asset` "received" takes the fee in what a fill brings in, as Binance does,
+    "quote" always in quote. With `state_file` every change is appended there and a restart goes on from it; `balances`
+    then only open a new file.
+    """
+
+    def __init__(
+        self,
+        market_data: MarketData,
+        fee_bps: Decimal | int | str = 10,
+        slippage_bps: Decimal | int | str = 0,
+        balances: Mapping[str, Decimal] | None = None,
+        *,
+        fee_asset: Literal["received", "quote"] = "received",
+        state_file: Path | None = None,
+    ) -> None:
+        self._market = market_data
+        self._fee_rate = Decimal(fee_bps) / 10_000
+        self._slippage = Decimal(slippage_bps) / 10_000
+        self._fee_asset = fee_asset
+        self._lock = threading.RLock()
+        self._balances = Balances()
+        self._orders: dict[str, PaperOrder] = {}
+        self._fills: list[Fill] = []
+        self._instruments: Mapping[str, Instrument] = {}
+        self._journal = Journal(state_file)
+        if not self._journal.entries:
+            for asset, quantity in (balances or {}).items():
+                self._change(asset, Decimal(quantity))
+            self._journal.commit()
+        else:
+            for entry in self._journal.entries:
+                self._restore(entry)
+
+    def now(self) -> datetime:
+        return self._market.now()
+
+    def instruments(self) -> Mapping[str, Instrument]:
+        found = self._market.instruments()
+        self._instruments = found
+        return found
+
+    def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
+        return self._market.fetch_bars(symbol, timeframe, since, limit)
+
+    def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        return self._market.last_prices(symbols)
+
+    def balances(self) -> Mapping[str, Decimal]:
+        with self._lock:
+            self._match_resting()
+            return {asset: held.total for asset, held in self._balances.assets.items() if held.total}
+
+    def submit(self, order: OrderRequest) -> OrderReport:
+        with self._lock:
+            if order.client_order_id in self._orders:
+                raise DuplicateOrderError(f"order {order.client_order_id}: this client order id was used before", "-2010")
+            instrument = self._instrument(order.symbol)
+            price = self._taker_price(order)
+            limit = price if order.type is OrderType.MARKET else _limit_price(order, instrument)
+            _check_numbers(order, instrument, limit)
+            self._require_funds(order, instrument, limit)
+            held = PaperOrder(order, len(self._orders) + 1, OrderState.OPEN)
+            if order.type is OrderType.LIMIT and order.side.sign * (limit - price) < 0:
+                held = self._rest(held, instrument, limit)
+            else:
+                held = self._fill(held, instrument, price)
+            self._journal.commit()
+            return held.report
+
+    def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
+        with self._lock:
+            self._match_resting()
+            return self._known(client_order_id, symbol).report
+
+    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+        with self._lock:
+            self._match_resting()
+            held = self._known(client_order_id, symbol)
+            if held.state is not OrderState.OPEN:
+                raise OrderNotFoundError(f"order {client_order_id} is {held.state} and cannot be cancelled", "-2011")
+            self._unlock(held)
+            held = self._keep(replace(held, state=OrderState.CANCELED, locked=_ZERO))
+            self._journal.commit()
+            return held.report
+
+    def open_orders(self) -> Sequence[OrderReport]:
+        with self._lock:
+            self._match_resting()
+            return [held.report for held in self._orders.values() if held.state is OrderState.OPEN]
+
+    def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
+        with self._lock:
+            self._instrument(symbol)
+            self._match_resting()
+            return [fill for fill in self._fills if fill.symbol == symbol and fill.at >= since]
+
+    def _instrument(self, symbol: str) -> Instrument:
+        if symbol not in self._instruments:
+            self.instruments()
+        if symbol not in self._instruments:
+            raise UnknownSymbolError(f"the market data of the paper exchange does not list '{symbol}'")
+        return self._instruments[symbol]
+
+    def _known(self, client_order_id: str, symbol: str) -> PaperOrder:
+        self._instrument(symbol)
+        held = self._orders.get(client_order_id)
+        if held is None or held.request.symbol != symbol:
+            raise OrderNotFoundError(f"order {client_order_id} of {symbol} does not exist on the paper exchange", "-2013")
+        return held
+
+    def _taker_price(self, order: OrderRequest) -> Decimal:
+        """Return the price a taker gets now: the last one, worse by the slippage, but never beyond the order's limit."""
+        last = self._market.last_prices([order.symbol]).get(order.symbol)
+        if last is None:
+            raise VenueRejectedError(f"order {order.client_order_id}: {order.symbol} has no price yet")
+        if not self._slippage:
+            return last
+        slipped = (last * (1 + order.side.sign * self._slippage)).quantize(_UNIT)
+        if order.price is None or order.type is OrderType.MARKET or order.side.sign * (order.price - last) < 0:
+            return slipped
+        return min(slipped, order.price) if order.side is Side.BUY else max(slipped, order.price)
+
+    def _spent(self, order: OrderRequest, instrument: Instrument, price: Decimal) -> tuple[str, Decimal]:
+        """Return the asset and quantity that the order spends at `price`."""
+        if order.side is Side.SELL:
+            return instrument.base, order.quantity
+        fee = self._fee_rate if self._fee_asset == "quote" else _ZERO
+        return instrument.quote, order.quantity * price * (1 + fee)
+
+    def _require_funds(self, order: OrderRequest, instrument: Instrument, price: Decimal) -> None:
+        asset, needed = self._spent(order, instrument, price)
+        free = self._balances.of(asset).free
+        if needed > free:
+            text = f"order {order.client_order_id} needs {needed} {asset} and {free} is free"
+            raise InsufficientFundsError(text, "-2010")
+
+    def _rest(self, held: PaperOrder, instrument: Instrument, limit: Decimal) -> PaperOrder:
+        asset, needed = self._spent(held.request, instrument, limit)
+        self._balances.lock(asset, needed)
+        self._note_balance(asset)
+        return self._keep(replace(held, locked=needed))
+
+    def _unlock(self, held: PaperOrder) -> None:
+        if held.locked:
+            instrument = self._instrument(held.request.symbol)
+            asset = instrument.base if held.request.side is Side.SELL else instrument.quote
+            self._balances.unlock(asset, held.locked)
+            self._note_balance(asset)
+
+    def _fill(self, held: PaperOrder, instrument: Instrument, price: Decimal) -> PaperOrder:
+        """Fill the whole order at `price`: both assets, the fee, the record."""
+        order = held.request
+        self._unlock(held)
+        in_quote = order.side is Side.SELL or self._fee_asset == "quote"
+        fee_asset = instrument.quote if in_quote else instrument.base
+        fee = ((order.quantity * price if in_quote else order.quantity) * self._fee_rate).quantize(_UNIT, rounding=ROUND_DOWN)
+        self._change(instrument.base, order.side.sign * order.quantity)
+        self._change(instrument.quote, -order.side.sign * order.quantity * price)
+        self._change(fee_asset, -fee)
+        number, at = str(len(self._fills) + 1), self._market.now()
+        fill = Fill(number, order.client_order_id, order.symbol, order.side, order.quantity, price, fee, fee_asset, at)
+        self._fills.append(fill)
+        self._note("fill", {**vars(fill), "at": fill.at.isoformat()}, at)
+        return self._keep(replace(held, state=OrderState.FILLED, locked=_ZERO))
+
+    def _match_resting(self) -> None:
+        """Fill resting orders whose price the market is now strictly beyond, at their own price."""
+        resting = [held for held in self._orders.values() if held.state is OrderState.OPEN]
+        if not resting:
+            return
+        prices = self._market.last_prices(sorted({held.request.symbol for held in resting}))
+        for held in resting:
+            limit, last = held.request.price, prices.get(held.request.symbol)
+            if limit is not None and last is not None and held.request.side.sign * (limit - last) > 0:
+                self._fill(held, self._instrument(held.request.symbol), limit)
+        self._journal.commit()
+
+    def _keep(self, held: PaperOrder) -> PaperOrder:
+        self._orders[held.request.client_order_id] = held
+        values = {**vars(held.request), "number": held.number, "state": held.state, "locked": held.locked}
+        self._note("order", values, self._market.now())
+        return held
+
+    def _change(self, asset: str, quantity: Decimal) -> None:
+        self._balances.add(asset, quantity)
+        self._note_balance(asset)
+
+    def _note_balance(self, asset: str) -> None:
+        held = self._balances.of(asset)
+        self._note("balance", {"asset": asset, "free": held.free, "locked": held.locked}, self._market.now())
+
+    def _note(self, kind: str, values: Mapping[str, Any], at: datetime) -> None:
+        plain = {key: str(value) if isinstance(value, Decimal) else value for key, value in values.items()}
+        self._journal.add(kind, "paper", round(at.timestamp() * 1000), {kind: plain})
+
+    def _restore(self, entry: Mapping[str, Any]) -> None:
+        """Redo one line of the state file."""
+        kind = entry["kind"]
+        values = dict(entry[kind])
+        if kind == "balance":
+            held = self._balances.of(values["asset"])
+            held.free, held.locked = Decimal(values["free"]), Decimal(values["locked"])
+        elif kind == "order":
+            number, state, locked = values.pop("number"), OrderState(values.pop("state")), Decimal(values.pop("locked"))
+            price = None if values["price"] is None else Decimal(values["price"])
+            typed = {"side": Side(values["side"]), "type": OrderType(values["type"]), "price": price}
+            request = OrderRequest(**{**values, **typed, "quantity": Decimal(values["quantity"])})
+            self._orders[request.client_order_id] = PaperOrder(request, number, state, locked)
+        else:
+            decimals = {name: Decimal(values[name]) for name in ("quantity", "price", "fee")}
+            at = datetime.fromisoformat(values["at"]).astimezone(UTC)
+            self._fills.append(Fill(**{**values, **decimals, "side": Side(values["side"]), "at": at}))
+
+
+def _limit_price(order: OrderRequest, instrument: Instrument) -> Decimal:
+    """Return a limit order's price; VenueRejectedError where it is missing or off the tick."""
+    if order.price is None or order.price <= 0 or order.price % instrument.price_tick:
+        raise VenueRejectedError(
+            f"order {order.client_order_id}: price {order.price} is not on {instrument.price_tick}", "-1013"
+        )
+    return order.price
+
+
+def _check_numbers(order: OrderRequest, instrument: Instrument, price: Decimal) -> None:
+    """Raise VenueRejectedError where the quantity breaks the instrument's rules."""
+    if order.quantity % instrument.lot_step:
+        text = f"order {order.client_order_id}: quantity {order.quantity} is not on the lot step {instrument.lot_step}"
+        raise VenueRejectedError(text, "-1013")
+    refusal = instrument.refusal(order.quantity, price)
+    if refusal is not None:
+        raise VenueRejectedError(f"order {order.client_order_id}: {refusal}", "-1013")

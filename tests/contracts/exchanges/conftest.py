@@ -1,0 +1,127 @@
+"""One market for all exchanges: daily bars whose open rises by one a day, so a test can say every price beforehand."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from penstock.adapters.exchanges.bars_market import BarsMarketData
+from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.paper import PaperExchange
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.clock import SteppedClock
+from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.core.timeframes import Timeframe
+from penstock.ports import Exchange
+from penstock.practice.candles import GivenCandles
+from penstock.practice.clock import stepped_clock
+from penstock.practice.control import PracticeControl
+from penstock.practice.limits import UNLIMITED
+from penstock.practice.server import PracticeServer
+
+FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+START = FIRST_DAY + timedelta(days=10)
+DAY = timedelta(days=1)
+OPENING = {"USDT": Decimal(10_000), "AAA": Decimal(50)}
+VOLUME = 30.0
+
+
+def daily_bars(days: int = 900) -> pl.DataFrame:
+    """Return bars of two symbols: AAA opens at 100, 101, ... and moves four either way; BBB at half of that."""
+    opens = 100.0 + np.arange(days)
+    ts = [FIRST_DAY + k * DAY for k in range(days)]
+    frames = [
+        pl.DataFrame(
+            {
+                "symbol": [symbol] * days,
+                "ts": ts,
+                "open": opens * scale,
+                "high": (opens + 4) * scale,
+                "low": (opens - 4) * scale,
+                "close": (opens + 1) * scale,
+                "volume": np.full(days, VOLUME),
+            }
+        )
+        for symbol, scale in (("AAA/USDT", 1.0), ("BBB/USDT", 0.5))
+    ]
+    return pl.concat(frames).with_columns(pl.col("ts").cast(BARS_SCHEMA["ts"])).select(list(BARS_SCHEMA))
+
+
+@dataclass
+class Venue:
+    """An exchange under test with its account, and how to move its day on. It stands at a day's open."""
+
+    exchange: Exchange
+    step: Callable[[timedelta], Any]
+    fresh: Callable[[], Exchange]  # the same account seen by a new process
+
+    def order(self, quantity: str, side: Side = Side.BUY, price: str | None = None, symbol: str = "AAA/USDT") -> OrderRequest:
+        """Return an order with an id of its own: market, or limit with a price."""
+        kind = OrderType.MARKET if price is None else OrderType.LIMIT
+        limit = None if price is None else Decimal(price)
+        return OrderRequest(f"order-{next(_NUMBERS)}", symbol, side, kind, Decimal(quantity), limit)
+
+    @property
+    def price(self) -> Decimal:
+        return self.exchange.last_prices(["AAA/USDT"])["AAA/USDT"]
+
+
+_NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[PracticeServer]:
+    """One practice exchange for all tests; each test opens its own account and moves the day on first."""
+    source = GivenCandles({Timeframe.D1: daily_bars()})
+    with PracticeServer(source, clock=stepped_clock(START), limits=UNLIMITED) as running:
+        yield running
+
+
+@pytest.fixture
+def control(server: PracticeServer) -> Iterator[PracticeControl]:
+    """The practice exchange's control calls, at a new day's open and with no fault left behind."""
+    control = PracticeControl(server.url)
+    control.step(seconds=DAY)
+    yield control
+    control.clear_faults()
+
+
+@pytest.fixture
+def connect(server: PracticeServer, control: PracticeControl) -> Callable[..., CcxtExchange]:
+    """Return a function that connects ccxt to the practice exchange, with an account of its own unless told which."""
+
+    def connect(
+        api_key: str = "", secret: str = "secret", balances: Mapping[str, Decimal] = OPENING, **options: Any
+    ) -> CcxtExchange:
+        if not api_key:
+            api_key = f"key-{next(_NUMBERS)}"
+            control.create_account(api_key, secret, balances)
+        settings = {"timeout_seconds": 5.0, "retry_wait_seconds": 0.01} | options
+        return CcxtExchange("binance", api_key, secret, base_url=server.url, **settings)
+
+    return connect
+
+
+@pytest.fixture(params=["paper", "ccxt"])
+def venue(request: pytest.FixtureRequest) -> Venue:
+    """Every exchange that keeps the port's promises, on the same bars."""
+    if request.param == "ccxt":
+        connect = request.getfixturevalue("connect")
+        control: PracticeControl = request.getfixturevalue("control")
+        exchange = connect()
+        key = exchange.client.apiKey
+        return Venue(exchange, lambda by: control.step(seconds=by), lambda: connect(api_key=key))
+    state = request.getfixturevalue("tmp_path") / "paper.jsonl"
+    clock = SteppedClock(START)
+    market = BarsMarketData({Timeframe.D1: daily_bars()}, None, clock)
+
+    def fresh() -> PaperExchange:
+        return PaperExchange(market, balances=OPENING, state_file=state)
+
+    return Venue(fresh(), lambda by: clock.sleep(by.total_seconds()), fresh)

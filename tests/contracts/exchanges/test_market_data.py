@@ -1,0 +1,82 @@
+"""What every exchange promises of its market data."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.errors import UnknownSymbolError
+from penstock.core.timeframes import Timeframe
+
+DAY = timedelta(days=1)
+
+
+def test_now_is_the_venues_time(venue):
+    """Stepping the venue by a day moves `now` by a day."""
+    before = venue.exchange.now()
+    venue.step(DAY)
+    assert venue.exchange.now() == before + DAY
+
+
+def test_instruments_carry_exact_decimal_rules(venue):
+    """Ticks, steps and minimums are the venue's own, as exact Decimals."""
+    instrument = venue.exchange.instruments()["AAA/USDT"]
+    assert (instrument.base, instrument.quote) == ("AAA", "USDT")
+    assert (instrument.price_tick, instrument.lot_step) == (Decimal("0.01"), Decimal("0.001"))
+    assert (instrument.min_quantity, instrument.min_notional) == (Decimal("0.001"), Decimal(5))
+
+
+def test_bars_stop_at_now_and_the_open_bar_shows_its_open_only(venue):
+    """The bar that is still open is sent with what is known of it: never its future high, low, close or volume."""
+    now, price = venue.exchange.now(), float(venue.price)
+    bars = venue.exchange.fetch_bars("AAA/USDT", Timeframe.D1, now - 3 * DAY, 100)
+    assert bars.schema == BARS_SCHEMA
+    assert bars["ts"].to_list() == [now - 3 * DAY, now - 2 * DAY, now - DAY, now]
+    assert bars.row(-1)[2:] == (price, price, price, price, 0.0)
+    assert bars.row(-2)[2:] == (price - 1, price + 3, price - 5, price, 30.0)
+
+
+def test_bars_are_limited_from_since_on(venue):
+    """`limit` keeps the oldest bars from `since` on, so that paging forward misses none."""
+    now = venue.exchange.now()
+    bars = venue.exchange.fetch_bars("AAA/USDT", Timeframe.D1, now - 5 * DAY, 2)
+    assert bars["ts"].to_list() == [now - 5 * DAY, now - 4 * DAY]
+
+
+def test_bars_after_now_are_none(venue):
+    """Asking for the future gives an empty frame with the right columns."""
+    bars = venue.exchange.fetch_bars("AAA/USDT", Timeframe.D1, venue.exchange.now() + DAY, 10)
+    assert bars.height == 0
+    assert bars.schema == BARS_SCHEMA
+
+
+def test_last_prices_are_the_open_of_the_current_bar(venue):
+    """At a bar's open the last price is that open, for every symbol asked for."""
+    prices = venue.exchange.last_prices(["AAA/USDT", "BBB/USDT"])
+    day = (venue.exchange.now() - venue.exchange.now().replace(year=2024, month=1, day=1)).days
+    assert prices == {"AAA/USDT": Decimal(100 + day), "BBB/USDT": Decimal(100 + day) / 2}
+
+
+def test_unknown_symbol_is_named(venue):
+    """A symbol that the venue does not list is an UnknownSymbolError wherever it is used."""
+    calls = (
+        lambda: venue.exchange.fetch_bars("NOPE/USDT", Timeframe.D1, venue.exchange.now(), 1),
+        lambda: venue.exchange.last_prices(["AAA/USDT", "NOPE/USDT"]),
+        lambda: venue.exchange.submit(venue.order("1", symbol="NOPE/USDT")),
+        lambda: venue.exchange.fills("NOPE/USDT", venue.exchange.now()),
+    )
+    for call in calls:
+        with pytest.raises(UnknownSymbolError, match="NOPE/USDT"):
+            call()
+
+
+def test_threads_fetch_bars_at_the_same_time(venue):
+    """Several threads may ask at once, and each gets its own symbol's bars."""
+    since = venue.exchange.now() - 5 * DAY
+    symbols = ["AAA/USDT", "BBB/USDT"] * 20
+    with ThreadPoolExecutor(8) as pool:
+        frames = list(pool.map(lambda symbol: venue.exchange.fetch_bars(symbol, Timeframe.D1, since, 10), symbols))
+    assert [set(frame["symbol"]) for frame in frames] == [{symbol} for symbol in symbols]
+    assert {frame.height for frame in frames} == {6}
