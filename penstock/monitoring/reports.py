@@ -77,7 +77,10 @@ class DemoReport:
 
 @dataclass(frozen=True)
 class PerformanceReport:
-    """How one account did up to `made_at`: its equity against the backtest of the same versions, and what it holds."""
+    """How one account did up to `made_at`: its equity against the backtest of the same versions, and what it holds.
+
+    `equity` has columns at, equity, cash (quote units), one row a slot.
+    """
 
     made_at: datetime
     account: str
@@ -85,17 +88,24 @@ class PerformanceReport:
     positions: pl.DataFrame
     orders: pl.DataFrame
     breaks: pl.DataFrame
+    equity: pl.DataFrame
     drift: DriftReport | None = None
 
     def sections(self) -> list[Section]:
         live = [] if self.drift is None else [drift_section(self.drift)]
         return [
             Section("Summary", table=self.summary),
+            self._equity_section(),
             *live,
             Section("Positions", table=self.positions, empty="The account holds nothing."),
             Section("Orders", table=self.orders, empty="No order was placed."),
             Section("Open breaks", table=self.breaks, empty="Ledger and venue agree."),
         ]
+
+    def _equity_section(self) -> Section:
+        if self.equity.is_empty():
+            return Section("Equity", "No slot was traded yet.")
+        return Section("Equity", figure=account_figure(self.equity))
 
 
 def drift_section(drift: DriftReport) -> Section:
@@ -111,6 +121,16 @@ def equity_figure(drift: DriftReport) -> Any:
     for name in ("backtest", "replay", "live"):
         figure.add_trace(go.Scatter(x=drift.curves["ts"].to_list(), y=drift.curves[name].to_list(), name=name, mode="lines"))
     return figure.update_layout(yaxis_title="equity, quote units", height=380, margin={"t": 20, "b": 40})
+
+
+def account_figure(equity: pl.DataFrame) -> Any:
+    """Return a plotly figure of an account's equity and cash (columns at, equity, cash; quote units)."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for name in ("equity", "cash"):
+        figure.add_trace(go.Scatter(x=equity["at"].to_list(), y=equity[name].to_list(), name=name, mode="lines"))
+    return figure.update_layout(yaxis_title="quote units", height=320, margin={"t": 20, "b": 40})
 
 
 def write_demo_report(report: DemoReport, path: Path) -> Path:

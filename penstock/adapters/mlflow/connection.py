@@ -91,4 +91,4 @@ def fluent(tracking_uri: str) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+        mlflow.set_registry_uri("" if before[1] == before[0] else before[1])  # "" follows the tracking address again

@@ -1,0 +1,211 @@
+"""What a recorded search leaves in MLflow, read back through MLflow's own client; and what a changed version does."""
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import polars as pl
+import pytest
+from mlflow import MlflowClient
+
+from penstock.adapters.mlflow.connection import local_tracking_uri, without_password
+from penstock.adapters.mlflow.content import read_version, source_of
+from penstock.adapters.mlflow.registry import MlflowRegistry
+from penstock.adapters.mlflow.tracking import MlflowTracker
+from penstock.core.bars import require_bars
+from penstock.core.errors import PromotionError
+from penstock.core.strategy import Strategy
+from penstock.core.timeframes import Timeframe
+from penstock.data.snapshots import Snapshot, write_snapshot
+from penstock.research.costs import Costs
+from penstock.research.results import SearchResult, SearchSettings
+from penstock.research.search import search
+
+STRATEGY_FILE = '''
+"""Follow the last close."""
+
+import polars as pl
+from pydantic import Field
+
+from penstock.core.strategy import Strategy, StrategyParams
+
+
+class Follower(Strategy):
+    """Half of equity in what closed higher than `lag_bars` bars before."""
+
+    name = "follower"
+
+    class Params(StrategyParams):
+        lag_bars: int = Field(1, ge=1, le=5)
+
+    params: Params
+
+    @property
+    def warmup_bars(self) -> int:
+        return self.params.lag_bars
+
+    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+        rose = pl.col("close") > pl.col("close").shift(self.params.lag_bars).over("symbol")
+        return bars.select("symbol", "ts", weight=rose.cast(pl.Float64) * 0.5)
+'''
+
+
+@pytest.fixture(scope="module")
+def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
+    random = np.random.default_rng(11)
+    close = 50 * np.exp(np.cumsum(random.normal(0, 0.02, 300)))
+    values = dict.fromkeys(("open", "high", "low", "close", "volume"), close)
+    ts = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=i) for i in range(300)]
+    bars = require_bars(pl.DataFrame({"symbol": "AAA/USDT", "ts": ts, **values}), "synthetic")
+    return write_snapshot(bars, "synthetic", Timeframe.D1, tmp_path_factory.mktemp("snapshots"))
+
+
+@pytest.fixture(scope="module")
+def follower(tmp_path_factory: pytest.TempPathFactory) -> type[Strategy]:
+    """A strategy in a file of its own, that is not part of the checkout."""
+    folder = tmp_path_factory.mktemp("strategy")
+    (folder / "penstock_test_follower.py").write_text(STRATEGY_FILE)
+    sys.path.insert(0, str(folder))
+    import penstock_test_follower
+
+    sys.path.remove(str(folder))
+    strategy: type[Strategy] = penstock_test_follower.Follower
+    return strategy
+
+
+@pytest.fixture(scope="module")
+def found(snapshot: Snapshot, follower: type[Strategy]) -> SearchResult:
+    settings = SearchSettings(trials=12, top=12)
+    return search(snapshot.bars(), follower, Costs(), settings, dataset_hash=snapshot.content_hash)
+
+
+@pytest.fixture(scope="module")
+def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return local_tracking_uri(tmp_path_factory.mktemp("mlflow"))
+
+
+@pytest.fixture(scope="module")
+def run_id(tracking_uri: str, found: SearchResult, follower: type[Strategy], snapshot: Snapshot) -> str:
+    return MlflowTracker(tracking_uri, "test").record_search(found, follower, snapshot)
+
+
+def test_run_holds_parameters_metrics_series_and_dataset(
+    tracking_uri: str, run_id: str, found: SearchResult, snapshot: Snapshot
+) -> None:
+    """Everything a reviewer asks of a search is on its run."""
+    client = MlflowClient(tracking_uri)
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["best.lag_bars"] == str(found.best_params["lag_bars"])
+    assert run.data.params["dataset_hash"] == snapshot.content_hash
+    assert run.data.metrics["out_of_sample.sharpe"] == pytest.approx(found.out_of_sample.metrics.sharpe)
+    assert run.data.metrics["trials"] == found.trial_count
+    complete = found.trials.filter(pl.col("value").is_finite())
+    series = client.get_metric_history(run_id, "trial_value")
+    assert [point.value for point in series] == pytest.approx(complete.sort("number")["value"].to_list())
+    assert [point.step for point in series] == complete.sort("number")["number"].to_list()
+    (dataset,) = run.inputs.dataset_inputs
+    assert json.loads(dataset.dataset.source)["content_hash"] == snapshot.content_hash
+
+
+def test_run_holds_trials_plots_source_and_evidence_as_artifacts(
+    tracking_uri: str, run_id: str, found: SearchResult, tmp_path: Path
+) -> None:
+    """Artifacts open without this checkout: the table of trials, pictures, an offline page, the strategy's own file."""
+    folder = Path(MlflowClient(tracking_uri).download_artifacts(run_id, "", str(tmp_path)))
+    assert pl.read_parquet(folder / "trials.parquet").height == found.trials.height
+    for name in ("equity.png", "drawdown.png"):
+        assert (folder / "plots" / name).read_bytes().startswith(b"\x89PNG")
+    assert "https://cdn.plot.ly" not in (folder / "plots" / "report.html").read_text()[:2000]
+    assert (folder / "version" / "strategy.py").read_text() == STRATEGY_FILE
+    assert read_version(folder / "version").evidence.search_id == found.id
+
+
+def test_only_the_best_candidates_get_runs_of_their_own(tracking_uri: str, run_id: str, found: SearchResult) -> None:
+    """At most ten candidates, the out-of-sample run and the benchmark; never one run a trial."""
+    client = MlflowClient(tracking_uri)
+    experiment = client.get_run(run_id).info.experiment_id
+    children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'")
+    kinds = sorted(child.data.tags["penstock.kind"] for child in children)
+    assert kinds.count("candidate") == min(10, len(found.candidates))
+    assert kinds.count("out_of_sample") == kinds.count("equal_weights") == 1
+    assert {child.info.status for child in children} == {"FINISHED"}
+
+
+def test_recording_that_fails_is_marked_and_done_again(
+    tracking_uri: str, found: SearchResult, follower: type[Strategy], snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A crash in the middle leaves a FAILED run that no promotion picks; the next recording is whole."""
+    tracker = MlflowTracker(tracking_uri, "crash")
+
+    def disk_full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(tracker._client, "log_artifacts", disk_full)
+        with pytest.raises(PromotionError, match="No space left"):
+            tracker.record_search(found, follower, snapshot)
+    assert tracker.newest_search() is None
+    run_id = tracker.record_search(found, follower, snapshot)
+    newest = tracker.newest_search()
+    assert newest is not None
+    assert newest.run_id == run_id
+    assert newest.snapshot_path == snapshot.path
+
+
+def test_version_loads_where_the_strategy_is_not_installed_and_in_plain_mlflow(
+    tracking_uri: str, run_id: str, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry's copy is enough, for penstock and for MLflow's own loader alike, and both decide the same."""
+    registry = MlflowRegistry(tracking_uri)
+    version = registry.register(run_id, "elsewhere")
+    monkeypatch.delitem(sys.modules, "penstock_test_follower")
+    weights = MlflowRegistry(tracking_uri).load("elsewhere", version.version).strategy.decide(snapshot.bars())
+    mlflow.set_tracking_uri(tracking_uri)
+    served = mlflow.pyfunc.load_model(f"models:/elsewhere/{version.version}")
+    frame = snapshot.bars().with_columns(pl.col("ts").dt.replace_time_zone(None)).to_pandas()
+    assert np.array_equal(served.predict(frame)["weight"], weights["weight"].fill_null(np.nan), equal_nan=True)
+
+
+@pytest.mark.parametrize("part", ["strategy.py", "manifest.json"])
+def test_version_that_was_changed_after_registration_is_not_run(part: str, tracking_uri: str, run_id: str) -> None:
+    """Source or parameters edited in the artifact store: the hashes no longer agree and nothing of it is executed."""
+    name = f"changed-{part.partition('.')[0]}"
+    version = MlflowRegistry(tracking_uri).register(run_id, name)
+    root = (
+        MlflowClient(tracking_uri, tracking_uri).get_model_version_download_uri(name, version.version).removeprefix("file://")
+    )
+    file = Path(root) / "artifacts" / "version" / part
+    text = file.read_text()
+    changed = text + "\nraise SystemExit('run')\n" if part == "strategy.py" else text.replace('"lag_bars": ', '"lag_bars": 1')
+    assert changed != text
+    file.write_text(changed)
+    with pytest.raises(PromotionError, match="changed after it was registered"):
+        MlflowRegistry(tracking_uri).load(name, version.version)
+
+
+def test_run_that_is_no_search_cannot_be_registered(tracking_uri: str, run_id: str) -> None:
+    """A child run, or anyone's run, is refused by name."""
+    client = MlflowClient(tracking_uri)
+    other = client.create_run(client.get_run(run_id).info.experiment_id).info.run_id
+    with pytest.raises(PromotionError, match="not a recorded search"):
+        MlflowRegistry(tracking_uri).register(other, "other")
+
+
+def test_strategy_that_leans_on_another_strategy_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its neighbour would come from the worker's checkout, not from the version."""
+    text = STRATEGY_FILE.replace("import polars as pl\n", "import polars as pl\nimport strategies.momentum\n", 1)
+    (tmp_path / "penstock_test_leaning.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import penstock_test_leaning
+
+    with pytest.raises(PromotionError, match=r"imports 'strategies.momentum'"):
+        source_of(penstock_test_leaning.Follower)
+
+
+def test_passwords_are_taken_out_of_addresses() -> None:
+    """What is printed names the host and never the credentials."""
+    assert without_password("postgresql://user:p4ss@db:5432/mlflow failed") == "postgresql://db:5432/mlflow failed"
