@@ -20,14 +20,16 @@ from types import TracebackType
 from typing import Any
 
 import psutil
+import psycopg
 
 from penstock.adapters.stores.server_home import ServerUser, reachable_binaries, server_home, wheel_binaries
-from penstock.adapters.stores.timescale.connection import create_database
+from penstock.adapters.stores.timescale.connection import create_database, has_clients
 from penstock.core.errors import StoreError
 
 _ROLE = "penstock"
 _START_ATTEMPTS = 3
 _ORPHAN_PATIENCE_SECONDS = 20.0
+_ANSWER_SECONDS = 60.0
 _PID_LINE, _PORT_LINE = 0, 3  # of postmaster.pid
 
 _SETTINGS: Mapping[str, str] = {
@@ -40,6 +42,12 @@ _SETTINGS: Mapping[str, str] = {
     "max_wal_size": "1GB",
     "log_min_messages": "warning",
     "log_min_error_statement": "panic",  # a failed statement may carry values that do not belong in a log
+}
+
+#: What a server with TimescaleDB's programs (scripts/timescaledb.sh) needs besides.
+TIMESCALE_SETTINGS: Mapping[str, str] = {
+    "shared_preload_libraries": "timescaledb",
+    "timescaledb.telemetry_level": "off",
 }
 
 
@@ -57,24 +65,16 @@ class EmbeddedPostgres:
         """Return the URL of the database "penstock", starting (and at first creating) the server where it is not running."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
-            home = server_home(self.folder, self._user)
-            if self._postmaster(home) is None:
-                self._create(home)
-                self._launch(home)
+            self._serve(server_home(self.folder, self._user))
         return self.database_url(_ROLE)
 
     def stop(self) -> None:
         """Stop the server, ending its connections; stopping one that does not run changes nothing."""
-        if not (self.folder / "server-home").is_file():
-            return
-        with self._locked():
-            home = server_home(self.folder, self._user)
-            if self._postmaster(home) is not None:
-                self._run(home, "pg_ctl", "stop", "-D", str(home / "data"), "-m", "fast", "-w", "-t", "60")
+        self._stop("fast")
 
     def destroy(self) -> None:
         """Stop the server and delete everything it stored, wherever that is."""
-        self.stop()
+        self._stop("immediate")
         if (self.folder / "server-home").is_file():
             shutil.rmtree(server_home(self.folder, self._user))
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -102,11 +102,48 @@ class EmbeddedPostgres:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
+    def _stop(self, mode: str) -> None:
+        if not (self.folder / "server-home").is_file():
+            return
+        with self._locked():
+            home = server_home(self.folder, self._user)
+            if self._postmaster(home) is not None:
+                self._run(home, "pg_ctl", "stop", "-D", str(home / "data"), "-m", mode, "-w", "-t", "60")
+
+    def stop_if_unused(self) -> None:
+        """Stop the server unless another program is connected to it: that program will need it still."""
+        if self.running and not has_clients(self.url):
+            self.stop()
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with (self.folder / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _serve(self, home: Path) -> None:
+        """Return once the server answers. One that exists may be dying of a kill, or still recovering from the last one."""
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            if self._postmaster(home) is None:
+                self._create(home)
+                self._launch(home)
+            failure = self._failure_to_answer(home)
+            if failure is None:
+                return
+            if time.monotonic() > deadline:
+                raise StoreError(f"the PostgreSQL in {home} runs but does not answer ({failure}): read {home / 'server.log'}")
+            time.sleep(0.05)
+
+    def _failure_to_answer(self, home: Path) -> str | None:
+        """Return why a connection fails, or None. The port is the server's word: its starter may have died before noting it."""
+        try:
+            port = (home / "data" / "postmaster.pid").read_text().splitlines()[_PORT_LINE].strip()
+            (self.folder / "port").write_text(f"{port}\n")
+            psycopg.connect(self.url, dbname="postgres", connect_timeout=5).close()
+        except (OSError, IndexError, psycopg.OperationalError) as error:
+            return " ".join(str(error).split())
+        return None
 
     def _postmaster(self, home: Path) -> psutil.Process | None:
         """Return the server's process if it runs: a pid file alone proves nothing, pids are given out again."""
@@ -118,7 +155,10 @@ class EmbeddedPostgres:
         return process if _works_in(process, home / "data") else None
 
     def _create(self, home: Path) -> None:
-        """Make the cluster where there is none; an initdb that was killed half-way leaves only a folder to sweep away."""
+        """Make the cluster where there is none; an initdb that was killed half-way leaves only a folder to sweep away.
+
+        initdb does not wait for the disk: only a power cut within seconds of the first start could tell, before any data is in.
+        """
         if (home / "data" / "PG_VERSION").is_file():
             return
         password = secrets.token_hex(24)
@@ -135,7 +175,6 @@ class EmbeddedPostgres:
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("\ninclude 'penstock.conf'\n")
         _write_private(self.folder / "password", password)
-        os.sync()
         fresh.rename(home / "data")
 
     def _launch(self, home: Path) -> None:
@@ -153,7 +192,6 @@ class EmbeddedPostgres:
                 if attempt == _START_ATTEMPTS - 1:
                     raise
                 continue
-            remembered.write_text(f"{port}\n")
             return
 
     def _configure(self, data: Path, port: int) -> None:

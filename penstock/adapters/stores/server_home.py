@@ -104,9 +104,10 @@ def reachable_binaries(binaries: Path, user: ServerUser) -> Path:
 
     Other programs (TimescaleDB's) are bound to their place and are not copied: StoreError says so.
     """
+    binaries = binaries.resolve()
     if user.can_reach(binaries / "postgres"):
         return binaries
-    if binaries != wheel_binaries():
+    if binaries != wheel_binaries().resolve():
         raise StoreError(f"user '{_SERVER_USER}' cannot reach {binaries}: put it below folders that others may enter")
     install = binaries.parent
     site = install.parent.parent

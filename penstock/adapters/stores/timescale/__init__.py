@@ -4,7 +4,7 @@ from penstock.adapters.stores.timescale.bars import TimescaleBarStore
 from penstock.adapters.stores.timescale.connection import Database, address_of, connect, create_database
 from penstock.adapters.stores.timescale.ledger import TimescaleLedger
 from penstock.adapters.stores.timescale.migrations import migrate, pending
-from penstock.adapters.stores.timescale.promotion import PromotionRecord, VerdictRow
+from penstock.adapters.stores.timescale.promotion import PromotionRecord
 from penstock.adapters.stores.timescale.supervision import TimescaleSupervision
 from penstock.adapters.stores.timescale.tier import Tier
 
@@ -15,7 +15,6 @@ __all__ = [
     "TimescaleBarStore",
     "TimescaleLedger",
     "TimescaleSupervision",
-    "VerdictRow",
     "address_of",
     "connect",
     "create_database",

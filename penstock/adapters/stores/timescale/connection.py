@@ -52,6 +52,13 @@ class Database:
         with translated(self.address), psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection:
             yield connection
 
+    def describe(self) -> str:
+        """Return the address and the tier in words, without the password."""
+        kind = {Tier.TIMESCALE: "TimescaleDB", Tier.APACHE: "TimescaleDB (Apache licence)", Tier.PLAIN: "plain PostgreSQL"}[
+            self.tier
+        ]
+        return f"{kind} at {self.address}"
+
     def detect_tier_again(self) -> None:
         """Read the tier once more, after a migration may have created the extension."""
         with self.dedicated() as connection:
@@ -148,3 +155,12 @@ def _conninfo(url: str) -> str:
         options=parts.get("options") or "-c timezone=UTC",
         application_name="penstock",
     )
+
+
+def has_clients(url: str) -> bool:
+    """Return whether anybody but this question is connected to the server at `url`, whichever database they use."""
+    with translated(address_of(url)), psycopg.connect(_conninfo(url), prepare_threshold=None) as connection:
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ).fetchone()
+    return bool(row and row[0])

@@ -1,24 +1,13 @@
 """The record of promotion verdicts: why a version was or was not promoted. The criteria are penstock.promotion's."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
 import polars as pl
 
 from penstock.adapters.stores.timescale.connection import Database
 from penstock.core.bars import TS
-
-
-@dataclass(frozen=True)
-class VerdictRow:
-    """What one criterion said. `value` and `bound` are None where the criterion is not a number against a limit."""
-
-    criterion: str
-    passed: bool
-    value: float | None
-    bound: float | None
-    reason: str
+from penstock.promotion.criteria import Verdict
 
 
 class PromotionRecord:
@@ -27,7 +16,7 @@ class PromotionRecord:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def save_verdicts(self, model: str, version: str, verdicts: Iterable[VerdictRow], at: datetime) -> None:
+    def save_verdicts(self, model: str, version: str, verdicts: Sequence[Verdict], at: datetime) -> None:
         """Append the verdicts of one judgement, all or none."""
         rows = [(model, version, v.criterion, v.passed, v.value, v.bound, v.reason, at) for v in verdicts]
         with self._database.transaction() as connection:

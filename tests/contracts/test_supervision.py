@@ -1,0 +1,106 @@
+"""What every Supervision promises, and the record of promotion verdicts beside it, held against every tier."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import polars as pl
+import pytest
+
+from penstock.adapters.stores.timescale import Database, PromotionRecord, TimescaleSupervision, VerdictRow
+from penstock.core.accounts import Break, BreakKind, TradingState
+from penstock.core.bars import TS
+from penstock.core.errors import StoreError
+
+AT = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def supervision(database: Database) -> Iterator[TimescaleSupervision]:
+    """A supervision that leaves no halt of every account behind."""
+    supervision = TimescaleSupervision(database)
+    yield supervision
+    supervision.set_trading_state("*", TradingState.ACTIVE, "end of test", "test", AT)
+
+
+def test_break_is_open_once_until_closed(supervision: TimescaleSupervision, name: str) -> None:
+    """The same difference opens one break; closed, it can open again; closing what is not open says so."""
+    found = Break(name, "BTC", BreakKind.POSITION_MISMATCH, "0.1 missing", Decimal("1.1"), Decimal(1))
+    assert supervision.open_break(found, AT)
+    assert not supervision.open_break(found, AT + timedelta(hours=1))
+    assert supervision.open_breaks(name) == [found]
+    assert supervision.close_break(name, "BTC", BreakKind.POSITION_MISMATCH, AT, "agrees again")
+    assert not supervision.close_break(name, "BTC", BreakKind.POSITION_MISMATCH, AT, "agrees again")
+    assert supervision.open_breaks(name) == []
+    assert supervision.open_break(found, AT)
+
+
+def test_breaks_lock_only_what_they_name(supervision: TimescaleSupervision, name: str) -> None:
+    """Kinds, subjects and accounts are kept apart."""
+    first = Break(name, "BTC", BreakKind.DUST, "dust")
+    second = Break(name, "BTC/USDT", BreakKind.DUST, "dust")
+    third = Break(name, "BTC", BreakKind.DEPOSIT, "1 BTC came", None, Decimal(1))
+    assert [supervision.open_break(found, AT) for found in (first, second, third)] == [True] * 3
+    supervision.close_break(name, "BTC", BreakKind.DUST, AT, "swept")
+    assert supervision.open_breaks(name) == [second, third]
+    assert supervision.open_breaks(f"{name}-other") == []
+
+
+def test_account_that_was_never_stopped_is_active(supervision: TimescaleSupervision, name: str) -> None:
+    """No row means no halt."""
+    assert supervision.trading_state(name).state is TradingState.ACTIVE
+
+
+def test_newest_state_of_an_account_is_in_force(supervision: TimescaleSupervision, name: str) -> None:
+    """What was set last counts, whatever instant it was set for, and says who and why."""
+    supervision.set_trading_state(name, TradingState.HALTED, "drawdown", "risk", AT)
+    supervision.set_trading_state(name, TradingState.REDUCE_ONLY, "calmer", "operator", AT - timedelta(days=1))
+    halt = supervision.trading_state(name)
+    assert (halt.state, halt.reason, halt.by, halt.at) == (
+        TradingState.REDUCE_ONLY,
+        "calmer",
+        "operator",
+        AT - timedelta(days=1),
+    )
+
+
+@pytest.mark.parametrize("own", list(TradingState))
+@pytest.mark.parametrize("common", list(TradingState))
+def test_strictest_of_own_and_common_state_is_in_force(
+    supervision: TimescaleSupervision, name: str, own: TradingState, common: TradingState
+) -> None:
+    """A halt of every account cannot be undone by the account's own state, nor the other way round."""
+    order = [TradingState.ACTIVE, TradingState.REDUCE_ONLY, TradingState.HALTED]
+    supervision.set_trading_state(name, own, "own", "test", AT)
+    supervision.set_trading_state("*", common, "common", "test", AT)
+    assert supervision.trading_state(name).state is max(own, common, key=order.index)
+
+
+def test_trading_state_history_cannot_be_changed(supervision: TimescaleSupervision, database: Database, name: str) -> None:
+    """Who halted what, and when, stays on record."""
+    supervision.set_trading_state(name, TradingState.HALTED, "drawdown", "risk", AT)
+    with pytest.raises(StoreError, match="append-only"), database.transaction() as connection:
+        connection.execute("DELETE FROM trading_state WHERE account = %s", [name])
+
+
+def test_equity_is_one_row_an_instant_in_order(supervision: TimescaleSupervision, name: str) -> None:
+    """Recording an instant again replaces it; the history is oldest first, as floats."""
+    later = AT + timedelta(hours=1)
+    for at, equity in ((later, "101.5"), (AT, "100"), (later, "102.25")):
+        supervision.record_equity(name, at, Decimal(equity), Decimal(5))
+    expected = pl.DataFrame({"at": [AT, later], "equity": [100.0, 102.25], "cash": [5.0, 5.0]}, schema_overrides={"at": TS})
+    assert supervision.equity_history(name).equals(expected)
+    assert supervision.equity_history(f"{name}-other").schema == expected.schema
+
+
+def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
+    """Every judgement stays, in the order in which it was given, with its figure and its limit."""
+    record = PromotionRecord(database)
+    rows = [VerdictRow("deflated_sharpe", True, 0.97, 0.95, "above"), VerdictRow("rehearsal", False, None, None, "no orders")]
+    record.save_verdicts(name, "1", rows, AT)
+    record.save_verdicts(name, "2", rows[:1], AT)
+    assert record.verdicts(name, "1").select("criterion", "passed", "value", "bound", "reason").rows() == [
+        ("deflated_sharpe", True, 0.97, 0.95, "above"),
+        ("rehearsal", False, None, None, "no orders"),
+    ]
+    assert record.verdicts(name)["version"].to_list() == ["1", "1", "2"]

@@ -1,0 +1,110 @@
+"""Migrations: applied once, from several processes at once, and never edited afterwards."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from penstock.adapters.stores.embedded import EmbeddedPostgres
+from penstock.adapters.stores.timescale import Database, Tier, connect, create_database, migrate, pending
+from penstock.adapters.stores.timescale.migrations import FOLDER, read_migrations
+from penstock.adapters.stores.timescale.partitions import Partitions
+from penstock.core.errors import StoreError
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("migrations"), settings={"fsync": "off"})
+    try:
+        yield server.start()
+    finally:
+        server.destroy()
+
+
+@pytest.fixture
+def database(url: str, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """An empty database."""
+    with connect(create_database(url, request.node.name[:60])) as database:
+        yield database
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the migrations that a test may change."""
+    return Path(shutil.copytree(FOLDER, tmp_path / "migrations"))
+
+
+def test_migrations_are_applied_once(database: Database) -> None:
+    """The first call applies all in order, the second none; pending tells before and after."""
+    assert len(pending(database)) == len(set(pending(database))) > 0
+    assert migrate(database) == ["instruments_and_bars", "bar", "ledger", "supervision"]
+    assert migrate(database) == []
+    assert pending(database) == []
+    assert database.tier is Tier.PLAIN
+
+
+def test_numbers_are_unique_within_each_layout() -> None:
+    """Two files of one number serve different layouts, and every tier-specific file has its counterpart."""
+    for layout in ("timescale", "plain"):
+        numbers = [migration.number for migration in read_migrations() if migration.layout in {"", layout}]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_edited_migration_is_an_error(database: Database, folder: Path) -> None:
+    """Once applied, a file may not change; the message names it and the remedy."""
+    migrate(database, folder)
+    with (folder / "0003_ledger.sql").open("a") as file:
+        file.write("-- a harmless comment\n")
+    with pytest.raises(StoreError, match="0003_ledger was edited"):
+        migrate(database, folder)
+
+
+def test_failed_migration_leaves_nothing_and_can_be_mended(database: Database, folder: Path) -> None:
+    """A file that fails half-way is rolled back whole; those before it stay; mended, it is applied."""
+    broken = folder / "0005_broken.sql"
+    broken.write_text("CREATE TABLE half (id int); SELECT 1 / 0;")
+    with pytest.raises(StoreError, match="0005_broken failed"):
+        migrate(database, folder)
+    broken.write_text("CREATE TABLE half (id int);")
+    assert migrate(database, folder) == ["broken"]
+
+
+def test_database_without_schema_says_how_to_make_one(database: Database) -> None:
+    """A store on an empty database names the command that is missing."""
+    with pytest.raises(StoreError, match="penstock db migrate"), database.transaction() as connection:
+        connection.execute("SELECT * FROM bar")
+
+
+_MIGRATE = """
+import sys
+from penstock.adapters.stores.timescale import connect, migrate
+print(len(migrate(connect(sys.argv[1]))))
+"""
+
+
+def test_processes_that_migrate_at_once_apply_each_file_once(url: str) -> None:
+    """Of three processes one applies everything and the others find it done."""
+    target = create_database(url, "at_once")
+    command = [sys.executable, "-c", _MIGRATE, target]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    applied = sorted(int(process.communicate(timeout=60)[0]) for process in processes)
+    assert applied == [0, 0, 4]
+    with connect(target) as database, database.transaction() as connection:
+        assert connection.execute("SELECT count(*) FROM schema_migration").fetchone() == (4,)
+
+
+def test_partitions_are_made_once_by_many_stores(database: Database) -> None:
+    """Stores that need the same months at the same time do not collide."""
+    migrate(database)
+    months = pl.Series([datetime(2024, month, 5, tzinfo=UTC) for month in range(1, 13)])
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: Partitions(database).ensure(months), range(4)))
+    with database.transaction() as connection:
+        found = connection.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = 'bar'::regclass").fetchone()
+    assert found == (12,)
