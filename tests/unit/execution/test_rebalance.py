@@ -1,5 +1,6 @@
 """The rebalance of a slot: once, whole, and resumable."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,8 +10,14 @@ from typing import Any
 import pytest
 
 from penstock.core.accounts import RebalanceStatus, TradingState
-from penstock.core.errors import StaleDataError, VenueRejectedError, VenueUnavailableError
-from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
+from penstock.core.errors import (
+    DuplicateOrderError,
+    StaleDataError,
+    StaleLeaseError,
+    VenueRejectedError,
+    VenueUnavailableError,
+)
+from penstock.core.orders import OrderEventKind, OrderRequest, OrderState, OrderType, Side
 from penstock.execution.rebalance import rebalance
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -244,3 +251,83 @@ def test_silent_venue_stops_recovery_before_anything_new_is_sent(world: Any) -> 
     with pytest.raises(VenueUnavailableError, match="cannot be resolved"):
         rebalance(world.desk, world.inputs(HALF_HALF, SLOT + timedelta(minutes=5)))
     assert len(world.venue.submitted) == 1
+
+
+def test_duplicate_is_looked_up_and_taken_as_ours(world: Any) -> None:
+    """A venue that calls our id a duplicate has the order: its report counts, and it is neither refused nor sent again."""
+    submit = world.venue.submit
+
+    def twice(order: OrderRequest) -> Any:
+        submit(order)
+        raise DuplicateOrderError("Duplicate order sent.", "-2010")
+
+    world.venue.submit = twice
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert len(world.venue.submitted) == 2
+    assert agree(world)
+
+
+def test_process_that_slept_through_its_lease_sends_nothing(world: Any) -> None:
+    """Between the write-ahead of an order and its request the lease lapses: the request must not leave."""
+    desk = replace(world.desk, policy=world.desk.policy.model_copy(update={"lease_ttl_seconds": 0.2}))
+    record = world.ledger.record_event
+
+    def slow(lease: Any, client_order_id: str, event: OrderEventKind, *rest: Any) -> Any:
+        state = record(lease, client_order_id, event, *rest)
+        if event is OrderEventKind.SUBMIT:
+            time.sleep(0.25)
+        return state
+
+    world.ledger.record_event = slow
+    with pytest.raises(StaleLeaseError, match="lapsed"):
+        rebalance(desk, world.inputs(HALF_HALF))
+    assert not world.venue.submitted
+
+
+def test_last_word_waits_until_the_fills_are_booked(world: Any) -> None:
+    """A venue that shows an order's end before its trades: the order stays unfinished until they are booked."""
+    world.venue.fraction = Decimal("0.5")
+    fills, asked = world.venue.fills, []
+
+    def late(symbol: str, since: datetime) -> Any:
+        asked.append(symbol)
+        return fills(symbol, since) if len(asked) > 3 else []
+
+    world.venue.fills = late
+    report = rebalance(world.desk, world.inputs({"BTC/USDT": 0.5}))
+    (order,) = report.orders
+    assert order.state is OrderState.EXPIRED
+    assert order.filled_quantity > 0
+    assert agree(world)
+
+
+def test_trades_of_others_in_the_same_minutes_are_not_booked_as_ours(world: Any) -> None:
+    """A manual trade in a symbol that we trade too is left to reconciliation."""
+    world.venue.trade("BTC/USDT", Side.BUY, Decimal("0.01"), Decimal(50_000))
+    report = rebalance(world.desk, world.inputs(HALF_HALF))
+    assert {fill.client_order_id for fill in report.fills} == {o.request.client_order_id for o in report.orders}
+    assert report.status is RebalanceStatus.DONE
+    assert agree(world)
+
+
+def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(world: Any) -> None:
+    """A limit order left open by a killed run is cancelled by the next slot, which then trades freely."""
+    inputs = world.inputs(HALF_HALF)
+    passive = inputs.policy.model_copy(update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)})
+
+    def kill(order: OrderRequest) -> None:
+        raise Killed
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        rebalance(world.desk, replace(inputs, policy=passive))
+    world.ledger.holder, world.venue.after = "", lambda _: None
+    assert len(world.venue.open_orders()) == 1
+    world.clock.at += timedelta(days=1)
+    report = rebalance(world.desk, world.inputs(HALF_HALF, SLOT + timedelta(days=1)))
+    assert report.status is RebalanceStatus.DONE
+    assert not world.venue.open_orders()
+    assert {order.state for order in world.ledger.book.values()} == {OrderState.CANCELED, OrderState.FILLED}
+    assert world.ledger.slots[SLOT].status is RebalanceStatus.FAILED
+    assert "took over" in world.ledger.slots[SLOT].reason
