@@ -134,6 +134,8 @@ class CcxtMarketData:
 
     def _use_sandbox(self) -> None:
         try:
+            if not self.client.urls.get("test"):  # some venues have the key and nothing under it
+                raise ccxt.NotSupported
             self.client.set_sandbox_mode(True)
         except ccxt.NotSupported:
             raise ConfigError(f"{self.venue} has no test network: trade on paper, or live by saying so explicitly") from None

@@ -29,7 +29,7 @@ FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 START = FIRST_DAY + timedelta(days=10)
 DAY = timedelta(days=1)
 OPENING = {"USDT": Decimal(10_000), "AAA": Decimal(50)}
-VOLUME = 30.0
+VOLUME = 300.0
 
 
 def daily_bars(days: int = 900) -> pl.DataFrame:

@@ -35,7 +35,7 @@ def test_bars_stop_at_now_and_the_open_bar_shows_its_open_only(venue):
     assert bars.schema == BARS_SCHEMA
     assert bars["ts"].to_list() == [now - 3 * DAY, now - 2 * DAY, now - DAY, now]
     assert bars.row(-1)[2:] == (price, price, price, price, 0.0)
-    assert bars.row(-2)[2:] == (price - 1, price + 3, price - 5, price, 30.0)
+    assert bars.row(-2)[2:] == (price - 1, price + 3, price - 5, price, 300.0)
 
 
 def test_bars_are_limited_from_since_on(venue):

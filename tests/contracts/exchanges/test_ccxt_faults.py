@@ -1,0 +1,300 @@
+"""What the ccxt adapter makes of a venue's bad days: unknown is never mistaken for refused, and orders are sent once."""
+
+import time
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.core.errors import (
+    ConfigError,
+    OrderNotFoundError,
+    RateLimitedError,
+    VenueError,
+    VenueRejectedError,
+    VenueUnavailableError,
+)
+from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
+from penstock.core.timeframes import Timeframe
+from penstock.practice.faults import Fault, FaultKind
+from penstock.practice.limits import LimitSpec
+from penstock.practice.server import AccountSpec, PracticeServer
+
+DAY = timedelta(days=1)
+ORDER_PATH = "/api/v3/order"
+
+
+def buy(client_order_id: str, quantity: str = "1") -> OrderRequest:
+    return OrderRequest(client_order_id, "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(quantity))
+
+
+def submitted_into(connect, control, kind: FaultKind, **details) -> tuple[CcxtExchange, str, VenueError]:
+    """Submit one order into a fault; return the exchange, the order's id and the error."""
+    exchange = connect(timeout_seconds=0.3 if "timeout" in kind else 5.0)
+    exchange.instruments()
+    control.arm_next(kind, "POST", ORDER_PATH, **details)
+    order_id = f"into-{time.time_ns()}"
+    with pytest.raises(VenueError) as failure:
+        exchange.submit(buy(order_id))
+    (counted,) = control.faults()
+    assert (counted["calls"], counted["struck"]) == (1, 1), "an order must be sent exactly once"
+    control.clear_faults()
+    return exchange, order_id, failure.value
+
+
+@pytest.mark.parametrize("kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE, FaultKind.RATE_LIMIT, FaultKind.BAN])
+def test_order_lost_before_the_venue_took_it_is_unknown_and_then_not_found(connect, control, kind):
+    """Without a usable answer the error says unavailable; asking by id then gives the venue's word that there is none."""
+    exchange, order_id, error = submitted_into(connect, control, kind)
+    assert isinstance(error, VenueUnavailableError)
+    with pytest.raises(OrderNotFoundError):
+        exchange.find_order(order_id, "AAA/USDT")
+
+
+@pytest.mark.parametrize("kind", [FaultKind.TIMEOUT_AFTER, FaultKind.ERROR_AFTER, FaultKind.RESET_AFTER, FaultKind.MALFORMED])
+def test_order_taken_without_a_usable_answer_is_unknown_and_then_found(connect, control, kind):
+    """The same error as when it was lost, but asking by id finds it filled."""
+    exchange, order_id, error = submitted_into(connect, control, kind)
+    assert type(error) is VenueUnavailableError
+    report = exchange.find_order(order_id, "AAA/USDT")
+    assert (report.state, report.filled_quantity) == (OrderState.FILLED, 1)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_no_5xx_is_ever_read_as_a_refusal(connect, control, status):
+    """Binance's 5xx carry an error code too; it says nothing of what became of the order."""
+    _, _, error = submitted_into(connect, control, FaultKind.ERROR_AFTER, status=status)
+    assert type(error) is VenueUnavailableError
+
+
+@pytest.mark.parametrize("kind", [FaultKind.RATE_LIMIT, FaultKind.BAN])
+def test_rate_limit_tells_how_long_to_wait(connect, control, kind):
+    """429 and 418 become RateLimitedError with the venue's own Retry-After."""
+    _, _, error = submitted_into(connect, control, kind, seconds=17)
+    assert isinstance(error, RateLimitedError)
+    assert error.retry_after_seconds == 17
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [FaultKind.ERROR_BEFORE, FaultKind.RESET_AFTER, FaultKind.MALFORMED, FaultKind.TIMEOUT_BEFORE, FaultKind.RATE_LIMIT],
+)
+@pytest.mark.parametrize("path", ["/api/v3/klines", "/api/v3/account", "/api/v3/exchangeInfo", "/api/v3/myTrades"])
+def test_reads_are_asked_again(connect, control, kind, path):
+    """Two bad answers in a row do not fail a read."""
+    exchange = connect(timeout_seconds=0.2)
+    exchange.last_prices(["AAA/USDT"])
+    control.arm(Fault(kind=kind, path=path, times=2, seconds=0 if kind is FaultKind.RATE_LIMIT else 30))
+    calls = {
+        "/api/v3/klines": lambda: exchange.fetch_bars("AAA/USDT", Timeframe.D1, exchange.now() - DAY, 5).height == 2,
+        "/api/v3/account": lambda: exchange.balances()["AAA"] == 50,
+        "/api/v3/exchangeInfo": lambda: set(exchange.instruments()) == {"AAA/USDT", "BBB/USDT"},
+        "/api/v3/myTrades": lambda: list(exchange.fills("AAA/USDT", exchange.now())) == [],
+    }
+    assert calls[path]()
+    assert control.faults()[0]["struck"] == 2
+
+
+def test_read_that_stays_unanswered_is_unavailable(connect, control):
+    """After the attempts given, the read raises VenueUnavailableError."""
+    exchange = connect(read_attempts=3)
+    exchange.instruments()
+    control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/klines"))
+    with pytest.raises(VenueUnavailableError, match="HTTP 503"):
+        exchange.fetch_bars("AAA/USDT", Timeframe.D1, exchange.now(), 1)
+    assert control.faults()[0]["calls"] == 3
+
+
+def test_long_ban_is_not_waited_out(connect, control):
+    """A Retry-After of two minutes is handed to the caller at once."""
+    exchange = connect()
+    control.arm(Fault(kind=FaultKind.BAN, path="/api/v3/time", seconds=120))
+    started = time.monotonic()
+    with pytest.raises(RateLimitedError):
+        exchange.now()
+    assert time.monotonic() - started < 2
+
+
+def test_cancel_without_an_answer_is_unknown_and_sent_once(connect, control):
+    """The cancellation was carried out, but the caller must ask."""
+    exchange = connect()
+    order = OrderRequest(f"cancel-{time.time_ns()}", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(50))
+    exchange.submit(order)
+    control.arm_next(FaultKind.ERROR_AFTER, "DELETE", ORDER_PATH)
+    with pytest.raises(VenueUnavailableError):
+        exchange.cancel(order.client_order_id, "AAA/USDT")
+    assert control.faults()[0]["calls"] == 1
+    assert exchange.find_order(order.client_order_id, "AAA/USDT").state is OrderState.CANCELED
+
+
+def test_stale_candles_lack_the_newest_bars(connect, control):
+    """Two days late, the venue's newest bar is the one of two days ago."""
+    exchange = connect()
+    now = exchange.now()
+    control.arm(Fault(kind=FaultKind.STALE_CANDLES, path="/api/v3/klines", seconds=2 * 86_400))
+    assert exchange.fetch_bars("AAA/USDT", Timeframe.D1, now - 4 * DAY, 10)["ts"].to_list()[-1] == now - 2 * DAY
+
+
+def test_slow_answer_is_an_answer(connect, control):
+    """Half a second late is not lost."""
+    exchange = connect()
+    control.arm_next(FaultKind.SLOW, path="/api/v3/time", seconds=0.5)
+    started = time.monotonic()
+    exchange.now()
+    assert time.monotonic() - started >= 0.5
+
+
+def test_order_may_become_visible_later(connect, control):
+    """An accepted order can be unknown to queries for a while; its trades and balances are real at once."""
+    exchange = connect()
+    exchange.instruments()
+    control.arm_next(FaultKind.HIDDEN_ORDER, "POST", ORDER_PATH, seconds=0.5)
+    order_id = f"hidden-{time.time_ns()}"
+    assert exchange.submit(buy(order_id)).state is OrderState.FILLED
+    with pytest.raises(OrderNotFoundError):
+        exchange.find_order(order_id, "AAA/USDT")
+    assert exchange.balances()["AAA"] > 50
+    time.sleep(0.55)
+    assert exchange.find_order(order_id, "AAA/USDT").state is OrderState.FILLED
+
+
+def test_wrong_credentials_are_refused_by_name(connect, control):
+    """A wrong secret is -1022, an unknown key -2015, a malformed one -2014; the message tells what to check."""
+    control.create_account("right-key", "right-secret", {})
+    cases = (("right-key", "wrong", "-1022", "secret"), ("unknown-key", "x", "-2015", "key"), ("bad key!", "x", "-2014", "key"))
+    for key, secret, code, remedy in cases:
+        with pytest.raises(VenueRejectedError, match=remedy) as refusal:
+            connect(key, secret).balances()
+        assert refusal.value.code == code
+
+
+def test_clock_skew_is_refused_by_name(connect, control):
+    """A minute ahead or an hour behind is -1021, and the message says to set the clock."""
+    exchange = connect()
+    for skew_ms in (60_000, -3_600_000):
+        exchange.client.nonce = lambda by=skew_ms: time.time_ns() // 1_000_000 + by
+        with pytest.raises(VenueRejectedError, match="clock") as refusal:
+            exchange.balances()
+        assert refusal.value.code == "-1021"
+
+
+def test_errors_carry_no_signature(connect, control):
+    """A failing signed request is told without its query string."""
+    exchange = connect(read_attempts=1)
+    control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account"))
+    with pytest.raises(VenueUnavailableError) as failure:
+        exchange.balances()
+    assert "signature" not in str(failure.value)
+
+
+def test_all_pages_of_fills_are_fetched(connect, control):
+    """More trades than a page holds (1,000) come back whole, in order, once each."""
+    exchange = connect(balances={"USDT": Decimal(10_000_000)})
+    since = exchange.now()
+    ids = [f"page-{time.time_ns()}-{k}" for k in range(1010)]
+    for order_id in ids:
+        exchange.submit(buy(order_id, "0.1"))
+    fills = exchange.fills("AAA/USDT", since)
+    assert [fill.client_order_id for fill in fills] == ids
+
+
+def test_market_order_beyond_the_bars_volume_expires_in_part(connect, control):
+    """The day's bar holds 300 units: of 450 ordered, 300 fill and the rest expires; the next order finds none."""
+    exchange = connect(balances={"USDT": Decimal(1_000_000)})
+    report = exchange.submit(buy(f"big-{time.time_ns()}", "450"))
+    assert (report.state, report.filled_quantity) == (OrderState.EXPIRED, 300)
+    late = exchange.submit(buy(f"late-{time.time_ns()}", "1"))
+    assert (late.state, late.filled_quantity) == (OrderState.EXPIRED, 0)
+    assert sum(fill.quantity for fill in exchange.fills("AAA/USDT", exchange.now())) == 300
+
+
+def test_resting_order_fills_in_parts_by_volume(connect, control):
+    """A resting sell of 450 units takes the 300 of the first day that passes it and the rest the day after."""
+    exchange = connect(balances={"AAA": Decimal(450)})
+    price = exchange.last_prices(["AAA/USDT"])["AAA/USDT"] + 1
+    order = OrderRequest(f"parts-{time.time_ns()}", "AAA/USDT", Side.SELL, OrderType.LIMIT, Decimal(450), price)
+    exchange.submit(order)
+    control.step(seconds=DAY)
+    part = exchange.find_order(order.client_order_id, "AAA/USDT")
+    assert (part.state, part.filled_quantity) == (OrderState.PARTIALLY_FILLED, 300)
+    control.step(seconds=DAY)
+    assert exchange.find_order(order.client_order_id, "AAA/USDT").state is OrderState.FILLED
+    assert exchange.balances() == {"USDT": 450 * price * Decimal("0.999")}
+
+
+def test_venue_that_is_down_is_unavailable(server):
+    """Nothing listens: reads and orders raise VenueUnavailableError with the venue's name."""
+    exchange = CcxtExchange("binance", "k", "s", base_url="http://127.0.0.1:9", read_attempts=2, retry_wait_seconds=0.01)
+    with pytest.raises(VenueUnavailableError, match="binance"):
+        exchange.now()
+    with pytest.raises(VenueUnavailableError):
+        exchange.submit(buy("nowhere"))
+
+
+def test_venues_own_network_is_the_test_network_unless_told_live():
+    """Without `live` ccxt points at the test network; a venue that has none is refused with the remedy."""
+    assert "testnet" in CcxtExchange("binance", "k", "s").client.urls["api"]["private"]
+    assert "testnet" not in CcxtExchange("binance", "k", "s", live=True).client.urls["api"]["private"]
+    with pytest.raises(ConfigError, match="no test network"):
+        CcxtExchange("kraken", "k", "s")
+    with pytest.raises(ConfigError, match="knows no exchange 'binanze'"):
+        CcxtExchange("binanze", "k", "s")
+
+
+def test_practice_address_wins_over_live(server, control):
+    """With a base_url no request can leave for the real venue, whatever else was said."""
+    exchange = CcxtExchange("binance", "k", "s", live=True, base_url=server.url)
+    assert exchange.session._led("https://api.binance.com/api/v3/order?a=1") == f"{server.url}/api/v3/order?a=1"
+    assert exchange.now() == control.now()
+
+
+def test_used_up_weight_is_429_and_going_on_is_a_ban(server):
+    """A server with a small weight limit refuses with Retry-After, and bans who goes on regardless."""
+    limits = LimitSpec(weight_per_minute=200, ban_after=3, ban_seconds=60)
+    account = AccountSpec("k", "s", {"USDT": "1000"})
+    with PracticeServer(server.config.candles, clock=server.config.clock, limits=limits, accounts=(account,)) as small:
+        exchange = CcxtExchange("binance", "k", "s", base_url=small.url, read_attempts=1)
+        seen = []
+        for _ in range(20):
+            try:
+                exchange.balances()  # weight 20
+            except RateLimitedError as error:
+                seen.append((str(error).count(" 418 "), (error.retry_after_seconds or 0) > 0))
+        assert (0, True) in seen
+        assert seen[-1] == (1, True)
+
+
+def test_too_many_orders_are_refused_and_counted_per_account(connect, server):
+    """Binance's -1015: the 6th order within ten seconds is refused, nothing is bought by it."""
+    limits = LimitSpec(orders_per_10s=5)
+    account = AccountSpec("k", "s", {"USDT": "10000"})
+    with PracticeServer(server.config.candles, clock=server.config.clock, limits=limits, accounts=(account,)) as small:
+        exchange = CcxtExchange("binance", "k", "s", base_url=small.url)
+        refused = 0
+        for k in range(12):
+            try:
+                exchange.submit(buy(f"o{k}", "0.1"))
+            except RateLimitedError:
+                refused += 1
+        assert refused >= 2
+        filled = sum(fill.quantity for fill in exchange.fills("AAA/USDT", exchange.now() - DAY))
+        assert filled == Decimal("0.1") * (12 - refused)
+
+
+def test_state_survives_kill_9_of_the_server(server, tmp_path):
+    """With a journal file the venue comes back with its time, balances, open orders and trades, and numbers on from there."""
+    options = {"clock": server.config.clock, "journal": tmp_path / "venue.jsonl"}
+    account = AccountSpec("k", "s", {"USDT": "10000"})
+    first = PracticeServer(server.config.candles, accounts=(account,), **options).start()
+    exchange = CcxtExchange("binance", "k", "s", base_url=first.url)
+    exchange.submit(buy("one"))
+    exchange.submit(OrderRequest("two", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(50)))
+    balances, fills, opened = exchange.balances(), exchange.fills("AAA/USDT", exchange.now() - DAY), exchange.open_orders()
+    first.kill()
+    with PracticeServer(server.config.candles, accounts=(account,), **options) as second:
+        again = CcxtExchange("binance", "k", "s", base_url=second.url)
+        assert (again.balances(), again.open_orders()) == (balances, opened)
+        assert again.fills("AAA/USDT", again.now() - DAY) == fills
+        assert again.cancel("two", "AAA/USDT").state is OrderState.CANCELED
+        assert int(again.submit(buy("three")).venue_order_id) == 3
