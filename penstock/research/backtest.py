@@ -136,6 +136,7 @@ def _portfolio(market: Market, weights: Matrix, costs: Costs, initial_cash: floa
         call_seq="auto",
         fees=costs.fee,
         slippage=costs.slippage,
+        min_size=0.0,  # its default drops orders under 1e-8 units without a word
         init_cash=initial_cash,
         freq=pd.Timedelta(seconds=market.timeframe.seconds),
     )

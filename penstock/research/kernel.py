@@ -2,10 +2,10 @@
 
 What it decides: a weight decided at the close of bar t becomes an order at the open of t+1. NaN means hold. A symbol
 without a bar cannot trade in it: its order waits for its next open (or a newer decision), and the holding is valued at the
-last price seen, never at a later one. Orders are sized by the equity at the open. Sells come before buys, in ascending
-order of signed notional, equal ones in column order, that is by symbol. A buy that the cash cannot pay, fee included, is
-cut to what it can pay: the largest buy comes last and bears it. On bars without gaps this is vectorbt's `from_orders`
-with `call_seq="auto"`, down to its tolerances, which the tests use as oracle.
+last price seen, never at a later one. Orders are sized by the equity at the open. Sells come before buys. Where the cash
+cannot pay all buys, fees included, the smaller are filled first, equal ones in column order, that is by symbol, and the
+largest bears the lack. On bars without gaps this is vectorbt's `from_orders` with `call_seq="auto"`, down to its tolerances,
+which the tests use as oracle.
 """
 
 from dataclasses import dataclass
@@ -105,103 +105,116 @@ def _less(a: float, b: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _sort_by_value(due, values, count):  # type: ignore[no-untyped-def]  # inlined array code
-    """Sort `due[:count]` by `values[:count]` ascending, stable: few items, so by insertion."""
+def _sort_by_value(columns, sizes, values, count):  # type: ignore[no-untyped-def]  # numba infers array types
+    """Sort the first `count` of all three by `values` ascending, stable: few items, so by insertion."""
     for j in range(1, count):
-        value, column, i = values[j], due[j], j - 1
+        value, column, size, i = values[j], columns[j], sizes[j], j - 1
         while i >= 0 and values[i] > value:
-            values[i + 1], due[i + 1] = values[i], due[i]
+            values[i + 1], columns[i + 1], sizes[i + 1] = values[i], columns[i], sizes[i]
             i -= 1
-        values[i + 1], due[i + 1] = value, column
+        values[i + 1], columns[i + 1], sizes[i + 1] = value, column, size
 
 
 @njit(cache=True, nogil=True)
-def _fill(delta, units, price, cash, fee, slippage):  # type: ignore[no-untyped-def]
-    """Return (signed units filled, cash after) for an order of `delta` units at `price` against what is held."""
-    if delta < 0:
-        size = min(units, -delta)
-        if units == 0 or _close(size, 0.0):
-            return 0.0, cash
-        proceeds = size * (price * (1 - slippage))
-        return -size, cash + (proceeds - proceeds * fee)
-    if cash == 0 or _close(delta, 0.0):
+def _sell(size, units, price, cash, costs):  # type: ignore[no-untyped-def]
+    """Return (units sold, cash after) for a sale of `size`, at most what is held."""
+    size = min(units, size)
+    if units == 0 or _close(size, 0.0):
         return 0.0, cash
-    fill_price = price * (1 + slippage)
-    cost = delta * fill_price
-    needed = cost + cost * fee
-    if needed <= cash or _close(needed, cash):
-        return delta, _less(cash, needed)
-    return cash / (1 + fee) / fill_price, 0.0
+    proceeds = size * (price * (1 - costs[1]))
+    return size, cash + (proceeds - proceeds * costs[0])
 
 
 @njit(cache=True, nogil=True)
-def _trade(count, due, values, pending, units, price, cash, costs, fills_row):  # type: ignore[no-untyped-def]
-    """Fill the `count` orders of the symbols in `due`, cheapest first; return (cash, orders, notional traded)."""
+def _buy(size, price, cash, costs):  # type: ignore[no-untyped-def]
+    """Return (units bought, cash after) for a purchase of `size`, cut to what the cash can pay, fee included."""
+    if cash == 0 or _close(size, 0.0):
+        return 0.0, cash
+    fill_price = price * (1 + costs[1])
+    needed = size * fill_price * (1 + costs[0])
+    if needed <= cash or _close(needed, cash):
+        cash = _less(cash, needed)
+        return size, 0.0 if _close(cash, 0.0) else cash
+    return cash / (1 + costs[0]) / fill_price, 0.0
+
+
+@njit(cache=True, nogil=True)
+def _trade(pending, units, price, tradable, cash, costs, sizes, columns, values, fills_row):  # type: ignore[no-untyped-def]
+    """Fill what is pending in the symbols that are `tradable`; return (cash, orders, notional traded, still waiting)."""
     fee, slippage, band, min_notional = costs
     equity = cash
     for k in range(units.size):
-        if units[k] != 0:
-            equity += units[k] * price[k]
-    for j in range(count):
-        values[j] = pending[due[j]] * equity - units[due[j]] * price[due[j]]
-    _sort_by_value(due, values, count)
-    orders, traded = 0, 0.0
-    for j in range(count):
-        k = due[j]
-        target, pending[k] = pending[k], np.nan
-        if target != 0 and abs(target - units[k] * price[k] / equity) < band:
+        equity += units[k] * price[k]
+    orders, traded, waiting, buys, needed = 0, 0.0, 0, 0, 0.0
+    for k in range(units.size):
+        target = pending[k]
+        if np.isnan(target):
             continue
-        delta = target * equity / price[k] - units[k]
-        if min_notional > 0 and abs(delta) * price[k] < min_notional:
+        if not tradable[k] > 0:
+            waiting += 1
             continue
-        filled, cash = _fill(delta, units[k], price[k], cash, fee, slippage)
-        if _close(cash, 0.0):
-            cash = 0.0
-        if filled == 0:
+        pending[k] = np.nan
+        value = target * equity - units[k] * price[k]
+        if (target != 0 and abs(value) < band * equity) or abs(value) < min_notional:
             continue
-        units[k] = _less(units[k], -filled)
-        orders += 1
-        traded += abs(filled) * price[k] * (1 + slippage if filled > 0 else 1 - slippage)
-        if fills_row.size:
-            fills_row[k] = filled
-    return cash, orders, traded
+        size = target * equity / price[k] - units[k]
+        if size > 0:
+            columns[buys], sizes[buys], values[buys] = k, size, value
+            buys += 1
+            needed += value
+            continue
+        sold, cash = _sell(-size, units[k], price[k], cash, costs)
+        if sold > 0:
+            units[k] = _less(units[k], sold)
+            orders += 1
+            traded += sold * price[k] * (1 - slippage)
+            if fills_row.size:
+                fills_row[k] = -sold
+    if needed * (1 + slippage) * (1 + fee) > cash * (1 - 1e-6):  # only where cash is short does the order matter
+        _sort_by_value(columns, sizes, values, buys)
+    for j in range(buys):
+        k = columns[j]
+        bought, cash = _buy(sizes[j], price[k], cash, costs)
+        if bought > 0:
+            units[k] += bought
+            orders += 1
+            traded += bought * price[k] * (1 + slippage)
+            if fills_row.size:
+                fills_row[k] = bought
+    return cash, orders, traded, waiting
 
 
 @njit(cache=True, nogil=True)
 def _simulate(open_, close, weights, fee, slippage, band, min_notional, cash, equity, fills):  # type: ignore[no-untyped-def]
     bars, symbols = close.shape
-    units, price, values = np.zeros(symbols), np.zeros(symbols), np.empty(symbols)
-    pending, due = np.full(symbols, np.nan), np.empty(symbols, np.int64)
-    no_record = np.empty(0)
-    orders, traded, equity_sum = 0, 0.0, 0.0
+    units, price, pending = np.zeros(symbols), np.zeros(symbols), np.full(symbols, np.nan)
+    sizes, values, columns = np.empty(symbols), np.empty(symbols), np.empty(symbols, np.int64)
+    costs, no_record = (fee, slippage, band, min_notional), np.empty(0)
+    orders, traded, equity_sum, waiting = 0, 0.0, 0.0, 0
     total, total2, total3, total4, downside2, drawdown, peak = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for t in range(bars):
-        count = 0
-        for k in range(symbols):
-            if t > 0 and not np.isnan(weights[t - 1, k]):
-                pending[k] = weights[t - 1, k]
-            if open_[t, k] > 0:
-                price[k] = open_[t, k]
-                if not np.isnan(pending[k]):
-                    due[count] = k
-                    count += 1
-        if count:
+        if t > 0:
+            for k in range(symbols):
+                if not np.isnan(weights[t - 1, k]):
+                    pending[k] = weights[t - 1, k]
+                    waiting += 1
+        if waiting:
+            for k in range(symbols):
+                price[k] = open_[t, k] if open_[t, k] > 0 else price[k]
             row = fills[t] if fills.shape[0] else no_record
-            cash, made, notional = _trade(
-                count, due, values, pending, units, price, cash, (fee, slippage, band, min_notional), row
-            )
+            cash, made, notional, waiting = _trade(pending, units, price, open_[t], cash, costs, sizes, columns, values, row)
             orders += made
             traded += notional
         worth = cash
         for k in range(symbols):
-            if close[t, k] > 0:
-                price[k] = close[t, k]
-            if units[k] != 0:
-                worth += units[k] * price[k]
+            price[k] = close[t, k] if close[t, k] > 0 else price[k]
+            worth += units[k] * price[k]
         equity[t] = worth
         equity_sum += worth
-        peak = max(peak, worth)
-        drawdown = max(drawdown, 1 - worth / peak)
+        if worth > peak:
+            peak = worth
+        elif worth < peak * (1 - drawdown):  # divides only where the worst is beaten
+            drawdown = 1 - worth / peak
         if t > 0:
             r = worth / equity[t - 1] - 1
             total += r

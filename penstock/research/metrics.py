@@ -5,9 +5,9 @@ whose denominator is zero is 0.0, never infinite, so that a curve without any ri
 """
 
 import math
+from statistics import NormalDist
 
 import numpy as np
-from scipy.stats import norm
 
 from penstock.core.timeframes import Timeframe
 from penstock.research.kernel import Moments
@@ -15,6 +15,7 @@ from penstock.research.market import Matrix
 from penstock.research.results import BacktestMetrics
 
 _EULER_GAMMA = 0.5772156649015329
+_NORMAL = NormalDist()
 
 
 def moments_of(equity: Matrix, traded: float = 0.0, orders: int = 0) -> Moments:
@@ -78,7 +79,7 @@ def probabilistic_sharpe(sharpe: float, returns: int, skewness: float, kurtosis:
     if returns < 2:
         return 0.0
     spread = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
-    return float(norm.cdf((sharpe - benchmark) * math.sqrt(returns - 1) / math.sqrt(max(spread, 1e-12))))
+    return _NORMAL.cdf((sharpe - benchmark) * math.sqrt(returns - 1) / math.sqrt(max(spread, 1e-12)))
 
 
 def expected_best_sharpe(trial_variance: float, trials: int) -> float:
@@ -90,8 +91,8 @@ def expected_best_sharpe(trial_variance: float, trials: int) -> float:
     """
     if trials < 2:
         return 0.0
-    quantiles = (1 - _EULER_GAMMA) * norm.ppf(1 - 1 / trials) + _EULER_GAMMA * norm.ppf(1 - 1 / (trials * math.e))
-    return float(math.sqrt(max(trial_variance, 0.0)) * quantiles)
+    usual, extreme = _NORMAL.inv_cdf(1 - 1 / trials), _NORMAL.inv_cdf(1 - 1 / (trials * math.e))
+    return math.sqrt(max(trial_variance, 0.0)) * ((1 - _EULER_GAMMA) * usual + _EULER_GAMMA * extreme)
 
 
 def deflated_sharpe(sharpe: float, returns: int, skewness: float, kurtosis: float, trial_variance: float, trials: int) -> float:
