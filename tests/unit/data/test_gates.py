@@ -63,6 +63,8 @@ def test_data_docs_show_what_was_judged_since_the_last_time(metrics: pl.DataFram
     assert "bars-1h" in index.read_text()
     assert gate.build_docs(tmp_path / "again") is None
     assert gate.judge(metrics[:1]) == BoundsGate().judge(metrics[:1])
+    gate.build_docs(tmp_path / "docs")
+    assert len(list((tmp_path / "docs" / "validations").rglob("*.html"))) == 1
 
 
 def test_a_verdict_says_what_was_seen_and_what_was_allowed(metrics: pl.DataFrame) -> None:
