@@ -7,8 +7,16 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from penstock.core.errors import DataError
 from tasks.ingestion import ingest_symbol, publish_ingest, symbols_to_ingest
 
+#: Symbols ingested at the same time: enough to hide the venue's latency, few enough for its rate limit.
+MAX_SYMBOLS_AT_ONCE = 4
 
-@flow(name="ingest-bars", flow_run_name="ingest-{timeframe}", task_runner=ThreadPoolTaskRunner(max_workers=4), log_prints=True)
+
+@flow(
+    name="ingest-bars",
+    flow_run_name="ingest-{timeframe}",
+    task_runner=ThreadPoolTaskRunner(max_workers=MAX_SYMBOLS_AT_ONCE),
+    log_prints=True,
+)  # type: ignore[arg-type]  # its type parameter does not match its base in 3.8.8
 def ingest_bars(timeframe: str = "1d", symbols: list[str] | None = None) -> None:
     """Ingest, check and store every symbol; one that fails stops itself, not the run."""
     names = symbols_to_ingest(timeframe, symbols)
@@ -19,4 +27,6 @@ def ingest_bars(timeframe: str = "1d", symbols: list[str] | None = None) -> None
     print(outcome.summary())
     unreachable = [name for name, future in zip(names, futures, strict=True) if not future.state.is_completed()]
     if unreachable:
-        raise DataError(f"{len(unreachable)} of {len(names)} symbols could not be ingested: {', '.join(unreachable)}; see their tasks")
+        raise DataError(
+            f"{len(unreachable)} of {len(names)} symbols could not be ingested: {', '.join(unreachable)}; see their tasks"
+        )

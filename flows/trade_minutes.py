@@ -8,19 +8,21 @@ import asyncio
 from datetime import datetime
 
 from prefect import flow
-from prefect.states import Completed, Failed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed, Failed
 
-from penstock.pipeline.minutes import SlotOutcome, trade_slot, wait_for_slot
+from penstock.pipeline.rebalance import rows_table
+from penstock.pipeline.slots import SlotOutcome, trade_slot, wait_for_slot
 from tasks.artifacts import publish_table
 from tasks.platform import worker_platform
 
 
 @flow(name="trade-slot", flow_run_name="{portfolio}-{slot}", log_prints=True, validate_parameters=False)
-async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State:
+async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State[None]:
     """Leave the slot's outcome as a flow run: its state, its figures, its orders."""
     print(outcome.line())
-    if outcome.orders.height:
-        await asyncio.to_thread(publish_table, f"slot-{portfolio}", outcome.orders, f"Orders of slot {slot}")
+    if outcome.report is not None and outcome.report.rows():
+        await asyncio.to_thread(publish_table, f"slot-{portfolio}", rows_table(outcome.report), f"Orders of slot {slot}")
     return Failed(message=outcome.line()) if outcome.failed else Completed(message=outcome.line())
 
 

@@ -24,7 +24,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 database_app = typer.Typer(help="The database and its schema.", no_args_is_help=True)
-exchange_app = typer.Typer(help="The practice exchange: a server that speaks Binance's spot wire on this machine.", no_args_is_help=True)
+exchange_app = typer.Typer(
+    help="The practice exchange: a server that speaks Binance's spot wire on this machine.", no_args_is_help=True
+)
 app.add_typer(database_app, name="db")
 app.add_typer(exchange_app, name="exchange")
 
@@ -34,7 +36,9 @@ err = Console(stderr=True)
 TimeframeOption = Annotated[str, typer.Option("--timeframe", "-t", help="Bar length: 1m, 5m, 15m, 30m, 1h, 4h or 1d.")]
 PortfolioOption = Annotated[str, typer.Option("--portfolio", "-p", help="A portfolio of configs/portfolio.yaml.")]
 StudyOption = Annotated[str, typer.Option("--study", help="A study of configs/research.yaml.")]
-SymbolsOption = Annotated[list[str] | None, typer.Option("--symbol", "-s", help="Only this symbol (repeat for more), like BTC/USDT.")]
+SymbolsOption = Annotated[
+    list[str] | None, typer.Option("--symbol", "-s", help="Only this symbol (repeat for more), like BTC/USDT.")
+]
 
 
 def main() -> None:
@@ -123,9 +127,13 @@ def database_migrate() -> None:
 @exchange_app.command("serve")
 def exchange_serve(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8190,
-    candles: Annotated[Path | None, typer.Option(help="A folder of Parquet candle files; without it: synthetic candles.")] = None,
+    candles: Annotated[
+        Path | None, typer.Option(help="A folder of Parquet candle files; without it: synthetic candles.")
+    ] = None,
     start: Annotated[str | None, typer.Option(help="Venue time at the start, like 2024-01-01T00:00. Default: now.")] = None,
-    speed: Annotated[float, typer.Option(help="Venue seconds in a real second; 0 is a clock that only steps on request.")] = 1.0,
+    speed: Annotated[
+        float, typer.Option(help="Venue seconds in a real second; 0 is a clock that only steps on request.")
+    ] = 1.0,
     cash: Annotated[float, typer.Option(help="Quote balance of the account whose keys are in the environment.")] = 100_000,
 ) -> None:
     """Serve the practice exchange until interrupted. ccxt trades on it unmodified.
@@ -140,9 +148,7 @@ def exchange_serve(
 
 
 @app.command()
-def ingest(timeframe: TimeframeOption = "1d", symbol: PortfolioOption = Annotated[str, typer.Option("--portfolio", "-p", help="A portfolio of configs/portfolio.yaml.")]
-StudyOption = Annotated[str, typer.Option("--study", help="A study of configs/research.yaml.")]
-SymbolsOption = None) -> None:
+def ingest(timeframe: TimeframeOption = "1d", symbol: SymbolsOption = None) -> None:
     """Bring the universe's bars up to date: backfill and increment are the same command.
 
     Example: `penstock ingest -t 1h -s BTC/USDT -s ETH/USDT`
@@ -162,7 +168,9 @@ SymbolsOption = None) -> None:
 @app.command()
 def research(
     study: StudyOption = "daily",
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials for each strategy; default from configs/research.yaml.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials for each strategy; default from configs/research.yaml.")
+    ] = None,
     strategy: Annotated[list[str] | None, typer.Option(help="Only this strategy (repeat for more).")] = None,
 ) -> None:
     """Snapshot the bars and search the strategies' parameters, tracked in MLflow.
@@ -262,8 +270,8 @@ def status() -> None:
 
 @app.command()
 def halt(
-    portfolio: PortfolioOption = "daily",
     reason: Annotated[str, typer.Option(help="Why; kept with the halt.")],
+    portfolio: PortfolioOption = "daily",
     reduce_only: Annotated[bool, typer.Option("--reduce-only", help="Still allow orders that make positions smaller.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Every account, not only this portfolio's.")] = False,
 ) -> None:
@@ -280,8 +288,8 @@ def halt(
 
 @app.command()
 def resume(
-    portfolio: PortfolioOption = "daily",
     reason: Annotated[str, typer.Option(help="Why it is safe again; kept.")],
+    portfolio: PortfolioOption = "daily",
     everything: Annotated[bool, typer.Option("--all", help="Lift the halt on every account.")] = False,
 ) -> None:
     """Allow trading again after a halt.

@@ -232,7 +232,9 @@ def secret(variable: str | None, purpose: str) -> SecretStr:
     """Return the secret in an environment variable; raise ConfigError naming the variable, never a value."""
     value = os.environ.get(variable or "")
     if not value:
-        raise ConfigError(f"{purpose}: the environment variable {variable or '(none configured)'} is empty; set it before trading")
+        raise ConfigError(
+            f"{purpose}: the environment variable {variable or '(none configured)'} is empty; set it before trading"
+        )
     return SecretStr(value)
 
 
@@ -257,7 +259,9 @@ def _read_process() -> Process:
 
 def _load_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"{path} does not exist: run from the project's folder, or set PENSTOCK_CONFIGS to the folder of configs")
+        raise ConfigError(
+            f"{path} does not exist: run from the project's folder, or set PENSTOCK_CONFIGS to the folder of configs"
+        )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

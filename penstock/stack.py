@@ -67,7 +67,12 @@ class Child:
         """Start the process in its own session, output appended to its log."""
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
-                self.command, env=dict(self.environment), stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True
+                self.command,
+                env=dict(self.environment),
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
             )
 
     def wait_until_healthy(self, timeout_seconds: float) -> None:
@@ -94,7 +99,8 @@ class Child:
             self.process.send_signal(signal.SIGTERM)
         with _ignored(subprocess.TimeoutExpired):
             self.process.wait(grace_seconds)
-        for survivor in [self.process, *family]:
+        survivors: list[subprocess.Popen[bytes] | psutil.Process] = [self.process, *family]
+        for survivor in survivors:
             with _ignored(psutil.NoSuchProcess, ProcessLookupError):
                 survivor.kill()
 
@@ -120,7 +126,9 @@ def _require_free(port: int, what: str, option: str) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise StackError(f"port {port} for {what} is taken by another program: stop it, or choose another with {option}") from None
+            raise StackError(
+                f"port {port} for {what} is taken by another program: stop it, or choose another with {option}"
+            ) from None
 
 
 def state_file(home: Path) -> Path:
@@ -236,7 +244,11 @@ class Supervisor:
         mlflow_store = f"sqlite:///{self.home / 'mlflow.db'}"
         host = ["--host", "127.0.0.1"]
         children = [
-            self._child("prefect-server", [*python, "prefect", "server", "start", *host, "--port", str(self.ports.prefect)], f"{api}/health"),
+            self._child(
+                "prefect-server",
+                [*python, "prefect", "server", "start", *host, "--port", str(self.ports.prefect)],
+                f"{api}/health",
+            ),
             self._child(
                 "mlflow-server",
                 [*python, "mlflow", "server", *host, "--port", str(self.ports.mlflow), "--workers", "1"]

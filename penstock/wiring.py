@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.adapters.notifiers import AppriseNotifier, LogNotifier
 from penstock.adapters.stores.embedded import EmbeddedPostgres
@@ -93,7 +94,8 @@ class Platform:
     @cached_property
     def market(self) -> MarketData:
         """The venue's public side: no keys."""
-        return self._ccxt()
+        market = self.environment.market
+        return CcxtMarketData(market.ccxt_id, sandbox=market.sandbox, base_url=self._base_url)
 
     @cached_property
     def clock(self) -> Clock:
@@ -177,23 +179,18 @@ class Platform:
             costs = self.settings.costs
             return PaperExchange(
                 self.market,
-                fee_bps=Decimal(str(costs.fee_bps)),
-                slippage_bps=Decimal(str(costs.slippage_bps)),
+                fee_bps=str(costs.fee_bps),
+                slippage_bps=str(costs.slippage_bps),
                 balances={self.settings.universe.quote: Decimal(str(account.paper_cash))},
-                journal=self.home / "paper" / f"{account.name}.jsonl",
+                state_file=self.home / "paper" / f"{account.name}.json",
             )
         purpose = f"account '{account.name}'"
-        return self._ccxt(secret(account.api_key_env, purpose).get_secret_value(), secret(account.secret_env, purpose).get_secret_value())
-
-    def _ccxt(self, api_key: str = "", api_secret: str = "") -> CcxtExchange:
-        market = self.environment.market
         return CcxtExchange(
-            market.ccxt_id,
-            api_key=api_key,
-            secret=api_secret,
+            self.environment.market.ccxt_id,
+            secret(account.api_key_env, purpose).get_secret_value(),
+            secret(account.secret_env, purpose).get_secret_value(),
+            live=self.environment.is_real_venue,
             base_url=self._base_url,
-            sandbox=market.sandbox,
-            live=self.environment.live,
         )
 
 

@@ -5,6 +5,7 @@ Importing Great Expectations takes seconds: it is imported when the first frame 
 minute path all the same.
 """
 
+import logging
 import os
 import shutil
 import threading
@@ -117,6 +118,7 @@ def _great_expectations() -> Any:
     import great_expectations as gx
     import great_expectations.expectations  # makes the attribute gx.expectations
 
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it sets itself to INFO on import
     return gx
 
 

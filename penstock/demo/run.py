@@ -20,13 +20,12 @@ from penstock.core.timeframes import Timeframe
 from penstock.demo.configuration import CASH, demo_settings, write_configuration
 from penstock.demo.summary import DemoResult, print_summary, write_report
 from penstock.demo.world import World, parquet_world, synthetic_world, venue_world
-from penstock.execution.report import RebalanceReport
 from penstock.pipeline.comparison import Period, compare_with_backtest
 from penstock.pipeline.ingest import IngestOutcome, ingest_timeframe
 from penstock.pipeline.promote import promote_candidate
-from penstock.pipeline.rebalance import rebalance_slot
 from penstock.pipeline.reconcile import reconcile_account
 from penstock.pipeline.research import ResearchOutcome, planned_trials, run_research
+from penstock.pipeline.slots import SlotOutcome, trade_slot
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.server import AccountSpec, PracticeServer
@@ -40,7 +39,12 @@ _START_AFTER_SECONDS = 5
 
 
 def run_demo(
-    out: Console, candles: Path | None = None, exchange: str | None = None, days: int = 30, trials: int = 80, fresh: bool = False
+    out: Console,
+    candles: Path | None = None,
+    exchange: str | None = None,
+    days: int = 30,
+    trials: int = 80,
+    fresh: bool = False,
 ) -> None:
     """Run the whole line and print what came of it. Running it again finds everything done and sends nothing."""
     template = Settings()
@@ -73,7 +77,7 @@ class _Demo:
         with self._step("promote", "gate and registry"):
             promotion = promote_candidate(self.platform, PORTFOLIO, research.run_id)
         with self._step("trade", f"{self.world.days} daily rebalances on stepped days"):
-            reports, daily = self._trade()
+            slots = self._trade()
         with self._step("reconcile", "ledger against venue"):
             self._step_to_end()
             reconciled = reconcile_account(self.platform, PORTFOLIO)
@@ -81,11 +85,10 @@ class _Demo:
         result = DemoResult(
             world=self.world,
             ingested=ingested,
-            new_while_trading=sum(outcome.new_rows for outcome in daily),
             research=research,
             promotion=promotion,
             project_verdict=_project_verdict(self.platform, template, promotion.version.version),
-            reports=reports,
+            slots=slots,
             reconciled=reconciled,
             drift=drift,
             took=self.took,
@@ -114,15 +117,14 @@ class _Demo:
         self.out.print(f"{'':<10} {outcome.summary()}")
         return outcome
 
-    def _trade(self) -> tuple[list[RebalanceReport], list[IngestOutcome]]:
-        reports, daily = [], []
+    def _trade(self) -> list[SlotOutcome]:
+        outcomes = []
         for slot in track(self.world.slots, description="slots", console=self.out, transient=True):
             if self.control.now() < slot:
                 self.control.step(to=slot)
                 self.control.step(seconds=_START_AFTER_SECONDS)
-            daily.append(ingest_timeframe(self.platform, Timeframe.D1))
-            reports.append(rebalance_slot(self.platform, PORTFOLIO, slot))
-        return reports, daily
+            outcomes.append(trade_slot(self.platform, PORTFOLIO, slot))
+        return outcomes
 
     def _step_to_end(self) -> None:
         """Close the last slot's bar, so that its close can mark the equity, and ingest it."""
@@ -182,4 +184,3 @@ def _project_verdict(platform: Platform, template: Settings, version: str) -> Ga
     """Return what the project's own thresholds say of the version that the demo let through."""
     name = platform.settings.study(PORTFOLIO).register_as
     return judge(platform.registry.evidence(name, version), None, template.promotion)
-

@@ -9,7 +9,6 @@ from rich.console import Console
 from penstock.console import table_of
 from penstock.core.accounts import RebalanceStatus
 from penstock.demo.world import World
-from penstock.execution.report import RebalanceReport
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.reports import DemoReport, write_demo_report
 from penstock.pipeline.ingest import IngestOutcome
@@ -17,6 +16,7 @@ from penstock.pipeline.promote import PromotionOutcome
 from penstock.pipeline.reconcile import ReconcileOutcome
 from penstock.pipeline.report import fills_table, orders_table
 from penstock.pipeline.research import ResearchOutcome
+from penstock.pipeline.slots import SlotOutcome
 from penstock.promotion.gate import GateDecision
 from penstock.research.plots import equity_figure, trials_figure
 from penstock.wiring import Platform
@@ -30,11 +30,10 @@ class DemoResult:
 
     world: World
     ingested: list[IngestOutcome]
-    new_while_trading: int
     research: ResearchOutcome
     promotion: PromotionOutcome
     project_verdict: GateDecision
-    reports: list[RebalanceReport]
+    slots: list[SlotOutcome]
     reconciled: ReconcileOutcome
     drift: DriftReport
     took: dict[str, float]
@@ -64,12 +63,16 @@ def summary_table(platform: Platform, result: DemoResult) -> pl.DataFrame:
     account = platform.environment.account_of(PORTFOLIO).name
     checks = _checks(platform)
     found = result.research.result
-    ended = [report for report in result.reports if report.status is RebalanceStatus.DONE]
-    again = sum(1 for report in result.reports if report.already_done)
+    reports = [slot.report for slot in result.slots if slot.report is not None]
+    ended = [report for report in reports if report.status is RebalanceStatus.DONE]
+    again = sum(1 for report in reports if report.already_done)
     orders, fills = platform.ledger.orders(account), platform.ledger.fills(account)
     rows = [
         ("candles", result.world.described),
-        ("bars new", f"{sum(o.new_rows for o in result.ingested):,} before trading, {result.new_while_trading:,} while trading"),
+        (
+            "bars new",
+            f"{sum(o.new_rows for o in result.ingested):,} before trading, {sum(slot.new_bars for slot in result.slots):,} while trading",
+        ),
         ("bars stored", f"{platform.bars.coverage(platform.exchange_name)['rows'].sum():,}"),
         ("checks", f"{checks.height} verdicts, {checks.filter(~pl.col('success')).height} not met"),
         ("dataset", f"{result.research.snapshot.rows:,} bars, {found.dataset_hash[:16]}"),
@@ -77,10 +80,10 @@ def summary_table(platform: Platform, result: DemoResult) -> pl.DataFrame:
         ("Sharpe", f"{found.in_sample.metrics.sharpe:.2f} in sample, {found.out_of_sample.metrics.sharpe:.2f} out of sample"),
         ("deflated Sharpe", f"{found.deflated_sharpe:.3f} (probability that it is not luck)"),
         ("promoted", f"{result.promotion.version.label}: {result.promotion.promotion.gate.decision}"),
-        ("slots", f"{len(ended)} of {len(result.reports)} done" + (f" ({again} were done already)" if again else "")),
+        ("slots", f"{len(ended)} of {len(result.slots)} done" + (f" ({again} were done already)" if again else "")),
         ("orders", f"{len(orders)}, {sum(1 for order in orders if order.state == 'filled')} filled"),
         ("fills", f"{len(fills)}, notional {sum(float(fill.notional) for fill in fills):,.2f}"),
-        ("sent in this run", f"{sum(report.sent for report in result.reports)} orders"),
+        ("sent in this run", f"{sum(report.sent for report in reports)} orders"),
         ("reconciliation", result.reconciled.summary()),
         ("took", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.took.items())),
     ]
@@ -93,7 +96,9 @@ def write_report(platform: Platform, result: DemoResult) -> Path:
     report = DemoReport(
         made_at=platform.wall_clock.now(),
         summary=summary_table(platform, result),
-        ingest=pl.concat([outcome.table().with_columns(timeframe=pl.lit(outcome.timeframe.value)) for outcome in result.ingested]),
+        ingest=pl.concat(
+            [outcome.table().with_columns(timeframe=pl.lit(outcome.timeframe.value)) for outcome in result.ingested]
+        ),
         checks=_checks(platform),
         verdicts=result.promotion.table(),
         orders=orders_table(platform.ledger.orders(account)),
@@ -107,7 +112,9 @@ def write_report(platform: Platform, result: DemoResult) -> Path:
 
 def _checks(platform: Platform) -> pl.DataFrame:
     """Return the latest verdicts of the checks in every timeframe of the universe."""
-    tables = [platform.bars.check_results(platform.exchange_name, timeframe) for timeframe in platform.settings.universe.timeframes]
+    tables = [
+        platform.bars.check_results(platform.exchange_name, timeframe) for timeframe in platform.settings.universe.timeframes
+    ]
     return pl.concat(tables)
 
 

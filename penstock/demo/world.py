@@ -23,6 +23,7 @@ _HOURLY_HISTORY = timedelta(days=90)
 _END_OF_TIME = 1 << 62
 _SYNTHETIC_START = datetime(2022, 1, 1, tzinfo=UTC)
 _SYNTHETIC_LIVE = datetime(2025, 6, 1, tzinfo=UTC)
+_SYNTHETIC_END = datetime(2027, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class World:
 
 def synthetic_world(symbols: tuple[str, ...], days: int) -> World:
     """Return the generator's world: candles that are made up, the same ones on every machine."""
-    source = SyntheticCandles(symbols, start=_SYNTHETIC_START)
+    source = SyntheticCandles(symbols, start=_SYNTHETIC_START, end=_SYNTHETIC_END, minutes=False)
     return World(source, "synthetic candles", symbols, symbols[:HOURLY_SYMBOLS], _SYNTHETIC_START, _SYNTHETIC_LIVE, days)
 
 
@@ -70,7 +71,9 @@ def parquet_world(folder: Path, days: int) -> World:
     symbols = tuple(chosen[:MAX_SYMBOLS])
     hourly = tuple(_with_history(table, Timeframe.H1, live - _HOURLY_HISTORY, live))[:HOURLY_SYMBOLS]
     if len(hourly) < HOURLY_SYMBOLS:
-        raise DataError(f"{folder}: {len(hourly)} symbols have hourly candles for the 90 days before {live:%Y-%m-%d}; the demo needs 2")
+        raise DataError(
+            f"{folder}: {len(hourly)} symbols have hourly candles for the 90 days before {live:%Y-%m-%d}; the demo needs 2"
+        )
     narrowed = ParquetCandles(folder, symbols=tuple(sorted({*symbols, *hourly})), timeframes=(Timeframe.D1, Timeframe.H1))
     return World(narrowed, f"candles of {folder}", symbols, hourly, start, live, days)
 
@@ -89,13 +92,17 @@ def venue_world(venue: str, symbols: tuple[str, ...], days: int, folder: Path) -
         for symbol in names:
             path = folder / f"{venue}__{symbol.replace('/', '-')}__{timeframe}.parquet"
             if not path.exists():
-                stretch = read_stretch(market, symbol, timeframe, start, end - timeframe.duration, IngestPolicy(), lambda _: None)
+                stretch = read_stretch(
+                    market, symbol, timeframe, start, end - timeframe.duration, IngestPolicy(), lambda _: None
+                )
                 _write(stretch.rows, venue, timeframe, path)
     return parquet_world(folder, days)
 
 
 def _write(bars: pl.DataFrame, venue: str, timeframe: Timeframe, path: Path) -> None:
-    labelled = bars.select(pl.lit(venue).alias("exchange"), "symbol", pl.lit(timeframe.value).alias("timeframe"), pl.exclude("symbol"))
+    labelled = bars.select(
+        pl.lit(venue).alias("exchange"), "symbol", pl.lit(timeframe.value).alias("timeframe"), pl.exclude("symbol")
+    )
     draft = path.with_suffix(".partial")
     labelled.write_parquet(draft)
     draft.replace(path)

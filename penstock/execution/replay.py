@@ -42,7 +42,10 @@ class VenueTerms:
 
 @dataclass(frozen=True)
 class ReplayRow:
-    """The account after one slot, valued at the slot's opens (quote units); fees and turnover are those of the slot."""
+    """The account after one slot, valued at the slot's opens (quote units); fees and turnover are those of the slot.
+
+    `positions` is what is held then, by asset.
+    """
 
     slot: datetime
     equity: Decimal
@@ -50,6 +53,7 @@ class ReplayRow:
     fees: Decimal
     traded: Decimal
     orders: int
+    positions: Mapping[str, Decimal]
 
 
 @dataclass(frozen=True)
@@ -136,7 +140,7 @@ class _Account:
         book = self._book(moment, weights)
         fees = sum((fee for _, fee in filled), _ZERO)
         traded = sum((notional for notional, _ in filled), _ZERO)
-        return ReplayRow(moment.slot, book.equity, book.cash, fees, traded, len(filled))
+        return ReplayRow(moment.slot, book.equity, book.cash, fees, traded, len(filled), dict(self.positions))
 
     def _book(self, moment: _Moment, weights: Mapping[str, float | None]) -> Book:
         return Book(weights, dict(self.positions), moment.prices, self.instruments, self.policy)

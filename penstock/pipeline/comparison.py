@@ -46,7 +46,9 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
         raise DataError(f"no bar of the {len(period.slots)} slots is stored yet: compare once they are closed and ingested")
     replayed = _replayed(platform, portfolio, bars, weights, period)
     return explain_difference(
-        live=_marked(live_positions(platform, portfolio, period.slots, settings.timeframe), closes, platform.settings.universe.quote),
+        live=_marked(
+            live_positions(platform, portfolio, period.slots, settings.timeframe), closes, platform.settings.universe.quote
+        ),
         replay=_marked(replayed, closes, platform.settings.universe.quote),
         backtest=_simulated(platform, portfolio, bars, weights, period),
     )
@@ -154,7 +156,9 @@ def _simulated(
 def traded_period(platform: Platform, portfolio: str) -> Period | None:
     """Return the slots that the account has traded and the cash it began with; None where it has traded none."""
     account = platform.environment.account_of(portfolio).name
-    slots = sorted(rebalance.slot for rebalance in platform.ledger.rebalances(account, limit=100_000) if rebalance.status == "done")
+    slots = sorted(
+        rebalance.slot for rebalance in platform.ledger.rebalances(account, limit=100_000) if rebalance.status == "done"
+    )
     if not slots:
         return None
     timeframe = platform.settings.portfolio(portfolio).timeframe

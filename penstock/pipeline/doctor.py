@@ -52,8 +52,14 @@ def _platform_findings(platform: Platform) -> list[Finding]:
     return [
         _look("database", platform.database.describe, "see the message"),
         _look("venue", lambda: _venue(platform), "check the network, or use PENSTOCK_ENV=practice with 'penstock up'"),
-        _look("venue clock", lambda: _clock(platform), "synchronise this machine's clock (NTP): signed requests expire within seconds"),
-        _look("model registry", lambda: _registry(platform), "start the MLflow server ('make up'), or unset PENSTOCK_MLFLOW_URL"),
+        _look(
+            "venue clock",
+            lambda: _clock(platform),
+            "synchronise this machine's clock (NTP): signed requests expire within seconds",
+        ),
+        _look(
+            "model registry", lambda: _registry(platform), "start the MLflow server ('make up'), or unset PENSTOCK_MLFLOW_URL"
+        ),
         _look("kill switch", lambda: _kill_switch(platform), "delete the file once it is safe to trade"),
     ]
 
@@ -77,7 +83,9 @@ def _libraries() -> str:
         version = importlib.metadata.version(name)
         if tuple(int(part) for part in version.split(".")[:2]) >= limit:
             raise PenstockError(f"{name} {version} is installed; from {'.'.join(map(str, limit))} on {symptom}")
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("prefect", "ccxt", "mlflow", "vectorbt", "optuna"))
+    return ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("prefect", "ccxt", "mlflow", "vectorbt", "optuna")
+    )
 
 
 def _configuration(settings: Settings) -> str:
@@ -86,7 +94,9 @@ def _configuration(settings: Settings) -> str:
     for portfolio in environment.accounts:
         settings.portfolio(portfolio)
         settings.study(portfolio)
-    return f"{len(parts) + 2} files, environment '{settings.process.env}', {environment.trading} trading on {environment.exchange}"
+    return (
+        f"{len(parts) + 2} files, environment '{settings.process.env}', {environment.trading} trading on {environment.exchange}"
+    )
 
 
 def _disk(settings: Settings) -> str:

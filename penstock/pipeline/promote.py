@@ -49,7 +49,13 @@ def promote_candidate(platform: Platform, study_name: str, run_id: str | None = 
     _, bars = load_snapshot(chosen.snapshot_path)
     measure = measure_out_of_sample(bars, evidence)
     promotion = promote(
-        platform.registry, platform.promotions, candidate, evidence, measure, platform.settings.promotion, platform.wall_clock.now()
+        platform.registry,
+        platform.promotions,
+        candidate,
+        evidence,
+        measure,
+        platform.settings.promotion,
+        platform.wall_clock.now(),
     )
     outcome = PromotionOutcome(promotion)
     if promotion.moved:

@@ -49,7 +49,8 @@ def rebalance_slot(platform: Platform, portfolio: str, slot: datetime | None = N
     report = rebalance(platform.desk(portfolio), inputs)
     if report.breaks:
         platform.notifier.notify(
-            f"{report.account}: {len(report.breaks)} open breaks", "\n".join(f"{b.subject}: {b.kind}: {b.detail}" for b in report.breaks)
+            f"{report.account}: {len(report.breaks)} open breaks",
+            "\n".join(f"{b.subject}: {b.kind}: {b.detail}" for b in report.breaks),
         )
     return report
 
@@ -62,7 +63,8 @@ def rows_table(report: RebalanceReport) -> pl.DataFrame:
 def load_models(platform: Platform, portfolio: str) -> list[LoadedModel]:
     """Return the registered versions that the portfolio's aliases point at."""
     return [
-        platform.registry.load(allocation.name, allocation.alias) for allocation in platform.settings.portfolio(portfolio).models
+        platform.registry.load(allocation.name, allocation.alias)
+        for allocation in platform.settings.portfolio(portfolio).models
     ]
 
 

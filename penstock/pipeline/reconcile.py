@@ -21,10 +21,10 @@ class ReconcileOutcome:
 
     def table(self) -> pl.DataFrame:
         """Return the open breaks: columns subject, kind, ledger, venue, detail (text)."""
-        rows = [
-            (b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail) for b in self.found.breaks
-        ]
-        return pl.DataFrame(rows, schema={name: pl.String for name in ("subject", "kind", "ledger", "venue", "detail")}, orient="row")
+        rows = [(b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail) for b in self.found.breaks]
+        return pl.DataFrame(
+            rows, schema={name: pl.String for name in ("subject", "kind", "ledger", "venue", "detail")}, orient="row"
+        )
 
     def summary(self) -> str:
         """Return the comparison in one sentence."""
@@ -42,7 +42,9 @@ def reconcile_account(platform: Platform, portfolio: str) -> ReconcileOutcome:
     desk.ledger.open_account(desk.account, desk.exchange_name, desk.quote)
     keeper = take_lease(desk.ledger, desk.account, desk.policy.lease_ttl_seconds, desk.policy.lease_wait_seconds, time.sleep)
     if keeper is None:
-        raise StoreError(f"another process is trading the account '{desk.account}': it reconciles before and after each slot itself")
+        raise StoreError(
+            f"another process is trading the account '{desk.account}': it reconciles before and after each slot itself"
+        )
     try:
         recover(desk, keeper, None)
         found = reconcile(desk, keeper)

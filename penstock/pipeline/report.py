@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from penstock.core.accounts import OrderRecord
@@ -63,12 +64,11 @@ def account_figures(platform: Platform, account: str) -> pl.DataFrame:
         ("open breaks", str(len(platform.supervision.open_breaks(account)))),
     ]
     if equity.height:
-        first, last = equity["equity"][0], equity["equity"][-1]
-        falls = 1 - equity["equity"] / equity["equity"].cum_max()
+        curve = equity["equity"].to_numpy()
         rows += [
-            ("equity", f"{last:,.2f}"),
-            ("return since the first slot", f"{last / first - 1:+.2%}"),
-            ("deepest fall", f"{falls.max():.2%}"),
+            ("equity", f"{curve[-1]:,.2f}"),
+            ("return since the first slot", f"{curve[-1] / curve[0] - 1:+.2%}"),
+            ("deepest fall", f"{(1 - curve / np.maximum.accumulate(curve)).max():.2%}"),
         ]
     return pl.DataFrame(rows, schema=["figure", "value"], orient="row")
 
@@ -94,7 +94,15 @@ def orders_table(orders: Sequence[OrderRecord]) -> pl.DataFrame:
 def fills_table(fills: Sequence[Fill]) -> pl.DataFrame:
     """Return fills as a table, newest first: at, symbol, side, quantity, price, fee, trade."""
     rows = [
-        (f.at, f.symbol, f.side.value, f"{f.quantity.normalize():f}", f"{f.price.normalize():f}", f"{f.fee.normalize():f} {f.fee_asset}", f.trade_id)
+        (
+            f.at,
+            f.symbol,
+            f.side.value,
+            f"{f.quantity.normalize():f}",
+            f"{f.price.normalize():f}",
+            f"{f.fee.normalize():f} {f.fee_asset}",
+            f.trade_id,
+        )
         for f in reversed(list(fills))
     ]
     columns = ["at", "symbol", "side", "quantity", "price", "fee", "trade"]

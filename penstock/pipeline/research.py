@@ -58,7 +58,13 @@ def run_research(
     settings = study.search if trials is None else study.search.model_copy(update={"trials": trials})
     snapshot = snapshot_of(platform, study, end)
     result = search(
-        snapshot.bars(), classes, platform.settings.costs, settings, on_trial, dataset_hash=snapshot.content_hash, timeframe=study.timeframe
+        snapshot.bars(),
+        classes,
+        platform.settings.costs,
+        settings,
+        on_trial,
+        dataset_hash=snapshot.content_hash,
+        timeframe=study.timeframe,
     )
     run_id = platform.tracker(study_name).record_search(result, strategy_class(result.strategy), snapshot)
     return ResearchOutcome(run_id, snapshot, result)
@@ -74,7 +80,9 @@ def snapshot_of(platform: Platform, study: Study, end: datetime | None = None) -
     """Take a snapshot of a study's bars, all of the universe's symbols; DataError where nothing is stored."""
     symbols = platform.settings.universe.symbols_of(study.timeframe)
     if not platform.bars.watermarks(platform.exchange_name, study.timeframe):
-        raise DataError(f"no {study.timeframe} bars of {platform.exchange_name} are stored: run 'penstock ingest -t {study.timeframe}'")
+        raise DataError(
+            f"no {study.timeframe} bars of {platform.exchange_name} are stored: run 'penstock ingest -t {study.timeframe}'"
+        )
     return take_snapshot(
         platform.bars, platform.exchange_name, study.timeframe, symbols, None, end, platform.home / "snapshots"
     )

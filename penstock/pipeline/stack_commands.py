@@ -24,6 +24,8 @@ from penstock.stack import Addresses, StackError, StackPorts, Supervisor, runnin
 from penstock.wiring import embedded_server
 
 _START_TIMEOUT_SECONDS = 180
+#: Fixed, because other ends would generate other candles.
+_SYNTHETIC_SPAN = (datetime(2021, 1, 1, tzinfo=UTC), datetime(2032, 1, 1, tzinfo=UTC))
 
 
 def practice_settings() -> Settings:
@@ -74,7 +76,7 @@ def serve_practice(out: Console, port: int, candles: Path | None, start: datetim
     quote = settings.universe.quote
     keys = practice_keys(settings.home)
     accounts = tuple(AccountSpec(key, secret, {quote: f"{cash:f}"}) for key, secret in keys.values())
-    source = ParquetCandles(candles) if candles else SyntheticCandles(settings.universe.symbols)
+    source = ParquetCandles(candles) if candles else SyntheticCandles(settings.universe.symbols, *_SYNTHETIC_SPAN)
     journal = settings.home / "practice" / "journal.sqlite"
     journal.parent.mkdir(parents=True, exist_ok=True)
     costs = settings.costs

@@ -24,7 +24,9 @@ def read_status(platform: Platform) -> Status:
     """Read the present state; nothing is asked of the venue."""
     accounts = {name: account.name for name, account in platform.environment.accounts.items()}
     rows = [
-        (account, b.subject, b.kind.value, b.detail) for account in accounts.values() for b in platform.supervision.open_breaks(account)
+        (account, b.subject, b.kind.value, b.detail)
+        for account in accounts.values()
+        for b in platform.supervision.open_breaks(account)
     ]
     return Status(
         environment=platform.settings.process.env,

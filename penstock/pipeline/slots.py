@@ -1,14 +1,13 @@
-"""One slot of the minute service: ingest the bar that just closed, decide, place. The loop around it is a flow."""
+"""One slot: ingest the bars that just closed, decide, place. The minute service loops over slots, and so does the demo."""
 
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import polars as pl
-
 from penstock.core.accounts import RebalanceStatus
 from penstock.core.errors import PenstockError
 from penstock.data.ingestion import ingest_universe
+from penstock.execution.report import RebalanceReport
 from penstock.pipeline.rebalance import rebalance_slot
 from penstock.wiring import Platform
 
@@ -24,15 +23,20 @@ class SlotOutcome:
     lateness_seconds: float
     duration_seconds: float
     new_bars: int
-    text: str
-    failed: bool
-    orders: pl.DataFrame
+    report: RebalanceReport | None
+    failure: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Whether the slot did not end as it should: an error, another holder of the account, or a failed rebalance."""
+        return self.report is None or self.report.status in (None, RebalanceStatus.FAILED)
 
     def line(self) -> str:
         """Return the slot in one line: slot, lateness, duration, bars, what happened."""
+        text = f"failed: {self.failure}" if self.report is None else self.report.summary()
         return (
             f"slot {self.slot:%Y-%m-%d %H:%M}  late {self.lateness_seconds:5.2f} s  took {self.duration_seconds:5.2f} s  "
-            f"{self.new_bars} bars  {self.text}"
+            f"{self.new_bars} bars  {text}"
         )
 
 
@@ -43,7 +47,11 @@ def wait_for_slot(platform: Platform, portfolio: str, after: datetime | None) ->
     """
     timeframe = platform.settings.portfolio(portfolio).timeframe
     now = platform.clock.now()
-    due = timeframe.floor(now) if after is not None and timeframe.floor(now) > after else timeframe.floor(now) + timeframe.duration
+    due = (
+        timeframe.floor(now)
+        if after is not None and timeframe.floor(now) > after
+        else timeframe.floor(now) + timeframe.duration
+    )
     ready = due + timedelta(seconds=_SETTLE_SECONDS)
     if ready > now:
         platform.clock.sleep((ready - now).total_seconds())
@@ -54,16 +62,14 @@ def trade_slot(platform: Platform, portfolio: str, slot: datetime) -> SlotOutcom
     """Ingest the closed bar of every symbol and rebalance; a failure is an outcome, so that the service goes on."""
     started = time.monotonic()
     lateness = (platform.clock.now() - slot).total_seconds()
-    new_bars, rows = 0, []
+    new_bars, report, failure = 0, None, ""
     try:
         new_bars = _ingest(platform, portfolio, slot)
         report = rebalance_slot(platform, portfolio, slot)
-        rows, text = report.rows(), report.summary()
-        failed = report.status in (None, RebalanceStatus.FAILED)
     except PenstockError as error:
-        text, failed = f"failed: {error}", True
+        failure = str(error)
         platform.notifier.notify(f"{portfolio}: slot {slot:%Y-%m-%d %H:%M} failed", str(error))
-    return SlotOutcome(slot, lateness, time.monotonic() - started, new_bars, text, failed, pl.DataFrame(rows))
+    return SlotOutcome(slot, lateness, time.monotonic() - started, new_bars, report, failure)
 
 
 def _ingest(platform: Platform, portfolio: str, slot: datetime) -> int:
@@ -80,4 +86,7 @@ def _ingest(platform: Platform, portfolio: str, slot: datetime) -> int:
         bounds=platform.settings.checks,
         register=False,
     )
+    stopped = [f"{report.symbol}: {report.failure}" for report in reports if not report.ok]
+    if stopped:
+        platform.notifier.notify(f"Slot {slot:%Y-%m-%d %H:%M}: {len(stopped)} symbols have no fresh bar", "\n".join(stopped))
     return sum(report.new for report in reports)
