@@ -133,7 +133,7 @@ class CheckVerdict:
 
 
 class CheckGate(Protocol):
-    """Judges metrics frames (penstock.data.checks.METRICS_SCHEMA, one row a symbol). Thread-safe."""
+    """Judges metrics frames (penstock.data.metrics.METRICS_SCHEMA, one row a symbol). Thread-safe."""
 
     def judge(self, metrics: pl.DataFrame) -> list[CheckVerdict]:
         """Return one verdict a symbol and bound, symbols in the frame's order, bounds in the table's order.

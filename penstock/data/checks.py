@@ -14,46 +14,11 @@ import polars as pl
 
 from penstock.core.bars import BARS_SCHEMA, PRICE_COLUMNS, TS, VALUE_COLUMNS, require_bars
 from penstock.core.timeframes import Timeframe
-from penstock.data.bounds import BoundsGate, CheckBounds, CheckGate, CheckVerdict
-
-__all__ = [
-    "METRICS_SCHEMA",
-    "QUARANTINE_SCHEMA",
-    "BoundsGate",
-    "CheckBounds",
-    "CheckGate",
-    "CheckVerdict",
-    "CheckedBars",
-    "check_bars",
-    "check_symbol",
-    "missing_ranges",
-    "row_checks",
-]
+from penstock.data.bounds import CheckBounds
+from penstock.data.metrics import measure
 
 #: Bars and why each was refused: reasons joined by ", ".
 QUARANTINE_SCHEMA = pl.Schema({**BARS_SCHEMA, "reason": pl.String()})
-
-_COUNTS = (
-    *("rows", "good", "quarantined", "held_back", "nulls", "non_finite", "ohlc", "not_increasing", "duplicates", "off_grid"),
-    *("from_future", "absurd", "missing", "gaps", "longest_gap", "jumps", "zero_volume", "stale_bars"),
-)
-_SHARES = (
-    *("null_share", "non_finite_share", "ohlc_share", "duplicate_share", "quarantined_share"),
-    *("missing_share", "jump_share", "zero_volume_share"),
-)
-
-#: One row a symbol. Counts are of rows or bars; `first` and `last` are the good bars' open times; null: nothing to measure.
-#: `quarantined_share` leaves duplicates out: no bar is lost with them.
-METRICS_SCHEMA = pl.Schema(
-    {
-        "symbol": pl.String(),
-        "timeframe": pl.String(),
-        "first": TS,
-        "last": TS,
-        **{name: pl.Int64() for name in _COUNTS},
-        **{name: pl.Float64() for name in _SHARES},
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -228,7 +193,8 @@ def check_symbol(
         **_row_counts(marked),
     }
     until = expected_until if expected_until is not None else timeframe.last_closed_open(now)
-    return CheckedBars(good, refused, held, _metrics(symbol, timeframe, counts, good, until, limits))
+    metrics = measure(symbol, timeframe, counts, good, missing_ranges(good, timeframe), until, limits.min_share_rows)
+    return CheckedBars(good, refused, held, metrics)
 
 
 def check_bars(
@@ -275,38 +241,6 @@ def _before(distinct: pl.DataFrame, context: pl.DataFrame | None) -> pl.DataFram
     if context is None or distinct.is_empty():
         return distinct.clear()
     return context.select(list(BARS_SCHEMA)).filter(pl.col("ts") < distinct["ts"][0]).sort("ts")
-
-
-def _metrics(
-    symbol: str, timeframe: Timeframe, counts: dict[str, int], good: pl.DataFrame, until: datetime, bounds: CheckBounds
-) -> pl.DataFrame:
-    """Return the one row of METRICS_SCHEMA. Shares are of at least `min_share_rows` rows."""
-    gaps = missing_ranges(good, timeframe)
-    missing = int(gaps["bars"].sum())
-    zero_volume = int((good["volume"] == 0).sum())
-    seen = max(counts["rows"], bounds.min_share_rows)
-    kept = max(counts["good"], bounds.min_share_rows)
-    row = {
-        **counts,
-        "symbol": symbol,
-        "timeframe": timeframe.value,
-        "first": good["ts"][0] if good.height else None,
-        "last": good["ts"][-1] if good.height else None,
-        "missing": missing,
-        "gaps": gaps.height,
-        "longest_gap": gaps.select(pl.col("bars").max().fill_null(0)).item(),
-        "zero_volume": zero_volume,
-        "stale_bars": max(0, (until - good["ts"][-1]) // timeframe.duration) if good.height else None,
-        "null_share": counts["nulls"] / seen,
-        "non_finite_share": counts["non_finite"] / seen,
-        "ohlc_share": counts["ohlc"] / seen,
-        "duplicate_share": counts["duplicates"] / seen,
-        "quarantined_share": (counts["quarantined"] - counts["duplicates"]) / seen,
-        "missing_share": missing / max(counts["good"] + missing, bounds.min_share_rows),
-        "jump_share": counts["jumps"] / kept,
-        "zero_volume_share": zero_volume / kept,
-    }
-    return pl.DataFrame([row], schema=METRICS_SCHEMA)
 
 
 def _last_arrivals(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
