@@ -59,6 +59,9 @@ class PromotionThresholds(BaseModel):
     require_rehearsal: bool = False
     """Whether a candidate that did not go through a rehearsal (planning and paper fills) fails."""
 
+    max_rehearsal_difference: float = Field(0.02, ge=0)
+    """Largest difference of the rehearsal's equity to the backtest's, a fraction: lots, fees and the band explain less."""
+
 
 @dataclass(frozen=True)
 class Verdict:
