@@ -21,7 +21,10 @@ def _timescale_binaries() -> Path:
     return binaries
 
 
-@pytest.fixture(scope="session", params=["plain", "apache", "timescale"])
+_TIERS = [pytest.param(tier, marks=pytest.mark.xdist_group(f"database-{tier}")) for tier in ("plain", "apache", "timescale")]
+
+
+@pytest.fixture(scope="session", params=_TIERS)
 def server_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a server of one tier."""
     if request.param == "timescale":
