@@ -55,7 +55,8 @@ class MatchingEngine:
         self.rules = rules
         self.venue = venue
         self.terms = terms
-        self._taken: dict[tuple[str, Timeframe, int], Decimal] = {}
+        self._taken: dict[tuple[str, Timeframe, int], Decimal] = {}  # not kept across restarts
+        self._advanced_to = -1
 
     def place(self, account: Account, order: Order) -> list[Trade]:
         """Accept `order` and fill what can be filled now; Refusal (nothing changed) where the venue would not take it."""
@@ -95,6 +96,9 @@ class MatchingEngine:
     def advance(self) -> None:
         """Match every resting order against the bars that have closed since."""
         now = self.venue.time.now_ms()
+        if now == self._advanced_to:
+            return
+        self._advanced_to = now
         for account in self.venue.accounts.values():
             for order_id in list(account.open_ids):
                 self._match_resting(account, account.orders[order_id], now)

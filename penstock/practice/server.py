@@ -6,11 +6,12 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
 from penstock.practice.candles import CandleSource
@@ -18,6 +19,9 @@ from penstock.practice.clock import ClockSpec, VenueTime, real_clock
 from penstock.practice.faults import Fault
 from penstock.practice.limits import LimitSpec
 from penstock.practice.matching import FeeAsset, Terms
+
+if TYPE_CHECKING:
+    from penstock.practice.app import PracticeApp
 
 HOST = "127.0.0.1"
 _START_SECONDS = 60.0
@@ -47,7 +51,7 @@ class PracticeConfig:
     port: int = 0
 
 
-def build_app(config: PracticeConfig) -> Any:
+def build_app(config: PracticeConfig) -> "PracticeApp":
     """Return the ASGI application of a configuration; DataError where its candles or files are bad."""
     from penstock.practice.app import PracticeApp
     from penstock.practice.faults import Faults
@@ -85,7 +89,7 @@ def _bind(port: int) -> socket.socket:
     return listener
 
 
-def serve(config: PracticeConfig, on_ready: Any = None) -> None:
+def serve(config: PracticeConfig, on_ready: Callable[[str], None] | None = None) -> None:
     """Serve until interrupted. `on_ready(url)` is called once the address is known and the candles are loaded."""
     import uvicorn
 
@@ -93,7 +97,15 @@ def serve(config: PracticeConfig, on_ready: Any = None) -> None:
     app = build_app(config)
     if on_ready is not None:
         on_ready(f"http://{HOST}:{listener.getsockname()[1]}")
-    settings = uvicorn.Config(app, log_level="critical", lifespan="off", access_log=False, timeout_keep_alive=600, ws="none")
+    settings = uvicorn.Config(
+        app,
+        log_level="critical",
+        lifespan="off",
+        access_log=False,
+        ws="none",
+        timeout_keep_alive=600,  # an idle client must not find its connection closed under its next order
+        timeout_graceful_shutdown=1,
+    )
     uvicorn.Server(settings).run(sockets=[listener])
 
 

@@ -1,5 +1,6 @@
 """The public side of any ccxt venue: time, instruments, bars, prices. No credentials, nothing that changes state."""
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -57,6 +58,8 @@ class CcxtMarketData:
         self._has_markets = False
 
     def now(self) -> datetime:
+        if not self.client.has.get("fetchTime"):
+            return datetime.now(UTC)  # a venue that does not tell its time: this machine's is all there is
         milliseconds = self.read("time", lambda: int(self.client.fetch_time()))
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
@@ -192,6 +195,7 @@ def _client(venue: str, session: VenueSession, timeout: float, adjust_time: bool
     client = getattr(ccxt, venue)(settings)
     client.session = session
     client.number = str
+    client.logger.setLevel(logging.INFO)  # at DEBUG ccxt logs the API key with every request
     return client
 
 

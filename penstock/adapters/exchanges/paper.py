@@ -52,7 +52,8 @@ class PaperExchange:
 
     Fees and slippage are in basis points; `fee_asset` "received" takes the fee in what a fill brings in, as Binance does,
     "quote" always in quote. With `state_file` every change is appended there and a restart goes on from it; `balances`
-    then only open a new file.
+    then only open a new file. With `trading_timeframe` an order is refused while the market data has no bar of it at hand
+    (an outage), as the practice exchange and the backtest do.
     """
 
     def __init__(
@@ -64,11 +65,13 @@ class PaperExchange:
         *,
         fee_asset: Literal["received", "quote"] = "received",
         state_file: Path | None = None,
+        trading_timeframe: Timeframe | None = None,
     ) -> None:
         self._market = market_data
         self._fee_rate = Decimal(fee_bps) / 10_000
         self._slippage = Decimal(slippage_bps) / 10_000
         self._fee_asset = fee_asset
+        self._timeframe = trading_timeframe
         self._lock = threading.RLock()
         self._balances = Balances()
         self._orders: dict[str, PaperOrder] = {}
@@ -107,6 +110,7 @@ class PaperExchange:
             if order.client_order_id in self._orders:
                 raise DuplicateOrderError(f"order {order.client_order_id}: this client order id was used before", "-2010")
             instrument = self._instrument(order.symbol)
+            self._require_open(order)
             price = self._taker_price(order)
             limit = price if order.type is OrderType.MARKET else _limit_price(order, instrument)
             _check_numbers(order, instrument, limit)
@@ -159,6 +163,16 @@ class PaperExchange:
         if held is None or held.request.symbol != symbol:
             raise OrderNotFoundError(f"order {client_order_id} of {symbol} does not exist on the paper exchange", "-2013")
         return held
+
+    def _require_open(self, order: OrderRequest) -> None:
+        """Raise VenueRejectedError where the symbol has no bar that holds this instant."""
+        if self._timeframe is None:
+            return
+        bar_open = self._timeframe.floor(self._market.now())
+        bars = self._market.fetch_bars(order.symbol, self._timeframe, bar_open, 1)
+        if bars.height == 0:
+            text = f"order {order.client_order_id}: market is closed, {order.symbol} has no {self._timeframe} bar at {bar_open}"
+            raise VenueRejectedError(text, "-1013")
 
     def _taker_price(self, order: OrderRequest) -> Decimal:
         """Return the price a taker gets now: the last one, worse by the slippage, but never beyond the order's limit."""

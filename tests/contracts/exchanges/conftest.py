@@ -33,7 +33,7 @@ VOLUME = 300.0
 
 
 def daily_bars(days: int = 900) -> pl.DataFrame:
-    """Return bars of two symbols: AAA opens at 100, 101, ... and moves four either way; BBB at half of that."""
+    """Return three symbols: AAA opens at 100, 101, ... and moves four either way; BBB at half; GAP trades every other day."""
     opens = 100.0 + np.arange(days)
     ts = [FIRST_DAY + k * DAY for k in range(days)]
     frames = [
@@ -48,8 +48,9 @@ def daily_bars(days: int = 900) -> pl.DataFrame:
                 "volume": np.full(days, VOLUME),
             }
         )
-        for symbol, scale in (("AAA/USDT", 1.0), ("BBB/USDT", 0.5))
+        for symbol, scale in (("AAA/USDT", 1.0), ("BBB/USDT", 0.5), ("GAP/USDT", 1.0))
     ]
+    frames[-1] = frames[-1].gather_every(2)
     return pl.concat(frames).with_columns(pl.col("ts").cast(BARS_SCHEMA["ts"])).select(list(BARS_SCHEMA))
 
 
@@ -122,6 +123,6 @@ def venue(request: pytest.FixtureRequest) -> Venue:
     market = BarsMarketData({Timeframe.D1: daily_bars()}, None, clock)
 
     def fresh() -> PaperExchange:
-        return PaperExchange(market, balances=OPENING, state_file=state)
+        return PaperExchange(market, balances=OPENING, state_file=state, trading_timeframe=Timeframe.D1)
 
     return Venue(fresh(), lambda by: clock.sleep(by.total_seconds()), fresh)

@@ -89,7 +89,7 @@ def test_reads_are_asked_again(connect, control, kind, path):
     calls = {
         "/api/v3/klines": lambda: exchange.fetch_bars("AAA/USDT", Timeframe.D1, exchange.now() - DAY, 5).height == 2,
         "/api/v3/account": lambda: exchange.balances()["AAA"] == 50,
-        "/api/v3/exchangeInfo": lambda: set(exchange.instruments()) == {"AAA/USDT", "BBB/USDT"},
+        "/api/v3/exchangeInfo": lambda: set(exchange.instruments()) == {"AAA/USDT", "BBB/USDT", "GAP/USDT"},
         "/api/v3/myTrades": lambda: list(exchange.fills("AAA/USDT", exchange.now())) == [],
     }
     assert calls[path]()

@@ -12,6 +12,7 @@ from penstock.core.errors import (
     VenueRejectedError,
 )
 from penstock.core.orders import OrderState, Side
+from penstock.core.timeframes import Timeframe
 
 DAY = timedelta(days=1)
 START_USDT, START_AAA = Decimal(10_000), Decimal(50)
@@ -150,3 +151,15 @@ def test_account_outlives_the_process(venue):
     assert fresh.balances() == venue.exchange.balances()
     assert fresh.open_orders() == venue.exchange.open_orders()
     assert fresh.cancel(fresh.open_orders()[0].client_order_id, "AAA/USDT").state is OrderState.CANCELED
+
+
+def test_symbol_without_a_bar_does_not_trade(venue):
+    """On a day without a bar an order is refused by the venue's word; on the next day with one it fills at that open."""
+    if venue.exchange.fetch_bars("GAP/USDT", Timeframe.D1, venue.exchange.now(), 1).height:
+        venue.step(DAY)
+    order = venue.order("1", symbol="GAP/USDT")
+    with pytest.raises(VenueRejectedError, match=r"[Mm]arket is closed"):
+        venue.exchange.submit(order)
+    venue.step(DAY)
+    venue.exchange.submit(order)
+    assert [fill.price for fill in venue.exchange.fills("GAP/USDT", venue.exchange.now())] == [venue.price]
