@@ -83,6 +83,13 @@ def test_strategies_do_not_look_ahead_on_a_random_walk(name: str, walk: Callable
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_ties_on_coarse_ticks_do_not_depend_on_the_history(name: str, walk: Callable[..., pl.DataFrame]) -> None:
+    """Prices on ticks equal their own average often; how a moving sum rounds must not decide what is held."""
+    coarse = walk(symbols=6, bars=260, seed=5).with_columns((pl.col("close") * 5).round(0) / 5)
+    assert check_no_lookahead(STRATEGIES[name](), coarse, cuts=None) == []
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_strategies_do_not_look_ahead_on_real_candles(name: str, daily_candles: pl.DataFrame) -> None:
     """Twenty coins, listed at different times and with gaps: still no leak."""
     assert check_no_lookahead(STRATEGIES[name](), daily_candles, cuts=12, seed=7) == []

@@ -47,6 +47,12 @@ def test_trend_sells_after_the_turn() -> None:
     assert last(MovingAverageCross().decide(bars(A=turned)))["A"] == 0.0
 
 
+def test_trend_holds_nothing_on_a_tie() -> None:
+    """A price that cycles has equal averages at every bar: the last digit of a moving sum must not buy it."""
+    weights = MovingAverageCross().decide(bars(A=[0.1, 0.3, 0.7, 0.2] * 60))
+    assert set(weights["weight"].drop_nulls()) == {0.0}
+
+
 def test_momentum_holds_the_strongest_third() -> None:
     """Of six rising symbols the best two share the exposure."""
     table = bars(**{name: list(np.linspace(1, 1 + k, 100)) for k, name in enumerate("ABCDEF", start=1)})
