@@ -21,6 +21,7 @@ def save_plots(search: SearchResult, folder: Path) -> None:
     figure, axes = _canvas(f"{search.strategy}: equity, quote units")
     for label, result in parts.items():
         axes.plot(result.equity["ts"].to_list(), result.equity["equity"].to_list(), label=label, linewidth=1)
+    axes.set_yscale("log")
     _save(figure, axes, folder / "equity.png")
     figure, axes = _canvas(f"{search.strategy}: drawdown, fraction of the last peak")
     for label, result in parts.items():

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 #: Kinds of files whose changes are recorded. Anything else (data, keys, notebooks with outputs) stays where it is.
-_RECORDED = ("*.py", "*.yaml", "*.toml", "*.lock", "*.sql")
+#: ":(top)" because a plain pattern would only match below the folder that git is asked from.
+_RECORDED = tuple(f":(top)*.{kind}" for kind in ("py", "yaml", "toml", "lock", "sql"))
 _LONGEST_DIFF = 500_000
 
 
