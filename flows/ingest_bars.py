@@ -1,5 +1,7 @@
 """Bring the universe's bars up to date: from each symbol's watermark to its newest closed bar."""
 
+from typing import Any
+
 from prefect import flow, unmapped
 from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -9,14 +11,15 @@ from tasks.ingestion import ingest_symbol, publish_ingest, symbols_to_ingest
 
 #: Symbols ingested at the same time: enough to hide the venue's latency, few enough for its rate limit.
 MAX_SYMBOLS_AT_ONCE = 4
+_RUNNER: Any = ThreadPoolTaskRunner(max_workers=MAX_SYMBOLS_AT_ONCE)  # Any: its type parameter does not fit `flow` in 3.8.8
 
 
 @flow(
     name="ingest-bars",
     flow_run_name="ingest-{timeframe}",
-    task_runner=ThreadPoolTaskRunner(max_workers=MAX_SYMBOLS_AT_ONCE),
+    task_runner=_RUNNER,
     log_prints=True,
-)  # type: ignore[arg-type]  # its type parameter does not match its base in 3.8.8
+)
 def ingest_bars(timeframe: str = "1d", symbols: list[str] | None = None) -> None:
     """Ingest, check and store every symbol; one that fails stops itself, not the run."""
     names = symbols_to_ingest(timeframe, symbols)

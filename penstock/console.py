@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 from penstock.data.ingestion import IngestProgress, OnProgress
+from penstock.monitoring.reports import format_number
 from penstock.pipeline.doctor import Finding
 from penstock.pipeline.status import Status
 
@@ -29,10 +30,8 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "[green]yes[/]" if value else "[red]no[/]"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        return f"{value:,.4g}"
+    if isinstance(value, int | float):
+        return format_number(value)
     return f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value).replace("[", "\\[")
 
 

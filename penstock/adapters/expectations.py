@@ -118,7 +118,8 @@ def _great_expectations() -> Any:
     import great_expectations as gx
     import great_expectations.expectations  # makes the attribute gx.expectations
 
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it sets itself to INFO on import
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):  # they set themselves to INFO
+        logging.getLogger(name).setLevel(logging.WARNING)
     return gx
 
 

@@ -28,6 +28,7 @@ from penstock.pipeline.research import ResearchOutcome, planned_trials, run_rese
 from penstock.pipeline.slots import SlotOutcome, trade_slot
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
+from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.promotion.gate import GateDecision, judge
 from penstock.settings import Settings, practice_keys
@@ -127,11 +128,12 @@ class _Demo:
         return outcomes
 
     def _step_to_end(self) -> None:
-        """Close the last slot's bar, so that its close can mark the equity, and ingest it."""
+        """Close the last slot's bar, so that its close can mark the equity, and ingest what passed meanwhile."""
         end = self.world.slots[-1] + Timeframe.D1.duration
         if self.control.now() < end:
             self.control.step(to=end)
-        ingest_timeframe(self.platform, Timeframe.D1)
+        for timeframe in (Timeframe.D1, Timeframe.H1):
+            ingest_timeframe(self.platform, timeframe)
 
 
 def _world(out: Console, template: Settings, candles: Path | None, exchange: str | None, days: int) -> World:
@@ -139,7 +141,7 @@ def _world(out: Console, template: Settings, candles: Path | None, exchange: str
     if candles is not None and exchange is not None:
         raise ConfigError("--candles and --exchange exclude each other: candles come from one place")
     if candles is not None:
-        return parquet_world(candles.expanduser(), days)
+        return parquet_world(candles.expanduser(), symbols, days)
     if exchange is not None:
         out.print(f"fetching candles of {len(symbols)} symbols from {exchange} (kept for the next time) ...")
         return venue_world(exchange, symbols, days, template.home / "candles" / exchange)
@@ -173,6 +175,7 @@ def _practice(world: World, home: Path, template: Settings) -> Iterator[tuple[Pr
         stepped_clock(world.live),
         fee_bps=str(costs.fee_bps),
         slippage_bps=str(costs.slippage_bps),
+        limits=UNLIMITED,  # a venue limits orders a second; here a day passes in one
         accounts=(AccountSpec(key, secret, {template.universe.quote: str(CASH)}),),
         journal=home / "exchange.sqlite",
     )

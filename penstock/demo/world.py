@@ -53,14 +53,14 @@ def synthetic_world(symbols: tuple[str, ...], days: int) -> World:
     return World(source, "synthetic candles", symbols, symbols[:HOURLY_SYMBOLS], _SYNTHETIC_START, _SYNTHETIC_LIVE, days)
 
 
-def parquet_world(folder: Path, days: int) -> World:
-    """Return a world of the candle files in `folder`: the most complete symbols, and the newest days that all of them have.
+def parquet_world(folder: Path, preferred: tuple[str, ...], days: int) -> World:
+    """Return a world of the candle files in `folder`: the newest days that enough symbols have, `preferred` symbols first.
 
     Raises DataError where fewer than ten symbols have three years of daily candles, or none has hourly ones.
     """
     source = ParquetCandles(folder)
     table = source.load()
-    live = _last_complete_run(table, days)
+    live = _last_complete_run(table, days, _hourly_end(table))
     start = live - HISTORY
     chosen = _with_history(table, Timeframe.D1, start, live + timedelta(days=days))
     if len(chosen) < MIN_SYMBOLS:
@@ -68,8 +68,10 @@ def parquet_world(folder: Path, days: int) -> World:
             f"{folder}: {len(chosen)} symbols have daily candles from {start:%Y-%m-%d} to {live + timedelta(days=days):%Y-%m-%d}; "
             f"the demo needs {MIN_SYMBOLS}"
         )
-    symbols = tuple(chosen[:MAX_SYMBOLS])
-    hourly = tuple(_with_history(table, Timeframe.H1, live - _HOURLY_HISTORY, live))[:HOURLY_SYMBOLS]
+    rank = {symbol: place for place, symbol in enumerate(preferred)}
+    symbols = tuple(sorted(chosen, key=lambda symbol: rank.get(symbol, len(rank)))[:MAX_SYMBOLS])
+    with_hours = set(_with_history(table, Timeframe.H1, live - _HOURLY_HISTORY, live + timedelta(days=days)))
+    hourly = tuple(symbol for symbol in symbols if symbol in with_hours)[:HOURLY_SYMBOLS]
     if len(hourly) < HOURLY_SYMBOLS:
         raise DataError(
             f"{folder}: {len(hourly)} symbols have hourly candles for the 90 days before {live:%Y-%m-%d}; the demo needs 2"
@@ -96,7 +98,7 @@ def venue_world(venue: str, symbols: tuple[str, ...], days: int, folder: Path) -
                     market, symbol, timeframe, start, end - timeframe.duration, IngestPolicy(), lambda _: None
                 )
                 _write(stretch.rows, venue, timeframe, path)
-    return parquet_world(folder, days)
+    return parquet_world(folder, symbols, days)
 
 
 def _write(bars: pl.DataFrame, venue: str, timeframe: Timeframe, path: Path) -> None:
@@ -108,14 +110,20 @@ def _write(bars: pl.DataFrame, venue: str, timeframe: Timeframe, path: Path) -> 
     draft.replace(path)
 
 
-def _last_complete_run(table: CandleTable, days: int) -> datetime:
-    """Return the first slot of the newest run of days in which enough symbols have every daily candle.
+def _hourly_end(table: CandleTable) -> int:
+    """Return the time (ms) up to which enough symbols have hourly candles; 0 where too few have any."""
+    ends = sorted((_opens(series[Timeframe.H1])[-1] for series in table.values() if Timeframe.H1 in series), reverse=True)
+    return ends[HOURLY_SYMBOLS * 2 - 1] if len(ends) >= HOURLY_SYMBOLS * 2 else ends[-1] if ends else 0
+
+
+def _last_complete_run(table: CandleTable, days: int, end: int) -> datetime:
+    """Return the first slot of the newest run of days before `end` (ms) in which enough symbols have every daily candle.
 
     The run has one day more than is traded: the bar before the first slot is what it decides on.
     """
-    opens = [at for series in table.values() if Timeframe.D1 in series for at in _opens(series[Timeframe.D1])]
+    opens = [at for series in table.values() if Timeframe.D1 in series for at in _opens(series[Timeframe.D1]) if at < end]
     if not opens:
-        raise DataError("the folder has no daily candles: the demo trades daily bars")
+        raise DataError("the folder has no daily candles, or no hourly ones beside them: the demo needs both")
     days_seen = pl.Series(opens).value_counts(name="symbols").rename({"": "at"}).sort("at", descending=True)
     needed = max(MIN_SYMBOLS, min(MAX_SYMBOLS, days_seen["symbols"].max() // 2))  # type: ignore[operator]  # counts are whole
     step, run, later = Timeframe.D1.seconds * 1000, 0, None
