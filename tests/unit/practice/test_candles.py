@@ -1,0 +1,63 @@
+"""Where candles come from and which of several files counts."""
+
+import polars as pl
+import pytest
+
+from penstock.core.errors import DataError
+from penstock.core.timeframes import Timeframe
+from penstock.practice.candles import ParquetCandles
+
+D = Timeframe.D1
+
+
+def write(folder, name, frame, exchange="binance", timeframe=D):
+    frame.with_columns(pl.lit(exchange).alias("exchange"), pl.lit(timeframe.value).alias("timeframe")).write_parquet(
+        folder / name
+    )
+
+
+def flat(price, days):
+    return [(price, price, price, price, 1.0)] * days
+
+
+def test_files_of_one_symbol_are_merged_and_the_longest_wins(tmp_path, frame):
+    """Days that both files have come from the one with more rows; the other adds the days only it has."""
+    write(tmp_path, "a.parquet", frame([*flat(1.0, 3), None, *flat(1.0, 1)], D))
+    write(tmp_path, "b.parquet", frame([None, *flat(2.0, 5)], D))
+    series = ParquetCandles(tmp_path).load()["AAA/USDT"][D]
+    assert series.values[:, 0].tolist() == [1.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+
+
+def test_one_exchange_is_taken_for_a_symbol(tmp_path, frame):
+    """Prices of two exchanges are never mixed: the one with most rows is taken, or the one asked for."""
+    write(tmp_path, "a.parquet", frame(flat(1.0, 3), D), exchange="binance")
+    write(tmp_path, "b.parquet", frame([None, *flat(2.0, 4)], D), exchange="kraken")
+    assert ParquetCandles(tmp_path).load()["AAA/USDT"][D].values[:, 0].tolist() == [2.0] * 4
+    assert ParquetCandles(tmp_path, exchange="binance").load()["AAA/USDT"][D].values[:, 0].tolist() == [1.0] * 3
+
+
+def test_raw_files_and_derivatives_are_left_out(tmp_path, frame):
+    """Files named __raw keep defects on purpose; symbols with a colon are no spot markets."""
+    write(tmp_path, "a.parquet", frame(flat(1.0, 3), D))
+    write(tmp_path, "b__raw.parquet", frame(flat(9.0, 9), D, symbol="RAW/USDT"))
+    write(tmp_path, "c.parquet", frame(flat(1.0, 3), D, symbol="AAA/USDT:USDT"))
+    assert set(ParquetCandles(tmp_path).load()) == {"AAA/USDT"}
+    assert set(ParquetCandles(tmp_path, include_raw=True).load()) == {"AAA/USDT", "RAW/USDT"}
+
+
+def test_file_with_wrong_columns_is_named_with_its_columns(tmp_path, frame):
+    """One clear sentence: the file, what is missing, what it has."""
+    frame(flat(1.0, 3), D).rename({"close": "last"}).write_parquet(tmp_path / "odd.parquet")
+    with pytest.raises(DataError, match=r"odd\.parquet: columns \['exchange', 'timeframe', 'close'\] are missing"):
+        ParquetCandles(tmp_path).load()
+
+
+def test_folder_without_candles_is_refused(tmp_path):
+    """An absent folder, an empty one and a file that is no Parquet are DataErrors that name them."""
+    with pytest.raises(DataError, match="no such folder"):
+        ParquetCandles(tmp_path / "absent").load()
+    with pytest.raises(DataError, match="no candles for any symbol"):
+        ParquetCandles(tmp_path).load()
+    (tmp_path / "text.parquet").write_text("hello")
+    with pytest.raises(DataError, match=r"text\.parquet: not a readable Parquet file"):
+        ParquetCandles(tmp_path).load()

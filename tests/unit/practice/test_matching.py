@@ -1,0 +1,186 @@
+"""How orders become trades, locks and balances."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+
+from penstock.core.timeframes import Timeframe
+from penstock.practice.refusal import Refusal
+
+D = Timeframe.D1
+DAY = timedelta(days=1)
+
+
+def flat(price, volume=1000.0, reach=0.0):
+    return (price, price + reach, price - reach, price, volume)
+
+
+@pytest.fixture
+def calm(desk, frame):
+    """A desk on five days at 10 that reach one up and down."""
+    return desk({D: frame([flat(10.0, reach=1.0)] * 5, D)})
+
+
+def test_touching_the_limit_is_not_enough(calm):
+    """The low equals the limit of one buy and is under that of another: only the second fills, as maker at its price."""
+    touched, passed = calm.place("BUY", "1", "9"), calm.place("BUY", "1", "9.01")
+    calm.step(DAY)
+    assert calm.order(touched["orderId"])["status"] == "NEW"
+    filled = calm.order(passed["orderId"])
+    assert (filled["status"], filled["cummulativeQuoteQty"]) == ("FILLED", "9.01000000")
+    (trade,) = calm.api.trades(calm.account, {"symbol": "AAAUSDT"})
+    assert (trade["isMaker"], trade["price"]) == (True, "9.01000000")
+
+
+def test_bar_that_is_still_open_fills_nothing(calm):
+    """The day's low is not known before the day is over."""
+    order = calm.place("BUY", "1", "9.5")
+    calm.step(DAY - timedelta(seconds=1))
+    assert calm.order(order["orderId"])["status"] == "NEW"
+    calm.step(timedelta(seconds=1))
+    assert calm.order(order["orderId"])["status"] == "FILLED"
+
+
+def test_order_placed_within_a_bar_waits_for_the_next(calm):
+    """Whether the day's low came before or after noon is unknown: a bar that opened earlier does not count."""
+    calm.step(DAY / 2)
+    order = calm.place("BUY", "1", "9.5")
+    calm.step(DAY / 2)
+    assert calm.order(order["orderId"])["status"] == "NEW"
+    calm.step(DAY)
+    assert calm.order(order["orderId"])["status"] == "FILLED"
+
+
+def test_hours_decide_before_days(desk, frame):
+    """With hourly bars at hand a resting order fills in the hour that passes it."""
+    hours = [flat(10.0)] * 5 + [flat(10.0, reach=2.0)] + [flat(10.0)] * 18
+    desk = desk({Timeframe.H1: frame(hours, Timeframe.H1), D: frame([flat(10.0, reach=2.0)], D)})
+    order = desk.place("BUY", "1", "9")
+    desk.step(timedelta(hours=5, minutes=59))
+    assert desk.order(order["orderId"])["status"] == "NEW"
+    desk.step(timedelta(minutes=1))
+    assert desk.order(order["orderId"])["status"] == "FILLED"
+
+
+def test_volume_is_shared_between_orders(desk, frame):
+    """A bar of ten units at half participation gives five in all, and the rest of a market order expires."""
+    desk = desk({D: frame([flat(10.0, volume=10.0)], D)}, participation=0.5)
+    assert desk.place("BUY", "3")["status"] == "FILLED"
+    second = desk.place("BUY", "3")
+    assert (second["status"], second["executedQty"]) == ("EXPIRED", "2.00000000")
+    third = desk.place("BUY", "3")
+    assert (third["status"], third["executedQty"], third["fills"]) == ("EXPIRED", "0.00000000", [])
+    assert desk.held("USDT") == (Decimal(950), 0)
+
+
+def test_without_participation_volume_does_not_bind(desk, frame):
+    """`participation=None` fills any size."""
+    desk = desk({D: frame([flat(10.0, volume=1.0)], D)}, participation=None)
+    assert desk.place("BUY", "50")["status"] == "FILLED"
+
+
+def test_what_a_crossing_limit_order_does_not_get_rests_with_its_lock(desk, frame):
+    """Of eight at 11 five fill at 10 and three rest, locking 33; cancelling frees them."""
+    desk = desk({D: frame([flat(10.0, volume=5.0)] * 2, D)})
+    answer = desk.place("BUY", "8", "11")
+    assert (answer["status"], answer["executedQty"]) == ("PARTIALLY_FILLED", "5.00000000")
+    assert desk.held("USDT") == (Decimal(1000 - 50 - 33), Decimal(33))
+    desk.api.cancel_order(desk.account, {"symbol": "AAAUSDT", "orderId": str(answer["orderId"])})
+    assert desk.held("USDT") == (Decimal(950), 0)
+
+
+@pytest.mark.parametrize(
+    ("time_in_force", "status", "executed"), [("IOC", "EXPIRED", "5.00000000"), ("FOK", "EXPIRED", "0.00000000")]
+)
+def test_ioc_and_fok_never_rest(desk, frame, time_in_force, status, executed):
+    """Five of eight are at hand: IOC takes them, FOK takes none; nothing stays locked."""
+    desk = desk({D: frame([flat(10.0, volume=5.0)], D)})
+    answer = desk.place("BUY", "8", "11", timeInForce=time_in_force)
+    assert (answer["status"], answer["executedQty"]) == (status, executed)
+    assert desk.held("USDT")[1] == 0
+
+
+def test_post_only_order_that_would_take_is_refused(calm):
+    """LIMIT_MAKER at or beyond the market is Binance's -2010."""
+    parameters = {"symbol": "AAAUSDT", "side": "SELL", "type": "LIMIT_MAKER", "quantity": "1"}
+    with pytest.raises(Refusal, match="immediately match") as refusal:
+        calm.api.new_order(calm.account, parameters | {"price": "10"})
+    assert refusal.value.code == -2010
+    assert calm.api.new_order(calm.account, parameters | {"price": "10.5"})["status"] == "NEW"
+
+
+def test_slippage_worsens_the_takers_price_but_not_beyond_the_limit(desk, frame):
+    """Fifty basis points on 10 are 10.05 to a buyer and 9.95 to a seller; a limit of 10.02 caps it."""
+    desk = desk({D: frame([flat(10.0)], D)}, slippage_bps=Decimal(50))
+    assert desk.place("BUY", "1")["fills"][0]["price"] == "10.05000000"
+    assert desk.place("SELL", "1")["fills"][0]["price"] == "9.95000000"
+    assert desk.place("BUY", "1", "10.02")["fills"][0]["price"] == "10.02000000"
+
+
+def test_fee_can_be_taken_in_quote_on_both_sides(desk, frame):
+    """A buy then pays notional and fee in quote and receives whole units; without money for the fee it is refused."""
+    desk = desk({D: frame([flat(10.0)], D)}, fee_asset="quote", taker_fee_bps=Decimal(10))
+    desk.place("BUY", "50")
+    assert (desk.held("AAA")[0], desk.held("USDT")[0]) == (Decimal(150), Decimal("499.5"))
+    with pytest.raises(Refusal, match="insufficient balance"):
+        desk.place("BUY", "49.95")
+
+
+def test_locks_follow_partial_fills_of_a_resting_sell(desk, frame):
+    """Sixty rest at 10.5 and ten a day fill: what stays locked is what is left."""
+    desk = desk({D: frame([flat(10.0, volume=10.0, reach=1.0)] * 4, D)})
+    desk.place("SELL", "60", "10.5")
+    assert desk.held("AAA") == (40, 60)
+    for left in (50, 40, 30):
+        desk.step(DAY)
+        assert desk.held("AAA") == (40, left)
+    assert desk.held("USDT")[0] == 1000 + 30 * Decimal("10.5") * Decimal("0.999")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "code"),
+    [
+        ({"side": "HOLD"}, -1117),
+        ({"type": "STOP"}, -1116),
+        ({"quantity": "x"}, -1100),
+        ({"quantity": ""}, -1102),
+        ({"quantity": "-1"}, -1100),
+        ({"quantity": "0.123456789"}, -1111),
+        ({"quantity": "0.001"}, -1013),
+        ({"quantity": "0.1"}, -1013),
+        ({"price": "9"}, -1106),
+        ({"type": "LIMIT", "price": "9"}, -1102),
+        ({"type": "LIMIT", "price": "9", "timeInForce": "DAY"}, -1115),
+        ({"type": "LIMIT", "price": "9.001", "timeInForce": "GTC"}, -1013),
+        ({"symbol": "NOPE"}, -1121),
+        ({"newClientOrderId": "x" * 37}, -1100),
+    ],
+)
+def test_bad_parameter_has_binances_code_and_changes_nothing(calm, parameters, code):
+    """Each wrong parameter is refused with Binance's own code before anything happens."""
+    with pytest.raises(Refusal) as refusal:
+        calm.api.new_order(calm.account, {"symbol": "AAAUSDT", "side": "BUY", "type": "MARKET", "quantity": "1"} | parameters)
+    assert refusal.value.code == code
+    assert (calm.held("USDT"), calm.account.orders) == ((Decimal(1000), 0), {})
+
+
+def test_client_order_id_is_unique_for_the_accounts_whole_life(calm):
+    """Stricter than Binance: the id of an ended order is refused too, with Binance's words."""
+    calm.place("BUY", "1", newClientOrderId="mine")
+    with pytest.raises(Refusal, match="Duplicate order sent"):
+        calm.place("BUY", "1", newClientOrderId="mine")
+
+
+def test_journal_explains_every_balance(desk, frame):
+    """The changes in the venue's ledger add up to the balances, trade by trade."""
+    desk = desk({D: frame([flat(10.0, reach=1.0)] * 4, D)})
+    desk.place("BUY", "3")
+    desk.place("SELL", "2", "10.5")
+    desk.step(DAY)
+    desk.place("SELL", "4")
+    sums: dict[str, Decimal] = {}
+    for entry in desk.venue.journal.entries:
+        if entry["kind"] == "balance":
+            sums[entry["asset"]] = sums.get(entry["asset"], Decimal(0)) + Decimal(entry["change"])
+    assert sums == {asset: held.total for asset, held in desk.account.balances.assets.items()}
