@@ -1,0 +1,133 @@
+"""What the ledger costs: orders through Penstock against a bare ccxt loop on the same practice exchange, and events a second.
+
+Run: python benchmarks/ledger_orders.py. Everything runs on this machine, side by side, with a durable database (fsync on).
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+
+from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.stores.embedded import EmbeddedPostgres
+from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, connect, migrate
+from penstock.core.accounts import PlannedOrder
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.clock import SystemClock
+from penstock.core.orders import OrderEventKind, OrderRequest, OrderType, Side, client_order_id
+from penstock.core.timeframes import Timeframe
+from penstock.execution.desk import ExecutionPolicy, TradingDesk
+from penstock.execution.following import Follower
+from penstock.execution.lease import LeaseKeeper, take_lease
+from penstock.execution.placement import place
+from penstock.practice.candles import GivenCandles
+from penstock.practice.limits import UNLIMITED
+from penstock.practice.server import AccountSpec, PracticeServer
+from penstock.risk.kill_switch import KillSwitch
+
+SYMBOLS = [f"C{n:02d}/USDT" for n in range(20)]
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def candles() -> GivenCandles:
+    rows = [(symbol, TODAY + timedelta(days=day), *(10.0,) * 4, 1e12) for symbol in SYMBOLS for day in range(-2, 2)]
+    return GivenCandles({Timeframe.D1: pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")})
+
+
+def intents(account: str, slot: datetime, symbols: list[str]) -> list[PlannedOrder]:
+    return [
+        PlannedOrder(
+            OrderRequest(
+                client_order_id(account, "bench/1", slot, symbol, 1, 0), symbol, Side.BUY, OrderType.MARKET, Decimal(1)
+            ),
+            leg=1,
+            attempt=0,
+            strategy_version="bench/1",
+            target_weight=0.05,
+            reference_price=Decimal(10),
+        )
+        for symbol in symbols
+    ]
+
+
+def bare_seconds(exchange: CcxtExchange) -> float:
+    """Send the orders with ccxt alone: no ledger, no ids, nothing remembered."""
+    start = time.perf_counter()
+    for symbol in SYMBOLS:
+        exchange.client.create_order(symbol, "market", "buy", "1")
+    return time.perf_counter() - start
+
+
+def penstock_seconds(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime) -> tuple[float, float]:
+    """Return the seconds until every order is acknowledged and recorded, and until every fill is booked."""
+    rebalance = desk.ledger.start_rebalance(keeper.lease, slot, "bench/1")
+    orders = intents(desk.account, slot, SYMBOLS)
+    start = time.perf_counter()
+    reports = place(desk, keeper, rebalance, orders)
+    acknowledged = time.perf_counter() - start
+    follower = Follower(desk, keeper, datetime.now(UTC))
+    left = follower.follow({order.request.client_order_id for order in orders}, reports, 30)
+    assert len(reports) == len(SYMBOLS)
+    assert not left
+    return acknowledged, time.perf_counter() - start
+
+
+def events_per_second(desk: TradingDesk, keeper: LeaseKeeper, orders: int) -> float:
+    """Return durable order events a second of one writer: SUBMIT and ACCEPT of each order, one commit each."""
+    slot = TODAY - timedelta(days=365)
+    rebalance = desk.ledger.start_rebalance(keeper.lease, slot, "bench/1")
+    planned = intents(desk.account, slot, [f"X{n}/USDT" for n in range(orders)])
+    desk.ledger.plan_orders(keeper.lease, rebalance.id, planned)
+    start = time.perf_counter()
+    for order in planned:
+        for event in (OrderEventKind.SUBMIT, OrderEventKind.ACCEPT):
+            desk.ledger.record_event(keeper.lease, order.request.client_order_id, event, slot)
+    return 2 * orders / (time.perf_counter() - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=10, help="rounds of 20 orders, bare and Penstock in turn")
+    rounds = parser.parse_args().rounds
+    accounts = tuple(AccountSpec(name, "secret", {"USDT": "1e9"}) for name in ("bare", "bench"))
+    with tempfile.TemporaryDirectory() as folder:
+        server = EmbeddedPostgres(Path(folder) / "postgres")
+        practice = PracticeServer(candles(), accounts=accounts, limits=UNLIMITED, participation=None)
+        try:
+            with practice, connect(server.start()) as database:
+                migrate(database)
+                bare = CcxtExchange("binance", "bare", "secret", base_url=practice.url, rate_limit_ms=0)
+                ours = CcxtExchange("binance", "bench", "secret", base_url=practice.url, rate_limit_ms=0)
+                ledger, supervision = TimescaleLedger(database), TimescaleSupervision(database)
+                ledger.open_account("bench", "practice", "USDT")
+                switch = KillSwitch("bench", supervision)
+                policy = ExecutionPolicy(lease_ttl_seconds=600)
+                desk = TradingDesk("bench", "practice", "USDT", ours, ledger, supervision, SystemClock(), switch, policy)
+                keeper = take_lease(ledger, "bench", 600, 0, time.sleep)
+                assert keeper is not None
+                for exchange in (bare, ours):
+                    exchange.instruments()
+                loops, acknowledged, booked = [], [], []
+                for n in range(rounds):
+                    loops.append(bare_seconds(bare))
+                    ack, whole = penstock_seconds(desk, keeper, TODAY - timedelta(hours=n))
+                    acknowledged.append(ack)
+                    booked.append(whole)
+                events = events_per_second(desk, keeper, 500)
+        finally:
+            server.destroy()
+    loop, ack, whole = (statistics.median(times) for times in (loops, acknowledged, booked))
+    print(f"20 market orders, median of {rounds} rounds, same practice exchange, database durable")
+    print(f"  bare ccxt loop                     {loop * 1e3:7.1f} ms  {20 / loop:6.0f} orders/s   1.00x")
+    print(f"  Penstock, acknowledged + recorded  {ack * 1e3:7.1f} ms  {20 / ack:6.0f} orders/s   {ack / loop:.2f}x")
+    print(f"  Penstock, fills booked too         {whole * 1e3:7.1f} ms  {20 / whole:6.0f} orders/s   {whole / loop:.2f}x")
+    print(f"  ledger alone                       {events:7.0f} durable order events/s (one writer)")
+
+
+if __name__ == "__main__":
+    main()
