@@ -5,9 +5,10 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 
 from penstock.core.accounts import Lease
-from penstock.core.errors import StaleLeaseError
+from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.ports import Ledger
 
 
@@ -46,7 +47,9 @@ class LeaseKeeper:
         return self._lease
 
     def release(self) -> None:
-        self._ledger.release_lease(self._lease)
+        """Let go of the lease. A database that fails now is no error: the work is done, and the lease ends by itself."""
+        with suppress(StoreError):
+            self._ledger.release_lease(self._lease)
 
 
 def take_lease(

@@ -25,6 +25,8 @@ _FOUND_HERE = (
     BreakKind.UNKNOWN_ORDER,
     BreakKind.ORDER_GONE,
 )
+#: More rebalances than an account will ever have.
+_ALL = 10_000_000
 OPENING_BALANCE = "opening balance"
 
 
@@ -51,24 +53,17 @@ def reconcile(desk: TradingDesk, keeper: LeaseKeeper) -> Reconciliation:
     An account that has never been rebalanced takes over what the venue has as its opening balances.
     """
     balances = dict(desk.exchange.balances())
-    first = _first_slot(desk)
-    if first is None:
+    if not desk.ledger.rebalances(desk.account, limit=1):
         return _take_over(desk, keeper, balances)
     fills: list[Fill] = []
     found = _open_order_breaks(desk)
     differing = _differences(desk, balances)
     if differing:
-        foreign, fills, refused = _trades_behind(desk, keeper, differing, first)
+        foreign, fills, refused = _trades_behind(desk, keeper, differing)
         found += refused + _manual_trades(desk, foreign)
         found += _transfers(desk, _differences(desk, balances, foreign), balances)
     opened, closed = _sync(desk, found)
     return Reconciliation(balances, tuple(desk.supervision.open_breaks(desk.account)), opened, closed, tuple(fills))
-
-
-def _first_slot(desk: TradingDesk) -> datetime | None:
-    if not desk.ledger.rebalances(desk.account, limit=1):
-        return None
-    return min(rebalance.slot for rebalance in desk.ledger.rebalances(desk.account, limit=100_000))
 
 
 def _take_over(desk: TradingDesk, keeper: LeaseKeeper, balances: Mapping[str, Decimal]) -> Reconciliation:
@@ -114,9 +109,10 @@ def changes_of(fill: Fill) -> dict[str, Decimal]:
 
 
 def _trades_behind(
-    desk: TradingDesk, keeper: LeaseKeeper, differing: Collection[str], since: datetime
+    desk: TradingDesk, keeper: LeaseKeeper, differing: Collection[str]
 ) -> tuple[list[Fill], list[Fill], list[Break]]:
     """Look through the venue's trades in the differing assets: return the foreign ones, ours now booked, ours refused."""
+    since = min(rebalance.slot for rebalance in desk.ledger.rebalances(desk.account, limit=_ALL))
     ours = {order.request.client_order_id for order in desk.ledger.orders(desk.account)}
     foreign: list[Fill] = []
     booked: list[Fill] = []
@@ -127,7 +123,8 @@ def _trades_behind(
             if fill.trade_id in known:
                 continue
             if fill.client_order_id not in ours:
-                foreign.append(fill)
+                if fill.at >= since:  # what was traded before the first slot came in with the opening balances
+                    foreign.append(fill)
                 continue
             try:
                 desk.ledger.book_fill(keeper.lease, fill)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 #: Kills in one run of the suite; PENSTOCK_CRASH_KILLS=0 kills at every boundary.
-KILLS = int(os.environ.get("PENSTOCK_CRASH_KILLS", "16"))
+KILLS = int(os.environ.get("PENSTOCK_CRASH_KILLS", "12"))
 SEED = int(os.environ.get("PENSTOCK_CRASH_SEED", "20240301"))
 _TARGETS = {"BTC": 0.1, "ETH": 0.2, "BNB": 0.1, "SOL": 0.15, "ADA": 0.0, "XRP": 0.1, "LTC": 0.05, "DOT": 0.15}
 

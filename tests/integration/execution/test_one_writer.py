@@ -1,0 +1,57 @@
+"""Several workers on one slot of one account: one order set."""
+
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+import pytest
+
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.errors import StaleLeaseError
+from penstock.core.orders import OrderEventKind
+from penstock.execution.lease import take_lease
+from penstock.execution.rebalance import rebalance
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+BARS = pl.DataFrame(
+    [(f"{base}/USDT", SLOT + timedelta(days=d), *(100.0,) * 4, 1e9) for base in ("AAA", "BBB") for d in (-1, 0, 1)],
+    schema=BARS_SCHEMA,
+    orient="row",
+)
+WEIGHTS = {"AAA/USDT": 0.4, "BBB/USDT": 0.4}
+
+
+@pytest.mark.parametrize("wait", [0, 20])
+def test_workers_that_race_for_a_slot_give_one_order_set(stage_on_practice: Callable[..., Any], wait: int) -> None:
+    """Four workers at once: one trades; the others find the account taken, or wait and find the slot done."""
+    stage = stage_on_practice(BARS, SLOT)
+    desk = replace(stage.desk, policy=stage.desk.policy.model_copy(update={"lease_wait_seconds": wait}))
+    inputs = stage.inputs(WEIGHTS, SLOT)
+    with ThreadPoolExecutor(4) as pool:
+        reports = list(pool.map(lambda _: rebalance(desk, inputs), range(4)))
+    assert Counter(report.sent for report in reports) == {2: 1, 0: 3}
+    others = [report for report in reports if not report.sent]
+    assert all(report.already_done or (not wait and report.status is None) for report in others)
+    assert stage.control.stats()["orders"] == 2
+    assert stage.desk.ledger.positions(stage.desk.account) == stage.desk.exchange.balances()
+
+
+def test_stale_holder_is_refused_by_the_database(stage_on_practice: Callable[..., Any]) -> None:
+    """A worker whose lease was replaced can write nothing more, whatever it believes."""
+    stage = stage_on_practice(BARS, SLOT)
+    desk = stage.desk
+    rebalance(desk, stage.inputs(WEIGHTS, SLOT))
+    order = desk.ledger.orders(desk.account)[0].request.client_order_id
+    slow = take_lease(desk.ledger, desk.account, 0.2, 0, lambda _: None)
+    assert slow is not None
+    stale = slow.lease
+    later = None
+    while later is None:
+        later = take_lease(desk.ledger, desk.account, 30, 0, lambda _: None)
+    with pytest.raises(StaleLeaseError, match="replaced"):
+        desk.ledger.record_event(stale, order, OrderEventKind.ACCEPT, SLOT)
+    later.release()
