@@ -27,12 +27,17 @@ def hash_bars(bars: pl.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def strategy_source(strategy: type[Strategy]) -> str:
-    """Return the source text of the file that defines the strategy, or of the class where it has no file."""
-    path = inspect.getsourcefile(strategy)
+def strategy_code(strategy: type[Strategy]) -> str:
+    """Return text that changes when the strategy's code does: its file's, or that of what a notebook cell defines."""
+    try:
+        path = inspect.getsourcefile(strategy)
+    except (OSError, TypeError):
+        path = None
     if path is not None and Path(path).is_file():
         return Path(path).read_text(encoding="utf-8")
-    return inspect.getsource(strategy)
+    parameters = json.dumps(strategy.Params.model_json_schema(), sort_keys=True)
+    code = strategy.target_weights.__code__
+    return f"{strategy.__qualname__}\n{parameters}\n{code.co_code.hex()}\n{code.co_consts}\n{code.co_names}"
 
 
 def search_id(
@@ -46,7 +51,7 @@ def search_id(
     parts = {
         "dataset": dataset_hash,
         "timeframe": timeframe.value,
-        "strategies": {s.name: hashlib.sha256(strategy_source(s).encode()).hexdigest() for s in strategies},
+        "strategies": {s.name: hashlib.sha256(strategy_code(s).encode()).hexdigest() for s in strategies},
         "costs": costs.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json", exclude={"storage_url", "top"}),
     }

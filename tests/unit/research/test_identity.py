@@ -1,12 +1,14 @@
 """Content hashes: what they ignore and what they do not."""
 
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 
+from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.costs import Costs
-from penstock.research.identity import hash_bars, search_id, strategy_source
+from penstock.research.identity import hash_bars, search_id, strategy_code
 from penstock.research.results import SearchSettings
 from strategies import STRATEGIES
 
@@ -34,8 +36,30 @@ def test_id_ignores_where_the_study_is_stored() -> None:
     assert search_id(*terms, SearchSettings(), Timeframe.H1) != plain
 
 
-def test_source_is_the_whole_file_of_the_strategy() -> None:
-    """What goes into the registry can be loaded by itself: imports included."""
-    source = strategy_source(STRATEGIES["momentum"])
-    assert "import polars" in source
-    assert "class Momentum" in source
+CELL = """
+import polars as pl
+from penstock.core.strategy import Strategy, StrategyParams
+
+class Cell(Strategy):
+    name = "cell"
+    class Params(StrategyParams):
+        pass
+    warmup_bars = 0
+    def target_weights(self, bars):
+        return bars.select("symbol", "ts", weight=pl.lit(0.5))
+"""
+
+
+def test_code_of_a_strategy_is_its_file_and_of_a_notebook_cell_its_function() -> None:
+    """A search is another one when the code is, even where the class has no file."""
+
+    def cell(source: str) -> type[Strategy]:
+        names: dict[str, Any] = {"__name__": "a_notebook"}
+        exec(compile(source, "<cell>", "exec"), names)
+        strategy: type[Strategy] = names["Cell"]
+        return strategy
+
+    assert "import polars" in strategy_code(STRATEGIES["momentum"])
+    assert "class Momentum" in strategy_code(STRATEGIES["momentum"])
+    assert strategy_code(cell(CELL)) == strategy_code(cell(CELL))
+    assert strategy_code(cell(CELL)) != strategy_code(cell(CELL.replace("0.5", "0.6")))
