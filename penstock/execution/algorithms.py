@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
+from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderType
-from penstock.portfolio.rebalancing import DraftOrder, RebalancePolicy
+from penstock.portfolio.rebalancing import RebalancePolicy
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ What became of an order whose answer was lost is for following and recovery to a
 from collections.abc import Mapping, Sequence
 
 from penstock.core.accounts import PlannedOrder, Rebalance
+from penstock.core.drafts import DraftOrder
 from penstock.core.errors import DuplicateOrderError, OrderNotFoundError, VenueRejectedError, VenueUnavailableError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderEventKind, OrderReport, OrderRequest, client_order_id
@@ -13,7 +14,7 @@ from penstock.execution.algorithms import ChildOrder, plan_children
 from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import LeaseKeeper
 from penstock.portfolio.allocation import PortfolioTargets
-from penstock.portfolio.rebalancing import DraftOrder, RebalancePolicy
+from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import halted
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.accounts import OrderRecord, Rebalance, RebalanceStatus, TradingState
+from penstock.core.drafts import DraftOrder
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderState, Side
@@ -25,7 +26,6 @@ from penstock.portfolio.rebalancing import (
     BUY_LEG,
     SELL_LEG,
     Book,
-    DraftOrder,
     RebalancePolicy,
     Skipped,
     plan_buys,

@@ -15,10 +15,10 @@ from typing import Literal
 import polars as pl
 
 from penstock.core.accounts import Halt, TradingState
+from penstock.core.drafts import DraftOrder, SeenBar
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
-from penstock.portfolio.allocation import SeenBar
-from penstock.portfolio.rebalancing import Book, DraftOrder, RebalancePolicy, plan_buys, plan_sells
+from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, plan_sells
 from penstock.risk.limits import RiskLimits
 from penstock.risk.review import review
 from penstock.risk.rules import RiskContext

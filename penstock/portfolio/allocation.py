@@ -2,17 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
+from penstock.core.drafts import SeenBar
 from penstock.core.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class SeenBar:
-    """The newest bar a decision saw of a symbol: when it closed (UTC) and at what price (quote units)."""
-
-    closed_at: datetime
-    close: float
 
 
 @dataclass(frozen=True)

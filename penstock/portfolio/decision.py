@@ -4,9 +4,10 @@ from datetime import datetime
 
 import polars as pl
 
+from penstock.core.drafts import SeenBar
 from penstock.core.errors import StaleDataError
 from penstock.core.timeframes import Timeframe
-from penstock.portfolio.allocation import SeenBar, StrategyTargets
+from penstock.portfolio.allocation import StrategyTargets
 from penstock.ports import LoadedModel
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from penstock.core.drafts import DraftOrder
 from penstock.core.errors import ConfigError, DataError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderType, Side
@@ -41,26 +42,6 @@ class RebalancePolicy(BaseModel):
     def cost_fraction(self) -> Decimal:
         """Fees and slippage as a fraction of notional."""
         return (self.fee_bps + self.slippage_bps) / _BPS
-
-
-@dataclass(frozen=True)
-class DraftOrder:
-    """An order that the plan wants, not yet reviewed. `price` is the reference the plan used (quote units)."""
-
-    symbol: str
-    side: Side
-    quantity: Decimal
-    price: Decimal
-    target_weight: float
-    leg: int
-    attempt: int = 0
-
-    @property
-    def notional(self) -> Decimal:
-        return self.quantity * self.price
-
-    def resized(self, quantity: Decimal) -> "DraftOrder":
-        return replace(self, quantity=quantity)
 
 
 @dataclass(frozen=True)

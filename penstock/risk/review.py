@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from penstock.core.drafts import DraftOrder
 from penstock.core.errors import RiskError
 from penstock.core.orders import Side
-from penstock.portfolio.rebalancing import DraftOrder
 from penstock.risk.limits import RiskLimits
 from penstock.risk.rules import Rejection, RiskContext, rules_of
 

@@ -10,10 +10,9 @@ from decimal import Decimal
 from typing import Protocol
 
 from penstock.core.accounts import Halt, TradingState
+from penstock.core.drafts import DraftOrder, SeenBar
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
-from penstock.portfolio.allocation import SeenBar
-from penstock.portfolio.rebalancing import DraftOrder
 from penstock.risk.limits import RiskLimits
 
 _ZERO = Decimal(0)

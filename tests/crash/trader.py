@@ -16,9 +16,10 @@ from typing import Any
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, connect
 from penstock.core.clock import VenueClock
+from penstock.core.drafts import SeenBar
 from penstock.execution.desk import ExecutionPolicy, TradingDesk
 from penstock.execution.rebalance import RebalanceInputs, rebalance
-from penstock.portfolio.allocation import PortfolioTargets, SeenBar
+from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits

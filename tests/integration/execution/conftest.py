@@ -15,10 +15,11 @@ from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision, connect, migrate
 from penstock.core.clock import SteppedClock, VenueClock
+from penstock.core.drafts import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.execution.desk import ExecutionPolicy, TradingDesk
 from penstock.execution.rebalance import RebalanceInputs
-from penstock.portfolio.allocation import PortfolioTargets, SeenBar
+from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import stepped_clock

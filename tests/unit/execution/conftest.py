@@ -20,6 +20,7 @@ from penstock.core.accounts import (
     TradingState,
 )
 from penstock.core.clock import SteppedClock
+from penstock.core.drafts import SeenBar
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
@@ -33,7 +34,7 @@ from penstock.core.timeframes import Timeframe
 from penstock.execution.desk import ExecutionPolicy, TradingDesk
 from penstock.execution.rebalance import RebalanceInputs
 from penstock.execution.reconciliation import changes_of
-from penstock.portfolio.allocation import PortfolioTargets, SeenBar
+from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from penstock.core.drafts import SeenBar
 from penstock.core.errors import ConfigError
-from penstock.portfolio.allocation import SeenBar, StrategyTargets, allocate
+from penstock.portfolio.allocation import StrategyTargets, allocate
 
 EARLY, LATE = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)
 

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from penstock.core.accounts import Halt, TradingState
+from penstock.core.drafts import DraftOrder, SeenBar
 from penstock.core.errors import RiskError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
-from penstock.portfolio.allocation import SeenBar
-from penstock.portfolio.rebalancing import DraftOrder
 from penstock.risk.limits import RiskLimits
 from penstock.risk.review import ApprovedOrders, review
 from penstock.risk.rules import RiskContext

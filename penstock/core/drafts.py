@@ -1,0 +1,35 @@
+"""What a decision rests on and what it wants: the bar that was seen, and the order that planning drafts and risk reviews."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from penstock.core.orders import Side
+
+
+@dataclass(frozen=True)
+class SeenBar:
+    """The newest bar a decision saw of a symbol: when it closed (UTC) and at what price (quote units)."""
+
+    closed_at: datetime
+    close: float
+
+
+@dataclass(frozen=True)
+class DraftOrder:
+    """An order that a plan wants, not yet reviewed. `price` is the reference the plan used (quote units)."""
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    price: Decimal
+    target_weight: float
+    leg: int
+    attempt: int = 0
+
+    @property
+    def notional(self) -> Decimal:
+        return self.quantity * self.price
+
+    def resized(self, quantity: Decimal) -> "DraftOrder":
+        return replace(self, quantity=quantity)
