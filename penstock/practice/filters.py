@@ -61,7 +61,8 @@ def _check_precision(value: Decimal, name: str) -> None:
 def derive_rules(listing: Listing, series: BarSeries) -> SymbolRules:
     """Return rules that suit this history's prices."""
     prices = series.last(_FAR, _SAMPLE).values[:, :4]
-    magnitude = math.floor(math.log10(float(np.median(prices[:, 3]))))
+    positive = prices[:, 3][prices[:, 3] > 0]
+    magnitude = math.floor(math.log10(float(np.median(positive)))) if len(positive) else 0
     lot_step = Decimal(1).scaleb(min(0, -(magnitude + 1)))
     lot_step = max(lot_step, Decimal("1e-8"))
     instrument = Instrument(

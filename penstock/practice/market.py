@@ -3,7 +3,7 @@
 Of a bar that is still open only its open is known, and what closed finer bars tell of its high, low, close and volume.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +44,7 @@ class Market:
 
     table: CandleTable
     listings: dict[str, Listing]  # by wire name
+    _built: dict[tuple[str, Timeframe], BarSeries] = field(default_factory=dict)  # never a source of prices
 
     @classmethod
     def of(cls, table: CandleTable) -> "Market":
@@ -52,7 +53,7 @@ class Market:
         for symbol in sorted(table):
             base, _, quote = symbol.partition("/")
             listings[base + quote] = Listing(symbol, base + quote, base, quote)
-        return cls({symbol: dict(series) for symbol, series in table.items()}, listings)
+        return cls(table, listings)
 
     def listing(self, wire: str) -> Listing:
         """Return the listing of a Binance symbol; -1121 where there is none."""
@@ -64,15 +65,14 @@ class Market:
     def series(self, symbol: str, timeframe: Timeframe) -> BarSeries | None:
         """Return the series, built by resampling the longest shorter one where it is missing; None where there is none."""
         held = self.table[symbol]
-        if timeframe in held:
-            return held[timeframe]
+        found = held.get(timeframe) or self._built.get((symbol, timeframe))
+        if found is not None:
+            return found
         shorter = [t for t in _BY_LENGTH if t.seconds < timeframe.seconds and t in held and timeframe.seconds % t.seconds == 0]
         if not shorter:
             return None
         source = held[shorter[-1]]
-        built = source.window(0, 2**62).resampled(timeframe)
-        assert isinstance(held, dict)
-        held[timeframe] = built
+        built = self._built[symbol, timeframe] = source.window(0, 2**62).resampled(timeframe)
         return built
 
     def quote(self, symbol: str, now: int) -> Quote | None:

@@ -78,6 +78,7 @@ class PaperExchange:
         self._fills: list[Fill] = []
         self._instruments: Mapping[str, Instrument] = {}
         self._journal = Journal(state_file)
+        self._at = market_data.now()  # the instant of the call being carried out
         if not self._journal.entries:
             for asset, quantity in (balances or {}).items():
                 self._change(asset, Decimal(quantity))
@@ -110,6 +111,7 @@ class PaperExchange:
             if order.client_order_id in self._orders:
                 raise DuplicateOrderError(f"order {order.client_order_id}: this client order id was used before", "-2010")
             instrument = self._instrument(order.symbol)
+            self._at = self._market.now()
             self._require_open(order)
             price = self._taker_price(order)
             limit = price if order.type is OrderType.MARKET else _limit_price(order, instrument)
@@ -134,6 +136,7 @@ class PaperExchange:
             held = self._known(client_order_id, symbol)
             if held.state is not OrderState.OPEN:
                 raise OrderNotFoundError(f"order {client_order_id} is {held.state} and cannot be cancelled", "-2011")
+            self._at = self._market.now()
             self._unlock(held)
             held = self._keep(replace(held, state=OrderState.CANCELED, locked=_ZERO))
             self._journal.commit()
@@ -168,7 +171,7 @@ class PaperExchange:
         """Raise VenueRejectedError where the symbol has no bar that holds this instant."""
         if self._timeframe is None:
             return
-        bar_open = self._timeframe.floor(self._market.now())
+        bar_open = self._timeframe.floor(self._at)
         bars = self._market.fetch_bars(order.symbol, self._timeframe, bar_open, 1)
         if bars.height == 0:
             text = f"order {order.client_order_id}: market is closed, {order.symbol} has no {self._timeframe} bar at {bar_open}"
@@ -223,10 +226,10 @@ class PaperExchange:
         self._change(instrument.base, order.side.sign * order.quantity)
         self._change(instrument.quote, -order.side.sign * order.quantity * price)
         self._change(fee_asset, -fee)
-        number, at = str(len(self._fills) + 1), self._market.now()
-        fill = Fill(number, order.client_order_id, order.symbol, order.side, order.quantity, price, fee, fee_asset, at)
+        number = str(len(self._fills) + 1)
+        fill = Fill(number, order.client_order_id, order.symbol, order.side, order.quantity, price, fee, fee_asset, self._at)
         self._fills.append(fill)
-        self._note("fill", {**vars(fill), "at": fill.at.isoformat()}, at)
+        self._note("fill", {**vars(fill), "at": fill.at.isoformat()})
         return self._keep(replace(held, state=OrderState.FILLED, locked=_ZERO))
 
     def _match_resting(self) -> None:
@@ -234,6 +237,7 @@ class PaperExchange:
         resting = [held for held in self._orders.values() if held.state is OrderState.OPEN]
         if not resting:
             return
+        self._at = self._market.now()
         prices = self._market.last_prices(sorted({held.request.symbol for held in resting}))
         for held in resting:
             limit, last = held.request.price, prices.get(held.request.symbol)
@@ -244,7 +248,7 @@ class PaperExchange:
     def _keep(self, held: PaperOrder) -> PaperOrder:
         self._orders[held.request.client_order_id] = held
         values = {**vars(held.request), "number": held.number, "state": held.state, "locked": held.locked}
-        self._note("order", values, self._market.now())
+        self._note("order", values)
         return held
 
     def _change(self, asset: str, quantity: Decimal) -> None:
@@ -253,11 +257,11 @@ class PaperExchange:
 
     def _note_balance(self, asset: str) -> None:
         held = self._balances.of(asset)
-        self._note("balance", {"asset": asset, "free": held.free, "locked": held.locked}, self._market.now())
+        self._note("balance", {"asset": asset, "free": held.free, "locked": held.locked})
 
-    def _note(self, kind: str, values: Mapping[str, Any], at: datetime) -> None:
+    def _note(self, kind: str, values: Mapping[str, Any]) -> None:
         plain = {key: str(value) if isinstance(value, Decimal) else value for key, value in values.items()}
-        self._journal.add(kind, "paper", round(at.timestamp() * 1000), {kind: plain})
+        self._journal.add(kind, "paper", round(self._at.timestamp() * 1000), {kind: plain})
 
     def _restore(self, entry: Mapping[str, Any]) -> None:
         """Redo one line of the state file."""
