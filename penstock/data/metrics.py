@@ -1,4 +1,4 @@
-"""The metrics frame: one row a symbol that says how good its bars are. Gates judge it; penstock.data.checks does the counting."""
+"""The metrics frame: one row a symbol that says how good its bars are. Gates judge it; penstock.data.checks counts."""
 
 from collections.abc import Mapping
 from datetime import datetime

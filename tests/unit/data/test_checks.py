@@ -32,6 +32,8 @@ DEFECTS: dict[str, tuple[dict[str, pl.Expr], str]] = {
         "high_too_low, low_too_high",
     ),
     "low above open": ({"low": pl.max_horizontal("open", "close") * 1.0001, "high": pl.col("close") * 2}, "low_too_high"),
+    "high between open and close": ({"high": (pl.col("open") + pl.col("close")) / 2}, "high_too_low"),
+    "low between open and close": ({"low": (pl.col("open") + pl.col("close")) / 2}, "low_too_high"),
     "off the grid": ({"ts": pl.col("ts") + pl.duration(seconds=1)}, "off_grid"),
     "from the future": ({"ts": pl.lit(LATE + timedelta(days=1)).cast(TS)}, "from_future"),
 }
@@ -161,13 +163,13 @@ def test_jumps_agree_with_the_formula_taken_bar_by_bar(walk: Walk, seed: int) ->
     random = np.random.default_rng(seed)
     frame = _scaled(walk(300, seed=seed), sorted(random.choice(np.arange(1, 300), 12, replace=False).tolist()), 1.6)
     frame = frame.filter(~pl.int_range(pl.len()).is_in(random.choice(np.arange(1, 299), 10, replace=False)))
-    bounds = CheckBounds(jump_mads=15.0)
+    bounds = CheckBounds(jump_mads=45.0)
     closes, times = frame["close"].to_list(), frame["ts"].to_list()
     sizes = [float("nan")]
     for i in range(1, len(closes)):
         sizes.append(abs(np.log(closes[i] / closes[i - 1])) / np.sqrt((times[i] - times[i - 1]) / Timeframe.H1.duration))
     expected = sum(
-        sizes[i] > 0.2 and sizes[i] > 15.0 * 1.4826 * np.nanmedian(sizes[max(0, i - 96) : i]) for i in range(25, len(sizes))
+        sizes[i] > 0.2 and sizes[i] > 45.0 * 1.4826 * np.nanmedian(sizes[max(0, i - 96) : i]) for i in range(25, len(sizes))
     )
     assert check_symbol(frame, "BTC/USDT", Timeframe.H1, LATE, bounds).metrics["jumps"].item() == expected
 
