@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from penstock.core.accounts import BreakKind, RebalanceStatus
+from penstock.core.errors import StoreError
 from penstock.core.orders import OrderReport, OrderState, Side
+from penstock.execution.acceptance import accept_break
 from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.rebalance import rebalance
 from penstock.execution.reconciliation import Reconciliation, reconcile
@@ -110,3 +112,36 @@ def test_opening_balances_are_taken_over_once(world: Any) -> None:
     assert check(world).opening == world.venue.balances()
     assert not check(world).opening
     assert world.ledger.positions("test") == world.venue.balances()
+
+
+def accept(world: Any, subject: str) -> Reconciliation:
+    keeper = take_lease(world.ledger, "test", 60, 0, world.desk.pause)
+    assert keeper is not None
+    try:
+        return accept_break(world.desk, keeper, subject, "topped up by the owner")
+    finally:
+        keeper.release()
+
+
+def test_accepted_deposit_becomes_a_position_and_unlocks(traded: Any) -> None:
+    """The ledger takes over what the venue has; the break closes."""
+    traded.venue.assets["USDT"] += 1_000
+    assert kinds(check(traded)) == {"USDT": BreakKind.DEPOSIT}
+    assert not accept(traded, "USDT").breaks
+    assert traded.ledger.positions("test") == traded.venue.balances()
+
+
+def test_accepted_manual_trade_settles_both_of_its_assets(traded: Any) -> None:
+    """A sale by hand changed base and quote: both are taken over."""
+    traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.04"), Decimal(50_000))
+    check(traded)
+    assert not accept(traded, "BTC/USDT").breaks
+    assert traded.ledger.positions("test") == traded.venue.balances()
+
+
+def test_break_that_is_not_open_cannot_be_accepted(traded: Any) -> None:
+    """A typo is answered with the breaks that are open."""
+    traded.venue.assets["BTC"] += 1
+    check(traded)
+    with pytest.raises(StoreError, match=r"BTC \(deposit\)"):
+        accept(traded, "ETH")
