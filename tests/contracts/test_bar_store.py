@@ -1,5 +1,6 @@
 """What every BarStore promises, held against every tier."""
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from penstock.core.bars import BARS_SCHEMA, TS, VALUE_COLUMNS, empty_bars
 from penstock.core.errors import StoreError
 from penstock.core.instruments import Instrument
 from penstock.core.timeframes import Timeframe
-from penstock.ports import BarBatch
+from penstock.ports import BarBatch, BatchResult
 
 START = datetime(2024, 1, 30, tzinfo=UTC)
 SYMBOL = "BTC/USDT"
@@ -201,10 +202,17 @@ def test_newest_check_result_is_read(store: TimescaleBarStore, name: str) -> Non
 
 def test_two_writers_of_one_series_lose_nothing(store: TimescaleBarStore, name: str) -> None:
     """Overlapping batches at the same time end as if they had come one after the other."""
-    bars = hourly(2 * MANY)
-    parts = [bars.head(1_500), bars.tail(1_500), bars.slice(100, 50), bars]
-    with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda part: store.save_batch(batch(name, part)), parts))
+    bars = hourly(40_000, datetime(2020, 1, 1, tzinfo=UTC))
+    parts = [bars.head(30_000), bars.tail(30_000), bars.slice(10_000, 200), bars]
+    store.save_batch(batch(name, empty_bars()))  # the instrument is known, so that nobody waits for its row
+    together = threading.Barrier(len(parts))
+
+    def save(part: pl.DataFrame) -> BatchResult:
+        together.wait()
+        return store.save_batch(batch(name, part))
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        results = list(pool.map(save, parts))
     assert sum(result.new for result in results) == bars.height
     assert sum(result.revised for result in results) == 0
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).equals(bars)

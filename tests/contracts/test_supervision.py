@@ -7,10 +7,11 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from penstock.adapters.stores.timescale import Database, PromotionRecord, TimescaleSupervision, VerdictRow
+from penstock.adapters.stores.timescale import Database, PromotionRecord, TimescaleSupervision
 from penstock.core.accounts import Break, BreakKind, TradingState
 from penstock.core.bars import TS
 from penstock.core.errors import StoreError
+from penstock.promotion.criteria import Verdict
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -96,7 +97,7 @@ def test_equity_is_one_row_an_instant_in_order(supervision: TimescaleSupervision
 def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
     """Every judgement stays, in the order in which it was given, with its figure and its limit."""
     record = PromotionRecord(database)
-    rows = [VerdictRow("deflated_sharpe", True, 0.97, 0.95, "above"), VerdictRow("rehearsal", False, None, None, "no orders")]
+    rows = [Verdict("deflated_sharpe", True, 0.97, 0.95, "above"), Verdict("rehearsal", False, None, None, "no orders")]
     record.save_verdicts(name, "1", rows, AT)
     record.save_verdicts(name, "2", rows[:1], AT)
     assert record.verdicts(name, "1").select("criterion", "passed", "value", "bound", "reason").rows() == [

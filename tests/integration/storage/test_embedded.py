@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,24 @@ def test_server_stopped_by_kill_comes_back_with_committed_data(server: EmbeddedP
     remember(url, "committed")
     postmaster(url).send_signal(signal.SIGKILL)
     assert memory(server.start()) == ["committed"]
+
+
+def test_no_second_server_starts_beside_orphans_of_the_first(server: EmbeddedPostgres) -> None:
+    """A backend that outlives its killed postmaster may still write: the next server waits until it is gone."""
+    url = server.start()
+    remember(url, "safe")
+    with psycopg.connect(url) as connection:
+        orphan = psutil.Process(connection.info.backend_pid)
+        orphan.suspend()
+        main = psutil.Process(orphan.ppid())
+        main.kill()
+        psutil.wait_procs([main], timeout=10)
+        with ThreadPoolExecutor(1) as pool:
+            starting = pool.submit(server.start)
+            with pytest.raises(TimeoutError):
+                starting.result(timeout=1)
+            orphan.kill()
+            assert memory(starting.result(timeout=30)) == ["safe"]
 
 
 def test_pool_mends_itself_after_a_crash_of_the_server(server: EmbeddedPostgres) -> None:

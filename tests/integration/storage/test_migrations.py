@@ -83,20 +83,22 @@ def test_database_without_schema_says_how_to_make_one(database: Database) -> Non
 
 _MIGRATE = """
 import sys
+from pathlib import Path
 from penstock.adapters.stores.timescale import connect, migrate
-print(len(migrate(connect(sys.argv[1]))))
+print(len(migrate(connect(sys.argv[1]), Path(sys.argv[2]))))
 """
 
 
-def test_processes_that_migrate_at_once_apply_each_file_once(url: str) -> None:
-    """Of three processes one applies everything and the others find it done."""
+def test_processes_that_migrate_at_once_apply_each_file_once(url: str, folder: Path) -> None:
+    """Of three processes one applies everything, slowly, and the others wait and find it done."""
     target = create_database(url, "at_once")
-    command = [sys.executable, "-c", _MIGRATE, target]
+    (folder / "0000_slow.sql").write_text("CREATE TABLE slow (id int); SELECT pg_sleep(1);")
+    command = [sys.executable, "-c", _MIGRATE, target, str(folder)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     applied = sorted(int(process.communicate(timeout=60)[0]) for process in processes)
-    assert applied == [0, 0, 4]
+    assert applied == [0, 0, 5]
     with connect(target) as database, database.transaction() as connection:
-        assert connection.execute("SELECT count(*) FROM schema_migration").fetchone() == (4,)
+        assert connection.execute("SELECT count(*) FROM schema_migration").fetchone() == (5,)
 
 
 def test_partitions_are_made_once_by_many_stores(database: Database) -> None:
