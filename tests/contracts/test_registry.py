@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -298,6 +298,28 @@ def test_rejected_candidate_moves_no_alias_and_its_verdicts_are_recorded(desk: D
     assert outcome.gate.decision is Decision.REJECTED
     assert aliases(desk, name) == {}
     assert [verdict.passed for _, _, verdicts in record.saved for verdict in verdicts].count(False) == 1
+
+
+def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(desk: Desk) -> None:
+    """The registered version's own backtest is what counts: evidence that claims more than it shows is refused."""
+    name = desk.new_name()
+    candidate = desk.registry.find(name, desk.register(name, seed=1))
+    assert candidate is not None
+    honest = desk.registry.evidence(name, candidate.version)
+    better = replace(honest.out_of_sample, final_equity=honest.out_of_sample.final_equity * 1.0001)
+    claimed = honest.model_copy(update={"out_of_sample": better})
+    measure = measure_out_of_sample(desk.snapshot.bars(), claimed)
+    outcome = promote(desk.registry, Verdicts(), candidate, claimed, measure, LENIENT, NOW)
+    assert [verdict.criterion for verdict in outcome.gate.failures] == ["reproduces_evidence"]
+    assert aliases(desk, name) == {}
+
+
+def test_bars_that_do_not_cover_the_evidence_are_refused(desk: Desk) -> None:
+    """A champion must be measured on the candidate's bars, not on whatever is at hand."""
+    evidence = desk.tracker.read_search(desk.run_of(1)).evidence
+    for bars in (desk.snapshot.bars().head(100), desk.snapshot.bars().filter(pl.col("symbol") == "AAA/USDT")):
+        with pytest.raises(PromotionError, match="use the snapshot"):
+            measure_out_of_sample(bars, evidence)
 
 
 def aliases(desk: Desk, name: str) -> dict[str, str]:

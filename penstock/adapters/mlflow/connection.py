@@ -31,11 +31,21 @@ def local_tracking_uri(folder: Path) -> str:
     return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
 
 
-def beside_database(tracking_uri: str) -> Path | None:
-    """Return the folder for artifacts of an MLflow database file, or None where the URI is not of one."""
-    return (
-        Path(tracking_uri.removeprefix("sqlite:///")).parent / "mlartifacts" if tracking_uri.startswith("sqlite:///") else None
-    )
+def artifact_location(tracking_uri: str, folder: Path | None) -> str | None:
+    """Return where a new experiment keeps its artifacts, as a URI: `folder`, or `mlartifacts` beside a database file.
+
+    None lets a server decide. Raises PromotionError for a database elsewhere without a folder: MLflow would take the
+    working directory.
+    """
+    if is_server(tracking_uri):
+        return None
+    if folder is None and tracking_uri.startswith("sqlite:///"):
+        folder = Path(tracking_uri.removeprefix("sqlite:///")).parent / "mlartifacts"
+    if folder is None:
+        raise PromotionError(
+            f"MLflow at {without_password(tracking_uri)} has no place for artifacts: give an artifact_folder, or use a server"
+        )
+    return folder.resolve().as_uri()
 
 
 def is_server(tracking_uri: str) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from penstock.adapters.mlflow.connection import beside_database, connect, explained, is_server
+from penstock.adapters.mlflow.connection import artifact_location, connect, explained
 from penstock.adapters.mlflow.content import manifest_of, read_version, source_of, write_version
 from penstock.adapters.mlflow.provenance import CodeState, code_state
 from penstock.core.errors import PromotionError
@@ -122,8 +122,7 @@ class MlflowTracker:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is not None:
             return str(found.experiment_id)
-        folder = artifact_folder or beside_database(self.tracking_uri)
-        location = None if folder is None or is_server(self.tracking_uri) else folder.resolve().as_uri()
+        location = artifact_location(self.tracking_uri, artifact_folder)
         try:
             return str(self._client.create_experiment(self.experiment, artifact_location=location))
         except MlflowException:  # another process was faster

@@ -9,7 +9,8 @@ import pytest
 
 from penstock.promotion import criteria
 from penstock.promotion.criteria import CRITERIA, Criterion, PromotionThresholds
-from penstock.promotion.evidence import Evidence
+from penstock.promotion.evidence import Evidence, doubled
+from penstock.research.costs import Costs
 from penstock.research.results import BacktestMetrics
 
 Make = Callable[..., Evidence]
@@ -92,3 +93,8 @@ def test_evidence_survives_json_with_figures_that_are_not_finite(evidence: Make)
     assert after.out_of_sample.calmar == math.inf
     assert math.isnan(after.out_of_sample.sortino)
     assert after.model_dump(exclude={"out_of_sample"}) == before.model_dump(exclude={"out_of_sample"})
+
+
+def test_doubled_costs_double_fee_and_slippage_and_nothing_else() -> None:
+    """What doubled_cost_return is measured with."""
+    assert doubled(Costs(fee_bps=7, slippage_bps=3, min_notional=5)) == Costs(fee_bps=14, slippage_bps=6, min_notional=5)

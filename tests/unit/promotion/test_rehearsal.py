@@ -62,14 +62,14 @@ def tested(evidence: Callable[..., Evidence]) -> Evidence:
     )
 
 
-def paper(min_notional: str = "5") -> Callable[[pl.DataFrame, SteppedClock, Decimal], Exchange]:
+def paper(min_notional: str = "5", slippage_bps: int = 0) -> Callable[[pl.DataFrame, SteppedClock, Decimal], Exchange]:
     def listed(base: str) -> Instrument:
         step = Decimal("0.001")
         return Instrument(f"{base}/USDT", base, "USDT", Decimal("0.01"), step, step, Decimal(min_notional))
 
     def open_exchange(bars: pl.DataFrame, clock: SteppedClock, cash: Decimal) -> Exchange:
         instruments = {instrument.symbol: instrument for instrument in (listed("AAA"), listed("BBB"))}
-        return PaperExchange(BarsMarketData({Timeframe.D1: bars}, instruments, clock), 10, 0, {"USDT": cash})
+        return PaperExchange(BarsMarketData({Timeframe.D1: bars}, instruments, clock), 10, slippage_bps, {"USDT": cash})
 
     return open_exchange
 
@@ -78,8 +78,8 @@ def registered(strategy: Strategy) -> LoadedModel:
     return LoadedModel(ModelVersion("model", "1", "run", (), {}), strategy)
 
 
-def cross(kind: type[Strategy] = MovingAverageCross) -> LoadedModel:
-    return registered(kind.from_params({"fast_bars": 5, "slow_ratio": 2.0, "exposure": 0.9}))
+def cross(kind: type[Strategy] = MovingAverageCross, exposure: float = 0.9) -> LoadedModel:
+    return registered(kind.from_params({"fast_bars": 5, "slow_ratio": 2.0, "exposure": exposure}))
 
 
 def policy(band: str = "0") -> RebalancePolicy:
@@ -111,6 +111,15 @@ def test_account_that_cannot_follow_its_backtest_fails(bars: pl.DataFrame, teste
     done = rehearse(cross(), bars, tested, policy(), paper(min_notional="1000000"), slots=40)
     assert done.orders == 0
     assert not done.verdict(THRESHOLDS).passed
+
+
+def test_order_that_the_venue_refuses_fails_the_rehearsal(bars: pl.DataFrame, tested: Evidence) -> None:
+    """All of the equity is wanted and the policy keeps back less than the venue's prices take: funds do not suffice."""
+    done = rehearse(cross(exposure=1.0), bars, tested, policy(), paper(slippage_bps=50), slots=40)
+    assert done.refused
+    verdict = done.verdict(PromotionThresholds(max_rehearsal_difference=10))
+    assert not verdict.passed
+    assert "refused: buy" in verdict.reason
 
 
 def test_rehearsal_needs_a_bar_to_trade_on(bars: pl.DataFrame, tested: Evidence) -> None:
