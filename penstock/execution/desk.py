@@ -22,8 +22,8 @@ class ExecutionPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_lateness_seconds: float = Field(default=3600, gt=0)
-    lease_ttl_seconds: float = Field(default=30, gt=0)
-    lease_wait_seconds: float = Field(default=40, ge=0)
+    lease_ttl_seconds: float = Field(default=60, gt=0)
+    lease_wait_seconds: float = Field(default=75, ge=0)
     poll_seconds: float = Field(default=0.25, gt=0)
     follow_timeout_seconds: float = Field(default=30, gt=0)
     visibility_delay_seconds: float = Field(default=15, gt=0)

@@ -41,7 +41,8 @@ class Follower:
         `reports` are answers that are known already: the first look needs no question for them. An order that was lost is
         asked about for the visibility delay before "no such order" is believed.
         """
-        policy, waited, cancelled = self._desk.policy, 0.0, False
+        policy, waited = self._desk.policy, 0.0
+        cancelled: set[str] = set()
         limit = max(patience_seconds, policy.visibility_delay_seconds) + policy.follow_timeout_seconds
         known = dict(reports)
         while True:
@@ -49,10 +50,12 @@ class Follower:
             known = {}
             if not unfinished or waited >= limit:
                 return unfinished
-            if waited >= patience_seconds and not cancelled and any(o.state in _WORKING for o in unfinished):
-                known, cancelled = self._cancel(unfinished), True
+            if waited >= patience_seconds:
+                known = self._cancel(unfinished, cancelled)
+            if known:
                 continue
             self._desk.pause(policy.poll_seconds)
+            _ = self._keeper.lease  # renews it: waiting writes nothing, and must not let the lease run out
             waited += policy.poll_seconds
 
     def _look(self, ids: Collection[str], known: Mapping[str, OrderReport], waited: float) -> list[OrderRecord]:
@@ -104,18 +107,24 @@ class Follower:
                 booked += fill.quantity
         return booked
 
-    def _cancel(self, unfinished: Collection[OrderRecord]) -> dict[str, OrderReport]:
-        """Ask the venue to cancel what works; return its answers. An order that ended meanwhile is found by the next look."""
+    def _cancel(self, unfinished: Collection[OrderRecord], cancelled: set[str]) -> dict[str, OrderReport]:
+        """Ask the venue once to cancel each order that works; return its answers, and note in `cancelled` who got one.
+
+        An order that ended meanwhile is found by the next look; a cancellation without an answer is asked for again.
+        """
         reports: dict[str, OrderReport] = {}
         for order in unfinished:
-            if order.state not in _WORKING:
+            name = order.request.client_order_id
+            if order.state not in _WORKING or name in cancelled:
                 continue
-            request = order.request
             self._record(order, OrderEventKind.REQUEST_CANCEL, "not filled in time")
             try:
-                reports[request.client_order_id] = self._desk.exchange.cancel(request.client_order_id, request.symbol)
-            except (OrderNotFoundError, VenueUnavailableError):
+                reports[name] = self._desk.exchange.cancel(name, order.request.symbol)
+            except VenueUnavailableError:
                 continue
+            except OrderNotFoundError:
+                pass
+            cancelled.add(name)
         return reports
 
     def _record(self, order: OrderRecord, event: OrderEventKind, reason: str = "", venue_order_id: str = "") -> None:

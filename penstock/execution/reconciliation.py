@@ -58,6 +58,10 @@ def reconcile(desk: TradingDesk, keeper: LeaseKeeper) -> Reconciliation:
     fills: list[Fill] = []
     found = _open_order_breaks(desk)
     differing = _differences(desk, balances)
+    if differing:  # a venue's balances may lag behind its trades: look twice before saying so
+        desk.pause(desk.policy.poll_seconds)
+        balances = dict(desk.exchange.balances())
+        differing = _differences(desk, balances)
     if differing:
         foreign, fills, refused = _trades_behind(desk, keeper, differing)
         found += refused + _manual_trades(desk, foreign)

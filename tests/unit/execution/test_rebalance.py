@@ -331,3 +331,33 @@ def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(
     assert {order.state for order in world.ledger.book.values()} == {OrderState.CANCELED, OrderState.FILLED}
     assert world.ledger.slots[SLOT].status is RebalanceStatus.FAILED
     assert "took over" in world.ledger.slots[SLOT].reason
+
+
+def test_waiting_for_an_order_keeps_the_lease_alive(world: Any) -> None:
+    """An order that waits longer than the lease lives is still followed, cancelled and booked."""
+    policy = world.desk.policy.model_copy(update={"lease_ttl_seconds": 0.4})
+    desk = replace(world.desk, policy=policy, pause=lambda _: time.sleep(0.12))
+    inputs = world.inputs({"BTC/USDT": 0.5})
+    passive = inputs.policy.model_copy(update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)})
+    report = rebalance(desk, replace(inputs, policy=passive))
+    assert report.status is RebalanceStatus.DONE
+    assert {order.state for order in report.orders} == {OrderState.CANCELED}
+
+
+def test_cancellation_without_an_answer_is_asked_for_again(world: Any) -> None:
+    """The first cancel request gets no answer: the next look repeats it, and the order ends CANCELED."""
+    cancel, silent = world.venue.cancel, []
+
+    def lose_first(client_order_id: str, symbol: str) -> Any:
+        if not silent:
+            silent.append(client_order_id)
+            raise VenueUnavailableError("no answer in 5 s")
+        return cancel(client_order_id, symbol)
+
+    world.venue.cancel = lose_first
+    inputs = world.inputs({"BTC/USDT": 0.5})
+    passive = inputs.policy.model_copy(update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)})
+    report = rebalance(world.desk, replace(inputs, policy=passive))
+    assert silent
+    assert report.status is RebalanceStatus.DONE
+    assert not world.venue.open_orders()

@@ -145,3 +145,18 @@ def test_break_that_is_not_open_cannot_be_accepted(traded: Any) -> None:
     check(traded)
     with pytest.raises(StoreError, match=r"BTC \(deposit\)"):
         accept(traded, "ETH")
+
+
+def test_balances_that_lag_behind_the_trades_open_no_break(traded: Any) -> None:
+    """A venue whose balances are one look late is asked twice before a break is opened."""
+    current, asked = traded.venue.balances, []
+
+    def lagging() -> Any:
+        asked.append(1)
+        return {**current(), "ETH": Decimal(0)} if len(asked) == 1 else current()
+
+    traded.venue.balances = lagging
+    found = check(traded)
+    assert len(asked) == 2
+    assert not found.breaks
+    assert not found.opened
