@@ -161,6 +161,18 @@ def test_search_of_pure_noise_is_not_believed(walk: Callable[..., pl.DataFrame])
     assert max(result.deflated_sharpe for result in results) < 0.95
 
 
+def test_narrow_search_of_pure_noise_is_not_believed(walk: Callable[..., pl.DataFrame]) -> None:
+    """Forty nearly equal trials spread little; that must not make the best of them look like an edge."""
+    settings = SearchSettings(trials=40)
+    results = [
+        search(
+            walk(symbols=5, bars=800, seed=s), STRATEGIES["inverse_volatility"], COSTS, settings.model_copy(update={"seed": s})
+        )
+        for s in range(12)
+    ]
+    assert max(result.deflated_sharpe for result in results) < 0.95
+
+
 def test_forbidden_parameters_are_pruned_and_do_not_count(walk: Callable[..., pl.DataFrame]) -> None:
     """A rule between parameters costs trials, breaks nothing, and the choice obeys it."""
     result = search(walk(), Ordered, COSTS, SearchSettings(trials=30, seed=0))
