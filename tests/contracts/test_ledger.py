@@ -143,6 +143,19 @@ def test_unknown_account_is_named(ledger: TimescaleLedger, name: str) -> None:
         ledger.book_adjustment(Lease(name, "writer", 1, AT), "USDT", Decimal(1), "", AT)
 
 
+def test_new_lease_waits_for_a_write_of_the_old_one(ledger: TimescaleLedger, lease: Lease, database: Database) -> None:
+    """A token cannot be replaced in the middle of a write: the write ends first, whole."""
+    with ThreadPoolExecutor(1) as pool:
+        with database.transaction() as connection:
+            connection.execute("SELECT assert_lease(%s, %s)", [lease.account, lease.token])
+            renewal = pool.submit(ledger.acquire_lease, lease.account, lease.holder, 60)
+            with pytest.raises(TimeoutError):
+                renewal.result(timeout=0.3)
+        renewed = renewal.result(timeout=10)
+    assert renewed is not None
+    assert renewed.token == lease.token + 1
+
+
 # --- rebalances and intents
 
 

@@ -18,6 +18,8 @@ from penstock.core.errors import StaleLeaseError, StoreError
 
 STALE_LEASE = "PS001"
 UNKNOWN_ACCOUNT = "PS002"
+#: A writer that hangs must not stop the others for ever: who waits gives up, and who holds a transaction idle loses it.
+_SESSION = "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=120s"
 _CONNECT_SECONDS = 10
 _POOL_SECONDS = 15.0
 
@@ -135,6 +137,10 @@ def _translate(error: psycopg.Error, address: str) -> StoreError:
         return StoreError(f"{said}: open the account first")
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.UndefinedFunction):
         return StoreError(f"the database at {address} lacks a part of Penstock's schema ({said}): run `penstock db migrate`")
+    if isinstance(error, errors.LockNotAvailable):
+        return StoreError(
+            f"another process held what this one needs in the database at {address} ({said}): find it, then try again"
+        )
     if isinstance(error, psycopg.OperationalError):
         return StoreError(
             f"the database at {address} cannot be used ({said}): start it with `penstock up`, or check PENSTOCK_DATABASE_URL"
@@ -152,7 +158,7 @@ def _conninfo(url: str) -> str:
     return make_conninfo(
         _plain(url),
         connect_timeout=parts.get("connect_timeout") or _CONNECT_SECONDS,
-        options=parts.get("options") or "-c timezone=UTC",
+        options=parts.get("options") or _SESSION,
         application_name="penstock",
     )
 

@@ -79,6 +79,7 @@ def read_migrations(folder: Path = FOLDER) -> Sequence[Migration]:
 
 @contextmanager
 def _locked(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    connection.execute("SET lock_timeout = 0")  # another process may have long migrations before it
     connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
     try:
         yield
