@@ -17,6 +17,7 @@ from penstock.core.errors import (
 )
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
 from penstock.core.timeframes import Timeframe
+from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind
 from penstock.practice.limits import LimitSpec
 from penstock.practice.server import AccountSpec, PracticeServer
@@ -291,10 +292,22 @@ def test_state_survives_kill_9_of_the_server(server, tmp_path):
     exchange.submit(buy("one"))
     exchange.submit(OrderRequest("two", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(50)))
     balances, fills, opened = exchange.balances(), exchange.fills("AAA/USDT", exchange.now() - DAY), exchange.open_orders()
+    stopped_at = PracticeControl(first.url).step(seconds=timedelta(hours=5))
     first.kill()
     with PracticeServer(server.config.candles, accounts=(account,), **options) as second:
         again = CcxtExchange("binance", "k", "s", base_url=second.url)
+        assert again.now() == stopped_at
         assert (again.balances(), again.open_orders()) == (balances, opened)
         assert again.fills("AAA/USDT", again.now() - DAY) == fills
         assert again.cancel("two", "AAA/USDT").state is OrderState.CANCELED
         assert int(again.submit(buy("three")).venue_order_id) == 3
+
+
+def test_trade_without_a_stated_fee_is_booked_with_none():
+    """Some venues name no fee: it is zero in quote, and comparing balances shows what was really taken."""
+    exchange = CcxtExchange("binance", "k", "s")
+    assert exchange._fee({"id": 1, "symbol": "AAA/USDT", "fee": None, "fees": []}) == (Decimal(0), "USDT")
+    assert exchange._fee({"id": 1, "symbol": "AAA/USDT", "fees": [{"cost": "0.1", "currency": "BNB"}]}) == (
+        Decimal("0.1"),
+        "BNB",
+    )
