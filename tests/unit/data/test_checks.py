@@ -94,6 +94,7 @@ def test_of_several_good_rows_with_one_time_the_last_to_arrive_is_kept(walk: Wal
     refused = checked.quarantined.filter(pl.col("reason") == "duplicate")
     assert refused.select(list(BARS_SCHEMA)).equals(clean[[3, 4]])
     assert checked.metrics["duplicates"].item() == 2
+    assert checked.metrics["quarantined_share"].item() == 1 / 1000  # a duplicate loses no bar
     assert checked.quarantined.height == 3
 
 
