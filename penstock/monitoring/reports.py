@@ -25,6 +25,7 @@ h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(-
 p.when, p.more { color: #888; } .table { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
+td.text { white-space: normal; min-width: 12rem; max-width: 44rem; }
 th { background: var(--soft); } td.number { text-align: right; }
 td.yes { color: var(--good); font-weight: 600; } td.no { color: var(--bad); font-weight: 600; }
 nav a { margin-right: 1rem; }
@@ -120,7 +121,9 @@ def equity_figure(drift: DriftReport) -> Any:
     figure = go.Figure()
     for name in ("backtest", "replay", "live"):
         figure.add_trace(go.Scatter(x=drift.curves["ts"].to_list(), y=drift.curves[name].to_list(), name=name, mode="lines"))
-    return figure.update_layout(yaxis_title="equity, quote units", height=380, margin={"t": 20, "b": 40})
+    return figure.update_layout(
+        yaxis_title="equity, quote units", height=380, template="plotly_white", margin={"t": 40, "b": 40}
+    )
 
 
 def account_figure(equity: pl.DataFrame) -> Any:
@@ -130,7 +133,7 @@ def account_figure(equity: pl.DataFrame) -> Any:
     figure = go.Figure()
     for name in ("equity", "cash"):
         figure.add_trace(go.Scatter(x=equity["at"].to_list(), y=equity[name].to_list(), name=name, mode="lines"))
-    return figure.update_layout(yaxis_title="quote units", height=320, margin={"t": 20, "b": 40})
+    return figure.update_layout(yaxis_title="quote units", height=320, template="plotly_white", margin={"t": 40, "b": 40})
 
 
 def write_demo_report(report: DemoReport, path: Path) -> Path:
@@ -202,13 +205,14 @@ def _cell(value: object) -> str:
         return f'<td class="number">{format_number(value)}</td>'
     if isinstance(value, datetime):
         return f"<td>{value:%Y-%m-%d %H:%M:%S}</td>"
-    return f"<td>{'' if value is None else html.escape(str(value))}</td>"
+    text = "" if value is None else html.escape(str(value))
+    return f'<td class="text">{text}</td>' if len(text) > 60 else f"<td>{text}</td>"
 
 
 def format_number(value: object) -> str:
-    """Return a number as a reader wants it: integers grouped, others with six significant digits, Decimals as they are."""
-    if isinstance(value, int):
-        return f"{value:,}"
+    """Return a number as a reader wants it: whole ones grouped, others with six significant digits, Decimals as they are."""
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return f"{value:,.0f}"
     if isinstance(value, float):
         return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.6g}"
     return str(value)

@@ -105,9 +105,8 @@ def out_of_sample_is_unseen(evidence: Evidence, _: PromotionThresholds) -> Verdi
     """The out-of-sample period begins after the in-sample period's last bar."""
     passed = evidence.out_of_sample_start > evidence.in_sample_end
     said = "after" if passed else "not after"
-    reason = (
-        f"out of sample starts at {evidence.out_of_sample_start}, {said} the end of the search's data {evidence.in_sample_end}"
-    )
+    start, end = evidence.out_of_sample_start, evidence.in_sample_end
+    reason = f"out of sample starts at {start:%Y-%m-%d %H:%M}, {said} the search's last bar {end:%Y-%m-%d %H:%M}"
     return Verdict("out_of_sample_is_unseen", passed, None, None, reason)
 
 

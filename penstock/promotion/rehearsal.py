@@ -13,10 +13,11 @@ from decimal import Decimal
 import polars as pl
 
 from penstock.core.clock import SteppedClock
+from penstock.core.drafts import DraftOrder
 from penstock.core.errors import PromotionError, VenueRejectedError
 from penstock.core.orders import OrderRequest, OrderType, client_order_id
 from penstock.portfolio.decision import decide_targets
-from penstock.portfolio.rebalancing import Book, DraftOrder, RebalancePolicy, plan_buys, plan_sells
+from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, plan_sells
 from penstock.ports import Exchange, LoadedModel
 from penstock.promotion.criteria import PromotionThresholds, Verdict
 from penstock.promotion.evidence import Evidence, bars_of

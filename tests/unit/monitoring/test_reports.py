@@ -91,7 +91,7 @@ def test_demo_report_holds_every_table_with_its_values(demo: DemoReport, tmp_pat
     assert page.tables["Checks"] == [["check", "success"], ["high_is_highest", "yes"]]
     assert page.tables["Promotion verdicts"][1] == ["deflated_sharpe", "no", "0.91"]
     assert page.tables["Orders"][1] == ["BTC/USDT", "0.0150"]
-    assert page.tables["Live against backtest"][-1][:2] == ["live equity", "1,010.00"]
+    assert page.tables["Live against backtest"][-1][:2] == ["live equity", "1,010"]
     assert "Fills" not in page.tables, "an empty table is said in words"
 
 
