@@ -7,7 +7,7 @@ whole bars cannot be seen from the bars alone. How much of each defect is too mu
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,8 @@ from penstock.data.metrics import measure
 
 #: Bars and why each was refused: reasons joined by ", ".
 QUARANTINE_SCHEMA = pl.Schema({**BARS_SCHEMA, "reason": pl.String()})
+
+_RUN_TIME = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,13 @@ def off_grid(timeframe: Timeframe) -> pl.Expr:
 
 
 def from_future(now: datetime) -> pl.Expr:
-    """The bar opens after the venue's present time."""
-    return pl.col("ts") > pl.lit(now).cast(TS)
+    """The bar opens more than a day after `now`: nonsense. Less is a bar that opened while a run was under way."""
+    return pl.col("ts") > pl.lit(now + _RUN_TIME).cast(TS)
 
 
 def unclosed(timeframe: Timeframe, now: datetime) -> pl.Expr:
-    """The bar is the one that is forming now. Not a defect: it is left for later."""
-    opens = pl.col("ts")
-    return (opens > pl.lit(timeframe.last_closed_open(now)).cast(TS)) & (opens <= pl.lit(now).cast(TS))
+    """The bar is not closed at `now`. Not a defect: it is left for later."""
+    return (pl.col("ts") > pl.lit(timeframe.last_closed_open(now)).cast(TS)) & ~from_future(now)
 
 
 def row_checks(timeframe: Timeframe, now: datetime) -> dict[str, pl.Expr]:

@@ -35,7 +35,7 @@ DEFECTS: dict[str, tuple[dict[str, pl.Expr], str]] = {
     "high between open and close": ({"high": (pl.col("open") + pl.col("close")) / 2}, "high_too_low"),
     "low between open and close": ({"low": (pl.col("open") + pl.col("close")) / 2}, "low_too_high"),
     "off the grid": ({"ts": pl.col("ts") + pl.duration(seconds=1)}, "off_grid"),
-    "from the future": ({"ts": pl.lit(LATE + timedelta(days=1)).cast(TS)}, "from_future"),
+    "from the future": ({"ts": pl.lit(LATE + timedelta(days=2)).cast(TS)}, "from_future"),
 }
 
 
@@ -96,6 +96,13 @@ def test_of_several_good_rows_with_one_time_the_last_to_arrive_is_kept(walk: Wal
     assert checked.metrics["duplicates"].item() == 2
     assert checked.metrics["quarantined_share"].item() == 1 / 1000  # a duplicate loses no bar
     assert checked.quarantined.height == 3
+
+
+def test_bars_that_opened_while_the_run_was_under_way_are_left_for_later(walk: Walk) -> None:
+    """A slot is ingested as of its close: what the venue has seen since is no defect."""
+    frame = walk(10)
+    checked = check_symbol(frame, "BTC/USDT", Timeframe.H1, frame["ts"][5])
+    assert (checked.good.height, checked.quarantined.height) == (5, 0)
 
 
 def test_the_bar_that_is_forming_is_left_for_later(walk: Walk) -> None:
