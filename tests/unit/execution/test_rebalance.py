@@ -325,7 +325,9 @@ def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(
     world.ledger.holder, world.venue.after = "", lambda _: None
     assert len(world.venue.open_orders()) == 1
     world.clock.at += timedelta(days=1)
+    began = world.clock.now()
     report = rebalance(world.desk, world.inputs(HALF_HALF, SLOT + timedelta(days=1)))
+    assert (world.clock.now() - began).total_seconds() < world.desk.policy.follow_timeout_seconds
     assert report.status is RebalanceStatus.DONE
     assert not world.venue.open_orders()
     assert {order.state for order in world.ledger.book.values()} == {OrderState.CANCELED, OrderState.FILLED}
@@ -361,3 +363,38 @@ def test_cancellation_without_an_answer_is_asked_for_again(world: Any) -> None:
     assert silent
     assert report.status is RebalanceStatus.DONE
     assert not world.venue.open_orders()
+
+
+def test_symbol_that_was_sold_is_not_bought_in_the_same_slot(world: Any) -> None:
+    """A price that falls between the sells and the buys must not turn a sale round."""
+    rebalance(world.desk, world.inputs({"BTC/USDT": 0.6}))
+    world.clock.at += timedelta(days=1)
+
+    def crash(order: OrderRequest) -> None:
+        if order.side is Side.SELL:
+            world.venue.prices["BTC/USDT"] = Decimal(45_000)
+
+    world.venue.after = crash
+    report = rebalance(world.desk, world.inputs({"BTC/USDT": 0.4, "ETH/USDT": 0.3}, SLOT + timedelta(days=1)))
+    assert [(o.request.symbol, o.request.side) for o in report.orders] == [
+        ("BTC/USDT", Side.SELL),
+        ("ETH/USDT", Side.BUY),
+    ]
+
+
+def test_resumed_slot_whose_buys_were_committed_plans_no_sells(world: Any) -> None:
+    """The sells of a slot are over once its buys are committed, though prices have moved since."""
+
+    def kill(order: OrderRequest) -> None:
+        raise Killed
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        rebalance(world.desk, world.inputs(HALF_HALF))
+    world.ledger.holder, world.venue.after = "", lambda _: None
+    world.venue.prices["BTC/USDT"] *= 2
+    inputs = world.inputs(HALF_HALF)
+    wide = inputs.limits.model_copy(update={"price_collar": None})
+    report = rebalance(world.desk, replace(inputs, limits=wide))
+    assert {order.request.side for order in report.orders} == {Side.BUY}
+    assert report.status is RebalanceStatus.DONE

@@ -1,12 +1,13 @@
 """Ledger against venue: each difference is found in one cycle, locks its instrument only, and unlocks by itself."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from penstock.core.accounts import BreakKind, RebalanceStatus
+from penstock.core.accounts import Break, BreakKind, RebalanceStatus
 from penstock.core.errors import StoreError
 from penstock.core.orders import OrderReport, OrderState, Side
 from penstock.execution.acceptance import accept_break
@@ -160,3 +161,33 @@ def test_balances_that_lag_behind_the_trades_open_no_break(traded: Any) -> None:
     assert len(asked) == 2
     assert not found.breaks
     assert not found.opened
+
+
+def test_manual_trade_before_the_first_slot_is_part_of_the_opening_balances(world: Any) -> None:
+    """A trade that the opening balances contain already does not explain a later deposit."""
+    world.clock.at = SLOT - timedelta(minutes=2)
+    world.venue.trade("ETH/USDT", Side.BUY, Decimal(1), Decimal(2_500))
+    world.clock.at = SLOT + timedelta(seconds=2)
+    rebalance(world.desk, world.inputs(TARGETS))
+    world.venue.assets["ETH"] += 1
+    assert kinds(check(world)) == {"ETH": BreakKind.DEPOSIT}
+
+
+def test_break_that_someone_else_opened_is_not_closed_here(traded: Any) -> None:
+    """Reconciliation closes what it can find again, nothing else."""
+    traded.ledger.open_break(Break("test", "BTC/USDT", BreakKind.INSTRUMENT_CHANGED, "lot step"), SLOT)
+    assert kinds(check(traded)) == {"BTC/USDT": BreakKind.INSTRUMENT_CHANGED}
+
+
+def test_order_that_nobody_has_asked_about_yet_is_not_called_gone(traded: Any) -> None:
+    """An order in flight is recovery's affair: that the venue does not show it yet is no break."""
+    order = next(iter(traded.ledger.book.values()))
+    traded.ledger.book["lost"] = replace(
+        order,
+        request=replace(order.request, client_order_id="lost"),
+        state=OrderState.UNKNOWN,
+        filled_quantity=Decimal(0),
+    )
+    assert not check(traded).breaks
+    traded.ledger.book["lost"] = replace(traded.ledger.book["lost"], state=OrderState.OPEN)
+    assert kinds(check(traded)) == {order.request.symbol: BreakKind.ORDER_GONE}

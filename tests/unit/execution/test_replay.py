@@ -104,3 +104,11 @@ def test_limits_apply_as_they_do_live() -> None:
     limits = RiskLimits(max_gross=Decimal("0.5"), max_weight=Decimal(1))
     result = replay(bars(), {SLOT: WEIGHTS[0]}, RebalancePolicy(), flat(), Decimal(10_000), limits=limits)
     assert result.rows[0].traded == pytest.approx(Decimal(5_000), rel=Decimal("0.001"))
+
+
+def test_buy_that_slippage_makes_dearer_than_the_cash_is_refused() -> None:
+    """As at the venue: an order whose cost at the slipped price exceeds the cash does not fill."""
+    dear = VenueTerms(slippage_bps=Decimal(200))
+    result = replay(bars(), {SLOT: {"BTC/USDT": 1.0}}, RebalancePolicy(), flat(), Decimal(10_000), dear)
+    assert result.rows[0].orders == 0
+    assert result.rows[0].cash == Decimal(10_000)

@@ -218,3 +218,10 @@ def test_weight_on_an_exact_lot_boundary_is_not_a_lot_short() -> None:
     whole = {"AAA/USDT": market("AAA", "1")}
     result = plan({"AAA/USDT": 0.3}, {"USDT": Decimal(1000)}, instruments=whole)
     assert result.orders[0].quantity == Decimal(3)
+
+
+def test_buys_are_fractions_of_the_equity_before_the_plan() -> None:
+    """Costs of the sells are not taken from the buys' targets: a tenth of 1000 is 100, however dear the sale."""
+    policy = RebalancePolicy(fee_bps=Decimal(500), slippage_bps=ZERO)
+    result = plan({"AAA/USDT": 0.5, "BBB/USDT": 0.1}, {"AAA": Decimal(10)}, policy)
+    assert next(order.quantity for order in result.orders if order.side is Side.BUY) == Decimal(10)
