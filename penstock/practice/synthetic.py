@@ -1,7 +1,7 @@
 """Synthetic candles: made up, the same for the same seed, and never to be mistaken for a market's.
 
 Hourly closes follow a common factor and one of the symbol's own, both with drifts that hold for weeks (trends to find) and
-volatility that comes and goes; about 70% a year in all. Each open is the close before. Minutes are drawn when asked for, as
+volatility that comes and goes; about 45% a year in all. Each open is the close before. Minutes are drawn when asked for, as
 bridges within their hour, so that minutes resample exactly to hours and hours to days. A symbol's path depends on the seed,
 its own name and the start, not on which other symbols are listed.
 """
