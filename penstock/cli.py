@@ -138,7 +138,7 @@ def exchange_serve(
 ) -> None:
     """Serve the practice exchange until interrupted. ccxt trades on it unmodified.
 
-    The account's keys are PENSTOCK_PRACTICE_KEY and PENSTOCK_PRACTICE_SECRET, or those that Penstock made in its home.
+    The accounts' keys are those that Penstock made in its home folder (practice-keys.json).
 
     Example: `penstock exchange serve --candles ~/candles --start 2024-01-01T00:00 --speed 60`
     """
@@ -249,9 +249,14 @@ def trade(
 
     Example: `penstock trade --slots 10`
     """
-    from penstock.pipeline.stack_commands import run_trade_flow
+    import asyncio
 
-    run_trade_flow(portfolio, slots)
+    from penstock.pipeline.stack_commands import use_running_stack
+
+    use_running_stack()
+    from flows.trade_minutes import trade_minutes
+
+    asyncio.run(trade_minutes(portfolio, slots))
 
 
 @app.command()

@@ -29,6 +29,9 @@ M = TypeVar("M", bound=BaseModel)
 
 LIVE_CONFIRMATION = "real-money"
 
+#: The portfolios that have an account on the practice exchange.
+PRACTICE_PORTFOLIOS = ("daily", "practice-minute")
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -191,10 +194,6 @@ class Settings:
     def risk(self) -> RiskLimits:
         return self._read("risk.yaml", RiskLimits)
 
-    @cached_property
-    def promotion(self) -> PromotionThresholds:
-        return self._read("promotion.yaml", PromotionThresholds)
-
     def portfolio(self, name: str) -> Portfolio:
         """Return the portfolio called `name` in configs/portfolio.yaml."""
         return self._read_entry("portfolio.yaml", name, Portfolio, "portfolio")
@@ -202,6 +201,10 @@ class Settings:
     def study(self, name: str) -> Study:
         """Return the study called `name` in configs/research.yaml."""
         return self._read_entry("research.yaml", name, Study, "study")
+
+    def promotion(self, study: str) -> PromotionThresholds:
+        """Return what configs/promotion.yaml asks of a study's candidates."""
+        return self._read_entry("promotion.yaml", study, PromotionThresholds, "study")
 
     @cached_property
     def environment(self) -> Environment:
@@ -243,10 +246,19 @@ def practice_keys(home: Path) -> dict[str, tuple[str, str]]:
     path = home / "practice-keys.json"
     if not path.is_file():
         home.mkdir(parents=True, exist_ok=True)
-        made = {portfolio: [secrets.token_hex(16), secrets.token_hex(32)] for portfolio in ("daily", "minute")}
+        made = {portfolio: [secrets.token_hex(16), secrets.token_hex(32)] for portfolio in PRACTICE_PORTFOLIOS}
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(made, file)
     return {name: (key, secret) for name, (key, secret) in json.loads(path.read_text(encoding="utf-8")).items()}
+
+
+def practice_key_variables(home: Path) -> dict[str, str]:
+    """Return the environment variables that configs/environments.yaml names for the practice accounts' keys."""
+    variables: dict[str, str] = {}
+    for portfolio, (key, secret_key) in practice_keys(home).items():
+        name = portfolio.removeprefix("practice-").upper()
+        variables |= {f"PENSTOCK_PRACTICE_{name}_KEY": key, f"PENSTOCK_PRACTICE_{name}_SECRET": secret_key}
+    return variables
 
 
 def _read_process() -> Process:

@@ -21,7 +21,7 @@ import httpx
 import psutil
 
 from penstock.core.errors import PenstockError
-from penstock.settings import Settings, practice_keys
+from penstock.settings import Settings, practice_key_variables
 
 WORK_POOL = "penstock"
 _RESTART_PAUSE_SECONDS = 2.0
@@ -208,7 +208,6 @@ class Supervisor:
         state_file(self.home).unlink(missing_ok=True)
 
     def _child_environment(self, settings: Settings, database_url: Callable[[str], str]) -> dict[str, str]:
-        keys = practice_keys(self.home)
         prefect_database = database_url("prefect").replace("postgresql://", "postgresql+asyncpg://", 1)
         return {
             **os.environ,
@@ -218,10 +217,7 @@ class Supervisor:
             "PENSTOCK_DATABASE_URL": database_url("penstock"),
             "PENSTOCK_MLFLOW_URL": self.addresses.mlflow,
             "PENSTOCK_PRACTICE_URL": self.addresses.practice,
-            "PENSTOCK_PRACTICE_KEY": keys["daily"][0],
-            "PENSTOCK_PRACTICE_SECRET": keys["daily"][1],
-            "PENSTOCK_PRACTICE_MINUTE_KEY": keys["minute"][0],
-            "PENSTOCK_PRACTICE_MINUTE_SECRET": keys["minute"][1],
+            **practice_key_variables(self.home),
             "PREFECT_HOME": str(self.home / "prefect"),
             "PREFECT_API_URL": self.addresses.prefect_api,
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database,
@@ -252,7 +248,13 @@ class Supervisor:
             self._child(
                 "mlflow-server",
                 [*python, "mlflow", "server", *host, "--port", str(self.ports.mlflow), "--workers", "1"]
-                + ["--backend-store-uri", mlflow_store, "--artifacts-destination", str(self.home / "mlartifacts")],
+                + [
+                    "--backend-store-uri",
+                    mlflow_store,
+                    "--default-artifact-root",
+                    str(self.home / "mlartifacts"),
+                    "--no-serve-artifacts",
+                ],
                 f"{self.addresses.mlflow}/health",
             ),
         ]

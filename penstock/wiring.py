@@ -183,6 +183,7 @@ class Platform:
                 slippage_bps=str(costs.slippage_bps),
                 balances={self.settings.universe.quote: Decimal(str(account.paper_cash))},
                 state_file=self.home / "paper" / f"{account.name}.json",
+                trading_timeframe=self.settings.portfolio(portfolio).timeframe,
             )
         purpose = f"account '{account.name}'"
         return CcxtExchange(

@@ -35,7 +35,7 @@ def write_configuration(source: Path, home: Path, world: World, trials: int) -> 
     for path in source.glob("*.yaml"):
         shutil.copyfile(path, folder / path.name)
     _change(folder / "universe.yaml", symbols=list(world.symbols), timeframes=_timeframes(world))
-    _change(folder / "promotion.yaml", **_THRESHOLDS)
+    _change(folder / "promotion.yaml", daily=_THRESHOLDS)
     studies = yaml.safe_load((folder / "research.yaml").read_text(encoding="utf-8"))
     daily = studies["daily"]
     daily["search"]["trials"] = -(-trials // len(daily["strategies"]))

@@ -31,7 +31,7 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.promotion.gate import GateDecision, judge
-from penstock.settings import Settings, practice_keys
+from penstock.settings import Settings, practice_key_variables, practice_keys
 from penstock.wiring import Platform, open_platform
 
 PORTFOLIO = "daily"
@@ -168,7 +168,7 @@ def _forget(out: Console, template: Settings, home: Path) -> None:
 def _practice(world: World, home: Path, template: Settings) -> Iterator[tuple[PracticeServer, PracticeControl]]:
     """Run the practice exchange with the demo's account; its journal keeps balances and time from run to run."""
     key, secret = practice_keys(home)[PORTFOLIO]
-    os.environ["PENSTOCK_PRACTICE_KEY"], os.environ["PENSTOCK_PRACTICE_SECRET"] = key, secret
+    os.environ.update(practice_key_variables(home))
     costs = template.costs
     server = PracticeServer(
         world.source,
@@ -186,4 +186,4 @@ def _practice(world: World, home: Path, template: Settings) -> Iterator[tuple[Pr
 def _project_verdict(platform: Platform, template: Settings, version: str) -> GateDecision:
     """Return what the project's own thresholds say of the version that the demo let through."""
     name = platform.settings.study(PORTFOLIO).register_as
-    return judge(platform.registry.evidence(name, version), None, template.promotion)
+    return judge(platform.registry.evidence(name, version), None, template.promotion(PORTFOLIO))

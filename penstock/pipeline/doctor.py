@@ -90,13 +90,10 @@ def _libraries() -> str:
 
 def _configuration(settings: Settings) -> str:
     environment = settings.environment
-    parts = (settings.universe, settings.costs, settings.checks, settings.risk, settings.promotion)
-    for portfolio in environment.accounts:
-        settings.portfolio(portfolio)
-        settings.study(portfolio)
-    return (
-        f"{len(parts) + 2} files, environment '{settings.process.env}', {environment.trading} trading on {environment.exchange}"
-    )
+    files = [settings.universe, settings.costs, settings.checks, settings.risk]
+    for name in environment.accounts:
+        files += [settings.portfolio(name), settings.study(name), settings.promotion(name)]
+    return f"{len(files)} parts read, environment '{settings.process.env}': {environment.trading} trading on {environment.exchange}"
 
 
 def _disk(settings: Settings) -> str:

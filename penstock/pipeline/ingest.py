@@ -86,6 +86,7 @@ def ingest_timeframe(
         platform.gate,
         on_progress=on_progress,
         bounds=platform.settings.checks,
+        register=False,
     )
     return conclude(platform, timeframe, reports)
 

@@ -1,13 +1,20 @@
 """Register the best candidate of a search and let the gate decide; roll back. The rules are penstock.promotion's."""
 
 from dataclasses import dataclass
+from decimal import Decimal
 
 import polars as pl
 
+from penstock.adapters.exchanges.bars_market import BarsMarketData
+from penstock.adapters.exchanges.paper import PaperExchange
+from penstock.core.clock import SteppedClock
 from penstock.core.errors import PromotionError
 from penstock.data.snapshots import load_snapshot
-from penstock.ports import ModelVersion
+from penstock.ports import Exchange, LoadedModel, ModelVersion
+from penstock.promotion.criteria import Verdict
+from penstock.promotion.evidence import Evidence
 from penstock.promotion.promote import CHAMPION, Promotion, measure_out_of_sample, promote, rollback
+from penstock.promotion.rehearsal import rehearse
 from penstock.wiring import Platform
 
 
@@ -48,19 +55,33 @@ def promote_candidate(platform: Platform, study_name: str, run_id: str | None = 
     evidence = platform.registry.evidence(study.register_as, candidate.version)
     _, bars = load_snapshot(chosen.snapshot_path)
     measure = measure_out_of_sample(bars, evidence)
+    policy = platform.settings.portfolio(study_name).rebalancing
+
+    def rehearsal(model: LoadedModel) -> Verdict:
+        done = rehearse(model, bars, evidence, policy, lambda rows, clock, cash: _paper(platform, evidence, rows, clock, cash))
+        return done.verdict(platform.settings.promotion(study_name))
+
     promotion = promote(
         platform.registry,
         platform.promotions,
         candidate,
         evidence,
         measure,
-        platform.settings.promotion,
+        platform.settings.promotion(study_name),
         platform.wall_clock.now(),
+        rehearsal,
     )
     outcome = PromotionOutcome(promotion)
     if promotion.moved:
         platform.notifier.notify(f"{candidate.name}: new champion", outcome.summary())
     return outcome
+
+
+def _paper(platform: Platform, evidence: Evidence, bars: pl.DataFrame, clock: SteppedClock, cash: Decimal) -> Exchange:
+    """Return a paper exchange over the bars, with the costs that the evidence was measured with."""
+    market = BarsMarketData({evidence.timeframe: bars}, None, clock)
+    costs = evidence.costs
+    return PaperExchange(market, str(costs.fee_bps), str(costs.slippage_bps), {platform.settings.universe.quote: cash})
 
 
 def roll_back(platform: Platform, name: str) -> tuple[str, str]:

@@ -14,6 +14,9 @@ from penstock.core.timeframes import Timeframe
 from penstock.research.costs import Costs
 from penstock.research.results import BacktestMetrics, SearchResult
 
+#: Above this many bars the lookahead check draws its cuts: cutting at every one would take minutes.
+MAX_CUTS = 3000
+
 
 class Evidence(BaseModel):
     """The figures of one candidate, in sample and out of sample, with everything needed to measure them again.
@@ -78,17 +81,22 @@ def evidence_of(
     )
 
 
-def gather_evidence(search: SearchResult, strategy_class: type[Strategy], bars: pl.DataFrame, cuts: int = 20) -> Evidence:
+def gather_evidence(
+    search: SearchResult, strategy_class: type[Strategy], bars: pl.DataFrame, cuts: int | None = None
+) -> Evidence:
     """Return the evidence for a search's choice, with what the search does not measure: doubled costs, and lookahead.
 
-    `bars` is the searched snapshot (BARS_SCHEMA), `cuts` the number of instants at which the future is changed.
+    `bars` is the searched snapshot (BARS_SCHEMA), `cuts` the number of instants at which the future is changed. By default every
+    bar is one, which alone finds a leak at a single bar; a history of more than MAX_CUTS bars is cut at as many drawn instants.
     """
     from penstock.research.leakage import check_no_lookahead
 
     bare = evidence_of(search)
     strategy = strategy_class.from_params(dict(search.best_params))
     known = bars_of(bars, bare)
-    leaks = check_no_lookahead(strategy, known, cuts)
+    instants = known["ts"].n_unique()
+    chosen = cuts if cuts is not None or instants <= MAX_CUTS else MAX_CUTS
+    leaks = check_no_lookahead(strategy, known, chosen)
     found = tuple(
         f"{leak.symbol} at {leak.ts}: the future after {leak.cut} changed {leak.before} to {leak.after}" for leak in leaks
     )

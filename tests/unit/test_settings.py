@@ -34,12 +34,12 @@ def test_project_configuration_is_valid(configs: Path) -> None:
     assert "BTC/USDT" in settings.universe.symbols
     assert settings.environment.trading == "paper"
     for name in ("daily", "minute"):
+        assert settings.promotion(name).min_deflated_sharpe >= 0.95
         assert settings.portfolio(name).models
         assert settings.study(name).strategies
         assert settings.environment.account_of(name).name
     assert settings.costs.fee_bps > 0
     assert settings.risk is not None
-    assert settings.promotion is not None
     assert settings.checks is not None
 
 
