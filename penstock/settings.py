@@ -70,7 +70,8 @@ class Universe(_Frozen):
         """Return what is kept of a timeframe; raise ConfigError where the universe keeps none of it."""
         if timeframe not in self.timeframes:
             raise ConfigError(
-                f"configs/universe.yaml keeps no {timeframe} bars: it has {', '.join(self.timeframes)}; add it under 'timeframes'"
+                f"configs/universe.yaml keeps no {timeframe} bars: it has {', '.join(self.timeframes)}; "
+                "add it under 'timeframes'"
             )
         return self.timeframes[timeframe]
 
@@ -116,7 +117,8 @@ class Environment(_Frozen):
         """Return the account that a portfolio trades; one account is never shared by two portfolios."""
         if portfolio not in self.accounts:
             raise ConfigError(
-                f"configs/environments.yaml: no account for portfolio '{portfolio}' under 'accounts': it has {', '.join(self.accounts)}"
+                f"configs/environments.yaml: no account for portfolio '{portfolio}' under 'accounts': "
+                f"it has {', '.join(self.accounts)}"
             )
         return self.accounts[portfolio]
 

@@ -237,7 +237,11 @@ class Supervisor:
     def _make_children(self) -> list[Child]:
         python = [sys.executable, "-m"]
         api = self.addresses.prefect_api
-        mlflow_store = f"sqlite:///{self.home / 'mlflow.db'}"
+        # Artifacts by path, not through the server: commands without the server read the same database file.
+        mlflow_store = [
+            *("--backend-store-uri", f"sqlite:///{self.home / 'mlflow.db'}"),
+            *("--default-artifact-root", str(self.home / "mlartifacts"), "--no-serve-artifacts"),
+        ]
         host = ["--host", "127.0.0.1"]
         children = [
             self._child(
@@ -247,14 +251,7 @@ class Supervisor:
             ),
             self._child(
                 "mlflow-server",
-                [*python, "mlflow", "server", *host, "--port", str(self.ports.mlflow), "--workers", "1"]
-                + [
-                    "--backend-store-uri",
-                    mlflow_store,
-                    "--default-artifact-root",
-                    str(self.home / "mlartifacts"),
-                    "--no-serve-artifacts",
-                ],
+                [*python, "mlflow", "server", *host, "--port", str(self.ports.mlflow), "--workers", "1", *mlflow_store],
                 f"{self.addresses.mlflow}/health",
             ),
         ]

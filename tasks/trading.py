@@ -1,4 +1,4 @@
-"""Tasks around an account: rebalance, reconcile, report. No retries here: the ledger finishes what a run left, on the next run."""
+"""Tasks around an account: rebalance, reconcile, report. No retries: the next run finishes what the ledger says was left."""
 
 from datetime import datetime
 

@@ -48,7 +48,7 @@ def wide_matrix(frame: pl.DataFrame, column: str, symbols: list[str]) -> np.ndar
 
 
 def resample(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
-    """Return bars of the longer `timeframe` built from shorter ones: first open, max high, min low, last close, summed volume."""
+    """Return bars of the longer `timeframe`: first open, highest high, lowest low, last close, summed volume."""
     return (
         frame.sort("symbol", "ts")
         .group_by("symbol", pl.col("ts").dt.truncate(timeframe.value), maintain_order=True)

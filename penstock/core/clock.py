@@ -1,4 +1,4 @@
-"""Where "now" comes from. Everything that acts on time takes a Clock, so that a stepped replay and the real day run the same code."""
+"""Where "now" comes from. What acts on time takes a Clock, so that a stepped replay and the real day run the same code."""
 
 import time
 from collections.abc import Callable

@@ -150,7 +150,7 @@ class Fill:
 
 @dataclass(frozen=True)
 class OrderReport:
-    """What the venue says of an order: OPEN, PARTIALLY_FILLED, FILLED, CANCELED, REJECTED or EXPIRED, and how much is filled."""
+    """What the venue says of an order: open, (partially) filled, canceled, rejected or expired, and how much is filled."""
 
     client_order_id: str
     venue_order_id: str

@@ -1,4 +1,4 @@
-"""What a strategy is: frozen parameters whose bounds are the search space, and one pure function from bars to target weights."""
+"""What a strategy is: frozen parameters whose bounds are the search space, and a pure function from bars to weights."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -37,8 +37,9 @@ class Strategy(ABC):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "parameters"
+            allowed = list(cls.Params.model_fields)
             raise StrategyError(
-                f"{cls.name}: {where} = {first.get('input')!r}: {first['msg']}; its parameters are {list(cls.Params.model_fields)}"
+                f"{cls.name}: {where} = {first.get('input')!r}: {first['msg']}; its parameters are {allowed}"
             ) from None
 
     @property

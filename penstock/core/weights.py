@@ -30,7 +30,8 @@ def require_weights(weights: pl.DataFrame, bars: pl.DataFrame, strategy: str) ->
     if bad.height:
         first = bad.row(0, named=True)
         raise StrategyError(
-            f"{strategy}: weight {first['weight']} for {first['symbol']} at {first['ts']:%Y-%m-%d %H:%M} is not a number in [-1, 1]"
+            f"{strategy}: weight {first['weight']} for {first['symbol']} at {first['ts']:%Y-%m-%d %H:%M} "
+            "is not a number in [-1, 1]"
         )
     return table
 

@@ -71,7 +71,8 @@ def summary_table(platform: Platform, result: DemoResult) -> pl.DataFrame:
         ("candles", result.world.described),
         (
             "bars new",
-            f"{sum(o.new_rows for o in result.ingested):,} before trading, {sum(slot.new_bars for slot in result.slots):,} while trading",
+            f"{sum(o.new_rows for o in result.ingested):,} before trading, "
+            f"{sum(slot.new_bars for slot in result.slots):,} while trading",
         ),
         ("bars stored", f"{platform.bars.coverage(platform.exchange_name)['rows'].sum():,}"),
         ("checks", f"{checks.height} verdicts, {checks.filter(~pl.col('success')).height} not met"),

@@ -65,7 +65,8 @@ def parquet_world(folder: Path, preferred: tuple[str, ...], days: int) -> World:
     chosen = _with_history(table, Timeframe.D1, start, live + timedelta(days=days))
     if len(chosen) < MIN_SYMBOLS:
         raise DataError(
-            f"{folder}: {len(chosen)} symbols have daily candles from {start:%Y-%m-%d} to {live + timedelta(days=days):%Y-%m-%d}; "
+            f"{folder}: {len(chosen)} symbols have daily candles from {start:%Y-%m-%d} "
+            f"to {live + timedelta(days=days):%Y-%m-%d}; "
             f"the demo needs {MIN_SYMBOLS}"
         )
     rank = {symbol: place for place, symbol in enumerate(preferred)}

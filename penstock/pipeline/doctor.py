@@ -93,7 +93,8 @@ def _configuration(settings: Settings) -> str:
     files = [settings.universe, settings.costs, settings.checks, settings.risk]
     for name in environment.accounts:
         files += [settings.portfolio(name), settings.study(name), settings.promotion(name)]
-    return f"{len(files)} parts read, environment '{settings.process.env}': {environment.trading} trading on {environment.exchange}"
+    name = settings.process.env
+    return f"{len(files)} parts read, environment '{name}': {environment.trading} trading on {environment.exchange}"
 
 
 def _disk(settings: Settings) -> str:

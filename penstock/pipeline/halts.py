@@ -24,4 +24,5 @@ def _set(platform: Platform, portfolio: str, state: TradingState, reason: str, e
     target = EVERY_ACCOUNT if everything else account
     platform.supervision.set_trading_state(target, state, reason, getpass.getuser(), platform.wall_clock.now())
     in_force = platform.supervision.trading_state(account)
-    return f"{'every account' if everything else account} is set to {state}; in force for {account}: {in_force.state} ({in_force.reason})"
+    who = "every account" if everything else account
+    return f"{who} is set to {state}; in force for {account}: {in_force.state} ({in_force.reason})"

@@ -23,7 +23,7 @@ class ReconcileOutcome:
         """Return the open breaks: columns subject, kind, ledger, venue, detail (text)."""
         rows = [(b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail) for b in self.found.breaks]
         return pl.DataFrame(
-            rows, schema={name: pl.String for name in ("subject", "kind", "ledger", "venue", "detail")}, orient="row"
+            rows, schema=dict.fromkeys(("subject", "kind", "ledger", "venue", "detail"), pl.String), orient="row"
         )
 
     def summary(self) -> str:

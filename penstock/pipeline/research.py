@@ -34,9 +34,10 @@ class ResearchOutcome:
         """Return the search in one sentence."""
         found = self.result
         return (
-            f"best of {found.trial_count} trials on {self.snapshot.rows} bars (dataset {found.dataset_hash[:12]}): {found.strategy} "
-            f"{dict(found.best_params)}, Sharpe {found.in_sample.metrics.sharpe:.2f} in sample, "
-            f"{found.out_of_sample.metrics.sharpe:.2f} out of sample, deflated Sharpe {found.deflated_sharpe:.3f}; run {self.run_id}"
+            f"best of {found.trial_count} trials on {self.snapshot.rows} bars (dataset {found.dataset_hash[:12]}): "
+            f"{found.strategy} {dict(found.best_params)}, Sharpe {found.in_sample.metrics.sharpe:.2f} in sample, "
+            f"{found.out_of_sample.metrics.sharpe:.2f} out of sample, deflated Sharpe {found.deflated_sharpe:.3f}; "
+            f"run {self.run_id}"
         )
 
 

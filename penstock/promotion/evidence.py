@@ -86,8 +86,8 @@ def gather_evidence(
 ) -> Evidence:
     """Return the evidence for a search's choice, with what the search does not measure: doubled costs, and lookahead.
 
-    `bars` is the searched snapshot (BARS_SCHEMA), `cuts` the number of instants at which the future is changed. By default every
-    bar is one, which alone finds a leak at a single bar; a history of more than MAX_CUTS bars is cut at as many drawn instants.
+    `bars` is the searched snapshot (BARS_SCHEMA), `cuts` the number of instants at which the future is changed. By default
+    every bar is one, which alone finds a leak at a single bar; a history of more than MAX_CUTS bars is cut at that many.
     """
     from penstock.research.leakage import check_no_lookahead
 

@@ -1,6 +1,5 @@
 """prefect.yaml: every entrypoint loads for real, takes its parameters, and its schedules are read as meant."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,8 @@ DEPLOYMENTS = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 
 
 @pytest.fixture(autouse=True)
-def _from_the_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _from_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    yield
 
 
 def load(deployment: dict[str, Any]) -> Flow[Any, Any]:

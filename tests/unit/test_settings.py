@@ -94,12 +94,13 @@ def test_missing_folder_names_the_remedy(tmp_path: Path) -> None:
 
 def test_quotas_over_one_are_refused(configs: Path) -> None:
     """Models that share an account cannot be given more than all of it."""
-    replace(configs / "portfolio.yaml", r"^    - \{name: daily-portfolio.*$", "    - {name: a, quota: 0.7}\n    - {name: b, quota: 0.7}")
+    two = "    - {name: a, quota: 0.7}\n    - {name: b, quota: 0.7}"
+    replace(configs / "portfolio.yaml", r"^    - \{name: daily-portfolio.*$", two)
     with pytest.raises(ConfigError, match=r"quotas sum to 1\.4"):
         settings_of(configs).portfolio("daily")
 
 
-@pytest.mark.parametrize(("live_in_file", "live_in_environment"), [(False, ""), (True, ""), (False, "real-money"), (True, "yes")])
+@pytest.mark.parametrize(("live_in_file", "live_in_environment"), [(False, ""), (True, ""), (False, "real-money"), (True, "y")])
 def test_real_money_needs_both_places(configs: Path, live_in_file: bool, live_in_environment: str) -> None:
     """One consent alone, or a wrong word, never reaches a real account."""
     replace(configs / "environments.yaml", "live: false", f"live: {str(live_in_file).lower()}")
@@ -115,5 +116,5 @@ def test_real_money_with_both_consents_is_allowed(configs: Path) -> None:
 
 def test_unknown_environment_lists_the_known_ones(configs: Path) -> None:
     """A wrong PENSTOCK_ENV shows what there is."""
-    with pytest.raises(ConfigError, match="PENSTOCK_ENV 'prod'.*paper, practice, testnet, real"):
+    with pytest.raises(ConfigError, match=r"PENSTOCK_ENV 'prod'.*paper, practice, testnet, real"):
         _ = settings_of(configs, env="prod").environment
