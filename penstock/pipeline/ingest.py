@@ -36,8 +36,8 @@ class IngestOutcome:
         """Return the run in one sentence."""
         revised, refused = sum(r.revised for r in self.reports), sum(r.quarantined for r in self.reports)
         tail = f"; stopped: {', '.join(r.symbol for r in self.failed)}" if self.failed else ""
-        return f"{self.timeframe}: {len(self.reports)} symbols, {self.new_rows} bars new, "
-            f"{revised} revised, {refused} quarantined{tail}"
+        head = f"{self.timeframe}: {len(self.reports)} symbols, {self.new_rows} bars new"
+        return f"{head}, {revised} revised, {refused} quarantined{tail}"
 
 
 def symbols_to_ingest(platform: Platform, timeframe: Timeframe, symbols: Sequence[str] | None = None) -> list[str]:
