@@ -203,6 +203,20 @@ class Ledger(Protocol):
         """
         ...
 
+    def write_ahead(
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        orders: Sequence[PlannedOrder],
+        events: Sequence[OrderEvent],
+        at: datetime | None = None,
+    ) -> None:
+        """Commit the intents as plan_orders does and, in the same transaction, the events that they begin with.
+
+        Raises as record_events does: an intent that exists already and has begun refuses to begin again.
+        """
+        ...
+
     def record_event(
         self,
         lease: Lease,

@@ -70,29 +70,20 @@ def place(
 ) -> dict[str, OrderReport]:
     """Commit all intents, then send each once; return the venue's reports by client order id.
 
-    Three transactions, however many orders: the plan, that all are about to leave, and what the venue said. A crash between
-    the last two leaves them SUBMITTING, which is resolved by asking the venue. An order without a report was refused
-    (REJECTED), lost (UNKNOWN), or not sent because of the kill switch (CANCELED).
+    Two transactions, however many orders: that all are about to leave, and what the venue said. A crash between them leaves
+    them SUBMITTING, which is resolved by asking the venue. An order without a report was refused (REJECTED), lost (UNKNOWN),
+    or not sent because of the kill switch (CANCELED).
     """
     if not orders:
         return {}
-    desk.ledger.plan_orders(keeper.lease, rebalance.id, orders, desk.clock.now())
-    requests = _leaving(desk, keeper, [order.request for order in orders])
-    outcomes = send_all(desk, keeper, requests)
-    _record(desk, keeper, [outcome.event for outcome in outcomes if outcome.event is not None])
-    return {outcome.report.client_order_id: outcome.report for outcome in outcomes if outcome.report is not None}
-
-
-def _leaving(desk: TradingDesk, keeper: LeaseKeeper, requests: Sequence[OrderRequest]) -> list[OrderRequest]:
-    """Commit SUBMIT for every request that the kill switch allows now, ABANDON for the others; return the allowed ones."""
     halt, at = desk.kill_switch.read(), desk.clock.now()
-    allowed = [request for request in requests if not halted(halt, request.side)]
-    events = [OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at) for request in allowed]
-    events += [stopped(desk, request, halt) for request in requests if halted(halt, request.side)]
-    _record(desk, keeper, events)
-    return allowed
-
-
-def _record(desk: TradingDesk, keeper: LeaseKeeper, events: Sequence[OrderEvent]) -> None:
-    if events:
-        desk.ledger.record_events(keeper.lease, events)
+    leaving = [order.request for order in orders if not halted(halt, order.request.side)]
+    held = [order.request for order in orders if halted(halt, order.request.side)]
+    events = [OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at) for request in leaving]
+    events += [stopped(request, halt, at) for request in held]
+    desk.ledger.write_ahead(keeper.lease, rebalance.id, orders, events, at)
+    outcomes = send_all(desk, keeper, leaving)
+    said = [outcome.event for outcome in outcomes if outcome.event is not None]
+    if said:
+        desk.ledger.record_events(keeper.lease, said)
+    return {outcome.report.client_order_id: outcome.report for outcome in outcomes if outcome.report is not None}

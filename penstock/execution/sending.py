@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from penstock.core.accounts import Halt
 from penstock.core.errors import (
@@ -96,7 +97,7 @@ def _send(desk: TradingDesk, keeper: LeaseKeeper, pace: Pace, request: OrderRequ
         passed = pace.pass_gate()
         halt = desk.kill_switch.read()
         if halted(halt, request.side):
-            return Outcome(None, stopped(desk, request, halt))
+            return Outcome(None, stopped(request, halt, desk.clock.now()))
         _ = keeper.lease  # a process that slept since the intent was committed must not send: another may have resolved it
         try:
             return _accepted(desk, request, desk.exchange.submit(request))
@@ -115,10 +116,10 @@ def _send(desk: TradingDesk, keeper: LeaseKeeper, pace: Pace, request: OrderRequ
             return _outcome(desk, request, OrderEventKind.LOSE_TRACK, str(silence))
 
 
-def stopped(desk: TradingDesk, request: OrderRequest, halt: Halt) -> OrderEvent:
+def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
     """Return the event of an order that the kill switch kept from leaving."""
     reason = f"{STOPPED}: {halt.state}, {halt.reason} (set by {halt.by})"
-    return OrderEvent(request.client_order_id, OrderEventKind.ABANDON, desk.clock.now(), reason)
+    return OrderEvent(request.client_order_id, OrderEventKind.ABANDON, at, reason)
 
 
 def _ask(desk: TradingDesk, request: OrderRequest) -> Outcome:

@@ -127,6 +127,17 @@ class MemoryLedger:
             )
             self.book.setdefault(each.request.client_order_id, record)
 
+    def write_ahead(
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        orders: Sequence[PlannedOrder],
+        events: Sequence[OrderEvent],
+        at: datetime | None = None,
+    ) -> None:
+        self.plan_orders(lease, rebalance_id, orders, at)
+        self.record_events(lease, events)
+
     def record_event(
         self,
         lease: Lease,

@@ -12,7 +12,8 @@ from typing import Any
 
 import psycopg
 
-from penstock.core.accounts import Lease
+from penstock.adapters.stores.timescale.ledger_rows import INSERT_ORDERS, intent_columns
+from penstock.core.accounts import Lease, PlannedOrder
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState, next_state
 
@@ -94,11 +95,28 @@ _MOVE_POSITIONS = """
 """
 
 
+def write_intents(
+    connection: psycopg.Connection[Any],
+    lease: Lease,
+    rebalance_id: int,
+    orders: Sequence[PlannedOrder],
+    at: datetime | None,
+) -> None:
+    """Insert the orders as PLANNED; one whose client order id exists is left as it is. StoreError for another's rebalance."""
+    owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
+    if owner != (lease.account,):
+        raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")
+    if orders:
+        connection.execute(INSERT_ORDERS, [lease.account, rebalance_id, at, *intent_columns(orders)])
+
+
 def write_events(connection: psycopg.Connection[Any], lease: Lease, events: Sequence[OrderEvent]) -> list[JudgedEvent]:
     """Append the events and move their orders; return each as the machine judged it. StoreError for a fill event."""
     for event in events:
         if event.kind in _FILL_EVENTS:
             raise StoreError(f"event '{event.kind}' of order {event.client_order_id} moves a position: book the fill instead")
+    if not events:
+        return []
     standings = _lock_orders(connection, lease, {event.client_order_id for event in events})
     lines = []
     for event in events:

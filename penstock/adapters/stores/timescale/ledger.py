@@ -12,15 +12,13 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from penstock.adapters.stores.timescale.booking import MOVE_ONE, refusals, write_events, write_fills
+from penstock.adapters.stores.timescale.booking import MOVE_ONE, refusals, write_events, write_fills, write_intents
 from penstock.adapters.stores.timescale.connection import Database
 from penstock.adapters.stores.timescale.ledger_rows import (
-    INSERT_ORDER,
     REBALANCE_COLUMNS,
     SELECT_FILLS,
     SELECT_ORDERS,
     fill_of,
-    intent_of,
     order_of,
     rebalance_of,
 )
@@ -112,12 +110,21 @@ class TimescaleLedger:
 
         An intent whose client order id exists already is left as it is.
         """
+        self.write_ahead(lease, rebalance_id, orders, [], at)
+
+    def write_ahead(
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        orders: Sequence[PlannedOrder],
+        events: Sequence[OrderEvent],
+        at: datetime | None = None,
+    ) -> None:
+        """Commit the intents as plan_orders does and, in the same transaction, the events that they begin with."""
         with self._fenced(lease) as connection:
-            owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
-            if owner != (lease.account,):
-                raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")
-            common = {"account": lease.account, "rebalance_id": rebalance_id, "at": at}
-            connection.cursor().executemany(INSERT_ORDER, [intent_of(order) | common for order in orders])
+            write_intents(connection, lease, rebalance_id, orders, at)
+            lines = write_events(connection, lease, events)
+        refusals(lines)
 
     def record_event(
         self,
