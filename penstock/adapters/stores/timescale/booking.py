@@ -46,9 +46,9 @@ MOVE_ONE = """
     ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
 """
 
-_LOCK_ORDERS = """
-    SELECT client_order_id, state, quantity, filled_quantity FROM orders
-    WHERE client_order_id = ANY(%s) AND account = %s ORDER BY client_order_id FOR UPDATE
+#: No lock is taken: the lease's row, which every writer of the account holds, keeps all of them still.
+_SELECT_STANDINGS = """
+    SELECT client_order_id, state, quantity, filled_quantity FROM orders WHERE client_order_id = ANY(%s) AND account = %s
 """
 
 _APPEND_EVENTS = """
@@ -59,18 +59,20 @@ _APPEND_EVENTS = """
     ORDER BY n
 """
 
+#: The names are given twice: as a list they lead to the rows by the index, however large the table and its statistics.
 _MOVE_ORDERS = """
     UPDATE orders SET state = line.state, updated_at = line.at, filled_quantity = filled_quantity + line.filled,
         reason = coalesce(nullif(line.reason, ''), orders.reason),
         venue_order_id = coalesce(nullif(line.venue_id, ''), orders.venue_order_id)
     FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::text[], %s::text[])
         AS line (name, state, at, filled, reason, venue_id)
-    WHERE client_order_id = line.name
+    WHERE client_order_id = line.name AND client_order_id = ANY(%s)
 """
 
 _KNOWN_TRADES = """
     SELECT symbol, trade_id FROM fill
-    WHERE account = %s AND (symbol, trade_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+    WHERE account = %(account)s AND symbol = ANY(%(symbols)s) AND trade_id = ANY(%(trades)s)
+      AND (symbol, trade_id) IN (SELECT * FROM unnest(%(symbols)s::text[], %(trades)s::text[]))
 """
 
 _APPEND_FILLS = """
@@ -89,7 +91,8 @@ _MOVE_POSITIONS = """
         (split_part(symbol, '/', 1), CASE side WHEN 'buy' THEN quantity ELSE -quantity END),
         (split_part(symbol, '/', 2), CASE side WHEN 'buy' THEN -quantity * price ELSE quantity * price END),
         (fee_asset, -fee)) AS change (asset, amount)
-    WHERE account = %s AND (symbol, trade_id) IN (SELECT * FROM unnest(%s::text[], %s::text[]))
+    WHERE account = %(account)s AND symbol = ANY(%(symbols)s) AND trade_id = ANY(%(trades)s)
+      AND (symbol, trade_id) IN (SELECT * FROM unnest(%(symbols)s::text[], %(trades)s::text[]))
     GROUP BY account, asset ORDER BY asset
     ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
 """
@@ -117,7 +120,7 @@ def write_events(connection: psycopg.Connection[Any], lease: Lease, events: Sequ
             raise StoreError(f"event '{event.kind}' of order {event.client_order_id} moves a position: book the fill instead")
     if not events:
         return []
-    standings = _lock_orders(connection, lease, {event.client_order_id for event in events})
+    standings = _standings(connection, lease, {event.client_order_id for event in events})
     lines = []
     for event in events:
         line = _judged(event, standings[event.client_order_id].state)
@@ -135,7 +138,7 @@ def write_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequen
     fresh = _not_booked(connection, lease, fills)
     if not fresh:
         return []
-    before = _lock_orders(connection, lease, {fill.client_order_id for fill in fresh})
+    before = _standings(connection, lease, {fill.client_order_id for fill in fresh})
     standings, lines = dict(before), []
     with localcontext(EXACT):
         for fill in fresh:
@@ -163,9 +166,9 @@ def _named(event: OrderEvent) -> str:
     return f"{event.client_order_id}, {event.reason}" if event.kind in _FILL_EVENTS else event.client_order_id
 
 
-def _lock_orders(connection: psycopg.Connection[Any], lease: Lease, names: Collection[str]) -> dict[str, _Standing]:
+def _standings(connection: psycopg.Connection[Any], lease: Lease, names: Collection[str]) -> dict[str, _Standing]:
     """Return where each order stands; StoreError where the lease's account has no such order."""
-    rows = connection.execute(_LOCK_ORDERS, [list(names), lease.account]).fetchall()
+    rows = connection.execute(_SELECT_STANDINGS, [list(names), lease.account]).fetchall()
     found = {name: _Standing(OrderState(state), quantity, filled) for name, state, quantity, filled in rows}
     missing = sorted(set(names) - found.keys())
     if missing:
@@ -189,7 +192,7 @@ def _not_booked(connection: psycopg.Connection[Any], lease: Lease, fills: Sequen
     for fill in fills:
         by_trade.setdefault((fill.symbol, fill.trade_id), fill)
     symbols, trades = [key[0] for key in by_trade], [key[1] for key in by_trade]
-    known = set(connection.execute(_KNOWN_TRADES, [lease.account, symbols, trades]).fetchall())
+    known = set(connection.execute(_KNOWN_TRADES, {"account": lease.account, "symbols": symbols, "trades": trades}).fetchall())
     return [fill for key, fill in by_trade.items() if key not in known]
 
 
@@ -216,7 +219,7 @@ def _append(
             moved.setdefault(line.event.client_order_id, []).append(line)
     if moved:
         rows = [_moved_row(name, of_one, filled.get(name, Decimal(0))) for name, of_one in moved.items()]
-        connection.execute(_MOVE_ORDERS, [list(column) for column in zip(*rows, strict=True)])
+        connection.execute(_MOVE_ORDERS, [*(list(column) for column in zip(*rows, strict=True)), list(moved)])
 
 
 def _moved_row(name: str, lines: Sequence[JudgedEvent], filled: Decimal) -> tuple[str, str, datetime, Decimal, str, str]:
@@ -242,4 +245,4 @@ def _append_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequ
         [fill.at for fill in fills],
     )
     connection.execute(_APPEND_FILLS, [lease.account, *columns])
-    connection.execute(_MOVE_POSITIONS, [lease.account, symbols, trades])
+    connection.execute(_MOVE_POSITIONS, {"account": lease.account, "symbols": symbols, "trades": trades})
