@@ -94,7 +94,9 @@ def events_per_second(desk: TradingDesk, keeper: LeaseKeeper, orders: int, batch
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="rounds of 20 orders, bare and Penstock in turn")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--senders", type=int, default=1, help="requests of one phase under way at once")
+    arguments = parser.parse_args()
+    rounds, senders = arguments.rounds, arguments.senders
     accounts = tuple(AccountSpec(name, "secret", {"USDT": "1e9"}) for name in ("bare", "bench"))
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedPostgres(Path(folder) / "postgres")
@@ -107,7 +109,7 @@ def main() -> None:
                 ledger, supervision = TimescaleLedger(database), TimescaleSupervision(database)
                 ledger.open_account("bench", "practice", "USDT")
                 switch = KillSwitch("bench", supervision)
-                policy = ExecutionPolicy(lease_ttl_seconds=600)
+                policy = ExecutionPolicy(lease_ttl_seconds=600, senders=senders)
                 desk = TradingDesk("bench", "practice", "USDT", ours, ledger, supervision, SystemClock(), switch, policy)
                 keeper = take_lease(ledger, "bench", 600, 0, time.sleep)
                 assert keeper is not None
@@ -127,7 +129,7 @@ def main() -> None:
     to_ack, to_end = (
         statistics.median(ours / bare for ours, bare in zip(times, loops, strict=True)) for times in (acknowledged, booked)
     )
-    print(f"20 market orders, median of {rounds} rounds, bare and ours in turn, same practice exchange, database durable")
+    print(f"20 market orders, median of {rounds} rounds, bare and ours in turn, {senders} at once, database durable")
     print(f"  bare ccxt loop                     {loop * 1e3:7.1f} ms  {20 / loop:6.0f} orders/s   1.00x")
     print(f"  Penstock, acknowledged + recorded  {ack * 1e3:7.1f} ms  {20 / ack:6.0f} orders/s   {to_ack:.2f}x")
     print(f"  Penstock, fills booked too         {whole * 1e3:7.1f} ms  {20 / whole:6.0f} orders/s   {to_end:.2f}x")
