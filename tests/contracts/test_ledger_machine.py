@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import count
+from itertools import combinations, count, permutations
 from typing import Any
 
 import pytest
@@ -117,6 +117,15 @@ def require_same_end(once: list[Arrival], shuffler: random.Random, orders: int) 
 def test_end_does_not_depend_on_the_order_of_arrival(once: list[Arrival], shuffler: random.Random) -> None:
     """State, filled quantity and position are the same whatever order the same words and trades come in, copies included."""
     require_same_end(once, shuffler, ORDERS)
+
+
+def test_every_small_set_of_arrivals_ends_the_same_in_every_order() -> None:
+    """All sets of up to four of the six words, a partial and a completing trade, in all their orders."""
+    every: list[Arrival] = [*WORDS, trade(0, Decimal("0.3")), trade(1, Decimal(1))]
+    for size in range(2, 5):
+        for chosen in combinations(every, size):
+            ends = {(end_of(order).state, end_of(order).filled) for order in permutations(chosen)}
+            assert len(ends) == 1, (chosen, ends)
 
 
 @pytest.mark.soak
