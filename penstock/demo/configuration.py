@@ -21,7 +21,7 @@ _THRESHOLDS = {
     "max_out_of_sample_drawdown": 1.0,
     "min_deflated_sharpe": 0.0,
     "max_turnover": 100_000.0,
-    "min_sharpe_retention": -1_000_000.0,
+    "min_sharpe_retention": None,
     "min_doubled_cost_return": -1.0,
     "min_sharpe_over_champion": -100.0,
 }

@@ -18,7 +18,7 @@ from penstock.practice.clock import ClockSpec, real_clock, sped_up_clock, steppe
 from penstock.practice.matching import Terms
 from penstock.practice.server import AccountSpec, PracticeConfig, serve
 from penstock.practice.synthetic import SyntheticCandles
-from penstock.settings import Settings, practice_key_variables, practice_keys
+from penstock.settings import Settings, practice_keys
 from penstock.stack import Addresses, StackError, StackPorts, Supervisor, running, start_in_background
 from penstock.wiring import embedded_server
 
@@ -83,18 +83,6 @@ def serve_practice(out: Console, port: int, candles: Path | None, start: datetim
     config = PracticeConfig(source, _clock_of(start, speed), accounts, terms, journal=journal, port=port)
     shown = f"candles of {candles}" if candles else "synthetic candles"
     serve(config, on_ready=lambda url: out.print(f"practice exchange on {url} with {shown}"))
-
-
-def use_running_stack() -> None:
-    """Make this process work with the stack that runs from its home, if one does: its database, servers and keys."""
-    settings = practice_settings()
-    found = running(settings.home)
-    if found is None:
-        return
-    os.environ.setdefault("PREFECT_API_URL", found[1].prefect_api)
-    if found[1].practice:
-        os.environ.setdefault("PENSTOCK_PRACTICE_URL", found[1].practice)
-        os.environ.update({**practice_key_variables(settings.home), **os.environ})
 
 
 def _clock_of(start: datetime | None, speed: float) -> ClockSpec:
