@@ -11,8 +11,9 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from penstock.core.errors import RiskError
 from penstock.pipeline.rebalance import rows_table
-from penstock.pipeline.slots import SlotOutcome, trade_slot, wait_for_slot
+from penstock.pipeline.slots import SlotOutcome, require_ready, trade_slot, wait_for_slot
 from tasks.artifacts import publish_table_async
 from tasks.platform import worker_platform
 
@@ -30,11 +31,15 @@ async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State[
 async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> None:
     """Trade slot after slot: for ever, or for `slots` of them."""
     platform = await asyncio.to_thread(worker_platform)
+    await asyncio.to_thread(require_ready, platform, portfolio)
     slot: datetime | None = None
-    done = 0
+    done = failed = 0
     while slots is None or done < slots:
         slot = await asyncio.to_thread(wait_for_slot, platform, portfolio, slot)
         outcome = await asyncio.to_thread(trade_slot, platform, portfolio, slot)
         print(outcome.line(), flush=True)  # for the terminal; the slot's own run has it in its log
         await record_slot(portfolio, f"{slot:%Y-%m-%dT%H:%M}", outcome, return_state=True)
         done += 1
+        failed += outcome.failed
+    if failed:
+        raise RiskError(f"{failed} of {done} slots failed; each slot's run says why")

@@ -210,9 +210,13 @@ class Supervisor:
         worker.start()
         self._write_state()
 
-    def watch(self) -> None:
-        """Keep the children running until `stop_watching` is called (by a signal handler)."""
+    def watch(self, keep_database: Callable[[], object]) -> None:
+        """Keep the children running until `stop_watching` is called (by a signal handler).
+
+        `keep_database` starts the database again where it has died, and does nothing where it runs.
+        """
         while not self._stopping:
+            keep_database()
             for child in self.children:
                 if child.process is not None and child.process.poll() is not None and not self._stopping:
                     with child.log.open("a", encoding="utf-8") as log:

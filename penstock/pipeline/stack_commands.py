@@ -100,7 +100,9 @@ def _supervise(out: Console, settings: Settings, ports: StackPorts) -> None:
     if settings.process.database_url is None:
         server.start()
         database_url = server.database_url
+        keep_database: Callable[[], object] = lambda: None if server.running else server.start()  # noqa: E731
     else:
+        keep_database = lambda: None  # noqa: E731
         database_url = _sibling_of(settings.process.database_url.get_secret_value())
     supervisor = Supervisor(settings, ports, database_url)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,7 +110,7 @@ def _supervise(out: Console, settings: Settings, ports: StackPorts) -> None:
     try:
         supervisor.start()
         out.print(_addresses_table(supervisor.addresses, settings))
-        supervisor.watch()
+        supervisor.watch(keep_database)
     finally:
         supervisor.stop()
         if settings.process.database_url is None:
