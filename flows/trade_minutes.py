@@ -7,6 +7,7 @@ slot, never its orders. A cold worker process would take longer to import its li
 import asyncio
 from datetime import datetime
 
+import structlog
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
@@ -16,6 +17,10 @@ from penstock.pipeline.rebalance import rows_table
 from penstock.pipeline.slots import SlotOutcome, require_ready, trade_slot, wait_for_slot
 from tasks.artifacts import publish_table_async
 from tasks.platform import worker_platform
+
+#: A record that takes longer is given up: its slot is in the ledger.
+RECORD_TIMEOUT_SECONDS = 300
+_log = structlog.get_logger(__name__)
 
 
 @flow(name="trade-slot", flow_run_name="{portfolio}-{slot}", log_prints=True, validate_parameters=False)
@@ -27,6 +32,15 @@ async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State[
     return Failed(message=outcome.line()) if outcome.failed else Completed(message=outcome.line())
 
 
+async def _record(portfolio: str, slot: datetime, outcome: SlotOutcome) -> None:
+    """Write the slot's flow run beside the trading; a Prefect server that is away loses the record, not the service."""
+    try:
+        async with asyncio.timeout(RECORD_TIMEOUT_SECONDS):
+            await record_slot(portfolio, f"{slot:%Y-%m-%dT%H:%M}", outcome, return_state=True)
+    except Exception as error:  # noqa: BLE001 - whatever keeps the record from being written must not stop trading
+        _log.warning("the slot's flow run could not be written; the ledger has the slot", slot=str(slot), error=str(error))
+
+
 @flow(name="trade-minutes", flow_run_name="trade-{portfolio}")
 async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> None:
     """Trade slot after slot: for ever, or for `slots` of them."""
@@ -34,12 +48,15 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
     await asyncio.to_thread(require_ready, platform, portfolio)
     slot: datetime | None = None
     done = failed = 0
+    records: set[asyncio.Task[None]] = set()
     while slots is None or done < slots:
         slot = await asyncio.to_thread(wait_for_slot, platform, portfolio, slot)
         outcome = await asyncio.to_thread(trade_slot, platform, portfolio, slot)
         print(outcome.line(), flush=True)  # for the terminal; the slot's own run has it in its log
-        await record_slot(portfolio, f"{slot:%Y-%m-%dT%H:%M}", outcome, return_state=True)
+        records.add(asyncio.create_task(_record(portfolio, slot, outcome)))
         done += 1
         failed += outcome.failed
+        records = {record for record in records if not record.done()}
+    await asyncio.gather(*records)
     if failed:
         raise RiskError(f"{failed} of {done} slots failed; each slot's run says why")

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -84,11 +85,16 @@ class Universe(_Frozen):
 
 
 class MarketSettings(_Frozen):
-    """Which venue, by its ccxt name. `base_url` points the same wire at another server (the practice exchange)."""
+    """Which venue, by its ccxt name. `base_url` points the same wire at the practice exchange on this machine."""
 
     ccxt_id: str
     base_url: str | None = None
     sandbox: bool = False
+
+    @field_validator("base_url")
+    @classmethod
+    def _on_this_machine(cls, url: str | None) -> str | None:
+        return None if url is None else _loopback(url)
 
 
 class AccountSettings(_Frozen):
@@ -167,6 +173,12 @@ class Process(BaseSettings):
     database_url: SecretStr | None = None
     mlflow_url: str | None = None
     practice_url: str | None = None
+
+    @field_validator("practice_url")
+    @classmethod
+    def _practice_on_this_machine(cls, url: str | None) -> str | None:
+        return _loopback(url) if url else None
+
     notify_urls: SecretStr = SecretStr("")
 
 
@@ -210,16 +222,20 @@ class Settings:
 
     @cached_property
     def environment(self) -> Environment:
-        """The environment that PENSTOCK_ENV names. Real money is refused unless both places agree to it."""
-        name = self.process.env
-        path = self.process.configs / "environments.yaml"
-        chosen = self._read_entry("environments.yaml", name, Environment, "PENSTOCK_ENV")
-        if chosen.is_real_venue and not (chosen.live and self.process.live == LIVE_CONFIRMATION):
+        """The environment that PENSTOCK_ENV names."""
+        return self._read_entry("environments.yaml", self.process.env, Environment, "PENSTOCK_ENV")
+
+    def require_consent(self) -> None:
+        """Raise ConfigError where this environment trades real money and not both places agree to it.
+
+        Asked before an account is opened for orders. Looking, and halting, need no consent.
+        """
+        if self.environment.is_real_venue and not (self.environment.live and self.process.live == LIVE_CONFIRMATION):
             raise ConfigError(
-                f"environment '{name}' would trade real money: it needs 'live: true' in {path} and the environment variable "
-                f"PENSTOCK_LIVE={LIVE_CONFIRMATION}; use PENSTOCK_ENV=paper or testnet otherwise"
+                f"environment '{self.process.env}' would trade real money: it needs 'live: true' in "
+                f"{self.process.configs / 'environments.yaml'} and the environment variable PENSTOCK_LIVE={LIVE_CONFIRMATION}; "
+                "use PENSTOCK_ENV=paper or testnet otherwise"
             )
-        return chosen
 
     def _read(self, name: str, model: type[M]) -> M:
         path = self.process.configs / name
@@ -301,10 +317,24 @@ def _explain(problem: Any, model: type[BaseModel], prefix: str) -> str:
     key = prefix + ".".join(str(part) for part in problem["loc"] if part != "[key]")
     if problem["type"] == "extra_forbidden":
         allowed = _fields_at(model, problem["loc"][:-1])
-        return f"unknown key '{key}' = {problem['input']!r}" + (f": allowed are {', '.join(allowed)}" if allowed else "")
+        return f"unknown key '{key}' = {_shown(key, problem)}" + (f": allowed are {', '.join(allowed)}" if allowed else "")
     if problem["type"] == "missing":
         return f"key '{key}' is missing"
-    return f"key '{key}' = {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}"
+    return f"key '{key}' = {_shown(key, problem)}: {problem['msg'].removeprefix('Value error, ')}"
+
+
+def _shown(key: str, problem: Any) -> str:
+    """Return the value seen, or stars where its key speaks of a secret: messages end up in logs."""
+    secret_words = ("key", "secret", "password", "token", "passphrase")
+    return "***" if any(word in key.lower() for word in secret_words) else repr(problem["input"])
+
+
+def _loopback(url: str) -> str:
+    """Return the URL of a server on this machine; raise ValueError for any other, which would be a venue in disguise."""
+    host = urlsplit(url).hostname or ""
+    if host not in {"127.0.0.1", "localhost", "::1"}:
+        raise ValueError(f"'{url}' is not on this machine: only a practice exchange on 127.0.0.1 may stand in for a venue")
+    return url
 
 
 def _fields_at(model: type[BaseModel], where: tuple[Any, ...]) -> list[str]:

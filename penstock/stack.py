@@ -20,7 +20,8 @@ from typing import IO
 import httpx
 import psutil
 
-from penstock.core.errors import PenstockError
+from penstock.adapters.stores.timescale.connection import address_of
+from penstock.core.errors import ConfigError, PenstockError
 from penstock.settings import Settings, practice_key_variables
 
 WORK_POOL = "penstock"
@@ -33,9 +34,13 @@ class StackError(PenstockError):
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the stack answers, and for which environment. `practice` is "" where another venue is configured."""
+    """Where the stack answers, and for which environment. `practice` is "" where another venue is configured.
+
+    `external_database` is "" where the database is the embedded one of the home folder.
+    """
 
     environment: str
+    external_database: str
     prefect: str
     mlflow: str
     database: str
@@ -166,6 +171,12 @@ def follow_running_stack() -> None:
     if found is None:
         return
     addresses = found[1]
+    mine = address_of(process.database_url.get_secret_value()) if process.database_url else ""
+    if mine != addresses.external_database:
+        raise ConfigError(
+            f"the stack that runs from {process.home} uses the database {addresses.external_database or 'of its own'} and this "
+            f"command would use {mine or 'the one of the home folder'}: set PENSTOCK_DATABASE_URL as it was for 'penstock up'"
+        )
     theirs = {"PENSTOCK_ENV": addresses.environment, "PREFECT_API_URL": addresses.prefect_api}
     if addresses.practice:
         theirs |= {"PENSTOCK_PRACTICE_URL": addresses.practice, **practice_key_variables(process.home)}
@@ -183,11 +194,13 @@ class Supervisor:
         self.deploy = deploy
         self.logs = self.home / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
+        configured = settings.process.database_url
         self.addresses = Addresses(
             environment=settings.process.env,
+            external_database=address_of(configured.get_secret_value()) if configured else "",
             prefect=f"http://127.0.0.1:{ports.prefect}",
             mlflow=f"http://127.0.0.1:{ports.mlflow}",
-            database=_without_password(database_url("penstock")),
+            database=address_of(database_url("penstock")),
             practice=f"http://127.0.0.1:{ports.practice}" if settings.process.env == "practice" else "",
         )
         self._environment = self._child_environment(settings, database_url)
@@ -315,11 +328,3 @@ class Supervisor:
 def start_in_background(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start the supervisor detached from this terminal."""
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-
-
-def _without_password(url: str) -> str:
-    head, separator, tail = url.rpartition("@")
-    if not separator:
-        return url
-    scheme, _, credentials = head.partition("://")
-    return f"{scheme}://{credentials.partition(':')[0]}@{tail}"

@@ -186,6 +186,7 @@ class Platform:
                 state_file=self.home / "paper" / f"{account.name}.json",
                 trading_timeframe=self.settings.portfolio(portfolio).timeframe,
             )
+        self.settings.require_consent()
         purpose = f"account '{account.name}'"
         return CcxtExchange(
             self.environment.market.ccxt_id,

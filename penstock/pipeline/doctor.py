@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from penstock.adapters.mlflow.connection import without_password
 from penstock.core.errors import PenstockError
 from penstock.settings import Settings
 from penstock.stack import running
@@ -127,7 +128,7 @@ def _clock(platform: Platform) -> str:
 
 def _registry(platform: Platform) -> str:
     platform.registry.versions("daily-portfolio")
-    return platform.tracking_uri
+    return without_password(platform.tracking_uri)
 
 
 def _kill_switch(platform: Platform) -> str:

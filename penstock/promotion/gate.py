@@ -56,11 +56,15 @@ class GateDecision:
         return pl.DataFrame(rows, schema=VERDICTS_SCHEMA, orient="row")
 
 
+_INCUMBENT = Verdict("beats_champion", True, None, None, "this version is the champion already")
+
+
 def judge(
     candidate: Evidence,
     champion: BacktestMetrics | None,
     thresholds: PromotionThresholds,
     further: Sequence[Verdict] = (),
+    incumbent: bool = False,
 ) -> GateDecision:
     """Return the gate's decision on `candidate`, with every verdict collected, failed ones included.
 
@@ -70,7 +74,7 @@ def judge(
     present one or there is none.
     """
     required = (*(criterion(candidate, thresholds) for criterion in CRITERIA), *further)
-    contest = beats_champion(candidate, champion, thresholds)
+    contest = _INCUMBENT if incumbent else beats_champion(candidate, champion, thresholds)
     if not all(verdict.passed for verdict in required):
         decision = Decision.REJECTED
     else:

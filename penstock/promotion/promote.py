@@ -73,7 +73,7 @@ def promote(
     incumbent = champion is not None and champion.version == candidate.version
     rival = None if champion is None or incumbent else measure(registry.load(name, champion.version).strategy)
     further = _further_verdicts(registry, candidate, evidence, measure, thresholds, rehearse)
-    gate = judge(evidence, rival, thresholds, further)
+    gate = judge(evidence, rival, thresholds, further, incumbent)
     record.save_verdicts(name, candidate.version, gate.verdicts, at)
     before = None if champion is None else champion.version
     if gate.decision is not Decision.REJECTED:

@@ -105,13 +105,34 @@ def test_real_money_needs_both_places(configs: Path, live_in_file: bool, live_in
     """One consent alone, or a wrong word, never reaches a real account."""
     replace(configs / "environments.yaml", "live: false", f"live: {str(live_in_file).lower()}")
     with pytest.raises(ConfigError, match="would trade real money"):
-        _ = settings_of(configs, env="real", live=live_in_environment).environment
+        settings_of(configs, env="real", live=live_in_environment).require_consent()
 
 
 def test_real_money_with_both_consents_is_allowed(configs: Path) -> None:
     """The file and the environment together open the real account."""
     replace(configs / "environments.yaml", "live: false", "live: true")
-    assert settings_of(configs, env="real", live="real-money").environment.live
+    settings_of(configs, env="real", live="real-money").require_consent()
+
+
+def test_real_account_can_be_looked_at_and_halted_without_consent(configs: Path) -> None:
+    """The kill switch must not ask for the permission to trade."""
+    assert settings_of(configs, env="real").environment.account_of("daily").name == "real-daily"
+
+
+@pytest.mark.parametrize("url", ["https://api.binance.com", "http://10.0.0.5:8190"])
+def test_practice_exchange_is_on_this_machine_only(configs: Path, url: str) -> None:
+    """A base_url elsewhere would be a real venue that needs no consent."""
+    replace(configs / "environments.yaml", r"http://127\.0\.0\.1:8190", url)
+    with pytest.raises(ConfigError, match="not on this machine"):
+        _ = settings_of(configs, env="practice").environment
+
+
+def test_secret_in_the_wrong_place_is_not_repeated(configs: Path) -> None:
+    """A key pasted into a file is refused without its value: messages end up in logs."""
+    replace(configs / "environments.yaml", "paper_cash: 100000", "api_secret: s3cr3t-value")
+    with pytest.raises(ConfigError, match="api_secret") as caught:
+        _ = settings_of(configs).environment
+    assert "s3cr3t-value" not in str(caught.value)
 
 
 def test_unknown_environment_lists_the_known_ones(configs: Path) -> None:

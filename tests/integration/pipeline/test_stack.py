@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,9 @@ class Stack:
         universe = configs / "universe.yaml"
         kept = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
         lines = [line for line in universe.read_text().splitlines() if not re.match(r"  - \w+/USDT", line) or line[4:] in kept]
-        universe.write_text("\n".join(lines).replace("2021-01-01", "2025-06-01") + "\n")
+        recent = (datetime.now(UTC) - timedelta(days=3)).date().isoformat()
+        text = "\n".join(lines).replace("2021-01-01", "2025-06-01").replace("2026-10-01", recent)
+        universe.write_text(text + "\n")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PREFECT_"))}
         self.environment = {**clean, "PENSTOCK_HOME": str(self.home), "PENSTOCK_CONFIGS": str(configs)}
         self.ports = {name: free_port() for name in ("prefect", "mlflow", "practice")}
@@ -106,6 +109,19 @@ def test_commands_follow_the_running_stack(stack: Stack) -> None:
     said = stack.run("penstock", "status")
     assert "practice" in said
     assert "already running" in stack.up()
+
+
+def test_minute_service_trades_a_slot_that_shows_as_a_flow_run(stack: Stack) -> None:
+    """From minute bars to a promoted model to a slot traded at its close, with the slot's own run in the Prefect server."""
+    for command in ("ingest -t 1m", "research --study practice-minute --trials 2", "promote --study practice-minute"):
+        stack.run("penstock", *command.split())
+    said = stack.run("penstock", "trade", "-p", "practice-minute", "--slots", "1")
+    (line,) = [line for line in said.splitlines() if line.startswith("slot ")]
+    lateness = float(re.search(r"late\s+([\d.]+) s", line).group(1))  # type: ignore[union-attr]
+    assert lateness < 20, line
+    assert ": done, 2 orders sent, 2 fills" in line
+    slots = [run for run in stack.runs(type={"any_": ["COMPLETED"]}) if run["name"].startswith("practice-minute-20")]
+    assert len(slots) == 1
 
 
 def test_worker_that_is_killed_is_started_again(stack: Stack) -> None:
