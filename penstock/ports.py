@@ -27,6 +27,7 @@ from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderEventKind, OrderReport, OrderRequest, OrderState
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
+from penstock.core.working import WorkedOrder
 
 
 class MarketData(Protocol):
@@ -239,6 +240,18 @@ class Ledger(Protocol):
 
     def positions(self, account: str) -> Mapping[str, Decimal]:
         """Return the quantity of every asset, the quote asset included; assets at zero are absent."""
+        ...
+
+
+class WorkStore(Protocol):
+    """The record of orders that are worked over time: the parents of child orders. Append-only, fenced like the ledger."""
+
+    def begin_work(self, lease: Lease, orders: Sequence[WorkedOrder]) -> None:
+        """Commit the parents, all or none. One that its (rebalance, symbol, leg) has already is left as it is."""
+        ...
+
+    def work_of(self, rebalance_id: int) -> Sequence[WorkedOrder]:
+        """Return the parents of a rebalance, in the order in which they were begun."""
         ...
 
 

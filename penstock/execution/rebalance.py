@@ -4,7 +4,7 @@ Running a slot again is safe: a slot that has ended sends nothing, one that was 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +21,8 @@ from penstock.execution.placement import NEVER_ARRIVED, NEVER_SENT, PHASES, STOP
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import Recovery, end_superseded, recover
 from penstock.execution.report import RebalanceReport
+from penstock.execution.schedule import Phase
+from penstock.execution.workbench import Workbench
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import (
     BUY_LEG,
@@ -32,7 +34,7 @@ from penstock.portfolio.rebalancing import (
     plan_sells,
 )
 from penstock.risk.limits import RiskLimits
-from penstock.risk.review import review
+from penstock.risk.review import ApprovedOrders, review
 from penstock.risk.rules import Rejection, RiskContext
 
 #: A run may start this much before its slot by the venue's clock without being early.
@@ -168,9 +170,27 @@ class _Run:
 
     def _trade(self, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> None:
         """Plan one phase (or take up the plan that an interrupted run committed), review it, place and follow it."""
+        if self.desk.workbench is not None:
+            self._work(self.desk.workbench, leg, targets, instruments)
+            return
         for _ in range(_MAX_ATTEMPTS):
             if not self._trade_once(leg, targets, instruments):
                 return
+
+    def _work(self, bench: Workbench, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> None:
+        """Work one phase over time, in the style of the workbench."""
+
+        def review_all(left: Sequence[DraftOrder] | None) -> ApprovedOrders:
+            book = self._book(targets, instruments)
+            drafts = self._drafts(leg, targets, book) if left is None else left
+            approved = review(drafts, self._context(book, targets), self.inputs.limits)
+            self.rejections += approved.rejections
+            return approved
+
+        phase = Phase(self.desk, bench, self.keeper, self.slot, leg, targets, instruments, review_all)
+        worked = phase.work()
+        self.sent += worked.sent
+        self.fills += worked.fills
 
     def _trade_once(self, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> bool:
         """Send what the phase still lacks; return whether anything was sent."""
