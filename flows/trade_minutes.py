@@ -12,7 +12,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from penstock.pipeline.rebalance import rows_table
-from penstock.pipeline.slots import SlotOutcome, trade_slot, wait_for_slot
+from penstock.pipeline.slots import SlotOutcome, slots_due, trade_slot, wait_for_slot
 from tasks.artifacts import publish_table
 from tasks.platform import worker_platform
 
@@ -34,7 +34,9 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
     done = 0
     while slots is None or done < slots:
         slot = await asyncio.to_thread(wait_for_slot, platform, portfolio, slot)
-        outcome = await asyncio.to_thread(trade_slot, platform, portfolio, slot)
-        print(outcome.line())
-        await record_slot(portfolio, f"{slot:%Y-%m-%dT%H:%M}", outcome, return_state=True)
+        account = await asyncio.to_thread(slots_due, platform, portfolio, slot)
+        for due in account.to_run:
+            outcome = await asyncio.to_thread(trade_slot, platform, portfolio, due, due in account.late)
+            print(outcome.line())
+            await record_slot(portfolio, f"{due:%Y-%m-%dT%H:%M}", outcome, return_state=True)
         done += 1

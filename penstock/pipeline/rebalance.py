@@ -1,6 +1,8 @@
 """One slot of one portfolio: the champions decide on fresh bars, execution carries the targets to the account."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
@@ -25,9 +27,12 @@ def newest_slot(platform: Platform, portfolio: str) -> datetime:
     return timeframe.floor(platform.clock.now())
 
 
-def rebalance_slot(platform: Platform, portfolio: str, slot: datetime | None = None) -> RebalanceReport:
+def rebalance_slot(
+    platform: Platform, portfolio: str, slot: datetime | None = None, however_late: bool = False
+) -> RebalanceReport:
     """Bring the portfolio's account to its targets at `slot` (default: the newest), once.
 
+    A slot that comes later than the portfolio's `max_lateness_minutes` is skipped unless `however_late`.
     Raises PromotionError where a model has no champion, StaleDataError where the slot's bars are not stored.
     """
     allocations = platform.settings.portfolio(portfolio).models
@@ -46,7 +51,10 @@ def rebalance_slot(platform: Platform, portfolio: str, slot: datetime | None = N
         policy=platform.settings.portfolio(portfolio).rebalancing,
         limits=platform.settings.risk,
     )
-    report = rebalance(platform.desk(portfolio), inputs)
+    desk = platform.desk(portfolio)
+    if however_late:
+        desk = replace(desk, policy=desk.policy.model_copy(update={"max_lateness_seconds": math.inf}))
+    report = rebalance(desk, inputs)
     if report.breaks:
         platform.notifier.notify(
             f"{report.account}: {len(report.breaks)} open breaks",

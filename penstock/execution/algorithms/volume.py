@@ -7,6 +7,7 @@ from decimal import Decimal
 import polars as pl
 
 from penstock.core.timeframes import Timeframe
+from penstock.ports import BarStore
 
 _DAY = timedelta(days=1)
 
@@ -59,3 +60,11 @@ class VolumeProfile:
 def flat_profile() -> VolumeProfile:
     """Return the profile of a market of which nothing is known: the same volume at all times."""
     return VolumeProfile((1.0,))
+
+
+def stored_profile(
+    store: BarStore, exchange: str, symbol: str, timeframe: Timeframe, before: datetime, days: int
+) -> VolumeProfile:
+    """Return the profile of the last `days` days of stored bars before an instant; flat where there are none."""
+    bars = store.read_bars(exchange, timeframe, [symbol], before - days * _DAY, before)
+    return VolumeProfile.of(bars, symbol, timeframe)
