@@ -57,7 +57,7 @@ def route(order: DraftOrder, quotes: Sequence[VenueQuote]) -> tuple[RoutedPart, 
     """Split `order` over the venues so that it is cheapest all in, and return the parts, cheapest venue first.
 
     The cheapest venue is taken up to its depth, then the next; what exceeds all depth goes to the deepest. Parts are whole
-    lots, legal at their venue, and sum exactly to the order: what a venue's lot or minimum leaves over joins the part of another.
+    lots, legal at their venue, and sum exactly to the order: what a venue's lot or minimum leaves over joins another part.
     Raises DataError where the venues cannot take the order between them.
     """
     ranked = sorted(quotes, key=lambda quote: (order.side.sign * unit_price(quote, order.side), quote.venue))

@@ -33,7 +33,7 @@ RULES = {
         "cl_ord_id",
         re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|[\x20-\x7e]{1,18}"),
         "docs.kraken.com/exchange/guides/general/clordid: a UUID or free text, unique among open orders; nautilus_kraken's "
-        "truncate_cl_ord_id gives the forms: 36 characters with dashes, 32 hexadecimal digits, or at most 18 characters of text",
+        "truncate_cl_ord_id gives the forms: 36 characters with dashes, 32 hexadecimal digits, or text of at most 18",
     ),
 }
 

@@ -93,7 +93,7 @@ quotes = st.builds(
 )
 @settings(max_examples=300)
 def test_parts_sum_exactly_and_are_legal_and_no_dearer_than_one_venue(venues: list[VenueQuote], lots: int, side: Side) -> None:
-    """Whole legal lots that sum to the order; no venue with enough depth would alone have been cheaper by more than a minimum."""
+    """Whole legal lots that sum to the order; no venue with enough depth would alone be cheaper by more than a minimum."""
     order = order_of(str(lots * LOT), side)
     parts = route(order, venues)
     assert sum(part.order.quantity for part in parts) == order.quantity
