@@ -23,7 +23,7 @@ def rebalance_account(portfolio: str, slot: datetime | None) -> None:
         publish_table(f"orders-{portfolio}", rebalance.rows_table(outcome), f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}")
         publish_text(f"rebalance-{portfolio}", outcome.summary(), "What the rebalance did")
         print(outcome.summary())
-    failed = [outcome.summary() for outcome in outcomes if outcome.status is RebalanceStatus.FAILED]
+    failed = [outcome.summary() for outcome in outcomes if outcome.status in (None, RebalanceStatus.FAILED)]
     if failed:
         raise RiskError("; ".join(failed))
 

@@ -16,7 +16,7 @@ from penstock.core.errors import PenstockError, StoreError
 from penstock.data.ingestion import ingest_universe
 from penstock.execution.report import RebalanceReport
 from penstock.execution.slots import SlotAccount, account_for_missed, record_failure
-from penstock.pipeline.rebalance import newest_slot, rebalance_slot
+from penstock.pipeline.rebalance import load_models, newest_slot, rebalance_slot
 from penstock.wiring import Platform
 
 #: How long after a bar's close the venue is given to have it.
@@ -66,6 +66,13 @@ def wait_for_slot(platform: Platform, portfolio: str, after: datetime | None) ->
     return due
 
 
+def require_ready(platform: Platform, portfolio: str) -> None:
+    """Raise what would make every slot fail: a wrong configuration, missing keys, or no champion."""
+    platform.settings.universe.history(platform.settings.portfolio(portfolio).timeframe)
+    load_models(platform, portfolio)
+    platform.desk(portfolio)
+
+
 def slots_due(platform: Platform, portfolio: str, newest: datetime) -> SlotAccount:
     """Account for the slots that passed without a run, and return those to run now, `newest` among them.
 
@@ -112,7 +119,7 @@ def trade_slot(platform: Platform, portfolio: str, slot: datetime, however_late:
         report = rebalance_slot(platform, portfolio, slot, however_late)
     except PenstockError as error:
         failure = str(error)
-        with suppress(StoreError):  # then the next slot's account says that it was missed
+        with suppress(PenstockError):  # then the next slot's account says that it was missed
             record_failure(platform.desk(portfolio), slot, failure)
         platform.notifier.notify(f"{portfolio}: slot {slot:%Y-%m-%d %H:%M} failed", str(error))
     return SlotOutcome(slot, lateness, time.monotonic() - started, new_bars, report, failure)
