@@ -275,6 +275,23 @@ def status() -> None:
 
 
 @app.command()
+def slots(
+    portfolio: PortfolioOption = "daily",
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 30,
+) -> None:
+    """What became of each slot: done, skipped or failed, and why.
+
+    Example: `penstock slots --portfolio minute --limit 100`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.slots import slots_table
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(table_of(slots_table(platform, portfolio, limit), f"Slots of {portfolio}, newest first"))
+
+
+@app.command()
 def halt(
     reason: Annotated[str, typer.Option(help="Why; kept with the halt.")],
     portfolio: PortfolioOption = "daily",

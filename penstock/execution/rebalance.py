@@ -187,7 +187,8 @@ class _Run:
             self.rejections += approved.rejections
             return approved
 
-        phase = Phase(self.desk, bench, self.keeper, self.slot, leg, targets, instruments, review_all)
+        costs = self.inputs.policy.cost_fraction
+        phase = Phase(self.desk, bench, self.keeper, self.slot, leg, targets, instruments, review_all, costs)
         worked = phase.work()
         self.sent += worked.sent
         self.fills += worked.fills

@@ -11,7 +11,7 @@ from decimal import Decimal
 from penstock.core.accounts import OrderRecord, PlannedOrder, Rebalance
 from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Fill, OrderEventKind, OrderRequest, client_order_id
+from penstock.core.orders import Fill, OrderEventKind, OrderRequest, Side, client_order_id
 from penstock.core.working import WorkedOrder
 from penstock.execution.algorithms import Plan, Send, Step, Wait, plan_order
 from penstock.execution.desk import TradingDesk
@@ -41,7 +41,8 @@ class Phase:
     """One phase (sells or buys) of one rebalance, worked by `bench`.
 
     `review_all(None)` plans the phase anew and reviews it; `review_all(orders)` reviews what an interrupted run left. Risk has
-    the word on every run, and the kill switch before every child.
+    the word on every run, and the kill switch before every child. `cost_fraction` (of notional) is kept back from the cash that
+    buys may use.
     """
 
     desk: TradingDesk
@@ -52,6 +53,7 @@ class Phase:
     targets: PortfolioTargets
     instruments: Mapping[str, Instrument]
     review_all: Callable[[Sequence[DraftOrder] | None], ApprovedOrders]
+    cost_fraction: Decimal = Decimal(0)
     _allowed: dict[str, Decimal] = field(default_factory=dict)
     _fills: list[Fill] = field(default_factory=list)
     _sent: int = 0
@@ -119,12 +121,22 @@ class Phase:
         return True
 
     def _steps(self, works: Sequence[Parent]) -> list[tuple[Parent, Step]]:
+        """Return what is next for each parent. Buys are bounded by the cash there is: prices move while they are worked."""
         prices = self.desk.exchange.last_prices([work.symbol for work in works]) if works else {}
         orders, now = self._orders(), self.desk.clock.now()
-        return [
-            (work, work.next_step(orders, now, prices.get(work.symbol, work.order.price), self._allowed.get(work.symbol)))
-            for work in works
-        ]
+        cash = self.desk.ledger.positions(self.desk.account).get(self.desk.quote, Decimal(0))
+        steps: list[tuple[Parent, Step]] = []
+        for work in works:
+            price, bound = prices.get(work.symbol, work.order.price), self._allowed.get(work.symbol)
+            if work.order.side is Side.BUY:
+                affordable = work.instrument.round_lots(max(cash, Decimal(0)) / (price * (1 + self.cost_fraction)))
+                payable = work.progress(orders).filled + affordable
+                bound = payable if bound is None else min(bound, payable)
+            step = work.next_step(orders, now, price, bound)
+            if isinstance(step, Send) and work.order.side is Side.BUY:
+                cash -= step.child.quantity * (step.child.price or price) * (1 + self.cost_fraction)
+            steps.append((work, step))
+        return steps
 
     def _send(self, due: Sequence[tuple[Parent, Send]]) -> None:
         orders = self._orders()

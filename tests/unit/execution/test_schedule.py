@@ -225,3 +225,19 @@ def test_sells_are_worked_to_their_end_before_buys_begin(world: Any) -> None:
     assert sides == ["sell"] * 4 + ["buy"] * 4
     assert world.ledger.positions("test") == world.venue.balances()
     assert "BTC" not in {asset for asset, held in world.ledger.positions("test").items() if held > Decimal("0.0001")}
+
+
+def test_buys_never_ask_for_more_cash_than_there_is(world: Any) -> None:
+    """The price rises by a tenth in each interval: the last children shrink to the cash, and none is refused for funds."""
+    worked(world, TWAP)
+    pause = world.desk.pause
+
+    def rise(seconds: float) -> None:
+        world.venue.prices["BTC/USDT"] *= Decimal("1.03")
+        pause(seconds)
+
+    world.desk = replace(world.desk, pause=rise)
+    report = rebalance(world.desk, world.inputs({"BTC/USDT": 0.99}))
+    assert report.status is RebalanceStatus.DONE, report
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert 0 <= world.ledger.positions("test")["USDT"] < 200
