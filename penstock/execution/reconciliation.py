@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from penstock.core.accounts import Break, BreakKind, OrderRecord
 from penstock.core.errors import IllegalTransitionError, OrderNotFoundError, UnknownSymbolError
+from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderReport, OrderState
 from penstock.execution.desk import TradingDesk
 from penstock.execution.following import TRADES_MARGIN
@@ -40,6 +41,7 @@ class Reconciliation:
     closed: tuple[Break, ...] = ()
     fills: tuple[Fill, ...] = ()
     opening: Mapping[str, Decimal] = field(default_factory=dict)
+    planned: Mapping[str, Instrument] = field(default_factory=dict)
 
     @property
     def locks(self) -> dict[str, str]:
@@ -47,7 +49,7 @@ class Reconciliation:
         return {found.subject: f"{found.kind}: {found.detail}" for found in self.breaks}
 
 
-def reconcile(desk: TradingDesk, keeper: LeaseKeeper) -> Reconciliation:
+def reconcile(desk: TradingDesk, keeper: LeaseKeeper, instruments: Mapping[str, Instrument] | None = None) -> Reconciliation:
     """Compare ledger and venue, book what is ours and missing, open and close breaks.
 
     An account that has never been rebalanced takes over what the venue has as its opening balances.
