@@ -26,6 +26,7 @@ from penstock.core.accounts import (
     RiskHistory,
     RiskVerdict,
     TradingState,
+    Transfer,
 )
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderEventKind, OrderReport, OrderRequest, OrderState
@@ -92,6 +93,10 @@ class Exchange(MarketData, Protocol):
 
         `client_order_id` is "" where the venue's trade names an order we cannot map.
         """
+        ...
+
+    def transfers(self, since: datetime) -> Sequence[Transfer] | None:
+        """Return the account's finished deposits and withdrawals from `since` on; None where the venue does not tell."""
         ...
 
 

@@ -72,6 +72,15 @@ class OrderRecord:
         return self.request.quantity - self.filled_quantity
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """A deposit (quantity above zero) or withdrawal (below) that the venue's own history shows."""
+
+    asset: str
+    quantity: Decimal
+    at: datetime
+
+
 class BreakKind(StrEnum):
     """Ways in which ledger and venue can disagree."""
 

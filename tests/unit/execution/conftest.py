@@ -22,6 +22,7 @@ from penstock.core.accounts import (
     RiskHistory,
     RiskVerdict,
     TradingState,
+    Transfer,
 )
 from penstock.core.clock import SteppedClock
 from penstock.core.drafts import SeenBar
@@ -329,6 +330,9 @@ class MemoryVenue:
 
     def open_orders(self) -> Sequence[OrderReport]:
         return [report for report in self.placed.values() if report.state is OrderState.OPEN]
+
+    def transfers(self, since: datetime) -> Sequence[Transfer] | None:
+        return None
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
         return [fill for fill in self.trades if fill.symbol == symbol and fill.at >= since]
