@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from penstock.core.accounts import OrderRecord, PlannedOrder, Rebalance
+from penstock.core.accounts import Halt, OrderRecord, PlannedOrder, Rebalance
 from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Fill, OrderEventKind, OrderRequest, Side, client_order_id
+from penstock.core.orders import Fill, OrderRequest, Side, client_order_id
 from penstock.core.working import WorkedOrder
 from penstock.execution.algorithms import Plan, Send, Step, Wait, plan_order
 from penstock.execution.desk import TradingDesk
@@ -19,6 +19,7 @@ from penstock.execution.following import Follower
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.parent import Parent
 from penstock.execution.placement import PHASES, STOPPED, place
+from penstock.execution.sending import stopped
 from penstock.execution.workbench import Workbench
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.risk.review import ApprovedOrders
@@ -164,17 +165,18 @@ class Phase:
     def _halted(self, steps: Sequence[tuple[Parent, Step]]) -> bool:
         """Where the kill switch forbids what is still to come, write each next child down as stopped and say so."""
         halt, orders = self.desk.kill_switch.read(), self._orders()
-        waiting = [work for work, step in steps if isinstance(step, Wait) and halted(halt, work.order.side)]
-        if not waiting:
+        forbidden = [work for work, step in steps if isinstance(step, Wait) and _must_stop(halt, work.order.side)]
+        if not forbidden:
             return False
-        reason = f"{STOPPED}: {halt.state}, {halt.reason} (set by {halt.by})"
-        planned = [self._request(work, work.rest(orders), orders) for work in waiting]
-        at = self.desk.clock.now()
-        self.desk.ledger.plan_orders(self.keeper.lease, self.rebalance.id, planned, at)
-        for order in planned:
-            name = order.request.client_order_id
-            self.desk.ledger.record_event(self.keeper.lease, name, OrderEventKind.ABANDON, at, reason)
+        planned, at = [self._request(work, work.rest(orders), orders) for work in forbidden], self.desk.clock.now()
+        events = [stopped(order.request, halt, at) for order in planned]
+        self.desk.ledger.write_ahead(self.keeper.lease, self.rebalance.id, planned, events, at)
         return True
 
     def _orders(self) -> Sequence[OrderRecord]:
         return self.desk.ledger.orders(self.desk.account, rebalance_id=self.rebalance.id)
+
+
+def _must_stop(halt: Halt, side: Side) -> bool:
+    """A halt that flattens lets sells pass, but not slowly: the work ends, and the next slot closes all at once."""
+    return halt.flatten or halted(halt, side)

@@ -12,7 +12,7 @@ from penstock.core.timeframes import Timeframe
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.report import RebalanceReport
 from penstock.portfolio.allocation import PortfolioTargets, StrategyTargets, allocate, portfolio_version
-from penstock.portfolio.decision import decide_targets
+from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets
 from penstock.ports import LoadedModel
 from penstock.settings import ModelAllocation
 from penstock.wiring import Platform
@@ -108,7 +108,7 @@ def _decide(
 
 def warm_bars(platform: Platform, timeframe: Timeframe, slot: datetime, model: LoadedModel) -> pl.DataFrame:
     """Return the stored bars that the model needs for its decision at `slot`."""
-    start = slot - (model.strategy.warmup_bars + 1 + _SPARE_BARS) * timeframe.duration
+    start = slot - (max(model.strategy.warmup_bars, VOLATILITY_BARS) + 1 + _SPARE_BARS) * timeframe.duration
     symbols = platform.settings.universe.symbols_of(timeframe)
     return platform.bars.read_bars(platform.exchange_name, timeframe, symbols, start, slot)
 

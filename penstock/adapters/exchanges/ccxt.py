@@ -1,7 +1,7 @@
 """Trading on any ccxt venue: the test network unless told `live=True`, orders sent once, every error in Penstock's words."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.core.accounts import Transfer
 from penstock.core.errors import OrderNotFoundError, VenueError, VenueRejectedError
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 
@@ -21,6 +22,8 @@ _STATES = {
     "rejected": OrderState.REJECTED,
 }
 _PAGE = 1000
+#: Venues answer for about three months of transfers at once.
+_TRANSFERS_KEPT = timedelta(days=89)
 _ASK_ONE_BY_ONE = 5
 _log = structlog.get_logger(__name__)
 
@@ -117,6 +120,23 @@ class CcxtExchange(CcxtMarketData):
         self._learn_client_ids(symbol, {str(trade["order"]) for trade in trades if trade.get("order") is not None})
         return self.understood(f"fills of {symbol}", lambda: [self._fill(trade) for trade in trades])
 
+    def transfers(self, since: datetime) -> Sequence[Transfer] | None:
+        if not (self.client.has.get("fetchDeposits") and self.client.has.get("fetchWithdrawals")):
+            return None
+        first = max(since, self.now() - _TRANSFERS_KEPT)
+        at = round(first.timestamp() * 1000)
+        found = [
+            Transfer(
+                str(entry["currency"]),
+                sign * (Decimal(str(entry["amount"])) + (_fee_cost(entry) if sign < 0 else 0)),
+                datetime.fromtimestamp(int(entry["timestamp"]) / 1000, UTC),
+            )
+            for sign, ask in ((1, self.client.fetch_deposits), (-1, self.client.fetch_withdrawals))
+            for entry in self.read("transfers", partial(ask, None, at, _PAGE))
+            if entry.get("status") == "ok"
+        ]
+        return sorted(found, key=lambda transfer: transfer.at)
+
     def _all_trades(self, symbol: str, since: int) -> list[dict[str, Any]]:
         """Return every trade from `since` on, oldest first: by id where the venue pages by id, by time elsewhere."""
         seen: dict[str, dict[str, Any]] = {}
@@ -190,6 +210,10 @@ class CcxtExchange(CcxtMarketData):
             _log.warning("fill_without_fee", venue=self.venue, symbol=trade["symbol"], trade=str(trade["id"]))
             return Decimal(0), str(trade["symbol"]).split("/")[1].split(":")[0]
         return Decimal(str(fee["cost"])), str(fee["currency"])
+
+
+def _fee_cost(transfer: Mapping[str, Any]) -> Decimal:
+    return Decimal(str((transfer.get("fee") or {}).get("cost") or 0))
 
 
 def _number(trade_id: object) -> int:
