@@ -241,3 +241,33 @@ def test_buys_never_ask_for_more_cash_than_there_is(world: Any) -> None:
     assert report.status is RebalanceStatus.DONE, report
     assert {order.state for order in report.orders} == {OrderState.FILLED}
     assert 0 <= world.ledger.positions("test")["USDT"] < 200
+
+
+def test_account_that_is_flattened_is_sold_at_once(world: Any) -> None:
+    """Flattening does not wait for slices: each position goes out whole."""
+    rebalance(world.desk, world.inputs({"BTC/USDT": 0.5, "ETH/USDT": 0.4}))
+    worked(world, TWAP)
+    world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True)
+    world.clock.at += timedelta(days=1)
+    report = rebalance(world.desk, world.inputs(HALF, SLOT + timedelta(days=1)))
+    assert [order.request.side.value for order in report.orders] == ["sell", "sell"]
+    assert {asset for asset, held in world.ledger.positions("test").items() if held > Decimal("0.001")} == {"USDT"}
+
+
+def test_flattening_ends_work_that_is_under_way(world: Any) -> None:
+    """Slow sells stop where everything is to be closed, so that the next slot can close all at once."""
+    rebalance(world.desk, world.inputs({"BTC/USDT": 0.9}))
+    world.clock.at += timedelta(days=1)
+    worked(world, TWAP)
+    pause, paused = world.desk.pause, []
+
+    def flatten_later(seconds: float) -> None:
+        paused.append(seconds)
+        if len(paused) == 2:
+            world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True)
+        pause(seconds)
+
+    world.desk = replace(world.desk, pause=flatten_later)
+    report = rebalance(world.desk, world.inputs({"BTC/USDT": 0.1}, SLOT + timedelta(days=1)))
+    assert report.status is RebalanceStatus.FAILED
+    assert [order.state for order in report.orders] == [OrderState.FILLED, OrderState.CANCELED]
