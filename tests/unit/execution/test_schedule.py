@@ -271,3 +271,23 @@ def test_flattening_ends_work_that_is_under_way(world: Any) -> None:
     report = rebalance(world.desk, world.inputs({"BTC/USDT": 0.1}, SLOT + timedelta(days=1)))
     assert report.status is RebalanceStatus.FAILED
     assert [order.state for order in report.orders] == [OrderState.FILLED, OrderState.CANCELED]
+
+
+def test_sells_are_not_planned_anew_once_buys_have_begun(world: Any) -> None:
+    """Killed between the buys' parent and its first child: the next run sells nothing, though prices would now ask for it."""
+    rebalance(world.desk, world.inputs(HALF))
+    world.clock.at += timedelta(days=1)
+    worked(world, TWAP)
+    inputs = world.inputs({"BTC/USDT": 0.5, "ETH/USDT": 0.3}, SLOT + timedelta(days=1))
+    write_ahead = world.ledger.write_ahead
+
+    def die(*args: Any) -> None:
+        raise Killed
+
+    world.ledger.write_ahead = die
+    with pytest.raises(Killed):
+        rebalance(world.desk, inputs)
+    world.ledger.write_ahead, world.ledger.holder = write_ahead, ""
+    world.venue.prices["BTC/USDT"] *= Decimal("1.3")
+    report = rebalance(world.desk, inputs)
+    assert {(order.request.symbol, order.request.side.value) for order in report.orders} == {("ETH/USDT", "buy")}
