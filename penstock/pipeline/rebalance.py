@@ -47,11 +47,9 @@ def rebalance_slot(platform: Platform, portfolio: str, slot: datetime | None = N
         limits=platform.settings.risk,
     )
     report = rebalance(platform.desk(portfolio), inputs)
-    if report.breaks:
-        platform.notifier.notify(
-            f"{report.account}: {len(report.breaks)} open breaks",
-            "\n".join(f"{b.subject}: {b.kind}: {b.detail}" for b in report.breaks),
-        )
+    lines = [f"{b.subject} is locked: {b.kind}: {b.detail}" for b in report.opened] + list(report.alerts)
+    if lines:
+        platform.notifier.notify(f"{report.account}: {len(lines)} things to look at", "\n".join(lines))
     return report
 
 
