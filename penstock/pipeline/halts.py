@@ -81,14 +81,15 @@ def _set(
 ) -> str:
     account = platform.settings.environment.account_of(portfolio).name
     target = EVERY_ACCOUNT if everything else account
-    platform.supervision.set_trading_state(target, state, reason, getpass.getuser(), _now(platform), cancel, flatten)
+    at = _venue_time(platform) if state is TradingState.ACTIVE else platform.wall_clock.now()  # a halt waits for nobody
+    platform.supervision.set_trading_state(target, state, reason, getpass.getuser(), at, cancel, flatten)
     in_force = platform.supervision.trading_state(account)
     who = "every account" if everything else account
     return f"{who} is set to {state}; in force for {account}: {in_force.state} ({in_force.reason})"
 
 
-def _now(platform: Platform) -> datetime:
-    """Return the venue's time, by which slots and equity are stamped; ours where it does not answer: a halt never waits."""
+def _venue_time(platform: Platform) -> datetime:
+    """Return the venue's time, by which slots and equity are stamped; ours where it does not answer."""
     try:
         return platform.clock.now()
     except PenstockError:
