@@ -4,6 +4,7 @@ Decides how a step is called and how its outcome is shown; what the step does is
 """
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 from penstock import __version__
 from penstock.core.errors import ConfigError, PenstockError
 from penstock.core.timeframes import Timeframe
+from penstock.stack import follow_running_stack
 
 app = typer.Typer(
     name="penstock",
@@ -59,6 +61,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         out.print(f"penstock {__version__}")
         raise typer.Exit
+    follow_running_stack()
 
 
 @app.command()
@@ -251,9 +254,7 @@ def trade(
     """
     import asyncio
 
-    from penstock.pipeline.stack_commands import use_running_stack
-
-    use_running_stack()
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # a line a slot is enough for a terminal
     from flows.trade_minutes import trade_minutes
 
     asyncio.run(trade_minutes(portfolio, slots))

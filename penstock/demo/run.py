@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.console import bars_progress, trials_progress
 from penstock.core.errors import ConfigError
@@ -52,10 +53,10 @@ def run_demo(
     world = _world(out, template, candles, exchange, days)
     home = template.home / "demo" / _name_of(world)
     if fresh:
-        _forget(out, template, home)
+        _forget(out, home)
     configs = write_configuration(template.process.configs, home, world, trials)
     with _practice(world, home, template) as (server, control):
-        settings = demo_settings(home, configs, server.url, template)
+        settings = demo_settings(home, configs, server.url)
         with open_platform(settings) as platform:
             _Demo(out, platform, control, world).run(template)
 
@@ -144,7 +145,7 @@ def _world(out: Console, template: Settings, candles: Path | None, exchange: str
         return parquet_world(candles.expanduser(), symbols, days)
     if exchange is not None:
         out.print(f"fetching candles of {len(symbols)} symbols from {exchange} (kept for the next time) ...")
-        return venue_world(exchange, symbols, days, template.home / "candles" / exchange)
+        return venue_world(exchange, CcxtMarketData(exchange), symbols, days, template.home / "candles" / exchange)
     return synthetic_world(symbols, days)
 
 
@@ -154,10 +155,8 @@ def _name_of(world: World) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _forget(out: Console, template: Settings, home: Path) -> None:
+def _forget(out: Console, home: Path) -> None:
     """Delete what an earlier demo in `home` left, its database included."""
-    if template.process.database_url is not None:
-        raise ConfigError("--fresh deletes the demo's own database; PENSTOCK_DATABASE_URL names another: unset it first")
     if home.exists():
         EmbeddedPostgres(home / "postgres").destroy()
         shutil.rmtree(home)
