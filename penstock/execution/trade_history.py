@@ -100,7 +100,7 @@ class TradeHistory:
         pairs = [
             (booked[fill.trade_id], fill)
             for fill in self.venue
-            if fill.trade_id in booked and fill.fee_asset == base and fill.at > start
+            if fill.trade_id in booked and fill.fee_asset == base and fill.fee > 0 and fill.at > start
         ]
         wrong = [(ours, theirs) for ours, theirs in pairs if (ours.fee, ours.fee_asset) != (theirs.fee, theirs.fee_asset)]
         if not wrong:

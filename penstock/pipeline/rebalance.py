@@ -55,11 +55,9 @@ def rebalance_slot(
     if however_late:
         desk = replace(desk, policy=desk.policy.model_copy(update={"max_lateness_seconds": math.inf}))
     report = rebalance(desk, inputs)
-    if report.breaks:
-        platform.notifier.notify(
-            f"{report.account}: {len(report.breaks)} open breaks",
-            "\n".join(f"{b.subject}: {b.kind}: {b.detail}" for b in report.breaks),
-        )
+    lines = [f"{b.subject} is locked: {b.kind}: {b.detail}" for b in report.opened] + list(report.alerts)
+    if lines:
+        platform.notifier.notify(f"{report.account}: {len(lines)} things to look at", "\n".join(lines))
     return report
 
 
