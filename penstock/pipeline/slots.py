@@ -12,7 +12,7 @@ import polars as pl
 
 from penstock.core.accounts import RebalanceStatus
 from penstock.core.bars import TS
-from penstock.core.errors import PenstockError, StoreError
+from penstock.core.errors import PenstockError, StoreError, VenueError
 from penstock.data.ingestion import ingest_universe
 from penstock.execution.report import RebalanceReport
 from penstock.execution.slots import SlotAccount, account_for_missed, record_failure
@@ -76,12 +76,12 @@ def require_ready(platform: Platform, portfolio: str) -> None:
 def slots_due(platform: Platform, portfolio: str, newest: datetime) -> SlotAccount:
     """Account for the slots that passed without a run, and return those to run now, `newest` among them.
 
-    Where the database cannot say, `newest` alone is due: what was missed is accounted for by the next call that reaches it.
+    Where database or venue cannot be reached, `newest` alone is due: the next call that reaches them accounts for the others.
     """
     settings = platform.settings.portfolio(portfolio)
     try:
         account = account_for_missed(platform.desk(portfolio), settings.timeframe, newest, settings.missed_slots)
-    except StoreError as error:
+    except (StoreError, VenueError) as error:
         platform.notifier.notify(f"{portfolio}: missed slots are not accounted for yet", str(error))
         return SlotAccount((newest,))
     missed = len(account.skipped) + account.together
