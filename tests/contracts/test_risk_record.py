@@ -81,7 +81,7 @@ def test_marks_and_instruments_are_replaced_and_words_are_only_added(
     supervision.record_verdicts(name, SLOT, [word], SLOT)
     for table in ("risk_verdict", "break_acceptance"):
         with pytest.raises(StoreError, match="append-only"), database.transaction() as connection:
-            connection.execute(f"DELETE FROM {table}".encode())
+            connection.execute(f"DELETE FROM {table}".encode())  # noqa: S608 - our own names
 
 
 def test_halt_keeps_what_it_asks_for(supervision: TimescaleSupervision, name: str) -> None:

@@ -9,8 +9,7 @@ import pytest
 from penstock.core.accounts import BreakKind, PlannedOrder
 from penstock.core.errors import StoreError
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
-from penstock.execution.following import Follower
-from penstock.execution.placement import send
+from penstock.execution.placement import place
 from penstock.practice.faults import Fault, FaultKind
 
 TRADES = "/api/v3/myTrades"
@@ -110,9 +109,7 @@ def resting_order(account: Any, symbol: str = "ETH/USDT", price: str = "1000") -
     slot = desk.ledger.rebalances(desk.account, limit=1)[0]
     request = OrderRequest("a" * 32, symbol, Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(price))
     planned = PlannedOrder(request, 1, 0, "trend/1", 0.2, Decimal(price))
-    desk.ledger.plan_orders(keeper.lease, slot.id, [planned], desk.clock.now())
-    report = send(desk, keeper, request)
-    Follower(desk, keeper, slot.slot)._look({request.client_order_id}, {request.client_order_id: report}, 0.0)
+    place(desk, keeper, slot, [planned])
     keeper.release()
     return request.client_order_id
 
