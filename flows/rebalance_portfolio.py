@@ -9,5 +9,5 @@ from tasks.trading import rebalance_account
 
 @flow(name="rebalance-portfolio", flow_run_name="rebalance-{portfolio}", log_prints=True)
 def rebalance_portfolio(portfolio: str = "daily", slot: datetime | None = None) -> None:
-    """Rebalance the slot (default: the newest bar's close). A slot that is done is not done again."""
+    """Rebalance the slot (default: the newest bar's close, and missed ones as the portfolio says). None is done twice."""
     rebalance_account(portfolio, slot)

@@ -14,7 +14,7 @@ from prefect.states import Completed, Failed
 
 from penstock.core.errors import RiskError
 from penstock.pipeline.rebalance import rows_table
-from penstock.pipeline.slots import SlotOutcome, require_ready, trade_slot, wait_for_slot
+from penstock.pipeline.slots import SlotOutcome, require_ready, slots_due, trade_slot, wait_for_slot
 from tasks.artifacts import publish_table_async
 from tasks.platform import worker_platform
 
@@ -51,11 +51,13 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
     records: set[asyncio.Task[None]] = set()
     while slots is None or done < slots:
         slot = await asyncio.to_thread(wait_for_slot, platform, portfolio, slot)
-        outcome = await asyncio.to_thread(trade_slot, platform, portfolio, slot)
-        print(outcome.line(), flush=True)  # for the terminal; the slot's own run has it in its log
-        records.add(asyncio.create_task(_record(portfolio, slot, outcome)))
-        done += 1
-        failed += outcome.failed
+        account = await asyncio.to_thread(slots_due, platform, portfolio, slot)
+        for due in account.to_run:
+            outcome = await asyncio.to_thread(trade_slot, platform, portfolio, due, due in account.late)
+            print(outcome.line(), flush=True)  # for the terminal; the slot's own run has it in its log
+            records.add(asyncio.create_task(_record(portfolio, due, outcome)))
+            done += 1
+            failed += outcome.failed
         records = {record for record in records if not record.done()}
     await asyncio.gather(*records)
     if failed:

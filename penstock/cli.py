@@ -275,11 +275,30 @@ def status() -> None:
 
 
 @app.command()
+def slots(
+    portfolio: PortfolioOption = "daily",
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 30,
+) -> None:
+    """What became of each slot: done, skipped or failed, and why.
+
+    Example: `penstock slots --portfolio minute --limit 100`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.slots import slots_table
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(table_of(slots_table(platform, portfolio, limit), f"Slots of {portfolio}, newest first"))
+
+
+@app.command()
 def halt(
     reason: Annotated[str, typer.Option(help="Why; kept with the halt.")],
     portfolio: PortfolioOption = "daily",
     reduce_only: Annotated[bool, typer.Option("--reduce-only", help="Still allow orders that make positions smaller.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Every account, not only this portfolio's.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Also cancel the account's working orders.")] = False,
+    flatten: Annotated[bool, typer.Option("--flatten", help="Also cancel, and sell every position.")] = False,
 ) -> None:
     """The kill switch: no new orders from now on, even in the middle of a plan.
 
@@ -289,7 +308,15 @@ def halt(
     from penstock.wiring import open_platform
 
     with open_platform() as platform:
-        out.print(halt_trading(platform, portfolio, reason, reduce_only=reduce_only, everything=everything))
+        done = halt_trading(platform, portfolio, reason, reduce_only, everything, cancel, flatten)
+    out.print(done.sentence)
+    if cancel or flatten:
+        out.print(f"cancelled {len(done.cancelled)} working orders")
+    if done.flattened is not None:
+        out.print(done.flattened.summary())
+    if done.failure:
+        err.print(f"not finished: {done.failure}")
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -307,6 +334,40 @@ def resume(
 
     with open_platform() as platform:
         out.print(resume_trading(platform, portfolio, reason, everything=everything))
+
+
+@app.command()
+def breaks(
+    portfolio: PortfolioOption = "daily",
+    history: Annotated[bool, typer.Option("--history", help="Closed ones too, with when and why.")] = False,
+) -> None:
+    """The differences between ledger and venue that lock an instrument.
+
+    Example: `penstock breaks --history`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.breaks import list_breaks
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(table_of(list_breaks(platform, portfolio, history), "Breaks", "none: ledger and venue agree"))
+
+
+@app.command("accept-break")
+def accept_break(
+    subject: Annotated[str, typer.Argument(help="What is locked: a symbol or an asset, as `penstock breaks` names it.")],
+    reason: Annotated[str, typer.Option(help="Why the venue is right; kept with the acceptance.")],
+    portfolio: PortfolioOption = "daily",
+) -> None:
+    """Let the ledger take over what the venue says of a locked instrument, and unlock it.
+
+    Example: `penstock accept-break USDT --reason "topped up by the owner"`
+    """
+    from penstock.pipeline.breaks import accept
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(accept(platform, portfolio, subject, reason).summary())
 
 
 @app.command()

@@ -42,6 +42,7 @@ def status_view(status: Status) -> Group:
         table_of(status.models, "Models", "none promoted: run 'penstock research', then 'penstock promote'"),
         *(table_of(figures, f"Portfolio {name}") for name, figures in status.accounts.items()),
         table_of(status.breaks, "Locked instruments", "none: ledger and venue agree"),
+        table_of(status.halts, "Halted accounts", "none"),
     ]
     return Group(*tables)
 

@@ -14,19 +14,25 @@ import polars as pl
 
 from penstock.core.accounts import (
     Break,
+    BreakAcceptance,
     BreakKind,
     Halt,
     Lease,
     OrderRecord,
     PlannedOrder,
+    PositionMark,
     Rebalance,
     RebalanceStatus,
+    RiskHistory,
+    RiskVerdict,
     TradingState,
+    Transfer,
 )
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderReport, OrderRequest, OrderState
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
+from penstock.core.working import WorkedOrder
 
 
 class MarketData(Protocol):
@@ -88,6 +94,10 @@ class Exchange(MarketData, Protocol):
 
         `client_order_id` is "" where the venue's trade names an order we cannot map.
         """
+        ...
+
+    def transfers(self, since: datetime) -> Sequence[Transfer] | None:
+        """Return the account's finished deposits and withdrawals from `since` on; None where the venue does not tell."""
         ...
 
 
@@ -272,6 +282,18 @@ class Ledger(Protocol):
         ...
 
 
+class WorkStore(Protocol):
+    """The record of orders that are worked over time: the parents of child orders. Append-only, fenced like the ledger."""
+
+    def begin_work(self, lease: Lease, orders: Sequence[WorkedOrder]) -> None:
+        """Commit the parents, all or none. One that its (rebalance, symbol, leg) has already is left as it is."""
+        ...
+
+    def work_of(self, rebalance_id: int) -> Sequence[WorkedOrder]:
+        """Return the parents of a rebalance, in the order in which they were begun."""
+        ...
+
+
 class Supervision(Protocol):
     """What stops trading: breaks, halts, and the account's equity record."""
 
@@ -287,7 +309,16 @@ class Supervision(Protocol):
         """Return the breaks that lock something now."""
         ...
 
-    def set_trading_state(self, account: str, state: TradingState, reason: str, by: str, at: datetime) -> None:
+    def set_trading_state(
+        self,
+        account: str,
+        state: TradingState,
+        reason: str,
+        by: str,
+        at: datetime,
+        cancel: bool = False,
+        flatten: bool = False,
+    ) -> None:
         """Set the state of an account, or of every account with "*". History is kept."""
         ...
 
@@ -301,6 +332,38 @@ class Supervision(Protocol):
 
     def equity_history(self, account: str) -> pl.DataFrame:
         """Return columns at (ms, UTC), equity, cash (float64, quote units), oldest first."""
+        ...
+
+    def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
+        """Return what the account did before `slot`, and in the minute, hour and day before `now`.
+
+        The day of a slot is the one that it closes in: a slot at midnight belongs to the day that ends. The peak is that
+        of the slots since trading was last resumed by hand.
+        """
+        ...
+
+    def record_verdicts(self, account: str, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime) -> None:
+        """Append what the rules said at a slot."""
+        ...
+
+    def record_marks(self, account: str, marks: Mapping[str, PositionMark]) -> None:
+        """Replace what is remembered of the account's positions, by asset."""
+        ...
+
+    def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
+        """Return the instruments that the account's orders were planned with, by symbol."""
+        ...
+
+    def record_instruments(self, account: str, instruments: Sequence[Instrument]) -> None:
+        """Keep the instruments that orders are planned with from now on, in place of what was kept of their symbols."""
+        ...
+
+    def record_acceptance(self, accepted: BreakAcceptance) -> None:
+        """Append an operator's acceptance of a break."""
+        ...
+
+    def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
+        """Return the account's accepted breaks, oldest first."""
         ...
 
 

@@ -13,13 +13,15 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from penstock.core.errors import ConfigError
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import CheckBounds
 from penstock.data.policy import IngestPolicy
+from penstock.execution.algorithms.styles import Market, Style
+from penstock.execution.slots import MissedSlots
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.promotion.criteria import PromotionThresholds
 from penstock.research.costs import Costs
@@ -136,12 +138,26 @@ class ModelAllocation(_Frozen):
 
 
 class Portfolio(_Frozen):
-    """One entry of configs/portfolio.yaml: the models that share one account, and when a slot is too late."""
+    """One entry of configs/portfolio.yaml: the models that share one account, how it trades, and when a slot is too late."""
 
     models: tuple[ModelAllocation, ...] = Field(min_length=1)
     timeframe: Timeframe
     max_lateness_minutes: float = Field(720, gt=0)
+    missed_slots: MissedSlots = MissedSlots.SKIP
     rebalancing: RebalancePolicy = RebalancePolicy()
+    execution: Style = Market()
+
+    @model_validator(mode="after")
+    def _works_within_a_slot(self) -> "Portfolio":
+        if isinstance(self.execution, Market):
+            return self
+        worked, slot = 2 * self.execution.duration.total_seconds(), self.timeframe.seconds
+        if worked > slot:
+            raise ValueError(
+                f"execution: sells and then buys would take {worked:.0f} s of a slot of {slot} s: "
+                "shorten the work, or trade less often"
+            )
+        return self
 
     @field_validator("models")
     @classmethod

@@ -6,6 +6,7 @@ never pays for them.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -22,13 +23,17 @@ from penstock.adapters.stores.timescale import (
     TimescaleBarStore,
     TimescaleLedger,
     TimescaleSupervision,
+    TimescaleWork,
     connect,
     migrate,
 )
 from penstock.core.clock import Clock, SystemClock, VenueClock
 from penstock.core.errors import ConfigError
 from penstock.data.bounds import BoundsGate
+from penstock.execution.algorithms.styles import Market, Vwap
+from penstock.execution.algorithms.volume import VolumeProfile, flat_profile, stored_profile
 from penstock.execution.desk import ExecutionPolicy, TradingDesk
+from penstock.execution.workbench import Workbench
 from penstock.ports import Exchange, MarketData, Notifier
 from penstock.risk.kill_switch import KillSwitch
 from penstock.settings import Environment, Settings, secret
@@ -162,7 +167,27 @@ class Platform:
             clock=self.clock,
             kill_switch=KillSwitch(account, self.supervision, self.kill_switch_file),
             policy=ExecutionPolicy(max_lateness_seconds=lateness),
+            workbench=self._workbench(portfolio),
         )
+
+    def _workbench(self, portfolio: str) -> Workbench | None:
+        """Return what the portfolio's style of execution needs; None where orders go out whole and at once."""
+        style = self.settings.portfolio(portfolio).execution
+        if isinstance(style, Market):
+            return None
+        if not isinstance(style, Vwap):
+            return Workbench(TimescaleWork(self.database), style)
+        days = style.profile_days
+        return Workbench(TimescaleWork(self.database), style, lambda symbol, slot: self._volume_profile(symbol, slot, days))
+
+    def _volume_profile(self, symbol: str, slot: datetime, days: int) -> VolumeProfile:
+        """Return a symbol's volume by time of day, from the shortest bars that are kept of it."""
+        universe = self.settings.universe
+        kept = [timeframe for timeframe in universe.timeframes if symbol in universe.symbols_of(timeframe)]
+        if not kept:
+            return flat_profile()
+        shortest = min(kept, key=lambda timeframe: timeframe.seconds)
+        return stored_profile(self.bars, self.exchange_name, symbol, shortest, slot, days)
 
     def close(self) -> None:
         """Give the database's connections back."""

@@ -1,6 +1,7 @@
 """The values an account is made of: leases, rebalances, order records, breaks and halts. Plain data; the ledger keeps them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -71,6 +72,15 @@ class OrderRecord:
         return self.request.quantity - self.filled_quantity
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """A deposit (quantity above zero) or withdrawal (below) that the venue's own history shows."""
+
+    asset: str
+    quantity: Decimal
+    at: datetime
+
+
 class BreakKind(StrEnum):
     """Ways in which ledger and venue can disagree."""
 
@@ -109,10 +119,77 @@ class TradingState(StrEnum):
 
 @dataclass(frozen=True)
 class Halt:
-    """Why an account (or "*": every account) may not trade freely, who said so and when."""
+    """Why an account (or "*": every account) may not trade freely, who said so and when.
+
+    `cancel` asks that the working orders be cancelled, `flatten` that every position be closed: sells pass then, though the
+    account is halted.
+    """
 
     account: str
     state: TradingState
     reason: str
     by: str
     at: datetime
+    cancel: bool = False
+    flatten: bool = False
+
+
+@dataclass(frozen=True)
+class BreakAcceptance:
+    """An operator's word that the ledger takes over what the venue says. `value` is what it changed equity by (quote units)."""
+
+    account: str
+    subject: str
+    kind: BreakKind
+    reason: str
+    by: str
+    at: datetime
+    value: Decimal = Decimal(0)
+
+
+class Verdict(StrEnum):
+    """What review says of an order, or of a position."""
+
+    ALLOW = "allow"
+    SHRINK = "shrink"
+    DENY = "deny"
+    FLATTEN = "flatten"
+
+
+@dataclass(frozen=True)
+class RiskVerdict:
+    """One rule's word, kept: which symbol, how much was wanted and how much was let pass (base units), and why."""
+
+    symbol: str
+    verdict: Verdict
+    rule: str
+    reason: str
+    wanted: Decimal
+    passed: Decimal
+
+
+@dataclass(frozen=True)
+class PositionMark:
+    """What is remembered of a position: its highest price since it was opened, and when it was last stopped out."""
+
+    high: Decimal | None = None
+    stopped_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class RiskHistory:
+    """What an account did before now, as far as risk rules ask.
+
+    `day_start` and `peak` are equities (quote units) without what operators' acceptances added or took; None where none is
+    recorded. `accepted` is the sum of those. `targets` are the weights of the newest earlier slots, newest first, two at
+    most. `marks` by asset.
+    """
+
+    day_start: Decimal | None = None
+    peak: Decimal | None = None
+    accepted: Decimal = Decimal(0)
+    targets: tuple[Mapping[str, float], ...] = ()
+    orders_last_minute: int = 0
+    orders_today: int = 0
+    traded_last_hour: Decimal = Decimal(0)
+    marks: Mapping[str, PositionMark] = field(default_factory=dict)

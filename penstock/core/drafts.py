@@ -9,10 +9,14 @@ from penstock.core.orders import Side
 
 @dataclass(frozen=True)
 class SeenBar:
-    """The newest bar a decision saw of a symbol: when it closed (UTC) and at what price (quote units)."""
+    """The newest bar a decision saw of a symbol: when it closed (UTC) and at what price (quote units).
+
+    `daily_volatility` is the standard deviation of the log returns before it, scaled to a day; None where too few were seen.
+    """
 
     closed_at: datetime
     close: float
+    daily_volatility: float | None = None
 
 
 @dataclass(frozen=True)

@@ -186,7 +186,9 @@ class OrderEvent:
 
 
 def client_order_id(account: str, portfolio_version: str, slot: datetime, symbol: str, leg: int, attempt: int) -> str:
-    """Return the deterministic id of an order: the same decision gives the same id, so a venue refuses it twice.
+    """Return the deterministic id of an order: the same decision gives the same id, so that the venue can be asked for it.
+
+    That an order leaves once is for the ledger: Binance and Kraken refuse a second use of an id only while the first is open.
 
     32 hexadecimal digits, the first 128 bits of a SHA-256. Legal at Binance and Bybit (36 characters), OKX
     (32, letters and digits) and Kraken (a UUID without dashes is 32 hexadecimal digits).

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.core.clock import Clock
+from penstock.execution.workbench import Workbench
 from penstock.ports import Exchange, Ledger, Supervision
 from penstock.risk.kill_switch import KillSwitch
 
@@ -39,7 +40,7 @@ class TradingDesk:
     """One account and everything needed to trade it.
 
     `clock` says what time it is at the venue. `pause` waits between questions to the venue: real time, because a stepped
-    venue's clock does not move while it is watched.
+    venue's clock does not move while it is watched. Without a `workbench` every order goes out whole and at once.
     """
 
     account: str
@@ -52,3 +53,4 @@ class TradingDesk:
     kill_switch: KillSwitch
     policy: ExecutionPolicy
     pause: Callable[[float], None] = time.sleep
+    workbench: Workbench | None = None

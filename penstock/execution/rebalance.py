@@ -4,7 +4,7 @@ Running a slot again is safe: a slot that has ended sends nothing, one that was 
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -14,13 +14,18 @@ from penstock.core.drafts import DraftOrder
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderState, Side
+from penstock.execution.algorithms import Market
 from penstock.execution.desk import TradingDesk
 from penstock.execution.following import Follower
+from penstock.execution.guarding import Guard
 from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.placement import NEVER_ARRIVED, NEVER_SENT, PHASES, STOPPED, intents, place
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import Recovery, end_superseded, recover
 from penstock.execution.report import RebalanceReport
+from penstock.execution.schedule import Phase
+from penstock.execution.stopping import cancel_working, holds_positions
+from penstock.execution.workbench import Workbench
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import (
     BUY_LEG,
@@ -32,8 +37,8 @@ from penstock.portfolio.rebalancing import (
     plan_sells,
 )
 from penstock.risk.limits import RiskLimits
-from penstock.risk.review import review
-from penstock.risk.rules import Rejection, RiskContext
+from penstock.risk.review import ApprovedOrders, review
+from penstock.risk.rules import Rejection
 
 #: A run may start this much before its slot by the venue's clock without being early.
 _EARLY_SECONDS = 1.0
@@ -82,8 +87,12 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     lateness = (desk.clock.now() - inputs.slot).total_seconds()
     if lateness < -_EARLY_SECONDS:
         raise StaleDataError(f"the slot {inputs.slot:%Y-%m-%d %H:%M} closes in {-lateness:.0f} s: wait for it")
+    halt = desk.kill_switch.read()
+    if halt.cancel or halt.flatten:
+        cancel_working(desk)
     recovery = recover(desk, keeper, inputs.slot)
-    reconciled = reconcile(desk, keeper)
+    instruments = desk.exchange.instruments()
+    reconciled = reconcile(desk, keeper, instruments)
     end_superseded(desk, keeper, inputs.slot)
     slot = desk.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders = tuple(desk.ledger.orders(desk.account, rebalance_id=slot.id))
@@ -97,6 +106,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
         orders=orders,
         fills=recovery.fills,
         breaks=reconciled.breaks,
+        opened=reconciled.opened,
         lateness_seconds=lateness,
     )
     if slot.status is not RebalanceStatus.RUNNING:
@@ -104,7 +114,8 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     refusal = _refusal(desk, lateness)
     if refusal is not None:
         return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
-    return _Run(desk, keeper, inputs, slot, recovery, reconciled).execute(report)
+    guard = Guard(desk, inputs.limits, slot.slot, reconciled.locks, desk.kill_switch.read())
+    return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard).execute(report, instruments)
 
 
 def _refusal(desk: TradingDesk, lateness: float) -> str | None:
@@ -112,7 +123,7 @@ def _refusal(desk: TradingDesk, lateness: float) -> str | None:
     if lateness > desk.policy.max_lateness_seconds:
         return f"{lateness:.0f} s late; the policy skips a slot after {desk.policy.max_lateness_seconds:.0f} s"
     halt = desk.kill_switch.read()
-    if halt.state is TradingState.HALTED:
+    if halt.state is TradingState.HALTED and not (halt.flatten and holds_positions(desk)):
         return f"halted: {halt.reason} (set by {halt.by})"
     return None
 
@@ -134,21 +145,21 @@ class _Run:
     slot: Rebalance
     recovery: Recovery
     reconciled: Reconciliation
+    guard: Guard
     fills: list[Fill] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     rejections: list[Rejection] = field(default_factory=list)
     sent: int = 0
 
-    def execute(self, report: RebalanceReport) -> RebalanceReport:
-        targets = self.inputs.decide(self.slot.portfolio_version)
-        decided = {symbol: weight for symbol, weight in targets.weights.items() if weight is not None}
-        self.desk.ledger.record_targets(self.keeper.lease, self.slot.id, decided)
-        instruments = self.desk.exchange.instruments()
+    def execute(self, report: RebalanceReport, instruments: Mapping[str, Instrument]) -> RebalanceReport:
+        targets = self._decided()
         before = self._book(targets, instruments)
+        targets = self.guard.open(before, targets)
         for leg in (SELL_LEG, BUY_LEG):
             self._trade(leg, targets, instruments)
         after = self._book(targets, instruments)
-        final = reconcile(self.desk, self.keeper)
+        self.guard.close(after)
+        final = reconcile(self.desk, self.keeper, instruments)
         self.desk.supervision.record_equity(self.desk.account, self.slot.slot, after.equity, after.cash)
         orders = self._orders()
         report = replace(
@@ -160,24 +171,54 @@ class _Run:
             orders=tuple(orders),
             fills=(*self.recovery.fills, *self.fills, *final.fills),
             skipped=tuple(self.skipped),
-            rejections=tuple(self.rejections),
+            rejections=(*self.guard.closing, *self.rejections),
             breaks=final.breaks,
+            opened=(*self.reconciled.opened, *final.opened),
+            alerts=tuple(self.guard.alerts),
         )
         status, reason = _outcome(orders)
         return _end(self.desk, self.keeper, self.slot, report, status, reason)
 
+    def _decided(self) -> PortfolioTargets:
+        """Return the slot's targets, kept in the ledger. An account that is being flattened asks no strategy."""
+        version = self.slot.portfolio_version
+        if self.guard.halt.flatten:
+            return PortfolioTargets(version, {}, {}, {})
+        targets = self.inputs.decide(version)
+        decided = {symbol: weight for symbol, weight in targets.weights.items() if weight is not None}
+        self.desk.ledger.record_targets(self.keeper.lease, self.slot.id, decided)
+        return targets
+
     def _trade(self, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> None:
         """Plan one phase (or take up the plan that an interrupted run committed), review it, place and follow it."""
+        if self.desk.workbench is not None:
+            self._work(self.desk.workbench, leg, targets, instruments)
+            return
         for _ in range(_MAX_ATTEMPTS):
             if not self._trade_once(leg, targets, instruments):
                 return
+
+    def _work(self, bench: Workbench, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> None:
+        """Work one phase over time, in the style of the workbench; what risk wants closed goes out whole and at once."""
+
+        def review_all(left: Sequence[DraftOrder] | None) -> ApprovedOrders:
+            book = self._book(targets, instruments)
+            return self._reviewed(self._drafts(leg, targets, book) if left is None else list(left), book, targets)
+
+        urgent = self.guard.halt.flatten or (leg == SELL_LEG and self.guard.closing)
+        style = Market() if urgent else bench.style
+        costs = self.inputs.policy.cost_fraction
+        bench = replace(bench, style=style)
+        worked = Phase(self.desk, bench, self.keeper, self.slot, leg, targets, instruments, review_all, costs).work()
+        self.sent += worked.sent
+        self.fills += worked.fills
+        self.guard.sent(worked.sent, worked.fills)
 
     def _trade_once(self, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> bool:
         """Send what the phase still lacks; return whether anything was sent."""
         book = self._book(targets, instruments)
         drafts = self._drafts(leg, targets, book)
-        approved = review(drafts, self._context(book, targets), self.inputs.limits)
-        self.rejections += approved.rejections
+        approved = self._reviewed(drafts, book, targets)
         orders = intents(approved, self.slot, targets, instruments, self.inputs.policy)
         reports = place(self.desk, self.keeper, self.slot, orders)
         self.sent += len(orders)
@@ -187,7 +228,19 @@ class _Run:
         ids = {order.request.client_order_id for order in orders}
         follower.follow(ids, reports, self.desk.policy.follow_timeout_seconds)
         self.fills += follower.booked
+        self.guard.sent(len(orders), follower.booked)
         return True
+
+    def _reviewed(self, drafts: list[DraftOrder], book: Book, targets: PortfolioTargets) -> ApprovedOrders:
+        """Return what the rules let pass, their words kept; the steps that orders are planned with are kept too."""
+        approved = review(drafts, self.guard.fresh_context(book, targets), self.inputs.limits)
+        self.guard.reviewed(approved)
+        self.rejections += approved.rejections
+        planned = {order.symbol: book.instruments[order.symbol] for order in approved.orders}
+        unkept = [instrument for symbol, instrument in planned.items() if symbol not in self.reconciled.planned]
+        if unkept:
+            self.desk.supervision.record_instruments(self.desk.account, unkept)
+        return approved
 
     def _drafts(self, leg: int, targets: PortfolioTargets, book: Book) -> list[DraftOrder]:
         orders = self._orders()
@@ -214,19 +267,6 @@ class _Run:
         symbols = sorted(symbol for symbol in {*targets.weights, *held} if symbol in instruments)
         prices = self.desk.exchange.last_prices(symbols)
         return Book(targets.weights, positions, prices, instruments, self.inputs.policy)
-
-    def _context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        return RiskContext(
-            slot=self.slot.slot,
-            equity=book.equity,
-            positions=book.positions,
-            prices=book.prices,
-            instruments=book.instruments,
-            seen=targets.seen,
-            halt=self.desk.kill_switch.read(),
-            quote=self.desk.quote,
-            locks=self.reconciled.locks,
-        )
 
     def _orders(self) -> list[OrderRecord]:
         return list(self.desk.ledger.orders(self.desk.account, rebalance_id=self.slot.id))

@@ -6,7 +6,7 @@ slot, commission truncated to eight decimals. The difference to a research backt
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal
 from operator import itemgetter
@@ -14,14 +14,18 @@ from typing import Literal
 
 import polars as pl
 
-from penstock.core.accounts import Halt, TradingState
+from penstock.core.accounts import Halt, RiskHistory, TradingState
 from penstock.core.drafts import DraftOrder, SeenBar
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Side
+from penstock.core.orders import Fill, Side
+from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, plan_sells
 from penstock.risk.limits import RiskLimits
+from penstock.risk.losses import breaches
+from penstock.risk.memory import AccountMemory
+from penstock.risk.protection import STOPS, advanced_marks, entry_prices, flattenings
 from penstock.risk.review import review
-from penstock.risk.rules import RiskContext
+from penstock.risk.rules import Rejection, RiskContext
 
 _ZERO = Decimal(0)
 _EIGHT_PLACES = Decimal("1e-8")
@@ -93,14 +97,20 @@ def replay(
     initial_cash: Decimal,
     terms: VenueTerms | None = None,
     limits: RiskLimits | None = None,
+    decided: Mapping[datetime, PortfolioTargets] | None = None,
 ) -> Replay:
     """Return the account after each slot of `targets` (weights by symbol, None holds), filled at the opens of `bars`.
 
     `bars` has BARS_SCHEMA; the bar that opens at a slot gives its price, and a symbol without one cannot trade then (it is
-    valued at its last close). With `limits` every order is reviewed as live orders are.
+    valued at its last close). With `limits` every order is reviewed as live orders are: losses, stops and paces of earlier
+    slots are remembered. `decided` says what each strategy version asked for and saw, where that is known.
     """
     account = _Account({policy.quote: initial_cash}, instruments, policy, terms or VenueTerms(), limits)
-    rows = [account.rebalance(moment, targets[moment.slot]) for moment in _moments(bars, sorted(targets))]
+    known = decided or {}
+    rows = [
+        account.rebalance(moment, known.get(moment.slot) or PortfolioTargets("replay", targets[moment.slot], {}, moment.seen))
+        for moment in _moments(bars, sorted(targets))
+    ]
     return Replay(tuple(rows), account.positions)
 
 
@@ -123,6 +133,10 @@ def _moments(bars: pl.DataFrame, slots: list[datetime]) -> Iterator[_Moment]:
         )
 
 
+def _never_halted() -> AccountMemory:
+    return AccountMemory(Halt("replay", TradingState.ACTIVE, "", "", datetime.fromtimestamp(0, UTC)))
+
+
 @dataclass
 class _Account:
     positions: dict[str, Decimal]
@@ -130,14 +144,29 @@ class _Account:
     policy: RebalancePolicy
     terms: VenueTerms
     limits: RiskLimits | None
+    memory: AccountMemory = field(default_factory=_never_halted)
 
-    def rebalance(self, moment: _Moment, weights: Mapping[str, float | None]) -> ReplayRow:
+    def rebalance(self, moment: _Moment, decided: PortfolioTargets) -> ReplayRow:
+        history, closing = self.memory.history(moment.slot), self._closing(moment, decided)
+        stopped = {word.symbol: moment.slot for word in closing if word.rule in STOPS}
+        weights = {**decided.weights, **dict.fromkeys((word.symbol for word in closing), 0.0)}
+        targets = replace(decided, weights=weights)
+        exits = frozenset(word.symbol for word in closing)
         sells, _ = plan_sells(self._book(moment, weights))
-        filled = self._fill_all(self._reviewed(sells, moment, weights), moment)
+        filled = self._fill_all(self._reviewed(sells, moment, targets, history, exits), moment)
         rest = {**weights, **{order.symbol: None for order in sells}}
         buys, _ = plan_buys(self._book(moment, rest))
-        filled += self._fill_all(self._reviewed(buys, moment, rest), moment)
+        traded = sum((notional for _, notional in self.memory.trades[len(self.memory.trades) - len(filled) :]), _ZERO)
+        later = replace(
+            history,
+            orders_last_minute=history.orders_last_minute + len(filled),
+            orders_today=history.orders_today + len(filled),
+            traded_last_hour=history.traded_last_hour + traded,
+        )
+        filled += self._fill_all(self._reviewed(buys, moment, targets, later, exits), moment)
         book = self._book(moment, weights)
+        self.memory.marks = advanced_marks(history.marks, self.positions, moment.prices, self.policy.quote, stopped)
+        self.memory.note(moment.slot, book.equity, decided.weights)
         fees = sum((fee for _, fee in filled), _ZERO)
         traded = sum((notional for notional, _ in filled), _ZERO)
         return ReplayRow(moment.slot, book.equity, book.cash, fees, traded, len(filled), dict(self.positions))
@@ -145,15 +174,44 @@ class _Account:
     def _book(self, moment: _Moment, weights: Mapping[str, float | None]) -> Book:
         return Book(weights, dict(self.positions), moment.prices, self.instruments, self.policy)
 
-    def _reviewed(self, orders: list[DraftOrder], moment: _Moment, weights: Mapping[str, float | None]) -> list[DraftOrder]:
+    def _closing(self, moment: _Moment, targets: PortfolioTargets) -> tuple[Rejection, ...]:
+        """Return the positions that risk closes at this slot; breached loss limits set the account's state first."""
         if self.limits is None:
+            return ()
+        context = self._context(moment, targets, self.memory.history(moment.slot), frozenset())
+        self.memory.breach(breaches(context, self.limits), moment.slot)
+        return flattenings(replace(context, halt=self.memory.halt), self.limits)
+
+    def _reviewed(
+        self,
+        orders: list[DraftOrder],
+        moment: _Moment,
+        targets: PortfolioTargets,
+        history: RiskHistory,
+        exits: frozenset[str],
+    ) -> list[DraftOrder]:
+        if self.limits is None or not orders:
             return orders
-        book = self._book(moment, weights)
-        active = Halt("replay", TradingState.ACTIVE, "", "", datetime.fromtimestamp(0, UTC))
-        context = RiskContext(
-            moment.slot, book.equity, book.positions, book.prices, self.instruments, moment.seen, active, self.policy.quote
+        return list(review(orders, self._context(moment, targets, history, exits), self.limits).orders)
+
+    def _context(self, moment: _Moment, targets: PortfolioTargets, history: RiskHistory, exits: frozenset[str]) -> RiskContext:
+        book = self._book(moment, targets.weights)
+        return RiskContext(
+            slot=moment.slot,
+            equity=book.equity,
+            positions=book.positions,
+            prices=book.prices,
+            instruments=self.instruments,
+            seen=targets.seen,
+            halt=self.memory.halt,
+            quote=self.policy.quote,
+            weights=targets.weights,
+            contributions=targets.contributions,
+            quotas=targets.quotas,
+            history=history,
+            entries=entry_prices(self.memory.fills),
+            flatten=exits,
         )
-        return list(review(orders, context, self.limits).orders)
 
     def _fill_all(self, orders: list[DraftOrder], moment: _Moment) -> list[tuple[Decimal, Decimal]]:
         """Fill each order; return notional and fee, both in quote units, of those that traded."""
@@ -178,7 +236,15 @@ class _Account:
         self._move(instrument.base, sign * quantity)
         self._move(instrument.quote, -sign * quantity * price)
         self._move(instrument.quote if in_quote else instrument.base, -fee)
+        self._remember(order, moment.slot, quantity, price, fee, instrument.quote if in_quote else instrument.base)
         return quantity * price, fee if in_quote else fee * price
+
+    def _remember(
+        self, order: DraftOrder, slot: datetime, quantity: Decimal, price: Decimal, fee: Decimal, fee_asset: str
+    ) -> None:
+        self.memory.trades.append((slot, quantity * price))
+        if self.limits is not None and self.limits.guards_positions:
+            self.memory.fills.append(Fill("", "", order.symbol, order.side, quantity, price, fee, fee_asset, slot))
 
     def _move(self, asset: str, change: Decimal) -> None:
         self.positions[asset] = self.positions.get(asset, _ZERO) + change

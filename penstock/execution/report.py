@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from penstock.core.accounts import Break, OrderRecord, RebalanceStatus
+from penstock.core.accounts import Break, OrderRecord, RebalanceStatus, Verdict
 from penstock.core.orders import Fill
 from penstock.portfolio.rebalancing import Skipped
 from penstock.risk.rules import Rejection
@@ -16,6 +16,7 @@ class RebalanceReport:
 
     `sent` is how many requests this run sent; `already_done` says that the slot had ended before this run, which then
     sent nothing. `status` is None where another process held the account. `orders` are all of the slot's, by any run.
+    `breaks` are open now, `opened` are those that this run found; `alerts` are what risk did to the account.
     """
 
     account: str
@@ -34,6 +35,8 @@ class RebalanceReport:
     skipped: tuple[Skipped, ...] = ()
     rejections: tuple[Rejection, ...] = ()
     breaks: tuple[Break, ...] = ()
+    opened: tuple[Break, ...] = ()
+    alerts: tuple[str, ...] = ()
     lateness_seconds: float = 0.0
     duration_seconds: float = 0.0
 
@@ -56,9 +59,8 @@ class RebalanceReport:
             for order in self.orders
         ]
         rows += [_row("skipped", skip.symbol, "", skip.reason) for skip in self.skipped]
-        rows += [
-            _row("shrunk" if each.allowed > 0 else "denied", each.symbol, each.rule, each.reason) for each in self.rejections
-        ]
+        words = {Verdict.SHRINK: "shrunk", Verdict.DENY: "denied", Verdict.FLATTEN: "flattened"}
+        rows += [_row(words[each.verdict], each.symbol, each.rule, each.reason) for each in self.rejections]
         return rows + [_row("break", found.subject, found.kind.value, found.detail) for found in self.breaks]
 
     def summary(self) -> str:

@@ -17,9 +17,10 @@ from penstock.core.errors import DataError
 from penstock.core.timeframes import Timeframe
 from penstock.execution.reconciliation import changes_of
 from penstock.execution.replay import VenueTerms, replay
+from penstock.execution.stopping import FLATTEN_VERSION
 from penstock.monitoring.drift import DriftReport, explain_difference
 from penstock.pipeline.rebalance import load_models
-from penstock.portfolio.allocation import allocate
+from penstock.portfolio.allocation import PortfolioTargets, allocate
 from penstock.portfolio.decision import decide_targets
 from penstock.research.backtest import backtest
 from penstock.wiring import Platform
@@ -40,11 +41,12 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
     """
     settings = platform.settings.portfolio(portfolio)
     bars = _bars(platform, settings.timeframe, period, load_models(platform, portfolio)[0].strategy.warmup_bars)
-    weights = decisions(platform, portfolio, bars, period.slots)
+    decided = decisions(platform, portfolio, bars, period.slots)
+    weights = {slot: targets.weights for slot, targets in decided.items()}
     closes = _closes(bars, period.slots)
     if closes.is_empty():
         raise DataError(f"no bar of the {len(period.slots)} slots is stored yet: compare once they are closed and ingested")
-    replayed = _replayed(platform, portfolio, bars, weights, period)
+    replayed = _replayed(platform, portfolio, bars, decided, period)
     return explain_difference(
         live=_marked(
             live_positions(platform, portfolio, period.slots, settings.timeframe), closes, platform.settings.universe.quote
@@ -56,8 +58,8 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
 
 def decisions(
     platform: Platform, portfolio: str, bars: pl.DataFrame, slots: Sequence[datetime]
-) -> dict[datetime, Mapping[str, float | None]]:
-    """Return the account's target weights by slot, decided as live decides: on the bars known at each slot."""
+) -> dict[datetime, PortfolioTargets]:
+    """Return the account's targets by slot, decided as live decides: on the bars known at each slot."""
     settings = platform.settings.portfolio(portfolio)
     models = load_models(platform, portfolio)
     return {
@@ -66,7 +68,7 @@ def decisions(
                 decide_targets(model, bars, settings.timeframe, slot, allocation.quota)
                 for model, allocation in zip(models, settings.models, strict=True)
             ]
-        ).weights
+        )
         for slot in slots
     }
 
@@ -116,18 +118,19 @@ def _replayed(
     platform: Platform,
     portfolio: str,
     bars: pl.DataFrame,
-    weights: Mapping[datetime, Mapping[str, float | None]],
+    decided: Mapping[datetime, PortfolioTargets],
     period: Period,
 ) -> dict[datetime, Mapping[str, Decimal]]:
     costs = platform.settings.costs
     done = replay(
         bars,
-        weights,
+        {slot: targets.weights for slot, targets in decided.items()},
         platform.settings.portfolio(portfolio).rebalancing,
         platform.exchange(portfolio).instruments(),
         period.cash,
         VenueTerms(Decimal(str(costs.fee_bps)), Decimal(str(costs.slippage_bps))),
         platform.settings.risk,
+        decided,
     )
     return {row.slot: row.positions for row in done.rows}
 
@@ -157,7 +160,9 @@ def traded_period(platform: Platform, portfolio: str) -> Period | None:
     """Return the slots that the account has traded and the cash it began with; None where it has traded none."""
     account = platform.environment.account_of(portfolio).name
     slots = sorted(
-        rebalance.slot for rebalance in platform.ledger.rebalances(account, limit=100_000) if rebalance.status == "done"
+        rebalance.slot
+        for rebalance in platform.ledger.rebalances(account, limit=100_000)
+        if rebalance.status == "done" and rebalance.portfolio_version != FLATTEN_VERSION
     )
     if not slots:
         return None

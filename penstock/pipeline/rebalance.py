@@ -1,6 +1,8 @@
 """One slot of one portfolio: the champions decide on fresh bars, execution carries the targets to the account."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
@@ -10,7 +12,7 @@ from penstock.core.timeframes import Timeframe
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.report import RebalanceReport
 from penstock.portfolio.allocation import PortfolioTargets, StrategyTargets, allocate, portfolio_version
-from penstock.portfolio.decision import decide_targets
+from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets
 from penstock.ports import LoadedModel
 from penstock.settings import ModelAllocation
 from penstock.wiring import Platform
@@ -25,9 +27,12 @@ def newest_slot(platform: Platform, portfolio: str) -> datetime:
     return timeframe.floor(platform.clock.now())
 
 
-def rebalance_slot(platform: Platform, portfolio: str, slot: datetime | None = None) -> RebalanceReport:
+def rebalance_slot(
+    platform: Platform, portfolio: str, slot: datetime | None = None, however_late: bool = False
+) -> RebalanceReport:
     """Bring the portfolio's account to its targets at `slot` (default: the newest), once.
 
+    A slot that comes later than the portfolio's `max_lateness_minutes` is skipped unless `however_late`.
     Raises PromotionError where a model has no champion, StaleDataError where the slot's bars are not stored.
     """
     allocations = platform.settings.portfolio(portfolio).models
@@ -46,12 +51,13 @@ def rebalance_slot(platform: Platform, portfolio: str, slot: datetime | None = N
         policy=platform.settings.portfolio(portfolio).rebalancing,
         limits=platform.settings.risk,
     )
-    report = rebalance(platform.desk(portfolio), inputs)
-    if report.breaks:
-        platform.notifier.notify(
-            f"{report.account}: {len(report.breaks)} open breaks",
-            "\n".join(f"{b.subject}: {b.kind}: {b.detail}" for b in report.breaks),
-        )
+    desk = platform.desk(portfolio)
+    if however_late:
+        desk = replace(desk, policy=desk.policy.model_copy(update={"max_lateness_seconds": math.inf}))
+    report = rebalance(desk, inputs)
+    lines = [f"{b.subject} is locked: {b.kind}: {b.detail}" for b in report.opened] + list(report.alerts)
+    if lines:
+        platform.notifier.notify(f"{report.account}: {len(lines)} things to look at", "\n".join(lines))
     return report
 
 
@@ -100,7 +106,7 @@ def _decide(
 
 def warm_bars(platform: Platform, timeframe: Timeframe, slot: datetime, model: LoadedModel) -> pl.DataFrame:
     """Return the stored bars that the model needs for its decision at `slot`."""
-    start = slot - (model.strategy.warmup_bars + 1 + _SPARE_BARS) * timeframe.duration
+    start = slot - (max(model.strategy.warmup_bars, VOLATILITY_BARS) + 1 + _SPARE_BARS) * timeframe.duration
     symbols = platform.settings.universe.symbols_of(timeframe)
     return platform.bars.read_bars(platform.exchange_name, timeframe, symbols, start, slot)
 

@@ -1,14 +1,22 @@
-"""One slot: ingest the bars that just closed, decide, place. The minute service loops over slots, and so does the demo."""
+"""One slot: ingest the bars that just closed, decide, place. The minute service loops over slots, and so does the demo.
+
+Slots that passed without a run are accounted for here, by the portfolio's `missed_slots`.
+"""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import polars as pl
+
 from penstock.core.accounts import RebalanceStatus
-from penstock.core.errors import PenstockError
+from penstock.core.bars import TS
+from penstock.core.errors import PenstockError, StoreError, VenueError
 from penstock.data.ingestion import ingest_universe
 from penstock.execution.report import RebalanceReport
-from penstock.pipeline.rebalance import load_models, rebalance_slot
+from penstock.execution.slots import SlotAccount, account_for_missed, record_failure
+from penstock.pipeline.rebalance import load_models, newest_slot, rebalance_slot
 from penstock.wiring import Platform
 
 #: How long after a bar's close the venue is given to have it.
@@ -43,7 +51,7 @@ class SlotOutcome:
 def wait_for_slot(platform: Platform, portfolio: str, after: datetime | None) -> datetime:
     """Wait for the next bar close after the slot `after` (default: after now) and return it.
 
-    Where several slots have passed meanwhile the newest is returned: the ones between are too late to trade.
+    Where several slots have passed meanwhile the newest is returned: `slots_due` accounts for the ones between.
     """
     timeframe = platform.settings.portfolio(portfolio).timeframe
     now = platform.clock.now()
@@ -65,16 +73,54 @@ def require_ready(platform: Platform, portfolio: str) -> None:
     platform.desk(portfolio)
 
 
-def trade_slot(platform: Platform, portfolio: str, slot: datetime) -> SlotOutcome:
-    """Ingest the closed bar of every symbol and rebalance; a failure is an outcome, so that the service goes on."""
+def slots_due(platform: Platform, portfolio: str, newest: datetime) -> SlotAccount:
+    """Account for the slots that passed without a run, and return those to run now, `newest` among them.
+
+    Where database or venue cannot be reached, `newest` alone is due: the next call that reaches them accounts for the others.
+    """
+    settings = platform.settings.portfolio(portfolio)
+    try:
+        account = account_for_missed(platform.desk(portfolio), settings.timeframe, newest, settings.missed_slots)
+    except (StoreError, VenueError) as error:
+        platform.notifier.notify(f"{portfolio}: missed slots are not accounted for yet", str(error))
+        return SlotAccount((newest,))
+    missed = len(account.skipped) + account.together
+    if missed:
+        platform.notifier.notify(f"{portfolio}: {missed} slots were missed", account.summary())
+    return account
+
+
+def rebalance_due(platform: Platform, portfolio: str) -> list[RebalanceReport]:
+    """Account for missed slots and rebalance those that are due, oldest first. Raises what a rebalance raises."""
+    account = slots_due(platform, portfolio, newest_slot(platform, portfolio))
+    return [rebalance_slot(platform, portfolio, slot, slot in account.late) for slot in account.to_run]
+
+
+def slots_table(platform: Platform, portfolio: str, limit: int = 50) -> pl.DataFrame:
+    """Return the newest slots with what became of them: slot, status, reason, version."""
+    account = platform.environment.account_of(portfolio).name
+    rows = [
+        (row.slot, row.status.value, row.reason, row.portfolio_version) for row in platform.ledger.rebalances(account, limit)
+    ]
+    schema = pl.Schema({"slot": TS, "status": pl.String(), "reason": pl.String(), "version": pl.String()})
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def trade_slot(platform: Platform, portfolio: str, slot: datetime, however_late: bool = False) -> SlotOutcome:
+    """Ingest the closed bar of every symbol and rebalance; a failure is an outcome, so that the service goes on.
+
+    A slot that failed is marked FAILED with the reason: the service does not come back to it.
+    """
     started = time.monotonic()
     lateness = (platform.clock.now() - slot).total_seconds()
     new_bars, report, failure = 0, None, ""
     try:
         new_bars = _ingest(platform, portfolio, slot)
-        report = rebalance_slot(platform, portfolio, slot)
+        report = rebalance_slot(platform, portfolio, slot, however_late)
     except PenstockError as error:
         failure = str(error)
+        with suppress(PenstockError):  # then the next slot's account says that it was missed
+            record_failure(platform.desk(portfolio), slot, failure)
         platform.notifier.notify(f"{portfolio}: slot {slot:%Y-%m-%d %H:%M} failed", str(error))
     return SlotOutcome(slot, lateness, time.monotonic() - started, new_bars, report, failure)
 

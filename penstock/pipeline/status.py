@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from penstock.core.accounts import TradingState
 from penstock.pipeline.report import account_figures
 from penstock.wiring import Platform
 
@@ -18,6 +19,7 @@ class Status:
     models: pl.DataFrame
     accounts: dict[str, pl.DataFrame]
     breaks: pl.DataFrame
+    halts: pl.DataFrame
 
 
 def read_status(platform: Platform) -> Status:
@@ -35,7 +37,19 @@ def read_status(platform: Platform) -> Status:
         models=_models(platform, list(accounts)),
         accounts={f"{name} ({account})": account_figures(platform, account) for name, account in accounts.items()},
         breaks=pl.DataFrame(rows, schema=dict.fromkeys(("account", "locked", "kind", "detail"), pl.String), orient="row"),
+        halts=_halts(platform, list(accounts.values())),
     )
+
+
+def _halts(platform: Platform, accounts: list[str]) -> pl.DataFrame:
+    """Return the accounts that may not trade freely: account, state, reason, set by, since (text)."""
+    in_force = [(account, platform.supervision.trading_state(account)) for account in accounts]
+    rows = [
+        (account, halt.state.value, halt.reason, halt.by, f"{halt.at:%Y-%m-%d %H:%M}")
+        for account, halt in in_force
+        if halt.state is not TradingState.ACTIVE
+    ]
+    return pl.DataFrame(rows, schema=dict.fromkeys(("account", "state", "reason", "set by", "since"), pl.String), orient="row")
 
 
 def _models(platform: Platform, portfolios: list[str]) -> pl.DataFrame:

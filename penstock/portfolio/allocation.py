@@ -25,13 +25,14 @@ class PortfolioTargets:
     """What the account should hold: fractions of its equity by symbol; None is "no decision: hold".
 
     `contributions` keeps, by symbol and strategy version, the part that each version asked for. `seen` is the oldest
-    bar that any of the strategies saw last of a symbol.
+    bar that any of the strategies saw last of a symbol. `quotas` are what each version may use of the equity.
     """
 
     version: str
     weights: Mapping[str, float | None]
     contributions: Mapping[str, Mapping[str, float]]
     seen: Mapping[str, SeenBar]
+    quotas: Mapping[str, float] = field(default_factory=dict)
 
     def versions_of(self, symbol: str) -> str:
         """Return the strategy versions behind a symbol's weight, joined by "+"; the portfolio's version where none is."""
@@ -67,7 +68,7 @@ def allocate(targets: Sequence[StrategyTargets]) -> PortfolioTargets:
             else:
                 parts[target.version] = target.quota * weight
     weights = {symbol: None if symbol in undecided else sum(parts.values()) for symbol, parts in contributions.items()}
-    return PortfolioTargets(portfolio_version(quotas), weights, contributions, _oldest(targets))
+    return PortfolioTargets(portfolio_version(quotas), weights, contributions, _oldest(targets), quotas)
 
 
 def _oldest(targets: Sequence[StrategyTargets]) -> dict[str, SeenBar]:

@@ -1,6 +1,7 @@
 """A strategy's decision for one slot: the last row of the same function that was backtested, over a warm window."""
 
-from datetime import datetime
+import math
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -9,6 +10,9 @@ from penstock.core.errors import StaleDataError
 from penstock.core.timeframes import Timeframe
 from penstock.portfolio.allocation import StrategyTargets
 from penstock.ports import LoadedModel
+
+#: Returns that a symbol's volatility is taken from.
+VOLATILITY_BARS = 20
 
 
 def decide_targets(
@@ -34,6 +38,17 @@ def decide_targets(
         )
     weights = model.strategy.decide(known).filter(pl.col("ts") == decided_bar)
     decided = dict(zip(weights["symbol"].to_list(), weights["weight"].to_list(), strict=True))
-    last = known.group_by("symbol").agg(pl.col("ts").last(), pl.col("close").last()).sort("symbol")
-    seen = {symbol: SeenBar(ts + timeframe.duration, close) for symbol, ts, close in last.iter_rows()}
+    seen = seen_bars(known, timeframe)
     return StrategyTargets(model.version.label, quota, {symbol: decided.get(symbol) for symbol in seen}, seen)
+
+
+def seen_bars(known: pl.DataFrame, timeframe: Timeframe) -> dict[str, SeenBar]:
+    """Return the newest bar of each symbol in `known` (BARS_SCHEMA, sorted), with the volatility of the returns before it."""
+    returns = pl.col("close").log().diff().tail(VOLATILITY_BARS)
+    enough = pl.col("close").len() > VOLATILITY_BARS
+    a_day = math.sqrt(timedelta(days=1) / timeframe.duration)
+    last = known.group_by("symbol").agg(
+        pl.col("ts").last(), pl.col("close").last(), pl.when(enough).then(returns.std() * a_day).alias("volatility")
+    )
+    rows = last.sort("symbol").iter_rows()
+    return {symbol: SeenBar(ts + timeframe.duration, close, volatility) for symbol, ts, close, volatility in rows}

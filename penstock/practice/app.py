@@ -15,6 +15,7 @@ from penstock.practice.private_api import PrivateApi
 from penstock.practice.public_api import PublicApi
 from penstock.practice.refusal import Refusal
 from penstock.practice.signing import authenticate
+from penstock.practice.spoiling import spoiled_trades
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -123,7 +124,10 @@ class PracticeApp:
             told |= self.limiter.spend_order(key)
             hidden = fault.seconds if fault is not None and fault.kind is FaultKind.HIDDEN_ORDER else 0.0
             return self.private.new_order(account, parameters, hidden)
-        return self._private_routes[route](account, parameters)
+        answer = self._private_routes[route](account, parameters)
+        if fault is not None and route == "GET /api/v3/myTrades":
+            return spoiled_trades(answer, fault, self.engine.venue.time.now_ms())
+        return answer
 
     async def _faulty(self, fault: Fault, carry_out: Callable[[], Answer], receive: Receive, send: Send) -> None:
         """Answer as the fault wants it."""

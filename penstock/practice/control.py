@@ -53,6 +53,18 @@ class PracticeControl:
         """Take from a balance."""
         self._call("POST", "withdrawals", {"api_key": api_key, "asset": asset, "quantity": str(quantity)})
 
+    def correct(self, api_key: str, asset: str, quantity: Decimal | int | str) -> None:
+        """Change a balance, up or down, without a transfer that would explain it."""
+        self._call("POST", "corrections", {"api_key": api_key, "asset": asset, "quantity": str(quantity)})
+
+    def change_instrument(self, symbol: str, **steps: Decimal | str) -> None:
+        """Give a symbol another `price_tick` or `lot_step`."""
+        self._call("POST", "instruments", {"symbol": symbol, **{name: str(step) for name, step in steps.items()}})
+
+    def lose_order(self, api_key: str, client_order_id: str) -> None:
+        """Make an open order vanish as if it had never been placed."""
+        self._call("POST", "losses", {"api_key": api_key, "client_order_id": client_order_id})
+
     def arm(self, fault: Fault) -> None:
         """Arm a fault."""
         self._call("POST", "faults", fault.model_dump(mode="json"))

@@ -1,7 +1,9 @@
 """The control calls under /practice/: the clock, accounts, faults, the journal and counts. Not Binance's own."""
 
 import json
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -37,6 +39,9 @@ class ControlApi:
             "GET /practice/accounts": self.accounts,
             "POST /practice/deposits": lambda body: self._transfer(body, "deposit", 1),
             "POST /practice/withdrawals": lambda body: self._transfer(body, "withdrawal", -1),
+            "POST /practice/corrections": self.correct,
+            "POST /practice/instruments": self.change_instrument,
+            "POST /practice/losses": self.lose_order,
             "GET /practice/faults": lambda _: self.faults.report(),
             "POST /practice/faults": self.arm,
             "DELETE /practice/faults": self.clear_faults,
@@ -81,6 +86,36 @@ class ControlApi:
         if quantity <= 0:
             raise ControlError(f"a {reason} is above zero, not {quantity}")
         self.venue.change(account, body["asset"], sign * quantity, reason)
+        return _shown(account)
+
+    def correct(self, body: Body) -> Any:
+        """Change a balance by `quantity`, up or down, as a venue does that mends its own books: no transfer shows it."""
+        account = self.venue.accounts.get(body["api_key"])
+        if account is None:
+            raise ControlError(f"no practice account '{body['api_key']}': open it first")
+        self.venue.change(account, body["asset"], Decimal(body["quantity"]), "correction")
+        return _shown(account)
+
+    def change_instrument(self, body: Body) -> Any:
+        """Give a symbol another `price_tick` or `lot_step`."""
+        name = str(body["symbol"]).replace("/", "")
+        if name not in self.engine.rules:
+            raise ControlError(f"no symbol '{body['symbol']}' is listed")
+        rules = self.engine.rules[name]
+        tick = Decimal(body.get("price_tick", rules.instrument.price_tick))
+        step = Decimal(body.get("lot_step", rules.instrument.lot_step))
+        if tick <= 0 or step <= 0:
+            raise ControlError(f"price_tick and lot_step are above zero, not {tick} and {step}")
+        self.engine.rules[name] = replace(rules, instrument=replace(rules.instrument, price_tick=tick, lot_step=step))
+        return {"price_tick": str(tick), "lot_step": str(step)}
+
+    def lose_order(self, body: Body) -> Any:
+        """Cancel an open order and forget that it ever was: no query finds it."""
+        account = self.venue.accounts[body["api_key"]]
+        order = account.orders[account.order_ids[body["client_order_id"]]]
+        if order.status.is_open:
+            self.engine.cancel(account, order)
+        order.hidden_until = math.inf
         return _shown(account)
 
     def arm(self, body: Body) -> Any:

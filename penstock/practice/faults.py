@@ -24,6 +24,10 @@ class FaultKind(StrEnum):
     MALFORMED = "malformed"  # done, then an answer that is not JSON
     SLOW = "slow"  # done, and the answer comes `seconds` late
     STALE_CANDLES = "stale_candles"  # klines as they were `seconds` of venue time ago
+    HIDDEN_TRADES = "hidden_trades"  # myTrades without those of the last `seconds` of venue time
+    TRUNCATED_TRADES = "truncated_trades"  # myTrades with those of the last `seconds` of venue time only
+    DOUBLED_TRADES = "doubled_trades"  # myTrades with every trade a second time under another id
+    FEELESS_TRADES = "feeless_trades"  # myTrades that name no commission
     HIDDEN_ORDER = "hidden_order"  # an accepted order is not found by queries for `seconds` of real time
 
 

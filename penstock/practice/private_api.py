@@ -37,6 +37,8 @@ class PrivateApi:
             "GET /api/v3/myTrades": self.trades,
             "POST /api/v3/order": self.new_order,
             "DELETE /api/v3/order": self.cancel_order,
+            "GET /sapi/v1/capital/deposit/hisrec": lambda account, p: self._transfers(account, p, "deposit"),
+            "GET /sapi/v1/capital/withdraw/history": lambda account, p: self._transfers(account, p, "withdrawal"),
         }
 
     def account(self, account: Account, _: Parameters) -> Any:
@@ -136,6 +138,19 @@ class PrivateApi:
             and (order_id is None or trade.order_id == order_id)
         ]
         return [wire.trade_answer(trade) for trade in _page(found, parameters, from_start=(first, start) != (None, None))]
+
+    def _transfers(self, account: Account, parameters: Parameters, reason: str) -> Any:
+        """Return the deposits or withdrawals made from `startTime` on, newest first."""
+        start, end = integer(parameters, "startTime") or 0, integer(parameters, "endTime")
+        found = [
+            wire.transfer_answer(entry)
+            for entry in reversed(self.engine.venue.journal.entries)
+            if entry["kind"] == "balance"
+            and entry["account"] == account.api_key
+            and entry["reason"] == reason
+            and start <= entry["at"] <= (entry["at"] if end is None else end)
+        ]
+        return _page(found, parameters, from_start=True)
 
     def _find(self, account: Account, parameters: Parameters) -> Order | None:
         symbol = self.market.listing(required(parameters, "symbol")).wire

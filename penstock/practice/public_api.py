@@ -41,7 +41,7 @@ class PublicApi:
     def __init__(self, market: Market, rules: dict[str, SymbolRules], time: VenueTime, limits: LimitSpec) -> None:
         self.market = market
         self.time = time
-        self._symbols = [wire.symbol_answer(listing, rules[name]) for name, listing in market.listings.items()]
+        self._rules = rules
         self._info = {
             "timezone": "UTC",
             "rateLimits": wire.rate_limits_answer(limits),
@@ -61,7 +61,7 @@ class PublicApi:
         }
 
     def exchange_info(self, parameters: Parameters) -> Any:
-        symbols = self._symbols
+        symbols = [wire.symbol_answer(listing, self._rules[name]) for name, listing in self.market.listings.items()]
         if "symbol" in parameters:
             wanted = self.market.listing(parameters["symbol"]).wire
             symbols = [entry for entry in symbols if entry["symbol"] == wanted]

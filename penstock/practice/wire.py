@@ -1,5 +1,6 @@
 """Binance's JSON: how orders, trades, balances, candles and symbols look on the wire."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -101,6 +102,24 @@ def trade_answer(trade: Trade) -> Json:
         "isBuyer": trade.side == "BUY",
         "isMaker": trade.is_maker,
         "isBestMatch": True,
+    }
+
+
+def transfer_answer(entry: Json) -> Json:
+    """Return a deposit or withdrawal of the journal as the capital history shows it."""
+    return {
+        "id": str(entry["seq"]),
+        "txId": f"practice-{entry['seq']}",
+        "coin": entry["asset"],
+        "amount": text(abs(Decimal(entry["change"]))),
+        "transactionFee": "0",
+        "status": 1 if entry["reason"] == "deposit" else 6,
+        "insertTime": entry["at"],
+        "completeTime": entry["at"],
+        "applyTime": f"{datetime.fromtimestamp(entry['at'] / 1000, UTC):%Y-%m-%d %H:%M:%S}",
+        "address": "",
+        "network": entry["asset"],
+        "transferType": 0,
     }
 
 

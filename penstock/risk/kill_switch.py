@@ -1,6 +1,6 @@
 """The kill switch: a file or a database row stops new orders. It is read before every single order, and fails closed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from penstock.core.accounts import Halt, TradingState
 from penstock.core.errors import StoreError
 from penstock.ports import Supervision
 
+_ACTIONS = ("cancel", "flatten")
 _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
 
 
@@ -15,8 +16,9 @@ _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState
 class KillSwitch:
     """The strictest of what the file and the database say of an account.
 
-    The file halts by being there; where its first word is "reduce_only" it stops buys only. A state that cannot be read
-    is a halt: an order is never sent because a question failed.
+    The file halts by being there; where its first word is "reduce_only" it stops buys only. The word "cancel" or "flatten"
+    after it, or alone, asks besides that working orders be cancelled, or every position closed. A state that cannot be
+    read is a halt: an order is never sent because a question failed.
     """
 
     account: str
@@ -43,9 +45,14 @@ class KillSwitch:
             return None
         except (OSError, UnicodeDecodeError) as error:
             return self._halt(TradingState.HALTED, f"the kill switch file cannot be read: {error}", str(self.file))
-        word, _, reason = text.partition(" ")
-        state = TradingState.REDUCE_ONLY if word == TradingState.REDUCE_ONLY else TradingState.HALTED
-        return self._halt(state, reason if word in set(TradingState) and reason else text or "the file exists", str(self.file))
+        words = text.split()
+        state = TradingState.REDUCE_ONLY if words[:1] == [TradingState.REDUCE_ONLY] else TradingState.HALTED
+        if words[:1] and words[0] in set(TradingState):
+            words = words[1:]
+        asked = words[0].rstrip(":") if words else ""
+        reason = " ".join(words[1:] if asked in _ACTIONS else words) or text or "the file exists"
+        halt = self._halt(state, reason, str(self.file))
+        return replace(halt, cancel=asked in _ACTIONS, flatten=asked == "flatten")
 
     def _halt(self, state: TradingState, reason: str, by: str) -> Halt:
         return Halt(self.account, state, reason, by, datetime.now(UTC))

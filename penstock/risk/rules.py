@@ -1,19 +1,19 @@
 """One class per risk rule: an order and its context in, a rejection or nothing out.
 
-A rejection says how much of the order the rule allows; zero denies it. Combining the rules is for penstock.risk.review.
+A rejection says how much of the order the rule allows; zero denies it. Which rules are in force, and combining them, is for
+penstock.risk.review. Rules on losses, pace and single positions stand in modules of their own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from penstock.core.accounts import Halt, TradingState
+from penstock.core.accounts import Halt, RiskHistory, TradingState, Verdict
 from penstock.core.drafts import DraftOrder, SeenBar
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
-from penstock.risk.limits import RiskLimits
 
 _ZERO = Decimal(0)
 
@@ -22,8 +22,10 @@ _ZERO = Decimal(0)
 class RiskContext:
     """What the rules may look at: the account as it stands before the orders under review.
 
-    `positions` by asset, `prices` (the venue's, quote units), `instruments` and `seen` by symbol. `locks` maps a locked
-    symbol or asset to the reason.
+    `positions` by asset, `prices` (the venue's, quote units), `mids` (where the venue quotes both sides), `instruments` and
+    `seen` by symbol. `locks` maps a locked symbol or asset to the reason. `weights` are the slot's targets by symbol,
+    `contributions` what each strategy version asked of a symbol, `quotas` what each version may use. `flatten` names the
+    symbols whose position is being closed by a rule or an operator. `planned` are all orders under review.
     """
 
     slot: datetime
@@ -35,17 +37,39 @@ class RiskContext:
     halt: Halt
     quote: str
     locks: Mapping[str, str] = field(default_factory=dict)
-    planned_buys: Decimal = _ZERO
+    mids: Mapping[str, Decimal] = field(default_factory=dict)
+    weights: Mapping[str, float | None] = field(default_factory=dict)
+    contributions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    quotas: Mapping[str, float] = field(default_factory=dict)
+    history: RiskHistory = field(default_factory=RiskHistory)
+    entries: Mapping[str, Decimal] = field(default_factory=dict)
+    flatten: frozenset[str] = frozenset()
+    planned: Sequence[DraftOrder] = ()
 
     def exposure(self, symbol: str) -> Decimal:
         """Return the value held in `symbol`."""
         return self.positions.get(self.instruments[symbol].base, _ZERO) * self.prices.get(symbol, _ZERO)
 
     @property
+    def held(self) -> list[str]:
+        """The symbols of every position that has a market against the quote asset, sorted."""
+        symbols = (f"{asset}/{self.quote}" for asset, quantity in self.positions.items() if quantity)
+        return sorted(symbol for symbol in symbols if symbol in self.instruments)
+
+    @property
     def gross(self) -> Decimal:
-        """The value held outside the quote asset, where it has a price."""
-        symbols = {f"{asset}/{self.quote}" for asset in self.positions}
-        return sum((self.exposure(symbol) for symbol in symbols if symbol in self.instruments), _ZERO)
+        """The summed size of what is held outside the quote asset, where it has a price."""
+        return sum((abs(self.exposure(symbol)) for symbol in self.held), _ZERO)
+
+    @property
+    def net(self) -> Decimal:
+        """What is held outside the quote asset, where it has a price; a negative position counts against the others."""
+        return sum((self.exposure(symbol) for symbol in self.held), _ZERO)
+
+    @property
+    def planned_buys(self) -> Decimal:
+        """The summed notional of all buys under review."""
+        return sum((order.notional for order in self.planned if order.side is Side.BUY), _ZERO)
 
 
 @dataclass(frozen=True)
@@ -56,6 +80,13 @@ class Rejection:
     symbol: str
     reason: str
     allowed: Decimal = _ZERO
+    flatten: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.flatten:
+            return Verdict.FLATTEN
+        return Verdict.SHRINK if self.allowed > 0 else Verdict.DENY
 
 
 class Rule(Protocol):
@@ -81,7 +112,9 @@ class KillSwitchRule:
 
 
 def halted(halt: Halt, side: Side) -> bool:
-    """Return whether the state forbids an order of this side."""
+    """Return whether the state forbids an order of this side. A halt that flattens lets sells pass."""
+    if halt.flatten and side is Side.SELL:
+        return False
     return halt.state is TradingState.HALTED or (halt.state is TradingState.REDUCE_ONLY and side is Side.BUY)
 
 
@@ -120,19 +153,26 @@ class StaleBars:
 
 @dataclass(frozen=True)
 class PriceCollar:
-    """|price / close seen - 1| <= collar: a venue price far from the bars is more likely wrong than true."""
+    """|price / reference - 1| <= collar, the reference being the last mid, or the close seen where no mid is known.
+
+    A price far from it is more likely wrong than true.
+    """
 
     collar: Decimal
     name: str = "price_collar"
 
     def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
-        bar = context.seen.get(order.symbol)
-        if bar is None or not bar.close > 0:
+        bar, mid = context.seen.get(order.symbol), context.mids.get(order.symbol)
+        reference = mid if mid is not None else Decimal(0) if bar is None else Decimal(str(bar.close))
+        if not reference > 0:
             return None
-        distance = abs(order.price / Decimal(str(bar.close)) - 1)
+        distance = abs(order.price / reference - 1)
         if distance <= self.collar:
             return None
-        reason = f"price {order.price} is {distance:.1%} from the last close {bar.close}; at most {self.collar:.1%} is allowed"
+        named = "close" if mid is None else "mid"
+        reason = (
+            f"price {order.price} is {distance:.1%} from the last {named} {reference}; at most {self.collar:.1%} is allowed"
+        )
         return Rejection(self.name, order.symbol, reason)
 
 
@@ -151,46 +191,15 @@ class MaxOrderNotional:
 
 
 @dataclass(frozen=True)
-class MaxWeight:
-    """(held + bought) x price <= limit x equity. A sell always passes: it reduces."""
+class VolatilityFilter:
+    """Standard deviation of the log returns, per day, <= limit; else no buy. A sell always passes: it reduces."""
 
     limit: Decimal
-    name: str = "max_weight"
+    name: str = "volatility_filter"
 
     def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
-        if order.side is Side.SELL:
+        bar = context.seen.get(order.symbol)
+        seen = None if bar is None else bar.daily_volatility
+        if order.side is Side.SELL or seen is None or seen <= self.limit:
             return None
-        room = self.limit * context.equity - context.exposure(order.symbol)
-        if order.notional <= room:
-            return None
-        weight = (context.exposure(order.symbol) + order.notional) / context.equity
-        reason = f"weight would be {weight:.1%} of equity; at most {self.limit:.1%} is allowed"
-        return Rejection(self.name, order.symbol, reason, max(room, _ZERO) / order.price)
-
-
-@dataclass(frozen=True)
-class MaxGross:
-    """gross held + all buys under review <= limit x equity; else every buy shrinks by the same factor."""
-
-    limit: Decimal
-    name: str = "max_gross"
-
-    def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
-        if order.side is Side.SELL:
-            return None
-        room = self.limit * context.equity - context.gross
-        if context.planned_buys <= room:
-            return None
-        gross = (context.gross + context.planned_buys) / context.equity
-        reason = f"gross exposure would be {gross:.1%} of equity; at most {self.limit:.1%} is allowed"
-        return Rejection(self.name, order.symbol, reason, order.quantity * max(room, _ZERO) / context.planned_buys)
-
-
-def rules_of(limits: RiskLimits) -> tuple[Rule, ...]:
-    """Return every rule that the limits switch on, in the order in which reasons are shown."""
-    rules: list[Rule] = [KillSwitchRule(), LockedInstrument(), StaleBars(limits.max_bar_lag_seconds)]
-    if limits.price_collar is not None:
-        rules.append(PriceCollar(limits.price_collar))
-    if limits.max_order_notional is not None:
-        rules.append(MaxOrderNotional(limits.max_order_notional))
-    return (*rules, MaxWeight(limits.max_weight), MaxGross(limits.max_gross))
+        return Rejection(self.name, order.symbol, f"volatility is {seen:.1%} a day; at most {self.limit:.1%} is allowed")

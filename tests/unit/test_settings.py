@@ -139,3 +139,29 @@ def test_unknown_environment_lists_the_known_ones(configs: Path) -> None:
     """A wrong PENSTOCK_ENV shows what there is."""
     with pytest.raises(ConfigError, match=r"PENSTOCK_ENV 'prod'.*paper, practice, testnet, real"):
         _ = settings_of(configs, env="prod").environment
+
+
+def test_execution_style_is_read_with_its_own_keys(configs: Path) -> None:
+    """A portfolio may be worked over time; without a word its orders go out whole and its missed slots are skipped."""
+    replace(
+        configs / "portfolio.yaml", r"^daily:$", "daily:\n  execution: {algorithm: twap, duration_seconds: 600, slices: 20}"
+    )
+    daily = settings_of(configs).portfolio("daily")
+    assert (daily.execution.algorithm, daily.missed_slots) == ("twap", "skip")
+    assert settings_of(configs).portfolio("minute").execution.algorithm == "market"
+
+
+@pytest.mark.parametrize(
+    ("portfolio", "line", "said"),
+    [
+        ("daily", "execution: {algorithm: best}", "best"),
+        ("daily", "execution: {algorithm: iceberg, slices: 3}", "slices"),
+        ("minute", "execution: {algorithm: twap, duration_seconds: 40}", "80 s of a slot of 60 s"),
+        ("daily", "missed_slots: sometimes", "run_latest"),
+    ],
+)
+def test_wrong_execution_or_slot_policy_is_named(configs: Path, portfolio: str, line: str, said: str) -> None:
+    """An unknown style, a key of another style, work that outlasts its slot, an unknown policy: the message says which."""
+    replace(configs / "portfolio.yaml", rf"^{portfolio}:$", f"{portfolio}:\n  {line}")
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        settings_of(configs).portfolio(portfolio)

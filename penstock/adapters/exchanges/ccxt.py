@@ -1,7 +1,7 @@
 """Trading on any ccxt venue: the test network unless told `live=True`, orders sent once, every error in Penstock's words."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.core.accounts import Transfer
 from penstock.core.errors import OrderNotFoundError, VenueError, VenueRejectedError
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 
@@ -21,6 +22,8 @@ _STATES = {
     "rejected": OrderState.REJECTED,
 }
 _PAGE = 1000
+#: Venues answer for about three months of transfers at once.
+_TRANSFERS_KEPT = timedelta(days=89)
 _ASK_ONE_BY_ONE = 5
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +59,8 @@ class CcxtExchange(CcxtMarketData):
             retry_wait_seconds=retry_wait_seconds,
             credentials={"apiKey": api_key, "secret": secret, **({"password": password} if password else {})},
         )
+        if base_url is not None:  # the test network has no transfers, the practice exchange has; the session leads there
+            self.client.urls["api"].setdefault("sapi", f"{base_url}/sapi/v1")
         self._client_ids: dict[str, str] = {}  # venue order id -> client order id; an entry never changes
 
     def balances(self) -> Mapping[str, Decimal]:
@@ -116,6 +121,24 @@ class CcxtExchange(CcxtMarketData):
         trades = self._all_trades(symbol, round(since.timestamp() * 1000))
         self._learn_client_ids(symbol, {str(trade["order"]) for trade in trades if trade.get("order") is not None})
         return self.understood(f"fills of {symbol}", lambda: [self._fill(trade) for trade in trades])
+
+    def transfers(self, since: datetime) -> Sequence[Transfer] | None:
+        if not (self.client.has.get("fetchDeposits") and self.client.has.get("fetchWithdrawals")):
+            return None
+        first = max(since, self.now() - _TRANSFERS_KEPT)
+        try:
+            rows = [(sign, row) for sign, ask in self._histories() for row in self._transfer_rows(ask, first)]
+        except VenueRejectedError as refusal:  # a test network has no such call, and keys may lack the right to it
+            _log.warning("transfers_not_told", venue=self.venue, reason=str(refusal))
+            return None
+        return sorted((_transfer(sign, row) for sign, row in rows if row.get("status") == "ok"), key=lambda each: each.at)
+
+    def _histories(self) -> tuple[tuple[int, Any], ...]:
+        return (1, self.client.fetch_deposits), (-1, self.client.fetch_withdrawals)
+
+    def _transfer_rows(self, ask: Any, first: datetime) -> list[dict[str, Any]]:
+        at = round(first.timestamp() * 1000)
+        return self.read("transfers", lambda: [dict(row) for row in ask(None, at, _PAGE)])
 
     def _all_trades(self, symbol: str, since: int) -> list[dict[str, Any]]:
         """Return every trade from `since` on, oldest first: by id where the venue pages by id, by time elsewhere."""
@@ -190,6 +213,13 @@ class CcxtExchange(CcxtMarketData):
             _log.warning("fill_without_fee", venue=self.venue, symbol=trade["symbol"], trade=str(trade["id"]))
             return Decimal(0), str(trade["symbol"]).split("/")[1].split(":")[0]
         return Decimal(str(fee["cost"])), str(fee["currency"])
+
+
+def _transfer(sign: int, row: Mapping[str, Any]) -> Transfer:
+    """Return a deposit, or a withdrawal with the fee that was taken besides."""
+    fee = Decimal(str((row.get("fee") or {}).get("cost") or 0)) if sign < 0 else Decimal(0)
+    quantity = sign * (Decimal(str(row["amount"])) + fee)
+    return Transfer(str(row["currency"]), quantity, datetime.fromtimestamp(int(row["timestamp"]) / 1000, UTC))
 
 
 def _number(trade_id: object) -> int:

@@ -60,7 +60,9 @@ def test_equity_on_real_candles_equals_the_replay(venue: str, bars: pl.DataFrame
     targets = {slot: momentum(bars, slot) for slot in slots()}
     live = trade(stage, targets)
     terms = VenueTerms(participation=1.0 if venue == "stage_on_practice" else None)
-    result = replay(bars, targets, RebalancePolicy(), stage.desk.exchange.instruments(), Decimal(100_000), terms)
+    limits = stage.inputs({}, FIRST).limits  # a day of these candles loses over 5%: both must stop buying then
+    instruments = stage.desk.exchange.instruments()
+    result = replay(bars, targets, RebalancePolicy(), instruments, Decimal(100_000), terms, limits)
     assert [(row.equity, row.cash) for row in result.rows] == live
     held = stage.desk.ledger.positions(stage.desk.account)
     assert (

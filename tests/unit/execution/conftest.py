@@ -10,14 +10,19 @@ import pytest
 
 from penstock.core.accounts import (
     Break,
+    BreakAcceptance,
     BreakKind,
     Halt,
     Lease,
     OrderRecord,
     PlannedOrder,
+    PositionMark,
     Rebalance,
     RebalanceStatus,
+    RiskHistory,
+    RiskVerdict,
     TradingState,
+    Transfer,
 )
 from penstock.core.clock import SteppedClock
 from penstock.core.drafts import SeenBar
@@ -48,6 +53,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
+from penstock.risk.memory import AccountMemory
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC/USDT": Decimal(50_000), "ETH/USDT": Decimal(2_500), "ADA/USDT": Decimal("0.5")}
@@ -73,6 +79,11 @@ class MemoryLedger:
     breaks: dict[tuple[str, BreakKind], Break] = field(default_factory=dict)
     halt: Halt = field(default_factory=lambda: Halt("test", TradingState.ACTIVE, "", "", SLOT))
     equity: dict[datetime, Decimal] = field(default_factory=dict)
+    memory: AccountMemory = field(default_factory=lambda: AccountMemory(Halt("test", TradingState.ACTIVE, "", "", SLOT)))
+    targets: dict[datetime, Mapping[str, float]] = field(default_factory=dict)
+    verdicts: list[RiskVerdict] = field(default_factory=list)
+    instruments: dict[str, Instrument] = field(default_factory=dict)
+    accepted: list[BreakAcceptance] = field(default_factory=list)
     writes: int = 0
 
     def _check(self, lease: Lease) -> None:
@@ -108,6 +119,7 @@ class MemoryLedger:
 
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
         self._check(lease)
+        self.targets[next(slot for slot, found in self.slots.items() if found.id == rebalance_id)] = targets
 
     def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder], at: datetime | None = None) -> None:
         self._check(lease)
@@ -213,8 +225,17 @@ class MemoryLedger:
     def open_breaks(self, account: str) -> Sequence[Break]:
         return list(self.breaks.values())
 
-    def set_trading_state(self, account: str, state: TradingState, reason: str, by: str, at: datetime) -> None:
-        self.halt = Halt(account, state, reason, by, at)
+    def set_trading_state(
+        self,
+        account: str,
+        state: TradingState,
+        reason: str,
+        by: str,
+        at: datetime,
+        cancel: bool = False,
+        flatten: bool = False,
+    ) -> None:
+        self.halt = Halt(account, state, reason, by, at, cancel, flatten)
 
     def trading_state(self, account: str) -> Halt:
         return self.halt
@@ -224,6 +245,32 @@ class MemoryLedger:
 
     def equity_history(self, account: str) -> pl.DataFrame:
         return pl.DataFrame({"at": list(self.equity), "equity": [float(value) for value in self.equity.values()]})
+
+    def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
+        earlier = sorted((at, equity) for at, equity in self.equity.items() if at < slot)
+        self.memory.equity = earlier
+        self.memory.peak = max((equity for _, equity in earlier), default=None)
+        self.memory.targets = [self.targets[at] for at in sorted(self.targets) if at < slot]
+        self.memory.trades = [(fill.at, fill.notional) for fill in self.trades.values()]
+        return self.memory.history(slot)
+
+    def record_verdicts(self, account: str, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime) -> None:
+        self.verdicts += verdicts
+
+    def record_marks(self, account: str, marks: Mapping[str, PositionMark]) -> None:
+        self.memory.marks = marks
+
+    def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
+        return self.instruments
+
+    def record_instruments(self, account: str, instruments: Sequence[Instrument]) -> None:
+        self.instruments |= {each.symbol: each for each in instruments}
+
+    def record_acceptance(self, accepted: BreakAcceptance) -> None:
+        self.accepted.append(accepted)
+
+    def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
+        return self.accepted
 
 
 @dataclass
@@ -313,6 +360,9 @@ class MemoryVenue:
 
     def open_orders(self) -> Sequence[OrderReport]:
         return [report for report in self.placed.values() if report.state is OrderState.OPEN]
+
+    def transfers(self, since: datetime) -> Sequence[Transfer] | None:
+        return None
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
         return [fill for fill in self.trades if fill.symbol == symbol and fill.at >= since]

@@ -101,9 +101,17 @@ def test_foreign_open_order_locks_its_symbol(traded: Any) -> None:
     assert not check(traded).breaks
 
 
-def test_difference_worth_less_than_dust_is_no_break(traded: Any) -> None:
-    """Half a cent of BTC is not worth a lock."""
+def test_difference_worth_less_than_dust_is_called_dust(traded: Any) -> None:
+    """Half a cent of BTC is a break of its own kind; it goes when the half cent goes."""
     traded.venue.assets["BTC"] += Decimal("0.0000001")
+    assert kinds(check(traded)) == {"BTC": BreakKind.DUST}
+    traded.venue.assets["BTC"] -= Decimal("0.0000001")
+    assert not check(traded).breaks
+
+
+def test_noise_of_a_float_is_no_break(traded: Any) -> None:
+    """A balance that came through a float may be off in its sixteenth digit."""
+    traded.venue.assets["BTC"] *= 1 + Decimal("1e-15")
     assert not check(traded).breaks
 
 
@@ -174,9 +182,10 @@ def test_manual_trade_before_the_first_slot_is_part_of_the_opening_balances(worl
 
 
 def test_break_that_someone_else_opened_is_not_closed_here(traded: Any) -> None:
-    """Reconciliation closes what it can find again, nothing else."""
-    traded.ledger.open_break(Break("test", "BTC/USDT", BreakKind.INSTRUMENT_CHANGED, "lot step"), SLOT)
-    assert kinds(check(traded)) == {"BTC/USDT": BreakKind.INSTRUMENT_CHANGED}
+    """An overfill stays until an operator has seen it, though both sides agree on it."""
+    traded.ledger.open_break(Break("test", "BTC/USDT", BreakKind.OVERFILL, "filled twice"), SLOT)
+    assert kinds(check(traded)) == {"BTC/USDT": BreakKind.OVERFILL}
+    assert not accept(traded, "BTC/USDT").breaks
 
 
 def test_order_that_nobody_has_asked_about_yet_is_not_called_gone(traded: Any) -> None:

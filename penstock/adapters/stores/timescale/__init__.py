@@ -7,6 +7,7 @@ from penstock.adapters.stores.timescale.migrations import migrate, pending
 from penstock.adapters.stores.timescale.promotion import PromotionRecord
 from penstock.adapters.stores.timescale.supervision import TimescaleSupervision
 from penstock.adapters.stores.timescale.tier import Tier
+from penstock.adapters.stores.timescale.work import TimescaleWork
 
 __all__ = [
     "Database",
@@ -15,6 +16,7 @@ __all__ = [
     "TimescaleBarStore",
     "TimescaleLedger",
     "TimescaleSupervision",
+    "TimescaleWork",
     "address_of",
     "connect",
     "create_database",

@@ -1,14 +1,33 @@
 """What stops trading: penstock.ports.Supervision. Decides how breaks, halts and equity are kept, not what causes them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import polars as pl
 
 from penstock.adapters.stores.timescale.connection import Database
-from penstock.core.accounts import Break, BreakKind, Halt, TradingState
+from penstock.adapters.stores.timescale.risk_rows import (
+    insert_acceptance,
+    insert_verdicts,
+    read_acceptances,
+    read_history,
+    read_instruments,
+    replace_marks,
+    write_instruments,
+)
+from penstock.core.accounts import (
+    Break,
+    BreakAcceptance,
+    BreakKind,
+    Halt,
+    PositionMark,
+    RiskHistory,
+    RiskVerdict,
+    TradingState,
+)
 from penstock.core.bars import TS
+from penstock.core.instruments import Instrument
 
 EVERY_ACCOUNT = "*"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,23 +71,33 @@ class TimescaleSupervision:
             ).fetchall()
         return [Break(account, subject, BreakKind(kind), *rest) for subject, kind, *rest in rows]
 
-    def set_trading_state(self, account: str, state: TradingState, reason: str, by: str, at: datetime) -> None:
+    def set_trading_state(
+        self,
+        account: str,
+        state: TradingState,
+        reason: str,
+        by: str,
+        at: datetime,
+        cancel: bool = False,
+        flatten: bool = False,
+    ) -> None:
         """Set the state of an account, or of every account with "*". History is kept."""
         with self._database.transaction() as connection:
             connection.execute(
-                "INSERT INTO trading_state (account, state, reason, set_by, at) VALUES (%s, %s, %s, %s, %s)",
-                [account, state.value, reason, by, at],
+                """INSERT INTO trading_state (account, state, reason, set_by, at, cancel_orders, flatten)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+                [account, state.value, reason, by, at, cancel, flatten],
             )
 
     def trading_state(self, account: str) -> Halt:
         """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set."""
         with self._database.reading() as connection:
             rows = connection.execute(
-                """SELECT DISTINCT ON (account) account, state, reason, set_by, at FROM trading_state
+                """SELECT DISTINCT ON (account) account, state, reason, set_by, at, cancel_orders, flatten FROM trading_state
                    WHERE account IN (%s, %s) ORDER BY account, id DESC""",
                 [account, EVERY_ACCOUNT],
             ).fetchall()
-        in_force = [Halt(name, TradingState(state), reason, by, at) for name, state, reason, by, at in rows]
+        in_force = [Halt(name, TradingState(state), *rest) for name, state, *rest in rows]
         never_set = Halt(account, TradingState.ACTIVE, "never set", "", _NEVER)
         return max(in_force, key=lambda halt: (_STRICTNESS[halt.state], halt.account == account), default=never_set)
 
@@ -88,3 +117,49 @@ class TimescaleSupervision:
                 "SELECT at, equity::float8, cash::float8 FROM equity WHERE account = %s ORDER BY at", [account]
             ).fetchall()
         return pl.DataFrame(rows, schema={"at": TS, "equity": pl.Float64(), "cash": pl.Float64()}, orient="row")
+
+    def break_history(self, account: str, limit: int = 50) -> pl.DataFrame:
+        """Return columns opened_at, closed_at (ms, UTC), subject, kind, detail, closed_reason (text), newest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT opened_at, closed_at, subject, kind, detail, coalesce(closed_reason, '') FROM account_break
+                   WHERE account = %s ORDER BY id DESC LIMIT %s""",
+                [account, limit],
+            ).fetchall()
+        texts = dict.fromkeys(("subject", "kind", "detail", "closed_reason"), pl.String())
+        return pl.DataFrame(rows, schema={"opened_at": TS, "closed_at": TS, **texts}, orient="row")
+
+    def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
+        """Return what the account did before `slot`, and in the minute, hour and day before `now`."""
+        with self._database.transaction() as connection:
+            return read_history(connection, account, slot, now)
+
+    def record_verdicts(self, account: str, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime) -> None:
+        """Keep what the rules said at a slot."""
+        with self._database.transaction() as connection:
+            insert_verdicts(connection, account, slot, verdicts, at)
+
+    def record_marks(self, account: str, marks: Mapping[str, PositionMark]) -> None:
+        """Replace what is remembered of the account's positions, by asset."""
+        with self._database.transaction() as connection:
+            replace_marks(connection, account, marks)
+
+    def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
+        """Return the instruments that the account's orders were planned with, by symbol."""
+        with self._database.transaction() as connection:
+            return read_instruments(connection, account)
+
+    def record_instruments(self, account: str, instruments: Sequence[Instrument]) -> None:
+        """Keep the instruments that orders are planned with from now on; what was kept of the symbols before is replaced."""
+        with self._database.transaction() as connection:
+            write_instruments(connection, account, instruments)
+
+    def record_acceptance(self, accepted: BreakAcceptance) -> None:
+        """Append an operator's acceptance of a break."""
+        with self._database.transaction() as connection:
+            insert_acceptance(connection, accepted)
+
+    def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
+        """Return the account's accepted breaks, oldest first."""
+        with self._database.transaction() as connection:
+            return read_acceptances(connection, account)

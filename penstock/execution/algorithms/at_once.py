@@ -1,22 +1,12 @@
-"""How an order is worked at the venue: pure planners from one approved order to the requests that carry it out."""
+"""Everything at once: the requests of an order that is not worked over time."""
 
-from dataclasses import dataclass
 from decimal import Decimal
 
 from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderType
+from penstock.execution.algorithms.children import ChildOrder
 from penstock.portfolio.rebalancing import RebalancePolicy
-
-
-@dataclass(frozen=True)
-class ChildOrder:
-    """One request: how much (base units), at which limit price (quote units, limit orders only), how long after the start."""
-
-    type: OrderType
-    quantity: Decimal
-    price: Decimal | None = None
-    after_seconds: float = 0.0
 
 
 def market(order: DraftOrder) -> tuple[ChildOrder, ...]:

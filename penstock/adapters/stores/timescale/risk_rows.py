@@ -1,0 +1,121 @@
+"""What risk rules and reconciliation remember, in SQL. Decides how it is kept, not what follows from it."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from penstock.core.accounts import BreakAcceptance, BreakKind, PositionMark, RiskHistory, RiskVerdict
+from penstock.core.instruments import Instrument
+
+_LEVELS = """
+    WITH worth AS (
+        SELECT e.at, e.equity - coalesce((SELECT sum(value) FROM break_acceptance b
+                                          WHERE b.account = e.account AND b.at <= e.at), 0) AS equity
+        FROM equity e WHERE e.account = %(account)s AND e.at < %(slot)s
+    ), resumed AS (
+        SELECT coalesce(max(at), '-infinity') AS at FROM trading_state
+        WHERE account IN (%(account)s, '*') AND state = 'active'
+    )
+    SELECT (SELECT equity FROM worth WHERE at <= %(day)s ORDER BY at DESC LIMIT 1),
+           (SELECT max(equity) FROM worth WHERE at >= (SELECT at FROM resumed)),
+           (SELECT coalesce(sum(value), 0) FROM break_acceptance WHERE account = %(account)s),
+           (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at > %(minute)s),
+           (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at >= %(midnight)s),
+           (SELECT coalesce(sum(quantity * price), 0) FROM fill WHERE account = %(account)s AND at >= %(hour)s)
+"""
+
+
+def day_before(slot: datetime) -> datetime:
+    """Return the midnight (UTC) at which the day that `slot` closes in, or closes, began."""
+    just_before = slot - timedelta(microseconds=1)
+    return just_before.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def read_history(connection: psycopg.Connection[Any], account: str, slot: datetime, now: datetime) -> RiskHistory:
+    arguments = {
+        "account": account,
+        "slot": slot,
+        "day": day_before(slot),
+        "minute": now - timedelta(minutes=1),
+        "midnight": now.replace(hour=0, minute=0, second=0, microsecond=0),
+        "hour": slot - timedelta(hours=1),
+    }
+    row = connection.execute(_LEVELS, arguments).fetchone()
+    targets = connection.execute(
+        """SELECT targets FROM rebalance WHERE account = %s AND slot < %s AND targets IS NOT NULL
+           ORDER BY slot DESC LIMIT 2""",
+        [account, slot],
+    ).fetchall()
+    marks = connection.execute("SELECT asset, high, stopped_at FROM position_mark WHERE account = %s", [account]).fetchall()
+    assert row is not None
+    return RiskHistory(
+        day_start=row[0],
+        peak=row[1],
+        accepted=Decimal(row[2]),
+        targets=tuple(found[0] for found in targets),
+        orders_last_minute=row[3],
+        orders_today=row[4],
+        traded_last_hour=Decimal(row[5]),
+        marks={asset: PositionMark(high, stopped_at) for asset, high, stopped_at in marks},
+    )
+
+
+def insert_verdicts(
+    connection: psycopg.Connection[Any], account: str, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime
+) -> None:
+    connection.cursor().executemany(
+        """INSERT INTO risk_verdict (account, slot, symbol, verdict, rule, reason, wanted, passed, at)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+        [(account, slot, v.symbol, v.verdict.value, v.rule, v.reason, v.wanted, v.passed, at) for v in verdicts],
+    )
+
+
+def replace_marks(connection: psycopg.Connection[Any], account: str, marks: Mapping[str, PositionMark]) -> None:
+    connection.execute("DELETE FROM position_mark WHERE account = %s", [account])
+    connection.cursor().executemany(
+        "INSERT INTO position_mark (account, asset, high, stopped_at) VALUES (%s, %s, %s, %s)",
+        [(account, asset, mark.high, mark.stopped_at) for asset, mark in sorted(marks.items())],
+    )
+
+
+def read_instruments(connection: psycopg.Connection[Any], account: str) -> dict[str, Instrument]:
+    rows = connection.execute(
+        """SELECT symbol, base, quote, price_tick, lot_step, min_quantity, min_notional
+           FROM planned_instrument WHERE account = %s""",
+        [account],
+    ).fetchall()
+    return {row[0]: Instrument(*row) for row in rows}
+
+
+def write_instruments(connection: psycopg.Connection[Any], account: str, instruments: Sequence[Instrument]) -> None:
+    connection.cursor().executemany(
+        """INSERT INTO planned_instrument (account, symbol, base, quote, price_tick, lot_step, min_quantity, min_notional)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+           ON CONFLICT (account, symbol) DO UPDATE SET price_tick = excluded.price_tick, lot_step = excluded.lot_step,
+               min_quantity = excluded.min_quantity, min_notional = excluded.min_notional""",
+        [(account, i.symbol, i.base, i.quote, i.price_tick, i.lot_step, i.min_quantity, i.min_notional) for i in instruments],
+    )
+
+
+def insert_acceptance(connection: psycopg.Connection[Any], accepted: BreakAcceptance) -> None:
+    connection.execute(
+        """INSERT INTO break_acceptance (account, subject, kind, reason, accepted_by, at, value)
+           VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+        [
+            *(accepted.account, accepted.subject, accepted.kind.value, accepted.reason),
+            *(accepted.by, accepted.at, accepted.value),
+        ],
+    )
+
+
+def read_acceptances(connection: psycopg.Connection[Any], account: str) -> list[BreakAcceptance]:
+    rows = connection.execute(
+        "SELECT subject, kind, reason, accepted_by, at, value FROM break_acceptance WHERE account = %s ORDER BY id", [account]
+    ).fetchall()
+    return [
+        BreakAcceptance(account, subject, BreakKind(kind), reason, by, at, value)
+        for subject, kind, reason, by, at, value in rows
+    ]

@@ -1,0 +1,64 @@
+"""The parents of child orders: penstock.ports.WorkStore. Every write is fenced by the lease in the database."""
+
+from collections.abc import Sequence
+
+from penstock.adapters.stores.timescale.connection import Database
+from penstock.core.accounts import Lease
+from penstock.core.drafts import DraftOrder
+from penstock.core.errors import StoreError
+from penstock.core.orders import Side
+from penstock.core.working import WorkedOrder
+
+_INSERT = """
+    INSERT INTO worked_order (account, rebalance_id, symbol, side, leg, quantity, reference_price, target_weight,
+                              strategy_version, plan, started_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s)
+    ON CONFLICT (rebalance_id, symbol, leg) DO NOTHING
+"""
+_SELECT = """
+    SELECT rebalance_id, symbol, side, leg, quantity, reference_price, target_weight, strategy_version, plan::text, started_at
+    FROM worked_order WHERE rebalance_id = %s ORDER BY sequence
+"""
+
+
+class TimescaleWork:
+    """WorkStore on TimescaleDB or plain PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin_work(self, lease: Lease, orders: Sequence[WorkedOrder]) -> None:
+        """Commit the parents, all or none; StoreError where a rebalance is not the lease's account's."""
+        with self._database.transaction() as connection:
+            connection.execute("SELECT assert_lease(%s, %s)", [lease.account, lease.token])
+            for rebalance_id in {order.rebalance_id for order in orders}:
+                owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
+                if owner != (lease.account,):
+                    raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")
+            connection.cursor().executemany(_INSERT, [_row_of(lease.account, order) for order in orders])
+
+    def work_of(self, rebalance_id: int) -> Sequence[WorkedOrder]:
+        """Return the parents of a rebalance, in the order in which they were begun."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(_SELECT, [rebalance_id]).fetchall()
+        return [
+            WorkedOrder(owner, DraftOrder(symbol, Side(side), quantity, price, weight, leg), version, plan, started_at)
+            for owner, symbol, side, leg, quantity, price, weight, version, plan, started_at in rows
+        ]
+
+
+def _row_of(account: str, work: WorkedOrder) -> list[object]:
+    order = work.order
+    return [
+        account,
+        work.rebalance_id,
+        order.symbol,
+        order.side.value,
+        order.leg,
+        order.quantity,
+        order.price,
+        order.target_weight,
+        work.strategy_version,
+        work.plan,
+        work.started_at,
+    ]

@@ -1,0 +1,119 @@
+"""What explains a difference between the ledger's positions and the venue's balances. Decides the kind of each break.
+
+Our own trades that the ledger lacks are booked on the spot; everything else is only named here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from penstock.core.accounts import Break, BreakAcceptance, BreakKind
+from penstock.core.instruments import Instrument
+from penstock.core.orders import Fill
+from penstock.execution.desk import TradingDesk
+
+_ZERO = Decimal(0)
+#: Balances that came through a float are exact to some fifteen digits.
+_FLOAT_DIGITS = Decimal("1e-14")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A break, and what the ledger would book if an operator accepted it, by asset."""
+
+    found: Break
+    changes: Mapping[str, Decimal] = field(default_factory=dict)
+    orders: tuple[str, ...] = ()
+    instrument: Instrument | None = None
+
+
+@dataclass
+class Gaps:
+    """Venue minus ledger by asset, less what findings have explained so far."""
+
+    balances: Mapping[str, Decimal]
+    ledger: Mapping[str, Decimal]
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def assets(self) -> list[str]:
+        touched = {asset for finding in self.findings for asset in finding.changes}
+        return sorted({*self.balances, *self.ledger, *touched})
+
+    def of(self, asset: str) -> Decimal:
+        """Return what is left unexplained of an asset; zero where it is no more than the noise of a float."""
+        held = self.balances.get(asset, _ZERO)
+        explained = sum((finding.changes.get(asset, _ZERO) for finding in self.findings), _ZERO)
+        gap = held - self.ledger.get(asset, _ZERO) - explained
+        return _ZERO if abs(gap) <= abs(held) * _FLOAT_DIGITS else gap
+
+    def open(self) -> dict[str, Decimal]:
+        """Return every unexplained gap."""
+        return {asset: gap for asset in self.assets if (gap := self.of(asset))}
+
+
+def unexplained(desk: TradingDesk, gaps: Gaps, since: datetime, accepted: Sequence[BreakAcceptance]) -> list[Finding]:
+    """Return a break for each asset whose gap no trade explains: a transfer, dust, or a mismatch.
+
+    A venue that shows its transfers tells a deposit or withdrawal from a mismatch; elsewhere more is called a deposit and
+    less a withdrawal. What is worth less than `dust_notional` is dust, whatever it came from.
+    """
+    left = gaps.open()
+    if not left:
+        return []
+    prices = prices_of(desk, left)
+    transfers = desk.exchange.transfers(since)
+    dust = Decimal(str(desk.policy.dust_notional))
+    found: list[Finding] = []
+    for asset, gap in left.items():
+        price, settled = prices.get(asset), _settled(accepted, asset, since)
+        moved = None if transfers is None else [t.quantity for t in transfers if t.asset == asset and t.at > settled]
+        if price is not None and abs(gap) * price <= dust:
+            kind = BreakKind.DUST
+        elif moved is None or sum(moved, _ZERO) == gap or gap in moved:
+            kind = BreakKind.DEPOSIT if gap > 0 else BreakKind.WITHDRAWAL
+        else:
+            kind = BreakKind.POSITION_MISMATCH
+        found.append(_finding(desk, gaps, asset, kind, gap))
+    return found
+
+
+def _finding(desk: TradingDesk, gaps: Gaps, asset: str, kind: BreakKind, gap: Decimal) -> Finding:
+    why = {
+        BreakKind.DUST: "worth too little to matter",
+        BreakKind.POSITION_MISMATCH: "and neither a trade nor a transfer explains it",
+    }.get(kind, "and no trade explains it")
+    detail = f"the venue has {abs(gap)} {asset} {'more' if gap > 0 else 'less'} than the ledger, {why}"
+    ledger, venue = gaps.ledger.get(asset, _ZERO), gaps.balances.get(asset, _ZERO)
+    return Finding(Break(desk.account, asset, kind, detail, ledger, venue), {asset: gap})
+
+
+def _settled(accepted: Sequence[BreakAcceptance], asset: str, since: datetime) -> datetime:
+    """Return until when transfers of an asset are in the ledger: the last acceptance, or the account's first slot."""
+    return max((each.at for each in accepted if asset in each.subject.split("/")), default=since)
+
+
+def prices_of(desk: TradingDesk, assets: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Return the price of each asset in quote units, where the venue has a market for it."""
+    listed = desk.exchange.instruments()
+    symbols = [f"{asset}/{desk.quote}" for asset in assets if f"{asset}/{desk.quote}" in listed]
+    prices = desk.exchange.last_prices(symbols) if symbols else {}
+    return {desk.quote: Decimal(1), **{symbol.split("/")[0]: price for symbol, price in prices.items()}}
+
+
+def changes_of(fill: Fill) -> dict[str, Decimal]:
+    """Return by how much a fill changes each asset's position: base, quote, and the fee in its own asset."""
+    base, quote = fill.symbol.split("/")
+    changes = {base: fill.side.sign * fill.quantity, quote: -fill.side.sign * fill.notional}
+    changes[fill.fee_asset] = changes.get(fill.fee_asset, _ZERO) - fill.fee
+    return changes
+
+
+def summed(changes: Sequence[Mapping[str, Decimal]]) -> dict[str, Decimal]:
+    """Return the sum of changes by asset."""
+    total: dict[str, Decimal] = {}
+    for change in changes:
+        for asset, quantity in change.items():
+            total[asset] = total.get(asset, _ZERO) + quantity
+    return total

@@ -1,0 +1,122 @@
+"""What risk does with a slot before anything is planned: breached loss limits set the account's state, stops close positions.
+
+The rules themselves are in penstock.risk; here their words are kept, and carried into the slot's targets.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+
+from penstock.core.accounts import Halt, RiskHistory, RiskVerdict, Verdict
+from penstock.core.orders import Fill
+from penstock.execution.desk import TradingDesk
+from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.rebalancing import Book
+from penstock.risk.limits import RiskLimits
+from penstock.risk.losses import breaches
+from penstock.risk.memory import stricter
+from penstock.risk.protection import STOPS, advanced_marks, entry_prices, flattenings
+from penstock.risk.review import ApprovedOrders
+from penstock.risk.rules import Rejection, RiskContext
+
+
+@dataclass
+class Guard:
+    """One slot's view of risk: what the account did before, which positions are being closed, and what was said."""
+
+    desk: TradingDesk
+    limits: RiskLimits
+    slot: datetime
+    locks: Mapping[str, str]
+    halt: Halt
+    history: RiskHistory = field(default_factory=RiskHistory)
+    entries: Mapping[str, Decimal] = field(default_factory=dict)
+    closing: tuple[Rejection, ...] = ()
+    alerts: list[str] = field(default_factory=list)
+
+    def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
+        """Read the account's past, act on breached limits, and return the targets with every position to be closed at zero."""
+        desk = self.desk
+        self.history = desk.supervision.risk_history(desk.account, self.slot, desk.clock.now())
+        if self.limits.guards_positions:
+            self.entries = entry_prices(desk.ledger.fills(desk.account))
+        context = self.context(book, targets)
+        self._breach(context)
+        self.closing = flattenings(replace(context, halt=self.halt), self.limits)
+        self._keep([_closing_verdict(word, book) for word in self.closing])
+        self.alerts += [f"{word.symbol} is closed by {word.rule}: {word.reason}" for word in self.closing]
+        return replace(targets, weights={**targets.weights, **dict.fromkeys(self._closed, 0.0)})
+
+    def fresh_context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
+        """Return what the rules may look at now, with the trading state read anew."""
+        self.halt = self.desk.kill_switch.read()
+        return self.context(book, targets)
+
+    def context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
+        """Return what the rules may look at."""
+        return RiskContext(
+            slot=self.slot,
+            equity=book.equity,
+            positions=book.positions,
+            prices=book.prices,
+            instruments=book.instruments,
+            seen=targets.seen,
+            halt=self.halt,
+            quote=self.desk.quote,
+            locks=self.locks,
+            weights=targets.weights,
+            contributions=targets.contributions,
+            quotas=targets.quotas,
+            history=self.history,
+            entries=self.entries,
+            flatten=self._closed,
+        )
+
+    @property
+    def _closed(self) -> frozenset[str]:
+        return frozenset(word.symbol for word in self.closing)
+
+    def _breach(self, context: RiskContext) -> None:
+        """Set the account's state where a breached limit asks for a stricter one than is in force."""
+        for breach in breaches(context, self.limits):
+            state = breach.limit.trading_state
+            if state is None or not stricter(state, self.halt.state):
+                continue
+            desk, by = self.desk, f"risk rule {breach.rule}"
+            desk.supervision.set_trading_state(
+                desk.account, state, breach.reason, by, desk.clock.now(), flatten=breach.limit.flatten
+            )
+            self.halt = desk.kill_switch.read()
+            self.alerts.append(f"{desk.account} is set to {state}: {breach.reason}")
+
+    def reviewed(self, approved: ApprovedOrders) -> None:
+        """Keep what the rules said of a plan."""
+        self._keep(approved.verdicts)
+
+    def _keep(self, verdicts: Sequence[RiskVerdict]) -> None:
+        if verdicts:
+            self.desk.supervision.record_verdicts(self.desk.account, self.slot, verdicts, self.desk.clock.now())
+
+    def sent(self, orders: int, fills: Sequence[Fill]) -> None:
+        """Count what a phase sent and traded, for the phases after it."""
+        self.history = replace(
+            self.history,
+            orders_last_minute=self.history.orders_last_minute + orders,
+            orders_today=self.history.orders_today + orders,
+            traded_last_hour=self.history.traded_last_hour + sum((fill.notional for fill in fills), Decimal(0)),
+        )
+
+    def close(self, book: Book) -> None:
+        """Remember the positions' highs, and which were stopped out, where a rule asks for them."""
+        if not self.limits.guards_positions:
+            return
+        stopped = {word.symbol: self.slot for word in self.closing if word.rule in STOPS}
+        marks = advanced_marks(self.history.marks, book.positions, book.prices, self.desk.quote, stopped)
+        if marks != self.history.marks:
+            self.desk.supervision.record_marks(self.desk.account, marks)
+
+
+def _closing_verdict(word: Rejection, book: Book) -> RiskVerdict:
+    held = book.held.get(word.symbol, Decimal(0))
+    return RiskVerdict(word.symbol, Verdict.FLATTEN, word.rule, word.reason, held, Decimal(0))

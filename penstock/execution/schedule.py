@@ -1,0 +1,182 @@
+"""Working one phase of a rebalance over time: child orders go out when they are due, through the same ledger as every order.
+
+The parents are committed before the first child leaves, and what comes next is always read off the ledger, so an interrupted
+run goes on with what is left. Each child is written ahead, sent once, and followed to its end before its parent's next one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from penstock.core.accounts import Halt, OrderRecord, PlannedOrder, Rebalance
+from penstock.core.drafts import DraftOrder
+from penstock.core.instruments import Instrument
+from penstock.core.orders import Fill, OrderRequest, Side, client_order_id
+from penstock.core.working import WorkedOrder
+from penstock.execution.algorithms import Plan, Send, Step, Wait, plan_order
+from penstock.execution.desk import TradingDesk
+from penstock.execution.following import Follower
+from penstock.execution.lease import LeaseKeeper
+from penstock.execution.parent import Parent
+from penstock.execution.placement import PHASES, STOPPED, place
+from penstock.execution.sending import stopped
+from penstock.execution.workbench import Workbench
+from penstock.portfolio.allocation import PortfolioTargets
+from penstock.risk.review import ApprovedOrders
+from penstock.risk.rules import halted
+
+#: While nothing is due, the kill switch and the lease are looked at this often.
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What one run of a phase did: requests sent, fills booked."""
+
+    sent: int = 0
+    fills: tuple[Fill, ...] = ()
+
+
+@dataclass
+class Phase:
+    """One phase (sells or buys) of one rebalance, worked by `bench`.
+
+    `review_all(None)` plans the phase anew and reviews it; `review_all(orders)` reviews what an interrupted run left. Risk has
+    the word on every run, and the kill switch before every child. `cost_fraction` (of notional) is kept back from the cash that
+    buys may use.
+    """
+
+    desk: TradingDesk
+    bench: Workbench
+    keeper: LeaseKeeper
+    rebalance: Rebalance
+    leg: int
+    targets: PortfolioTargets
+    instruments: Mapping[str, Instrument]
+    review_all: Callable[[Sequence[DraftOrder] | None], ApprovedOrders]
+    cost_fraction: Decimal = Decimal(0)
+    _allowed: dict[str, Decimal] = field(default_factory=dict)
+    _fills: list[Fill] = field(default_factory=list)
+    _sent: int = 0
+    _stopped: bool = False
+
+    def work(self) -> Worked:
+        """Send what is due until nothing more will be; return what was done. Raises what placement and following raise."""
+        begun = self.bench.store.work_of(self.rebalance.id)
+        mine = [work for work in begun if work.order.leg == self.leg]
+        if begun and not mine and all(work.order.leg > self.leg for work in begun):
+            return Worked()  # a later phase was begun, so this one was over
+        works = self._resumed(mine) if mine else self._begun()
+        while not self._stopped and self._turn(works):
+            pass
+        return Worked(self._sent, tuple(self._fills))
+
+    def _begun(self) -> list[Parent]:
+        """Plan, review and commit the phase's parents."""
+        approved = self.review_all(None).orders
+        at = self.desk.clock.now()
+        works = [
+            WorkedOrder(
+                self.rebalance.id,
+                order,
+                self.targets.versions_of(order.symbol),
+                self._planned(order).model_dump_json(),
+                at,
+            )
+            for order in approved
+        ]
+        if works:
+            self.bench.store.begin_work(self.keeper.lease, works)
+        return [Parent(work, self.instruments[work.order.symbol]) for work in works]
+
+    def _planned(self, order: DraftOrder) -> Plan:
+        ask = self.bench.profile
+        profile = None if ask is None else ask(order.symbol, self.rebalance.slot)
+        return plan_order(order, self.instruments[order.symbol], self.bench.style, self.desk.clock.now(), profile)
+
+    def _resumed(self, begun: Iterable[WorkedOrder]) -> list[Parent]:
+        """Take up what was begun; have what is left of it reviewed again, since the account has changed."""
+        works = [Parent(work, self.instruments[work.order.symbol]) for work in begun if work.order.symbol in self.instruments]
+        orders = self._orders()
+        filled = {work.symbol: work.progress(orders, None).filled for work in works}
+        left = [work.order.resized(work.order.quantity - filled[work.symbol]) for work in works]
+        approved = {order.symbol: order.quantity for order in self.review_all([o for o in left if o.quantity > 0]).orders}
+        self._allowed = {symbol: quantity + approved.get(symbol, Decimal(0)) for symbol, quantity in filled.items()}
+        return works
+
+    def _turn(self, works: Sequence[Parent]) -> bool:
+        """Send every child that is due and follow it to its end, or else wait; return whether there is more to do."""
+        steps = self._steps(works)
+        due = [(work, step) for work, step in steps if isinstance(step, Send)]
+        if due:
+            self._send(due)
+            return True
+        waits = [work.start + step.until for work, step in steps if isinstance(step, Wait)]
+        if not waits:
+            return False
+        if self._halted(steps):
+            return False
+        left = (min(waits) - self.desk.clock.now()).total_seconds()
+        self.desk.pause(max(min(left, _LOOK_SECONDS), self.desk.policy.poll_seconds))
+        _ = self.keeper.lease  # renews it: waiting writes nothing, and must not let the lease run out
+        return True
+
+    def _steps(self, works: Sequence[Parent]) -> list[tuple[Parent, Step]]:
+        """Return what is next for each parent. Buys are bounded by the cash there is: prices move while they are worked."""
+        prices = self.desk.exchange.last_prices([work.symbol for work in works]) if works else {}
+        orders, now = self._orders(), self.desk.clock.now()
+        cash = self.desk.ledger.positions(self.desk.account).get(self.desk.quote, Decimal(0))
+        steps: list[tuple[Parent, Step]] = []
+        for work in works:
+            price, bound = prices.get(work.symbol, work.order.price), self._allowed.get(work.symbol)
+            if work.order.side is Side.BUY:
+                affordable = work.instrument.round_lots(max(cash, Decimal(0)) / (price * (1 + self.cost_fraction)))
+                payable = work.progress(orders).filled + affordable
+                bound = payable if bound is None else min(bound, payable)
+            step = work.next_step(orders, now, price, bound)
+            if isinstance(step, Send) and work.order.side is Side.BUY:
+                cash -= step.child.quantity * (step.child.price or price) * (1 + self.cost_fraction)
+            steps.append((work, step))
+        return steps
+
+    def _send(self, due: Sequence[tuple[Parent, Send]]) -> None:
+        orders = self._orders()
+        planned = [self._request(work, step, orders) for work, step in due]
+        reports = place(self.desk, self.keeper, self.rebalance, planned)
+        self._sent += len(planned)
+        default = self.desk.policy.follow_timeout_seconds
+        patience = min(default if step.patience_seconds is None else step.patience_seconds for _, step in due)
+        follower = Follower(self.desk, self.keeper, self.rebalance.slot)
+        names = {order.request.client_order_id for order in planned}
+        endless = follower.follow(names, reports, patience)
+        self._fills += follower.booked
+        ended = [order for order in self._orders() if order.request.client_order_id in names]
+        self._stopped = bool(endless) or any(order.reason.startswith(STOPPED) for order in ended)
+
+    def _request(self, work: Parent, step: Send, orders: Sequence[OrderRecord]) -> PlannedOrder:
+        child = step.child
+        leg, attempt = work.order.leg + PHASES * child.number, work.attempt(child.number, orders)
+        rebalance, symbol = self.rebalance, work.symbol
+        name = client_order_id(rebalance.account, rebalance.portfolio_version, rebalance.slot, symbol, leg, attempt)
+        request = OrderRequest(name, symbol, work.order.side, child.type, child.quantity, child.price)
+        order, version = work.order, work.begun.strategy_version
+        return PlannedOrder(request, leg, attempt, version, order.target_weight, order.price)
+
+    def _halted(self, steps: Sequence[tuple[Parent, Step]]) -> bool:
+        """Where the kill switch forbids what is still to come, write each next child down as stopped and say so."""
+        halt, orders = self.desk.kill_switch.read(), self._orders()
+        forbidden = [work for work, step in steps if isinstance(step, Wait) and _must_stop(halt, work.order.side)]
+        if not forbidden:
+            return False
+        planned, at = [self._request(work, work.rest(orders), orders) for work in forbidden], self.desk.clock.now()
+        events = [stopped(order.request, halt, at) for order in planned]
+        self.desk.ledger.write_ahead(self.keeper.lease, self.rebalance.id, planned, events, at)
+        return True
+
+    def _orders(self) -> Sequence[OrderRecord]:
+        return self.desk.ledger.orders(self.desk.account, rebalance_id=self.rebalance.id)
+
+
+def _must_stop(halt: Halt, side: Side) -> bool:
+    """A halt that flattens lets sells pass, but not slowly: the work ends, and the next slot closes all at once."""
+    return halt.flatten or halted(halt, side)

@@ -1,0 +1,159 @@
+"""Slots that passed without a run: which of them are run after all, and a row for each of the others.
+
+After `account_for_missed` every slot up to the newest is either on record or about to be run: nothing passes in silence.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from penstock.core.accounts import RebalanceStatus
+from penstock.core.timeframes import Timeframe
+from penstock.execution.desk import TradingDesk
+from penstock.execution.lease import LeaseKeeper, take_lease
+
+#: Rows written one by one for missed slots in one go (a day of minutes); what was missed before them is one row together.
+MOST_ROWS = 1440
+#: Missed slots that "run_all" runs after all; older ones are skipped.
+MOST_RUNS = 100
+#: The portfolio version of a slot for which nothing was decided.
+NO_VERSION = "none"
+
+
+class MissedSlots(StrEnum):
+    """What is done about slots that passed without a run.
+
+    skip: none is run; the newest is run only if it is not too late. run_latest: the newest is run however late, the others are
+    not. run_all: each is run, oldest first, however late.
+    """
+
+    SKIP = "skip"
+    RUN_LATEST = "run_latest"
+    RUN_ALL = "run_all"
+
+
+@dataclass(frozen=True)
+class SlotAccount:
+    """What became of the slots up to the newest. `to_run` is oldest first; those in `late` may be run however late they are."""
+
+    to_run: tuple[datetime, ...]
+    skipped: tuple[datetime, ...] = ()
+    together: int = 0
+    late: frozenset[datetime] = frozenset()
+
+    def summary(self) -> str:
+        """Return in one line how many slots were skipped and run after all."""
+        skipped = len(self.skipped) + self.together
+        named = f" ({self.skipped[0]:%Y-%m-%d %H:%M} to {self.skipped[-1]:%Y-%m-%d %H:%M})" if self.skipped else ""
+        return f"{skipped} missed slots skipped{named}, {len(self.to_run)} to run now"
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Slots without a row, oldest first. `uncounted` more lie before them, from `since` to `before`."""
+
+    missing: tuple[datetime, ...]
+    uncounted: int = 0
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+def find_gaps(known: Collection[datetime], newest: datetime, timeframe: Timeframe, most: int = MOST_ROWS) -> Gaps:
+    """Return the slots of the grid after the oldest known one, up to `newest`, that are not known; at most `most` by name.
+
+    An account that has no slot yet has missed none.
+    """
+    if not known:
+        return Gaps(())
+    oldest, step, slots = min(known), timeframe.duration, set(known)
+    missing: list[datetime] = []
+    slot = newest
+    while slot > oldest and len(missing) < most:
+        if slot not in slots:
+            missing.append(slot)
+        slot -= step
+    first = timeframe.floor(oldest) + step
+    between = max(0, (slot - first) // step + 1)
+    uncounted = between - sum(first <= each <= slot and timeframe.floor(each) == each for each in slots)
+    if uncounted <= 0:
+        return Gaps(tuple(reversed(missing)))
+    while slot in slots:
+        slot -= step
+    return Gaps(tuple(reversed(missing)), uncounted, first, slot)
+
+
+def account_for_missed(
+    desk: TradingDesk,
+    timeframe: Timeframe,
+    newest: datetime,
+    policy: MissedSlots,
+    most_rows: int = MOST_ROWS,
+) -> SlotAccount:
+    """Write a SKIPPED row for every missed slot that `policy` does not run, and return what is to be run now.
+
+    `newest` is the newest slot that is due. Where another process holds the account, nothing is written and `newest` alone is
+    returned: its rebalance will say so. A slot whose run never ended is finished by "run_all"; otherwise the next rebalance
+    marks it FAILED.
+    """
+    desk.ledger.open_account(desk.account, desk.exchange_name, desk.quote)
+    rows = desk.ledger.rebalances(desk.account, limit=most_rows)
+    gaps = find_gaps({row.slot for row in rows}, newest, timeframe, most_rows)
+    interrupted = tuple(row.slot for row in reversed(rows) if row.status is RebalanceStatus.RUNNING and row.slot < newest)
+    to_run = _chosen(gaps.missing, interrupted, newest, policy)
+    late = frozenset() if policy is MissedSlots.SKIP else frozenset(to_run)
+    skipped = tuple(slot for slot in gaps.missing if slot not in to_run)
+    if not skipped and not gaps.uncounted:
+        return SlotAccount(to_run, late=late)
+    patience = desk.policy
+    keeper = take_lease(desk.ledger, desk.account, patience.lease_ttl_seconds, patience.lease_wait_seconds, desk.pause)
+    if keeper is None:
+        return SlotAccount((newest,))
+    try:
+        _write(desk, keeper, gaps, skipped, f"missed: no run before {newest:%Y-%m-%d %H:%M} was due; policy {policy}")
+    finally:
+        keeper.release()
+    return SlotAccount(to_run, skipped, gaps.uncounted, late)
+
+
+def record_failure(desk: TradingDesk, slot: datetime, reason: str) -> bool:
+    """Mark a slot whose run raised as FAILED, and return whether that was done: the slot is over and will not be run again.
+
+    Nothing is written for an account that has no slot yet (its opening balances are still to be taken over), for one that
+    another process holds, or for a slot that has ended.
+    """
+    if not desk.ledger.rebalances(desk.account, limit=1):
+        return False
+    keeper = take_lease(desk.ledger, desk.account, desk.policy.lease_ttl_seconds, 0.0, desk.pause)
+    if keeper is None:
+        return False
+    try:
+        return _end(desk, keeper, slot, RebalanceStatus.FAILED, reason)
+    finally:
+        keeper.release()
+
+
+def _chosen(
+    missing: tuple[datetime, ...], interrupted: tuple[datetime, ...], newest: datetime, policy: MissedSlots
+) -> tuple[datetime, ...]:
+    """Return the slots to run, oldest first; the newest is always among them (what has ended is not done again)."""
+    if policy is not MissedSlots.RUN_ALL:
+        return (newest,)
+    return tuple(sorted({*missing[-MOST_RUNS:], *interrupted, newest}))
+
+
+def _write(desk: TradingDesk, keeper: LeaseKeeper, gaps: Gaps, skipped: tuple[datetime, ...], reason: str) -> None:
+    """Write the rows oldest first, so that an interrupted writing is taken up where it stopped."""
+    if gaps.before is not None:
+        together = f"{reason}; with it {gaps.uncounted} slots since {gaps.since:%Y-%m-%d %H:%M}, not listed one by one"
+        _end(desk, keeper, gaps.before, RebalanceStatus.SKIPPED, together)
+    for slot in skipped:
+        _end(desk, keeper, slot, RebalanceStatus.SKIPPED, reason)
+
+
+def _end(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime, status: RebalanceStatus, reason: str) -> bool:
+    row = desk.ledger.start_rebalance(keeper.lease, slot, NO_VERSION)
+    if row.status is not RebalanceStatus.RUNNING:
+        return False
+    desk.ledger.end_rebalance(keeper.lease, row.id, status, reason)
+    return True

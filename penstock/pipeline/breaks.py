@@ -1,0 +1,44 @@
+"""Breaks as an operator sees them: what is open, what was, and the word that settles one."""
+
+import getpass
+import time
+
+import polars as pl
+
+from penstock.core.errors import StoreError
+from penstock.execution.acceptance import accept_break
+from penstock.execution.lease import take_lease
+from penstock.pipeline.reconcile import ReconcileOutcome
+from penstock.wiring import Platform
+
+
+def list_breaks(platform: Platform, portfolio: str, history: bool = False) -> pl.DataFrame:
+    """Return the account's open breaks, or with `history` the newest ones with when and why they were closed."""
+    account = platform.environment.account_of(portfolio).name
+    if history:
+        return platform.supervision.break_history(account)
+    rows = [
+        (b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail)
+        for b in platform.supervision.open_breaks(account)
+    ]
+    return pl.DataFrame(rows, schema=dict.fromkeys(("locked", "kind", "ledger", "venue", "detail"), pl.String), orient="row")
+
+
+def accept(platform: Platform, portfolio: str, subject: str, reason: str) -> ReconcileOutcome:
+    """Let the ledger take over what the venue has of `subject`, with the reason kept; return what is open afterwards.
+
+    Raises StoreError where no break on it can be accepted, or another process holds the account.
+    """
+    desk = platform.desk(portfolio)
+    keeper = take_lease(desk.ledger, desk.account, desk.policy.lease_ttl_seconds, desk.policy.lease_wait_seconds, time.sleep)
+    if keeper is None:
+        raise StoreError(f"another process is trading the account '{desk.account}': accept the break once its slot is over")
+    try:
+        found = accept_break(desk, keeper, subject, reason, getpass.getuser())
+    finally:
+        keeper.release()
+    return ReconcileOutcome(desk.account, found)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,69 @@
+"""An account's past as risk rules ask for it, kept in memory: for a replay, which has no database behind it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from penstock.core.accounts import Halt, PositionMark, RiskHistory, TradingState
+from penstock.core.orders import Fill
+from penstock.risk.losses import LossBreach
+
+_STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
+
+
+def day_of(slot: datetime) -> datetime:
+    """Return the midnight (UTC) at which the day that `slot` closes in, or closes, began."""
+    just_before = slot - timedelta(microseconds=1)
+    return just_before.replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+@dataclass
+class AccountMemory:
+    """What happened slot by slot. `note` it once a slot is over; `history` of a later one is then what a ledger would say."""
+
+    halt: Halt
+    equity: list[tuple[datetime, Decimal]] = field(default_factory=list)
+    targets: list[Mapping[str, float]] = field(default_factory=list)
+    trades: list[tuple[datetime, Decimal]] = field(default_factory=list)
+    marks: Mapping[str, PositionMark] = field(default_factory=dict)
+    fills: list[Fill] = field(default_factory=list)
+    peak: Decimal | None = None
+
+    def history(self, slot: datetime) -> RiskHistory:
+        """Return the history of the account before `slot`."""
+        day, hour, midnight = day_of(slot), slot - timedelta(hours=1), slot.replace(hour=0, minute=0, second=0, microsecond=0)
+        return RiskHistory(
+            day_start=next((equity for at, equity in reversed(self.equity) if at <= day), None),
+            peak=self.peak,
+            targets=tuple(self.targets[:-3:-1]),
+            orders_last_minute=sum(at > slot - timedelta(minutes=1) for at, _ in self._since(hour)),
+            orders_today=len(self._since(midnight)),
+            traded_last_hour=sum((notional for _, notional in self._since(hour)), Decimal(0)),
+            marks=self.marks,
+        )
+
+    def _since(self, at: datetime) -> list[tuple[datetime, Decimal]]:
+        """Return the trades from `at` on; they are few, and at the end."""
+        first = len(self.trades)
+        while first and self.trades[first - 1][0] >= at:
+            first -= 1
+        return self.trades[first:]
+
+    def breach(self, breaches: Sequence[LossBreach], slot: datetime) -> None:
+        """Set the state that breached loss limits ask for, where it is stricter than the one in force."""
+        for breach in breaches:
+            state = breach.limit.trading_state
+            if state is not None and stricter(state, self.halt.state):
+                self.halt = Halt(self.halt.account, state, breach.reason, breach.rule, slot, flatten=breach.limit.flatten)
+
+    def note(self, slot: datetime, equity: Decimal, weights: Mapping[str, float | None]) -> None:
+        """Keep what the slot came to."""
+        self.equity.append((slot, equity))
+        self.peak = equity if self.peak is None else max(self.peak, equity)
+        self.targets.append({symbol: weight for symbol, weight in weights.items() if weight is not None})
+
+
+def stricter(state: TradingState, other: TradingState) -> bool:
+    """Return whether `state` allows less than `other`."""
+    return _STRICTNESS[state] > _STRICTNESS[other]

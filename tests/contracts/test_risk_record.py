@@ -1,0 +1,93 @@
+"""What Supervision remembers for risk rules and accepted breaks, held against every tier."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision
+from penstock.core.accounts import BreakAcceptance, BreakKind, PositionMark, RiskVerdict, TradingState, Verdict
+from penstock.core.errors import StoreError
+from penstock.core.instruments import Instrument
+
+SLOT = datetime(2025, 6, 2, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def supervision(database: Database) -> TimescaleSupervision:
+    return TimescaleSupervision(database)
+
+
+def record(supervision: TimescaleSupervision, name: str, hours: float, equity: int) -> None:
+    supervision.record_equity(name, SLOT + timedelta(hours=hours), Decimal(equity), Decimal(0))
+
+
+def test_day_and_peak_come_from_the_slots_before(supervision: TimescaleSupervision, name: str) -> None:
+    """The day starts at the last equity at or before its midnight; the slot itself and later ones do not count."""
+    for hours, equity in ((-40, 130), (-13, 90), (-12, 100), (-2, 120), (0, 999)):
+        record(supervision, name, hours, equity)
+    history = supervision.risk_history(name, SLOT, SLOT)
+    assert (history.day_start, history.peak, history.accepted) == (100, 130, 0)
+    midnight = SLOT.replace(hour=0)
+    assert supervision.risk_history(name, midnight, midnight).day_start == 130
+
+
+def test_resume_starts_a_new_peak_and_a_halt_does_not(supervision: TimescaleSupervision, name: str) -> None:
+    """An operator who lets an account trade again accepts where it stands."""
+    record(supervision, name, -30, 200)
+    record(supervision, name, -2, 100)
+    supervision.set_trading_state(name, TradingState.HALTED, "drill", "ada", SLOT - timedelta(hours=4))
+    assert supervision.risk_history(name, SLOT, SLOT).peak == 200
+    supervision.set_trading_state(name, TradingState.ACTIVE, "over", "ada", SLOT - timedelta(hours=3))
+    assert supervision.risk_history(name, SLOT, SLOT).peak == 100
+
+
+def test_accepted_money_is_no_gain_and_no_loss(supervision: TimescaleSupervision, name: str) -> None:
+    """Half of the account is withdrawn and accepted: the peak is what it would be without that half."""
+    record(supervision, name, -20, 1000)
+    accepted = BreakAcceptance(name, "USDT", BreakKind.WITHDRAWAL, "paid out", "ada", SLOT - timedelta(hours=10), Decimal(-500))
+    supervision.record_acceptance(accepted)
+    record(supervision, name, -1, 510)
+    history = supervision.risk_history(name, SLOT, SLOT)
+    assert (history.peak, history.accepted) == (1010, -500)
+    assert supervision.acceptances(name) == [accepted]
+
+
+def test_targets_of_the_last_two_slots_are_remembered(supervision: TimescaleSupervision, database: Database, name: str) -> None:
+    """The newest first; a slot that is still to come is not among them."""
+    ledger = TimescaleLedger(database)
+    ledger.open_account(name, "practice", "USDT")
+    lease = ledger.acquire_lease(name, "test", 60)
+    assert lease is not None
+    for hours in (-3, -2, -1, 0):
+        rebalance = ledger.start_rebalance(lease, SLOT + timedelta(hours=hours), "trend/1")
+        ledger.record_targets(lease, rebalance.id, {"BTC/USDT": hours / 10})
+    assert supervision.risk_history(name, SLOT, SLOT).targets == ({"BTC/USDT": -0.1}, {"BTC/USDT": -0.2})
+
+
+def test_marks_and_instruments_are_replaced_and_words_are_only_added(
+    supervision: TimescaleSupervision, database: Database, name: str
+) -> None:
+    """What is remembered is the newest; what was said stays."""
+    supervision.record_marks(name, {"BTC": PositionMark(Decimal(5)), "ETH": PositionMark(None, SLOT)})
+    supervision.record_marks(name, {"BTC": PositionMark(Decimal(6))})
+    assert supervision.risk_history(name, SLOT, SLOT).marks == {"BTC": PositionMark(Decimal(6))}
+    old = Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
+    new = Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.1"), Decimal("0.01"), Decimal("0.01"), Decimal(5))
+    for each in (old, new):
+        supervision.record_instruments(name, [each])
+        assert supervision.planned_instruments(name) == {"BTC/USDT": each}
+    word = RiskVerdict("BTC/USDT", Verdict.SHRINK, "max_weight", "too much", Decimal(2), Decimal(1))
+    supervision.record_verdicts(name, SLOT, [word], SLOT)
+    for table in ("risk_verdict", "break_acceptance"):
+        with pytest.raises(StoreError, match="append-only"), database.transaction() as connection:
+            connection.execute(f"DELETE FROM {table}".encode())  # noqa: S608 - our own names
+
+
+def test_halt_keeps_what_it_asks_for(supervision: TimescaleSupervision, name: str) -> None:
+    """Cancel and flatten come back with the state, until another state is set."""
+    supervision.set_trading_state(name, TradingState.HALTED, "out", "ada", SLOT, cancel=True, flatten=True)
+    halt = supervision.trading_state(name)
+    assert (halt.cancel, halt.flatten) == (True, True)
+    supervision.set_trading_state(name, TradingState.ACTIVE, "over", "ada", SLOT)
+    assert not supervision.trading_state(name).flatten

@@ -1,0 +1,126 @@
+"""A practice exchange with minute bars and a stepped clock, a real ledger, and a killable worker of orders."""
+
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.stores.embedded import EmbeddedPostgres
+from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleWork, connect, migrate
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.timeframes import Timeframe
+from penstock.practice.candles import GivenCandles
+from penstock.practice.clock import stepped_clock
+from penstock.practice.control import PracticeControl
+from penstock.practice.limits import UNLIMITED
+from penstock.practice.server import PracticeServer
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+CLOSES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
+OPENING = {"USDT": "100000", "SOL": "100"}
+
+
+def candles(hours: int = 48) -> GivenCandles:
+    """Minute bars that wander by a few basis points; each trades little enough that a large child is filled only in part."""
+    chance, rows = random.Random(7), []
+    for symbol, price in CLOSES.items():
+        at = price
+        for minute in range(-60, hours * 60):
+            following = round(at * chance.uniform(0.9998, 1.0002), 2)
+            volume = 30_000 / price
+            rows.append(
+                (symbol, SLOT + timedelta(minutes=minute), at, max(at, following), min(at, following), following, volume)
+            )
+            at = following
+    return GivenCandles({Timeframe.M1: pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")})
+
+
+@dataclass
+class Stage:
+    """Runs trials and looks at what they left, at the venue and in the ledger."""
+
+    venue: str
+    database_url: str
+    database: Database
+    worker: "subprocess.Popen[str]"
+    control: PracticeControl = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.control = PracticeControl(self.venue)
+
+    def open(self, account: str) -> datetime:
+        """Open a new account and return its slot: the venue's next full minute, to which its time is moved."""
+        self.control.create_account(account, "secret", OPENING)
+        slot = Timeframe.M1.floor(self.control.now()) + Timeframe.M1.duration
+        self.control.step(to=slot + timedelta(seconds=1))
+        return slot
+
+    def run(
+        self, account: str, slot: datetime, style: dict[str, Any], weights: dict[str, float], kill_at: int | None = None
+    ) -> dict[str, Any]:
+        """Run the slot in a process of its own; `kill_at` is the call at which it is killed."""
+        trial = {
+            "venue": self.venue,
+            "database": self.database_url,
+            "account": account,
+            "slot": slot.isoformat(),
+            "style": style,
+            "weights": weights,
+            "closes": CLOSES,
+            "kill_at": kill_at,
+        }
+        assert self.worker.stdin is not None
+        assert self.worker.stdout is not None
+        print(json.dumps(trial), file=self.worker.stdin, flush=True)
+        answer: dict[str, Any] = json.loads(self.worker.stdout.readline())
+        return answer
+
+    def let_lease_run_out(self, account: str) -> None:
+        """Stand in for waiting: the holder is dead, and its lease ends."""
+        with self.database.transaction() as connection:
+            connection.execute("UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [account])
+
+    @property
+    def ledger(self) -> TimescaleLedger:
+        return TimescaleLedger(self.database)
+
+    @property
+    def work(self) -> TimescaleWork:
+        return TimescaleWork(self.database)
+
+    def exchange(self, account: str) -> CcxtExchange:
+        return CcxtExchange("binance", account, "secret", base_url=self.venue, rate_limit_ms=0)
+
+    def weights(self, account: str) -> dict[str, float]:
+        held = self.ledger.positions(account)
+        values = {symbol: held.get(symbol.split("/")[0], Decimal(0)) * Decimal(str(price)) for symbol, price in CLOSES.items()}
+        equity = sum(values.values()) + held["USDT"]
+        return {symbol: float(value / equity) for symbol, value in values.items()}
+
+
+@pytest.fixture(scope="session")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("algorithms"), settings={"fsync": "off"})
+    practice = PracticeServer(candles(), stepped_clock(SLOT), participation=1.0, limits=UNLIMITED)
+    script = Path(__file__).with_name("worker.py")
+    try:
+        url = server.start()
+        with practice, connect(url) as database:
+            migrate(database)
+            command = [sys.executable, str(script)]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+                yield Stage(practice.url, url, database, worker)
+                assert worker.stdin is not None
+                worker.stdin.close()
+    finally:
+        server.destroy()

@@ -1,0 +1,132 @@
+"""A trader of worked orders that can be killed: reads trials as JSON lines, runs each in a forked process of its own.
+
+Run as `python worker.py`. The ports are wrapped here so that a trial can name the call at which its process kills itself.
+Waiting steps the venue's clock.
+"""
+
+import json
+import os
+import signal
+import sys
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, TimescaleWork, connect
+from penstock.core.clock import VenueClock
+from penstock.core.drafts import SeenBar
+from penstock.execution.algorithms import Style
+from penstock.execution.desk import ExecutionPolicy, TradingDesk
+from penstock.execution.rebalance import RebalanceInputs, rebalance
+from penstock.execution.workbench import Workbench
+from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.practice.control import PracticeControl
+from penstock.risk.kill_switch import KillSwitch
+from penstock.risk.limits import RiskLimits
+
+#: Writes, and calls of the venue that change it. A trial kills before or after the n-th of them.
+CALLS = (
+    "plan_orders",
+    "write_ahead",
+    "record_event",
+    "record_events",
+    "book_fill",
+    "book_fills",
+    "begin_work",
+    "submit",
+    "cancel",
+)
+
+
+class Killable:
+    """A port whose calls are counted together with those of the others; the process dies at the one asked for."""
+
+    passed = 0
+    kill_at: int | None = None
+
+    def __init__(self, port: Any) -> None:
+        self._port = port
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._port, name)
+        if name not in CALLS:
+            return call
+
+        def counted(*args: Any, **more: Any) -> Any:
+            self._cross()
+            result = call(*args, **more)
+            self._cross()
+            return result
+
+        return counted
+
+    @staticmethod
+    def _cross() -> None:
+        Killable.passed += 1
+        if Killable.passed == Killable.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run(trial: dict[str, Any]) -> dict[str, Any]:
+    """Rebalance as the trial says; return what the report said and how many calls were counted."""
+    Killable.passed, Killable.kill_at = 0, trial["kill_at"]
+    account, slot = trial["account"], datetime.fromisoformat(trial["slot"])
+    exchange = CcxtExchange("binance", account, "secret", base_url=trial["venue"], rate_limit_ms=0)
+    control = PracticeControl(trial["venue"])
+    with connect(trial["database"], max_connections=2) as database:
+        supervision = TimescaleSupervision(database)
+        desk = TradingDesk(
+            account,
+            "practice",
+            "USDT",
+            Killable(exchange),  # type: ignore[arg-type]
+            Killable(TimescaleLedger(database)),  # type: ignore[arg-type]
+            supervision,
+            VenueClock(exchange.now),
+            KillSwitch(account, supervision),
+            ExecutionPolicy(visibility_delay_seconds=0.5, poll_seconds=0.5, follow_timeout_seconds=5, lease_wait_seconds=0),
+            pause=lambda seconds: _step(control, seconds),
+            workbench=Workbench(
+                Killable(TimescaleWork(database)),  # type: ignore[arg-type]
+                TypeAdapter(Style).validate_python(trial["style"]),
+            ),
+        )
+
+        def decide(version: str) -> PortfolioTargets:
+            return PortfolioTargets(version, trial["weights"], {}, {s: SeenBar(slot, p) for s, p in trial["closes"].items()})
+
+        limits = RiskLimits.model_validate({"max_gross": 1, "max_weight": 1, "price_collar": None})
+        report = rebalance(desk, RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits))
+    said = {"status": report.status, "reason": report.reason, "sent": report.sent, "resumed": report.resumed}
+    return {**said, "already_done": report.already_done, "breaks": len(report.breaks), "calls": Killable.passed}
+
+
+def _step(control: PracticeControl, seconds: float) -> None:
+    control.step(seconds=seconds)
+
+
+def main() -> None:
+    for line in sys.stdin:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            try:
+                answer = run(json.loads(line))
+            except Exception as error:  # noqa: BLE001 - whatever it was, the test shows it
+                answer = {"error": f"{type(error).__name__}: {error}"}
+            os.write(writer, json.dumps(answer, default=str).encode())
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            said = pipe.read()
+        _, status = os.waitpid(child, 0)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        print(json.dumps({"killed": killed, **(json.loads(said) if said else {})}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

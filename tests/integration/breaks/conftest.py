@@ -1,0 +1,168 @@
+"""An account with three positions on a practice exchange, its ledger in PostgreSQL, and the means to disturb either side."""
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import ccxt
+import polars as pl
+import pytest
+
+from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.stores.embedded import EmbeddedPostgres
+from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision, connect, migrate
+from penstock.core.accounts import BreakKind
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.clock import VenueClock
+from penstock.core.drafts import SeenBar
+from penstock.core.timeframes import Timeframe
+from penstock.execution.acceptance import accept_break
+from penstock.execution.desk import ExecutionPolicy, TradingDesk
+from penstock.execution.lease import LeaseKeeper, take_lease
+from penstock.execution.rebalance import RebalanceInputs, rebalance
+from penstock.execution.reconciliation import Reconciliation, reconcile
+from penstock.execution.report import RebalanceReport
+from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.practice.candles import GivenCandles
+from penstock.practice.clock import stepped_clock
+from penstock.practice.control import PracticeControl
+from penstock.practice.limits import UNLIMITED
+from penstock.practice.server import PracticeServer
+from penstock.risk.kill_switch import KillSwitch
+from penstock.risk.limits import RiskLimits
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+PRICES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
+WEIGHTS = {"BTC/USDT": 0.3, "ETH/USDT": 0.2, "SOL/USDT": 0.2}
+BARS = pl.DataFrame(
+    [(symbol, SLOT + timedelta(days=day), *(price,) * 4, 1e9) for symbol, price in PRICES.items() for day in range(-2, 5)],
+    schema=BARS_SCHEMA,
+    orient="row",
+)
+PATIENCE = ExecutionPolicy(visibility_delay_seconds=0.3, poll_seconds=0.01, lease_wait_seconds=0, follow_timeout_seconds=1)
+
+
+@dataclass
+class Account:
+    """One account at both of its sides. `direct` is a ccxt client with the same keys: someone else's hand."""
+
+    desk: TradingDesk
+    control: PracticeControl
+    direct: Any
+    key: str
+    slots: list[datetime] = field(default_factory=lambda: [SLOT])
+
+    @property
+    def ledger(self) -> Any:
+        return self.desk.ledger
+
+    def keeper(self) -> LeaseKeeper:
+        keeper = take_lease(self.desk.ledger, self.desk.account, 60, 0, self.desk.pause)
+        assert keeper is not None
+        return keeper
+
+    def check(self) -> Reconciliation:
+        """Run one reconciliation."""
+        keeper = self.keeper()
+        try:
+            return reconcile(self.desk, keeper)
+        finally:
+            keeper.release()
+
+    def accept(self, subject: str, reason: str = "seen and settled") -> Reconciliation:
+        keeper = self.keeper()
+        try:
+            return accept_break(self.desk, keeper, subject, reason, "ada")
+        finally:
+            keeper.release()
+
+    def found(self) -> dict[str, BreakKind]:
+        """Return the kinds of the open breaks by subject after one reconciliation."""
+        return {each.subject: each.kind for each in self.check().breaks}
+
+    def trade(
+        self, weights: Mapping[str, float], limits: RiskLimits | None = None, policy: RebalancePolicy | None = None
+    ) -> RebalanceReport:
+        """Rebalance at the next slot."""
+        slot = self.slots[-1]
+        self.control.step(to=slot + timedelta(seconds=2))
+        seen = {symbol: SeenBar(slot, price) for symbol, price in PRICES.items()}
+
+        def decide(version: str) -> PortfolioTargets:
+            return PortfolioTargets(version, weights, {}, seen)
+
+        self.slots.append(slot + timedelta(days=1))
+        return rebalance(
+            self.desk,
+            RebalanceInputs(slot, "trend/1", decide, policy or RebalancePolicy(), limits or RiskLimits(price_collar=None)),
+        )
+
+    def traded_symbols(self) -> set[str]:
+        """Sell a part of everything at the next slot; return the symbols for which an order passed."""
+        report = self.trade({symbol: weight / 2 for symbol, weight in WEIGHTS.items()})
+        return {order.request.symbol for order in report.orders}
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("breaks"), settings={"fsync": "off"})
+    try:
+        with connect(server.start()) as database:
+            migrate(database)
+            yield database
+    finally:
+        server.destroy()
+
+
+@pytest.fixture
+def opened(database: Database) -> Iterator[Callable[[], Account]]:
+    """Opens accounts that have cash and no position."""
+    servers: list[PracticeServer] = []
+
+    def make() -> Account:
+        server = PracticeServer(
+            GivenCandles({Timeframe.D1: BARS}), stepped_clock(SLOT + timedelta(seconds=2)), limits=UNLIMITED
+        ).start()
+        servers.append(server)
+        control = PracticeControl(server.url)
+        control.create_account("key", "secret", {"USDT": 100_000})
+        exchange = CcxtExchange(
+            "binance", "key", "secret", base_url=server.url, rate_limit_ms=0, timeout_seconds=2, retry_wait_seconds=0.05
+        )
+        account, supervision = f"account-{secrets.token_hex(4)}", TimescaleSupervision(database)
+        desk = TradingDesk(
+            account,
+            "practice",
+            "USDT",
+            exchange,
+            TimescaleLedger(database),
+            supervision,
+            VenueClock(exchange.now),
+            KillSwitch(account, supervision),
+            PATIENCE,
+        )
+        return Account(desk, control, _by_hand(server.url), "key")
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+def _by_hand(url: str) -> ccxt.binance:
+    """Return a plain ccxt client of the same account."""
+    client = CcxtExchange("binance", "key", "secret", base_url=url, rate_limit_ms=0).client
+    client.load_markets()
+    return client
+
+
+@pytest.fixture
+def account(opened: Callable[[], Account]) -> Account:
+    """An account that holds BTC, ETH and SOL."""
+    account = opened()
+    report = account.trade(WEIGHTS)
+    assert len(report.fills) == 3, report
+    assert not report.breaks
+    return account

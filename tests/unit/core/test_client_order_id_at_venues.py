@@ -1,0 +1,69 @@
+"""The deterministic id of an order is legal wherever it may be sent. Each venue's rule stands beside its source."""
+
+import re
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.core.orders import client_order_id
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+
+#: Venue -> (field, what the venue takes, where it says so).
+RULES = {
+    "binance": (
+        "newClientOrderId",
+        re.compile(r"[a-zA-Z0-9\-_]{1,36}"),
+        "binance-spot-api-docs, fix-api: client order ID fields must conform to ^[a-zA-Z0-9-_]{1,36}$ (REST: error -1100)",
+    ),
+    "bybit": (
+        "orderLinkId",
+        re.compile(r"[a-zA-Z0-9\-_]{1,36}"),
+        "bybit-exchange.github.io/docs, place order: at most 36 of digits, letters (both cases), dashes and underscores",
+    ),
+    "okx": (
+        "clOrdId",
+        re.compile(r"[a-zA-Z0-9]{1,32}"),
+        "okx.com/docs-v5 order-book-trading-trade, as nautilus_okx's OKX_MAX_CLORDID_LEN has it: 1 to 32 letters and digits",
+    ),
+    "kraken": (
+        "cl_ord_id",
+        re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|[\x20-\x7e]{1,18}"),
+        "docs.kraken.com/exchange/guides/general/clordid: a UUID or free text, unique among open orders; nautilus_kraken's "
+        "truncate_cl_ord_id gives the forms: 36 characters with dashes, 32 hexadecimal digits, or text of at most 18",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+@given(
+    account=st.text(min_size=1),
+    version=st.text(min_size=1),
+    symbol=st.text(min_size=1),
+    leg=st.integers(0, 10_000),
+    attempt=st.integers(0, 100),
+)
+def test_id_of_any_order_is_legal_at_the_venue(
+    name: str, account: str, version: str, symbol: str, leg: int, attempt: int
+) -> None:
+    """Whatever account, version and symbol are called and however many children there are, the venue takes the id."""
+    made = client_order_id(account, version, SLOT, symbol, leg, attempt)
+    field, rule, source = RULES[name]
+    assert rule.fullmatch(made), f"{made!r} is not legal as {field}: {source}"
+
+
+def test_id_is_a_uuid_without_dashes() -> None:
+    """Kraken reads 32 hexadecimal digits as a UUID: the id survives being written as one and back."""
+    made = client_order_id("main", "trend/1", SLOT, "BTC/USDT", 1, 0)
+    assert UUID(made).hex == made
+
+
+def test_children_attempts_and_phases_have_ids_of_their_own() -> None:
+    """A thousand children of both phases with three attempts each: no id comes twice, and each comes again the same."""
+    parts = [(leg, attempt) for leg in range(2_000) for attempt in range(3)]
+    made = [client_order_id("main", "trend/1", SLOT, "BTC/USDT", leg, attempt) for leg, attempt in parts]
+    assert len(set(made)) == len(parts)
+    assert made == [client_order_id("main", "trend/1", SLOT, "BTC/USDT", leg, attempt) for leg, attempt in parts]

@@ -1,0 +1,166 @@
+"""Slots between two runs: each is done, skipped with a reason, or failed with a reason."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from penstock.core.accounts import RebalanceStatus
+from penstock.core.timeframes import Timeframe
+from penstock.execution.rebalance import rebalance
+from penstock.execution.slots import MissedSlots, account_for_missed, find_gaps, record_failure
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+WEIGHTS = {"BTC/USDT": 0.5}
+
+
+def rows(world: Any) -> dict[int, tuple[RebalanceStatus, str]]:
+    """Status and reason by minutes after the first slot."""
+    return {
+        int((row.slot - SLOT) / MINUTE): (row.status, row.reason)
+        for row in sorted(world.ledger.slots.values(), key=lambda r: r.slot)
+    }
+
+
+def account(world: Any, minutes: int, policy: MissedSlots = MissedSlots.SKIP, **more: Any) -> Any:
+    return account_for_missed(world.desk, Timeframe.M1, SLOT + minutes * MINUTE, policy, **more)
+
+
+@pytest.fixture
+def traded(world: Any) -> Any:
+    """An account whose first slot is DONE."""
+    rebalance(world.desk, world.inputs(WEIGHTS))
+    return world
+
+
+def test_brand_new_account_has_missed_nothing(world: Any) -> None:
+    """Before the first run there is no slot to account for, and no row that would hide the opening balances."""
+    assert account(world, 1000).to_run == (SLOT + 1000 * MINUTE,)
+    assert not world.ledger.slots
+
+
+def test_next_slot_in_time_writes_nothing(traded: Any) -> None:
+    """Slot after slot, the account is read and not written."""
+    writes = traded.ledger.writes
+    assert account(traded, 1).to_run == (SLOT + MINUTE,)
+    assert traded.ledger.writes == writes
+
+
+def test_skip_writes_a_row_for_each_missed_slot(traded: Any) -> None:
+    """Back after five minutes: four slots are SKIPPED with the reason, the fifth is to be run if it is not late."""
+    found = account(traded, 5)
+    assert found.to_run == (SLOT + 5 * MINUTE,)
+    assert not found.late
+    assert [status for status, _ in rows(traded).values()] == [RebalanceStatus.DONE] + [RebalanceStatus.SKIPPED] * 4
+    assert {reason for status, reason in rows(traded).values() if status is RebalanceStatus.SKIPPED} == {
+        "missed: no run before 2024-03-01 00:05 was due; policy skip"
+    }
+
+
+def test_accounting_twice_writes_once(traded: Any) -> None:
+    """A second call finds nothing missing."""
+    account(traded, 5)
+    before = rows(traded)
+    again = account(traded, 5)
+    assert not again.skipped
+    assert rows(traded) == before
+
+
+def test_run_latest_runs_the_newest_however_late(traded: Any) -> None:
+    """Only the newest is run, and it may be late."""
+    found = account(traded, 3, MissedSlots.RUN_LATEST)
+    assert found.to_run == (SLOT + 3 * MINUTE,)
+    assert found.late == {SLOT + 3 * MINUTE}
+    assert len(found.skipped) == 2
+
+
+def test_run_all_runs_each_oldest_first(traded: Any) -> None:
+    """No row is written: each slot gets its own by being run."""
+    found = account(traded, 3, MissedSlots.RUN_ALL)
+    assert found.to_run == tuple(SLOT + n * MINUTE for n in (1, 2, 3))
+    assert list(rows(traded)) == [0]
+
+
+def test_run_all_takes_up_an_interrupted_slot(traded: Any) -> None:
+    """A slot that is still RUNNING is run before those after it."""
+    lease = traded.ledger.acquire_lease("test", "other", 60)
+    traded.ledger.start_rebalance(lease, SLOT + MINUTE, "trend/1")
+    traded.ledger.release_lease(lease)
+    assert account(traded, 2, MissedSlots.RUN_ALL).to_run == (SLOT + MINUTE, SLOT + 2 * MINUTE)
+    assert account(traded, 2).to_run == (SLOT + 2 * MINUTE,)
+
+
+def test_many_missed_slots_are_bounded_and_still_counted(traded: Any) -> None:
+    """Of 100 missed slots the newest ten have rows of their own; one row before them says for how many it stands."""
+    found = account(traded, 101, most_rows=10)
+    written = rows(traded)
+    assert list(written) == [0, 91, *range(92, 101)]
+    assert found.together == 91
+    assert "with it 91 slots since 2024-03-01 00:01" in written[91][1]
+    assert "91" in found.summary() or "100" in found.summary()
+    again = account(traded, 101, most_rows=10)
+    assert (again.skipped, again.together) == ((), 0)
+
+
+def test_slot_between_two_runs_is_found_behind_a_newer_one(traded: Any) -> None:
+    """An operator ran a later slot by hand: what lies between is accounted for by the next call."""
+    later = SLOT + 3 * MINUTE
+    traded.clock.at = later
+    rebalance(traded.desk, traded.inputs(WEIGHTS, later))
+    account(traded, 4)
+    assert [status for status, _ in rows(traded).values()] == [
+        RebalanceStatus.DONE,
+        RebalanceStatus.SKIPPED,
+        RebalanceStatus.SKIPPED,
+        RebalanceStatus.DONE,
+    ]
+
+
+def test_account_held_by_another_process_is_left_alone(traded: Any) -> None:
+    """Without the lease nothing is written; the newest slot's own run will say who trades."""
+    traded.ledger.acquire_lease("test", "other", 60)
+    assert account(traded, 5).to_run == (SLOT + 5 * MINUTE,)
+    assert list(rows(traded)) == [0]
+
+
+def test_late_slots_that_run_all_chose_are_really_run(traded: Any) -> None:
+    """The catch-up leaves every slot DONE, in order."""
+    traded.clock.at += 5 * MINUTE
+    desk = replace(traded.desk, policy=traded.desk.policy.model_copy(update={"max_lateness_seconds": float("inf")}))
+    for slot in account(traded, 3, MissedSlots.RUN_ALL).to_run:
+        rebalance(desk, traded.inputs(WEIGHTS, slot))
+    assert [status for status, _ in rows(traded).values()] == [RebalanceStatus.DONE] * 4
+
+
+def test_slot_whose_run_raised_is_failed_with_its_reason(traded: Any) -> None:
+    """A slot that the service will not come back to is FAILED, with the error as the reason; one that ended stays as it is."""
+    assert record_failure(traded.desk, SLOT + MINUTE, "no answer in 5 s")
+    assert rows(traded)[1] == (RebalanceStatus.FAILED, "no answer in 5 s")
+    assert not record_failure(traded.desk, SLOT, "no answer in 5 s")
+    assert rows(traded)[0][0] is RebalanceStatus.DONE
+
+
+def test_failure_before_the_first_slot_leaves_the_account_new(world: Any) -> None:
+    """Opening balances are taken over by the first run that reaches the venue: no row may come before it."""
+    assert not record_failure(world.desk, SLOT, "no answer in 5 s")
+    assert not world.ledger.slots
+
+
+@given(st.sets(st.integers(0, 60), min_size=1), st.integers(0, 90), st.integers(1, 40))
+@settings(deadline=None)
+def test_no_slot_is_lost_between_rows_gaps_and_their_count(known: set[int], newest: int, most: int) -> None:
+    """Known, missing and uncounted slots together are exactly the grid from the oldest known to the newest."""
+    gaps = find_gaps({SLOT + n * MINUTE for n in known}, SLOT + newest * MINUTE, Timeframe.M1, most)
+    missing = {int((slot - SLOT) / MINUTE) for slot in gaps.missing}
+    grid = set(range(min(known), newest + 1))
+    absent = grid - known
+    assert missing <= absent
+    assert len(missing) + gaps.uncounted == len(absent)
+    assert list(gaps.missing) == sorted(gaps.missing)
+    if gaps.uncounted:
+        assert gaps.before is not None
+        assert int((gaps.before - SLOT) / MINUTE) == max(absent - missing)
