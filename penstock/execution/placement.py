@@ -4,6 +4,8 @@ What became of an order whose answer was lost is for following and recovery to a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from penstock.core.accounts import PlannedOrder, Rebalance
 from penstock.core.drafts import DraftOrder
@@ -89,10 +91,11 @@ def send(desk: TradingDesk, keeper: LeaseKeeper, request: OrderRequest) -> Order
     if halted(halt, request.side):
         _record(desk, keeper, request, OrderEventKind.ABANDON, f"{STOPPED}: {halt.state}, {halt.reason} (set by {halt.by})")
         return None
+    asked_at = datetime.now(UTC)  # before the database confirms the lease: who sleeps after that sends a request too old
     _record(desk, keeper, request, OrderEventKind.SUBMIT)
     _ = keeper.lease  # a process that slept since the write above must not send: another may have resolved this order
     try:
-        return desk.exchange.submit(request)
+        return desk.exchange.submit(replace(request, asked_at=asked_at))
     except DuplicateOrderError:
         return _ask(desk, keeper, request)
     except VenueRejectedError as refusal:

@@ -115,6 +115,8 @@ class Stage:
             "version": "trend/1",
             "strike_at": None,
             "stop": False,
+            "steps_clock": False,
+            "receive_window_ms": 10_000,
             "policy": POLICY,
             "limits": LIMITS,
             "weights": {f"{base}/USDT": weight for base, weight in scene.weights.items()},
@@ -173,7 +175,9 @@ class Stage:
             for asset, change in changes_of(fill).items():
                 sums[asset] = sums.get(asset, Decimal(0)) + change
         positions, balances = dict(ledger.positions(account)), dict(exchange.balances())
-        differing = {a for a in {*sums, *positions, *balances} if not sums.get(a, 0) == positions.get(a, 0) == balances.get(a, 0)}
+        differing = {
+            a for a in {*sums, *positions, *balances} if not sums.get(a, 0) == positions.get(a, 0) == balances.get(a, 0)
+        }
         return Whole(
             duplicates=sum(max(0, count - 1) for count in orders),
             lost=(at_venue - booked).total(),

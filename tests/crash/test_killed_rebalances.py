@@ -68,7 +68,8 @@ def run_matrix(stage: Any, make_scenario: Any, kills: int, seeds: list[int]) -> 
     print(
         f"\ncrash matrix: {found['kills']} kills, {points} points, {len(seeds)} seeds ({seeds[0]}..{seeds[-1]}): "
         f"{found['duplicates']} duplicate orders at the venue, {found['lost']} lost and {found['doubled']} doubled fills, "
-        f"ledger = venue = sum of fills {found['equal']}/{found['kills']}, targets reached {found['reached']}/{found['kills']}, "
+        f"ledger = venue = sum of fills {found['equal']}/{found['kills']}, "
+        f"targets reached {found['reached']}/{found['kills']}, "
         f"{time.monotonic() - started:.0f} s"
     )
     assert not wrong, f"{len(wrong)} of {found['kills']}:\n" + "\n".join(wrong[:20])

@@ -7,6 +7,7 @@ is the commit of every database transaction that wrote something, and every HTTP
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -25,10 +26,12 @@ from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, connect
 from penstock.core.clock import VenueClock
 from penstock.core.drafts import SeenBar
+from penstock.core.orders import OrderReport, OrderRequest
 from penstock.execution.desk import ExecutionPolicy, TradingDesk
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.practice.control import PracticeControl
 from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
 
@@ -90,12 +93,32 @@ class Counter:
         return f"commit of {name}"
 
 
+class WatchedExchange(CcxtExchange):
+    """Counts the moment before an order is signed as well: who sleeps there must not send when he wakes."""
+
+    counter: Counter
+
+    def submit(self, order: OrderRequest) -> OrderReport:
+        self.counter.cross("before submit")
+        return super().submit(order)
+
+
+def pause_of(trial: dict[str, Any]) -> Callable[[float], None]:
+    """Return how to wait: by moving the venue's stepped clock, or hardly at all (only the count of the looks matters)."""
+    if not trial["steps_clock"]:
+        return lambda _: time.sleep(0.005)
+    control = PracticeControl(trial["venue"])
+    return lambda seconds: (control.step(seconds=seconds), None)[1]
+
+
 def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
     """Rebalance as the trial says; return what the report said and every boundary crossed."""
     counter = Counter(trial["strike_at"], signal.SIGSTOP if trial["stop"] else signal.SIGKILL)
     counter.watch()
     slot = datetime.fromisoformat(trial["slot"])
-    exchange = CcxtExchange("binance", trial["account"], "secret", base_url=trial["venue"], rate_limit_ms=0)
+    exchange = WatchedExchange("binance", trial["account"], "secret", base_url=trial["venue"], rate_limit_ms=0)
+    exchange.counter = counter
+    exchange.client.options["recvWindow"] = trial["receive_window_ms"]
     with connect(trial["database"], max_connections=4) as database:
         supervision = TimescaleSupervision(database)
         desk = TradingDesk(
@@ -108,7 +131,7 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
             VenueClock(exchange.now),
             KillSwitch(trial["account"], supervision),
             ExecutionPolicy(**trial["policy"]),
-            pause=lambda _: time.sleep(0.005),  # the venue's clock stands: only the count of the looks matters
+            pause=pause_of(trial),
         )
 
         def decide(version: str) -> PortfolioTargets:
@@ -192,6 +215,7 @@ class Parent:
 
 
 def main() -> None:
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # a connection that the server ended is part of the test
     parent = Parent()
     for line in sys.stdin:
         order, argument = json.loads(line)
