@@ -121,8 +121,7 @@ class PracticeApp:
         self.engine.advance()
         if route == "POST /api/v3/order":
             told |= self.limiter.spend_order(key)
-            hidden = fault.seconds if fault is not None and fault.kind is FaultKind.HIDDEN_ORDER else 0.0
-            return self.private.new_order(account, parameters, hidden)
+            return self.private.new_order(account, parameters, fault)
         return self._private_routes[route](account, parameters)
 
     async def _faulty(self, fault: Fault, carry_out: Callable[[], Answer], receive: Receive, send: Send) -> None:

@@ -68,13 +68,11 @@ class CcxtExchange(CcxtMarketData):
         price = None if order.type is OrderType.MARKET else self._exact("price", order, order.price)
         quantity = self._exact("quantity", order, order.quantity)
         side, kind, named = order.side.value, order.type.value, order.client_order_id
-        details = {"clientOrderId": order.client_order_id, **self._signed_as_of(order)}
+        details = {"clientOrderId": named, **self._signed_as_of(order)}
         return self.understood(
-            f"order {order.client_order_id}",
+            f"order {named}",
             lambda: self._report(
-                self.client.create_order(order.symbol, kind, side, quantity, price, details),
-                order.client_order_id,
-                order.symbol,
+                self.client.create_order(order.symbol, kind, side, quantity, price, details), named, order.symbol
             ),
         )
 
