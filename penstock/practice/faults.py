@@ -30,8 +30,8 @@ class FaultKind(StrEnum):
 class Fault(BaseModel):
     """One armed fault. Without `nth` and with probability 1 it strikes every matching call, `times` times at most.
 
-    `nth` counts matching calls from 1. `path` is matched from the start; empty matches all of /api. An order that is accepted under a fault
-    with `hides_seconds` is not found by queries for so much of the venue's time, whatever the fault does to the answer.
+    `nth` counts matching calls from 1. `path` is matched from the start; empty matches all of /api. An order that is accepted
+    under a fault with `hides_seconds` is not found by queries for so much of the venue's time, whatever became of the answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
