@@ -24,7 +24,7 @@ from penstock.core.accounts import (
     TradingState,
 )
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Fill, OrderEventKind, OrderReport, OrderRequest, OrderState
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderReport, OrderRequest, OrderState
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 
@@ -203,6 +203,20 @@ class Ledger(Protocol):
         """
         ...
 
+    def write_ahead(
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        orders: Sequence[PlannedOrder],
+        events: Sequence[OrderEvent],
+        at: datetime | None = None,
+    ) -> None:
+        """Commit the intents as plan_orders does and, in the same transaction, the events that they begin with.
+
+        Raises as record_events does: an intent that exists already and has begun refuses to begin again.
+        """
+        ...
+
     def record_event(
         self,
         lease: Lease,
@@ -222,6 +236,22 @@ class Ledger(Protocol):
         """Append the fill, its order event and the position change in one transaction; False where it is booked already.
 
         Keyed by (account, symbol, venue trade id). A fill beyond the order's quantity is booked as it is.
+        """
+        ...
+
+    def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
+        """Append the events in their order, in one transaction; return the state that each one led to.
+
+        As record_event, many at once: illegal events are appended with their refusal, the others take effect, and then
+        IllegalTransitionError names the illegal ones. StoreError (an unknown order, a fill event) leaves nothing.
+        """
+        ...
+
+    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
+        """Append the fills in their order, in one transaction; return those that were not booked before.
+
+        As book_fill, many at once: refused fills are appended as refused events, the others are booked, and then
+        IllegalTransitionError names the refused ones. StoreError (an unknown order) leaves nothing.
         """
         ...
 

@@ -63,9 +63,13 @@ class OrderEventKind(StrEnum):
 _S, _E = OrderState, OrderEventKind
 
 #: Every legal pair. Anything else is an error that is recorded and raised, never dropped.
+#: What the venue says may arrive in any order, late and twice, and leads to the same end: a state gives way only to one that
+#: says more (rejected, open, partially filled, expired, cancelled, filled). Our own acts (submit, request_cancel, abandon)
+#: come in the program's order.
 TRANSITIONS: dict[tuple[OrderState, OrderEventKind], OrderState] = {
     (_S.PLANNED, _E.SUBMIT): _S.SUBMITTING,
     (_S.PLANNED, _E.ABANDON): _S.CANCELED,
+    (_S.SUBMITTING, _E.ABANDON): _S.CANCELED,  # the sender itself knows that the request did not leave
     **{
         pair: state
         for waiting in (_S.SUBMITTING, _S.UNKNOWN)
@@ -103,9 +107,19 @@ TRANSITIONS: dict[tuple[OrderState, OrderEventKind], OrderState] = {
     # The venue says again what we know already.
     (_S.CANCELED, _E.CANCEL): _S.CANCELED,
     (_S.EXPIRED, _E.EXPIRE): _S.EXPIRED,
+    (_S.REJECTED, _E.REJECT): _S.REJECTED,
     (_S.FILLED, _E.ACCEPT): _S.FILLED,
     (_S.CANCELED, _E.ACCEPT): _S.CANCELED,
     (_S.EXPIRED, _E.ACCEPT): _S.EXPIRED,
+    # Two last words mean the same to us, that nothing works any more; one name for both, whichever came first.
+    (_S.CANCELED, _E.EXPIRE): _S.CANCELED,
+    (_S.EXPIRED, _E.CANCEL): _S.CANCELED,
+    # "No such order" was wrong where the venue shows the order after all: what it shows holds, in either order of arrival.
+    (_S.REJECTED, _E.ACCEPT): _S.OPEN,
+    (_S.REJECTED, _E.PARTIAL_FILL): _S.PARTIALLY_FILLED,
+    (_S.REJECTED, _E.FILL): _S.FILLED,
+    (_S.REJECTED, _E.CANCEL): _S.CANCELED,
+    (_S.REJECTED, _E.EXPIRE): _S.EXPIRED,
 }
 
 
@@ -163,6 +177,17 @@ class OrderReport:
     state: OrderState
     filled_quantity: Decimal
     reason: str = ""
+
+
+@dataclass(frozen=True)
+class OrderEvent:
+    """One event of one order, to be appended: what happened, when, and what the venue said. Fills are booked as Fill."""
+
+    client_order_id: str
+    kind: OrderEventKind
+    at: datetime
+    reason: str = ""
+    venue_order_id: str = ""
 
 
 def client_order_id(account: str, portfolio_version: str, slot: datetime, symbol: str, leg: int, attempt: int) -> str:

@@ -3,16 +3,17 @@
 Fills are booked before an order's last word is, so that a crash between the two leaves the order unfinished, not a fill lost.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from penstock.core.accounts import OrderRecord
-from penstock.core.errors import OrderNotFoundError, VenueUnavailableError
-from penstock.core.orders import Fill, OrderEventKind, OrderReport, OrderState
+from penstock.core.errors import OrderNotFoundError, RateLimitedError, VenueUnavailableError
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderReport, OrderState
 from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.placement import NEVER_ARRIVED
+from penstock.execution.sending import NEVER_ARRIVED, wait_alive
 
 #: No order is older than its slot but for clocks that differ; trades are asked for from this long before it.
 TRADES_MARGIN = timedelta(minutes=5)
@@ -60,64 +61,99 @@ class Follower:
 
     def _look(self, ids: Collection[str], known: Mapping[str, OrderReport], waited: float) -> list[OrderRecord]:
         """Ask about and settle every unfinished order once; return those that are still unfinished."""
-        for order in self._unfinished(ids):
-            report = known.get(order.request.client_order_id) or self._ask(order, waited)
-            if report is not None:
-                self._settle(order, report)
-        return self._unfinished(ids)
+        orders = self._unfinished(ids)
+        reports: dict[str, OrderReport] = {}
+        events: list[OrderEvent] = []
+        for order in orders:
+            name = order.request.client_order_id
+            answer = known.get(name) or self._ask(order, waited)
+            if isinstance(answer, OrderReport):
+                reports[name] = answer
+            elif answer is not None:
+                events.append(answer)
+        self._write(events)
+        self._settle([order for order in orders if order.request.client_order_id in reports], reports)
+        return self._unfinished(ids) if orders else []
 
     def _unfinished(self, ids: Collection[str]) -> list[OrderRecord]:
         orders = self._desk.ledger.orders(self._desk.account, unfinished_only=True)
         return [order for order in orders if order.request.client_order_id in ids]
 
-    def _ask(self, order: OrderRecord, waited: float) -> OrderReport | None:
+    def _ask(self, order: OrderRecord, waited: float) -> OrderReport | OrderEvent | None:
+        """Return the venue's report, or the event that its silence or its denial makes of the order, or None."""
         request = order.request
         try:
             return self._desk.exchange.find_order(request.client_order_id, request.symbol)
         except VenueUnavailableError as silence:
+            if isinstance(silence, RateLimitedError):  # to ask on against a 429 earns a ban
+                self._slow_down(silence)
             if order.state is OrderState.SUBMITTING:
-                self._record(order, OrderEventKind.LOSE_TRACK, str(silence))
+                return self._event(order, OrderEventKind.LOSE_TRACK, str(silence))
         except OrderNotFoundError as denial:
             if order.state in _LOST and waited >= self._desk.policy.visibility_delay_seconds:
                 reason = f"{NEVER_ARRIVED}: asked for {waited:g} s, the venue says: {denial}"
-                self._record(order, OrderEventKind.REJECT, reason)
+                return self._event(order, OrderEventKind.REJECT, reason)
         return None
 
-    def _settle(self, order: OrderRecord, report: OrderReport) -> None:
-        """Bring the ledger to what the venue reports: accepted, then its fills, then its last word."""
-        if order.state in _LOST and report.state not in _LAST_WORDS:
-            self._record(order, OrderEventKind.ACCEPT, venue_order_id=report.venue_order_id)
-        missing = report.filled_quantity - order.filled_quantity
-        if missing > 0:
-            missing -= self._book(order)
-        last_word = _LAST_WORDS.get(report.state)
-        if last_word is not None and missing <= 0:
-            self._record(order, last_word, report.reason, report.venue_order_id)
+    def _slow_down(self, refusal: RateLimitedError) -> None:
+        asked = refusal.retry_after_seconds or self._desk.policy.poll_seconds
+        wait_alive(self._desk, self._keeper, min(asked, self._desk.policy.longest_pacing_seconds))
 
-    def _book(self, order: OrderRecord) -> Decimal:
-        """Book the order's trades that are not booked yet; return their summed quantity."""
-        booked = Decimal(0)
-        try:
-            trades = self._desk.exchange.fills(order.request.symbol, self._since)
-        except VenueUnavailableError:
-            return booked  # the next look asks again
-        for fill in trades:
-            if fill.client_order_id == order.request.client_order_id and self._desk.ledger.book_fill(self._keeper.lease, fill):
-                self.booked.append(fill)
-                booked += fill.quantity
+    def _settle(self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport]) -> None:
+        """Bring the ledger to what the venue reports: accepted, then the fills, then the last words; each in one write."""
+        self._write(
+            [
+                self._event(order, OrderEventKind.ACCEPT, venue_order_id=reports[order.request.client_order_id].venue_order_id)
+                for order in orders
+                if order.state in _LOST and reports[order.request.client_order_id].state not in _LAST_WORDS
+            ]
+        )
+        missing = {
+            order.request.client_order_id: reports[order.request.client_order_id].filled_quantity - order.filled_quantity
+            for order in orders
+        }
+        for fill in self._book([order for order in orders if missing[order.request.client_order_id] > 0]):
+            missing[fill.client_order_id] -= fill.quantity
+        self._write([event for order in orders if (event := self._last_word(order, reports, missing)) is not None])
+
+    def _last_word(
+        self, order: OrderRecord, reports: Mapping[str, OrderReport], missing: Mapping[str, Decimal]
+    ) -> OrderEvent | None:
+        """Return the order's end as the venue says it, once every fill that the venue speaks of is booked."""
+        report = reports[order.request.client_order_id]
+        kind = _LAST_WORDS.get(report.state)
+        if kind is None or missing[order.request.client_order_id] > 0:
+            return None
+        return self._event(order, kind, report.reason, report.venue_order_id)
+
+    def _book(self, orders: Sequence[OrderRecord]) -> Sequence[Fill]:
+        """Book the orders' trades that are not booked yet, asking once a symbol; return them."""
+        if not orders:
+            return []
+        names = {order.request.client_order_id for order in orders}
+        symbols = sorted({order.request.symbol for order in orders})
+        with ThreadPoolExecutor(min(self._desk.policy.senders, len(symbols)), thread_name_prefix="trades") as pool:
+            trades = [fill for found in pool.map(self._trades, symbols) for fill in found if fill.client_order_id in names]
+        booked = self._desk.ledger.book_fills(self._keeper.lease, trades) if trades else []
+        self.booked += booked
         return booked
+
+    def _trades(self, symbol: str) -> Sequence[Fill]:
+        try:
+            return self._desk.exchange.fills(symbol, self._since)
+        except VenueUnavailableError:
+            return []  # the next look asks again
 
     def _cancel(self, unfinished: Collection[OrderRecord], cancelled: set[str]) -> dict[str, OrderReport]:
         """Ask the venue once to cancel each order that works; return its answers, and note in `cancelled` who got one.
 
         An order that ended meanwhile is found by the next look; a cancellation without an answer is asked for again.
         """
+        working = [order for order in unfinished if order.state in _WORKING and order.request.client_order_id not in cancelled]
+        self._write([self._event(order, OrderEventKind.REQUEST_CANCEL, "not filled in time") for order in working])
         reports: dict[str, OrderReport] = {}
-        for order in unfinished:
+        for order in working:
             name = order.request.client_order_id
-            if order.state not in _WORKING or name in cancelled:
-                continue
-            self._record(order, OrderEventKind.REQUEST_CANCEL, "not filled in time")
             try:
                 reports[name] = self._desk.exchange.cancel(name, order.request.symbol)
             except VenueUnavailableError:
@@ -127,6 +163,9 @@ class Follower:
             cancelled.add(name)
         return reports
 
-    def _record(self, order: OrderRecord, event: OrderEventKind, reason: str = "", venue_order_id: str = "") -> None:
-        at, name = self._desk.clock.now(), order.request.client_order_id
-        self._desk.ledger.record_event(self._keeper.lease, name, event, at, reason, venue_order_id)
+    def _event(self, order: OrderRecord, kind: OrderEventKind, reason: str = "", venue_order_id: str = "") -> OrderEvent:
+        return OrderEvent(order.request.client_order_id, kind, self._desk.clock.now(), reason, venue_order_id)
+
+    def _write(self, events: Sequence[OrderEvent]) -> None:
+        if events:
+            self._desk.ledger.record_events(self._keeper.lease, events)

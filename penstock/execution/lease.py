@@ -2,6 +2,7 @@
 
 import os
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -22,6 +23,7 @@ class LeaseKeeper:
 
     Life is measured on the machine's monotonic clock from before the lease was asked for, so this side gives up before
     the database does. A process that slept through its lease must not act again: another may have finished its work.
+    Thread-safe: two threads that find the lease half over renew it once, for each renewal voids the token before it.
     """
 
     def __init__(self, ledger: Ledger, lease: Lease, ttl_seconds: float, asked_at: float) -> None:
@@ -29,10 +31,15 @@ class LeaseKeeper:
         self._lease = lease
         self._ttl = ttl_seconds
         self._asked_at = asked_at
+        self._renewing = threading.Lock()
 
     @property
     def lease(self) -> Lease:
         """Return a lease that is alive; raise StaleLeaseError where it lapsed or another process has it."""
+        with self._renewing:
+            return self._alive()
+
+    def _alive(self) -> Lease:
         asked_at = time.monotonic()
         age = asked_at - self._asked_at
         if age >= self._ttl:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from penstock.core.accounts import OrderRecord, Rebalance, RebalanceStatus
 from penstock.core.errors import VenueUnavailableError
-from penstock.core.orders import Fill, OrderEventKind, OrderState
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.execution.desk import TradingDesk
 from penstock.execution.following import Follower
 from penstock.execution.lease import LeaseKeeper
@@ -36,10 +36,10 @@ def recover(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime | None) -> Re
     if not unfinished:
         return Recovery()
     abandoned = [order for order in unfinished if order.state is OrderState.PLANNED]
-    for order in abandoned:
-        reason = f"{NEVER_SENT}: its run ended before the request left"
-        name = order.request.client_order_id
-        desk.ledger.record_event(keeper.lease, name, OrderEventKind.ABANDON, desk.clock.now(), reason)
+    if abandoned:
+        reason, at = f"{NEVER_SENT}: its run ended before the request left", desk.clock.now()
+        events = [OrderEvent(order.request.client_order_id, OrderEventKind.ABANDON, at, reason) for order in abandoned]
+        desk.ledger.record_events(keeper.lease, events)
     sent = [order for order in unfinished if order.state is not OrderState.PLANNED]
     fills = _resolve(desk, keeper, slot, sent)
     return Recovery(_names(abandoned), _names(sent), tuple(fills))

@@ -6,6 +6,7 @@ by a signal from inside the write or the request that the trial names. Productio
 is the commit of every database transaction that wrote something, and every HTTP request.
 """
 
+import gc
 import json
 import logging
 import os
@@ -216,6 +217,8 @@ class Parent:
 
 def main() -> None:
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # a connection that the server ended is part of the test
+    gc.freeze()  # what the forks share is not theirs to sweep: it would be copied page by page
+    gc.disable()
     parent = Parent()
     for line in sys.stdin:
         order, argument = json.loads(line)

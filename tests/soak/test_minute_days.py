@@ -1,9 +1,9 @@
 """Days of minute slots with everything that goes wrong in a year: errors, 429s, outages, kills, and the kill switch.
 
-Ten symbols, all of which change their weight every five minutes. One call in a hundred fails (5xx before and after, a reset, an answer
-that is no JSON), one in five hundred is told to slow down. The database and the venue go away and come back, the worker is
-killed by SIGKILL and started anew, and the kill switch is thrown, by file and by database in turn, while orders leave. At the
-end every slot has to be accounted for and the books must agree to the last digit.
+Ten symbols, all of which change their weight every five minutes. One call in a hundred fails (5xx before and after, a reset,
+an answer that is no JSON), one in five hundred is told to slow down. The database and the venue go away and come back, the
+worker is killed by SIGKILL and started anew, and the kill switch is thrown, by file and by database in turn, while orders
+leave. At the end every slot has to be accounted for and the books must agree to the last digit.
 
     pytest -m soak tests/soak -s
 

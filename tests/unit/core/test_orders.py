@@ -26,6 +26,7 @@ EXPECTED = {
         E.REJECT: S.REJECTED,
         E.CANCEL: S.CANCELED,
         E.EXPIRE: S.EXPIRED,
+        E.ABANDON: S.CANCELED,
     },
     S.OPEN: {
         E.ACCEPT: S.OPEN,
@@ -44,11 +45,24 @@ EXPECTED = {
         E.EXPIRE: S.EXPIRED,
     },
     S.FILLED: {E.ACCEPT: S.FILLED, E.PARTIAL_FILL: S.FILLED, E.FILL: S.FILLED},
-    S.CANCELED: {E.ACCEPT: S.CANCELED, E.CANCEL: S.CANCELED, E.PARTIAL_FILL: S.CANCELED, E.FILL: S.FILLED},
-    S.EXPIRED: {E.ACCEPT: S.EXPIRED, E.EXPIRE: S.EXPIRED, E.PARTIAL_FILL: S.EXPIRED, E.FILL: S.FILLED},
-    S.REJECTED: {},
+    S.CANCELED: {
+        E.ACCEPT: S.CANCELED,
+        E.CANCEL: S.CANCELED,
+        E.EXPIRE: S.CANCELED,
+        E.PARTIAL_FILL: S.CANCELED,
+        E.FILL: S.FILLED,
+    },
+    S.EXPIRED: {E.ACCEPT: S.EXPIRED, E.CANCEL: S.CANCELED, E.EXPIRE: S.EXPIRED, E.PARTIAL_FILL: S.EXPIRED, E.FILL: S.FILLED},
+    S.REJECTED: {
+        E.REJECT: S.REJECTED,
+        E.ACCEPT: S.OPEN,
+        E.PARTIAL_FILL: S.PARTIALLY_FILLED,
+        E.FILL: S.FILLED,
+        E.CANCEL: S.CANCELED,
+        E.EXPIRE: S.EXPIRED,
+    },
 }
-EXPECTED[S.UNKNOWN] = EXPECTED[S.SUBMITTING]
+EXPECTED[S.UNKNOWN] = {event: state for event, state in EXPECTED[S.SUBMITTING].items() if event is not E.ABANDON}
 EXPECTED[S.PARTIALLY_FILLED] = EXPECTED[S.OPEN] | {E.ACCEPT: S.PARTIALLY_FILLED}
 
 
@@ -65,7 +79,8 @@ def test_pair_leads_where_the_table_says_or_is_illegal(state: OrderState, event:
 
 def test_rejected_comes_only_from_a_request_without_an_answer() -> None:
     """REJECTED is the answer to a request: nothing that worked or ended can become rejected."""
-    assert {state for (state, event), after in TRANSITIONS.items() if after is S.REJECTED} == {S.SUBMITTING, S.UNKNOWN}
+    before = {state for (state, event), after in TRANSITIONS.items() if after is S.REJECTED}
+    assert before == {S.SUBMITTING, S.UNKNOWN, S.REJECTED}
 
 
 def test_lost_order_is_never_final_by_itself() -> None:
@@ -74,17 +89,28 @@ def test_lost_order_is_never_final_by_itself() -> None:
     assert not S.UNKNOWN.is_final
 
 
+def test_order_whose_request_may_have_left_cannot_be_abandoned() -> None:
+    """Only the sender, before the request left, may call an order abandoned; an UNKNOWN one may be working."""
+    assert {state for (state, event) in TRANSITIONS if event is E.ABANDON} == {S.PLANNED, S.SUBMITTING}
+
+
+def test_rejected_gives_way_only_to_the_venue_showing_the_order() -> None:
+    """A denial is corrected by what proves that the order exists, and by nothing that we do ourselves."""
+    proofs = {event for (state, event), after in TRANSITIONS.items() if state is S.REJECTED and after is not S.REJECTED}
+    assert proofs == {E.ACCEPT, E.PARTIAL_FILL, E.FILL, E.CANCEL, E.EXPIRE}
+
+
 @given(st.lists(st.sampled_from(list(E)), max_size=30))
-def test_filled_and_rejected_are_never_left(events: list[OrderEventKind]) -> None:
-    """Whatever arrives in whatever order, FILLED stays FILLED and REJECTED stays REJECTED."""
-    state, ended = S.PLANNED, None
+def test_filled_is_never_left(events: list[OrderEventKind]) -> None:
+    """Whatever arrives in whatever order, FILLED stays FILLED."""
+    state, ended = S.PLANNED, False
     for event in events:
         try:
             state = next_state(state, event)
         except IllegalTransitionError:
             continue
-        assert ended is None or state is ended
-        ended = state if state in (S.FILLED, S.REJECTED) else None
+        assert not ended or state is S.FILLED
+        ended = state is S.FILLED
 
 
 def test_id_is_the_same_for_the_same_decision_and_legal_at_the_venues() -> None:

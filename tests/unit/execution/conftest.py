@@ -29,7 +29,17 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Fill, OrderEventKind, OrderReport, OrderRequest, OrderState, OrderType, Side, next_state
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderReport,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Side,
+    next_state,
+)
 from penstock.core.timeframes import Timeframe
 from penstock.execution.desk import ExecutionPolicy, TradingDesk
 from penstock.execution.rebalance import RebalanceInputs
@@ -117,6 +127,17 @@ class MemoryLedger:
             )
             self.book.setdefault(each.request.client_order_id, record)
 
+    def write_ahead(
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        orders: Sequence[PlannedOrder],
+        events: Sequence[OrderEvent],
+        at: datetime | None = None,
+    ) -> None:
+        self.plan_orders(lease, rebalance_id, orders, at)
+        self.record_events(lease, events)
+
     def record_event(
         self,
         lease: Lease,
@@ -148,6 +169,15 @@ class MemoryLedger:
         for asset, change in changes_of(fill).items():
             self._move(asset, change)
         return True
+
+    def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
+        return [
+            self.record_event(lease, each.client_order_id, each.kind, each.at, each.reason, each.venue_order_id)
+            for each in events
+        ]
+
+    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
+        return [fill for fill in fills if self.book_fill(lease, fill)]
 
     def book_adjustment(self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime) -> None:
         self._check(lease)
@@ -311,7 +341,12 @@ def world() -> World:
     clock = SteppedClock(SLOT + timedelta(seconds=2))
     ledger, venue = MemoryLedger(), MemoryVenue(clock)
     policy = ExecutionPolicy(
-        poll_seconds=1, follow_timeout_seconds=5, visibility_delay_seconds=10, lease_ttl_seconds=60, lease_wait_seconds=0
+        poll_seconds=1,
+        follow_timeout_seconds=5,
+        visibility_delay_seconds=10,
+        lease_ttl_seconds=60,
+        lease_wait_seconds=0,
+        senders=1,  # the venue and the clock of these tests are for one thread
     )
     kill_switch = KillSwitch("test", ledger)
     desk = TradingDesk("test", "memory", "USDT", venue, ledger, ledger, clock, kill_switch, policy, pause=clock.sleep)

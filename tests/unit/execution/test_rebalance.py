@@ -321,7 +321,7 @@ def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(
 
     world.venue.after = kill
     with pytest.raises(Killed):
-        rebalance(world.desk, replace(inputs, policy=passive))
+        rebalance(world.desk, replace(world.inputs({"BTC/USDT": 0.5}), policy=passive))
     world.ledger.holder, world.venue.after = "", lambda _: None
     assert len(world.venue.open_orders()) == 1
     world.clock.at += timedelta(days=1)

@@ -1,32 +1,44 @@
-"""How one order event or one fill is written: the lines of one ledger transaction, in their order.
+"""How order events and fills are written: the lines of one ledger transaction, in their order.
 
-Decides what is written together; that the writer may write at all was settled before, by the lease.
+Decides what is written together; that the writer may write at all was settled before, by the lease. Each statement takes a
+whole batch, so that many events cost the round trips of one.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import psycopg
 
-from penstock.core.accounts import Lease
+from penstock.adapters.stores.timescale.ledger_rows import INSERT_ORDERS, intent_columns
+from penstock.core.accounts import Lease, PlannedOrder
 from penstock.core.errors import IllegalTransitionError, StoreError
-from penstock.core.orders import Fill, OrderEventKind, OrderState, next_state
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState, next_state
+
+#: Wide enough for any sum or product of amounts that a venue can name: nothing is rounded.
+EXACT = Context(prec=400)
+_FILL_EVENTS = frozenset({OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL})
 
 
 @dataclass(frozen=True)
-class OrderEvent:
+class JudgedEvent:
     """One line of an order's history. `refusal` is why the machine did not take it, or None."""
 
-    client_order_id: str
-    kind: OrderEventKind
+    event: OrderEvent
     before: OrderState
     after: OrderState
-    at: datetime
-    reason: str = ""
-    venue_order_id: str = ""
     refusal: str | None = None
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Where an order stands while a batch is judged. Quantities are in base units."""
+
+    state: OrderState
+    quantity: Decimal
+    filled: Decimal
 
 
 MOVE_ONE = """
@@ -34,90 +46,203 @@ MOVE_ONE = """
     ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
 """
 
+#: No lock is taken: the lease's row, which every writer of the account holds, keeps all of them still.
+_SELECT_STANDINGS = """
+    SELECT client_order_id, state, quantity, filled_quantity FROM orders WHERE client_order_id = ANY(%s) AND account = %s
+"""
+
+_APPEND_EVENTS = """
+    INSERT INTO order_event (client_order_id, kind, from_state, to_state, at, reason, venue_order_id, refusal, lease_token)
+    SELECT name, kind, before, after, at, reason, venue_id, refusal, %s
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
+        WITH ORDINALITY AS line (name, kind, before, after, at, reason, venue_id, refusal, n)
+    ORDER BY n
+"""
+
+#: The names are given twice: as a list they lead to the rows by the index, however large the table and its statistics.
+_MOVE_ORDERS = """
+    UPDATE orders SET state = line.state, updated_at = line.at, filled_quantity = filled_quantity + line.filled,
+        reason = coalesce(nullif(line.reason, ''), orders.reason),
+        venue_order_id = coalesce(nullif(line.venue_id, ''), orders.venue_order_id)
+    FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::text[], %s::text[])
+        AS line (name, state, at, filled, reason, venue_id)
+    WHERE client_order_id = line.name AND client_order_id = ANY(%s)
+"""
+
+_KNOWN_TRADES = """
+    SELECT symbol, trade_id FROM fill
+    WHERE account = %(account)s AND symbol = ANY(%(symbols)s) AND trade_id = ANY(%(trades)s)
+      AND (symbol, trade_id) IN (SELECT * FROM unnest(%(symbols)s::text[], %(trades)s::text[]))
+"""
+
+_APPEND_FILLS = """
+    INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
+    SELECT %s, symbol, trade_id, name, side, quantity, price, fee, fee_asset, at
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
+                %s::timestamptz[])
+        WITH ORDINALITY AS line (symbol, trade_id, name, side, quantity, price, fee, fee_asset, at, n)
+    ORDER BY n
+"""
+
 #: Base, quote and fee may be the same asset in pairs: one sum per asset. The products are numeric, hence exact.
-_MOVE_FILL = """
+_MOVE_POSITIONS = """
     INSERT INTO position (account, asset, quantity)
-    SELECT %(account)s, asset, sum(quantity) FROM (VALUES
-        (%(base)s::text, %(sign)s * %(quantity)s::numeric),
-        (%(quote)s, -%(sign)s * %(quantity)s::numeric * %(price)s::numeric),
-        (%(fee_asset)s, -%(fee)s::numeric)) AS change (asset, quantity)
-    GROUP BY asset
+    SELECT account, asset, sum(amount) FROM fill CROSS JOIN LATERAL (VALUES
+        (split_part(symbol, '/', 1), CASE side WHEN 'buy' THEN quantity ELSE -quantity END),
+        (split_part(symbol, '/', 2), CASE side WHEN 'buy' THEN -quantity * price ELSE quantity * price END),
+        (fee_asset, -fee)) AS change (asset, amount)
+    WHERE account = %(account)s AND symbol = ANY(%(symbols)s) AND trade_id = ANY(%(trades)s)
+      AND (symbol, trade_id) IN (SELECT * FROM unnest(%(symbols)s::text[], %(trades)s::text[]))
+    GROUP BY account, asset ORDER BY asset
     ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
 """
 
 
-def lock_order(connection: psycopg.Connection[Any], lease: Lease, client_order_id: str) -> tuple[OrderState, Decimal, Decimal]:
-    """Return state, quantity and filled quantity of an order of the lease's account; StoreError where it has none such."""
-    row = connection.execute(
-        "SELECT state, quantity, filled_quantity FROM orders WHERE client_order_id = %s AND account = %s FOR UPDATE",
-        [client_order_id, lease.account],
-    ).fetchone()
-    if row is None:
+def write_intents(
+    connection: psycopg.Connection[Any],
+    lease: Lease,
+    rebalance_id: int,
+    orders: Sequence[PlannedOrder],
+    at: datetime | None,
+) -> None:
+    """Insert the orders as PLANNED; one whose client order id exists is left as it is. StoreError for another's rebalance."""
+    owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
+    if owner != (lease.account,):
+        raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")
+    if orders:
+        connection.execute(INSERT_ORDERS, [lease.account, rebalance_id, at, *intent_columns(orders)])
+
+
+def write_events(connection: psycopg.Connection[Any], lease: Lease, events: Sequence[OrderEvent]) -> list[JudgedEvent]:
+    """Append the events and move their orders; return each as the machine judged it. StoreError for a fill event."""
+    for event in events:
+        if event.kind in _FILL_EVENTS:
+            raise StoreError(f"event '{event.kind}' of order {event.client_order_id} moves a position: book the fill instead")
+    if not events:
+        return []
+    standings = _standings(connection, lease, {event.client_order_id for event in events})
+    lines = []
+    for event in events:
+        line = _judged(event, standings[event.client_order_id].state)
+        standings[event.client_order_id] = replace(standings[event.client_order_id], state=line.after)
+        lines.append(line)
+    _append(connection, lease, lines, {})
+    return lines
+
+
+def write_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> list[tuple[Fill, JudgedEvent]]:
+    """Append the fills that are not booked yet with their events, and move orders and positions by those that are taken.
+
+    Return every fill that was not booked before with the line it made.
+    """
+    fresh = _not_booked(connection, lease, fills)
+    if not fresh:
+        return []
+    before = _standings(connection, lease, {fill.client_order_id for fill in fresh})
+    standings, lines = dict(before), []
+    with localcontext(EXACT):
+        for fill in fresh:
+            standing = standings[fill.client_order_id]
+            total = standing.filled + fill.quantity
+            kind = OrderEventKind.FILL if total >= standing.quantity else OrderEventKind.PARTIAL_FILL
+            line = _judged(OrderEvent(fill.client_order_id, kind, fill.at, f"trade {fill.trade_id}"), standing.state)
+            if line.refusal is None:
+                standings[fill.client_order_id] = replace(standing, state=line.after, filled=total)
+            lines.append((fill, line))
+        filled = {name: standings[name].filled - standing.filled for name, standing in before.items()}
+    _append_fills(connection, lease, [fill for fill, line in lines if line.refusal is None])
+    _append(connection, lease, [line for _, line in lines], filled)
+    return lines
+
+
+def refusals(lines: Sequence[JudgedEvent]) -> None:
+    """Raise IllegalTransitionError naming every line that the machine refused; it is to be called after the commit."""
+    refused = [f"order {_named(line.event)}: {line.refusal}" for line in lines if line.refusal is not None]
+    if refused:
+        raise IllegalTransitionError("; ".join(refused))
+
+
+def _named(event: OrderEvent) -> str:
+    return f"{event.client_order_id}, {event.reason}" if event.kind in _FILL_EVENTS else event.client_order_id
+
+
+def _standings(connection: psycopg.Connection[Any], lease: Lease, names: Collection[str]) -> dict[str, _Standing]:
+    """Return where each order stands; StoreError where the lease's account has no such order."""
+    rows = connection.execute(_SELECT_STANDINGS, [list(names), lease.account]).fetchall()
+    found = {name: _Standing(OrderState(state), quantity, filled) for name, state, quantity, filled in rows}
+    missing = sorted(set(names) - found.keys())
+    if missing:
         raise StoreError(
-            f"account '{lease.account}' has no order '{client_order_id}': it was never planned here; "
+            f"account '{lease.account}' has no order '{missing[0]}': it was never planned here; "
             "reconciliation decides what it is"
         )
-    return OrderState(row[0]), row[1], row[2]
+    return found
 
 
-def judged(
-    client_order_id: str, before: OrderState, kind: OrderEventKind, at: datetime, reason: str = "", venue_order_id: str = ""
-) -> OrderEvent:
-    """Return the event as the machine judges it."""
+def _judged(event: OrderEvent, before: OrderState) -> JudgedEvent:
     try:
-        after, refusal = next_state(before, kind), None
+        return JudgedEvent(event, before, next_state(before, event.kind))
     except IllegalTransitionError as error:
-        after, refusal = before, str(error)
-    return OrderEvent(client_order_id, kind, before, after, at, reason, venue_order_id, refusal)
+        return JudgedEvent(event, before, before, str(error))
 
 
-def append_event(connection: psycopg.Connection[Any], lease: Lease, event: OrderEvent) -> None:
-    connection.execute(
-        """INSERT INTO order_event
-           (client_order_id, kind, from_state, to_state, at, reason, venue_order_id, refusal, lease_token)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
-        [
-            *(event.client_order_id, event.kind.value, event.before.value, event.after.value, event.at),
-            *(event.reason, event.venue_order_id, event.refusal, lease.token),
-        ],
+def _not_booked(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> list[Fill]:
+    """Return the fills whose trade the ledger does not have, each trade once."""
+    by_trade: dict[tuple[str, str], Fill] = {}
+    for fill in fills:
+        by_trade.setdefault((fill.symbol, fill.trade_id), fill)
+    symbols, trades = [key[0] for key in by_trade], [key[1] for key in by_trade]
+    known = set(connection.execute(_KNOWN_TRADES, {"account": lease.account, "symbols": symbols, "trades": trades}).fetchall())
+    return [fill for key, fill in by_trade.items() if key not in known]
+
+
+def _append(
+    connection: psycopg.Connection[Any], lease: Lease, lines: Sequence[JudgedEvent], filled: Mapping[str, Decimal]
+) -> None:
+    """Append the lines, and bring each order to where its last accepted line leads."""
+    if not lines:
+        return
+    columns = (
+        [line.event.client_order_id for line in lines],
+        [line.event.kind.value for line in lines],
+        [line.before.value for line in lines],
+        [line.after.value for line in lines],
+        [line.event.at for line in lines],
+        [line.event.reason for line in lines],
+        [line.event.venue_order_id for line in lines],
+        [line.refusal for line in lines],
     )
+    connection.execute(_APPEND_EVENTS, [lease.token, *columns])
+    moved: dict[str, list[JudgedEvent]] = {}
+    for line in lines:
+        if line.refusal is None:
+            moved.setdefault(line.event.client_order_id, []).append(line)
+    if moved:
+        rows = [_moved_row(name, of_one, filled.get(name, Decimal(0))) for name, of_one in moved.items()]
+        connection.execute(_MOVE_ORDERS, [*(list(column) for column in zip(*rows, strict=True)), list(moved)])
 
 
-def book(connection: psycopg.Connection[Any], lease: Lease, fill: Fill) -> OrderEvent:
-    before, quantity, filled = lock_order(connection, lease, fill.client_order_id)
-    total = filled + fill.quantity
-    kind = OrderEventKind.FILL if total >= quantity else OrderEventKind.PARTIAL_FILL
-    line = judged(fill.client_order_id, before, kind, fill.at, reason=f"trade {fill.trade_id}")
-    append_event(connection, lease, line)
-    if line.refusal is not None:
-        return line
-    base, _, quote = fill.symbol.partition("/")
-    row: dict[str, object] = {
-        "account": lease.account,
-        "symbol": fill.symbol,
-        "trade_id": fill.trade_id,
-        "id": fill.client_order_id,
-        "side": fill.side.value,
-        "sign": fill.side.sign,
-        "quantity": fill.quantity,
-        "price": fill.price,
-        "fee": fill.fee,
-        "fee_asset": fill.fee_asset,
-        "at": fill.at,
-        "base": base,
-        "quote": quote,
-        "state": line.after.value,
-    }
-    connection.execute(
-        """INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
-           VALUES (%(account)s, %(symbol)s, %(trade_id)s, %(id)s, %(side)s, %(quantity)s, %(price)s, %(fee)s, %(fee_asset)s,
-                   %(at)s)""",
-        row,
+def _moved_row(name: str, lines: Sequence[JudgedEvent], filled: Decimal) -> tuple[str, str, datetime, Decimal, str, str]:
+    last, spoken = lines[-1], [line.event for line in lines if line.event.kind not in _FILL_EVENTS]
+    reason = next((event.reason for event in reversed(spoken) if event.reason), "")
+    venue_id = next((event.venue_order_id for event in reversed(spoken) if event.venue_order_id), "")
+    return name, last.after.value, last.event.at, filled, reason, venue_id
+
+
+def _append_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> None:
+    if not fills:
+        return
+    symbols, trades = [fill.symbol for fill in fills], [fill.trade_id for fill in fills]
+    columns = (
+        symbols,
+        trades,
+        [fill.client_order_id for fill in fills],
+        [fill.side.value for fill in fills],
+        [fill.quantity for fill in fills],
+        [fill.price for fill in fills],
+        [fill.fee for fill in fills],
+        [fill.fee_asset for fill in fills],
+        [fill.at for fill in fills],
     )
-    connection.execute(_MOVE_FILL, row)
-    connection.execute(
-        """UPDATE orders SET state = %(state)s, filled_quantity = filled_quantity + %(quantity)s, updated_at = %(at)s
-           WHERE client_order_id = %(id)s""",
-        row,
-    )
-    return line
+    connection.execute(_APPEND_FILLS, [lease.account, *columns])
+    connection.execute(_MOVE_POSITIONS, {"account": lease.account, "symbols": symbols, "trades": trades})

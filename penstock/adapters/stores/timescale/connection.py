@@ -3,10 +3,13 @@
 Decides how connections are made, pooled and mended. Which server it is, is for the settings.
 """
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
+from typing import Any
 from urllib.parse import quote, urlencode
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import errors, sql
@@ -22,6 +25,7 @@ UNKNOWN_ACCOUNT = "PS002"
 _SESSION = "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=120s"
 _CONNECT_SECONDS = 10
 _POOL_SECONDS = 15.0
+_TRUSTED_SECONDS = 0.25
 
 
 class Database:
@@ -37,7 +41,8 @@ class Database:
             min_size=1,
             max_size=max_connections,
             timeout=_POOL_SECONDS,
-            check=ConnectionPool.check_connection,  # a restarted server leaves dead connections behind
+            check=_check_idle,  # a restarted server leaves dead connections behind
+            reset=_note_use,
             name="penstock",
             open=True,
         )
@@ -47,6 +52,16 @@ class Database:
         """Yield a connection inside one transaction: committed at the end, rolled back by any exception."""
         with translated(self.address), self._pool.connection() as connection:
             yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
+        """Yield a connection for one statement that reads: its own transaction, one round trip."""
+        with translated(self.address), self._pool.connection() as connection:
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                connection.autocommit = False
 
     @contextmanager
     def dedicated(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
@@ -74,6 +89,19 @@ class Database:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
+
+
+_last_use: "WeakKeyDictionary[psycopg.Connection[Any], float]" = WeakKeyDictionary()
+
+
+def _note_use(connection: "psycopg.Connection[Any]") -> None:
+    _last_use[connection] = time.monotonic()
+
+
+def _check_idle(connection: "psycopg.Connection[Any]") -> None:
+    """Check a connection that has been idle: one that answered a moment ago need not be asked again before each use."""
+    if time.monotonic() - _last_use.get(connection, 0.0) > _TRUSTED_SECONDS:
+        ConnectionPool.check_connection(connection)
 
 
 def connect(url: str, max_connections: int = 10) -> Database:

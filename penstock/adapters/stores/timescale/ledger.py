@@ -12,23 +12,19 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from penstock.adapters.stores.timescale.booking import MOVE_ONE, append_event, book, judged, lock_order
+from penstock.adapters.stores.timescale.booking import MOVE_ONE, refusals, write_events, write_fills, write_intents
 from penstock.adapters.stores.timescale.connection import Database
 from penstock.adapters.stores.timescale.ledger_rows import (
-    INSERT_ORDER,
     REBALANCE_COLUMNS,
     SELECT_FILLS,
     SELECT_ORDERS,
     fill_of,
-    intent_of,
     order_of,
     rebalance_of,
 )
 from penstock.core.accounts import Lease, OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
-from penstock.core.errors import IllegalTransitionError, StoreError
-from penstock.core.orders import Fill, OrderEventKind, OrderState
-
-_FILL_EVENTS = frozenset({OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL})
+from penstock.core.errors import StoreError
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
 
 
 class TimescaleLedger:
@@ -114,12 +110,21 @@ class TimescaleLedger:
 
         An intent whose client order id exists already is left as it is.
         """
+        self.write_ahead(lease, rebalance_id, orders, [], at)
+
+    def write_ahead(
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        orders: Sequence[PlannedOrder],
+        events: Sequence[OrderEvent],
+        at: datetime | None = None,
+    ) -> None:
+        """Commit the intents as plan_orders does and, in the same transaction, the events that they begin with."""
         with self._fenced(lease) as connection:
-            owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
-            if owner != (lease.account,):
-                raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")
-            common = {"account": lease.account, "rebalance_id": rebalance_id, "at": at}
-            connection.cursor().executemany(INSERT_ORDER, [intent_of(order) | common for order in orders])
+            write_intents(connection, lease, rebalance_id, orders, at)
+            lines = write_events(connection, lease, events)
+        refusals(lines)
 
     def record_event(
         self,
@@ -134,37 +139,38 @@ class TimescaleLedger:
 
         An illegal event is appended with its refusal and raises IllegalTransitionError.
         """
-        if event in _FILL_EVENTS:
-            raise StoreError(f"event '{event}' of order {client_order_id} moves a position: book the fill instead")
+        (state,) = self.record_events(lease, [OrderEvent(client_order_id, event, at, reason, venue_order_id)])
+        return state
+
+    def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
+        """Append the events in their order, in one transaction; return the state that each one led to.
+
+        Illegal events are appended with their refusal, the others take effect, and then IllegalTransitionError names the
+        illegal ones. StoreError (an unknown order, a fill event) leaves nothing.
+        """
         with self._fenced(lease) as connection:
-            before, _, _ = lock_order(connection, lease, client_order_id)
-            line = judged(client_order_id, before, event, at, reason, venue_order_id)
-            append_event(connection, lease, line)
-            if line.refusal is None:
-                connection.execute(
-                    """UPDATE orders SET state = %s, updated_at = %s, reason = coalesce(nullif(%s, ''), reason),
-                       venue_order_id = coalesce(nullif(%s, ''), venue_order_id) WHERE client_order_id = %s""",
-                    [line.after.value, at, reason, venue_order_id, client_order_id],
-                )
-        if line.refusal is not None:
-            raise IllegalTransitionError(f"order {client_order_id}: {line.refusal}")
-        return line.after
+            lines = write_events(connection, lease, events)
+        refusals(lines)
+        return [line.after for line in lines]
 
     def book_fill(self, lease: Lease, fill: Fill) -> bool:
         """Append the fill, its order event and the position change in one transaction; False where it is booked already.
 
-        StoreError for a fill of an order that this account does not have. A fill of an order that cannot have one
-        (never sent, or rejected) is appended as a refused event, moves nothing, and raises IllegalTransitionError.
+        StoreError for a fill of an order that this account does not have. A fill of an order that was never sent is
+        appended as a refused event, moves nothing, and raises IllegalTransitionError.
+        """
+        return bool(self.book_fills(lease, [fill]))
+
+    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
+        """Append the fills in their order, in one transaction; return those that were not booked before.
+
+        Refused fills are appended as refused events, the others are booked, and then IllegalTransitionError names the
+        refused ones. StoreError (an unknown order) leaves nothing.
         """
         with self._fenced(lease) as connection:
-            key = [lease.account, fill.symbol, fill.trade_id]
-            known = "SELECT FROM fill WHERE account = %s AND symbol = %s AND trade_id = %s"
-            if connection.execute(known, key).fetchone() is not None:
-                return False
-            line = book(connection, lease, fill)
-        if line.refusal is not None:
-            raise IllegalTransitionError(f"order {fill.client_order_id}, trade {fill.trade_id}: {line.refusal}")
-        return True
+            lines = write_fills(connection, lease, fills)
+        refusals([line for _, line in lines])
+        return [fill for fill, _ in lines]
 
     def book_adjustment(self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime) -> None:
         """Append a change of a position that no fill explains: opening balance, deposit, withdrawal, accepted break."""

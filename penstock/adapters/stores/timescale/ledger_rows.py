@@ -23,12 +23,15 @@ SELECT_FILLS = """
     FROM fill WHERE account = %s AND symbol = coalesce(%s, symbol) ORDER BY at, sequence
 """
 
-INSERT_ORDER = """
-    INSERT INTO orders (client_order_id, account, rebalance_id, symbol, side, type, quantity, price, leg, attempt,
+INSERT_ORDERS = """
+    INSERT INTO orders (account, rebalance_id, client_order_id, symbol, side, type, quantity, price, leg, attempt,
                         strategy_version, target_weight, reference_price, state, created_at, updated_at)
-    VALUES (%(client_order_id)s, %(account)s, %(rebalance_id)s, %(symbol)s, %(side)s, %(type)s, %(quantity)s, %(price)s,
-            %(leg)s, %(attempt)s, %(strategy_version)s, %(target_weight)s, %(reference_price)s, 'planned',
-            coalesce(%(at)s, clock_timestamp()), coalesce(%(at)s, clock_timestamp()))
+    SELECT %s, %s, name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, 'planned', at, at
+    FROM coalesce(%s::timestamptz, clock_timestamp()) AS at,
+         unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::integer[], %s::integer[],
+                %s::text[], %s::float8[], %s::numeric[])
+         WITH ORDINALITY AS line (name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, n)
+    ORDER BY n
     ON CONFLICT (client_order_id) DO NOTHING
 """
 
@@ -65,19 +68,22 @@ def fill_of(row: Sequence[Any]) -> Fill:
     return Fill(trade_id, client_order_id, symbol, Side(side), quantity, price, fee, fee_asset, at)
 
 
-def intent_of(order: PlannedOrder) -> dict[str, object]:
-    """Return the arguments of INSERT_ORDER that come from the planned order."""
-    request = order.request
-    return {
-        "client_order_id": request.client_order_id,
-        "symbol": request.symbol,
-        "side": request.side.value,
-        "type": request.type.value,
-        "quantity": request.quantity,
-        "price": request.price,
-        "leg": order.leg,
-        "attempt": order.attempt,
-        "strategy_version": order.strategy_version,
-        "target_weight": order.target_weight,
-        "reference_price": order.reference_price,
-    }
+def intent_columns(orders: Sequence[PlannedOrder]) -> list[list[object]]:
+    """Return the arrays of INSERT_ORDERS that come from the planned orders."""
+    rows = [
+        (
+            order.request.client_order_id,
+            order.request.symbol,
+            order.request.side.value,
+            order.request.type.value,
+            order.request.quantity,
+            order.request.price,
+            order.leg,
+            order.attempt,
+            order.strategy_version,
+            order.target_weight,
+            order.reference_price,
+        )
+        for order in orders
+    ]
+    return [list(column) for column in zip(*rows, strict=True)]

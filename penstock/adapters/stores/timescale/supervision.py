@@ -62,7 +62,7 @@ class TimescaleSupervision:
 
     def trading_state(self, account: str) -> Halt:
         """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 """SELECT DISTINCT ON (account) account, state, reason, set_by, at FROM trading_state
                    WHERE account IN (%s, %s) ORDER BY account, id DESC""",
