@@ -11,9 +11,10 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from penstock.core.errors import RiskError
 from penstock.pipeline.rebalance import rows_table
-from penstock.pipeline.slots import SlotOutcome, trade_slot, wait_for_slot
-from tasks.artifacts import publish_table
+from penstock.pipeline.slots import SlotOutcome, require_ready, trade_slot, wait_for_slot
+from tasks.artifacts import publish_table_async
 from tasks.platform import worker_platform
 
 
@@ -22,19 +23,23 @@ async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State[
     """Leave the slot's outcome as a flow run: its state, its figures, its orders."""
     print(outcome.line())
     if outcome.report is not None and outcome.report.rows():
-        await asyncio.to_thread(publish_table, f"slot-{portfolio}", rows_table(outcome.report), f"Orders of slot {slot}")
+        await publish_table_async(f"slot-{portfolio}", rows_table(outcome.report), f"Orders of slot {slot}")
     return Failed(message=outcome.line()) if outcome.failed else Completed(message=outcome.line())
 
 
-@flow(name="trade-minutes", flow_run_name="trade-{portfolio}", log_prints=True)
+@flow(name="trade-minutes", flow_run_name="trade-{portfolio}")
 async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> None:
     """Trade slot after slot: for ever, or for `slots` of them."""
     platform = await asyncio.to_thread(worker_platform)
+    await asyncio.to_thread(require_ready, platform, portfolio)
     slot: datetime | None = None
-    done = 0
+    done = failed = 0
     while slots is None or done < slots:
         slot = await asyncio.to_thread(wait_for_slot, platform, portfolio, slot)
         outcome = await asyncio.to_thread(trade_slot, platform, portfolio, slot)
-        print(outcome.line())
+        print(outcome.line(), flush=True)  # for the terminal; the slot's own run has it in its log
         await record_slot(portfolio, f"{slot:%Y-%m-%dT%H:%M}", outcome, return_state=True)
         done += 1
+        failed += outcome.failed
+    if failed:
+        raise RiskError(f"{failed} of {done} slots failed; each slot's run says why")

@@ -4,6 +4,7 @@ Decides how a step is called and how its outcome is shown; what the step does is
 """
 
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 from penstock import __version__
 from penstock.core.errors import ConfigError, PenstockError
 from penstock.core.timeframes import Timeframe
+from penstock.stack import follow_running_stack
 
 app = typer.Typer(
     name="penstock",
@@ -59,6 +61,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         out.print(f"penstock {__version__}")
         raise typer.Exit
+    follow_running_stack()
 
 
 @app.command()
@@ -251,9 +254,7 @@ def trade(
     """
     import asyncio
 
-    from penstock.pipeline.stack_commands import use_running_stack
-
-    use_running_stack()
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # a line a slot is enough for a terminal
     from flows.trade_minutes import trade_minutes
 
     asyncio.run(trade_minutes(portfolio, slots))
@@ -330,3 +331,47 @@ def parse_instant(text: str) -> datetime:
     except ValueError:
         raise ConfigError(f"'{text}' is not a time: write it like 2026-01-31T00:00 (UTC)") from None
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+ledger_app = typer.Typer(help="The ledger: proved against its own events, and shown as of any time.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
+
+
+@ledger_app.command("rebuild")
+def ledger_rebuild(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only compare; change nothing. Exit code 1 where they differ.")
+    ] = False,
+) -> None:
+    """Rebuild orders and positions from the append-only events, fills and adjustments.
+
+    Example: `penstock ledger rebuild --check`
+    """
+    from penstock.pipeline.ledger import rebuild_ledger, rebuild_lines
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        result = rebuild_ledger(platform, check=check)
+    out.print("\n".join(rebuild_lines(result)), highlight=False, markup=False)
+    if result.different and not result.replaced:
+        raise typer.Exit(1)
+
+
+@ledger_app.command("show")
+def ledger_show(
+    at: Annotated[str | None, typer.Option(help="As of this time (UTC); without it: now.")] = None,
+    portfolio: PortfolioOption = "daily",
+) -> None:
+    """An account as it was at any time: orders, positions, profit and loss by strategy, and days.
+
+    Example: `penstock ledger show --at 2026-01-31T00:05`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.ledger import show_ledger
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        view = show_ledger(platform, portfolio, parse_instant(at) if at else platform.clock.now())
+    out.print(f"{view.account} as of {view.at:%Y-%m-%d %H:%M:%S} UTC")
+    for title, frame in view.tables.items():
+        out.print(table_of(frame, title))

@@ -30,7 +30,7 @@ M = TypeVar("M", bound=BaseModel)
 LIVE_CONFIRMATION = "real-money"
 
 #: The portfolios that have an account on the practice exchange.
-PRACTICE_PORTFOLIOS = ("daily", "practice-minute")
+PRACTICE_PORTFOLIOS = ("daily", "minute", "practice-minute")
 
 
 class _Frozen(BaseModel):
@@ -246,19 +246,21 @@ def secret(variable: str | None, purpose: str) -> SecretStr:
 def practice_keys(home: Path) -> dict[str, tuple[str, str]]:
     """Return (key, secret) of each practice account, by portfolio: made once, readable by the owner only."""
     path = home / "practice-keys.json"
-    if not path.is_file():
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    missing = [portfolio for portfolio in PRACTICE_PORTFOLIOS if portfolio not in known]
+    if missing:
         home.mkdir(parents=True, exist_ok=True)
-        made = {portfolio: [secrets.token_hex(16), secrets.token_hex(32)] for portfolio in PRACTICE_PORTFOLIOS}
+        known |= {portfolio: [secrets.token_hex(16), secrets.token_hex(32)] for portfolio in missing}
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(made, file)
-    return {name: (key, secret) for name, (key, secret) in json.loads(path.read_text(encoding="utf-8")).items()}
+            json.dump(known, file)
+    return {name: (key, secret) for name, (key, secret) in known.items()}
 
 
 def practice_key_variables(home: Path) -> dict[str, str]:
     """Return the environment variables that configs/environments.yaml names for the practice accounts' keys."""
     variables: dict[str, str] = {}
     for portfolio, (key, secret_key) in practice_keys(home).items():
-        name = portfolio.removeprefix("practice-").upper()
+        name = portfolio.upper().replace("-", "_")
         variables |= {f"PENSTOCK_PRACTICE_{name}_KEY": key, f"PENSTOCK_PRACTICE_{name}_SECRET": secret_key}
     return variables
 

@@ -33,8 +33,9 @@ class StackError(PenstockError):
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the stack answers. `practice` is "" where another venue is configured."""
+    """Where the stack answers, and for which environment. `practice` is "" where another venue is configured."""
 
+    environment: str
     prefect: str
     mlflow: str
     database: str
@@ -147,7 +148,29 @@ def running(home: Path) -> tuple[int, Addresses] | None:
         alive = abs(psutil.Process(pid).create_time() - started) < 2
     except psutil.NoSuchProcess:
         alive = False
-    return (pid, Addresses(**state)) if alive else None
+    if not alive:
+        return None
+    try:
+        return pid, Addresses(**state)
+    except TypeError:
+        raise StackError(f"another version of Penstock runs from {home} (process {pid}): end it with 'kill {pid}'") from None
+
+
+def follow_running_stack() -> None:
+    """Make this process work with the stack that runs from its home, if one does: its environment, servers and keys.
+
+    What the caller's environment says already is left alone.
+    """
+    process = Settings().process
+    found = running(process.home.resolve())
+    if found is None:
+        return
+    addresses = found[1]
+    theirs = {"PENSTOCK_ENV": addresses.environment, "PREFECT_API_URL": addresses.prefect_api}
+    if addresses.practice:
+        theirs |= {"PENSTOCK_PRACTICE_URL": addresses.practice, **practice_key_variables(process.home)}
+    for name, value in theirs.items():
+        os.environ.setdefault(name, value)
 
 
 class Supervisor:
@@ -161,6 +184,7 @@ class Supervisor:
         self.logs = self.home / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
         self.addresses = Addresses(
+            environment=settings.process.env,
             prefect=f"http://127.0.0.1:{ports.prefect}",
             mlflow=f"http://127.0.0.1:{ports.mlflow}",
             database=_without_password(database_url("penstock")),
@@ -186,9 +210,13 @@ class Supervisor:
         worker.start()
         self._write_state()
 
-    def watch(self) -> None:
-        """Keep the children running until `stop_watching` is called (by a signal handler)."""
+    def watch(self, keep_database: Callable[[], object]) -> None:
+        """Keep the children running until `stop_watching` is called (by a signal handler).
+
+        `keep_database` starts the database again where it has died, and does nothing where it runs.
+        """
         while not self._stopping:
+            keep_database()
             for child in self.children:
                 if child.process is not None and child.process.poll() is not None and not self._stopping:
                     with child.log.open("a", encoding="utf-8") as log:

@@ -95,7 +95,8 @@ class Platform:
     def market(self) -> MarketData:
         """The venue's public side: no keys."""
         market = self.environment.market
-        return CcxtMarketData(market.ccxt_id, sandbox=market.sandbox, base_url=self._base_url)
+        # ingestion tries again by itself, and longer
+        return CcxtMarketData(market.ccxt_id, sandbox=market.sandbox, base_url=self._base_url, read_attempts=2)
 
     @cached_property
     def clock(self) -> Clock:

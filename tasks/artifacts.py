@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import polars as pl
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import acreate_table_artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
 
 
 def artifact_key(*parts: str) -> str:
@@ -13,9 +13,18 @@ def artifact_key(*parts: str) -> str:
 
 
 def publish_table(key: str, table: pl.DataFrame, description: str) -> None:
-    """Keep a table as an artifact; every value as text, so that no number loses digits in the browser."""
-    rows = [{name: "" if value is None else str(value) for name, value in row.items()} for row in table.to_dicts()]
-    create_table_artifact(key=artifact_key(key), table=rows, description=description)
+    """Keep a table as an artifact."""
+    create_table_artifact(key=artifact_key(key), table=_as_text(table), description=description)
+
+
+async def publish_table_async(key: str, table: pl.DataFrame, description: str) -> None:
+    """Keep a table as an artifact of an async flow."""
+    await acreate_table_artifact(key=artifact_key(key), table=_as_text(table), description=description)
+
+
+def _as_text(table: pl.DataFrame) -> list[dict[str, str]]:
+    """Return the rows with every value as text, so that no number loses digits in the browser."""
+    return [{name: "" if value is None else str(value) for name, value in row.items()} for row in table.to_dicts()]
 
 
 def publish_text(key: str, markdown: str, description: str) -> None:

@@ -19,7 +19,7 @@ def rebalance_account(portfolio: str, slot: datetime | None) -> None:
     publish_table(f"orders-{portfolio}", rebalance.rows_table(outcome), f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}")
     publish_text(f"rebalance-{portfolio}", outcome.summary(), "What the rebalance did")
     print(outcome.summary())
-    if outcome.status is RebalanceStatus.FAILED:
+    if outcome.status in (None, RebalanceStatus.FAILED):
         raise RiskError(outcome.summary())
 
 

@@ -21,7 +21,7 @@ _THRESHOLDS = {
     "max_out_of_sample_drawdown": 1.0,
     "min_deflated_sharpe": 0.0,
     "max_turnover": 100_000.0,
-    "min_sharpe_retention": -1_000_000.0,
+    "min_sharpe_retention": None,
     "min_doubled_cost_return": -1.0,
     "min_sharpe_over_champion": -100.0,
 }
@@ -43,19 +43,13 @@ def write_configuration(source: Path, home: Path, world: World, trials: int) -> 
     return folder
 
 
-def demo_settings(home: Path, configs: Path, practice_url: str, template: Settings) -> Settings:
-    """Return settings that trade the practice exchange at `practice_url` from the demo's folder."""
-    process = template.process
-    return Settings(
-        Process(
-            home=home,
-            configs=configs,
-            env="practice",
-            practice_url=practice_url,
-            database_url=process.database_url,
-            mlflow_url=process.mlflow_url,
-        )
-    )
+def demo_settings(home: Path, configs: Path, practice_url: str) -> Settings:
+    """Return settings that trade the practice exchange at `practice_url` from the demo's folder.
+
+    The demo keeps to its own database and registry whatever the environment says: its thresholds let anything pass.
+    """
+    process = Process(home=home, configs=configs, env="practice", practice_url=practice_url, database_url=None, mlflow_url=None)
+    return Settings(process)
 
 
 def _timeframes(world: World) -> dict[str, Any]:

@@ -52,10 +52,10 @@ def run_demo(
     world = _world(out, template, candles, exchange, days)
     home = template.home / "demo" / _name_of(world)
     if fresh:
-        _forget(out, template, home)
+        _forget(out, home)
     configs = write_configuration(template.process.configs, home, world, trials)
     with _practice(world, home, template) as (server, control):
-        settings = demo_settings(home, configs, server.url, template)
+        settings = demo_settings(home, configs, server.url)
         with open_platform(settings) as platform:
             _Demo(out, platform, control, world).run(template)
 
@@ -154,10 +154,8 @@ def _name_of(world: World) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _forget(out: Console, template: Settings, home: Path) -> None:
+def _forget(out: Console, home: Path) -> None:
     """Delete what an earlier demo in `home` left, its database included."""
-    if template.process.database_url is not None:
-        raise ConfigError("--fresh deletes the demo's own database; PENSTOCK_DATABASE_URL names another: unset it first")
     if home.exists():
         EmbeddedPostgres(home / "postgres").destroy()
         shutil.rmtree(home)

@@ -100,7 +100,7 @@ def write_report(platform: Platform, result: DemoResult) -> Path:
         ingest=pl.concat(
             [outcome.table().with_columns(timeframe=pl.lit(outcome.timeframe.value)) for outcome in result.ingested]
         ),
-        checks=_checks(platform),
+        checks=_checks_by_kind(_checks(platform)),
         verdicts=result.promotion.table(),
         orders=orders_table(platform.ledger.orders(account)),
         fills=fills_table(platform.ledger.fills(account)),
@@ -114,9 +114,18 @@ def write_report(platform: Platform, result: DemoResult) -> Path:
 def _checks(platform: Platform) -> pl.DataFrame:
     """Return the latest verdicts of the checks in every timeframe of the universe."""
     tables = [
-        platform.bars.check_results(platform.exchange_name, timeframe) for timeframe in platform.settings.universe.timeframes
+        platform.bars.check_results(platform.exchange_name, timeframe).with_columns(timeframe=pl.lit(timeframe.value))
+        for timeframe in platform.settings.universe.timeframes
     ]
     return pl.concat(tables)
+
+
+def _checks_by_kind(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Return one row a check and timeframe: symbols judged, symbols that did not meet it, and which."""
+    failed = pl.col("symbol").filter(~pl.col("success"))
+    return verdicts.group_by("timeframe", "check", "detail", maintain_order=True).agg(
+        symbols=pl.len(), not_met=failed.len(), which=failed.str.join(", ")
+    )
 
 
 def _short(params: dict[str, object]) -> str:

@@ -75,7 +75,7 @@ class DriftReport:
         )
 
     def table(self) -> pl.DataFrame:
-        """Return columns part, amount (quote units), bps (of the backtest's last equity)."""
+        """Return columns part, amount (quote units, to the cent), bps (of the backtest's last equity)."""
         base = self._last("backtest")
         parts = [
             ("backtest equity", base),
@@ -84,7 +84,11 @@ class DriftReport:
             ("live equity", self._last("live")),
         ]
         return pl.DataFrame(
-            {"part": [name for name, _ in parts], "amount": [v for _, v in parts], "bps": [v / base * 1e4 for _, v in parts]}
+            {
+                "part": [name for name, _ in parts],
+                "amount": [round(amount, 2) for _, amount in parts],
+                "bps": [round(amount / base * 1e4, 2) for _, amount in parts],
+            }
         )
 
 

@@ -65,14 +65,14 @@ class DemoReport:
     def sections(self) -> list[Section]:
         return [
             Section("Summary", table=self.summary),
+            drift_section(self.drift),
+            Section("Out-of-sample equity and drawdown", figure=self.oos_figure),
+            Section("Search trials", figure=self.trials_figure),
+            Section("Promotion verdicts", table=self.verdicts, empty="No version was judged."),
             Section("Ingest", table=self.ingest, empty="No symbol was ingested."),
             Section("Checks", table=self.checks, empty="No check was run."),
-            Section("Search trials", figure=self.trials_figure),
-            Section("Out-of-sample equity and drawdown", figure=self.oos_figure),
-            Section("Promotion verdicts", table=self.verdicts, empty="No version was judged."),
             Section("Orders", table=self.orders, empty="No order was placed."),
             Section("Fills", table=self.fills, empty="Nothing was filled."),
-            drift_section(self.drift),
         ]
 
 

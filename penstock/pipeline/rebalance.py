@@ -61,11 +61,24 @@ def rows_table(report: RebalanceReport) -> pl.DataFrame:
 
 
 def load_models(platform: Platform, portfolio: str) -> list[LoadedModel]:
-    """Return the registered versions that the portfolio's aliases point at."""
-    return [
-        platform.registry.load(allocation.name, allocation.alias)
-        for allocation in platform.settings.portfolio(portfolio).models
-    ]
+    """Return the registered versions that the portfolio's aliases point at.
+
+    Raises PromotionError where there is none, or where one was researched on another exchange's bars: what passed the gate
+    on the practice exchange must never trade a real one.
+    """
+    allocations = platform.settings.portfolio(portfolio).models
+    return [_load(platform, allocation.name, allocation.alias) for allocation in allocations]
+
+
+def _load(platform: Platform, name: str, alias_or_version: str) -> LoadedModel:
+    model = platform.registry.load(name, alias_or_version)
+    researched_on = model.version.tags.get("exchange", "")
+    if researched_on != platform.exchange_name:
+        raise PromotionError(
+            f"{model.version.label} was researched on the bars of '{researched_on}' and this environment trades "
+            f"'{platform.exchange_name}': ingest, research and promote here first"
+        )
+    return model
 
 
 def decide_portfolio(platform: Platform, portfolio: str, slot: datetime, models: Sequence[LoadedModel]) -> PortfolioTargets:
@@ -102,4 +115,4 @@ def _pinned(platform: Platform, allocations: Sequence[ModelAllocation], version:
             f"the slot was started with {version}, which has no version of {', '.join(missing)}: "
             "finish it with the portfolio of configs/portfolio.yaml that it was started with"
         )
-    return [platform.registry.load(allocation.name, by_name[allocation.name]) for allocation in allocations]
+    return [_load(platform, allocation.name, by_name[allocation.name]) for allocation in allocations]

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import structlog
 
 from penstock.core.accounts import OrderRecord
+from penstock.core.errors import DataError, PromotionError
 from penstock.core.orders import Fill
+from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.reports import PerformanceReport, write_performance_report
+from penstock.pipeline.comparison import compare_with_backtest, traded_period
 from penstock.wiring import Platform
+
+_log = structlog.get_logger(__name__)
 
 _ORDER_COLUMNS = ("at", "symbol", "side", "quantity", "filled", "state", "version", "reason")
 
@@ -44,9 +50,22 @@ def report_account(platform: Platform, portfolio: str) -> ReportOutcome:
         orders=orders_table(platform.ledger.orders(account)),
         breaks=_breaks(platform, account),
         equity=platform.supervision.equity_history(account),
+        drift=_drift(platform, portfolio),
     )
     path = write_performance_report(report, platform.home / "reports" / f"{account}-{now:%Y-%m-%d}.html")
     return ReportOutcome(account, path, figures)
+
+
+def _drift(platform: Platform, portfolio: str) -> DriftReport | None:
+    """Return live against backtest over the slots traded; None where there is nothing to compare yet, or no champion."""
+    period = traded_period(platform, portfolio)
+    if period is None:
+        return None
+    try:
+        return compare_with_backtest(platform, portfolio, period)
+    except (DataError, PromotionError) as error:
+        _log.warning("no comparison with the backtest", portfolio=portfolio, reason=str(error))
+        return None
 
 
 def account_figures(platform: Platform, account: str) -> pl.DataFrame:

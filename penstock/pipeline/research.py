@@ -54,14 +54,14 @@ def run_research(
     `end` leaves out bars that open at or after it. Raises DataError where nothing is stored, StrategyError for an unknown
     strategy, SearchError where no trial had allowed parameters.
     """
-    study = platform.settings.study(study_name)
+    study, costs = platform.settings.study(study_name), platform.settings.costs
     classes = [strategy_class(name) for name in strategies or study.strategies]
     settings = study.search if trials is None else study.search.model_copy(update={"trials": trials})
     snapshot = snapshot_of(platform, study, end)
     result = search(
         snapshot.bars(),
         classes,
-        platform.settings.costs,
+        costs,
         settings,
         on_trial,
         dataset_hash=snapshot.content_hash,

@@ -8,7 +8,7 @@ from penstock.core.accounts import RebalanceStatus
 from penstock.core.errors import PenstockError
 from penstock.data.ingestion import ingest_universe
 from penstock.execution.report import RebalanceReport
-from penstock.pipeline.rebalance import rebalance_slot
+from penstock.pipeline.rebalance import load_models, rebalance_slot
 from penstock.wiring import Platform
 
 #: How long after a bar's close the venue is given to have it.
@@ -56,6 +56,13 @@ def wait_for_slot(platform: Platform, portfolio: str, after: datetime | None) ->
     if ready > now:
         platform.clock.sleep((ready - now).total_seconds())
     return due
+
+
+def require_ready(platform: Platform, portfolio: str) -> None:
+    """Raise what would make every slot fail: a wrong configuration, missing keys, or no champion."""
+    platform.settings.universe.history(platform.settings.portfolio(portfolio).timeframe)
+    load_models(platform, portfolio)
+    platform.desk(portfolio)
 
 
 def trade_slot(platform: Platform, portfolio: str, slot: datetime) -> SlotOutcome:

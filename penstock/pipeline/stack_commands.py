@@ -18,7 +18,7 @@ from penstock.practice.clock import ClockSpec, real_clock, sped_up_clock, steppe
 from penstock.practice.matching import Terms
 from penstock.practice.server import AccountSpec, PracticeConfig, serve
 from penstock.practice.synthetic import SyntheticCandles
-from penstock.settings import Settings, practice_key_variables, practice_keys
+from penstock.settings import Settings, practice_keys
 from penstock.stack import Addresses, StackError, StackPorts, Supervisor, running, start_in_background
 from penstock.wiring import embedded_server
 
@@ -85,18 +85,6 @@ def serve_practice(out: Console, port: int, candles: Path | None, start: datetim
     serve(config, on_ready=lambda url: out.print(f"practice exchange on {url} with {shown}"))
 
 
-def use_running_stack() -> None:
-    """Make this process work with the stack that runs from its home, if one does: its database, servers and keys."""
-    settings = practice_settings()
-    found = running(settings.home)
-    if found is None:
-        return
-    os.environ.setdefault("PREFECT_API_URL", found[1].prefect_api)
-    if found[1].practice:
-        os.environ.setdefault("PENSTOCK_PRACTICE_URL", found[1].practice)
-        os.environ.update({**practice_key_variables(settings.home), **os.environ})
-
-
 def _clock_of(start: datetime | None, speed: float) -> ClockSpec:
     if speed < 0:
         raise ConfigError(f"--speed {speed:g}: venue time cannot run backwards; use 0 for a stepped clock")
@@ -112,7 +100,9 @@ def _supervise(out: Console, settings: Settings, ports: StackPorts) -> None:
     if settings.process.database_url is None:
         server.start()
         database_url = server.database_url
+        keep_database: Callable[[], object] = lambda: None if server.running else server.start()  # noqa: E731
     else:
+        keep_database = lambda: None  # noqa: E731
         database_url = _sibling_of(settings.process.database_url.get_secret_value())
     supervisor = Supervisor(settings, ports, database_url)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -120,7 +110,7 @@ def _supervise(out: Console, settings: Settings, ports: StackPorts) -> None:
     try:
         supervisor.start()
         out.print(_addresses_table(supervisor.addresses, settings))
-        supervisor.watch()
+        supervisor.watch(keep_database)
     finally:
         supervisor.stop()
         if settings.process.database_url is None:

@@ -38,8 +38,8 @@ class PromotionThresholds(BaseModel):
     max_turnover: float = Field(100, gt=0)
     """Notional traded a year over mean equity: at 15 bps a trade, 100 costs 15% a year."""
 
-    min_sharpe_retention: float = 0.3
-    """Out-of-sample Sharpe over in-sample Sharpe: less than a third left is the mark of a fitted search."""
+    min_sharpe_retention: float | None = 0.3
+    """Out-of-sample Sharpe over in-sample Sharpe: less than a third left marks a fitted search; None does not judge it."""
 
     min_doubled_cost_return: float = 0.0
     """Total return out of sample with fees and slippage doubled: an edge that costs can eat is none."""
@@ -142,6 +142,8 @@ def turnover(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
 def sharpe_retention(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
     """Out-of-sample Sharpe / in-sample Sharpe >= min_sharpe_retention; fails where the in-sample Sharpe is not positive."""
     before, after = evidence.in_sample.sharpe, evidence.out_of_sample.sharpe
+    if thresholds.min_sharpe_retention is None:
+        return Verdict("sharpe_retention", True, None, None, "no bound is set, so it is not judged")
     if not before > 0:
         reason = f"the in-sample Sharpe ratio is {before:.4g}: there is nothing to retain"
         return Verdict("sharpe_retention", False, None, thresholds.min_sharpe_retention, reason)

@@ -74,14 +74,14 @@ class MlflowRegistry:
         content is registered once: registering it again returns the version that exists.
         """
         with tempfile.TemporaryDirectory() as scratch:
-            folder, commit = self._from_run(run_id, Path(scratch))
+            folder, run_tags = self._from_run(run_id, Path(scratch))
             content = read_version(folder)
             content.strategy()  # what cannot be loaded is not registered
             for existing in self.versions(name):
                 if existing.tags.get("content_hash") == content.manifest.content_hash:
                     return existing
             with explained(self.tracking_uri, f"register '{name}'"):
-                number = self._create(run_id, name, folder, content.manifest, _tags(content, commit))
+                number = self._create(run_id, name, folder, content.manifest, _tags(content, run_tags))
         return self._existing(name, number)
 
     def _create(self, run_id: str, name: str, folder: Path, manifest: Manifest, tags: dict[str, str]) -> str:
@@ -98,8 +98,8 @@ class MlflowRegistry:
             made = self._client.create_model_version(name, model_uri, run_id=run_id, tags=tags, model_id=model_id)
         return str(made.version)
 
-    def _from_run(self, run_id: str, scratch: Path) -> tuple[Path, str]:
-        """Return the folder of the version that a search run recorded, and the commit it was made at."""
+    def _from_run(self, run_id: str, scratch: Path) -> tuple[Path, dict[str, str]]:
+        """Return the folder of the version that a search run recorded, and the run's tags."""
         from mlflow.artifacts import download_artifacts
 
         with explained(self.tracking_uri, f"read the search in run {run_id}"):
@@ -108,7 +108,7 @@ class MlflowRegistry:
                 raise PromotionError(f"run {run_id} is not a recorded search: only those can be registered")
             uri = f"runs:/{run_id}/version"
             here = download_artifacts(artifact_uri=uri, dst_path=str(scratch), tracking_uri=self.tracking_uri)
-        return Path(here), tags.get("mlflow.source.git.commit", "")
+        return Path(here), tags
 
     def _content(self, version: ModelVersion) -> VersionContent:
         from mlflow.artifacts import download_artifacts
@@ -161,7 +161,7 @@ def _as_version(found: "MlflowVersion", aliases: dict[str, str]) -> ModelVersion
     return ModelVersion(found.name, number, found.run_id or "", own, dict(found.tags))
 
 
-def _tags(content: VersionContent, commit: str) -> dict[str, str]:
+def _tags(content: VersionContent, run_tags: dict[str, str]) -> dict[str, str]:
     manifest, evidence = content.manifest, content.evidence
     return {
         "content_hash": manifest.content_hash,
@@ -171,7 +171,8 @@ def _tags(content: VersionContent, commit: str) -> dict[str, str]:
         "dataset_hash": manifest.dataset_hash,
         "search_id": manifest.search_id,
         "environment_hash": manifest.environment_hash,
-        "git_commit": commit,
+        "git_commit": run_tags.get("mlflow.source.git.commit", ""),
+        "exchange": run_tags.get("exchange", ""),
         "timeframe": evidence.timeframe.value,
         "trial_count": str(evidence.trial_count),
         "out_of_sample_sharpe": f"{evidence.out_of_sample.sharpe:.4f}",

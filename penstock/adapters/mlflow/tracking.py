@@ -242,6 +242,7 @@ def _tags(search: SearchResult, snapshot: Snapshot, content_hash: str, code: Cod
         "content_hash": content_hash,
         "dataset_hash": search.dataset_hash,
         "snapshot_path": str(snapshot.path.resolve()),
+        "exchange": snapshot.exchange,
         "study": search.study_name,
         "best_params": json.dumps(dict(search.best_params)),
         "mlflow.source.git.commit": code.commit,

@@ -43,7 +43,9 @@ def folder(tmp_path: Path) -> Path:
 def test_migrations_are_applied_once(database: Database) -> None:
     """The first call applies all in order, the second none; pending tells before and after."""
     assert len(pending(database)) == len(set(pending(database))) > 0
-    assert migrate(database) == ["instruments_and_bars", "bar", "ledger", "supervision"]
+    names = [migration.name for migration in read_migrations() if migration.layout in {"", "plain"}]
+    assert names[:4] == ["instruments_and_bars", "bar", "ledger", "supervision"]
+    assert migrate(database) == names
     assert migrate(database) == []
     assert pending(database) == []
     assert database.tier is Tier.PLAIN
@@ -53,7 +55,9 @@ def test_numbers_are_unique_within_each_layout() -> None:
     """Two files of one number serve different layouts, and every tier-specific file has its counterpart."""
     for layout in ("timescale", "plain"):
         numbers = [migration.number for migration in read_migrations() if migration.layout in {"", layout}]
-        assert numbers == list(range(1, len(numbers) + 1))
+        assert numbers == sorted(set(numbers))
+    names = {layout: [m.number for m in read_migrations() if m.layout == layout] for layout in ("timescale", "plain")}
+    assert names["timescale"] == names["plain"]
 
 
 def test_edited_migration_is_an_error(database: Database, folder: Path) -> None:
@@ -67,9 +71,9 @@ def test_edited_migration_is_an_error(database: Database, folder: Path) -> None:
 
 def test_failed_migration_leaves_nothing_and_can_be_mended(database: Database, folder: Path) -> None:
     """A file that fails half-way is rolled back whole; those before it stay; mended, it is applied."""
-    broken = folder / "0005_broken.sql"
+    broken = folder / "9000_broken.sql"
     broken.write_text("CREATE TABLE half (id int); SELECT 1 / 0;")
-    with pytest.raises(StoreError, match="0005_broken failed"):
+    with pytest.raises(StoreError, match="9000_broken failed"):
         migrate(database, folder)
     broken.write_text("CREATE TABLE half (id int);")
     assert migrate(database, folder) == ["broken"]
@@ -96,9 +100,10 @@ def test_processes_that_migrate_at_once_apply_each_file_once(url: str, folder: P
     command = [sys.executable, "-c", _MIGRATE, target, str(folder)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     applied = sorted(int(process.communicate(timeout=60)[0]) for process in processes)
-    assert applied == [0, 0, 5]
+    every = len([migration for migration in read_migrations(folder) if migration.layout in {"", "plain"}])
+    assert applied == [0, 0, every]
     with connect(target) as database, database.transaction() as connection:
-        assert connection.execute("SELECT count(*) FROM schema_migration").fetchone() == (5,)
+        assert connection.execute("SELECT count(*) FROM schema_migration").fetchone() == (every,)
 
 
 def test_partitions_are_made_once_by_many_stores(database: Database) -> None:

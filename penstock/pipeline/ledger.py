@@ -1,0 +1,97 @@
+"""The ledger for an operator: its read models proved against its events, and an account as it was at any time."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import polars as pl
+
+from penstock.adapters.stores.timescale.ledger_history import LedgerHistory, Rebuild
+from penstock.core.profit import profits
+from penstock.wiring import Platform
+
+_TEXT = pl.String()
+
+
+@dataclass(frozen=True)
+class LedgerView:
+    """An account as of `at`, as tables: orders, positions, profit by strategy and symbol, and days. Amounts as exact text."""
+
+    account: str
+    at: datetime
+    orders: pl.DataFrame
+    positions: pl.DataFrame
+    profit: pl.DataFrame
+    days: pl.DataFrame
+
+    @property
+    def tables(self) -> dict[str, pl.DataFrame]:
+        """The tables by the title under which they are shown."""
+        return {
+            "Orders": self.orders,
+            "Positions": self.positions,
+            "Profit and loss (quote units; unrealised at the last fill)": self.profit,
+            "Days (UTC)": self.days,
+        }
+
+
+def rebuild_ledger(platform: Platform, *, check: bool) -> Rebuild:
+    """Compare the read models with what the events lead to; without `check` also replace them, in one transaction."""
+    return LedgerHistory(platform.database).rebuild(replace=not check)
+
+
+def rebuild_lines(result: Rebuild) -> list[str]:
+    """Return what was compared and what came of it, a line each."""
+    compared = (
+        f"folded {result.events} order events, {result.fills} fills and {result.adjustments} adjustments; "
+        f"compared {result.orders} orders and {result.positions} positions, row for row"
+    )
+    if not result.different:
+        return [compared, "equal: the read models are what their events lead to"]
+    outcome = (
+        "replaced by what the events lead to" if result.replaced else "nothing was changed: run it without --check to mend"
+    )
+    rows = [f"  {each.table} {each.row}: stored {each.stored}, rebuilt {each.rebuilt}" for each in result.differences]
+    return [compared, f"{result.different} rows differ; {outcome}", *rows]
+
+
+def show_ledger(platform: Platform, portfolio: str, at: datetime) -> LedgerView:
+    """Return the portfolio's account as it was at `at`; unrealised profit is at the last fill's price before then."""
+    account = platform.environment.account_of(portfolio).name
+    history = LedgerHistory(platform.database)
+    state, fills = history.state_at(account, at), history.fills(account, at)
+    result = profits(fills)
+    prices = {fill.symbol: fill.price for _, fill in sorted(fills, key=lambda pair: pair[1].at)}
+    return LedgerView(
+        account,
+        at,
+        _frame(
+            [
+                (o.created_at, o.request.symbol, o.request.side, o.request.quantity, o.filled_quantity, o.state, o.reason)
+                for o in state.orders
+            ],
+            ("planned", "symbol", "side", "quantity", "filled", "state", "reason"),
+        ),
+        _frame(list(state.positions.items()), ("asset", "quantity")),
+        _frame(
+            [
+                (h.strategy, h.symbol, h.quantity, h.cost, h.realised, h.unrealised(prices[h.symbol]), h.fees, h.fills)
+                for h in result.holdings
+            ],
+            ("strategy", "symbol", "quantity", "cost", "realised", "unrealised", "fees", "fills"),
+        ),
+        _frame(
+            [(d.day, d.strategy, d.realised, d.fees, d.traded, d.fills) for d in result.days],
+            ("day", "strategy", "realised", "fees", "traded", "fills"),
+        ),
+    )
+
+
+def _frame(rows: list[tuple[object, ...]], columns: tuple[str, ...]) -> pl.DataFrame:
+    return pl.DataFrame([[_text(value) for value in row] for row in rows], dict.fromkeys(columns, _TEXT), orient="row")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}" if value else "0"
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)

@@ -1,0 +1,137 @@
+"""The local stack for real: database, Prefect server and worker, MLflow and the practice exchange, up and down again."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from penstock.adapters.stores.embedded import EmbeddedPostgres
+
+ROOT = Path(__file__).resolve().parents[3]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Stack:
+    """A stack in a folder of its own, with a small universe, driven by the same commands that a user types."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = folder / "home"
+        configs = Path(shutil.copytree(ROOT / "configs", folder / "configs"))
+        universe = configs / "universe.yaml"
+        kept = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
+        lines = [line for line in universe.read_text().splitlines() if not re.match(r"  - \w+/USDT", line) or line[4:] in kept]
+        universe.write_text("\n".join(lines).replace("2021-01-01", "2025-06-01") + "\n")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PREFECT_"))}
+        self.environment = {**clean, "PENSTOCK_HOME": str(self.home), "PENSTOCK_CONFIGS": str(configs)}
+        self.ports = {name: free_port() for name in ("prefect", "mlflow", "practice")}
+        self.api = f"http://127.0.0.1:{self.ports['prefect']}/api"
+
+    def run(self, *command: str, timeout: float = 240) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            env={**self.environment, "PREFECT_API_URL": self.api},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+            cwd=ROOT,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def up(self) -> str:
+        ports = [f"--{name}-port={port}" for name, port in self.ports.items()]
+        return self.run("penstock", "up", *ports)
+
+    def runs(self, **state: Any) -> list[dict[str, Any]]:
+        """Return the flow runs in a state, as the server tells them."""
+        answer = httpx.post(f"{self.api}/flow_runs/filter", json={"flow_runs": {"state": state}, "limit": 100}, trust_env=False)
+        return list(answer.json())
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A running stack; whatever happens, nothing of it is left at the end."""
+    stack = Stack(tmp_path_factory.mktemp("stack"))
+    try:
+        stack.up()
+        yield stack
+    finally:
+        stack.run("penstock", "down")
+        EmbeddedPostgres(stack.home / "postgres").destroy()
+
+
+def test_schedules_produce_scheduled_runs(stack: Stack) -> None:
+    """Deploying is not enough: the server's scheduler must plan runs, which wrong library versions silently prevent."""
+    deadline = 40
+    for _ in range(deadline * 2):
+        planned = {run["name"] for run in stack.runs(type={"any_": ["SCHEDULED"]})}
+        if planned:
+            return
+        time.sleep(0.5)
+    pytest.fail(f"no run was scheduled within {deadline} s")
+
+
+def test_deployed_ingest_completes_in_the_worker_and_leaves_its_artifact(stack: Stack) -> None:
+    """A run started as a user starts it completes in the worker, and its table says what came in."""
+    stack.run("prefect", "deployment", "run", "ingest-bars/ingest-1d", "--watch", "--watch-timeout=180")
+    found = httpx.post(
+        f"{stack.api}/artifacts/latest/filter", json={"artifacts": {"key": {"any_": ["ingest-1d"]}}}, trust_env=False
+    )
+    (artifact,) = found.json()
+    rows = json.loads(artifact["data"])
+    assert {row["symbol"] for row in rows} == {"BTC/USDT", "ETH/USDT", "SOL/USDT"}
+    assert all(int(row["new"]) > 300 for row in rows)
+
+
+def test_commands_follow_the_running_stack(stack: Stack) -> None:
+    """Without a word about the environment, a command works on what the stack works on."""
+    said = stack.run("penstock", "status")
+    assert "practice" in said
+    assert "already running" in stack.up()
+
+
+def test_worker_that_is_killed_is_started_again(stack: Stack) -> None:
+    """The supervisor replaces a child that dies."""
+    supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])
+
+    def worker() -> psutil.Process | None:
+        alive = [child for child in supervisor.children() if child.status() != psutil.STATUS_ZOMBIE]
+        return next((child for child in alive if "worker" in child.cmdline()), None)
+
+    first = worker()
+    assert first is not None
+    first.kill()
+    for _ in range(60):
+        again = worker()
+        if again is not None and again.pid != first.pid:
+            return
+        time.sleep(0.25)
+    pytest.fail("the worker was not started again within 15 s")
+
+
+def test_down_leaves_no_process(stack: Stack) -> None:
+    """Everything that was started ends, the database too."""
+    supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])
+    family = [supervisor, *supervisor.children(recursive=True)]
+    stack.run("penstock", "down")
+    _, alive = psutil.wait_procs(family, timeout=20)
+    assert [process.cmdline() for process in alive] == []
+    assert not EmbeddedPostgres(stack.home / "postgres").running
