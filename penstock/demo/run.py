@@ -13,6 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.console import bars_progress, trials_progress
 from penstock.core.errors import ConfigError
@@ -144,7 +145,7 @@ def _world(out: Console, template: Settings, candles: Path | None, exchange: str
         return parquet_world(candles.expanduser(), symbols, days)
     if exchange is not None:
         out.print(f"fetching candles of {len(symbols)} symbols from {exchange} (kept for the next time) ...")
-        return venue_world(exchange, symbols, days, template.home / "candles" / exchange)
+        return venue_world(exchange, CcxtMarketData(exchange), symbols, days, template.home / "candles" / exchange)
     return synthetic_world(symbols, days)
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import polars as pl
 
-from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.core.errors import DataError
 from penstock.core.timeframes import Timeframe
 from penstock.data.paging import read_stretch
 from penstock.data.policy import IngestPolicy
+from penstock.ports import MarketData
 from penstock.practice.candles import CandleSource, CandleTable, ParquetCandles
 from penstock.practice.series import BarSeries
 from penstock.practice.synthetic import SyntheticCandles
@@ -20,6 +20,7 @@ MIN_SYMBOLS = 10
 MAX_SYMBOLS = 16
 HOURLY_SYMBOLS = 2
 _HOURLY_HISTORY = timedelta(days=90)
+_SHORTEST_VENUE_HISTORY = timedelta(days=16 * 30)
 _END_OF_TIME = 1 << 62
 _SYNTHETIC_START = datetime(2022, 1, 1, tzinfo=UTC)
 _SYNTHETIC_LIVE = datetime(2025, 6, 1, tzinfo=UTC)
@@ -35,6 +36,7 @@ class World:
     symbols: tuple[str, ...]
     hourly: tuple[str, ...]
     start: datetime
+    hourly_start: datetime
     live: datetime
     days: int
 
@@ -42,26 +44,26 @@ class World:
     def slots(self) -> tuple[datetime, ...]:
         return tuple(self.live + timedelta(days=day) for day in range(self.days))
 
-    @property
-    def hourly_start(self) -> datetime:
-        return self.live - _HOURLY_HISTORY
-
 
 def synthetic_world(symbols: tuple[str, ...], days: int) -> World:
     """Return the generator's world: candles that are made up, the same ones on every machine."""
     source = SyntheticCandles(symbols, start=_SYNTHETIC_START, end=_SYNTHETIC_END, minutes=False)
-    return World(source, "synthetic candles", symbols, symbols[:HOURLY_SYMBOLS], _SYNTHETIC_START, _SYNTHETIC_LIVE, days)
+    live = _SYNTHETIC_LIVE
+    hourly = symbols[:HOURLY_SYMBOLS]
+    return World(source, "synthetic candles", symbols, hourly, _SYNTHETIC_START, live - _HOURLY_HISTORY, live, days)
 
 
-def parquet_world(folder: Path, preferred: tuple[str, ...], days: int) -> World:
+def parquet_world(folder: Path, preferred: tuple[str, ...], days: int, shortest: timedelta = HISTORY) -> World:
     """Return a world of the candle files in `folder`: the newest days that enough symbols have, `preferred` symbols first.
 
-    Raises DataError where fewer than ten symbols have three years of daily candles, or none has hourly ones.
+    Up to three years of history are used. Raises DataError where fewer than ten symbols have `shortest` of daily candles
+    before the first slot, or fewer than two have hourly ones.
     """
     source = ParquetCandles(folder)
     table = source.load()
     live = _last_complete_run(table, days, _hourly_end(table))
-    start = live - HISTORY
+    start = max(live - HISTORY, min(_begin(table, Timeframe.D1, MIN_SYMBOLS), live - shortest))
+    hourly_start = max(live - _HOURLY_HISTORY, min(_begin(table, Timeframe.H1, HOURLY_SYMBOLS), live))
     chosen = _with_history(table, Timeframe.D1, start, live + timedelta(days=days))
     if len(chosen) < MIN_SYMBOLS:
         raise DataError(
@@ -71,19 +73,22 @@ def parquet_world(folder: Path, preferred: tuple[str, ...], days: int) -> World:
         )
     rank = {symbol: place for place, symbol in enumerate(preferred)}
     symbols = tuple(sorted(chosen, key=lambda symbol: rank.get(symbol, len(rank)))[:MAX_SYMBOLS])
-    with_hours = set(_with_history(table, Timeframe.H1, live - _HOURLY_HISTORY, live + timedelta(days=days)))
+    with_hours = set(_with_history(table, Timeframe.H1, hourly_start, live + timedelta(days=days)))
     hourly = tuple(symbol for symbol in symbols if symbol in with_hours)[:HOURLY_SYMBOLS]
     if len(hourly) < HOURLY_SYMBOLS:
         raise DataError(
-            f"{folder}: {len(hourly)} symbols have hourly candles for the 90 days before {live:%Y-%m-%d}; the demo needs 2"
+            f"{folder}: {len(hourly)} symbols have hourly candles from {hourly_start:%Y-%m-%d} on; "
+            f"the demo needs {HOURLY_SYMBOLS}"
         )
     narrowed = ParquetCandles(folder, symbols=tuple(sorted({*symbols, *hourly})), timeframes=(Timeframe.D1, Timeframe.H1))
-    return World(narrowed, f"candles of {folder}", symbols, hourly, start, live, days)
+    return World(narrowed, f"candles of {folder}", symbols, hourly, start, hourly_start, live, days)
 
 
-def venue_world(venue: str, symbols: tuple[str, ...], days: int, folder: Path) -> World:
-    """Return a world of real candles, fetched from a venue's public side into `folder` and then replayed from there."""
-    market = CcxtMarketData(venue)
+def venue_world(venue: str, market: MarketData, symbols: tuple[str, ...], days: int, folder: Path) -> World:
+    """Return a world of real candles, fetched from a venue's public side into `folder` and then replayed from there.
+
+    Some venues give only their newest few hundred bars: sixteen months of daily ones are enough here.
+    """
     listed = market.instruments()
     chosen = [symbol for symbol in symbols if symbol in listed]
     end = Timeframe.D1.floor(market.now())
@@ -99,7 +104,7 @@ def venue_world(venue: str, symbols: tuple[str, ...], days: int, folder: Path) -
                     market, symbol, timeframe, start, end - timeframe.duration, IngestPolicy(), lambda _: None
                 )
                 _write(stretch.rows, venue, timeframe, path)
-    return parquet_world(folder, symbols, days)
+    return parquet_world(folder, symbols, days, shortest=_SHORTEST_VENUE_HISTORY)
 
 
 def _write(bars: pl.DataFrame, venue: str, timeframe: Timeframe, path: Path) -> None:
@@ -109,6 +114,14 @@ def _write(bars: pl.DataFrame, venue: str, timeframe: Timeframe, path: Path) -> 
     draft = path.with_suffix(".partial")
     labelled.write_parquet(draft)
     draft.replace(path)
+
+
+def _begin(table: CandleTable, timeframe: Timeframe, symbols: int) -> datetime:
+    """Return the first instant at which that many symbols have candles; the end of time where fewer ever do."""
+    firsts = sorted(_opens(series[timeframe])[0] for series in table.values() if timeframe in series)
+    return (
+        datetime.fromtimestamp(firsts[symbols - 1] / 1000, UTC) if len(firsts) >= symbols else datetime.max.replace(tzinfo=UTC)
+    )
 
 
 def _hourly_end(table: CandleTable) -> int:

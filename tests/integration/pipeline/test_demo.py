@@ -1,14 +1,21 @@
 """The whole line on real candles: ingest, checks, search, gate, orders at the practice exchange, reconciliation."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.core.errors import ConfigError, DataError
 from penstock.demo import run_demo
+from penstock.demo.world import venue_world
+from penstock.practice.clock import stepped_clock
+from penstock.practice.limits import UNLIMITED
+from penstock.practice.server import PracticeServer
+from penstock.practice.synthetic import SyntheticCandles
 
 ROOT = Path(__file__).resolve().parents[3]
 DAYS = 5
@@ -63,6 +70,22 @@ def test_folder_without_candles_is_one_clear_error(home: Path, tmp_path: Path) -
     empty.mkdir()
     with pytest.raises(DataError, match=r"no candles for .* a file has the columns"):
         demo(empty)
+
+
+def test_venue_with_a_short_history_gives_a_world(tmp_path: Path) -> None:
+    """A venue that keeps under three years of bars is replayed from its first bar on; candles are fetched once."""
+    symbols = SyntheticCandles().symbols
+    began, now = datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC)
+    source = SyntheticCandles(symbols, began, now, minutes=False)
+    with PracticeServer(source, stepped_clock(now), limits=UNLIMITED) as venue:
+        market = CcxtMarketData("binance", base_url=venue.url)
+        world = venue_world("binance", market, (*symbols, "NO/USDT"), 20, tmp_path)
+        again = venue_world("binance", market, (*symbols, "NO/USDT"), 20, tmp_path)
+    assert again == world
+    assert world.symbols == symbols
+    assert world.start == began
+    assert world.slots[-1] < now
+    assert len(world.hourly) == 2
 
 
 def test_candles_from_two_places_are_refused(home: Path, tmp_path: Path) -> None:
