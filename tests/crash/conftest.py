@@ -28,12 +28,14 @@ from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
+from penstock.risk.limits import RiskLimits
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC": 50000.0, "ETH": 2500.0, "BNB": 400.0, "SOL": 120.0, "ADA": 0.6, "XRP": 0.55, "LTC": 80.0, "DOT": 8.0}
 POLICY = {"visibility_delay_seconds": 0.2, "poll_seconds": 0.05, "lease_wait_seconds": 0}
 #: Rules that would change what is traded are off: here the machinery is under test, not the limits.
-LIMITS = {"max_gross": 1, "max_weight": 1}
+_OFF = ("daily_loss", "drawdown", "max_orders_per_minute", "max_orders_per_day", "max_daily_volatility", "max_hourly_turnover")
+LIMITS = {"max_gross": 1, "max_weight": 1} | {rule: None for rule in _OFF if rule in RiskLimits.model_fields}
 #: How far a weight may be from its target: the no-trade band (0.005) and a lot.
 REACHED = 0.0075
 
