@@ -352,7 +352,7 @@ def ledger_rebuild(
 
     with open_platform() as platform:
         result = rebuild_ledger(platform, check=check)
-    out.print("\n".join(rebuild_lines(result)), highlight=False, markup=False)
+    out.print("\n".join(rebuild_lines(result)), highlight=False, markup=False, soft_wrap=True)
     if result.different and not result.replaced:
         raise typer.Exit(1)
 

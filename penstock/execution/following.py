@@ -124,6 +124,8 @@ class Follower:
         kind = _LAST_WORDS.get(report.state)
         if kind is None or missing[order.request.client_order_id] > 0:
             return None
+        if kind is OrderEventKind.REJECT and (order.state not in _LOST or report.filled_quantity > 0):
+            kind = OrderEventKind.CANCEL  # it had worked before the venue took it back: only a request can be rejected
         return self._event(order, kind, report.reason, report.venue_order_id)
 
     def _book(self, orders: Sequence[OrderRecord]) -> Sequence[Fill]:

@@ -44,7 +44,8 @@ def rebuild_lines(result: Rebuild) -> list[str]:
     """Return what was compared and what came of it, a line each."""
     compared = (
         f"folded {result.events} order events, {result.fills} fills and {result.adjustments} adjustments; "
-        f"compared {result.orders} orders and {result.positions} positions, row for row"
+        f"compared {result.orders} orders and {result.positions} positions, row for row, "
+        "and the profit books of all strategies with the positions"
     )
     if not result.different:
         return [compared, "equal: the read models are what their events lead to"]

@@ -4,6 +4,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -129,3 +130,19 @@ def test_requests_leave_side_by_side_and_each_once(world: Any, senders: int) -> 
     assert {order.state for order in report.orders} == {OrderState.FILLED}
     assert len({order.client_order_id for order in world.venue.submitted}) == len(world.venue.submitted) == 2
     assert world.ledger.positions("test") == world.venue.balances()
+
+
+def test_order_that_the_venue_accepts_and_then_takes_back_ends_cancelled(world: Any) -> None:
+    """REJECTED is the answer to a request; of an order that had worked it means that nothing works any more."""
+    submit = world.venue.submit
+
+    def accept_then_reject(order: OrderRequest) -> Any:
+        world.venue.fraction = Decimal(0)
+        report = submit(order)
+        world.venue.placed[order.client_order_id] = replace(report, state=OrderState.REJECTED, reason="post-trade check")
+        return replace(report, state=OrderState.OPEN)
+
+    world.venue.submit = accept_then_reject
+    report = rebalance(world.desk, world.inputs({"BTC/USDT": 0.5}))
+    assert [(order.state, order.reason) for order in report.orders] == [(OrderState.CANCELED, "post-trade check")]
+    assert report.status is RebalanceStatus.DONE

@@ -21,9 +21,11 @@ from penstock.core.accounts import OrderRecord
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.history import changes_of, order_as_of, positions_of
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState, next_state
+from penstock.core.profit import profits
 
 _FILL_EVENTS = (OrderEventKind.FILL.value, OrderEventKind.PARTIAL_FILL.value)
 _SHOWN = 20
+_TABLES = ("orders", "position", "profit")
 
 _SELECT_FILLS = """
     SELECT fill.trade_id, fill.client_order_id, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.fee_asset,
@@ -81,7 +83,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Rebuild:
-    """What was folded and compared. `differences` has at most 20 of each table; the counts are of all."""
+    """What was folded and compared. `different` counts all that differs, `differences` has at most 20 of each table."""
 
     orders: int
     positions: int
@@ -150,13 +152,17 @@ class LedgerHistory:
         """Fold every event, fill and adjustment into temporary tables and compare them with the read models, row for row.
 
         With `replace` the read models become what was folded, in the same transaction, while every writer waits. Without it
-        nothing is changed. StoreError where the history contradicts itself: an event that the machine judges otherwise now.
+        nothing is changed. Profit and loss has no table: it is folded from the fills whenever it is asked for, and held here to
+        the positions, quantity and cash of all strategies to the last digit. StoreError where the history contradicts
+        itself: an event that the machine judges otherwise now.
         """
         with _snapshot(self._database, writers_wait=replace) as connection:
             connection.execute(_TEMPORARY)
             everything = {"account": None, "at": None}
             events = connection.execute(_SELECT_EVENTS, everything).fetchall()
-            fills = [(row[10], fill_of(row[:9])) for row in connection.execute(_SELECT_FILLS, everything).fetchall()]
+            rows = connection.execute(_SELECT_FILLS, everything).fetchall()
+            fills = [(row[10], fill_of(row[:9])) for row in rows]
+            traded = [(row[10], (row[9], fill)) for row, (_, fill) in zip(rows, fills, strict=True)]
             adjustments = connection.execute(_SELECT_ADJUSTMENTS, everything).fetchall()
             planned = connection.execute("SELECT client_order_id, created_at FROM orders ORDER BY sequence").fetchall()
             orders = _folded_orders(planned, events, [fill for _, fill in fills])
@@ -164,17 +170,19 @@ class LedgerHistory:
             _copy(connection, "rebuilt_order", orders)
             _copy(connection, "rebuilt_position", positions)
             found = _differences(connection)
+            unbalanced = _unbalanced(positions, adjustments, traded)
             if replace and found:
                 connection.execute(_REPLACE)
+        found += unbalanced
         counts = {"orders": len(orders), "positions": len(positions), "events": len(events)}
-        shown = [d for table in ("orders", "position") for d in [each for each in found if each.table == table][:_SHOWN]]
+        shown = [d for table in _TABLES for d in [each for each in found if each.table == table][:_SHOWN]]
         return Rebuild(
             **counts,
             fills=len(fills),
             adjustments=len(adjustments),
             different=len(found),
             differences=tuple(shown),
-            replaced=replace and bool(found),
+            replaced=replace and len(found) > len(unbalanced),
         )
 
 
@@ -252,3 +260,25 @@ def _differences(connection: "psycopg.Connection[Any]") -> list[Difference]:
     orders = connection.execute(_DIFFERENT_ORDERS).fetchall()
     positions = connection.execute(_DIFFERENT_POSITIONS).fetchall()
     return [Difference("orders", *row) for row in orders] + [Difference("position", *row) for row in positions]
+
+
+def _unbalanced(
+    positions: Sequence[Sequence[Any]], adjustments: Sequence[Sequence[Any]], traded: Sequence[tuple[str, tuple[str, Fill]]]
+) -> list[Difference]:
+    """Return where the strategies' books and the adjustments do not add up to the account's positions."""
+    books: dict[tuple[str, str], Decimal] = {}
+    with localcontext(EXACT):
+        entries = [(account, asset, quantity) for account, asset, quantity in adjustments]
+        for account in sorted({account for account, _ in traded}):
+            for held in profits([pair for owner, pair in traded if owner == account]).holdings:
+                base, _, quote = held.symbol.partition("/")
+                entries += [(account, base, held.quantity), (account, quote, held.realised - held.cost)]
+                entries += [(account, asset, -fee) for asset, fee in held.other_fees.items()]
+        for account, asset, quantity in entries:
+            books[account, asset] = books.get((account, asset), Decimal(0)) + quantity
+    held_now = {(account, asset): quantity for account, asset, quantity in positions}
+    return [
+        Difference("profit", f"{account} {asset}", str(held_now.get((account, asset), 0)), str(books.get((account, asset), 0)))
+        for account, asset in sorted({*books, *held_now})
+        if held_now.get((account, asset), Decimal(0)) != books.get((account, asset), Decimal(0))
+    ]
