@@ -100,6 +100,7 @@ class Stage:
     database: Database
     trader: "subprocess.Popen[str]"
     control: PracticeControl = field(init=False)
+    limits: Mapping[str, object] = field(default_factory=lambda: dict(LIMITS))
 
     def __post_init__(self) -> None:
         self.control = PracticeControl(self.venue)
@@ -120,7 +121,7 @@ class Stage:
             "steps_clock": False,
             "receive_window_ms": 10_000,
             "policy": POLICY,
-            "limits": LIMITS,
+            "limits": self.limits,
             "weights": {f"{base}/USDT": weight for base, weight in scene.weights.items()},
             "closes": {f"{base}/USDT": price for base, price in PRICES.items()},
             **details,

@@ -115,6 +115,7 @@ class Day:
     control: PracticeControl
     sends: Sends
     closes: dict[datetime, dict[str, float]]
+    limits: RiskLimits
 
     def trade(self, number: int) -> None:
         """Rebalance every symbol to the other of two weights; again, as a flow's retries do, while the venue is silent."""
@@ -123,7 +124,6 @@ class Day:
         heavy = [(index + number) % 2 == 0 for index in range(len(SYMBOLS))]
         weights = {symbol: 0.045 if more else 0.02 for symbol, more in zip(SYMBOLS, heavy, strict=True)}
         seen = {symbol: SeenBar(slot, close) for symbol, close in self.closes[slot - timedelta(minutes=1)].items()}
-        limits = RiskLimits.model_validate({"max_gross": 1, "max_weight": 1})
         resting = number % 3 == 2
         policy = RebalancePolicy(order_type=OrderType.LIMIT, limit_offset_bps=Decimal(-2)) if resting else RebalancePolicy()
 
@@ -132,7 +132,7 @@ class Day:
 
         for _ in range(5):
             try:
-                report = rebalance(self.desk, RebalanceInputs(slot, "trend/1", decide, policy, limits))
+                report = rebalance(self.desk, RebalanceInputs(slot, "trend/1", decide, policy, self.limits))
             except VenueUnavailableError:
                 continue
             assert report.status is RebalanceStatus.DONE, report
@@ -180,7 +180,7 @@ def day_of(stage: Any) -> Iterator[Callable[[int, int], Day]]:
             closes.setdefault(ts, {})[symbol] = close
         for fault in faults(seed):
             control.arm(fault)
-        return Day(desk, control, sends, closes)
+        return Day(desk, control, sends, closes, RiskLimits.model_validate(stage.limits))
 
     yield make
     for server in servers:
