@@ -4,7 +4,7 @@ The machine decides which state an event leads to. Where events come from is exe
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -133,7 +133,11 @@ def next_state(state: OrderState, event: OrderEventKind) -> OrderState:
 
 @dataclass(frozen=True)
 class OrderRequest:
-    """An order as it will be sent. Quantity in base units, price in quote units (limit orders only)."""
+    """An order as it will be sent. Quantity in base units, price in quote units (limit orders only).
+
+    `asked_at` is when, by this machine's clock, its sender was last known to hold the account's lease. The request is signed
+    with that instant where the venue refuses old requests: a process that sleeps between the two cannot send when it wakes.
+    """
 
     client_order_id: str
     symbol: str
@@ -141,6 +145,7 @@ class OrderRequest:
     type: OrderType
     quantity: Decimal
     price: Decimal | None = None
+    asked_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ requests of a phase leave side by side.
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 from penstock.core.accounts import Halt
 from penstock.core.errors import (
@@ -98,9 +98,10 @@ def _send(desk: TradingDesk, keeper: LeaseKeeper, pace: Pace, request: OrderRequ
         halt = desk.kill_switch.read()
         if halted(halt, request.side):
             return Outcome(None, stopped(request, halt, desk.clock.now()))
+        asked_at = datetime.now(UTC)  # before the lease is looked at: who sleeps after that sends a request too old
         _ = keeper.lease  # a process that slept since the intent was committed must not send: another may have resolved it
         try:
-            return _accepted(desk, request, desk.exchange.submit(request))
+            return _accepted(desk, request, desk.exchange.submit(replace(request, asked_at=asked_at)))
         except DuplicateOrderError:
             return _ask(desk, request)
         except (VenueRejectedError, UnknownSymbolError) as refusal:

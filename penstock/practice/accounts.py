@@ -41,6 +41,7 @@ class Order:
     executed_quote: Decimal = ZERO
     locked: Decimal = ZERO
     hidden_until: float = 0.0  # machine's monotonic seconds; a fault may delay when queries see the order
+    hidden_until_ms: int = 0  # the same by the venue's own clock
 
     @property
     def remaining(self) -> Decimal:

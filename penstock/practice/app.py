@@ -122,8 +122,7 @@ class PracticeApp:
         self.engine.advance()
         if route == "POST /api/v3/order":
             told |= self.limiter.spend_order(key)
-            hidden = fault.seconds if fault is not None and fault.kind is FaultKind.HIDDEN_ORDER else 0.0
-            return self.private.new_order(account, parameters, hidden)
+            return self.private.new_order(account, parameters, fault)
         answer = self._private_routes[route](account, parameters)
         if fault is not None and route == "GET /api/v3/myTrades":
             return spoiled_trades(answer, fault, self.engine.venue.time.now_ms())

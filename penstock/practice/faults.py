@@ -34,7 +34,8 @@ class FaultKind(StrEnum):
 class Fault(BaseModel):
     """One armed fault. Without `nth` and with probability 1 it strikes every matching call, `times` times at most.
 
-    `nth` counts matching calls from 1. `path` is matched from the start; empty matches all of /api.
+    `nth` counts matching calls from 1. `path` is matched from the start; empty matches all of /api. An order that is accepted
+    under a fault with `hides_seconds` is not found by queries for so much of the venue's time, whatever became of the answer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,6 +48,7 @@ class Fault(BaseModel):
     seed: int = 0
     times: int | None = Field(None, ge=1)
     seconds: float = Field(30.0, ge=0)
+    hides_seconds: float = Field(0.0, ge=0)
     status: int = Field(503, ge=500, le=599)
 
 

@@ -90,7 +90,7 @@ def _plain(record: Order | Trade) -> dict[str, Any]:
     return {
         field.name: str(value) if isinstance(value := getattr(record, field.name), Decimal) else value
         for field in fields(record)
-        if field.name != "hidden_until"
+        if field.name not in ("hidden_until", "hidden_until_ms")
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from penstock.practice import wire
 from penstock.practice.accounts import Account, Order
+from penstock.practice.faults import Fault, FaultKind
 from penstock.practice.matching import MatchingEngine
 from penstock.practice.public_api import Parameters, integer, required
 from penstock.practice.refusal import Refusal, illegal_parameter, missing_parameter
@@ -45,13 +46,15 @@ class PrivateApi:
         terms = self.engine.terms
         return wire.account_answer(account, terms.taker_fee_bps, terms.maker_fee_bps, self._now())
 
-    def new_order(self, account: Account, parameters: Parameters, hidden_seconds: float = 0.0) -> Any:
-        """Place an order; a fault may hide it from queries for `hidden_seconds`."""
+    def new_order(self, account: Account, parameters: Parameters, fault: Fault | None = None) -> Any:
+        """Place an order; a fault may hide it from queries for a while."""
         order = self._order_from(parameters)
         if order.client_id in account.order_ids:
             raise Refusal(-2010, "Duplicate order sent.")
-        if hidden_seconds:
-            order.hidden_until = machine_time.monotonic() + hidden_seconds
+        if fault is not None:
+            order.hidden_until_ms = self._now() + round(fault.hides_seconds * 1000)
+            if fault.kind is FaultKind.HIDDEN_ORDER:
+                order.hidden_until = machine_time.monotonic() + fault.seconds
         trades = self.engine.place(account, order)
         return wire.new_order_answer(order, trades, parameters.get("newOrderRespType", "FULL"))
 
@@ -90,33 +93,31 @@ class PrivateApi:
 
     def query_order(self, account: Account, parameters: Parameters) -> Any:
         order = self._find(account, parameters)
-        if order is None or not wire.is_visible(order, machine_time.monotonic()):
+        if order is None or not self._sees(order):
             raise Refusal(-2013, "Order does not exist.")
         return wire.order_answer(order)
 
     def cancel_order(self, account: Account, parameters: Parameters) -> Any:
         order = self._find(account, parameters)
-        if order is None or not order.status.is_open or not wire.is_visible(order, machine_time.monotonic()):
+        if order is None or not order.status.is_open or not self._sees(order):
             raise Refusal(-2011, "Unknown order sent.")
         self.engine.cancel(account, order)
         return wire.cancel_answer(order, self._now())
 
     def open_orders(self, account: Account, parameters: Parameters) -> Any:
         wanted = None if "symbol" not in parameters else self.market.listing(parameters["symbol"]).wire
-        moment = machine_time.monotonic()
         found = (account.orders[order_id] for order_id in account.open_ids)
-        return [wire.order_answer(o) for o in found if wanted in (None, o.symbol) and wire.is_visible(o, moment)]
+        return [wire.order_answer(o) for o in found if wanted in (None, o.symbol) and self._sees(o)]
 
     def all_orders(self, account: Account, parameters: Parameters) -> Any:
         """Return orders by id: from `orderId` on, or made from `startTime` on, or else the latest."""
         symbol = self.market.listing(required(parameters, "symbol")).wire
         first, start, end = (integer(parameters, name) for name in ("orderId", "startTime", "endTime"))
-        moment = machine_time.monotonic()
         found = [
             order
             for order in account.orders.values()
             if order.symbol == symbol
-            and wire.is_visible(order, moment)
+            and self._sees(order)
             and (first is None or order.order_id >= first)
             and (start is None or order.created_ms >= start)
             and (end is None or order.created_ms <= end)
@@ -161,6 +162,9 @@ class PrivateApi:
             order_id = account.order_ids.get(parameters["origClientOrderId"])
         order = None if order_id is None else account.orders.get(order_id)
         return order if order is not None and order.symbol == symbol else None
+
+    def _sees(self, order: Order) -> bool:
+        return wire.is_visible(order, machine_time.monotonic(), self._now())
 
     def _now(self) -> int:
         return self.engine.venue.time.now_ms()

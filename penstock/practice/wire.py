@@ -212,6 +212,6 @@ def rate_limits_answer(spec: LimitSpec) -> list[Json]:
     ]
 
 
-def is_visible(order: Order, monotonic_now: float) -> bool:
+def is_visible(order: Order, monotonic_now: float, venue_now_ms: int) -> bool:
     """Return whether queries see the order yet."""
-    return monotonic_now >= order.hidden_until
+    return monotonic_now >= order.hidden_until and venue_now_ms >= order.hidden_until_ms

@@ -1,12 +1,15 @@
-"""A venue, a database and a killable trader for the crash tests, all real processes."""
+"""A venue, a database and a parent of killable traders for the crash tests, all real processes."""
 
 import json
+import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +20,50 @@ from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.timescale import Database, TimescaleLedger, connect, migrate
 from penstock.core.bars import BARS_SCHEMA
+from penstock.core.orders import Fill
 from penstock.core.timeframes import Timeframe
+from penstock.execution.reconciliation import changes_of
 from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
+from penstock.risk.limits import RiskLimits
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC": 50000.0, "ETH": 2500.0, "BNB": 400.0, "SOL": 120.0, "ADA": 0.6, "XRP": 0.55, "LTC": 80.0, "DOT": 8.0}
-OPENING = {"USDT": "4000", "BTC": "0.1", "ADA": "3000", "LTC": "12"}
-WEIGHTS = {"BTC": 0.1, "ETH": 0.2, "BNB": 0.1, "SOL": 0.15, "ADA": 0.0, "XRP": 0.1, "LTC": 0.05, "DOT": 0.15}
+POLICY = {"visibility_delay_seconds": 0.2, "poll_seconds": 0.05, "lease_wait_seconds": 0}
+#: Rules that would change what is traded are off: here the machinery is under test, not the limits.
+_OFF = ("daily_loss", "drawdown", "max_orders_per_minute", "max_orders_per_day", "max_daily_volatility", "max_hourly_turnover")
+LIMITS = {"max_gross": 1, "max_weight": 1} | {rule: None for rule in _OFF if rule in RiskLimits.model_fields}
+#: How far a weight may be from its target: the no-trade band (0.005) and a lot.
+REACHED = 0.0075
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What one account has and shall have. Opening balances by asset, target weights by base asset."""
+
+    opening: Mapping[str, str]
+    weights: Mapping[str, float]
+
+
+def scenario(seed: int) -> Scenario:
+    """Return the scenario of a seed: every symbol is sold, bought or closed, with both kinds among the eight."""
+    chance = random.Random(seed)
+    bases = list(PRICES)
+    chance.shuffle(bases)
+    held, bought, closed = bases[:3], bases[3:7], bases[7:]
+    opening = {"USDT": str(chance.randint(8000, 12000))}
+    opening |= {base: _units(base, chance.uniform(4000, 6000)) for base in held}
+    opening |= {base: _units(base, chance.uniform(1000, 2000)) for base in closed}
+    weights = {base: chance.uniform(0.02, 0.08) for base in held} | dict.fromkeys(closed, 0.0)
+    weights |= {base: chance.uniform(0.08, 0.16) for base in bought}
+    return Scenario(opening, {base: round(weights[base], 4) for base in PRICES})
+
+
+def _units(base: str, notional: float) -> str:
+    return f"{notional / PRICES[base]:.3f}" if PRICES[base] > 1 else f"{notional / PRICES[base]:.0f}"
 
 
 def candles() -> GivenCandles:
@@ -39,6 +75,22 @@ def candles() -> GivenCandles:
     return GivenCandles({Timeframe.D1: pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")})
 
 
+@dataclass(frozen=True)
+class Whole:
+    """What venue and ledger show of one account after its slot ended. All but `reached` are zero or empty when all is well."""
+
+    duplicates: int
+    lost: int
+    doubled: int
+    differing: tuple[str, ...]
+    unfinished: int
+    reached: bool
+
+    @property
+    def is_whole(self) -> bool:
+        return self == Whole(0, 0, 0, (), 0, True)
+
+
 @dataclass
 class Stage:
     """Runs trials and looks at what they left, at the venue and in the ledger."""
@@ -48,33 +100,55 @@ class Stage:
     database: Database
     trader: "subprocess.Popen[str]"
     control: PracticeControl = field(init=False)
+    limits: Mapping[str, object] = field(default_factory=lambda: dict(LIMITS))
 
     def __post_init__(self) -> None:
         self.control = PracticeControl(self.venue)
 
-    def open(self, account: str) -> None:
-        self.control.create_account(account, "secret", OPENING)
+    def open(self, account: str, scene: Scenario) -> None:
+        self.control.create_account(account, "secret", scene.opening)
 
-    def run(self, account: str, kill_at: int | None = None, version: str = "trend/1") -> dict[str, Any]:
-        """Run the slot in a process of its own; `kill_at` is the boundary at which it is killed."""
-        trial = {
+    def trial(self, account: str, scene: Scenario, **details: Any) -> dict[str, Any]:
+        """Return a run of the slot; `strike_at` is the boundary at which the process is killed, or stopped with `stop`."""
+        return {
             "venue": self.venue,
             "database": self.database_url,
             "account": account,
             "slot": SLOT.isoformat(),
-            "version": version,
-            "kill_at": kill_at,
-            "weights": {f"{base}/USDT": weight for base, weight in WEIGHTS.items()},
+            "version": "trend/1",
+            "strike_at": None,
+            "stop": False,
+            "steps_clock": False,
+            "receive_window_ms": 10_000,
+            "policy": POLICY,
+            "limits": self.limits,
+            "weights": {f"{base}/USDT": weight for base, weight in scene.weights.items()},
             "closes": {f"{base}/USDT": price for base, price in PRICES.items()},
+            **details,
         }
+
+    def start(self, trials: Sequence[dict[str, Any]]) -> list[int]:
+        """Fork the trials, each a process of its own, and return their ids."""
+        return list(self._order("start", list(trials)))
+
+    def wait(self, process: int) -> dict[str, Any]:
+        """Return the end of a trial, or that it stopped."""
+        return dict(self._order("wait", process))
+
+    def resume(self, process: int) -> None:
+        self._order("resume", process)
+
+    def run(self, account: str, scene: Scenario, **details: Any) -> dict[str, Any]:
+        return self.wait(self.start([self.trial(account, scene, **details)])[0])
+
+    def _order(self, order: str, argument: Any) -> Any:
         assert self.trader.stdin is not None
         assert self.trader.stdout is not None
-        print(json.dumps(trial), file=self.trader.stdin, flush=True)
-        answer: dict[str, Any] = json.loads(self.trader.stdout.readline())
-        return answer
+        print(json.dumps([order, argument]), file=self.trader.stdin, flush=True)
+        return json.loads(self.trader.stdout.readline())
 
     def let_lease_run_out(self, account: str) -> None:
-        """Stand in for waiting: the holder is dead, and its lease ends."""
+        """Stand in for waiting: the holder is dead or asleep, and its lease ends."""
         with self.database.transaction() as connection:
             connection.execute("UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [account])
 
@@ -82,14 +156,54 @@ class Stage:
     def ledger(self) -> TimescaleLedger:
         return TimescaleLedger(self.database)
 
-    def exchange(self, account: str) -> CcxtExchange:
-        return CcxtExchange("binance", account, "secret", base_url=self.venue, rate_limit_ms=0)
+    @cached_property
+    def _watcher(self) -> CcxtExchange:
+        return CcxtExchange("binance", "watcher", "secret", base_url=self.venue, rate_limit_ms=0)
 
-    def weights(self, account: str) -> dict[str, float]:
-        held = self.ledger.positions(account)
-        values = {base: held.get(base, Decimal(0)) * Decimal(str(price)) for base, price in PRICES.items()}
-        equity = sum(values.values()) + held["USDT"]
-        return {base: float(value / equity) for base, value in values.items()}
+    def exchange(self, account: str) -> CcxtExchange:
+        """Return the venue as the account sees it. One session serves all accounts: the key is changed."""
+        self._watcher.client.apiKey = account
+        return self._watcher
+
+    def inspect(self, account: str, scene: Scenario) -> Whole:
+        """Compare the venue's own books with the ledger, and both with the opening balances and the targets."""
+        exchange, ledger = self.exchange(account), self.ledger
+        exchange.instruments() if not exchange.client.markets else None
+        symbols = [f"{base}/USDT" for base in PRICES]
+        orders = [len(exchange.client.fetch_orders(symbol, None, 1000)) for symbol in symbols]
+        at_venue = Counter(_key(fill) for symbol in symbols for fill in exchange.fills(symbol, SLOT))
+        booked = Counter(_key(fill) for fill in ledger.fills(account))
+        sums = {asset: Decimal(quantity) for asset, quantity in scene.opening.items()}
+        for fill in ledger.fills(account):
+            for asset, change in changes_of(fill).items():
+                sums[asset] = sums.get(asset, Decimal(0)) + change
+        positions, balances = dict(ledger.positions(account)), dict(exchange.balances())
+        differing = {
+            a for a in {*sums, *positions, *balances} if not sums.get(a, 0) == positions.get(a, 0) == balances.get(a, 0)
+        }
+        return Whole(
+            duplicates=sum(max(0, count - 1) for count in orders),
+            lost=(at_venue - booked).total(),
+            doubled=(booked - at_venue).total(),
+            differing=tuple(sorted(differing)),
+            unfinished=sum(not order.state.is_final for order in ledger.orders(account)),
+            reached=self._reached(positions, scene),
+        )
+
+    def _reached(self, positions: Mapping[str, Decimal], scene: Scenario) -> bool:
+        values = {base: float(positions.get(base, 0)) * price for base, price in PRICES.items()}
+        equity = sum(values.values()) + float(positions["USDT"])
+        return all(abs(values[base] / equity - scene.weights[base]) < REACHED for base in PRICES)
+
+
+def _key(fill: Fill) -> tuple[object, ...]:
+    return (fill.symbol, fill.trade_id, fill.client_order_id, fill.quantity, fill.price, fill.fee, fill.fee_asset)
+
+
+@pytest.fixture(scope="session")
+def make_scenario() -> Any:
+    """Returns the scenario of a seed."""
+    return scenario
 
 
 @pytest.fixture(scope="session")

@@ -1,75 +1,108 @@
-"""A rebalance of eight symbols is killed by SIGKILL around its writes and calls; running the slot again must mend all."""
+"""The crash matrix: a rebalance of eight symbols is killed around every durable write and every request, and run once more.
+
+A slice is part of the ordinary tests. `pytest -m soak tests/crash -s` kills at every boundary of several seeds, a thousand
+times at least; PENSTOCK_CRASH_KILLS and PENSTOCK_CRASH_SEED change how often and where. Each run prints one line of figures.
+"""
 
 import os
 import random
+import time
 from collections import Counter
-from decimal import Decimal
 from typing import Any
 
 import pytest
 
-#: Kills in one run of the suite; PENSTOCK_CRASH_KILLS=0 kills at every boundary.
-KILLS = int(os.environ.get("PENSTOCK_CRASH_KILLS", "12"))
+SLICE = 60
+KILLS = int(os.environ.get("PENSTOCK_CRASH_KILLS", "1000"))
 SEED = int(os.environ.get("PENSTOCK_CRASH_SEED", "20240301"))
-_TARGETS = {"BTC": 0.1, "ETH": 0.2, "BNB": 0.1, "SOL": 0.15, "ADA": 0.0, "XRP": 0.1, "LTC": 0.05, "DOT": 0.15}
+#: A third run, which must find nothing to do, after every so many kills.
+THIRD_RUN_EVERY = 10
 
 
-def require_whole(stage: Any, account: str) -> None:
-    """The venue's own journal, the ledger and the targets agree to the last digit, and each order stands once."""
-    exchange, ledger = stage.exchange(account), stage.ledger
-    venue_fills = [fill for base in _TARGETS for fill in exchange.fills(f"{base}/USDT", ledger.rebalances(account)[0].slot)]
-    booked = ledger.fills(account)
-    assert Counter((f.symbol, f.trade_id, f.quantity, f.price, f.fee, f.fee_asset) for f in venue_fills) == Counter(
-        (f.symbol, f.trade_id, f.quantity, f.price, f.fee, f.fee_asset) for f in booked
-    ), "lost or doubled fills"
-    assert max(Counter(fill.symbol for fill in venue_fills).values()) == 1, "a duplicate order at the venue"
-    positions, balances = ledger.positions(account), exchange.balances()
-    assert {a: Decimal(q) for a, q in positions.items()} == balances, "ledger and venue differ"
-    assert all(order.state.is_final for order in ledger.orders(account))
-    assert stage.weights(account) == pytest.approx(_TARGETS, abs=0.006)
-
-
-@pytest.fixture(scope="module")
-def boundaries(stage: Any) -> list[str]:
-    """The boundaries that an undisturbed rebalance crosses, which must itself come out whole."""
-    stage.open("undisturbed")
-    report = stage.run("undisturbed")
+def boundaries_of(stage: Any, scene: Any, account: str) -> list[str]:
+    """Return the boundaries that an undisturbed rebalance crosses, which must itself come out whole."""
+    stage.open(account, scene)
+    report = stage.run(account, scene)
     assert report.get("status") == "done", report
-    require_whole(stage, "undisturbed")
+    assert report["sent"] == 8, report
+    assert stage.inspect(account, scene).is_whole, stage.inspect(account, scene)
     names: list[str] = report["boundaries"]
     return names
 
 
-def test_killed_slot_is_mended_by_one_more_run(stage: Any, boundaries: list[str]) -> None:
-    """Killed anywhere: the next run ends DONE, no order twice, no fill lost, targets reached; a third sends nothing."""
-    points = list(range(1, len(boundaries) + 1))
-    chosen = points if KILLS == 0 else sorted(random.Random(SEED).sample(points, min(KILLS, len(points))))
-    for point in chosen:
-        account = f"killed-{point}"
-        stage.open(account)
-        killed = stage.run(account, kill_at=point)
-        where = f"{boundaries[point - 1]} (boundary {point} of {len(boundaries)})"
-        assert killed["killed"], f"not killed at {where}: {killed}"
-        stage.let_lease_run_out(account)
-        mended = stage.run(account, version="trend/2")
-        assert mended.get("status") == "done", f"killed {where}: {mended}"
-        assert mended["breaks"] == 0, where
-        require_whole(stage, account)
-        again = stage.run(account)
-        assert again["already_done"], where
-        assert again["sent"] == 0, where
-    print(f"\n{len(chosen)} kills (seed {SEED}) over {len(boundaries)} boundaries: 0 duplicates, 0 lost fills, ledger = venue")
+def kill_and_mend(stage: Any, scene: Any, account: str, point: int, third_run: bool) -> tuple[Any, str]:
+    """Kill one rebalance at the boundary, run it once more, and return what is left and what went wrong (or nothing)."""
+    stage.open(account, scene)
+    killed = stage.run(account, scene, strike_at=point)
+    if not killed["killed"]:
+        return None, f"not killed: {killed}"
+    stage.let_lease_run_out(account)
+    mended = stage.run(account, scene, version="trend/2")
+    whole = stage.inspect(account, scene)
+    if mended.get("status") != "done" or mended["breaks"]:
+        return whole, f"the run after it: {mended.get('error') or mended.get('status')} {mended.get('reason')}"
+    if third_run:
+        again = stage.run(account, scene)
+        if not again.get("already_done") or again["sent"]:
+            return whole, f"the third run: {again}"
+    return whole, "" if whole.is_whole else str(whole)
 
 
-def test_two_kills_in_a_row_are_mended(stage: Any, boundaries: list[str]) -> None:
+def run_matrix(stage: Any, make_scenario: Any, kills: int, seeds: list[int]) -> None:
+    """Kill `kills` times, at boundaries spread over all of each seed's, and require that every slot was mended."""
+    started, found, wrong, points = time.monotonic(), Counter[str](), [], 0
+    for seed, share in zip(seeds, _shares(kills, len(seeds)), strict=True):
+        scene = make_scenario(seed)
+        names = boundaries_of(stage, scene, f"undisturbed-{seed}-{kills}")
+        chosen = sorted(random.Random(seed).sample(range(1, len(names) + 1), min(share, len(names))))
+        points = max(points, len(names))
+        for number, point in enumerate(chosen):
+            account = f"killed-{seed}-{kills}-{point}"
+            whole, failure = kill_and_mend(stage, scene, account, point, number % THIRD_RUN_EVERY == 0)
+            found["kills"] += whole is not None
+            if whole is not None:
+                found.update(duplicates=whole.duplicates, lost=whole.lost, doubled=whole.doubled)
+                found.update(equal=not whole.differing, reached=whole.reached)
+            if failure:
+                wrong.append(f"seed {seed}, {names[point - 1]} (boundary {point} of {len(names)}): {failure}")
+    print(
+        f"\ncrash matrix: {found['kills']} kills, {points} points, {len(seeds)} seeds ({seeds[0]}..{seeds[-1]}): "
+        f"{found['duplicates']} duplicate orders at the venue, {found['lost']} lost and {found['doubled']} doubled fills, "
+        f"ledger = venue = sum of fills {found['equal']}/{found['kills']}, "
+        f"targets reached {found['reached']}/{found['kills']}, "
+        f"{time.monotonic() - started:.0f} s"
+    )
+    assert not wrong, f"{len(wrong)} of {found['kills']}:\n" + "\n".join(wrong[:20])
+
+
+def _shares(kills: int, seeds: int) -> list[int]:
+    return [kills // seeds + (n < kills % seeds) for n in range(seeds)]
+
+
+def test_slot_killed_anywhere_is_mended_by_one_more_run(stage: Any, make_scenario: Any) -> None:
+    """A slice of the matrix: no order twice, no fill lost or doubled, books equal to the last digit, targets reached."""
+    run_matrix(stage, make_scenario, SLICE, [SEED, SEED + 1])
+
+
+@pytest.mark.soak
+def test_slot_killed_at_every_boundary_is_mended_by_one_more_run(stage: Any, make_scenario: Any) -> None:
+    """The whole matrix: every boundary of as many seeds as the kills asked for need."""
+    boundaries = len(boundaries_of(stage, make_scenario(SEED), "measured"))
+    seeds = -(-KILLS // boundaries)
+    run_matrix(stage, make_scenario, max(KILLS, seeds * boundaries), [SEED + n for n in range(seeds)])
+
+
+def test_two_kills_in_a_row_are_mended(stage: Any, make_scenario: Any) -> None:
     """The recovering run is killed too, in its middle; the third run mends both."""
-    submits = [n for n, name in enumerate(boundaries, start=1) if name == "after exchange.submit"]
+    scene = make_scenario(SEED)
+    names = boundaries_of(stage, scene, "undisturbed-twice")
+    submits = [n for n, name in enumerate(names, start=1) if name == "after POST /api/v3/order"]
     account = "killed-twice"
-    stage.open(account)
-    assert stage.run(account, kill_at=submits[1])["killed"]
+    stage.open(account, scene)
+    assert stage.run(account, scene, strike_at=submits[1])["killed"]
     stage.let_lease_run_out(account)
-    assert stage.run(account, kill_at=submits[1])["killed"]
+    assert stage.run(account, scene, strike_at=submits[1])["killed"]
     stage.let_lease_run_out(account)
-    mended = stage.run(account)
+    mended = stage.run(account, scene)
     assert mended.get("status") == "done", mended
-    require_whole(stage, account)
+    assert stage.inspect(account, scene).is_whole

@@ -1,108 +1,147 @@
-"""A trader that can be killed: reads trials as JSON lines, runs each in a forked process of its own, and says how it ended.
+"""A parent that has imported everything and forks the processes that trade: the crash tests kill, stop and race those.
 
-Run as `python trader.py` by the crash tests. Imports are paid once; each trial is a real process with its own connections
-and its own HTTP session, killed by SIGKILL from inside the call that the trial names. Production code has no hook for it: the
-ports are wrapped here.
+Run as `python trader.py` by the crash tests; it reads orders as JSON lines and answers each with one. Every trial is a process
+of its own with its own database connections and HTTP session (nothing of the kind exists before the fork), and dies or stops
+by a signal from inside the write or the request that the trial names. Production code has no hook for it: what is watched here
+is the commit of every database transaction that wrote something, and every HTTP request.
 """
 
+import gc
 import json
+import logging
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import requests
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, connect
 from penstock.core.clock import VenueClock
 from penstock.core.drafts import SeenBar
+from penstock.core.orders import OrderReport, OrderRequest
 from penstock.execution.desk import ExecutionPolicy, TradingDesk
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.practice.control import PracticeControl
 from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
 
-#: Calls that write durably or reach the venue. Reads of the database are left out: nothing changes around them.
-BOUNDARIES = {
-    "ledger": (
-        "open_account",
-        "acquire_lease",
-        "release_lease",
-        "start_rebalance",
-        "end_rebalance",
-        "record_targets",
-        "plan_orders",
-        "record_event",
-        "book_fill",
-        "book_adjustment",
-    ),
-    "supervision": ("open_break", "close_break", "record_equity"),
-    "exchange": ("instruments", "last_prices", "balances", "submit", "find_order", "cancel", "open_orders", "fills"),
-}
+_IN_TRANSACTION = psycopg.pq.TransactionStatus.INTRANS
+_STORE = os.path.join("adapters", "stores")
 
 
 class Counter:
-    """Numbers the boundaries of a run, two a call (before, after), and kills this process at the one asked for."""
+    """Numbers the boundaries of a run, two a durable write or request (before, after), and strikes at the one asked for."""
 
-    def __init__(self, kill_at: int | None) -> None:
-        self.kill_at = kill_at
-        self.passed = 0
+    def __init__(self, strike_at: int | None, with_signal: int) -> None:
+        self.strike_at = strike_at
+        self.signal = with_signal
         self.names: list[str] = []
+        self._lock = threading.Lock()
 
     def cross(self, name: str) -> None:
-        self.passed += 1
-        self.names.append(name)
-        if self.passed == self.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self._lock:
+            self.names.append(name)
+            due = len(self.names) == self.strike_at
+        if due:
+            os.kill(os.getpid(), self.signal)
+
+    def watch(self) -> None:
+        """Count from now on, in this process, every commit that makes something durable and every request."""
+        commit, send = psycopg.Connection.commit, requests.Session.send
+
+        def counted_commit(connection: "psycopg.Connection[Any]") -> None:
+            name = self._write(connection)
+            if name is None:
+                return commit(connection)
+            self.cross(f"before {name}")
+            commit(connection)
+            return self.cross(f"after {name}")
+
+        def counted_send(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+            name = f"{request.method} {urlsplit(str(request.url)).path}"
+            self.cross(f"before {name}")
+            answer = send(session, request, **options)
+            self.cross(f"after {name}")
+            return answer
+
+        psycopg.Connection.commit = counted_commit  # type: ignore[method-assign]
+        requests.Session.send = counted_send  # type: ignore[assignment,method-assign]
+
+    def _write(self, connection: "psycopg.Connection[Any]") -> str | None:
+        """Return what this commit makes durable, named by the store's method that wrote it; None for a mere read."""
+        if connection.info.transaction_status != _IN_TRANSACTION:
+            return None
+        row = connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone()
+        if row is None or not row[0]:
+            return None
+        frame, name = sys._getframe(), "write"
+        while frame.f_back is not None:
+            frame = frame.f_back
+            code = frame.f_code
+            if _STORE in code.co_filename and not code.co_filename.endswith("connection.py") and code.co_name[0] != "_":
+                name = code.co_name
+        return f"commit of {name}"
 
 
-class Killable:
-    """A port whose boundary calls are counted."""
+class WatchedExchange(CcxtExchange):
+    """Counts the moment before an order is signed as well: who sleeps there must not send when he wakes."""
 
-    def __init__(self, port: Any, kind: str, counter: Counter) -> None:
-        self._port, self._kind, self._counter = port, kind, counter
+    counter: Counter
 
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._port, name)
-        return self._wrapped(name, attribute) if name in BOUNDARIES[self._kind] else attribute
-
-    def _wrapped(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            self._counter.cross(f"before {self._kind}.{name}")
-            result = call(*args, **kwargs)
-            self._counter.cross(f"after {self._kind}.{name}")
-            return result
-
-        return counted
+    def submit(self, order: OrderRequest) -> OrderReport:
+        self.counter.cross("before submit")
+        return super().submit(order)
 
 
-def run(trial: dict[str, Any]) -> dict[str, Any]:
+def pause_of(trial: dict[str, Any]) -> Callable[[float], None]:
+    """Return how to wait: by moving the venue's stepped clock, or hardly at all (only the count of the looks matters)."""
+    if not trial["steps_clock"]:
+        return lambda _: time.sleep(0.005)
+    control = PracticeControl(trial["venue"])
+    return lambda seconds: (control.step(seconds=seconds), None)[1]
+
+
+def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
     """Rebalance as the trial says; return what the report said and every boundary crossed."""
-    counter = Counter(trial["kill_at"])
+    counter = Counter(trial["strike_at"], signal.SIGSTOP if trial["stop"] else signal.SIGKILL)
+    counter.watch()
     slot = datetime.fromisoformat(trial["slot"])
-    exchange = CcxtExchange("binance", trial["account"], "secret", base_url=trial["venue"], rate_limit_ms=0)
-    with connect(trial["database"], max_connections=2) as database:
+    exchange = WatchedExchange("binance", trial["account"], "secret", base_url=trial["venue"], rate_limit_ms=0)
+    exchange.counter = counter
+    exchange.client.options["recvWindow"] = trial["receive_window_ms"]
+    with connect(trial["database"], max_connections=4) as database:
         supervision = TimescaleSupervision(database)
         desk = TradingDesk(
             trial["account"],
             "practice",
             "USDT",
-            Killable(exchange, "exchange", counter),
-            Killable(TimescaleLedger(database), "ledger", counter),
-            Killable(supervision, "supervision", counter),
+            exchange,
+            TimescaleLedger(database),
+            supervision,
             VenueClock(exchange.now),
             KillSwitch(trial["account"], supervision),
-            ExecutionPolicy(visibility_delay_seconds=0.2, poll_seconds=0.05, lease_wait_seconds=0),
+            ExecutionPolicy(**trial["policy"]),
+            pause=pause_of(trial),
         )
 
         def decide(version: str) -> PortfolioTargets:
             seen = {symbol: SeenBar(slot, trial["closes"][symbol]) for symbol in trial["weights"]}
             return PortfolioTargets(version, trial["weights"], {}, seen)
 
-        limits = RiskLimits.model_validate({"max_gross": 1, "max_weight": 1})
+        limits = RiskLimits.model_validate(trial["limits"])
         inputs = RebalanceInputs(slot, trial["version"], decide, RebalancePolicy(), limits)
+        ready()
         report = rebalance(desk, inputs)
     return {
         "status": report.status,
@@ -115,24 +154,75 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    for line in sys.stdin:
+@dataclass
+class Child:
+    """A forked trial and the pipe on which it says how it ended."""
+
+    pid: int
+    said: int
+
+
+class Parent:
+    """Forks trials and tells what became of them."""
+
+    def __init__(self) -> None:
+        self.children: dict[int, Child] = {}
+
+    def start(self, trials: list[dict[str, Any]]) -> list[int]:
+        """Fork all trials; where they are several, all begin to rebalance at the same moment."""
+        gate, opener = os.pipe()
+        started = [self._fork(trial, gate, opener) for trial in trials]
+        for child in started:
+            os.read(child.said, 1)  # it is connected, or it has ended
+        os.close(opener)
+        os.close(gate)
+        self.children |= {child.pid: child for child in started}
+        return [child.pid for child in started]
+
+    def _fork(self, trial: dict[str, Any], gate: int, opener: int) -> Child:
         reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reader)
-            try:
-                answer = run(json.loads(line))
-            except Exception as error:  # noqa: BLE001 - whatever it was, the test shows it
-                answer = {"error": f"{type(error).__name__}: {error}"}
-            os.write(writer, json.dumps(answer, default=str).encode())
-            os._exit(0)
-        os.close(writer)
-        with os.fdopen(reader, "rb") as pipe:
-            said = pipe.read()
-        _, status = os.waitpid(child, 0)
+        pid = os.fork()
+        if pid:
+            os.close(writer)
+            return Child(pid, reader)
+        os.close(reader)
+        os.close(opener)
+
+        def ready() -> None:
+            os.write(writer, b" ")
+            os.read(gate, 1)
+
+        try:
+            answer = run(trial, ready)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the test shows it
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        os.write(writer, json.dumps(answer, default=str).encode())
+        os._exit(0)
+
+    def wait(self, pid: int) -> dict[str, Any]:
+        """Wait until the trial ends or stops; return its answer, with `killed` and `stopped`."""
+        _, status = os.waitpid(pid, os.WUNTRACED)
+        if os.WIFSTOPPED(status):
+            return {"killed": False, "stopped": True}
+        child = self.children.pop(pid)
+        with os.fdopen(child.said, "rb") as pipe:
+            said = pipe.read().strip()
         killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        print(json.dumps({"killed": killed, **(json.loads(said) if said else {})}), flush=True)
+        return {"killed": killed, "stopped": False, **(json.loads(said) if said else {})}
+
+    def resume(self, pid: int) -> bool:
+        os.kill(pid, signal.SIGCONT)
+        return True
+
+
+def main() -> None:
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # a connection that the server ended is part of the test
+    gc.freeze()  # what the forks share is not theirs to sweep: it would be copied page by page
+    gc.disable()
+    parent = Parent()
+    for line in sys.stdin:
+        order, argument = json.loads(line)
+        print(json.dumps(getattr(parent, order)(argument)), flush=True)
 
 
 if __name__ == "__main__":

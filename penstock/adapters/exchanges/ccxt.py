@@ -72,13 +72,21 @@ class CcxtExchange(CcxtMarketData):
         self.require_symbol(order.symbol)
         price = None if order.type is OrderType.MARKET else self._exact("price", order, order.price)
         quantity = self._exact("quantity", order, order.quantity)
-        side, kind, named = order.side.value, order.type.value, {"clientOrderId": order.client_order_id}
+        side, kind, named = order.side.value, order.type.value, order.client_order_id
+        details = {"clientOrderId": named, **self._signed_as_of(order)}
         return self.understood(
-            f"order {order.client_order_id}",
+            f"order {named}",
             lambda: self._report(
-                self.client.create_order(order.symbol, kind, side, quantity, price, named), order.client_order_id, order.symbol
+                self.client.create_order(order.symbol, kind, side, quantity, price, details), named, order.symbol
             ),
         )
+
+    def _signed_as_of(self, order: OrderRequest) -> dict[str, int]:
+        """Return the timestamp to sign with: when the order was asked for. Binance refuses one older than recvWindow."""
+        if order.asked_at is None or not self.venue.startswith("binance"):
+            return {}
+        ahead = int(self.client.options.get("timeDifference") or 0)
+        return {"timestamp": round(order.asked_at.timestamp() * 1000) - ahead}
 
     def _exact(self, what: str, order: OrderRequest, value: Decimal | None) -> str:
         """Return the number as text; VenueRejectedError where ccxt would silently round it to the venue's step."""
