@@ -10,13 +10,14 @@ export DO_NOT_TRACK := 1
 
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info < (3,14) else "Penstock needs Python 3.11-3.13, this is %d.%d: run make PYTHON=python3.12" % sys.version_info[:2])'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@echo "installing the pinned libraries into $(VENV) (a minute or two, once) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(READY)
 
-.PHONY: help setup demo test check format lock up down bench soak timescaledb clean
+.PHONY: help setup demo test check format lock up down bench crash soak timescaledb clean
 
 help: ## What can be done here
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | column -t -s '|'
@@ -49,8 +50,11 @@ down: $(READY) ## End what `make up` started
 bench: $(READY) ## Benchmarks, each beside its peer or limit
 	@for bench in benchmarks/[a-z]*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
 
-soak: $(READY) ## The long loads (they stop by themselves)
-	$(BIN)/pytest -m soak
+crash: $(READY) ## Kill, race and mislead real processes, thousands of times; each proof prints one line (half an hour)
+	$(BIN)/pytest -m soak tests/crash -s
+
+soak: $(READY) ## Every long load, simulated days of minute slots among them (they stop by themselves)
+	$(BIN)/pytest -m soak -s
 
 timescaledb: $(READY) ## A real TimescaleDB in .timescaledb/, without Docker (Debian)
 	scripts/timescaledb.sh
