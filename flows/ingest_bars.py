@@ -26,9 +26,8 @@ def ingest_bars(timeframe: str = "1d", symbols: list[str] | None = None) -> None
     futures = ingest_symbol.map(unmapped(timeframe), names)
     wait(futures)
     outcomes = [future.result() for future in futures if future.state.is_completed()]
-    outcome = publish_ingest(timeframe, outcomes)
-    print(outcome.summary())
     unreachable = [name for name, future in zip(names, futures, strict=True) if not future.state.is_completed()]
+    print(publish_ingest(timeframe, outcomes, unreachable).summary())
     if unreachable:
         raise DataError(
             f"{len(unreachable)} of {len(names)} symbols could not be ingested: {', '.join(unreachable)}; see their tasks"

@@ -371,6 +371,39 @@ def accept_break(
 
 
 @app.command()
+def reconcile(portfolio: PortfolioOption = "daily") -> None:
+    """Compare the ledger with the venue now; a difference locks its instrument.
+
+    Example: `penstock reconcile`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.reconcile import reconcile_account
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        outcome = reconcile_account(platform, portfolio)
+    if outcome.found.breaks:
+        out.print(table_of(outcome.table(), "Breaks"))
+    out.print(outcome.summary())
+
+
+@app.command()
+def report(portfolio: PortfolioOption = "daily") -> None:
+    """Write the account's HTML report: equity, live against backtest, positions, orders, breaks.
+
+    Example: `penstock report`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.report import report_account
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        outcome = report_account(platform, portfolio)
+    out.print(table_of(outcome.table(), f"Account {outcome.account}"))
+    out.print(outcome.summary(), soft_wrap=True)
+
+
+@app.command()
 def doctor() -> None:
     """Check every dependency and say how to mend what is wrong.
 

@@ -38,9 +38,14 @@ def ingest_symbol(timeframe: str, symbol: str) -> IngestReport:
 
 
 @task(cache_policy=NO_CACHE)
-def publish_ingest(timeframe: str, outcomes: list[IngestReport]) -> ingest.IngestOutcome:
-    """Keep the run's table and Data Docs as artifacts, and alert about symbols that failed."""
-    outcome = ingest.conclude(worker_platform(), Timeframe.parse(timeframe), outcomes)
+def publish_ingest(timeframe: str, outcomes: list[IngestReport], unreachable: list[str]) -> ingest.IngestOutcome:
+    """Keep the run's table and Data Docs as artifacts, and alert about symbols that failed or could not be reached."""
+    platform = worker_platform()
+    silent = [
+        IngestReport(platform.exchange_name, symbol, Timeframe.parse(timeframe), failure="no answer from venue or store")
+        for symbol in unreachable
+    ]
+    outcome = ingest.conclude(platform, Timeframe.parse(timeframe), [*outcomes, *silent])
     publish_table(f"ingest-{timeframe}", outcome.table(), f"What came in: {timeframe} bars")
     if outcome.data_docs is not None:
         publish_file(f"data-docs-{timeframe}", outcome.data_docs, "Great Expectations Data Docs of this run")

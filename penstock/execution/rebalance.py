@@ -111,15 +111,19 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     )
     if slot.status is not RebalanceStatus.RUNNING:
         return replace(report, already_done=True, reason=f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}")
-    refusal = _refusal(desk, lateness)
+    refusal = _refusal(desk, inputs.slot, lateness)
     if refusal is not None:
         return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
     guard = Guard(desk, inputs.limits, slot.slot, reconciled.locks, desk.kill_switch.read())
     return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard).execute(report, instruments)
 
 
-def _refusal(desk: TradingDesk, lateness: float) -> str | None:
+def _refusal(desk: TradingDesk, slot: datetime, lateness: float) -> str | None:
     """Return why the slot is not to be traded now, or None."""
+    recent = desk.ledger.rebalances(desk.account, limit=20)
+    newest = max((done.slot for done in recent if done.status is RebalanceStatus.DONE), default=slot)
+    if newest > slot:
+        return f"the slot {newest:%Y-%m-%d %H:%M} has been traded: an older decision must not undo a newer one"
     if lateness > desk.policy.max_lateness_seconds:
         return f"{lateness:.0f} s late; the policy skips a slot after {desk.policy.max_lateness_seconds:.0f} s"
     halt = desk.kill_switch.read()

@@ -12,16 +12,18 @@ from decimal import Decimal
 
 import polars as pl
 
+from penstock.adapters.stores.timescale.ledger_history import LedgerHistory
 from penstock.core.bars import wide
 from penstock.core.errors import DataError
 from penstock.core.timeframes import Timeframe
-from penstock.execution.reconciliation import changes_of
+from penstock.execution.reconciliation import OPENING_BALANCE, changes_of
 from penstock.execution.replay import VenueTerms, replay
 from penstock.execution.stopping import FLATTEN_VERSION
 from penstock.monitoring.drift import DriftReport, explain_difference
-from penstock.pipeline.rebalance import load_models
+from penstock.pipeline.rebalance import pinned_models
 from penstock.portfolio.allocation import PortfolioTargets, allocate
 from penstock.portfolio.decision import decide_targets
+from penstock.ports import LoadedModel
 from penstock.research.backtest import backtest
 from penstock.wiring import Platform
 
@@ -35,13 +37,16 @@ class Period:
 
 
 def compare_with_backtest(platform: Platform, portfolio: str, period: Period) -> DriftReport:
-    """Return live, replay and backtest equity over the period, with the present champions' decisions.
+    """Return live, replay and backtest equity over the period, each slot decided by the versions that traded it.
 
     Raises DataError where no slot's bar is stored yet.
     """
     settings = platform.settings.portfolio(portfolio)
-    bars = _bars(platform, settings.timeframe, period, load_models(platform, portfolio)[0].strategy.warmup_bars)
-    decided = decisions(platform, portfolio, bars, period.slots)
+    versions = versions_of(platform, portfolio)
+    models = {version: pinned_models(platform, portfolio, version) for version in set(versions.values())}
+    warmup = max(model.strategy.warmup_bars for loaded in models.values() for model in loaded)
+    bars = _bars(platform, settings.timeframe, period, warmup)
+    decided = decisions(platform, portfolio, bars, {slot: models[versions[slot]] for slot in period.slots})
     weights = {slot: targets.weights for slot, targets in decided.items()}
     closes = _closes(bars, period.slots)
     if closes.is_empty():
@@ -56,20 +61,29 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
     )
 
 
+def versions_of(platform: Platform, portfolio: str) -> dict[datetime, str]:
+    """Return the portfolio version that traded each slot that is done."""
+    account = platform.environment.account_of(portfolio).name
+    return {
+        rebalance.slot: rebalance.portfolio_version
+        for rebalance in platform.ledger.rebalances(account, limit=100_000)
+        if rebalance.status == "done" and rebalance.portfolio_version != FLATTEN_VERSION
+    }
+
+
 def decisions(
-    platform: Platform, portfolio: str, bars: pl.DataFrame, slots: Sequence[datetime]
+    platform: Platform, portfolio: str, bars: pl.DataFrame, models: Mapping[datetime, Sequence[LoadedModel]]
 ) -> dict[datetime, PortfolioTargets]:
-    """Return the account's targets by slot, decided as live decides: on the bars known at each slot."""
+    """Return the account's targets by slot, decided by each slot's models as live decides: on the bars known then."""
     settings = platform.settings.portfolio(portfolio)
-    models = load_models(platform, portfolio)
     return {
         slot: allocate(
             [
                 decide_targets(model, bars, settings.timeframe, slot, allocation.quota)
-                for model, allocation in zip(models, settings.models, strict=True)
+                for model, allocation in zip(deciding, settings.models, strict=True)
             ]
         )
-        for slot in slots
+        for slot, deciding in models.items()
     }
 
 
@@ -156,16 +170,24 @@ def _simulated(
     return result.equity
 
 
-def traded_period(platform: Platform, portfolio: str) -> Period | None:
-    """Return the slots that the account has traded and the cash it began with; None where it has traded none."""
+def traded_period(platform: Platform, portfolio: str) -> Period:
+    """Return the slots that the account has traded and the cash it began with.
+
+    Raises DataError where there is none, or where the comparison would not be of like with like: the account began with
+    coins, or something but trades has changed it since.
+    """
     account = platform.environment.account_of(portfolio).name
-    slots = sorted(
-        rebalance.slot
-        for rebalance in platform.ledger.rebalances(account, limit=100_000)
-        if rebalance.status == "done" and rebalance.portfolio_version != FLATTEN_VERSION
-    )
+    slots = sorted(versions_of(platform, portfolio))
     if not slots:
-        return None
+        raise DataError(f"{account} has traded no slot yet")
+    if LedgerHistory(platform.database).moved_from_outside(account, OPENING_BALANCE):
+        raise DataError(f"{account} has had deposits, withdrawals or accepted breaks: its equity is not its trades' alone")
     timeframe = platform.settings.portfolio(portfolio).timeframe
-    before = live_positions(platform, portfolio, [slots[0] - timeframe.duration - timedelta(microseconds=1)], timeframe)
-    return Period(tuple(slots), next(iter(before.values())).get(platform.settings.universe.quote, Decimal(0)))
+    (before,) = live_positions(
+        platform, portfolio, [slots[0] - timeframe.duration - timedelta(microseconds=1)], timeframe
+    ).values()
+    quote = platform.settings.universe.quote
+    coins = sorted(asset for asset, held in before.items() if held and asset != quote)
+    if coins:
+        raise DataError(f"{account} began with {', '.join(coins)} besides {quote}")
+    return Period(tuple(slots), before.get(quote, Decimal(0)))

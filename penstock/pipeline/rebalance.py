@@ -7,7 +7,8 @@ from datetime import datetime
 
 import polars as pl
 
-from penstock.core.errors import PromotionError
+from penstock.core.accounts import RebalanceStatus
+from penstock.core.errors import PenstockError, PromotionError
 from penstock.core.timeframes import Timeframe
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.report import RebalanceReport
@@ -33,12 +34,27 @@ def rebalance_slot(
     """Bring the portfolio's account to its targets at `slot` (default: the newest), once.
 
     A slot that comes later than the portfolio's `max_lateness_minutes` is skipped unless `however_late`.
-    Raises PromotionError where a model has no champion, StaleDataError where the slot's bars are not stored.
+    Raises PromotionError where a model has no champion, StaleDataError where the slot's bars are not stored. What does not
+    end as done is an alert.
     """
+    chosen = slot or newest_slot(platform, portfolio)
+    try:
+        report = _rebalance(platform, portfolio, chosen, however_late)
+    except PenstockError as error:
+        platform.notifier.notify(f"{portfolio}: slot {chosen:%Y-%m-%d %H:%M} was not finished", str(error))
+        raise
+    lines = [f"{b.subject} is locked: {b.kind}: {b.detail}" for b in report.opened] + list(report.alerts)
+    if report.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED) and not report.already_done:
+        lines.insert(0, report.summary())
+    if lines:
+        platform.notifier.notify(f"{report.account}: {len(lines)} things to look at", "\n".join(lines))
+    return report
+
+
+def _rebalance(platform: Platform, portfolio: str, chosen: datetime, however_late: bool) -> RebalanceReport:
     allocations = platform.settings.portfolio(portfolio).models
     models = load_models(platform, portfolio)
     versions = {model.version.label: allocation.quota for model, allocation in zip(models, allocations, strict=True)}
-    chosen = slot or newest_slot(platform, portfolio)
 
     def decide(version: str) -> PortfolioTargets:
         pinned = models if version == portfolio_version(versions) else _pinned(platform, allocations, version)
@@ -54,11 +70,7 @@ def rebalance_slot(
     desk = platform.desk(portfolio)
     if however_late:
         desk = replace(desk, policy=desk.policy.model_copy(update={"max_lateness_seconds": math.inf}))
-    report = rebalance(desk, inputs)
-    lines = [f"{b.subject} is locked: {b.kind}: {b.detail}" for b in report.opened] + list(report.alerts)
-    if lines:
-        platform.notifier.notify(f"{report.account}: {len(lines)} things to look at", "\n".join(lines))
-    return report
+    return rebalance(desk, inputs)
 
 
 def rows_table(report: RebalanceReport) -> pl.DataFrame:
@@ -109,6 +121,11 @@ def warm_bars(platform: Platform, timeframe: Timeframe, slot: datetime, model: L
     start = slot - (max(model.strategy.warmup_bars, VOLATILITY_BARS) + 1 + _SPARE_BARS) * timeframe.duration
     symbols = platform.settings.universe.symbols_of(timeframe)
     return platform.bars.read_bars(platform.exchange_name, timeframe, symbols, start, slot)
+
+
+def pinned_models(platform: Platform, portfolio: str, version: str) -> list[LoadedModel]:
+    """Return the models of a portfolio version, whatever the aliases point at now."""
+    return _pinned(platform, platform.settings.portfolio(portfolio).models, version)
 
 
 def _pinned(platform: Platform, allocations: Sequence[ModelAllocation], version: str) -> list[LoadedModel]:

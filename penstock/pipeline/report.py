@@ -58,11 +58,8 @@ def report_account(platform: Platform, portfolio: str) -> ReportOutcome:
 
 def _drift(platform: Platform, portfolio: str) -> DriftReport | None:
     """Return live against backtest over the slots traded; None where there is nothing to compare yet, or no champion."""
-    period = traded_period(platform, portfolio)
-    if period is None:
-        return None
     try:
-        return compare_with_backtest(platform, portfolio, period)
+        return compare_with_backtest(platform, portfolio, traded_period(platform, portfolio))
     except (DataError, PromotionError) as error:
         _log.warning("no comparison with the backtest", portfolio=portfolio, reason=str(error))
         return None

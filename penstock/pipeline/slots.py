@@ -121,7 +121,6 @@ def trade_slot(platform: Platform, portfolio: str, slot: datetime, however_late:
         failure = str(error)
         with suppress(PenstockError):  # then the next slot's account says that it was missed
             record_failure(platform.desk(portfolio), slot, failure)
-        platform.notifier.notify(f"{portfolio}: slot {slot:%Y-%m-%d %H:%M} failed", str(error))
     return SlotOutcome(slot, lateness, time.monotonic() - started, new_bars, report, failure)
 
 

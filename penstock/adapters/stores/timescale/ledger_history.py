@@ -122,6 +122,13 @@ class LedgerHistory:
             rows = connection.execute(_SELECT_FILLS, {"account": account, "at": at}).fetchall()
         return [(row[9], fill_of(row[:9])) for row in rows]
 
+    def moved_from_outside(self, account: str, opening_reason: str) -> bool:
+        """Return whether anything but trades has changed the account since its opening balances were booked."""
+        question = "SELECT EXISTS (SELECT FROM adjustment WHERE account = %s AND reason <> %s)"
+        with self._database.transaction() as connection:
+            row = connection.execute(question, [account, opening_reason]).fetchone()
+        return bool(row and row[0])
+
     def state_at(self, account: str, at: datetime) -> AccountState:
         """Return orders and positions as they were at `at` (by when things happened); StoreError for an unknown account."""
         with _snapshot(self._database) as connection:
