@@ -38,7 +38,7 @@ class Stack:
         universe = configs / "universe.yaml"
         kept = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
         lines = [line for line in universe.read_text().splitlines() if not re.match(r"  - \w+/USDT", line) or line[4:] in kept]
-        recent = (datetime.now(UTC) - timedelta(days=3)).date().isoformat()
+        recent = (datetime.now(UTC) - timedelta(days=6)).date().isoformat()
         text = "\n".join(lines).replace("2021-01-01", "2025-06-01").replace("2026-10-01", recent)
         universe.write_text(text + "\n")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PREFECT_"))}
