@@ -16,6 +16,8 @@ from penstock.execution.desk import TradingDesk
 _ZERO = Decimal(0)
 #: Balances that came through a float are exact to some fifteen digits.
 _FLOAT_DIGITS = Decimal("1e-14")
+#: Venues show balances to eight decimals, while notionals have as many as price and lot together: less is their rounding.
+_SHOWN = Decimal("1e-8")
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,11 @@ class Gaps:
         return sorted({*self.balances, *self.ledger, *touched})
 
     def of(self, asset: str) -> Decimal:
-        """Return what is left unexplained of an asset; zero where it is no more than the noise of a float."""
+        """Return what is left unexplained of an asset; zero where it is no more than rounding on the way here."""
         held = self.balances.get(asset, _ZERO)
         explained = sum((finding.changes.get(asset, _ZERO) for finding in self.findings), _ZERO)
         gap = held - self.ledger.get(asset, _ZERO) - explained
-        return _ZERO if abs(gap) <= abs(held) * _FLOAT_DIGITS else gap
+        return _ZERO if abs(gap) < max(_SHOWN, abs(held) * _FLOAT_DIGITS) else gap
 
     def open(self) -> dict[str, Decimal]:
         """Return every unexplained gap."""
@@ -71,7 +73,7 @@ def unexplained(desk: TradingDesk, gaps: Gaps, since: datetime, accepted: Sequen
         moved = None if transfers is None else [t.quantity for t in transfers if t.asset == asset and t.at > settled]
         if price is not None and abs(gap) * price <= dust:
             kind = BreakKind.DUST
-        elif moved is None or sum(moved, _ZERO) == gap or gap in moved:
+        elif moved is None or any(abs(each - gap) < _SHOWN for each in (sum(moved, _ZERO), *moved)):
             kind = BreakKind.DEPOSIT if gap > 0 else BreakKind.WITHDRAWAL
         else:
             kind = BreakKind.POSITION_MISMATCH

@@ -1,0 +1,19 @@
+"""What counts as a difference between ledger and venue, and what is only rounding on the way here."""
+
+from decimal import Decimal
+
+import pytest
+
+from penstock.execution.differences import Gaps
+
+
+@pytest.mark.parametrize("ledger", ["37265.84056971916", "37265.840569715", "37265.84056972999"])
+def test_rounding_of_the_shown_balance_is_no_difference(ledger: str) -> None:
+    """A notional has more decimals than the eight that a venue shows: what is cut off there must not lock an asset."""
+    assert Gaps({"USDT": Decimal("37265.84056972")}, {"USDT": Decimal(ledger)}).open() == {}
+
+
+def test_last_shown_decimal_is_a_difference() -> None:
+    """One unit of the last shown decimal is already something that the venue says and the ledger does not."""
+    gaps = Gaps({"BTC": Decimal("0.50000001")}, {"BTC": Decimal("0.5")})
+    assert gaps.open() == {"BTC": Decimal("0.00000001")}
