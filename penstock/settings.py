@@ -180,7 +180,7 @@ class Study(_Frozen):
 class Process(BaseSettings):
     """What the environment says (prefix PENSTOCK_): which folder, database and environment this process works with."""
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore", env_ignore_empty=True)
 
     home: Path = Path(".penstock")
     configs: Path = Path("configs")

@@ -165,3 +165,9 @@ def test_wrong_execution_or_slot_policy_is_named(configs: Path, portfolio: str, 
     replace(configs / "portfolio.yaml", rf"^{portfolio}:$", f"{portfolio}:\n  {line}")
     with pytest.raises(ConfigError, match=re.escape(said)):
         settings_of(configs).portfolio(portfolio)
+
+
+def test_empty_home_is_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty PENSTOCK_HOME must not put databases and keys into the folder that one happens to stand in."""
+    monkeypatch.setenv("PENSTOCK_HOME", "")
+    assert Process().home == Path(".penstock")
