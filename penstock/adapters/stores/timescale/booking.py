@@ -46,10 +46,9 @@ MOVE_ONE = """
     ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
 """
 
-#: No lock is taken: the lease's row, which every writer of the account holds, keeps all of them still.
-_SELECT_STANDINGS = """
-    SELECT client_order_id, state, quantity, filled_quantity FROM orders WHERE client_order_id = ANY(%s) AND account = %s
-"""
+#: No lock is taken: the lease's row, which every writer of the account holds, keeps all of them still. The account is compared
+#: here, not there: to the planner of a young table it looks rare, and its index is read through for every batch.
+_SELECT_STANDINGS = "SELECT client_order_id, account, state, quantity, filled_quantity FROM orders WHERE client_order_id = ANY(%s)"
 
 _APPEND_EVENTS = """
     INSERT INTO order_event (client_order_id, kind, from_state, to_state, at, reason, venue_order_id, refusal, lease_token)
@@ -103,21 +102,66 @@ def write_intents(
     lease: Lease,
     rebalance_id: int,
     orders: Sequence[PlannedOrder],
+    events: Sequence[OrderEvent],
     at: datetime | None,
-) -> None:
-    """Insert the orders as PLANNED; one whose client order id exists is left as it is. StoreError for another's rebalance."""
-    owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
-    if owner != (lease.account,):
-        raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")
+) -> list[JudgedEvent]:
+    """Insert the orders, each where its events lead from PLANNED; return the events as the machine judged them.
+
+    An order whose client order id exists is left as it is, and its events are those of the order that stands. StoreError for
+    another account's rebalance, and for an event of an order that is neither here nor there.
+    """
+    begun = _begun(orders, events)
+    fresh = _insert(connection, lease, rebalance_id, orders, begun, at)
+    lines = [line for name, of_one in begun.items() if name in fresh for line in of_one]
+    _append_events(connection, lease, lines)
+    return lines + write_events(connection, lease, [event for event in events if event.client_order_id not in fresh])
+
+
+def _begun(orders: Sequence[PlannedOrder], events: Sequence[OrderEvent]) -> dict[str, list[JudgedEvent]]:
+    """Return the events of each order, judged in turn for one that is PLANNED."""
+    _no_fills(events)
+    begun: dict[str, list[JudgedEvent]] = {order.request.client_order_id: [] for order in orders}
+    for event in events:
+        of_one = begun.get(event.client_order_id)
+        if of_one is not None:
+            of_one.append(_judged(event, of_one[-1].after if of_one else OrderState.PLANNED))
+    return begun
+
+
+def _insert(
+    connection: psycopg.Connection[Any],
+    lease: Lease,
+    rebalance_id: int,
+    orders: Sequence[PlannedOrder],
+    begun: Mapping[str, Sequence[JudgedEvent]],
+    at: datetime | None,
+) -> set[str]:
+    """Insert the orders that are not there yet, and return their ids."""
+    fresh: set[str] = set()
     if orders:
-        connection.execute(INSERT_ORDERS, [lease.account, rebalance_id, at, *intent_columns(orders)])
+        starts = [_start(begun[order.request.client_order_id]) for order in orders]
+        columns = [*intent_columns(orders), *(list(column) for column in zip(*starts, strict=True))]
+        rows = connection.execute(INSERT_ORDERS, [at, *columns, rebalance_id, lease.account]).fetchall()
+        fresh = {name for (name,) in rows}
+    if len(fresh) < max(len(begun), 1):
+        owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
+        if owner != (lease.account,):
+            raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")
+    return fresh
+
+
+def _start(lines: Sequence[JudgedEvent]) -> tuple[str, str, datetime | None]:
+    """Return the state, reason and time of change that an order begins with."""
+    taken = [line for line in lines if line.refusal is None]
+    if not taken:
+        return OrderState.PLANNED.value, "", None
+    reason = next((line.event.reason for line in reversed(taken) if line.event.reason), "")
+    return taken[-1].after.value, reason, taken[-1].event.at
 
 
 def write_events(connection: psycopg.Connection[Any], lease: Lease, events: Sequence[OrderEvent]) -> list[JudgedEvent]:
     """Append the events and move their orders; return each as the machine judged it. StoreError for a fill event."""
-    for event in events:
-        if event.kind in _FILL_EVENTS:
-            raise StoreError(f"event '{event.kind}' of order {event.client_order_id} moves a position: book the fill instead")
+    _no_fills(events)
     if not events:
         return []
     standings = _standings(connection, lease, {event.client_order_id for event in events})
@@ -166,10 +210,16 @@ def _named(event: OrderEvent) -> str:
     return f"{event.client_order_id}, {event.reason}" if event.kind in _FILL_EVENTS else event.client_order_id
 
 
+def _no_fills(events: Sequence[OrderEvent]) -> None:
+    for event in events:
+        if event.kind in _FILL_EVENTS:
+            raise StoreError(f"event '{event.kind}' of order {event.client_order_id} moves a position: book the fill instead")
+
+
 def _standings(connection: psycopg.Connection[Any], lease: Lease, names: Collection[str]) -> dict[str, _Standing]:
     """Return where each order stands; StoreError where the lease's account has no such order."""
-    rows = connection.execute(_SELECT_STANDINGS, [list(names), lease.account]).fetchall()
-    found = {name: _Standing(OrderState(state), quantity, filled) for name, state, quantity, filled in rows}
+    rows = connection.execute(_SELECT_STANDINGS, [list(names)]).fetchall()
+    found = {name: _Standing(OrderState(state), *amounts) for name, account, state, *amounts in rows if account == lease.account}
     missing = sorted(set(names) - found.keys())
     if missing:
         raise StoreError(
@@ -200,6 +250,17 @@ def _append(
     connection: psycopg.Connection[Any], lease: Lease, lines: Sequence[JudgedEvent], filled: Mapping[str, Decimal]
 ) -> None:
     """Append the lines, and bring each order to where its last accepted line leads."""
+    _append_events(connection, lease, lines)
+    moved: dict[str, list[JudgedEvent]] = {}
+    for line in lines:
+        if line.refusal is None:
+            moved.setdefault(line.event.client_order_id, []).append(line)
+    if moved:
+        rows = [_moved_row(name, of_one, filled.get(name, Decimal(0))) for name, of_one in moved.items()]
+        connection.execute(_MOVE_ORDERS, [*(list(column) for column in zip(*rows, strict=True)), list(moved)])
+
+
+def _append_events(connection: psycopg.Connection[Any], lease: Lease, lines: Sequence[JudgedEvent]) -> None:
     if not lines:
         return
     columns = (
@@ -213,13 +274,6 @@ def _append(
         [line.refusal for line in lines],
     )
     connection.execute(_APPEND_EVENTS, [lease.token, *columns])
-    moved: dict[str, list[JudgedEvent]] = {}
-    for line in lines:
-        if line.refusal is None:
-            moved.setdefault(line.event.client_order_id, []).append(line)
-    if moved:
-        rows = [_moved_row(name, of_one, filled.get(name, Decimal(0))) for name, of_one in moved.items()]
-        connection.execute(_MOVE_ORDERS, [*(list(column) for column in zip(*rows, strict=True)), list(moved)])
 
 
 def _moved_row(name: str, lines: Sequence[JudgedEvent], filled: Decimal) -> tuple[str, str, datetime, Decimal, str, str]:

@@ -122,8 +122,7 @@ class TimescaleLedger:
     ) -> None:
         """Commit the intents as plan_orders does and, in the same transaction, the events that they begin with."""
         with self._fenced(lease) as connection:
-            write_intents(connection, lease, rebalance_id, orders, at)
-            lines = write_events(connection, lease, events)
+            lines = write_intents(connection, lease, rebalance_id, orders, events, at)
         refusals(lines)
 
     def record_event(
