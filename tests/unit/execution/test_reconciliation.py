@@ -83,12 +83,12 @@ def test_manual_trade_locks_its_symbol_and_not_the_cash(traded: Any) -> None:
 
 
 def test_our_own_trade_that_was_never_booked_is_booked_on_the_spot(traded: Any) -> None:
-    """A late fill of our order is no break: it is booked, and both agree again."""
+    """A late fill of our order is booked and both agree; that it is more than was ordered is said in the same cycle."""
     order = next(o for o in traded.ledger.book.values() if o.request.symbol == "BTC/USDT")
     traded.venue.trade("BTC/USDT", Side.BUY, Decimal("0.001"), Decimal(50_000), order.request.client_order_id)
     found = check(traded)
     assert len(found.fills) == 1
-    assert not found.breaks
+    assert kinds(found) == {"BTC/USDT": BreakKind.OVERFILL}
     assert traded.ledger.positions("test") == traded.venue.balances()
 
 
