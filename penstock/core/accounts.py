@@ -117,13 +117,14 @@ class TradeMark:
     """How far a symbol's fills were compared with the venue's trades, one by one.
 
     `since` is the time from which trades are of interest: the newest fill that was found equal, or the oldest that was not
-    compared yet where that is older. `newest` marks the newest fill there is; `due` says that some were not compared yet.
+    compared yet where that is older. `newest` marks the newest fill there is. `due_since` is the time of the oldest that was
+    not compared yet; None where all were.
     """
 
     symbol: str
     since: datetime
     newest: int
-    due: bool
+    due_since: datetime | None
 
 
 class TradingState(StrEnum):

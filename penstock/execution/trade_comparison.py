@@ -32,14 +32,14 @@ class ComparedTrades:
 def compare_trades(desk: TradingDesk, keeper: LeaseKeeper, gaps: Gaps, overfilled: Sequence[OrderRecord]) -> ComparedTrades:
     """Put into `gaps` what explains them, the surest first, and what differs though balances agree."""
     marks = {mark.symbol: mark for mark in desk.supervision.trade_marks(desk.account)}
-    due = {symbol for symbol, mark in marks.items() if mark.due}
-    asked = sorted(due | {f"{asset}/{desk.quote}" for asset in gaps.open() if asset != desk.quote})
+    due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
+    asked = sorted(due.keys() | {f"{asset}/{desk.quote}" for asset in gaps.open() if asset != desk.quote})
     if not asked and not gaps.open():
         return ComparedTrades()
     since = {symbol: mark.since for symbol, mark in marks.items()}
     if any(symbol not in since for symbol in asked):
         since = dict.fromkeys(asked, _first_slot(desk)) | since
-    histories = _read(desk, [TradeHistory(desk, symbol, since[symbol]) for symbol in asked])
+    histories = _read(desk, [TradeHistory(desk, symbol, since[symbol], due.get(symbol)) for symbol in asked])
     if not gaps.open() and not all(history.agrees for history in histories):
         desk.pause(desk.policy.poll_seconds)  # a venue's list may lag behind its answers: look twice before saying so
         histories = _read(desk, histories)
@@ -107,4 +107,4 @@ def _newest(desk: TradingDesk, findings: Sequence[Finding], histories: Sequence[
     locked = {finding.found.subject for finding in findings}
     equal = {each.symbol for each in histories if each.told and not locked & {each.symbol, each.symbol.split("/")[0]}}
     marks: Sequence[TradeMark] = desk.supervision.trade_marks(desk.account) if equal else ()
-    return {mark.symbol: mark.newest for mark in marks if mark.due and mark.symbol in equal}
+    return {mark.symbol: mark.newest for mark in marks if mark.due_since is not None and mark.symbol in equal}

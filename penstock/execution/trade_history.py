@@ -27,6 +27,8 @@ _STOOD_FOR_TRADES = frozenset({BreakKind.MANUAL_TRADE, BreakKind.TRUNCATED_TRADE
 class TradeHistory:
     """One symbol's trades from `since` on, as the venue and as the ledger have them.
 
+    The ledger's fills from `due_since` on were never compared: those must be in the venue's list. Earlier ones once were, and
+    are missed only where balances differ.
     `told` is False where the venue does not list the symbol any more: nothing follows from its silence. `copies` are trades
     of ours that the venue lists a second time under another id and that are therefore not booked, `doubled` those that were.
     """
@@ -34,6 +36,7 @@ class TradeHistory:
     desk: TradingDesk
     symbol: str
     since: datetime
+    due_since: datetime | None = None
     venue: list[Fill] = field(default_factory=list)
     ledger: list[Fill] = field(default_factory=list)
     told: bool = True
@@ -61,7 +64,7 @@ class TradeHistory:
         """Whether both sides have the same trades, with the same figures."""
         known = {fill.trade_id for fill in self.ledger}
         return not self.told or (
-            all(fill.trade_id in known for fill in self.venue) and not self._unlisted() and not self._differing()
+            all(fill.trade_id in known for fill in self.venue) and not self._unlisted(self.due_since) and not self._differing()
         )
 
     def book_ours(self, keeper: LeaseKeeper, ours: frozenset[str]) -> tuple[list[Fill], list[Finding]]:
@@ -108,7 +111,7 @@ class TradeHistory:
         Two fills may be alike and both be real: what decides is how much the order itself says that it was filled.
         """
         start = self._settled(BreakKind.DOUBLED_FILL)
-        unlisted = {fill.trade_id for fill in self._unlisted()}
+        unlisted = {fill.trade_id for fill in self._unlisted(self.since)}
         if unlisted or suspected:
             again = [fill for n, fill in enumerate(self.ledger) if any(_alike(fill, other) for other in self.ledger[:n])]
             again += [fill for fill in self.ledger if fill.trade_id in unlisted and fill not in again]
@@ -199,16 +202,17 @@ class TradeHistory:
             detail = f"the venue filled {', '.join(missing)} further than its trades show"
             return Finding(Break(self.desk.account, self.symbol, BreakKind.MISSING_FILL, detail), changes)
         start = self._settled(BreakKind.TRUNCATED_TRADES)
-        cut = [fill for fill in self._unlisted() if fill.at > start and fill not in self.doubled]
+        lost = self._unlisted(self.since if changes else self.due_since)
+        cut = [fill for fill in lost if fill.at > start and fill not in self.doubled]
         if not cut:
             return None
         detail = f"the venue's trades lack {len(cut)} that the ledger has, first {cut[0].trade_id}: the rest is unknown too"
         return Finding(Break(self.desk.account, self.symbol, BreakKind.TRUNCATED_TRADES, detail), changes)
 
-    def _unlisted(self) -> list[Fill]:
-        """Return the ledger's fills that the venue does not list; the margin before `since` is left out."""
+    def _unlisted(self, since: datetime | None) -> list[Fill]:
+        """Return the ledger's fills from `since` on that the venue does not list; none where there is nothing to compare."""
         listed = {fill.trade_id for fill in self.venue}
-        return [fill for fill in self.ledger if fill.trade_id not in listed and fill.at >= self.since]
+        return [fill for fill in self.ledger if since is not None and fill.trade_id not in listed and fill.at >= since]
 
     def _not_shown(self) -> list[str]:
         """Return our orders of which the venue says that more was filled than the ledger has."""

@@ -219,12 +219,11 @@ class MatchingEngine:
             self.venue.note_balance(account, asset, change, f"trade {trade_id}")
         return trade
 
-
     def _fee(
         self, account: Account, listing: Listing, order: Order, quantity: Decimal, notional: Decimal, rate: Decimal
     ) -> tuple[str, Decimal]:
         """Return the asset and quantity of a trade's commission."""
-        third = Listing.of(f"BNB/{listing.quote}").symbol if self.terms.fee_asset == "BNB" else ""
+        third = f"BNB/{listing.quote}" if self.terms.fee_asset == "BNB" else ""
         quote = self.market.quote(third, self.venue.time.now_ms()) if third in self.market.table else None
         if quote is not None:
             fee = (notional * rate / decimal_of(quote.price)).quantize(_UNIT, rounding=ROUND_DOWN)

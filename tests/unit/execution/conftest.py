@@ -289,7 +289,8 @@ class MemoryLedger:
             numbered = [(n, f.at) for n, f in enumerate(self.trades.values(), 1) if f.symbol == symbol]
             done = self.compared.get(symbol, 0)
             since = min(at for n, at in numbered if n >= done)
-            marks.append(TradeMark(symbol, since, numbered[-1][0], numbered[-1][0] > done))
+            due_since = min((at for n, at in numbered if n > done), default=None)
+            marks.append(TradeMark(symbol, since, numbered[-1][0], due_since))
         return marks
 
     def record_compared(self, account: str, newest: Mapping[str, int]) -> None:

@@ -36,7 +36,7 @@ _TRADE_MARKS = """
         SELECT (SELECT f.symbol FROM fill f WHERE f.account = %(account)s AND f.symbol > t.symbol ORDER BY f.symbol LIMIT 1)
         FROM traded t WHERE t.symbol IS NOT NULL
     )
-    SELECT t.symbol, least(c.at, fresh.oldest), coalesce(fresh.newest, c.sequence), fresh.newest IS NOT NULL
+    SELECT t.symbol, least(c.at, fresh.oldest), coalesce(fresh.newest, c.sequence), fresh.oldest
     FROM traded t
     LEFT JOIN compared_trades c ON c.account = %(account)s AND c.symbol = t.symbol
     CROSS JOIN LATERAL (SELECT min(f.at) AS oldest, max(f.sequence) AS newest FROM fill f
