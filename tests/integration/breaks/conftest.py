@@ -57,6 +57,7 @@ class Account:
     control: PracticeControl
     direct: Any
     key: str
+    seen: Mapping[str, float] = field(default_factory=lambda: PRICES)
     slots: list[datetime] = field(default_factory=lambda: [SLOT])
 
     @property
@@ -110,7 +111,7 @@ class Account:
         """Rebalance at the next slot."""
         slot = self.slots[-1]
         self.control.step(to=slot + timedelta(seconds=2))
-        seen = {symbol: SeenBar(slot, price) for symbol, price in PRICES.items()}
+        seen = {symbol: SeenBar(slot, price) for symbol, price in self.seen.items()}
 
         def decide(version: str) -> PortfolioTargets:
             return PortfolioTargets(version, weights, {}, seen)
@@ -163,17 +164,21 @@ def contents(database: Database) -> Callable[[], dict[str, tuple[int, str]]]:
 
 
 @pytest.fixture
-def opened(database: Database) -> Iterator[Callable[[], Account]]:
-    """Opens accounts that have cash and no position."""
+def opened(database: Database) -> Iterator[Callable[..., Account]]:
+    """Opens accounts that have cash and no position, on these bars and at these terms (see PracticeServer)."""
     servers: list[PracticeServer] = []
 
-    def make() -> Account:
-        server = PracticeServer(
-            GivenCandles({Timeframe.D1: BARS}), stepped_clock(SLOT + timedelta(seconds=2)), limits=UNLIMITED
-        ).start()
+    def make(
+        bars: pl.DataFrame = BARS,
+        seen: Mapping[str, float] = PRICES,
+        balances: Mapping[str, Decimal | int] | None = None,
+        **terms: Any,
+    ) -> Account:
+        clock = stepped_clock(SLOT + timedelta(seconds=2))
+        server = PracticeServer(GivenCandles({Timeframe.D1: bars}), clock, limits=UNLIMITED, **terms).start()
         servers.append(server)
         control = PracticeControl(server.url)
-        control.create_account("key", "secret", {"USDT": 100_000})
+        control.create_account("key", "secret", balances or {"USDT": 100_000})
         exchange = CcxtExchange(
             "binance", "key", "secret", base_url=server.url, rate_limit_ms=0, timeout_seconds=2, retry_wait_seconds=0.05
         )
@@ -189,7 +194,7 @@ def opened(database: Database) -> Iterator[Callable[[], Account]]:
             KillSwitch(account, supervision),
             PATIENCE,
         )
-        return Account(desk, control, _by_hand(server.url), "key")
+        return Account(desk, control, _by_hand(server.url), "key", seen)
 
     yield make
     for server in servers:
