@@ -16,9 +16,8 @@ from penstock.execution.desk import TradingDesk
 _ZERO = Decimal(0)
 #: Balances that came through a float are exact to some fifteen digits.
 _FLOAT_DIGITS = Decimal("1e-14")
-#: Venues show what is free and what is locked to eight decimals each, while notionals have as many as price and lot together:
-#: less than this is their rounding.
-_SHOWN = Decimal("2e-8")
+#: Venues show balances to eight decimals, while notionals have as many as price and lot together: less is their rounding.
+_SHOWN = Decimal("1e-8")
 
 
 @dataclass(frozen=True)
