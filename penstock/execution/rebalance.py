@@ -23,7 +23,7 @@ from penstock.execution.placement import NEVER_ARRIVED, NEVER_SENT, PHASES, STOP
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import Recovery, end_superseded, recover
 from penstock.execution.report import RebalanceReport
-from penstock.execution.schedule import Phase
+from penstock.execution.schedule import Ahead, Phase
 from penstock.execution.stopping import cancel_working, holds_positions
 from penstock.execution.workbench import Workbench
 from penstock.portfolio.allocation import PortfolioTargets
@@ -93,7 +93,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     recovery = recover(desk, keeper, inputs.slot)
     instruments = desk.exchange.instruments()
     reconciled = reconcile(desk, keeper, instruments)
-    end_superseded(desk, keeper, inputs.slot)
+    passed = end_superseded(desk, keeper, inputs.slot)
     slot = desk.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders = tuple(desk.ledger.orders(desk.account, rebalance_id=slot.id))
     report = RebalanceReport(
@@ -107,12 +107,14 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
         fills=recovery.fills,
         breaks=reconciled.breaks,
         opened=reconciled.opened,
+        alerts=tuple(f"slot {each.slot:%Y-%m-%d %H:%M} was cut short and is over" for each in passed if not each.reason),
         lateness_seconds=lateness,
     )
     if slot.status is not RebalanceStatus.RUNNING:
         return replace(report, already_done=True, reason=f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}")
     refusal = _refusal(desk, inputs.slot, lateness)
     if refusal is not None:
+        refusal = f"{refusal}; {slot.reason}" if slot.reason else refusal  # what stopped an earlier run of it
         return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
     guard = Guard(desk, inputs.limits, slot.slot, reconciled.locks, desk.kill_switch.read())
     return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard).execute(report, instruments)
@@ -178,7 +180,7 @@ class _Run:
             rejections=(*self.guard.closing, *self.rejections),
             breaks=final.breaks,
             opened=(*self.reconciled.opened, *final.opened),
-            alerts=tuple(self.guard.alerts),
+            alerts=(*report.alerts, *self.guard.alerts),
         )
         status, reason = _outcome(orders)
         return _end(self.desk, self.keeper, self.slot, report, status, reason)
@@ -205,9 +207,9 @@ class _Run:
     def _work(self, bench: Workbench, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> None:
         """Work one phase over time, in the style of the workbench; what risk wants closed goes out whole and at once."""
 
-        def review_all(left: Sequence[DraftOrder] | None) -> ApprovedOrders:
+        def review_all(left: Sequence[DraftOrder] | None, ahead: Ahead) -> ApprovedOrders:
             book = self._book(targets, instruments)
-            return self._reviewed(self._drafts(leg, targets, book) if left is None else list(left), book, targets)
+            return self._reviewed(self._drafts(leg, targets, book) if left is None else list(left), book, targets, ahead)
 
         urgent = self.guard.halt.flatten or (leg == SELL_LEG and self.guard.closing)
         style = Market() if urgent else bench.style
@@ -235,9 +237,12 @@ class _Run:
         self.guard.sent(len(orders), follower.booked)
         return True
 
-    def _reviewed(self, drafts: list[DraftOrder], book: Book, targets: PortfolioTargets) -> ApprovedOrders:
+    def _reviewed(
+        self, drafts: list[DraftOrder], book: Book, targets: PortfolioTargets, ahead: Ahead | None = None
+    ) -> ApprovedOrders:
         """Return what the rules let pass, their words kept; the steps that orders are planned with are kept too."""
-        approved = review(drafts, self.guard.fresh_context(book, targets), self.inputs.limits)
+        requests = {} if ahead is None else {order.symbol: ahead(order) for order in drafts}
+        approved = review(drafts, self.guard.fresh_context(book, targets, drafts, requests), self.inputs.limits)
         self.guard.reviewed(approved)
         self.rejections += approved.rejections
         planned = {order.symbol: book.instruments[order.symbol] for order in approved.orders}
