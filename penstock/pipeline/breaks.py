@@ -8,6 +8,7 @@ import polars as pl
 from penstock.core.errors import StoreError
 from penstock.execution.acceptance import accept_break
 from penstock.execution.lease import take_lease
+from penstock.pipeline.alerts import alert_on_illegal_events
 from penstock.pipeline.reconcile import ReconcileOutcome
 from penstock.wiring import Platform
 
@@ -34,7 +35,8 @@ def accept(platform: Platform, portfolio: str, subject: str, reason: str) -> Rec
     if keeper is None:
         raise StoreError(f"another process is trading the account '{desk.account}': accept the break once its slot is over")
     try:
-        found = accept_break(desk, keeper, subject, reason, getpass.getuser())
+        with alert_on_illegal_events(platform.notifier, desk.account):
+            found = accept_break(desk, keeper, subject, reason, getpass.getuser())
     finally:
         keeper.release()
     return ReconcileOutcome(desk.account, found)

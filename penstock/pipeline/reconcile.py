@@ -9,6 +9,7 @@ from penstock.core.errors import StoreError
 from penstock.execution.lease import take_lease
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import recover
+from penstock.pipeline.alerts import alert_on_illegal_events
 from penstock.wiring import Platform
 
 
@@ -46,8 +47,9 @@ def reconcile_account(platform: Platform, portfolio: str) -> ReconcileOutcome:
             f"another process is trading the account '{desk.account}': it reconciles before and after each slot itself"
         )
     try:
-        recover(desk, keeper, None)
-        found = reconcile(desk, keeper)
+        with alert_on_illegal_events(platform.notifier, desk.account):
+            recover(desk, keeper, None)
+            found = reconcile(desk, keeper)
     finally:
         keeper.release()
     if found.opened:

@@ -36,7 +36,7 @@ class Ledger(Protocol):
         ...
 
     def end_rebalance(self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = "") -> None:
-        """Set the final status of a rebalance."""
+        """Set the final status of a rebalance; RUNNING keeps why a run of it stopped short, and leaves it open."""
         ...
 
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
