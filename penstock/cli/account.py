@@ -1,0 +1,99 @@
+"""Commands that show what an account did and has, and settle what it is said to have."""
+
+from typing import Annotated
+
+import typer
+
+from penstock.cli.terminal import PortfolioOption, out
+
+
+def status() -> None:
+    """What is stored, what trades, what is open, and what is locked or halted.
+
+    Example: `penstock status`
+    """
+    from penstock.console import status_view
+    from penstock.pipeline.status import read_status
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(status_view(read_status(platform)))
+
+
+def slots(
+    portfolio: PortfolioOption = "daily",
+    limit: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 30,
+) -> None:
+    """What became of each slot: done, skipped or failed, and why.
+
+    Example: `penstock slots --portfolio minute --limit 100`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.slots import slots_table
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(table_of(slots_table(platform, portfolio, limit), f"Slots of {portfolio}, newest first"))
+
+
+def breaks(
+    portfolio: PortfolioOption = "daily",
+    history: Annotated[bool, typer.Option("--history", help="Closed ones too, with when and why.")] = False,
+) -> None:
+    """The differences between ledger and venue that lock an instrument.
+
+    Example: `penstock breaks --history`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.breaks import list_breaks
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(table_of(list_breaks(platform, portfolio, history), "Breaks", "none: ledger and venue agree"))
+
+
+def accept_break(
+    subject: Annotated[str, typer.Argument(help="What is locked: a symbol or an asset, as `penstock breaks` names it.")],
+    reason: Annotated[str, typer.Option(help="Why the venue is right; kept with the acceptance.")],
+    portfolio: PortfolioOption = "daily",
+) -> None:
+    """Let the ledger take over what the venue says of a locked instrument, and unlock it.
+
+    Example: `penstock accept-break USDT --reason "topped up by the owner"`
+    """
+    from penstock.pipeline.breaks import accept
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(accept(platform, portfolio, subject, reason).summary())
+
+
+def reconcile(portfolio: PortfolioOption = "daily") -> None:
+    """Compare the ledger with the venue now; a difference locks its instrument.
+
+    Example: `penstock reconcile`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.reconcile import reconcile_account
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        outcome = reconcile_account(platform, portfolio)
+    if outcome.found.breaks:
+        out.print(table_of(outcome.table(), "Breaks"))
+    out.print(outcome.summary())
+
+
+def report(portfolio: PortfolioOption = "daily") -> None:
+    """Write the account's HTML report: equity, live against backtest, positions, orders, breaks.
+
+    Example: `penstock report`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.report import report_account
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        outcome = report_account(platform, portfolio)
+    out.print(table_of(outcome.table(), f"Account {outcome.account}"))
+    out.print(outcome.summary(), soft_wrap=True)

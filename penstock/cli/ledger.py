@@ -1,0 +1,45 @@
+"""Commands for the ledger: proved against its own events, and shown as of any time."""
+
+from typing import Annotated
+
+import typer
+
+from penstock.cli.terminal import PortfolioOption, out, parse_instant
+
+
+def rebuild(
+    check: Annotated[
+        bool, typer.Option("--check", help="Only compare; change nothing. Exit code 1 where they differ.")
+    ] = False,
+) -> None:
+    """Rebuild orders and positions from the append-only events, fills and adjustments.
+
+    Example: `penstock ledger rebuild --check`
+    """
+    from penstock.pipeline.ledger import rebuild_ledger, rebuild_lines
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        result = rebuild_ledger(platform, check=check)
+    out.print("\n".join(rebuild_lines(result)), highlight=False, markup=False, soft_wrap=True)
+    if result.different and not result.replaced:
+        raise typer.Exit(1)
+
+
+def show(
+    at: Annotated[str | None, typer.Option(help="As of this time (UTC); without it: now.")] = None,
+    portfolio: PortfolioOption = "daily",
+) -> None:
+    """An account as it was at any time: orders, positions, profit and loss by strategy, and days.
+
+    Example: `penstock ledger show --at 2026-01-31T00:05`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.ledger import show_ledger
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        view = show_ledger(platform, portfolio, parse_instant(at) if at else platform.clock.now())
+    out.print(f"{view.account} as of {view.at:%Y-%m-%d %H:%M:%S} UTC")
+    for title, frame in view.tables.items():
+        out.print(table_of(frame, title))

@@ -1,0 +1,103 @@
+"""Commands for the machine: the demo, the local servers, their database and venue, and what is wrong with them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penstock.cli.terminal import out, parse_instant
+
+
+def demo(
+    candles: Annotated[
+        Path | None, typer.Option(help="A folder of Parquet candle files to replay. Without it: the synthetic generator.")
+    ] = None,
+    exchange: Annotated[
+        str | None, typer.Option(help="Take daily and hourly candles from this venue (a ccxt name, for example kraken).")
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=365, help="Daily rebalances to trade.")] = 30,
+    trials: Annotated[int, typer.Option(min=50, help="Trials of the parameter search, over all strategies.")] = 80,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what earlier demos left and start over.")] = False,
+) -> None:
+    """The whole line in two minutes: ingest, check, search, promote, trade 30 days, reconcile.
+
+    Run it twice: the second run finds everything done and sends nothing.
+
+    Example: `penstock demo --candles ~/candles --days 30`
+    """
+    from penstock.demo import run_demo
+
+    run_demo(out, candles=candles, exchange=exchange, days=days, trials=trials, fresh=fresh)
+
+
+def up(
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay attached and stop everything on Ctrl-C.")] = False,
+    prefect_port: Annotated[int, typer.Option(help="Port of the Prefect server.")] = 4200,
+    mlflow_port: Annotated[int, typer.Option(help="Port of the MLflow server.")] = 5000,
+    practice_port: Annotated[int, typer.Option(help="Port of the practice exchange.")] = 8190,
+) -> None:
+    """Start the database, the Prefect and MLflow servers and a worker, deploy every flow, and print the addresses.
+
+    Unless PENSTOCK_ENV says otherwise everything runs against the practice exchange on this machine.
+
+    Example: `penstock up`, then `prefect deployment run ingest-bars/ingest-1d`
+    """
+    from penstock.pipeline.stack_commands import bring_up
+    from penstock.stack import StackPorts
+
+    bring_up(out, foreground, StackPorts(prefect_port, mlflow_port, practice_port))
+
+
+def down() -> None:
+    """Stop what `penstock up` started. The data stays."""
+    from penstock.pipeline.stack_commands import take_down
+
+    take_down(out)
+
+
+def database_migrate() -> None:
+    """Bring the database's schema up to date. Safe to run at any time, from any number of processes.
+
+    Example: `PENSTOCK_DATABASE_URL=postgresql://me@db/penstock penstock db migrate`
+    """
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        platform.database  # noqa: B018 - opening it migrates
+        out.print(f"schema is up to date on {platform.database.describe()}")
+
+
+def exchange_serve(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8190,
+    candles: Annotated[
+        Path | None, typer.Option(help="A folder of Parquet candle files; without it: synthetic candles.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Venue time at the start, like 2024-01-01T00:00. Default: now.")] = None,
+    speed: Annotated[
+        float, typer.Option(help="Venue seconds in a real second; 0 is a clock that only steps on request.")
+    ] = 1.0,
+    cash: Annotated[float, typer.Option(help="Quote balance of the account whose keys are in the environment.")] = 100_000,
+) -> None:
+    """Serve the practice exchange until interrupted. ccxt trades on it unmodified.
+
+    The accounts' keys are those that Penstock made in its home folder (practice-keys.json).
+
+    Example: `penstock exchange serve --candles ~/candles --start 2024-01-01T00:00 --speed 60`
+    """
+    from penstock.pipeline.stack_commands import serve_practice
+
+    serve_practice(out, port, candles, parse_instant(start) if start else None, speed, cash)
+
+
+def doctor() -> None:
+    """Check every dependency and say how to mend what is wrong.
+
+    Example: `penstock doctor`
+    """
+    from penstock.console import findings_view
+    from penstock.pipeline.doctor import examine
+
+    findings = examine()
+    out.print(findings_view(findings))
+    if any(not finding.ok for finding in findings):
+        raise typer.Exit(1)

@@ -1,0 +1,86 @@
+"""Commands that let orders go out, or keep them in."""
+
+import os
+from typing import Annotated
+
+import typer
+
+from penstock.cli.terminal import PortfolioOption, err, out, parse_instant
+
+
+def rebalance(
+    portfolio: PortfolioOption = "daily",
+    slot: Annotated[str | None, typer.Option(help="Bar close to act on, like 2026-01-31T00:00. Default: the newest.")] = None,
+) -> None:
+    """Carry the champion's target weights to the account, for one slot. A slot that is done is not done again.
+
+    Example: `penstock rebalance --slot 2026-01-31T00:00`
+    """
+    from penstock.console import table_of
+    from penstock.pipeline.rebalance import rebalance_slot, rows_table
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        report = rebalance_slot(platform, portfolio, parse_instant(slot) if slot else None)
+    if report.rows():
+        out.print(table_of(rows_table(report), "Orders"))
+    out.print(report.summary())
+
+
+def trade(
+    portfolio: PortfolioOption = "minute",
+    slots: Annotated[int | None, typer.Option(min=1, help="Stop after this many slots. Default: go on until stopped.")] = None,
+) -> None:
+    """The minute service: at every bar's close ingest it, decide, place. Each slot is a flow run in the Prefect UI.
+
+    Example: `penstock trade --slots 10`
+    """
+    import asyncio
+
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")  # a line a slot is enough for a terminal
+    from flows.trade_minutes import trade_minutes
+
+    asyncio.run(trade_minutes(portfolio, slots))
+
+
+def halt(
+    reason: Annotated[str, typer.Option(help="Why; kept with the halt.")],
+    portfolio: PortfolioOption = "daily",
+    reduce_only: Annotated[bool, typer.Option("--reduce-only", help="Still allow orders that make positions smaller.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Every account, not only this portfolio's.")] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Also cancel the account's working orders.")] = False,
+    flatten: Annotated[bool, typer.Option("--flatten", help="Also cancel, and sell every position.")] = False,
+) -> None:
+    """The kill switch: no new orders from now on, even in the middle of a plan.
+
+    Example: `penstock halt --reason "venue announces maintenance"`
+    """
+    from penstock.pipeline.halts import halt_trading
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        done = halt_trading(platform, portfolio, reason, reduce_only, everything, cancel, flatten)
+    out.print(done.sentence)
+    if cancel or flatten:
+        out.print(f"cancelled {len(done.cancelled)} working orders")
+    if done.flattened is not None:
+        out.print(done.flattened.summary())
+    if done.failure:
+        err.print(f"not finished: {done.failure}")
+        raise typer.Exit(1)
+
+
+def resume(
+    reason: Annotated[str, typer.Option(help="Why it is safe again; kept.")],
+    portfolio: PortfolioOption = "daily",
+    everything: Annotated[bool, typer.Option("--all", help="Lift the halt on every account.")] = False,
+) -> None:
+    """Allow trading again after a halt.
+
+    Example: `penstock resume --reason "maintenance is over"`
+    """
+    from penstock.pipeline.halts import resume_trading
+    from penstock.wiring import open_platform
+
+    with open_platform() as platform:
+        out.print(resume_trading(platform, portfolio, reason, everything=everything))

@@ -1,0 +1,135 @@
+"""What Penstock needs of the record of an account's orders, and of the orders that are worked over time."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from penstock.core.accounts import Lease, OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
+from penstock.core.working import WorkedOrder
+
+
+class Ledger(Protocol):
+    """The write-ahead record of an account's orders. Append-only events; orders and positions are read models of them.
+
+    Every write takes the lease and is refused with StaleLeaseError, by the database, once a later lease exists.
+    """
+
+    def open_account(self, account: str, exchange: str, quote: str) -> None:
+        """Create the account; opening it again changes nothing."""
+        ...
+
+    def acquire_lease(self, account: str, holder: str, ttl_seconds: float) -> Lease | None:
+        """Return a lease with a new, higher token, or None while another holder's lease is alive.
+
+        The same holder may acquire again (renew); its older token is void then.
+        """
+        ...
+
+    def release_lease(self, lease: Lease) -> None:
+        """Let go of the lease; releasing a stale one changes nothing."""
+        ...
+
+    def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
+        """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
+        ...
+
+    def end_rebalance(self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = "") -> None:
+        """Set the final status of a rebalance."""
+        ...
+
+    def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
+        """Return the newest rebalances first."""
+        ...
+
+    def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
+        """Keep the target weights (fractions of equity by symbol) that a rebalance works towards."""
+        ...
+
+    def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder], at: datetime | None = None) -> None:
+        """Commit the intents as PLANNED, all or none, stamped `at` (default: the database's time).
+
+        An intent whose client order id exists already is left as it is.
+        """
+        ...
+
+    def write_ahead(
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        orders: Sequence[PlannedOrder],
+        events: Sequence[OrderEvent],
+        at: datetime | None = None,
+    ) -> None:
+        """Commit the intents as plan_orders does and, in the same transaction, the events that they begin with.
+
+        Raises as record_events does: an intent that exists already and has begun refuses to begin again.
+        """
+        ...
+
+    def record_event(
+        self,
+        lease: Lease,
+        client_order_id: str,
+        event: OrderEventKind,
+        at: datetime,
+        reason: str = "",
+        venue_order_id: str = "",
+    ) -> OrderState:
+        """Append the event and move the order along the table; return the new state.
+
+        An illegal event is appended with its refusal and raises IllegalTransitionError. Fills go through book_fill.
+        """
+        ...
+
+    def book_fill(self, lease: Lease, fill: Fill) -> bool:
+        """Append the fill, its order event and the position change in one transaction; False where it is booked already.
+
+        Keyed by (account, symbol, venue trade id). A fill beyond the order's quantity is booked as it is.
+        """
+        ...
+
+    def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
+        """Append the events in their order, in one transaction; return the state that each one led to.
+
+        As record_event, many at once: illegal events are appended with their refusal, the others take effect, and then
+        IllegalTransitionError names the illegal ones. StoreError (an unknown order, a fill event) leaves nothing.
+        """
+        ...
+
+    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
+        """Append the fills in their order, in one transaction; return those that were not booked before.
+
+        As book_fill, many at once: refused fills are appended as refused events, the others are booked, and then
+        IllegalTransitionError names the refused ones. StoreError (an unknown order) leaves nothing.
+        """
+        ...
+
+    def book_adjustment(self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime) -> None:
+        """Append a change of a position that no fill explains: opening balance, deposit, withdrawal, accepted break."""
+        ...
+
+    def orders(self, account: str, unfinished_only: bool = False, rebalance_id: int | None = None) -> Sequence[OrderRecord]:
+        """Return the account's orders, oldest first."""
+        ...
+
+    def fills(self, account: str, symbol: str | None = None) -> Sequence[Fill]:
+        """Return the account's booked fills, oldest first."""
+        ...
+
+    def positions(self, account: str) -> Mapping[str, Decimal]:
+        """Return the quantity of every asset, the quote asset included; assets at zero are absent."""
+        ...
+
+
+class WorkStore(Protocol):
+    """The record of orders that are worked over time: the parents of child orders. Append-only, fenced like the ledger."""
+
+    def begin_work(self, lease: Lease, orders: Sequence[WorkedOrder]) -> None:
+        """Commit the parents, all or none. One that its (rebalance, symbol, leg) has already is left as it is."""
+        ...
+
+    def work_of(self, rebalance_id: int) -> Sequence[WorkedOrder]:
+        """Return the parents of a rebalance, in the order in which they were begun."""
+        ...

@@ -1,0 +1,93 @@
+"""What Penstock needs of the record of what stops trading, and of what the rules remember."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+import polars as pl
+
+from penstock.core.accounts import (
+    Break,
+    BreakAcceptance,
+    BreakKind,
+    Halt,
+    PositionMark,
+    RiskHistory,
+    RiskVerdict,
+    TradingState,
+)
+from penstock.core.instruments import Instrument
+
+
+class Supervision(Protocol):
+    """What stops trading: breaks, halts, and the account's equity record."""
+
+    def open_break(self, found: Break, at: datetime) -> bool:
+        """Record a break; False where the same (account, subject, kind) is open already."""
+        ...
+
+    def close_break(self, account: str, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
+        """Close an open break; False where there is none."""
+        ...
+
+    def open_breaks(self, account: str) -> Sequence[Break]:
+        """Return the breaks that lock something now."""
+        ...
+
+    def set_trading_state(
+        self,
+        account: str,
+        state: TradingState,
+        reason: str,
+        by: str,
+        at: datetime,
+        cancel: bool = False,
+        flatten: bool = False,
+    ) -> None:
+        """Set the state of an account, or of every account with "*". History is kept."""
+        ...
+
+    def trading_state(self, account: str) -> Halt:
+        """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set."""
+        ...
+
+    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal) -> None:
+        """Record the account's equity in quote units; recording the same instant again replaces it."""
+        ...
+
+    def equity_history(self, account: str) -> pl.DataFrame:
+        """Return columns at (ms, UTC), equity, cash (float64, quote units), oldest first."""
+        ...
+
+    def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
+        """Return what the account did before `slot`, and in the minute, hour and day before `now`.
+
+        The day of a slot is the one that it closes in: a slot at midnight belongs to the day that ends. The peak is that
+        of the slots since trading was last resumed by hand.
+        """
+        ...
+
+    def record_verdicts(self, account: str, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime) -> None:
+        """Append what the rules said at a slot."""
+        ...
+
+    def record_marks(self, account: str, marks: Mapping[str, PositionMark]) -> None:
+        """Replace what is remembered of the account's positions, by asset."""
+        ...
+
+    def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
+        """Return the instruments that the account's orders were planned with, by symbol."""
+        ...
+
+    def record_instruments(self, account: str, instruments: Sequence[Instrument]) -> None:
+        """Keep the instruments that orders are planned with from now on, in place of what was kept of their symbols."""
+        ...
+
+    def record_acceptance(self, accepted: BreakAcceptance) -> None:
+        """Append an operator's acceptance of a break."""
+        ...
+
+    def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
+        """Return the account's accepted breaks, oldest first."""
+        ...
