@@ -1,8 +1,8 @@
 """A parent order and its children, as the ledger has them: how far the work is, read anew each time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 
@@ -41,9 +41,21 @@ class Parent:
     def start(self) -> datetime:
         return self.begun.started_at
 
-    def next_step(self, orders: Sequence[OrderRecord], now: datetime, last_price: Decimal, allowed: Decimal | None) -> Step:
-        """Return what is due, all children having ended. `orders` are the rebalance's, `allowed` bounds the summed fills."""
+    def next_step(
+        self,
+        orders: Sequence[OrderRecord],
+        now: datetime,
+        last_price: Decimal,
+        allowed: Decimal | None,
+        passed: timedelta | None = None,
+    ) -> Step:
+        """Return what is due, all children having ended. `orders` are the rebalance's, `allowed` bounds the summed fills.
+
+        What was due up to `passed` (from the start of the work) is let go: no venue would take it then.
+        """
         progress = self.progress(orders, allowed)
+        if passed is not None:
+            progress = replace(progress, last_at=max(passed, progress.last_at or passed))
         return next_step(self.plan, self.order, progress, now - self.start, last_price, self.instrument)
 
     def progress(self, orders: Sequence[OrderRecord], allowed: Decimal | None = None) -> Progress:
