@@ -69,7 +69,10 @@ def test_what_no_venue_takes_is_left() -> None:
     """Nothing is dropped in silence: what free balances, lots and minimums forbid is told, to the last lot."""
     poor, poorer = venue("a", free="100", fee="0", spread="0"), venue("b", free="50", fee="0", spread="0")
     found = route(order_of("4"), [poor, poorer])
-    assert ({part.venue: part.order.quantity for part in found.parts}, found.left) == ({"a": 1, "b": Decimal("0.5")}, Decimal("2.5"))
+    assert ({part.venue: part.order.quantity for part in found.parts}, found.left) == (
+        {"a": 1, "b": Decimal("0.5")},
+        Decimal("2.5"),
+    )
     assert route(order_of("4"), []) == Route((), Decimal(4))
 
 
