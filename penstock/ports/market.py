@@ -10,6 +10,7 @@ import polars as pl
 from penstock.core.accounts import Transfer
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderReport, OrderRequest
+from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
 
 
@@ -37,6 +38,13 @@ class MarketData(Protocol):
 
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         """Return the last traded price of each symbol, in quote units; a symbol without a price is absent."""
+        ...
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
+        """Return the best bid and ask of each symbol; one without both sides, or with crossed ones, is absent.
+
+        One request for all of them where the venue has such a call. Raises UnknownSymbolError as fetch_bars does.
+        """
         ...
 
 

@@ -57,7 +57,7 @@ class PracticeApp:
         self.requests: Counter[str] = Counter()
         self.public = public
         self.private = PrivateApi(engine)
-        self.control = ControlApi(engine, faults, self.requests)
+        self.control = ControlApi(engine, faults, self.requests, public.books)
         self._public_routes = public.routes()
         self._private_routes = self.private.routes()
 

@@ -61,6 +61,14 @@ class PracticeControl:
         """Give a symbol another `price_tick` or `lot_step`."""
         self._call("POST", "instruments", {"symbol": symbol, **{name: str(step) for name, step in steps.items()}})
 
+    def show_book(self, symbol: str, bid: Decimal | int | str, ask: Decimal | int | str) -> None:
+        """Have a symbol quoted at `bid` and `ask` from now on, whatever its candles say; fills stay at the candles' prices."""
+        self._call("POST", "books", {"symbol": symbol, "bid": str(bid), "ask": str(ask)})
+
+    def clear_books(self) -> None:
+        """Quote every symbol from its candles again."""
+        self._call("DELETE", "books")
+
     def lose_order(self, api_key: str, client_order_id: str) -> None:
         """Make an open order vanish as if it had never been placed."""
         self._call("POST", "losses", {"api_key": api_key, "client_order_id": client_order_id})

@@ -9,8 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from penstock.core.errors import ConfigError, PenstockError
+from penstock.core.errors import ConfigError, DataError, PenstockError
+from penstock.core.quotes import Quote
 from penstock.practice.accounts import Account
+from penstock.practice.book import Books
 from penstock.practice.faults import Fault, Faults
 from penstock.practice.matching import MatchingEngine
 
@@ -24,11 +26,12 @@ class ControlError(PenstockError):
 class ControlApi:
     """Handlers of the control calls: a JSON object in, a JSON value out."""
 
-    def __init__(self, engine: MatchingEngine, faults: Faults, requests: dict[str, int]) -> None:
+    def __init__(self, engine: MatchingEngine, faults: Faults, requests: dict[str, int], books: Books) -> None:
         self.engine = engine
         self.venue = engine.venue
         self.faults = faults
         self.requests = requests
+        self.books = books
 
     def routes(self) -> dict[str, Callable[[Body], Any]]:
         """Return the handlers by method and path."""
@@ -41,6 +44,8 @@ class ControlApi:
             "POST /practice/withdrawals": lambda body: self._transfer(body, "withdrawal", -1),
             "POST /practice/corrections": self.correct,
             "POST /practice/instruments": self.change_instrument,
+            "POST /practice/books": self.show_book,
+            "DELETE /practice/books": self.clear_books,
             "POST /practice/losses": self.lose_order,
             "GET /practice/faults": lambda _: self.faults.report(),
             "POST /practice/faults": self.arm,
@@ -108,6 +113,22 @@ class ControlApi:
             raise ControlError(f"price_tick and lot_step are above zero, not {tick} and {step}")
         self.engine.rules[name] = replace(rules, instrument=replace(rules.instrument, price_tick=tick, lot_step=step))
         return {"price_tick": str(tick), "lot_step": str(step)}
+
+    def show_book(self, body: Body) -> Any:
+        """Show `bid` and `ask` as the symbol's best prices; last prices, candles and fills stay what they were."""
+        name = str(body["symbol"]).replace("/", "")
+        if name not in self.engine.rules:
+            raise ControlError(f"no symbol '{body['symbol']}' is listed")
+        size = Decimal(body.get("size", 1))
+        try:
+            self.books.shown[name] = Quote(Decimal(body["bid"]), Decimal(body["ask"]), size, size)
+        except DataError as error:
+            raise ControlError(str(error)) from None
+        return {"bid": body["bid"], "ask": body["ask"]}
+
+    def clear_books(self, _: Body) -> Any:
+        self.books.shown.clear()
+        return []
 
     def lose_order(self, body: Body) -> Any:
         """Cancel an open order and forget that it ever was: no query finds it."""

@@ -87,6 +87,11 @@ class Market:
             return None
         return _quote(max(past, key=lambda last: int(last.ts[0]) + last.step), now)
 
+    def last_closed_volume(self, symbol: str, known: Quote) -> float:
+        """Return the volume of the newest bar before the one that `known` was taken from; 0 where there is none."""
+        before = self.table[symbol][known.timeframe].last(known.bar_ts, 1)
+        return before[0].volume if len(before) else 0.0
+
     def candles(self, symbol: str, timeframe: Timeframe, now: int, start: int | None, end: int | None, limit: int) -> Series:
         """Return up to `limit` bars that open at or before `now`: from `start` on, or else the latest before `end`."""
         series = self.series(symbol, timeframe)

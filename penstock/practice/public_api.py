@@ -5,10 +5,11 @@ from typing import Any
 
 from penstock.core.timeframes import Timeframe
 from penstock.practice import wire
+from penstock.practice.book import Books
 from penstock.practice.clock import VenueTime
 from penstock.practice.filters import SymbolRules
 from penstock.practice.limits import LimitSpec
-from penstock.practice.market import Listing, Market, Quote
+from penstock.practice.market import Listing, Quote
 from penstock.practice.matching import decimal_of
 from penstock.practice.refusal import Refusal, illegal_parameter, missing_parameter
 
@@ -38,8 +39,9 @@ def required(parameters: Parameters, name: str) -> str:
 class PublicApi:
     """Answers that need no account. Handlers return JSON values, or bytes that are JSON already."""
 
-    def __init__(self, market: Market, rules: dict[str, SymbolRules], time: VenueTime, limits: LimitSpec) -> None:
-        self.market = market
+    def __init__(self, books: Books, rules: dict[str, SymbolRules], time: VenueTime, limits: LimitSpec) -> None:
+        self.market = books.market
+        self.books = books
         self.time = time
         self._rules = rules
         self._info = {
@@ -102,10 +104,9 @@ class PublicApi:
     def _price(self, listing: Listing, quote: Quote) -> dict[str, Any]:
         return {"symbol": listing.wire, "price": wire.text(decimal_of(quote.price))}
 
-    def _book(self, listing: Listing, quote: Quote) -> dict[str, Any]:
-        """Bid and ask are both the known price: candles tell nothing of the spread."""
-        price, size = wire.text(decimal_of(quote.price)), wire.text(decimal_of(quote.volume))
-        return {"symbol": listing.wire, "bidPrice": price, "bidQty": size, "askPrice": price, "askQty": size}
+    def _book(self, listing: Listing, _: Quote) -> dict[str, Any]:
+        """Return the best bid and ask; all zero where there is none, as Binance has it."""
+        return wire.book_answer(listing, self.books.at(listing, self.time.now_ms()))
 
     def _day(self, listing: Listing, quote: Quote) -> dict[str, Any]:
         """Return the 24-hour figures from hourly candles, or from daily ones where there are none."""
@@ -125,7 +126,7 @@ class PublicApi:
             "priceChangePercent": f"{100 * change / first:.3f}",
             "weightedAvgPrice": f"{(first + quote.price) / 2:.8f}",
             "prevClosePrice": f"{first:.8f}",
-            "lastPrice": book["bidPrice"],
+            "lastPrice": wire.text(decimal_of(quote.price)),
             "lastQty": "0.00000000",
             "openPrice": f"{first:.8f}",
             "highPrice": f"{high:.8f}",

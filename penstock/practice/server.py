@@ -54,6 +54,7 @@ class PracticeConfig:
 def build_app(config: PracticeConfig) -> "PracticeApp":
     """Return the ASGI application of a configuration; DataError where its candles or files are bad."""
     from penstock.practice.app import PracticeApp
+    from penstock.practice.book import Books
     from penstock.practice.faults import Faults
     from penstock.practice.filters import rules_of
     from penstock.practice.journal import Journal
@@ -71,7 +72,7 @@ def build_app(config: PracticeConfig) -> "PracticeApp":
         venue.open_account(spec.api_key, spec.secret, {asset: Decimal(q) for asset, q in spec.balances.items()})
     venue.journal.commit()
     engine = MatchingEngine(market, rules, venue, config.terms)
-    public = PublicApi(market, rules, venue.time, config.limits)
+    public = PublicApi(Books(market, rules, config.terms.slippage_bps), rules, venue.time, config.limits)
     return PracticeApp(engine, public, Limiter(config.limits), Faults(config.faults))
 
 

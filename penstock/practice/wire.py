@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from penstock.core.quotes import Quote
 from penstock.practice.accounts import ZERO, Account, Order, Trade
 from penstock.practice.filters import SymbolRules
 from penstock.practice.limits import LimitSpec
@@ -16,6 +17,12 @@ Json = dict[str, Any]
 def text(value: Decimal) -> str:
     """Return a quantity or price with Binance's eight places."""
     return f"{value:.8f}"
+
+
+def book_answer(listing: Listing, book: Quote | None) -> Json:
+    """Return the best bid and ask; an empty book is all zeros."""
+    sides = (ZERO,) * 4 if book is None else (book.bid, book.bid_size, book.ask, book.ask_size)
+    return {"symbol": listing.wire} | dict(zip(("bidPrice", "bidQty", "askPrice", "askQty"), map(text, sides), strict=True))
 
 
 def klines(series: Series) -> bytes:

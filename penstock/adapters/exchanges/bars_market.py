@@ -14,7 +14,9 @@ from penstock.core.bars import BARS_SCHEMA, TS
 from penstock.core.clock import Clock
 from penstock.core.errors import UnknownSymbolError
 from penstock.core.instruments import Instrument
+from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
+from penstock.practice.book import book_at
 from penstock.practice.candles import GivenCandles
 from penstock.practice.filters import rules_of
 from penstock.practice.market import Market
@@ -58,6 +60,14 @@ class BarsMarketData:
             self._require(symbol)
         quotes = {symbol: self._market.quote(symbol, self._now_ms()) for symbol in symbols}
         return {symbol: decimal_of(quote.price) for symbol, quote in quotes.items() if quote is not None}
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
+        """Return books of one tick to either side of the last price: bars tell nothing of the spread."""
+        for symbol in symbols:
+            self._require(symbol)
+        listed = [self._instruments[symbol] for symbol in symbols if symbol in self._instruments]
+        books = {instrument.symbol: book_at(self._market, instrument, self._now_ms()) for instrument in listed}
+        return {symbol: book for symbol, book in books.items() if book is not None}
 
     def _now_ms(self) -> int:
         return round(self._clock.now().timestamp() * 1000)

@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -17,6 +18,7 @@ from penstock.adapters.exchanges.venue_session import Throttle, VenueSession
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.errors import ConfigError, RateLimitedError, UnknownSymbolError, VenueUnavailableError
 from penstock.core.instruments import Instrument
+from penstock.core.quotes import Quote, two_sided
 from penstock.core.timeframes import Timeframe
 
 Answer = TypeVar("Answer")
@@ -91,8 +93,32 @@ class CcxtMarketData:
         if self.client.has.get("fetchLastPrices"):
             found, key = self.client.fetch_last_prices(symbols), "price"
         else:
-            found, key = self.client.fetch_tickers(symbols), "last"
+            found, key = self._tickers(symbols), "last"
         return {name: Decimal(str(found[name][key])) for name in symbols if name in found and found[name][key] is not None}
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
+        for symbol in symbols:
+            self.require_symbol(symbol)
+        if not symbols:
+            return {}
+        tickers = self.read(f"quotes of {len(symbols)} symbols", lambda: self._books(list(symbols)))
+        return {symbol: quote for symbol in symbols if (quote := tickers.get(symbol)) is not None}
+
+    def _books(self, symbols: list[str]) -> dict[str, Quote | None]:
+        """Return the quotes by the venue's call for them, else by its tickers, which is where ccxt's others have them."""
+        found = None
+        if self.client.has.get("fetchBidsAsks"):
+            with suppress(ccxt.AuthenticationError):  # some venues have that call for accounts only
+                found = self.client.fetch_bids_asks(symbols)
+        found = self._tickers(symbols) if found is None else found
+        sides = ("bid", "ask", "bidVolume", "askVolume")
+        return {name: two_sided(*(_decimal(found[name].get(side)) for side in sides)) for name in symbols if name in found}
+
+    def _tickers(self, symbols: list[str]) -> Mapping[str, Any]:
+        if self.client.has.get("fetchTickers"):
+            tickers: Mapping[str, Any] = self.client.fetch_tickers(symbols)
+            return tickers
+        return {symbol: self.client.fetch_ticker(symbol) for symbol in symbols}
 
     def require_symbol(self, symbol: str) -> None:
         """Raise UnknownSymbolError where the venue does not list the spot symbol; loads the markets the first time."""

@@ -24,6 +24,7 @@ from penstock.core.errors import (
 )
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
+from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
 from penstock.ports import MarketData
 from penstock.practice.accounts import Balances
@@ -101,6 +102,10 @@ class PaperExchange:
 
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         return self._market.last_prices(symbols)
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
+        """Return the market data's quotes. Orders fill at the last price and the slippage, whatever is quoted."""
+        return self._market.quotes(symbols)
 
     def balances(self) -> Mapping[str, Decimal]:
         with self._lock:

@@ -7,10 +7,13 @@ from decimal import Decimal
 import pytest
 
 from penstock.core.bars import BARS_SCHEMA
-from penstock.core.errors import UnknownSymbolError
+from penstock.core.errors import ConfigError, UnknownSymbolError, VenueUnavailableError
+from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
+from penstock.practice.faults import FaultKind
 
 DAY = timedelta(days=1)
+_TICKERS = ("/api/v3/ticker/bookTicker", "/api/v3/ticker/24hr", "/api/v3/ticker/price")
 
 
 def test_now_is_the_venues_time(venue):
@@ -59,11 +62,78 @@ def test_last_prices_are_the_open_of_the_current_bar(venue):
     assert prices == {"AAA/USDT": Decimal(100 + day), "BBB/USDT": Decimal(100 + day) / 2}
 
 
+def test_quotes_are_a_real_spread_around_the_last_price(venue):
+    """Bid under ask, a tick to either side of the last price, with the volume of the last closed bar to be had at each."""
+    price, tick = venue.price, Decimal("0.01")
+    quotes = venue.exchange.quotes(["AAA/USDT", "BBB/USDT"])
+    assert set(quotes) == {"AAA/USDT", "BBB/USDT"}
+    assert quotes["AAA/USDT"] == Quote(price - tick, price + tick, Decimal(300), Decimal(300))
+    assert quotes["AAA/USDT"].mid == price
+    assert quotes["BBB/USDT"].mid == price / 2
+
+
+def test_symbol_that_cannot_be_traded_now_has_no_quote(venue):
+    """GAP trades every other day: on the days between it has a last price and nobody who bids or asks."""
+    found = []
+    for _ in range(2):
+        found.append(set(venue.exchange.quotes(["AAA/USDT", "GAP/USDT"])))
+        assert set(venue.exchange.last_prices(["AAA/USDT", "GAP/USDT"])) == {"AAA/USDT", "GAP/USDT"}
+        venue.step(DAY)
+    assert sorted(found, key=len) == [{"AAA/USDT"}, {"AAA/USDT", "GAP/USDT"}]
+
+
+def test_quotes_of_nothing_are_nothing(venue):
+    """No symbols are asked for, none are answered: a venue would send its whole list."""
+    assert venue.exchange.quotes([]) == {}
+
+
+@pytest.mark.parametrize("missing", [("fetchBidsAsks",), ("fetchBidsAsks", "fetchTickers")])
+def test_quotes_are_read_from_tickers_where_the_venue_has_no_call_for_them(connect, missing):
+    """ccxt has the two sides of most venues in their tickers, of some in one ticker a symbol: the quotes are the same."""
+    exchange = connect()
+    expected = exchange.quotes(["AAA/USDT", "BBB/USDT"])
+    exchange.client.has = exchange.client.has | dict.fromkeys(missing, False)
+    assert exchange.quotes(["AAA/USDT", "BBB/USDT"]) == expected
+    assert len(expected) == 2
+
+
+def test_quotes_of_many_symbols_are_one_request(connect, control):
+    """The minute path asks once for everything that it is about to trade."""
+    exchange = connect()
+    exchange.quotes(["AAA/USDT"])  # loads the markets
+    before = sum(control.stats()["requests"].get(f"GET {path}", 0) for path in _TICKERS)
+    exchange.quotes(["AAA/USDT", "BBB/USDT", "GAP/USDT"])
+    assert sum(control.stats()["requests"].get(f"GET {path}", 0) for path in _TICKERS) == before + 1
+
+
+def test_quotes_that_cannot_be_read_are_an_error_and_never_an_empty_answer(connect, control):
+    """Absent means that the venue quotes no two sides; silence is VenueUnavailableError."""
+    exchange = connect(read_attempts=1)
+    exchange.quotes(["AAA/USDT"])
+    control.arm_next(FaultKind.ERROR_BEFORE, path="/api/v3/ticker/bookTicker")
+    with pytest.raises(VenueUnavailableError):
+        exchange.quotes(["AAA/USDT"])
+
+
+def test_practice_exchange_shows_a_book_that_a_test_puts_up(connect, control):
+    """A wild quote can be shown beside an ordinary last price, and is gone when cleared."""
+    exchange = connect()
+    last = exchange.last_prices(["AAA/USDT"])["AAA/USDT"]
+    control.show_book("AAA/USDT", last * 2, last * 2 + 1)
+    assert exchange.quotes(["AAA/USDT"])["AAA/USDT"].bid == last * 2
+    assert exchange.last_prices(["AAA/USDT"])["AAA/USDT"] == last
+    with pytest.raises(ConfigError, match="no quote"):
+        control.show_book("AAA/USDT", 2, 1)
+    control.clear_books()
+    assert exchange.quotes(["AAA/USDT"])["AAA/USDT"].mid == last
+
+
 def test_unknown_symbol_is_named(venue):
     """A symbol that the venue does not list is an UnknownSymbolError wherever it is used."""
     calls = (
         lambda: venue.exchange.fetch_bars("NOPE/USDT", Timeframe.D1, venue.exchange.now(), 1),
         lambda: venue.exchange.last_prices(["AAA/USDT", "NOPE/USDT"]),
+        lambda: venue.exchange.quotes(["AAA/USDT", "NOPE/USDT"]),
         lambda: venue.exchange.submit(venue.order("1", symbol="NOPE/USDT")),
         lambda: venue.exchange.fills("NOPE/USDT", venue.exchange.now()),
     )

@@ -17,6 +17,7 @@ from penstock.adapters.stores.timescale import TimescaleBarStore, connect, migra
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.errors import UnknownSymbolError
 from penstock.core.instruments import Instrument
+from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
 from penstock.data.policy import IngestPolicy
 
@@ -69,6 +70,9 @@ class FrameVenue:
             return answer.reverse() if self.reverse else answer
 
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        return {}
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
         return {}
 
 

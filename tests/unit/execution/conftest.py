@@ -45,6 +45,7 @@ from penstock.core.orders import (
     Side,
     next_state,
 )
+from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
 from penstock.execution.desk import ExecutionPolicy, TradingDesk
 from penstock.execution.rebalance import RebalanceInputs
@@ -304,6 +305,10 @@ class MemoryVenue:
 
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         return {symbol: self.prices[symbol] for symbol in symbols if symbol in self.prices}
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
+        tick = Decimal("0.01")
+        return {symbol: Quote(price - tick, price + tick) for symbol, price in self.last_prices(symbols).items()}
 
     def balances(self) -> Mapping[str, Decimal]:
         return {asset: quantity for asset, quantity in self.assets.items() if quantity}

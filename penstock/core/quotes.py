@@ -1,0 +1,43 @@
+"""The best bid and ask of a symbol at a venue."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from penstock.core.errors import DataError
+
+
+@dataclass(frozen=True)
+class Quote:
+    """Both sides of a venue's book: prices in quote units, sizes in base units.
+
+    A size of zero: the venue does not tell it. DataError where a price is not above zero or the bid is above the ask.
+    """
+
+    bid: Decimal
+    ask: Decimal
+    bid_size: Decimal = Decimal(0)
+    ask_size: Decimal = Decimal(0)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.bid <= self.ask or self.bid_size < 0 or self.ask_size < 0:
+            raise DataError(
+                f"no quote: bid {self.bid} ({self.bid_size}) and ask {self.ask} ({self.ask_size}) "
+                "must be above zero, the bid not above the ask, and no size below zero"
+            )
+
+    @property
+    def mid(self) -> Decimal:
+        """(bid + ask) / 2."""
+        return (self.bid + self.ask) / 2
+
+    @property
+    def spread_bps(self) -> Decimal:
+        """(ask - bid) / mid in basis points."""
+        return (self.ask - self.bid) / self.mid * 10_000
+
+
+def two_sided(bid: Decimal | None, ask: Decimal | None, bid_size: Decimal | None, ask_size: Decimal | None) -> Quote | None:
+    """Return the quote, or None where a side is missing (none, or zero as Binance says it) or the sides are crossed."""
+    if bid is None or ask is None or not 0 < bid <= ask:
+        return None
+    return Quote(bid, ask, max(bid_size or Decimal(0), Decimal(0)), max(ask_size or Decimal(0), Decimal(0)))
