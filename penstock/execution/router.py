@@ -54,7 +54,8 @@ def route_orders(
             _spend(free[part.venue], part, quotes[part.venue])
             parts.append(part.order)
         if found.left:
-            skipped.append(Skipped(order.symbol, _why(order, found.left, offers)))
+            takes = {part.venue: part.order.quantity for part in found.parts}
+            skipped.append(Skipped(order.symbol, _why(order, found.left, offers, takes)))
     return Routed(tuple(parts), tuple(skipped))
 
 
@@ -80,8 +81,8 @@ def _spend(free: dict[str, Decimal], part: RoutedPart, quote: VenueQuote) -> Non
         free[instrument.quote] *= 1 - order.quantity * unit_price(quote, Side.BUY) / quote.free
 
 
-def _why(order: DraftOrder, left: Decimal, offers: Sequence[VenueOffer]) -> str:
-    """Return what keeps each venue from taking the rest of an order."""
+def _why(order: DraftOrder, left: Decimal, offers: Sequence[VenueOffer], takes: Mapping[str, Decimal]) -> str:
+    """Return what keeps each venue from taking more of an order."""
     said = []
     for offer in offers:
         if offer.silence:
@@ -93,8 +94,10 @@ def _why(order: DraftOrder, left: Decimal, offers: Sequence[VenueOffer]) -> str:
         else:
             instrument = offer.instruments[order.symbol]
             asset = instrument.quote if order.side is Side.BUY else instrument.base
-            said.append(f"{offer.venue} has {offer.free.get(asset, _ZERO)} {asset} free")
-    return f"{left} of {order.quantity} to {order.side} can go to no venue: {'; '.join(said)}"
+            has, taken = offer.free.get(asset, _ZERO), takes.get(offer.venue, _ZERO)
+            said.append(f"{offer.venue} takes {taken.normalize():f}, it has {has.normalize():f} {asset} free")
+    rest = f"{left.normalize():f} of {order.quantity.normalize():f}"
+    return f"{order.side} of {rest} fits no venue: {'; '.join(said)}"
 
 
 def joined(drafts: Sequence[DraftOrder]) -> list[DraftOrder]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
 from penstock.core.instruments import Instrument
+from penstock.core.orders import Fill
 from penstock.core.quotes import Quote
 from penstock.ports.market import Exchange
 
@@ -39,6 +41,10 @@ class Venues(Protocol):
     @property
     def accounts(self) -> Mapping[str, Exchange]:
         """The account at each venue, by the venue's name."""
+        ...
+
+    def fills_at(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill]:
+        """Return the trades at one venue, as Exchange.fills of all gives them: another one's silence must not hide them."""
         ...
 
     def offers(self, symbols: Sequence[str]) -> Sequence[VenueOffer]:

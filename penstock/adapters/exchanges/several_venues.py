@@ -123,9 +123,12 @@ class SeveralVenues:
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
         listing = self._listing(symbol)
-        found = self._each(lambda name: self._venues[name].fills(symbol, since) if name in listing else [])
-        trades = [replace(fill, trade_id=f"{name}{_OF}{fill.trade_id}") for name, fills in found.items() for fill in fills]
-        return sorted(trades, key=lambda fill: fill.at)
+        found = self._each(lambda name: self.fills_at(name, symbol, since) if name in listing else [])
+        return sorted((fill for fills in found.values() for fill in fills), key=lambda fill: fill.at)
+
+    def fills_at(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill]:
+        found = self._venues[venue].fills(symbol, since)
+        return [replace(fill, trade_id=f"{venue}{_OF}{fill.trade_id}") for fill in found]
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
         """Return the transfers of all venues, those between them included; None where one of them does not tell."""
