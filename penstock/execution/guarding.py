@@ -5,10 +5,12 @@ The rules themselves are in penstock.risk; here their words are kept, and carrie
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from penstock.core.accounts import Halt, RiskHistory, RiskVerdict, Verdict
+from penstock.core.drafts import DraftOrder
+from penstock.core.errors import VenueError
 from penstock.core.orders import Fill
 from penstock.execution.desk import TradingDesk
 from penstock.portfolio.allocation import PortfolioTargets
@@ -19,6 +21,9 @@ from penstock.risk.memory import stricter
 from penstock.risk.protection import STOPS, advanced_marks, entry_prices, flattenings
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import Rejection, RiskContext
+
+#: A minute's count is added to rather than read anew for this long: a phase of orders that go out at once.
+_COUNTS_HOLD = timedelta(seconds=10)
 
 
 @dataclass
@@ -34,11 +39,13 @@ class Guard:
     entries: Mapping[str, Decimal] = field(default_factory=dict)
     closing: tuple[Rejection, ...] = ()
     alerts: list[str] = field(default_factory=list)
+    counted_at: datetime | None = None
 
     def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
         """Read the account's past, act on breached limits, and return the targets with every position to be closed at zero."""
         desk = self.desk
-        self.history = desk.supervision.risk_history(desk.account, self.slot, desk.clock.now())
+        self.counted_at = desk.clock.now()
+        self.history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
         if self.limits.guards_positions:
             self.entries = entry_prices(desk.ledger.fills(desk.account))
         context = self.context(book, targets)
@@ -48,10 +55,18 @@ class Guard:
         self.alerts += [f"{word.symbol} is closed by {word.rule}: {word.reason}" for word in self.closing]
         return replace(targets, weights={**targets.weights, **dict.fromkeys(self._closed, 0.0)})
 
-    def fresh_context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Return what the rules may look at now, with the trading state read anew."""
+    def fresh_context(
+        self,
+        book: Book,
+        targets: PortfolioTargets,
+        orders: Sequence[DraftOrder],
+        requests: Mapping[str, tuple[float, ...]],
+    ) -> RiskContext:
+        """Return what the rules may look at for `orders`, with state, counts and quotes as they are now."""
         self.halt = self.desk.kill_switch.read()
-        return self.context(book, targets)
+        self._recount()
+        mids, unquoted = self._mids(orders)
+        return replace(self.context(book, targets), mids=mids, unquoted=unquoted, requests=requests)
 
     def context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
         """Return what the rules may look at."""
@@ -71,6 +86,32 @@ class Guard:
             history=self.history,
             entries=self.entries,
             flatten=self._closed,
+        )
+
+    def _mids(self, orders: Sequence[DraftOrder]) -> tuple[Mapping[str, Decimal], str]:
+        """Return the mid of each symbol about to trade, by one request, and why they cannot be read ("" where they can)."""
+        if self.limits.price_collar is None or not orders:
+            return {}, ""
+        try:
+            quotes = self.desk.exchange.quotes(sorted({order.symbol for order in orders}))
+        except VenueError as silence:
+            self.alerts.append(f"{self.desk.account}: no order passes the price collar, quotes cannot be read: {silence}")
+            return {}, str(silence)
+        return {symbol: quote.mid for symbol, quote in quotes.items()}, ""
+
+    def _recount(self) -> None:
+        """Count anew from the ledger where time has passed since: minutes in which orders were worked, or midnight."""
+        now = self.desk.clock.now()
+        last = self.counted_at
+        if last is not None and now - last < _COUNTS_HOLD and now.date() == last.date():
+            return
+        fresh = self.desk.supervision.risk_history(self.desk.account, self.slot, now)
+        self.counted_at = now
+        self.history = replace(
+            self.history,
+            orders_last_minute=fresh.orders_last_minute,
+            orders_today=fresh.orders_today,
+            traded_last_hour=fresh.traded_last_hour,
         )
 
     @property

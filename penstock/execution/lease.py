@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import threading
 import time
 import uuid
@@ -13,6 +14,17 @@ from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.ports import Ledger
 
 
+def awake_or_asleep() -> float:
+    """Return seconds on a clock that nobody sets and that goes on while the machine is suspended, where there is one.
+
+    Linux has it (CLOCK_BOOTTIME). Elsewhere it is Python's monotonic clock, which may stand still meanwhile: there a lease can
+    look younger than it is after a suspension, and only the venue's refusal of old orders stands between.
+    """
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
+
+
 def holder_name() -> str:
     """Return a name for this holder that no other process, and no earlier run of this one, has."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
@@ -21,8 +33,8 @@ def holder_name() -> str:
 class LeaseKeeper:
     """A lease that renews itself past half of its life, and refuses once its life is over.
 
-    Life is measured on the machine's monotonic clock from before the lease was asked for, so this side gives up before
-    the database does. A process that slept through its lease must not act again: another may have finished its work.
+    Life is measured on a clock that counts the machine's sleep too, from before the lease was asked for, so this side gives
+    up before the database does. A process that slept through its lease must not act again: another may have finished its work.
     Thread-safe: two threads that find the lease half over renew it once, for each renewal voids the token before it.
     """
 
@@ -40,7 +52,7 @@ class LeaseKeeper:
             return self._alive()
 
     def _alive(self) -> Lease:
-        asked_at = time.monotonic()
+        asked_at = awake_or_asleep()
         age = asked_at - self._asked_at
         if age >= self._ttl:
             raise StaleLeaseError(
@@ -65,7 +77,7 @@ def take_lease(
     """Return the account's lease, waiting up to `wait_seconds` for another holder's to end; None where it does not."""
     holder, step, waited = holder_name(), min(0.5, max(ttl_seconds / 10, 0.05)), 0.0
     while True:
-        asked_at = time.monotonic()
+        asked_at = awake_or_asleep()
         lease = ledger.acquire_lease(account, holder, ttl_seconds)
         if lease is not None:
             return LeaseKeeper(ledger, lease, ttl_seconds, asked_at)

@@ -11,7 +11,7 @@ from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderType
 from penstock.core.working import WorkedOrder
-from penstock.execution.algorithms import ChildOrder, Plan, Progress, Send, Step, next_step
+from penstock.execution.algorithms import ChildOrder, Plan, Progress, Send, Step, next_step, requests_ahead
 from penstock.execution.placement import NEVER_ARRIVED, NEVER_SENT, PHASES, STOPPED
 
 #: A child that never reached the venue is sent under a new attempt at most this many times in all; then its turn is over.
@@ -76,6 +76,10 @@ class Parent:
             last_at=newest,
             allowed=allowed,
         )
+
+    def requests_ahead(self, orders: Sequence[OrderRecord], now: datetime) -> tuple[float, ...]:
+        """Return the seconds from `now` at which requests of this parent may still leave."""
+        return requests_ahead(self.plan, self.progress(orders), now - self.start)
 
     def attempt(self, number: int, orders: Sequence[OrderRecord]) -> int:
         """Return the attempt under which the child `number` is to be sent: one more than any before."""

@@ -24,7 +24,7 @@ from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import Recovery, end_superseded, recover
 from penstock.execution.report import RebalanceReport
 from penstock.execution.router import divided, joined, margin_of
-from penstock.execution.schedule import Phase
+from penstock.execution.schedule import Ahead, Phase
 from penstock.execution.stopping import cancel_working, holds_positions
 from penstock.execution.workbench import Workbench
 from penstock.portfolio.allocation import PortfolioTargets
@@ -206,9 +206,9 @@ class _Run:
     def _work(self, bench: Workbench, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> None:
         """Work one phase over time, in the style of the workbench; what risk wants closed goes out whole and at once."""
 
-        def review_all(left: Sequence[DraftOrder] | None) -> ApprovedOrders:
+        def review_all(left: Sequence[DraftOrder] | None, ahead: Ahead) -> ApprovedOrders:
             book = self._book(targets, instruments)
-            return self._reviewed(self._drafts(leg, targets, book) if left is None else list(left), book, targets)
+            return self._reviewed(self._drafts(leg, targets, book) if left is None else list(left), book, targets, ahead)
 
         urgent = self.guard.halt.flatten or (leg == SELL_LEG and self.guard.closing)
         style = Market() if urgent else bench.style
@@ -239,9 +239,13 @@ class _Run:
         self.guard.sent(len(orders), follower.booked)
         return True
 
-    def _reviewed(self, drafts: list[DraftOrder], book: Book, targets: PortfolioTargets) -> ApprovedOrders:
+    def _reviewed(
+        self, drafts: list[DraftOrder], book: Book, targets: PortfolioTargets, ahead: Ahead | None = None
+    ) -> ApprovedOrders:
         """Return what the rules let pass, their words kept; the steps that orders are planned with are kept too."""
-        approved = review(drafts, self.guard.fresh_context(book, targets), self.inputs.limits)
+        parts = 1 if self.desk.venues is None else len(self.desk.venues.accounts)  # each request may become so many
+        requests = {order.symbol: (ahead(order) if ahead is not None else (0.0,)) * parts for order in drafts}
+        approved = review(drafts, self.guard.fresh_context(book, targets, drafts, requests), self.inputs.limits)
         self.guard.reviewed(approved)
         self.rejections += approved.rejections
         planned = {order.symbol: book.instruments[order.symbol] for order in approved.orders}

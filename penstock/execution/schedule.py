@@ -14,7 +14,7 @@ from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderRequest, Side, client_order_id
 from penstock.core.working import WorkedOrder
-from penstock.execution.algorithms import ChildOrder, Plan, Send, Step, Wait, plan_order
+from penstock.execution.algorithms import ChildOrder, Plan, Progress, Send, Step, Wait, plan_order, requests_ahead
 from penstock.execution.desk import TradingDesk
 from penstock.execution.following import Follower
 from penstock.execution.lease import LeaseKeeper
@@ -27,6 +27,9 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Skipped
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import halted
+
+#: Says when requests for an order may leave, in seconds from now.
+Ahead = Callable[[DraftOrder], tuple[float, ...]]
 
 #: While nothing is due, the kill switch and the lease are looked at this often.
 _LOOK_SECONDS = 1.0
@@ -45,9 +48,9 @@ class Worked:
 class Phase:
     """One phase (sells or buys) of one rebalance, worked by `bench`.
 
-    `review_all(None)` plans the phase anew and reviews it; `review_all(orders)` reviews what an interrupted run left. Risk has
-    the word on every run, and the kill switch before every child. `cost_fraction` (of notional) is kept back from the cash that
-    buys may use.
+    `review_all(None, ahead)` plans the phase anew and reviews it; `review_all(orders, ahead)` reviews what an interrupted run
+    left; `ahead` says when their requests may leave. Risk has the word on every run, and the kill switch before every child.
+    `cost_fraction` (of notional) is kept back from the cash that buys may use.
     """
 
     desk: TradingDesk
@@ -57,7 +60,7 @@ class Phase:
     leg: int
     targets: PortfolioTargets
     instruments: Mapping[str, Instrument]
-    review_all: Callable[[Sequence[DraftOrder] | None], ApprovedOrders]
+    review_all: Callable[[Sequence[DraftOrder] | None, Ahead], ApprovedOrders]
     cost_fraction: Decimal = Decimal(0)
     _allowed: dict[str, Decimal] = field(default_factory=dict)
     _fills: list[Fill] = field(default_factory=list)
@@ -79,7 +82,7 @@ class Phase:
 
     def _begun(self) -> list[Parent]:
         """Plan, review and commit the phase's parents."""
-        approved = self.review_all(None).orders
+        approved = self.review_all(None, lambda order: requests_ahead(self._planned(order), Progress(), timedelta(0))).orders
         at = self.desk.clock.now()
         works = [
             WorkedOrder(
@@ -103,10 +106,12 @@ class Phase:
     def _resumed(self, begun: Iterable[WorkedOrder]) -> list[Parent]:
         """Take up what was begun; have what is left of it reviewed again, since the account has changed."""
         works = [Parent(work, self.instruments[work.order.symbol]) for work in begun if work.order.symbol in self.instruments]
-        orders = self._orders()
+        orders, now = self._orders(), self.desk.clock.now()
+        ahead = {work.symbol: work.requests_ahead(orders, now) for work in works}
         filled = {work.symbol: work.progress(orders, None).filled for work in works}
         left = [work.order.resized(work.order.quantity - filled[work.symbol]) for work in works]
-        approved = {order.symbol: order.quantity for order in self.review_all([o for o in left if o.quantity > 0]).orders}
+        passed = self.review_all([order for order in left if order.quantity > 0], lambda order: ahead[order.symbol])
+        approved = {order.symbol: order.quantity for order in passed.orders}
         self._allowed = {symbol: quantity + approved.get(symbol, Decimal(0)) for symbol, quantity in filled.items()}
         return works
 

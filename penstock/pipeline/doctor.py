@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from penstock.adapters.exchanges.request_age import age_limit
 from penstock.adapters.mlflow.connection import without_password
 from penstock.core.errors import PenstockError
 from penstock.settings import Settings
@@ -57,6 +58,11 @@ def _platform_findings(platform: Platform) -> list[Finding]:
             "venue clock",
             lambda: _clock(platform),
             "synchronise this machine's clock (NTP): signed requests expire within seconds",
+        ),
+        _look(
+            "old orders",
+            lambda: _old_orders(platform),
+            "trade a venue of the README's table, or see to it that the trading machine is never suspended or frozen",
         ),
         _look(
             "model registry", lambda: _registry(platform), "start the MLflow server ('make up'), or unset PENSTOCK_MLFLOW_URL"
@@ -124,6 +130,16 @@ def _clock(platform: Platform) -> str:
     if abs(skew) > 1:
         raise PenstockError(f"the venue's clock is {skew:+.1f} s from this machine's")
     return f"{skew:+.2f} s from ours"
+
+
+def _old_orders(platform: Platform) -> str:
+    if platform.environment.trading == "paper":
+        return "trading on paper: nothing is sent"
+    venue = platform.environment.market.ccxt_id
+    limit = age_limit(venue)
+    if limit is None:
+        raise PenstockError(f"{venue}: no way is known by which it refuses an old order; a process that slept could send one")
+    return f"{venue}: {limit}"
 
 
 def _registry(platform: Platform) -> str:

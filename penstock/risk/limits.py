@@ -31,8 +31,8 @@ class RiskLimits(BaseModel):
 
     `max_weight`, `max_position_notional` and `max_position` (base units, by symbol) bound one symbol, `max_gross`,
     `max_net` (None: as gross) and `max_account_notional` the account. `max_bar_lag_seconds`: how much older than the slot
-    the newest bar behind an order may be. `price_collar`: how far, as a fraction, the venue's price may be from its mid, or
-    from the close that the decision saw where no mid is known. `max_daily_volatility`: standard deviation of a symbol's
+    the newest bar behind an order may be. `price_collar`: how far, as a fraction, the venue's last price may be from its
+    mid, where it quotes one, and from the close that the decision saw. `max_daily_volatility`: standard deviation of a symbol's
     log returns, per day, above which it is not bought.
 
     `stop_loss`, `take_profit` and `trailing_stop` are fractions of a position's average entry (of its highest price since,

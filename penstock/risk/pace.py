@@ -1,40 +1,65 @@
 """Rules on how fast an account trades, and on decisions that look like an accident."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from penstock.core.drafts import DraftOrder
 from penstock.risk.rules import Rejection, RiskContext
 
+_MINUTE = 60.0
+
 
 @dataclass(frozen=True)
 class MaxOrdersPerMinute:
-    """Orders of the last minute + those before this one in the plan < limit; the rest of the plan is denied."""
+    """In no 60 seconds: orders done + requests of this order and of those before it in the plan > limit; else it is denied.
+
+    An order that is worked over time counts each request when it is to leave.
+    """
 
     limit: int
     name: str = "max_orders_per_minute"
 
     def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
-        return _paced(self.name, order, context, context.history.orders_last_minute, self.limit, "minute")
+        times = sorted(_times(order, context))
+        busiest = max(_in_minutes(times, context.history.orders_last_minute), default=0)
+        return _paced(self.name, order, busiest, self.limit, "minute")
 
 
 @dataclass(frozen=True)
 class MaxOrdersPerDay:
-    """Orders since 00:00 UTC + those before this one in the plan < limit; the rest of the plan is denied."""
+    """Orders since 00:00 UTC + requests of this order and of those before it in the plan <= limit; else it is denied.
+
+    A request that is to leave after midnight counts for today all the same.
+    """
 
     limit: int
     name: str = "max_orders_per_day"
 
     def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
-        return _paced(self.name, order, context, context.history.orders_today, self.limit, "day")
+        return _paced(self.name, order, context.history.orders_today + len(_times(order, context)), self.limit, "day")
 
 
-def _paced(name: str, order: DraftOrder, context: RiskContext, done: int, limit: int, period: str) -> Rejection | None:
-    before = next((n for n, planned in enumerate(context.planned) if planned is order), 0)
-    if done + before < limit:
+def _times(order: DraftOrder, context: RiskContext) -> list[float]:
+    """Return in how many seconds each request leaves, of this order and of those before it in the plan."""
+    upto = next((n for n, planned in enumerate(context.planned) if planned is order), 0)
+    before = context.planned[:upto]
+    return [seconds for each in (*before, order) for seconds in context.requests.get(each.symbol, (0.0,))]
+
+
+def _in_minutes(times: list[float], done: int) -> Iterator[int]:
+    """Yield the count of each minute that ends with a request; what was done before counts in those of the first minute."""
+    first = 0
+    for n, at in enumerate(times):
+        while times[first] <= at - _MINUTE:
+            first += 1
+        yield n - first + 1 + (done if at < _MINUTE else 0)
+
+
+def _paced(name: str, order: DraftOrder, count: int, limit: int, period: str) -> Rejection | None:
+    if count <= limit:
         return None
-    return Rejection(name, order.symbol, f"it would be order {done + before + 1} of the {period}; at most {limit} are allowed")
+    return Rejection(name, order.symbol, f"with it there would be {count} orders in a {period}; at most {limit} are allowed")
 
 
 @dataclass(frozen=True)

@@ -23,9 +23,11 @@ class RiskContext:
     """What the rules may look at: the account as it stands before the orders under review.
 
     `positions` by asset, `prices` (the venue's, quote units), `mids` (where the venue quotes both sides), `instruments` and
-    `seen` by symbol. `locks` maps a locked symbol or asset to the reason. `weights` are the slot's targets by symbol,
-    `contributions` what each strategy version asked of a symbol, `quotas` what each version may use. `flatten` names the
-    symbols whose position is being closed by a rule or an operator. `planned` are all orders under review.
+    `seen` by symbol. `unquoted` says why mids cannot be read, "" where they can. `requests`: in how many seconds the requests
+    for a symbol's order leave, where that is not one at once. `locks` maps a locked symbol or asset to the reason. `weights`
+    are the slot's targets by symbol, `contributions` what each strategy version asked of a symbol, `quotas` what each version
+    may use. `flatten` names the symbols whose position is being closed by a rule or an operator. `planned` are all orders
+    under review.
     """
 
     slot: datetime
@@ -38,6 +40,8 @@ class RiskContext:
     quote: str
     locks: Mapping[str, str] = field(default_factory=dict)
     mids: Mapping[str, Decimal] = field(default_factory=dict)
+    unquoted: str = ""
+    requests: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     weights: Mapping[str, float | None] = field(default_factory=dict)
     contributions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     quotas: Mapping[str, float] = field(default_factory=dict)
@@ -153,27 +157,28 @@ class StaleBars:
 
 @dataclass(frozen=True)
 class PriceCollar:
-    """|price / reference - 1| <= collar, the reference being the last mid, or the close seen where no mid is known.
+    """|price / reference - 1| <= collar, against the venue's mid and against the close that the decision saw.
 
-    A price far from it is more likely wrong than true.
+    A price far from either is more likely wrong than true. Where the venue quotes no mid the close alone counts. Quotes that
+    cannot be read deny: what the market is willing to pay is then unknown, and only a position's exit leaves unseen.
     """
 
     collar: Decimal
     name: str = "price_collar"
 
     def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
+        if context.unquoted:
+            reason = f"the venue's quotes cannot be read, so nothing confirms the price {order.price}: {context.unquoted}"
+            return Rejection(self.name, order.symbol, reason)
         bar, mid = context.seen.get(order.symbol), context.mids.get(order.symbol)
-        reference = mid if mid is not None else Decimal(0) if bar is None else Decimal(str(bar.close))
-        if not reference > 0:
-            return None
-        distance = abs(order.price / reference - 1)
-        if distance <= self.collar:
-            return None
-        named = "close" if mid is None else "mid"
-        reason = (
-            f"price {order.price} is {distance:.1%} from the last {named} {reference}; at most {self.collar:.1%} is allowed"
-        )
-        return Rejection(self.name, order.symbol, reason)
+        close = _ZERO if bar is None else Decimal(str(bar.close))
+        without = " (the venue quotes no mid)" if mid is None else ""
+        for named, reference in (("the last mid", mid or _ZERO), ("the last close", close)):
+            distance = abs(order.price / reference - 1) if reference > 0 else _ZERO
+            if distance > self.collar:
+                reason = f"price {order.price} is {distance:.1%} from {named} {reference:f}{without}"
+                return Rejection(self.name, order.symbol, f"{reason}; at most {self.collar:.1%} is allowed")
+        return None
 
 
 @dataclass(frozen=True)

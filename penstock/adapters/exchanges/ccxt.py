@@ -1,6 +1,6 @@
 """Trading on any ccxt venue: the test network unless told `live=True`, orders sent once, every error in Penstock's words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -8,9 +8,10 @@ from typing import Any
 
 import structlog
 
-from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
+from penstock.adapters.exchanges.request_age import RequestAge
 from penstock.core.accounts import Transfer
-from penstock.core.errors import OrderNotFoundError, VenueError, VenueRejectedError
+from penstock.core.errors import OrderNotFoundError, VenueError, VenueRejectedError, VenueUnavailableError
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 
 _STATES = {
@@ -61,6 +62,7 @@ class CcxtExchange(CcxtMarketData):
         )
         if base_url is not None:  # the test network has no transfers, the practice exchange has; the session leads there
             self.client.urls["api"].setdefault("sapi", f"{base_url}/sapi/v1")
+        self._age = RequestAge(venue, self.client)
         self._client_ids: dict[str, str] = {}  # venue order id -> client order id; an entry never changes
 
     def balances(self) -> Mapping[str, Decimal]:
@@ -80,20 +82,26 @@ class CcxtExchange(CcxtMarketData):
         price = None if order.type is OrderType.MARKET else self._exact("price", order, order.price)
         quantity = self._exact("quantity", order, order.quantity)
         side, kind, named = order.side.value, order.type.value, order.client_order_id
-        details = {"clientOrderId": named, **self._signed_as_of(order)}
-        return self.understood(
-            f"order {named}",
-            lambda: self._report(
-                self.client.create_order(order.symbol, kind, side, quantity, price, details), named, order.symbol
-            ),
-        )
+        with self._age.signed_as_of(order.asked_at) as dated:
+            details = {"clientOrderId": named, **dated}
+            return self._once(
+                f"order {named}",
+                lambda: self._report(
+                    self.client.create_order(order.symbol, kind, side, quantity, price, details), named, order.symbol
+                ),
+            )
 
-    def _signed_as_of(self, order: OrderRequest) -> dict[str, int]:
-        """Return the timestamp to sign with: when the order was asked for. Binance refuses one older than recvWindow."""
-        if order.asked_at is None or not self.venue.startswith("binance"):
-            return {}
-        ahead = int(self.client.options.get("timeDifference") or 0)
-        return {"timestamp": round(order.asked_at.timestamp() * 1000) - ahead}
+    def _once(self, call: str, ask: Callable[[], Answer]) -> Answer:
+        """Return `ask()`, which changes state. Only the answer to the request that changes it is the venue's word on it.
+
+        For some venues ccxt asks something more afterwards: a refusal of that says nothing of what went before.
+        """
+        try:
+            return self.understood(call, ask)
+        except VenueError as error:
+            if self.session.last.acted and type(error) is not VenueUnavailableError:
+                raise VenueUnavailableError(f"{error} (said of a later request: what the first one did is unknown)") from error
+            raise
 
     def _exact(self, what: str, order: OrderRequest, value: Decimal | None) -> str:
         """Return the number as text; VenueRejectedError where ccxt would silently round it to the venue's step."""
@@ -117,7 +125,7 @@ class CcxtExchange(CcxtMarketData):
 
     def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
         self.require_symbol(symbol)
-        answer = self.understood(
+        answer = self._once(
             f"cancel {client_order_id}",
             lambda: self.client.cancel_order(client_order_id, symbol, {"clientOrderId": client_order_id}),
         )

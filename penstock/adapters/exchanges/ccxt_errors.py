@@ -2,6 +2,7 @@
 
 No whole answer, a 5xx, or an answer that makes no sense is VenueUnavailableError: the state at the venue is unknown. Only a
 complete answer under 500 that ccxt reads as a refusal, or a refusal by ccxt before anything was sent, is VenueRejectedError.
+RateLimitedError is such a refusal too, for an order may be sent again after it: ccxt's own word "rate limit" is never enough.
 """
 
 import re
@@ -26,6 +27,13 @@ NONSENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError, Arithme
 _CODE = re.compile(r'"(?:code|retCode|sCode)"\s*:\s*"?(-?\d+)')
 _QUERY = re.compile(r"\?\S+")
 _REFUSALS = ((ccxt.OrderNotFound, OrderNotFoundError), (ccxt.InsufficientFunds, InsufficientFundsError))
+#: Codes by which a venue says that it does not know itself what became of the request, whatever class ccxt gives them.
+_UNSURE = frozenset(
+    {
+        *("-1000", "-1001", "-1006", "-1007", "-1008"),  # Binance: unknown error, disconnected, status unknown, busy
+        *("10000", "10016", "170001", "170007", "170032"),  # Bybit: server timeout, internal error, network error
+    }
+)
 _REFUSED_KEYS = {
     "-1021": "the request's timestamp is outside the venue's window: set this machine's clock (NTP)",
     "-1022": "the signature is wrong: check the API secret",
@@ -40,21 +48,24 @@ def translate(error: Exception, answer: LastAnswer, call: str) -> VenueError:
     message = f"{call}: {said}"
     found = _CODE.search(said)
     code = "" if found is None else found.group(1)
-    if answer.status in (418, 429) or isinstance(error, ccxt.RateLimitExceeded):
-        return RateLimitedError(f"{message} (the venue asks to slow down)", answer.retry_after)
     if answer.sent and (answer.status is None or answer.status >= 500 or answer.status == 408):
         return VenueUnavailableError(f"{message} ({_lack(answer)}: what it did is unknown)")
+    if answer.status in (418, 429):
+        return RateLimitedError(f"{message} (the venue asks to slow down)", answer.retry_after)
+    if answer.sent and code in _UNSURE:
+        return VenueUnavailableError(f"{message} (the venue itself does not know what it did)")
+    if isinstance(error, (ccxt.RateLimitExceeded, ccxt.DDoSProtection)):
+        whose = "the venue asks to slow down" if answer.sent else "ccxt's own limit: nothing was sent"
+        return RateLimitedError(f"{message} ({whose})", answer.retry_after)
     if code in _REFUSED_KEYS:
         return VenueRejectedError(f"{message} ({_REFUSED_KEYS[code]})", code)
-    return _refusal(error, said, message, code, answer.retry_after)
+    return _refusal(error, said, message, code)
 
 
-def _refusal(error: Exception, said: str, message: str, code: str, retry_after: float | None) -> VenueError:
+def _refusal(error: Exception, said: str, message: str, code: str) -> VenueError:
     """Return the error for a whole answer under 500, or for what ccxt refused before sending."""
     if isinstance(error, ccxt.DuplicateOrderId) or "duplicate order" in said.lower():
         return DuplicateOrderError(message, code)
-    if isinstance(error, ccxt.DDoSProtection):
-        return RateLimitedError(message, retry_after)
     if isinstance(error, (ccxt.OperationFailed, *NONSENSE)):
         return VenueUnavailableError(f"{message} (no usable answer: {type(error).__name__})")
     if isinstance(error, ccxt.BadSymbol):

@@ -14,14 +14,25 @@ from requests.adapters import HTTPAdapter
 
 
 class LastAnswer(threading.local):
-    """What this thread's last request came to: whether one was sent, and the status and Retry-After of a whole answer."""
+    """What this thread's last request came to: whether one was sent, and the status and Retry-After of a whole answer.
+
+    `acted` says that an earlier request of the same call may have changed something: the last answer is not its answer.
+    """
 
     sent: bool = False
     status: int | None = None
     retry_after: float | None = None
+    acted: bool = False
+    _method: str = ""
 
     def reset(self) -> None:
-        self.sent, self.status, self.retry_after = False, None, None
+        """Forget everything: a new call begins."""
+        self.sent, self.status, self.retry_after, self.acted, self._method = False, None, None, False, ""
+
+    def begin(self, method: str) -> None:
+        """Note that a request leaves now, perhaps not the first one of the call."""
+        self.acted = self.acted or (self.sent and self._method != "GET")
+        self.sent, self.status, self.retry_after, self._method = True, None, None, method.upper()
 
 
 class VenueSession(requests.Session):
@@ -41,8 +52,7 @@ class VenueSession(requests.Session):
         self.mount("http://", adapter)
 
     def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
-        self.last.reset()
-        self.last.sent = True
+        self.last.begin(str(method))
         response = super().request(method, self._led(str(url)), *args, **kwargs)
         self.last.status = response.status_code  # only now: the whole body has been read
         self.last.retry_after = _seconds(response.headers.get("Retry-After"))

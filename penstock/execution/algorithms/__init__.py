@@ -6,6 +6,7 @@ clock or writes: sending the children and remembering them is for penstock.execu
 
 from penstock.execution.algorithms.at_once import plan_children
 from penstock.execution.algorithms.children import ChildOrder
+from penstock.execution.algorithms.pace import requests_ahead
 from penstock.execution.algorithms.plans import Plan, plan_order
 from penstock.execution.algorithms.progress import Finished, Progress, Send, Step, Wait, next_step
 from penstock.execution.algorithms.styles import Iceberg, Limit, Market, Style, Twap, Vwap
@@ -29,4 +30,5 @@ __all__ = [
     "next_step",
     "plan_children",
     "plan_order",
+    "requests_ahead",
 ]

@@ -4,7 +4,10 @@ import time
 from datetime import timedelta
 from decimal import Decimal
 
+import ccxt
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.core.errors import (
@@ -75,6 +78,100 @@ def test_rate_limit_tells_how_long_to_wait(connect, control, kind):
     _, _, error = submitted_into(connect, control, kind, seconds=17)
     assert isinstance(error, RateLimitedError)
     assert error.retry_after_seconds == 17
+
+
+class SaysInstead(HTTPAdapter):
+    """Lets an order through to the venue, and answers it with something else than the venue did."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__()
+        self.status, self.body, self.orders = status, body, 0
+
+    def send(self, request, **options):  # type: ignore[no-untyped-def]  # HTTPAdapter's own signature is untyped
+        answer = super().send(request, **options)
+        if request.method == "POST":
+            self.orders += 1
+            answer = requests.Response()
+            answer.status_code, answer._content, answer.url, answer.request = (
+                self.status,
+                self.body.encode(),
+                request.url,
+                request,
+            )
+            answer.headers["Content-Type"] = "application/json"
+        return answer
+
+
+TOO_MANY = '{"code":-1003,"msg":"Too much request weight used."}'
+TOO_MANY_ORDERS = '{"code":-1015,"msg":"Too many new orders."}'
+
+
+@pytest.mark.parametrize("body", [TOO_MANY, TOO_MANY_ORDERS])
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_too_many_requests_in_a_5xx_is_no_refusal(connect, status, body):
+    """ccxt reads these bodies as a rate limit whatever the status; here the order was taken: sending again would double it."""
+    exchange = connect()
+    exchange.instruments()
+    exchange.session.mount("http://", SaysInstead(status, body))
+    with pytest.raises(VenueError) as failure:
+        exchange.submit(buy("doubtful"))
+    assert type(failure.value) is VenueUnavailableError
+    assert exchange.find_order("doubtful", "AAA/USDT").state is OrderState.FILLED
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(400, TOO_MANY), (400, TOO_MANY_ORDERS), (429, "{}"), (418, TOO_MANY), (429, "busy")]
+)
+def test_too_many_requests_in_a_whole_answer_below_500_is_the_venues_word(connect, status, body):
+    """A documented body or the status alone: refused for its rate, so that it may be sent again."""
+    exchange = connect()
+    exchange.instruments()
+    exchange.session.mount("http://", SaysInstead(status, body))
+    with pytest.raises(RateLimitedError):
+        exchange.submit(buy("refused"))
+
+
+@pytest.mark.parametrize("code", [-1000, -1001, -1006, -1007, -1008])
+def test_venue_that_says_it_does_not_know_is_believed(connect, code):
+    """Binance has codes for "execution status unknown"; under a 400 too they are no refusal."""
+    exchange = connect()
+    exchange.instruments()
+    exchange.session.mount("http://", SaysInstead(400, f'{{"code":{code},"msg":"Internal error; unable to process."}}'))
+    with pytest.raises(VenueError) as failure:
+        exchange.submit(buy("unsure"))
+    assert type(failure.value) is VenueUnavailableError
+
+
+def test_limit_of_ccxt_itself_is_known_to_have_sent_nothing(connect, control):
+    """ccxt may refuse before anything leaves: the order may be sent again, and the message does not blame the venue."""
+    exchange = connect()
+    exchange.instruments()
+
+    def full(cost: float | None = None) -> None:
+        raise ccxt.RateLimitExceeded("throttle queue is over maxCapacity (1000)")
+
+    orders, exchange.client.throttle = control.stats()["orders"], full
+    with pytest.raises(RateLimitedError, match="nothing was sent"):
+        exchange.submit(buy("queued"))
+    assert control.stats()["orders"] == orders
+
+
+def test_rate_limit_of_a_later_request_says_nothing_of_the_order(connect, control):
+    """Some venues' create_order asks again after it has ordered: a 429 to that question must not have the order sent again."""
+    exchange = connect()
+    exchange.instruments()
+    order = exchange.client.create_order
+
+    def order_then_ask(*details: object) -> object:
+        order(*details)
+        return exchange.client.fetch_balance()
+
+    exchange.client.create_order = order_then_ask
+    control.arm_next(FaultKind.RATE_LIMIT, "GET", "/api/v3/account")
+    with pytest.raises(VenueError, match="later request") as failure:
+        exchange.submit(buy("asked-after"))
+    assert type(failure.value) is VenueUnavailableError
+    assert exchange.find_order("asked-after", "AAA/USDT").state is OrderState.FILLED
 
 
 @pytest.mark.parametrize(

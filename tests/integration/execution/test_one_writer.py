@@ -1,5 +1,7 @@
 """Several workers on one slot of one account: one order set."""
 
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -55,3 +57,20 @@ def test_stale_holder_is_refused_by_the_database(stage_on_practice: Callable[...
     with pytest.raises(StaleLeaseError, match="replaced"):
         desk.ledger.record_event(stale, order, OrderEventKind.ACCEPT, SLOT)
     later.release()
+
+
+def test_lease_ages_while_the_machine_is_suspended(
+    stage_on_practice: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock that stands still during a suspension is not the one that a lease's life is measured on."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux has a clock that is known to count the sleep")
+    desk = stage_on_practice(BARS, SLOT).desk
+    desk.ledger.open_account(desk.account, desk.exchange_name, desk.quote)
+    frozen = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: frozen)
+    keeper = take_lease(desk.ledger, desk.account, 0.3, 0, lambda _: None)
+    assert keeper is not None
+    time.sleep(0.35)
+    with pytest.raises(StaleLeaseError, match="lapsed"):
+        _ = keeper.lease

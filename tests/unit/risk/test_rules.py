@@ -73,6 +73,7 @@ def limits(**changes: Any) -> RiskLimits:
         ("daily_loss", {"history": RiskHistory(day_start=Decimal(1053))}, {}, "5", None, Verdict.DENY),
         ("drawdown", {"history": RiskHistory(peak=Decimal(1251))}, {}, "5", None, Verdict.DENY),
         ("price_collar", {"mids": {"BTC/USDT": Decimal(70)}}, {"price_collar": Decimal("0.2")}, "5", None, Verdict.DENY),
+        ("price_collar", {"unquoted": "no answer"}, {"price_collar": Decimal("0.2")}, "5", None, Verdict.DENY),
         (
             "volatility_filter",
             {"seen": {"BTC/USDT": SeenBar(SLOT, 100.0, 0.31)}},
@@ -86,6 +87,22 @@ def limits(**changes: Any) -> RiskLimits:
             "max_orders_per_minute",
             {"history": RiskHistory(orders_last_minute=10)},
             {"max_orders_per_minute": 10},
+            "5",
+            None,
+            Verdict.DENY,
+        ),
+        (
+            "max_orders_per_minute",
+            {"requests": {"BTC/USDT": (0.0, 20.0, 40.0, 60.0)}},
+            {"max_orders_per_minute": 2},
+            "5",
+            None,
+            Verdict.DENY,
+        ),
+        (
+            "max_orders_per_day",
+            {"requests": {"BTC/USDT": (0.0, 20.0, 40.0, 60.0)}, "history": RiskHistory(orders_today=7)},
+            {"max_orders_per_day": 10},
             "5",
             None,
             Verdict.DENY,
@@ -169,6 +186,51 @@ def test_orders_of_one_plan_are_counted_one_by_one() -> None:
     account = context(history=RiskHistory(orders_last_minute=8))
     approved = review([order("0.1") for _ in range(5)], account, limits(max_orders_per_minute=10))
     assert [each.verdict for each in approved.reviewed] == [Verdict.ALLOW] * 2 + [Verdict.DENY] * 3
+
+
+@pytest.mark.parametrize(
+    ("ahead", "done", "limit", "passes"),
+    [
+        ((0.0, 20.0, 40.0, 60.0), 0, 3, True),  # the fourth leaves when the first is a minute old
+        ((0.0, 20.0, 40.0, 60.0), 1, 3, False),
+        ((0.0, 60.0, 120.0), 2, 3, True),  # what was done is forgotten when the second leaves
+        ((30.0, 70.0, 80.0, 85.0), 0, 3, False),  # the busiest minute is not the first one
+    ],
+)
+def test_requests_of_a_worked_order_count_in_the_minutes_they_leave_in(
+    ahead: tuple[float, ...], done: int, limit: int, passes: bool
+) -> None:
+    """A slow order is many requests, and no sixty seconds may have more than the limit."""
+    account = context(requests={"BTC/USDT": ahead}, history=RiskHistory(orders_last_minute=done))
+    seen = judged(order(), account, limits(max_orders_per_minute=limit))
+    assert seen.verdict is (Verdict.ALLOW if passes else Verdict.DENY)
+
+
+def test_worked_orders_of_one_plan_share_the_minute() -> None:
+    """Three requests each: the first order fits into five, the second does not."""
+    ahead = (0.0, 10.0, 20.0)
+    account = context(requests={"BTC/USDT": ahead, "ETH/USDT": ahead})
+    approved = review([order("0.1"), order("0.1", symbol="ETH/USDT")], account, limits(max_orders_per_minute=5))
+    assert [each.verdict for each in approved.reviewed] == [Verdict.ALLOW, Verdict.DENY]
+    assert "6 orders in a minute" in approved.rejections[0].reason
+
+
+@pytest.mark.parametrize(
+    ("mid", "close", "said"),
+    [
+        (100, 100.0, None),
+        (70, 100.0, "42.9% from the last mid 70;"),
+        (100, 70.0, "from the last close 70.0;"),
+        (None, 100.0, None),
+        (None, 70.0, "from the last close 70.0 (the venue quotes no mid);"),
+    ],
+)
+def test_collar_holds_against_the_mid_and_the_close(mid: int | None, close: float, said: str | None) -> None:
+    """A price far from either is not traded; without a mid the close alone counts, and the reason says so."""
+    account = context(mids={} if mid is None else {"BTC/USDT": Decimal(mid)}, seen={"BTC/USDT": SeenBar(SLOT, close)})
+    seen = judged(order(), account, limits(price_collar=Decimal("0.2")))
+    assert seen.verdict is (Verdict.ALLOW if said is None else Verdict.DENY)
+    assert said is None or said in seen.reasons[0].reason
 
 
 def test_first_rebalance_is_no_anomaly_and_a_change_that_stands_is_none_either() -> None:

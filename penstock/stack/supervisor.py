@@ -1,54 +1,20 @@
-"""The local stack: database, practice exchange, MLflow server, Prefect server and worker as children of one supervisor.
+"""The supervisor: what runs, in which order and with which settings; what dies is started again."""
 
-Decides what runs, in which order and with which settings. The supervisor starts a child again when it dies, and ends
-them all when it is ended. For machines with Docker, compose.yaml does the same.
-"""
-
-import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import IO
 
-import httpx
-import psutil
-
 from penstock.adapters.stores.timescale.connection import address_of
-from penstock.core.errors import ConfigError, PenstockError
 from penstock.settings import Settings, practice_key_variables
+from penstock.stack.children import Child, StackError, require_free
+from penstock.stack.state import Addresses, forget_state, write_state
 
 WORK_POOL = "penstock"
 _RESTART_PAUSE_SECONDS = 2.0
-
-
-class StackError(PenstockError):
-    """A part of the local stack did not come up; the message names its log."""
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Where the stack answers, and for which environment. `practice` is "" where another venue is configured.
-
-    `external_database` is "" where the database is the embedded one of the home folder.
-    """
-
-    environment: str
-    external_database: str
-    prefect: str
-    mlflow: str
-    database: str
-    practice: str
-
-    @property
-    def prefect_api(self) -> str:
-        return f"{self.prefect}/api"
 
 
 @dataclass(frozen=True)
@@ -56,132 +22,6 @@ class StackPorts:
     prefect: int = 4200
     mlflow: int = 5000
     practice: int = 8190
-
-
-@dataclass
-class Child:
-    """One supervised process: how to start it, and how to see that it answers."""
-
-    name: str
-    command: list[str]
-    environment: Mapping[str, str]
-    health_url: str | None
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start the process in its own session, output appended to its log."""
-        with self.log.open("ab") as out:
-            self.process = subprocess.Popen(
-                self.command,
-                env=dict(self.environment),
-                stdout=out,
-                stderr=out,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-
-    def wait_until_healthy(self, timeout_seconds: float) -> None:
-        """Return once the process answers; raise StackError when it dies or stays silent."""
-        deadline = time.monotonic() + timeout_seconds
-        while self.health_url and time.monotonic() < deadline:
-            if self.process is not None and self.process.poll() is not None:
-                break
-            if _answers(self.health_url):
-                return
-            time.sleep(0.25)
-        if self.health_url:
-            raise StackError(f"{self.name} did not answer within {timeout_seconds:.0f} s: read {self.log}")
-
-    def stop(self, grace_seconds: float = 10) -> None:
-        """End the process and everything it started: SIGTERM first, SIGKILL after the grace."""
-        if self.process is None:
-            return
-        try:
-            family = psutil.Process(self.process.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            family = []
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        with _ignored(subprocess.TimeoutExpired):
-            self.process.wait(grace_seconds)
-        survivors: list[subprocess.Popen[bytes] | psutil.Process] = [self.process, *family]
-        for survivor in survivors:
-            with _ignored(psutil.NoSuchProcess, ProcessLookupError):
-                survivor.kill()
-
-
-@contextmanager
-def _ignored(*errors: type[BaseException]) -> Iterator[None]:
-    try:
-        yield
-    except errors:
-        return
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code < 500
-    except httpx.HTTPError:
-        return False
-
-
-def _require_free(port: int, what: str, option: str) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            raise StackError(
-                f"port {port} for {what} is taken by another program: stop it, or choose another with {option}"
-            ) from None
-
-
-def state_file(home: Path) -> Path:
-    return home / "stack.json"
-
-
-def running(home: Path) -> tuple[int, Addresses] | None:
-    """Return the supervisor's process id and the addresses of the stack that runs from `home`, or None."""
-    path = state_file(home)
-    if not path.is_file():
-        return None
-    state = json.loads(path.read_text(encoding="utf-8"))
-    pid = int(state.pop("pid"))
-    started = float(state.pop("started"))
-    try:
-        alive = abs(psutil.Process(pid).create_time() - started) < 2
-    except psutil.NoSuchProcess:
-        alive = False
-    if not alive:
-        return None
-    try:
-        return pid, Addresses(**state)
-    except TypeError:
-        raise StackError(f"another version of Penstock runs from {home} (process {pid}): end it with 'kill {pid}'") from None
-
-
-def follow_running_stack() -> None:
-    """Make this process work with the stack that runs from its home, if one does: its environment, servers and keys.
-
-    What the caller's environment says already is left alone.
-    """
-    process = Settings().process
-    found = running(process.home.resolve())
-    if found is None:
-        return
-    addresses = found[1]
-    mine = address_of(process.database_url.get_secret_value()) if process.database_url else ""
-    if mine != addresses.external_database:
-        raise ConfigError(
-            f"the stack that runs from {process.home} uses the database {addresses.external_database or 'of its own'} and this "
-            f"command would use {mine or 'the one of the home folder'}: set PENSTOCK_DATABASE_URL as it was for 'penstock up'"
-        )
-    theirs = {"PENSTOCK_ENV": addresses.environment, "PREFECT_API_URL": addresses.prefect_api}
-    if addresses.practice:
-        theirs |= {"PENSTOCK_PRACTICE_URL": addresses.practice, **practice_key_variables(process.home)}
-    for name, value in theirs.items():
-        os.environ.setdefault(name, value)
 
 
 class Supervisor:
@@ -209,10 +49,10 @@ class Supervisor:
 
     def start(self) -> None:
         """Start everything and return once it answers and the deployments exist."""
-        _require_free(self.ports.prefect, "the Prefect server", "--prefect-port")
-        _require_free(self.ports.mlflow, "the MLflow server", "--mlflow-port")
+        require_free(self.ports.prefect, "the Prefect server", "--prefect-port")
+        require_free(self.ports.mlflow, "the MLflow server", "--mlflow-port")
         if self.addresses.practice:
-            _require_free(self.ports.practice, "the practice exchange", "--practice-port")
+            require_free(self.ports.practice, "the practice exchange", "--practice-port")
         *servers, worker = self.children
         for child in servers:
             child.start()
@@ -221,7 +61,7 @@ class Supervisor:
         if self.deploy:
             self._deploy()
         worker.start()
-        self._write_state()
+        write_state(self.home, self.addresses)
 
     def watch(self, keep_database: Callable[[], object]) -> None:
         """Keep the children running until `stop_watching` is called (by a signal handler).
@@ -246,7 +86,7 @@ class Supervisor:
         self._stopping = True
         for child in reversed(self.children):
             child.stop()
-        state_file(self.home).unlink(missing_ok=True)
+        forget_state(self.home)
 
     def _child_environment(self, settings: Settings, database_url: Callable[[str], str]) -> dict[str, str]:
         prefect_database = database_url("prefect").replace("postgresql://", "postgresql+asyncpg://", 1)
@@ -316,13 +156,6 @@ class Supervisor:
             done = subprocess.run(command, env=self._environment, stdout=out, stderr=out, check=False)
         if done.returncode:
             raise StackError(f"'{' '.join(command[2:])}' failed with code {done.returncode}: read {log}")
-
-    def _write_state(self) -> None:
-        me = psutil.Process()
-        state = {"pid": me.pid, "started": me.create_time(), **asdict(self.addresses)}
-        temporary = state_file(self.home).with_suffix(".tmp")
-        temporary.write_text(json.dumps(state), encoding="utf-8")
-        temporary.replace(state_file(self.home))
 
 
 def start_in_background(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:

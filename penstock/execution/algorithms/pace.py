@@ -1,0 +1,44 @@
+"""When a plan's requests will leave, at most: what the limits on orders a minute and a day count before the first one does."""
+
+from datetime import timedelta
+
+from penstock.execution.algorithms.plans import Plan
+from penstock.execution.algorithms.progress import Progress
+from penstock.execution.algorithms.styles import Iceberg, Limit, Market
+
+
+def requests_ahead(plan: Plan, progress: Progress, now: timedelta) -> tuple[float, ...]:
+    """Return the seconds from `now` (itself counted from the start of the work) at which requests may still leave.
+
+    Never fewer than there will be, but for requests that the venue never got, which are sent again. What is overdue goes
+    out as one.
+    """
+    moments = _moments(plan)
+    if isinstance(plan.style, Iceberg):
+        left = moments[progress.sent :]  # in turn rather than at set times: those that are left may all come soon
+    else:
+        left = [moment for moment in moments if progress.last_at is None or moment > progress.last_at]
+        overdue = [moment for moment in left if moment <= now]
+        left = left[len(overdue) - 1 :] if overdue else left
+    return tuple(max((moment - now).total_seconds(), 0.0) for moment in left)
+
+
+def _moments(plan: Plan) -> list[timedelta]:
+    """Return when requests may leave, counted from the start of the work, in their order."""
+    style = plan.style
+    match style:
+        case Market():
+            return [timedelta(0)]
+        case Limit():
+            moments = [n * timedelta(seconds=style.reprice_seconds) for n in range(style.max_children)]
+        case Iceberg():
+            moments = _pieces(style, len(plan.children))
+        case _:
+            moments = sorted({child.at for child in plan.children})
+    return [*moments, style.duration] if style.finish == "market" else moments
+
+
+def _pieces(style: Iceberg, pieces: int) -> list[timedelta]:
+    """Each piece may go at once; one that does not is shown again when its time is over."""
+    again = [n * timedelta(seconds=style.piece_seconds) for n in range(1, style.max_children - pieces + 1)]
+    return [timedelta(0)] * pieces + [moment for moment in again if moment < style.duration]

@@ -1,0 +1,137 @@
+"""configs/*.yaml and the environment, read once into frozen, validated models. Unknown keys fail.
+
+Decides what the configuration means; which adapters it leads to is for penstock.wiring.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from penstock.core.errors import ConfigError
+from penstock.data.bounds import CheckBounds
+from penstock.promotion.criteria import PromotionThresholds
+from penstock.research.costs import Costs
+from penstock.risk.limits import RiskLimits
+from penstock.settings.environments import AccountSettings, Environment, MarketSettings, VenueSettings
+from penstock.settings.files import M, load_yaml, loopback, validate
+from penstock.settings.keys import practice_key_variables, practice_keys, secret
+from penstock.settings.portfolios import ModelAllocation, Portfolio, Study
+from penstock.settings.universe import TimeframeHistory, Universe
+
+__all__ = [
+    "LIVE_CONFIRMATION",
+    "AccountSettings",
+    "Environment",
+    "MarketSettings",
+    "ModelAllocation",
+    "Portfolio",
+    "Process",
+    "Settings",
+    "Study",
+    "TimeframeHistory",
+    "Universe",
+    "VenueSettings",
+    "practice_key_variables",
+    "practice_keys",
+    "secret",
+]
+
+LIVE_CONFIRMATION = "real-money"
+
+
+class Process(BaseSettings):
+    """What the environment says (prefix PENSTOCK_): which folder, database and environment this process works with."""
+
+    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    home: Path = Path(".penstock")
+    configs: Path = Path("configs")
+    env: str = "paper"
+    live: str = ""
+    database_url: SecretStr | None = None
+    mlflow_url: str | None = None
+    practice_url: str | None = None
+
+    @field_validator("practice_url")
+    @classmethod
+    def _practice_on_this_machine(cls, url: str | None) -> str | None:
+        return loopback(url) if url else None
+
+    notify_urls: SecretStr = SecretStr("")
+
+
+class Settings:
+    """Everything configured. Files are read on first use, so that a command needs only those it uses."""
+
+    def __init__(self, process: Process | None = None) -> None:
+        self.process = process if process is not None else _read_process()
+
+    @property
+    def home(self) -> Path:
+        return self.process.home.resolve()
+
+    @cached_property
+    def universe(self) -> Universe:
+        return self._read("universe.yaml", Universe)
+
+    @cached_property
+    def costs(self) -> Costs:
+        return self._read("costs.yaml", Costs)
+
+    @cached_property
+    def checks(self) -> CheckBounds:
+        return self._read("checks.yaml", CheckBounds)
+
+    @cached_property
+    def risk(self) -> RiskLimits:
+        return self._read("risk.yaml", RiskLimits)
+
+    def portfolio(self, name: str) -> Portfolio:
+        """Return the portfolio called `name` in configs/portfolio.yaml."""
+        return self._read_entry("portfolio.yaml", name, Portfolio, "portfolio")
+
+    def study(self, name: str) -> Study:
+        """Return the study called `name` in configs/research.yaml."""
+        return self._read_entry("research.yaml", name, Study, "study")
+
+    def promotion(self, study: str) -> PromotionThresholds:
+        """Return what configs/promotion.yaml asks of a study's candidates."""
+        return self._read_entry("promotion.yaml", study, PromotionThresholds, "study")
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The environment that PENSTOCK_ENV names."""
+        return self._read_entry("environments.yaml", self.process.env, Environment, "PENSTOCK_ENV")
+
+    def require_consent(self) -> None:
+        """Raise ConfigError where this environment trades real money and not both places agree to it.
+
+        Asked before an account is opened for orders. Looking, and halting, need no consent.
+        """
+        if self.environment.is_real_venue and not (self.environment.live and self.process.live == LIVE_CONFIRMATION):
+            raise ConfigError(
+                f"environment '{self.process.env}' would trade real money: it needs 'live: true' in "
+                f"{self.process.configs / 'environments.yaml'} and the environment variable PENSTOCK_LIVE={LIVE_CONFIRMATION}; "
+                "use PENSTOCK_ENV=paper or testnet otherwise"
+            )
+
+    def _read(self, name: str, model: type[M]) -> M:
+        path = self.process.configs / name
+        return validate(load_yaml(path), model, path)
+
+    def _read_entry(self, file: str, name: str, model: type[M], what: str) -> M:
+        path = self.process.configs / file
+        entries = load_yaml(path)
+        if name not in entries:
+            raise ConfigError(f"{what} '{name}' is not in {path}: it has {', '.join(entries)}")
+        return validate(entries[name] or {}, model, path, f"{name}.")
+
+
+def _read_process() -> Process:
+    try:
+        return Process()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"environment variable PENSTOCK_{str(first['loc'][0]).upper()}: {first['msg']}") from None

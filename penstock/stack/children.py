@@ -1,0 +1,98 @@
+"""One supervised process: how it is started, seen to answer, and ended with everything that it started."""
+
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+
+from penstock.core.errors import PenstockError
+
+
+class StackError(PenstockError):
+    """A part of the local stack did not come up; the message names its log."""
+
+
+@dataclass
+class Child:
+    """One supervised process: how to start it, and how to see that it answers."""
+
+    name: str
+    command: list[str]
+    environment: Mapping[str, str]
+    health_url: str | None
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the process in its own session, output appended to its log."""
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                self.command,
+                env=dict(self.environment),
+                stdout=out,
+                stderr=out,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def wait_until_healthy(self, timeout_seconds: float) -> None:
+        """Return once the process answers; raise StackError when it dies or stays silent."""
+        deadline = time.monotonic() + timeout_seconds
+        while self.health_url and time.monotonic() < deadline:
+            if self.process is not None and self.process.poll() is not None:
+                break
+            if _answers(self.health_url):
+                return
+            time.sleep(0.25)
+        if self.health_url:
+            raise StackError(f"{self.name} did not answer within {timeout_seconds:.0f} s: read {self.log}")
+
+    def stop(self, grace_seconds: float = 10) -> None:
+        """End the process and everything it started: SIGTERM first, SIGKILL after the grace."""
+        if self.process is None:
+            return
+        try:
+            family = psutil.Process(self.process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            family = []
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        with _ignored(subprocess.TimeoutExpired):
+            self.process.wait(grace_seconds)
+        survivors: list[subprocess.Popen[bytes] | psutil.Process] = [self.process, *family]
+        for survivor in survivors:
+            with _ignored(psutil.NoSuchProcess, ProcessLookupError):
+                survivor.kill()
+
+
+@contextmanager
+def _ignored(*errors: type[BaseException]) -> Iterator[None]:
+    try:
+        yield
+    except errors:
+        return
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+def require_free(port: int, what: str, option: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise StackError(
+                f"port {port} for {what} is taken by another program: stop it, or choose another with {option}"
+            ) from None
