@@ -24,6 +24,11 @@ def symbols_to_ingest(timeframe: str, symbols: list[str] | None) -> list[str]:
     return ingest.symbols_to_ingest(worker_platform(), Timeframe.parse(timeframe), symbols)
 
 
+def symbols_at_once() -> int:
+    """Return `ingest.workers` of configs/universe.yaml: no task, for it sizes the runner that the tasks need."""
+    return worker_platform().settings.universe.ingest.workers
+
+
 @task(
     task_run_name="ingest-{timeframe}-{symbol}",
     retries=2,

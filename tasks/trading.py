@@ -8,24 +8,26 @@ from prefect.cache_policies import NO_CACHE
 from penstock.core.accounts import RebalanceStatus
 from penstock.core.errors import RiskError
 from penstock.pipeline import rebalance, reconcile, report, slots
+from penstock.pipeline.slots import DueSlot
 from tasks.artifacts import publish_file, publish_table, publish_text
 from tasks.platform import worker_platform
 
 
-@task(task_run_name="rebalance-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=1800)
-def rebalance_account(portfolio: str, slot: datetime | None) -> None:
-    """Rebalance one slot (default: those that are due) and keep its orders, fills and refusals as artifacts."""
-    platform = worker_platform()
-    outcomes = (
-        slots.rebalance_due(platform, portfolio) if slot is None else [rebalance.rebalance_slot(platform, portfolio, slot)]
-    )
-    for outcome in outcomes:
-        publish_table(f"orders-{portfolio}", rebalance.rows_table(outcome), f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}")
-        publish_text(f"rebalance-{portfolio}", outcome.summary(), "What the rebalance did")
-        print(outcome.summary())
-    failed = [outcome.summary() for outcome in outcomes if outcome.status in (None, RebalanceStatus.FAILED)]
-    if failed:
-        raise RiskError("; ".join(failed))
+@task(task_run_name="slots-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
+def find_due_slots(portfolio: str, slot: datetime | None) -> list[DueSlot]:
+    """Account for the slots that passed without a run, and return those to run now (with `slot`: that one)."""
+    return slots.due_slots(worker_platform(), portfolio, slot)
+
+
+@task(task_run_name="rebalance-{portfolio}-{slot:%Y-%m-%dT%H:%M}", cache_policy=NO_CACHE)
+def rebalance_account(portfolio: str, slot: datetime, however_late: bool) -> None:
+    """Rebalance one slot and keep its orders, fills and refusals as artifacts."""
+    outcome = rebalance.rebalance_slot(worker_platform(), portfolio, slot, however_late)
+    publish_table(f"orders-{portfolio}", rebalance.rows_table(outcome), f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}")
+    publish_text(f"rebalance-{portfolio}", outcome.summary(), "What the rebalance did")
+    print(outcome.summary())
+    if outcome.status in (None, RebalanceStatus.FAILED):
+        raise RiskError(outcome.summary())
 
 
 @task(task_run_name="reconcile-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)

@@ -85,4 +85,5 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Print the ver
     if version:
         out.print(f"penstock {__version__}")
         raise typer.Exit
-    follow_running_stack()
+    for difference in follow_running_stack():
+        err.print(f"[yellow]note:[/] {difference}", highlight=False, soft_wrap=True)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.terminal import PortfolioOption, out
+from penstock.cli.terminal import PortfolioOption, err, out
 
 
 def status() -> None:
@@ -16,8 +16,10 @@ def status() -> None:
     from penstock.pipeline.status import read_status
     from penstock.wiring import open_platform
 
-    with open_platform() as platform:
-        out.print(status_view(read_status(platform)))
+    # The spinner is for the seconds in which an embedded database starts: silence looks like a hang.
+    with err.status("opening the database"), open_platform() as platform:
+        seen = read_status(platform)
+    out.print(status_view(seen))
 
 
 def slots(
@@ -32,8 +34,9 @@ def slots(
     from penstock.pipeline.slots import slots_table
     from penstock.wiring import open_platform
 
-    with open_platform() as platform:
-        out.print(table_of(slots_table(platform, portfolio, limit), f"Slots of {portfolio}, newest first"))
+    with err.status("opening the database"), open_platform() as platform:
+        rows = slots_table(platform, portfolio, limit)
+    out.print(table_of(rows, f"Slots of {portfolio}, newest first"))
 
 
 def breaks(
@@ -48,8 +51,9 @@ def breaks(
     from penstock.pipeline.breaks import list_breaks
     from penstock.wiring import open_platform
 
-    with open_platform() as platform:
-        out.print(table_of(list_breaks(platform, portfolio, history), "Breaks", "none: ledger and venue agree"))
+    with err.status("opening the database"), open_platform() as platform:
+        rows = list_breaks(platform, portfolio, history)
+    out.print(table_of(rows, "Breaks", "none: ledger and venue agree"))
 
 
 def accept_break(

@@ -94,7 +94,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     recovery = recover(desk, keeper, inputs.slot)
     instruments = desk.exchange.instruments()
     reconciled = reconcile(desk, keeper, instruments)
-    end_superseded(desk, keeper, inputs.slot)
+    passed = end_superseded(desk, keeper, inputs.slot)
     slot = desk.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders = tuple(desk.ledger.orders(desk.account, rebalance_id=slot.id))
     report = RebalanceReport(
@@ -108,12 +108,14 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
         fills=recovery.fills,
         breaks=reconciled.breaks,
         opened=reconciled.opened,
+        alerts=tuple(f"slot {each.slot:%Y-%m-%d %H:%M} was cut short and is over" for each in passed if not each.reason),
         lateness_seconds=lateness,
     )
     if slot.status is not RebalanceStatus.RUNNING:
         return replace(report, already_done=True, reason=f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}")
     refusal = _refusal(desk, inputs.slot, lateness)
     if refusal is not None:
+        refusal = f"{refusal}; {slot.reason}" if slot.reason else refusal  # what stopped an earlier run of it
         return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
     guard = Guard(desk, inputs.limits, slot.slot, reconciled.locks, desk.kill_switch.read())
     return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard).execute(report, instruments)
@@ -179,7 +181,7 @@ class _Run:
             rejections=(*self.guard.closing, *self.rejections),
             breaks=final.breaks,
             opened=(*self.reconciled.opened, *final.opened),
-            alerts=tuple(self.guard.alerts),
+            alerts=(*report.alerts, *self.guard.alerts),
         )
         status, reason = _outcome(orders)
         return _end(self.desk, self.keeper, self.slot, report, status, reason)

@@ -72,9 +72,13 @@ def end_superseded(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime) -> li
         if rebalance.status is RebalanceStatus.RUNNING and rebalance.slot < slot
     ]
     for rebalance in running:
-        reason = f"interrupted; the slot {slot:%Y-%m-%d %H:%M} took over"
-        desk.ledger.end_rebalance(keeper.lease, rebalance.id, RebalanceStatus.FAILED, reason)
+        desk.ledger.end_rebalance(keeper.lease, rebalance.id, RebalanceStatus.FAILED, taken_over(rebalance, slot))
     return running
+
+
+def taken_over(interrupted: Rebalance, slot: datetime) -> str:
+    """Return why a slot that never ended is over, with what stopped it where that is known."""
+    return f"{interrupted.reason or 'interrupted'}; the slot {slot:%Y-%m-%d %H:%M} took over"
 
 
 def _names(orders: Sequence[OrderRecord]) -> tuple[str, ...]:

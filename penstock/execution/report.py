@@ -16,7 +16,8 @@ class RebalanceReport:
 
     `sent` is how many requests this run sent; `already_done` says that the slot had ended before this run, which then
     sent nothing. `status` is None where another process held the account. `orders` are all of the slot's, by any run.
-    `breaks` are open now, `opened` are those that this run found; `alerts` are what risk did to the account.
+    `breaks` are open now, `opened` are those that this run found; `alerts` are what risk did to the account,
+    and the slots of killed runs that this one ended.
     """
 
     account: str

@@ -1,6 +1,7 @@
 """Slots that passed without a run: which of them are run after all, and a row for each of the others.
 
 After `account_for_missed` every slot up to the newest is either on record or about to be run: nothing passes in silence.
+A slot whose run raised can be run again until the next one is due or it is too late; then it ends as FAILED, with the reason.
 """
 
 from collections.abc import Collection
@@ -9,9 +10,11 @@ from datetime import datetime
 from enum import StrEnum
 
 from penstock.core.accounts import RebalanceStatus
+from penstock.core.errors import VenueError
 from penstock.core.timeframes import Timeframe
 from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import LeaseKeeper, take_lease
+from penstock.execution.recovery import taken_over
 
 #: Rows written one by one for missed slots in one go (a day of minutes); what was missed before them is one row together.
 MOST_ROWS = 1440
@@ -35,18 +38,23 @@ class MissedSlots(StrEnum):
 
 @dataclass(frozen=True)
 class SlotAccount:
-    """What became of the slots up to the newest. `to_run` is oldest first; those in `late` may be run however late they are."""
+    """What became of the slots up to the newest. `to_run` is oldest first; those in `late` may be run however late they are.
+
+    `skipped` and `together` never had a run. `failed` are ended by this call: their runs were killed and said nothing.
+    """
 
     to_run: tuple[datetime, ...]
     skipped: tuple[datetime, ...] = ()
     together: int = 0
     late: frozenset[datetime] = frozenset()
+    failed: tuple[datetime, ...] = ()
 
     def summary(self) -> str:
         """Return in one line how many slots were skipped and run after all."""
         skipped = len(self.skipped) + self.together
         named = f" ({self.skipped[0]:%Y-%m-%d %H:%M} to {self.skipped[-1]:%Y-%m-%d %H:%M})" if self.skipped else ""
-        return f"{skipped} missed slots skipped{named}, {len(self.to_run)} to run now"
+        failed = f", {len(self.failed)} interrupted slots ended as failed" if self.failed else ""
+        return f"{skipped} missed slots skipped{named}{failed}, {len(self.to_run)} to run now"
 
 
 @dataclass(frozen=True)
@@ -93,44 +101,66 @@ def account_for_missed(
     """Write a SKIPPED row for every missed slot that `policy` does not run, and return what is to be run now.
 
     `newest` is the newest slot that is due. Where another process holds the account, nothing is written and `newest` alone is
-    returned: its rebalance will say so. A slot whose run never ended is finished by "run_all"; otherwise the next rebalance
-    marks it FAILED.
+    returned: its rebalance will say so. A slot whose run never ended is finished by "run_all"; otherwise it ends as FAILED.
     """
     desk.ledger.open_account(desk.account, desk.exchange_name, desk.quote)
     rows = desk.ledger.rebalances(desk.account, limit=most_rows)
     gaps = find_gaps({row.slot for row in rows}, newest, timeframe, most_rows)
-    interrupted = tuple(row.slot for row in reversed(rows) if row.status is RebalanceStatus.RUNNING and row.slot < newest)
-    to_run = _chosen(gaps.missing, interrupted, newest, policy)
+    interrupted = tuple(row for row in reversed(rows) if row.status is RebalanceStatus.RUNNING and row.slot < newest)
+    to_run = _chosen(gaps.missing, tuple(row.slot for row in interrupted), newest, policy)
     late = frozenset() if policy is MissedSlots.SKIP else frozenset(to_run)
     skipped = tuple(slot for slot in gaps.missing if slot not in to_run)
-    if not skipped and not gaps.uncounted:
+    passed = tuple(row for row in interrupted if row.slot not in to_run)
+    if not skipped and not gaps.uncounted and not passed:
         return SlotAccount(to_run, late=late)
     patience = desk.policy
     keeper = take_lease(desk.ledger, desk.account, patience.lease_ttl_seconds, patience.lease_wait_seconds, desk.pause)
     if keeper is None:
         return SlotAccount((newest,))
     try:
-        _write(desk, keeper, gaps, skipped, f"missed: no run before {newest:%Y-%m-%d %H:%M} was due; policy {policy}")
+        _write(
+            desk,
+            keeper,
+            gaps,
+            skipped,
+            f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; policy {policy}",
+        )
+        for row in passed:
+            _end(desk, keeper, row.slot, RebalanceStatus.FAILED, taken_over(row, newest))
     finally:
         keeper.release()
-    return SlotAccount(to_run, skipped, gaps.uncounted, late)
+    return SlotAccount(to_run, skipped, gaps.uncounted, late, tuple(row.slot for row in passed if not row.reason))
 
 
-def record_failure(desk: TradingDesk, slot: datetime, reason: str) -> bool:
-    """Mark a slot whose run raised as FAILED, and return whether that was done: the slot is over and will not be run again.
+def record_failure(desk: TradingDesk, timeframe: Timeframe, slot: datetime, reason: str, version: str | None) -> bool:
+    """Keep why a slot's run raised, and return whether that was done. `version` is what it would have traded, where known.
 
-    Nothing is written for an account that has no slot yet (its opening balances are still to be taken over), for one that
-    another process holds, or for a slot that has ended.
+    While the slot may still be traded its row stays RUNNING with the reason: the next run of it goes on where this one stopped
+    (without a version there may be no row yet, and none is made). Afterwards the slot is over: FAILED. Nothing is written for
+    an account that has no slot yet (its opening balances are still to be taken over), for one that another process holds, or
+    for a slot that has ended.
     """
-    if not desk.ledger.rebalances(desk.account, limit=1):
+    known = desk.ledger.rebalances(desk.account, limit=MOST_ROWS)
+    again = _may_be_run_again(desk, timeframe, slot)
+    if not known or (again and version is None and slot not in {row.slot for row in known}):
         return False
     keeper = take_lease(desk.ledger, desk.account, desk.policy.lease_ttl_seconds, 0.0, desk.pause)
     if keeper is None:
         return False
     try:
-        return _end(desk, keeper, slot, RebalanceStatus.FAILED, reason)
+        status = RebalanceStatus.RUNNING if again else RebalanceStatus.FAILED
+        return _end(desk, keeper, slot, status, f"interrupted: {reason}" if again else reason, version or NO_VERSION)
     finally:
         keeper.release()
+
+
+def _may_be_run_again(desk: TradingDesk, timeframe: Timeframe, slot: datetime) -> bool:
+    """Return whether the slot is the newest and not too late; where the venue does not tell its time, that it may be."""
+    try:
+        lateness = desk.clock.now() - slot
+    except VenueError:
+        return True
+    return lateness < timeframe.duration and lateness.total_seconds() <= desk.policy.max_lateness_seconds
 
 
 def _chosen(
@@ -139,7 +169,7 @@ def _chosen(
     """Return the slots to run, oldest first; the newest is always among them (what has ended is not done again)."""
     if policy is not MissedSlots.RUN_ALL:
         return (newest,)
-    return tuple(sorted({*missing[-MOST_RUNS:], *interrupted, newest}))
+    return tuple(sorted({*sorted({*missing, *interrupted})[-MOST_RUNS:], newest}))
 
 
 def _write(desk: TradingDesk, keeper: LeaseKeeper, gaps: Gaps, skipped: tuple[datetime, ...], reason: str) -> None:
@@ -151,8 +181,15 @@ def _write(desk: TradingDesk, keeper: LeaseKeeper, gaps: Gaps, skipped: tuple[da
         _end(desk, keeper, slot, RebalanceStatus.SKIPPED, reason)
 
 
-def _end(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime, status: RebalanceStatus, reason: str) -> bool:
-    row = desk.ledger.start_rebalance(keeper.lease, slot, NO_VERSION)
+def _end(
+    desk: TradingDesk,
+    keeper: LeaseKeeper,
+    slot: datetime,
+    status: RebalanceStatus,
+    reason: str,
+    version: str = NO_VERSION,
+) -> bool:
+    row = desk.ledger.start_rebalance(keeper.lease, slot, version)
     if row.status is not RebalanceStatus.RUNNING:
         return False
     desk.ledger.end_rebalance(keeper.lease, row.id, status, reason)

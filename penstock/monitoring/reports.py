@@ -115,15 +115,23 @@ def drift_section(drift: DriftReport) -> Section:
 
 
 def equity_figure(drift: DriftReport) -> Any:
-    """Return a plotly figure of the three equity curves (quote units) over time."""
-    import plotly.graph_objects as go
+    """Return a plotly figure of the three equity curves over time and, below, of the two differences (quote units).
 
-    figure = go.Figure()
+    The curves lie on one another while all is well: only on a scale of their own can the differences be seen.
+    """
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    curves, instants = drift.curves, drift.curves["ts"].to_list()
+    rounding, unexplained = curves["replay"] - curves["backtest"], curves["live"] - curves["replay"]
+    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.06)
     for name in ("backtest", "replay", "live"):
-        figure.add_trace(go.Scatter(x=drift.curves["ts"].to_list(), y=drift.curves[name].to_list(), name=name, mode="lines"))
-    return figure.update_layout(
-        yaxis_title="equity, quote units", height=380, template="plotly_white", margin={"t": 40, "b": 40}
-    )
+        figure.add_trace(go.Scatter(x=instants, y=curves[name].to_list(), name=name, mode="lines"), row=1, col=1)
+    for name, values in (("replay - backtest", rounding), ("live - replay", unexplained)):
+        figure.add_trace(go.Scatter(x=instants, y=values.to_list(), name=name, mode="lines"), row=2, col=1)
+    figure.update_yaxes(title_text="equity, quote units", row=1, col=1)
+    figure.update_yaxes(title_text="difference", row=2, col=1)
+    return figure.update_layout(height=520, template="plotly_white", margin={"t": 40, "b": 40})
 
 
 def account_figure(equity: pl.DataFrame) -> Any:

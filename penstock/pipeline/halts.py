@@ -9,6 +9,7 @@ from penstock.core.errors import PenstockError
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.report import RebalanceReport
 from penstock.execution.stopping import FLATTEN_VERSION, cancel_working
+from penstock.pipeline.alerts import alert_on_illegal_events
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.wiring import Platform
 
@@ -62,7 +63,9 @@ def flatten_account(platform: Platform, portfolio: str) -> RebalanceReport:
         policy=platform.settings.portfolio(portfolio).rebalancing,
         limits=platform.settings.risk,
     )
-    return rebalance(platform.desk(portfolio), inputs)
+    desk = platform.desk(portfolio)
+    with alert_on_illegal_events(platform.notifier, desk.account):
+        return rebalance(desk, inputs)
 
 
 def resume_trading(platform: Platform, portfolio: str, reason: str, everything: bool = False) -> str:

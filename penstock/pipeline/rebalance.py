@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,8 +11,11 @@ import polars as pl
 from penstock.core.accounts import RebalanceStatus
 from penstock.core.errors import PenstockError, PromotionError
 from penstock.core.timeframes import Timeframe
+from penstock.execution.desk import TradingDesk
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.report import RebalanceReport
+from penstock.execution.slots import MOST_ROWS, record_failure
+from penstock.pipeline.alerts import alert_failure
 from penstock.portfolio.allocation import PortfolioTargets, StrategyTargets, allocate, portfolio_version
 from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets
 from penstock.ports import LoadedModel
@@ -34,15 +38,21 @@ def rebalance_slot(
     """Bring the portfolio's account to its targets at `slot` (default: the newest), once.
 
     A slot that comes later than the portfolio's `max_lateness_minutes` is skipped unless `however_late`.
-    Raises PromotionError where a model has no champion, StaleDataError where the slot's bars are not stored. What does not
-    end as done is an alert.
+    Raises PromotionError where a model has no champion, StaleDataError where the slot's bars are not stored; the slot may be
+    run again while it is not too late. What does not end as done is an alert. The report's status is None where another
+    process holds the account and has not ended the slot.
     """
     chosen = slot or newest_slot(platform, portfolio)
+    version: str | None = None
     try:
-        report = _rebalance(platform, portfolio, chosen, however_late)
+        inputs = _inputs(platform, portfolio, chosen)
+        version = inputs.portfolio_version
+        report = rebalance(_desk(platform, portfolio, however_late), inputs)
     except PenstockError as error:
-        platform.notifier.notify(f"{portfolio}: slot {chosen:%Y-%m-%d %H:%M} was not finished", str(error))
+        leave_unfinished(platform, portfolio, chosen, error, version)
         raise
+    if report.status is None:
+        return _left_to_another(platform, report)
     lines = [f"{b.subject} is locked: {b.kind}: {b.detail}" for b in report.opened] + list(report.alerts)
     if report.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED) and not report.already_done:
         lines.insert(0, report.summary())
@@ -51,7 +61,30 @@ def rebalance_slot(
     return report
 
 
-def _rebalance(platform: Platform, portfolio: str, chosen: datetime, however_late: bool) -> RebalanceReport:
+def leave_unfinished(
+    platform: Platform, portfolio: str, slot: datetime, error: PenstockError, version: str | None = None
+) -> None:
+    """Alert that a slot's run raised, and keep the reason with the slot. What cannot be kept now is said in the alert alone."""
+    alert_failure(platform.notifier, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
+    timeframe = platform.settings.portfolio(portfolio).timeframe
+    with suppress(PenstockError):  # then the next slot's account says that it was missed or interrupted
+        record_failure(platform.desk(portfolio), timeframe, slot, str(error), version)
+
+
+def _left_to_another(platform: Platform, report: RebalanceReport) -> RebalanceReport:
+    """Return the report of a slot whose account another process held: what that one made of it, or an alert that it is open."""
+    rows = platform.ledger.rebalances(report.account, limit=MOST_ROWS)
+    row = next((each for each in rows if each.slot == report.slot), None)
+    if row is not None and row.status is not RebalanceStatus.RUNNING:
+        reason = f"another process ended it as {row.status}{f' ({row.reason})' if row.reason else ''}"
+        return replace(report, status=row.status, reason=reason, already_done=True)
+    stands = "the slot is not on record yet" if row is None else "the slot is running there or was interrupted"
+    left = replace(report, reason=f"{report.reason}; {stands}, run it again once the account is free")
+    platform.notifier.notify(f"{report.account}: slot {report.slot:%Y-%m-%d %H:%M} was not traded by this run", left.reason)
+    return left
+
+
+def _inputs(platform: Platform, portfolio: str, chosen: datetime) -> RebalanceInputs:
     allocations = platform.settings.portfolio(portfolio).models
     models = load_models(platform, portfolio)
     versions = {model.version.label: allocation.quota for model, allocation in zip(models, allocations, strict=True)}
@@ -60,17 +93,20 @@ def _rebalance(platform: Platform, portfolio: str, chosen: datetime, however_lat
         pinned = models if version == portfolio_version(versions) else _pinned(platform, allocations, version)
         return decide_portfolio(platform, portfolio, chosen, pinned)
 
-    inputs = RebalanceInputs(
+    return RebalanceInputs(
         slot=chosen,
         portfolio_version=portfolio_version(versions),
         decide=decide,
         policy=platform.settings.portfolio(portfolio).rebalancing,
         limits=platform.settings.risk,
     )
+
+
+def _desk(platform: Platform, portfolio: str, however_late: bool) -> TradingDesk:
     desk = platform.desk(portfolio)
-    if however_late:
-        desk = replace(desk, policy=desk.policy.model_copy(update={"max_lateness_seconds": math.inf}))
-    return rebalance(desk, inputs)
+    if not however_late:
+        return desk
+    return replace(desk, policy=desk.policy.model_copy(update={"max_lateness_seconds": math.inf}))
 
 
 def rows_table(report: RebalanceReport) -> pl.DataFrame:

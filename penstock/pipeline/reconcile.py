@@ -9,6 +9,8 @@ from penstock.core.errors import StoreError
 from penstock.execution.lease import take_lease
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import recover
+from penstock.execution.remedies import remedy
+from penstock.pipeline.alerts import alert_on_illegal_events
 from penstock.wiring import Platform
 
 
@@ -46,12 +48,13 @@ def reconcile_account(platform: Platform, portfolio: str) -> ReconcileOutcome:
             f"another process is trading the account '{desk.account}': it reconciles before and after each slot itself"
         )
     try:
-        recover(desk, keeper, None)
-        found = reconcile(desk, keeper)
+        with alert_on_illegal_events(platform.notifier, desk.account):
+            recover(desk, keeper, None)
+            found = reconcile(desk, keeper)
     finally:
         keeper.release()
     if found.opened:
-        lines = [f"{b.subject}: {b.kind}: {b.detail}" for b in found.opened]
+        lines = [f"{b.subject}: {b.kind}: {b.detail}; do: {remedy(b.kind, b.subject)}" for b in found.opened]
         platform.notifier.notify(f"{desk.account}: {len(lines)} new breaks", "\n".join(lines))
     return ReconcileOutcome(desk.account, found)
 

@@ -14,13 +14,17 @@ from penstock.core.accounts import RebalanceStatus
 from penstock.core.bars import TS
 from penstock.core.errors import PenstockError, StoreError, VenueError
 from penstock.data.ingestion import ingest_universe
+from penstock.execution.algorithms import Market
 from penstock.execution.report import RebalanceReport
-from penstock.execution.slots import SlotAccount, account_for_missed, record_failure
-from penstock.pipeline.rebalance import load_models, newest_slot, rebalance_slot
+from penstock.execution.slots import SlotAccount, account_for_missed, find_gaps
+from penstock.pipeline.rebalance import leave_unfinished, load_models, newest_slot, rebalance_slot
 from penstock.wiring import Platform
 
 #: How long after a bar's close the venue is given to have it.
 _SETTLE_SECONDS = 0.2
+#: How long a slot's run may take besides the time for which its orders are worked, once for sells and once for buys.
+_SLOT_SECONDS = 1800.0
+_PHASES = 2
 
 
 @dataclass(frozen=True)
@@ -84,44 +88,63 @@ def slots_due(platform: Platform, portfolio: str, newest: datetime) -> SlotAccou
     except (StoreError, VenueError) as error:
         platform.notifier.notify(f"{portfolio}: missed slots are not accounted for yet", str(error))
         return SlotAccount((newest,))
-    missed = len(account.skipped) + account.together
-    if missed:
-        platform.notifier.notify(f"{portfolio}: {missed} slots were missed", account.summary())
+    undone = len(account.skipped) + account.together + len(account.failed)
+    if undone:
+        platform.notifier.notify(f"{portfolio}: {undone} slots were missed or interrupted", account.summary())
     return account
 
 
-def rebalance_due(platform: Platform, portfolio: str) -> list[RebalanceReport]:
-    """Account for missed slots and rebalance those that are due, oldest first. Raises what a rebalance raises."""
+@dataclass(frozen=True)
+class DueSlot:
+    """A slot to be run now. `seconds` is how long its run may take before something is wrong with it."""
+
+    slot: datetime
+    however_late: bool
+    seconds: float
+
+
+def due_slots(platform: Platform, portfolio: str, slot: datetime | None = None) -> list[DueSlot]:
+    """Account for missed slots and return those that are due, oldest first; with `slot` that one alone."""
+    settings = platform.settings.portfolio(portfolio)
+    worked = 0.0 if isinstance(settings.execution, Market) else _PHASES * settings.execution.duration.total_seconds()
+    if slot is not None:
+        return [DueSlot(slot, False, _SLOT_SECONDS + worked)]
     account = slots_due(platform, portfolio, newest_slot(platform, portfolio))
-    return [rebalance_slot(platform, portfolio, slot, slot in account.late) for slot in account.to_run]
+    return [DueSlot(each, each in account.late, _SLOT_SECONDS + worked) for each in account.to_run]
 
 
 def slots_table(platform: Platform, portfolio: str, limit: int = 50) -> pl.DataFrame:
-    """Return the newest slots with what became of them: slot, status, reason, version."""
+    """Return the newest slots with what became of them: slot, status, reason, version. A slot that no run had is "open"."""
     account = platform.environment.account_of(portfolio).name
-    rows = [
-        (row.slot, row.status.value, row.reason, row.portfolio_version) for row in platform.ledger.rebalances(account, limit)
-    ]
+    kept = platform.ledger.rebalances(account, limit)
+    rows = [(row.slot, row.status.value, row.reason, row.portfolio_version) for row in kept]
+    with suppress(VenueError):  # without the venue's time nobody knows which slots are due
+        newest, timeframe = newest_slot(platform, portfolio), platform.settings.portfolio(portfolio).timeframe
+        open_slots = find_gaps({row.slot for row in kept}, newest, timeframe, limit).missing
+        rows += [(slot, "open", "no run has had it yet: the next run trades it or says why not", "") for slot in open_slots]
     schema = pl.Schema({"slot": TS, "status": pl.String(), "reason": pl.String(), "version": pl.String()})
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    return pl.DataFrame(rows, schema=schema, orient="row").sort("slot", descending=True).head(limit)
 
 
 def trade_slot(platform: Platform, portfolio: str, slot: datetime, however_late: bool = False) -> SlotOutcome:
-    """Ingest the closed bar of every symbol and rebalance; a failure is an outcome, so that the service goes on.
-
-    A slot that failed is marked FAILED with the reason: the service does not come back to it.
-    """
+    """Ingest the closed bar of every symbol and rebalance; a failure is an outcome, so that the service goes on."""
     started = time.monotonic()
     lateness = (platform.clock.now() - slot).total_seconds()
     new_bars, report, failure = 0, None, ""
     try:
-        new_bars = _ingest(platform, portfolio, slot)
+        new_bars = _ingested(platform, portfolio, slot)
         report = rebalance_slot(platform, portfolio, slot, however_late)
     except PenstockError as error:
         failure = str(error)
-        with suppress(PenstockError):  # then the next slot's account says that it was missed
-            record_failure(platform.desk(portfolio), slot, failure)
     return SlotOutcome(slot, lateness, time.monotonic() - started, new_bars, report, failure)
+
+
+def _ingested(platform: Platform, portfolio: str, slot: datetime) -> int:
+    try:
+        return _ingest(platform, portfolio, slot)
+    except PenstockError as error:
+        leave_unfinished(platform, portfolio, slot, error)
+        raise
 
 
 def _ingest(platform: Platform, portfolio: str, slot: datetime) -> int:

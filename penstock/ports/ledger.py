@@ -36,7 +36,7 @@ class Ledger(Protocol):
         ...
 
     def end_rebalance(self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = "") -> None:
-        """Set the final status of a rebalance."""
+        """Set the final status of a rebalance; RUNNING keeps why a run of it stopped short, and leaves it open."""
         ...
 
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
@@ -110,12 +110,18 @@ class Ledger(Protocol):
         """Append a change of a position that no fill explains: opening balance, deposit, withdrawal, accepted break."""
         ...
 
-    def orders(self, account: str, unfinished_only: bool = False, rebalance_id: int | None = None) -> Sequence[OrderRecord]:
-        """Return the account's orders, oldest first."""
+    def orders(
+        self,
+        account: str,
+        unfinished_only: bool = False,
+        rebalance_id: int | None = None,
+        overfilled_only: bool = False,
+    ) -> Sequence[OrderRecord]:
+        """Return the account's orders, oldest first. Overfilled are those that were filled beyond their quantity."""
         ...
 
-    def fills(self, account: str, symbol: str | None = None) -> Sequence[Fill]:
-        """Return the account's booked fills, oldest first."""
+    def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
+        """Return the account's booked fills that were traded at or after `since`, oldest first."""
         ...
 
     def positions(self, account: str) -> Mapping[str, Decimal]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -69,24 +70,32 @@ def forget_state(home: Path) -> None:
     state_file(home).unlink(missing_ok=True)
 
 
-def follow_running_stack() -> None:
+def follow_running_stack() -> Sequence[str]:
     """Make this process work with the stack that runs from its home, if one does: its environment, servers and keys.
 
-    What the caller's environment says already is left alone.
+    What the caller's environment says already is left alone, and returned as sentences where the stack says otherwise.
     """
     process = Settings().process
     found = running(process.home.resolve())
     if found is None:
-        return
+        return []
     addresses = found[1]
     mine = address_of(process.database_url.get_secret_value()) if process.database_url else ""
-    if mine != addresses.external_database:
+    if mine not in (addresses.external_database, addresses.database):
         raise ConfigError(
             f"the stack that runs from {process.home} uses the database {addresses.external_database or 'of its own'} and this "
             f"command would use {mine or 'the one of the home folder'}: set PENSTOCK_DATABASE_URL as it was for 'penstock up'"
         )
     theirs = {"PENSTOCK_ENV": addresses.environment, "PREFECT_API_URL": addresses.prefect_api}
     if addresses.practice:
-        theirs |= {"PENSTOCK_PRACTICE_URL": addresses.practice, **practice_key_variables(process.home)}
-    for name, value in theirs.items():
-        os.environ.setdefault(name, value)
+        theirs["PENSTOCK_PRACTICE_URL"] = addresses.practice
+    differing = {name: os.environ[name] for name, value in theirs.items() if os.environ.get(name, "") not in ("", value)}
+    keys = practice_key_variables(process.home) if addresses.practice else {}
+    for name, value in (theirs | keys).items():
+        if not os.environ.get(name):  # an empty variable counts as none, as it does in Process
+            os.environ[name] = value
+    return [
+        f"{name} is {kept} here and {theirs[name]} in the stack that runs from {process.home}: this command works with "
+        f"{kept}; unset {name} to work with the stack"
+        for name, kept in differing.items()
+    ]

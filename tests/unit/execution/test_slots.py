@@ -57,7 +57,7 @@ def test_skip_writes_a_row_for_each_missed_slot(traded: Any) -> None:
     assert not found.late
     assert [status for status, _ in rows(traded).values()] == [RebalanceStatus.DONE] + [RebalanceStatus.SKIPPED] * 4
     assert {reason for status, reason in rows(traded).values() if status is RebalanceStatus.SKIPPED} == {
-        "missed: no run before 2024-03-01 00:05 was due; policy skip"
+        "missed: no run had the account before 2024-03-01 00:05 was due; policy skip"
     }
 
 
@@ -136,17 +136,92 @@ def test_late_slots_that_run_all_chose_are_really_run(traded: Any) -> None:
     assert [status for status, _ in rows(traded).values()] == [RebalanceStatus.DONE] * 4
 
 
-def test_slot_whose_run_raised_is_failed_with_its_reason(traded: Any) -> None:
-    """A slot that the service will not come back to is FAILED, with the error as the reason; one that ended stays as it is."""
-    assert record_failure(traded.desk, SLOT + MINUTE, "no answer in 5 s")
+def failed(world: Any, minutes: int, version: str | None = "trend/1") -> bool:
+    """Keep that the run of this slot raised."""
+    return record_failure(world.desk, Timeframe.M1, SLOT + minutes * MINUTE, "no answer in 5 s", version)
+
+
+def test_slot_whose_run_raised_can_be_run_again_while_it_is_the_newest(traded: Any) -> None:
+    """Its row stays RUNNING with the error, and the next run of it trades it."""
+    traded.clock.at += MINUTE
+    assert failed(traded, 1)
+    assert rows(traded)[1] == (RebalanceStatus.RUNNING, "interrupted: no answer in 5 s")
+    assert rebalance(traded.desk, traded.inputs(WEIGHTS, SLOT + MINUTE)).status is RebalanceStatus.DONE
+    assert rows(traded)[1] == (RebalanceStatus.DONE, "")
+
+
+def test_slot_whose_run_raised_too_late_is_failed_with_its_reason(traded: Any) -> None:
+    """Once the next slot is due nobody comes back to it: FAILED with the error; one that ended stays as it is."""
+    traded.clock.at += 2 * MINUTE
+    assert failed(traded, 1)
     assert rows(traded)[1] == (RebalanceStatus.FAILED, "no answer in 5 s")
-    assert not record_failure(traded.desk, SLOT, "no answer in 5 s")
+    assert not failed(traded, 0)
     assert rows(traded)[0][0] is RebalanceStatus.DONE
+
+
+@pytest.mark.parametrize("ends", ["the account of slots", "the next rebalance"])
+def test_interrupted_slot_that_nobody_ran_again_ends_with_what_stopped_it(traded: Any, ends: str) -> None:
+    """Whoever comes next ends it as FAILED, and the first error is still in the reason."""
+    traded.clock.at += MINUTE
+    failed(traded, 1)
+    traded.clock.at += MINUTE
+    if ends == "the account of slots":
+        account(traded, 2)
+    else:
+        rebalance(traded.desk, traded.inputs(WEIGHTS, SLOT + 2 * MINUTE))
+    assert rows(traded)[1] == (
+        RebalanceStatus.FAILED,
+        "interrupted: no answer in 5 s; the slot 2024-03-01 00:02 took over",
+    )
+
+
+def test_interrupted_slot_that_is_too_late_ends_with_both_reasons(traded: Any) -> None:
+    """Run again after the policy's limit it is skipped as late, and what stopped it first is kept."""
+    traded.clock.at += MINUTE
+    failed(traded, 1)
+    traded.clock.at += 2 * MINUTE
+    desk = replace(traded.desk, policy=traded.desk.policy.model_copy(update={"max_lateness_seconds": 60}))
+    rebalance(desk, traded.inputs(WEIGHTS, SLOT + MINUTE))
+    status, reason = rows(traded)[1]
+    assert status is RebalanceStatus.SKIPPED
+    assert "late" in reason
+    assert "no answer in 5 s" in reason
+
+
+def test_slot_that_failed_before_its_version_was_known_is_left_without_a_row(traded: Any) -> None:
+    """A row would fix a version that nobody decided; the slot can be run once there is one."""
+    traded.clock.at += MINUTE
+    assert not failed(traded, 1, version=None)
+    assert list(rows(traded)) == [0]
+    traded.clock.at += MINUTE
+    assert failed(traded, 1, version=None)
+    assert rows(traded)[1] == (RebalanceStatus.FAILED, "no answer in 5 s")
+
+
+def test_pile_of_interrupted_slots_is_ended_whatever_its_height(traded: Any) -> None:
+    """A venue that is down for hours leaves more interrupted slots than a rebalance looks back for: all of them end."""
+    for minute in range(1, 151):
+        traded.clock.at = SLOT + minute * MINUTE
+        failed(traded, minute)
+    found = account(traded, 151)
+    assert found.to_run == (SLOT + 151 * MINUTE,)
+    assert not found.failed  # each has had its alert
+    assert [status for status, _ in rows(traded).values()] == [RebalanceStatus.DONE] + [RebalanceStatus.FAILED] * 150
+
+
+def test_killed_run_is_told_apart_from_one_that_said_why(traded: Any) -> None:
+    """A slot that stands RUNNING without a word was killed: it ends as FAILED and is named, for nobody has been told."""
+    lease = traded.ledger.acquire_lease("test", "other", 60)
+    traded.ledger.start_rebalance(lease, SLOT + MINUTE, "trend/1")
+    traded.ledger.release_lease(lease)
+    found = account(traded, 2)
+    assert found.failed == (SLOT + MINUTE,)
+    assert rows(traded)[1] == (RebalanceStatus.FAILED, "interrupted; the slot 2024-03-01 00:02 took over")
 
 
 def test_failure_before_the_first_slot_leaves_the_account_new(world: Any) -> None:
     """Opening balances are taken over by the first run that reaches the venue: no row may come before it."""
-    assert not record_failure(world.desk, SLOT, "no answer in 5 s")
+    assert not record_failure(world.desk, Timeframe.M1, SLOT, "no answer in 5 s", "trend/1")
     assert not world.ledger.slots
 
 

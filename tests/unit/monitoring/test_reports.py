@@ -17,6 +17,7 @@ from penstock.monitoring.reports import (
     DemoReport,
     PerformanceReport,
     Section,
+    equity_figure,
     render_html,
     write_demo_report,
     write_performance_report,
@@ -133,3 +134,12 @@ def test_performance_report_works_without_a_backtest_to_compare(drift: DriftRepo
     text = write_performance_report(traded, tmp_path / "p.html").read_text(encoding="utf-8")
     assert "unexplained" in text
     assert text.count("Plotly.newPlot(") == 2
+
+
+def test_differences_of_the_curves_have_a_panel_of_their_own(drift: DriftReport) -> None:
+    """Curves that lie on one another hide a difference of a few units: it is drawn apart, on its own scale."""
+    drawn = {trace.name: trace for trace in equity_figure(drift).data}
+    assert list(drawn["replay - backtest"].y) == [0, -8]
+    assert list(drawn["live - replay"].y) == [0, -2]
+    assert {drawn[name].yaxis for name in ("backtest", "replay", "live")} == {"y"}
+    assert {drawn[name].yaxis for name in ("replay - backtest", "live - replay")} == {"y2"}

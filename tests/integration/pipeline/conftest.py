@@ -1,0 +1,144 @@
+"""A portfolio of two coins on a practice exchange whose days are stepped, with alerts that are kept. No MLflow is started."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from penstock.adapters.stores.embedded import EmbeddedPostgres
+from penstock.adapters.stores.timescale import TimescaleLedger
+from penstock.core.accounts import Lease
+from penstock.execution.desk import TradingDesk
+from penstock.ports import LoadedModel, ModelVersion
+from penstock.practice.clock import stepped_clock
+from penstock.practice.control import PracticeControl
+from penstock.practice.limits import UNLIMITED
+from penstock.practice.server import AccountSpec, PracticeServer
+from penstock.practice.synthetic import SyntheticCandles
+from penstock.settings import Process, Settings, practice_key_variables, practice_keys
+from penstock.wiring import Platform
+from strategies.inverse_volatility import InverseVolatility
+
+ROOT = Path(__file__).resolve().parents[3]
+FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
+FIRST_SLOT = datetime(2024, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+@dataclass
+class KeptAlerts:
+    """A Notifier that keeps what it is given."""
+
+    said: list[tuple[str, str]] = field(default_factory=list)
+
+    def notify(self, title: str, body: str) -> None:
+        self.said.append((title, body))
+
+
+class Deciding(InverseVolatility):
+    """The strategy, with something that happens while it decides."""
+
+    meanwhile: Callable[[], None] = staticmethod(lambda: None)
+
+    def decide(self, bars: pl.DataFrame) -> pl.DataFrame:
+        type(self).meanwhile()
+        return super().decide(bars)
+
+
+class OneVersion:
+    """A Registry with one version of one model."""
+
+    version = ModelVersion("daily-portfolio", "1", "run", ("champion",), {"exchange": "practice"})
+
+    def find(self, name: str, alias_or_version: str) -> ModelVersion | None:
+        return self.version
+
+    def versions(self, name: str) -> Sequence[ModelVersion]:
+        return [self.version]
+
+    def move_alias(self, name: str, alias: str, version: str) -> None:
+        self.version = replace(self.version, aliases=(alias,))
+
+    def load(self, name: str, alias_or_version: str) -> LoadedModel:
+        return LoadedModel(self.version, Deciding())
+
+
+class RememberingLedger(TimescaleLedger):
+    """The ledger, which knows its newest lease: a test writes what the running rebalance might have written."""
+
+    newest: Lease
+
+    def acquire_lease(self, account: str, holder: str, ttl_seconds: float) -> Lease | None:
+        lease = super().acquire_lease(account, holder, ttl_seconds)
+        if lease is not None:
+            self.newest = lease
+        return lease
+
+
+class ImpatientPlatform(Platform):
+    """A platform whose runs do not wait for an account that is held."""
+
+    def desk(self, portfolio: str) -> TradingDesk:
+        desk = super().desk(portfolio)
+        policy = desk.policy.model_copy(update={"lease_wait_seconds": 0, "visibility_delay_seconds": 0.3, "poll_seconds": 0.05})
+        return replace(desk, policy=policy)
+
+
+@dataclass
+class Place:
+    """The platform, its venue, the alerts, and how to go on to the next day."""
+
+    platform: ImpatientPlatform
+    control: PracticeControl
+    alerts: list[tuple[str, str]]
+    ledger: RememberingLedger
+    environment: Mapping[str, str]
+
+    def tomorrow(self) -> datetime:
+        """Step to just after the next day's close and return it."""
+        slot = (self.control.now() + DAY).replace(hour=0, minute=0, second=0, microsecond=0)
+        self.control.step(to=slot + timedelta(seconds=2))
+        return slot
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    configs = Path(shutil.copytree(ROOT / "configs", tmp_path / "configs"))
+    universe = yaml.safe_load((configs / "universe.yaml").read_text())
+    universe |= {"symbols": ["BTC/USDT", "ETH/USDT"], "timeframes": {"1d": {"start": FIRST_DAY.date()}}}
+    (configs / "universe.yaml").write_text(yaml.safe_dump(universe))
+    home = tmp_path / "home"
+    key, secret = practice_keys(home)["daily"]
+    keys = practice_key_variables(home)
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    candles = SyntheticCandles(("BTC/USDT", "ETH/USDT"), FIRST_DAY, datetime(2025, 1, 1, tzinfo=UTC), minutes=False)
+    accounts = (AccountSpec(key, secret, {"USDT": "100000"}),)
+    clock = stepped_clock(FIRST_SLOT - DAY + timedelta(seconds=2))
+    postgres = EmbeddedPostgres(home / "postgres", settings={"fsync": "off"})
+    try:
+        with PracticeServer(candles, clock=clock, limits=UNLIMITED, accounts=accounts) as server:
+            postgres.start()
+            url = postgres.database_url("penstock")
+            process = Process(home=home, configs=configs, env="practice", practice_url=server.url, database_url=url)
+            platform, alerts = ImpatientPlatform(Settings(process), url), KeptAlerts()
+            ledger = RememberingLedger(platform.database)
+            vars(platform).update(notifier=alerts, registry=OneVersion(), ledger=ledger)
+            environment = {
+                "PENSTOCK_HOME": str(home),
+                "PENSTOCK_CONFIGS": str(configs),
+                "PENSTOCK_ENV": "practice",
+                "PENSTOCK_PRACTICE_URL": server.url,
+                "PENSTOCK_DATABASE_URL": url,
+                **keys,
+            }
+            yield Place(platform, PracticeControl(server.url), alerts.said, ledger, environment)
+            platform.close()
+    finally:
+        Deciding.meanwhile = staticmethod(lambda: None)
+        postgres.destroy()

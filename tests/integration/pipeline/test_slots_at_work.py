@@ -1,0 +1,148 @@
+"""Slots whose account is held elsewhere or whose run raises: on record, alerted once, and never traded twice."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from penstock.core.accounts import RebalanceStatus
+from penstock.core.errors import IllegalTransitionError, StaleDataError, VenueError
+from penstock.core.orders import OrderEventKind
+from penstock.execution.lease import take_lease
+from penstock.pipeline.rebalance import newest_slot, rebalance_slot
+from penstock.pipeline.slots import due_slots, slots_due, slots_table, trade_slot
+from penstock.practice.faults import Fault, FaultKind
+from tests.integration.pipeline.conftest import Deciding, Place
+
+
+def table(place: Place) -> list[tuple[str, str]]:
+    """Status and reason of each slot, newest first."""
+    frame = slots_table(place.platform, "daily")
+    return list(zip(frame["status"].to_list(), frame["reason"].to_list(), strict=True))
+
+
+def hold(place: Place) -> Any:
+    """Take the account's lease as another process would."""
+    keeper = take_lease(place.ledger, "practice-daily", 600, 0, lambda _: None)
+    assert keeper is not None
+    return keeper
+
+
+@pytest.fixture
+def traded(place: Place) -> Place:
+    """A place whose first slot is DONE."""
+    outcome = trade_slot(place.platform, "daily", place.tomorrow())
+    assert outcome.report is not None, outcome.failure
+    assert outcome.report.status is RebalanceStatus.DONE
+    assert outcome.report.sent
+    place.alerts.clear()
+    return place
+
+
+def test_slot_whose_account_is_held_is_alerted_and_open_and_then_accounted_for(traded: Place) -> None:
+    """Nothing is sent, one alert says so, `penstock slots` shows it as open; a day later it is on record as missed."""
+    missed = traded.tomorrow()
+    keeper = hold(traded)
+    outcome = trade_slot(traded.platform, "daily", missed)
+    assert outcome.failed
+    assert [title for title, _ in traded.alerts] == ["practice-daily: slot 2024-06-02 00:00 was not traded by this run"]
+    assert "not on record yet" in traded.alerts[0][1]
+    assert [status for status, _ in table(traded)] == ["open", "done"]
+    keeper.release()
+    newest = traded.tomorrow()
+    assert slots_due(traded.platform, "daily", newest).skipped == (missed,)
+    trade_slot(traded.platform, "daily", newest)
+    assert [status for status, _ in table(traded)] == ["done", "skipped", "done"]
+    assert "no run had the account" in table(traded)[1][1]
+
+
+def test_slot_that_the_other_process_has_done_is_no_alert(traded: Place) -> None:
+    """The account is held, but the slot has ended: that is what this run says, and nobody is called."""
+    keeper = hold(traded)
+    report = rebalance_slot(traded.platform, "daily", newest_slot(traded.platform, "daily"))
+    keeper.release()
+    assert (report.status, report.already_done, report.sent) == (RebalanceStatus.DONE, True, 0)
+    assert "another process" in report.summary()
+    assert not traded.alerts
+
+
+def test_two_workers_on_one_slot_leave_one_order_set_and_one_row(traded: Place) -> None:
+    """Both at once: one trades, the other says what it found; the slot is done and on record once."""
+    slot, before = traded.tomorrow(), traded.control.stats()["orders"]
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = list(pool.map(lambda _: trade_slot(traded.platform, "daily", slot), range(2)))
+    assert not [outcome.failure for outcome in outcomes if outcome.failure]
+    sent = [outcome.report.sent for outcome in outcomes if outcome.report is not None]
+    assert sorted(sent)[0] == 0
+    assert traded.control.stats()["orders"] - before == max(sent)
+    assert [status for status, _ in table(traded)] == ["done", "done"]
+    assert all("was not traded by this run" in title for title, _ in traded.alerts)
+
+
+@pytest.mark.parametrize("way", ["service", "flow"])
+def test_slot_that_failed_can_be_run_again_whoever_ran_it(traded: Place, way: str) -> None:
+    """The minute service and the daily flow leave the same: running, with the reason, one alert; run again it is done."""
+    slot = traded.tomorrow()
+    trade_slot_once(traded, slot, way)
+    assert len(traded.alerts) == 1
+    status, reason = table(traded)[0]
+    assert status == "running"
+    assert "HTTP 503" in reason
+    traded.control.clear_faults()
+    assert trade_slot(traded.platform, "daily", slot).failed is False
+    assert [status for status, _ in table(traded)] == ["done", "done"]
+
+
+def trade_slot_once(place: Place, slot: Any, way: str) -> None:
+    """Run a slot while the venue does not tell balances."""
+    place.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account"))
+    if way == "service":
+        assert trade_slot(place.platform, "daily", slot).failed
+    else:
+        (due,) = due_slots(place.platform, "daily")
+        with pytest.raises(VenueError):
+            rebalance_slot(place.platform, "daily", due.slot, due.however_late)
+
+
+@pytest.mark.parametrize("way", ["service", "flow"])
+def test_slot_that_failed_ends_with_its_reason_once_the_next_is_due(traded: Place, way: str) -> None:
+    """Nobody ran it again: a day later it is FAILED with what stopped it, and its alert is not repeated."""
+    trade_slot_once(traded, traded.tomorrow(), way)
+    traded.control.clear_faults()
+    newest = traded.tomorrow()
+    for due in due_slots(traded.platform, "daily"):
+        assert trade_slot(traded.platform, "daily", due.slot, due.however_late).failed is False
+    assert table(traded)[0][0] == "done"
+    status, reason = table(traded)[1]
+    assert status == "failed"
+    assert "HTTP 503" in reason
+    assert f"{newest:%Y-%m-%d} 00:00 took over" in reason
+    assert len(traded.alerts) == 1
+
+
+def test_slot_without_bars_keeps_its_reason(traded: Place) -> None:
+    """A decision that finds no bar of the slot leaves the row running with the reason."""
+    slot = traded.tomorrow()
+    with pytest.raises(StaleDataError):
+        rebalance_slot(traded.platform, "daily", slot)
+    assert table(traded)[0][0] == "running"
+    assert "ingest bars first" in table(traded)[0][1]
+
+
+def test_illegal_order_event_is_an_alert_of_its_own_once(traded: Place) -> None:
+    """The order machine refuses an event in the middle of a slot: one alert names the order, and the slot's run raises."""
+    order = traded.ledger.orders("practice-daily")[0].request.client_order_id
+
+    def cancel_what_is_filled() -> None:
+        traded.ledger.record_event(traded.ledger.newest, order, OrderEventKind.CANCEL, traded.control.now())
+
+    Deciding.meanwhile = staticmethod(cancel_what_is_filled)
+    slot = traded.tomorrow()
+    trade_slot(traded.platform, "daily", slot)
+    assert [title for title, _ in traded.alerts] == ["daily: an illegal order event was refused"]
+    assert order in traded.alerts[0][1]
+    with pytest.raises(IllegalTransitionError):
+        rebalance_slot(traded.platform, "daily", slot)
+    assert len(traded.alerts) == 2, "the second event is another one"
+    Deciding.meanwhile = staticmethod(lambda: None)
+    assert trade_slot(traded.platform, "daily", slot).failed is False
