@@ -79,8 +79,12 @@ class Environment(Frozen):
     @property
     def is_real_venue(self) -> bool:
         """Whether orders of any account go to a venue that trades real money."""
-        traded = [venue for account in self.accounts.values() for venue in account.venues.values() or (self.market,)]
-        return self.trading == "venue" and any(venue.is_real for venue in traded)
+        return self.trading == "venue" and any(venue.is_real for venue in self.traded)
+
+    @property
+    def traded(self) -> list[MarketSettings]:
+        """Every venue that an account of this environment is at."""
+        return [venue for account in self.accounts.values() for venue in account.venues.values() or (self.market,)]
 
     def account_of(self, portfolio: str) -> AccountSettings:
         """Return the account that a portfolio trades; one account is never shared by two portfolios."""
