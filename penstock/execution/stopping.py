@@ -4,6 +4,7 @@ from decimal import Decimal
 
 from penstock.core.errors import OrderNotFoundError, VenueUnavailableError
 from penstock.execution.desk import TradingDesk
+from penstock.ports import Exchange
 
 #: The portfolio version of a slot that closes everything: no strategy decided it.
 FLATTEN_VERSION = "flatten"
@@ -15,10 +16,24 @@ def cancel_working(desk: TradingDesk) -> list[str]:
     The ledger is not written: the venue's word reaches it when the orders are followed or recovered, by whoever holds the
     account. An order that ended meanwhile is none; one without an answer is asked for again by the next who looks.
     """
+    venues = [desk.exchange] if desk.venues is None else list(desk.venues.accounts.values())
     cancelled: list[str] = []
-    for report in desk.exchange.open_orders():
+    silent: VenueUnavailableError | None = None
+    for venue in venues:
         try:
-            desk.exchange.cancel(report.client_order_id, report.symbol)
+            cancelled += _cancel_at(venue)
+        except VenueUnavailableError as error:  # the others are cancelled first
+            silent = error
+    if silent is not None:
+        raise silent
+    return cancelled
+
+
+def _cancel_at(venue: Exchange) -> list[str]:
+    cancelled: list[str] = []
+    for report in venue.open_orders():
+        try:
+            venue.cancel(report.client_order_id, report.symbol)
         except (OrderNotFoundError, VenueUnavailableError):
             continue
         cancelled.append(report.client_order_id)

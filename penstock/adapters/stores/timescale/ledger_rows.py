@@ -10,27 +10,29 @@ REBALANCE_COLUMNS = "id, account, slot, portfolio_version, status, reason"
 
 SELECT_ORDERS = """
     SELECT account, rebalance_id, client_order_id, symbol, side, type, quantity, price, strategy_version, state,
-           filled_quantity, venue_order_id, created_at, updated_at, reason, leg, attempt
+           filled_quantity, venue_order_id, created_at, updated_at, reason, leg, attempt, venue
     FROM orders
     WHERE account = %(account)s
       AND (NOT %(unfinished_only)s OR state NOT IN ('filled', 'canceled', 'rejected', 'expired'))
       AND (%(rebalance_id)s::bigint IS NULL OR rebalance_id = %(rebalance_id)s)
+      AND (NOT %(overfilled_only)s OR filled_quantity > quantity)
     ORDER BY sequence
 """
 
 SELECT_FILLS = """
     SELECT trade_id, client_order_id, symbol, side, quantity, price, fee, fee_asset, at
-    FROM fill WHERE account = %s AND symbol = coalesce(%s, symbol) ORDER BY at, sequence
+    FROM fill WHERE account = %s AND symbol = coalesce(%s, symbol) AND at >= coalesce(%s, '-infinity'::timestamptz)
+    ORDER BY at, sequence
 """
 
 INSERT_ORDERS = """
     INSERT INTO orders (account, rebalance_id, client_order_id, symbol, side, type, quantity, price, leg, attempt,
-                        strategy_version, target_weight, reference_price, state, created_at, updated_at)
-    SELECT %s, %s, name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, 'planned', at, at
+                        strategy_version, target_weight, reference_price, state, created_at, updated_at, venue)
+    SELECT %s, %s, name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, 'planned', at, at, venue
     FROM coalesce(%s::timestamptz, clock_timestamp()) AS at,
          unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::integer[], %s::integer[],
-                %s::text[], %s::float8[], %s::numeric[])
-         WITH ORDINALITY AS line (name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, n)
+                %s::text[], %s::float8[], %s::numeric[], %s::text[])
+         WITH ORDINALITY AS line (name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, venue, n)
     ORDER BY n
     ON CONFLICT (client_order_id) DO NOTHING
 """
@@ -45,11 +47,11 @@ def rebalance_of(row: Sequence[Any]) -> Rebalance:
 def order_of(row: Sequence[Any]) -> OrderRecord:
     """Return the order of a row of SELECT_ORDERS."""
     account, rebalance_id, client_order_id, symbol, side, kind, quantity, price, version, state, filled, venue_id, *rest = row
-    created_at, updated_at, reason, leg, attempt = rest
+    created_at, updated_at, reason, leg, attempt, venue = rest
     return OrderRecord(
         account=account,
         rebalance_id=rebalance_id,
-        request=OrderRequest(client_order_id, symbol, Side(side), OrderType(kind), quantity, price),
+        request=OrderRequest(client_order_id, symbol, Side(side), OrderType(kind), quantity, price, venue=venue),
         strategy_version=version,
         state=OrderState(state),
         filled_quantity=filled,
@@ -83,6 +85,7 @@ def intent_columns(orders: Sequence[PlannedOrder]) -> list[list[object]]:
             order.strategy_version,
             order.target_weight,
             order.reference_price,
+            order.request.venue,
         )
         for order in orders
     ]
