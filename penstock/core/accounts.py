@@ -95,6 +95,7 @@ class BreakKind(StrEnum):
     WITHDRAWAL = "withdrawal"
     TRUNCATED_TRADES = "truncated_trades"
     BASE_ASSET_FEE = "base_asset_fee"
+    FILL_DIFFERS = "fill_differs"
     DUST = "dust"
     INSTRUMENT_CHANGED = "instrument_changed"
 
@@ -109,6 +110,21 @@ class Break:
     detail: str
     ledger_value: Decimal | None = None
     venue_value: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class TradeMark:
+    """How far a symbol's fills were compared with the venue's trades, one by one.
+
+    `since` is the time from which trades are of interest: the newest fill that was found equal, or the oldest that was not
+    compared yet where that is older. `newest` marks the newest fill there is. `due_since` is the time of the oldest that was
+    not compared yet; None where all were.
+    """
+
+    symbol: str
+    since: datetime
+    newest: int
+    due_since: datetime | None
 
 
 class TradingState(StrEnum):

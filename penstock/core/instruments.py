@@ -9,7 +9,10 @@ from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
 @dataclass(frozen=True)
 class Instrument:
-    """A spot market on one venue. Quantities are in base units, prices and notionals in quote units."""
+    """A spot market on one venue. Quantities are in base units, prices and notionals in quote units.
+
+    `listed` is False where the venue no longer has it, of which an operator has taken note.
+    """
 
     symbol: str
     base: str
@@ -19,6 +22,7 @@ class Instrument:
     min_quantity: Decimal
     min_notional: Decimal
     max_quantity: Decimal | None = None
+    listed: bool = True
 
     def round_lots(self, quantity: Decimal) -> Decimal:
         """Return `quantity` rounded towards zero to a whole number of lot steps."""

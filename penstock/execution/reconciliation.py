@@ -1,11 +1,12 @@
 """Ledger against venue: balances, trades, open orders, instruments. A difference opens a break, which locks its subject only.
 
-A break closes by itself when both agree again. Our own trades that the ledger lacks are booked on the spot. What explains
-a difference of balances is for differences and trade_history; an operator's word on a break is for acceptance.
+A break closes by itself when both agree again. Our own trades that the ledger lacks are booked on the spot. Which trades are
+compared is for trade_comparison, what explains a difference for differences and trade_history, an operator's word on a break
+for acceptance.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -14,17 +15,17 @@ from penstock.core.errors import OrderNotFoundError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderReport, OrderState
 from penstock.execution.desk import TradingDesk
-from penstock.execution.differences import Finding, Gaps, changes_of, unexplained
+from penstock.execution.differences import Finding, Gaps, changes_of
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.trade_history import TradeHistory
+from penstock.execution.trade_comparison import compare_trades
 
 __all__ = ["Reconciliation", "changes_of", "compare", "reconcile"]
 
 _ZERO = Decimal(0)
 #: An overfill is a fact that both sides agree on: it stays locked until an operator has seen it.
 _CLOSED_BY_HAND = frozenset({BreakKind.OVERFILL})
-#: More rebalances than an account will ever have.
-_ALL = 10_000_000
+#: Whoever accepted that a fill stands twice has accepted that its order was filled beyond its quantity.
+_OVERFILL_SEEN = frozenset({BreakKind.OVERFILL, BreakKind.DOUBLED_FILL})
 OPENING_BALANCE = "opening balance"
 
 
@@ -51,12 +52,13 @@ class Reconciliation:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a look at both sides found, before anything was opened or closed."""
+    """What a look at both sides found, before anything was opened or closed. `newest` is how far trades were compared."""
 
     balances: Mapping[str, Decimal]
     findings: tuple[Finding, ...] = ()
     fills: tuple[Fill, ...] = ()
     planned: Mapping[str, Instrument] = field(default_factory=dict)
+    newest: Mapping[str, int] = field(default_factory=dict)
 
 
 def reconcile(desk: TradingDesk, keeper: LeaseKeeper, instruments: Mapping[str, Instrument] | None = None) -> Reconciliation:
@@ -68,6 +70,8 @@ def reconcile(desk: TradingDesk, keeper: LeaseKeeper, instruments: Mapping[str, 
     if not desk.ledger.rebalances(desk.account, limit=1):
         return _take_over(desk, keeper, desk.exchange.balances())
     seen = compare(desk, keeper, instruments)
+    if seen.newest:
+        desk.supervision.record_compared(desk.account, seen.newest)
     opened, closed = _sync(desk, [finding.found for finding in seen.findings])
     breaks = tuple(desk.supervision.open_breaks(desk.account))
     return Reconciliation(seen.balances, breaks, opened, closed, seen.fills, planned=seen.planned)
@@ -76,15 +80,17 @@ def reconcile(desk: TradingDesk, keeper: LeaseKeeper, instruments: Mapping[str, 
 def compare(desk: TradingDesk, keeper: LeaseKeeper, instruments: Mapping[str, Instrument] | None = None) -> Comparison:
     """Return what differs now. Nothing is written but our own trades that the ledger lacks."""
     planned = desk.supervision.planned_instruments(desk.account)
-    findings = [*_open_order_breaks(desk), *_overfills(desk), *_changed_instruments(desk, planned, instruments)]
+    findings = [*_open_order_breaks(desk), *_changed_instruments(desk, planned, instruments)]
+    overfilled = _overfilled(desk)
     balances = dict(desk.exchange.balances())
     gaps = Gaps(balances, desk.ledger.positions(desk.account))
     if gaps.open():  # a venue's balances may lag behind its trades: look twice before saying so
         desk.pause(desk.policy.poll_seconds)
         balances = dict(desk.exchange.balances())
         gaps = Gaps(balances, desk.ledger.positions(desk.account))
-    fills = _explain(desk, keeper, gaps) if gaps.open() else []
-    return Comparison(balances, (*findings, *gaps.findings), tuple(fills), planned)
+    trades = compare_trades(desk, keeper, gaps, overfilled)
+    findings += _overfills(desk, _overfilled(desk) if trades.booked else overfilled, trades.doubled)
+    return Comparison(balances, (*findings, *gaps.findings), trades.booked, planned, trades.newest)
 
 
 def _take_over(desk: TradingDesk, keeper: LeaseKeeper, balances: Mapping[str, Decimal]) -> Reconciliation:
@@ -95,29 +101,6 @@ def _take_over(desk: TradingDesk, keeper: LeaseKeeper, balances: Mapping[str, De
     for asset, quantity in opening.items():
         desk.ledger.book_adjustment(keeper.lease, asset, quantity, OPENING_BALANCE, desk.clock.now())
     return Reconciliation(dict(balances), tuple(desk.supervision.open_breaks(desk.account)), opening=opening)
-
-
-def _explain(desk: TradingDesk, keeper: LeaseKeeper, gaps: Gaps) -> list[Fill]:
-    """Put into `gaps` what explains them, the surest first; return our own trades booked on the way."""
-    since = min(rebalance.slot for rebalance in desk.ledger.rebalances(desk.account, limit=_ALL))
-    accepted = desk.supervision.acceptances(desk.account)
-    ours = frozenset(order.request.client_order_id for order in desk.ledger.orders(desk.account))
-    histories: list[TradeHistory] = []
-    booked: list[Fill] = []
-    for asset in sorted(set(gaps.open()) - {desk.quote}):
-        history = TradeHistory(desk, f"{asset}/{desk.quote}", since, accepted)
-        found, refused = history.book_ours(keeper, ours)
-        booked += found
-        gaps.findings += refused
-        histories.append(history)
-    gaps.ledger = desk.ledger.positions(desk.account)
-    for history in histories:
-        gaps.findings += history.findings(ours)
-    for history in histories:
-        lacking = history.lacking(gaps)
-        gaps.findings += [] if lacking is None else [lacking]
-    gaps.findings += unexplained(desk, gaps, since, accepted)
-    return booked
 
 
 def _open_order_breaks(desk: TradingDesk) -> list[Finding]:
@@ -150,23 +133,29 @@ def _gone(desk: TradingDesk, order: OrderRecord) -> bool:
     return False
 
 
-def _overfills(desk: TradingDesk) -> list[Finding]:
-    """Return a break for each order of the newest slot that was filled beyond its quantity, unless that was accepted."""
-    newest = desk.ledger.rebalances(desk.account, limit=1)[0]
-    over = [
-        order
-        for order in desk.ledger.orders(desk.account, rebalance_id=newest.id)
-        if order.filled_quantity > order.request.quantity
-    ]
+def _overfilled(desk: TradingDesk) -> list[OrderRecord]:
+    """Return every order that was filled beyond its quantity and not accepted since."""
+    over = desk.ledger.orders(desk.account, overfilled_only=True)
     if not over:
         return []
     accepted = desk.supervision.acceptances(desk.account)
-    return [_overfill(desk, order) for order in over if not _has_accepted(accepted, order)]
+    return [order for order in over if not _has_accepted(accepted, order)]
 
 
 def _has_accepted(accepted: Sequence[BreakAcceptance], order: OrderRecord) -> bool:
     symbol, at = order.request.symbol, order.updated_at
-    return any(each.kind is BreakKind.OVERFILL and each.subject == symbol and each.at >= at for each in accepted)
+    return any(each.kind in _OVERFILL_SEEN and each.subject == symbol and each.at >= at for each in accepted)
+
+
+def _overfills(desk: TradingDesk, overfilled: Sequence[OrderRecord], doubled: Sequence[Fill]) -> list[Finding]:
+    """Return a break for each symbol with orders that were really filled beyond their quantity, not booked twice."""
+    twice = [(fill.client_order_id, fill.quantity) for fill in doubled]
+    real = [order for order in overfilled if _really_filled(order, twice) > order.request.quantity]
+    return [_overfill(desk, order) for order in {order.request.symbol: order for order in real}.values()]
+
+
+def _really_filled(order: OrderRecord, twice: Sequence[tuple[str, Decimal]]) -> Decimal:
+    return order.filled_quantity - sum((q for name, q in twice if name == order.request.client_order_id), _ZERO)
 
 
 def _overfill(desk: TradingDesk, order: OrderRecord) -> Finding:
@@ -191,15 +180,19 @@ def _changed_instruments(
 
 
 def _steps(instrument: Instrument | None) -> tuple[Decimal, Decimal] | None:
-    return None if instrument is None else (instrument.price_tick, instrument.lot_step)
+    return (instrument.price_tick, instrument.lot_step) if instrument is not None and instrument.listed else None
 
 
 def _changed(desk: TradingDesk, before: Instrument, now: Instrument | None) -> Finding:
-    was = f"price tick {before.price_tick.normalize():f} and lot step {before.lot_step.normalize():f}"
-    present = "not listed" if now is None else f"{now.price_tick.normalize():f} and {now.lot_step.normalize():f}"
-    detail = f"orders were planned with {was}; at the venue it is now {present}"
+    detail = f"orders were planned with {_described(before)}; at the venue it is now {_described(now)}"
     found = Break(desk.account, before.symbol, BreakKind.INSTRUMENT_CHANGED, detail)
-    return Finding(found, instrument=now)
+    return Finding(found, instrument=replace(before, listed=False) if now is None else now)
+
+
+def _described(instrument: Instrument | None) -> str:
+    if instrument is None or not instrument.listed:
+        return "not listed"
+    return f"price tick {instrument.price_tick.normalize():f} and lot step {instrument.lot_step.normalize():f}"
 
 
 def _sync(desk: TradingDesk, found: Sequence[Break]) -> tuple[tuple[Break, ...], tuple[Break, ...]]:

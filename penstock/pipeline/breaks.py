@@ -8,21 +8,24 @@ import polars as pl
 from penstock.core.errors import StoreError
 from penstock.execution.acceptance import accept_break
 from penstock.execution.lease import take_lease
+from penstock.execution.remedies import remedy
 from penstock.pipeline.alerts import alert_on_illegal_events
 from penstock.pipeline.reconcile import ReconcileOutcome
 from penstock.wiring import Platform
 
 
 def list_breaks(platform: Platform, portfolio: str, history: bool = False) -> pl.DataFrame:
-    """Return the account's open breaks, or with `history` the newest ones with when and why they were closed."""
+    """Return the open breaks with what to do about each, or with `history` the newest ones and how they ended."""
     account = platform.environment.account_of(portfolio).name
     if history:
         return platform.supervision.break_history(account)
     rows = [
-        (b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail)
+        (b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail, remedy(b.kind, b.subject))
         for b in platform.supervision.open_breaks(account)
     ]
-    return pl.DataFrame(rows, schema=dict.fromkeys(("locked", "kind", "ledger", "venue", "detail"), pl.String), orient="row")
+    return pl.DataFrame(
+        rows, schema=dict.fromkeys(("locked", "kind", "ledger", "venue", "detail", "do"), pl.String), orient="row"
+    )
 
 
 def accept(platform: Platform, portfolio: str, subject: str, reason: str) -> ReconcileOutcome:

@@ -9,6 +9,7 @@ from penstock.core.errors import StoreError
 from penstock.execution.lease import take_lease
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import recover
+from penstock.execution.remedies import remedy
 from penstock.pipeline.alerts import alert_on_illegal_events
 from penstock.wiring import Platform
 
@@ -53,7 +54,7 @@ def reconcile_account(platform: Platform, portfolio: str) -> ReconcileOutcome:
     finally:
         keeper.release()
     if found.opened:
-        lines = [f"{b.subject}: {b.kind}: {b.detail}" for b in found.opened]
+        lines = [f"{b.subject}: {b.kind}: {b.detail}; do: {remedy(b.kind, b.subject)}" for b in found.opened]
         platform.notifier.notify(f"{desk.account}: {len(lines)} new breaks", "\n".join(lines))
     return ReconcileOutcome(desk.account, found)
 

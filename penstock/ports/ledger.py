@@ -110,12 +110,18 @@ class Ledger(Protocol):
         """Append a change of a position that no fill explains: opening balance, deposit, withdrawal, accepted break."""
         ...
 
-    def orders(self, account: str, unfinished_only: bool = False, rebalance_id: int | None = None) -> Sequence[OrderRecord]:
-        """Return the account's orders, oldest first."""
+    def orders(
+        self,
+        account: str,
+        unfinished_only: bool = False,
+        rebalance_id: int | None = None,
+        overfilled_only: bool = False,
+    ) -> Sequence[OrderRecord]:
+        """Return the account's orders, oldest first. Overfilled are those that were filled beyond their quantity."""
         ...
 
-    def fills(self, account: str, symbol: str | None = None) -> Sequence[Fill]:
-        """Return the account's booked fills, oldest first."""
+    def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
+        """Return the account's booked fills that were traded at or after `since`, oldest first."""
         ...
 
     def positions(self, account: str) -> Mapping[str, Decimal]:

@@ -15,6 +15,7 @@ from penstock.core.accounts import (
     PositionMark,
     RiskHistory,
     RiskVerdict,
+    TradeMark,
     TradingState,
 )
 from penstock.core.instruments import Instrument
@@ -90,4 +91,12 @@ class Supervision(Protocol):
 
     def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
         """Return the account's accepted breaks, oldest first."""
+        ...
+
+    def trade_marks(self, account: str) -> Sequence[TradeMark]:
+        """Return, for every symbol with fills, how far they were compared with the venue's trades."""
+        ...
+
+    def record_compared(self, account: str, newest: Mapping[str, int]) -> None:
+        """Keep that a symbol's fills up to this mark (TradeMark.newest) were found equal to the venue's trades."""
         ...

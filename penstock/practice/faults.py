@@ -36,6 +36,7 @@ class Fault(BaseModel):
 
     `nth` counts matching calls from 1. `path` is matched from the start; empty matches all of /api. An order that is accepted
     under a fault with `hides_seconds` is not found by queries for so much of the venue's time, whatever became of the answer.
+    With `symbol` ("ETHUSDT") a list of trades is spoiled for that symbol only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +51,7 @@ class Fault(BaseModel):
     seconds: float = Field(30.0, ge=0)
     hides_seconds: float = Field(0.0, ge=0)
     status: int = Field(503, ge=500, le=599)
+    symbol: str = ""
 
 
 @dataclass

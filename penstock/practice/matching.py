@@ -24,7 +24,7 @@ _UNIT = Decimal("1e-8")
 _FOREVER = 2**62
 _BY_LENGTH = sorted(Timeframe, key=lambda t: t.seconds)
 
-FeeAsset = Literal["received", "quote"]
+FeeAsset = Literal["received", "quote", "BNB"]
 
 
 def decimal_of(value: float) -> Decimal:
@@ -36,7 +36,8 @@ def decimal_of(value: float) -> Decimal:
 class Terms:
     """What trading costs and how much of a bar's volume may be had. Fees and slippage in basis points.
 
-    `fee_asset` "received" is Binance's way (base on a buy, quote on a sell); "quote" takes it in quote both ways.
+    `fee_asset` "received" is Binance's way (base on a buy, quote on a sell); "quote" takes it in quote both ways; "BNB" takes
+    its worth in BNB, as Binance does where that is switched on, and in what is received where the account has too little.
     `participation` is the share of a bar's volume that all orders together may take; None means no limit.
     """
 
@@ -193,15 +194,13 @@ class MatchingEngine:
         """Book one trade: both assets, the commission, the order's progress and its lock."""
         rate = (self.terms.maker_fee_bps if is_maker else self.terms.taker_fee_bps) / 10_000
         notional = quantity * price
-        in_quote = order.side == "SELL" or self.terms.fee_asset == "quote"
-        fee_asset = listing.quote if in_quote else listing.base
-        fee = ((notional if in_quote else quantity) * rate).quantize(_UNIT, rounding=ROUND_DOWN)
+        fee_asset, fee = self._fee(account, listing, order, quantity, notional, rate)
         if order.locked:
             spent_asset = listing.quote if order.side == "BUY" else listing.base
             account.balances.unlock(spent_asset, order.locked)
         sign = _sign(order)
         changes = {listing.base: sign * quantity, listing.quote: -sign * notional}
-        changes[fee_asset] -= fee
+        changes[fee_asset] = changes.get(fee_asset, ZERO) - fee
         for asset, change in changes.items():
             account.balances.add(asset, change)
         trade_id = self.venue.next_trade_id()
@@ -219,6 +218,20 @@ class MatchingEngine:
         for asset, change in changes.items():
             self.venue.note_balance(account, asset, change, f"trade {trade_id}")
         return trade
+
+    def _fee(
+        self, account: Account, listing: Listing, order: Order, quantity: Decimal, notional: Decimal, rate: Decimal
+    ) -> tuple[str, Decimal]:
+        """Return the asset and quantity of a trade's commission."""
+        third = f"BNB/{listing.quote}" if self.terms.fee_asset == "BNB" else ""
+        quote = self.market.quote(third, self.venue.time.now_ms()) if third in self.market.table else None
+        if quote is not None:
+            fee = (notional * rate / decimal_of(quote.price)).quantize(_UNIT, rounding=ROUND_DOWN)
+            if fee <= account.balances.of("BNB").free and "BNB" not in (listing.base, listing.quote):
+                return "BNB", fee
+        in_quote = order.side == "SELL" or self.terms.fee_asset == "quote"
+        fee = ((notional if in_quote else quantity) * rate).quantize(_UNIT, rounding=ROUND_DOWN)
+        return (listing.quote if in_quote else listing.base), fee
 
 
 def _sign(order: Order) -> int:

@@ -12,6 +12,8 @@ Row = dict[str, Any]
 
 def spoiled_trades(rows: list[Row], fault: Fault, now_ms: int) -> list[Row]:
     """Return the answer of myTrades as the fault wants it; a fault of another kind leaves it as it is."""
+    if fault.symbol and any(row["symbol"] != fault.symbol for row in rows):
+        return rows
     border = now_ms - round(fault.seconds * 1000)
     match fault.kind:
         case FaultKind.HIDDEN_TRADES:

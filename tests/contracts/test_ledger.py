@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 from itertools import count
@@ -286,6 +287,17 @@ def test_fill_is_booked_once(ledger: TimescaleLedger, lease: Lease, rebalance_id
     assert ledger.positions(lease.account) == {"BTC": Decimal(1), "ETH": Decimal(1), "USDT": Decimal(800)}
     assert [fill.trade_id for fill in ledger.fills(lease.account, "BTC/USDT")] == ["7"]
     assert len(ledger.fills(lease.account)) == 2
+
+
+def test_fills_and_overfilled_orders_can_be_asked_for_alone(ledger: TimescaleLedger, lease: Lease, rebalance_id: int) -> None:
+    """Fills from an instant on, that instant included; orders that were filled beyond their quantity."""
+    exact, over = (sent(ledger, lease, rebalance_id, planned("1")) for _ in range(2))
+    ledger.book_fill(lease, fill_of(exact, "1", "1"))
+    ledger.book_fill(lease, replace(fill_of(over, "2", "1.5"), at=AT + timedelta(minutes=1)))
+    assert [fill.trade_id for fill in ledger.fills(lease.account, since=AT)] == ["1", "2"]
+    assert [fill.trade_id for fill in ledger.fills(lease.account, "BTC/USDT", AT + timedelta(seconds=1))] == ["2"]
+    (found,) = ledger.orders(lease.account, overfilled_only=True)
+    assert found.request == over.request
 
 
 def test_fills_lead_from_partial_to_full_and_beyond(ledger: TimescaleLedger, lease: Lease, rebalance_id: int) -> None:

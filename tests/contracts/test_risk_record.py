@@ -1,14 +1,16 @@
 """What Supervision remembers for risk rules and accepted breaks, held against every tier."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
 from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision
-from penstock.core.accounts import BreakAcceptance, BreakKind, PositionMark, RiskVerdict, TradingState, Verdict
+from penstock.core.accounts import BreakAcceptance, BreakKind, PlannedOrder, PositionMark, RiskVerdict, TradingState, Verdict
 from penstock.core.errors import StoreError
 from penstock.core.instruments import Instrument
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
 
 SLOT = datetime(2025, 6, 2, 12, tzinfo=UTC)
 
@@ -74,7 +76,7 @@ def test_marks_and_instruments_are_replaced_and_words_are_only_added(
     assert supervision.risk_history(name, SLOT, SLOT).marks == {"BTC": PositionMark(Decimal(6))}
     old = Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
     new = Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.1"), Decimal("0.01"), Decimal("0.01"), Decimal(5))
-    for each in (old, new):
+    for each in (old, new, replace(new, listed=False)):
         supervision.record_instruments(name, [each])
         assert supervision.planned_instruments(name) == {"BTC/USDT": each}
     word = RiskVerdict("BTC/USDT", Verdict.SHRINK, "max_weight", "too much", Decimal(2), Decimal(1))
@@ -91,3 +93,39 @@ def test_halt_keeps_what_it_asks_for(supervision: TimescaleSupervision, name: st
     assert (halt.cancel, halt.flatten) == (True, True)
     supervision.set_trading_state(name, TradingState.ACTIVE, "over", "ada", SLOT)
     assert not supervision.trading_state(name).flatten
+
+
+def test_trade_marks_say_what_was_not_compared_yet(supervision: TimescaleSupervision, database: Database, name: str) -> None:
+    """Every symbol with fills is named; once compared it is due again with the next fill only, and a mark never goes back."""
+    ledger = TimescaleLedger(database)
+    ledger.open_account(name, "practice", "USDT")
+    lease = ledger.acquire_lease(name, "test", 60)
+    assert lease is not None
+    slot = ledger.start_rebalance(lease, SLOT, "trend/1")
+
+    def fill(trade: str, symbol: str, minutes: int) -> None:
+        request = OrderRequest(f"{name}-{trade}", symbol, Side.BUY, OrderType.MARKET, Decimal(1))
+        order, at = PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(1)), SLOT + timedelta(minutes=minutes)
+        ledger.write_ahead(lease, slot.id, [order], [OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at)])
+        ledger.book_fill(lease, Fill(trade, request.client_order_id, symbol, Side.BUY, *[Decimal(1)] * 3, "USDT", at))
+
+    assert supervision.trade_marks(name) == []
+    fill("1", "BTC/USDT", 1)
+    fill("2", "ETH/USDT", 2)
+    fill("3", "BTC/USDT", 3)
+    first, second = supervision.trade_marks(name)
+    shown = [(each.symbol, each.since, each.due_since) for each in (first, second)]
+    at = [SLOT + timedelta(minutes=minutes) for minutes in range(6)]
+    assert shown == [("BTC/USDT", at[1], at[1]), ("ETH/USDT", at[2], at[2])]
+    supervision.record_compared(name, {first.symbol: first.newest})
+    assert [(m.symbol, m.since, m.due_since) for m in supervision.trade_marks(name)] == [
+        ("BTC/USDT", at[3], None),
+        ("ETH/USDT", at[2], at[2]),
+    ]
+    fill("4", "BTC/USDT", 5)
+    newer = supervision.trade_marks(name)[0]
+    assert (newer.since, newer.due_since) == (at[3], at[5])
+    supervision.record_compared(name, {"BTC/USDT": newer.newest})
+    supervision.record_compared(name, {"BTC/USDT": first.newest})
+    assert supervision.trade_marks(name)[0].due_since is None
+    assert supervision.trade_marks(f"{name}-other") == []

@@ -5,7 +5,8 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,8 +18,7 @@ import polars as pl
 import pytest
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.timescale import Database, TimescaleLedger, connect, migrate
+from penstock.adapters.stores.timescale import Database, TimescaleLedger
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.orders import Fill
 from penstock.core.timeframes import Timeframe
@@ -207,19 +207,18 @@ def make_scenario() -> Any:
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("crash"), settings={"fsync": "off"})
+def stage(
+    open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]],
+) -> Iterator[Stage]:
     clock = stepped_clock(SLOT + timedelta(seconds=2))
     practice = PracticeServer(candles(), clock, participation=None, limits=UNLIMITED)
     script = Path(__file__).with_name("trader.py")
-    try:
-        url = server.start()
-        with practice, connect(url) as database:
-            migrate(database)
-            command = [sys.executable, str(script)]
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as trader:
-                yield Stage(practice.url, url, database, trader)
-                assert trader.stdin is not None
-                trader.stdin.close()
-    finally:
-        server.destroy()
+    command = [sys.executable, str(script)]
+    with (
+        open_database("crash") as (url, database),
+        practice,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as trader,
+    ):
+        yield Stage(practice.url, url, database, trader)
+        assert trader.stdin is not None
+        trader.stdin.close()

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import ccxt
@@ -13,14 +14,17 @@ import pytest
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision, connect, migrate
-from penstock.core.accounts import BreakKind
+from penstock.core.accounts import BreakKind, PlannedOrder
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import VenueClock
 from penstock.core.drafts import SeenBar
+from penstock.core.orders import OrderRequest, OrderType, Side
 from penstock.core.timeframes import Timeframe
 from penstock.execution.acceptance import accept_break
 from penstock.execution.desk import ExecutionPolicy, TradingDesk
+from penstock.execution.following import Follower
 from penstock.execution.lease import LeaseKeeper, take_lease
+from penstock.execution.placement import place
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.report import RebalanceReport
@@ -53,11 +57,29 @@ class Account:
     control: PracticeControl
     direct: Any
     key: str
+    seen: Mapping[str, float] = field(default_factory=lambda: PRICES)
     slots: list[datetime] = field(default_factory=lambda: [SLOT])
 
     @property
     def ledger(self) -> Any:
         return self.desk.ledger
+
+    def own_order(self, quantity: str, price: str | None = None, symbol: str = "ETH/USDT", followed: bool = True) -> str:
+        """Send a buy of ours outside of a slot, and follow it to its end where it is `followed`; return its id."""
+        kind, limit = (OrderType.MARKET, None) if price is None else (OrderType.LIMIT, Decimal(price))
+        request = OrderRequest(secrets.token_hex(16), symbol, Side.BUY, kind, Decimal(quantity), limit)
+        keeper, newest = self.keeper(), self.desk.ledger.rebalances(self.desk.account, limit=1)[0]
+        try:
+            place(self.desk, keeper, newest, [PlannedOrder(request, 1, 0, "trend/1", 0.2, limit or Decimal(1))])
+            if followed:
+                Follower(self.desk, keeper, newest.slot).follow({request.client_order_id}, {}, 1)
+        finally:
+            keeper.release()
+        return request.client_order_id
+
+    def shown_trades(self, symbol: str = "ETH/USDT") -> list[Any]:
+        """Return the venue's trades of a symbol since the first slot."""
+        return list(self.desk.exchange.fills(symbol, SLOT))
 
     def keeper(self) -> LeaseKeeper:
         keeper = take_lease(self.desk.ledger, self.desk.account, 60, 0, self.desk.pause)
@@ -89,7 +111,7 @@ class Account:
         """Rebalance at the next slot."""
         slot = self.slots[-1]
         self.control.step(to=slot + timedelta(seconds=2))
-        seen = {symbol: SeenBar(slot, price) for symbol, price in PRICES.items()}
+        seen = {symbol: SeenBar(slot, price) for symbol, price in self.seen.items()}
 
         def decide(version: str) -> PortfolioTargets:
             return PortfolioTargets(version, weights, {}, seen)
@@ -118,17 +140,45 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 
 @pytest.fixture
-def opened(database: Database) -> Iterator[Callable[[], Account]]:
-    """Opens accounts that have cash and no position."""
+def contents(database: Database) -> Callable[[], dict[str, tuple[int, str]]]:
+    """Tells the number of rows of every table and a hash over them; without the lease, which whoever looks has to take."""
+
+    def read() -> dict[str, tuple[int, str]]:
+        with database.transaction() as connection:
+            names = [
+                row[0]
+                for row in connection.execute(
+                    "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_name <> 'lease'"
+                )
+            ]
+            found = {
+                name: connection.execute(
+                    f"SELECT count(*), md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {name} t".encode()  # noqa: S608 - the names come from the catalogue
+                ).fetchone()
+                for name in names
+            }
+        assert len(found) > 15
+        return {name: tuple(row) for name, row in found.items() if row is not None}
+
+    return read
+
+
+@pytest.fixture
+def opened(database: Database) -> Iterator[Callable[..., Account]]:
+    """Opens accounts that have cash and no position, on these bars and at these terms (see PracticeServer)."""
     servers: list[PracticeServer] = []
 
-    def make() -> Account:
-        server = PracticeServer(
-            GivenCandles({Timeframe.D1: BARS}), stepped_clock(SLOT + timedelta(seconds=2)), limits=UNLIMITED
-        ).start()
+    def make(
+        bars: pl.DataFrame = BARS,
+        seen: Mapping[str, float] = PRICES,
+        balances: Mapping[str, Decimal | int] | None = None,
+        **terms: Any,
+    ) -> Account:
+        clock = stepped_clock(SLOT + timedelta(seconds=2))
+        server = PracticeServer(GivenCandles({Timeframe.D1: bars}), clock, limits=UNLIMITED, **terms).start()
         servers.append(server)
         control = PracticeControl(server.url)
-        control.create_account("key", "secret", {"USDT": 100_000})
+        control.create_account("key", "secret", balances or {"USDT": 100_000})
         exchange = CcxtExchange(
             "binance", "key", "secret", base_url=server.url, rate_limit_ms=0, timeout_seconds=2, retry_wait_seconds=0.05
         )
@@ -144,7 +194,7 @@ def opened(database: Database) -> Iterator[Callable[[], Account]]:
             KillSwitch(account, supervision),
             PATIENCE,
         )
-        return Account(desk, control, _by_hand(server.url), "key")
+        return Account(desk, control, _by_hand(server.url), "key", seen)
 
     yield make
     for server in servers:

@@ -1,268 +1,284 @@
-"""Every break, injected for real: found in one cycle, only its instrument locked, gone by itself when it is mended."""
+"""Every break, injected for real: found in one cycle, only its instrument locked, a second look writes nothing, unlocked.
 
-from dataclasses import replace
+One check for all kinds, against the practice exchange and PostgreSQL; at the end one line of figures is printed.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from penstock.core.accounts import BreakKind, PlannedOrder
-from penstock.core.errors import StoreError
-from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
-from penstock.execution.placement import place
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
+from penstock.execution.remedies import remedy
 from penstock.practice.faults import Fault, FaultKind
 
 TRADES = "/api/v3/myTrades"
-A_DAY = 86_400.0
+MANY_DAYS = 100 * 86_400.0
+SYMBOLS = frozenset({"BTC/USDT", "ETH/USDT", "SOL/USDT"})
+
+Mend = Callable[[], None]
 
 
-def require_locked(account: Any, subject: str, kind: BreakKind) -> None:
-    """The next cycle finds exactly this, the one after it writes nothing, and only this instrument is not traded."""
-    first = account.check()
-    assert {each.subject: each.kind for each in first.breaks} == {subject: kind}, first.breaks
-    assert [each.kind for each in first.opened] == [kind]
-    before = written(account)
-    again = account.check()
-    assert not again.opened
-    assert not again.closed
-    assert written(account) == before
-    base = subject.split("/", maxsplit=1)[0]
-    assert account.traded_symbols() == {"BTC/USDT", "ETH/USDT", "SOL/USDT"} - {f"{base}/USDT"}
+@dataclass(frozen=True)
+class Case:
+    """One break: how it comes about, what it must be called and lock, and how it is mended.
+
+    `inject` disturbs one side and returns what mends it. What only an operator can say is mended `by_hand`: accepted.
+    """
+
+    name: str
+    kind: BreakKind
+    subject: str
+    inject: Callable[[Any], Mend]
+    by_hand: bool = False
 
 
-def require_mended(account: Any) -> None:
-    """The next cycle closes the break, and the instrument is traded again."""
-    assert account.found() == {}
-    report = account.trade({"BTC/USDT": 0.05, "ETH/USDT": 0.05, "SOL/USDT": 0.05})
-    assert {order.request.symbol for order in report.orders} == {"BTC/USDT", "ETH/USDT", "SOL/USDT"}
+@dataclass
+class Tally:
+    """What is counted over all cases."""
+
+    kinds: set[BreakKind] = field(default_factory=set)
+    count: Counter[str] = field(default_factory=Counter)
 
 
-def written(account: Any) -> tuple[Any, ...]:
-    """Return what a write would change: positions, orders, fills, breaks and their history."""
-    supervision, name = account.desk.supervision, account.desk.account
-    return (
-        account.ledger.positions(name),
-        account.ledger.orders(name),
-        account.ledger.fills(name),
-        supervision.open_breaks(name),
-        supervision.break_history(name).rows(),
-        supervision.acceptances(name),
+@pytest.fixture(scope="module")
+def tally() -> Iterator[Tally]:
+    tally = Tally()
+    yield tally
+    count = tally.count
+    print(
+        f"\nbreaks: {count['injected']} injected of {len(tally.kinds)} kinds, {count['found']} found in one cycle, "
+        f"{count['false']} false locks, {count['silent']} second looks wrote nothing, {count['unlocked']} unlocked "
+        f"({count['alone']} by themselves, {count['accepted']} by acceptance)"
     )
 
 
-def test_deposit(account: Any) -> None:
-    """One ETH more than traded, and the venue's history shows where it came from."""
+def nothing() -> None:
+    """There is nothing to undo: an operator has the word."""
+
+
+def deposited(account: Any) -> Mend:
     account.control.deposit(account.key, "ETH", 1)
-    require_locked(account, "ETH", BreakKind.DEPOSIT)
+    return lambda: account.control.withdraw(account.key, "ETH", 1)
+
+
+def withdrawn(account: Any) -> Mend:
     account.control.withdraw(account.key, "ETH", 1)
-    require_mended(account)
+    return lambda: account.control.deposit(account.key, "ETH", 1)
 
 
-def test_withdrawal(account: Any) -> None:
-    """One ETH less."""
-    account.control.withdraw(account.key, "ETH", 1)
-    require_locked(account, "ETH", BreakKind.WITHDRAWAL)
-    account.control.deposit(account.key, "ETH", 1)
-    require_mended(account)
-
-
-def test_position_mismatch(account: Any) -> None:
+def corrected(asset: str, quantity: str) -> Callable[[Any], Mend]:
     """The venue mends its books: no trade and no transfer shows it."""
-    account.control.correct(account.key, "SOL", "-3.5")
-    require_locked(account, "SOL", BreakKind.POSITION_MISMATCH)
-    account.control.correct(account.key, "SOL", "3.5")
-    require_mended(account)
+
+    def inject(account: Any) -> Mend:
+        account.control.correct(account.key, asset, quantity)
+        return lambda: account.control.correct(account.key, asset, -Decimal(quantity))
+
+    return inject
 
 
-def test_dust(account: Any) -> None:
-    """A difference worth less than a cent."""
-    account.control.correct(account.key, "BTC", "-0.0000001")
-    require_locked(account, "BTC", BreakKind.DUST)
-    account.control.correct(account.key, "BTC", "0.0000001")
-    require_mended(account)
-
-
-def test_manual_trade(account: Any) -> None:
-    """Someone sells by hand under the same keys; buying it back by hand does not undo the fees, an operator does."""
+def traded_by_hand(account: Any) -> Mend:
+    """Someone sells under the same keys; buying it back would not undo the fees."""
     account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
-    require_locked(account, "BTC/USDT", BreakKind.MANUAL_TRADE)
-    assert account.accept("BTC/USDT", "sold for the owner").breaks == ()
-    assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
-    require_mended(account)
-    account.control.deposit(account.key, "BTC", "0.25")
-    assert account.found() == {"BTC": BreakKind.DEPOSIT}, "the accepted trade is not counted a second time"
+    return nothing
 
 
-def test_unknown_order(account: Any) -> None:
-    """An order by hand that rests in the book, until it is cancelled at the venue."""
+def traded_there_and_back_by_hand(account: Any) -> Mend:
+    """Someone sells and buys the same: the position agrees, and we traded the symbol just now."""
+    account.own_order("0.5")
+    account.direct.create_order("ETH/USDT", "market", "sell", 1.0)
+    account.direct.create_order("ETH/USDT", "market", "buy", 1.001001)
+    return nothing
+
+
+def ordered_by_hand(account: Any) -> Mend:
     order = account.direct.create_order("SOL/USDT", "limit", "buy", 1, 60)
-    require_locked(account, "SOL/USDT", BreakKind.UNKNOWN_ORDER)
-    with pytest.raises(StoreError, match="cancelled at the venue"):
-        account.accept("SOL/USDT")
-    account.direct.cancel_order(order["id"], "SOL/USDT")
-    require_mended(account)
+    return lambda: account.direct.cancel_order(order["id"], "SOL/USDT")
 
 
-def resting_order(account: Any, symbol: str = "ETH/USDT", price: str = "1000") -> str:
-    """Place a limit order of ours that rests in the book, and leave it working; return its client order id."""
-    desk, keeper = account.desk, account.keeper()
-    slot = desk.ledger.rebalances(desk.account, limit=1)[0]
-    request = OrderRequest("a" * 32, symbol, Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(price))
-    planned = PlannedOrder(request, 1, 0, "trend/1", 0.2, Decimal(price))
-    place(desk, keeper, slot, [planned])
-    keeper.release()
-    return request.client_order_id
-
-
-def test_order_gone_from_the_venue(account: Any) -> None:
-    """An order that works in the ledger and that the venue has forgotten; an operator ends it with a reason."""
-    name = resting_order(account)
+def forgotten_by_the_venue(account: Any) -> Mend:
+    """An order of ours rests in the book, and the venue loses it."""
+    name = account.own_order("1", "1000", followed=False)
     assert account.found() == {}
     account.control.lose_order(account.key, name)
-    assert account.found() == {"ETH/USDT": BreakKind.ORDER_GONE}
-    assert account.found() == {"ETH/USDT": BreakKind.ORDER_GONE}
-    assert account.accept("ETH/USDT", "the venue lost it").breaks == ()
-    ended = next(order for order in account.ledger.orders(account.desk.account) if order.request.client_order_id == name)
-    assert ended.state is OrderState.CANCELED
-    assert "the venue lost it" in ended.reason
+    return nothing
 
 
-def test_missing_fill(account: Any) -> None:
-    """Our order was filled, and the venue does not show the trade yet; when it does it is booked and the lock goes."""
-    account.control.arm(Fault(kind=FaultKind.HIDDEN_TRADES, path=TRADES, seconds=A_DAY / 2))
-    report = account.trade({"BTC/USDT": 0.3, "ETH/USDT": 0.3, "SOL/USDT": 0.2})
-    assert {each.subject: each.kind for each in report.breaks} == {"ETH/USDT": BreakKind.MISSING_FILL}, report
-    before = written(account)
-    assert account.found() == {"ETH/USDT": BreakKind.MISSING_FILL}
-    assert written(account) == before
-    account.control.clear_faults()
-    mended = account.check()
-    assert [each.symbol for each in mended.fills] == ["ETH/USDT"]
-    assert [each.kind for each in mended.closed] == [BreakKind.MISSING_FILL]
-    assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
+def trades_hidden(account: Any) -> Mend:
+    """Our order was filled, and the venue does not show the trade yet."""
+    spoil(account, FaultKind.HIDDEN_TRADES, MANY_DAYS)
+    account.own_order("1", followed=False)
+    return account.control.clear_faults
 
 
-def test_doubled_fill(account: Any) -> None:
-    """The venue lists a trade twice under two ids and both are booked; once it lists one the other is found out."""
-    account.control.arm(Fault(kind=FaultKind.DOUBLED_TRADES, path=TRADES, seconds=0))
-    report = account.trade({"BTC/USDT": 0.3, "ETH/USDT": 0.3, "SOL/USDT": 0.2})
-    assert len(report.fills) >= 2
-    account.control.clear_faults()
-    assert account.check().locks.keys() == {"ETH/USDT"}
-    assert BreakKind.DOUBLED_FILL in {each.kind for each in account.check().breaks}
-    settled = account.accept("ETH/USDT", "the venue listed it twice")
-    assert settled.breaks == ()
-    assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
-    require_mended(account)
-
-
-def test_overfill(account: Any) -> None:
-    """A fill beyond what was ordered is booked as it is, locks its symbol, and waits for an operator."""
-    desk, keeper = account.desk, account.keeper()
-    first = next(fill for fill in desk.ledger.fills(desk.account) if fill.symbol == "ETH/USDT")
-    desk.ledger.book_fill(keeper.lease, replace(first, trade_id="beyond"))
-    keeper.release()
-    assert account.found()["ETH/USDT"] in (BreakKind.OVERFILL, BreakKind.DOUBLED_FILL)
-    kinds = {each.kind for each in account.check().breaks}
-    assert kinds == {BreakKind.OVERFILL, BreakKind.DOUBLED_FILL}
-    assert account.accept("ETH/USDT", "booked by mistake").breaks == ()
-    assert account.found() == {}
-
-
-def test_truncated_trade_history(account: Any) -> None:
-    """Someone traded, and the venue's history no longer reaches back to it, nor to trades that we know."""
-    account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
+def trades_cut_off(account: Any) -> Mend:
+    """The venue's history no longer reaches back to a fill that was booked a moment ago; the balances agree."""
+    account.own_order("1")
     account.control.step(seconds=600)
-    account.control.arm(Fault(kind=FaultKind.TRUNCATED_TRADES, path=TRADES, seconds=60))
-    assert account.found() == {"BTC/USDT": BreakKind.TRUNCATED_TRADES}
-    before = written(account)
-    assert account.found() == {"BTC/USDT": BreakKind.TRUNCATED_TRADES}
-    assert written(account) == before
-    account.control.clear_faults()
-    assert account.found() == {"BTC/USDT": BreakKind.MANUAL_TRADE}, "the whole history says what it was"
-    assert account.accept("BTC/USDT").breaks == ()
-    require_mended(account)
+    spoil(account, FaultKind.TRUNCATED_TRADES, 60)
+    return account.control.clear_faults
 
 
-def test_fee_in_the_base_asset(account: Any) -> None:
+def trade_listed_twice_and_booked_twice(account: Any) -> Mend:
+    spoil(account, FaultKind.DOUBLED_TRADES)
+    account.own_order("1")
+    return account.control.clear_faults
+
+
+def trade_listed_twice_and_booked_once(account: Any) -> Mend:
+    account.own_order("1")
+    spoil(account, FaultKind.DOUBLED_TRADES)
+    return account.control.clear_faults
+
+
+def fill_doubled_and_another_missing(account: Any) -> Mend:
+    """One trade stands twice in the ledger and another of the same size is not booked: balances agree."""
+    first, second = account.own_order("1"), account.own_order("1", followed=False)
+    booked = next(fill for fill in account.shown_trades() if fill.client_order_id == first)
+    book(account, replace(booked, trade_id="again"))
+    assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
+    assert any(fill.client_order_id == second for fill in account.shown_trades())
+    return nothing
+
+
+def fee_not_named_at_first(account: Any) -> Mend:
     """The venue was silent about a fee when the trade was booked, and had taken it from what was bought."""
-    account.control.arm(Fault(kind=FaultKind.FEELESS_TRADES, path=TRADES, seconds=0))
-    report = account.trade({"BTC/USDT": 0.3, "ETH/USDT": 0.3, "SOL/USDT": 0.2})
+    spoil(account, FaultKind.FEELESS_TRADES)
+    account.own_order("1")
     account.control.clear_faults()
-    assert {each.subject for each in report.breaks} == {"ETH"}, "while the venue is silent it is a plain difference"
-    assert account.found() == {"ETH/USDT": BreakKind.BASE_ASSET_FEE}
-    before = written(account)
-    assert account.found() == {"ETH/USDT": BreakKind.BASE_ASSET_FEE}
-    assert written(account) == before
-    assert account.traded_symbols() == {"BTC/USDT", "SOL/USDT"}
-    assert account.accept("ETH/USDT", "the fee was taken in ETH").breaks == ()
+    return nothing
+
+
+def fees_exchanged(account: Any) -> Mend:
+    """Two fills are booked each with the fee of the other: balances agree."""
+    names = [account.own_order("1", followed=False), account.own_order("2", followed=False)]
+    one, two = [fill for fill in account.shown_trades() if fill.client_order_id in names]
+    book(account, replace(one, fee=two.fee), replace(two, fee=one.fee))
     assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
-    require_mended(account)
+    return nothing
 
 
-@pytest.mark.parametrize(("step", "other", "was"), [("lot_step", "0.01", "0.0001"), ("price_tick", "0.5", None)])
-def test_step_changed_by_the_venue(account: Any, step: str, other: str, was: str | None) -> None:
-    """Orders were planned with other steps: locked until the venue has the old one again, or an operator accepts the new."""
-    present = getattr(account.desk.exchange.instruments()["ETH/USDT"], step)
-    account.control.change_instrument("ETH/USDT", **{step: other})
-    require_locked(account, "ETH/USDT", BreakKind.INSTRUMENT_CHANGED)
-    account.control.change_instrument("ETH/USDT", **{step: present})
-    assert account.found() == {}
-    account.control.change_instrument("ETH/USDT", **{step: other})
-    assert account.found() == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
-    assert account.accept("ETH/USDT", "announced by the venue").breaks == ()
-    require_mended(account)
+def booked_at_another_price(account: Any) -> Mend:
+    name = account.own_order("1", followed=False)
+    (fill,) = [fill for fill in account.shown_trades() if fill.client_order_id == name]
+    book(account, replace(fill, price=fill.price + 7))
+    return nothing
 
 
-def test_accepted_break_is_an_event_with_its_reason(account: Any) -> None:
-    """Who accepted what, when and why can be read afterwards; the ledger then agrees with the venue."""
-    account.control.deposit(account.key, "USDT", 1_000)
-    assert account.found() == {"USDT": BreakKind.DEPOSIT}
-    assert account.traded_symbols() == {"BTC/USDT", "ETH/USDT", "SOL/USDT"}, "cash in doubt locks no instrument"
-    assert account.accept("USDT", "topped up by the owner").breaks == ()
-    accepted = account.desk.supervision.acceptances(account.desk.account)
-    assert [(each.subject, each.kind, each.reason, each.by) for each in accepted] == [
-        ("USDT", BreakKind.DEPOSIT, "topped up by the owner", "ada")
-    ]
-    assert accepted[0].value == 1_000
-    history = account.desk.supervision.break_history(account.desk.account)
-    assert "topped up by the owner" in history["closed_reason"][0]
-    with pytest.raises(StoreError, match="open are: none"):
-        account.accept("USDT")
-
-
-def test_accepting_a_transfer_leaves_a_manual_trade_as_it_is(account: Any) -> None:
-    """Two breaks touch the cash: accepting one settles its own part only."""
-    account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
-    account.control.deposit(account.key, "USDT", 777)
-    assert account.found() == {"BTC/USDT": BreakKind.MANUAL_TRADE, "USDT": BreakKind.DEPOSIT}
-    assert [each.subject for each in account.accept("USDT").breaks] == ["BTC/USDT"]
-    assert account.accept("BTC/USDT").breaks == ()
-    assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
-
-
-def clean_cycles(account: Any, cycles: int) -> int:
-    """Reconcile a clean account so often; return how many cycles found or wrote anything."""
-    before, keeper, false = written(account), account.keeper(), 0
-    from penstock.execution.reconciliation import reconcile
-
-    for _ in range(cycles):
-        found = reconcile(account.desk, keeper)
-        false += bool(found.breaks or found.opened or found.closed or found.fills)
+def filled_beyond_the_order(account: Any) -> Mend:
+    """The venue fills twice what the ledger ordered: both sides agree that it happened."""
+    name, keeper = secrets.token_hex(16), account.keeper()
+    request = OrderRequest(name, "ETH/USDT", Side.BUY, OrderType.MARKET, Decimal("0.5"))
+    planned = PlannedOrder(request, 1, 0, "trend/1", 0.2, Decimal(2_500))
+    slot, at = account.ledger.rebalances(account.desk.account, limit=1)[0], account.desk.clock.now()
+    submit = OrderEvent(name, OrderEventKind.SUBMIT, at)
+    account.ledger.write_ahead(keeper.lease, slot.id, [planned], [submit], at)
     keeper.release()
-    assert written(account) == before
-    return false
+    account.direct.create_order("ETH/USDT", "market", "buy", 1.0, None, {"newClientOrderId": name})
+    return nothing
 
 
-def test_clean_cycles_lock_nothing_and_write_nothing(account: Any) -> None:
-    """Some hundred cycles of a clean account leave no trace."""
-    assert clean_cycles(account, 300) == 0
+def changed_step(step: str, other: str) -> Callable[[Any], Mend]:
+    def inject(account: Any) -> Mend:
+        present = getattr(account.desk.exchange.instruments()["ETH/USDT"], step)
+        account.control.change_instrument("ETH/USDT", **{step: other})
+        return lambda: account.control.change_instrument("ETH/USDT", **{step: present})
+
+    return inject
 
 
-@pytest.mark.soak
-def test_ten_thousand_clean_cycles_lock_nothing(account: Any) -> None:
-    """The long form of the same."""
-    cycles = 10_000
-    false = clean_cycles(account, cycles)
-    print(f"breaks: {cycles} clean cycles, {false} false locks")
-    assert false == 0
+def spoil(account: Any, kind: FaultKind, seconds: float = 0) -> None:
+    account.control.arm(Fault(kind=kind, path=TRADES, seconds=seconds, symbol="ETHUSDT"))
+
+
+def book(account: Any, *fills: Fill) -> None:
+    keeper = account.keeper()
+    account.ledger.book_fills(keeper.lease, fills)
+    keeper.release()
+
+
+CASES = (
+    Case("deposit", BreakKind.DEPOSIT, "ETH", deposited),
+    Case("withdrawal", BreakKind.WITHDRAWAL, "ETH", withdrawn),
+    Case("position mismatch", BreakKind.POSITION_MISMATCH, "SOL", corrected("SOL", "-3.5")),
+    Case("dust", BreakKind.DUST, "BTC", corrected("BTC", "-0.0000001")),
+    Case("manual trade", BreakKind.MANUAL_TRADE, "BTC/USDT", traded_by_hand, by_hand=True),
+    Case("manual round trip", BreakKind.MANUAL_TRADE, "ETH/USDT", traded_there_and_back_by_hand, by_hand=True),
+    Case("unknown order", BreakKind.UNKNOWN_ORDER, "SOL/USDT", ordered_by_hand),
+    Case("order gone", BreakKind.ORDER_GONE, "ETH/USDT", forgotten_by_the_venue, by_hand=True),
+    Case("missing fill", BreakKind.MISSING_FILL, "ETH/USDT", trades_hidden),
+    Case("truncated trades", BreakKind.TRUNCATED_TRADES, "ETH/USDT", trades_cut_off),
+    Case("doubled in both", BreakKind.DOUBLED_FILL, "ETH/USDT", trade_listed_twice_and_booked_twice, by_hand=True),
+    Case("doubled at the venue", BreakKind.DOUBLED_FILL, "ETH/USDT", trade_listed_twice_and_booked_once),
+    Case("doubled and missing", BreakKind.DOUBLED_FILL, "ETH/USDT", fill_doubled_and_another_missing, by_hand=True),
+    Case("fee in the base asset", BreakKind.BASE_ASSET_FEE, "ETH/USDT", fee_not_named_at_first, by_hand=True),
+    Case("fees exchanged", BreakKind.BASE_ASSET_FEE, "ETH/USDT", fees_exchanged, by_hand=True),
+    Case("other price", BreakKind.FILL_DIFFERS, "ETH/USDT", booked_at_another_price, by_hand=True),
+    Case("overfill", BreakKind.OVERFILL, "ETH/USDT", filled_beyond_the_order, by_hand=True),
+    Case("lot step changed", BreakKind.INSTRUMENT_CHANGED, "ETH/USDT", changed_step("lot_step", "0.01")),
+    Case("price tick changed", BreakKind.INSTRUMENT_CHANGED, "ETH/USDT", changed_step("price_tick", "0.5")),
+)
+
+
+def test_every_kind_of_break_is_injected() -> None:
+    """A kind that is added has to be added here."""
+    assert {case.kind for case in CASES} == set(BreakKind)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_break_is_found_locks_its_instrument_only_and_unlocks(
+    account: Any, case: Case, tally: Tally, contents: Callable[[], Any]
+) -> None:
+    """Found in one cycle and by its name; written once; the other instruments are traded; unlocked when it is mended."""
+    tally.kinds.add(case.kind)
+    tally.count["injected"] += 1
+    mend = case.inject(account)
+    first = account.check()
+    tally.count["false"] += sum(each.subject != case.subject for each in first.breaks)
+    assert {(each.subject, each.kind) for each in first.breaks} == {(case.subject, case.kind)}, first.breaks
+    assert [each.kind for each in first.opened] == [case.kind]
+    tally.count["found"] += 1
+    require_silence(account, contents)
+    tally.count["silent"] += 1
+    base = case.subject.split("/", maxsplit=1)[0]
+    assert account.traded_symbols() == SYMBOLS - {f"{base}/USDT"}
+    standing = account.desk.supervision.open_breaks(account.desk.account)
+    assert {(each.subject, each.kind) for each in standing} == {(case.subject, case.kind)}, standing
+    mend()
+    require_unlocked(account, case)
+    tally.count["unlocked"] += 1
+    tally.count["accepted" if case.by_hand else "alone"] += 1
+
+
+def require_silence(account: Any, contents: Callable[[], Any]) -> None:
+    """A second look at the same state changes no row of any table."""
+    before = contents()
+    again = account.check()
+    assert (again.opened, again.closed, again.fills) == ((), (), ())
+    assert contents() == before
+
+
+def require_unlocked(account: Any, case: Case) -> None:
+    """The lock goes, by itself or by an operator's word; the books agree and every instrument is traded again."""
+    if case.by_hand:
+        assert account.found() == {case.subject: case.kind}, "nothing that happened since can have settled it"
+        assert account.accept(case.subject).breaks == ()
+    else:
+        assert [(each.subject, each.kind) for each in account.check().closed] == [(case.subject, case.kind)]
+    assert account.found() == {}
+    assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
+    report = account.trade(dict.fromkeys(SYMBOLS, 0.05))
+    assert {order.request.symbol for order in report.orders} == SYMBOLS
+    assert account.found() == {}
+
+
+@pytest.mark.parametrize("kind", BreakKind)
+def test_every_kind_has_a_remedy(kind: BreakKind) -> None:
+    """What stands beside a break names the command that settles it, or the one thing that does."""
+    text = remedy(kind, "ETH/USDT")
+    assert "penstock accept-break ETH/USDT" in text or "cancel the order at the venue" in text

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -12,8 +13,7 @@ import pytest
 from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.paper import PaperExchange
-from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision, connect, migrate
+from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision
 from penstock.core.clock import SteppedClock, VenueClock
 from penstock.core.drafts import SeenBar
 from penstock.core.timeframes import Timeframe
@@ -54,14 +54,9 @@ class Stage:
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("execution"), settings={"fsync": "off"})
-    try:
-        with connect(server.start()) as database:
-            migrate(database)
-            yield database
-    finally:
-        server.destroy()
+def database(open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]]) -> Iterator[Database]:
+    with open_database("execution") as (_, database):
+        yield database
 
 
 def desk_at(database: Database, exchange: object, clock: object) -> TradingDesk:

@@ -143,6 +143,23 @@ def test_worker_that_is_killed_is_started_again(stack: Stack) -> None:
     pytest.fail("the worker was not started again within 15 s")
 
 
+def test_practice_exchange_that_is_killed_answers_again(stack: Stack) -> None:
+    """The supervisor starts the venue again beside the running stack, whose database its children name themselves."""
+    supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])
+    (venue,) = [child for child in supervisor.children() if "exchange" in child.cmdline()]
+    venue.kill()
+    venue.wait(10)
+    for _ in range(120):
+        try:
+            if httpx.get(f"http://127.0.0.1:{stack.ports['practice']}/api/v3/ping", trust_env=False).status_code == 200:
+                return
+        except httpx.HTTPError:
+            time.sleep(0.25)
+    pytest.fail(
+        "the practice exchange did not answer within 30 s: " + (stack.home / "logs" / "practice-exchange.log").read_text()
+    )
+
+
 def test_down_leaves_no_process(stack: Stack) -> None:
     """Everything that was started ends, the database too."""
     supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])

@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import yaml
 
-from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.timescale import Database, connect, migrate
+from penstock.adapters.stores.timescale import Database
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
@@ -17,14 +17,9 @@ DASHBOARD = json.loads((ROOT / "compose/grafana/dashboards/penstock.json").read_
 
 
 @pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("dashboard"), settings={"fsync": "off"})
-    try:
-        with connect(server.start()) as database:
-            migrate(database)
-            yield database
-    finally:
-        server.destroy()
+def database(open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]]) -> Iterator[Database]:
+    with open_database("dashboard") as (_, database):
+        yield database
 
 
 def test_every_variable_stands_in_the_example() -> None:

@@ -21,6 +21,7 @@ from penstock.core.accounts import (
     RebalanceStatus,
     RiskHistory,
     RiskVerdict,
+    TradeMark,
     TradingState,
     Transfer,
 )
@@ -85,6 +86,7 @@ class MemoryLedger:
     verdicts: list[RiskVerdict] = field(default_factory=list)
     instruments: dict[str, Instrument] = field(default_factory=dict)
     accepted: list[BreakAcceptance] = field(default_factory=list)
+    compared: dict[str, int] = field(default_factory=dict)
     writes: int = 0
 
     def _check(self, lease: Lease) -> None:
@@ -199,15 +201,23 @@ class MemoryLedger:
     def _move(self, asset: str, change: Decimal) -> None:
         self.held[asset] = self.held.get(asset, Decimal(0)) + change
 
-    def orders(self, account: str, unfinished_only: bool = False, rebalance_id: int | None = None) -> Sequence[OrderRecord]:
+    def orders(
+        self,
+        account: str,
+        unfinished_only: bool = False,
+        rebalance_id: int | None = None,
+        overfilled_only: bool = False,
+    ) -> Sequence[OrderRecord]:
         return [
             order
             for order in self.book.values()
-            if not (unfinished_only and order.state.is_final) and rebalance_id in (None, order.rebalance_id)
+            if not (unfinished_only and order.state.is_final)
+            and rebalance_id in (None, order.rebalance_id)
+            and (not overfilled_only or order.filled_quantity > order.request.quantity)
         ]
 
-    def fills(self, account: str, symbol: str | None = None) -> Sequence[Fill]:
-        return [fill for fill in self.trades.values() if symbol in (None, fill.symbol)]
+    def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
+        return [fill for fill in self.trades.values() if symbol in (None, fill.symbol) and (since is None or fill.at >= since)]
 
     def positions(self, account: str) -> Mapping[str, Decimal]:
         return {asset: quantity for asset, quantity in self.held.items() if quantity}
@@ -272,6 +282,20 @@ class MemoryLedger:
 
     def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
         return self.accepted
+
+    def trade_marks(self, account: str) -> Sequence[TradeMark]:
+        marks: list[TradeMark] = []
+        for symbol in sorted({fill.symbol for fill in self.trades.values()}):
+            numbered = [(n, f.at) for n, f in enumerate(self.trades.values(), 1) if f.symbol == symbol]
+            done = self.compared.get(symbol, 0)
+            since = min(at for n, at in numbered if n >= done)
+            due_since = min((at for n, at in numbered if n > done), default=None)
+            marks.append(TradeMark(symbol, since, numbered[-1][0], due_since))
+        return marks
+
+    def record_compared(self, account: str, newest: Mapping[str, int]) -> None:
+        self.writes += 1
+        self.compared |= newest
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.core.accounts import Break, BreakKind, RebalanceStatus
-from penstock.core.errors import StoreError
+from penstock.core.errors import StoreError, UnknownSymbolError
 from penstock.core.orders import OrderReport, OrderState, Side
 from penstock.execution.acceptance import accept_break
 from penstock.execution.lease import LeaseKeeper, take_lease
@@ -83,12 +83,12 @@ def test_manual_trade_locks_its_symbol_and_not_the_cash(traded: Any) -> None:
 
 
 def test_our_own_trade_that_was_never_booked_is_booked_on_the_spot(traded: Any) -> None:
-    """A late fill of our order is no break: it is booked, and both agree again."""
+    """A late fill of our order is booked and both agree; that it is more than was ordered is said in the same cycle."""
     order = next(o for o in traded.ledger.book.values() if o.request.symbol == "BTC/USDT")
     traded.venue.trade("BTC/USDT", Side.BUY, Decimal("0.001"), Decimal(50_000), order.request.client_order_id)
     found = check(traded)
     assert len(found.fills) == 1
-    assert not found.breaks
+    assert kinds(found) == {"BTC/USDT": BreakKind.OVERFILL}
     assert traded.ledger.positions("test") == traded.venue.balances()
 
 
@@ -200,3 +200,61 @@ def test_order_that_nobody_has_asked_about_yet_is_not_called_gone(traded: Any) -
     assert not check(traded).breaks
     traded.ledger.book["lost"] = replace(traded.ledger.book["lost"], state=OrderState.OPEN)
     assert kinds(check(traded)) == {order.request.symbol: BreakKind.ORDER_GONE}
+
+
+def test_symbol_that_is_no_longer_listed_stays_accepted_until_it_is_listed_again(traded: Any) -> None:
+    """An operator has seen that the venue took it off: no lock comes back, until the venue changes it once more."""
+    price = traded.venue.prices.pop("ETH/USDT")
+    assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
+    assert not accept(traded, "ETH/USDT").breaks
+    for _ in range(3):
+        assert not check(traded).opened
+    traded.venue.prices["ETH/USDT"] = price
+    assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
+    assert not accept(traded, "ETH/USDT").breaks
+    assert not check(traded).breaks
+    del traded.venue.prices["ETH/USDT"]
+    assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
+
+
+def test_fills_of_a_symbol_that_is_no_longer_listed_are_not_called_cut_off(traded: Any) -> None:
+    """Where the venue does not know the symbol its silence about trades says nothing."""
+    traded.ledger.compared.clear()
+    del traded.venue.prices["ETH/USDT"]
+    listed = traded.venue.fills
+
+    def unknown(symbol: str, since: datetime) -> Any:
+        if symbol not in traded.venue.prices:
+            raise UnknownSymbolError(symbol)
+        return listed(symbol, since)
+
+    traded.venue.fills = unknown
+    assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
+
+
+def test_list_of_trades_that_lags_opens_no_break(traded: Any) -> None:
+    """A fill that was booked a moment ago and is not listed now is asked for twice."""
+    traded.ledger.compared.clear()
+    listed, asked = traded.venue.fills, []
+
+    def lagging(symbol: str, since: datetime) -> Any:
+        asked.append(symbol)
+        return [] if len(asked) <= 2 else listed(symbol, since)
+
+    traded.venue.fills = lagging
+    assert not check(traded).breaks
+    assert sorted(asked) == ["BTC/USDT", "BTC/USDT", "ETH/USDT", "ETH/USDT"]
+
+
+def test_two_real_fills_that_are_alike_are_not_called_doubled(traded: Any) -> None:
+    """Same price, quantity and instant under two ids: the order says that both were filled."""
+    name, report = next(iter(traded.venue.placed.items()))
+    order = traded.ledger.book[name]
+    half = order.request.quantity
+    traded.ledger.book[name] = replace(order, request=replace(order.request, quantity=half * 2))
+    price = traded.venue.prices[report.symbol]
+    traded.venue.trade(report.symbol, order.request.side, half, price, name)
+    traded.venue.placed[name] = replace(report, filled_quantity=half * 2)
+    found = check(traded)
+    assert len(found.fills) == 1
+    assert not found.breaks

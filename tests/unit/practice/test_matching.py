@@ -3,6 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
+import polars as pl
 import pytest
 
 from penstock.core.timeframes import Timeframe
@@ -125,6 +126,19 @@ def test_fee_can_be_taken_in_quote_on_both_sides(desk, frame):
     assert (desk.held("AAA")[0], desk.held("USDT")[0]) == (Decimal(150), Decimal("499.5"))
     with pytest.raises(Refusal, match="insufficient balance"):
         desk.place("BUY", "49.95")
+
+
+def test_fee_can_be_taken_in_a_third_asset(desk, frame):
+    """The fee's worth leaves in BNB on both sides while there is enough of it, and else as Binance takes it."""
+    bars = pl.concat([frame([flat(10.0)], D), frame([flat(400.0)], D, symbol="BNB/USDT")])
+    desk = desk({D: bars}, fee_asset="BNB", taker_fee_bps=Decimal(10))
+    assert desk.place("BUY", "4")["fills"][0]["commissionAsset"] == "AAA"
+    desk.venue.change(desk.account, "BNB", Decimal("0.0003"), "deposit")
+    for side in ("BUY", "SELL"):
+        (fill,) = desk.place(side, "4")["fills"]
+        assert (fill["commissionAsset"], fill["commission"]) == ("BNB", "0.00010000")
+    assert desk.held("BNB")[0] == Decimal("0.0001")
+    assert desk.place("SELL", "40")["fills"][0]["commissionAsset"] == "USDT"
 
 
 def test_locks_follow_partial_fills_of_a_resting_sell(desk, frame):

@@ -181,17 +181,28 @@ class TimescaleLedger:
             )
             connection.execute(MOVE_ONE, {"account": lease.account, "asset": asset, "quantity": quantity})
 
-    def orders(self, account: str, unfinished_only: bool = False, rebalance_id: int | None = None) -> Sequence[OrderRecord]:
-        """Return the account's orders, oldest first."""
-        arguments = {"account": account, "unfinished_only": unfinished_only, "rebalance_id": rebalance_id}
+    def orders(
+        self,
+        account: str,
+        unfinished_only: bool = False,
+        rebalance_id: int | None = None,
+        overfilled_only: bool = False,
+    ) -> Sequence[OrderRecord]:
+        """Return the account's orders, oldest first. Overfilled are those that were filled beyond their quantity."""
+        arguments = {
+            "account": account,
+            "unfinished_only": unfinished_only,
+            "rebalance_id": rebalance_id,
+            "overfilled_only": overfilled_only,
+        }
         with self._database.transaction() as connection:
             rows = connection.execute(SELECT_ORDERS, arguments).fetchall()
         return [order_of(row) for row in rows]
 
-    def fills(self, account: str, symbol: str | None = None) -> Sequence[Fill]:
-        """Return the account's booked fills, oldest first."""
+    def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
+        """Return the account's booked fills that were traded at or after `since`, oldest first."""
         with self._database.transaction() as connection:
-            rows = connection.execute(SELECT_FILLS, [account, symbol]).fetchall()
+            rows = connection.execute(SELECT_FILLS, [account, symbol, since]).fetchall()
         return [fill_of(row) for row in rows]
 
     def positions(self, account: str) -> Mapping[str, Decimal]:

@@ -15,12 +15,14 @@ SELECT_ORDERS = """
     WHERE account = %(account)s
       AND (NOT %(unfinished_only)s OR state NOT IN ('filled', 'canceled', 'rejected', 'expired'))
       AND (%(rebalance_id)s::bigint IS NULL OR rebalance_id = %(rebalance_id)s)
+      AND (NOT %(overfilled_only)s OR filled_quantity > quantity)
     ORDER BY sequence
 """
 
 SELECT_FILLS = """
     SELECT trade_id, client_order_id, symbol, side, quantity, price, fee, fee_asset, at
-    FROM fill WHERE account = %s AND symbol = coalesce(%s, symbol) ORDER BY at, sequence
+    FROM fill WHERE account = %s AND symbol = coalesce(%s, symbol) AND at >= coalesce(%s, '-infinity'::timestamptz)
+    ORDER BY at, sequence
 """
 
 INSERT_ORDERS = """

@@ -1,13 +1,14 @@
 """What risk rules and reconciliation remember, in SQL. Decides how it is kept, not what follows from it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import psycopg
 
-from penstock.core.accounts import BreakAcceptance, BreakKind, PositionMark, RiskHistory, RiskVerdict
+from penstock.core.accounts import BreakAcceptance, BreakKind, PositionMark, RiskHistory, RiskVerdict, TradeMark
 from penstock.core.instruments import Instrument
 
 _LEVELS = """
@@ -25,6 +26,29 @@ _LEVELS = """
            (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at > %(minute)s),
            (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at >= %(midnight)s),
            (SELECT coalesce(sum(quantity * price), 0) FROM fill WHERE account = %(account)s AND at >= %(hour)s)
+"""
+
+#: The symbols are found by skipping from one to the next in the fills' key, so that a long history costs nothing.
+_TRADE_MARKS = """
+    WITH RECURSIVE traded AS (
+        (SELECT symbol FROM fill WHERE account = %(account)s ORDER BY symbol LIMIT 1)
+        UNION ALL
+        SELECT (SELECT f.symbol FROM fill f WHERE f.account = %(account)s AND f.symbol > t.symbol ORDER BY f.symbol LIMIT 1)
+        FROM traded t WHERE t.symbol IS NOT NULL
+    )
+    SELECT t.symbol, least(c.at, fresh.oldest), coalesce(fresh.newest, c.sequence), fresh.oldest
+    FROM traded t
+    LEFT JOIN compared_trades c ON c.account = %(account)s AND c.symbol = t.symbol
+    CROSS JOIN LATERAL (SELECT min(f.at) AS oldest, max(f.sequence) AS newest FROM fill f
+                        WHERE f.account = %(account)s AND f.symbol = t.symbol
+                          AND f.sequence > coalesce(c.sequence, 0)) fresh
+    WHERE t.symbol IS NOT NULL
+"""
+_RECORD_COMPARED = """
+    INSERT INTO compared_trades (account, symbol, sequence, at)
+    SELECT account, symbol, sequence, at FROM fill WHERE account = %s AND symbol = %s AND sequence = %s
+    ON CONFLICT (account, symbol) DO UPDATE SET sequence = excluded.sequence, at = excluded.at
+        WHERE excluded.sequence > compared_trades.sequence
 """
 
 
@@ -83,20 +107,24 @@ def replace_marks(connection: psycopg.Connection[Any], account: str, marks: Mapp
 
 def read_instruments(connection: psycopg.Connection[Any], account: str) -> dict[str, Instrument]:
     rows = connection.execute(
-        """SELECT symbol, base, quote, price_tick, lot_step, min_quantity, min_notional
+        """SELECT symbol, base, quote, price_tick, lot_step, min_quantity, min_notional, listed
            FROM planned_instrument WHERE account = %s""",
         [account],
     ).fetchall()
-    return {row[0]: Instrument(*row) for row in rows}
+    return {row[0]: replace(Instrument(*row[:7]), listed=row[7]) for row in rows}
 
 
 def write_instruments(connection: psycopg.Connection[Any], account: str, instruments: Sequence[Instrument]) -> None:
     connection.cursor().executemany(
-        """INSERT INTO planned_instrument (account, symbol, base, quote, price_tick, lot_step, min_quantity, min_notional)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+        """INSERT INTO planned_instrument (account, symbol, base, quote, price_tick, lot_step, min_quantity, min_notional,
+               listed)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
            ON CONFLICT (account, symbol) DO UPDATE SET price_tick = excluded.price_tick, lot_step = excluded.lot_step,
-               min_quantity = excluded.min_quantity, min_notional = excluded.min_notional""",
-        [(account, i.symbol, i.base, i.quote, i.price_tick, i.lot_step, i.min_quantity, i.min_notional) for i in instruments],
+               min_quantity = excluded.min_quantity, min_notional = excluded.min_notional, listed = excluded.listed""",
+        [
+            (account, i.symbol, i.base, i.quote, i.price_tick, i.lot_step, i.min_quantity, i.min_notional, i.listed)
+            for i in instruments
+        ],
     )
 
 
@@ -119,3 +147,12 @@ def read_acceptances(connection: psycopg.Connection[Any], account: str) -> list[
         BreakAcceptance(account, subject, BreakKind(kind), reason, by, at, value)
         for subject, kind, reason, by, at, value in rows
     ]
+
+
+def read_trade_marks(connection: psycopg.Connection[Any], account: str) -> list[TradeMark]:
+    rows = connection.execute(_TRADE_MARKS, {"account": account}).fetchall()
+    return [TradeMark(*row) for row in rows]
+
+
+def write_trade_marks(connection: psycopg.Connection[Any], account: str, newest: Mapping[str, int]) -> None:
+    connection.cursor().executemany(_RECORD_COMPARED, [(account, symbol, mark) for symbol, mark in sorted(newest.items())])

@@ -13,8 +13,10 @@ from penstock.adapters.stores.timescale.risk_rows import (
     read_acceptances,
     read_history,
     read_instruments,
+    read_trade_marks,
     replace_marks,
     write_instruments,
+    write_trade_marks,
 )
 from penstock.core.accounts import (
     Break,
@@ -24,6 +26,7 @@ from penstock.core.accounts import (
     PositionMark,
     RiskHistory,
     RiskVerdict,
+    TradeMark,
     TradingState,
 )
 from penstock.core.bars import TS
@@ -163,3 +166,13 @@ class TimescaleSupervision:
         """Return the account's accepted breaks, oldest first."""
         with self._database.transaction() as connection:
             return read_acceptances(connection, account)
+
+    def trade_marks(self, account: str) -> Sequence[TradeMark]:
+        """Return, for every symbol with fills, how far they were compared with the venue's trades."""
+        with self._database.transaction() as connection:
+            return read_trade_marks(connection, account)
+
+    def record_compared(self, account: str, newest: Mapping[str, int]) -> None:
+        """Keep that a symbol's fills up to this mark were found equal to the venue's trades."""
+        with self._database.transaction() as connection:
+            write_trade_marks(connection, account, newest)
