@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.exchanges.paper import PaperExchange
+from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.adapters.notifiers import AppriseNotifier, LogNotifier
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.timescale import (
@@ -34,9 +35,9 @@ from penstock.execution.algorithms.styles import Market, Vwap
 from penstock.execution.algorithms.volume import VolumeProfile, flat_profile, stored_profile
 from penstock.execution.desk import ExecutionPolicy, TradingDesk
 from penstock.execution.workbench import Workbench
-from penstock.ports import Exchange, MarketData, Notifier
+from penstock.ports import Exchange, MarketData, Notifier, VenueAccount
 from penstock.risk.kill_switch import KillSwitch
-from penstock.settings import Environment, Settings, secret
+from penstock.settings import AccountSettings, Environment, MarketSettings, Settings, VenueSettings, secret
 from penstock.stack import running
 
 if TYPE_CHECKING:  # these import MLflow or Great Expectations
@@ -99,9 +100,7 @@ class Platform:
     @cached_property
     def market(self) -> MarketData:
         """The venue's public side: no keys."""
-        market = self.environment.market
-        # ingestion tries again by itself, and longer
-        return CcxtMarketData(market.ccxt_id, sandbox=market.sandbox, base_url=self._base_url, read_attempts=2)
+        return self._market_of(self.environment.market)  # ingestion tries again by itself, and longer
 
     @cached_property
     def clock(self) -> Clock:
@@ -155,19 +154,20 @@ class Platform:
 
     def desk(self, portfolio: str) -> TradingDesk:
         """Return what execution needs to trade a portfolio's account."""
-        account = self.environment.account_of(portfolio).name
+        account, exchange = self.environment.account_of(portfolio), self.exchange(portfolio)
         lateness = self.settings.portfolio(portfolio).max_lateness_minutes * 60
         return TradingDesk(
-            account=account,
-            exchange_name=self.exchange_name,
+            account=account.name,
+            exchange_name="+".join(sorted(account.venues)) or self.exchange_name,
             quote=self.settings.universe.quote,
-            exchange=self.exchange(portfolio),
+            exchange=exchange,
             ledger=self.ledger,
             supervision=self.supervision,
             clock=self.clock,
-            kill_switch=KillSwitch(account, self.supervision, self.kill_switch_file),
+            kill_switch=KillSwitch(account.name, self.supervision, self.kill_switch_file),
             policy=ExecutionPolicy(max_lateness_seconds=lateness),
             workbench=self._workbench(portfolio),
+            venues=exchange if isinstance(exchange, SeveralVenues) else None,
         )
 
     def _workbench(self, portfolio: str) -> Workbench | None:
@@ -196,30 +196,57 @@ class Platform:
 
     @property
     def _base_url(self) -> str | None:
-        configured = self.environment.market.base_url
-        return (self.settings.process.practice_url or configured) if configured else None
+        return self._address(self.environment.market)
+
+    def _address(self, market: MarketSettings) -> str | None:
+        """Return where a practice exchange answers in the venue's place: the environment's own may run elsewhere today."""
+        own = market.base_url == self.environment.market.base_url
+        return (self.settings.process.practice_url or market.base_url) if market.base_url and own else market.base_url
 
     def _open_exchange(self, portfolio: str) -> Exchange:
         account = self.environment.account_of(portfolio)
+        if self.environment.trading == "venue":
+            self.settings.require_consent()
+        if not account.venues:
+            return self._open_account(portfolio, account.name, self.environment.market, account)
+        default = Decimal(str(self.settings.costs.fee_bps))
+        fees = {name: default if v.taker_fee_bps is None else v.taker_fee_bps for name, v in account.venues.items()}
+        opened = {
+            name: self._open_account(portfolio, f"{account.name}-{name}", venue, venue, fees[name])
+            for name, venue in account.venues.items()
+        }
+        return SeveralVenues(opened, fees)
+
+    def _open_account(
+        self,
+        portfolio: str,
+        name: str,
+        market: MarketSettings,
+        keys: AccountSettings | VenueSettings,
+        fee_bps: Decimal | None = None,
+    ) -> VenueAccount:
+        """Return one account at one venue, or on paper with that venue's market data."""
         if self.environment.trading == "paper":
             costs = self.settings.costs
             return PaperExchange(
-                self.market,
-                fee_bps=str(costs.fee_bps),
+                self.market if market == self.environment.market else self._market_of(market),
+                fee_bps=str(costs.fee_bps if fee_bps is None else fee_bps),
                 slippage_bps=str(costs.slippage_bps),
-                balances={self.settings.universe.quote: Decimal(str(account.paper_cash))},
-                state_file=self.home / "paper" / f"{account.name}.json",
+                balances={self.settings.universe.quote: Decimal(str(keys.paper_cash))},
+                state_file=self.home / "paper" / f"{name}.json",
                 trading_timeframe=self.settings.portfolio(portfolio).timeframe,
             )
-        self.settings.require_consent()
-        purpose = f"account '{account.name}'"
+        purpose = f"account '{name}'"
         return CcxtExchange(
-            self.environment.market.ccxt_id,
-            secret(account.api_key_env, purpose).get_secret_value(),
-            secret(account.secret_env, purpose).get_secret_value(),
-            live=self.environment.is_real_venue,
-            base_url=self._base_url,
+            market.ccxt_id,
+            secret(keys.api_key_env, purpose).get_secret_value(),
+            secret(keys.secret_env, purpose).get_secret_value(),
+            live=market.is_real,
+            base_url=self._address(market),
         )
+
+    def _market_of(self, market: MarketSettings) -> MarketData:
+        return CcxtMarketData(market.ccxt_id, sandbox=market.sandbox, base_url=self._address(market), read_attempts=2)
 
 
 @contextmanager

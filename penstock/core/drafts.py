@@ -21,7 +21,10 @@ class SeenBar:
 
 @dataclass(frozen=True)
 class DraftOrder:
-    """An order that a plan wants, not yet reviewed. `price` is the reference the plan used (quote units)."""
+    """An order that a plan wants, not yet reviewed. `price` is the reference the plan used (quote units).
+
+    `venue` is where a part of it goes, for an account on several venues; "" until it is routed.
+    """
 
     symbol: str
     side: Side
@@ -30,6 +33,7 @@ class DraftOrder:
     target_weight: float
     leg: int
     attempt: int = 0
+    venue: str = ""
 
     @property
     def notional(self) -> Decimal:

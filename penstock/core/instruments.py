@@ -3,7 +3,9 @@
 Lots and prices are rounded in Decimal against the venue's step: floats lose a lot on exact multiples.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
 
@@ -41,3 +43,27 @@ class Instrument:
         if quantity * price < self.min_notional:
             return f"notional {quantity * price:.2f} is under the venue's minimum {self.min_notional} {self.quote}"
         return None
+
+
+def common_rules(instruments: Sequence[Instrument]) -> Instrument:
+    """Return the rules under which an order of one symbol is legal at every venue that these instruments stand for.
+
+    Steps are the smallest that are whole multiples of every venue's, minimums the largest. The maximum is the sum: a larger
+    order than one venue takes can be split; it is None where a venue has none.
+    """
+    most = [instrument.max_quantity for instrument in instruments]
+    return replace(
+        instruments[0],
+        price_tick=_common_multiple([instrument.price_tick for instrument in instruments]),
+        lot_step=_common_multiple([instrument.lot_step for instrument in instruments]),
+        min_quantity=max(instrument.min_quantity for instrument in instruments),
+        min_notional=max(instrument.min_notional for instrument in instruments),
+        max_quantity=None if None in most else sum((each for each in most if each is not None), Decimal(0)),
+    )
+
+
+def _common_multiple(steps: Sequence[Decimal]) -> Decimal:
+    """Return the smallest step that is a whole multiple of each, exactly."""
+    ratios = [step.as_integer_ratio() for step in steps]
+    unit = math.lcm(*(denominator for _, denominator in ratios))
+    return Decimal(math.lcm(*(numerator * (unit // denominator) for numerator, denominator in ratios))) / unit

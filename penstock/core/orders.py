@@ -137,6 +137,7 @@ class OrderRequest:
 
     `asked_at` is when, by this machine's clock, its sender was last known to hold the account's lease. The request is signed
     with that instant where the venue refuses old requests: a process that sleeps between the two cannot send when it wakes.
+    `venue` names the venue that the order goes to, for an account on several; "" where there is one.
     """
 
     client_order_id: str
@@ -146,6 +147,7 @@ class OrderRequest:
     quantity: Decimal
     price: Decimal | None = None
     asked_at: datetime | None = field(default=None, compare=False)
+    venue: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.core.clock import Clock
 from penstock.execution.workbench import Workbench
-from penstock.ports import Exchange, Ledger, Supervision
+from penstock.ports import Exchange, Ledger, Supervision, Venues
 from penstock.risk.kill_switch import KillSwitch
 
 
@@ -43,7 +43,8 @@ class TradingDesk:
     """One account and everything needed to trade it.
 
     `clock` says what time it is at the venue. `pause` waits between questions to the venue: real time, because a stepped
-    venue's clock does not move while it is watched. Without a `workbench` every order goes out whole and at once.
+    venue's clock does not move while it is watched. Without a `workbench` every order goes out whole and at once. `venues` are
+    those of an account that trades on several, which `exchange` then is as one: each order is divided over them.
     """
 
     account: str
@@ -57,3 +58,4 @@ class TradingDesk:
     policy: ExecutionPolicy
     pause: Callable[[float], None] = time.sleep
     workbench: Workbench | None = None
+    venues: Venues | None = None

@@ -129,19 +129,22 @@ class Follower:
         return self._event(order, kind, report.reason, report.venue_order_id)
 
     def _book(self, orders: Sequence[OrderRecord]) -> Sequence[Fill]:
-        """Book the orders' trades that are not booked yet, asking once a symbol; return them."""
+        """Book the orders' trades that are not booked yet, asking once a symbol (and venue); return them."""
         if not orders:
             return []
         names = {order.request.client_order_id for order in orders}
-        symbols = sorted({order.request.symbol for order in orders})
-        with ThreadPoolExecutor(min(self._desk.policy.senders, len(symbols)), thread_name_prefix="trades") as pool:
-            trades = [fill for found in pool.map(self._trades, symbols) for fill in found if fill.client_order_id in names]
+        places = sorted({(order.request.venue, order.request.symbol) for order in orders})
+        with ThreadPoolExecutor(min(self._desk.policy.senders, len(places)), thread_name_prefix="trades") as pool:
+            trades = [fill for found in pool.map(self._trades, places) for fill in found if fill.client_order_id in names]
         booked = self._desk.ledger.book_fills(self._keeper.lease, trades) if trades else []
         self.booked += booked
         return booked
 
-    def _trades(self, symbol: str) -> Sequence[Fill]:
+    def _trades(self, place: tuple[str, str]) -> Sequence[Fill]:
+        venue, symbol = place
         try:
+            if venue and self._desk.venues is not None:
+                return self._desk.venues.fills_at(venue, symbol, self._since)
             return self._desk.exchange.fills(symbol, self._since)
         except VenueUnavailableError:
             return []  # the next look asks again

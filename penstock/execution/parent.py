@@ -1,8 +1,8 @@
 """A parent order and its children, as the ledger has them: how far the work is, read anew each time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
 
@@ -41,19 +41,39 @@ class Parent:
     def start(self) -> datetime:
         return self.begun.started_at
 
-    def next_step(self, orders: Sequence[OrderRecord], now: datetime, last_price: Decimal, allowed: Decimal | None) -> Step:
-        """Return what is due, all children having ended. `orders` are the rebalance's, `allowed` bounds the summed fills."""
+    def next_step(
+        self,
+        orders: Sequence[OrderRecord],
+        now: datetime,
+        last_price: Decimal,
+        allowed: Decimal | None,
+        passed: timedelta | None = None,
+    ) -> Step:
+        """Return what is due, all children having ended. `orders` are the rebalance's, `allowed` bounds the summed fills.
+
+        What was due up to `passed` (from the start of the work) is let go: no venue would take it then.
+        """
         progress = self.progress(orders, allowed)
+        if passed is not None:
+            progress = replace(progress, last_at=max(passed, progress.last_at or passed))
         return next_step(self.plan, self.order, progress, now - self.start, last_price, self.instrument)
 
     def progress(self, orders: Sequence[OrderRecord], allowed: Decimal | None = None) -> Progress:
-        """Return what has been sent and filled. A child that never reached the venue counts as not sent."""
+        """Return what has been sent and filled. A child that never reached the venue counts as not sent.
+
+        Where one part of a child reached its venue and another did not, the child's moment is not over.
+        """
         children = self._children(orders)
-        taken = [order for order in children if not _never_traded(order) or order.attempt + 1 >= MAX_ATTEMPTS]
+        lost = [order for order in children if _never_traded(order) and order.attempt + 1 < MAX_ATTEMPTS]
+        taken = [order for order in children if order not in lost]
+        moments = {order.created_at - self.start for order in taken}
+        newest = max(moments, default=None)
+        if any(order.created_at - self.start == newest for order in lost):
+            newest = max((moment for moment in moments if moment != newest), default=None)
         return Progress(
             sent=max((order.leg // PHASES + 1 for order in taken), default=0),
             filled=sum((order.filled_quantity for order in children), Decimal(0)),
-            last_at=max((order.created_at - self.start for order in taken), default=None),
+            last_at=newest,
             allowed=allowed,
         )
 

@@ -44,6 +44,7 @@ def intents(
                 child.type,
                 child.quantity,
                 child.price,
+                venue=order.venue,
             ),
             leg=leg,
             attempt=order.attempt,

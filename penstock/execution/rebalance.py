@@ -23,6 +23,7 @@ from penstock.execution.placement import NEVER_ARRIVED, NEVER_SENT, PHASES, STOP
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import Recovery, end_superseded, recover
 from penstock.execution.report import RebalanceReport
+from penstock.execution.router import divided, joined, margin_of
 from penstock.execution.schedule import Ahead, Phase
 from penstock.execution.stopping import cancel_working, holds_positions
 from penstock.execution.workbench import Workbench
@@ -112,7 +113,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     )
     if slot.status is not RebalanceStatus.RUNNING:
         return replace(report, already_done=True, reason=f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}")
-    refusal = _refusal(desk, inputs.slot, lateness)
+    refusal = _refusal(desk, inputs.slot, lateness, instruments)
     if refusal is not None:
         refusal = f"{refusal}; {slot.reason}" if slot.reason else refusal  # what stopped an earlier run of it
         return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
@@ -120,7 +121,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard).execute(report, instruments)
 
 
-def _refusal(desk: TradingDesk, slot: datetime, lateness: float) -> str | None:
+def _refusal(desk: TradingDesk, slot: datetime, lateness: float, instruments: Mapping[str, Instrument]) -> str | None:
     """Return why the slot is not to be traded now, or None."""
     recent = desk.ledger.rebalances(desk.account, limit=20)
     newest = max((done.slot for done in recent if done.status is RebalanceStatus.DONE), default=slot)
@@ -129,7 +130,7 @@ def _refusal(desk: TradingDesk, slot: datetime, lateness: float) -> str | None:
     if lateness > desk.policy.max_lateness_seconds:
         return f"{lateness:.0f} s late; the policy skips a slot after {desk.policy.max_lateness_seconds:.0f} s"
     halt = desk.kill_switch.read()
-    if halt.state is TradingState.HALTED and not (halt.flatten and holds_positions(desk)):
+    if halt.state is TradingState.HALTED and not (halt.flatten and holds_positions(desk, instruments)):
         return f"halted: {halt.reason} (set by {halt.by})"
     return None
 
@@ -218,13 +219,16 @@ class _Run:
         worked = Phase(self.desk, bench, self.keeper, self.slot, leg, targets, instruments, review_all, costs).work()
         self.sent += worked.sent
         self.fills += worked.fills
+        self.skipped += worked.skipped
         self.guard.sent(worked.sent, worked.fills)
 
     def _trade_once(self, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> bool:
         """Send what the phase still lacks; return whether anything was sent."""
         book = self._book(targets, instruments)
         drafts = self._drafts(leg, targets, book)
-        approved = self._reviewed(drafts, book, targets)
+        approved = self._reviewed(joined(drafts), book, targets)
+        approved, skipped = divided(self.desk, approved, drafts, margin_of(self.inputs.policy))
+        self.skipped += skipped
         orders = intents(approved, self.slot, targets, instruments, self.inputs.policy)
         reports = place(self.desk, self.keeper, self.slot, orders)
         self.sent += len(orders)
@@ -241,7 +245,8 @@ class _Run:
         self, drafts: list[DraftOrder], book: Book, targets: PortfolioTargets, ahead: Ahead | None = None
     ) -> ApprovedOrders:
         """Return what the rules let pass, their words kept; the steps that orders are planned with are kept too."""
-        requests = {} if ahead is None else {order.symbol: ahead(order) for order in drafts}
+        parts = 1 if self.desk.venues is None else len(self.desk.venues.accounts)  # each request may become so many
+        requests = {order.symbol: (ahead(order) if ahead is not None else (0.0,)) * parts for order in drafts}
         approved = review(drafts, self.guard.fresh_context(book, targets, drafts, requests), self.inputs.limits)
         self.guard.reviewed(approved)
         self.rejections += approved.rejections
@@ -292,7 +297,8 @@ def _again(order: OrderRecord, committed: list[OrderRecord], targets: PortfolioT
     weight = targets.weights.get(request.symbol) or 0.0
     if price is None:
         return None
-    return DraftOrder(request.symbol, request.side, request.quantity, price, weight, order.leg, order.attempt + 1)
+    leg, attempt = order.leg, order.attempt + 1
+    return DraftOrder(request.symbol, request.side, request.quantity, price, weight, leg, attempt, request.venue)
 
 
 def _outcome(orders: list[OrderRecord]) -> tuple[RebalanceStatus, str]:

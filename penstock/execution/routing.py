@@ -1,14 +1,13 @@
 """Which venue an order goes to, where an asset trades on more than one: parts by quoted cost. Pure.
 
-Each part is an order for an account of its own, with its own ledger and lease; sending it is for that account's desk.
+Asking the venues what they offer, and what becomes of the parts, is for penstock.execution.router.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from penstock.core.drafts import DraftOrder
-from penstock.core.errors import DataError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
 
@@ -20,9 +19,9 @@ _BPS = Decimal(10_000)
 class VenueQuote:
     """What a venue offers for a symbol now.
 
-    `price` is its mid or last price (quote units), `spread_bps` the whole spread, `fee_bps` the taker fee. `depth` (base units)
-    is what can be had at that cost: a share of the last bar's volume. `free` bounds what the account there can spend or sell
-    (quote units for a buy, base units for a sell); None is no bound.
+    `price` is its mid price (quote units), `spread_bps` the whole spread, `fee_bps` the taker fee. `depth` (base units) is what
+    can be had at that cost. `free` bounds what the account there can spend or sell (quote units for a buy, base units for a
+    sell); None is no bound.
     """
 
     venue: str
@@ -43,9 +42,12 @@ class RoutedPart:
     cost: Decimal
 
 
-def depth_of(last_volume: float, participation: Decimal) -> Decimal:
-    """Return the share of the last bar's volume (base units) that an order may count on."""
-    return Decimal(repr(max(last_volume, 0.0))) * participation
+@dataclass(frozen=True)
+class Route:
+    """An order's parts, cheapest venue first, and what no venue takes (base units)."""
+
+    parts: tuple[RoutedPart, ...]
+    left: Decimal
 
 
 def unit_price(quote: VenueQuote, side: Side) -> Decimal:
@@ -53,49 +55,35 @@ def unit_price(quote: VenueQuote, side: Side) -> Decimal:
     return quote.price * (1 + side.sign * (quote.spread_bps / 2 + quote.fee_bps) / _BPS)
 
 
-def route(order: DraftOrder, quotes: Sequence[VenueQuote]) -> tuple[RoutedPart, ...]:
-    """Split `order` over the venues so that it is cheapest all in, and return the parts, cheapest venue first.
+def route(order: DraftOrder, quotes: Sequence[VenueQuote]) -> Route:
+    """Split `order` over the venues so that it is cheapest all in.
 
-    The cheapest venue is taken up to its depth, then the next; what exceeds all depth goes to the deepest. Parts are whole
-    lots, legal at their venue, and sum exactly to the order: what a venue's lot or minimum leaves over joins another part.
-    Raises DataError where the venues cannot take the order between them.
+    The cheapest venue is taken up to its depth, then the next; what exceeds all depth goes to the deepest that can take it.
+    Parts are whole lots, legal at their venue and within what the account has there. With what is left they sum exactly to the
+    order: what a venue's lot or minimum leaves over joins another part where that can take it.
     """
     ranked = sorted(quotes, key=lambda quote: (order.side.sign * unit_price(quote, order.side), quote.venue))
-    parts = _by_cost(order, ranked)
-    over = order.quantity - sum(parts.values(), _ZERO)
-    if over:
-        taker = _taker(order, ranked, parts, over)
-        parts[taker.venue] = parts.get(taker.venue, _ZERO) + over
-    return tuple(_part(order, quote, parts[quote.venue]) for quote in ranked if parts.get(quote.venue))
-
-
-def _by_cost(order: DraftOrder, ranked: Sequence[VenueQuote]) -> dict[str, Decimal]:
-    """Return whole lots by venue, cheapest first up to its depth, without the parts that a venue would refuse."""
-    parts: dict[str, Decimal] = {}
+    quantities = dict.fromkeys((quote.venue for quote in ranked), _ZERO)
     rest = order.quantity
     for quote in ranked:
-        quantity = quote.instrument.round_lots(min(rest, quote.depth, _affordable(quote, order.side, rest)))
-        if quantity > 0 and quote.instrument.refusal(quantity, quote.price) is None:
-            parts[quote.venue] = quantity
-            rest -= quantity
-    return parts
-
-
-def _taker(order: DraftOrder, ranked: Sequence[VenueQuote], parts: Mapping[str, Decimal], over: Decimal) -> VenueQuote:
-    """Return the venue that what is left over joins: the deepest (then the cheapest) that takes it."""
+        rest -= _give(quantities, quote, order.side, min(rest, quote.depth))
     for quote in sorted(ranked, key=lambda each: -each.depth):
-        quantity = parts.get(quote.venue, _ZERO) + over
-        whole = quote.instrument.round_lots(quantity) == quantity
-        if (
-            whole
-            and quantity <= _affordable(quote, order.side, quantity)
-            and quote.instrument.refusal(quantity, quote.price) is None
-        ):
-            return quote
-    names = ", ".join(quote.venue for quote in ranked) or "none"
-    raise DataError(
-        f"{order.symbol}: {over} of {order.quantity} can go to no venue ({names}): its lot, minimum or free balance forbids it"
-    )
+        rest -= _give(quantities, quote, order.side, rest)
+    parts = tuple(_part(order, quote, quantities[quote.venue]) for quote in ranked if quantities[quote.venue])
+    return Route(parts, rest)
+
+
+def _give(quantities: dict[str, Decimal], quote: VenueQuote, side: Side, more: Decimal) -> Decimal:
+    """Let the venue have up to `more` besides what it has; return how much it takes: nothing where it would refuse the part."""
+    had = quantities[quote.venue]
+    wanted = min(had + more, _affordable(quote, side, had + more))
+    if quote.instrument.max_quantity is not None:
+        wanted = min(wanted, quote.instrument.max_quantity)
+    quantity = quote.instrument.round_lots(wanted)
+    if quantity <= had or quote.instrument.refusal(quantity, quote.price) is not None:
+        return _ZERO
+    quantities[quote.venue] = quantity
+    return quantity - had
 
 
 def _affordable(quote: VenueQuote, side: Side, quantity: Decimal) -> Decimal:
@@ -107,4 +95,4 @@ def _affordable(quote: VenueQuote, side: Side, quantity: Decimal) -> Decimal:
 
 def _part(order: DraftOrder, quote: VenueQuote, quantity: Decimal) -> RoutedPart:
     cost = order.side.sign * (unit_price(quote, order.side) - quote.price) * quantity
-    return RoutedPart(quote.venue, replace(order, quantity=quantity, price=quote.price), cost)
+    return RoutedPart(quote.venue, replace(order, quantity=quantity, price=quote.price, venue=quote.venue), cost)

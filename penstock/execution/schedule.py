@@ -5,7 +5,7 @@ run goes on with what is left. Each child is written ahead, sent once, and follo
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -14,15 +14,17 @@ from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderRequest, Side, client_order_id
 from penstock.core.working import WorkedOrder
-from penstock.execution.algorithms import Plan, Progress, Send, Step, Wait, plan_order, requests_ahead
+from penstock.execution.algorithms import ChildOrder, Plan, Progress, Send, Step, Wait, plan_order, requests_ahead
 from penstock.execution.desk import TradingDesk
 from penstock.execution.following import Follower
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.parent import Parent
 from penstock.execution.placement import PHASES, STOPPED, place
+from penstock.execution.router import route_orders, with_legs
 from penstock.execution.sending import stopped
 from penstock.execution.workbench import Workbench
 from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.rebalancing import Skipped
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import halted
 
@@ -35,10 +37,11 @@ _LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Worked:
-    """What one run of a phase did: requests sent, fills booked."""
+    """What one run of a phase did: requests sent, fills booked, and what no venue would take of an order."""
 
     sent: int = 0
     fills: tuple[Fill, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
 
 
 @dataclass
@@ -61,6 +64,8 @@ class Phase:
     cost_fraction: Decimal = Decimal(0)
     _allowed: dict[str, Decimal] = field(default_factory=dict)
     _fills: list[Fill] = field(default_factory=list)
+    _passed: dict[str, timedelta] = field(default_factory=dict)
+    _unrouted: dict[str, Skipped] = field(default_factory=dict)
     _sent: int = 0
     _stopped: bool = False
 
@@ -73,7 +78,7 @@ class Phase:
         works = self._resumed(mine) if mine else self._begun()
         while not self._stopped and self._turn(works):
             pass
-        return Worked(self._sent, tuple(self._fills))
+        return Worked(self._sent, tuple(self._fills), tuple(self._unrouted.values()))
 
     def _begun(self) -> list[Parent]:
         """Plan, review and commit the phase's parents."""
@@ -115,7 +120,8 @@ class Phase:
         steps = self._steps(works)
         due = [(work, step) for work, step in steps if isinstance(step, Send)]
         if due:
-            self._send(due)
+            if not self._send(due):
+                self._look_later(_LOOK_SECONDS)
             return True
         waits = [work.start + step.until for work, step in steps if isinstance(step, Wait)]
         if not waits:
@@ -123,9 +129,12 @@ class Phase:
         if self._halted(steps):
             return False
         left = (min(waits) - self.desk.clock.now()).total_seconds()
-        self.desk.pause(max(min(left, _LOOK_SECONDS), self.desk.policy.poll_seconds))
-        _ = self.keeper.lease  # renews it: waiting writes nothing, and must not let the lease run out
+        self._look_later(min(left, _LOOK_SECONDS))
         return True
+
+    def _look_later(self, seconds: float) -> None:
+        self.desk.pause(max(seconds, self.desk.policy.poll_seconds))
+        _ = self.keeper.lease  # renews it: waiting writes nothing, and must not let the lease run out
 
     def _steps(self, works: Sequence[Parent]) -> list[tuple[Parent, Step]]:
         """Return what is next for each parent. Buys are bounded by the cash there is: prices move while they are worked."""
@@ -139,15 +148,17 @@ class Phase:
                 affordable = work.instrument.round_lots(max(cash, Decimal(0)) / (price * (1 + self.cost_fraction)))
                 payable = work.progress(orders).filled + affordable
                 bound = payable if bound is None else min(bound, payable)
-            step = work.next_step(orders, now, price, bound)
+            step = work.next_step(orders, now, price, bound, self._passed.get(work.symbol))
             if isinstance(step, Send) and work.order.side is Side.BUY:
                 cash -= step.child.quantity * (step.child.price or price) * (1 + self.cost_fraction)
             steps.append((work, step))
         return steps
 
-    def _send(self, due: Sequence[tuple[Parent, Send]]) -> None:
-        orders = self._orders()
-        planned = [self._request(work, step, orders) for work, step in due]
+    def _send(self, due: Sequence[tuple[Parent, Send]]) -> bool:
+        """Send what is due and follow it to its end; return whether anything could be sent."""
+        planned = self._requests(due)
+        if not planned:
+            return False
         reports = place(self.desk, self.keeper, self.rebalance, planned)
         self._sent += len(planned)
         default = self.desk.policy.follow_timeout_seconds
@@ -158,13 +169,36 @@ class Phase:
         self._fills += follower.booked
         ended = [order for order in self._orders() if order.request.client_order_id in names]
         self._stopped = bool(endless) or any(order.reason.startswith(STOPPED) for order in ended)
+        return True
 
-    def _request(self, work: Parent, step: Send, orders: Sequence[OrderRecord]) -> PlannedOrder:
-        child = step.child
+    def _requests(self, due: Sequence[tuple[Parent, Send]]) -> list[PlannedOrder]:
+        """Return the requests of the children that are due: one each, or where the account has several venues its parts."""
+        orders, now = self._orders(), self.desk.clock.now()
+        if self.desk.venues is None:
+            return [self._request(work, step.child, orders) for work, step in due]
+        children = {work.symbol: (work, step.child) for work, step in due}
+        drafts = [work.order.resized(child.quantity) for work, child in children.values()]
+        limits = {symbol: child.price for symbol, (_, child) in children.items() if child.price is not None}
+        routed = route_orders(drafts, self.desk.venues.offers(list(children)), self.cost_fraction, limits)
+        parts = with_legs(routed.parts)
+        going = {part.symbol for part in parts}
+        self._passed |= {symbol: now - work.start for symbol, (work, _) in children.items() if symbol not in going}
+        self._unrouted = {symbol: why for symbol, why in self._unrouted.items() if symbol not in children}
+        self._unrouted |= {why.symbol: why for why in routed.skipped}
+        return [self._request_of_part(*children[part.symbol], part, orders) for part in parts]
+
+    def _request_of_part(
+        self, work: Parent, child: ChildOrder, part: DraftOrder, orders: Sequence[OrderRecord]
+    ) -> PlannedOrder:
+        """Return the request of a child's part: the parts are children of their own, numbered on."""
+        number = child.number + (part.leg - work.order.leg) // PHASES
+        return self._request(work, replace(child, quantity=part.quantity, number=number), orders, part.venue)
+
+    def _request(self, work: Parent, child: ChildOrder, orders: Sequence[OrderRecord], venue: str = "") -> PlannedOrder:
         leg, attempt = work.order.leg + PHASES * child.number, work.attempt(child.number, orders)
         rebalance, symbol = self.rebalance, work.symbol
         name = client_order_id(rebalance.account, rebalance.portfolio_version, rebalance.slot, symbol, leg, attempt)
-        request = OrderRequest(name, symbol, work.order.side, child.type, child.quantity, child.price)
+        request = OrderRequest(name, symbol, work.order.side, child.type, child.quantity, child.price, venue=venue)
         order, version = work.order, work.begun.strategy_version
         return PlannedOrder(request, leg, attempt, version, order.target_weight, order.price)
 
@@ -174,7 +208,7 @@ class Phase:
         forbidden = [work for work, step in steps if isinstance(step, Wait) and _must_stop(halt, work.order.side)]
         if not forbidden:
             return False
-        planned, at = [self._request(work, work.rest(orders), orders) for work in forbidden], self.desk.clock.now()
+        planned, at = [self._request(work, work.rest(orders).child, orders) for work in forbidden], self.desk.clock.now()
         events = [stopped(order.request, halt, at) for order in planned]
         self.desk.ledger.write_ahead(self.keeper.lease, self.rebalance.id, planned, events, at)
         return True

@@ -135,11 +135,11 @@ def _clock(platform: Platform) -> str:
 def _old_orders(platform: Platform) -> str:
     if platform.environment.trading == "paper":
         return "trading on paper: nothing is sent"
-    venue = platform.environment.market.ccxt_id
-    limit = age_limit(venue)
-    if limit is None:
-        raise PenstockError(f"{venue}: no way is known by which it refuses an old order; a process that slept could send one")
-    return f"{venue}: {limit}"
+    limits = {market.ccxt_id: age_limit(market.ccxt_id) for market in platform.environment.traded}
+    without = ", ".join(venue for venue, limit in limits.items() if limit is None)
+    if without:
+        raise PenstockError(f"{without}: no way is known by which it refuses an old order; a process that slept could send one")
+    return "; ".join(f"{venue}: {limit}" for venue, limit in limits.items())
 
 
 def _registry(platform: Platform) -> str:

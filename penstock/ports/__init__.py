@@ -10,6 +10,7 @@ from penstock.ports.market import Exchange, MarketData
 from penstock.ports.notifier import Notifier
 from penstock.ports.registry import LoadedModel, ModelVersion, Registry
 from penstock.ports.supervision import Supervision
+from penstock.ports.venues import VenueAccount, VenueOffer, Venues
 
 __all__ = [
     "BarBatch",
@@ -23,5 +24,8 @@ __all__ = [
     "Notifier",
     "Registry",
     "Supervision",
+    "VenueAccount",
+    "VenueOffer",
+    "Venues",
     "WorkStore",
 ]

@@ -64,6 +64,16 @@ class ApprovedOrders:
         if self.seal is not _SEAL:
             raise RiskError("ApprovedOrders come from penstock.risk.review.review alone: have the plan reviewed")
 
+    def divided(self, parts: Sequence[DraftOrder]) -> "ApprovedOrders":
+        """Return the same approval with its orders in parts; RiskError where those sum to more than was approved."""
+        left = {(order.symbol, order.side): order.quantity for order in self.orders}
+        for part in parts:
+            left[part.symbol, part.side] = left.get((part.symbol, part.side), Decimal(0)) - part.quantity
+        over = sorted(symbol for (symbol, _), quantity in left.items() if quantity < 0)
+        if over:
+            raise RiskError(f"the parts of {', '.join(over)} are more than was approved: divide only what was reviewed")
+        return replace(self, orders=tuple(parts))
+
     @property
     def verdicts(self) -> tuple[RiskVerdict, ...]:
         """Every rule's word as it is to be kept: the verdict on the order, and the rule and reason behind it."""

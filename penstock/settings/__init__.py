@@ -14,7 +14,7 @@ from penstock.data.bounds import CheckBounds
 from penstock.promotion.criteria import PromotionThresholds
 from penstock.research.costs import Costs
 from penstock.risk.limits import RiskLimits
-from penstock.settings.environments import AccountSettings, Environment, MarketSettings
+from penstock.settings.environments import AccountSettings, Environment, MarketSettings, VenueSettings
 from penstock.settings.files import M, load_yaml, loopback, validate
 from penstock.settings.keys import practice_key_variables, practice_keys, secret
 from penstock.settings.portfolios import ModelAllocation, Portfolio, Study
@@ -32,6 +32,7 @@ __all__ = [
     "Study",
     "TimeframeHistory",
     "Universe",
+    "VenueSettings",
     "practice_key_variables",
     "practice_keys",
     "secret",

@@ -1,8 +1,10 @@
 """configs/environments.yaml: where bars come from, where orders go, and with which accounts."""
 
+import re
+from decimal import Decimal
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from penstock.core.errors import ConfigError
 from penstock.settings.files import Frozen, loopback
@@ -15,19 +17,54 @@ class MarketSettings(Frozen):
     base_url: str | None = None
     sandbox: bool = False
 
+    @property
+    def is_real(self) -> bool:
+        """Whether this is the venue itself: neither its test network nor the practice exchange."""
+        return not self.sandbox and self.base_url is None
+
     @field_validator("base_url")
     @classmethod
     def _on_this_machine(cls, url: str | None) -> str | None:
         return None if url is None else loopback(url)
 
 
+class VenueSettings(MarketSettings):
+    """One of the venues of an account that trades on several. `taker_fee_bps` is that of configs/costs.yaml by default."""
+
+    api_key_env: str | None = None
+    secret_env: str | None = None
+    paper_cash: float = Field(100_000, gt=0)
+    taker_fee_bps: Decimal | None = Field(None, ge=0, lt=1000)
+
+
 class AccountSettings(Frozen):
-    """One account at the venue (an exchange's sub-account). Keys stay in the environment; only their names stand here."""
+    """One account at the venue (an exchange's sub-account). Keys stay in the environment; only their names stand here.
+
+    With `venues` the account trades on several, by name: each has keys (or paper cash) of its own, and the account none.
+    """
 
     name: str
     api_key_env: str | None = None
     secret_env: str | None = None
     paper_cash: float = Field(100_000, gt=0)
+    venues: dict[str, VenueSettings] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _venues_are_told_apart(self) -> "AccountSettings":
+        if not self.venues:
+            return self
+        if len(self.venues) == 1:
+            raise ValueError(f"venues: {', '.join(self.venues)} alone is no choice: leave 'venues' out, or name two at least")
+        moved = sorted({"api_key_env", "secret_env", "paper_cash"} & self.model_fields_set)
+        if moved:
+            raise ValueError(f"{', '.join(moved)}: each of the venues has its own; write them under 'venues'")
+        wrong = [name for name in self.venues if not re.fullmatch(r"[a-z0-9_-]+", name)]
+        if wrong:
+            raise ValueError(f"venues: '{wrong[0]}' is no name: use a-z, 0-9, _ and - (trade ids begin with it)")
+        at = [(venue.ccxt_id, venue.base_url, venue.sandbox, venue.api_key_env) for venue in self.venues.values()]
+        if len({*at}) < len(at) and any(venue.api_key_env for venue in self.venues.values()):
+            raise ValueError("venues: two of them are one account at one venue: its balances would count twice")
+        return self
 
 
 class Environment(Frozen):
@@ -41,7 +78,13 @@ class Environment(Frozen):
 
     @property
     def is_real_venue(self) -> bool:
-        return self.trading == "venue" and not self.market.sandbox and self.market.base_url is None
+        """Whether orders of any account go to a venue that trades real money."""
+        return self.trading == "venue" and any(venue.is_real for venue in self.traded)
+
+    @property
+    def traded(self) -> list[MarketSettings]:
+        """Every venue that an account of this environment is at."""
+        return [venue for account in self.accounts.values() for venue in account.venues.values() or (self.market,)]
 
     def account_of(self, portfolio: str) -> AccountSettings:
         """Return the account that a portfolio trades; one account is never shared by two portfolios."""

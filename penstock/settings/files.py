@@ -51,7 +51,9 @@ def _explain(problem: Any, model: type[BaseModel], prefix: str) -> str:
 
 
 def _shown(key: str, problem: Any) -> str:
-    """Return the value seen, or stars where its key speaks of a secret: messages end up in logs."""
+    """Return the value seen, or stars where its key speaks of a secret: messages end up in logs. Of a block, its keys."""
+    if isinstance(problem["input"], dict):
+        return "{" + ", ".join(map(str, problem["input"])) + "}"
     secret_words = ("key", "secret", "password", "token", "passphrase")
     return "***" if any(word in key.lower() for word in secret_words) else repr(problem["input"])
 

@@ -69,6 +69,18 @@ def sent(ledger: TimescaleLedger, lease: Lease, rebalance_id: int, order: Planne
     return order
 
 
+def test_order_keeps_the_venue_that_it_goes_to(
+    ledger: TimescaleLedger, lease: Lease, rebalance_id: int, database: Database
+) -> None:
+    """The venue is part of the intent: it is read back, and nothing can change it afterwards."""
+    named, plain = planned(), planned()
+    named = replace(named, request=replace(named.request, venue="second"))
+    ledger.plan_orders(lease, rebalance_id, [named, plain])
+    assert [order.request for order in ledger.orders(lease.account)] == [named.request, plain.request]
+    with pytest.raises(StoreError, match="append-only"), database.transaction() as connection:
+        connection.execute("UPDATE orders SET venue = 'first' WHERE account = %s", [lease.account])
+
+
 # --- the account and its lease
 
 

@@ -2,12 +2,15 @@
 
 import re
 import shutil
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.errors import ConfigError
 from penstock.settings import Process, Settings
+from penstock.wiring import Platform
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -171,3 +174,77 @@ def test_empty_home_is_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty PENSTOCK_HOME must not put databases and keys into the folder that one happens to stand in."""
     monkeypatch.setenv("PENSTOCK_HOME", "")
     assert Process().home == Path(".penstock")
+
+
+BOTH = """{name: both, venues: {
+      here: {ccxt_id: binance, base_url: "http://127.0.0.1:8190", api_key_env: K1, secret_env: S1},
+      there: {ccxt_id: binance, base_url: "http://127.0.0.1:8191", api_key_env: K2, secret_env: S2, taker_fee_bps: 7.5}}}"""
+
+
+def test_account_may_trade_on_several_venues(configs: Path) -> None:
+    """Each venue has its own keys and fee; without a word an account has one venue."""
+    replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", BOTH)
+    environment = settings_of(configs, env="practice").environment
+    venues = environment.account_of("daily").venues
+    assert {name: (venue.api_key_env, venue.taker_fee_bps) for name, venue in venues.items()} == {
+        "here": ("K1", None),
+        "there": ("K2", Decimal("7.5")),
+    }
+    assert environment.account_of("minute").venues == {}
+    assert not environment.is_real_venue
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (r"there: \{.*", "}}", "here alone is no choice"),
+        ("name: both,", "name: both, api_key_env: K0,", "api_key_env: each of the venues has its own"),
+        ("here:", '"he:re":', "'he:re' is no name"),
+        ("8191", "8190", None),
+        ("taker_fee_bps: 7.5", "taker_fee: 7.5", "taker_fee_bps"),
+        ("taker_fee_bps: 7.5", "taker_fee_bps: -1", "greater than or equal to 0"),
+        ("http://127.0.0.1:8191", "https://api.binance.com", "not on this machine"),
+    ],
+)
+def test_wrong_venues_are_named(configs: Path, before: str, after: str, said: str | None) -> None:
+    """One venue alone, keys in two places, a name that ids cannot hold, a typo: the message says which."""
+    wrong = re.sub(before, after, BOTH)
+    assert wrong != BOTH
+    replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", wrong.replace("\\", ""))
+    if said is None:  # two accounts at one venue are two accounts
+        assert settings_of(configs, env="practice").environment.account_of("daily").venues
+        return
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        _ = settings_of(configs, env="practice").environment
+
+
+def test_one_account_named_twice_would_count_twice(configs: Path) -> None:
+    """Two venues with the same address and keys are one account."""
+    twice = BOTH.replace("8191", "8190").replace("K2", "K1")
+    replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", twice)
+    with pytest.raises(ConfigError, match="two of them are one account at one venue") as caught:
+        _ = settings_of(configs, env="practice").environment
+    assert "K1" not in str(caught.value)
+
+
+def test_one_real_venue_among_several_needs_both_consents(configs: Path) -> None:
+    """A real venue beside a practice exchange is real money."""
+    real = BOTH.replace(', base_url: "http://127.0.0.1:8191"', "")
+    replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", real)
+    with pytest.raises(ConfigError, match="would trade real money"):
+        settings_of(configs, env="practice").require_consent()
+
+
+def test_several_venues_become_one_account(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The desk trades all of them as one; the ledger keeps their names, so that the account can never mean others."""
+    replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", BOTH)
+    settings = settings_of(configs, env="practice", practice_url="http://127.0.0.1:9999")
+    platform = Platform(settings, "")
+    with pytest.raises(ConfigError, match="account 'both-here': the environment variable K1 is empty"):
+        platform.exchange("daily")
+    for variable in ("K1", "S1", "K2", "S2"):
+        monkeypatch.setenv(variable, "x")
+    exchange = platform.exchange("daily")
+    assert isinstance(exchange, SeveralVenues)
+    hosts = {name: account.session._base.netloc for name, account in exchange.accounts.items()}
+    assert hosts == {"here": "127.0.0.1:9999", "there": "127.0.0.1:8191"}

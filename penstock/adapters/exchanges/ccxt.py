@@ -66,9 +66,16 @@ class CcxtExchange(CcxtMarketData):
         self._client_ids: dict[str, str] = {}  # venue order id -> client order id; an entry never changes
 
     def balances(self) -> Mapping[str, Decimal]:
-        answer = self.read("balances", lambda: self.client.fetch_balance()["total"])
-        totals = {asset: Decimal(str(total)) for asset, total in answer.items() if total is not None}
-        return {asset: total for asset, total in totals.items() if total}
+        return self._balances("total")
+
+    def free_balances(self) -> Mapping[str, Decimal]:
+        """Return of every asset what no working order holds; assets without any are absent."""
+        return self._balances("free")
+
+    def _balances(self, which: str) -> Mapping[str, Decimal]:
+        answer = self.read("balances", lambda: self.client.fetch_balance()[which])
+        quantities = {asset: Decimal(str(quantity)) for asset, quantity in answer.items() if quantity is not None}
+        return {asset: quantity for asset, quantity in quantities.items() if quantity}
 
     def submit(self, order: OrderRequest) -> OrderReport:
         self.require_symbol(order.symbol)

@@ -112,6 +112,12 @@ class PaperExchange:
             self._match_resting()
             return {asset: held.total for asset, held in self._balances.assets.items() if held.total}
 
+    def free_balances(self) -> Mapping[str, Decimal]:
+        """Return of every asset what no working order holds; assets without any are absent."""
+        with self._lock:
+            self._match_resting()
+            return {asset: held.free for asset, held in self._balances.assets.items() if held.free}
+
     def submit(self, order: OrderRequest) -> OrderReport:
         with self._lock:
             if order.client_order_id in self._orders:

@@ -14,6 +14,7 @@ import pytest
 from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.paper import PaperExchange
+from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
 from penstock.core.orders import OrderRequest, OrderType, Side
@@ -61,12 +62,13 @@ class Venue:
     exchange: Exchange
     step: Callable[[timedelta], Any]
     fresh: Callable[[], Exchange]  # the same account seen by a new process
+    named: str = ""  # the venue that orders name, where there are several
 
     def order(self, quantity: str, side: Side = Side.BUY, price: str | None = None, symbol: str = "AAA/USDT") -> OrderRequest:
         """Return an order with an id of its own: market, or limit with a price."""
         kind = OrderType.MARKET if price is None else OrderType.LIMIT
         limit = None if price is None else Decimal(price)
-        return OrderRequest(f"order-{next(_NUMBERS)}", symbol, side, kind, Decimal(quantity), limit)
+        return OrderRequest(f"order-{next(_NUMBERS)}", symbol, side, kind, Decimal(quantity), limit, venue=self.named)
 
     @property
     def price(self) -> Decimal:
@@ -109,9 +111,40 @@ def connect(server: PracticeServer, control: PracticeControl) -> Callable[..., C
     return connect
 
 
-@pytest.fixture(params=["paper", "ccxt"])
+@pytest.fixture(scope="session")
+def other_server() -> Iterator[PracticeServer]:
+    """A second practice exchange with the same bars; it follows the first one's time."""
+    source = GivenCandles({Timeframe.D1: daily_bars()})
+    with PracticeServer(source, clock=stepped_clock(START), limits=UNLIMITED) as running:
+        yield running
+
+
+def several_venues(connect: Callable[..., CcxtExchange], control: PracticeControl, other: PracticeServer) -> Venue:
+    """Return two practice exchanges as one account: all money is at the second one, where every order goes."""
+    follower = PracticeControl(other.url)
+    follower.step(to=control.now())
+    first = connect(balances={})
+    key = f"key-{next(_NUMBERS)}"
+    follower.create_account(key, "secret", OPENING)
+
+    def fresh() -> SeveralVenues:
+        second = CcxtExchange("binance", key, "secret", base_url=other.url, timeout_seconds=5.0, retry_wait_seconds=0.01)
+        venues = {"first": connect(api_key=first.client.apiKey), "second": second}
+        return SeveralVenues(venues, dict.fromkeys(venues, Decimal(10)))
+
+    def step(by: timedelta) -> None:
+        control.step(seconds=by)
+        follower.step(seconds=by)
+
+    return Venue(fresh(), step, fresh, named="second")
+
+
+@pytest.fixture(params=["paper", "ccxt", "several"])
 def venue(request: pytest.FixtureRequest) -> Venue:
     """Every exchange that keeps the port's promises, on the same bars."""
+    if request.param == "several":
+        parts = (request.getfixturevalue(name) for name in ("connect", "control", "other_server"))
+        return several_venues(*parts)
     if request.param == "ccxt":
         connect = request.getfixturevalue("connect")
         control: PracticeControl = request.getfixturevalue("control")

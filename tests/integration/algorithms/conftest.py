@@ -30,11 +30,14 @@ CLOSES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
 OPENING = {"USDT": "100000", "SOL": "100"}
 
 
-def candles(hours: int = 48) -> GivenCandles:
-    """Minute bars that wander by a few basis points; each trades little enough that a large child is filled only in part."""
+def candles(hours: int = 48, scale: float = 1.0) -> GivenCandles:
+    """Minute bars that wander by a few basis points; each trades little enough that a large child is filled only in part.
+
+    `scale` makes all prices higher, for a dearer venue.
+    """
     chance, rows = random.Random(7), []
     for symbol, price in CLOSES.items():
-        at = price
+        at = round(price * scale, 2)
         for minute in range(-60, hours * 60):
             following = round(at * chance.uniform(0.9998, 1.0002), 2)
             volume = 30_000 / price
@@ -53,24 +56,38 @@ class Stage:
     database_url: str
     database: Database
     worker: "subprocess.Popen[str]"
+    venues: dict[str, str] = field(default_factory=dict)
+    fees: dict[str, str] = field(default_factory=dict)
     control: PracticeControl = field(init=False)
 
     def __post_init__(self) -> None:
+        self.venues = self.venues or {"only": self.venue}
         self.control = PracticeControl(self.venue)
 
-    def open(self, account: str) -> datetime:
-        """Open a new account and return its slot: the venue's next full minute, to which its time is moved."""
-        self.control.create_account(account, "secret", OPENING)
-        slot = Timeframe.M1.floor(self.control.now()) + Timeframe.M1.duration
-        self.control.step(to=slot + timedelta(seconds=1))
+    def controls(self) -> dict[str, PracticeControl]:
+        return {name: PracticeControl(url) for name, url in self.venues.items()}
+
+    def open(self, account: str, opening: dict[str, dict[str, str]] | None = None) -> datetime:
+        """Open a new account at each venue and return its slot: the next full minute, to which the venues' time is moved."""
+        controls = self.controls()
+        slot = Timeframe.M1.floor(max(control.now() for control in controls.values())) + Timeframe.M1.duration
+        for name, control in controls.items():
+            control.create_account(account, "secret", OPENING if opening is None else opening[name])
+            control.step(to=slot + timedelta(seconds=1))
         return slot
 
+    def wait(self, seconds: float) -> None:
+        """Move the venues' time."""
+        for control in self.controls().values():
+            control.step(seconds=seconds)
+
     def run(
-        self, account: str, slot: datetime, style: dict[str, Any], weights: dict[str, float], kill_at: int | None = None
+        self, account: str, slot: datetime, style: dict[str, Any] | None, weights: dict[str, float], kill_at: int | None = None
     ) -> dict[str, Any]:
         """Run the slot in a process of its own; `kill_at` is the call at which it is killed."""
         trial = {
-            "venue": self.venue,
+            "venues": self.venues,
+            "fees": self.fees,
             "database": self.database_url,
             "account": account,
             "slot": slot.isoformat(),
@@ -98,8 +115,8 @@ class Stage:
     def work(self) -> TimescaleWork:
         return TimescaleWork(self.database)
 
-    def exchange(self, account: str) -> CcxtExchange:
-        return CcxtExchange("binance", account, "secret", base_url=self.venue, rate_limit_ms=0)
+    def exchange(self, account: str, venue: str = "") -> CcxtExchange:
+        return CcxtExchange("binance", account, "secret", base_url=self.venues.get(venue, self.venue), rate_limit_ms=0)
 
     def weights(self, account: str) -> dict[str, float]:
         held = self.ledger.positions(account)
@@ -124,3 +141,12 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                 worker.stdin.close()
     finally:
         server.destroy()
+
+
+@pytest.fixture(scope="session")
+def two_venues(stage: Stage) -> Iterator[Stage]:
+    """The same stage with a second venue: its prices are 10 bps higher, its fee is 6 bps lower, its books half as deep."""
+    dearer = PracticeServer(candles(scale=1.001), stepped_clock(SLOT), fee_bps=4, participation=0.5, limits=UNLIMITED)
+    with dearer:
+        venues = {"cheap": stage.venue, "dear": dearer.url}
+        yield Stage(stage.venue, stage.database_url, stage.database, stage.worker, venues, {"cheap": "10", "dear": "4"})

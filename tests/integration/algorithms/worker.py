@@ -9,11 +9,13 @@ import os
 import signal
 import sys
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, TimescaleWork, connect
 from penstock.core.clock import VenueClock
 from penstock.core.drafts import SeenBar
@@ -23,6 +25,7 @@ from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.workbench import Workbench
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.ports import Exchange, Venues
 from penstock.practice.control import PracticeControl
 from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
@@ -74,25 +77,27 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
     """Rebalance as the trial says; return what the report said and how many calls were counted."""
     Killable.passed, Killable.kill_at = 0, trial["kill_at"]
     account, slot = trial["account"], datetime.fromisoformat(trial["slot"])
-    exchange = CcxtExchange("binance", account, "secret", base_url=trial["venue"], rate_limit_ms=0)
-    control = PracticeControl(trial["venue"])
+    exchange, venues = exchange_of(trial)
+    controls = [PracticeControl(url) for url in trial["venues"].values()]
     with connect(trial["database"], max_connections=2) as database:
         supervision = TimescaleSupervision(database)
         desk = TradingDesk(
             account,
             "practice",
             "USDT",
-            Killable(exchange),  # type: ignore[arg-type]
+            exchange,
             Killable(TimescaleLedger(database)),  # type: ignore[arg-type]
             supervision,
             VenueClock(exchange.now),
             KillSwitch(account, supervision),
             ExecutionPolicy(visibility_delay_seconds=0.5, poll_seconds=0.5, follow_timeout_seconds=5, lease_wait_seconds=0),
-            pause=lambda seconds: _step(control, seconds),
-            workbench=Workbench(
+            pause=lambda seconds: [control.step(seconds=seconds) for control in controls] and None,
+            workbench=trial["style"]
+            and Workbench(
                 Killable(TimescaleWork(database)),  # type: ignore[arg-type]
                 TypeAdapter(Style).validate_python(trial["style"]),
             ),
+            venues=venues,
         )
 
         def decide(version: str) -> PortfolioTargets:
@@ -101,11 +106,21 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
         limits = RiskLimits.model_validate({"max_gross": 1, "max_weight": 1, "price_collar": None})
         report = rebalance(desk, RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits))
     said = {"status": report.status, "reason": report.reason, "sent": report.sent, "resumed": report.resumed}
-    return {**said, "already_done": report.already_done, "breaks": len(report.breaks), "calls": Killable.passed}
+    said |= {"already_done": report.already_done, "breaks": len(report.breaks), "calls": Killable.passed}
+    return {**said, "skipped": {each.symbol: each.reason for each in report.skipped}}
 
 
-def _step(control: PracticeControl, seconds: float) -> None:
-    control.step(seconds=seconds)
+def exchange_of(trial: dict[str, Any]) -> tuple[Exchange, Venues | None]:
+    """Return the trial's account: at one venue, or at several as one, each watched by itself."""
+    accounts: dict[str, Any] = {
+        name: Killable(CcxtExchange("binance", trial["account"], "secret", base_url=url, rate_limit_ms=0, read_attempts=1))
+        for name, url in trial["venues"].items()
+    }
+    if len(accounts) == 1:
+        (only,) = accounts.values()
+        return only, None
+    several = SeveralVenues(accounts, {name: Decimal(fee) for name, fee in trial["fees"].items()})
+    return several, several
 
 
 def main() -> None:

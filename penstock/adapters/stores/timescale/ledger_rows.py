@@ -10,7 +10,7 @@ REBALANCE_COLUMNS = "id, account, slot, portfolio_version, status, reason"
 
 SELECT_ORDERS = """
     SELECT account, rebalance_id, client_order_id, symbol, side, type, quantity, price, strategy_version, state,
-           filled_quantity, venue_order_id, created_at, updated_at, reason, leg, attempt
+           filled_quantity, venue_order_id, created_at, updated_at, reason, leg, attempt, venue
     FROM orders
     WHERE account = %(account)s
       AND (NOT %(unfinished_only)s OR state NOT IN ('filled', 'canceled', 'rejected', 'expired'))
@@ -27,14 +27,14 @@ SELECT_FILLS = """
 
 INSERT_ORDERS = """
     INSERT INTO orders (account, rebalance_id, client_order_id, symbol, side, type, quantity, price, leg, attempt,
-                        strategy_version, target_weight, reference_price, state, reason, created_at, updated_at)
+                        strategy_version, target_weight, reference_price, venue, state, reason, created_at, updated_at)
     SELECT rebalance.account, rebalance.id, name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference,
-           state, line.reason, at, coalesce(moved_at, at)
+           line.venue, state, line.reason, at, coalesce(moved_at, at)
     FROM rebalance, coalesce(%s::timestamptz, clock_timestamp()) AS at,
          unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::integer[], %s::integer[],
-                %s::text[], %s::float8[], %s::numeric[], %s::text[], %s::text[], %s::timestamptz[])
-         WITH ORDINALITY AS line (name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, state,
-                                  reason, moved_at, n)
+                %s::text[], %s::float8[], %s::numeric[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+         WITH ORDINALITY AS line (name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, venue,
+                                  state, reason, moved_at, n)
     WHERE rebalance.id = %s AND rebalance.account = %s
     ORDER BY n
     ON CONFLICT (client_order_id) DO NOTHING
@@ -51,11 +51,11 @@ def rebalance_of(row: Sequence[Any]) -> Rebalance:
 def order_of(row: Sequence[Any]) -> OrderRecord:
     """Return the order of a row of SELECT_ORDERS."""
     account, rebalance_id, client_order_id, symbol, side, kind, quantity, price, version, state, filled, venue_id, *rest = row
-    created_at, updated_at, reason, leg, attempt = rest
+    created_at, updated_at, reason, leg, attempt, venue = rest
     return OrderRecord(
         account=account,
         rebalance_id=rebalance_id,
-        request=OrderRequest(client_order_id, symbol, Side(side), OrderType(kind), quantity, price),
+        request=OrderRequest(client_order_id, symbol, Side(side), OrderType(kind), quantity, price, venue=venue),
         strategy_version=version,
         state=OrderState(state),
         filled_quantity=filled,
@@ -89,6 +89,7 @@ def intent_columns(orders: Sequence[PlannedOrder]) -> list[list[object]]:
             order.strategy_version,
             order.target_weight,
             order.reference_price,
+            order.request.venue,
         )
         for order in orders
     ]

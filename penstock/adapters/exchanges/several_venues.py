@@ -1,0 +1,209 @@
+"""Several venues as one account: sums of balances, the trades and orders of all, each order at the venue that it names.
+
+Where a part of an order goes is for penstock.execution.routing; here nothing is chosen.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeVar
+
+import polars as pl
+
+from penstock.core.accounts import Transfer
+from penstock.core.errors import (
+    ConfigError,
+    DuplicateOrderError,
+    OrderNotFoundError,
+    RateLimitedError,
+    UnknownSymbolError,
+    VenueRejectedError,
+    VenueUnavailableError,
+)
+from penstock.core.instruments import Instrument, common_rules
+from penstock.core.orders import Fill, OrderReport, OrderRequest
+from penstock.core.quotes import Quote
+from penstock.core.timeframes import Timeframe
+from penstock.ports import VenueAccount, VenueOffer
+
+Answer = TypeVar("Answer")
+
+#: Between a venue's name and an id of its own: two venues may give the same number to two trades.
+_OF = ":"
+
+
+class SeveralVenues:
+    """Exchange port over accounts at several venues, by name; also Venues. Thread-safe as they are.
+
+    The order of the venues counts: time, bars, prices and quotes are those of the first that lists the symbol (the next ones
+    stand in while it is silent). Balances, trades, orders and transfers are those of all, and a venue that does not answer is
+    VenueUnavailableError: half a sum is none. `fee_bps` is what a taker pays, by venue.
+    """
+
+    def __init__(self, venues: Mapping[str, VenueAccount], fee_bps: Mapping[str, Decimal]) -> None:
+        wrong = [name for name in venues if not name or _OF in name]
+        if not venues or wrong or venues.keys() != fee_bps.keys():
+            raise ConfigError(f"venues {list(venues)} with fees {list(fee_bps)}: each needs a name without '{_OF}', and a fee")
+        self._venues = dict(venues)
+        self._fee_bps = dict(fee_bps)
+        self._listings: Mapping[str, Mapping[str, Instrument]] = {}
+        self._where: dict[str, str] = {}  # client order id -> venue
+        self._lock = threading.Lock()
+
+    @property
+    def accounts(self) -> Mapping[str, VenueAccount]:
+        return dict(self._venues)
+
+    def offers(self, symbols: Sequence[str]) -> Sequence[VenueOffer]:
+        self._listed()
+        return list(self._each(lambda name: self._offer(name, symbols)).values())
+
+    def _offer(self, name: str, symbols: Sequence[str]) -> VenueOffer:
+        venue, listing = self._venues[name], self._listings[name]
+        listed = {symbol: listing[symbol] for symbol in symbols if symbol in listing}
+        try:
+            quotes = venue.quotes(list(listed)) if listed else {}
+            return VenueOffer(name, listed, quotes, venue.free_balances(), self._fee_bps[name])
+        except VenueUnavailableError as error:
+            return VenueOffer(name, silence=str(error))
+
+    def now(self) -> datetime:
+        return self._first(list(self._venues), lambda venue: venue.now())
+
+    def instruments(self) -> Mapping[str, Instrument]:
+        """Return the instruments of all venues; where several list a symbol, under rules that are legal at each of them."""
+        self._listings = self._each(lambda name: self._venues[name].instruments())
+        found: dict[str, list[Instrument]] = {}
+        for listing in self._listings.values():
+            for symbol, instrument in listing.items():
+                found.setdefault(symbol, []).append(instrument)
+        return {symbol: common_rules(instruments) for symbol, instruments in found.items()}
+
+    def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
+        return self._first(self._listing(symbol), lambda venue: venue.fetch_bars(symbol, timeframe, since, limit))
+
+    def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        return self._of_symbols(symbols, lambda venue, listed: venue.last_prices(listed))
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
+        return self._of_symbols(symbols, lambda venue, listed: venue.quotes(listed))
+
+    def balances(self) -> Mapping[str, Decimal]:
+        total: dict[str, Decimal] = {}
+        for balances in self._each(lambda name: self._venues[name].balances()).values():
+            for asset, quantity in balances.items():
+                total[asset] = total.get(asset, Decimal(0)) + quantity
+        return {asset: quantity for asset, quantity in total.items() if quantity}
+
+    def submit(self, order: OrderRequest) -> OrderReport:
+        """Send the order to the venue that it names, or to the first that lists its symbol."""
+        name = order.venue or self._listing(order.symbol)[0]
+        if name not in self._venues:
+            known = ", ".join(self._venues)
+            raise VenueRejectedError(f"order {order.client_order_id}: no venue '{name}' ({known}); nothing was sent")
+        with self._lock:
+            other = self._where.setdefault(order.client_order_id, name)
+        if other != name:
+            raise DuplicateOrderError(f"order {order.client_order_id} was sent to {other}: it is not sent to {name} as well")
+        return _named(name, self._venues[name].submit(order))
+
+    def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
+        """Ask one venue after the other; OrderNotFoundError where every one of them has denied it, and only then."""
+        return self._found(client_order_id, symbol, lambda venue: venue.find_order(client_order_id, symbol))
+
+    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+        return self._found(client_order_id, symbol, lambda venue: venue.cancel(client_order_id, symbol))
+
+    def open_orders(self) -> Sequence[OrderReport]:
+        found = self._each(lambda name: self._venues[name].open_orders())
+        return [_named(name, report) for name, reports in found.items() for report in reports]
+
+    def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
+        listing = self._listing(symbol)
+        found = self._each(lambda name: self.fills_at(name, symbol, since) if name in listing else [])
+        return sorted((fill for fills in found.values() for fill in fills), key=lambda fill: fill.at)
+
+    def fills_at(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill]:
+        found = self._venues[venue].fills(symbol, since)
+        return [replace(fill, trade_id=f"{venue}{_OF}{fill.trade_id}") for fill in found]
+
+    def transfers(self, since: datetime) -> Sequence[Transfer] | None:
+        """Return the transfers of all venues, those between them included; None where one of them does not tell."""
+        found = self._each(lambda name: self._venues[name].transfers(since)).values()
+        told = [transfers for transfers in found if transfers is not None]
+        if len(told) < len(found):
+            return None
+        return sorted((transfer for transfers in told for transfer in transfers), key=lambda each: each.at)
+
+    def _found(self, client_order_id: str, symbol: str, ask: Callable[[VenueAccount], OrderReport]) -> OrderReport:
+        """Return the answer of the venue that has the order: where it was sent to is asked first, then all others.
+
+        A venue that listed the symbol and does so no longer raises UnknownSymbolError: that is no denial.
+        """
+        first = self._where.get(client_order_id)
+        names = dict.fromkeys([*([] if first is None else [first]), *self._listing(symbol)])
+        silence: VenueUnavailableError | None = None
+        denials: list[str] = []
+        for name in names:
+            try:
+                report = ask(self._venues[name])
+            except VenueUnavailableError as error:
+                silence = error if silence is None or isinstance(error, RateLimitedError) else silence
+            except OrderNotFoundError as denial:
+                denials.append(f"{name}: {denial}")
+            else:
+                self._where[client_order_id] = name
+                return _named(name, report)
+        if silence is not None:
+            raise silence
+        raise OrderNotFoundError("; ".join(denials))
+
+    def _listed(self) -> Mapping[str, Mapping[str, Instrument]]:
+        if not self._listings:
+            self.instruments()
+        return self._listings
+
+    def _listing(self, symbol: str) -> list[str]:
+        """Return the names of the venues that list the symbol."""
+        names = [name for name, listing in self._listed().items() if symbol in listing]
+        if not names:
+            raise UnknownSymbolError(f"none of {', '.join(self._venues)} lists '{symbol}'")
+        return names
+
+    def _of_symbols(
+        self, symbols: Sequence[str], ask: Callable[[VenueAccount, list[str]], Mapping[str, Answer]]
+    ) -> Mapping[str, Answer]:
+        """Return each symbol's answer by the first venue that lists it and has one; raise where silence leaves one out."""
+        listing = {symbol: self._listing(symbol) for symbol in symbols}
+        found: dict[str, Answer] = {}
+        silence: VenueUnavailableError | None = None
+        for name, venue in self._venues.items():
+            open_ones = [symbol for symbol in symbols if name in listing[symbol] and symbol not in found]
+            try:
+                found |= ask(venue, open_ones) if open_ones else {}
+            except VenueUnavailableError as error:
+                silence = error
+        if silence is not None and len(found) < len(listing):
+            raise silence
+        return found
+
+    def _first(self, names: Sequence[str], ask: Callable[[VenueAccount], Answer]) -> Answer:
+        """Return the answer of the first of these venues that gives one."""
+        for name in names[:-1]:
+            try:
+                return ask(self._venues[name])
+            except VenueUnavailableError:
+                continue
+        return ask(self._venues[names[-1]])
+
+    def _each(self, ask: Callable[[str], Answer]) -> dict[str, Answer]:
+        """Return every venue's answer, all asked at the same time; raise the first error."""
+        with ThreadPoolExecutor(len(self._venues), thread_name_prefix="venue") as pool:
+            return dict(zip(self._venues, pool.map(ask, self._venues), strict=True))
+
+
+def _named(name: str, report: OrderReport) -> OrderReport:
+    return replace(report, venue_order_id=f"{name}{_OF}{report.venue_order_id}")

@@ -1,0 +1,178 @@
+"""What several venues promise besides, as one account: sums, names, and that one venue's silence is never another's word."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+import pytest
+
+from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.several_venues import SeveralVenues
+from penstock.core.errors import (
+    ConfigError,
+    DuplicateOrderError,
+    OrderNotFoundError,
+    UnknownSymbolError,
+    VenueRejectedError,
+    VenueUnavailableError,
+)
+from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
+from penstock.practice.control import PracticeControl
+from penstock.practice.faults import Fault, FaultKind
+
+_NUMBERS = count(1)
+EACH = {"USDT": Decimal(5_000), "AAA": Decimal(20)}
+
+
+@dataclass
+class Pair:
+    """Two practice exchanges as one account, and what controls each."""
+
+    exchange: SeveralVenues
+    first: PracticeControl
+    second: PracticeControl
+
+    def silence(self, name: str, path: str = "/api/v3/", method: str = "") -> None:
+        fault = Fault(kind=FaultKind.ERROR_BEFORE, path=path, method=method)
+        getattr(self, name).arm(fault)
+
+    def order(self, venue: str, quantity: str = "1", price: str | None = None) -> OrderRequest:
+        kind = OrderType.MARKET if price is None else OrderType.LIMIT
+        limit = None if price is None else Decimal(price)
+        return OrderRequest(f"part-{next(_NUMBERS)}", "AAA/USDT", Side.BUY, kind, Decimal(quantity), limit, venue=venue)
+
+
+@pytest.fixture
+def pair(server: Any, other_server: Any, control: PracticeControl) -> Iterator[Pair]:
+    second = PracticeControl(other_server.url)
+    second.step(to=control.now())
+    key = f"pair-{next(_NUMBERS)}"
+    venues = {}
+    for name, url, controls in (("first", server.url, control), ("second", other_server.url, second)):
+        controls.create_account(key, "secret", EACH)
+        venues[name] = CcxtExchange("binance", key, "secret", base_url=url, read_attempts=1)
+    yield Pair(SeveralVenues(venues, {"first": Decimal(10), "second": Decimal(4)}), control, second)
+    second.clear_faults()
+    second.clear_books()
+
+
+def test_balances_are_the_sums_of_all(pair: Pair) -> None:
+    """What both hold is the account's; while one of them is silent nobody knows the sum."""
+    assert pair.exchange.balances() == {"USDT": 10_000, "AAA": 40}
+    pair.silence("second", "/api/v3/account")
+    with pytest.raises(VenueUnavailableError):
+        pair.exchange.balances()
+
+
+def test_trades_of_two_venues_never_share_an_id(pair: Pair) -> None:
+    """Each venue counts its trades for itself: the ids begin with the venue's name, and all of them are told."""
+    orders = [pair.order("first"), pair.order("second"), pair.order("second")]
+    for order in orders:
+        pair.exchange.submit(order)
+    fills = pair.exchange.fills("AAA/USDT", pair.exchange.now())
+    assert {fill.client_order_id: fill.trade_id.split(":")[0] for fill in fills} == {
+        order.client_order_id: order.venue for order in orders
+    }
+    assert len({fill.trade_id for fill in fills}) == 3
+    alone = pair.exchange.fills_at("second", "AAA/USDT", pair.exchange.now())
+    assert list(alone) == [fill for fill in fills if fill.trade_id.startswith("second:")]
+
+
+def test_order_is_denied_only_when_every_venue_denies_it(pair: Pair) -> None:
+    """One venue's "no such order" says nothing while another is silent, whether the process remembers or not."""
+    with pytest.raises(OrderNotFoundError, match=r"first: .*; second: "):
+        pair.exchange.find_order("never-used", "AAA/USDT")
+    order = pair.order("second")
+    sent = pair.exchange.submit(order)
+    forgetful = SeveralVenues(pair.exchange.accounts, {"first": Decimal(10), "second": Decimal(4)})
+    assert forgetful.find_order(order.client_order_id, "AAA/USDT") == sent
+    pair.silence("second", "/api/v3/order")
+    for exchange in (pair.exchange, forgetful):
+        for ask in (exchange.find_order, exchange.cancel):
+            with pytest.raises(VenueUnavailableError):
+                ask(order.client_order_id, "AAA/USDT")
+
+
+def test_order_is_found_though_another_venue_is_silent(pair: Pair) -> None:
+    """The venue that has the order has spoken: the other one's word is not needed."""
+    order = pair.order("second")
+    sent = pair.exchange.submit(order)
+    pair.silence("first", "/api/v3/order")
+    assert pair.exchange.find_order(order.client_order_id, "AAA/USDT") == sent
+    forgetful = SeveralVenues(pair.exchange.accounts, {"first": Decimal(10), "second": Decimal(4)})
+    assert forgetful.find_order(order.client_order_id, "AAA/USDT") == sent
+
+
+def test_working_orders_of_all_are_listed_and_cancelled_where_they_are(pair: Pair) -> None:
+    """An order in each book: both are listed, and each is cancelled at its own venue."""
+    orders = [pair.order(venue, price="50") for venue in ("first", "second")]
+    for order in orders:
+        pair.exchange.submit(order)
+    assert [report.client_order_id for report in pair.exchange.open_orders()] == [order.client_order_id for order in orders]
+    for order in reversed(orders):
+        report = pair.exchange.cancel(order.client_order_id, "AAA/USDT")
+        assert (report.state, report.venue_order_id.split(":")[0]) == (OrderState.CANCELED, order.venue)
+    assert list(pair.exchange.open_orders()) == []
+
+
+def test_order_goes_to_the_venue_that_it_names_and_to_no_other(pair: Pair) -> None:
+    """A name that the account has not is refused before anything leaves; an id that went to one venue never goes to another."""
+    with pytest.raises(VenueRejectedError, match=r"no venue 'third' \(first, second\); nothing was sent"):
+        pair.exchange.submit(pair.order("third"))
+    order = pair.order("first")
+    pair.exchange.submit(order)
+    twin = OrderRequest(order.client_order_id, order.symbol, order.side, order.type, order.quantity, venue="second")
+    with pytest.raises(DuplicateOrderError, match="was sent to first"):
+        pair.exchange.submit(twin)
+    assert pair.exchange.accounts["second"].balances() == EACH
+
+
+def test_rules_are_legal_at_every_venue(pair: Pair) -> None:
+    """The steps are the smallest that both take; a symbol that nobody lists is named."""
+    before = pair.exchange.instruments()["AAA/USDT"]
+    pair.second.change_instrument("AAA/USDT", lot_step=Decimal("0.01"))
+    try:
+        assert pair.exchange.instruments()["AAA/USDT"].lot_step == Decimal("0.01")
+        assert before.lot_step == Decimal("0.001")
+    finally:
+        pair.second.change_instrument("AAA/USDT", lot_step=Decimal("0.001"))
+    with pytest.raises(UnknownSymbolError, match="none of first, second lists 'NOPE/USDT'"):
+        pair.exchange.find_order("any", "NOPE/USDT")
+
+
+def test_second_venue_stands_in_while_the_first_is_silent(pair: Pair) -> None:
+    """Time, prices and quotes are the first venue's, else the second's; with both silent there are none."""
+    pair.exchange.instruments()
+    pair.first.show_book("AAA/USDT", 90, 91)
+    pair.second.show_book("AAA/USDT", 95, 96)
+    try:
+        assert pair.exchange.quotes(["AAA/USDT"])["AAA/USDT"].bid == 90
+        pair.silence("first")
+        assert pair.exchange.quotes(["AAA/USDT"])["AAA/USDT"].bid == 95
+        assert pair.exchange.now() == pair.second.now()
+        pair.silence("second")
+        with pytest.raises(VenueUnavailableError):
+            pair.exchange.last_prices(["AAA/USDT"])
+    finally:
+        pair.first.clear_books()
+
+
+def test_offers_tell_what_is_free_and_who_is_silent(pair: Pair) -> None:
+    """What a working order holds is not offered; a venue that does not answer offers nothing and says so."""
+    pair.exchange.submit(pair.order("second", quantity="40", price="50"))
+    first, second = pair.exchange.offers(["AAA/USDT"])
+    assert (first.free, first.fee_bps) == (EACH, 10)
+    assert (second.free, second.fee_bps) == ({"USDT": 3_000, "AAA": 20}, 4)
+    assert second.quotes["AAA/USDT"].ask > second.quotes["AAA/USDT"].bid
+    pair.silence("first", "/api/v3/account")
+    silent, answering = pair.exchange.offers(["AAA/USDT"])
+    assert "503" in silent.silence
+    assert (silent.free, silent.quotes, answering.silence) == ({}, {}, "")
+
+
+def test_venues_need_names_of_their_own() -> None:
+    """A trade's id begins with its venue's name, so the name cannot hold what ends it."""
+    with pytest.raises(ConfigError, match="a:b"):
+        SeveralVenues({"a:b": None}, {"a:b": Decimal(1)})
