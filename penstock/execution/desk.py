@@ -20,6 +20,7 @@ class ExecutionPolicy(BaseModel):
     answers (a minute): whoever believes too early sends a second order. `dust_notional` (quote units): a smaller difference
     between ledger and venue is not a break. `senders`: how many requests of one phase may be under way at once; with more than
     one, as many as are under way when the kill switch is thrown still leave.
+    `kill_switch_seconds`: how old the kill switch's last word may be when an order leaves.
     `longest_pacing_seconds`: how long in all an order that the venue refuses for its rate (429) waits to be sent again.
     """
 
@@ -33,6 +34,7 @@ class ExecutionPolicy(BaseModel):
     visibility_delay_seconds: float = Field(default=75, gt=0)
     dust_notional: float = Field(default=0.01, ge=0)
     senders: int = Field(default=1, ge=1, le=16)
+    kill_switch_seconds: float = Field(default=0.05, ge=0, le=0.5)
     longest_pacing_seconds: float = Field(default=30, ge=0)
 
 

@@ -22,6 +22,7 @@ from penstock.core.errors import (
 from penstock.core.orders import OrderEvent, OrderEventKind, OrderReport, OrderRequest, OrderState
 from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import LeaseKeeper
+from penstock.risk.kill_switch import SwitchWatch
 from penstock.risk.rules import halted
 
 #: How an order that the venue says it never had, or that the kill switch held back, is told apart from one it ended.
@@ -79,15 +80,15 @@ def send_all(desk: TradingDesk, keeper: LeaseKeeper, requests: Sequence[OrderReq
     What one raises (a lost lease) is raised after those under way have come back; the others do not leave. All of them are
     then still SUBMITTING in the ledger.
     """
-    pace = Pace()
+    pace, watch = Pace(), SwitchWatch(desk.kill_switch, desk.policy.kill_switch_seconds)
     senders = min(desk.policy.senders, len(requests))
     if senders <= 1:
-        return [_send(desk, keeper, pace, request) for request in requests]
+        return [_send(desk, keeper, pace, watch, request) for request in requests]
     with ThreadPoolExecutor(senders, thread_name_prefix="sender") as pool:
-        return list(pool.map(lambda request: _send(desk, keeper, pace, request), requests))
+        return list(pool.map(lambda request: _send(desk, keeper, pace, watch, request), requests))
 
 
-def _send(desk: TradingDesk, keeper: LeaseKeeper, pace: Pace, request: OrderRequest) -> Outcome:
+def _send(desk: TradingDesk, keeper: LeaseKeeper, pace: Pace, watch: SwitchWatch, request: OrderRequest) -> Outcome:
     """Send one order that is SUBMITTING in the ledger, unless the kill switch forbids it.
 
     The venue takes it at most once: it is sent again only after the venue itself has said that it refused it for its rate.
@@ -95,7 +96,7 @@ def _send(desk: TradingDesk, keeper: LeaseKeeper, pace: Pace, request: OrderRequ
     waited = 0.0
     while True:
         passed = pace.pass_gate()
-        halt = desk.kill_switch.read()
+        halt = watch.look()
         if halted(halt, request.side):
             return Outcome(None, stopped(request, halt, desk.clock.now()))
         asked_at = datetime.now(UTC)  # before the lease is looked at: who sleeps after that sends a request too old

@@ -426,6 +426,7 @@ def world() -> World:
         lease_ttl_seconds=60,
         lease_wait_seconds=0,
         senders=1,  # the venue and the clock of these tests are for one thread
+        kill_switch_seconds=0,  # their time stands still while orders leave
     )
     kill_switch = KillSwitch("test", ledger)
     desk = TradingDesk("test", "memory", "USDT", venue, ledger, ledger, clock, kill_switch, policy, pause=clock.sleep)

@@ -1,5 +1,6 @@
 """The kill switch: the strictest of file and database, and closed where it cannot know."""
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from penstock.core.accounts import Halt, TradingState
 from penstock.core.errors import StoreError
 from penstock.ports import Supervision
-from penstock.risk.kill_switch import KillSwitch
+from penstock.risk.kill_switch import KillSwitch, SwitchWatch
 
 
 class StateOnly:
@@ -71,3 +72,14 @@ def test_state_that_cannot_be_read_is_a_halt() -> None:
 def test_unreadable_file_is_a_halt(tmp_path: Path) -> None:
     """A kill switch file that cannot be read (here: a folder) halts."""
     assert switch(TradingState.ACTIVE, tmp_path).read().state is TradingState.HALTED
+
+
+def test_watch_asks_again_once_its_word_is_too_old() -> None:
+    """Looks that follow one another share a word; after its age the switch is read anew, and without an age each time."""
+    states = iter([TradingState.ACTIVE, TradingState.HALTED, TradingState.REDUCE_ONLY])
+    source = KillSwitch("main", cast(Supervision, StateOnly(lambda: next(states))))
+    watch = SwitchWatch(source, 0.2)
+    assert [watch.look().state for _ in range(3)] == [TradingState.ACTIVE] * 3
+    time.sleep(0.2)
+    assert watch.look().state is TradingState.HALTED
+    assert SwitchWatch(source, 0).look().state is TradingState.REDUCE_ONLY

@@ -1,72 +1,25 @@
-"""How order events and fills are written: the lines of one ledger transaction, in their order.
+"""How fills are booked: the fill, its event and the position it moves, in one ledger transaction.
 
-Decides what is written together; that the writer may write at all was settled before, by the lease. Each statement takes a
-whole batch, so that many events cost the round trips of one.
+Which fills of a batch are new is decided here; that the writer may write at all was settled before, by the lease.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
-from decimal import Context, Decimal, localcontext
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Context, localcontext
 from typing import Any
 
 import psycopg
 
-from penstock.adapters.stores.timescale.ledger_rows import INSERT_ORDERS, intent_columns
-from penstock.core.accounts import Lease, PlannedOrder
-from penstock.core.errors import IllegalTransitionError, StoreError
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState, next_state
+from penstock.adapters.stores.timescale.order_events import JudgedEvent, append, judged, standings_of
+from penstock.core.accounts import Lease
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind
 
 #: Wide enough for any sum or product of amounts that a venue can name: nothing is rounded.
 EXACT = Context(prec=400)
-_FILL_EVENTS = frozenset({OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL})
-
-
-@dataclass(frozen=True)
-class JudgedEvent:
-    """One line of an order's history. `refusal` is why the machine did not take it, or None."""
-
-    event: OrderEvent
-    before: OrderState
-    after: OrderState
-    refusal: str | None = None
-
-
-@dataclass(frozen=True)
-class _Standing:
-    """Where an order stands while a batch is judged. Quantities are in base units."""
-
-    state: OrderState
-    quantity: Decimal
-    filled: Decimal
-
 
 MOVE_ONE = """
     INSERT INTO position (account, asset, quantity) VALUES (%(account)s, %(asset)s, %(quantity)s)
     ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
-"""
-
-#: No lock is taken: the lease's row, which every writer of the account holds, keeps all of them still.
-_SELECT_STANDINGS = """
-    SELECT client_order_id, state, quantity, filled_quantity FROM orders WHERE client_order_id = ANY(%s) AND account = %s
-"""
-
-_APPEND_EVENTS = """
-    INSERT INTO order_event (client_order_id, kind, from_state, to_state, at, reason, venue_order_id, refusal, lease_token)
-    SELECT name, kind, before, after, at, reason, venue_id, refusal, %s
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
-        WITH ORDINALITY AS line (name, kind, before, after, at, reason, venue_id, refusal, n)
-    ORDER BY n
-"""
-
-#: The names are given twice: as a list they lead to the rows by the index, however large the table and its statistics.
-_MOVE_ORDERS = """
-    UPDATE orders SET state = line.state, updated_at = line.at, filled_quantity = filled_quantity + line.filled,
-        reason = coalesce(nullif(line.reason, ''), orders.reason),
-        venue_order_id = coalesce(nullif(line.venue_id, ''), orders.venue_order_id)
-    FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::text[], %s::text[])
-        AS line (name, state, at, filled, reason, venue_id)
-    WHERE client_order_id = line.name AND client_order_id = ANY(%s)
 """
 
 _KNOWN_TRADES = """
@@ -98,38 +51,6 @@ _MOVE_POSITIONS = """
 """
 
 
-def write_intents(
-    connection: psycopg.Connection[Any],
-    lease: Lease,
-    rebalance_id: int,
-    orders: Sequence[PlannedOrder],
-    at: datetime | None,
-) -> None:
-    """Insert the orders as PLANNED; one whose client order id exists is left as it is. StoreError for another's rebalance."""
-    owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
-    if owner != (lease.account,):
-        raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")
-    if orders:
-        connection.execute(INSERT_ORDERS, [lease.account, rebalance_id, at, *intent_columns(orders)])
-
-
-def write_events(connection: psycopg.Connection[Any], lease: Lease, events: Sequence[OrderEvent]) -> list[JudgedEvent]:
-    """Append the events and move their orders; return each as the machine judged it. StoreError for a fill event."""
-    for event in events:
-        if event.kind in _FILL_EVENTS:
-            raise StoreError(f"event '{event.kind}' of order {event.client_order_id} moves a position: book the fill instead")
-    if not events:
-        return []
-    standings = _standings(connection, lease, {event.client_order_id for event in events})
-    lines = []
-    for event in events:
-        line = _judged(event, standings[event.client_order_id].state)
-        standings[event.client_order_id] = replace(standings[event.client_order_id], state=line.after)
-        lines.append(line)
-    _append(connection, lease, lines, {})
-    return lines
-
-
 def write_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> list[tuple[Fill, JudgedEvent]]:
     """Append the fills that are not booked yet with their events, and move orders and positions by those that are taken.
 
@@ -138,52 +59,21 @@ def write_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequen
     fresh = _not_booked(connection, lease, fills)
     if not fresh:
         return []
-    before = _standings(connection, lease, {fill.client_order_id for fill in fresh})
+    before = standings_of(connection, lease, {fill.client_order_id for fill in fresh})
     standings, lines = dict(before), []
     with localcontext(EXACT):
         for fill in fresh:
             standing = standings[fill.client_order_id]
             total = standing.filled + fill.quantity
             kind = OrderEventKind.FILL if total >= standing.quantity else OrderEventKind.PARTIAL_FILL
-            line = _judged(OrderEvent(fill.client_order_id, kind, fill.at, f"trade {fill.trade_id}"), standing.state)
+            line = judged(OrderEvent(fill.client_order_id, kind, fill.at, f"trade {fill.trade_id}"), standing.state)
             if line.refusal is None:
                 standings[fill.client_order_id] = replace(standing, state=line.after, filled=total)
             lines.append((fill, line))
         filled = {name: standings[name].filled - standing.filled for name, standing in before.items()}
     _append_fills(connection, lease, [fill for fill, line in lines if line.refusal is None])
-    _append(connection, lease, [line for _, line in lines], filled)
+    append(connection, lease, [line for _, line in lines], filled)
     return lines
-
-
-def refusals(lines: Sequence[JudgedEvent]) -> None:
-    """Raise IllegalTransitionError naming every line that the machine refused; it is to be called after the commit."""
-    refused = [f"order {_named(line.event)}: {line.refusal}" for line in lines if line.refusal is not None]
-    if refused:
-        raise IllegalTransitionError("; ".join(refused))
-
-
-def _named(event: OrderEvent) -> str:
-    return f"{event.client_order_id}, {event.reason}" if event.kind in _FILL_EVENTS else event.client_order_id
-
-
-def _standings(connection: psycopg.Connection[Any], lease: Lease, names: Collection[str]) -> dict[str, _Standing]:
-    """Return where each order stands; StoreError where the lease's account has no such order."""
-    rows = connection.execute(_SELECT_STANDINGS, [list(names), lease.account]).fetchall()
-    found = {name: _Standing(OrderState(state), quantity, filled) for name, state, quantity, filled in rows}
-    missing = sorted(set(names) - found.keys())
-    if missing:
-        raise StoreError(
-            f"account '{lease.account}' has no order '{missing[0]}': it was never planned here; "
-            "reconciliation decides what it is"
-        )
-    return found
-
-
-def _judged(event: OrderEvent, before: OrderState) -> JudgedEvent:
-    try:
-        return JudgedEvent(event, before, next_state(before, event.kind))
-    except IllegalTransitionError as error:
-        return JudgedEvent(event, before, before, str(error))
 
 
 def _not_booked(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> list[Fill]:
@@ -194,39 +84,6 @@ def _not_booked(connection: psycopg.Connection[Any], lease: Lease, fills: Sequen
     symbols, trades = [key[0] for key in by_trade], [key[1] for key in by_trade]
     known = set(connection.execute(_KNOWN_TRADES, {"account": lease.account, "symbols": symbols, "trades": trades}).fetchall())
     return [fill for key, fill in by_trade.items() if key not in known]
-
-
-def _append(
-    connection: psycopg.Connection[Any], lease: Lease, lines: Sequence[JudgedEvent], filled: Mapping[str, Decimal]
-) -> None:
-    """Append the lines, and bring each order to where its last accepted line leads."""
-    if not lines:
-        return
-    columns = (
-        [line.event.client_order_id for line in lines],
-        [line.event.kind.value for line in lines],
-        [line.before.value for line in lines],
-        [line.after.value for line in lines],
-        [line.event.at for line in lines],
-        [line.event.reason for line in lines],
-        [line.event.venue_order_id for line in lines],
-        [line.refusal for line in lines],
-    )
-    connection.execute(_APPEND_EVENTS, [lease.token, *columns])
-    moved: dict[str, list[JudgedEvent]] = {}
-    for line in lines:
-        if line.refusal is None:
-            moved.setdefault(line.event.client_order_id, []).append(line)
-    if moved:
-        rows = [_moved_row(name, of_one, filled.get(name, Decimal(0))) for name, of_one in moved.items()]
-        connection.execute(_MOVE_ORDERS, [*(list(column) for column in zip(*rows, strict=True)), list(moved)])
-
-
-def _moved_row(name: str, lines: Sequence[JudgedEvent], filled: Decimal) -> tuple[str, str, datetime, Decimal, str, str]:
-    last, spoken = lines[-1], [line.event for line in lines if line.event.kind not in _FILL_EVENTS]
-    reason = next((event.reason for event in reversed(spoken) if event.reason), "")
-    venue_id = next((event.venue_order_id for event in reversed(spoken) if event.venue_order_id), "")
-    return name, last.after.value, last.event.at, filled, reason, venue_id
 
 
 def _append_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> None:

@@ -22,7 +22,10 @@ from penstock.core.errors import StaleLeaseError, StoreError
 STALE_LEASE = "PS001"
 UNKNOWN_ACCOUNT = "PS002"
 #: A writer that hangs must not stop the others for ever: who waits gives up, and who holds a transaction idle loses it.
-_SESSION = "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=120s"
+_SESSION = (
+    "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=120s"
+    " -c plan_cache_mode=force_custom_plan"  # a plan kept from when a table was empty reads all of it ever after
+)
 _CONNECT_SECONDS = 10
 _POOL_SECONDS = 15.0
 _TRUSTED_SECONDS = 0.25

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from penstock.adapters.stores.timescale.booking import MOVE_ONE, refusals, write_events, write_fills, write_intents
+from penstock.adapters.stores.timescale.booking import MOVE_ONE, write_fills
 from penstock.adapters.stores.timescale.connection import Database
 from penstock.adapters.stores.timescale.ledger_rows import (
     REBALANCE_COLUMNS,
@@ -22,6 +22,7 @@ from penstock.adapters.stores.timescale.ledger_rows import (
     order_of,
     rebalance_of,
 )
+from penstock.adapters.stores.timescale.order_events import refusals, write_events, write_intents
 from penstock.core.accounts import Lease, OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
 from penstock.core.errors import StoreError
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
@@ -122,8 +123,7 @@ class TimescaleLedger:
     ) -> None:
         """Commit the intents as plan_orders does and, in the same transaction, the events that they begin with."""
         with self._fenced(lease) as connection:
-            write_intents(connection, lease, rebalance_id, orders, at)
-            lines = write_events(connection, lease, events)
+            lines = write_intents(connection, lease, rebalance_id, orders, events, at)
         refusals(lines)
 
     def record_event(

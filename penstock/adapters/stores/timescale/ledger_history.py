@@ -134,7 +134,7 @@ class LedgerHistory:
         with _snapshot(self._database) as connection:
             if connection.execute("SELECT FROM account WHERE name = %s", [account]).fetchone() is None:
                 raise StoreError(f"account '{account}' is not in the ledger: `penstock status` shows the accounts")
-            arguments = {"account": account, "at": at, "unfinished_only": False, "rebalance_id": None}
+            arguments = {"account": account, "at": at, "unfinished_only": False, "overfilled_only": False, "rebalance_id": None}
             intents = [order_of(row) for row in connection.execute(SELECT_ORDERS, arguments).fetchall()]
             events = connection.execute(_SELECT_EVENTS, arguments).fetchall()
             fills = [fill_of(row[:9]) for row in connection.execute(_SELECT_FILLS, arguments).fetchall()]

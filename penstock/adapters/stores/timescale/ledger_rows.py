@@ -27,14 +27,18 @@ SELECT_FILLS = """
 
 INSERT_ORDERS = """
     INSERT INTO orders (account, rebalance_id, client_order_id, symbol, side, type, quantity, price, leg, attempt,
-                        strategy_version, target_weight, reference_price, state, created_at, updated_at, venue)
-    SELECT %s, %s, name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, 'planned', at, at, venue
-    FROM coalesce(%s::timestamptz, clock_timestamp()) AS at,
+                        strategy_version, target_weight, reference_price, venue, state, reason, created_at, updated_at)
+    SELECT rebalance.account, rebalance.id, name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference,
+           line.venue, state, line.reason, at, coalesce(moved_at, at)
+    FROM rebalance, coalesce(%s::timestamptz, clock_timestamp()) AS at,
          unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::integer[], %s::integer[],
-                %s::text[], %s::float8[], %s::numeric[], %s::text[])
-         WITH ORDINALITY AS line (name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, venue, n)
+                %s::text[], %s::float8[], %s::numeric[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+         WITH ORDINALITY AS line (name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, venue,
+                                  state, reason, moved_at, n)
+    WHERE rebalance.id = %s AND rebalance.account = %s
     ORDER BY n
     ON CONFLICT (client_order_id) DO NOTHING
+    RETURNING client_order_id
 """
 
 
