@@ -55,7 +55,9 @@ def halt(
 
     Example: `penstock halt --reason "venue announces maintenance"`
     """
+    from penstock.console import table_of
     from penstock.pipeline.halts import halt_trading
+    from penstock.pipeline.rebalance import rows_table
     from penstock.wiring import open_platform
 
     with open_platform() as platform:
@@ -64,6 +66,8 @@ def halt(
     if cancel or flatten:
         out.print(f"cancelled {len(done.cancelled)} working orders")
     if done.flattened is not None:
+        if done.flattened.rows():  # what could not be sold is among them, with the reason
+            out.print(table_of(rows_table(done.flattened), "Orders"))
         out.print(done.flattened.summary())
     if done.failure:
         err.print(f"not finished: {done.failure}")

@@ -113,7 +113,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     )
     if slot.status is not RebalanceStatus.RUNNING:
         return replace(report, already_done=True, reason=f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}")
-    refusal = _refusal(desk, inputs.slot, lateness)
+    refusal = _refusal(desk, inputs.slot, lateness, instruments)
     if refusal is not None:
         refusal = f"{refusal}; {slot.reason}" if slot.reason else refusal  # what stopped an earlier run of it
         return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
@@ -121,7 +121,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard).execute(report, instruments)
 
 
-def _refusal(desk: TradingDesk, slot: datetime, lateness: float) -> str | None:
+def _refusal(desk: TradingDesk, slot: datetime, lateness: float, instruments: Mapping[str, Instrument]) -> str | None:
     """Return why the slot is not to be traded now, or None."""
     recent = desk.ledger.rebalances(desk.account, limit=20)
     newest = max((done.slot for done in recent if done.status is RebalanceStatus.DONE), default=slot)
@@ -130,7 +130,7 @@ def _refusal(desk: TradingDesk, slot: datetime, lateness: float) -> str | None:
     if lateness > desk.policy.max_lateness_seconds:
         return f"{lateness:.0f} s late; the policy skips a slot after {desk.policy.max_lateness_seconds:.0f} s"
     halt = desk.kill_switch.read()
-    if halt.state is TradingState.HALTED and not (halt.flatten and holds_positions(desk)):
+    if halt.state is TradingState.HALTED and not (halt.flatten and holds_positions(desk, instruments)):
         return f"halted: {halt.reason} (set by {halt.by})"
     return None
 

@@ -1,8 +1,10 @@
 """Ending what an account has at the venue, by an operator's word or the kill switch's: its orders, and every position."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from penstock.core.errors import OrderNotFoundError, VenueUnavailableError
+from penstock.core.instruments import Instrument
 from penstock.execution.desk import TradingDesk
 from penstock.ports import Exchange
 
@@ -40,7 +42,15 @@ def _cancel_at(venue: Exchange) -> list[str]:
     return cancelled
 
 
-def holds_positions(desk: TradingDesk) -> bool:
-    """Return whether the ledger has anything besides the quote asset."""
-    held = desk.ledger.positions(desk.account)
-    return any(quantity > Decimal(0) for asset, quantity in held.items() if asset != desk.quote)
+def holds_positions(desk: TradingDesk, instruments: Mapping[str, Instrument]) -> bool:
+    """Return whether the ledger has anything that the venue would take an order to sell: what fees left of a lot is none."""
+    held = {f"{asset}/{desk.quote}": quantity for asset, quantity in desk.ledger.positions(desk.account).items()}
+    lots = {symbol: instruments[symbol].round_lots(quantity) for symbol, quantity in held.items() if symbol in instruments}
+    prices = desk.exchange.last_prices(sorted(symbol for symbol, quantity in lots.items() if quantity > 0))
+    return any(_could_be_sold(instruments[symbol], lots[symbol], price) for symbol, price in prices.items())
+
+
+def _could_be_sold(instrument: Instrument, lots: Decimal, price: Decimal) -> bool:
+    """Return whether the venue takes an order over these lots; what is over its maximum is sold in pieces."""
+    piece = lots if instrument.max_quantity is None else min(lots, instrument.max_quantity)
+    return instrument.refusal(piece, price) is None

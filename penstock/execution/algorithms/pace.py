@@ -10,8 +10,8 @@ from penstock.execution.algorithms.styles import Iceberg, Limit, Market
 def requests_ahead(plan: Plan, progress: Progress, now: timedelta) -> tuple[float, ...]:
     """Return the seconds from `now` (itself counted from the start of the work) at which requests may still leave.
 
-    Never fewer than there will be, but for requests that the venue never got, which are sent again. What is overdue goes
-    out as one.
+    Never fewer than there will be, as long as the venue takes them: one that never reached it is sent again, and a piece of
+    an iceberg that it throws back is followed at once. What is overdue goes out as one.
     """
     moments = _moments(plan)
     if isinstance(plan.style, Iceberg):
@@ -39,6 +39,6 @@ def _moments(plan: Plan) -> list[timedelta]:
 
 
 def _pieces(style: Iceberg, pieces: int) -> list[timedelta]:
-    """Each piece may go at once; one that does not is shown again when its time is over."""
-    again = [n * timedelta(seconds=style.piece_seconds) for n in range(1, style.max_children - pieces + 1)]
+    """Each piece may go at once; while one stands, it is shown again whenever its time is over."""
+    again = [n * timedelta(seconds=style.piece_seconds) for n in range(style.max_children - pieces)]
     return [timedelta(0)] * pieces + [moment for moment in again if moment < style.duration]

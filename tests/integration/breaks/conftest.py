@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -41,8 +41,11 @@ from penstock.risk.limits import RiskLimits
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
 WEIGHTS = {"BTC/USDT": 0.3, "ETH/USDT": 0.2, "SOL/USDT": 0.2}
+#: Opens a tenth higher every day, and has no weight unless a test gives it one.
+RISING = {day: round(100 * 1.1**day, 2) for day in range(-2, 5)}
 BARS = pl.DataFrame(
-    [(symbol, SLOT + timedelta(days=day), *(price,) * 4, 1e9) for symbol, price in PRICES.items() for day in range(-2, 5)],
+    [(symbol, SLOT + timedelta(days=day), *(price,) * 4, 1e9) for symbol, price in PRICES.items() for day in range(-2, 5)]
+    + [("UP/USDT", SLOT + timedelta(days=day), *(price,) * 4, 1e9) for day, price in RISING.items()],
     schema=BARS_SCHEMA,
     orient="row",
 )
@@ -106,15 +109,21 @@ class Account:
         return {each.subject: each.kind for each in self.check().breaks}
 
     def trade(
-        self, weights: Mapping[str, float], limits: RiskLimits | None = None, policy: RebalancePolicy | None = None
+        self,
+        weights: Mapping[str, float | None],
+        limits: RiskLimits | None = None,
+        policy: RebalancePolicy | None = None,
+        **targets: Any,
     ) -> RebalanceReport:
-        """Rebalance at the next slot."""
+        """Rebalance at the next slot; `targets` are what else the strategies say (contributions, quotas, bars seen)."""
         slot = self.slots[-1]
         self.control.step(to=slot + timedelta(seconds=2))
         seen = {symbol: SeenBar(slot, price) for symbol, price in self.seen.items()}
+        if (slot - SLOT).days in RISING:
+            seen["UP/USDT"] = SeenBar(slot, RISING[(slot - SLOT).days])
 
         def decide(version: str) -> PortfolioTargets:
-            return PortfolioTargets(version, weights, {}, seen)
+            return replace(PortfolioTargets(version, weights, {}, seen), **targets)
 
         self.slots.append(slot + timedelta(days=1))
         return rebalance(

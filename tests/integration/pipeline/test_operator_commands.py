@@ -1,0 +1,123 @@
+"""The commands by which an operator ends positions and settles breaks, run as an operator runs them, on a practice venue."""
+
+import os
+import subprocess
+import sys
+from decimal import Decimal
+
+import pytest
+
+from penstock.core.accounts import RebalanceStatus, TradingState
+from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.pipeline.slots import trade_slot
+from penstock.practice.faults import Fault, FaultKind
+from tests.integration.pipeline.conftest import Place
+
+ACCOUNT = "practice-daily"
+
+
+def penstock(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PREFECT_"))}
+    command = [sys.executable, "-m", "penstock", *arguments]
+    environment = {**clean, **place.environment, "COLUMNS": "300"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150, check=False)
+
+
+def said(place: Place, *arguments: str) -> str:
+    """Run a command that must succeed and return what it printed."""
+    done = penstock(place, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def holding(place: Place) -> Place:
+    """An account with both coins, bought in its first slot."""
+    trade_slot(place.platform, "daily", place.tomorrow())
+    assert sellable(place) == {"BTC", "ETH"}
+    place.alerts.clear()
+    return place
+
+
+def balances(place: Place) -> dict[str, Decimal]:
+    return dict(place.platform.exchange("daily").balances())
+
+
+def sellable(place: Place) -> set[str]:
+    """The coins of which the account has a lot or more; fees leave it parts of one."""
+    exchange = place.platform.exchange("daily")
+    listed = exchange.instruments()
+    return {asset for asset, held in balances(place).items() if asset != "USDT" and listed[f"{asset}/USDT"].round_lots(held)}
+
+
+def test_halt_flatten_cancels_sells_everything_and_stays_halted(holding: Place) -> None:
+    """One command: the working order is cancelled, both coins are sold and booked, and the next slot trades nothing."""
+    exchange = holding.platform.exchange("daily")
+    price = exchange.last_prices(["BTC/USDT"])["BTC/USDT"]
+    step = exchange.instruments()["BTC/USDT"]
+    low = (price / 2).quantize(step.price_tick)
+    exchange.submit(OrderRequest("by-hand", "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.01"), low))
+    text = said(holding, "halt", "--reason", "drill", "--flatten")
+    assert "practice-daily is set to halted" in text
+    assert "cancelled 1 working orders" in text
+    assert "2 orders sent, 2 fills" in text
+    assert text.count("sell ") == 2
+    assert not sellable(holding)
+    assert holding.ledger.positions(ACCOUNT) == balances(holding)
+    again = said(holding, "halt", "--reason", "drill", "--flatten")
+    assert "cancelled 0 working orders" in again
+    assert not sellable(holding)
+    outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
+    assert outcome.report is not None
+    assert outcome.report.status is RebalanceStatus.SKIPPED
+    assert "halted: drill" in outcome.report.reason
+    assert "halted" in said(holding, "slots")
+    assert "agree" in said(holding, "reconcile")
+
+
+def test_resumed_account_buys_again_in_its_next_slot(holding: Place) -> None:
+    """After the drill the account is free, and its next slot is traded as usual."""
+    said(holding, "halt", "--reason", "drill", "--flatten")
+    assert "active" in said(holding, "resume", "--reason", "the drill is over")
+    outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
+    assert outcome.report is not None
+    assert outcome.report.status is RebalanceStatus.DONE
+    assert sellable(holding) == {"BTC", "ETH"}
+
+
+def test_flatten_that_the_venue_does_not_answer_is_told_and_done_by_the_next_slot(holding: Place) -> None:
+    """The halt is set all the same, the command ends with code 1, and the account's next slot sells."""
+    holding.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/openOrders"))
+    done = penstock(holding, "halt", "--reason", "venue trouble", "--flatten")
+    assert done.returncode == 1
+    assert "not finished" in done.stderr
+    assert "next slot" in done.stderr
+    assert holding.platform.supervision.trading_state(ACCOUNT).state is TradingState.HALTED
+    assert sellable(holding) == {"BTC", "ETH"}
+    holding.control.clear_faults()
+    outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
+    assert not outcome.failed, outcome.line()
+    assert not sellable(holding)
+
+
+def test_accept_break_takes_over_what_the_venue_says_and_unlocks(holding: Place) -> None:
+    """A correction by the venue locks one coin; accepted with a reason, the ledger has it, and rebuilding agrees."""
+    key = holding.environment["PENSTOCK_PRACTICE_DAILY_KEY"]
+    holding.control.correct(key, "ETH", Decimal(1))
+    assert "ETH" in said(holding, "reconcile")
+    assert "position" in said(holding, "breaks")
+    text = said(holding, "accept-break", "ETH", "--reason", "credited by the venue's support")
+    assert "agree" in text
+    assert "none: ledger and venue agree" in said(holding, "breaks")
+    assert "credited by the venue's support" in said(holding, "breaks", "--history")
+    assert holding.ledger.positions(ACCOUNT) == balances(holding)
+    assert "different" not in said(holding, "ledger", "rebuild", "--check")
+
+
+def test_accept_break_without_a_break_is_one_clear_sentence(holding: Place) -> None:
+    """Nothing is accepted where nothing is locked, and the message names what was asked for."""
+    done = penstock(holding, "accept-break", "ETH", "--reason", "a guess")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "ETH" in done.stderr
+    assert holding.platform.supervision.acceptances(ACCOUNT) == []
