@@ -32,11 +32,12 @@ class Finding:
 
 @dataclass
 class Gaps:
-    """Venue minus ledger by asset, less what findings have explained so far."""
+    """Venue minus ledger by asset, less what findings have explained so far. Each of `venues` rounds what it shows."""
 
     balances: Mapping[str, Decimal]
     ledger: Mapping[str, Decimal]
     findings: list[Finding] = field(default_factory=list)
+    venues: int = 1
 
     @property
     def assets(self) -> list[str]:
@@ -48,7 +49,7 @@ class Gaps:
         held = self.balances.get(asset, _ZERO)
         explained = sum((finding.changes.get(asset, _ZERO) for finding in self.findings), _ZERO)
         gap = held - self.ledger.get(asset, _ZERO) - explained
-        return _ZERO if abs(gap) < max(_SHOWN, abs(held) * _FLOAT_DIGITS) else gap
+        return _ZERO if abs(gap) < max(_SHOWN * self.venues, abs(held) * _FLOAT_DIGITS) else gap
 
     def open(self) -> dict[str, Decimal]:
         """Return every unexplained gap."""

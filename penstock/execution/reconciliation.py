@@ -82,15 +82,18 @@ def compare(desk: TradingDesk, keeper: LeaseKeeper, instruments: Mapping[str, In
     planned = desk.supervision.planned_instruments(desk.account)
     findings = [*_open_order_breaks(desk), *_changed_instruments(desk, planned, instruments)]
     overfilled = _overfilled(desk)
-    balances = dict(desk.exchange.balances())
-    gaps = Gaps(balances, desk.ledger.positions(desk.account))
+    gaps = _gaps(desk)
     if gaps.open():  # a venue's balances may lag behind its trades: look twice before saying so
         desk.pause(desk.policy.poll_seconds)
-        balances = dict(desk.exchange.balances())
-        gaps = Gaps(balances, desk.ledger.positions(desk.account))
+        gaps = _gaps(desk)
     trades = compare_trades(desk, keeper, gaps, overfilled)
     findings += _overfills(desk, _overfilled(desk) if trades.booked else overfilled, trades.doubled)
-    return Comparison(balances, (*findings, *gaps.findings), trades.booked, planned, trades.newest)
+    return Comparison(gaps.balances, (*findings, *gaps.findings), trades.booked, planned, trades.newest)
+
+
+def _gaps(desk: TradingDesk) -> Gaps:
+    venues = 1 if desk.venues is None else len(desk.venues.accounts)
+    return Gaps(dict(desk.exchange.balances()), desk.ledger.positions(desk.account), venues=venues)
 
 
 def _take_over(desk: TradingDesk, keeper: LeaseKeeper, balances: Mapping[str, Decimal]) -> Reconciliation:

@@ -53,7 +53,7 @@ class RebalanceReport:
             {
                 "what": "order",
                 "symbol": order.request.symbol,
-                "detail": f"{order.request.side} {order.request.quantity:f}, {order.filled_quantity:f} filled",
+                "detail": f"{order.request.side} {order.request.quantity:f}{_at(order)}, {order.filled_quantity:f} filled",
                 "state": order.state.value,
                 "reason": order.reason,
             }
@@ -74,6 +74,10 @@ class RebalanceReport:
             f"{self.sent} orders sent, {len(self.fills)} fills{equity}, "
             f"{self.lateness_seconds:.1f} s late, took {self.duration_seconds:.1f} s"
         )
+
+
+def _at(order: OrderRecord) -> str:
+    return f" at {order.request.venue}" if order.request.venue else ""
 
 
 def _row(what: str, symbol: str, detail: str, reason: str) -> dict[str, str]:

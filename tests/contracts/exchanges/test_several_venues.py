@@ -2,14 +2,20 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
 
+import polars as pl
 import pytest
 
+from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.adapters.exchanges.several_venues import SeveralVenues
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.clock import SteppedClock
 from penstock.core.errors import (
     ConfigError,
     DuplicateOrderError,
@@ -19,6 +25,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
+from penstock.core.timeframes import Timeframe
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind
 
@@ -176,3 +183,18 @@ def test_venues_need_names_of_their_own() -> None:
     """A trade's id begins with its venue's name, so the name cannot hold what ends it."""
     with pytest.raises(ConfigError, match="a:b"):
         SeveralVenues({"a:b": None}, {"a:b": Decimal(1)})
+
+
+def test_paper_accounts_can_be_several_venues_too() -> None:
+    """Cash and orders of two paper accounts are one account's; what a resting order holds at one is not offered there."""
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    rows = [("AAA/USDT", start + n * timedelta(days=1), 110.0, 114.0, 106.0, 110.0, 300.0) for n in range(30)]
+    bars = pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
+    market = BarsMarketData({Timeframe.D1: bars}, None, SteppedClock(start + timedelta(days=10)))
+    venues = {name: PaperExchange(market, balances={"USDT": Decimal(500)}) for name in ("here", "there")}
+    account = SeveralVenues(venues, dict.fromkeys(venues, Decimal(10)))
+    account.submit(OrderRequest("rests", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(4), Decimal(50), venue="there"))
+    account.submit(OrderRequest("fills", "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(1), venue="here"))
+    assert account.balances() == {"USDT": 1_000 - 110, "AAA": Decimal("0.999")}
+    assert [offer.free["USDT"] for offer in account.offers(["AAA/USDT"])] == [390, 300]
+    assert [fill.trade_id for fill in account.fills("AAA/USDT", start)] == ["here:1"]

@@ -16,9 +16,10 @@ import yaml
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.accounts import RebalanceStatus
 from penstock.core.drafts import SeenBar
-from penstock.core.errors import StoreError
-from penstock.core.orders import OrderState, Side
+from penstock.core.errors import StoreError, VenueUnavailableError
+from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
 from penstock.execution.rebalance import RebalanceInputs, rebalance
+from penstock.execution.stopping import cancel_working
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.faults import Fault, FaultKind
@@ -27,13 +28,14 @@ from penstock.settings import Process, Settings
 from penstock.wiring import Platform
 
 #: Kills a style; PENSTOCK_ROUTE_KILLS=0 kills at every call.
-KILLS = int(os.environ.get("PENSTOCK_ROUTE_KILLS", "8"))
+KILLS = int(os.environ.get("PENSTOCK_ROUTE_KILLS", "6"))
 SEED = 20240302
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 CLOSES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
 OPENING = {"cheap": {"USDT": "60000", "SOL": "60"}, "dear": {"USDT": "40000", "SOL": "40"}}
 TARGETS = {"BTC/USDT": 0.4, "ETH/USDT": 0.3, "SOL/USDT": 0.0}
 TWAP = {"algorithm": "twap", "duration_seconds": 180, "slices": 3, "finish": "market"}
+ICEBERG = {"algorithm": "iceberg", "display_fraction": "0.5", "piece_seconds": 20, "duration_seconds": 60, "finish": "market"}
 STYLES: dict[str, dict[str, Any] | None] = {"at-once": None, "market": {"algorithm": "market"}, "twap": TWAP}
 
 
@@ -189,6 +191,21 @@ def test_venue_without_quotes_gets_nothing_and_what_the_other_cannot_take_is_ski
     assert (again["already_done"], again["sent"]) == (True, 0)
 
 
+@pytest.mark.parametrize("style", [None, {"algorithm": "market"}, TWAP, ICEBERG])
+def test_work_ends_where_no_venue_quotes(two_venues: Any, dear: Any, style: dict[str, Any] | None) -> None:
+    """With no quotes at all nothing is sent, the work waits out its time and ends, and every order says why."""
+    account = f"no-quotes-at-all-{(style or {}).get('algorithm')}"
+    slot = two_venues.open(account, OPENING)
+    try:
+        for control in two_venues.controls().values():
+            control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/ticker/bookTicker"))
+        report = two_venues.run(account, slot, style, TARGETS)
+    finally:
+        two_venues.control.clear_faults()
+    assert (report.get("status"), report.get("sent")) == ("done", 0), report
+    assert report["skipped"].keys() >= TARGETS.keys()
+
+
 def test_every_order_is_found_at_the_venue_that_the_ledger_names(two_venues: Any) -> None:
     """The venue of every order is in the ledger, and a later process reads it there."""
     account = "audited"
@@ -240,3 +257,27 @@ def test_account_of_several_venues_is_chosen_by_configuration(
     with pytest.raises(StoreError, match=r"belongs to \('cheap\+dear', 'USDT'\)"):
         rebalance(alone.desk("daily"), RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits))
     alone.close()
+
+
+def test_kill_switch_cancels_at_the_venues_that_answer(
+    two_venues: Any, dear: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An order works at each venue and one of them is silent: the other's is cancelled, and the silence is told."""
+    account = "cancelled"
+    two_venues.open(account, OPENING)
+    monkeypatch.setenv("ROUTED_KEY", account)
+    monkeypatch.setenv("ROUTED_SECRET", "secret")
+    platform = Platform(settings_for(two_venues, account, tmp_path, ["cheap", "dear"]), two_venues.database_url)
+    desk = platform.desk("daily")
+    for name in two_venues.venues:
+        request = OrderRequest(
+            f"rests-{name}", "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(40_000), venue=name
+        )
+        desk.exchange.submit(request)
+    dear.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/openOrders"))
+    with pytest.raises(VenueUnavailableError):
+        cancel_working(desk)
+    dear.clear_faults()
+    assert [report.client_order_id for report in desk.exchange.open_orders()] == ["rests-dear"]
+    assert cancel_working(desk) == ["rests-dear"]
+    platform.close()

@@ -17,3 +17,10 @@ def test_last_shown_decimal_is_a_difference() -> None:
     """One unit of the last shown decimal is already something that the venue says and the ledger does not."""
     gaps = Gaps({"BTC": Decimal("0.50000001")}, {"BTC": Decimal("0.5")})
     assert gaps.open() == {"BTC": Decimal("0.00000001")}
+
+
+def test_every_venue_of_an_account_rounds_for_itself() -> None:
+    """What two venues cut off comes to less than two units of the last shown decimal, and is no difference."""
+    sums, ledger = {"USDT": Decimal("10.00000000")}, {"USDT": Decimal("10.000000019")}
+    assert Gaps(sums, ledger, venues=2).open() == {}
+    assert Gaps(sums, ledger).open() == {"USDT": Decimal("-0.000000019")}
