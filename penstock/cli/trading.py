@@ -14,6 +14,8 @@ def rebalance(
 ) -> None:
     """Carry the champion's target weights to the account, for one slot. A slot that is done is not done again.
 
+    Exit code 1 where the slot failed, or another process held the account and did not end the slot.
+
     Example: `penstock rebalance --slot 2026-01-31T00:00`
     """
     from penstock.console import table_of
@@ -25,6 +27,8 @@ def rebalance(
     if report.rows():
         out.print(table_of(rows_table(report), "Orders"))
     out.print(report.summary())
+    if report.is_failure:
+        raise typer.Exit(1)
 
 
 def trade(

@@ -42,6 +42,11 @@ class RebalanceReport:
     duration_seconds: float = 0.0
 
     @property
+    def is_failure(self) -> bool:
+        """Whether the slot failed, or was left because another process held the account and has not ended it either."""
+        return self.status is RebalanceStatus.FAILED or (self.status is None and not self.already_done)
+
+    @property
     def turnover(self) -> Decimal:
         """Summed notional of the fills as a fraction of the equity before; zero where nothing is known."""
         traded = sum((fill.notional for fill in self.fills), Decimal(0))

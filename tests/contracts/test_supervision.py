@@ -14,6 +14,8 @@ from penstock.core.errors import StoreError
 from penstock.promotion.criteria import Verdict
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
+#: Other suites share the database, and a state of every account is a resume to them: it is set for an instant before theirs.
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def supervision(database: Database) -> Iterator[TimescaleSupervision]:
     """A supervision that leaves no halt of every account behind."""
     supervision = TimescaleSupervision(database)
     yield supervision
-    supervision.set_trading_state("*", TradingState.ACTIVE, "end of test", "test", AT)
+    supervision.set_trading_state("*", TradingState.ACTIVE, "end of test", "test", LONG_AGO)
 
 
 def test_break_is_open_once_until_closed(supervision: TimescaleSupervision, name: str) -> None:
@@ -73,7 +75,7 @@ def test_strictest_of_own_and_common_state_is_in_force(
     """A halt of every account cannot be undone by the account's own state, nor the other way round."""
     order = [TradingState.ACTIVE, TradingState.REDUCE_ONLY, TradingState.HALTED]
     supervision.set_trading_state(name, own, "own", "test", AT)
-    supervision.set_trading_state("*", common, "common", "test", AT)
+    supervision.set_trading_state("*", common, "common", "test", LONG_AGO)
     assert supervision.trading_state(name).state is max(own, common, key=order.index)
 
 
