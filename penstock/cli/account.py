@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.terminal import PortfolioOption, err, out
+from penstock.cli.terminal import PortfolioOption, opened_platform, out
 
 
 def status() -> None:
@@ -14,10 +14,8 @@ def status() -> None:
     """
     from penstock.console import status_view
     from penstock.pipeline.status import read_status
-    from penstock.wiring import open_platform
 
-    # The spinner is for the seconds in which an embedded database starts: silence looks like a hang.
-    with err.status("opening the database"), open_platform() as platform:
+    with opened_platform() as platform:
         seen = read_status(platform)
     out.print(status_view(seen))
 
@@ -32,9 +30,8 @@ def slots(
     """
     from penstock.console import table_of
     from penstock.pipeline.slots import slots_table
-    from penstock.wiring import open_platform
 
-    with err.status("opening the database"), open_platform() as platform:
+    with opened_platform() as platform:
         rows = slots_table(platform, portfolio, limit)
     out.print(table_of(rows, f"Slots of {portfolio}, newest first"))
 
@@ -49,9 +46,8 @@ def breaks(
     """
     from penstock.console import table_of
     from penstock.pipeline.breaks import list_breaks
-    from penstock.wiring import open_platform
 
-    with err.status("opening the database"), open_platform() as platform:
+    with opened_platform() as platform:
         rows = list_breaks(platform, portfolio, history)
     out.print(table_of(rows, "Breaks", "none: ledger and venue agree"))
 
@@ -66,9 +62,8 @@ def accept_break(
     Example: `penstock accept-break USDT --reason "topped up by the owner"`
     """
     from penstock.pipeline.breaks import accept
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform:
+    with opened_platform() as platform:
         out.print(accept(platform, portfolio, subject, reason).summary())
 
 
@@ -79,9 +74,8 @@ def reconcile(portfolio: PortfolioOption = "daily") -> None:
     """
     from penstock.console import table_of
     from penstock.pipeline.reconcile import reconcile_account
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform:
+    with opened_platform() as platform:
         outcome = reconcile_account(platform, portfolio)
     if outcome.found.breaks:
         out.print(table_of(outcome.table(), "Breaks"))
@@ -95,9 +89,8 @@ def report(portfolio: PortfolioOption = "daily") -> None:
     """
     from penstock.console import table_of
     from penstock.pipeline.report import report_account
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform:
+    with opened_platform() as platform:
         outcome = report_account(platform, portfolio)
     out.print(table_of(outcome.table(), f"Account {outcome.account}"))
     out.print(outcome.summary(), soft_wrap=True)

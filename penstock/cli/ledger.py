@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.terminal import PortfolioOption, out, parse_instant
+from penstock.cli.terminal import PortfolioOption, opened_platform, out, parse_instant
 
 
 def rebuild(
@@ -17,9 +17,8 @@ def rebuild(
     Example: `penstock ledger rebuild --check`
     """
     from penstock.pipeline.ledger import rebuild_ledger, rebuild_lines
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform:
+    with opened_platform() as platform:
         result = rebuild_ledger(platform, check=check)
     out.print("\n".join(rebuild_lines(result)), highlight=False, markup=False, soft_wrap=True)
     if result.different and not result.replaced:
@@ -36,9 +35,8 @@ def show(
     """
     from penstock.console import table_of
     from penstock.pipeline.ledger import show_ledger
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform:
+    with opened_platform() as platform:
         view = show_ledger(platform, portfolio, parse_instant(at) if at else platform.clock.now())
     out.print(f"{view.account} as of {view.at:%Y-%m-%d %H:%M:%S} UTC")
     for title, frame in view.tables.items():

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.terminal import out, parse_instant
+from penstock.cli.terminal import opened_platform, out, parse_instant
 
 
 def demo(
@@ -60,10 +60,7 @@ def database_migrate() -> None:
 
     Example: `PENSTOCK_DATABASE_URL=postgresql://me@db/penstock penstock db migrate`
     """
-    from penstock.wiring import open_platform
-
-    with open_platform() as platform:
-        platform.database  # noqa: B018 - opening it migrates
+    with opened_platform() as platform:  # opening it migrates
         out.print(f"schema is up to date on {platform.database.describe()}")
 
 

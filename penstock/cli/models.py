@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.terminal import StudyOption, SymbolsOption, TimeframeOption, err, out
+from penstock.cli.terminal import StudyOption, SymbolsOption, TimeframeOption, err, opened_platform, out
 from penstock.core.timeframes import Timeframe
 
 
@@ -15,9 +15,8 @@ def ingest(timeframe: TimeframeOption = "1d", symbol: SymbolsOption = None) -> N
     """
     from penstock.console import bars_progress, table_of
     from penstock.pipeline.ingest import ingest_timeframe
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform, bars_progress(err) as progress:
+    with opened_platform() as platform, bars_progress(err) as progress:
         outcome = ingest_timeframe(platform, Timeframe.parse(timeframe), symbol, on_progress=progress)
     out.print(table_of(outcome.table(), outcome.summary()))
     out.print(f"checks: {outcome.data_docs}")
@@ -38,9 +37,8 @@ def research(
     """
     from penstock.console import table_of, trials_progress
     from penstock.pipeline.research import planned_trials, run_research
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform, trials_progress(err, planned_trials(platform, study, strategy, trials)) as progress:
+    with opened_platform() as platform, trials_progress(err, planned_trials(platform, study, strategy, trials)) as progress:
         outcome = run_research(platform, study, strategies=strategy, trials=trials, on_trial=progress)
     out.print(table_of(outcome.table(), "Search"))
     out.print(outcome.summary())
@@ -56,9 +54,8 @@ def promote(
     """
     from penstock.console import table_of
     from penstock.pipeline.promote import promote_candidate
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform:
+    with opened_platform() as platform:
         outcome = promote_candidate(platform, study, run)
     out.print(table_of(outcome.table(), "Verdicts"))
     out.print(outcome.summary())
@@ -70,8 +67,7 @@ def rollback(model: Annotated[str, typer.Argument(help="A registered model.")] =
     Example: `penstock rollback daily-portfolio`
     """
     from penstock.pipeline.promote import roll_back
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform:
+    with opened_platform() as platform:
         was, now = roll_back(platform, model)
     out.print(f"champion was {was}, is {now} again")

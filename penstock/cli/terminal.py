@@ -1,12 +1,17 @@
 """What the commands share: where they print, the options that mean the same in each, and how a time is written."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from penstock.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from penstock.wiring import Platform  # it takes a while to import, which `--help` must not
 
 out = Console()
 err = Console(stderr=True)
@@ -26,3 +31,15 @@ def parse_instant(text: str) -> datetime:
     except ValueError:
         raise ConfigError(f"'{text}' is not a time: write it like 2026-01-31T00:00 (UTC)") from None
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+@contextmanager
+def opened_platform() -> "Iterator[Platform]":
+    """Yield the platform, its database open. An embedded one takes seconds to start, and silence looks like a hang."""
+    from penstock.wiring import open_platform
+
+    with ExitStack() as opened:
+        with err.status("opening the database"):
+            platform = opened.enter_context(open_platform())
+            platform.database  # noqa: B018 - asking for it starts and migrates it
+        yield platform

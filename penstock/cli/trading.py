@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.terminal import PortfolioOption, err, out, parse_instant
+from penstock.cli.terminal import PortfolioOption, err, opened_platform, out, parse_instant
 
 
 def rebalance(
@@ -20,9 +20,8 @@ def rebalance(
     """
     from penstock.console import table_of
     from penstock.pipeline.rebalance import rebalance_slot, rows_table
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform:
+    with opened_platform() as platform:
         report = rebalance_slot(platform, portfolio, parse_instant(slot) if slot else None)
     if report.rows():
         out.print(table_of(rows_table(report), "Orders"))
@@ -62,9 +61,8 @@ def halt(
     from penstock.console import table_of
     from penstock.pipeline.halts import halt_trading
     from penstock.pipeline.rebalance import rows_table
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform:
+    with opened_platform() as platform:
         done = halt_trading(platform, portfolio, reason, reduce_only, everything, cancel, flatten)
     out.print(done.sentence)
     if cancel or flatten:
@@ -88,7 +86,6 @@ def resume(
     Example: `penstock resume --reason "maintenance is over"`
     """
     from penstock.pipeline.halts import resume_trading
-    from penstock.wiring import open_platform
 
-    with open_platform() as platform:
+    with opened_platform() as platform:
         out.print(resume_trading(platform, portfolio, reason, everything=everything))

@@ -7,10 +7,12 @@ from decimal import Decimal
 import polars as pl
 
 from penstock.adapters.stores.timescale.ledger_history import LedgerHistory, Rebuild
+from penstock.core.accounts import OrderRecord
 from penstock.core.profit import profits
 from penstock.wiring import Platform
 
 _TEXT = pl.String()
+_ORDER_COLUMNS = ("planned", "symbol", "venue", "side", "quantity", "filled", "state", "reason")
 
 
 @dataclass(frozen=True)
@@ -66,13 +68,7 @@ def show_ledger(platform: Platform, portfolio: str, at: datetime) -> LedgerView:
     return LedgerView(
         account,
         at,
-        _frame(
-            [
-                (o.created_at, o.request.symbol, o.request.side, o.request.quantity, o.filled_quantity, o.state, o.reason)
-                for o in state.orders
-            ],
-            ("planned", "symbol", "side", "quantity", "filled", "state", "reason"),
-        ),
+        _frame([_order_row(order) for order in state.orders], _ORDER_COLUMNS),
         _frame(list(state.positions.items()), ("asset", "quantity")),
         _frame(
             [
@@ -85,6 +81,20 @@ def show_ledger(platform: Platform, portfolio: str, at: datetime) -> LedgerView:
             [(d.day, d.strategy, d.realised, d.fees, d.traded, d.fills) for d in result.days],
             ("day", "strategy", "realised", "fees", "traded", "fills"),
         ),
+    )
+
+
+def _order_row(order: OrderRecord) -> tuple[object, ...]:
+    asked = order.request
+    return (
+        order.created_at,
+        asked.symbol,
+        asked.venue,
+        asked.side,
+        asked.quantity,
+        order.filled_quantity,
+        order.state,
+        order.reason,
     )
 
 
