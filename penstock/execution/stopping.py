@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 
-from penstock.core.errors import OrderNotFoundError, VenueUnavailableError
+from penstock.core.errors import OrderNotFoundError, UnknownSymbolError, VenueUnavailableError
 from penstock.core.instruments import Instrument
 from penstock.execution.desk import TradingDesk
 from penstock.ports import Exchange
@@ -36,7 +36,7 @@ def _cancel_at(venue: Exchange) -> list[str]:
     for report in venue.open_orders():
         try:
             venue.cancel(report.client_order_id, report.symbol)
-        except (OrderNotFoundError, VenueUnavailableError):
+        except (OrderNotFoundError, UnknownSymbolError, VenueUnavailableError):
             continue
         cancelled.append(report.client_order_id)
     return cancelled
