@@ -88,7 +88,7 @@ class Follower:
         """Return the venue's report, or the event that its silence or its denial makes of the order, or None."""
         request = order.request
         try:
-            report = self._desk.exchange.find_order(request.client_order_id, request.symbol)
+            report = self._desk.find_order(request)
             self.unlisted.discard(request.client_order_id)
             return report
         except VenueUnavailableError as silence:
@@ -171,7 +171,7 @@ class Follower:
         for order in working:
             name = order.request.client_order_id
             try:
-                reports[name] = self._desk.exchange.cancel(name, order.request.symbol)
+                reports[name] = self._desk.cancel(order.request)
             except VenueUnavailableError:
                 continue
             except (OrderNotFoundError, UnknownSymbolError):

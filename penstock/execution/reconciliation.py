@@ -132,7 +132,7 @@ def _gone(desk: TradingDesk, order: OrderRecord) -> bool:
         return False
     lost = order.state in (OrderState.SUBMITTING, OrderState.UNKNOWN)
     try:
-        desk.exchange.find_order(order.request.client_order_id, order.request.symbol)
+        desk.find_order(order.request)
     except UnknownSymbolError:
         return True
     except OrderNotFoundError:
