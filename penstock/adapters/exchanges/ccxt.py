@@ -123,15 +123,13 @@ class CcxtExchange(CcxtMarketData):
             ),
         )
 
-    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
         self.require_symbol(symbol)
-        answer = self._once(
-            f"cancel {client_order_id}",
-            lambda: self.client.cancel_order(client_order_id, symbol, {"clientOrderId": client_order_id}),
-        )
-        if not isinstance(answer, dict) or answer.get("status") is None:
-            return self.find_order(client_order_id, symbol)  # some venues only say that they took the cancellation
-        return self.understood(f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol))
+        named, by_name = client_order_id or venue_order_id, _by_name(client_order_id)
+        answer = self._once(f"cancel {named}", lambda: self.client.cancel_order(named, symbol, by_name))
+        if not isinstance(answer, dict) or answer.get("status") is None:  # some venues only say that they took it
+            answer = self.read(f"order {named}", lambda: self.client.fetch_order(named, symbol, by_name))
+        return self.understood(f"cancel {named}", lambda: self._report(answer, client_order_id, symbol))
 
     def open_orders(self) -> Sequence[OrderReport]:
         return self.read(
@@ -236,6 +234,11 @@ class CcxtExchange(CcxtMarketData):
             _log.warning("fill_without_fee", venue=self.venue, symbol=trade["symbol"], trade=str(trade["id"]))
             return Decimal(0), str(trade["symbol"]).split("/")[1].split(":")[0]
         return Decimal(str(fee["cost"])), str(fee["currency"])
+
+
+def _by_name(client_order_id: str) -> dict[str, str]:
+    """Return what makes ccxt look an order up by its client order id rather than by the venue's."""
+    return {"clientOrderId": client_order_id} if client_order_id else {}
 
 
 def _transfer(sign: int, row: Mapping[str, Any]) -> Transfer:

@@ -114,7 +114,12 @@ class SeveralVenues:
         """Ask one venue after the other; OrderNotFoundError where every one of them has denied it, and only then."""
         return self._found(client_order_id, symbol, lambda venue: venue.find_order(client_order_id, symbol))
 
-    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        if not client_order_id:
+            name, _, theirs = venue_order_id.partition(_OF)
+            if name not in self._venues:
+                raise OrderNotFoundError(f"order '{venue_order_id}' names none of {', '.join(self._venues)}")
+            return _named(name, self._venues[name].cancel("", symbol, theirs))
         return self._found(client_order_id, symbol, lambda venue: venue.cancel(client_order_id, symbol))
 
     def open_orders(self) -> Sequence[OrderReport]:
