@@ -83,7 +83,7 @@ class Follower:
         """Return the venue's report, or the event that its silence or its denial makes of the order, or None."""
         request = order.request
         try:
-            return self._desk.exchange.find_order(request.client_order_id, request.symbol)
+            return self._desk.find_order(request)
         except VenueUnavailableError as silence:
             if isinstance(silence, RateLimitedError):  # to ask on against a 429 earns a ban
                 self._slow_down(silence)
@@ -160,7 +160,7 @@ class Follower:
         for order in working:
             name = order.request.client_order_id
             try:
-                reports[name] = self._desk.exchange.cancel(name, order.request.symbol)
+                reports[name] = self._desk.cancel(order.request)
             except VenueUnavailableError:
                 continue
             except OrderNotFoundError:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from penstock.core.accounts import OrderRecord, Rebalance, RebalanceStatus, TradingState
+from penstock.core.accounts import Break, OrderRecord, Rebalance, RebalanceStatus, TradingState
 from penstock.core.drafts import DraftOrder
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.instruments import Instrument
@@ -23,6 +23,7 @@ from penstock.execution.placement import NEVER_ARRIVED, NEVER_SENT, PHASES, STOP
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import Recovery, end_superseded, recover
 from penstock.execution.report import RebalanceReport
+from penstock.execution.resending import cleared
 from penstock.execution.router import divided, joined, margin_of
 from penstock.execution.schedule import Ahead, Phase
 from penstock.execution.stopping import cancel_working, holds_positions
@@ -183,7 +184,7 @@ class _Run:
             skipped=tuple(self.skipped),
             rejections=(*self.guard.closing, *self.rejections),
             breaks=final.breaks,
-            opened=(*self.reconciled.opened, *final.opened),
+            opened=(*self.reconciled.opened, *_new(final.breaks, self.reconciled.breaks)),
             alerts=(*report.alerts, *self.guard.alerts),
         )
         status, reason = _outcome(orders)
@@ -234,7 +235,9 @@ class _Run:
         approved = self._reviewed(joined(drafts), book, targets)
         approved, skipped = divided(self.desk, approved, drafts, margin_of(self.inputs.policy), self.guard.bounds)
         self.skipped += skipped
-        orders = intents(approved, self.slot, targets, instruments, self.inputs.policy)
+        planned = intents(approved, self.slot, targets, instruments, self.inputs.policy)
+        going = cleared(self.desk, self.keeper, self.slot, instruments, planned)
+        orders, self.fills = going.orders, [*self.fills, *going.fills]
         reports = place(self.desk, self.keeper, self.slot, orders)
         self.sent += len(orders)
         if not orders:
@@ -289,6 +292,12 @@ class _Run:
 
     def _orders(self) -> list[OrderRecord]:
         return list(self.desk.ledger.orders(self.desk.account, rebalance_id=self.slot.id))
+
+
+def _new(breaks: Sequence[Break], before: Sequence[Break]) -> list[Break]:
+    """Return the breaks that were not open before, whichever look of the run opened them."""
+    known = {(found.subject, found.kind) for found in before}
+    return [found for found in breaks if (found.subject, found.kind) not in known]
 
 
 def _again(order: OrderRecord, committed: list[OrderRecord], targets: PortfolioTargets, book: Book) -> DraftOrder | None:

@@ -130,7 +130,7 @@ def _gone(desk: TradingDesk, order: OrderRecord) -> bool:
     if order.state in (OrderState.PLANNED, OrderState.SUBMITTING, OrderState.UNKNOWN):
         return False
     try:
-        desk.exchange.find_order(order.request.client_order_id, order.request.symbol)
+        desk.find_order(order.request)
     except OrderNotFoundError:
         return True
     return False

@@ -21,6 +21,7 @@ from penstock.execution.following import Follower
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.parent import Parent
 from penstock.execution.placement import PHASES, STOPPED, place
+from penstock.execution.resending import cleared
 from penstock.execution.router import route_orders, with_legs
 from penstock.execution.sending import stopped
 from penstock.execution.workbench import Workbench
@@ -164,16 +165,18 @@ class Phase:
         planned = self._requests(due)
         if not planned:
             return False
-        reports = place(self.desk, self.keeper, self.rebalance, planned)
-        self._sent += len(planned)
+        going = cleared(self.desk, self.keeper, self.rebalance, self.instruments, planned)
+        self._fills += going.fills
+        reports = place(self.desk, self.keeper, self.rebalance, going.orders)
+        self._sent += len(going.orders)
         default = self.desk.policy.follow_timeout_seconds
         patience = min(default if step.patience_seconds is None else step.patience_seconds for _, step in due)
         follower = Follower(self.desk, self.keeper, self.rebalance.slot)
-        names = {order.request.client_order_id for order in planned}
+        names = {order.request.client_order_id for order in going.orders}
         endless = follower.follow(names, reports, patience)
         self._fills += follower.booked
         ended = [order for order in self._orders() if order.request.client_order_id in names]
-        self._stopped = bool(endless) or any(order.reason.startswith(STOPPED) for order in ended)
+        self._stopped = bool(endless or going.held_back) or any(order.reason.startswith(STOPPED) for order in ended)
         return True
 
     def _requests(self, due: Sequence[tuple[Parent, Send]]) -> list[PlannedOrder]:

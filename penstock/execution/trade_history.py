@@ -149,7 +149,7 @@ class TradeHistory:
         """Return how much of the order the venue filled, by its own word; None where it does not know the order."""
         if name not in self._filled:
             try:
-                self._filled[name] = self.desk.exchange.find_order(name, self.symbol).filled_quantity
+                self._filled[name] = self.desk.find_named(name, self.symbol).filled_quantity
             except (OrderNotFoundError, UnknownSymbolError):
                 self._filled[name] = None
         return self._filled[name]

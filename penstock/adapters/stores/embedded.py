@@ -139,11 +139,18 @@ class EmbeddedPostgres:
         """Return why a connection fails, or None. The port is the server's word: its starter may have died before noting it."""
         try:
             port = (home / "data" / "postmaster.pid").read_text().splitlines()[_PORT_LINE].strip()
-            (self.folder / "port").write_text(f"{port}\n")
+            self._note_port(port)
             psycopg.connect(self.url, dbname="postgres", connect_timeout=5).close()
         except (OSError, IndexError, psycopg.OperationalError) as error:
             return " ".join(str(error).split())
         return None
+
+    def _note_port(self, port: str) -> None:
+        """Write the port down for those who read it without the lock: they see one file or the other, never half of one."""
+        noted, fresh = self.folder / "port", self.folder / "port.new"
+        if not noted.is_file() or noted.read_text().strip() != port:
+            fresh.write_text(f"{port}\n")
+            fresh.replace(noted)
 
     def _postmaster(self, home: Path) -> psutil.Process | None:
         """Return the server's process if it runs: a pid file alone proves nothing, pids are given out again."""

@@ -1,5 +1,6 @@
 """Faults of the venue's wire, struck by the practice exchange: no order twice, none lost, ledger and venue equal."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,7 @@ def test_halt_in_the_database_stops_the_next_order(stage: Any) -> None:
     def submit_then_halt(order: Any) -> Any:
         report = submit(order)
         stage.desk.supervision.set_trading_state(stage.desk.account, TradingState.HALTED, "drill", "test", SLOT)
+        time.sleep(stage.desk.policy.kill_switch_seconds)  # so old the switch's last word may be when an order leaves
         return report
 
     stage.desk.exchange.submit = submit_then_halt

@@ -134,6 +134,15 @@ def test_two_starters_at_once_share_one_server(server: EmbeddedPostgres) -> None
     assert urls == {server.start()}
 
 
+def test_start_of_a_running_server_leaves_its_noted_port_alone(server: EmbeddedPostgres) -> None:
+    """Others read the port without the lock at any time: a file that is written anew is for a moment empty."""
+    server.start()
+    noted = (server.folder / "port").stat()
+    server.start()
+    again = (server.folder / "port").stat()
+    assert (again.st_ino, again.st_mtime_ns) == (noted.st_ino, noted.st_mtime_ns)
+
+
 @pytest.mark.parametrize("seconds", [0.3, 0.6, 0.9])
 def test_starter_killed_half_way_leaves_a_folder_that_starts(server: EmbeddedPostgres, seconds: float) -> None:
     """Whenever the first start is killed (initdb included), the next one ends with a working server."""

@@ -8,6 +8,7 @@ from decimal import ROUND_DOWN, Decimal
 import polars as pl
 import pytest
 
+from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.accounts import (
     Break,
     BreakAcceptance,
@@ -438,3 +439,47 @@ def world() -> World:
     kill_switch = KillSwitch("test", ledger)
     desk = TradingDesk("test", "memory", "USDT", venue, ledger, ledger, clock, kill_switch, policy, pause=clock.sleep)
     return World(ledger, venue, clock, desk)
+
+
+@dataclass
+class OneOfTwo(MemoryVenue):
+    """A venue with deep quotes that can pause symbols: it then lists them no more, and answers for its orders all the same."""
+
+    paused: frozenset[str] = frozenset()
+
+    def instruments(self) -> Mapping[str, Instrument]:
+        return {symbol: rules for symbol, rules in super().instruments().items() if symbol not in self.paused}
+
+    def free_balances(self) -> Mapping[str, Decimal]:
+        return self.balances()
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
+        deep = {"bid_size": Decimal(1000), "ask_size": Decimal(1000)}
+        return {symbol: replace(quote, **deep) for symbol, quote in super().quotes(symbols).items()}
+
+
+@dataclass
+class Two:
+    """An account at two venues, of which the first is cheaper, and one ledger for all its processes."""
+
+    clock: SteppedClock
+    ledger: MemoryLedger
+    near: OneOfTwo
+    far: OneOfTwo
+
+    def process(self) -> World:
+        """Return a process that remembers nothing but what is in the ledger."""
+        self.ledger.holder = ""
+        both = SeveralVenues({"near": self.near, "far": self.far}, {"near": Decimal(1), "far": Decimal(10)})
+        policy = ExecutionPolicy(
+            poll_seconds=1, follow_timeout_seconds=5, visibility_delay_seconds=10, lease_wait_seconds=0, kill_switch_seconds=0
+        )
+        ledger, clock, switch = self.ledger, self.clock, KillSwitch("test", self.ledger)
+        desk = TradingDesk("test", "both", "USDT", both, ledger, ledger, clock, switch, policy, clock.sleep, venues=both)
+        return World(self.ledger, self.near, self.clock, desk)
+
+
+@pytest.fixture
+def two() -> Two:
+    clock = SteppedClock(SLOT + timedelta(seconds=2))
+    return Two(clock, MemoryLedger(), OneOfTwo(clock), OneOfTwo(clock))

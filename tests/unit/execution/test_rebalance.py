@@ -12,6 +12,7 @@ import pytest
 from penstock.core.accounts import RebalanceStatus, TradingState
 from penstock.core.errors import (
     DuplicateOrderError,
+    OrderNotFoundError,
     StaleDataError,
     StaleLeaseError,
     VenueRejectedError,
@@ -100,6 +101,22 @@ def test_order_that_never_arrived_is_sent_under_a_new_id_after_the_visibility_de
     assert set(states.values()) == {OrderState.FILLED}
     assert lost[0] not in {order.client_order_id for order in world.venue.submitted}
     assert (world.clock.now() - start).total_seconds() >= world.desk.policy.visibility_delay_seconds
+    assert agree(world)
+
+
+def test_denied_order_whose_trade_the_venue_shows_is_not_sent_again(world: Any) -> None:
+    """The answer is lost and the venue denies the order for good, wrongly: its trades are looked at before a second attempt."""
+
+    def deny(client_order_id: str, symbol: str) -> Any:
+        raise OrderNotFoundError("could not find order id")
+
+    def lose(order: OrderRequest) -> None:
+        raise VenueUnavailableError("time-out")
+
+    world.venue.find_order = deny
+    world.venue.after = lose
+    report = rebalance(world.desk, world.inputs({"BTC/USDT": 0.2}))
+    assert len(world.venue.submitted) == 1, report
     assert agree(world)
 
 

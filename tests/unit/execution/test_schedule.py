@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from penstock.core.accounts import Lease, RebalanceStatus, TradingState
-from penstock.core.errors import VenueUnavailableError
+from penstock.core.errors import OrderNotFoundError, VenueUnavailableError
 from penstock.core.orders import OrderRequest, OrderState, OrderType
 from penstock.core.working import WorkedOrder
 from penstock.execution.algorithms import Iceberg, Limit, Style, Twap
@@ -225,6 +225,23 @@ def test_sells_are_worked_to_their_end_before_buys_begin(world: Any) -> None:
     assert sides == ["sell"] * 4 + ["buy"] * 4
     assert world.ledger.positions("test") == world.venue.balances()
     assert "BTC" not in {asset for asset, held in world.ledger.positions("test").items() if held > Decimal("0.0001")}
+
+
+def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: Any) -> None:
+    """The first answer is lost and the venue denies the child for good, wrongly: it is not sent twice, and the work ends."""
+    worked(world, TWAP)
+
+    def deny(client_order_id: str, symbol: str) -> Any:
+        raise OrderNotFoundError("could not find order id")
+
+    def lose(order: OrderRequest) -> None:
+        raise VenueUnavailableError("time-out")
+
+    world.venue.find_order = deny
+    world.venue.after = lose
+    report = rebalance(world.desk, world.inputs({"BTC/USDT": 0.2}))
+    assert len(world.venue.submitted) == 1, report
+    assert world.ledger.positions("test") == world.venue.balances()
 
 
 def test_buys_never_ask_for_more_cash_than_there_is(world: Any) -> None:
