@@ -58,7 +58,8 @@ class Ledger(Protocol):
     def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder], at: datetime | None = None) -> None:
         """Commit the intents as PLANNED, all or none, stamped `at` (default: the database's time).
 
-        An intent whose client order id exists already is left as it is.
+        An intent whose client order id exists already is left as it is. StoreError, and nothing written, where one stands
+        twice in `orders` or belongs to another account.
         """
         ...
 

@@ -33,6 +33,7 @@ from penstock.core.errors import (
     InsufficientFundsError,
     OrderNotFoundError,
     StaleLeaseError,
+    StoreError,
     VenueUnavailableError,
 )
 from penstock.core.instruments import Instrument
@@ -134,6 +135,10 @@ class MemoryLedger:
 
     def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder], at: datetime | None = None) -> None:
         self._check(lease)
+        names = [each.request.client_order_id for each in orders]
+        taken = [name for name in names if name in self.book and self.book[name].account != lease.account]
+        if len(set(names)) < len(names) or taken:
+            raise StoreError(f"client order ids twice in one batch, or of another account: {taken or names}")
         for each in orders:
             record = OrderRecord(
                 lease.account,
@@ -402,12 +407,14 @@ class MemoryVenue:
             raise OrderNotFoundError("Order does not exist.", "-2013")
         return self.placed[client_order_id]
 
-    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
-        report = self.find_order(client_order_id, symbol)
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        theirs = (name for name, report in self.placed.items() if report.venue_order_id == venue_order_id)
+        key = client_order_id or next(theirs, "no such id")
+        report = self.find_order(key, symbol)
         if report.state is not OrderState.OPEN:
             raise OrderNotFoundError("Unknown order sent.", "-2011")
-        self.placed[client_order_id] = replace(report, state=OrderState.CANCELED)
-        return self.placed[client_order_id]
+        self.placed[key] = replace(report, state=OrderState.CANCELED)
+        return self.placed[key]
 
     def open_orders(self) -> Sequence[OrderReport]:
         return [report for report in self.placed.values() if report.state is OrderState.OPEN]
