@@ -1,6 +1,6 @@
 """A ledger and a venue in memory that keep the ports' promises, so that execution's own rules are tested in milliseconds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
@@ -80,6 +80,7 @@ class MemoryLedger:
     events: list[tuple[str, OrderEventKind]] = field(default_factory=list)
     trades: dict[tuple[str, str], Fill] = field(default_factory=dict)
     held: dict[str, Decimal] = field(default_factory=dict)
+    adjusted: list[tuple[datetime, str]] = field(default_factory=list)
     breaks: dict[tuple[str, BreakKind], Break] = field(default_factory=dict)
     halt: Halt = field(default_factory=lambda: Halt("test", TradingState.ACTIVE, "", "", SLOT))
     equity: dict[datetime, Decimal] = field(default_factory=dict)
@@ -121,6 +122,12 @@ class MemoryLedger:
 
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
         return sorted(self.slots.values(), key=lambda r: r.slot, reverse=True)[:limit]
+
+    def slots_of(self, account: str, rebalance_ids: Collection[int]) -> Mapping[int, datetime]:
+        return {found.id: slot for slot, found in self.slots.items() if found.id in rebalance_ids}
+
+    def beginning(self, account: str, opening_reason: str) -> datetime | None:
+        return max((at for at, reason in self.adjusted if reason == opening_reason), default=min(self.slots, default=None))
 
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
         self._check(lease)
@@ -203,6 +210,7 @@ class MemoryLedger:
     def book_adjustment(self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime) -> None:
         self._check(lease)
         self._move(asset, quantity)
+        self.adjusted.append((at, reason))
 
     def _move(self, asset: str, change: Decimal) -> None:
         self.held[asset] = self.held.get(asset, Decimal(0)) + change
@@ -221,6 +229,19 @@ class MemoryLedger:
             and rebalance_id in (None, order.rebalance_id)
             and (not overfilled_only or order.filled_quantity > order.request.quantity)
         ]
+
+    def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:
+        return [order for name, order in self.book.items() if name in names]
+
+    def short_orders(self, account: str, symbol: str, limit: int) -> Sequence[OrderRecord]:
+        short = [
+            order
+            for order in self.book.values()
+            if order.request.symbol == symbol
+            and order.filled_quantity < order.request.quantity
+            and order.state is not OrderState.PLANNED
+        ]
+        return short[::-1][:limit]
 
     def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
         return [fill for fill in self.trades.values() if symbol in (None, fill.symbol) and (since is None or fill.at >= since)]
