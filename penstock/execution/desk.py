@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.core.clock import Clock
+from penstock.core.orders import OrderReport, OrderRequest
 from penstock.execution.workbench import Workbench
 from penstock.ports import Exchange, Ledger, Supervision, Venues
 from penstock.risk.kill_switch import KillSwitch
@@ -59,3 +60,20 @@ class TradingDesk:
     pause: Callable[[float], None] = time.sleep
     workbench: Workbench | None = None
     venues: Venues | None = None
+
+    def find_order(self, order: OrderRequest) -> OrderReport:
+        """Ask for the order, as Exchange.find_order does, at the venue that its intent names."""
+        if self.venues is not None and order.venue:
+            return self.venues.find_order_at(order.venue, order.client_order_id, order.symbol)
+        return self.exchange.find_order(order.client_order_id, order.symbol)
+
+    def find_named(self, client_order_id: str, symbol: str) -> OrderReport:
+        """Ask for an order of which only the name is at hand; the ledger knows where it was sent."""
+        known = self.ledger.orders_named(self.account, [client_order_id]) if self.venues is not None else []
+        return self.find_order(known[0].request) if known else self.exchange.find_order(client_order_id, symbol)
+
+    def cancel(self, order: OrderRequest) -> OrderReport:
+        """Cancel the order, as Exchange.cancel does, at the venue that its intent names."""
+        if self.venues is not None and order.venue:
+            return self.venues.cancel_at(order.venue, order.client_order_id, order.symbol)
+        return self.exchange.cancel(order.client_order_id, order.symbol)

@@ -127,7 +127,7 @@ def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
 def _ask(desk: TradingDesk, request: OrderRequest) -> Outcome:
     """Return what the venue has under an id that it calls a duplicate."""
     try:
-        return _accepted(desk, request, desk.exchange.find_order(request.client_order_id, request.symbol))
+        return _accepted(desk, request, desk.find_order(request))
     except (OrderNotFoundError, VenueUnavailableError) as silence:
         reason = f"the venue called it a duplicate, then: {silence}"
         return _outcome(desk, request, OrderEventKind.LOSE_TRACK, reason)

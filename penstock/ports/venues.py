@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Fill
+from penstock.core.orders import Fill, OrderReport
 from penstock.core.quotes import Quote
 from penstock.ports.market import Exchange
 
@@ -41,6 +41,14 @@ class Venues(Protocol):
     @property
     def accounts(self) -> Mapping[str, Exchange]:
         """The account at each venue, by the venue's name."""
+        ...
+
+    def find_order_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
+        """Ask the venue that the order was sent to, as Exchange.find_order does of one: the others' words say nothing of it."""
+        ...
+
+    def cancel_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
+        """Cancel at the venue that the order was sent to, as Exchange.cancel does of one."""
         ...
 
     def fills_at(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill]:

@@ -1,4 +1,4 @@
-"""Trading on any ccxt venue: the test network unless told `live=True`, orders sent once, every error in Penstock's words."""
+"""Trading on a ccxt venue: the test network unless told `live=True`, orders sent once, every error in Penstock's words."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
+from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.request_age import RequestAge
 from penstock.core.accounts import Transfer
 from penstock.core.errors import OrderNotFoundError, VenueError, VenueRejectedError, VenueUnavailableError
@@ -32,8 +33,8 @@ _log = structlog.get_logger(__name__)
 class CcxtExchange(CcxtMarketData):
     """An account on a ccxt venue. Exchange port: reads are retried, `submit` and `cancel` never.
 
-    Without `live` the venue's test network is used, and a venue that has none is a ConfigError. `base_url` leads to a
-    practice exchange instead, never to the venue.
+    Without `live` the venue's test network is used, and a venue that has none is a ConfigError. So is one of which it is not
+    known how orders are found by client order id. `base_url` leads to a practice exchange instead, never to the venue.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class CcxtExchange(CcxtMarketData):
             retry_wait_seconds=retry_wait_seconds,
             credentials={"apiKey": api_key, "secret": secret, **({"password": password} if password else {})},
         )
+        self._lookup = order_lookup(venue)
         if base_url is not None:  # the test network has no transfers, the practice exchange has; the session leads there
             self.client.urls["api"].setdefault("sapi", f"{base_url}/sapi/v1")
         self._age = RequestAge(venue, self.client)
@@ -116,22 +118,45 @@ class CcxtExchange(CcxtMarketData):
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
         self.require_symbol(symbol)
-        return self.read(
-            f"order {client_order_id}",
-            lambda: self._report(
-                self.client.fetch_order(client_order_id, symbol, {"clientOrderId": client_order_id}), client_order_id, symbol
-            ),
-        )
+        for question in self._lookup.questions:
+            found = self.read(f"order {client_order_id}", partial(self._asked, question, client_order_id, symbol))
+            if found:
+                return found[0]
+        raise OrderNotFoundError(f"{self.venue}, order {client_order_id}: it is neither among its open nor its ended orders")
 
-    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+    def _asked(self, question: Question, name: str, symbol: str) -> list[OrderReport]:
+        """Return the report of the order, or nothing. A list with other orders in it was not searched for ours: no denial."""
+        orders = question(self.client, name, symbol)
+        if not self._lookup.by_list:
+            return [self._report(order, name, symbol) for order in orders]
+        ours = {str(order["id"]): order for order in orders if self._lookup.name_of(order) == name}
+        if len(ours) > 1:
+            raise VenueError(
+                f"{self.venue} has orders {', '.join(ours)} under the one name {name}: compare them with the ledger"
+            )
+        if orders and not ours:
+            raise VenueUnavailableError(f"{self.venue}, order {name}: asked for it by name, it lists others ({len(orders)})")
+        return [self._report(order, name, symbol) for order in ours.values()]
+
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
         self.require_symbol(symbol)
+        if not client_order_id:
+            return self._cancel_by_id(venue_order_id, symbol)
         answer = self._once(
             f"cancel {client_order_id}",
-            lambda: self.client.cancel_order(client_order_id, symbol, {"clientOrderId": client_order_id}),
+            lambda: self._lookup.cancel(self.client, client_order_id, symbol),
         )
         if not isinstance(answer, dict) or answer.get("status") is None:
             return self.find_order(client_order_id, symbol)  # some venues only say that they took the cancellation
         return self.understood(f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol))
+
+    def _cancel_by_id(self, venue_order_id: str, symbol: str) -> OrderReport:
+        """Cancel an order that has no name of ours; what is no longer among the working orders counts as cancelled."""
+        answer = self._once(f"cancel {venue_order_id}", lambda: self.client.cancel_order(venue_order_id, symbol))
+        if isinstance(answer, dict) and answer.get("status") is not None:
+            return self.understood(f"cancel {venue_order_id}", lambda: self._report(answer, "", symbol))
+        works = [report for report in self.open_orders() if report.venue_order_id == venue_order_id]
+        return works[0] if works else OrderReport("", venue_order_id, symbol, OrderState.CANCELED, Decimal(0))
 
     def open_orders(self) -> Sequence[OrderReport]:
         return self.read(
@@ -206,14 +231,16 @@ class CcxtExchange(CcxtMarketData):
 
     def _report(self, order: Mapping[str, Any], client_order_id: str, symbol: str) -> OrderReport:
         """Return the report of a ccxt order; an order without a status (accepted, nothing more said) is OPEN."""
-        venue_id, named = str(order["id"]), order.get("clientOrderId") or client_order_id
+        venue_id, named = str(order["id"]), self._lookup.name_of(order) or client_order_id
         if named:
-            self._client_ids[venue_id] = str(named)
+            self._client_ids[venue_id] = named
         filled = Decimal(str(order.get("filled") or 0))
         state = _STATES.get(order.get("status") or "open", OrderState.OPEN)
         if state is OrderState.OPEN and filled:
             state = OrderState.PARTIALLY_FILLED
-        return OrderReport(str(named), venue_id, symbol, state, filled)
+        if self._lookup.is_cut_short(order):
+            state = OrderState.CANCELED
+        return OrderReport(named, venue_id, symbol, state, filled)
 
     def _fill(self, trade: Mapping[str, Any]) -> Fill:
         fee, fee_asset = self._fee(trade)

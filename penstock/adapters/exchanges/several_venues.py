@@ -4,7 +4,7 @@ Where a part of an order goes is for penstock.execution.routing; here nothing is
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
@@ -50,6 +50,7 @@ class SeveralVenues:
         self._venues = dict(venues)
         self._fee_bps = dict(fee_bps)
         self._listings: Mapping[str, Mapping[str, Instrument]] = {}
+        self._seen: dict[str, set[str]] = {name: set() for name in venues}  # venue -> every symbol that it has listed so far
         self._where: dict[str, str] = {}  # client order id -> venue
         self._lock = threading.Lock()
 
@@ -77,7 +78,8 @@ class SeveralVenues:
         """Return the instruments of all venues; where several list a symbol, under rules that are legal at each of them."""
         self._listings = self._each(lambda name: self._venues[name].instruments())
         found: dict[str, list[Instrument]] = {}
-        for listing in self._listings.values():
+        for name, listing in self._listings.items():
+            self._seen[name].update(listing)
             for symbol, instrument in listing.items():
                 found.setdefault(symbol, []).append(instrument)
         return {symbol: common_rules(instruments) for symbol, instruments in found.items()}
@@ -111,23 +113,49 @@ class SeveralVenues:
         return _named(name, self._venues[name].submit(order))
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
-        """Ask one venue after the other; OrderNotFoundError where every one of them has denied it, and only then."""
+        """Ask where the order was sent; where that is not known, ask all: not found only where every one has denied it."""
         return self._found(client_order_id, symbol, lambda venue: venue.find_order(client_order_id, symbol))
 
-    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+    def find_order_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
+        return _named(venue, self._account(venue).find_order(client_order_id, symbol))
+
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        if not client_order_id:
+            name, _, theirs = venue_order_id.partition(_OF)
+            if name not in self._venues:
+                raise OrderNotFoundError(f"order '{venue_order_id}' names none of {', '.join(self._venues)}")
+            return _named(name, self._venues[name].cancel("", symbol, theirs))
         return self._found(client_order_id, symbol, lambda venue: venue.cancel(client_order_id, symbol))
+
+    def cancel_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
+        return _named(venue, self._account(venue).cancel(client_order_id, symbol))
 
     def open_orders(self) -> Sequence[OrderReport]:
         found = self._each(lambda name: self._venues[name].open_orders())
         return [_named(name, report) for name, reports in found.items() for report in reports]
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
-        listing = self._listing(symbol)
-        found = self._each(lambda name: self.fills_at(name, symbol, since) if name in listing else [])
-        return sorted((fill for fills in found.values() for fill in fills), key=lambda fill: fill.at)
+        """Return the trades at all venues. One that pauses the symbol has its past trades: it is asked like the others."""
+        self._listed()
+        found = self._each(lambda name: self._fills_if_listed(name, symbol, since))
+        told = [fills for fills in found.values() if fills is not None]
+        if not told:
+            raise UnknownSymbolError(_unlisted(self._venues, symbol))
+        return sorted((fill for fills in told for fill in fills), key=lambda fill: fill.at)
+
+    def _fills_if_listed(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill] | None:
+        """Return the trades at one venue; None where it never listed the symbol as far as this process has seen."""
+        try:
+            return self.fills_at(venue, symbol, since)
+        except UnknownSymbolError as error:
+            if symbol in self._seen[venue]:
+                raise VenueUnavailableError(
+                    f"{venue} listed {symbol} and does not now: its trades are unknown ({error})"
+                ) from error
+            return None
 
     def fills_at(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill]:
-        found = self._venues[venue].fills(symbol, since)
+        found = self._account(venue).fills(symbol, since)
         return [replace(fill, trade_id=f"{venue}{_OF}{fill.trade_id}") for fill in found]
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
@@ -139,27 +167,41 @@ class SeveralVenues:
         return sorted((transfer for transfers in told for transfer in transfers), key=lambda each: each.at)
 
     def _found(self, client_order_id: str, symbol: str, ask: Callable[[VenueAccount], OrderReport]) -> OrderReport:
-        """Return the answer of the venue that has the order: where it was sent to is asked first, then all others.
+        """Return the answer of the venue that has the order: the one that it was sent to, or else any.
 
-        A venue that listed the symbol and does so no longer raises UnknownSymbolError: that is no denial.
+        Whether they list the symbol now is not looked at, for one that pauses it still has its orders. A venue that does not
+        know the symbol has not denied the order: it may have listed it when the order was sent.
         """
-        first = self._where.get(client_order_id)
-        names = dict.fromkeys([*([] if first is None else [first]), *self._listing(symbol)])
+        sent_to = self._where.get(client_order_id)
         silence: VenueUnavailableError | None = None
         denials: list[str] = []
-        for name in names:
+        unlisted: list[str] = []
+        for name in self._venues if sent_to is None else [sent_to]:
             try:
-                report = ask(self._venues[name])
+                report = _named(name, ask(self._venues[name]))
             except VenueUnavailableError as error:
                 silence = error if silence is None or isinstance(error, RateLimitedError) else silence
             except OrderNotFoundError as denial:
                 denials.append(f"{name}: {denial}")
+            except UnknownSymbolError:
+                unlisted.append(name)
             else:
                 self._where[client_order_id] = name
-                return _named(name, report)
+                return report
+        if silence is None and denials and unlisted:
+            who = ", ".join(unlisted)
+            silence = VenueUnavailableError(
+                f"{who} do not list {symbol} now: order {client_order_id} may be there all the same"
+            )
         if silence is not None:
             raise silence
-        raise OrderNotFoundError("; ".join(denials))
+        raise OrderNotFoundError("; ".join(denials)) if denials else UnknownSymbolError(_unlisted(unlisted, symbol))
+
+    def _account(self, name: str) -> VenueAccount:
+        """Return the account at a venue. An order at a venue that is not the account's cannot be asked for: no denial."""
+        if name not in self._venues:
+            raise VenueUnavailableError(f"the account is not at '{name}' ({', '.join(self._venues)}): was it taken away?")
+        return self._venues[name]
 
     def _listed(self) -> Mapping[str, Mapping[str, Instrument]]:
         if not self._listings:
@@ -170,7 +212,7 @@ class SeveralVenues:
         """Return the names of the venues that list the symbol."""
         names = [name for name, listing in self._listed().items() if symbol in listing]
         if not names:
-            raise UnknownSymbolError(f"none of {', '.join(self._venues)} lists '{symbol}'")
+            raise UnknownSymbolError(_unlisted(self._venues, symbol))
         return names
 
     def _of_symbols(
@@ -203,6 +245,10 @@ class SeveralVenues:
         """Return every venue's answer, all asked at the same time; raise the first error."""
         with ThreadPoolExecutor(len(self._venues), thread_name_prefix="venue") as pool:
             return dict(zip(self._venues, pool.map(ask, self._venues), strict=True))
+
+
+def _unlisted(names: Iterable[str], symbol: str) -> str:
+    return f"none of {', '.join(names)} lists '{symbol}'"
 
 
 def _named(name: str, report: OrderReport) -> OrderReport:

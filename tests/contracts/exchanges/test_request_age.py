@@ -10,7 +10,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.exchanges.request_age import age_limit
+from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.adapters.exchanges.request_age import RequestAge, age_limit
 from penstock.core.orders import OrderRequest, OrderType, Side
 
 NAME = "0123456789abcdef0123456789abcdef"
@@ -107,8 +108,8 @@ def test_what_is_not_an_order_is_stamped_with_now(venue):
 
 
 def test_venue_without_such_a_thing_is_not_passed_over_in_silence(capsys):
-    """A venue that takes old orders says so when its account is opened, and in the doctor's words there is none."""
-    CcxtExchange("bitstamp", "key", "secret", live=True)
+    """A venue that takes old orders says so when its orders are to be signed, and in the doctor's words there is none."""
+    RequestAge("bitstamp", CcxtMarketData("bitstamp").client)
     assert "old_orders_are_taken" in capsys.readouterr().out
     assert age_limit("bitstamp") is None
     assert "30 s" in str(age_limit("okx"))

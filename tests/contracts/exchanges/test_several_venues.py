@@ -24,6 +24,7 @@ from penstock.core.errors import (
     VenueRejectedError,
     VenueUnavailableError,
 )
+from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
 from penstock.core.timeframes import Timeframe
 from penstock.practice.control import PracticeControl
@@ -31,6 +32,21 @@ from penstock.practice.faults import Fault, FaultKind
 
 _NUMBERS = count(1)
 EACH = {"USDT": Decimal(5_000), "AAA": Decimal(20)}
+
+
+class Shrinking(CcxtExchange):
+    """A venue that pauses symbols (its markets are then not active) or drops them (it knows them no more)."""
+
+    paused: frozenset[str] = frozenset()
+    dropped: frozenset[str] = frozenset()
+
+    def instruments(self) -> dict[str, Instrument]:
+        return {name: rules for name, rules in super().instruments().items() if name not in self.paused | self.dropped}
+
+    def require_symbol(self, symbol: str) -> None:
+        super().require_symbol(symbol)
+        if symbol in self.dropped:
+            raise UnknownSymbolError(f"{self.venue} does not list the spot symbol '{symbol}'")
 
 
 @dataclass
@@ -44,6 +60,10 @@ class Pair:
     def silence(self, name: str, path: str = "/api/v3/", method: str = "") -> None:
         fault = Fault(kind=FaultKind.ERROR_BEFORE, path=path, method=method)
         getattr(self, name).arm(fault)
+
+    def forgetful(self) -> SeveralVenues:
+        """Return the same account in a process that has just begun."""
+        return SeveralVenues(self.exchange.accounts, {"first": Decimal(10), "second": Decimal(4)})
 
     def order(self, venue: str, quantity: str = "1", price: str | None = None) -> OrderRequest:
         kind = OrderType.MARKET if price is None else OrderType.LIMIT
@@ -59,7 +79,7 @@ def pair(server: Any, other_server: Any, control: PracticeControl) -> Iterator[P
     venues = {}
     for name, url, controls in (("first", server.url, control), ("second", other_server.url, second)):
         controls.create_account(key, "secret", EACH)
-        venues[name] = CcxtExchange("binance", key, "secret", base_url=url, read_attempts=1)
+        venues[name] = Shrinking("binance", key, "secret", base_url=url, read_attempts=1)
     yield Pair(SeveralVenues(venues, {"first": Decimal(10), "second": Decimal(4)}), control, second)
     second.clear_faults()
     second.clear_books()
@@ -93,7 +113,7 @@ def test_order_is_denied_only_when_every_venue_denies_it(pair: Pair) -> None:
         pair.exchange.find_order("never-used", "AAA/USDT")
     order = pair.order("second")
     sent = pair.exchange.submit(order)
-    forgetful = SeveralVenues(pair.exchange.accounts, {"first": Decimal(10), "second": Decimal(4)})
+    forgetful = pair.forgetful()
     assert forgetful.find_order(order.client_order_id, "AAA/USDT") == sent
     pair.silence("second", "/api/v3/order")
     for exchange in (pair.exchange, forgetful):
@@ -108,8 +128,50 @@ def test_order_is_found_though_another_venue_is_silent(pair: Pair) -> None:
     sent = pair.exchange.submit(order)
     pair.silence("first", "/api/v3/order")
     assert pair.exchange.find_order(order.client_order_id, "AAA/USDT") == sent
-    forgetful = SeveralVenues(pair.exchange.accounts, {"first": Decimal(10), "second": Decimal(4)})
+    forgetful = pair.forgetful()
     assert forgetful.find_order(order.client_order_id, "AAA/USDT") == sent
+
+
+def test_order_is_found_where_its_symbol_is_paused(pair: Pair) -> None:
+    """Its venue lists the symbol no more when the process begins: the order, its trades and its end are still to be had."""
+    filled, resting = pair.order("first"), pair.order("first", price="50")
+    sent = pair.exchange.submit(filled)
+    pair.exchange.submit(resting)
+    pair.exchange.accounts["first"].paused = frozenset({"AAA/USDT"})  # type: ignore[attr-defined]  # Shrinking
+    fresh = pair.forgetful()
+    assert fresh.find_order(filled.client_order_id, "AAA/USDT") == sent
+    assert fresh.find_order_at("first", filled.client_order_id, "AAA/USDT") == sent
+    fills = pair.forgetful().fills("AAA/USDT", pair.exchange.now())
+    assert [fill.client_order_id for fill in fills] == [filled.client_order_id]
+    assert pair.forgetful().cancel(resting.client_order_id, "AAA/USDT").state is OrderState.CANCELED
+
+
+def test_venue_that_dropped_the_symbol_has_not_denied_the_order(pair: Pair) -> None:
+    """The other venue's denial is its own alone: whether the order exists is unknown, and nothing is sent again."""
+    order = pair.order("first")
+    pair.exchange.submit(order)
+    pair.exchange.accounts["first"].dropped = frozenset({"AAA/USDT"})  # type: ignore[attr-defined]  # Shrinking
+    fresh = pair.forgetful()
+    for ask in (fresh.find_order, fresh.cancel):
+        with pytest.raises(VenueUnavailableError, match="first do not list AAA/USDT now"):
+            ask(order.client_order_id, "AAA/USDT")
+    for ask_at in (fresh.find_order_at, fresh.cancel_at):
+        with pytest.raises(UnknownSymbolError):
+            ask_at("first", order.client_order_id, "AAA/USDT")
+        with pytest.raises(OrderNotFoundError):
+            ask_at("second", order.client_order_id, "AAA/USDT")
+        with pytest.raises(VenueUnavailableError, match="not at 'third'"):
+            ask_at("third", order.client_order_id, "AAA/USDT")
+
+
+def test_trades_of_a_venue_that_dropped_the_symbol_are_unknown_not_none(pair: Pair) -> None:
+    """Who saw it listed there knows that trades may be missing; for who never did, the venue has none."""
+    pair.exchange.submit(pair.order("second"))
+    pair.exchange.instruments()
+    pair.exchange.accounts["first"].dropped = frozenset({"AAA/USDT"})  # type: ignore[attr-defined]  # Shrinking
+    with pytest.raises(VenueUnavailableError, match="first listed AAA/USDT and does not now"):
+        pair.exchange.fills("AAA/USDT", pair.exchange.now())
+    assert len(pair.forgetful().fills("AAA/USDT", pair.exchange.now())) == 1
 
 
 def test_working_orders_of_all_are_listed_and_cancelled_where_they_are(pair: Pair) -> None:

@@ -1,0 +1,212 @@
+"""How Kraken and Bybit are asked for an order by client order id, in the requests that ccxt makes; nothing leaves here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+
+from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.adapters.exchanges.order_lookup import order_lookup
+from penstock.core.errors import ConfigError, OrderNotFoundError, VenueError, VenueUnavailableError
+from penstock.core.orders import OrderState
+
+NAME = "0123456789abcdef0123456789abcdef"
+WITH_DASHES = "01234567-89ab-cdef-0123-456789abcdef"
+DESCR = {"pair": "AAAUSDT", "type": "buy", "ordertype": "limit", "price": "2.00", "price2": "0", "leverage": "none"}
+#: Venue -> the paths that are asked, what is open first.
+ASKED = {
+    "kraken": ["/0/private/OpenOrders", "/0/private/ClosedOrders"],
+    "bybit": ["/v5/order/realtime", "/v5/order/history"],
+}
+
+
+def order_of(venue: str, kind: str, name: str = NAME) -> dict[str, object]:
+    """An order as the venue's documentation shows one: working with 0.4 of 1 filled, filled, or ended with 0.4 filled."""
+    done = "1" if kind == "filled" else "0.4"
+    if venue == "kraken":
+        status = {"working": "open", "filled": "closed", "cut": "canceled"}[kind]
+        rest = {"userref": 0, "cl_ord_id": name, "status": status, "opentm": 1733815269.37, "descr": DESCR, "oflags": "fciq"}
+        return {**rest, "vol": "1", "vol_exec": done, "cost": "2", "fee": "0.01", "price": "2", "limitprice": "0.0"}
+    status = {"working": "PartiallyFilled", "filled": "Filled", "cut": "PartiallyFilledCanceled"}[kind]
+    rest = {"symbol": "AAAUSDT", "orderType": "Limit", "orderLinkId": name, "orderId": "77", "orderStatus": status}
+    figures = {"price": "2", "qty": "1", "cumExecQty": done, "avgPrice": "2", "cumExecValue": "2", "cumExecFee": "0"}
+    return {**rest, **figures, "side": "Buy", "createdTime": "1672217377164", "updatedTime": "1672217377164"}
+
+
+def listing(venue: str, path: str, *orders: Mapping[str, object]) -> object:
+    """The venue's answer with these orders in the list of that path."""
+    if venue == "kraken":
+        found = {f"OQCLML-BW3P3-BUCMW{n}": order for n, order in enumerate(orders)}
+        return {
+            "error": [],
+            "result": {"open": found} if path.endswith("OpenOrders") else {"closed": found, "count": len(found)},
+        }
+    return {"retCode": 0, "retMsg": "OK", "result": {"category": "spot", "list": orders, "nextPageCursor": ""}}
+
+
+@dataclass
+class Wire:
+    """A venue on the near side of the wire, and the account there. A path that it has no answer for gets a 503."""
+
+    venue: str
+
+    def __post_init__(self) -> None:
+        self.answers = {path: listing(self.venue, path) for path in ASKED[self.venue]}
+        self.requests: list[requests.PreparedRequest] = []
+        self.exchange = CcxtExchange(self.venue, "key", "c2VjcmV0", live=True, rate_limit_ms=0, read_attempts=1)
+        self.exchange.session.mount("https://", Answering(self))
+        steps = {"precision": {"amount": 0.001, "price": 0.01}, "limits": {"amount": {}, "price": {}, "cost": {}}}
+        market = {"id": "AAAUSDT", "symbol": "AAA/USDT", "base": "AAA", "quote": "USDT", "type": "spot", "spot": True, **steps}
+        self.exchange.client.set_markets([{**market, "swap": False, "future": False, "option": False, "info": {}}])
+        self.exchange._has_markets = True
+
+    def lists(self, path: str, *orders: Mapping[str, object]) -> None:
+        self.answers[path] = listing(self.venue, path, *orders)
+
+    @property
+    def paths(self) -> list[str]:
+        return [urlsplit(request.url).path for request in self.requests]
+
+    def fields(self, request: requests.PreparedRequest) -> dict[str, str]:
+        """Return the parameters of a request, wherever the venue wants them."""
+        text = request.body.decode() if isinstance(request.body, bytes) else str(request.body or "")
+        if text.startswith("{"):
+            return dict(json.loads(text))
+        return {name: values[0] for name, values in parse_qs(text or urlsplit(request.url).query).items()}
+
+
+class Answering(HTTPAdapter):
+    """Keeps every request and answers it by its path."""
+
+    def __init__(self, wire: Wire) -> None:
+        super().__init__()
+        self.wire = wire
+
+    def send(self, request, **options):  # type: ignore[no-untyped-def]  # HTTPAdapter's own signature is untyped
+        self.wire.requests.append(request)
+        answer = self.wire.answers.get(urlsplit(request.url).path)
+        response = requests.Response()
+        response.status_code, response._content = 503 if answer is None else 200, json.dumps(answer).encode()
+        response.url, response.request = request.url, request
+        return response
+
+
+@pytest.fixture(params=["kraken", "bybit"])
+def wire(request: pytest.FixtureRequest) -> Wire:
+    return Wire(request.param)
+
+
+def named_by(wire: Wire) -> str:
+    return {"kraken": "cl_ord_id", "bybit": "orderLinkId"}[wire.venue]
+
+
+def test_working_order_is_found_by_the_name_it_was_sent_with(wire: Wire) -> None:
+    """The venue's list of open orders is asked for the id in the field that the order carried it in, and for nothing else."""
+    wire.lists(ASKED[wire.venue][0], order_of(wire.venue, "working"))
+    report = wire.exchange.find_order(NAME, "AAA/USDT")
+    assert (report.client_order_id, report.state, report.filled_quantity) == (
+        NAME,
+        OrderState.PARTIALLY_FILLED,
+        Decimal("0.4"),
+    )
+    (asked,) = wire.requests
+    fields = wire.fields(asked)
+    assert fields[named_by(wire)] == NAME
+    assert not {"txid", "userref", "orderId", "clientOrderId"} & fields.keys()
+
+
+@pytest.mark.parametrize(("kind", "state"), [("filled", OrderState.FILLED), ("cut", OrderState.CANCELED)])
+def test_ended_order_is_found_after_the_open_ones(wire: Wire, kind: str, state: OrderState) -> None:
+    """What is not open is looked for among what has ended; an order that ended partly filled is not called filled."""
+    wire.lists(ASKED[wire.venue][1], order_of(wire.venue, kind))
+    report = wire.exchange.find_order(NAME, "AAA/USDT")
+    assert (report.client_order_id, report.state) == (NAME, state)
+    assert wire.paths == ASKED[wire.venue]
+    assert [wire.fields(request)[named_by(wire)] for request in wire.requests] == [NAME, NAME]
+
+
+def test_order_is_denied_only_after_every_list_was_answered_without_it(wire: Wire) -> None:
+    """Both lists are empty: there is no such order. One of them without an answer: nobody knows."""
+    with pytest.raises(OrderNotFoundError, match="neither among its open nor its ended orders"):
+        wire.exchange.find_order(NAME, "AAA/USDT")
+    assert wire.paths == ASKED[wire.venue]
+    for silent in ASKED[wire.venue]:
+        kept = wire.answers.pop(silent)
+        with pytest.raises(VenueUnavailableError):
+            wire.exchange.find_order(NAME, "AAA/USDT")
+        wire.answers[silent] = kept
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_answer_without_a_list_is_no_denial(wire: Wire, which: int) -> None:
+    """ccxt reads an answer that lacks the list as an empty one: the order would be believed not to exist."""
+    wire.answers[ASKED[wire.venue][which]] = {"error": [], "retCode": 0, "result": {}}
+    with pytest.raises(VenueUnavailableError, match="no usable answer"):
+        wire.exchange.find_order(NAME, "AAA/USDT")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_list_of_other_orders_is_no_denial(wire: Wire, which: int) -> None:
+    """A venue that overlooks the name and lists what it has shows a page: ours may be on another."""
+    wire.lists(ASKED[wire.venue][which], order_of(wire.venue, "working", "f" * 32))
+    with pytest.raises(VenueUnavailableError, match="it lists others"):
+        wire.exchange.find_order(NAME, "AAA/USDT")
+
+
+def test_name_written_with_dashes_is_ours() -> None:
+    """Kraken may write 32 hexadecimal digits as the UUID that they are."""
+    wire = Wire("kraken")
+    wire.lists(ASKED["kraken"][1], order_of("kraken", "filled", WITH_DASHES))
+    assert wire.exchange.find_order(NAME, "AAA/USDT").client_order_id == NAME
+    wire.lists(ASKED["kraken"][0], order_of("kraken", "working", WITH_DASHES))
+    assert [report.client_order_id for report in wire.exchange.open_orders()] == [NAME]
+
+
+def test_two_orders_under_one_name_are_not_chosen_from() -> None:
+    """Kraken takes a name again once its first order has ended: which one is meant is for a person to see."""
+    wire = Wire("kraken")
+    wire.lists(ASKED["kraken"][1], order_of("kraken", "filled"), order_of("kraken", "cut"))
+    with pytest.raises(VenueError, match="under the one name"):
+        wire.exchange.find_order(NAME, "AAA/USDT")
+
+
+def test_order_is_cancelled_by_its_name_and_then_looked_for(wire: Wire) -> None:
+    """The venue only says that it took the cancellation: what became of the order is asked for. No other id is sent."""
+    path = {"kraken": "/0/private/CancelOrder", "bybit": "/v5/order/cancel"}[wire.venue]
+    taken = {"retCode": 0, "error": [], "result": {"count": 1, "orderId": "77", "orderLinkId": NAME}}
+    wire.answers[path] = taken
+    wire.lists(ASKED[wire.venue][1], order_of(wire.venue, "cut"))
+    assert wire.exchange.cancel(NAME, "AAA/USDT").state is OrderState.CANCELED
+    fields = wire.fields(wire.requests[0])
+    assert (wire.paths[0], fields[named_by(wire)]) == (path, NAME)
+    assert not {"txid", "orderId", "clientOrderId"} & fields.keys()
+
+
+def test_cancellation_of_what_is_not_there_is_a_denial(wire: Wire) -> None:
+    """The venues' own words for "no such order" reach the caller as that."""
+    wire.answers |= {
+        "/0/private/CancelOrder": {"error": ["EOrder:Unknown order"]},
+        "/v5/order/cancel": {"retCode": 170213, "retMsg": "Order does not exist.", "result": {}},
+    }
+    with pytest.raises(OrderNotFoundError):
+        wire.exchange.cancel(NAME, "AAA/USDT")
+
+
+def test_venue_whose_orders_cannot_be_found_is_not_traded() -> None:
+    """An account there is refused with the venues that can be traded; its market data can be had."""
+    with pytest.raises(ConfigError, match=r"'bitstamp' cannot be traded.*binance.*kraken.*still serves for market data"):
+        CcxtExchange("bitstamp", "key", "secret", live=True)
+    assert CcxtMarketData("bitstamp").venue == "bitstamp"
+
+
+@pytest.mark.parametrize("venue", ["binance", "binanceus", "okx", "okxus", "myokx", "bybit", "bybiteu", "bybitid", "kraken"])
+def test_venue_of_the_table_is_one_that_ccxt_has(venue: str) -> None:
+    """Each name leads to a ccxt client and to a way of finding orders there."""
+    assert CcxtExchange(venue, "key", "c2VjcmV0", password="phrase", live=True).client.id == venue
+    assert order_lookup(venue).questions
