@@ -70,6 +70,8 @@ def accept_break(
 def reconcile(portfolio: PortfolioOption = "daily") -> None:
     """Compare the ledger with the venue now; a difference locks its instrument.
 
+    Exit code 1 while any break is open.
+
     Example: `penstock reconcile`
     """
     from penstock.console import table_of
@@ -80,6 +82,8 @@ def reconcile(portfolio: PortfolioOption = "daily") -> None:
     if outcome.found.breaks:
         out.print(table_of(outcome.table(), "Breaks"))
     out.print(outcome.summary())
+    if outcome.found.breaks:
+        raise typer.Exit(1)
 
 
 def report(portfolio: PortfolioOption = "daily") -> None:

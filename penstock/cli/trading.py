@@ -56,6 +56,8 @@ def halt(
 ) -> None:
     """The kill switch: no new orders from now on, even in the middle of a plan.
 
+    Exit code 1 where an order could not be cancelled, or the positions were not all dealt with: the slot of --flatten failed.
+
     Example: `penstock halt --reason "venue announces maintenance"`
     """
     from penstock.console import table_of

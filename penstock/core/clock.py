@@ -1,10 +1,23 @@
 """Where "now" comes from. What acts on time takes a Clock, so that a stepped replay and the real day run the same code."""
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+
+def awake_or_asleep() -> float:
+    """Return seconds on a clock that nobody sets and that goes on while the machine is suspended, where there is one.
+
+    Linux has it (CLOCK_BOOTTIME). Elsewhere it is Python's monotonic clock, which may stand still meanwhile: what is measured
+    by it (a lease, the kill switch's last word) can look younger than it is after a suspension, and for a lease only the
+    venue's refusal of old orders stands between.
+    """
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 class Clock(Protocol):

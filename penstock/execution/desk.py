@@ -69,9 +69,8 @@ class TradingDesk:
 
     def find_named(self, client_order_id: str, symbol: str) -> OrderReport:
         """Ask for an order of which only the name is at hand; the ledger knows where it was sent."""
-        known = self.ledger.orders(self.account) if self.venues is not None else []
-        requests = [order.request for order in known if order.request.client_order_id == client_order_id]
-        return self.find_order(requests[0]) if requests else self.exchange.find_order(client_order_id, symbol)
+        known = self.ledger.orders_named(self.account, [client_order_id]) if self.venues is not None else []
+        return self.find_order(known[0].request) if known else self.exchange.find_order(client_order_id, symbol)
 
     def cancel(self, order: OrderRequest) -> OrderReport:
         """Cancel the order, as Exchange.cancel does, at the venue that its intent names."""

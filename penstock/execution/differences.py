@@ -4,7 +4,7 @@ Our own trades that the ledger lacks are booked on the spot; everything else is 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -50,6 +50,10 @@ class Gaps:
         explained = sum((finding.changes.get(asset, _ZERO) for finding in self.findings), _ZERO)
         gap = held - self.ledger.get(asset, _ZERO) - explained
         return _ZERO if abs(gap) < max(_SHOWN * self.venues, abs(held) * _FLOAT_DIGITS) else gap
+
+    def without(self, changes: Mapping[str, Decimal]) -> "Gaps":
+        """Return the gaps that would be left if the ledger had these changes too."""
+        return replace(self, ledger=summed([self.ledger, changes]))
 
     def open(self) -> dict[str, Decimal]:
         """Return every unexplained gap."""

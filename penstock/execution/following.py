@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from penstock.core.accounts import OrderRecord
-from penstock.core.errors import OrderNotFoundError, RateLimitedError, VenueUnavailableError
+from penstock.core.errors import OrderNotFoundError, RateLimitedError, UnknownSymbolError, VenueUnavailableError
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderReport, OrderState
 from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import LeaseKeeper
@@ -28,19 +28,24 @@ _LAST_WORDS = {
 
 
 class Follower:
-    """Follows a set of orders of one slot to their end. `booked` is every fill booked on the way."""
+    """Follows a set of orders of one slot to their end.
+
+    `booked` is every fill booked on the way, `unlisted` the orders on symbols that the venue did not list when last asked.
+    """
 
     def __init__(self, desk: TradingDesk, keeper: LeaseKeeper, slot: datetime) -> None:
         self._desk = desk
         self._keeper = keeper
         self._since = slot - TRADES_MARGIN
         self.booked: list[Fill] = []
+        self.unlisted: set[str] = set()
 
     def follow(self, ids: Collection[str], reports: Mapping[str, OrderReport], patience_seconds: float) -> list[OrderRecord]:
         """Poll until every order has ended; cancel what still works after `patience_seconds`; return what has not ended.
 
         `reports` are answers that are known already: the first look needs no question for them. An order that was lost is
-        asked about for the visibility delay before "no such order" is believed.
+        asked about for the visibility delay before "no such order" is believed. One on a symbol that the venue does not list is
+        not waited for: nobody will ever answer.
         """
         policy, waited = self._desk.policy, 0.0
         cancelled: set[str] = set()
@@ -49,7 +54,7 @@ class Follower:
         while True:
             unfinished = self._look(ids, known, waited)
             known = {}
-            if not unfinished or waited >= limit:
+            if waited >= limit or all(order.request.client_order_id in self.unlisted for order in unfinished):
                 return unfinished
             if waited >= patience_seconds:
                 known = self._cancel(unfinished, cancelled)
@@ -83,10 +88,16 @@ class Follower:
         """Return the venue's report, or the event that its silence or its denial makes of the order, or None."""
         request = order.request
         try:
-            return self._desk.find_order(request)
+            report = self._desk.find_order(request)
+            self.unlisted.discard(request.client_order_id)
+            return report
         except VenueUnavailableError as silence:
             if isinstance(silence, RateLimitedError):  # to ask on against a 429 earns a ban
                 self._slow_down(silence)
+            if order.state is OrderState.SUBMITTING:
+                return self._event(order, OrderEventKind.LOSE_TRACK, str(silence))
+        except UnknownSymbolError as silence:
+            self.unlisted.add(request.client_order_id)
             if order.state is OrderState.SUBMITTING:
                 return self._event(order, OrderEventKind.LOSE_TRACK, str(silence))
         except OrderNotFoundError as denial:
@@ -146,7 +157,7 @@ class Follower:
             if venue and self._desk.venues is not None:
                 return self._desk.venues.fills_at(venue, symbol, self._since)
             return self._desk.exchange.fills(symbol, self._since)
-        except VenueUnavailableError:
+        except (VenueUnavailableError, UnknownSymbolError):
             return []  # the next look asks again
 
     def _cancel(self, unfinished: Collection[OrderRecord], cancelled: set[str]) -> dict[str, OrderReport]:
@@ -163,7 +174,7 @@ class Follower:
                 reports[name] = self._desk.cancel(order.request)
             except VenueUnavailableError:
                 continue
-            except OrderNotFoundError:
+            except (OrderNotFoundError, UnknownSymbolError):
                 pass
             cancelled.add(name)
         return reports

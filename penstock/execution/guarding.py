@@ -12,6 +12,7 @@ from penstock.core.accounts import Halt, RiskHistory, RiskVerdict, Verdict
 from penstock.core.drafts import DraftOrder
 from penstock.core.errors import VenueError
 from penstock.core.orders import Fill
+from penstock.execution.bounds import Bounds
 from penstock.execution.desk import TradingDesk
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
@@ -113,6 +114,11 @@ class Guard:
             orders_today=fresh.orders_today,
             traded_last_hour=fresh.traded_last_hour,
         )
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the limits demand of the parts of an order that is divided over venues."""
+        return Bounds(self.limits.price_collar, self.limits.max_order_notional, self._closed)
 
     @property
     def _closed(self) -> frozenset[str]:

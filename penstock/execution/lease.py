@@ -2,27 +2,15 @@
 
 import os
 import socket
-import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
 from penstock.core.accounts import Lease
+from penstock.core.clock import awake_or_asleep
 from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.ports import Ledger
-
-
-def awake_or_asleep() -> float:
-    """Return seconds on a clock that nobody sets and that goes on while the machine is suspended, where there is one.
-
-    Linux has it (CLOCK_BOOTTIME). Elsewhere it is Python's monotonic clock, which may stand still meanwhile: there a lease can
-    look younger than it is after a suspension, and only the venue's refusal of old orders stands between.
-    """
-    if sys.platform == "linux":
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
 
 
 def holder_name() -> str:

@@ -90,8 +90,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     if lateness < -_EARLY_SECONDS:
         raise StaleDataError(f"the slot {inputs.slot:%Y-%m-%d %H:%M} closes in {-lateness:.0f} s: wait for it")
     halt = desk.kill_switch.read()
-    if halt.cancel or halt.flatten:
-        cancel_working(desk)
+    working = cancel_working(desk).left if halt.cancel or halt.flatten else ()
     recovery = recover(desk, keeper, inputs.slot)
     instruments = desk.exchange.instruments()
     reconciled = reconcile(desk, keeper, instruments)
@@ -109,7 +108,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
         fills=recovery.fills,
         breaks=reconciled.breaks,
         opened=reconciled.opened,
-        alerts=tuple(f"slot {each.slot:%Y-%m-%d %H:%M} was cut short and is over" for each in passed if not each.reason),
+        alerts=(*working, *_cut_short(passed)),
         lateness_seconds=lateness,
     )
     if slot.status is not RebalanceStatus.RUNNING:
@@ -120,6 +119,10 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
         return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
     guard = Guard(desk, inputs.limits, slot.slot, reconciled.locks, desk.kill_switch.read())
     return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard).execute(report, instruments)
+
+
+def _cut_short(passed: Sequence[Rebalance]) -> tuple[str, ...]:
+    return tuple(f"slot {each.slot:%Y-%m-%d %H:%M} was cut short and is over" for each in passed if not each.reason)
 
 
 def _refusal(desk: TradingDesk, slot: datetime, lateness: float, instruments: Mapping[str, Instrument]) -> str | None:
@@ -217,7 +220,9 @@ class _Run:
         style = Market() if urgent else bench.style
         costs = self.inputs.policy.cost_fraction
         bench = replace(bench, style=style)
-        worked = Phase(self.desk, bench, self.keeper, self.slot, leg, targets, instruments, review_all, costs).work()
+        worked = Phase(
+            self.desk, bench, self.keeper, self.slot, leg, targets, instruments, review_all, self.guard.bounds, costs
+        ).work()
         self.sent += worked.sent
         self.fills += worked.fills
         self.skipped += worked.skipped
@@ -228,7 +233,7 @@ class _Run:
         book = self._book(targets, instruments)
         drafts = self._drafts(leg, targets, book)
         approved = self._reviewed(joined(drafts), book, targets)
-        approved, skipped = divided(self.desk, approved, drafts, margin_of(self.inputs.policy))
+        approved, skipped = divided(self.desk, approved, drafts, margin_of(self.inputs.policy), self.guard.bounds)
         self.skipped += skipped
         planned = intents(approved, self.slot, targets, instruments, self.inputs.policy)
         going = cleared(self.desk, self.keeper, self.slot, instruments, planned)

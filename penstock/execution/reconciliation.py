@@ -11,22 +11,21 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.accounts import Break, BreakAcceptance, BreakKind, OrderRecord
-from penstock.core.errors import OrderNotFoundError
+from penstock.core.errors import OrderNotFoundError, UnknownSymbolError, VenueUnavailableError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderReport, OrderState
 from penstock.execution.desk import TradingDesk
 from penstock.execution.differences import Finding, Gaps, changes_of
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.trade_comparison import compare_trades
+from penstock.execution.trade_comparison import OPENING_BALANCE, compare_trades
 
-__all__ = ["Reconciliation", "changes_of", "compare", "reconcile"]
+__all__ = ["OPENING_BALANCE", "Reconciliation", "changes_of", "compare", "reconcile"]
 
 _ZERO = Decimal(0)
 #: An overfill is a fact that both sides agree on: it stays locked until an operator has seen it.
 _CLOSED_BY_HAND = frozenset({BreakKind.OVERFILL})
 #: Whoever accepted that a fill stands twice has accepted that its order was filled beyond its quantity.
 _OVERFILL_SEEN = frozenset({BreakKind.OVERFILL, BreakKind.DOUBLED_FILL})
-OPENING_BALANCE = "opening balance"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,8 @@ def reconcile(desk: TradingDesk, keeper: LeaseKeeper, instruments: Mapping[str, 
     venue's present ones; it is asked for them where they are not given.
     """
     if not desk.ledger.rebalances(desk.account, limit=1):
-        return _take_over(desk, keeper, desk.exchange.balances())
+        at = desk.clock.now()  # before the balances are read: what was traded up to now is in them
+        return _take_over(desk, keeper, desk.exchange.balances(), at)
     seen = compare(desk, keeper, instruments)
     if seen.newest:
         desk.supervision.record_compared(desk.account, seen.newest)
@@ -96,13 +96,13 @@ def _gaps(desk: TradingDesk) -> Gaps:
     return Gaps(dict(desk.exchange.balances()), desk.ledger.positions(desk.account), venues=venues)
 
 
-def _take_over(desk: TradingDesk, keeper: LeaseKeeper, balances: Mapping[str, Decimal]) -> Reconciliation:
+def _take_over(desk: TradingDesk, keeper: LeaseKeeper, balances: Mapping[str, Decimal], at: datetime) -> Reconciliation:
     """Book the differences as opening balances; done again after a crash it books only what is lacking."""
     ledger = desk.ledger.positions(desk.account)
     opening = {asset: balances.get(asset, _ZERO) - ledger.get(asset, _ZERO) for asset in sorted({*balances, *ledger})}
     opening = {asset: quantity for asset, quantity in opening.items() if quantity}
     for asset, quantity in opening.items():
-        desk.ledger.book_adjustment(keeper.lease, asset, quantity, OPENING_BALANCE, desk.clock.now())
+        desk.ledger.book_adjustment(keeper.lease, asset, quantity, OPENING_BALANCE, at)
     return Reconciliation(dict(balances), tuple(desk.supervision.open_breaks(desk.account)), opening=opening)
 
 
@@ -122,17 +122,24 @@ def _unknown_order(desk: TradingDesk, report: OrderReport) -> Finding:
 
 def _gone_order(desk: TradingDesk, order: OrderRecord) -> Finding:
     name = order.request.client_order_id
-    detail = f"order {name} is {order.state} in the ledger and unknown to the venue"
+    detail = f"order {name} is {order.state} in the ledger and unknown to the venue, or its symbol is"
     return Finding(Break(desk.account, order.request.symbol, BreakKind.ORDER_GONE, detail), orders=(name,))
 
 
 def _gone(desk: TradingDesk, order: OrderRecord) -> bool:
-    if order.state in (OrderState.PLANNED, OrderState.SUBMITTING, OrderState.UNKNOWN):
+    """Return whether nobody can say any more what became of the order. One that is only lost is recovery's affair."""
+    if order.state is OrderState.PLANNED:
         return False
+    lost = order.state in (OrderState.SUBMITTING, OrderState.UNKNOWN)
     try:
         desk.find_order(order.request)
-    except OrderNotFoundError:
+    except UnknownSymbolError:
         return True
+    except OrderNotFoundError:
+        return not lost
+    except VenueUnavailableError:
+        if not lost:
+            raise
     return False
 
 

@@ -30,7 +30,9 @@ def recover(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime | None) -> Re
 
     A PLANNED order never left: it is abandoned (the slot, if it is run again, plans it anew under another attempt). Orders
     of slots other than `slot` that still work are cancelled; with `slot` None all are left the usual time to fill.
-    Raises VenueUnavailableError where a lost order cannot be resolved: what the account holds is then not known.
+    Raises VenueUnavailableError where a lost order cannot be resolved: what the account holds is then not known. One on a
+    symbol that the venue does not list any more is left as it is: it will never be answered for, and reconciliation locks
+    its symbol until an operator has looked.
     """
     unfinished = desk.ledger.orders(desk.account, unfinished_only=True)
     if not unfinished:
@@ -46,14 +48,16 @@ def recover(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime | None) -> Re
 
 
 def _resolve(desk: TradingDesk, keeper: LeaseKeeper, slot: datetime | None, sent: Sequence[OrderRecord]) -> list[Fill]:
-    slots = {rebalance.id: rebalance.slot for rebalance in desk.ledger.rebalances(desk.account, limit=100_000)} if sent else {}
+    slots = desk.ledger.slots_of(desk.account, {order.rebalance_id for order in sent}) if sent else {}
     fills: list[Fill] = []
     left: list[OrderRecord] = []
     for order_slot in sorted({slots[order.rebalance_id] for order in sent}):
         names = {order.request.client_order_id for order in sent if slots[order.rebalance_id] == order_slot}
         follower = Follower(desk, keeper, order_slot)
         patience = desk.policy.follow_timeout_seconds if slot in (None, order_slot) else 0.0
-        left += follower.follow(names, {}, patience)
+        left += [
+            order for order in follower.follow(names, {}, patience) if order.request.client_order_id not in follower.unlisted
+        ]
         fills += follower.booked
     lost = [order for order in left if order.state in (OrderState.SUBMITTING, OrderState.UNKNOWN)]
     if lost:

@@ -15,6 +15,7 @@ from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderRequest, Side, client_order_id
 from penstock.core.working import WorkedOrder
 from penstock.execution.algorithms import ChildOrder, Plan, Progress, Send, Step, Wait, plan_order, requests_ahead
+from penstock.execution.bounds import Bounds
 from penstock.execution.desk import TradingDesk
 from penstock.execution.following import Follower
 from penstock.execution.lease import LeaseKeeper
@@ -34,6 +35,8 @@ Ahead = Callable[[DraftOrder], tuple[float, ...]]
 
 #: While nothing is due, the kill switch and the lease are looked at this often.
 _LOOK_SECONDS = 1.0
+#: A slot's fills are looked for from this much before it on: it may begin a little early, and clocks differ.
+_FILLS_BEFORE = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Phase:
 
     `review_all(None, ahead)` plans the phase anew and reviews it; `review_all(orders, ahead)` reviews what an interrupted run
     left; `ahead` says when their requests may leave. Risk has the word on every run, and the kill switch before every child.
+    `bounds` holds for all parts of a parent together, where the account has several venues.
     `cost_fraction` (of notional) is kept back from the cash that buys may use.
     """
 
@@ -62,6 +66,7 @@ class Phase:
     targets: PortfolioTargets
     instruments: Mapping[str, Instrument]
     review_all: Callable[[Sequence[DraftOrder] | None, Ahead], ApprovedOrders]
+    bounds: Bounds
     cost_fraction: Decimal = Decimal(0)
     _allowed: dict[str, Decimal] = field(default_factory=dict)
     _fills: list[Fill] = field(default_factory=list)
@@ -182,13 +187,25 @@ class Phase:
         children = {work.symbol: (work, step.child) for work, step in due}
         drafts = [work.order.resized(child.quantity) for work, child in children.values()]
         limits = {symbol: child.price for symbol, (_, child) in children.items() if child.price is not None}
-        routed = route_orders(drafts, self.desk.venues.offers(list(children)), self.cost_fraction, limits)
+        bounds = self._bounds_now([work for work, _ in children.values()], orders)
+        routed = route_orders(drafts, self.desk.venues.offers(list(children)), self.cost_fraction, bounds, limits)
         parts = with_legs(routed.parts)
         going = {part.symbol for part in parts}
         self._passed |= {symbol: now - work.start for symbol, (work, _) in children.items() if symbol not in going}
         self._unrouted = {symbol: why for symbol, why in self._unrouted.items() if symbol not in children}
         self._unrouted |= {why.symbol: why for why in routed.skipped}
         return [self._request_of_part(*children[part.symbol], part, orders) for part in parts]
+
+    def _bounds_now(self, works: Sequence[Parent], orders: Sequence[OrderRecord]) -> Bounds:
+        """Return the bounds with what each parent's earlier children have used up taken off its ceiling."""
+        ceilings = {work.symbol: self.bounds.ceiling(work.order) for work in works}
+        spent = dict.fromkeys(ceilings, Decimal(0))
+        mine = {order.request.client_order_id for order in orders if order.leg % PHASES == self.leg % PHASES}
+        for symbol in (symbol for symbol, ceiling in ceilings.items() if ceiling is not None):
+            booked = self.desk.ledger.fills(self.desk.account, symbol, self.rebalance.slot - _FILLS_BEFORE)
+            spent[symbol] = sum((fill.notional for fill in booked if fill.client_order_id in mine), Decimal(0))
+        left = {symbol: ceiling - spent[symbol] for symbol, ceiling in ceilings.items() if ceiling is not None}
+        return replace(self.bounds, ceilings=left)
 
     def _request_of_part(
         self, work: Parent, child: ChildOrder, part: DraftOrder, orders: Sequence[OrderRecord]

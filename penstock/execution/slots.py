@@ -118,15 +118,10 @@ def account_for_missed(
     if keeper is None:
         return SlotAccount((newest,))
     try:
-        _write(
-            desk,
-            keeper,
-            gaps,
-            skipped,
-            f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; policy {policy}",
-        )
-        for row in passed:
+        for row in passed:  # first: behind the rows that follow a later look back would not find it again
             _end(desk, keeper, row.slot, RebalanceStatus.FAILED, taken_over(row, newest))
+        reason = f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; policy {policy}"
+        _write(desk, keeper, gaps, skipped, reason)
     finally:
         keeper.release()
     return SlotAccount(to_run, skipped, gaps.uncounted, late, tuple(row.slot for row in passed if not row.reason))

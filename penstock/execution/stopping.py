@@ -1,9 +1,10 @@
 """Ending what an account has at the venue, by an operator's word or the kill switch's: its orders, and every position."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 
-from penstock.core.errors import OrderNotFoundError, VenueUnavailableError
+from penstock.core.errors import OrderNotFoundError, VenueError, VenueUnavailableError
 from penstock.core.instruments import Instrument
 from penstock.execution.desk import TradingDesk
 from penstock.ports import Exchange
@@ -12,34 +13,53 @@ from penstock.ports import Exchange
 FLATTEN_VERSION = "flatten"
 
 
-def cancel_working(desk: TradingDesk) -> list[str]:
-    """Ask the venue to cancel every working order of the account; return the client order ids that it cancelled.
+@dataclass(frozen=True)
+class Cancellation:
+    """Which orders the venue cancelled (their ids: ours, or the venue's where there is no other), and which are left.
+
+    `left` has a sentence for each order that may still work: what it is, and what the venue said or that it did not answer.
+    """
+
+    cancelled: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+def cancel_working(desk: TradingDesk) -> Cancellation:
+    """Ask the venue to cancel every working order of the account, ours or not; one refusal does not keep the others.
 
     The ledger is not written: the venue's word reaches it when the orders are followed or recovered, by whoever holds the
     account. An order that ended meanwhile is none; one without an answer is asked for again by the next who looks.
+    Raises VenueUnavailableError where a venue does not tell its orders, after those of the others.
     """
     venues = [desk.exchange] if desk.venues is None else list(desk.venues.accounts.values())
-    cancelled: list[str] = []
+    done = Cancellation()
     silent: VenueUnavailableError | None = None
     for venue in venues:
         try:
-            cancelled += _cancel_at(venue)
+            here = _cancel_at(venue)
         except VenueUnavailableError as error:  # the others are cancelled first
             silent = error
+        else:
+            done = Cancellation(done.cancelled + here.cancelled, done.left + here.left)
     if silent is not None:
         raise silent
-    return cancelled
+    return done
 
 
-def _cancel_at(venue: Exchange) -> list[str]:
+def _cancel_at(venue: Exchange) -> Cancellation:
     cancelled: list[str] = []
+    left: list[str] = []
     for report in venue.open_orders():
         try:
-            venue.cancel(report.client_order_id, report.symbol)
-        except (OrderNotFoundError, VenueUnavailableError):
+            venue.cancel(report.client_order_id, report.symbol, report.venue_order_id)
+        except OrderNotFoundError:
             continue
-        cancelled.append(report.client_order_id)
-    return cancelled
+        except VenueError as error:
+            named = report.client_order_id or f"{report.venue_order_id} (the venue's id)"
+            left.append(f"order {named} of {report.symbol} may still work: {error}")
+        else:
+            cancelled.append(report.client_order_id or report.venue_order_id)
+    return Cancellation(tuple(cancelled), tuple(left))
 
 
 def holds_positions(desk: TradingDesk, instruments: Mapping[str, Instrument]) -> bool:

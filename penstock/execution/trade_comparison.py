@@ -7,17 +7,18 @@ that was found equal on. An account at rest asks for no trades at all.
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from penstock.core.accounts import BreakAcceptance, OrderRecord, TradeMark
+from penstock.core.accounts import OrderRecord, TradeMark
 from penstock.core.orders import Fill
 from penstock.execution.desk import TradingDesk
 from penstock.execution.differences import Finding, Gaps, unexplained
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.trade_history import TradeHistory
 
-#: More rebalances than an account will ever have.
-_ALL = 10_000_000
+OPENING_BALANCE = "opening balance"
+#: What venues' times are rounded to.
+_INSTANT = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def compare_trades(desk: TradingDesk, keeper: LeaseKeeper, gaps: Gaps, overfille
         return ComparedTrades()
     since = {symbol: mark.since for symbol, mark in marks.items()}
     if any(symbol not in since for symbol in asked):
-        since = dict.fromkeys(asked, _first_slot(desk)) | since
+        since = dict.fromkeys(asked, _beginning(desk)) | since
     histories = _read(desk, [TradeHistory(desk, symbol, since[symbol], due.get(symbol)) for symbol in asked])
     if not gaps.open() and not all(history.agrees for history in histories):
         desk.pause(desk.policy.poll_seconds)  # a venue's list may lag behind its answers: look twice before saying so
@@ -46,11 +47,12 @@ def compare_trades(desk: TradingDesk, keeper: LeaseKeeper, gaps: Gaps, overfille
     suspected = {order.request.symbol for order in overfilled}
     if not gaps.open() and all(history.agrees and history.symbol not in suspected for history in histories):
         return ComparedTrades(newest={history.symbol: marks[history.symbol].newest for history in histories if history.told})
-    return _explained(desk, keeper, gaps, histories, suspected)
+    return _Explanation(desk, keeper, gaps, histories, suspected, _beginning(desk)).find()
 
 
-def _first_slot(desk: TradingDesk) -> datetime:
-    return min(rebalance.slot for rebalance in desk.ledger.rebalances(desk.account, limit=_ALL))
+def _beginning(desk: TradingDesk) -> datetime:
+    """Return the last instant before the account was taken over. Its first slot may have closed before that."""
+    return (desk.ledger.beginning(desk.account, OPENING_BALANCE) or desk.clock.now()) - _INSTANT
 
 
 def _read(desk: TradingDesk, histories: Sequence[TradeHistory]) -> list[TradeHistory]:
@@ -62,44 +64,48 @@ def _read(desk: TradingDesk, histories: Sequence[TradeHistory]) -> list[TradeHis
     return [history.recall() for history in asked]
 
 
-def _explained(
-    desk: TradingDesk,
-    keeper: LeaseKeeper,
-    gaps: Gaps,
-    histories: Sequence[TradeHistory],
-    suspected: set[str],
-) -> ComparedTrades:
-    first_slot = _first_slot(desk)
-    accepted = desk.supervision.acceptances(desk.account)
-    ours = frozenset(order.request.client_order_id for order in desk.ledger.orders(desk.account))
-    booked: list[Fill] = []
-    for history in histories:
-        history.first_slot, history.accepted = first_slot, accepted
-        found, refused = history.book_ours(keeper, ours)
-        booked += found
-        gaps.findings += refused
-    gaps.ledger = desk.ledger.positions(desk.account)
-    _name(desk, gaps, histories, ours, suspected, first_slot, accepted)
-    doubled = [fill for history in histories for fill in history.doubled]
-    return ComparedTrades(tuple(booked), tuple(doubled), _newest(desk, gaps.findings, histories))
+@dataclass
+class _Explanation:
+    """What is behind differences: our trades are booked, in the window and where need be from before it; the rest is named."""
 
+    desk: TradingDesk
+    keeper: LeaseKeeper
+    gaps: Gaps
+    histories: Sequence[TradeHistory]
+    suspected: set[str]
+    begun: datetime
+    booked: list[Fill] = field(default_factory=list)
 
-def _name(
-    desk: TradingDesk,
-    gaps: Gaps,
-    histories: Sequence[TradeHistory],
-    ours: frozenset[str],
-    suspected: set[str],
-    first_slot: datetime,
-    accepted: Sequence[BreakAcceptance],
-) -> None:
-    for history in histories:
-        is_off = history.symbol in suspected or bool(gaps.of(history.symbol.split("/")[0]))
-        gaps.findings += history.findings(ours, is_off)
-    for history in histories:
-        lacking = history.lacking(gaps)
-        gaps.findings += [] if lacking is None else [lacking]
-    gaps.findings += unexplained(desk, gaps, first_slot, accepted)
+    def find(self) -> ComparedTrades:
+        accepted = self.desk.supervision.acceptances(self.desk.account)
+        for history in self.histories:
+            history.begun, history.accepted = self.begun, accepted
+        self._explain()
+        left = [history for history in self.histories if history.told and self.gaps.of(history.base)]
+        if left:
+            for history in self.histories:
+                history.look_back() if history in left else history.forget()
+            self.gaps.findings.clear()
+            self._explain()
+        for history in self.histories:
+            lacking = history.lacking(self.gaps)
+            self.gaps.findings += [] if lacking is None else [lacking]
+        self.gaps.findings += unexplained(self.desk, self.gaps, self.begun, accepted)
+        doubled = [fill for history in self.histories for fill in history.doubled]
+        return ComparedTrades(tuple(self.booked), tuple(doubled), _newest(self.desk, self.gaps.findings, self.histories))
+
+    def _explain(self) -> None:
+        """Book what is ours, then name what the lists show by themselves."""
+        names = {fill.client_order_id for history in self.histories for fill in history.venue}
+        found = self.desk.ledger.orders_named(self.desk.account, names)
+        ours = frozenset(order.request.client_order_id for order in found)
+        for history in self.histories:
+            booked, refused = history.book_ours(self.keeper, ours)
+            self.booked += booked
+            self.gaps.findings += refused
+        self.gaps.ledger = self.desk.ledger.positions(self.desk.account)
+        for history in self.histories:
+            self.gaps.findings += history.findings(ours, self.gaps, history.symbol in self.suspected)
 
 
 def _newest(desk: TradingDesk, findings: Sequence[Finding], histories: Sequence[TradeHistory]) -> dict[str, int]:

@@ -5,10 +5,10 @@ Trades of our orders that the ledger lacks are booked here; all other findings a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from penstock.core.accounts import Break, BreakAcceptance, BreakKind
+from penstock.core.accounts import Break, BreakAcceptance, BreakKind, OrderRecord
 from penstock.core.errors import IllegalTransitionError, OrderNotFoundError, UnknownSymbolError
 from penstock.core.orders import Fill
 from penstock.execution.desk import TradingDesk
@@ -17,8 +17,12 @@ from penstock.execution.following import TRADES_MARGIN
 from penstock.execution.lease import LeaseKeeper
 
 _ZERO = Decimal(0)
-#: Orders of a symbol, newest first, that are asked about where a gap has no trade behind it.
-_ORDERS_ASKED = 20
+#: Orders of a symbol, newest first, that are asked about where a gap has no trade behind it: those that were filled with less
+#: than their quantity, and those of the time that is compared, which the venue may have filled beyond it.
+_SHORT_ASKED = 100
+_RECENT_ASKED = 20
+#: How far back a trade that came late is looked for where no order says from when on to look.
+_LATEST = timedelta(days=1)
 #: What was accepted of trades that the venue did not show is not counted again when it shows them after all.
 _STOOD_FOR_TRADES = frozenset({BreakKind.MANUAL_TRADE, BreakKind.TRUNCATED_TRADES, BreakKind.MISSING_FILL})
 
@@ -31,6 +35,8 @@ class TradeHistory:
     are missed only where balances differ.
     `told` is False where the venue does not list the symbol any more: nothing follows from its silence. `copies` are trades
     of ours that the venue lists a second time under another id and that are therefore not booked, `doubled` those that were.
+    `begun` is when the account was taken over: what was traded before came in with it. `back_to`, where it is earlier than
+    `since`, is from when on late trades are looked for.
     """
 
     desk: TradingDesk
@@ -40,7 +46,8 @@ class TradeHistory:
     venue: list[Fill] = field(default_factory=list)
     ledger: list[Fill] = field(default_factory=list)
     told: bool = True
-    first_slot: datetime | None = None
+    begun: datetime | None = None
+    back_to: datetime | None = None
     accepted: Sequence[BreakAcceptance] = ()
     copies: list[Fill] = field(default_factory=list)
     doubled: list[Fill] = field(default_factory=list)
@@ -49,15 +56,38 @@ class TradeHistory:
     def ask(self) -> "TradeHistory":
         """Read the venue's side."""
         try:
-            self.venue, self.told = list(self.desk.exchange.fills(self.symbol, self.since - TRADES_MARGIN)), True
+            self.venue, self.told = list(self.desk.exchange.fills(self.symbol, self._asked_from)), True
         except UnknownSymbolError:
             self.venue, self.told = [], False
         return self
 
     def recall(self) -> "TradeHistory":
         """Read the ledger's side."""
-        self.ledger = list(self.desk.ledger.fills(self.desk.account, self.symbol, self.since - TRADES_MARGIN))
+        self.ledger = list(self.desk.ledger.fills(self.desk.account, self.symbol, self._asked_from))
         return self
+
+    def look_back(self) -> "TradeHistory":
+        """Ask for trades that were made before the window and shown after it had moved on.
+
+        Their orders say from when on to look. Where none does they are someone else's, or of orders that the venue forgot.
+        """
+        began = [order.created_at for order, _ in self._not_shown()]
+        latest = max(self.begun or self.since, self.since - _LATEST)
+        self.back_to = min(began, default=latest)
+        return self.forget().ask().recall() if self.back_to < self.since else self.forget()
+
+    def forget(self) -> "TradeHistory":
+        """Forget what was concluded, to conclude anew."""
+        self.copies, self.doubled = [], []
+        return self
+
+    @property
+    def base(self) -> str:
+        return self.symbol.split("/")[0]
+
+    @property
+    def _asked_from(self) -> datetime:
+        return min(self.since, self.back_to or self.since) - TRADES_MARGIN
 
     @property
     def agrees(self) -> bool:
@@ -88,22 +118,42 @@ class TradeHistory:
                 reasons.append(f"trade {fill.trade_id} of order {fill.client_order_id} cannot be booked: {refusal}")
         return booked, [self._finding(BreakKind.MISSING_FILL, "; ".join(reasons), refused)] if refused else []
 
-    def findings(self, ours: frozenset[str], suspected: bool) -> list[Finding]:
-        """Return the breaks that the two lists show by themselves. `suspected`: balances or an overfill say that one is off."""
-        found = [self._foreign(ours), self._doubled(suspected), *self._figures()]
+    def findings(self, ours: frozenset[str], gaps: Gaps, overfilled: bool) -> list[Finding]:
+        """Return the breaks that the two lists show by themselves. Balances or an overfill may say that one is off."""
+        found = [self._foreign(ours, gaps), self._doubled(overfilled or bool(gaps.of(self.base))), *self._figures()]
         return [finding for finding in found if finding is not None]
 
-    def _foreign(self, ours: frozenset[str]) -> Finding | None:
-        """Trades by someone else, since they were last accepted; what was traded before the first slot came in with it."""
+    def _foreign(self, ours: frozenset[str], gaps: Gaps) -> Finding | None:
+        """Trades by someone else, since they were last accepted; what was traded before the take-over came in with it.
+
+        Whoever accepted a break on one of the two assets may have accepted a trade that was not shown yet: trades from before
+        that are named only where they close the gap and open none.
+        """
         start, known = self._settled(*_STOOD_FOR_TRADES), {fill.trade_id for fill in self.ledger}
-        trades = [
+        every = [
             fill for fill in self.venue if fill.client_order_id not in ours and fill.trade_id not in known and fill.at > start
         ]
-        if not trades:
+        assets = self.symbol.split("/")
+        word = max((each.at for each in self.accepted if each.subject in assets), default=start)
+        fresh = [fill for fill in every if fill.at > word]
+        trades = every if fresh == every or self._closes(every, gaps) else fresh
+        if not trades or self._opens(trades, gaps):
             return None
         net = sum((fill.side.sign * fill.quantity for fill in trades), _ZERO)
         detail = f"{len(trades)} trades by someone else, net {net}, last {trades[-1].trade_id}"
         return self._finding(BreakKind.MANUAL_TRADE, detail, trades, net)
+
+    def _closes(self, trades: Sequence[Fill], gaps: Gaps) -> bool:
+        """Whether the trades explain all that is left of the base, and the quote has a gap for them to explain too."""
+        changes = summed([changes_of(fill) for fill in trades])
+        base, quote = self.symbol.split("/")
+        return bool(gaps.of(base) and gaps.of(quote)) and not gaps.without(changes).of(base)
+
+    def _opens(self, trades: Sequence[Fill], gaps: Gaps) -> bool:
+        """Whether the balances agree as they are, and would not any more if the trades were counted."""
+        changes = summed([changes_of(fill) for fill in trades])
+        left = gaps.without(changes)
+        return not any(gaps.of(asset) for asset in changes) and any(left.of(asset) for asset in changes)
 
     def _doubled(self, suspected: bool) -> Finding | None:
         """Fills that stand twice, under two ids, in the ledger or in the venue's list, while their order has them once.
@@ -113,7 +163,7 @@ class TradeHistory:
         start = self._settled(BreakKind.DOUBLED_FILL)
         unlisted = {fill.trade_id for fill in self._unlisted(self.since)}
         if unlisted or suspected:
-            again = [fill for n, fill in enumerate(self.ledger) if any(_alike(fill, other) for other in self.ledger[:n])]
+            again = _repeated(self.ledger)
             again += [fill for fill in self.ledger if fill.trade_id in unlisted and fill not in again]
             for fill in sorted(again, key=lambda each: each.trade_id not in unlisted):
                 if self._is_surplus(fill):
@@ -199,7 +249,8 @@ class TradeHistory:
         changes = {asset: gap for asset in (base, quote) if (gap := gaps.of(asset))} if gaps.of(base) else {}
         missing = self._not_shown() if changes else []
         if missing:
-            detail = f"the venue filled {', '.join(missing)} further than its trades show"
+            named = [f"order {order.request.client_order_id} ({more})" for order, more in missing]
+            detail = f"the venue filled {', '.join(named)} further than its trades show"
             return Finding(Break(self.desk.account, self.symbol, BreakKind.MISSING_FILL, detail), changes)
         start = self._settled(BreakKind.TRUNCATED_TRADES)
         lost = self._unlisted(self.since if changes else self.due_since)
@@ -214,21 +265,19 @@ class TradeHistory:
         listed = {fill.trade_id for fill in self.venue}
         return [fill for fill in self.ledger if since is not None and fill.trade_id not in listed and fill.at >= since]
 
-    def _not_shown(self) -> list[str]:
-        """Return our orders of which the venue says that more was filled than the ledger has."""
-        orders = [order for order in self.desk.ledger.orders(self.desk.account) if order.request.symbol == self.symbol]
-        found: list[str] = []
-        for order in orders[-_ORDERS_ASKED:]:
-            name = order.request.client_order_id
-            filled = self._filled_at_venue(name)
-            if filled is not None and filled > order.filled_quantity:
-                found.append(f"order {name} ({filled - order.filled_quantity})")
-        return found
+    def _not_shown(self) -> list[tuple[OrderRecord, Decimal]]:
+        """Return our orders of which the venue says that more was filled than the ledger has, and by how much."""
+        account, ledger = self.desk.account, self.desk.ledger
+        recent = list({fill.client_order_id: None for fill in self.ledger[::-1]})[:_RECENT_ASKED]
+        orders = {order.request.client_order_id: order for order in ledger.orders_named(account, recent)}
+        orders |= {order.request.client_order_id: order for order in ledger.short_orders(account, self.symbol, _SHORT_ASKED)}
+        asked = [(order, self._filled_at_venue(name)) for name, order in orders.items()]
+        return [(order, filled - order.filled_quantity) for order, filled in asked if filled and filled > order.filled_quantity]
 
     def _settled(self, *kinds: BreakKind) -> datetime:
         """Return until when breaks of these kinds on the symbol are settled."""
         accepted = [each.at for each in self.accepted if each.kind in kinds and each.subject == self.symbol]
-        return max([self.first_slot or self.since, *accepted])
+        return max([self.begun or self.since, *accepted])
 
     def _finding(self, kind: BreakKind, detail: str, trades: Sequence[Fill], net: Decimal | None = None) -> Finding:
         found = Break(self.desk.account, self.symbol, kind, detail, _ZERO, net)
@@ -241,6 +290,17 @@ def _same_trade(fill: Fill, other: Fill) -> bool:
 
 def _alike(fill: Fill, other: Fill) -> bool:
     return _same_trade(fill, other) and (fill.client_order_id, fill.at) == (other.client_order_id, other.at)
+
+
+def _repeated(fills: Sequence[Fill]) -> list[Fill]:
+    """Return every fill that is alike an earlier one."""
+    seen: set[object] = set()
+    again: list[Fill] = []
+    for fill in fills:
+        key = (fill.side, fill.quantity, fill.price, fill.client_order_id, fill.at)
+        again += [fill] if key in seen else []
+        seen.add(key)
+    return again
 
 
 def _named(fills: Sequence[Fill]) -> str:

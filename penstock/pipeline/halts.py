@@ -8,7 +8,7 @@ from penstock.core.accounts import TradingState
 from penstock.core.errors import PenstockError
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.report import RebalanceReport
-from penstock.execution.stopping import FLATTEN_VERSION, cancel_working
+from penstock.execution.stopping import FLATTEN_VERSION, Cancellation, cancel_working
 from penstock.pipeline.alerts import alert_on_illegal_events
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.wiring import Platform
@@ -39,19 +39,28 @@ def halt_trading(
 
     The state is set first: from then on nothing new is sent but sells that flatten. With `everything` the orders and
     positions of this portfolio are ended here, those of the others by their own next slots. What could not be ended (the
-    venue does not answer, another process holds the account) is said in `failure`, and the next slot does it.
+    venue does not answer or refuses, another process holds the account, the flattening failed) is said in `failure`; the
+    next slot tries it again.
     """
     state = TradingState.REDUCE_ONLY if reduce_only else TradingState.HALTED
     sentence = _set(platform, portfolio, state, reason, everything, cancel, flatten)
-    cancelled: tuple[str, ...] = ()
+    done = Cancellation()
     try:
         if cancel or flatten:
-            cancelled = tuple(cancel_working(platform.desk(portfolio)))
+            done = cancel_working(platform.desk(portfolio))
         report = flatten_account(platform, portfolio) if flatten else None
     except PenstockError as error:
-        return HaltOutcome(sentence, cancelled, failure=f"{error}; the account's next slot will do it")
-    failure = report.reason if report is not None and report.status is None else ""
-    return HaltOutcome(sentence, cancelled, report, failure)
+        said = "; ".join([*done.left, str(error)])
+        return HaltOutcome(sentence, done.cancelled, failure=f"{said}; the account's next slot will do it")
+    return HaltOutcome(sentence, done.cancelled, report, unfinished(done, report))
+
+
+def unfinished(done: Cancellation, flattened: RebalanceReport | None) -> str:
+    """Return what is still to be ended after a halt, "" where nothing is."""
+    left = [f"{order}; cancel it at the venue" for order in done.left]
+    if flattened is not None and flattened.is_failure:
+        left.append(flattened.reason or flattened.summary())
+    return "; ".join(left)
 
 
 def flatten_account(platform: Platform, portfolio: str) -> RebalanceReport:

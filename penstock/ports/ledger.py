@@ -1,6 +1,6 @@
 """What Penstock needs of the record of an account's orders, and of the orders that are worked over time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -43,6 +43,14 @@ class Ledger(Protocol):
         """Return the newest rebalances first."""
         ...
 
+    def slots_of(self, account: str, rebalance_ids: Collection[int]) -> Mapping[int, datetime]:
+        """Return the slot of each of these rebalances of the account."""
+        ...
+
+    def beginning(self, account: str, opening_reason: str) -> datetime | None:
+        """Return when the last adjustment with this reason was booked, else the first slot; None where there is neither."""
+        ...
+
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
         """Keep the target weights (fractions of equity by symbol) that a rebalance works towards."""
         ...
@@ -50,7 +58,8 @@ class Ledger(Protocol):
     def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder], at: datetime | None = None) -> None:
         """Commit the intents as PLANNED, all or none, stamped `at` (default: the database's time).
 
-        An intent whose client order id exists already is left as it is.
+        An intent whose client order id exists already is left as it is. StoreError, and nothing written, where one stands
+        twice in `orders` or belongs to another account.
         """
         ...
 
@@ -118,6 +127,14 @@ class Ledger(Protocol):
         overfilled_only: bool = False,
     ) -> Sequence[OrderRecord]:
         """Return the account's orders, oldest first. Overfilled are those that were filled beyond their quantity."""
+        ...
+
+    def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:
+        """Return those of the account's orders that have one of these client order ids, oldest first."""
+        ...
+
+    def short_orders(self, account: str, symbol: str, limit: int) -> Sequence[OrderRecord]:
+        """Return the newest orders of a symbol that were sent and filled with less than their quantity, newest first."""
         ...
 
     def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:

@@ -67,8 +67,11 @@ class Exchange(MarketData, Protocol):
         """Return the order with this client order id, open or ended; OrderNotFoundError where the venue has none."""
         ...
 
-    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
-        """Cancel what is left of an order and return its report; OrderNotFoundError where it is not open."""
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        """Cancel what is left of an order and return its report; OrderNotFoundError where it is not open.
+
+        An order made by hand may have no client order id (""): then the venue's own id, as its report has it, names it.
+        """
         ...
 
     def open_orders(self) -> Sequence[OrderReport]:

@@ -1,11 +1,11 @@
 """The kill switch: a file or a database row stops new orders. It is looked at before every single order, and fails closed."""
 
-import time
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock.core.accounts import Halt, TradingState
+from penstock.core.clock import awake_or_asleep
 from penstock.core.errors import StoreError
 from penstock.ports import Supervision
 
@@ -68,7 +68,8 @@ def strictest(halt: Halt, other: Halt | None) -> Halt:
 class SwitchWatch:
     """Looks at the switch before each of many orders, and reads it again once its last word is `max_age_seconds` old.
 
-    To ask the database before each order of a burst costs a third of the burst. Real time, as the switch is thrown in it.
+    To ask the database before each order of a burst costs a third of the burst. Real time, as the switch is thrown in it;
+    a machine's sleep counts, for the switch may be thrown meanwhile.
     """
 
     switch: KillSwitch
@@ -77,7 +78,7 @@ class SwitchWatch:
 
     def look(self) -> Halt:
         """Return the state in force at most `max_age_seconds` ago. Thread-safe: an instant and its word are kept as one."""
-        now = time.monotonic()
+        now = awake_or_asleep()
         if self._last is None or now - self._last[0] >= self.max_age_seconds:
             self._last = now, self.switch.read()
         return self._last[1]

@@ -1,6 +1,7 @@
 """Many events, intents and fills in one transaction: the same promises as one at a time, and all or none where they fail."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
@@ -71,6 +72,37 @@ def test_bad_intent_leaves_neither_intents_nor_events(ledger: TimescaleLedger, l
     with pytest.raises(StoreError, match="'stranger': it was never planned"):
         ledger.write_ahead(lease, rebalance_id, [order], events, AT)
     assert ledger.orders(lease.account) == []
+
+
+def test_id_that_stands_twice_in_a_batch_writes_nothing(ledger: TimescaleLedger, lease: Lease, rebalance_id: int) -> None:
+    """Two intents under one id would become one order: the whole batch is refused, the good one in it too."""
+    good, twin = planned(), planned("ETH/USDT")
+    orders = [good, twin, replace(twin, leg=2)]
+    for write in (
+        lambda: ledger.plan_orders(lease, rebalance_id, orders),
+        lambda: begun(ledger, lease, rebalance_id, *orders),
+    ):
+        with pytest.raises(StoreError, match=f"twice in one batch, first '{twin.request.client_order_id}'"):
+            write()
+    assert ledger.orders(lease.account) == []
+
+
+def test_id_of_another_accounts_order_writes_nothing(
+    ledger: TimescaleLedger, lease: Lease, rebalance_id: int, name: str
+) -> None:
+    """An intent whose id another account has is not dropped as if it were planned: the batch is refused."""
+    ours, theirs = planned(), planned("ETH/USDT")
+    ledger.open_account(f"{name}-2", "venue", "USDT")
+    other = ledger.acquire_lease(f"{name}-2", "writer", 60)
+    assert other is not None
+    begun(ledger, other, ledger.start_rebalance(other, AT, "v/1").id, theirs)
+    for orders in ([theirs], [ours, theirs]):
+        with pytest.raises(StoreError, match=f"'{theirs.request.client_order_id}' to '{name}-2'"):
+            ledger.plan_orders(lease, rebalance_id, orders)
+        with pytest.raises(StoreError):
+            begun(ledger, lease, rebalance_id, *orders)
+    assert ledger.orders(lease.account) == []
+    assert states(ledger, other) == [S.SUBMITTING]
 
 
 def test_events_of_one_batch_follow_one_another(ledger: TimescaleLedger, lease: Lease, rebalance_id: int) -> None:

@@ -140,20 +140,31 @@ class CcxtExchange(CcxtMarketData):
             raise VenueUnavailableError(f"{self.venue}, order {name}: asked for it by name, it lists others ({len(orders)})")
         return [self._report(order, name, symbol) for order in ours.values()]
 
-    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
         self.require_symbol(symbol)
+        if not client_order_id:
+            return self._cancel_by_id(venue_order_id, symbol)
+        answer = self._ask_to_cancel(client_order_id, lambda: self._lookup.cancel(self.client, client_order_id, symbol))
+        if not isinstance(answer, dict) or answer.get("status") is None:
+            return self.find_order(client_order_id, symbol)  # some venues only say that they took the cancellation
+        return self.understood(f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol))
+
+    def _cancel_by_id(self, venue_order_id: str, symbol: str) -> OrderReport:
+        """Cancel an order that has no name of ours; what is no longer among the working orders counts as cancelled."""
+        answer = self._ask_to_cancel(venue_order_id, lambda: self.client.cancel_order(venue_order_id, symbol))
+        if isinstance(answer, dict) and answer.get("status") is not None:
+            return self.understood(f"cancel {venue_order_id}", lambda: self._report(answer, "", symbol))
+        works = [report for report in self.open_orders() if report.venue_order_id == venue_order_id]
+        return works[0] if works else OrderReport("", venue_order_id, symbol, OrderState.CANCELED, Decimal(0))
+
+    def _ask_to_cancel(self, name: str, ask: Callable[[], Any]) -> Any:
+        """Return the answer to a cancellation; OrderNotFoundError also where the venue says that the order has ended."""
         try:
-            answer = self._once(
-                f"cancel {client_order_id}",
-                lambda: self._lookup.cancel(self.client, client_order_id, symbol),
-            )
+            return self._once(f"cancel {name}", ask)
         except VenueRejectedError as refusal:
             if refusal.code in self._lookup.too_late:
                 raise OrderNotFoundError(f"{refusal} (it has ended: nothing is left to cancel)", refusal.code) from refusal
             raise
-        if not isinstance(answer, dict) or answer.get("status") is None:
-            return self.find_order(client_order_id, symbol)  # some venues only say that they took the cancellation
-        return self.understood(f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol))
 
     def open_orders(self) -> Sequence[OrderReport]:
         return self.read(

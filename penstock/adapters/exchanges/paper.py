@@ -142,12 +142,13 @@ class PaperExchange:
             self._match_resting()
             return self._known(client_order_id, symbol).report
 
-    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
         with self._lock:
             self._match_resting()
-            held = self._known(client_order_id, symbol)
+            named = client_order_id or self._named(venue_order_id)
+            held = self._known(named, symbol)
             if held.state is not OrderState.OPEN:
-                raise OrderNotFoundError(f"order {client_order_id} is {held.state} and cannot be cancelled", "-2011")
+                raise OrderNotFoundError(f"order {named} is {held.state} and cannot be cancelled", "-2011")
             self._at = self._market.now()
             self._unlock(held)
             held = self._keep(replace(held, state=OrderState.CANCELED, locked=_ZERO))
@@ -176,6 +177,10 @@ class PaperExchange:
         if symbol not in self._instruments:
             raise UnknownSymbolError(f"the market data of the paper exchange does not list '{symbol}'")
         return self._instruments[symbol]
+
+    def _named(self, venue_order_id: str) -> str:
+        """Return the client order id of an order; "" where there is none: on paper every order has one."""
+        return next((name for name, held in self._orders.items() if held.report.venue_order_id == venue_order_id), "")
 
     def _known(self, client_order_id: str, symbol: str) -> PaperOrder:
         self._instrument(symbol)

@@ -119,7 +119,12 @@ class SeveralVenues:
     def find_order_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
         return _named(venue, self._account(venue).find_order(client_order_id, symbol))
 
-    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        if not client_order_id:
+            name, _, theirs = venue_order_id.partition(_OF)
+            if name not in self._venues:
+                raise OrderNotFoundError(f"order '{venue_order_id}' names none of {', '.join(self._venues)}")
+            return _named(name, self._venues[name].cancel("", symbol, theirs))
         return self._found(client_order_id, symbol, lambda venue: venue.cancel(client_order_id, symbol))
 
     def cancel_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:

@@ -106,6 +106,18 @@ def test_cancelled_order_frees_its_funds_and_is_not_cancelled_twice(venue):
             venue.exchange.cancel(client_order_id, "AAA/USDT")
 
 
+def test_order_is_cancelled_by_the_venues_id_where_it_has_no_other(venue):
+    """What an order made by hand has is the venue's id, as the list of working orders shows it."""
+    order = venue.order("70", price="90")
+    venue.exchange.submit(order)
+    (listed,) = venue.exchange.open_orders()
+    report = venue.exchange.cancel("", "AAA/USDT", listed.venue_order_id)
+    assert (report.venue_order_id, report.state) == (listed.venue_order_id, OrderState.CANCELED)
+    assert list(venue.exchange.open_orders()) == []
+    with pytest.raises(OrderNotFoundError):
+        venue.exchange.cancel("", "AAA/USDT", listed.venue_order_id)
+
+
 def test_resting_sell_fills_at_its_price_once_the_market_passes_it(venue):
     """The open rises by one a day: a sell two above it is passed within three days, at its own price."""
     limit = venue.price + 2

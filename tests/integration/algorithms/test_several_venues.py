@@ -279,5 +279,5 @@ def test_kill_switch_cancels_at_the_venues_that_answer(
         cancel_working(desk)
     dear.clear_faults()
     assert [report.client_order_id for report in desk.exchange.open_orders()] == ["rests-dear"]
-    assert cancel_working(desk) == ["rests-dear"]
+    assert cancel_working(desk).cancelled == ("rests-dear",)
     platform.close()

@@ -104,7 +104,8 @@ def test_accept_break_takes_over_what_the_venue_says_and_unlocks(holding: Place)
     """A correction by the venue locks one coin; accepted with a reason, the ledger has it, and rebuilding agrees."""
     key = holding.environment["PENSTOCK_PRACTICE_DAILY_KEY"]
     holding.control.correct(key, "ETH", Decimal(1))
-    assert "ETH" in said(holding, "reconcile")
+    found = penstock(holding, "reconcile")
+    assert (found.returncode, "ETH" in found.stdout) == (1, True), found.stdout + found.stderr
     assert "position" in said(holding, "breaks")
     text = said(holding, "accept-break", "ETH", "--reason", "credited by the venue's support")
     assert "agree" in text

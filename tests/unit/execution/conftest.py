@@ -1,6 +1,6 @@
 """A ledger and a venue in memory that keep the ports' promises, so that execution's own rules are tested in milliseconds."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_DOWN, Decimal
@@ -33,6 +33,7 @@ from penstock.core.errors import (
     InsufficientFundsError,
     OrderNotFoundError,
     StaleLeaseError,
+    StoreError,
     VenueUnavailableError,
 )
 from penstock.core.instruments import Instrument
@@ -79,6 +80,7 @@ class MemoryLedger:
     events: list[tuple[str, OrderEventKind]] = field(default_factory=list)
     trades: dict[tuple[str, str], Fill] = field(default_factory=dict)
     held: dict[str, Decimal] = field(default_factory=dict)
+    adjusted: list[tuple[datetime, str]] = field(default_factory=list)
     breaks: dict[tuple[str, BreakKind], Break] = field(default_factory=dict)
     halt: Halt = field(default_factory=lambda: Halt("test", TradingState.ACTIVE, "", "", SLOT))
     equity: dict[datetime, Decimal] = field(default_factory=dict)
@@ -121,12 +123,22 @@ class MemoryLedger:
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
         return sorted(self.slots.values(), key=lambda r: r.slot, reverse=True)[:limit]
 
+    def slots_of(self, account: str, rebalance_ids: Collection[int]) -> Mapping[int, datetime]:
+        return {found.id: slot for slot, found in self.slots.items() if found.id in rebalance_ids}
+
+    def beginning(self, account: str, opening_reason: str) -> datetime | None:
+        return max((at for at, reason in self.adjusted if reason == opening_reason), default=min(self.slots, default=None))
+
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
         self._check(lease)
         self.targets[next(slot for slot, found in self.slots.items() if found.id == rebalance_id)] = targets
 
     def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder], at: datetime | None = None) -> None:
         self._check(lease)
+        names = [each.request.client_order_id for each in orders]
+        taken = [name for name in names if name in self.book and self.book[name].account != lease.account]
+        if len(set(names)) < len(names) or taken:
+            raise StoreError(f"client order ids twice in one batch, or of another account: {taken or names}")
         for each in orders:
             record = OrderRecord(
                 lease.account,
@@ -198,6 +210,7 @@ class MemoryLedger:
     def book_adjustment(self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime) -> None:
         self._check(lease)
         self._move(asset, quantity)
+        self.adjusted.append((at, reason))
 
     def _move(self, asset: str, change: Decimal) -> None:
         self.held[asset] = self.held.get(asset, Decimal(0)) + change
@@ -216,6 +229,19 @@ class MemoryLedger:
             and rebalance_id in (None, order.rebalance_id)
             and (not overfilled_only or order.filled_quantity > order.request.quantity)
         ]
+
+    def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:
+        return [order for name, order in self.book.items() if name in names]
+
+    def short_orders(self, account: str, symbol: str, limit: int) -> Sequence[OrderRecord]:
+        short = [
+            order
+            for order in self.book.values()
+            if order.request.symbol == symbol
+            and order.filled_quantity < order.request.quantity
+            and order.state is not OrderState.PLANNED
+        ]
+        return short[::-1][:limit]
 
     def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
         return [fill for fill in self.trades.values() if symbol in (None, fill.symbol) and (since is None or fill.at >= since)]
@@ -381,12 +407,14 @@ class MemoryVenue:
             raise OrderNotFoundError("Order does not exist.", "-2013")
         return self.placed[client_order_id]
 
-    def cancel(self, client_order_id: str, symbol: str) -> OrderReport:
-        report = self.find_order(client_order_id, symbol)
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        theirs = (name for name, report in self.placed.items() if report.venue_order_id == venue_order_id)
+        key = client_order_id or next(theirs, "no such id")
+        report = self.find_order(key, symbol)
         if report.state is not OrderState.OPEN:
             raise OrderNotFoundError("Unknown order sent.", "-2011")
-        self.placed[client_order_id] = replace(report, state=OrderState.CANCELED)
-        return self.placed[client_order_id]
+        self.placed[key] = replace(report, state=OrderState.CANCELED)
+        return self.placed[key]
 
     def open_orders(self) -> Sequence[OrderReport]:
         return [report for report in self.placed.values() if report.state is OrderState.OPEN]

@@ -1,5 +1,6 @@
 """Slots between two runs: each is done, skipped with a reason, or failed with a reason."""
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -239,3 +240,32 @@ def test_no_slot_is_lost_between_rows_gaps_and_their_count(known: set[int], newe
     if gaps.uncounted:
         assert gaps.before is not None
         assert int((gaps.before - SLOT) / MINUTE) == max(absent - missing)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+@pytest.mark.parametrize("writes", range(16, 25))
+def test_killed_accounting_leaves_no_slot_running_for_ever(traded: Any, writes: int) -> None:
+    """Killed at any write of the rows, the next call still ends the slot that was cut short, however many rows follow it."""
+    ledger = traded.ledger
+    lease = ledger.acquire_lease("test", "earlier", 60)
+    ledger.start_rebalance(lease, SLOT + MINUTE, "trend/1")
+    ledger.release_lease(lease)
+    end, left = ledger.end_rebalance, [writes]
+
+    def dying(*given: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        end(*given)
+
+    ledger.end_rebalance = dying
+    with suppress(Killed):
+        account(traded, 32, most_rows=20)
+    ledger.end_rebalance, ledger.holder = end, ""
+    for minutes in (32, 33):
+        account(traded, minutes, most_rows=20)
+    assert {minute for minute, (status, _) in rows(traded).items() if status is RebalanceStatus.RUNNING} <= {32, 33}
+    assert rows(traded)[1][0] is RebalanceStatus.FAILED

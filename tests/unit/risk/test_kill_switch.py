@@ -1,5 +1,6 @@
 """The kill switch: the strictest of file and database, and closed where it cannot know."""
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -83,3 +84,16 @@ def test_watch_asks_again_once_its_word_is_too_old() -> None:
     time.sleep(0.2)
     assert watch.look().state is TradingState.HALTED
     assert SwitchWatch(source, 0).look().state is TradingState.REDUCE_ONLY
+
+
+def test_word_ages_while_the_machine_is_suspended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock that stands still during a suspension is not the one that the word's age is measured on."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux has a clock that is known to count the sleep")
+    frozen = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: frozen)
+    states = iter([TradingState.ACTIVE, TradingState.HALTED])
+    watch = SwitchWatch(KillSwitch("main", cast(Supervision, StateOnly(lambda: next(states)))), 0.05)
+    assert watch.look().state is TradingState.ACTIVE
+    time.sleep(0.06)
+    assert watch.look().state is TradingState.HALTED

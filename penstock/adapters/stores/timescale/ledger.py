@@ -3,7 +3,7 @@
 Decides what is written together and who may write. Which event leads to which state is for penstock.core.orders.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -16,8 +16,11 @@ from penstock.adapters.stores.timescale.booking import MOVE_ONE, write_fills
 from penstock.adapters.stores.timescale.connection import Database
 from penstock.adapters.stores.timescale.ledger_rows import (
     REBALANCE_COLUMNS,
+    SELECT_BEGINNING,
     SELECT_FILLS,
+    SELECT_NAMED,
     SELECT_ORDERS,
+    SELECT_SHORT,
     fill_of,
     order_of,
     rebalance_of,
@@ -96,6 +99,20 @@ class TimescaleLedger:
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
         """Keep the target weights (fractions of equity by symbol) that a rebalance worked towards."""
         self._update_rebalance(lease, rebalance_id, "UPDATE rebalance SET targets = %s", [Jsonb(dict(targets))])
+
+    def slots_of(self, account: str, rebalance_ids: Collection[int]) -> Mapping[int, datetime]:
+        """Return the slot of each of these rebalances of the account."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT id, slot FROM rebalance WHERE account = %s AND id = ANY(%s)", [account, list(rebalance_ids)]
+            ).fetchall()
+        return dict(rows)
+
+    def beginning(self, account: str, opening_reason: str) -> datetime | None:
+        """Return when the last opening balance was booked, else the first slot; None where the account has neither."""
+        with self._database.transaction() as connection:
+            row = connection.execute(SELECT_BEGINNING, {"account": account, "opening": opening_reason}).fetchone()
+        return None if row is None else row[0]
 
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
         """Return the newest rebalances (by slot) first."""
@@ -197,6 +214,18 @@ class TimescaleLedger:
         }
         with self._database.transaction() as connection:
             rows = connection.execute(SELECT_ORDERS, arguments).fetchall()
+        return [order_of(row) for row in rows]
+
+    def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:
+        """Return those of the account's orders that have one of these client order ids, oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(SELECT_NAMED, [account, list(names)]).fetchall()
+        return [order_of(row) for row in rows]
+
+    def short_orders(self, account: str, symbol: str, limit: int) -> Sequence[OrderRecord]:
+        """Return the newest orders of a symbol that were sent and filled with less than their quantity, newest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(SELECT_SHORT, [account, symbol, limit]).fetchall()
         return [order_of(row) for row in rows]
 
     def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:

@@ -8,15 +8,32 @@ from penstock.core.orders import Fill, OrderRequest, OrderState, OrderType, Side
 
 REBALANCE_COLUMNS = "id, account, slot, portfolio_version, status, reason"
 
-SELECT_ORDERS = """
-    SELECT account, rebalance_id, client_order_id, symbol, side, type, quantity, price, strategy_version, state,
-           filled_quantity, venue_order_id, created_at, updated_at, reason, leg, attempt, venue
+_ORDER_COLUMNS = """account, rebalance_id, client_order_id, symbol, side, type, quantity, price, strategy_version, state,
+           filled_quantity, venue_order_id, created_at, updated_at, reason, leg, attempt, venue"""
+
+SELECT_ORDERS = f"""
+    SELECT {_ORDER_COLUMNS}
     FROM orders
     WHERE account = %(account)s
       AND (NOT %(unfinished_only)s OR state NOT IN ('filled', 'canceled', 'rejected', 'expired'))
       AND (%(rebalance_id)s::bigint IS NULL OR rebalance_id = %(rebalance_id)s)
       AND (NOT %(overfilled_only)s OR filled_quantity > quantity)
     ORDER BY sequence
+"""  # noqa: S608 - our own constant
+
+SELECT_NAMED = f"""
+    SELECT {_ORDER_COLUMNS} FROM orders WHERE account = %s AND client_order_id = ANY(%s) ORDER BY sequence
+"""  # noqa: S608 - our own constant
+
+SELECT_SHORT = f"""
+    SELECT {_ORDER_COLUMNS} FROM orders
+    WHERE account = %s AND symbol = %s AND filled_quantity < quantity AND state <> 'planned' ORDER BY sequence DESC LIMIT %s
+"""  # noqa: S608 - our own constant
+
+#: Opening balances are booked when the account is taken over; one that was empty then has none.
+SELECT_BEGINNING = """
+    SELECT coalesce((SELECT max(at) FROM adjustment WHERE account = %(account)s AND reason = %(opening)s),
+                    (SELECT min(slot) FROM rebalance WHERE account = %(account)s))
 """
 
 SELECT_FILLS = """

@@ -4,6 +4,7 @@ Decides what is written together; that the writer may write at all was settled b
 whole batch, so that many events cost the round trips of one.
 """
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -75,8 +76,10 @@ def write_intents(
     """Insert the orders, each where its events lead from PLANNED; return the events as the machine judged them.
 
     An order whose client order id exists is left as it is, and its events are those of the order that stands. StoreError for
-    another account's rebalance, and for an event of an order that is neither here nor there.
+    another account's rebalance, for a client order id that is given twice or is another account's, and for an event of an
+    order that is neither here nor there.
     """
+    _no_twins(orders)
     begun = _begun(orders, events)
     fresh = _insert(connection, lease, rebalance_id, orders, begun, at)
     lines = [line for name, of_one in begun.items() if name in fresh for line in of_one]
@@ -114,7 +117,29 @@ def _insert(
         owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
         if owner != (lease.account,):
             raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first")
+        _no_strangers(connection, lease, begun.keys() - fresh)
     return fresh
+
+
+def _no_strangers(connection: psycopg.Connection[Any], lease: Lease, names: Collection[str]) -> None:
+    """Raise StoreError where one of the orders that were left as they are is another account's."""
+    rows = connection.execute(_SELECT_STANDINGS, [list(names)]).fetchall()
+    theirs = sorted((name, account) for name, account, *_ in rows if account != lease.account)
+    if theirs:
+        raise StoreError(
+            f"{len(theirs)} client order ids belong to another account, first '{theirs[0][0]}' to '{theirs[0][1]}': "
+            "nothing was written (an id is a hash of its account; was it made for the other one?)"
+        )
+
+
+def _no_twins(orders: Sequence[PlannedOrder]) -> None:
+    count = Counter(order.request.client_order_id for order in orders)
+    twins = sorted(name for name, times in count.items() if times > 1)
+    if twins:
+        raise StoreError(
+            f"{len(twins)} client order ids stand twice in one batch, first '{twins[0]}': two intents would become one order; "
+            "nothing was written (are two legs or attempts numbered alike?)"
+        )
 
 
 def _start(lines: Sequence[JudgedEvent]) -> tuple[str, str, datetime | None]:

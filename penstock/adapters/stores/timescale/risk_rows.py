@@ -11,24 +11,44 @@ import psycopg
 from penstock.core.accounts import BreakAcceptance, BreakKind, PositionMark, RiskHistory, RiskVerdict, TradeMark
 from penstock.core.instruments import Instrument
 
+#: What operators accepted counts from then on: between two acceptances equity is off by the same sum, so that the peak is the
+#: highest of the spans' peaks. That of the last span is read from the top of an index; the rows of those before it are read
+#: once (OFFSET 0): from the top one would walk past all that later spans have above.
 _LEVELS = """
-    WITH worth AS (
-        SELECT e.at, e.equity - coalesce((SELECT sum(value) FROM break_acceptance b
-                                          WHERE b.account = e.account AND b.at <= e.at), 0) AS equity
-        FROM equity e WHERE e.account = %(account)s AND e.at < %(slot)s
-    ), resumed AS (
+    WITH resumed AS (
         SELECT coalesce(max(at), '-infinity') AS at FROM trading_state
         WHERE account IN (%(account)s, '*') AND state = 'active'
+    ), step AS (
+        SELECT '-infinity'::timestamptz AS at, 0::numeric AS value
+        UNION ALL SELECT at, value FROM break_acceptance WHERE account = %(account)s
+    ), span AS (
+        SELECT at AS since, lead(at, 1, 'infinity') OVER (ORDER BY at) AS until, sum(sum(value)) OVER (ORDER BY at) AS accepted
+        FROM step GROUP BY at
     )
-    SELECT (SELECT equity FROM worth WHERE at <= %(day)s ORDER BY at DESC LIMIT 1),
-           (SELECT max(equity) FROM worth WHERE at >= (SELECT at FROM resumed)),
+    SELECT (SELECT e.equity - span.accepted FROM equity e, span
+            WHERE e.account = %(account)s AND e.at < %(slot)s AND e.at <= %(day)s AND e.at >= span.since AND e.at < span.until
+            ORDER BY e.at DESC LIMIT 1),
+           (SELECT max(worth) FROM (
+                SELECT (SELECT max(e.equity) FROM equity e
+                        WHERE e.account = %(account)s AND e.at < %(slot)s
+                          AND e.at >= (SELECT greatest(since, resumed.at) FROM span, resumed WHERE until = 'infinity'))
+                       - (SELECT accepted FROM span WHERE until = 'infinity') AS worth
+                UNION ALL
+                SELECT past.equity - span.accepted FROM span, resumed, LATERAL (
+                    SELECT max(equity) AS equity FROM (
+                        SELECT e.equity FROM equity e
+                        WHERE e.account = %(account)s AND e.at < least(%(slot)s, span.until)
+                          AND e.at >= greatest(resumed.at, span.since) OFFSET 0) e) past
+                WHERE span.until < 'infinity' AND span.until > resumed.at) peaks),
            (SELECT coalesce(sum(value), 0) FROM break_acceptance WHERE account = %(account)s),
            (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at > %(minute)s),
            (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at >= %(midnight)s),
            (SELECT coalesce(sum(quantity * price), 0) FROM fill WHERE account = %(account)s AND at >= %(hour)s)
 """
 
-#: The symbols are found by skipping from one to the next in the fills' key, so that a long history costs nothing.
+#: The symbols are found by skipping from one to the next in the fills' key, so that a long history costs nothing. OFFSET 0
+#: keeps the planner from looking for the oldest fill by walking all of the account's in the order of time, and comparing whole
+#: keys from walking the newer fills of every symbol.
 _TRADE_MARKS = """
     WITH RECURSIVE traded AS (
         (SELECT symbol FROM fill WHERE account = %(account)s ORDER BY symbol LIMIT 1)
@@ -39,9 +59,10 @@ _TRADE_MARKS = """
     SELECT t.symbol, least(c.at, fresh.oldest), coalesce(fresh.newest, c.sequence), fresh.oldest
     FROM traded t
     LEFT JOIN compared_trades c ON c.account = %(account)s AND c.symbol = t.symbol
-    CROSS JOIN LATERAL (SELECT min(f.at) AS oldest, max(f.sequence) AS newest FROM fill f
-                        WHERE f.account = %(account)s AND f.symbol = t.symbol
-                          AND f.sequence > coalesce(c.sequence, 0)) fresh
+    CROSS JOIN LATERAL (SELECT min(f.at) AS oldest, max(f.sequence) AS newest FROM (
+                        SELECT at, sequence FROM fill f WHERE f.account = %(account)s AND f.symbol = t.symbol
+                          AND (f.account, f.symbol, f.sequence) > (%(account)s, t.symbol, coalesce(c.sequence, 0))
+                        OFFSET 0) f) fresh
     WHERE t.symbol IS NOT NULL
 """
 _RECORD_COMPARED = """

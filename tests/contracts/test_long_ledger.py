@@ -1,0 +1,133 @@
+"""What a slot asks of the database costs the same however old the account is, and says the same as the plain sums."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision
+from penstock.adapters.stores.timescale.ledger_rows import SELECT_SHORT
+from penstock.adapters.stores.timescale.risk_rows import _LEVELS, _TRADE_MARKS
+from penstock.core.accounts import TradingState
+
+START = datetime(2025, 1, 1, tzinfo=UTC)
+MINUTES = 20_000
+END = START + timedelta(minutes=MINUTES)
+#: A day of minute slots, and something over: what is older must not be read.
+_MOST_ROWS = 2_000
+
+_FILLED = """
+    INSERT INTO rebalance (account, slot, portfolio_version, status)
+    SELECT %(name)s, %(start)s + n * interval '1 min', 'v', 'done' FROM generate_series(1, %(minutes)s) n;
+    INSERT INTO equity SELECT %(name)s, %(start)s + n * interval '1 min', 100000 + n * 7919 %% 1000, 1
+    FROM generate_series(1, %(minutes)s) n;
+    INSERT INTO orders (client_order_id, account, rebalance_id, symbol, side, type, quantity, leg, attempt, strategy_version,
+        target_weight, reference_price, state, filled_quantity, created_at, updated_at)
+    SELECT %(name)s || id, %(name)s, id, CASE WHEN n = 2 THEN 'OLD/USDT' ELSE 'S' || n %% 10 || '/USDT' END,
+        'buy', 'market', 1, 1, 0, 'v', 0.1, 100,
+        CASE WHEN n %% 1000 = 1 THEN 'expired' ELSE 'filled' END, CASE WHEN n %% 1000 = 1 THEN 0 ELSE 1 END, slot, slot
+    FROM (SELECT id, slot, row_number() OVER (ORDER BY slot) AS n FROM rebalance WHERE account = %(name)s) numbered;
+    INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
+    SELECT account, symbol, client_order_id, client_order_id, 'buy', 1, 100, 0, 'USDT', created_at
+    FROM orders WHERE account = %(name)s AND state = 'filled' ORDER BY sequence;
+    INSERT INTO break_acceptance (account, subject, kind, reason, accepted_by, at, value)
+    SELECT %(name)s, 'USDT', 'deposit', 'r', 'ada', %(start)s + n * interval '8 hours', n * 10 FROM generate_series(1, 3) n
+"""
+
+
+@pytest.fixture
+def aged(database: Database, name: str) -> str:
+    """An account of two weeks of minute slots, all of whose fills were compared."""
+    TimescaleLedger(database).open_account(name, "practice", "USDT")
+    supervision = TimescaleSupervision(database)
+    with database.transaction() as connection:
+        for statement in _FILLED.split(";"):
+            connection.execute(statement.encode(), {"name": name, "start": START, "minutes": MINUTES})
+    with database.transaction() as connection:
+        connection.execute("ANALYZE")
+    supervision.record_compared(name, {mark.symbol: mark.newest for mark in supervision.trade_marks(name)})
+    return name
+
+
+def rows_read(database: Database, statement: str, arguments: Any) -> dict[str, float]:
+    """Return how many rows of each table the statement looked at."""
+    with database.transaction() as connection:
+        row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}".encode(), arguments).fetchone()
+    assert row is not None
+    found: dict[str, float] = {}
+
+    def walk(node: dict[str, Any]) -> None:
+        if "Relation Name" in node:
+            seen = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+            found[node["Relation Name"]] = found.get(node["Relation Name"], 0) + seen
+        for child in node.get("Plans", []):
+            walk(child)
+
+    walk((json.loads(row[0]) if isinstance(row[0], str) else row[0])[0]["Plan"])
+    return found
+
+
+def test_a_slot_reads_no_more_rows_than_a_day_has(database: Database, aged: str) -> None:
+    """Risk's history, the marks of compared trades and the orders in doubt are found without walking the account's past."""
+    midnight = END.replace(hour=0, minute=0)
+    levels = {"account": aged, "slot": END, "day": midnight, "midnight": midnight}
+    levels |= {"minute": END - timedelta(minutes=1), "hour": END - timedelta(hours=1)}
+    for statement, arguments in (
+        (_LEVELS, levels),
+        (_TRADE_MARKS, {"account": aged}),
+        (SELECT_SHORT, [aged, "S1/USDT", 100]),
+    ):
+        read = rows_read(database, statement, arguments)
+        assert read
+        assert max(read.values()) < _MOST_ROWS, read
+
+
+def test_levels_are_those_of_the_plain_sums(database: Database, aged: str) -> None:
+    """Equity less what was accepted up to then, row by row, gives the same peak and start of the day; also after a resume."""
+    supervision = TimescaleSupervision(database)
+    plain = """SELECT max(worth) FILTER (WHERE at >= %(since)s),
+                      (array_agg(worth ORDER BY at DESC) FILTER (WHERE at <= %(day)s))[1]
+               FROM (SELECT at, equity - coalesce((SELECT sum(value) FROM break_acceptance b
+                                                   WHERE b.account = e.account AND b.at <= e.at), 0) AS worth
+                     FROM equity e WHERE account = %(name)s AND at < %(slot)s) levels"""
+    since = START - timedelta(days=1)
+    for resumed, slot in ((None, END), (None, START + timedelta(days=4, hours=3)), (START + timedelta(hours=10), END)):
+        if resumed is not None:
+            since = resumed
+            supervision.set_trading_state(aged, TradingState.ACTIVE, "over", "ada", resumed)
+        with database.transaction() as connection:
+            arguments = {"name": aged, "slot": slot, "since": since, "day": slot.replace(hour=0, minute=0)}
+            expected = connection.execute(plain.encode(), arguments).fetchone()
+        history = supervision.risk_history(aged, slot, slot)
+        assert (history.peak, history.day_start) == expected
+
+
+def test_orders_are_found_by_name_and_by_what_they_lack(database: Database, aged: str) -> None:
+    """Names of another account are not ours; an order is short that was sent and not filled whole, the newest first."""
+    ledger = TimescaleLedger(database)
+    short = ledger.short_orders(aged, "S1/USDT", 100)
+    assert [order.created_at for order in short] == sorted((order.created_at for order in short), reverse=True)
+    assert (len(short), {order.filled_quantity for order in short}) == (MINUTES // 1000, {Decimal(0)})
+    assert ledger.short_orders(aged, "S1/USDT", 3) == short[:3]
+    assert ledger.short_orders(aged, "S2/USDT", 100) == []
+    names = [order.request.client_order_id for order in short[:2]]
+    assert list(ledger.orders_named(aged, [*names, "of-nobody"])) == short[1::-1]
+    assert ledger.orders_named(f"{aged}-other", names) == []
+    slots = ledger.slots_of(aged, {short[0].rebalance_id})
+    assert slots == {short[0].rebalance_id: short[0].created_at}
+
+
+def test_account_begins_with_its_last_opening_balance_else_with_its_first_slot(
+    database: Database, aged: str, name: str
+) -> None:
+    """What was traded before came in with the balances; other adjustments do not move the beginning."""
+    ledger = TimescaleLedger(database)
+    assert ledger.beginning(aged, "opening balance") == START + timedelta(minutes=1)
+    lease = ledger.acquire_lease(aged, "test", 60)
+    assert lease is not None
+    for minutes, reason in ((5, "opening balance"), (6, "opening balance"), (90, "accepted deposit")):
+        ledger.book_adjustment(lease, "BTC", Decimal(1), reason, START + timedelta(minutes=minutes))
+    assert ledger.beginning(aged, "opening balance") == START + timedelta(minutes=6)
+    assert ledger.beginning(f"{name}-other", "opening balance") is None

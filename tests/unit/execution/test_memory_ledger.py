@@ -1,0 +1,30 @@
+"""The ledger in memory that execution's tests use refuses what the real one refuses."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.core.accounts import PlannedOrder
+from penstock.core.errors import StoreError
+from penstock.core.orders import OrderRequest, OrderType, Side
+
+
+def intent(name: str) -> PlannedOrder:
+    request = OrderRequest(name, "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal(1))
+    return PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(100))
+
+
+def test_ids_twice_in_a_batch_or_of_another_account_write_nothing(world: Any) -> None:
+    """As tests/contracts/test_ledger_batches.py has it of the ledger in the database."""
+    ledger = world.ledger
+    lease = ledger.acquire_lease("test", "writer", 60)
+    with pytest.raises(StoreError):
+        ledger.plan_orders(lease, 1, [intent("a"), intent("b"), replace(intent("b"), leg=2)])
+    assert not ledger.book
+    ledger.plan_orders(lease, 1, [intent("a")])
+    ledger.plan_orders(lease, 1, [intent("a")])
+    with pytest.raises(StoreError):
+        ledger.plan_orders(replace(lease, account="other"), 2, [intent("a"), intent("c")])
+    assert list(ledger.book) == ["a"]
