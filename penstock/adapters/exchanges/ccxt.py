@@ -11,6 +11,7 @@ import structlog
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.request_age import RequestAge
+from penstock.adapters.exchanges.trade_pages import trade_pager
 from penstock.core.accounts import Transfer
 from penstock.core.errors import OrderNotFoundError, VenueError, VenueRejectedError, VenueUnavailableError
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
@@ -62,6 +63,7 @@ class CcxtExchange(CcxtMarketData):
             credentials={"apiKey": api_key, "secret": secret, **({"password": password} if password else {})},
         )
         self._lookup = order_lookup(venue)
+        self._pager = trade_pager(venue)
         if base_url is not None:  # the test network has no transfers, the practice exchange has; the session leads there
             self.client.urls["api"].setdefault("sapi", f"{base_url}/sapi/v1")
         self._age = RequestAge(venue, self.client)
@@ -142,21 +144,27 @@ class CcxtExchange(CcxtMarketData):
         self.require_symbol(symbol)
         if not client_order_id:
             return self._cancel_by_id(venue_order_id, symbol)
-        answer = self._once(
-            f"cancel {client_order_id}",
-            lambda: self._lookup.cancel(self.client, client_order_id, symbol),
-        )
+        answer = self._ask_to_cancel(client_order_id, lambda: self._lookup.cancel(self.client, client_order_id, symbol))
         if not isinstance(answer, dict) or answer.get("status") is None:
             return self.find_order(client_order_id, symbol)  # some venues only say that they took the cancellation
         return self.understood(f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol))
 
     def _cancel_by_id(self, venue_order_id: str, symbol: str) -> OrderReport:
         """Cancel an order that has no name of ours; what is no longer among the working orders counts as cancelled."""
-        answer = self._once(f"cancel {venue_order_id}", lambda: self.client.cancel_order(venue_order_id, symbol))
+        answer = self._ask_to_cancel(venue_order_id, lambda: self.client.cancel_order(venue_order_id, symbol))
         if isinstance(answer, dict) and answer.get("status") is not None:
             return self.understood(f"cancel {venue_order_id}", lambda: self._report(answer, "", symbol))
         works = [report for report in self.open_orders() if report.venue_order_id == venue_order_id]
         return works[0] if works else OrderReport("", venue_order_id, symbol, OrderState.CANCELED, Decimal(0))
+
+    def _ask_to_cancel(self, name: str, ask: Callable[[], Any]) -> Any:
+        """Return the answer to a cancellation; OrderNotFoundError also where the venue says that the order has ended."""
+        try:
+            return self._once(f"cancel {name}", ask)
+        except VenueRejectedError as refusal:
+            if refusal.code in self._lookup.too_late:
+                raise OrderNotFoundError(f"{refusal} (it has ended: nothing is left to cancel)", refusal.code) from refusal
+            raise
 
     def open_orders(self) -> Sequence[OrderReport]:
         return self.read(
@@ -189,26 +197,23 @@ class CcxtExchange(CcxtMarketData):
         return self.read("transfers", lambda: [dict(row) for row in ask(None, at, _PAGE)])
 
     def _all_trades(self, symbol: str, since: int) -> list[dict[str, Any]]:
-        """Return every trade from `since` on, oldest first: by id where the venue pages by id, by time elsewhere."""
+        """Return every trade from `since` on, oldest first: by id where the venue pages by id, in its own way elsewhere."""
+        if self._pager is None:
+            trades = self._trades_by_id(symbol, since)
+        else:
+            trades = self._pager.trades(partial(self.read, f"fills of {symbol}"), self.client, symbol, since)
+        return sorted(trades, key=lambda trade: (int(trade["timestamp"]), _number(trade["id"])))
+
+    def _trades_by_id(self, symbol: str, since: int) -> list[dict[str, Any]]:
         seen: dict[str, dict[str, Any]] = {}
         page = self._trades_page(symbol, since, {})
         while True:
             fresh = [trade for trade in page if str(trade["id"]) not in seen]
             seen |= {str(trade["id"]): trade for trade in fresh}
-            if not fresh or (self._pages_by_id and len(page) < _PAGE):
-                break
+            if not fresh or len(page) < _PAGE:
+                return list(seen.values())
             newest = max(fresh, key=lambda trade: (int(trade["timestamp"]), _number(trade["id"])))
-            if self._pages_by_id:
-                page = self._trades_page(symbol, None, {"fromId": int(newest["id"]) + 1})
-            else:
-                page = self._trades_page(symbol, int(newest["timestamp"]), {})
-                if len(page) >= _PAGE and all(str(trade["id"]) in seen for trade in page):
-                    raise VenueError(f"{self.venue}: more than {_PAGE} trades of {symbol} in one millisecond cannot be paged")
-        return sorted(seen.values(), key=lambda trade: (int(trade["timestamp"]), _number(trade["id"])))
-
-    @property
-    def _pages_by_id(self) -> bool:
-        return self.venue.startswith("binance")
+            page = self._trades_page(symbol, None, {"fromId": int(newest["id"]) + 1})
 
     def _trades_page(self, symbol: str, since: int | None, extra: dict[str, Any]) -> list[dict[str, Any]]:
         return self.read(
@@ -231,6 +236,8 @@ class CcxtExchange(CcxtMarketData):
 
     def _report(self, order: Mapping[str, Any], client_order_id: str, symbol: str) -> OrderReport:
         """Return the report of a ccxt order; an order without a status (accepted, nothing more said) is OPEN."""
+        if order["id"] in (None, ""):  # ccxt makes an order without anything of an answer that holds none
+            raise VenueUnavailableError(f"{self.venue}, order {client_order_id} in {symbol}: the answer has no order in it")
         venue_id, named = str(order["id"]), self._lookup.name_of(order) or client_order_id
         if named:
             self._client_ids[venue_id] = named

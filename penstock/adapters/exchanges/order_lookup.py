@@ -25,7 +25,8 @@ class OrderLookup:
     `by_list` says that the questions return lists, which may be empty; elsewhere ccxt raises where there is no order.
     `named_in_cancel` is the parameter that names an order to cancel, where ccxt does not translate its own.
     `cut_short` are the venue's own words for an order that ended partly filled, which ccxt calls closed. `may_add_dashes`
-    says that the venue takes 32 hexadecimal digits for a UUID, and may write them as one.
+    says that the venue takes 32 hexadecimal digits for a UUID, and may write them as one. `too_late` are the codes by which a
+    cancellation is told that the order has ended, where ccxt calls that an invalid order. To a question they are no denial.
     """
 
     questions: tuple[Question, ...]
@@ -33,6 +34,7 @@ class OrderLookup:
     named_in_cancel: str = ""
     cut_short: frozenset[str] = frozenset()
     may_add_dashes: bool = False
+    too_late: frozenset[str] = frozenset()
 
     def cancel(self, client: Any, name: str, symbol: str) -> Any:
         """Ask once that the order be cancelled; return ccxt's answer."""
@@ -88,6 +90,7 @@ _BYBIT = OrderLookup(
     by_list=True,
     named_in_cancel="orderLinkId",
     cut_short=frozenset({"PartiallyFilledCanceled", "PARTIALLY_FILLED_CANCELLED"}),
+    too_late=frozenset({"170139", "170142", "170143"}),  # filled, canceled, not on the book
 )
 
 _LOOKUPS: Mapping[str, OrderLookup] = {
