@@ -175,6 +175,9 @@ class CcxtExchange(CcxtMarketData):
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
         self.require_symbol(symbol)
         trades = self._all_trades(symbol, round(since.timestamp() * 1000))
+        if self._pager is not None:  # asking is the second choice: ccxt answers for no single order at Bybit
+            for order_id, named in self._pager.names(trades).items():
+                self._client_ids.setdefault(order_id, named)
         self._learn_client_ids(symbol, {str(trade["order"]) for trade in trades if trade.get("order") is not None})
         return self.understood(f"fills of {symbol}", lambda: [self._fill(trade) for trade in trades])
 

@@ -44,12 +44,19 @@ class TradesPage:
 class TradePager:
     """One venue's way. `windows` cuts the time from `since` to now into what may be asked for at once (milliseconds).
 
-    `kept` is for how long the venue shows trades; None is for ever.
+    `kept` is for how long the venue shows trades; None is for ever. `name_in` is the field of a trade with the client order id
+    of its order, "" where trades do not have it.
     """
 
     windows: Callable[[int, int], list[Where]]
     page: Callable[[Any, Mapping[str, Any], Where], TradesPage]
     kept: timedelta | None = None
+    name_in: str = ""
+
+    def names(self, trades: list[Trade]) -> dict[str, str]:
+        """Return venue order id -> client order id as the trades themselves tell them; "" is an order without one."""
+        told = [trade for trade in trades if self.name_in and self.name_in in trade["info"]]
+        return {str(trade["order"]): str(trade["info"][self.name_in] or "") for trade in told}
 
     def trades(
         self, read: Callable[[Callable[[], TradesPage]], TradesPage], client: Any, symbol: str, since: int
@@ -139,8 +146,8 @@ def _okx_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesPag
 
 
 _KRAKEN = TradePager(_kraken_windows, _kraken_page)
-_BYBIT = TradePager(_bybit_windows, _bybit_page, timedelta(days=730))
-_OKX = TradePager(_okx_windows, _okx_page, timedelta(days=89))
+_BYBIT = TradePager(_bybit_windows, _bybit_page, timedelta(days=730), "orderLinkId")
+_OKX = TradePager(_okx_windows, _okx_page, timedelta(days=89), "clOrdId")
 
 #: Binance pages forward by trade id, for which it needs no pager: ccxt's own call serves.
 _PAGERS: Mapping[str, TradePager | None] = {

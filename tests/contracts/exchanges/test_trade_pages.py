@@ -62,6 +62,7 @@ def bybit(trades: list[Trade], asked: Mapping[str, str]) -> object:
     if "cursor" in asked:
         rows = [trade for trade in rows if trade.number < int(asked["cursor"].split(":")[0])]
     figures = {"symbol": "AAAUSDT", "orderId": "O-1", "side": "Buy", "execType": "Trade", "execFee": "0.01", "feeCoin": "USDT"}
+    figures["orderLinkId"] = "ours"
     found = [
         {**figures, "execId": f"T-{trade.number}", "execPrice": "2", "execQty": "1", "execTime": str(trade.at)}
         for trade in rows[:limit]
@@ -75,6 +76,7 @@ def okx(trades: list[Trade], asked: Mapping[str, str]) -> object:
     rows = [trade for trade in newest_first(trades) if trade.at >= int(asked["begin"]) and not trade.other]
     page = [trade for trade in rows if 1000 + trade.number < int(asked.get("after", 10**9))][:100]
     figures = {"instId": "AAA-USDT", "instType": "SPOT", "ordId": "O-1", "side": "buy", "fillPx": "2", "fillSz": "1"}
+    figures["clOrdId"] = "ours"
     found = [
         {**figures, "billId": str(1000 + each.number), "tradeId": f"T-{each.number}", "ts": str(each.at), "fee": "-0.01"}
         for each in page
@@ -181,6 +183,15 @@ def test_trades_made_while_paging_hide_no_older_one(wire: Wire) -> None:
     found = wire.fills_since(wire.trades[0].at)
     assert old <= set(found)
     assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("venue", ["bybit", "okx"])
+def test_new_process_knows_its_trades_by_the_name_in_them(venue: str) -> None:
+    """A process that sent none of the orders asks nothing more: ccxt's question for one order is refused at Bybit."""
+    wire = Wire(venue, history(3))
+    wire.exchange._client_ids.clear()
+    found = wire.exchange.fills("AAA/USDT", datetime.fromtimestamp(wire.trades[0].at / 1000, UTC))
+    assert [fill.client_order_id for fill in found] == ["ours"] * 3
 
 
 def test_trades_of_other_symbols_are_left_out_and_counted() -> None:
