@@ -134,7 +134,7 @@ class LedgerHistory:
         with _snapshot(self._database) as connection:
             if connection.execute("SELECT FROM account WHERE name = %s", [account]).fetchone() is None:
                 raise StoreError(
-                    f"account '{account}' is not in the ledger yet: it begins with its first `penstock reconcile` or `rebalance`"
+                    f"account '{account}' is not in the ledger yet: its first `penstock reconcile` or `rebalance` begins it"
                 )
             arguments = {"account": account, "at": at, "unfinished_only": False, "overfilled_only": False, "rebalance_id": None}
             intents = [order_of(row) for row in connection.execute(SELECT_ORDERS, arguments).fetchall()]
