@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.terminal import PortfolioOption, opened_platform, out
+from penstock.cli.terminal import PortfolioOption, ReasonOption, opened_platform, out
 
 
 def status() -> None:
@@ -40,7 +40,7 @@ def breaks(
     portfolio: PortfolioOption = "daily",
     history: Annotated[bool, typer.Option("--history", help="Closed ones too, with when and why.")] = False,
 ) -> None:
-    """The differences between ledger and venue that lock an instrument.
+    """The differences between ledger and venue that lock an instrument, and what to do about each.
 
     Example: `penstock breaks --history`
     """
@@ -49,12 +49,17 @@ def breaks(
 
     with opened_platform() as platform:
         rows = list_breaks(platform, portfolio, history)
-    out.print(table_of(rows, "Breaks", "none: ledger and venue agree"))
+    if history:
+        out.print(table_of(rows, "Breaks"))
+        return
+    out.print(table_of(rows.drop("do"), "Breaks", "none that the last comparison found; `penstock reconcile` compares now"))
+    for locked, do in rows.select("locked", "do").iter_rows():
+        out.print(f"{locked}: {do}", soft_wrap=True, highlight=False, markup=False)
 
 
 def accept_break(
     subject: Annotated[str, typer.Argument(help="What is locked: a symbol or an asset, as `penstock breaks` names it.")],
-    reason: Annotated[str, typer.Option(help="Why the venue is right; kept with the acceptance.")],
+    reason: ReasonOption,
     portfolio: PortfolioOption = "daily",
 ) -> None:
     """Let the ledger take over what the venue says of a locked instrument, and unlock it.

@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 out = Console()
 err = Console(stderr=True)
 
+
+def stated(reason: str) -> str:
+    """Return the reason; raise typer.BadParameter where it says nothing: it is what others will read of the decision."""
+    if not reason.strip():
+        raise typer.BadParameter("say why: others will read it")
+    return reason.strip()
+
+
 TimeframeOption = Annotated[str, typer.Option("--timeframe", "-t", help="Bar length: 1m, 5m, 15m, 30m, 1h, 4h or 1d.")]
 PortfolioOption = Annotated[str, typer.Option("--portfolio", "-p", help="A portfolio of configs/portfolio.yaml.")]
 StudyOption = Annotated[str, typer.Option("--study", help="A study of configs/research.yaml.")]
+ReasonOption = Annotated[str, typer.Option(help="Why; kept with your name.", callback=stated)]
 SymbolsOption = Annotated[
     list[str] | None, typer.Option("--symbol", "-s", help="Only this symbol (repeat for more), like BTC/USDT.")
 ]

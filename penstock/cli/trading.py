@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.terminal import PortfolioOption, err, opened_platform, out, parse_instant
+from penstock.cli.terminal import PortfolioOption, ReasonOption, err, opened_platform, out, parse_instant
 
 
 def rebalance(
@@ -47,7 +47,7 @@ def trade(
 
 
 def halt(
-    reason: Annotated[str, typer.Option(help="Why; kept with the halt.")],
+    reason: ReasonOption,
     portfolio: PortfolioOption = "daily",
     reduce_only: Annotated[bool, typer.Option("--reduce-only", help="Still allow orders that make positions smaller.")] = False,
     everything: Annotated[bool, typer.Option("--all", help="Every account, not only this portfolio's.")] = False,
@@ -80,7 +80,7 @@ def halt(
 
 
 def resume(
-    reason: Annotated[str, typer.Option(help="Why it is safe again; kept.")],
+    reason: ReasonOption,
     portfolio: PortfolioOption = "daily",
     everything: Annotated[bool, typer.Option("--all", help="Lift the halt on every account.")] = False,
 ) -> None:

@@ -35,7 +35,8 @@ def accept_break(desk: TradingDesk, keeper: LeaseKeeper, subject: str, reason: s
     if not chosen:
         shown = ", ".join(f"{name} ({kind})" for name, kind in sorted(open_now)) or "none"
         raise StoreError(
-            f"no break on '{subject}' can be accepted; open are: {shown}; an unknown order is to be cancelled at the venue"
+            f"no break on '{subject}' of account '{desk.account}' can be accepted; open there are: {shown}; "
+            "an unknown order is to be cancelled at the venue"
         )
     for finding in chosen:
         _settle(desk, keeper, finding, reason, by)

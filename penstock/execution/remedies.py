@@ -2,7 +2,7 @@
 
 from penstock.core.accounts import BreakKind
 
-_ACCEPT = "`penstock accept-break {subject} --reason ...`"
+_ACCEPT = "`penstock accept-break {subject} -p {portfolio} --reason ...`"
 
 _REMEDIES = {
     BreakKind.POSITION_MISMATCH: f"ask the venue what changed the balance, then {_ACCEPT}",
@@ -22,6 +22,6 @@ _REMEDIES = {
 }
 
 
-def remedy(kind: BreakKind, subject: str) -> str:
-    """Return what to do about a break of this kind on this subject."""
-    return _REMEDIES[kind].format(subject=subject)
+def remedy(kind: BreakKind, subject: str, portfolio: str) -> str:
+    """Return what to do about a break of this kind on this subject of the portfolio's account."""
+    return _REMEDIES[kind].format(subject=subject, portfolio=portfolio)

@@ -54,7 +54,7 @@ def reconcile_account(platform: Platform, portfolio: str) -> ReconcileOutcome:
     finally:
         keeper.release()
     if found.opened:
-        lines = [f"{b.subject}: {b.kind}: {b.detail}; do: {remedy(b.kind, b.subject)}" for b in found.opened]
+        lines = [f"{b.subject}: {b.kind}: {b.detail}; do: {remedy(b.kind, b.subject, portfolio)}" for b in found.opened]
         platform.notifier.notify(f"{desk.account}: {len(lines)} new breaks", "\n".join(lines))
     return ReconcileOutcome(desk.account, found)
 

@@ -164,13 +164,15 @@ class EmbeddedPostgres:
     def _create(self, home: Path) -> None:
         """Make the cluster where there is none; an initdb that was killed half-way leaves only a folder to sweep away.
 
+        Each attempt has a folder of its own: the initdb of a starter that was killed may still be writing into the last one.
         initdb does not wait for the disk: only a power cut within seconds of the first start could tell, before any data is in.
         """
         if (home / "data" / "PG_VERSION").is_file():
             return
         password = secrets.token_hex(24)
-        fresh = home / "data.new"
-        shutil.rmtree(fresh, ignore_errors=True)
+        for unfinished in home.glob("data.new-*"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        fresh = home / f"data.new-{secrets.token_hex(4)}"
         handed_over = home / "initial-password"
         _write_private(handed_over, password)
         self._user.own(handed_over)

@@ -280,5 +280,5 @@ def require_unlocked(account: Any, case: Case) -> None:
 @pytest.mark.parametrize("kind", BreakKind)
 def test_every_kind_has_a_remedy(kind: BreakKind) -> None:
     """What stands beside a break names the command that settles it, or the one thing that does."""
-    text = remedy(kind, "ETH/USDT")
+    text = remedy(kind, "ETH/USDT", "minute")
     assert "penstock accept-break ETH/USDT" in text or "cancel the order at the venue" in text

@@ -89,7 +89,7 @@ def test_accepted_break_is_an_event_with_its_reason(account: Any) -> None:
     assert accepted[0].value == 1_000
     history = account.desk.supervision.break_history(account.desk.account)
     assert "topped up by the owner" in history["closed_reason"][0]
-    with pytest.raises(StoreError, match="open are: none"):
+    with pytest.raises(StoreError, match="open there are: none"):
         account.accept("USDT")
 
 

@@ -133,7 +133,9 @@ class LedgerHistory:
         """Return orders and positions as they were at `at` (by when things happened); StoreError for an unknown account."""
         with _snapshot(self._database) as connection:
             if connection.execute("SELECT FROM account WHERE name = %s", [account]).fetchone() is None:
-                raise StoreError(f"account '{account}' is not in the ledger: `penstock status` shows the accounts")
+                raise StoreError(
+                    f"account '{account}' is not in the ledger yet: its first `penstock reconcile` or `rebalance` begins it"
+                )
             arguments = {"account": account, "at": at, "unfinished_only": False, "overfilled_only": False, "rebalance_id": None}
             intents = [order_of(row) for row in connection.execute(SELECT_ORDERS, arguments).fetchall()]
             events = connection.execute(_SELECT_EVENTS, arguments).fetchall()
