@@ -75,7 +75,7 @@ def halt(
             out.print(table_of(rows_table(done.flattened), "Orders"))
         out.print(done.flattened.summary())
     if done.failure:
-        err.print(f"not finished: {done.failure}")
+        err.print(f"not finished: {done.failure}", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(1)
 
 

@@ -10,6 +10,7 @@ from penstock.core.accounts import TradingState, Verdict
 from penstock.core.errors import IllegalTransitionError, PenstockError
 from penstock.execution.desk import TradingDesk
 from penstock.execution.rebalance import RebalanceInputs, rebalance
+from penstock.execution.remedies import remedy
 from penstock.execution.report import RebalanceReport
 from penstock.execution.stopping import FLATTEN_VERSION, Cancellation, cancel_working, left_to_sell
 from penstock.pipeline.alerts import alert_on_illegal_events
@@ -89,8 +90,8 @@ def _why_held(symbol: str, portfolio: str, report: RebalanceReport) -> str:
     if locks:
         why = "; ".join(f"{found.kind}: {found.detail}" for found in locks)
         look = f"`penstock breaks -p {portfolio}`"
-        accept = f"`penstock accept-break {locks[0].subject} -p {portfolio} --reason ...`"
-        return f"{symbol} is still held, locked by a break ({why}): {look}, then {accept}, then {again}"
+        do = "; ".join(dict.fromkeys(remedy(found.kind, found.subject, portfolio) for found in locks))
+        return f"{symbol} is still held, locked by a break ({why}): {look}, {do}; then {again}"
     reasons = [each.reason for each in report.rejections if each.symbol == symbol and each.verdict is Verdict.DENY]
     reasons += [each.reason for each in report.skipped if each.symbol == symbol]
     reasons += [order.reason for order in report.orders if order.request.symbol == symbol and order.reason]

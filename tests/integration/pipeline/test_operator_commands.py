@@ -118,9 +118,10 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
     assert ("flattened", "ETH/USDT") not in rows
     again = penstock(holding, "halt", "--reason", "drill", "--flatten")
     assert again.returncode == 1, again.stdout
-    last = " ".join(again.stderr.split("not finished: ")[1].split())
-    assert last.startswith("ETH/USDT is still held, locked by a break (position_mismatch")
-    assert "`penstock breaks -p daily`, then `penstock accept-break ETH -p daily --reason ...`, then" in last
+    last = again.stderr.splitlines()[-1]
+    assert last.startswith("not finished: ETH/USDT is still held, locked by a break (position_mismatch")
+    ways = [last.index(f"`penstock {way} ") for way in ("breaks", "accept-break ETH -p daily", "halt --flatten -p daily")]
+    assert ways == sorted(ways)
     outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
     assert outcome.report is not None
     (alert,) = [each for each in outcome.report.alerts if each.startswith("ETH")]
