@@ -56,7 +56,8 @@ def halt(
 ) -> None:
     """The kill switch: no new orders from now on, even in the middle of a plan.
 
-    Exit code 1 where an order could not be cancelled, or the positions were not all dealt with: the slot of --flatten failed.
+    Exit code 1 where an order could not be cancelled, or --flatten left a position: its slot failed, or a break locks it. An
+    alert says the same.
 
     Example: `penstock halt --reason "venue announces maintenance"`
     """
@@ -74,7 +75,7 @@ def halt(
             out.print(table_of(rows_table(done.flattened), "Orders"))
         out.print(done.flattened.summary())
     if done.failure:
-        err.print(f"not finished: {done.failure}")
+        err.print(f"not finished: {done.failure}", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(1)
 
 

@@ -46,6 +46,17 @@ class Timeframe(StrEnum):
         """Return the open time of the bar that contains `at` (time-zone aware)."""
         return at - (at - _EPOCH) % self.duration
 
+    def checked_close(self, at: datetime) -> datetime:
+        """Return `at` where a bar closes then; raise ConfigError naming the nearest closes where none does."""
+        before = self.floor(at)
+        if at == before:
+            return at
+        after = before + self.duration
+        raise ConfigError(
+            f"{at:%Y-%m-%dT%H:%M:%S.%f} is not the close of a {self} bar: "
+            f"the nearest closes are {before:%Y-%m-%dT%H:%M} and {after:%Y-%m-%dT%H:%M} (UTC)"
+        )
+
     def last_closed_open(self, now: datetime) -> datetime:
         """Return the open time of the newest bar that is closed at `now` (a bar is closed at its close instant)."""
         return self.floor(now) - self.duration

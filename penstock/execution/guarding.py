@@ -53,7 +53,7 @@ class Guard:
         self._breach(context)
         self.closing = flattenings(replace(context, halt=self.halt), self.limits)
         self._keep([_closing_verdict(word, book) for word in self.closing])
-        self.alerts += [f"{word.symbol} is closed by {word.rule}: {word.reason}" for word in self.closing]
+        self.alerts += [_closing_alert(word, self.locks) for word in self.closing]
         return replace(targets, weights={**targets.weights, **dict.fromkeys(self._closed, 0.0)})
 
     def fresh_context(
@@ -162,6 +162,13 @@ class Guard:
         marks = advanced_marks(self.history.marks, book.positions, book.prices, self.desk.quote, stopped)
         if marks != self.history.marks:
             self.desk.supervision.record_marks(self.desk.account, marks)
+
+
+def _closing_alert(word: Rejection, locks: Mapping[str, str]) -> str:
+    for subject in (word.symbol, word.symbol.split("/", maxsplit=1)[0]):
+        if subject in locks:
+            return f"{word.symbol} is to be closed by {word.rule} ({word.reason}) but is locked by a break: {locks[subject]}"
+    return f"{word.symbol} is closed by {word.rule}: {word.reason}"
 
 
 def _closing_verdict(word: Rejection, book: Book) -> RiskVerdict:

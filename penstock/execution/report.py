@@ -66,7 +66,9 @@ class RebalanceReport:
         ]
         rows += [_row("skipped", skip.symbol, "", skip.reason) for skip in self.skipped]
         words = {Verdict.SHRINK: "shrunk", Verdict.DENY: "denied", Verdict.FLATTEN: "flattened"}
-        rows += [_row(words[each.verdict], each.symbol, each.rule, each.reason) for each in self.rejections]
+        denied = {each.symbol for each in self.rejections if each.verdict is Verdict.DENY}
+        told = [each for each in self.rejections if each.verdict is not Verdict.FLATTEN or each.symbol not in denied]
+        rows += [_row(words[each.verdict], each.symbol, each.rule, each.reason) for each in told]
         return rows + [_row("break", found.subject, found.kind.value, found.detail) for found in self.breaks]
 
     def summary(self) -> str:

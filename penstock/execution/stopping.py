@@ -64,10 +64,15 @@ def _cancel_at(venue: Exchange) -> Cancellation:
 
 def holds_positions(desk: TradingDesk, instruments: Mapping[str, Instrument]) -> bool:
     """Return whether the ledger has anything that the venue would take an order to sell: what fees left of a lot is none."""
-    held = {f"{asset}/{desk.quote}": quantity for asset, quantity in desk.ledger.positions(desk.account).items()}
+    return bool(left_to_sell(desk, instruments, desk.ledger.positions(desk.account)))
+
+
+def left_to_sell(desk: TradingDesk, instruments: Mapping[str, Instrument], positions: Mapping[str, Decimal]) -> tuple[str, ...]:
+    """Return the symbols, sorted, of which these positions (base units by asset) are enough for an order."""
+    held = {f"{asset}/{desk.quote}": quantity for asset, quantity in positions.items()}
     lots = {symbol: instruments[symbol].round_lots(quantity) for symbol, quantity in held.items() if symbol in instruments}
     prices = desk.exchange.last_prices(sorted(symbol for symbol, quantity in lots.items() if quantity > 0))
-    return any(_could_be_sold(instruments[symbol], lots[symbol], price) for symbol, price in prices.items())
+    return tuple(sorted(symbol for symbol in prices if _could_be_sold(instruments[symbol], lots[symbol], prices[symbol])))
 
 
 def _could_be_sold(instrument: Instrument, lots: Decimal, price: Decimal) -> bool:

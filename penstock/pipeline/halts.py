@@ -1,14 +1,18 @@
 """Stop and resume trading by an operator's word; cancel what works, and close what is held."""
 
 import getpass
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
-from penstock.core.accounts import TradingState
-from penstock.core.errors import PenstockError
+from penstock.core.accounts import TradingState, Verdict
+from penstock.core.errors import IllegalTransitionError, PenstockError
+from penstock.execution.desk import TradingDesk
 from penstock.execution.rebalance import RebalanceInputs, rebalance
+from penstock.execution.remedies import remedy
 from penstock.execution.report import RebalanceReport
-from penstock.execution.stopping import FLATTEN_VERSION, Cancellation, cancel_working
+from penstock.execution.stopping import FLATTEN_VERSION, Cancellation, cancel_working, left_to_sell
 from penstock.pipeline.alerts import alert_on_illegal_events
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.wiring import Platform
@@ -39,28 +43,59 @@ def halt_trading(
 
     The state is set first: from then on nothing new is sent but sells that flatten. With `everything` the orders and
     positions of this portfolio are ended here, those of the others by their own next slots. What could not be ended (the
-    venue does not answer or refuses, another process holds the account, the flattening failed) is said in `failure`; the
-    next slot tries it again.
+    venue does not answer or refuses, another process holds the account, the flattening failed, a break locks a position) is
+    said in `failure` and in an alert; the next slot tries it again.
     """
     state = TradingState.REDUCE_ONLY if reduce_only else TradingState.HALTED
     sentence = _set(platform, portfolio, state, reason, everything, cancel, flatten)
-    done = Cancellation()
+    done, report = Cancellation(), None
     try:
         if cancel or flatten:
             done = cancel_working(platform.desk(portfolio))
         report = flatten_account(platform, portfolio) if flatten else None
+        held = still_held(platform.desk(portfolio), portfolio, report) if report is not None else ()
+        failure = unfinished(done, report, held)
     except PenstockError as error:
-        said = "; ".join([*done.left, str(error)])
-        return HaltOutcome(sentence, done.cancelled, failure=f"{said}; the account's next slot will do it")
-    return HaltOutcome(sentence, done.cancelled, report, unfinished(done, report))
+        failure = f"{'; '.join([*done.left, str(error)])}; the account's next slot will do it"
+        if isinstance(error, IllegalTransitionError):  # an alert of its own has said so
+            return HaltOutcome(sentence, done.cancelled, report, failure)
+    if failure:
+        platform.notifier.notify(f"{platform.desk(portfolio).account}: the halt is set, but not finished", failure)
+    return HaltOutcome(sentence, done.cancelled, report, failure)
 
 
-def unfinished(done: Cancellation, flattened: RebalanceReport | None) -> str:
-    """Return what is still to be ended after a halt, "" where nothing is."""
+def unfinished(done: Cancellation, flattened: RebalanceReport | None, held: Sequence[str] = ()) -> str:
+    """Return what is still to be ended after a halt, "" where nothing is; `held` are the sentences of `still_held`."""
     left = [f"{order}; cancel it at the venue" for order in done.left]
     if flattened is not None and flattened.is_failure:
         left.append(flattened.reason or flattened.summary())
-    return "; ".join(left)
+    return "; ".join([*left, *held])
+
+
+def still_held(desk: TradingDesk, portfolio: str, report: RebalanceReport) -> tuple[str, ...]:
+    """Return a sentence for each position that the flattening left: what, why, and what to do. Parts of a lot do not count.
+
+    Where a break is open, what the venue has counts too: the ledger may not know of it yet.
+    """
+    positions, balances = dict(desk.ledger.positions(desk.account)), desk.exchange.balances()
+    for asset in {found.subject.split("/")[0] for found in report.breaks} - {desk.quote}:
+        positions[asset] = max(positions.get(asset, Decimal(0)), balances.get(asset, Decimal(0)))
+    left = left_to_sell(desk, desk.exchange.instruments(), positions)
+    return tuple(_why_held(symbol, portfolio, report) for symbol in left)
+
+
+def _why_held(symbol: str, portfolio: str, report: RebalanceReport) -> str:
+    again = f"`penstock halt --flatten -p {portfolio} --reason ...` again"
+    locks = [found for found in report.breaks if found.subject in (symbol, symbol.split("/", maxsplit=1)[0])]
+    if locks:
+        why = "; ".join(f"{found.kind}: {found.detail}" for found in locks)
+        look = f"`penstock breaks -p {portfolio}`"
+        do = "; ".join(dict.fromkeys(remedy(found.kind, found.subject, portfolio) for found in locks))
+        return f"{symbol} is still held, locked by a break ({why}): {look}, {do}; then {again}"
+    reasons = [each.reason for each in report.rejections if each.symbol == symbol and each.verdict is Verdict.DENY]
+    reasons += [each.reason for each in report.skipped if each.symbol == symbol]
+    reasons += [order.reason for order in report.orders if order.request.symbol == symbol and order.reason]
+    return f"{symbol} is still held ({'; '.join(reasons) or report.reason or 'it was not sold whole'}): {again}"
 
 
 def flatten_account(platform: Platform, portfolio: str) -> RebalanceReport:

@@ -38,11 +38,13 @@ def rebalance_slot(
     """Bring the portfolio's account to its targets at `slot` (default: the newest), once.
 
     A slot that comes later than the portfolio's `max_lateness_minutes` is skipped unless `however_late`.
-    Raises PromotionError where a model has no champion, StaleDataError where the slot's bars are not stored; the slot may be
+    Raises ConfigError where no bar of the portfolio closes at `slot`, of which nothing is then kept; PromotionError where a
+    model has no champion, StaleDataError where the slot's bars are not stored; the slot may be
     run again while it is not too late. What does not end as done is an alert. The report's status is None where another
     process holds the account and has not ended the slot.
     """
-    chosen = slot or newest_slot(platform, portfolio)
+    timeframe = platform.settings.portfolio(portfolio).timeframe
+    chosen = timeframe.checked_close(slot) if slot else newest_slot(platform, portfolio)
     version: str | None = None
     try:
         inputs = _inputs(platform, portfolio, chosen)

@@ -104,11 +104,14 @@ class DueSlot:
 
 
 def due_slots(platform: Platform, portfolio: str, slot: datetime | None = None) -> list[DueSlot]:
-    """Account for missed slots and return those that are due, oldest first; with `slot` that one alone."""
+    """Account for missed slots and return those that are due, oldest first; with `slot` that one alone.
+
+    Raises ConfigError where no bar of the portfolio closes at `slot`.
+    """
     settings = platform.settings.portfolio(portfolio)
     worked = 0.0 if isinstance(settings.execution, Market) else _PHASES * settings.execution.duration.total_seconds()
     if slot is not None:
-        return [DueSlot(slot, False, _SLOT_SECONDS + worked)]
+        return [DueSlot(settings.timeframe.checked_close(slot), False, _SLOT_SECONDS + worked)]
     account = slots_due(platform, portfolio, newest_slot(platform, portfolio))
     return [DueSlot(each, each in account.late, _SLOT_SECONDS + worked) for each in account.to_run]
 

@@ -9,6 +9,7 @@ import pytest
 
 from penstock.core.accounts import RebalanceStatus, TradingState
 from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.pipeline.halts import halt_trading
 from penstock.pipeline.slots import trade_slot
 from penstock.practice.faults import Fault, FaultKind
 from tests.integration.pipeline.conftest import Place
@@ -97,6 +98,37 @@ def test_flatten_that_the_venue_does_not_answer_is_told_and_done_by_the_next_slo
     holding.control.clear_faults()
     outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
     assert not outcome.failed, outcome.line()
+    assert not sellable(holding)
+
+
+def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding: Place) -> None:
+    """The rest is sold; the locked coin is named on the last line and in an alert, and sold once its break is accepted."""
+    holding.control.correct(holding.environment["PENSTOCK_PRACTICE_DAILY_KEY"], "ETH", Decimal(1))
+    done = halt_trading(holding.platform, "daily", "drill", flatten=True)
+    assert done.flattened is not None
+    assert sellable(holding) == {"ETH"}
+    assert "ETH/USDT is still held" in done.failure
+    assert "BTC" not in done.failure
+    assert balances(holding)["BTC"] > 0, "fees left a part of a lot, which is nothing to do"
+    assert [title for title, _ in holding.alerts] == [f"{ACCOUNT}: the halt is set, but not finished"]
+    assert "ETH/USDT is still held" in holding.alerts[0][1]
+    rows = [(row["what"], row["symbol"]) for row in done.flattened.rows()]
+    assert ("denied", "ETH/USDT") in rows
+    assert ("flattened", "BTC/USDT") in rows
+    assert ("flattened", "ETH/USDT") not in rows
+    again = penstock(holding, "halt", "--reason", "drill", "--flatten")
+    assert again.returncode == 1, again.stdout
+    last = again.stderr.splitlines()[-1]
+    assert last.startswith("not finished: ETH/USDT is still held, locked by a break (position_mismatch")
+    ways = [last.index(f"`penstock {way} ") for way in ("breaks", "accept-break ETH -p daily", "halt --flatten -p daily")]
+    assert ways == sorted(ways)
+    outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
+    assert outcome.report is not None
+    (alert,) = [each for each in outcome.report.alerts if each.startswith("ETH")]
+    assert alert.startswith("ETH/USDT is to be closed by kill_switch")
+    assert "locked by a break: position_mismatch" in alert
+    said(holding, "accept-break", "ETH", "-p", "daily", "--reason", "credited by the venue's support")
+    assert "not finished" not in said(holding, "halt", "--reason", "drill", "--flatten", "-p", "daily")
     assert not sellable(holding)
 
 

@@ -1,12 +1,13 @@
 """Slots whose account is held elsewhere or whose run raises: on record, alerted once, and never traded twice."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from penstock.core.accounts import RebalanceStatus
-from penstock.core.errors import IllegalTransitionError, StaleDataError, VenueError
+from penstock.core.errors import ConfigError, IllegalTransitionError, StaleDataError, VenueError
 from penstock.core.orders import OrderEventKind
 from penstock.execution.lease import take_lease
 from penstock.pipeline.rebalance import newest_slot, rebalance_slot
@@ -127,6 +128,17 @@ def test_slot_without_bars_keeps_its_reason(traded: Place) -> None:
         rebalance_slot(traded.platform, "daily", slot)
     assert table(traded)[0][0] == "running"
     assert "ingest bars first" in table(traded)[0][1]
+
+
+def test_slot_at_which_no_bar_closes_is_refused_and_leaves_no_row(traded: Place) -> None:
+    """A typed slot half a minute off the grid: the nearest closes are named, nothing is sent, kept or alerted."""
+    slot, before = newest_slot(traded.platform, "daily") + timedelta(seconds=30), traded.control.stats()["orders"]
+    for way in (rebalance_slot, due_slots):
+        with pytest.raises(ConfigError, match=r"not the close of a 1d bar.* 2024-06-01T00:00 and 2024-06-02T00:00"):
+            way(traded.platform, "daily", slot)
+    assert [status for status, _ in table(traded)] == ["done"]
+    assert traded.control.stats()["orders"] == before
+    assert not traded.alerts
 
 
 def test_illegal_order_event_is_an_alert_of_its_own_once(traded: Place) -> None:

@@ -33,6 +33,17 @@ def test_bar_is_closed_at_its_close_instant() -> None:
     assert Timeframe.H1.last_closed_open(datetime(2024, 1, 1, 0, 59, 59, tzinfo=UTC)) == datetime(2023, 12, 31, 23, tzinfo=UTC)
 
 
+@given(moments, st.sampled_from(list(Timeframe)))
+def test_instant_is_a_close_only_on_the_grid(at: datetime, timeframe: Timeframe) -> None:
+    """The grid's own instants pass unchanged; any other is refused with the closes before and after it."""
+    close = timeframe.floor(at)
+    assert timeframe.checked_close(close) == close
+    if at != close:
+        after = close + timeframe.duration
+        with pytest.raises(ConfigError, match=f"{close:%Y-%m-%dT%H:%M} and {after:%Y-%m-%dT%H:%M} "):
+            timeframe.checked_close(at)
+
+
 def test_unknown_timeframe_names_the_allowed_ones() -> None:
     """A typo is answered with what may be written."""
     with pytest.raises(ConfigError, match="1m, 5m"):

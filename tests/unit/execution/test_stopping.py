@@ -12,7 +12,7 @@ from penstock.core.errors import OrderNotFoundError, VenueError, VenueRejectedEr
 from penstock.core.orders import OrderReport, OrderRequest, OrderState
 from penstock.execution.rebalance import rebalance
 from penstock.execution.stopping import Cancellation, cancel_working
-from penstock.pipeline.halts import unfinished
+from penstock.pipeline.halts import still_held, unfinished
 
 DONE = RebalanceStatus.DONE
 ONE_DAY = timedelta(days=1)
@@ -87,6 +87,22 @@ def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: Any)
     assert unfinished(Cancellation(), failed) == failed.reason != ""
     assert unfinished(Cancellation(), None) == unfinished(Cancellation(("ours",)), replace(failed, status=DONE)) == ""
     assert unfinished(Cancellation((), ("order 7 may still work",)), None) == "order 7 may still work; cancel it at the venue"
+
+
+def test_position_that_a_flattening_left_is_named_with_the_reason(world: Any) -> None:
+    """No break, but a slot that was not traded: its reason is said. Once sold, nothing is left to say."""
+    bought = rebalance(world.desk, world.inputs({"BTC/USDT": 0.5}))
+    skipped = replace(bought, status=RebalanceStatus.SKIPPED, reason="a newer slot has been traded", orders=(), skipped=())
+    (said,) = still_held(world.desk, "daily", skipped)
+    assert said == (
+        "BTC/USDT is still held (a newer slot has been traded): `penstock halt --flatten -p daily --reason ...` again"
+    )
+    assert unfinished(Cancellation(), skipped, (said,)) == said
+    world.clock.at += ONE_DAY
+    world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True)
+    inputs = world.inputs({})
+    report = rebalance(world.desk, replace(inputs, slot=inputs.slot + ONE_DAY))
+    assert still_held(world.desk, "daily", report) == ()
 
 
 def silent(order: OrderRequest) -> None:
