@@ -60,12 +60,19 @@ class Supervision(Protocol):
         """
         ...
 
-    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal) -> None:
-        """Record the account's equity in quote units; recording the same instant again replaces it."""
+    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
+        """Record the account's equity in quote units, and with it what was transferred up to now.
+
+        That is the value of all accepted breaks, and `in_doubt`: by what a break that is still open has changed this equity
+        already. Recording the same instant again replaces it.
+        """
         ...
 
     def equity_history(self, account: str) -> pl.DataFrame:
-        """Return columns at (ms, UTC), equity, cash (float64, quote units), oldest first."""
+        """Return columns at (ms, UTC), equity, cash, transferred (float64, quote units), oldest first.
+
+        `transferred` is the sum of all transfers that this equity has in it, as `record_equity` found it.
+        """
         ...
 
     def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:

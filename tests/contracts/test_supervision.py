@@ -91,7 +91,8 @@ def test_equity_is_one_row_an_instant_in_order(supervision: TimescaleSupervision
     later = AT + timedelta(hours=1)
     for at, equity in ((later, "101.5"), (AT, "100"), (later, "102.25")):
         supervision.record_equity(name, at, Decimal(equity), Decimal(5))
-    expected = pl.DataFrame({"at": [AT, later], "equity": [100.0, 102.25], "cash": [5.0, 5.0]}, schema_overrides={"at": TS})
+    rows = {"at": [AT, later], "equity": [100.0, 102.25], "cash": [5.0, 5.0], "transferred": [0.0, 0.0]}
+    expected = pl.DataFrame(rows, schema_overrides={"at": TS})
     assert supervision.equity_history(name).equals(expected)
     assert supervision.equity_history(f"{name}-other").schema == expected.schema
 

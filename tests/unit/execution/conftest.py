@@ -280,7 +280,7 @@ class MemoryLedger:
     def trading_state(self, account: str) -> Halt:
         return self.halt
 
-    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal) -> None:
+    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
         self.equity[at] = equity
 
     def equity_history(self, account: str) -> pl.DataFrame:

@@ -121,22 +121,25 @@ class TimescaleSupervision:
         with self._database.reading() as connection:
             return _in_force(connection, account)
 
-    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal) -> None:
+    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
         """Record the account's equity in quote units; recording the same instant again replaces it."""
         with self._database.transaction() as connection:
             connection.execute(
-                """INSERT INTO equity (account, at, equity, cash) VALUES (%s, %s, %s, %s)
-                   ON CONFLICT (account, at) DO UPDATE SET equity = excluded.equity, cash = excluded.cash""",
-                [account, at, equity, cash],
+                """INSERT INTO equity (account, at, equity, cash, transferred)
+                   VALUES (%s, %s, %s, %s, %s + (SELECT coalesce(sum(value), 0) FROM break_acceptance WHERE account = %s))
+                   ON CONFLICT (account, at) DO UPDATE
+                       SET equity = excluded.equity, cash = excluded.cash, transferred = excluded.transferred""",
+                [account, at, equity, cash, in_doubt, account],
             )
 
     def equity_history(self, account: str) -> pl.DataFrame:
-        """Return columns at (ms, UTC), equity, cash (float64, quote units), oldest first."""
+        """Return columns at (ms, UTC), equity, cash, transferred (float64, quote units), oldest first."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT at, equity::float8, cash::float8 FROM equity WHERE account = %s ORDER BY at", [account]
+                "SELECT at, equity::float8, cash::float8, transferred::float8 FROM equity WHERE account = %s ORDER BY at",
+                [account],
             ).fetchall()
-        return pl.DataFrame(rows, schema={"at": TS, "equity": pl.Float64(), "cash": pl.Float64()}, orient="row")
+        return pl.DataFrame(rows, {"at": TS, **dict.fromkeys(("equity", "cash", "transferred"), pl.Float64())}, orient="row")
 
     def break_history(self, account: str, limit: int = 50) -> pl.DataFrame:
         """Return columns opened_at, closed_at (ms, UTC), subject, kind, detail, closed_reason (text), newest first."""
