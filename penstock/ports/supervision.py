@@ -25,7 +25,7 @@ class Supervision(Protocol):
     """What stops trading: breaks, halts, and the account's equity record."""
 
     def open_break(self, found: Break, at: datetime) -> bool:
-        """Record a break; False where the same (account, subject, kind) is open already."""
+        """Record a break and, with it, its alert; False where the same (account, subject, kind) is open already."""
         ...
 
     def close_break(self, account: str, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
@@ -45,8 +45,9 @@ class Supervision(Protocol):
         at: datetime,
         cancel: bool = False,
         flatten: bool = False,
+        alert: bool = False,
     ) -> None:
-        """Set the state of an account, or of every account with "*". History is kept."""
+        """Set the state of an account, or of every account with "*". History is kept. `alert`: its alert is written with it."""
         ...
 
     def trading_state(self, account: str) -> Halt:
