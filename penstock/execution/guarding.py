@@ -132,7 +132,14 @@ class Guard:
                 continue
             desk, by = self.desk, f"risk rule {breach.rule}"
             desk.supervision.set_trading_state(
-                desk.account, state, breach.reason, by, desk.clock.now(), flatten=breach.limit.flatten, alert=True
+                desk.account,
+                state,
+                breach.reason,
+                by,
+                desk.clock.now(),
+                flatten=breach.limit.flatten,
+                only_tighten=True,
+                alert=True,
             )
             self.halt = desk.kill_switch.read()
 

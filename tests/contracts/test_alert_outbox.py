@@ -98,6 +98,9 @@ def test_state_that_a_rule_sets_leaves_an_alert_and_an_operators_none(
     supervision.set_trading_state(name, TradingState.REDUCE_ONLY, "25% lost", "risk rule drawdown", AT, alert=True)
     (alert,) = waiting(outbox, name)
     assert (alert.title, alert.body) == ("the account is set to reduce_only", "25% lost (by risk rule drawdown)")
+    for _ in range(2):
+        supervision.set_trading_state(name, TradingState.HALTED, "40% lost", "risk", AT, only_tighten=True, alert=True)
+    assert len(waiting(outbox, name)) == 2, "what is not set again is not told again"
 
 
 def test_refused_event_leaves_its_alert_and_an_accepted_one_none(
