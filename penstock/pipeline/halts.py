@@ -14,7 +14,7 @@ from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.remedies import remedy
 from penstock.execution.report import RebalanceReport
 from penstock.execution.stopping import FLATTEN_VERSION, Cancellation, cancel_working, left_to_sell
-from penstock.pipeline.alerts import alerting, send_alerts, tell
+from penstock.pipeline.alerts import send_alerts, tell
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.wiring import Platform
 
@@ -108,8 +108,7 @@ def flatten_account(platform: Platform, portfolio: str) -> RebalanceReport:
         policy=platform.settings.portfolio(portfolio).rebalancing,
         limits=platform.settings.risk,
     )
-    with alerting(platform, portfolio):
-        return rebalance(platform.desk(portfolio), inputs)
+    return rebalance(platform.desk(portfolio), inputs)
 
 
 def resume_trading(platform: Platform, portfolio: str, reason: str, everything: bool = False) -> str:
