@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from penstock import __version__
-from penstock.cli import account, ledger, machine, models, trading
+from penstock.cli import account, exchange, ledger, machine, models, trading
 from penstock.cli.terminal import err, out
 from penstock.core.errors import PenstockError
 from penstock.stack import follow_running_stack
@@ -42,7 +42,13 @@ GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
     (
         "exchange",
         "The practice exchange: a server that speaks Binance's spot wire on this machine.",
-        {"serve": machine.exchange_serve},
+        {
+            "serve": exchange.serve,
+            "deposit": exchange.deposit,
+            "withdraw": exchange.withdraw,
+            "fault": exchange.fault,
+            "faults": exchange.faults,
+        },
     ),
     (
         "ledger",

@@ -1,11 +1,11 @@
-"""Commands for the machine: the demo, the local servers, their database and venue, and what is wrong with them."""
+"""Commands for the machine: the demo, the local servers and their database, and what is wrong with them."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from penstock.cli.terminal import opened_platform, out, parse_instant
+from penstock.cli.terminal import opened_platform, out
 
 
 def demo(
@@ -62,28 +62,6 @@ def database_migrate() -> None:
     """
     with opened_platform() as platform:  # opening it migrates
         out.print(f"schema is up to date on {platform.database.describe()}")
-
-
-def exchange_serve(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8190,
-    candles: Annotated[
-        Path | None, typer.Option(help="A folder of Parquet candle files; without it: synthetic candles.")
-    ] = None,
-    start: Annotated[str | None, typer.Option(help="Venue time at the start, like 2024-01-01T00:00. Default: now.")] = None,
-    speed: Annotated[
-        float, typer.Option(help="Venue seconds in a real second; 0 is a clock that only steps on request.")
-    ] = 1.0,
-    cash: Annotated[float, typer.Option(help="Quote balance of the account whose keys are in the environment.")] = 100_000,
-) -> None:
-    """Serve the practice exchange until interrupted. ccxt trades on it unmodified.
-
-    The accounts' keys are those that Penstock made in its home folder (practice-keys.json).
-
-    Example: `penstock exchange serve --candles ~/candles --start 2024-01-01T00:00 --speed 60`
-    """
-    from penstock.pipeline.stack_commands import serve_practice
-
-    serve_practice(out, port, candles, parse_instant(start) if start else None, speed, cash)
 
 
 def doctor() -> None:

@@ -171,7 +171,8 @@ class _Run:
         after = self._book(targets, instruments)
         self.guard.close(after)
         final = reconcile(self.desk, self.keeper, instruments)
-        self.desk.supervision.record_equity(self.desk.account, self.slot.slot, after.equity, after.cash)
+        in_doubt = self._in_doubt(after)
+        self.desk.supervision.record_equity(self.desk.account, self.slot.slot, after.equity, after.cash, in_doubt)
         orders = self._orders()
         report = replace(
             report,
@@ -289,6 +290,12 @@ class _Run:
         symbols = sorted(symbol for symbol in {*targets.weights, *held} if symbol in instruments)
         prices = self.desk.exchange.last_prices(symbols)
         return Book(targets.weights, positions, prices, instruments, self.inputs.policy)
+
+    def _in_doubt(self, book: Book) -> Decimal:
+        """Return by how much an open break on the cash has changed the book's equity: what left the venue is no loss yet."""
+        if self.desk.quote not in self.reconciled.locks:
+            return Decimal(0)
+        return book.cash - self.desk.ledger.positions(self.desk.account).get(self.desk.quote, Decimal(0))
 
     def _orders(self) -> list[OrderRecord]:
         return list(self.desk.ledger.orders(self.desk.account, rebalance_id=self.slot.id))

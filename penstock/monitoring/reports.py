@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from penstock.monitoring.drift import DriftReport
+from penstock.monitoring.returns import performance_of
 
 #: Rows of a table that are shown; a longer table says how many it has.
 MAX_ROWS = 500
@@ -80,7 +81,7 @@ class DemoReport:
 class PerformanceReport:
     """How one account did up to `made_at`: its equity against the backtest of the same versions, and what it holds.
 
-    `equity` has columns at, equity, cash (quote units), one row a slot.
+    `equity` has columns at, equity, cash, transferred (quote units), one row a slot.
     """
 
     made_at: datetime
@@ -135,13 +136,21 @@ def equity_figure(drift: DriftReport) -> Any:
 
 
 def account_figure(equity: pl.DataFrame) -> Any:
-    """Return a plotly figure of an account's equity and cash (columns at, equity, cash; quote units)."""
-    import plotly.graph_objects as go
+    """Return a plotly figure of an account's equity and cash (quote units) and, below, of its return without transfers.
 
-    figure = go.Figure()
+    `equity` has columns at, equity, cash, transferred. A deposit lifts the upper panel, not the lower one.
+    """
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    instants, earned = equity["at"].to_list(), performance_of(equity)
+    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.06)
     for name in ("equity", "cash"):
-        figure.add_trace(go.Scatter(x=equity["at"].to_list(), y=equity[name].to_list(), name=name, mode="lines"))
-    return figure.update_layout(yaxis_title="quote units", height=320, template="plotly_white", margin={"t": 40, "b": 40})
+        figure.add_trace(go.Scatter(x=instants, y=equity[name].to_list(), name=name, mode="lines"), row=1, col=1)
+    figure.add_trace(go.Scatter(x=instants, y=(earned.growth - 1).tolist(), name="return", mode="lines"), row=2, col=1)
+    figure.update_yaxes(title_text="quote units", row=1, col=1)
+    figure.update_yaxes(title_text="return, transfers left out", tickformat="+.1%", row=2, col=1)
+    return figure.update_layout(height=480, template="plotly_white", margin={"t": 40, "b": 40})
 
 
 def write_demo_report(report: DemoReport, path: Path) -> Path:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import structlog
 
@@ -13,6 +12,7 @@ from penstock.core.errors import DataError, PromotionError
 from penstock.core.orders import Fill
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.reports import PerformanceReport, write_performance_report
+from penstock.monitoring.returns import performance_of
 from penstock.pipeline.comparison import compare_with_backtest, traded_period
 from penstock.wiring import Platform
 
@@ -78,11 +78,13 @@ def account_figures(platform: Platform, account: str) -> pl.DataFrame:
         ("open breaks", str(len(platform.supervision.open_breaks(account)))),
     ]
     if equity.height:
-        curve = equity["equity"].to_numpy()
+        earned = performance_of(equity)
+        rows.append(("equity", f"{equity['equity'][-1]:,.2f}"))
+        if earned.paid_in or earned.paid_out:
+            rows.append(("transfers", f"{earned.paid_in:,.2f} in, {earned.paid_out:,.2f} out: no gain, no loss"))
         rows += [
-            ("equity", f"{curve[-1]:,.2f}"),
-            ("return since the first slot", f"{curve[-1] / curve[0] - 1:+.2%}"),
-            ("deepest fall", f"{(1 - curve / np.maximum.accumulate(curve)).max():.2%}"),
+            ("return since the first slot", f"{earned.total_return:+.2%}"),
+            ("deepest fall", f"{earned.deepest_fall:.2%}"),
         ]
     return pl.DataFrame(rows, schema=["figure", "value"], orient="row")
 

@@ -55,6 +55,20 @@ def test_accepted_money_is_no_gain_and_no_loss(supervision: TimescaleSupervision
     assert supervision.acceptances(name) == [accepted]
 
 
+def test_equity_knows_what_was_accepted_when_it_was_recorded(supervision: TimescaleSupervision, name: str) -> None:
+    """A late slot is recorded under its bar's close, before an acceptance that its equity has: the order of writing decides."""
+    record(supervision, name, -20, 1000)
+    paid = BreakAcceptance(name, "USDT", BreakKind.DEPOSIT, "topped up", "ada", SLOT + timedelta(minutes=10), Decimal(500))
+    supervision.record_acceptance(paid)
+    record(supervision, name, 0, 1500)
+    assert supervision.equity_history(name)["transferred"].to_list() == [0, 500]
+    supervision.record_acceptance(replace(paid, kind=BreakKind.WITHDRAWAL, value=Decimal(-200)))
+    record(supervision, name, 0, 1300)
+    assert supervision.equity_history(name)["transferred"].to_list() == [0, 300]
+    supervision.record_equity(name, SLOT + timedelta(hours=1), Decimal(1200), Decimal(0), in_doubt=Decimal(-100))
+    assert supervision.equity_history(name)["transferred"].to_list() == [0, 300, 200]
+
+
 def test_targets_of_the_last_two_slots_are_remembered(supervision: TimescaleSupervision, database: Database, name: str) -> None:
     """The newest first; a slot that is still to come is not among them."""
     ledger = TimescaleLedger(database)

@@ -1,6 +1,9 @@
 """A portfolio of two coins on a practice exchange whose days are stepped, with alerts that are kept. No MLflow is started."""
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -104,6 +107,21 @@ class Place:
         slot = (self.control.now() + DAY).replace(hour=0, minute=0, second=0, microsecond=0)
         self.control.step(to=slot + timedelta(seconds=2))
         return slot
+
+
+def penstock(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as an operator runs it, in the place's environment."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PREFECT_"))}
+    command = [sys.executable, "-m", "penstock", *arguments]
+    environment = {**clean, **place.environment, "COLUMNS": "300"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150, check=False)
+
+
+def said(place: Place, *arguments: str) -> str:
+    """Run a command that must succeed and return what it printed."""
+    done = penstock(place, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture

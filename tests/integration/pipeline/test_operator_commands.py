@@ -1,8 +1,5 @@
 """The commands by which an operator ends positions and settles breaks, run as an operator runs them, on a practice venue."""
 
-import os
-import subprocess
-import sys
 from decimal import Decimal
 
 import pytest
@@ -12,23 +9,9 @@ from penstock.core.orders import OrderRequest, OrderType, Side
 from penstock.pipeline.halts import halt_trading
 from penstock.pipeline.slots import trade_slot
 from penstock.practice.faults import Fault, FaultKind
-from tests.integration.pipeline.conftest import Place
+from tests.integration.pipeline.conftest import Place, penstock, said
 
 ACCOUNT = "practice-daily"
-
-
-def penstock(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PREFECT_"))}
-    command = [sys.executable, "-m", "penstock", *arguments]
-    environment = {**clean, **place.environment, "COLUMNS": "300"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150, check=False)
-
-
-def said(place: Place, *arguments: str) -> str:
-    """Run a command that must succeed and return what it printed."""
-    done = penstock(place, *arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
-from penstock.risk.memory import AccountMemory
+from penstock.risk.memory import AccountMemory, stricter
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC/USDT": Decimal(50_000), "ETH/USDT": Decimal(2_500), "ADA/USDT": Decimal("0.5")}
@@ -283,13 +283,15 @@ class MemoryLedger:
         at: datetime,
         cancel: bool = False,
         flatten: bool = False,
+        only_tighten: bool = False,
     ) -> None:
-        self.halt = Halt(account, state, reason, by, at, cancel, flatten)
+        if not only_tighten or stricter(state, self.halt.state):
+            self.halt = Halt(account, state, reason, by, at, cancel, flatten)
 
     def trading_state(self, account: str) -> Halt:
         return self.halt
 
-    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal) -> None:
+    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
         self.equity[at] = equity
 
     def equity_history(self, account: str) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from penstock.monitoring.reports import (
     DemoReport,
     PerformanceReport,
     Section,
+    account_figure,
     equity_figure,
     render_html,
     write_demo_report,
@@ -129,7 +130,7 @@ def test_performance_report_works_without_a_backtest_to_compare(drift: DriftRepo
     assert "Ledger and venue agree." in text
     assert "No slot was traded yet." in text
     assert "Plotly" not in text
-    equity = pl.DataFrame({"at": [NOW], "equity": [1000.0], "cash": [10.0]})
+    equity = pl.DataFrame({"at": [NOW], "equity": [1000.0], "cash": [10.0], "transferred": [0.0]})
     traded = replace(report, drift=drift, equity=equity)
     text = write_performance_report(traded, tmp_path / "p.html").read_text(encoding="utf-8")
     assert "unexplained" in text
@@ -143,3 +144,15 @@ def test_differences_of_the_curves_have_a_panel_of_their_own(drift: DriftReport)
     assert list(drawn["live - replay"].y) == [0, -2]
     assert {drawn[name].yaxis for name in ("backtest", "replay", "live")} == {"y"}
     assert {drawn[name].yaxis for name in ("replay - backtest", "live - replay")} == {"y2"}
+
+
+def test_deposit_lifts_the_equity_curve_and_not_the_return() -> None:
+    """The account's figure has the transfer in its upper panel only."""
+    days = [NOW + timedelta(days=i) for i in range(3)]
+    equity = pl.DataFrame(
+        {"at": days, "equity": [100.0, 110.0, 160.0], "cash": [10.0, 10.0, 60.0], "transferred": [0.0, 0.0, 50.0]}
+    )
+    drawn = {trace.name: trace for trace in account_figure(equity).data}
+    assert list(drawn["equity"].y) == [100, 110, 160]
+    assert list(drawn["return"].y) == pytest.approx([0, 0.1, 0.1])
+    assert drawn["return"].yaxis == "y2"

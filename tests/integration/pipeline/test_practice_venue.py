@@ -1,0 +1,111 @@
+"""A break from start to end by commands alone, and what the account has earned meanwhile, on a practice venue."""
+
+import re
+from decimal import Decimal
+
+import pytest
+
+from penstock.pipeline.report import account_figures
+from penstock.pipeline.slots import trade_slot
+from tests.integration.pipeline.conftest import Place, penstock, said
+
+ACCOUNT = "practice-daily"
+
+
+def figures(place: Place) -> dict[str, str]:
+    return dict(account_figures(place.platform, ACCOUNT).iter_rows())
+
+
+def percent(text: str) -> float:
+    return float(text.rstrip("%"))
+
+
+def trade_tomorrow(place: Place) -> None:
+    outcome = trade_slot(place.platform, "daily", place.tomorrow())
+    assert not outcome.failed, outcome.line()
+
+
+def test_deposit_becomes_a_break_is_accepted_and_unlocks(place: Place) -> None:
+    """The runbook's exercise: every command says what the next one is."""
+    trade_tomorrow(place)
+    held = place.ledger.positions(ACCOUNT)["USDT"]
+    text = said(place, "exchange", "deposit", "usdt", "1000")
+    assert f"1000 USDT deposited to {ACCOUNT}" in text
+    assert f"it has {(held + 1000).normalize():f} now" in text
+    assert "penstock reconcile -p daily" in text
+    assert penstock(place, "reconcile", "-p", "daily").returncode == 1
+    text = said(place, "breaks", "-p", "daily")
+    assert "deposit" in text
+    assert "penstock accept-break USDT -p daily --reason" in text
+    said(place, "accept-break", "USDT", "-p", "daily", "--reason", "topped up by the owner")
+    assert "agree" in said(place, "reconcile")
+    assert place.ledger.positions(ACCOUNT)["USDT"] == held + 1000
+
+
+def test_deposit_and_withdrawal_are_no_performance(place: Place) -> None:
+    """An account that is doubled by one transfer and more than halved by the next shows what the market did, and no more.
+
+    The withdrawal stays unaccepted for a slot: it is no loss then, and no gain once it is accepted.
+    """
+    trade_tomorrow(place)
+    trade_tomorrow(place)
+    said(place, "exchange", "deposit", "USDT", "100000")
+    assert penstock(place, "reconcile").returncode == 1
+    said(place, "accept-break", "USDT", "--reason", "the second half")
+    trade_tomorrow(place)
+    seen = figures(place)
+    assert seen["transfers"].startswith("100,000.00 in, 0.00 out")
+    assert abs(percent(seen["return since the first slot"])) < 20
+    cash = place.platform.exchange("daily").balances()["USDT"]
+    said(place, "exchange", "withdraw", "USDT", f"{cash - 100:f}")
+    trade_tomorrow(place)
+    pending = figures(place)
+    said(place, "accept-break", "USDT", "--reason", "paid out")
+    trade_tomorrow(place)
+    settled = figures(place)
+    equity = place.platform.supervision.equity_history(ACCOUNT)["equity"].to_list()
+    assert equity[2] > 1.7 * equity[1]
+    assert equity[3] < 0.9 * equity[2]
+    for each in (pending, settled):
+        assert abs(percent(each["return since the first slot"])) < 20, each
+        assert percent(each["deepest fall"]) < 15, each
+    assert re.match(r"100,000\.00 in, [\d,.]+ out", settled["transfers"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("deposit", "UDST", "5"), "'UDST' is none of the universe's assets: BTC, ETH, USDT"),
+        (("deposit", "USDT", "much"), "'much' is no amount"),
+        (("withdraw", "USDT", "1e9"), "only 100000 is free"),
+        (("deposit", "USDT", "5", "-p", "weekly"), "no account for portfolio 'weekly'"),
+    ],
+)
+def test_transfer_that_cannot_be_is_one_clear_sentence(place: Place, arguments: tuple[str, ...], sentence: str) -> None:
+    """What was typed wrongly is named, and nothing is moved."""
+    done = penstock(place, "exchange", *arguments)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert place.platform.exchange("daily").balances() == {"USDT": Decimal(100_000)}
+
+
+def test_transfer_elsewhere_than_at_the_practice_exchange_is_refused(place: Place) -> None:
+    """On paper there is nobody to deposit with; where the exchange does not run, the message says how to start it."""
+    place.environment = {**place.environment, "PENSTOCK_ENV": "paper"}
+    done = penstock(place, "exchange", "deposit", "USDT", "5")
+    assert (done.returncode, "environment 'paper' trades on paper" in done.stderr) == (1, True), done.stderr
+    place.environment = {**place.environment, "PENSTOCK_ENV": "practice", "PENSTOCK_PRACTICE_URL": "http://127.0.0.1:9"}
+    done = penstock(place, "exchange", "deposit", "USDT", "5")
+    assert (done.returncode, "start it with `penstock up`" in done.stderr) == (1, True), done.stderr
+
+
+def test_fault_is_armed_strikes_and_is_cleared_by_command(place: Place) -> None:
+    """An operator's rehearsal of a venue that answers with errors, seen by the commands that meet it."""
+    trade_tomorrow(place)
+    text = said(place, "exchange", "fault", "error_before", "--path", "/api/v3/account")
+    assert "error_before strikes any /api/v3/account*, until it is cleared" in text
+    assert penstock(place, "reconcile").returncode == 1
+    assert re.search(r"error_before any /api/v3/account\*: matched \d+ calls, struck [1-9]", said(place, "exchange", "faults"))
+    assert "no fault is armed" in said(place, "exchange", "faults", "--clear")
+    assert "agree" in said(place, "reconcile")
