@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock.core.accounts import TradingState
+from penstock.core.accounts import Rebalance, RebalanceStatus, TradingState
 from penstock.core.errors import StaleLeaseError
 from penstock.core.orders import OrderState, OrderType
 from penstock.execution.lease import take_lease
@@ -101,3 +101,15 @@ def test_plain_halt_leaves_a_resting_order_alone(world: Any) -> None:
     start = world.clock.now()
     resting(world, lambda: halt(world))
     assert (world.clock.now() - start).total_seconds() >= 3600
+
+
+def test_late_slot_does_not_undo_a_newer_one_behind_an_outage(world: Any) -> None:
+    """After an hour of skipped minutes the newest slots say nothing: the one that was traded before them still counts."""
+    for minute in range(1, 61):
+        slot, status = SLOT + timedelta(minutes=minute), RebalanceStatus.DONE if minute == 1 else RebalanceStatus.SKIPPED
+        world.ledger.slots[slot] = Rebalance(minute + 1, "test", slot, "trend/1", status)
+    world.ledger.held = dict(world.venue.assets)
+    report = rebalance(world.desk, world.inputs(HALF))
+    assert report.status is RebalanceStatus.SKIPPED
+    assert "must not undo a newer one" in report.reason
+    assert world.venue.submitted == []
