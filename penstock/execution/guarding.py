@@ -19,7 +19,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
-from penstock.risk.protection import STOPS, advanced_marks, entry_prices, flattenings
+from penstock.risk.protection import STOPS, advanced_marks, flattenings
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import Rejection, RiskContext
 
@@ -48,7 +48,7 @@ class Guard:
         self.counted_at = desk.clock.now()
         self.history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
         if self.limits.guards_positions:
-            self.entries = entry_prices(desk.ledger.fills(desk.account))
+            self.entries = desk.ledger.entry_prices(desk.account)
         context = self.context(book, targets)
         self._breach(context)
         self.closing = flattenings(replace(context, halt=self.halt), self.limits)
@@ -132,10 +132,16 @@ class Guard:
                 continue
             desk, by = self.desk, f"risk rule {breach.rule}"
             desk.supervision.set_trading_state(
-                desk.account, state, breach.reason, by, desk.clock.now(), flatten=breach.limit.flatten, only_tighten=True
+                desk.account,
+                state,
+                breach.reason,
+                by,
+                desk.clock.now(),
+                flatten=breach.limit.flatten,
+                only_tighten=True,
+                alert=True,
             )
             self.halt = desk.kill_switch.read()
-            self.alerts.append(f"{desk.account} is set to {state}: {breach.reason}")
 
     def reviewed(self, approved: ApprovedOrders) -> None:
         """Keep what the rules said of a plan."""

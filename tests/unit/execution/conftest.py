@@ -1,5 +1,6 @@
 """A ledger and a venue in memory that keep the ports' promises, so that execution's own rules are tested in milliseconds."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.accounts import (
+    AccountTotals,
     Break,
     BreakAcceptance,
     BreakKind,
@@ -26,8 +28,10 @@ from penstock.core.accounts import (
     TradingState,
     Transfer,
 )
+from penstock.core.alerts import Alert, break_alert, state_alert
 from penstock.core.clock import SteppedClock
 from penstock.core.drafts import SeenBar
+from penstock.core.entries import entry_prices
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
@@ -83,6 +87,7 @@ class MemoryLedger:
     held: dict[str, Decimal] = field(default_factory=dict)
     adjusted: list[tuple[datetime, str]] = field(default_factory=list)
     breaks: dict[tuple[str, BreakKind], Break] = field(default_factory=dict)
+    outbox: list[Alert] = field(default_factory=list)
     halt: Halt = field(default_factory=lambda: Halt("test", TradingState.ACTIVE, "", "", SLOT))
     equity: dict[datetime, Decimal] = field(default_factory=dict)
     memory: AccountMemory = field(default_factory=lambda: AccountMemory(Halt("test", TradingState.ACTIVE, "", "", SLOT)))
@@ -247,6 +252,14 @@ class MemoryLedger:
     def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
         return [fill for fill in self.trades.values() if symbol in (None, fill.symbol) and (since is None or fill.at >= since)]
 
+    def entry_prices(self, account: str) -> Mapping[str, Decimal]:
+        return entry_prices(self.fills(account))
+
+    def totals(self, account: str) -> AccountTotals:
+        slots = Counter(found.status for found in self.slots.values())
+        traded = sum((fill.notional for fill in self.trades.values()), Decimal(0))
+        return AccountTotals(slots, len(self.book), len(self.trades), traded)
+
     def positions(self, account: str) -> Mapping[str, Decimal]:
         return {asset: quantity for asset, quantity in self.held.items() if quantity}
 
@@ -256,6 +269,7 @@ class MemoryLedger:
             return False
         self.writes += 1
         self.breaks[key] = found
+        self.outbox.append(break_alert(found))
         return True
 
     def close_break(self, account: str, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
@@ -274,9 +288,11 @@ class MemoryLedger:
         cancel: bool = False,
         flatten: bool = False,
         only_tighten: bool = False,
+        alert: bool = False,
     ) -> None:
         if not only_tighten or stricter(state, self.halt.state):
             self.halt = Halt(account, state, reason, by, at, cancel, flatten)
+            self.outbox += [state_alert(state, reason, by)] * alert
 
     def trading_state(self, account: str) -> Halt:
         return self.halt
