@@ -5,7 +5,7 @@ The machine decides which state an event leads to. Where events come from is exe
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -200,5 +200,5 @@ def client_order_id(account: str, portfolio_version: str, slot: datetime, symbol
     32 hexadecimal digits, the first 128 bits of a SHA-256. Legal at Binance and Bybit (36 characters), OKX
     (32, letters and digits) and Kraken (a UUID without dashes is 32 hexadecimal digits).
     """
-    key = "|".join([account, portfolio_version, slot.isoformat(), symbol, str(leg), str(attempt)])
+    key = "|".join([account, portfolio_version, slot.astimezone(UTC).isoformat(), symbol, str(leg), str(attempt)])
     return hashlib.sha256(key.encode()).hexdigest()[:32]

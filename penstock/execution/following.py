@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from penstock.core.accounts import OrderRecord
 from penstock.core.errors import OrderNotFoundError, RateLimitedError, UnknownSymbolError, VenueUnavailableError
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderReport, OrderState
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderReport, OrderState, Side
 from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.sending import NEVER_ARRIVED, wait_alive
@@ -45,7 +45,7 @@ class Follower:
 
         `reports` are answers that are known already: the first look needs no question for them. An order that was lost is
         asked about for the visibility delay before "no such order" is believed. One on a symbol that the venue does not list is
-        not waited for: nobody will ever answer.
+        not waited for: nobody will ever answer. A halt that cancels ends the patience.
         """
         policy, waited = self._desk.policy, 0.0
         cancelled: set[str] = set()
@@ -57,7 +57,9 @@ class Follower:
             if waited >= limit or all(order.request.client_order_id in self.unlisted for order in unfinished):
                 return unfinished
             if waited >= patience_seconds:
-                known = self._cancel(unfinished, cancelled)
+                known = self._cancel(unfinished, cancelled, "not filled in time")
+            else:
+                known = self._called_back(unfinished, cancelled)
             if known:
                 continue
             self._desk.pause(policy.poll_seconds)
@@ -160,13 +162,21 @@ class Follower:
         except (VenueUnavailableError, UnknownSymbolError):
             return []  # the next look asks again
 
-    def _cancel(self, unfinished: Collection[OrderRecord], cancelled: set[str]) -> dict[str, OrderReport]:
+    def _called_back(self, unfinished: Collection[OrderRecord], cancelled: set[str]) -> dict[str, OrderReport]:
+        """Cancel what the kill switch wants cancelled now; one that flattens leaves the sells, which do as it asks."""
+        halt = self._desk.kill_switch.read() if unfinished else None
+        if halt is None or not (halt.cancel or halt.flatten):
+            return {}
+        left = [order for order in unfinished if not halt.flatten or order.request.side is Side.BUY]
+        return self._cancel(left, cancelled, f"cancelled by the kill switch: {halt.reason} (set by {halt.by})")
+
+    def _cancel(self, unfinished: Collection[OrderRecord], cancelled: set[str], why: str) -> dict[str, OrderReport]:
         """Ask the venue once to cancel each order that works; return its answers, and note in `cancelled` who got one.
 
         An order that ended meanwhile is found by the next look; a cancellation without an answer is asked for again.
         """
         working = [order for order in unfinished if order.state in _WORKING and order.request.client_order_id not in cancelled]
-        self._write([self._event(order, OrderEventKind.REQUEST_CANCEL, "not filled in time") for order in working])
+        self._write([self._event(order, OrderEventKind.REQUEST_CANCEL, why) for order in working])
         reports: dict[str, OrderReport] = {}
         for order in working:
             name = order.request.client_order_id

@@ -132,7 +132,7 @@ class Guard:
                 continue
             desk, by = self.desk, f"risk rule {breach.rule}"
             desk.supervision.set_trading_state(
-                desk.account, state, breach.reason, by, desk.clock.now(), flatten=breach.limit.flatten
+                desk.account, state, breach.reason, by, desk.clock.now(), flatten=breach.limit.flatten, only_tighten=True
             )
             self.halt = desk.kill_switch.read()
             self.alerts.append(f"{desk.account} is set to {state}: {breach.reason}")

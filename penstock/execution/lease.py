@@ -50,6 +50,9 @@ class LeaseKeeper:
             renewed = self._ledger.acquire_lease(self._lease.account, self._lease.holder, self._ttl)
             if renewed is None:
                 raise StaleLeaseError(f"the lease on {self._lease.account} was taken by another process: this one stops")
+            if renewed.token != self._lease.token + 1:  # it was free again, but another has had it: the plan here is old
+                self._ledger.release_lease(renewed)
+                raise StaleLeaseError(f"another process has had the lease on {self._lease.account} meanwhile: this one stops")
             self._lease, self._asked_at = renewed, asked_at
         return self._lease
 

@@ -46,6 +46,8 @@ from penstock.risk.rules import Rejection
 _EARLY_SECONDS = 1.0
 #: An order that never reached the venue is sent under a new id at most this many times in one run.
 _MAX_ATTEMPTS = 3
+#: How many slots that are newer than a late one are looked at: a week of minutes.
+_NEWER_SLOTS = 10_080
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,9 @@ def _cut_short(passed: Sequence[Rebalance]) -> tuple[str, ...]:
 
 def _refusal(desk: TradingDesk, slot: datetime, lateness: float, instruments: Mapping[str, Instrument]) -> str | None:
     """Return why the slot is not to be traded now, or None."""
-    recent = desk.ledger.rebalances(desk.account, limit=20)
+    recent = desk.ledger.rebalances(desk.account, limit=1)
+    if any(each.slot > slot for each in recent):  # behind an outage's skipped slots a newer one may have been traded
+        recent = desk.ledger.rebalances(desk.account, limit=_NEWER_SLOTS)
     newest = max((done.slot for done in recent if done.status is RebalanceStatus.DONE), default=slot)
     if newest > slot:
         return f"the slot {newest:%Y-%m-%d %H:%M} has been traded: an older decision must not undo a newer one"

@@ -4,7 +4,7 @@ Deciding that an order never arrived is for following and recovery. Here the ven
 attempt leaves: its trades, its open orders and its balances are compared with the ledger.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock.core.accounts import OrderRecord, PlannedOrder, Rebalance
@@ -12,7 +12,8 @@ from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill
 from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.reconciliation import reconcile
+from penstock.execution.placement import NEVER_ARRIVED, PHASES
+from penstock.execution.reconciliation import Reconciliation, reconcile
 
 
 @dataclass(frozen=True)
@@ -31,17 +32,18 @@ def cleared(
     instruments: Mapping[str, Instrument],
     orders: Sequence[PlannedOrder],
 ) -> Cleared:
-    """Return first attempts as they are, and further ones where nothing at the venue speaks of an earlier attempt.
+    """Return orders as they are where none came before them, and others where nothing at the venue speaks of those.
 
-    What speaks of one is booked, or stays as a break that locks the symbol: the next slot then finds it.
+    What the venue denied may be sent again by another attempt, or by a later child of the same order. What speaks of it is
+    booked, or stays as a break that locks the symbol: the next slot then finds it.
     """
-    if not any(order.attempt for order in orders):
+    standing = desk.ledger.orders(desk.account, rebalance_id=rebalance.id)
+    again = [order for order in orders if order.attempt or _denied_before(order, standing)]
+    if not again:
         return Cleared(tuple(orders))
     found = reconcile(desk, keeper, instruments)
     standing = desk.ledger.orders(desk.account, rebalance_id=rebalance.id)
-    held = {
-        order.request.client_order_id for order in orders if order.attempt and _spoken_for(order, standing, found.locks.keys())
-    }
+    held = {order.request.client_order_id for order in again if _spoken_for(order, standing, found)}
     return Cleared(
         tuple(order for order in orders if order.request.client_order_id not in held),
         tuple(order for order in orders if order.request.client_order_id in held),
@@ -49,8 +51,21 @@ def cleared(
     )
 
 
-def _spoken_for(order: PlannedOrder, standing: Sequence[OrderRecord], locked: Collection[str]) -> bool:
-    symbol = order.request.symbol
+def _denied_before(order: PlannedOrder, standing: Sequence[OrderRecord]) -> list[OrderRecord]:
+    """Return the phase's orders in the symbol that the venue denied: another leg, too, may send their quantity again."""
+    return [
+        each
+        for each in standing
+        if each.request.symbol == order.request.symbol
+        and each.leg % PHASES == order.leg % PHASES
+        and each.reason.startswith(NEVER_ARRIVED)
+    ]
+
+
+def _spoken_for(order: PlannedOrder, standing: Sequence[OrderRecord], found: Reconciliation) -> bool:
+    symbol, fresh = order.request.symbol, {fill.client_order_id for fill in found.fills}
     earlier = [each for each in standing if each.request.symbol == symbol and each.leg == order.leg]
     alive = any(each.filled_quantity or not each.state.is_final for each in earlier)
-    return alive or symbol in locked or symbol.split("/")[0] in locked
+    denied = _denied_before(order, standing)
+    came = any(not each.state.is_final or each.request.client_order_id in fresh for each in denied)
+    return alive or came or symbol in found.locks or symbol.split("/")[0] in found.locks

@@ -96,11 +96,11 @@ def _send(desk: TradingDesk, keeper: LeaseKeeper, pace: Pace, watch: SwitchWatch
     waited = 0.0
     while True:
         passed = pace.pass_gate()
-        halt = watch.look()
-        if halted(halt, request.side):
-            return Outcome(None, stopped(request, halt, desk.clock.now()))
         asked_at = datetime.now(UTC)  # before the lease is looked at: who sleeps after that sends a request too old
         _ = keeper.lease  # a process that slept since the intent was committed must not send: another may have resolved it
+        halt = watch.look()  # after the lease, whose renewal may wait for the database
+        if halted(halt, request.side):
+            return Outcome(None, stopped(request, halt, desk.clock.now()))
         try:
             return _accepted(desk, request, desk.exchange.submit(replace(request, asked_at=asked_at)))
         except DuplicateOrderError:

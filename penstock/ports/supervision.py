@@ -45,12 +45,19 @@ class Supervision(Protocol):
         at: datetime,
         cancel: bool = False,
         flatten: bool = False,
+        only_tighten: bool = False,
     ) -> None:
-        """Set the state of an account, or of every account with "*". History is kept."""
+        """Set the state of an account, or of every account with "*". History is kept.
+
+        With `only_tighten` nothing is set where the state in force allows as little already, whoever set it a moment ago.
+        """
         ...
 
     def trading_state(self, account: str) -> Halt:
-        """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set."""
+        """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set.
+
+        Of two that are as strict the one set last counts: it may ask for more (to cancel, to flatten).
+        """
         ...
 
     def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:

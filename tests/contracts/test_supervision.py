@@ -108,3 +108,31 @@ def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
         ("rehearsal", False, None, None, "no orders"),
     ]
     assert record.verdicts(name)["version"].to_list() == ["1", "1", "2"]
+
+
+def test_halt_that_flattens_everything_reaches_an_account_that_is_halted_already(
+    supervision: TimescaleSupervision, name: str
+) -> None:
+    """Of two states as strict the one set last counts: a risk rule's halt does not hide the operator's order to flatten."""
+    supervision.set_trading_state(name, TradingState.HALTED, "drawdown", "risk rule drawdown", AT)
+    supervision.set_trading_state("*", TradingState.HALTED, "get out", "ada", LONG_AGO, cancel=True, flatten=True)
+    halt = supervision.trading_state(name)
+    assert (halt.reason, halt.cancel, halt.flatten) == ("get out", True, True)
+    supervision.set_trading_state(name, TradingState.HALTED, "stay", "ada", AT)
+    assert not supervision.trading_state(name).flatten
+
+
+@pytest.mark.parametrize("whose", ["own", "*"])
+def test_state_that_may_only_tighten_leaves_a_stricter_one_in_force(
+    supervision: TimescaleSupervision, name: str, whose: str
+) -> None:
+    """What somebody set a moment ago is not loosened, nor replaced by one as strict; a looser one is."""
+    target = name if whose == "own" else whose
+    supervision.set_trading_state(target, TradingState.HALTED, "get out", "ada", LONG_AGO, flatten=True)
+    for state in (TradingState.REDUCE_ONLY, TradingState.HALTED):
+        supervision.set_trading_state(name, state, "drawdown", "risk rule drawdown", AT, only_tighten=True)
+        assert supervision.trading_state(name).reason == "get out"
+        assert supervision.trading_state(name).flatten
+    supervision.set_trading_state(target, TradingState.ACTIVE, "over", "ada", LONG_AGO)
+    supervision.set_trading_state(name, TradingState.REDUCE_ONLY, "drawdown", "risk rule drawdown", AT, only_tighten=True)
+    assert supervision.trading_state(name).state is TradingState.REDUCE_ONLY

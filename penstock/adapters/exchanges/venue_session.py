@@ -81,7 +81,9 @@ class Throttle:
         self._next = 0.0
 
     def __call__(self, cost: float | None = None) -> None:
-        """Wait for this call's turn."""
+        """Wait for this call's turn. One that costs nothing has no turn: an order must not age behind reads."""
+        if cost is not None and not float(cost):
+            return
         with self._lock:
             turn = max(self._next, time.monotonic())
             self._next = turn + self._unit * (1.0 if cost is None else float(cost))

@@ -1,4 +1,7 @@
-"""What a wrong or unreachable database URL leads to."""
+"""What a wrong or unreachable database URL leads to, and what no URL can change."""
+
+from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -32,3 +35,17 @@ def test_drivers_of_other_libraries_are_understood() -> None:
     """A URL copied from SQLAlchemy's settings means the same server."""
     plain, copied = (address_of(f"postgresql{driver}://me@host:5433/name") for driver in ("", "+psycopg"))
     assert plain == copied == "me@host:5433/name"
+
+
+def test_server_and_url_cannot_make_a_commit_forgettable(open_database: Any) -> None:
+    """An order leaves on a commit: on disk and in UTC, whatever the server's defaults or the URL's options say."""
+    with open_database("durable") as (url, database):
+        with database.dedicated() as connection:
+            connection.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
+            connection.execute("ALTER ROLE CURRENT_USER SET timezone = 'Europe/Berlin'")
+        asked = quote("-c lock_timeout=7s -c synchronous_commit=off")
+        names = ("synchronous_commit", "timezone", "lock_timeout", "idle_in_transaction_session_timeout")
+        for address, wait in ((url, "30s"), (f"{url}{'&' if '?' in url else '?'}options={asked}", "7s")):
+            with connect(address) as again, again.reading() as connection:
+                shown = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in names]
+            assert shown == [("on",), ("UTC",), (wait,), ("2min",)]

@@ -1,7 +1,7 @@
 """The deterministic id of an order is legal wherever it may be sent. Each venue's rule stands beside its source."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
@@ -67,3 +67,11 @@ def test_children_attempts_and_phases_have_ids_of_their_own() -> None:
     made = [client_order_id("main", "trend/1", SLOT, "BTC/USDT", leg, attempt) for leg, attempt in parts]
     assert len(set(made)) == len(parts)
     assert made == [client_order_id("main", "trend/1", SLOT, "BTC/USDT", leg, attempt) for leg, attempt in parts]
+
+
+def test_same_slot_in_another_time_zone_gives_the_same_id() -> None:
+    """A database session may show the slot in its own time zone: the decision is the same, and so is its order."""
+    elsewhere = SLOT.astimezone(timezone(timedelta(hours=2)))
+    assert client_order_id("main", "trend/1", elsewhere, "BTC/USDT", 1, 0) == client_order_id(
+        "main", "trend/1", SLOT, "BTC/USDT", 1, 0
+    )

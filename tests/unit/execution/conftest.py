@@ -57,7 +57,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
-from penstock.risk.memory import AccountMemory
+from penstock.risk.memory import AccountMemory, stricter
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC/USDT": Decimal(50_000), "ETH/USDT": Decimal(2_500), "ADA/USDT": Decimal("0.5")}
@@ -272,8 +272,10 @@ class MemoryLedger:
         at: datetime,
         cancel: bool = False,
         flatten: bool = False,
+        only_tighten: bool = False,
     ) -> None:
-        self.halt = Halt(account, state, reason, by, at, cancel, flatten)
+        if not only_tighten or stricter(state, self.halt.state):
+            self.halt = Halt(account, state, reason, by, at, cancel, flatten)
 
     def trading_state(self, account: str) -> Halt:
         return self.halt

@@ -308,3 +308,24 @@ def test_sells_are_not_planned_anew_once_buys_have_begun(world: Any) -> None:
     world.venue.prices["BTC/USDT"] *= Decimal("1.3")
     report = rebalance(world.desk, inputs)
     assert {(order.request.symbol, order.request.side.value) for order in report.orders} == {("ETH/USDT", "buy")}
+
+
+def test_denied_child_is_looked_for_before_the_next_child_takes_its_quantity(world: Any) -> None:
+    """The venue filled a child's last attempt and denies it: its trade is found, and what it bought is not bought again."""
+    worked(world, TWAP)
+    tries: list[str] = []
+
+    def lose(order: OrderRequest) -> None:
+        tries.append(order.client_order_id)
+        if len(tries) < 3:
+            raise VenueUnavailableError("no answer")
+
+    def hide(order: OrderRequest) -> None:
+        if len(tries) == 3:
+            world.venue.hidden.add(order.client_order_id)
+            raise VenueUnavailableError("no answer")
+
+    world.venue.before, world.venue.after = lose, hide
+    rebalance(world.desk, world.inputs(HALF))
+    assert world.ledger.positions("test") == world.venue.balances()
+    assert sum(fill.quantity for fill in world.venue.trades) <= Decimal("0.1")

@@ -23,9 +23,11 @@ STALE_LEASE = "PS001"
 UNKNOWN_ACCOUNT = "PS002"
 #: A writer that hangs must not stop the others for ever: who waits gives up, and who holds a transaction idle loses it.
 _SESSION = (
-    "-c timezone=UTC -c lock_timeout=30s -c idle_in_transaction_session_timeout=120s"
+    "-c lock_timeout=30s -c idle_in_transaction_session_timeout=120s"
     " -c plan_cache_mode=force_custom_plan"  # a plan kept from when a table was empty reads all of it ever after
 )
+#: Neither server nor URL may say otherwise: an order leaves on a commit that a crash of the server must not undo.
+_ALWAYS = "-c timezone=UTC -c synchronous_commit=on"
 _CONNECT_SECONDS = 10
 _POOL_SECONDS = 15.0
 _TRUSTED_SECONDS = 0.25
@@ -189,7 +191,7 @@ def _conninfo(url: str) -> str:
     return make_conninfo(
         _plain(url),
         connect_timeout=parts.get("connect_timeout") or _CONNECT_SECONDS,
-        options=parts.get("options") or _SESSION,
+        options=" ".join(part for part in (_SESSION, str(parts.get("options") or ""), _ALWAYS) if part),
         application_name="penstock",
     )
 

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
+import psycopg
 
 from penstock.adapters.stores.timescale.connection import Database
 from penstock.adapters.stores.timescale.risk_rows import (
@@ -35,6 +37,17 @@ from penstock.core.instruments import Instrument
 EVERY_ACCOUNT = "*"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
+
+
+def _in_force(connection: psycopg.Connection[Any], account: str) -> Halt:
+    rows = connection.execute(
+        """SELECT DISTINCT ON (account) id, account, state, reason, set_by, at, cancel_orders, flatten FROM trading_state
+           WHERE account IN (%s, %s) ORDER BY account, id DESC""",
+        [account, EVERY_ACCOUNT],
+    ).fetchall()
+    standing = [(number, Halt(name, TradingState(state), *rest)) for number, name, state, *rest in rows]
+    never_set = Halt(account, TradingState.ACTIVE, "never set", "", _NEVER)
+    return max(standing, key=lambda each: (_STRICTNESS[each[1].state], each[0]), default=(0, never_set))[1]
 
 
 class TimescaleSupervision:
@@ -83,9 +96,17 @@ class TimescaleSupervision:
         at: datetime,
         cancel: bool = False,
         flatten: bool = False,
+        only_tighten: bool = False,
     ) -> None:
-        """Set the state of an account, or of every account with "*". History is kept."""
+        """Set the state of an account, or of every account with "*". History is kept.
+
+        With `only_tighten` nothing is set where the state in force allows as little already, whoever set it a moment ago.
+        """
         with self._database.transaction() as connection:
+            if only_tighten:  # writers wait until this one is done, readers do not
+                connection.execute("LOCK TABLE trading_state IN SHARE ROW EXCLUSIVE MODE")
+                if _STRICTNESS[_in_force(connection, account).state] >= _STRICTNESS[state]:
+                    return
             connection.execute(
                 """INSERT INTO trading_state (account, state, reason, set_by, at, cancel_orders, flatten)
                    VALUES (%s, %s, %s, %s, %s, %s, %s)""",
@@ -93,16 +114,12 @@ class TimescaleSupervision:
             )
 
     def trading_state(self, account: str) -> Halt:
-        """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set."""
+        """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set.
+
+        Of two that are as strict the one set last counts: it may ask for more (to cancel, to flatten).
+        """
         with self._database.reading() as connection:
-            rows = connection.execute(
-                """SELECT DISTINCT ON (account) account, state, reason, set_by, at, cancel_orders, flatten FROM trading_state
-                   WHERE account IN (%s, %s) ORDER BY account, id DESC""",
-                [account, EVERY_ACCOUNT],
-            ).fetchall()
-        in_force = [Halt(name, TradingState(state), *rest) for name, state, *rest in rows]
-        never_set = Halt(account, TradingState.ACTIVE, "never set", "", _NEVER)
-        return max(in_force, key=lambda halt: (_STRICTNESS[halt.state], halt.account == account), default=never_set)
+            return _in_force(connection, account)
 
     def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
         """Record the account's equity in quote units; recording the same instant again replaces it."""
