@@ -48,7 +48,7 @@ def halt_trading(
     """
     state = TradingState.REDUCE_ONLY if reduce_only else TradingState.HALTED
     sentence = _set(platform, portfolio, state, reason, everything, cancel, flatten)
-    return _end_account(platform, portfolio, sentence, cancel, flatten)
+    return _ended(platform, portfolio, sentence, cancel, flatten)
 
 
 def end_others(platform: Platform, portfolio: str, cancel: bool, flatten: bool) -> Iterator[HaltOutcome]:
@@ -58,7 +58,7 @@ def end_others(platform: Platform, portfolio: str, cancel: bool, flatten: bool) 
     """
     for name, account in platform.environment.accounts.items():
         if name != portfolio and platform.ledger.rebalances(account.name, limit=1):
-            done = _end_account(platform, name, f"{account.name} (portfolio {name}) is halted too", cancel, flatten)
+            done = _ended(platform, name, f"{account.name} (portfolio {name}) is halted too", cancel, flatten)
             yield replace(done, failure=f"{account.name}: {done.failure}") if done.failure else done
 
 
@@ -84,6 +84,14 @@ def still_trading(platform: Platform) -> list[str]:
         if platform.supervision.trading_state(account.name).state is TradingState.ACTIVE
         and platform.ledger.rebalances(account.name, limit=1)
     ]
+
+
+def _ended(platform: Platform, portfolio: str, sentence: str, cancel: bool, flatten: bool) -> HaltOutcome:
+    """Return what `_end_account` does. An account that cannot even be opened (no keys) must not keep the others from it."""
+    try:
+        return _end_account(platform, portfolio, sentence, cancel, flatten)
+    except PenstockError as error:
+        return HaltOutcome(sentence, failure=f"{error}; the account's next slot will do it")
 
 
 def _end_account(platform: Platform, portfolio: str, sentence: str, cancel: bool, flatten: bool) -> HaltOutcome:

@@ -60,6 +60,15 @@ def test_flatten_of_all_sells_at_every_account_and_answers_for_each(both: Place)
     assert "still halted" not in said(both, "resume", "--all", "--reason", "over")
 
 
+def test_account_without_keys_does_not_keep_the_others_from_being_sold(both: Place) -> None:
+    """The named account cannot be opened: that is said, the exit code is 1, and the other account is flat."""
+    both.environment = {**both.environment, "PENSTOCK_PRACTICE_DAILY_SECRET": ""}
+    done = penstock(both, "halt", "--all", "--flatten", "--reason", "drill")
+    assert done.returncode == 1
+    assert "PENSTOCK_PRACTICE_DAILY_SECRET is empty" in done.stderr
+    assert (held(both, "daily"), held(both, "minute")) == ({"BTC", "ETH"}, set())
+
+
 def test_command_without_a_portfolio_names_the_account_that_it_should_have_named(both: Place) -> None:
     """Halted, locked, or trading on elsewhere: each is one line with the command to paste."""
     lock_eth_of_minute(both)
