@@ -19,7 +19,7 @@ from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
 from penstock.risk.memory import stricter
-from penstock.risk.protection import STOPS, advanced_marks, entry_prices, flattenings
+from penstock.risk.protection import STOPS, advanced_marks, flattenings
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import Rejection, RiskContext
 
@@ -48,7 +48,7 @@ class Guard:
         self.counted_at = desk.clock.now()
         self.history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
         if self.limits.guards_positions:
-            self.entries = entry_prices(desk.ledger.fills(desk.account))
+            self.entries = desk.ledger.entry_prices(desk.account)
         context = self.context(book, targets)
         self._breach(context)
         self.closing = flattenings(replace(context, halt=self.halt), self.limits)

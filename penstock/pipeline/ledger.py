@@ -55,7 +55,7 @@ def rebuild_lines(result: Rebuild) -> list[str]:
     compared = (
         f"folded {result.events} order events, {result.fills} fills and {result.adjustments} adjustments; "
         f"compared {result.orders} orders and {result.positions} positions, row for row, "
-        "and the profit books of all strategies with the positions"
+        "the entry checkpoints, and the profit books of all strategies with the positions"
     )
     if not result.different:
         return [compared, "equal: the read models are what their events lead to"]
