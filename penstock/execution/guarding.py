@@ -14,6 +14,7 @@ from penstock.core.errors import VenueError
 from penstock.core.orders import Fill
 from penstock.execution.bounds import Bounds
 from penstock.execution.desk import TradingDesk
+from penstock.execution.reconciliation import locks_of
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
@@ -44,6 +45,22 @@ class Guard:
 
     def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
         """Read the account's past, act on breached limits, and return the targets with every position to be closed at zero."""
+        self.closing = flattenings(self._acted_on(book, targets), self.limits)
+        self._keep([_closing_verdict(word, book) for word in self.closing])
+        self.alerts += [_closing_alert(word, self.locks) for word in self.closing]
+        return replace(targets, weights={**targets.weights, **dict.fromkeys(self._closed, 0.0)})
+
+    def look_again(self, book: Book, targets: PortfolioTargets) -> RiskContext:
+        """Return what the rules may look at in the middle of the work, read anew; a limit that was breached since is acted on.
+
+        Locks are those of the breaks on record: nothing is compared with the venue.
+        """
+        self.halt = self.desk.kill_switch.read()
+        self.locks = locks_of(self.desk.supervision.open_breaks(self.desk.account))
+        return self._acted_on(book, targets)
+
+    def _acted_on(self, book: Book, targets: PortfolioTargets) -> RiskContext:
+        """Read what the account did, act on breached limits, and return what the rules may look at then."""
         desk = self.desk
         self.counted_at = desk.clock.now()
         self.history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
@@ -51,10 +68,11 @@ class Guard:
             self.entries = desk.ledger.entry_prices(desk.account)
         context = self.context(book, targets)
         self._breach(context)
-        self.closing = flattenings(replace(context, halt=self.halt), self.limits)
-        self._keep([_closing_verdict(word, book) for word in self.closing])
-        self.alerts += [_closing_alert(word, self.locks) for word in self.closing]
-        return replace(targets, weights={**targets.weights, **dict.fromkeys(self._closed, 0.0)})
+        return replace(context, halt=self.halt)
+
+    def stops(self, context: RiskContext) -> tuple[Rejection, ...]:
+        """Return the stops that fire now."""
+        return tuple(word for word in flattenings(context, self.limits) if word.rule in STOPS)
 
     def fresh_context(
         self,
@@ -66,8 +84,14 @@ class Guard:
         """Return what the rules may look at for `orders`, with state, counts and quotes as they are now."""
         self.halt = self.desk.kill_switch.read()
         self._recount()
+        return self.quoted(self.context(book, targets), orders, requests)
+
+    def quoted(
+        self, context: RiskContext, orders: Sequence[DraftOrder], requests: Mapping[str, tuple[float, ...]]
+    ) -> RiskContext:
+        """Return the context with the mids of what is about to trade, and when the requests leave."""
         mids, unquoted = self._mids(orders)
-        return replace(self.context(book, targets), mids=mids, unquoted=unquoted, requests=requests)
+        return replace(context, mids=mids, unquoted=unquoted, requests=requests)
 
     def context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
         """Return what the rules may look at."""
@@ -96,7 +120,9 @@ class Guard:
         try:
             quotes = self.desk.exchange.quotes(sorted({order.symbol for order in orders}))
         except VenueError as silence:
-            self.alerts.append(f"{self.desk.account}: no order passes the price collar, quotes cannot be read: {silence}")
+            said = f"{self.desk.account}: no order passes the price collar, quotes cannot be read"
+            if not any(alert.startswith(said) for alert in self.alerts):  # worked orders ask in every wave
+                self.alerts.append(f"{said}: {silence}")
             return {}, str(silence)
         return {symbol: quote.mid for symbol, quote in quotes.items()}, ""
 
@@ -140,6 +166,15 @@ class Guard:
     def reviewed(self, approved: ApprovedOrders) -> None:
         """Keep what the rules said of a plan."""
         self._keep(approved.verdicts)
+
+    def ended(self, verdicts: Sequence[RiskVerdict], alerts: Sequence[str]) -> None:
+        """Keep what the rules said of orders that were being worked."""
+        self._keep(verdicts)
+        self.alerts += alerts
+
+    def forget_counts(self) -> None:
+        """Have the ledger asked for the counts when they are next needed: it has every child, whichever review saw it."""
+        self.counted_at = None
 
     def _keep(self, verdicts: Sequence[RiskVerdict]) -> None:
         if verdicts:
