@@ -21,6 +21,7 @@ from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.timescale import (
     Database,
     PromotionRecord,
+    TimescaleAlerts,
     TimescaleBarStore,
     TimescaleLedger,
     TimescaleSupervision,
@@ -92,6 +93,10 @@ class Platform:
     @cached_property
     def supervision(self) -> TimescaleSupervision:
         return TimescaleSupervision(self.database)
+
+    @cached_property
+    def outbox(self) -> TimescaleAlerts:
+        return TimescaleAlerts(self.database)
 
     @cached_property
     def promotions(self) -> PromotionRecord:

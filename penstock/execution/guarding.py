@@ -158,10 +158,16 @@ class Guard:
                 continue
             desk, by = self.desk, f"risk rule {breach.rule}"
             desk.supervision.set_trading_state(
-                desk.account, state, breach.reason, by, desk.clock.now(), flatten=breach.limit.flatten, only_tighten=True
+                desk.account,
+                state,
+                breach.reason,
+                by,
+                desk.clock.now(),
+                flatten=breach.limit.flatten,
+                only_tighten=True,
+                alert=True,
             )
             self.halt = desk.kill_switch.read()
-            self.alerts.append(f"{desk.account} is set to {state}: {breach.reason}")
 
     def reviewed(self, approved: ApprovedOrders) -> None:
         """Keep what the rules said of a plan."""

@@ -1,28 +1,135 @@
-"""What an operator is told at once: a slot that was not finished, a slot left undone, an order event that cannot be."""
+"""How an operator is told: from the account's outbox to the channels, one message at a time, at least once.
 
-from collections.abc import Iterator
+Alerts whose cause is on record lie in the outbox since that cause was committed; what a run has to say besides joins them.
+They are sent on a thread of their own, and a run waits for it at its end only, and not for long: a channel that fails or
+hangs delays no order. What was not sent is sent by the account's next run, in whichever process.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 
-from penstock.core.errors import IllegalTransitionError, PenstockError
-from penstock.ports import Notifier
+import structlog
+
+from penstock.core.alerts import Alert
+from penstock.core.errors import ConfigError, IllegalTransitionError, PenstockError, StoreError
+from penstock.execution.remedies import remedy
+from penstock.wiring import Platform
+
+_log = structlog.get_logger(__name__)
+
+#: How long a run waits at its end for its message to be taken.
+PATIENCE_SECONDS = 5.0
+#: An alert that is older than this says from when it is.
+_LATE = timedelta(minutes=5)
 
 
 @contextmanager
-def alert_on_illegal_events(notifier: Notifier, account: str) -> Iterator[None]:
-    """Alert where the order machine refuses an event, and raise on. The ledger raises once for each event that it refuses."""
+def alerting(platform: Platform, portfolio: str) -> Iterator[None]:
+    """Send what earlier runs of the account left, beside the work done here; at its end, however it ends, what came of it."""
+    send_alerts(platform, portfolio, wait_seconds=0)
     try:
         yield
-    except IllegalTransitionError as error:
-        alert_failure(notifier, account, "a comparison or order", error)
-        raise
+    finally:
+        send_alerts(platform, portfolio)
 
 
-def alert_failure(notifier: Notifier, account: str, what: str, error: PenstockError) -> None:
-    """Alert that `what` was not finished; an event that is not legal is named as such, for it says that a record is wrong."""
-    if isinstance(error, IllegalTransitionError):
-        body = (
-            f"{error}. It is on record as refused and changed nothing; {what} stopped. Compare the order with the venue's page."
-        )
-        notifier.notify(f"{account}: an illegal order event was refused", body)
+def tell(platform: Platform, portfolio: str, *alerts: Alert, wait_seconds: float = PATIENCE_SECONDS) -> None:
+    """Put alerts into the account's outbox and send it. Where the database cannot take them they are sent all the same."""
+    account = _account(platform, portfolio)
+    try:
+        platform.outbox.add(account, alerts)
+    except StoreError as error:
+        if not alerts:
+            return
+        title, body = message(account, portfolio, alerts, platform.wall_clock.now())
+        _log.warning("alerts_not_kept", account=account, title=title, reason=str(error))
+        _beside(account, lambda: bool(platform.notifier.notify(title, body)), wait_seconds)
     else:
-        notifier.notify(f"{account}: {what} was not finished", str(error))
+        send_alerts(platform, portfolio, wait_seconds)
+
+
+def tell_failure(platform: Platform, portfolio: str, what: str, error: PenstockError) -> None:
+    """Tell that `what` was not finished. A refused order event is told as what it is: the ledger has put that in the outbox."""
+    alerts = [] if isinstance(error, IllegalTransitionError) else [Alert(f"{what} was not finished", str(error))]
+    tell(platform, portfolio, *alerts)
+
+
+def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIENCE_SECONDS) -> None:
+    """Send the account's unsent alerts as one message; wait at most so long for it to be taken. Nothing is raised."""
+    account = _account(platform, portfolio)
+
+    def send(alerts: Sequence[Alert]) -> bool:
+        return platform.notifier.notify(*message(account, portfolio, alerts, platform.wall_clock.now()))
+
+    try:
+        outbox = platform.outbox
+    except StoreError as error:
+        _log.warning("alerts_not_sent", account=account, reason=str(error))
+        return
+    _beside(account, lambda: outbox.deliver(account, send), wait_seconds)
+
+
+def message(account: str, portfolio: str, alerts: Sequence[Alert], now: datetime) -> tuple[str, str]:
+    """Return title and body: a single alert's own, of several a line each, with what to do about a break that is open."""
+    bodies = [_body(alert, portfolio, now) for alert in alerts]
+    if len(alerts) == 1:
+        return f"{account}: {alerts[0].title}", bodies[0]
+    lines = [f"{alert.title}: {body}".replace("\n", "\n  ") for alert, body in zip(alerts, bodies, strict=True)]
+    return f"{account}: {len(alerts)} things to look at", "\n".join(lines)
+
+
+def _body(alert: Alert, portfolio: str, now: datetime) -> str:
+    late = alert.made_at is not None and now - alert.made_at > _LATE
+    since = f" (since {alert.made_at:%Y-%m-%d %H:%M} UTC)" if late else ""
+    if alert.found is None:
+        return f"{alert.body}{since}"
+    do = "it has closed since" if alert.is_over else f"do: {remedy(alert.found.kind, alert.found.subject, portfolio)}"
+    return f"{alert.body}{since}; {do}"
+
+
+def _account(platform: Platform, portfolio: str) -> str:
+    """Return the name of the portfolio's account; the portfolio's where none is configured, for that may be the alert."""
+    try:
+        return platform.environment.account_of(portfolio).name
+    except ConfigError:
+        return portfolio
+
+
+class _Sending(threading.Thread):
+    """One delivery. It ends with the process: what it has not marked by then is sent again."""
+
+    def __init__(self, account: str, work: Callable[[], object]) -> None:
+        super().__init__(name=f"alerts of {account}", daemon=True)
+        self._work = work
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except StoreError as error:
+            _log.warning("alerts_not_sent", thread=self.name, reason=str(error))
+        except Exception as error:  # noqa: BLE001 - a channel's words may hold its secrets; the alerts stay in the outbox
+            _log.error("alerts_not_sent", thread=self.name, reason=type(error).__name__)
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait, though never for longer than patience since it began; return whether it has ended."""
+        left = self._began + PATIENCE_SECONDS - time.monotonic()
+        self.join(max(0.0, min(seconds, left)))
+        return not self.is_alive()
+
+
+def _beside(account: str, work: Callable[[], object], wait_seconds: float) -> None:
+    """Run `work` on a thread of its own, one at a time an account: behind a channel that hangs nothing piles up."""
+    name = f"alerts of {account}"
+    before = next((each for each in threading.enumerate() if isinstance(each, _Sending) and each.name == name), None)
+    if before is not None and not before.ends_within(wait_seconds):
+        if wait_seconds:
+            _log.warning("alerts_wait", thread=name, reason="a channel has not answered yet; they go with the next run")
+        return
+    sending = _Sending(account, work)
+    sending.start()
+    if wait_seconds and not sending.ends_within(wait_seconds):
+        _log.warning("alerts_wait", thread=name, reason="a channel has not answered yet; the run goes on without it")

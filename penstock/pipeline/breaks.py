@@ -7,9 +7,10 @@ import polars as pl
 
 from penstock.core.errors import StoreError
 from penstock.execution.acceptance import accept_break
+from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import take_lease
 from penstock.execution.remedies import remedy
-from penstock.pipeline.alerts import alert_on_illegal_events
+from penstock.pipeline.alerts import alerting
 from penstock.pipeline.reconcile import ReconcileOutcome
 from penstock.wiring import Platform
 
@@ -33,13 +34,16 @@ def accept(platform: Platform, portfolio: str, subject: str, reason: str) -> Rec
 
     Raises StoreError where no break on it can be accepted, or another process holds the account.
     """
-    desk = platform.desk(portfolio)
+    with alerting(platform, portfolio):
+        return _accept(platform.desk(portfolio), subject, reason)
+
+
+def _accept(desk: TradingDesk, subject: str, reason: str) -> ReconcileOutcome:
     keeper = take_lease(desk.ledger, desk.account, desk.policy.lease_ttl_seconds, desk.policy.lease_wait_seconds, time.sleep)
     if keeper is None:
         raise StoreError(f"another process is trading the account '{desk.account}': accept the break once its slot is over")
     try:
-        with alert_on_illegal_events(platform.notifier, desk.account):
-            found = accept_break(desk, keeper, subject, reason, getpass.getuser())
+        found = accept_break(desk, keeper, subject, reason, getpass.getuser())
     finally:
         keeper.release()
     return ReconcileOutcome(desk.account, found)

@@ -7,13 +7,14 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.accounts import TradingState, Verdict
+from penstock.core.alerts import Alert
 from penstock.core.errors import IllegalTransitionError, PenstockError
 from penstock.execution.desk import TradingDesk
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.remedies import remedy
 from penstock.execution.report import RebalanceReport
 from penstock.execution.stopping import FLATTEN_VERSION, Cancellation, cancel_working, left_to_sell
-from penstock.pipeline.alerts import alert_on_illegal_events
+from penstock.pipeline.alerts import send_alerts, tell
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.wiring import Platform
 
@@ -57,10 +58,10 @@ def halt_trading(
         failure = unfinished(done, report, held)
     except PenstockError as error:
         failure = f"{'; '.join([*done.left, str(error)])}; the account's next slot will do it"
-        if isinstance(error, IllegalTransitionError):  # an alert of its own has said so
+        if isinstance(error, IllegalTransitionError):  # its own alert says so
+            send_alerts(platform, portfolio)
             return HaltOutcome(sentence, done.cancelled, report, failure)
-    if failure:
-        platform.notifier.notify(f"{platform.desk(portfolio).account}: the halt is set, but not finished", failure)
+    tell(platform, portfolio, *([Alert("the halt is set, but not finished", failure)] if failure else []))
     return HaltOutcome(sentence, done.cancelled, report, failure)
 
 
@@ -107,9 +108,7 @@ def flatten_account(platform: Platform, portfolio: str) -> RebalanceReport:
         policy=platform.settings.portfolio(portfolio).rebalancing,
         limits=platform.settings.risk,
     )
-    desk = platform.desk(portfolio)
-    with alert_on_illegal_events(platform.notifier, desk.account):
-        return rebalance(desk, inputs)
+    return rebalance(platform.desk(portfolio), inputs)
 
 
 def resume_trading(platform: Platform, portfolio: str, reason: str, everything: bool = False) -> str:

@@ -9,13 +9,14 @@ from datetime import datetime
 import polars as pl
 
 from penstock.core.accounts import RebalanceStatus
+from penstock.core.alerts import Alert
 from penstock.core.errors import PenstockError, PromotionError
 from penstock.core.timeframes import Timeframe
 from penstock.execution.desk import TradingDesk
 from penstock.execution.rebalance import RebalanceInputs, rebalance
 from penstock.execution.report import RebalanceReport
 from penstock.execution.slots import MOST_ROWS, record_failure
-from penstock.pipeline.alerts import alert_failure
+from penstock.pipeline.alerts import alerting, tell, tell_failure
 from penstock.portfolio.allocation import PortfolioTargets, StrategyTargets, allocate, portfolio_version
 from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets
 from penstock.ports import LoadedModel
@@ -45,6 +46,11 @@ def rebalance_slot(
     """
     timeframe = platform.settings.portfolio(portfolio).timeframe
     chosen = timeframe.checked_close(slot) if slot else newest_slot(platform, portfolio)
+    with alerting(platform, portfolio):
+        return _rebalance_slot(platform, portfolio, chosen, however_late)
+
+
+def _rebalance_slot(platform: Platform, portfolio: str, chosen: datetime, however_late: bool) -> RebalanceReport:
     version: str | None = None
     try:
         inputs = _inputs(platform, portfolio, chosen)
@@ -54,12 +60,13 @@ def rebalance_slot(
         leave_unfinished(platform, portfolio, chosen, error, version)
         raise
     if report.status is None:
-        return _left_to_another(platform, report)
-    lines = [f"{b.subject} is locked: {b.kind}: {b.detail}" for b in report.opened] + list(report.alerts)
+        return _left_to_another(platform, portfolio, report)
+    said = f"slot {chosen:%Y-%m-%d %H:%M}"
+    alerts = [Alert(said, line) for line in report.alerts]  # opened breaks and a changed state are in the outbox already
     if report.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED) and not report.already_done:
-        lines.insert(0, report.summary())
-    if lines:
-        platform.notifier.notify(f"{report.account}: {len(lines)} things to look at", "\n".join(lines))
+        alerts.insert(0, Alert(f"{said} was {report.status}", report.summary()))
+    if alerts:
+        tell(platform, portfolio, *alerts)
     return report
 
 
@@ -67,13 +74,13 @@ def leave_unfinished(
     platform: Platform, portfolio: str, slot: datetime, error: PenstockError, version: str | None = None
 ) -> None:
     """Alert that a slot's run raised, and keep the reason with the slot. What cannot be kept now is said in the alert alone."""
-    alert_failure(platform.notifier, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
+    tell_failure(platform, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
     timeframe = platform.settings.portfolio(portfolio).timeframe
     with suppress(PenstockError):  # then the next slot's account says that it was missed or interrupted
         record_failure(platform.desk(portfolio), timeframe, slot, str(error), version)
 
 
-def _left_to_another(platform: Platform, report: RebalanceReport) -> RebalanceReport:
+def _left_to_another(platform: Platform, portfolio: str, report: RebalanceReport) -> RebalanceReport:
     """Return the report of a slot whose account another process held: what that one made of it, or an alert that it is open."""
     rows = platform.ledger.rebalances(report.account, limit=MOST_ROWS)
     row = next((each for each in rows if each.slot == report.slot), None)
@@ -82,7 +89,7 @@ def _left_to_another(platform: Platform, report: RebalanceReport) -> RebalanceRe
         return replace(report, status=row.status, reason=reason, already_done=True)
     stands = "the slot is not on record yet" if row is None else "the slot is running there or was interrupted"
     left = replace(report, reason=f"{report.reason}; {stands}, run it again once the account is free")
-    platform.notifier.notify(f"{report.account}: slot {report.slot:%Y-%m-%d %H:%M} was not traded by this run", left.reason)
+    tell(platform, portfolio, Alert(f"slot {report.slot:%Y-%m-%d %H:%M} was not traded by this run", left.reason))
     return left
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from penstock.core.errors import StoreError
+from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import take_lease
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import recover
-from penstock.execution.remedies import remedy
-from penstock.pipeline.alerts import alert_on_illegal_events
+from penstock.pipeline.alerts import alerting
 from penstock.wiring import Platform
 
 
@@ -40,7 +40,11 @@ def reconcile_account(platform: Platform, portfolio: str) -> ReconcileOutcome:
 
     Raises StoreError where another process holds the account: it reconciles by itself.
     """
-    desk = platform.desk(portfolio)
+    with alerting(platform, portfolio):
+        return _reconcile(platform.desk(portfolio))
+
+
+def _reconcile(desk: TradingDesk) -> ReconcileOutcome:
     desk.ledger.open_account(desk.account, desk.exchange_name, desk.quote)
     keeper = take_lease(desk.ledger, desk.account, desk.policy.lease_ttl_seconds, desk.policy.lease_wait_seconds, time.sleep)
     if keeper is None:
@@ -48,14 +52,10 @@ def reconcile_account(platform: Platform, portfolio: str) -> ReconcileOutcome:
             f"another process is trading the account '{desk.account}': it reconciles before and after each slot itself"
         )
     try:
-        with alert_on_illegal_events(platform.notifier, desk.account):
-            recover(desk, keeper, None)
-            found = reconcile(desk, keeper)
+        recover(desk, keeper, None)
+        found = reconcile(desk, keeper)
     finally:
         keeper.release()
-    if found.opened:
-        lines = [f"{b.subject}: {b.kind}: {b.detail}; do: {remedy(b.kind, b.subject, portfolio)}" for b in found.opened]
-        platform.notifier.notify(f"{desk.account}: {len(lines)} new breaks", "\n".join(lines))
     return ReconcileOutcome(desk.account, found)
 
 

@@ -11,12 +11,14 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from penstock.core.accounts import RebalanceStatus
+from penstock.core.alerts import Alert
 from penstock.core.bars import TS
 from penstock.core.errors import PenstockError, StoreError, VenueError
 from penstock.data.ingestion import ingest_universe
 from penstock.execution.algorithms import Market
 from penstock.execution.report import RebalanceReport
 from penstock.execution.slots import SlotAccount, account_for_missed, find_gaps
+from penstock.pipeline.alerts import tell
 from penstock.pipeline.rebalance import leave_unfinished, load_models, newest_slot, rebalance_slot
 from penstock.wiring import Platform
 
@@ -86,11 +88,11 @@ def slots_due(platform: Platform, portfolio: str, newest: datetime) -> SlotAccou
     try:
         account = account_for_missed(platform.desk(portfolio), settings.timeframe, newest, settings.missed_slots)
     except (StoreError, VenueError) as error:
-        platform.notifier.notify(f"{portfolio}: missed slots are not accounted for yet", str(error))
+        tell(platform, portfolio, Alert("missed slots are not accounted for yet", str(error)), wait_seconds=0)
         return SlotAccount((newest,))
     undone = len(account.skipped) + account.together + len(account.failed)
     if undone:
-        platform.notifier.notify(f"{portfolio}: {undone} slots were missed or interrupted", account.summary())
+        tell(platform, portfolio, Alert(f"{undone} slots were missed or interrupted", account.summary()), wait_seconds=0)
     return account
 
 
@@ -166,5 +168,6 @@ def _ingest(platform: Platform, portfolio: str, slot: datetime) -> int:
     )
     stopped = [f"{report.symbol}: {report.failure}" for report in reports if not report.ok]
     if stopped:
-        platform.notifier.notify(f"Slot {slot:%Y-%m-%d %H:%M}: {len(stopped)} symbols have no fresh bar", "\n".join(stopped))
+        title = f"slot {slot:%Y-%m-%d %H:%M}: {len(stopped)} symbols have no fresh bar"
+        tell(platform, portfolio, Alert(title, "\n".join(stopped)), wait_seconds=0)
     return sum(report.new for report in reports)

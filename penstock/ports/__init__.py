@@ -4,6 +4,7 @@ Adapters keep these promises and the suites in tests/contracts hold them to it. 
 penstock.core.
 """
 
+from penstock.ports.alerts import AlertOutbox
 from penstock.ports.bars import BarBatch, BarStore, BatchResult
 from penstock.ports.ledger import Ledger, WorkStore
 from penstock.ports.market import Exchange, MarketData
@@ -13,6 +14,7 @@ from penstock.ports.supervision import Supervision
 from penstock.ports.venues import VenueAccount, VenueOffer, Venues
 
 __all__ = [
+    "AlertOutbox",
     "BarBatch",
     "BarStore",
     "BatchResult",

@@ -6,6 +6,9 @@ from typing import Protocol
 class Notifier(Protocol):
     """Where alerts go."""
 
-    def notify(self, title: str, body: str) -> None:
-        """Send an alert; a channel that fails is logged, never raised: an alert must not stop an order's bookkeeping."""
+    def notify(self, title: str, body: str) -> bool:
+        """Send an alert; return whether at least one channel took it.
+
+        A channel that fails is logged, never raised: an alert must not stop an order's bookkeeping.
+        """
         ...

@@ -25,7 +25,7 @@ class Supervision(Protocol):
     """What stops trading: breaks, halts, and the account's equity record."""
 
     def open_break(self, found: Break, at: datetime) -> bool:
-        """Record a break; False where the same (account, subject, kind) is open already."""
+        """Record a break and, with it, its alert; False where the same (account, subject, kind) is open already."""
         ...
 
     def close_break(self, account: str, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
@@ -46,10 +46,12 @@ class Supervision(Protocol):
         cancel: bool = False,
         flatten: bool = False,
         only_tighten: bool = False,
+        alert: bool = False,
     ) -> None:
         """Set the state of an account, or of every account with "*". History is kept.
 
         With `only_tighten` nothing is set where the state in force allows as little already, whoever set it a moment ago.
+        With `alert` what is set leaves its alert, in the same transaction.
         """
         ...
 

@@ -84,11 +84,12 @@ class Whole:
     doubled: int
     differing: tuple[str, ...]
     unfinished: int
+    untold: int
     reached: bool
 
     @property
     def is_whole(self) -> bool:
-        return self == Whole(0, 0, 0, (), 0, True)
+        return self == Whole(0, 0, 0, (), 0, 0, True)
 
 
 @dataclass
@@ -187,8 +188,22 @@ class Stage:
             doubled=(booked - at_venue).total(),
             differing=tuple(sorted(differing)),
             unfinished=sum(not order.state.is_final for order in ledger.orders(account)),
+            untold=self._untold(account),
             reached=self._reached(positions, scene),
         )
+
+    def _untold(self, account: str) -> int:
+        """Return how many breaks, and states that a rule has set, no alert is on record of."""
+        with self.database.transaction() as connection:
+            row = connection.execute(
+                """SELECT (SELECT count(*) FROM account_break AS b
+                           WHERE account = %(account)s AND NOT EXISTS (SELECT FROM alert WHERE break_id = b.id))
+                        + (SELECT count(*) FROM trading_state WHERE account = %(account)s AND set_by LIKE 'risk rule%%')
+                        - (SELECT count(*) FROM alert WHERE account = %(account)s AND title LIKE 'the account is set to%%')""",
+                {"account": account},
+            ).fetchone()
+        assert row is not None
+        return int(row[0])
 
     def _reached(self, positions: Mapping[str, Decimal], scene: Scenario) -> bool:
         values = {base: float(positions.get(base, 0)) * price for base, price in PRICES.items()}

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from penstock.adapters.stores.timescale import Database, TimescaleAlerts
 from penstock.core.accounts import RebalanceStatus, TradingState
 from penstock.core.orders import OrderState
 from penstock.execution.stopping import cancel_working
@@ -24,14 +25,16 @@ def record(account: Any, days: int, equity: int) -> None:
     )
 
 
-def test_drawdown_sets_reduce_only_until_an_operator_resumes(account: Any) -> None:
+def test_drawdown_sets_reduce_only_until_an_operator_resumes(account: Any, database: Database) -> None:
     """130,000 once, 100,000 now: buys are denied, the state is set and said, sells pass; a resume starts a new peak."""
     record(account, -3, 130_000)
     report = account.trade({"BTC/USDT": 0.5, "ETH/USDT": 0.1, "SOL/USDT": 0.2})
+    told: list[str] = []
+    TimescaleAlerts(database).deliver(account.desk.account, lambda alerts: not told.extend(a.title for a in alerts))
     state = account.desk.supervision.trading_state(account.desk.account)
     assert state.state is TradingState.REDUCE_ONLY
     assert "drawdown" in state.reason
-    assert report.alerts
+    assert told == ["the account is set to reduce_only"]
     assert {order.request.symbol for order in report.orders} == {"ETH/USDT"}
     assert {"kill_switch", "drawdown"} <= {word.rule for word in report.rejections if word.symbol == "BTC/USDT"}
     account.desk.supervision.set_trading_state(

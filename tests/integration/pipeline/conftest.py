@@ -39,8 +39,9 @@ class KeptAlerts:
 
     said: list[tuple[str, str]] = field(default_factory=list)
 
-    def notify(self, title: str, body: str) -> None:
+    def notify(self, title: str, body: str) -> bool:
         self.said.append((title, body))
+        return True
 
 
 class Deciding(InverseVolatility):

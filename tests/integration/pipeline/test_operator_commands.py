@@ -93,7 +93,9 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
     assert "ETH/USDT is still held" in done.failure
     assert "BTC" not in done.failure
     assert balances(holding)["BTC"] > 0, "fees left a part of a lot, which is nothing to do"
-    assert [title for title, _ in holding.alerts] == [f"{ACCOUNT}: the halt is set, but not finished"]
+    assert [title for title, _ in holding.alerts] == [f"{ACCOUNT}: 2 things to look at"]
+    assert "ETH is locked: position_mismatch" in holding.alerts[0][1]
+    assert "the halt is set, but not finished" in holding.alerts[0][1]
     assert "ETH/USDT is still held" in holding.alerts[0][1]
     rows = [(row["what"], row["symbol"]) for row in done.flattened.rows()]
     assert ("denied", "ETH/USDT") in rows

@@ -151,7 +151,7 @@ def test_illegal_order_event_is_an_alert_of_its_own_once(traded: Place) -> None:
     Deciding.meanwhile = staticmethod(cancel_what_is_filled)
     slot = traded.tomorrow()
     trade_slot(traded.platform, "daily", slot)
-    assert [title for title, _ in traded.alerts] == ["daily: an illegal order event was refused"]
+    assert [title for title, _ in traded.alerts] == ["practice-daily: an illegal order event was refused"]
     assert order in traded.alerts[0][1]
     with pytest.raises(IllegalTransitionError):
         rebalance_slot(traded.platform, "daily", slot)

@@ -77,4 +77,4 @@ def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     found = slots_table(place.platform, "daily")
     assert found["status"].to_list() == ["done", "failed", "done"]
     assert "HTTP 503" in found["reason"][1]
-    assert [title for title, _ in place.alerts] == ["daily: slot 2024-06-02 00:00 was not finished"]
+    assert [title for title, _ in place.alerts] == ["practice-daily: slot 2024-06-02 00:00 was not finished"]

@@ -58,3 +58,23 @@ def test_without_channels_the_log_has_the_alert() -> None:
     with structlog.testing.capture_logs() as log:
         LogNotifier().notify("title", "body")
     assert log == [{"event": "alert", "title": "title", "body": "body", "log_level": "warning"}]
+
+
+def test_alert_of_several_lines_is_logged_a_line_at_a_time() -> None:
+    """A terminal shows no backslash and n; every line carries the title and its place."""
+    with structlog.testing.capture_logs() as log:
+        LogNotifier().notify("title", "one\ntwo")
+    assert [(entry["title"], entry["line"], entry["body"]) for entry in log] == [
+        ("title", "1/2", "one"),
+        ("title", "2/2", "two"),
+    ]
+
+
+def test_one_channel_that_takes_the_alert_is_enough(hook: tuple[str, list[dict[str, str]]]) -> None:
+    """The answer says whether anybody has it; a channel that failed beside it is in the log by its number."""
+    url, received = hook
+    with structlog.testing.capture_logs() as log:
+        assert AppriseNotifier(["json://127.0.0.1:9/", url]).notify("title", "body")
+        assert not AppriseNotifier(["json://127.0.0.1:9/"]).notify("title", "body")
+    assert len(received) == 1
+    assert [(entry["channel"], entry["of"]) for entry in log if entry["event"] == "alert_not_sent"] == [(1, 2), (1, 1)]

@@ -28,6 +28,7 @@ from penstock.core.accounts import (
     TradingState,
     Transfer,
 )
+from penstock.core.alerts import Alert, break_alert, state_alert
 from penstock.core.clock import SteppedClock
 from penstock.core.drafts import SeenBar
 from penstock.core.entries import entry_prices
@@ -85,6 +86,7 @@ class MemoryLedger:
     held: dict[str, Decimal] = field(default_factory=dict)
     adjusted: list[tuple[datetime, str]] = field(default_factory=list)
     breaks: dict[tuple[str, BreakKind], Break] = field(default_factory=dict)
+    outbox: list[Alert] = field(default_factory=list)
     halt: Halt = field(default_factory=lambda: Halt("test", TradingState.ACTIVE, "", "", SLOT))
     equity: dict[datetime, Decimal] = field(default_factory=dict)
     memory: AccountMemory = field(default_factory=lambda: AccountMemory(Halt("test", TradingState.ACTIVE, "", "", SLOT)))
@@ -266,6 +268,7 @@ class MemoryLedger:
             return False
         self.writes += 1
         self.breaks[key] = found
+        self.outbox.append(break_alert(found))
         return True
 
     def close_break(self, account: str, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
@@ -284,9 +287,11 @@ class MemoryLedger:
         cancel: bool = False,
         flatten: bool = False,
         only_tighten: bool = False,
+        alert: bool = False,
     ) -> None:
         if not only_tighten or stricter(state, self.halt.state):
             self.halt = Halt(account, state, reason, by, at, cancel, flatten)
+            self.outbox += [state_alert(state, reason, by)] * alert
 
     def trading_state(self, account: str) -> Halt:
         return self.halt

@@ -1,5 +1,6 @@
 """One store for three tiers of PostgreSQL: TimescaleDB, TimescaleDB with the Apache licence, and PostgreSQL without it."""
 
+from penstock.adapters.stores.timescale.alerts import TimescaleAlerts
 from penstock.adapters.stores.timescale.bars import TimescaleBarStore
 from penstock.adapters.stores.timescale.connection import Database, address_of, connect, create_database
 from penstock.adapters.stores.timescale.ledger import TimescaleLedger
@@ -13,6 +14,7 @@ __all__ = [
     "Database",
     "PromotionRecord",
     "Tier",
+    "TimescaleAlerts",
     "TimescaleBarStore",
     "TimescaleLedger",
     "TimescaleSupervision",

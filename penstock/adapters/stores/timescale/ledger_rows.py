@@ -12,7 +12,7 @@ _ORDER_COLUMNS = """account, rebalance_id, client_order_id, symbol, side, type, 
            filled_quantity, venue_order_id, created_at, updated_at, reason, leg, attempt, venue"""
 
 SELECT_ORDERS = f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account = %(account)s"  # noqa: S608 - our own constant
-#: What narrows it. Each question is a statement of its own: a plan that must fit all of them can use none of the indexes.
+#: What narrows it. Each question is a statement of its own, so that no plan has to fit all of them.
 UNFINISHED = " AND state NOT IN ('filled', 'canceled', 'rejected', 'expired')"
 OF_REBALANCE = " AND rebalance_id = %(rebalance_id)s"
 OVERFILLED = " AND filled_quantity > quantity"

@@ -13,8 +13,10 @@ from typing import Any
 
 import psycopg
 
+from penstock.adapters.stores.timescale.alerts import insert_alerts
 from penstock.adapters.stores.timescale.ledger_rows import INSERT_ORDERS, intent_columns
 from penstock.core.accounts import Lease, PlannedOrder
+from penstock.core.alerts import refusal_alert
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.orders import OrderEvent, OrderEventKind, OrderState, next_state
 
@@ -44,6 +46,11 @@ class Standing:
 #: here, not there: to the planner of a young table it looks rare, and its index is read through for every batch.
 _SELECT_STANDINGS = """
     SELECT client_order_id, account, state, quantity, filled_quantity FROM orders WHERE client_order_id = ANY(%s)
+"""
+
+_SELECT_REFUSED_FILLS = """
+    SELECT client_order_id, reason FROM order_event
+    WHERE client_order_id = ANY(%s) AND kind = ANY(%s) AND refusal IS NOT NULL
 """
 
 _APPEND_EVENTS = """
@@ -230,7 +237,20 @@ def _append_events(connection: psycopg.Connection[Any], lease: Lease, lines: Seq
         [line.event.venue_order_id for line in lines],
         [line.refusal for line in lines],
     )
+    refused = _news(connection, [line for line in lines if line.refusal is not None])
     connection.execute(_APPEND_EVENTS, [lease.token, *columns])
+    if refused:
+        alerts = [refusal_alert(_named(line.event), str(line.refusal)) for line in refused]
+        insert_alerts(connection, lease.account, alerts)
+
+
+def _news(connection: psycopg.Connection[Any], refused: Sequence[JudgedEvent]) -> list[JudgedEvent]:
+    """Return the refused lines to be told: a trade that cannot be booked is offered again in every slot, and told once."""
+    if not refused:
+        return []
+    rows = connection.execute(_SELECT_REFUSED_FILLS, [[line.event.client_order_id for line in refused], list(_FILL_EVENTS)])
+    told = set(rows.fetchall())
+    return [line for line in refused if (line.event.client_order_id, line.event.reason) not in told]
 
 
 def _moved_row(name: str, lines: Sequence[JudgedEvent], filled: Decimal) -> tuple[str, str, datetime, Decimal, str, str]:

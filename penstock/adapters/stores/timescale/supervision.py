@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import psycopg
 
+from penstock.adapters.stores.timescale.alerts import insert_alerts
 from penstock.adapters.stores.timescale.connection import Database
 from penstock.adapters.stores.timescale.risk_rows import (
     insert_acceptance,
@@ -31,6 +32,7 @@ from penstock.core.accounts import (
     TradeMark,
     TradingState,
 )
+from penstock.core.alerts import break_alert, state_alert
 from penstock.core.bars import TS
 from penstock.core.instruments import Instrument
 
@@ -57,13 +59,20 @@ class TimescaleSupervision:
         self._database = database
 
     def open_break(self, found: Break, at: datetime) -> bool:
-        """Record a break; False where the same (account, subject, kind) is open already."""
+        """Record a break and, with it, its alert; False where the same (account, subject, kind) is open already."""
+        alert = break_alert(found)
         with self._database.transaction() as connection:
             done = connection.execute(
-                """INSERT INTO account_break (account, subject, kind, detail, ledger_value, venue_value, opened_at)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s)
-                   ON CONFLICT (account, subject, kind) WHERE closed_at IS NULL DO NOTHING""",
-                [found.account, found.subject, found.kind.value, found.detail, found.ledger_value, found.venue_value, at],
+                """WITH opened AS (
+                       INSERT INTO account_break (account, subject, kind, detail, ledger_value, venue_value, opened_at)
+                       VALUES (%s, %s, %s, %s, %s, %s, %s)
+                       ON CONFLICT (account, subject, kind) WHERE closed_at IS NULL DO NOTHING
+                       RETURNING id, account)
+                   INSERT INTO alert (account, title, body, break_id) SELECT account, %s, %s, id FROM opened""",
+                [
+                    *(found.account, found.subject, found.kind.value, found.detail, found.ledger_value, found.venue_value, at),
+                    *(alert.title, alert.body),
+                ],
             )
         return done.rowcount == 1
 
@@ -97,10 +106,12 @@ class TimescaleSupervision:
         cancel: bool = False,
         flatten: bool = False,
         only_tighten: bool = False,
+        alert: bool = False,
     ) -> None:
         """Set the state of an account, or of every account with "*". History is kept.
 
         With `only_tighten` nothing is set where the state in force allows as little already, whoever set it a moment ago.
+        With `alert` what is set leaves its alert, in the same transaction.
         """
         with self._database.transaction() as connection:
             if only_tighten:  # writers wait until this one is done, readers do not
@@ -112,6 +123,8 @@ class TimescaleSupervision:
                    VALUES (%s, %s, %s, %s, %s, %s, %s)""",
                 [account, state.value, reason, by, at, cancel, flatten],
             )
+            if alert:
+                insert_alerts(connection, account, [state_alert(state, reason, by)])
 
     def trading_state(self, account: str) -> Halt:
         """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set.
