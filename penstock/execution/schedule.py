@@ -87,6 +87,7 @@ class Phase:
     _sent: int = 0
     _stopped: bool = False
     _just_reviewed: bool = False
+    _seen: Book | None = None
 
     def work(self) -> Worked:
         """Send what is due until nothing more will be; return what was done. Raises what placement and following raise."""
@@ -137,9 +138,11 @@ class Phase:
 
     def _turn(self, works: Sequence[Parent]) -> bool:
         """Send every child that is due and follow it to its end, or else wait; return whether there is more to do."""
-        book = self.look([work.symbol for work in works])
+        if self._seen is not None and not self._due(steps := self._steps(works, self._seen)):
+            return self._wait(steps)  # when it is due depends on no price: the account is read only for what leaves
+        self._seen = book = self.look([work.symbol for work in works])
         steps = self._steps(works, book)
-        due = [(work, step) for work, step in steps if isinstance(step, Send)]
+        due = self._due(steps)
         if not due:
             return self._wait(steps)
         if self._just_reviewed:
@@ -151,6 +154,10 @@ class Phase:
         if not due or not self._send(due):
             self._look_later(_LOOK_SECONDS)
         return True
+
+    @staticmethod
+    def _due(steps: Sequence[tuple[Parent, Step]]) -> list[tuple[Parent, Send]]:
+        return [(work, step) for work, step in steps if isinstance(step, Send)]
 
     def _judged(self, due: Sequence[tuple[Parent, Send]], book: Book) -> list[tuple[Parent, Send]]:
         """Return what risk lets pass of what is due. A child that is denied, or cut to less, is the last of its order.
