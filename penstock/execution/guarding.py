@@ -11,6 +11,7 @@ from decimal import Decimal
 from penstock.core.accounts import Halt, RiskHistory, RiskVerdict, Verdict
 from penstock.core.drafts import DraftOrder
 from penstock.core.errors import VenueError
+from penstock.core.halts import stricter
 from penstock.core.orders import Fill
 from penstock.execution.bounds import Bounds
 from penstock.execution.desk import TradingDesk
@@ -18,7 +19,6 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
-from penstock.risk.memory import stricter
 from penstock.risk.protection import STOPS, advanced_marks, flattenings
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import Rejection, RiskContext
