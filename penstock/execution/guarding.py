@@ -42,11 +42,15 @@ class Guard:
     alerts: list[str] = field(default_factory=list)
     counted_at: datetime | None = None
 
-    def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
-        """Read the account's past, act on breached limits, and return the targets with every position to be closed at zero."""
+    def open(self, book: Book, targets: PortfolioTargets, in_doubt: Decimal) -> PortfolioTargets:
+        """Read the account's past, act on breached limits, and return the targets with every position to be closed at zero.
+
+        `in_doubt` is by what an open break on the cash has changed the book's equity: a transfer, until it is settled.
+        """
         desk = self.desk
         self.counted_at = desk.clock.now()
-        self.history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
+        history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
+        self.history = replace(history, transferred=history.transferred + in_doubt)
         if self.limits.guards_positions:
             self.entries = desk.ledger.entry_prices(desk.account)
         context = self.context(book, targets)

@@ -169,7 +169,7 @@ class _Run:
     def execute(self, report: RebalanceReport, instruments: Mapping[str, Instrument]) -> RebalanceReport:
         targets = self._decided()
         before = self._book(targets, instruments)
-        targets = self.guard.open(before, targets)
+        targets = self.guard.open(before, targets, self._in_doubt(before))
         for leg in (SELL_LEG, BUY_LEG):
             self._trade(leg, targets, instruments)
         after = self._book(targets, instruments)
