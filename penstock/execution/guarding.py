@@ -11,6 +11,7 @@ from decimal import Decimal
 from penstock.core.accounts import Halt, RiskHistory, RiskVerdict, Verdict
 from penstock.core.drafts import DraftOrder
 from penstock.core.errors import VenueError
+from penstock.core.halts import stricter
 from penstock.core.orders import Fill
 from penstock.execution.bounds import Bounds
 from penstock.execution.desk import TradingDesk
@@ -19,7 +20,6 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
-from penstock.risk.memory import stricter
 from penstock.risk.protection import STOPS, advanced_marks, flattenings
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import Rejection, RiskContext
@@ -45,7 +45,7 @@ class Guard:
 
     def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
         """Read the account's past, act on breached limits, and return the targets with every position to be closed at zero."""
-        self.closing = flattenings(self._acted_on(book, targets), self.limits)
+        self.closing = flattenings(self._acted_on(book, targets, self.in_doubt(book)), self.limits)
         self._keep([_closing_verdict(word, book) for word in self.closing])
         self.alerts += [_closing_alert(word, self.locks) for word in self.closing]
         return replace(targets, weights={**targets.weights, **dict.fromkeys(self._closed, 0.0)})
@@ -55,15 +55,26 @@ class Guard:
 
         Locks are those of the breaks on record: nothing is compared with the venue.
         """
+        in_doubt = self.in_doubt(book)  # by the locks that the book was made with
         self.halt = self.desk.kill_switch.read()
         self.locks = locks_of(self.desk.supervision.open_breaks(self.desk.account))
-        return self._acted_on(book, targets)
+        return self._acted_on(book, targets, in_doubt)
 
-    def _acted_on(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Read what the account did, act on breached limits, and return what the rules may look at then."""
+    def in_doubt(self, book: Book) -> Decimal:
+        """Return by how much an open break on the cash has changed the book's equity: what left the venue is no loss yet."""
+        if self.desk.quote not in self.locks:
+            return Decimal(0)
+        return book.cash - self.desk.ledger.positions(self.desk.account).get(self.desk.quote, Decimal(0))
+
+    def _acted_on(self, book: Book, targets: PortfolioTargets, in_doubt: Decimal) -> RiskContext:
+        """Read what the account did, act on breached limits, and return what the rules may look at then.
+
+        `in_doubt` counts as a transfer, until it is settled.
+        """
         desk = self.desk
         self.counted_at = desk.clock.now()
-        self.history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
+        history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
+        self.history = replace(history, transferred=history.transferred + in_doubt)
         if self.limits.guards_positions:
             self.entries = desk.ledger.entry_prices(desk.account)
         context = self.context(book, targets)

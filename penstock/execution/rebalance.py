@@ -155,7 +155,7 @@ class _Run:
         after = self._book(targets, instruments)
         self.guard.close(after)
         final = reconcile(self.desk, self.keeper, instruments)
-        in_doubt = self._in_doubt(after)
+        in_doubt = self.guard.in_doubt(after)
         self.desk.supervision.record_equity(self.desk.account, self.slot.slot, after.equity, after.cash, in_doubt)
         orders = self._orders()
         report = replace(
@@ -272,12 +272,6 @@ class _Run:
         symbols = sorted(symbol for symbol in {*targets.weights, *held, *worked} if symbol in instruments)
         prices = self.desk.exchange.last_prices(symbols)
         return Book(targets.weights, positions, prices, instruments, self.inputs.policy)
-
-    def _in_doubt(self, book: Book) -> Decimal:
-        """Return by how much an open break on the cash has changed the book's equity: what left the venue is no loss yet."""
-        if self.desk.quote not in self.guard.locks:
-            return Decimal(0)
-        return book.cash - self.desk.ledger.positions(self.desk.account).get(self.desk.quote, Decimal(0))
 
     def _orders(self) -> list[OrderRecord]:
         return list(self.desk.ledger.orders(self.desk.account, rebalance_id=self.slot.id))

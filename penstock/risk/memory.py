@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from penstock.core.accounts import Halt, PositionMark, RiskHistory, TradingState
+from penstock.core.accounts import Halt, PositionMark, RiskHistory
 from penstock.core.entries import Entry
+from penstock.core.halts import stricter
 from penstock.core.orders import Fill
 from penstock.core.timeframes import day_before
 from penstock.risk.losses import LossBreach
-
-_STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
 
 
 @dataclass
@@ -71,8 +70,3 @@ class AccountMemory:
         self.equity.append((slot, equity))
         self.peak = equity if self.peak is None else max(self.peak, equity)
         self.targets.append({symbol: weight for symbol, weight in weights.items() if weight is not None})
-
-
-def stricter(state: TradingState, other: TradingState) -> bool:
-    """Return whether `state` allows less than `other`."""
-    return _STRICTNESS[state] > _STRICTNESS[other]

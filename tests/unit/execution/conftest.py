@@ -40,6 +40,7 @@ from penstock.core.errors import (
     StoreError,
     VenueUnavailableError,
 )
+from penstock.core.halts import stricter
 from penstock.core.instruments import Instrument
 from penstock.core.orders import (
     Fill,
@@ -61,7 +62,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
-from penstock.risk.memory import AccountMemory, stricter
+from penstock.risk.memory import AccountMemory
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC/USDT": Decimal(50_000), "ETH/USDT": Decimal(2_500), "ADA/USDT": Decimal("0.5")}

@@ -99,6 +99,20 @@ def test_price_that_falls_less_than_the_limit_changes_nothing(world: Any) -> Non
     assert verdicts(world) == []
 
 
+def test_cash_that_is_in_doubt_in_mid_plan_is_no_loss(world: Any) -> None:
+    """15% leave the venue unexplained while an order is worked: a break, not a loss of the day, and the work goes on."""
+    found = Break("test", "USDT", BreakKind.WITHDRAWAL, "drill")
+
+    def withdraw() -> None:
+        world.venue.assets["USDT"] -= 1500
+        world.ledger.open_break(found, world.clock.now())
+
+    later(world, 8, withdraw)
+    run(world, {BTC: 0.5})
+    assert len(bought(world)) == 4
+    assert verdicts(world) == []
+
+
 def test_reduce_only_in_mid_plan_ends_buys(world: Any) -> None:
     """An operator allows sells alone: no further child of a buy leaves, and the slot says who and why."""
     later(

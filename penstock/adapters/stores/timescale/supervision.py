@@ -34,11 +34,11 @@ from penstock.core.accounts import (
 )
 from penstock.core.alerts import break_alert, state_alert
 from penstock.core.bars import TS
+from penstock.core.halts import stricter, united
 from penstock.core.instruments import Instrument
 
 EVERY_ACCOUNT = "*"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-_STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
 
 
 def _in_force(connection: psycopg.Connection[Any], account: str) -> Halt:
@@ -47,9 +47,9 @@ def _in_force(connection: psycopg.Connection[Any], account: str) -> Halt:
            WHERE account IN (%s, %s) ORDER BY account, id DESC""",
         [account, EVERY_ACCOUNT],
     ).fetchall()
-    standing = [(number, Halt(name, TradingState(state), *rest)) for number, name, state, *rest in rows]
-    never_set = Halt(account, TradingState.ACTIVE, "never set", "", _NEVER)
-    return max(standing, key=lambda each: (_STRICTNESS[each[1].state], each[0]), default=(0, never_set))[1]
+    last_first = sorted(rows, key=lambda row: row[0], reverse=True)
+    standing = [Halt(name, TradingState(state), *rest) for _, name, state, *rest in last_first]
+    return united(standing or [Halt(account, TradingState.ACTIVE, "never set", "", _NEVER)])
 
 
 class TimescaleSupervision:
@@ -116,7 +116,7 @@ class TimescaleSupervision:
         with self._database.transaction() as connection:
             if only_tighten:  # writers wait until this one is done, readers do not
                 connection.execute("LOCK TABLE trading_state IN SHARE ROW EXCLUSIVE MODE")
-                if _STRICTNESS[_in_force(connection, account).state] >= _STRICTNESS[state]:
+                if not stricter(state, _in_force(connection, account).state):
                     return
             connection.execute(
                 """INSERT INTO trading_state (account, state, reason, set_by, at, cancel_orders, flatten)
@@ -129,7 +129,8 @@ class TimescaleSupervision:
     def trading_state(self, account: str) -> Halt:
         """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set.
 
-        Of two that are as strict the one set last counts: it may ask for more (to cancel, to flatten).
+        What either asks for besides (to cancel, to flatten) is asked for, and the reason names both. Of two that are as strict
+        the one set last comes first.
         """
         with self._database.reading() as connection:
             return _in_force(connection, account)
