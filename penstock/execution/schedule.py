@@ -138,6 +138,7 @@ class Phase:
 
     def _turn(self, works: Sequence[Parent]) -> bool:
         """Send every child that is due and follow it to its end, or else wait; return whether there is more to do."""
+        just_reviewed, self._just_reviewed = self._just_reviewed, False
         if self._seen is not None and not self._due(steps := self._steps(works, self._seen)):
             return self._wait(steps)  # when it is due depends on no price: the account is read only for what leaves
         self._seen = book = self.look([work.symbol for work in works])
@@ -145,9 +146,7 @@ class Phase:
         due = self._due(steps)
         if not due:
             return self._wait(steps)
-        if self._just_reviewed:
-            self._just_reviewed = False
-        else:
+        if not just_reviewed:
             due = self._judged(due, book)
             if self._halted(steps):  # what was found may have set the account's state
                 return False

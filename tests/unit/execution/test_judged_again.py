@@ -14,7 +14,7 @@ from penstock.core.orders import OrderState, Side
 from penstock.execution.algorithms import Twap
 from penstock.execution.rebalance import rebalance
 from penstock.risk.limits import LossLimit, RiskLimits
-from tests.unit.execution.test_schedule import TWAP, worked
+from tests.unit.execution.test_schedule import TWAP, Killed, worked
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 BTC, ETH = "BTC/USDT", "ETH/USDT"
@@ -175,6 +175,28 @@ def test_concentration_limit_reached_in_mid_plan_cuts_the_last_child(world: Any)
     weight = held["BTC"] * price / (held["BTC"] * price + held["USDT"])
     assert Decimal("0.329") < weight <= Decimal("0.33")
     assert verdicts(world) == [(BTC, "max_weight", Verdict.SHRINK)]
+
+
+def test_slow_sells_that_an_urgent_run_takes_up_are_judged_too(world: Any) -> None:
+    """Killed in mid-sale and resumed under a stop, a break appears before the next slice is due: that slice does not leave."""
+    run(world, {BTC: 0.9})
+    world.clock.at += timedelta(days=1)
+
+    def kill(order: Any) -> None:
+        raise Killed
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        run(world, {BTC: 0.1}, SLOT + timedelta(days=1))
+    world.venue.after, world.ledger.holder = lambda _: None, ""
+    move(world, BTC, "0.95")()
+    found = Break("test", BTC, BreakKind.POSITION_MISMATCH, "drill")
+    later(world, 3, lambda: world.ledger.open_break(found, world.clock.now()))
+    stop = {"stop_loss": "0.04", "daily_loss": None}
+    run(world, {BTC: 0.1}, SLOT + timedelta(days=1), limits=stop)
+    sold = [order for order in world.venue.submitted if order.side is Side.SELL]
+    assert len(sold) == 1
+    assert (BTC, "locked_instrument", Verdict.DENY) in verdicts(world)
 
 
 def test_orders_that_others_sent_count_before_each_child(world: Any) -> None:
