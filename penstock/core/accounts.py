@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderRequest, OrderState
 
 
@@ -102,7 +103,10 @@ class BreakKind(StrEnum):
 
 @dataclass(frozen=True)
 class Break:
-    """A difference between ledger and venue. While open, `subject` (a symbol or an asset) is locked for trading."""
+    """A difference between ledger and venue. While open, `subject` (a symbol or an asset) is locked for trading.
+
+    `changes` is what accepting it would book, by asset; None where that was not kept.
+    """
 
     account: str
     subject: str
@@ -110,6 +114,7 @@ class Break:
     detail: str
     ledger_value: Decimal | None = None
     venue_value: Decimal | None = None
+    changes: Mapping[str, Decimal] | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,25 @@ class BreakAcceptance:
     by: str
     at: datetime
     value: Decimal = Decimal(0)
+
+    @property
+    def word(self) -> str:
+        """The reason that stands with all that the acceptance books, ends and closes."""
+        return f"accepted {self.kind} by {self.by}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """An acceptance with all that follows from it, to be written together.
+
+    That is the `changes` of positions by asset, the `orders` (client order ids) to be cancelled in the ledger, and the
+    `instrument` to plan with from now on.
+    """
+
+    accepted: BreakAcceptance
+    changes: Mapping[str, Decimal] = field(default_factory=dict)
+    orders: tuple[str, ...] = ()
+    instrument: Instrument | None = None
 
 
 class Verdict(StrEnum):

@@ -119,7 +119,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     if refusal is not None:
         refusal = f"{refusal}; {slot.reason}" if slot.reason else refusal  # what stopped an earlier run of it
         return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
-    guard = Guard(desk, inputs.limits, slot.slot, reconciled.locks, desk.kill_switch.read())
+    guard = Guard(desk, keeper, inputs.limits, slot.slot, reconciled.locks, desk.kill_switch.read())
     return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard).execute(report, instruments)
 
 
@@ -176,7 +176,7 @@ class _Run:
         self.guard.close(after)
         final = reconcile(self.desk, self.keeper, instruments)
         in_doubt = self._in_doubt(after)
-        self.desk.supervision.record_equity(self.desk.account, self.slot.slot, after.equity, after.cash, in_doubt)
+        self.desk.supervision.record_equity(self.keeper.lease, self.slot.slot, after.equity, after.cash, in_doubt)
         orders = self._orders()
         report = replace(
             report,
@@ -266,7 +266,7 @@ class _Run:
         planned = {order.symbol: book.instruments[order.symbol] for order in approved.orders}
         unkept = [instrument for symbol, instrument in planned.items() if symbol not in self.reconciled.planned]
         if unkept:
-            self.desk.supervision.record_instruments(self.desk.account, unkept)
+            self.desk.supervision.record_instruments(self.keeper.lease, unkept)
         return approved
 
     def _drafts(self, leg: int, targets: PortfolioTargets, book: Book) -> list[DraftOrder]:

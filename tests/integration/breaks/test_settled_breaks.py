@@ -103,6 +103,27 @@ def test_accepting_a_transfer_leaves_a_manual_trade_as_it_is(account: Any) -> No
     assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
 
 
+def test_accept_that_was_killed_half_way_books_the_difference_once(account: Any, database: Database) -> None:
+    """The database session dies with the adjustment written and the word not yet: nothing is left, and accepting again is whole."""
+    account.own_order("1")
+    name = account.desk.account
+    with database.transaction() as connection:  # the ledger had the trade at another price
+        connection.execute("ALTER TABLE fill DISABLE TRIGGER append_only")
+        connection.execute("UPDATE fill SET price = price - 10 WHERE account = %s AND symbol = 'ETH/USDT'", [name])
+        connection.execute("ALTER TABLE fill ENABLE TRIGGER append_only")
+    with database.transaction() as connection:
+        connection.execute("UPDATE compared_trades SET sequence = 0 WHERE account = %s", [name])
+    assert account.found() == {"ETH/USDT": BreakKind.FILL_DIFFERS}
+    before = account.ledger.positions(name)
+    with dying_at(database, "break_acceptance"), pytest.raises(StoreError, match="cannot be used"):
+        account.accept("ETH/USDT")
+    assert account.ledger.positions(name) == before
+    assert account.desk.supervision.acceptances(name) == []
+    assert account.found() == {"ETH/USDT": BreakKind.FILL_DIFFERS}
+    assert account.accept("ETH/USDT").breaks == ()
+    assert account.found() == {}
+
+
 def test_account_at_rest_asks_for_no_trades(account: Any) -> None:
     """Every fill is compared once: a cycle with nothing new costs no call for trades."""
     asked = account.control.stats()["requests"].get(f"GET {TRADES}", 0)
