@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import polars as pl
-from rich.console import Console, Group
+from rich.console import Console, Group, JustifyMethod
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -13,16 +13,36 @@ from penstock.monitoring.reports import format_number
 from penstock.pipeline.doctor import Finding
 from penstock.pipeline.status import Status
 
+#: A width in characters that no table reaches.
+_NO_LIMIT = 10_000
+
 
 def table_of(frame: pl.DataFrame, title: str, empty: str = "nothing yet") -> Table:
     """Return a frame as a table; columns that are empty in every row are left out."""
     table = Table(title=title, title_justify="left", header_style="bold", caption=None if frame.height else empty)
     shown = [name for name in frame.columns if frame.height == 0 or any(_text(value) for value in frame[name])]
     for name in shown:
-        table.add_column(name.replace("_", " "), justify="right" if frame.schema[name].is_numeric() else "left")
+        side: JustifyMethod = "right" if frame.schema[name].is_numeric() else "left"
+        table.add_column(name.replace("_", " "), justify=side, overflow="fold")  # a name that is cut cannot be looked up
     for row in frame.select(shown).iter_rows():
         table.add_row(*(_text(value) for value in row))
     return table
+
+
+def table_or_records(frame: pl.DataFrame, title: str, console: Console) -> Table:
+    """Return a frame as a table where the console is wide enough for it, else each row as a block of name and value."""
+    table = table_of(frame, title)
+    wanted = console.measure(table, options=console.options.update(width=_NO_LIMIT)).maximum
+    if wanted <= console.width or frame.is_empty():
+        return table
+    records = Table(title=title, title_justify="left", show_header=False)
+    records.add_column(style="bold")
+    records.add_column(overflow="fold")
+    for row in frame.iter_rows(named=True):
+        filled = [(name, _text(value)) for name, value in row.items() if _text(value)]
+        for place, (name, text) in enumerate(filled, 1):
+            records.add_row(name, text, end_section=place == len(filled))
+    return records
 
 
 def _text(value: object) -> str:
@@ -62,14 +82,32 @@ def bars_progress(console: Console) -> Iterator[OnProgress]:
 
 
 class TrialsProgress:
-    """A progress bar over the trials of a search: call it with each finished trial."""
+    """Progress of a search: a bar over its trials (call it with each) and one over the cuts of its check, else lines."""
 
     def __init__(self, bars: Progress, total: int) -> None:
         self._bars = bars
+        self._total, self._done = total, 0
         self._row = bars.add_task("trials", total=total)
+        self._cuts: TaskID | None = None
 
     def __call__(self, _trial: object) -> None:
         self._bars.advance(self._row)
+        self._done += 1
+        tenth = max(self._total // 10, 1)
+        if not self._bars.console.is_terminal and self._done % tenth == 0:
+            self._bars.console.print(f"trial {self._done} of {self._total}", highlight=False)
+
+    def cut(self, done: int, total: int) -> None:
+        """Say how many cuts of the check against lookahead are done."""
+        if self._cuts is None:
+            self._cuts = self._bars.add_task("cuts", total=total)
+        self._bars.update(self._cuts, completed=done)
+        if not self._bars.console.is_terminal and done % max(total // 10, 1) == 0:
+            self._bars.console.print(f"cut {done} of {total}", highlight=False)
+
+    def stage(self, name: str) -> None:
+        """Say that a step begins."""
+        self._bars.console.print(f"{name} ...", highlight=False, soft_wrap=True)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.exchanges.paper import PaperExchange
+from penstock.adapters.exchanges.request_age import visibility_delay
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.adapters.notifiers import AppriseNotifier, LogNotifier
 from penstock.adapters.stores.embedded import EmbeddedPostgres
@@ -170,10 +171,15 @@ class Platform:
             supervision=self.supervision,
             clock=self.clock,
             kill_switch=KillSwitch(account.name, self.supervision, self.kill_switch_file),
-            policy=ExecutionPolicy(max_lateness_seconds=lateness),
+            policy=ExecutionPolicy(max_lateness_seconds=lateness, visibility_delay_seconds=self.visibility_delay(portfolio)),
             workbench=self._workbench(portfolio),
             venues=exchange if isinstance(exchange, SeveralVenues) else None,
         )
+
+    def visibility_delay(self, portfolio: str) -> float:
+        """Return for how many seconds "no such order" is doubted at the portfolio's venues; ConfigError where fewer are set."""
+        venues = self.environment.account_of(portfolio).venues.values() or (self.environment.market,)
+        return visibility_delay({venue.ccxt_id for venue in venues}, self.environment.visibility_delay_seconds)
 
     def _workbench(self, portfolio: str) -> Workbench | None:
         """Return what the portfolio's style of execution needs; None where orders go out whole and at once."""

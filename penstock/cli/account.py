@@ -4,20 +4,24 @@ from typing import Annotated
 
 import typer
 
-from penstock.cli.terminal import PortfolioOption, ReasonOption, opened_platform, out
+from penstock.cli.terminal import PortfolioOption, ReasonOption, opened_platform, out, say
 
 
 def status() -> None:
-    """What is stored, what trades, what is open, and what is locked or halted.
+    """What is stored, what trades, what is open, and what is locked or halted, in one environment: the first line says which.
 
-    Example: `penstock status`
+    Example: `penstock status`, or of another environment: `PENSTOCK_ENV=practice penstock status`
     """
     from penstock.console import status_view
     from penstock.pipeline.status import read_status
 
     with opened_platform() as platform:
         seen = read_status(platform)
+    for sentence in seen.where:
+        say(sentence)
     out.print(status_view(seen))
+    for sentence in seen.remedies:
+        say(sentence)
 
 
 def slots(
@@ -45,16 +49,18 @@ def breaks(
     Example: `penstock breaks --history`
     """
     from penstock.console import table_of
-    from penstock.pipeline.breaks import list_breaks
+    from penstock.pipeline.breaks import list_breaks, locked_elsewhere
 
     with opened_platform() as platform:
-        rows = list_breaks(platform, portfolio, history)
+        account = platform.environment.account_of(portfolio).name
+        rows, others = list_breaks(platform, portfolio, history), locked_elsewhere(platform, portfolio)
     if history:
-        out.print(table_of(rows, "Breaks"))
+        out.print(table_of(rows, f"Breaks of {account}"))
         return
-    out.print(table_of(rows.drop("do"), "Breaks", "none that the last comparison found; `penstock reconcile` compares now"))
-    for locked, do in rows.select("locked", "do").iter_rows():
-        out.print(f"{locked}: {do}", soft_wrap=True, highlight=False, markup=False)
+    empty = f"none that the last comparison found; `penstock reconcile -p {portfolio}` compares now"
+    out.print(table_of(rows.drop("do"), f"Breaks of {account}", empty))
+    for sentence in [*(f"{locked}: {do}" for locked, do in rows.select("locked", "do").iter_rows()), *others]:
+        say(sentence)
 
 
 def accept_break(

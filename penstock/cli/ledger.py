@@ -28,16 +28,21 @@ def rebuild(
 def show(
     at: Annotated[str | None, typer.Option(help="As of this time (UTC); without it: now.")] = None,
     portfolio: PortfolioOption = "daily",
+    exact: Annotated[bool, typer.Option("--exact", help="Amounts to their last digit, not in cents.")] = False,
 ) -> None:
     """An account as it was at any time: orders, positions, profit and loss by strategy, and days.
 
+    A table that is wider than the terminal is shown row by row.
+
     Example: `penstock ledger show --at 2026-01-31T00:05`
     """
-    from penstock.console import table_of
-    from penstock.pipeline.ledger import show_ledger
+    from penstock.console import table_or_records
+    from penstock.pipeline.ledger import FEES_COUNT_ONCE, show_ledger
 
     with opened_platform() as platform:
-        view = show_ledger(platform, portfolio, parse_instant(at) if at else platform.clock.now())
+        view = show_ledger(platform, portfolio, parse_instant(at) if at else platform.clock.now(), exact)
     out.print(f"{view.account} as of {view.at:%Y-%m-%d %H:%M:%S} UTC")
     for title, frame in view.tables.items():
-        out.print(table_of(frame, title))
+        out.print(table_or_records(frame, title, out))
+        if frame is view.profit and not frame.is_empty():
+            out.print(FEES_COUNT_ONCE)

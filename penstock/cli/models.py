@@ -39,7 +39,15 @@ def research(
     from penstock.pipeline.research import planned_trials, run_research
 
     with opened_platform() as platform, trials_progress(err, planned_trials(platform, study, strategy, trials)) as progress:
-        outcome = run_research(platform, study, strategies=strategy, trials=trials, on_trial=progress)
+        outcome = run_research(
+            platform,
+            study,
+            strategies=strategy,
+            trials=trials,
+            on_trial=progress,
+            on_stage=progress.stage,
+            on_cut=progress.cut,
+        )
     out.print(table_of(outcome.table(), "Search"))
     out.print(outcome.summary())
 
@@ -55,7 +63,7 @@ def promote(
     from penstock.console import table_of
     from penstock.pipeline.promote import promote_candidate
 
-    with opened_platform() as platform:
+    with opened_platform() as platform, err.status("judging the candidate: reproduction, leakage, rehearsal, comparison"):
         outcome = promote_candidate(platform, study, run)
     out.print(table_of(outcome.table(), "Verdicts"))
     out.print(outcome.summary())

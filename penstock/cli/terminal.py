@@ -17,6 +17,11 @@ out = Console()
 err = Console(stderr=True)
 
 
+def say(sentence: str, console: Console = out) -> None:
+    """Print a sentence as it stands: it may hold brackets, and a command in it must not be broken into two lines."""
+    console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+
+
 def stated(reason: str) -> str:
     """Return the reason; raise typer.BadParameter where it says nothing: it is what others will read of the decision."""
     if not reason.strip():

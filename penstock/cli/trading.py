@@ -1,11 +1,14 @@
 """Commands that let orders go out, or keep them in."""
 
 import os
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstock.cli.terminal import PortfolioOption, ReasonOption, err, opened_platform, out, parse_instant
+from penstock.cli.terminal import PortfolioOption, ReasonOption, err, opened_platform, out, parse_instant, say
+
+if TYPE_CHECKING:
+    from penstock.pipeline.halts import HaltOutcome
 
 
 def rebalance(
@@ -56,27 +59,42 @@ def halt(
 ) -> None:
     """The kill switch: no new orders from now on, even in the middle of a plan.
 
-    Exit code 1 where an order could not be cancelled, or --flatten left a position: its slot failed, or a break locks it. An
-    alert says the same.
+    With --all, --cancel and --flatten end the orders and positions of every account that was ever traded from here. Exit code
+    1 where an order of one of them could not be cancelled, or --flatten left a position: its slot failed, or a break locks
+    it. An alert says the same.
 
-    Example: `penstock halt --reason "venue announces maintenance"`
+    Example: `penstock halt --reason "venue announces maintenance"`, or `penstock halt --all --flatten --reason "..."`
     """
-    from penstock.console import table_of
-    from penstock.pipeline.halts import halt_trading
-    from penstock.pipeline.rebalance import rows_table
+    from penstock.pipeline.halts import end_others, halt_trading, still_trading
 
     with opened_platform() as platform:
-        done = halt_trading(platform, portfolio, reason, reduce_only, everything, cancel, flatten)
+        outcomes = [halt_trading(platform, portfolio, reason, reduce_only, everything, cancel, flatten)]
+        _show_halt(outcomes[0], cancel or flatten)
+        if everything and (cancel or flatten):
+            for outcome in end_others(platform, portfolio, cancel, flatten):
+                _show_halt(outcome, True)
+                outcomes.append(outcome)
+        for sentence in still_trading(platform):
+            say(sentence)
+    failures = [outcome.failure for outcome in outcomes if outcome.failure]
+    for failure in failures:
+        say(f"not finished: {failure}", err)
+    if failures:
+        raise typer.Exit(1)
+
+
+def _show_halt(done: "HaltOutcome", ended: bool) -> None:
+    """Print what a halt did to one account; `ended` says that orders were to be cancelled."""
+    from penstock.console import table_of
+    from penstock.pipeline.rebalance import rows_table
+
     out.print(done.sentence)
-    if cancel or flatten:
+    if ended:
         out.print(f"cancelled {len(done.cancelled)} working orders")
     if done.flattened is not None:
         if done.flattened.rows():  # what could not be sold is among them, with the reason
             out.print(table_of(rows_table(done.flattened), "Orders"))
         out.print(done.flattened.summary())
-    if done.failure:
-        err.print(f"not finished: {done.failure}", soft_wrap=True, highlight=False, markup=False)
-        raise typer.Exit(1)
 
 
 def resume(
@@ -84,11 +102,13 @@ def resume(
     portfolio: PortfolioOption = "daily",
     everything: Annotated[bool, typer.Option("--all", help="Lift the halt on every account.")] = False,
 ) -> None:
-    """Allow trading again after a halt.
+    """Allow trading again after a halt. What is still halted then is said, with the command that resumes it.
 
-    Example: `penstock resume --reason "maintenance is over"`
+    Example: `penstock resume --reason "maintenance is over"`, or `penstock resume -p minute --reason "..."`
     """
-    from penstock.pipeline.halts import resume_trading
+    from penstock.pipeline.halts import not_active, resume_trading
 
     with opened_platform() as platform:
-        out.print(resume_trading(platform, portfolio, reason, everything=everything))
+        say(resume_trading(platform, portfolio, reason, everything=everything))
+        for sentence in not_active(platform):
+            say(f"still halted: {sentence}")

@@ -74,6 +74,16 @@ class OrderRecord:
 
 
 @dataclass(frozen=True)
+class AccountTotals:
+    """How much an account has done: slots by status, orders, fills, and the notional traded (quote units)."""
+
+    slots: Mapping[RebalanceStatus, int]
+    orders: int
+    fills: int
+    traded: Decimal
+
+
+@dataclass(frozen=True)
 class Transfer:
     """A deposit (quantity above zero) or withdrawal (below) that the venue's own history shows."""
 

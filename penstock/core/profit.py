@@ -13,7 +13,7 @@ from penstock.core.orders import Fill
 
 _ZERO = Decimal(0)
 #: Sums and products of amounts are exact in this context; only the division that shares out a cost is rounded.
-_EXACT = Context(prec=400)
+EXACT = Context(prec=400)
 #: The cost of a part of a position is rounded to this; what is rounded off stays with the rest, so nothing is lost.
 _SHARE = Decimal("1e-18")
 
@@ -40,7 +40,7 @@ class Holding:
 
     def unrealised(self, price: Decimal) -> Decimal:
         """Return what the quantity held is worth at `price` over its cost."""
-        with localcontext(_EXACT):
+        with localcontext(EXACT):
             return self.quantity * price - self.cost
 
 
@@ -68,8 +68,8 @@ def profits(fills: Iterable[tuple[str, Fill]]) -> Profits:
     """Return profit and loss of the fills, each given with the strategy version whose order it filled."""
     holdings: dict[tuple[str, str], Holding] = {}
     days: dict[tuple[date, str], DayResult] = {}
-    with localcontext(_EXACT):
-        for strategy, fill in sorted(fills, key=lambda pair: _venue_order(pair[1])):
+    with localcontext(EXACT):
+        for strategy, fill in sorted(fills, key=lambda pair: venue_order(pair[1])):
             before = holdings.get((strategy, fill.symbol), Holding(strategy, fill.symbol))
             after = _after(before, fill)
             holdings[strategy, fill.symbol] = after
@@ -85,7 +85,8 @@ def profits(fills: Iterable[tuple[str, Fill]]) -> Profits:
     return Profits([holdings[key] for key in sorted(holdings)], [days[key] for key in sorted(days)])
 
 
-def _venue_order(fill: Fill) -> tuple[object, ...]:
+def venue_order(fill: Fill) -> tuple[object, ...]:
+    """Return what fills are sorted by: time, then symbol, then trade id (ids that are numbers in the order of numbers)."""
     return fill.at, fill.symbol, len(fill.trade_id), fill.trade_id
 
 
@@ -101,7 +102,7 @@ def _after(held: Holding, fill: Fill) -> Holding:
         cash, fee = cash - fill.fee, fill.fee
     elif fill.fee:
         others = {**others, fill.fee_asset: others.get(fill.fee_asset, _ZERO) + fill.fee}
-    quantity, cost = held.quantity + change, _cost_after(held, change, cash)
+    quantity, cost = held.quantity + change, cost_after(held.quantity, held.cost, change, cash)
     return replace(
         held,
         quantity=quantity,
@@ -114,19 +115,19 @@ def _after(held: Holding, fill: Fill) -> Holding:
     )
 
 
-def _cost_after(held: Holding, change: Decimal, cash: Decimal) -> Decimal:
-    """Return the cost of what is held after `change`, which moved `cash`.
+def cost_after(held: Decimal, cost: Decimal, change: Decimal, cash: Decimal) -> Decimal:
+    """Return the average cost, summed up, of what is left of `held` (which had `cost`) after `change`, which moved `cash`.
 
     More of the same side adds its cash; less takes its share of the cost away; what goes through zero begins anew with its
-    share of the cash.
+    share of the cash. It is exact, but for the sharing, in a context that is (EXACT).
     """
-    quantity = held.quantity + change
-    if held.quantity * change >= 0:
-        return held.cost - cash
+    quantity = held + change
+    if held * change >= 0:
+        return cost - cash
     if quantity == 0:
         return _ZERO
-    if held.quantity * quantity > 0:
-        return _shared(held.cost, quantity, held.quantity)
+    if held * quantity > 0:
+        return _shared(cost, quantity, held)
     return _shared(-cash, quantity, change)
 
 

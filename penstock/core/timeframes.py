@@ -60,3 +60,9 @@ class Timeframe(StrEnum):
     def last_closed_open(self, now: datetime) -> datetime:
         """Return the open time of the newest bar that is closed at `now` (a bar is closed at its close instant)."""
         return self.floor(now) - self.duration
+
+
+def day_before(slot: datetime) -> datetime:
+    """Return the midnight (UTC) at which the day that `slot` closes in, or closes, began."""
+    just_before = slot - timedelta(microseconds=1)
+    return just_before.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -81,12 +81,13 @@ class _Demo:
         with self._step("trade", f"{self.world.days} daily rebalances on stepped days"):
             slots = self._trade()
         with self._step("reconcile", "ledger against venue"):
-            self._step_to_end()
+            ended = self._step_to_end()
             reconciled = reconcile_account(self.platform, PORTFOLIO)
             drift = compare_with_backtest(self.platform, PORTFOLIO, Period(self.world.slots, Decimal(CASH)))
         result = DemoResult(
             world=self.world,
             ingested=ingested,
+            ingested_at_end=ended,
             research=research,
             promotion=promotion,
             project_verdict=_project_verdict(self.platform, template, promotion.version.version),
@@ -115,7 +116,7 @@ class _Demo:
     def _research(self) -> ResearchOutcome:
         total = planned_trials(self.platform, PORTFOLIO, None, None)
         with trials_progress(self.out, total) as progress:
-            outcome = run_research(self.platform, PORTFOLIO, end=self.world.live, on_trial=progress)
+            outcome = run_research(self.platform, PORTFOLIO, end=self.world.live, on_trial=progress, on_cut=progress.cut)
         self.out.print(f"{'':<10} {outcome.summary()}")
         return outcome
 
@@ -128,13 +129,12 @@ class _Demo:
             outcomes.append(trade_slot(self.platform, PORTFOLIO, slot))
         return outcomes
 
-    def _step_to_end(self) -> None:
+    def _step_to_end(self) -> list[IngestOutcome]:
         """Close the last slot's bar, so that its close can mark the equity, and ingest what passed meanwhile."""
         end = self.world.slots[-1] + Timeframe.D1.duration
         if self.control.now() < end:
             self.control.step(to=end)
-        for timeframe in (Timeframe.D1, Timeframe.H1):
-            ingest_timeframe(self.platform, timeframe)
+        return [self._ingest(Timeframe.D1), self._ingest(Timeframe.H1)]
 
 
 def _world(out: Console, template: Settings, candles: Path | None, exchange: str | None, days: int) -> World:

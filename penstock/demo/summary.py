@@ -30,6 +30,7 @@ class DemoResult:
 
     world: World
     ingested: list[IngestOutcome]
+    ingested_at_end: list[IngestOutcome]
     research: ResearchOutcome
     promotion: PromotionOutcome
     project_verdict: GateDecision
@@ -69,11 +70,7 @@ def summary_table(platform: Platform, result: DemoResult) -> pl.DataFrame:
     orders, fills = platform.ledger.orders(account), platform.ledger.fills(account)
     rows = [
         ("candles", result.world.described),
-        (
-            "bars new",
-            f"{sum(o.new_rows for o in result.ingested):,} before trading, "
-            f"{sum(slot.new_bars for slot in result.slots):,} while trading",
-        ),
+        ("bars new", _new_bars(result)),
         ("bars stored", f"{platform.bars.coverage(platform.exchange_name)['rows'].sum():,}"),
         ("checks", f"{checks.height} verdicts, {checks.filter(~pl.col('success')).height} not met"),
         ("dataset", f"{result.research.snapshot.rows:,} bars, {found.dataset_hash[:16]}"),
@@ -91,6 +88,13 @@ def summary_table(platform: Platform, result: DemoResult) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["what", "value"], orient="row")
 
 
+def _new_bars(result: DemoResult) -> str:
+    """Return how many bars came in and when: slots ingest daily bars only, what passed meanwhile hourly comes at the end."""
+    before, after = (sum(each.new_rows for each in some) for some in (result.ingested, result.ingested_at_end))
+    trading = sum(slot.new_bars for slot in result.slots)
+    return f"{before:,} before trading, {trading:,} while trading, {after:,} after it: {before + trading + after:,} in this run"
+
+
 def write_report(platform: Platform, result: DemoResult) -> Path:
     """Write the demo's HTML report and return its path."""
     account = platform.environment.account_of(PORTFOLIO).name
@@ -98,7 +102,10 @@ def write_report(platform: Platform, result: DemoResult) -> Path:
         made_at=platform.wall_clock.now(),
         summary=summary_table(platform, result),
         ingest=pl.concat(
-            [outcome.table().with_columns(timeframe=pl.lit(outcome.timeframe.value)) for outcome in result.ingested]
+            [
+                outcome.table().with_columns(timeframe=pl.lit(outcome.timeframe.value))
+                for outcome in (*result.ingested, *result.ingested_at_end)
+            ]
         ),
         checks=_checks_by_kind(_checks(platform)),
         verdicts=result.promotion.table(),

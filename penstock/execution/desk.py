@@ -17,8 +17,9 @@ class ExecutionPolicy(BaseModel):
     """How long execution waits, and for what.
 
     `visibility_delay_seconds`: how long "no such order" is doubted after a lost request; it must exceed the time for which
-    the venue accepts an old request (ten seconds as we ask for it) and the longest that an accepted order stays out of its
-    answers (a minute): whoever believes too early sends a second order. `dust_notional` (quote units): a smaller difference
+    the venue accepts an old request and the longest that an accepted order stays out of its answers: whoever believes too
+    early sends a second order. The adapters know it of each venue (`request_age.visibility_delay`); the default is that of
+    the slowest. `dust_notional` (quote units): a smaller difference
     between ledger and venue is not a break. `senders`: how many requests of one phase may be under way at once; with more than
     one, as many as are under way when the kill switch is thrown still leave.
     `kill_switch_seconds`: how old the kill switch's last word may be when an order leaves.
@@ -32,7 +33,7 @@ class ExecutionPolicy(BaseModel):
     lease_wait_seconds: float = Field(default=75, ge=0)
     poll_seconds: float = Field(default=0.25, gt=0)
     follow_timeout_seconds: float = Field(default=30, gt=0)
-    visibility_delay_seconds: float = Field(default=75, gt=0)
+    visibility_delay_seconds: float = Field(default=95, gt=0)
     dust_notional: float = Field(default=0.01, ge=0)
     senders: int = Field(default=1, ge=1, le=16)
     kill_switch_seconds: float = Field(default=0.05, ge=0, le=0.5)

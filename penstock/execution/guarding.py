@@ -11,6 +11,7 @@ from decimal import Decimal
 from penstock.core.accounts import Halt, RiskHistory, RiskVerdict, Verdict
 from penstock.core.drafts import DraftOrder
 from penstock.core.errors import VenueError
+from penstock.core.halts import stricter
 from penstock.core.orders import Fill
 from penstock.execution.bounds import Bounds
 from penstock.execution.desk import TradingDesk
@@ -19,8 +20,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
-from penstock.risk.memory import stricter
-from penstock.risk.protection import STOPS, advanced_marks, entry_prices, flattenings
+from penstock.risk.protection import STOPS, advanced_marks, flattenings
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import Rejection, RiskContext
 
@@ -50,7 +50,7 @@ class Guard:
         self.counted_at = desk.clock.now()
         self.history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
         if self.limits.guards_positions:
-            self.entries = entry_prices(desk.ledger.fills(desk.account))
+            self.entries = desk.ledger.entry_prices(desk.account)
         context = self.context(book, targets)
         self._breach(context)
         self.closing = flattenings(replace(context, halt=self.halt), self.limits)

@@ -23,7 +23,7 @@ from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, pla
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
 from penstock.risk.memory import AccountMemory
-from penstock.risk.protection import STOPS, advanced_marks, entry_prices, flattenings
+from penstock.risk.protection import STOPS, advanced_marks, flattenings
 from penstock.risk.review import review
 from penstock.risk.rules import Rejection, RiskContext
 
@@ -209,7 +209,7 @@ class _Account:
             contributions=targets.contributions,
             quotas=targets.quotas,
             history=history,
-            entries=entry_prices(self.memory.fills),
+            entries=self.memory.entry_prices,
             flatten=exits,
         )
 
@@ -244,7 +244,7 @@ class _Account:
     ) -> None:
         self.memory.trades.append((slot, quantity * price))
         if self.limits is not None and self.limits.guards_positions:
-            self.memory.fills.append(Fill("", "", order.symbol, order.side, quantity, price, fee, fee_asset, slot))
+            self.memory.filled(Fill("", "", order.symbol, order.side, quantity, price, fee, fee_asset, slot))
 
     def _move(self, asset: str, change: Decimal) -> None:
         self.positions[asset] = self.positions.get(asset, _ZERO) + change

@@ -29,6 +29,16 @@ def list_breaks(platform: Platform, portfolio: str, history: bool = False) -> pl
     )
 
 
+def locked_elsewhere(platform: Platform, portfolio: str) -> list[str]:
+    """Return a sentence for each other account of the environment with open breaks, with the command that lists them."""
+    found = []
+    for name, account in platform.environment.accounts.items():
+        count = 0 if name == portfolio else len(platform.supervision.open_breaks(account.name))
+        if count:
+            found.append(f"{account.name} (portfolio {name}) has {count}: `penstock breaks -p {name}`")
+    return found
+
+
 def accept(platform: Platform, portfolio: str, subject: str, reason: str) -> ReconcileOutcome:
     """Let the ledger take over what the venue has of `subject`, with the reason kept; return what is open afterwards.
 

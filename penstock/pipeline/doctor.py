@@ -139,7 +139,8 @@ def _old_orders(platform: Platform) -> str:
     without = ", ".join(venue for venue, limit in limits.items() if limit is None)
     if without:
         raise PenstockError(f"{without}: no way is known by which it refuses an old order; a process that slept could send one")
-    return "; ".join(f"{venue}: {limit}" for venue, limit in limits.items())
+    doubted = max(platform.visibility_delay(portfolio) for portfolio in platform.environment.accounts)
+    return "; ".join(f"{venue}: {limit}" for venue, limit in limits.items()) + f'; "no such order" is doubted for {doubted:g} s'
 
 
 def _registry(platform: Platform) -> str:

@@ -1,8 +1,8 @@
 """Stop and resume trading by an operator's word; cancel what works, and close what is held."""
 
 import getpass
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -43,12 +43,60 @@ def halt_trading(
     """Halt an account (or let it only reduce), or every account; `cancel` its working orders, `flatten` its positions.
 
     The state is set first: from then on nothing new is sent but sells that flatten. With `everything` the orders and
-    positions of this portfolio are ended here, those of the others by their own next slots. What could not be ended (the
-    venue does not answer or refuses, another process holds the account, the flattening failed, a break locks a position) is
-    said in `failure` and in an alert; the next slot tries it again.
+    positions of this portfolio are ended here, those of the others by `end_others` or their own next slots. What could not
+    be ended (the venue does not answer or refuses, another process holds the account, the flattening failed, a break locks a
+    position) is said in `failure` and in an alert; the next slot tries it again.
     """
     state = TradingState.REDUCE_ONLY if reduce_only else TradingState.HALTED
     sentence = _set(platform, portfolio, state, reason, everything, cancel, flatten)
+    return _ended(platform, portfolio, sentence, cancel, flatten)
+
+
+def end_others(platform: Platform, portfolio: str, cancel: bool, flatten: bool) -> Iterator[HaltOutcome]:
+    """Cancel, and `flatten`, at every account but this portfolio's, one after the other; yield what came of each.
+
+    For accounts that are halted already. One that has never been traded from here has nothing of ours, and is left alone.
+    """
+    for name, account in platform.environment.accounts.items():
+        if name != portfolio and platform.ledger.rebalances(account.name, limit=1):
+            done = _ended(platform, name, f"{account.name} (portfolio {name}) is halted too", cancel, flatten)
+            yield replace(done, failure=f"{account.name}: {done.failure}") if done.failure else done
+
+
+def not_active(platform: Platform) -> list[str]:
+    """Return a sentence for each account of the environment that may not trade freely, with the command that resumes it."""
+    found = []
+    for name, account in platform.environment.accounts.items():
+        halt = platform.supervision.trading_state(account.name)
+        if halt.state is not TradingState.ACTIVE:
+            whose = "--all" if halt.account == EVERY_ACCOUNT else f"-p {name}"
+            resume = f"`penstock resume {whose} --reason ...`"
+            found.append(f"{account.name} (portfolio {name}) is {halt.state} ({halt.reason}): {resume}")
+    if platform.kill_switch_file.exists():
+        found.append(f"every account is halted by the file {platform.kill_switch_file}: delete it")
+    return found
+
+
+def still_trading(platform: Platform) -> list[str]:
+    """Return a sentence for each account that has been traded from here and is not halted, with the command that halts it."""
+    return [
+        f"{account.name} (portfolio {name}) trades on: `penstock halt -p {name} --reason ...`"
+        for name, account in platform.environment.accounts.items()
+        if platform.supervision.trading_state(account.name).state is TradingState.ACTIVE
+        and platform.ledger.rebalances(account.name, limit=1)
+    ]
+
+
+def _ended(platform: Platform, portfolio: str, sentence: str, cancel: bool, flatten: bool) -> HaltOutcome:
+    """Return what `_end_account` does. An account that cannot even be opened (no keys) must not keep the others from it."""
+    try:
+        return _end_account(platform, portfolio, sentence, cancel, flatten)
+    except PenstockError as error:
+        return HaltOutcome(sentence, failure=f"{error}; the account's next slot will do it")
+
+
+def _end_account(platform: Platform, portfolio: str, sentence: str, cancel: bool, flatten: bool) -> HaltOutcome:
+    """Carry out what a halt that is set asks of one account; `sentence` says the halt in the outcome."""
     done, report = Cancellation(), None
     try:
         if cancel or flatten:

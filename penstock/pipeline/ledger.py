@@ -8,16 +8,24 @@ import polars as pl
 
 from penstock.adapters.stores.timescale.ledger_history import LedgerHistory, Rebuild
 from penstock.core.accounts import OrderRecord
-from penstock.core.profit import profits
+from penstock.core.profit import Holding, profits
 from penstock.wiring import Platform
 
 _TEXT = pl.String()
+#: Stands under the table of profit and loss: a buy's fee is in more than one of its columns and counts once.
+FEES_COUNT_ONCE = (
+    "Fees in base or quote are in cost already, and so in realised and unrealised: the column fees shows them apart, and "
+    "nothing is to be taken off for it."
+)
 _ORDER_COLUMNS = ("planned", "symbol", "venue", "side", "quantity", "filled", "state", "reason")
 
 
 @dataclass(frozen=True)
 class LedgerView:
-    """An account as of `at`, as tables: orders, positions, profit by strategy and symbol, and days. Amounts as exact text."""
+    """An account as of `at`, as tables: orders, positions, profit by strategy and symbol, and days.
+
+    Quantities are exact text; so are amounts of the quote where they were asked for exactly, else they are in cents.
+    """
 
     account: str
     at: datetime
@@ -47,7 +55,7 @@ def rebuild_lines(result: Rebuild) -> list[str]:
     compared = (
         f"folded {result.events} order events, {result.fills} fills and {result.adjustments} adjustments; "
         f"compared {result.orders} orders and {result.positions} positions, row for row, "
-        "and the profit books of all strategies with the positions"
+        "the entry checkpoints, and the profit books of all strategies with the positions"
     )
     if not result.different:
         return [compared, "equal: the read models are what their events lead to"]
@@ -58,8 +66,9 @@ def rebuild_lines(result: Rebuild) -> list[str]:
     return [compared, f"{result.different} rows differ; {outcome}", *rows]
 
 
-def show_ledger(platform: Platform, portfolio: str, at: datetime) -> LedgerView:
+def show_ledger(platform: Platform, portfolio: str, at: datetime, exact: bool = False) -> LedgerView:
     """Return the portfolio's account as it was at `at`; unrealised profit is at the last fill's price before then."""
+    money = _exact if exact else _cents
     account = platform.environment.account_of(portfolio).name
     history = LedgerHistory(platform.database)
     state, fills = history.state_at(account, at), history.fills(account, at)
@@ -71,17 +80,18 @@ def show_ledger(platform: Platform, portfolio: str, at: datetime) -> LedgerView:
         _frame([_order_row(order) for order in state.orders], _ORDER_COLUMNS),
         _frame(list(state.positions.items()), ("asset", "quantity")),
         _frame(
-            [
-                (h.strategy, h.symbol, h.quantity, h.cost, h.realised, h.unrealised(prices[h.symbol]), h.fees, h.fills)
-                for h in result.holdings
-            ],
+            [(h.strategy, h.symbol, h.quantity, *map(money, _amounts(h, prices[h.symbol])), h.fills) for h in result.holdings],
             ("strategy", "symbol", "quantity", "cost", "realised", "unrealised", "fees", "fills"),
         ),
         _frame(
-            [(d.day, d.strategy, d.realised, d.fees, d.traded, d.fills) for d in result.days],
+            [(d.day, d.strategy, *map(money, (d.realised, d.fees, d.traded)), d.fills) for d in result.days],
             ("day", "strategy", "realised", "fees", "traded", "fills"),
         ),
     )
+
+
+def _amounts(held: Holding, price: Decimal) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    return held.cost, held.realised, held.unrealised(price), held.fees
 
 
 def _order_row(order: OrderRecord) -> tuple[object, ...]:
@@ -104,5 +114,13 @@ def _frame(rows: list[tuple[object, ...]], columns: tuple[str, ...]) -> pl.DataF
 
 def _text(value: object) -> str:
     if isinstance(value, Decimal):
-        return f"{value.normalize():f}" if value else "0"
+        return _exact(value)
     return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
+
+
+def _exact(amount: Decimal) -> str:
+    return f"{amount.normalize():f}" if amount else "0"
+
+
+def _cents(amount: Decimal) -> str:
+    return f"{amount:,.2f}"

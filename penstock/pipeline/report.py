@@ -67,16 +67,14 @@ def _drift(platform: Platform, portfolio: str) -> DriftReport | None:
 
 def account_figures(platform: Platform, account: str) -> pl.DataFrame:
     """Return the account in figures: columns figure, value (text)."""
-    rebalances = platform.ledger.rebalances(account, limit=100_000)
-    orders, fills = platform.ledger.orders(account), platform.ledger.fills(account)
+    totals = platform.ledger.totals(account)
     equity = platform.supervision.equity_history(account)
-    by_status = {status: sum(1 for r in rebalances if r.status == status) for status in {r.status for r in rebalances}}
     rows = [
         ("trading state", str(platform.supervision.trading_state(account).state)),
-        ("slots", ", ".join(f"{count} {status}" for status, count in sorted(by_status.items())) or "none yet"),
-        ("orders", str(len(orders))),
-        ("fills", str(len(fills))),
-        ("traded notional", f"{sum(float(fill.notional) for fill in fills):,.2f}"),
+        ("slots", ", ".join(f"{count} {status}" for status, count in sorted(totals.slots.items())) or "none yet"),
+        ("orders", str(totals.orders)),
+        ("fills", str(totals.fills)),
+        ("traded notional", f"{totals.traded:,.2f}"),
         ("open breaks", str(len(platform.supervision.open_breaks(account)))),
     ]
     if equity.height:

@@ -1,6 +1,6 @@
 """Snapshot the bars, search the strategies, track the search. How a search works is for penstock.research."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,11 +8,15 @@ import polars as pl
 
 from penstock.core.errors import DataError
 from penstock.data.snapshots import Snapshot, take_snapshot
+from penstock.promotion.evidence import gather_evidence
 from penstock.research.results import SearchResult
 from penstock.research.search import OnTrial, search
 from penstock.settings import Study
 from penstock.wiring import Platform
 from strategies import strategy_class
+
+#: Told in a few words which step of a long command begins.
+OnStage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -48,16 +52,21 @@ def run_research(
     trials: int | None = None,
     end: datetime | None = None,
     on_trial: OnTrial | None = None,
+    on_stage: OnStage = lambda _: None,
+    on_cut: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> ResearchOutcome:
     """Search a study on a fresh snapshot of its bars and record it; return what was found.
 
-    `end` leaves out bars that open at or after it. Raises DataError where nothing is stored, StrategyError for an unknown
-    strategy, SearchError where no trial had allowed parameters.
+    `end` leaves out bars that open at or after it. `on_stage` is told each step as it begins, `on_cut` after each cut of the
+    check against lookahead how many of how many are done. Raises DataError where nothing is stored, StrategyError for an
+    unknown strategy, SearchError where no trial had allowed parameters.
     """
     study, costs = platform.settings.study(study_name), platform.settings.costs
     classes = [strategy_class(name) for name in strategies or study.strategies]
     settings = study.search if trials is None else study.search.model_copy(update={"trials": trials})
+    on_stage(f"taking a snapshot of the {study.timeframe} bars")
     snapshot = snapshot_of(platform, study, end)
+    on_stage(f"searching: {settings.trials} trials of {', '.join(each.name for each in classes)} on {snapshot.rows:,} bars")
     result = search(
         snapshot.bars(),
         classes,
@@ -67,7 +76,11 @@ def run_research(
         dataset_hash=snapshot.content_hash,
         timeframe=study.timeframe,
     )
-    run_id = platform.tracker(study_name).record_search(result, strategy_class(result.strategy), snapshot)
+    on_stage(f"checking that the choice, {result.strategy}, sees no later bars")
+    chosen = strategy_class(result.strategy)
+    evidence = gather_evidence(result, chosen, snapshot.bars(), on_cut=on_cut)
+    on_stage("recording the search")
+    run_id = platform.tracker(study_name).record_search(result, chosen, snapshot, evidence)
     return ResearchOutcome(run_id, snapshot, result)
 
 

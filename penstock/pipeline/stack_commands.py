@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,8 @@ from penstock.stack import Addresses, StackError, StackPorts, Supervisor, runnin
 from penstock.wiring import embedded_server
 
 _START_TIMEOUT_SECONDS = 180
+#: Four children are given ten seconds each to end, then the database.
+_STOP_TIMEOUT_SECONDS = 90
 #: Fixed, because other ends would generate other candles.
 _SYNTHETIC_SPAN = (datetime(2021, 1, 1, tzinfo=UTC), datetime(2032, 1, 1, tzinfo=UTC))
 
@@ -62,11 +65,28 @@ def take_down(out: Console) -> None:
     if found is None:
         out.print(f"nothing is running from {settings.home}")
         return
-    os.kill(found[0], signal.SIGTERM)
-    deadline = time.monotonic() + 60
-    while running(settings.home) is not None and time.monotonic() < deadline:
-        time.sleep(0.2)
-    out.print("stopped; the data stays")
+    supervisor = psutil.Process(found[0])
+    supervisor.terminate()
+    with out.status("stopping the worker, the servers and the database ..."):
+        ended = _has_ended(supervisor, time.monotonic() + _STOP_TIMEOUT_SECONDS)
+    if not ended:
+        raise StackError(
+            f"the supervisor (process {found[0]}) has not ended within {_STOP_TIMEOUT_SECONDS} s: read "
+            f"{settings.home / 'logs' / 'supervisor.log'}, then run `penstock down` again, or end it with 'kill -9 {found[0]}'"
+        )
+    out.print("stopped: the worker, the servers, the database and their supervisor have ended; the data stays")
+
+
+def _has_ended(process: psutil.Process, deadline: float) -> bool:
+    """Wait for a process that may not be our child; one that nobody has waited for yet (a zombie) has ended."""
+    while time.monotonic() < deadline:
+        try:
+            if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def serve_practice(out: Console, port: int, candles: Path | None, start: datetime | None, speed: float, cash: float) -> None:

@@ -1,18 +1,27 @@
 """What an operator wants to see first: data, models, the account, locks and halts."""
 
+import os
 from dataclasses import dataclass
 
 import polars as pl
 
+from penstock.adapters.stores.timescale.ledger_history import LedgerHistory
 from penstock.core.accounts import TradingState
+from penstock.execution.remedies import remedy
+from penstock.pipeline.halts import not_active
 from penstock.pipeline.report import account_figures
+from penstock.stack import running
 from penstock.wiring import Platform
 
 
 @dataclass(frozen=True)
 class Status:
-    """Tables for the terminal: bars stored, versions under their aliases, and the account of each portfolio."""
+    """Tables for the terminal: bars stored, versions under their aliases, and the account of each portfolio.
 
+    `where` says which environment this is, why, and how to see another; `remedies` what to do about each break and halt.
+    """
+
+    where: tuple[str, ...]
     environment: str
     database: str
     coverage: pl.DataFrame
@@ -20,6 +29,7 @@ class Status:
     accounts: dict[str, pl.DataFrame]
     breaks: pl.DataFrame
     halts: pl.DataFrame
+    remedies: tuple[str, ...]
 
 
 def read_status(platform: Platform) -> Status:
@@ -30,7 +40,13 @@ def read_status(platform: Platform) -> Status:
         for account in accounts.values()
         for b in platform.supervision.open_breaks(account)
     ]
+    remedies = [
+        f"{b.subject} of {account}: {remedy(b.kind, b.subject, name)}"
+        for name, account in accounts.items()
+        for b in platform.supervision.open_breaks(account)
+    ]
     return Status(
+        where=_where(platform),
         environment=platform.settings.process.env,
         database=platform.database.describe(),
         coverage=platform.bars.coverage(platform.exchange_name),
@@ -38,7 +54,28 @@ def read_status(platform: Platform) -> Status:
         accounts={f"{name} ({account})": account_figures(platform, account) for name, account in accounts.items()},
         breaks=pl.DataFrame(rows, schema=dict.fromkeys(("account", "locked", "kind", "detail"), pl.String), orient="row"),
         halts=_halts(platform, list(accounts.values())),
+        remedies=(*remedies, *not_active(platform)),
     )
+
+
+def _where(platform: Platform) -> tuple[str, ...]:
+    """Return which environment is shown and why, and a line for each other one whose accounts are in the same ledger."""
+    settings, known = platform.settings, set(LedgerHistory(platform.database).accounts())
+    env, found = settings.process.env, running(settings.home)
+    if found is not None and found[1].environment == env:
+        why = "the stack that runs from this home works with it"
+    elif os.environ.get("PENSTOCK_ENV"):
+        why = "PENSTOCK_ENV says so"
+    else:
+        why = f"the default: PENSTOCK_ENV is not set, and no stack runs from {settings.home}"
+    lines = [f"environment {env} ({why})"]
+    for name in settings.environment_names:
+        theirs = (
+            {account.name for account in settings.of_environment(name).environment.accounts.values()} if name != env else set()
+        )
+        if theirs & known:
+            lines.append(f"this ledger has accounts of {name} too: `PENSTOCK_ENV={name} penstock status`")
+    return tuple(lines)
 
 
 def _halts(platform: Platform, accounts: list[str]) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from penstock.core.accounts import Lease, OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
+from penstock.core.accounts import AccountTotals, Lease, OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.working import WorkedOrder
 
@@ -139,6 +139,17 @@ class Ledger(Protocol):
 
     def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
         """Return the account's booked fills that were traded at or after `since`, oldest first."""
+        ...
+
+    def entry_prices(self, account: str) -> Mapping[str, Decimal]:
+        """Return the average price paid for what is held, by symbol, exactly as penstock.core.entries says of all fills.
+
+        It costs the same however old the account is, and does not depend on the order in which fills arrived.
+        """
+        ...
+
+    def totals(self, account: str) -> AccountTotals:
+        """Return how much the account has done."""
         ...
 
     def positions(self, account: str) -> Mapping[str, Decimal]:

@@ -69,7 +69,8 @@ class Supervision(Protocol):
     def trading_state(self, account: str) -> Halt:
         """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set.
 
-        Of two that are as strict the one set last counts: it may ask for more (to cancel, to flatten).
+        What either asks for besides (to cancel, to flatten) is asked for, and the reason names both. Of two that are as strict
+        the one set last comes first.
         """
         ...
 

@@ -3,6 +3,7 @@
 Measures figures and holds them. Whether they are good enough is for penstock.promotion.criteria.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 import polars as pl
@@ -82,12 +83,17 @@ def evidence_of(
 
 
 def gather_evidence(
-    search: SearchResult, strategy_class: type[Strategy], bars: pl.DataFrame, cuts: int | None = None
+    search: SearchResult,
+    strategy_class: type[Strategy],
+    bars: pl.DataFrame,
+    cuts: int | None = None,
+    on_cut: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evidence:
     """Return the evidence for a search's choice, with what the search does not measure: doubled costs, and lookahead.
 
     `bars` is the searched snapshot (BARS_SCHEMA), `cuts` the number of instants at which the future is changed. By default
     every bar is one, which alone finds a leak at a single bar; a history of more than MAX_CUTS bars is cut at that many.
+    `on_cut` is told after each how many of how many are done: on minute bars they take minutes.
     """
     from penstock.research.leakage import check_no_lookahead
 
@@ -96,7 +102,7 @@ def gather_evidence(
     known = bars_of(bars, bare)
     instants = known["ts"].n_unique()
     chosen = cuts if cuts is not None or instants <= MAX_CUTS else MAX_CUTS
-    leaks = check_no_lookahead(strategy, known, chosen)
+    leaks = check_no_lookahead(strategy, known, chosen, on_cut=on_cut)
     found = tuple(
         f"{leak.symbol} at {leak.ts}: the future after {leak.cut} changed {leak.before} to {leak.after}" for leak in leaks
     )

@@ -6,6 +6,7 @@ Some tens of cuts find a leak that is there at every bar. A leak at one single b
 that, `cuts=None` cuts at every bar, each over a warm window, and compares the decision of that bar.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -16,6 +17,9 @@ import polars as pl
 from penstock.core.bars import PRICE_COLUMNS
 from penstock.core.errors import DataError
 from penstock.core.strategy import Strategy
+
+#: Told how many cuts of how many are done.
+OnCut = Callable[[int, int], None]
 
 #: Weights that differ by less are the same: moving sums may round differently on a shorter table.
 TOLERANCE = 1e-12
@@ -36,11 +40,18 @@ class Leak:
     after: float | None
 
 
-def check_no_lookahead(strategy: Strategy, bars: pl.DataFrame, cuts: int | None = 20, seed: int = 0) -> list[Leak]:
+def check_no_lookahead(
+    strategy: Strategy,
+    bars: pl.DataFrame,
+    cuts: int | None = 20,
+    seed: int = 0,
+    on_cut: OnCut = lambda _done, _total: None,
+) -> list[Leak]:
     """Return the first leak of each cut and change; an empty list is a clean strategy.
 
     `bars` (BARS_SCHEMA) is the whole universe. `cuts` instants are drawn at random from the part where the strategy is warm,
     the very last but one always among them; None takes every one, which also shows a `warmup_bars` that is too small.
+    `on_cut` is told after each cut how many of how many are done.
     Raises DataError where the bars are too few to warm the strategy up.
     """
     table = bars.sort("symbol", "ts")
@@ -50,12 +61,18 @@ def check_no_lookahead(strategy: Strategy, bars: pl.DataFrame, cuts: int | None 
         raise DataError(f"{strategy.name} needs {strategy.warmup_bars + 2} bars to be checked, these are {len(instants)}")
     truth = strategy.decide(table)
     if cuts is None:
-        found = [_leak_at(strategy, table, truth, cut) for cut in warm]
+        found: list[Leak | None] = []
+        for done, cut in enumerate(warm, 1):
+            found.append(_leak_at(strategy, table, truth, cut))
+            on_cut(done, len(warm))
         return [leak for leak in found if leak is not None]
     random = np.random.default_rng(seed)
     drawn = random.choice(len(warm), size=min(cuts, len(warm)), replace=False)
     places = sorted({int(place) for place in drawn} | {len(warm) - 1})
-    leaks = (_first_leak(strategy, table, truth, warm[place], change, random) for place in places for change in _CHANGES)
+    leaks: list[Leak | None] = []
+    for done, place in enumerate(places, 1):
+        leaks += [_first_leak(strategy, table, truth, warm[place], change, random) for change in _CHANGES]
+        on_cut(done, len(places))
     return [leak for leak in leaks if leak is not None]
 
 

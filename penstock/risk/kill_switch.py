@@ -7,19 +7,19 @@ from pathlib import Path
 from penstock.core.accounts import Halt, TradingState
 from penstock.core.clock import awake_or_asleep
 from penstock.core.errors import StoreError
+from penstock.core.halts import united
 from penstock.ports import Supervision
 
 _ACTIONS = ("cancel", "flatten")
-_STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
 
 
 @dataclass(frozen=True)
 class KillSwitch:
-    """The strictest of what the file and the database say of an account.
+    """The strictest of what the file and the database say of an account, and all that they ask for besides.
 
     The file halts by being there; where its first word is "reduce_only" it stops buys only. The word "cancel" or "flatten"
-    after it, or alone, asks besides that working orders be cancelled, or every position closed. A state that cannot be
-    read is a halt: an order is never sent because a question failed.
+    after it, or alone, asks besides that working orders be cancelled, or every position closed: what one source asks for no
+    other hides. A state that cannot be read is a halt: an order is never sent because a question failed.
     """
 
     account: str
@@ -29,13 +29,11 @@ class KillSwitch:
     def read(self) -> Halt:
         """Return the state in force now."""
         from_file = self._read_file()
-        if from_file is not None and from_file.state is TradingState.HALTED:
-            return from_file
         try:
             from_database = self.supervision.trading_state(self.account)
         except StoreError as error:
-            return self._halt(TradingState.HALTED, f"the trading state cannot be read: {error}", "kill switch")
-        return strictest(from_database, from_file)
+            from_database = self._halt(TradingState.HALTED, f"the trading state cannot be read: {error}", "kill switch")
+        return united([from_database] if from_file is None else [from_file, from_database])
 
     def _read_file(self) -> Halt | None:
         if self.file is None:
@@ -57,11 +55,6 @@ class KillSwitch:
 
     def _halt(self, state: TradingState, reason: str, by: str) -> Halt:
         return Halt(self.account, state, reason, by, datetime.now(UTC))
-
-
-def strictest(halt: Halt, other: Halt | None) -> Halt:
-    """Return the one of two states that allows less; the first where they allow the same."""
-    return other if other is not None and _STRICTNESS[other.state] > _STRICTNESS[halt.state] else halt
 
 
 @dataclass

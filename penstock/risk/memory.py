@@ -5,17 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from penstock.core.accounts import Halt, PositionMark, RiskHistory, TradingState
+from penstock.core.accounts import Halt, PositionMark, RiskHistory
+from penstock.core.entries import Entry
+from penstock.core.halts import stricter
 from penstock.core.orders import Fill
+from penstock.core.timeframes import day_before
 from penstock.risk.losses import LossBreach
-
-_STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
-
-
-def day_of(slot: datetime) -> datetime:
-    """Return the midnight (UTC) at which the day that `slot` closes in, or closes, began."""
-    just_before = slot - timedelta(microseconds=1)
-    return just_before.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @dataclass
@@ -27,12 +22,16 @@ class AccountMemory:
     targets: list[Mapping[str, float]] = field(default_factory=list)
     trades: list[tuple[datetime, Decimal]] = field(default_factory=list)
     marks: Mapping[str, PositionMark] = field(default_factory=dict)
-    fills: list[Fill] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
     peak: Decimal | None = None
 
     def history(self, slot: datetime) -> RiskHistory:
         """Return the history of the account before `slot`."""
-        day, hour, midnight = day_of(slot), slot - timedelta(hours=1), slot.replace(hour=0, minute=0, second=0, microsecond=0)
+        day, hour, midnight = (
+            day_before(slot),
+            slot - timedelta(hours=1),
+            slot.replace(hour=0, minute=0, second=0, microsecond=0),
+        )
         return RiskHistory(
             day_start=next((equity for at, equity in reversed(self.equity) if at <= day), None),
             peak=self.peak,
@@ -42,6 +41,15 @@ class AccountMemory:
             traded_last_hour=sum((notional for _, notional in self._since(hour)), Decimal(0)),
             marks=self.marks,
         )
+
+    @property
+    def entry_prices(self) -> dict[str, Decimal]:
+        """The average price paid for what is held now, by symbol."""
+        return {symbol: price for symbol, entry in self.entries.items() if (price := entry.price) is not None}
+
+    def filled(self, fill: Fill) -> None:
+        """Count a fill that is not older than those counted before."""
+        self.entries[fill.symbol] = self.entries.get(fill.symbol, Entry()).after([fill])
 
     def _since(self, at: datetime) -> list[tuple[datetime, Decimal]]:
         """Return the trades from `at` on; they are few, and at the end."""
@@ -62,8 +70,3 @@ class AccountMemory:
         self.equity.append((slot, equity))
         self.peak = equity if self.peak is None else max(self.peak, equity)
         self.targets.append({symbol: weight for symbol, weight in weights.items() if weight is not None})
-
-
-def stricter(state: TradingState, other: TradingState) -> bool:
-    """Return whether `state` allows less than `other`."""
-    return _STRICTNESS[state] > _STRICTNESS[other]

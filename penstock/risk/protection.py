@@ -3,14 +3,14 @@
 Closing itself is ordinary selling, by planning and placement.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from penstock.core.accounts import PositionMark
 from penstock.core.drafts import DraftOrder
-from penstock.core.orders import Fill, Side
+from penstock.core.orders import Side
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
 from penstock.risk.rules import Rejection, RiskContext
@@ -97,25 +97,6 @@ def flattenings(context: RiskContext, limits: RiskLimits) -> tuple[Rejection, ..
     held = [symbol for symbol in context.held if context.exposure(symbol) > 0]
     found = [word for symbol in held for stop in stops if stop is not None and (word := stop.check(symbol, context))]
     return (*found, *(_flatten(rule, symbol, reason) for symbol in held for rule, reason in whole))
-
-
-def entry_prices(fills: Iterable[Fill]) -> dict[str, Decimal]:
-    """Return the average price paid for what is held now, by symbol; sells leave the average as it is.
-
-    What came in without a fill (opening balances, deposits) has no entry. `fills` oldest first.
-    """
-    held: dict[str, Decimal] = {}
-    cost: dict[str, Decimal] = {}
-    for fill in fills:
-        base = fill.symbol.split("/")[0]
-        quantity, paid = held.get(fill.symbol, _ZERO), cost.get(fill.symbol, _ZERO)
-        fee = fill.fee if fill.fee_asset == base else _ZERO
-        if fill.side is Side.BUY:
-            held[fill.symbol], cost[fill.symbol] = quantity + fill.quantity - fee, paid + fill.notional
-        elif quantity > 0:
-            left = max(quantity - fill.quantity - fee, _ZERO)
-            held[fill.symbol], cost[fill.symbol] = left, paid * left / quantity
-    return {symbol: cost[symbol] / quantity for symbol, quantity in held.items() if quantity > 0}
 
 
 def advanced_marks(

@@ -105,6 +105,15 @@ class Settings:
         """The environment that PENSTOCK_ENV names."""
         return self._read_entry("environments.yaml", self.process.env, Environment, "PENSTOCK_ENV")
 
+    @property
+    def environment_names(self) -> tuple[str, ...]:
+        """The environments that configs/environments.yaml has."""
+        return tuple(load_yaml(self.process.configs / "environments.yaml"))
+
+    def of_environment(self, name: str) -> "Settings":
+        """Return the same settings for another environment."""
+        return Settings(self.process.model_copy(update={"env": name}))
+
     def require_consent(self) -> None:
         """Raise ConfigError where this environment trades real money and not both places agree to it.
 

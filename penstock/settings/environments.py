@@ -68,12 +68,16 @@ class AccountSettings(Frozen):
 
 
 class Environment(Frozen):
-    """One entry of configs/environments.yaml: where bars come from and where orders go."""
+    """One entry of configs/environments.yaml: where bars come from and where orders go.
+
+    `visibility_delay_seconds` doubts "no such order" for longer than the accounts' venues need; less than that is refused.
+    """
 
     exchange: str
     trading: Literal["paper", "venue"]
     market: MarketSettings
     live: bool = False
+    visibility_delay_seconds: float | None = Field(None, gt=0)
     accounts: dict[str, AccountSettings] = Field(min_length=1)
 
     @property

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision
-from penstock.adapters.stores.timescale.ledger_rows import SELECT_SHORT
+from penstock.adapters.stores.timescale.entry_rows import _SELECT_CHECKPOINTS, _SELECT_SINCE
+from penstock.adapters.stores.timescale.ledger_rows import (
+    IN_SEQUENCE,
+    OVERFILLED,
+    SELECT_ORDERS,
+    SELECT_SHORT,
+    UNFINISHED,
+)
 from penstock.adapters.stores.timescale.risk_rows import _LEVELS, _TRADE_MARKS
 from penstock.core.accounts import Lease, TradingState
 
@@ -81,6 +88,23 @@ def test_a_slot_reads_no_more_rows_than_a_day_has(database: Database, aged: str)
         read = rows_read(database, statement, arguments)
         assert read
         assert max(read.values()) < _MOST_ROWS, read
+
+
+def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(database: Database, aged: str) -> None:
+    """What is open, what is overfilled, and the fills since a checkpoint: few rows, also beside an account that trades more."""
+    TimescaleLedger(database).entry_prices(aged)
+    with database.transaction() as connection:
+        checkpoints = connection.execute(_SELECT_CHECKPOINTS, {"account": aged}).fetchall()
+    keys = ("symbol", "quantity", "cost", "at", "trade_id", "sequence")
+    since = [{"account": aged, **dict(zip(keys, row, strict=True))} for row in checkpoints if row[-1] is not None]
+    assert len(since) == 10
+    of_account = {"account": aged}
+    statements = [(SELECT_ORDERS + narrowed + IN_SEQUENCE, of_account) for narrowed in (OVERFILLED, UNFINISHED)]
+    statements += [(_SELECT_CHECKPOINTS, of_account)] + [(_SELECT_SINCE, known) for known in since]
+    for statement, arguments in statements:
+        read = rows_read(database, statement, arguments)
+        assert read
+        assert max(read.values()) < _MOST_ROWS / 4, (statement, read)
 
 
 def test_levels_are_those_of_the_plain_sums(database: Database, aged: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ from penstock.core.accounts import Break, BreakKind, Lease, TradingState
 from penstock.core.bars import TS
 from penstock.core.errors import StoreError
 from penstock.promotion.criteria import Verdict
+from penstock.risk.kill_switch import KillSwitch
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 #: Other suites share the database, and a state of every account is a resume to them: it is set for an instant before theirs.
@@ -113,12 +115,16 @@ def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
 def test_halt_that_flattens_everything_reaches_an_account_that_is_halted_already(
     supervision: TimescaleSupervision, name: str
 ) -> None:
-    """Of two states as strict the one set last counts: a risk rule's halt does not hide the operator's order to flatten."""
+    """What either state asks for is asked for: neither a risk rule's halt nor a later plain one hides the order to flatten."""
     supervision.set_trading_state(name, TradingState.HALTED, "drawdown", "risk rule drawdown", AT)
     supervision.set_trading_state("*", TradingState.HALTED, "get out", "ada", LONG_AGO, cancel=True, flatten=True)
     halt = supervision.trading_state(name)
-    assert (halt.reason, halt.cancel, halt.flatten) == ("get out", True, True)
+    assert (halt.reason, halt.by, halt.account) == ("get out; drawdown", "ada, risk rule drawdown", "*")
+    assert (halt.cancel, halt.flatten) == (True, True)
     supervision.set_trading_state(name, TradingState.HALTED, "stay", "ada", AT)
+    halt = supervision.trading_state(name)
+    assert (halt.reason, halt.by, halt.account, halt.flatten) == ("stay; get out", "ada", name, True)
+    supervision.set_trading_state("*", TradingState.HALTED, "stay as well", "ada", AT)
     assert not supervision.trading_state(name).flatten
 
 
@@ -136,3 +142,39 @@ def test_state_that_may_only_tighten_leaves_a_stricter_one_in_force(
     supervision.set_trading_state(target, TradingState.ACTIVE, "over", "ada", LONG_AGO)
     supervision.set_trading_state(name, TradingState.REDUCE_ONLY, "drawdown", "risk rule drawdown", AT, only_tighten=True)
     assert supervision.trading_state(name).state is TradingState.REDUCE_ONLY
+
+
+#: What file, account and every account may ask for, by the file's text: the state's strictness, cancel, flatten.
+ASKED = {
+    "nothing": (0, False, False),
+    "reduce_only": (1, False, False),
+    "reduce_only cancel": (1, True, False),
+    "reduce_only flatten": (1, True, True),
+    "halted": (2, False, False),
+    "halted cancel": (2, True, False),
+    "halted flatten": (2, True, True),
+}
+
+
+@pytest.mark.parametrize("own", ASKED)
+@pytest.mark.parametrize("common", ASKED)
+def test_no_source_of_halts_hides_what_another_asks_for(
+    supervision: TimescaleSupervision, name: str, tmp_path: Path, own: str, common: str
+) -> None:
+    """Of file, account and every account: the strictest state, every wish to cancel or flatten, and all reasons."""
+    states = list(TradingState)
+    for account, asked in ((name, own), ("*", common)):
+        rank, cancel, flatten = ASKED[asked]
+        supervision.set_trading_state(account, states[rank], f"by {account}", account, LONG_AGO, cancel, flatten)
+    for text, by_file in ASKED.items():
+        file = tmp_path / "HALT"
+        file.unlink(missing_ok=True)
+        if text != "nothing":
+            file.write_text(f"{text} by file" if " " in text else text)
+        halt = KillSwitch(name, supervision, file).read()
+        every = (by_file, ASKED[own], ASKED[common])
+        expected = tuple(max(asked[n] for asked in every) for n in range(3))
+        assert (states.index(halt.state), halt.cancel, halt.flatten) == expected, (text, own, common)
+        saying = {who for who, asked in zip((str(file), name, "*"), every, strict=True) if asked[0]}
+        assert not saying or set(halt.by.split(", ")) == saying
+        assert all(f"by {who}" in halt.reason for who in saying - {str(file)})

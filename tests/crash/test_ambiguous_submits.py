@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.request_age import visibility_delay
 from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision
 from penstock.core.accounts import OrderRecord, RebalanceStatus
 from penstock.core.bars import BARS_SCHEMA
@@ -172,7 +173,13 @@ def day_of(stage: Any) -> Iterator[Callable[[int, int], Day]]:
             supervision,
             VenueClock(exchange.now),
             KillSwitch(account, supervision),
-            ExecutionPolicy(poll_seconds=5, follow_timeout_seconds=130, lease_wait_seconds=0, senders=4),
+            ExecutionPolicy(
+                visibility_delay_seconds=visibility_delay(["binance"]),
+                poll_seconds=5,
+                follow_timeout_seconds=130,
+                lease_wait_seconds=0,
+                senders=4,
+            ),
             pause=pause,
         )
         closes: dict[datetime, dict[str, float]] = {}

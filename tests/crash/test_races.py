@@ -84,9 +84,12 @@ def sleep_through(stage: Any, scene: Any, account: str, point: int, about_to_sen
     else:
         stage.let_lease_run_out(account)
     other = stage.run(account, scene, policy=PATIENT, steps_clock=True)
+    left = stage.rows(account)
     stage.resume(sleeper)
     end = _end(stage.wait(sleeper))
     failure = "" if other.get("status") == "done" else f"the other process: {other}"
+    written = [name for name, rows in stage.rows(account).items() if rows != left[name]]
+    failure += f"the awoken one wrote {written}" if written else ""
     return stage.inspect(account, scene), end, failure
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.request_age import visibility_delay
 from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, connect
 from penstock.core.accounts import RebalanceStatus
 from penstock.core.clock import VenueClock
@@ -82,7 +83,13 @@ class Worker:
             supervision,
             VenueClock(self.exchange.now),
             KillSwitch(account, supervision, Path(settings["switch"])),
-            ExecutionPolicy(poll_seconds=5, max_lateness_seconds=TOO_LATE_SECONDS, lease_ttl_seconds=2, lease_wait_seconds=6),
+            ExecutionPolicy(
+                visibility_delay_seconds=visibility_delay(["binance"]),
+                poll_seconds=5,
+                max_lateness_seconds=TOO_LATE_SECONDS,
+                lease_ttl_seconds=2,
+                lease_wait_seconds=6,
+            ),
             pause=self.pause,
         )
         self.limits = RiskLimits.model_validate(settings["limits"])

@@ -248,3 +248,21 @@ def test_several_venues_become_one_account(configs: Path, monkeypatch: pytest.Mo
     assert isinstance(exchange, SeveralVenues)
     hosts = {name: account.session._base.netloc for name, account in exchange.accounts.items()}
     assert hosts == {"here": "127.0.0.1:9999", "there": "127.0.0.1:8191"}
+
+
+def test_denial_is_doubted_for_as_long_as_the_accounts_slowest_venue_needs(configs: Path) -> None:
+    """Derived from the venues; an environment may ask for more, and one that asks for less is refused before it trades."""
+    okx = BOTH.replace("ccxt_id: binance", "ccxt_id: okx", 1)
+    assert okx != BOTH
+    replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", okx)
+    platform = Platform(settings_of(configs, env="practice"), "")
+    assert (platform.visibility_delay("minute"), platform.visibility_delay("daily")) == (75, 95)
+    for seconds in (80, 120):
+        text = f"practice:\n  visibility_delay_seconds: {seconds}"
+        replace(configs / "environments.yaml", r"^practice:.*$(\n  visibility.*$)?", text)
+        platform = Platform(settings_of(configs, env="practice"), "")
+        assert platform.visibility_delay("minute") == seconds
+        if seconds == 80:
+            with pytest.raises(ConfigError, match="visibility_delay_seconds is 80, and binance, okx needs 95 at least"):
+                platform.visibility_delay("daily")
+    assert platform.visibility_delay("daily") == 120

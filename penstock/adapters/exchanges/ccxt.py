@@ -10,6 +10,7 @@ import structlog
 
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
+from penstock.adapters.exchanges.order_units import require_base_units
 from penstock.adapters.exchanges.request_age import RequestAge
 from penstock.adapters.exchanges.trade_pages import trade_pager
 from penstock.core.accounts import Transfer
@@ -85,6 +86,7 @@ class CcxtExchange(CcxtMarketData):
         self.require_symbol(order.symbol)
         price = None if order.type is OrderType.MARKET else self._exact("price", order, order.price)
         quantity = self._exact("quantity", order, order.quantity)
+        self.understood(f"order {order.client_order_id}", partial(require_base_units, self.venue, self.client))
         side, kind, named = order.side.value, order.type.value, order.client_order_id
         with self._age.signed_as_of(order.asked_at) as dated:
             details = {"clientOrderId": named, **dated}

@@ -2,10 +2,11 @@
 
 A process that falls asleep between its last look at the lease and the sending must not send when it wakes. No look of ours
 can close that gap; the venue closes it by refusing a request that is signed as of the look and comes too late (decision 0007).
+How long a venue's "no such order" is doubted follows from the same age: that is decided here too.
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -13,8 +14,14 @@ from typing import Any
 
 import structlog
 
+from penstock.core.errors import ConfigError
+
 #: For how long Kraken is to take an order. It wants a deadline that is two to sixty seconds ahead when the order arrives.
 _KRAKEN_ORDER_LIFE = timedelta(seconds=10)
+#: For how many seconds an order that its venue has taken may stay out of the venue's answers.
+_OUT_OF_SIGHT = 60.0
+#: Seconds for clocks that differ and answers that are slow.
+_MARGIN = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -39,6 +46,25 @@ def age_limit(venue: str) -> str | None:
     """Return in words how the venue refuses an old order; None where no way is known: a sleeper's order would be taken."""
     found = _LIMITS.get(venue)
     return None if found is None else f"orders older than {found[1]:g} s are refused, by {found[0]}"
+
+
+def visibility_delay(venues: Collection[str], wanted: float | None = None) -> float:
+    """Return for how many seconds "no such order" is doubted at these venues; `wanted` is what is configured, if anything.
+
+    That is the longest age at which one of them takes an order, for so long the order may be out of sight afterwards, and a
+    margin. ConfigError where less is wanted: the denial would be believed too early and a second order sent. A venue whose
+    limit is not known (nothing is sent there, it trades on paper) counts as the slowest.
+    """
+    slowest = max(seconds for _, seconds in _LIMITS.values())
+    age = max((_LIMITS[venue][1] if venue in _LIMITS else slowest for venue in venues), default=slowest)
+    least = age + _OUT_OF_SIGHT + _MARGIN
+    if wanted is not None and wanted < least:
+        raise ConfigError(
+            f"visibility_delay_seconds is {wanted:g}, and {', '.join(sorted(venues))} needs {least:g} at least: an order is "
+            f"taken up to {age:g} s after it was signed and may be out of sight for {_OUT_OF_SIGHT:g} s; {_MARGIN:g} s are for "
+            'clocks. Whoever believes "no such order" earlier sends a second one: raise it, or leave it out'
+        )
+    return least if wanted is None else wanted
 
 
 class _SigningTime(threading.local):

@@ -13,9 +13,12 @@ from requests.adapters import HTTPAdapter
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
-from penstock.adapters.exchanges.request_age import RequestAge, age_limit
+from penstock.adapters.exchanges.order_lookup import _LOOKUPS
+from penstock.adapters.exchanges.request_age import RequestAge, age_limit, visibility_delay
 from penstock.adapters.exchanges.venue_session import Throttle
+from penstock.core.errors import ConfigError, VenueRejectedError
 from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.execution.desk import ExecutionPolicy
 
 NAME = "0123456789abcdef0123456789abcdef"
 ANSWERS = {
@@ -47,17 +50,27 @@ def listed(market_id: str) -> dict[str, object]:
     return {"id": market_id, "symbol": "AAA/USDT", "base": "AAA", "quote": "USDT", "info": {}, **kind, **steps}
 
 
-def sent_order(venue: str, asked_at: datetime | None, ahead: int = 0) -> requests.PreparedRequest:
-    """Return the request by which the venue would be given an order that was asked for at `asked_at`."""
+def wired(venue: str, answer: object, ahead: int = 0) -> tuple[CcxtExchange, Answering]:
+    """Return an account at the venue that asks nobody but us."""
     exchange = CcxtExchange(venue, "key", "c2VjcmV0", password="phrase", live=True, rate_limit_ms=0)
-    wire = Answering(ANSWERS[venue])
+    wire = Answering(answer)
     exchange.session.mount("https://", wire)
     exchange.client.set_markets([listed("AAAUSDT")])
     exchange._has_markets = True
     exchange.client.options["timeDifference"] = ahead
+    return exchange, wire
+
+
+def sent_order(venue: str, asked_at: datetime | None, ahead: int = 0) -> requests.PreparedRequest:
+    """Return the request by which the venue would be given an order that was asked for at `asked_at`."""
+    exchange, wire = wired(venue, ANSWERS[venue], ahead)
     exchange.submit(OrderRequest(NAME, "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(2), asked_at=asked_at))
     (order,) = [request for request in wire.requests if request.method == "POST"]
     return order
+
+
+def order_of(kind: OrderType) -> OrderRequest:
+    return OrderRequest(NAME, "AAA/USDT", Side.BUY, kind, Decimal(1), None if kind is OrderType.MARKET else Decimal(2))
 
 
 def slept() -> datetime:
@@ -125,3 +138,66 @@ def test_order_that_costs_nothing_does_not_wait_for_the_turns_of_reads():
     began = time.monotonic()
     throttle(ccxt.kraken().api["private"]["post"]["AddOrder"]["cost"])
     assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("venues", "seconds"),
+    [
+        (["binance"], 75),  # taken for 10 s, out of sight for 60, and 5 for the clocks
+        (["binanceus"], 75),
+        (["bybit"], 70),
+        (["bybiteu"], 70),
+        (["okx"], 95),
+        (["myokx"], 95),
+        (["kraken"], 75),
+        (["bybit", "okx", "kraken"], 95),
+        (["coinbase"], 95),  # nothing is sent there: it is the prices of trading on paper
+    ],
+)
+def test_denial_is_doubted_until_no_old_request_can_arrive_unseen(venues, seconds):
+    """The longest of an account's venues counts; more may be asked for, and less is refused with the figures that say why."""
+    assert visibility_delay(venues) == seconds
+    assert visibility_delay(venues, seconds + 30) == seconds + 30
+    with pytest.raises(ConfigError, match=f"needs {seconds} at least"):
+        visibility_delay(venues, seconds - 1)
+
+
+def test_every_venue_that_can_be_traded_refuses_old_orders():
+    """The delay is derived from the age limit: a venue without one may not slip in among those that orders are sent to."""
+    assert all(age_limit(venue) for venue in _LOOKUPS)
+
+
+def test_no_default_believes_a_denial_earlier_than_any_venue_allows():
+    """A desk that is built without a word on it is as patient as the slowest venue needs."""
+    assert ExecutionPolicy().visibility_delay_seconds >= visibility_delay(list(_LOOKUPS))
+
+
+@pytest.mark.parametrize("kind", list(OrderType))
+def test_bybit_market_order_says_that_its_quantity_is_in_base_units(kind):
+    """Without that word the venue reads a market buy's quantity as quote units; a limit order is in base units always."""
+    exchange, wire = wired("bybit", ANSWERS["bybit"])
+    exchange.submit(order_of(kind))
+    (order,) = [request for request in wire.requests if request.method == "POST"]
+    body = json.loads(order.body)
+    assert Decimal(body["qty"]) == 1
+    assert body.get("marketUnit") == ("baseCoin" if kind is OrderType.MARKET else None)
+
+
+@pytest.mark.parametrize("uta", ["0", None])
+@pytest.mark.parametrize("kind", list(OrderType))
+def test_order_of_a_bybit_account_that_is_not_unified_is_refused_and_nothing_leaves(kind, uta):
+    """A classic account has no such word: its market buys would have the wrong size, so it is not traded at all."""
+    exchange, wire = wired("bybit", {"retCode": 0, "result": {"unified": "0", **({} if uta is None else {"uta": uta})}})
+    with pytest.raises(VenueRejectedError, match=r"classic account.*nothing was sent"):
+        exchange.submit(order_of(kind))
+    assert {request.method for request in wire.requests} == {"GET"}
+
+
+def test_okx_market_order_says_that_its_quantity_is_in_base_units():
+    """OKX, too, reads a spot market buy's size as quote units unless it is told otherwise."""
+    exchange, wire = wired("okx", ANSWERS["okx"])
+    exchange.submit(OrderRequest(NAME, "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(1)))
+    (order,) = [request for request in wire.requests if request.method == "POST"]
+    found = json.loads(order.body)
+    sent = found[0] if isinstance(found, list) else found
+    assert (Decimal(sent["sz"]), sent["tgtCcy"]) == (1, "base_ccy")

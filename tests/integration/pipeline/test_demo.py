@@ -55,7 +55,9 @@ def test_demo_trades_real_candles_to_the_cent_and_does_nothing_the_second_time(h
     assert float(figure(first, "search").split()[0]) >= 50
 
     second = demo(candles_dir)
-    assert figure(second, "bars new").startswith("0 before trading, 0 while")
+    assert figure(second, "bars new") == "0 before trading, 0 while trading, 0 after it: 0 in this run"
+    before, trading, after, total = (int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d", figure(first, "bars new")))
+    assert before + trading + after == total == int(figure(first, "bars stored").replace(",", ""))
     assert figure(second, "sent in this run") == "0 orders"
     assert figure(second, "slots") == f"{DAYS} of {DAYS} done ({DAYS} were done already)"
     for same in ("orders", "fills", "promoted", "dataset", "bars stored"):

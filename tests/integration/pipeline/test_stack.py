@@ -164,7 +164,9 @@ def test_down_leaves_no_process(stack: Stack) -> None:
     """Everything that was started ends, the database too."""
     supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])
     family = [supervisor, *supervisor.children(recursive=True)]
-    stack.run("penstock", "down")
+    said = stack.run("penstock", "down")
+    assert "their supervisor have ended" in " ".join(said.split())
+    assert not supervisor.is_running() or supervisor.status() == psutil.STATUS_ZOMBIE, "down came back before it had ended"
     _, alive = psutil.wait_procs(family, timeout=20)
     assert [process.cmdline() for process in alive] == []
     assert not EmbeddedPostgres(stack.home / "postgres").running

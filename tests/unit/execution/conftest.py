@@ -1,5 +1,6 @@
 """A ledger and a venue in memory that keep the ports' promises, so that execution's own rules are tested in milliseconds."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import pytest
 
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.accounts import (
+    AccountTotals,
     Break,
     BreakAcceptance,
     BreakKind,
@@ -30,6 +32,7 @@ from penstock.core.accounts import (
 from penstock.core.alerts import Alert, break_alert, state_alert
 from penstock.core.clock import SteppedClock
 from penstock.core.drafts import SeenBar
+from penstock.core.entries import entry_prices
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
@@ -38,6 +41,7 @@ from penstock.core.errors import (
     StoreError,
     VenueUnavailableError,
 )
+from penstock.core.halts import stricter
 from penstock.core.instruments import Instrument
 from penstock.core.orders import (
     Fill,
@@ -59,7 +63,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
-from penstock.risk.memory import AccountMemory, stricter
+from penstock.risk.memory import AccountMemory
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC/USDT": Decimal(50_000), "ETH/USDT": Decimal(2_500), "ADA/USDT": Decimal("0.5")}
@@ -248,6 +252,14 @@ class MemoryLedger:
 
     def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
         return [fill for fill in self.trades.values() if symbol in (None, fill.symbol) and (since is None or fill.at >= since)]
+
+    def entry_prices(self, account: str) -> Mapping[str, Decimal]:
+        return entry_prices(self.fills(account))
+
+    def totals(self, account: str) -> AccountTotals:
+        slots = Counter(found.status for found in self.slots.values())
+        traded = sum((fill.notional for fill in self.trades.values()), Decimal(0))
+        return AccountTotals(slots, len(self.book), len(self.trades), traded)
 
     def positions(self, account: str) -> Mapping[str, Decimal]:
         return {asset: quantity for asset, quantity in self.held.items() if quantity}

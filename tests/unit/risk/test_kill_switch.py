@@ -70,6 +70,20 @@ def test_state_that_cannot_be_read_is_a_halt() -> None:
     assert "cannot be reached" in halt.reason
 
 
+def test_order_to_get_out_stands_in_the_file_while_the_database_is_away(tmp_path: Path) -> None:
+    """A state that cannot be read is a plain halt: it does not hide what the file asks for."""
+
+    def fail() -> TradingState:
+        raise StoreError("the database cannot be reached")
+
+    file = tmp_path / "HALT"
+    file.write_text("flatten venue is odd")
+    halt = KillSwitch("main", cast(Supervision, StateOnly(fail)), file).read()
+    assert (halt.state, halt.flatten) == (TradingState.HALTED, True)
+    assert "venue is odd" in halt.reason
+    assert "cannot be reached" in halt.reason
+
+
 def test_unreadable_file_is_a_halt(tmp_path: Path) -> None:
     """A kill switch file that cannot be read (here: a folder) halts."""
     assert switch(TradingState.ACTIVE, tmp_path).read().state is TradingState.HALTED

@@ -9,11 +9,12 @@ import pytest
 
 from penstock.core.accounts import Halt, PositionMark, RiskHistory, TradingState, Verdict
 from penstock.core.drafts import DraftOrder, SeenBar
+from penstock.core.entries import entry_prices
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, Side
 from penstock.risk.limits import LossLimit, RiskLimits
 from penstock.risk.memory import AccountMemory
-from penstock.risk.protection import advanced_marks, entry_prices, flattenings
+from penstock.risk.protection import advanced_marks, flattenings
 from penstock.risk.review import ReviewedOrder, review
 from penstock.risk.rules import RiskContext
 

@@ -11,20 +11,30 @@ from psycopg.types.json import Jsonb
 
 from penstock.adapters.stores.timescale.booking import write_adjustment, write_fills
 from penstock.adapters.stores.timescale.connection import Database
+from penstock.adapters.stores.timescale.entry_rows import read_entries
 from penstock.adapters.stores.timescale.fence import fenced
 from penstock.adapters.stores.timescale.ledger_rows import (
+    BY_TIME,
+    IN_SEQUENCE,
+    OF_REBALANCE,
+    OF_SYMBOL,
+    OVERFILLED,
     REBALANCE_COLUMNS,
     SELECT_BEGINNING,
     SELECT_FILLS,
     SELECT_NAMED,
     SELECT_ORDERS,
     SELECT_SHORT,
+    SELECT_TOTALS,
+    SINCE,
+    UNFINISHED,
     fill_of,
     order_of,
     rebalance_of,
+    totals_of,
 )
 from penstock.adapters.stores.timescale.order_events import refusals, write_events, write_intents
-from penstock.core.accounts import Lease, OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
+from penstock.core.accounts import AccountTotals, Lease, OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
 from penstock.core.errors import StoreError
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
 
@@ -200,14 +210,10 @@ class TimescaleLedger:
         overfilled_only: bool = False,
     ) -> Sequence[OrderRecord]:
         """Return the account's orders, oldest first. Overfilled are those that were filled beyond their quantity."""
-        arguments = {
-            "account": account,
-            "unfinished_only": unfinished_only,
-            "rebalance_id": rebalance_id,
-            "overfilled_only": overfilled_only,
-        }
+        question = SELECT_ORDERS + UNFINISHED * unfinished_only + OF_REBALANCE * (rebalance_id is not None)
+        question += OVERFILLED * overfilled_only + IN_SEQUENCE
         with self._database.transaction() as connection:
-            rows = connection.execute(SELECT_ORDERS, arguments).fetchall()
+            rows = connection.execute(question.encode(), {"account": account, "rebalance_id": rebalance_id}).fetchall()
         return [order_of(row) for row in rows]
 
     def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:
@@ -224,9 +230,21 @@ class TimescaleLedger:
 
     def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
         """Return the account's booked fills that were traded at or after `since`, oldest first."""
+        question = SELECT_FILLS + OF_SYMBOL * (symbol is not None) + SINCE * (since is not None) + BY_TIME
         with self._database.transaction() as connection:
-            rows = connection.execute(SELECT_FILLS, [account, symbol, since]).fetchall()
+            rows = connection.execute(question.encode(), {"account": account, "symbol": symbol, "since": since}).fetchall()
         return [fill_of(row) for row in rows]
+
+    def entry_prices(self, account: str) -> Mapping[str, Decimal]:
+        """Return the average price paid for what the fills have left, by symbol; newer fills are added to what was counted."""
+        with self._database.transaction() as connection:
+            return read_entries(connection, account)
+
+    def totals(self, account: str) -> AccountTotals:
+        """Return how many slots (by status), orders and fills the account has, and what was traded."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(SELECT_TOTALS, {"account": account}).fetchall()
+        return totals_of(rows)
 
     def positions(self, account: str) -> Mapping[str, Decimal]:
         """Return the quantity of every asset, the quote asset included; assets at zero are absent."""

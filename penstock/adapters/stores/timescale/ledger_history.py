@@ -16,7 +16,8 @@ from psycopg import sql
 
 from penstock.adapters.stores.timescale.booking import EXACT
 from penstock.adapters.stores.timescale.connection import Database
-from penstock.adapters.stores.timescale.ledger_rows import SELECT_ORDERS, fill_of, order_of
+from penstock.adapters.stores.timescale.entry_rows import WrongCheckpoint, drop_checkpoints, wrong_checkpoints
+from penstock.adapters.stores.timescale.ledger_rows import IN_SEQUENCE, SELECT_ORDERS, fill_of, order_of
 from penstock.core.accounts import OrderRecord
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.history import changes_of, order_as_of, positions_of
@@ -25,7 +26,7 @@ from penstock.core.profit import profits
 
 _FILL_EVENTS = (OrderEventKind.FILL.value, OrderEventKind.PARTIAL_FILL.value)
 _SHOWN = 20
-_TABLES = ("orders", "position", "profit")
+_TABLES = ("orders", "position", "entry_checkpoint", "profit")
 
 _SELECT_FILLS = """
     SELECT fill.trade_id, fill.client_order_id, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.fee_asset,
@@ -136,8 +137,8 @@ class LedgerHistory:
                 raise StoreError(
                     f"account '{account}' is not in the ledger yet: its first `penstock reconcile` or `rebalance` begins it"
                 )
-            arguments = {"account": account, "at": at, "unfinished_only": False, "overfilled_only": False, "rebalance_id": None}
-            intents = [order_of(row) for row in connection.execute(SELECT_ORDERS, arguments).fetchall()]
+            arguments = {"account": account, "at": at}
+            intents = [order_of(row) for row in connection.execute(SELECT_ORDERS + IN_SEQUENCE, arguments).fetchall()]
             events = connection.execute(_SELECT_EVENTS, arguments).fetchall()
             fills = [fill_of(row[:9]) for row in connection.execute(_SELECT_FILLS, arguments).fetchall()]
             adjustments = connection.execute(_SELECT_ADJUSTMENTS, arguments).fetchall()
@@ -178,10 +179,12 @@ class LedgerHistory:
             positions = _folded_positions(adjustments, fills)
             _copy(connection, "rebuilt_order", orders)
             _copy(connection, "rebuilt_position", positions)
-            found = _differences(connection)
+            wrong = wrong_checkpoints(connection)
+            found = _differences(connection, wrong)
             unbalanced = _unbalanced(positions, adjustments, traded)
             if replace and found:
                 connection.execute(_REPLACE)
+                drop_checkpoints(connection, wrong)
         found += unbalanced
         counts = {"orders": len(orders), "positions": len(positions), "events": len(events)}
         shown = [d for table in _TABLES for d in [each for each in found if each.table == table][:_SHOWN]]
@@ -265,10 +268,11 @@ def _copy(connection: "psycopg.Connection[Any]", table: str, rows: Sequence[Sequ
             copy.write_row(row)
 
 
-def _differences(connection: "psycopg.Connection[Any]") -> list[Difference]:
+def _differences(connection: "psycopg.Connection[Any]", wrong: Sequence[WrongCheckpoint]) -> list[Difference]:
     orders = connection.execute(_DIFFERENT_ORDERS).fetchall()
     positions = connection.execute(_DIFFERENT_POSITIONS).fetchall()
-    return [Difference("orders", *row) for row in orders] + [Difference("position", *row) for row in positions]
+    found = [Difference("orders", *row) for row in orders] + [Difference("position", *row) for row in positions]
+    return found + [Difference("entry_checkpoint", f"{w.account} {w.symbol}", str(w.stored), str(w.folded)) for w in wrong]
 
 
 def _unbalanced(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.core.accounts import OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
+from penstock.core.accounts import AccountTotals, OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
 from penstock.core.orders import Fill, OrderRequest, OrderState, OrderType, Side
 
 REBALANCE_COLUMNS = "id, account, slot, portfolio_version, status, reason"
@@ -11,15 +11,13 @@ REBALANCE_COLUMNS = "id, account, slot, portfolio_version, status, reason"
 _ORDER_COLUMNS = """account, rebalance_id, client_order_id, symbol, side, type, quantity, price, strategy_version, state,
            filled_quantity, venue_order_id, created_at, updated_at, reason, leg, attempt, venue"""
 
-SELECT_ORDERS = f"""
-    SELECT {_ORDER_COLUMNS}
-    FROM orders
-    WHERE account = %(account)s
-      AND (NOT %(unfinished_only)s OR state NOT IN ('filled', 'canceled', 'rejected', 'expired'))
-      AND (%(rebalance_id)s::bigint IS NULL OR rebalance_id = %(rebalance_id)s)
-      AND (NOT %(overfilled_only)s OR filled_quantity > quantity)
-    ORDER BY sequence
-"""  # noqa: S608 - our own constant
+SELECT_ORDERS = f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account = %(account)s"  # noqa: S608 - our own constant
+#: What narrows it. Each question is a statement of its own, so that no plan has to fit all of them.
+UNFINISHED = " AND state NOT IN ('filled', 'canceled', 'rejected', 'expired')"
+OF_REBALANCE = " AND rebalance_id = %(rebalance_id)s"
+OVERFILLED = " AND filled_quantity > quantity"
+#: + 0, or the planner, which takes the overfilled for many, walks all orders in their sequence so as not to sort.
+IN_SEQUENCE = " ORDER BY sequence + 0"
 
 SELECT_NAMED = f"""
     SELECT {_ORDER_COLUMNS} FROM orders WHERE account = %s AND client_order_id = ANY(%s) ORDER BY sequence
@@ -37,9 +35,17 @@ SELECT_BEGINNING = """
 """
 
 SELECT_FILLS = """
-    SELECT trade_id, client_order_id, symbol, side, quantity, price, fee, fee_asset, at
-    FROM fill WHERE account = %s AND symbol = coalesce(%s, symbol) AND at >= coalesce(%s, '-infinity'::timestamptz)
-    ORDER BY at, sequence
+    SELECT trade_id, client_order_id, symbol, side, quantity, price, fee, fee_asset, at FROM fill WHERE account = %(account)s
+"""
+OF_SYMBOL = " AND symbol = %(symbol)s"
+SINCE = " AND at >= %(since)s"
+BY_TIME = " ORDER BY at, sequence"
+
+#: One row a status of slots, or one where there is none yet.
+SELECT_TOTALS = """
+    SELECT status, slots, (SELECT count(*) FROM orders WHERE account = %(account)s), fills, traded
+    FROM (SELECT count(*) AS fills, coalesce(sum(quantity * price), 0) AS traded FROM fill WHERE account = %(account)s) f
+    LEFT JOIN (SELECT status, count(*) AS slots FROM rebalance WHERE account = %(account)s GROUP BY status) r ON true
 """
 
 INSERT_ORDERS = """
@@ -63,6 +69,12 @@ def rebalance_of(row: Sequence[Any]) -> Rebalance:
     """Return the rebalance of a row with REBALANCE_COLUMNS."""
     identity, account, slot, version, status, reason = row
     return Rebalance(identity, account, slot, version, RebalanceStatus(status), reason)
+
+
+def totals_of(rows: Sequence[Sequence[Any]]) -> AccountTotals:
+    """Return the totals of the rows of SELECT_TOTALS."""
+    slots = {RebalanceStatus(status): count for status, count, *_ in rows if status is not None}
+    return AccountTotals(slots, *rows[0][2:])
 
 
 def order_of(row: Sequence[Any]) -> OrderRecord:

@@ -10,6 +10,7 @@ import psycopg
 
 from penstock.core.accounts import BreakAcceptance, BreakKind, PositionMark, RiskHistory, RiskVerdict, TradeMark
 from penstock.core.instruments import Instrument
+from penstock.core.timeframes import day_before
 
 #: What operators accepted counts from then on: between two acceptances equity is off by the same sum, so that the peak is the
 #: highest of the spans' peaks. That of the last span is read from the top of an index; the rows of those before it are read
@@ -60,8 +61,9 @@ _TRADE_MARKS = """
     FROM traded t
     LEFT JOIN compared_trades c ON c.account = %(account)s AND c.symbol = t.symbol
     CROSS JOIN LATERAL (SELECT min(f.at) AS oldest, max(f.sequence) AS newest FROM (
-                        SELECT at, sequence FROM fill f WHERE f.account = %(account)s AND f.symbol = t.symbol
-                          AND (f.account, f.symbol, f.sequence) > (%(account)s, t.symbol, coalesce(c.sequence, 0))
+                        SELECT at, sequence FROM fill f
+                        WHERE (f.account, f.symbol, f.sequence) > (%(account)s, t.symbol, coalesce(c.sequence, 0))
+                          AND (f.account, f.symbol) <= (%(account)s, t.symbol)
                         OFFSET 0) f) fresh
     WHERE t.symbol IS NOT NULL
 """
@@ -71,12 +73,6 @@ _RECORD_COMPARED = """
     ON CONFLICT (account, symbol) DO UPDATE SET sequence = excluded.sequence, at = excluded.at
         WHERE excluded.sequence > compared_trades.sequence
 """
-
-
-def day_before(slot: datetime) -> datetime:
-    """Return the midnight (UTC) at which the day that `slot` closes in, or closes, began."""
-    just_before = slot - timedelta(microseconds=1)
-    return just_before.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def read_history(connection: psycopg.Connection[Any], account: str, slot: datetime, now: datetime) -> RiskHistory:

@@ -38,11 +38,11 @@ from penstock.core.accounts import (
 )
 from penstock.core.alerts import break_alert, state_alert
 from penstock.core.bars import TS
+from penstock.core.halts import stricter, united
 from penstock.core.instruments import Instrument
 
 EVERY_ACCOUNT = "*"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
-_STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
 
 
 def _in_force(connection: psycopg.Connection[Any], account: str) -> Halt:
@@ -51,9 +51,9 @@ def _in_force(connection: psycopg.Connection[Any], account: str) -> Halt:
            WHERE account IN (%s, %s) ORDER BY account, id DESC""",
         [account, EVERY_ACCOUNT],
     ).fetchall()
-    standing = [(number, Halt(name, TradingState(state), *rest)) for number, name, state, *rest in rows]
-    never_set = Halt(account, TradingState.ACTIVE, "never set", "", _NEVER)
-    return max(standing, key=lambda each: (_STRICTNESS[each[1].state], each[0]), default=(0, never_set))[1]
+    last_first = sorted(rows, key=lambda row: row[0], reverse=True)
+    standing = [Halt(name, TradingState(state), *rest) for _, name, state, *rest in last_first]
+    return united(standing or [Halt(account, TradingState.ACTIVE, "never set", "", _NEVER)])
 
 
 def _quantities(changes: Mapping[str, str] | None) -> dict[str, Decimal] | None:
@@ -101,7 +101,10 @@ class TimescaleSupervision:
                    WHERE account = %s AND closed_at IS NULL ORDER BY id""",
                 [account],
             ).fetchall()
-        return [Break(account, subject, BreakKind(kind), *rest, _quantities(changes)) for subject, kind, *rest, changes in rows]
+        return [
+            Break(account, subject, BreakKind(kind), detail, ledger_value, venue_value, _quantities(changes))
+            for subject, kind, detail, ledger_value, venue_value, changes in rows
+        ]
 
     def set_trading_state(
         self,
@@ -123,7 +126,7 @@ class TimescaleSupervision:
         with self._database.transaction() as connection:
             if only_tighten:  # writers wait until this one is done, readers do not
                 connection.execute("LOCK TABLE trading_state IN SHARE ROW EXCLUSIVE MODE")
-                if _STRICTNESS[_in_force(connection, account).state] >= _STRICTNESS[state]:
+                if not stricter(state, _in_force(connection, account).state):
                     return
             connection.execute(
                 """INSERT INTO trading_state (account, state, reason, set_by, at, cancel_orders, flatten)
@@ -136,7 +139,8 @@ class TimescaleSupervision:
     def trading_state(self, account: str) -> Halt:
         """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where none was ever set.
 
-        Of two that are as strict the one set last counts: it may ask for more (to cancel, to flatten).
+        What either asks for besides (to cancel, to flatten) is asked for, and the reason names both. Of two that are as strict
+        the one set last comes first.
         """
         with self._database.reading() as connection:
             return _in_force(connection, account)
