@@ -126,6 +126,12 @@ class Break:
     venue_value: Decimal | None = None
     changes: Mapping[str, Decimal] | None = None
 
+    @property
+    def told(self) -> str:
+        """The detail, and what accepting the break books."""
+        booked = ", ".join(f"{change:+f} {asset}" for asset, change in sorted((self.changes or {}).items()) if change)
+        return f"{self.detail} (accepting books {booked})" if booked else self.detail
+
 
 @dataclass(frozen=True)
 class TradeMark:

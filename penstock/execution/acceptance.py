@@ -56,16 +56,11 @@ def _refuse_changed(desk: TradingDesk, keeper: LeaseKeeper, seen: Comparison, pa
     for then, now in changed:
         desk.supervision.close_break(keeper.lease, then.subject, then.kind, at, "the difference has changed: opened again")
         desk.supervision.open_break(keeper.lease, now, at)
-    told = "; ".join(f"{then.kind} was: {_told(then)}; and is now: {_told(now)}" for then, now in changed)
+    told = "; ".join(f"{then.kind} was: {then.told}; and is now: {now.told}" for then, now in changed)
     raise StoreError(
         f"the difference on '{changed[0][0].subject}' of account '{desk.account}' has changed since it was recorded, and "
         f"nothing was booked: {told}. The break shows the new figures: look again, and accept it if they are right"
     )
-
-
-def _told(found: Break) -> str:
-    booked = ", ".join(f"{change:+f} {asset}" for asset, change in sorted((found.changes or {}).items()) if change)
-    return f"{found.detail} (accepting books {booked})" if booked else found.detail
 
 
 def _settlement(desk: TradingDesk, finding: Finding, reason: str, by: str, at: datetime) -> Settlement:

@@ -13,13 +13,9 @@ from penstock.core.errors import StoreError
 
 @contextmanager
 def fenced(database: Database, lease: Lease) -> "Iterator[psycopg.Connection[Any]]":
-    """Yield a transaction in which the database has confirmed, and holds, that this lease is the newest.
-
-    The question is sent together with the transaction's beginning: the fence costs no round trip of its own.
-    """
+    """Yield a transaction in which the database has confirmed, and holds, that this lease is the newest."""
     with database.transaction() as connection:
-        with connection.pipeline():
-            connection.execute("SELECT assert_lease(%s, %s)", [lease.account, lease.token])
+        connection.execute("SELECT assert_lease(%s, %s)", [lease.account, lease.token])
         yield connection
 
 
