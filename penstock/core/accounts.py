@@ -236,14 +236,14 @@ class PositionMark:
 class RiskHistory:
     """What an account did before now, as far as risk rules ask.
 
-    `day_start` and `peak` are equities (quote units) without what operators' acceptances added or took; None where none is
-    recorded. `accepted` is the sum of those. `targets` are the weights of the newest earlier slots, newest first, two at
-    most. `marks` by asset.
+    `day_start` and `peak` are equities (quote units) without the transfers in them (what operators' acceptances added or took,
+    and what was in doubt); None where none is recorded. `transferred` is the sum of those up to now. `targets` are the weights
+    of the newest earlier slots, newest first, two at most. `marks` by asset.
     """
 
     day_start: Decimal | None = None
     peak: Decimal | None = None
-    accepted: Decimal = Decimal(0)
+    transferred: Decimal = Decimal(0)
     targets: tuple[Mapping[str, float], ...] = ()
     orders_last_minute: int = 0
     orders_today: int = 0

@@ -16,6 +16,7 @@ from penstock.core.orders import Fill
 from penstock.execution.bounds import Bounds
 from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import LeaseKeeper
+from penstock.execution.reconciliation import locks_of
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
@@ -46,17 +47,45 @@ class Guard:
 
     def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
         """Read the account's past, act on breached limits, and return the targets with every position to be closed at zero."""
+        self.closing = flattenings(self._acted_on(book, targets, self.in_doubt(book)), self.limits)
+        self._keep([_closing_verdict(word, book) for word in self.closing])
+        self.alerts += [_closing_alert(word, self.locks) for word in self.closing]
+        return replace(targets, weights={**targets.weights, **dict.fromkeys(self._closed, 0.0)})
+
+    def look_again(self, book: Book, targets: PortfolioTargets) -> RiskContext:
+        """Return what the rules may look at in the middle of the work, read anew; a limit that was breached since is acted on.
+
+        Locks are those of the breaks on record: nothing is compared with the venue.
+        """
+        in_doubt = self.in_doubt(book)  # by the locks that the book was made with
+        self.halt = self.desk.kill_switch.read()
+        self.locks = locks_of(self.desk.supervision.open_breaks(self.desk.account))
+        return self._acted_on(book, targets, in_doubt)
+
+    def in_doubt(self, book: Book) -> Decimal:
+        """Return by how much an open break on the cash has changed the book's equity: what left the venue is no loss yet."""
+        if self.desk.quote not in self.locks:
+            return Decimal(0)
+        return book.cash - self.desk.ledger.positions(self.desk.account).get(self.desk.quote, Decimal(0))
+
+    def _acted_on(self, book: Book, targets: PortfolioTargets, in_doubt: Decimal) -> RiskContext:
+        """Read what the account did, act on breached limits, and return what the rules may look at then.
+
+        `in_doubt` counts as a transfer, until it is settled.
+        """
         desk = self.desk
         self.counted_at = desk.clock.now()
-        self.history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
+        history = desk.supervision.risk_history(desk.account, self.slot, self.counted_at)
+        self.history = replace(history, transferred=history.transferred + in_doubt)
         if self.limits.guards_positions:
             self.entries = desk.ledger.entry_prices(desk.account)
         context = self.context(book, targets)
         self._breach(context)
-        self.closing = flattenings(replace(context, halt=self.halt), self.limits)
-        self._keep([_closing_verdict(word, book) for word in self.closing])
-        self.alerts += [_closing_alert(word, self.locks) for word in self.closing]
-        return replace(targets, weights={**targets.weights, **dict.fromkeys(self._closed, 0.0)})
+        return replace(context, halt=self.halt)
+
+    def stops(self, context: RiskContext) -> tuple[Rejection, ...]:
+        """Return the stops that fire now."""
+        return tuple(word for word in flattenings(context, self.limits) if word.rule in STOPS)
 
     def fresh_context(
         self,
@@ -68,8 +97,14 @@ class Guard:
         """Return what the rules may look at for `orders`, with state, counts and quotes as they are now."""
         self.halt = self.desk.kill_switch.read()
         self._recount()
+        return self.quoted(self.context(book, targets), orders, requests)
+
+    def quoted(
+        self, context: RiskContext, orders: Sequence[DraftOrder], requests: Mapping[str, tuple[float, ...]]
+    ) -> RiskContext:
+        """Return the context with the mids of what is about to trade, and when the requests leave."""
         mids, unquoted = self._mids(orders)
-        return replace(self.context(book, targets), mids=mids, unquoted=unquoted, requests=requests)
+        return replace(context, mids=mids, unquoted=unquoted, requests=requests)
 
     def context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
         """Return what the rules may look at."""
@@ -98,7 +133,9 @@ class Guard:
         try:
             quotes = self.desk.exchange.quotes(sorted({order.symbol for order in orders}))
         except VenueError as silence:
-            self.alerts.append(f"{self.desk.account}: no order passes the price collar, quotes cannot be read: {silence}")
+            said = f"{self.desk.account}: no order passes the price collar, quotes cannot be read"
+            if not any(alert.startswith(said) for alert in self.alerts):  # worked orders ask in every wave
+                self.alerts.append(f"{said}: {silence}")
             return {}, str(silence)
         return {symbol: quote.mid for symbol, quote in quotes.items()}, ""
 
@@ -148,6 +185,15 @@ class Guard:
     def reviewed(self, approved: ApprovedOrders) -> None:
         """Keep what the rules said of a plan."""
         self._keep(approved.verdicts)
+
+    def ended(self, verdicts: Sequence[RiskVerdict], alerts: Sequence[str]) -> None:
+        """Keep what the rules said of orders that were being worked."""
+        self._keep(verdicts)
+        self.alerts += alerts
+
+    def forget_counts(self) -> None:
+        """Have the ledger asked for the counts when they are next needed: it has every child, whichever review saw it."""
+        self.counted_at = None
 
     def _keep(self, verdicts: Sequence[RiskVerdict]) -> None:
         if verdicts:

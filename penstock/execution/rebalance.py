@@ -4,29 +4,31 @@ Running a slot again is safe: a slot that has ended sends nothing, one that was 
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from penstock.core.accounts import Break, OrderRecord, Rebalance, RebalanceStatus, TradingState
+from penstock.core.accounts import OrderRecord, Rebalance, RebalanceStatus
 from penstock.core.drafts import DraftOrder
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Fill, OrderState, Side
+from penstock.core.orders import Fill, Side
 from penstock.execution.algorithms import Market
 from penstock.execution.desk import TradingDesk
 from penstock.execution.following import Follower
 from penstock.execution.guarding import Guard
+from penstock.execution.judging import Ahead, Judge
 from penstock.execution.lease import LeaseKeeper, take_lease
-from penstock.execution.placement import NEVER_ARRIVED, NEVER_SENT, PHASES, STOPPED, intents, place
+from penstock.execution.outcome import cut_short, new_breaks, outcome_of, refusal_of
+from penstock.execution.placement import NEVER_ARRIVED, NEVER_SENT, PHASES, intents, place
 from penstock.execution.reconciliation import Reconciliation, reconcile
 from penstock.execution.recovery import Recovery, end_superseded, recover
 from penstock.execution.report import RebalanceReport
 from penstock.execution.resending import cleared
 from penstock.execution.router import divided, joined, margin_of
-from penstock.execution.schedule import Ahead, Phase
-from penstock.execution.stopping import cancel_working, holds_positions
+from penstock.execution.schedule import Phase
+from penstock.execution.stopping import cancel_working
 from penstock.execution.workbench import Workbench
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import (
@@ -39,15 +41,12 @@ from penstock.portfolio.rebalancing import (
     plan_sells,
 )
 from penstock.risk.limits import RiskLimits
-from penstock.risk.review import ApprovedOrders, review
-from penstock.risk.rules import Rejection
+from penstock.risk.review import ApprovedOrders
 
 #: A run may start this much before its slot by the venue's clock without being early.
 _EARLY_SECONDS = 1.0
 #: An order that never reached the venue is sent under a new id at most this many times in one run.
 _MAX_ATTEMPTS = 3
-#: How many slots that are newer than a late one are looked at: a week of minutes.
-_NEWER_SLOTS = 10_080
 
 
 @dataclass(frozen=True)
@@ -110,37 +109,18 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
         fills=recovery.fills,
         breaks=reconciled.breaks,
         opened=reconciled.opened,
-        alerts=(*working, *_cut_short(passed)),
+        alerts=(*working, *cut_short(passed)),
         lateness_seconds=lateness,
     )
     if slot.status is not RebalanceStatus.RUNNING:
         return replace(report, already_done=True, reason=f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}")
-    refusal = _refusal(desk, inputs.slot, lateness, instruments)
+    refusal = refusal_of(desk, inputs.slot, lateness, instruments)
     if refusal is not None:
         refusal = f"{refusal}; {slot.reason}" if slot.reason else refusal  # what stopped an earlier run of it
         return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
     guard = Guard(desk, keeper, inputs.limits, slot.slot, reconciled.locks, desk.kill_switch.read())
-    return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard).execute(report, instruments)
-
-
-def _cut_short(passed: Sequence[Rebalance]) -> tuple[str, ...]:
-    return tuple(f"slot {each.slot:%Y-%m-%d %H:%M} was cut short and is over" for each in passed if not each.reason)
-
-
-def _refusal(desk: TradingDesk, slot: datetime, lateness: float, instruments: Mapping[str, Instrument]) -> str | None:
-    """Return why the slot is not to be traded now, or None."""
-    recent = desk.ledger.rebalances(desk.account, limit=1)
-    if any(each.slot > slot for each in recent):  # behind an outage's skipped slots a newer one may have been traded
-        recent = desk.ledger.rebalances(desk.account, limit=_NEWER_SLOTS)
-    newest = max((done.slot for done in recent if done.status is RebalanceStatus.DONE), default=slot)
-    if newest > slot:
-        return f"the slot {newest:%Y-%m-%d %H:%M} has been traded: an older decision must not undo a newer one"
-    if lateness > desk.policy.max_lateness_seconds:
-        return f"{lateness:.0f} s late; the policy skips a slot after {desk.policy.max_lateness_seconds:.0f} s"
-    halt = desk.kill_switch.read()
-    if halt.state is TradingState.HALTED and not (halt.flatten and holds_positions(desk, instruments)):
-        return f"halted: {halt.reason} (set by {halt.by})"
-    return None
+    judge = Judge(guard, frozenset(reconciled.planned))
+    return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard, judge).execute(report, instruments)
 
 
 def _end(
@@ -161,9 +141,9 @@ class _Run:
     recovery: Recovery
     reconciled: Reconciliation
     guard: Guard
+    judge: Judge
     fills: list[Fill] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
-    rejections: list[Rejection] = field(default_factory=list)
     sent: int = 0
 
     def execute(self, report: RebalanceReport, instruments: Mapping[str, Instrument]) -> RebalanceReport:
@@ -175,7 +155,7 @@ class _Run:
         after = self._book(targets, instruments)
         self.guard.close(after)
         final = reconcile(self.desk, self.keeper, instruments)
-        in_doubt = self._in_doubt(after)
+        in_doubt = self.guard.in_doubt(after)
         self.desk.supervision.record_equity(self.keeper.lease, self.slot.slot, after.equity, after.cash, in_doubt)
         orders = self._orders()
         report = replace(
@@ -187,12 +167,12 @@ class _Run:
             orders=tuple(orders),
             fills=(*self.recovery.fills, *self.fills, *final.fills),
             skipped=tuple(self.skipped),
-            rejections=(*self.guard.closing, *self.rejections),
+            rejections=(*self.guard.closing, *self.judge.rejections),
             breaks=final.breaks,
-            opened=(*self.reconciled.opened, *_new(final.breaks, self.reconciled.breaks)),
+            opened=(*self.reconciled.opened, *new_breaks(final.breaks, self.reconciled.breaks)),
             alerts=(*report.alerts, *self.guard.alerts),
         )
-        status, reason = _outcome(orders)
+        status, reason = outcome_of(orders)
         return _end(self.desk, self.keeper, self.slot, report, status, reason)
 
     def _decided(self) -> PortfolioTargets:
@@ -219,25 +199,38 @@ class _Run:
 
         def review_all(left: Sequence[DraftOrder] | None, ahead: Ahead) -> ApprovedOrders:
             book = self._book(targets, instruments)
-            return self._reviewed(self._drafts(leg, targets, book) if left is None else list(left), book, targets, ahead)
+            drafts = self._drafts(leg, targets, book) if left is None else left
+            return self.judge.plan(drafts, book, targets, ahead)
+
+        def look(symbols: Collection[str]) -> Book:
+            return self._book(targets, instruments, symbols)
 
         urgent = self.guard.halt.flatten or (leg == SELL_LEG and self.guard.closing)
         style = Market() if urgent else bench.style
-        costs = self.inputs.policy.cost_fraction
-        bench = replace(bench, style=style)
         worked = Phase(
-            self.desk, bench, self.keeper, self.slot, leg, targets, instruments, review_all, self.guard.bounds, costs
+            self.desk,
+            replace(bench, style=style),
+            self.keeper,
+            self.slot,
+            leg,
+            targets,
+            instruments,
+            review_all,
+            self.judge,
+            look,
+            self.guard.bounds,
+            self.inputs.policy.cost_fraction,
         ).work()
         self.sent += worked.sent
         self.fills += worked.fills
         self.skipped += worked.skipped
-        self.guard.sent(worked.sent, worked.fills)
+        self.guard.forget_counts()
 
     def _trade_once(self, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> bool:
         """Send what the phase still lacks; return whether anything was sent."""
         book = self._book(targets, instruments)
         drafts = self._drafts(leg, targets, book)
-        approved = self._reviewed(joined(drafts), book, targets)
+        approved = self.judge.plan(joined(drafts), book, targets)
         approved, skipped = divided(self.desk, approved, drafts, margin_of(self.inputs.policy), self.guard.bounds)
         self.skipped += skipped
         planned = intents(approved, self.slot, targets, instruments, self.inputs.policy)
@@ -254,21 +247,6 @@ class _Run:
         self.guard.sent(len(orders), follower.booked)
         return True
 
-    def _reviewed(
-        self, drafts: list[DraftOrder], book: Book, targets: PortfolioTargets, ahead: Ahead | None = None
-    ) -> ApprovedOrders:
-        """Return what the rules let pass, their words kept; the steps that orders are planned with are kept too."""
-        parts = 1 if self.desk.venues is None else len(self.desk.venues.accounts)  # each request may become so many
-        requests = {order.symbol: (ahead(order) if ahead is not None else (0.0,)) * parts for order in drafts}
-        approved = review(drafts, self.guard.fresh_context(book, targets, drafts, requests), self.inputs.limits)
-        self.guard.reviewed(approved)
-        self.rejections += approved.rejections
-        planned = {order.symbol: book.instruments[order.symbol] for order in approved.orders}
-        unkept = [instrument for symbol, instrument in planned.items() if symbol not in self.reconciled.planned]
-        if unkept:
-            self.desk.supervision.record_instruments(self.keeper.lease, unkept)
-        return approved
-
     def _drafts(self, leg: int, targets: PortfolioTargets, book: Book) -> list[DraftOrder]:
         orders = self._orders()
         committed = [order for order in orders if order.leg % PHASES == leg]
@@ -284,31 +262,19 @@ class _Run:
         self.skipped += skipped
         return drafts
 
-    def _book(self, targets: PortfolioTargets, instruments: Mapping[str, Instrument]) -> Book:
-        """Return the account as it is now, at the venue's last prices."""
+    def _book(self, targets: PortfolioTargets, instruments: Mapping[str, Instrument], worked: Collection[str] = ()) -> Book:
+        """Return the account as it is now, at the venue's last prices; those of `worked` symbols are among them."""
         positions = dict(self.desk.ledger.positions(self.desk.account))
         quote = self.desk.quote
-        if quote in self.reconciled.locks:  # the ledger's cash is in doubt: never plan with more than the venue has
+        if quote in self.guard.locks:  # the ledger's cash is in doubt: never plan with more than the venue has
             positions[quote] = min(positions.get(quote, Decimal(0)), self.desk.exchange.balances().get(quote, Decimal(0)))
         held = {f"{asset}/{quote}" for asset in positions}
-        symbols = sorted(symbol for symbol in {*targets.weights, *held} if symbol in instruments)
+        symbols = sorted(symbol for symbol in {*targets.weights, *held, *worked} if symbol in instruments)
         prices = self.desk.exchange.last_prices(symbols)
         return Book(targets.weights, positions, prices, instruments, self.inputs.policy)
 
-    def _in_doubt(self, book: Book) -> Decimal:
-        """Return by how much an open break on the cash has changed the book's equity: what left the venue is no loss yet."""
-        if self.desk.quote not in self.reconciled.locks:
-            return Decimal(0)
-        return book.cash - self.desk.ledger.positions(self.desk.account).get(self.desk.quote, Decimal(0))
-
     def _orders(self) -> list[OrderRecord]:
         return list(self.desk.ledger.orders(self.desk.account, rebalance_id=self.slot.id))
-
-
-def _new(breaks: Sequence[Break], before: Sequence[Break]) -> list[Break]:
-    """Return the breaks that were not open before, whichever look of the run opened them."""
-    known = {(found.subject, found.kind) for found in before}
-    return [found for found in breaks if (found.subject, found.kind) not in known]
 
 
 def _again(order: OrderRecord, committed: list[OrderRecord], targets: PortfolioTargets, book: Book) -> DraftOrder | None:
@@ -324,15 +290,3 @@ def _again(order: OrderRecord, committed: list[OrderRecord], targets: PortfolioT
         return None
     leg, attempt = order.leg, order.attempt + 1
     return DraftOrder(request.symbol, request.side, request.quantity, price, weight, leg, attempt, request.venue)
-
-
-def _outcome(orders: list[OrderRecord]) -> tuple[RebalanceStatus, str]:
-    """Return how the slot ended: FAILED where the kill switch cut it short or an order has no end, else DONE."""
-    stopped = [order for order in orders if order.reason.startswith(STOPPED)]
-    endless = [order for order in orders if not order.state.is_final]
-    if stopped or endless:
-        parts = [stopped[0].reason] if stopped else []
-        parts += [f"{len(endless)} orders have not ended, first {endless[0].request.client_order_id}"] if endless else []
-        return RebalanceStatus.FAILED, "; ".join(parts)
-    refused = [order for order in orders if order.state is OrderState.REJECTED and not order.reason.startswith(NEVER_ARRIVED)]
-    return RebalanceStatus.DONE, f"{len(refused)} orders refused by the venue: {refused[0].reason}" if refused else ""

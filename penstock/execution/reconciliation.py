@@ -19,7 +19,7 @@ from penstock.execution.differences import Finding, Gaps, changes_of, merged, ve
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.trade_comparison import OPENING_BALANCE, compare_trades
 
-__all__ = ["OPENING_BALANCE", "Reconciliation", "changes_of", "compare", "reconcile"]
+__all__ = ["OPENING_BALANCE", "Reconciliation", "changes_of", "compare", "locks_of", "reconcile"]
 
 _ZERO = Decimal(0)
 #: An overfill is a fact that both sides agree on: it stays locked until an operator has seen it.
@@ -46,7 +46,12 @@ class Reconciliation:
     @property
     def locks(self) -> dict[str, str]:
         """The reason by locked subject (symbol or asset)."""
-        return {found.subject: f"{found.kind}: {found.detail}" for found in self.breaks}
+        return locks_of(self.breaks)
+
+
+def locks_of(breaks: Sequence[Break]) -> dict[str, str]:
+    """Return the reason by locked subject (symbol or asset)."""
+    return {found.subject: f"{found.kind}: {found.detail}" for found in breaks}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ The parents are committed before the first child leaves, and what comes next is 
 run goes on with what is left. Each child is written ahead, sent once, and followed to its end before its parent's next one.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -14,10 +14,22 @@ from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderRequest, Side, client_order_id
 from penstock.core.working import WorkedOrder
-from penstock.execution.algorithms import ChildOrder, Plan, Progress, Send, Step, Wait, plan_order, requests_ahead
+from penstock.execution.algorithms import (
+    ChildOrder,
+    Finished,
+    Market,
+    Plan,
+    Progress,
+    Send,
+    Step,
+    Wait,
+    plan_order,
+    requests_ahead,
+)
 from penstock.execution.bounds import Bounds
 from penstock.execution.desk import TradingDesk
 from penstock.execution.following import Follower
+from penstock.execution.judging import Ahead, Judge
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.parent import Parent
 from penstock.execution.placement import PHASES, STOPPED, place
@@ -26,12 +38,9 @@ from penstock.execution.router import route_orders, with_legs
 from penstock.execution.sending import stopped
 from penstock.execution.workbench import Workbench
 from penstock.portfolio.allocation import PortfolioTargets
-from penstock.portfolio.rebalancing import Skipped
+from penstock.portfolio.rebalancing import Book, Skipped
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import halted
-
-#: Says when requests for an order may leave, in seconds from now.
-Ahead = Callable[[DraftOrder], tuple[float, ...]]
 
 #: While nothing is due, the kill switch and the lease are looked at this often.
 _LOOK_SECONDS = 1.0
@@ -53,7 +62,8 @@ class Phase:
     """One phase (sells or buys) of one rebalance, worked by `bench`.
 
     `review_all(None, ahead)` plans the phase anew and reviews it; `review_all(orders, ahead)` reviews what an interrupted run
-    left; `ahead` says when their requests may leave. Risk has the word on every run, and the kill switch before every child.
+    left; `ahead` says when their requests may leave. Risk has the word on every run, `judge` on every wave of children that
+    are due at one instant (`look` is how the account stands then), and the kill switch before every child.
     `bounds` holds for all parts of a parent together, where the account has several venues.
     `cost_fraction` (of notional) is kept back from the cash that buys may use.
     """
@@ -66,6 +76,8 @@ class Phase:
     targets: PortfolioTargets
     instruments: Mapping[str, Instrument]
     review_all: Callable[[Sequence[DraftOrder] | None, Ahead], ApprovedOrders]
+    judge: Judge
+    look: Callable[[Collection[str]], Book]
     bounds: Bounds
     cost_fraction: Decimal = Decimal(0)
     _allowed: dict[str, Decimal] = field(default_factory=dict)
@@ -74,6 +86,8 @@ class Phase:
     _unrouted: dict[str, Skipped] = field(default_factory=dict)
     _sent: int = 0
     _stopped: bool = False
+    _just_reviewed: bool = False
+    _seen: Book | None = None
 
     def work(self) -> Worked:
         """Send what is due until nothing more will be; return what was done. Raises what placement and following raise."""
@@ -82,7 +96,8 @@ class Phase:
         if begun and not mine and all(work.order.leg > self.leg for work in begun):
             return Worked()  # a later phase was begun, so this one was over
         works = self._resumed(mine) if mine else self._begun()
-        while not self._stopped and self._turn(works):
+        self._just_reviewed = isinstance(self.bench.style, Market)  # all goes out at once, a moment after its review
+        while works and not self._stopped and self._turn(works):
             pass
         return Worked(self._sent, tuple(self._fills), tuple(self._unrouted.values()))
 
@@ -123,33 +138,70 @@ class Phase:
 
     def _turn(self, works: Sequence[Parent]) -> bool:
         """Send every child that is due and follow it to its end, or else wait; return whether there is more to do."""
-        steps = self._steps(works)
-        due = [(work, step) for work, step in steps if isinstance(step, Send)]
-        if due:
-            if not self._send(due):
-                self._look_later(_LOOK_SECONDS)
-            return True
+        just_reviewed, self._just_reviewed = self._just_reviewed, False
+        if self._seen is not None and not self._due(steps := self._steps(works, self._seen)):
+            return self._wait(steps)  # when it is due depends on no price: the account is read only for what leaves
+        self._seen = book = self.look([work.symbol for work in works])
+        steps = self._steps(works, book)
+        due = self._due(steps)
+        if not due:
+            return self._wait(steps)
+        if not just_reviewed:
+            due = self._judged(due, book)
+            if self._halted(steps):  # what was found may have set the account's state
+                return False
+        if not due or not self._send(due):
+            self._look_later(_LOOK_SECONDS)
+        return True
+
+    @staticmethod
+    def _due(steps: Sequence[tuple[Parent, Step]]) -> list[tuple[Parent, Send]]:
+        return [(work, step) for work, step in steps if isinstance(step, Send)]
+
+    def _judged(self, due: Sequence[tuple[Parent, Send]], book: Book) -> list[tuple[Parent, Send]]:
+        """Return what risk lets pass of what is due. A child that is denied, or cut to less, is the last of its order.
+
+        What only its price keeps back is let go, as where no venue takes it: its quantity joins the next child.
+        """
+        orders, now = self._orders(), self.desk.clock.now()
+        filled = {work.symbol: work.progress(orders).filled for work, _ in due}
+        prices = {work.symbol: book.prices.get(work.symbol, work.order.price) for work, _ in due}
+        children = [replace(work.order.resized(step.child.quantity), price=prices[work.symbol]) for work, step in due]
+        rests = {work.symbol: work.order.quantity - filled[work.symbol] for work, _ in due}
+        word = self.judge.wave(children, rests, book, self.targets)
+        going: list[tuple[Parent, Send]] = []
+        for work, step in due:
+            symbol, child = work.symbol, step.child
+            passed = word.passed.get(symbol, Decimal(0))
+            if symbol in word.put_off:
+                self._passed[symbol] = now - work.start
+            elif passed < child.quantity:
+                self._allowed[symbol] = filled[symbol] + passed
+            if passed > 0 and work.instrument.refusal(passed, child.price or prices[symbol]) is None:
+                going.append((work, replace(step, child=replace(child, quantity=passed))))
+        return going
+
+    def _wait(self, steps: Sequence[tuple[Parent, Step]]) -> bool:
+        """Wait for the next child's time, with nothing but a look at the kill switch; return whether there is more to do."""
         waits = [work.start + step.until for work, step in steps if isinstance(step, Wait)]
         if not waits:
             return False
-        if self._halted(steps):
-            return False
-        left = (min(waits) - self.desk.clock.now()).total_seconds()
-        self._look_later(min(left, _LOOK_SECONDS))
+        while (left := (min(waits) - self.desk.clock.now()).total_seconds()) > 0:
+            if self._halted(steps):
+                return False
+            self._look_later(min(left, _LOOK_SECONDS))
         return True
 
     def _look_later(self, seconds: float) -> None:
         self.desk.pause(max(seconds, self.desk.policy.poll_seconds))
         _ = self.keeper.lease  # renews it: waiting writes nothing, and must not let the lease run out
 
-    def _steps(self, works: Sequence[Parent]) -> list[tuple[Parent, Step]]:
+    def _steps(self, works: Sequence[Parent], book: Book) -> list[tuple[Parent, Step]]:
         """Return what is next for each parent. Buys are bounded by the cash there is: prices move while they are worked."""
-        prices = self.desk.exchange.last_prices([work.symbol for work in works]) if works else {}
-        orders, now = self._orders(), self.desk.clock.now()
-        cash = self.desk.ledger.positions(self.desk.account).get(self.desk.quote, Decimal(0))
+        orders, now, cash = self._orders(), self.desk.clock.now(), book.cash
         steps: list[tuple[Parent, Step]] = []
         for work in works:
-            price, bound = prices.get(work.symbol, work.order.price), self._allowed.get(work.symbol)
+            price, bound = book.prices.get(work.symbol, work.order.price), self._allowed.get(work.symbol)
             if work.order.side is Side.BUY:
                 affordable = work.instrument.round_lots(max(cash, Decimal(0)) / (price * (1 + self.cost_fraction)))
                 payable = work.progress(orders).filled + affordable
@@ -224,10 +276,11 @@ class Phase:
 
     def _halted(self, steps: Sequence[tuple[Parent, Step]]) -> bool:
         """Where the kill switch forbids what is still to come, write each next child down as stopped and say so."""
-        halt, orders = self.desk.kill_switch.read(), self._orders()
-        forbidden = [work for work, step in steps if isinstance(step, Wait) and _must_stop(halt, work.order.side)]
+        halt = self.desk.kill_switch.read()
+        forbidden = [w for w, step in steps if not isinstance(step, Finished) and _must_stop(halt, w.order.side)]
         if not forbidden:
             return False
+        orders = self._orders()
         planned, at = [self._request(work, work.rest(orders).child, orders) for work in forbidden], self.desk.clock.now()
         events = [stopped(order.request, halt, at) for order in planned]
         self.desk.ledger.write_ahead(self.keeper.lease, self.rebalance.id, planned, events, at)

@@ -14,12 +14,12 @@ _ZERO = Decimal(0)
 def loss_since(start: Decimal | None, context: RiskContext) -> Decimal:
     """Return the loss from `start` to now as a fraction of `start`; zero for a gain, or where no start is known.
 
-    What operators' acceptances of deposits and withdrawals added or took is no gain and no loss: `start` is without it.
+    What deposits and withdrawals added or took is no gain and no loss: `start` is without it.
     """
-    accepted = context.history.accepted
-    if start is None or start + accepted <= 0:
+    transferred = context.history.transferred
+    if start is None or start + transferred <= 0:
         return _ZERO
-    return max((start + accepted - context.equity) / (start + accepted), _ZERO)
+    return max((start + transferred - context.equity) / (start + transferred), _ZERO)
 
 
 def daily_loss(context: RiskContext) -> Decimal:

@@ -28,7 +28,7 @@ _MOST_ROWS = 2_000
 _FILLED = """
     INSERT INTO rebalance (account, slot, portfolio_version, status)
     SELECT %(name)s, %(start)s + n * interval '1 min', 'v', 'done' FROM generate_series(1, %(minutes)s) n;
-    INSERT INTO equity SELECT %(name)s, %(start)s + n * interval '1 min', 100000 + n * 7919 %% 1000, 1
+    INSERT INTO equity SELECT %(name)s, %(start)s + n * interval '1 min', 100000 + n * 7919 %% 1000, 1, n / 480 * 10
     FROM generate_series(1, %(minutes)s) n;
     INSERT INTO orders (client_order_id, account, rebalance_id, symbol, side, type, quantity, leg, attempt, strategy_version,
         target_weight, reference_price, state, filled_quantity, created_at, updated_at)
@@ -108,13 +108,12 @@ def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(databas
 
 
 def test_levels_are_those_of_the_plain_sums(database: Database, aged: str) -> None:
-    """Equity less what was accepted up to then, row by row, gives the same peak and start of the day; also after a resume."""
+    """Equity less what was transferred, row by row, gives the same peak and start of the day; also after a resume."""
     supervision = TimescaleSupervision(database)
     plain = """SELECT max(worth) FILTER (WHERE at >= %(since)s),
                       (array_agg(worth ORDER BY at DESC) FILTER (WHERE at <= %(day)s))[1]
-               FROM (SELECT at, equity - coalesce((SELECT sum(value) FROM break_acceptance b
-                                                   WHERE b.account = e.account AND b.at <= e.at), 0) AS worth
-                     FROM equity e WHERE account = %(name)s AND at < %(slot)s) levels"""
+               FROM (SELECT at, equity - transferred AS worth
+                     FROM equity WHERE account = %(name)s AND at < %(slot)s) levels"""
     since = START - timedelta(days=1)
     for resumed, slot in ((None, END), (None, START + timedelta(days=4, hours=3)), (START + timedelta(hours=10), END)):
         if resumed is not None:

@@ -45,7 +45,7 @@ def test_day_and_peak_come_from_the_slots_before(supervision: TimescaleSupervisi
     for hours, equity in ((-40, 130), (-13, 90), (-12, 100), (-2, 120), (0, 999)):
         record(supervision, writer, hours, equity)
     history = supervision.risk_history(name, SLOT, SLOT)
-    assert (history.day_start, history.peak, history.accepted) == (100, 130, 0)
+    assert (history.day_start, history.peak, history.transferred) == (100, 130, 0)
     midnight = SLOT.replace(hour=0)
     assert supervision.risk_history(name, midnight, midnight).day_start == 130
 
@@ -67,8 +67,20 @@ def test_accepted_money_is_no_gain_and_no_loss(supervision: TimescaleSupervision
     accept(supervision, writer, accepted)
     record(supervision, writer, -1, 510)
     history = supervision.risk_history(name, SLOT, SLOT)
-    assert (history.peak, history.accepted) == (1010, -500)
+    assert (history.peak, history.transferred) == (1010, -500)
     assert supervision.acceptances(name) == [accepted]
+
+
+def test_money_accepted_between_a_close_and_its_late_slot_is_no_drawdown_later(
+    supervision: TimescaleSupervision, writer: Lease, name: str
+) -> None:
+    """The slot of 12:00 runs at 12:20 with what was accepted at 12:10: its equity has the deposit in it, its stamp is older."""
+    paid = BreakAcceptance(name, "USDT", BreakKind.DEPOSIT, "topped up", "ada", SLOT + timedelta(minutes=10), Decimal(500))
+    accept(supervision, writer, paid)
+    record(supervision, writer, 0, 1500)
+    later = SLOT + timedelta(hours=20)
+    history = supervision.risk_history(name, later, later)
+    assert (history.day_start, history.peak, history.transferred) == (1000, 1000, 500)
 
 
 def test_equity_knows_what_was_accepted_when_it_was_recorded(

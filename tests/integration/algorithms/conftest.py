@@ -30,15 +30,16 @@ CLOSES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
 OPENING = {"USDT": "100000", "SOL": "100"}
 
 
-def candles(hours: int = 48, scale: float = 1.0) -> GivenCandles:
+def candles(hours: int = 48, scale: float = 1.0, fall_at: int | None = None, fall: float = 1.0) -> GivenCandles:
     """Minute bars that wander by a few basis points; each trades little enough that a large child is filled only in part.
 
-    `scale` makes all prices higher, for a dearer venue.
+    `scale` makes all prices higher, for a dearer venue; from the minute `fall_at` on they are multiplied by `fall`.
     """
     chance, rows = random.Random(7), []
     for symbol, price in CLOSES.items():
         at = round(price * scale, 2)
         for minute in range(-60, hours * 60):
+            at = round(at * fall, 2) if minute == fall_at else at
             following = round(at * chance.uniform(0.9998, 1.0002), 2)
             volume = 30_000 / price
             rows.append(
@@ -82,9 +83,15 @@ class Stage:
             control.step(seconds=seconds)
 
     def run(
-        self, account: str, slot: datetime, style: dict[str, Any] | None, weights: dict[str, float], kill_at: int | None = None
+        self,
+        account: str,
+        slot: datetime,
+        style: dict[str, Any] | None,
+        weights: dict[str, float],
+        kill_at: int | None = None,
+        limits: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Run the slot in a process of its own; `kill_at` is the call at which it is killed."""
+        """Run the slot in a process of its own; `kill_at` is the call at which it is killed, `limits` are risk's."""
         trial = {
             "venues": self.venues,
             "fees": self.fees,
@@ -95,6 +102,7 @@ class Stage:
             "weights": weights,
             "closes": CLOSES,
             "kill_at": kill_at,
+            "limits": limits or {},
         }
         assert self.worker.stdin is not None
         assert self.worker.stdout is not None
@@ -141,6 +149,15 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
                 worker.stdin.close()
     finally:
         server.destroy()
+
+
+@pytest.fixture
+def falling(stage: Stage) -> Iterator[Stage]:
+    """The same ledger at a venue whose time is two minutes before SLOT and whose prices fall by 15% three minutes after it."""
+    clock = stepped_clock(SLOT - timedelta(minutes=2))
+    practice = PracticeServer(candles(fall_at=3, fall=0.85), clock, participation=1.0, limits=UNLIMITED)
+    with practice:
+        yield Stage(practice.url, stage.database_url, stage.database, stage.worker)
 
 
 @pytest.fixture(scope="session")

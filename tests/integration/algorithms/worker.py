@@ -103,10 +103,11 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
         def decide(version: str) -> PortfolioTargets:
             return PortfolioTargets(version, trial["weights"], {}, {s: SeenBar(slot, p) for s, p in trial["closes"].items()})
 
-        limits = RiskLimits.model_validate({"max_gross": 1, "max_weight": 1, "price_collar": None})
+        limits = RiskLimits.model_validate({"max_gross": 1, "max_weight": 1, "price_collar": None, **trial["limits"]})
         report = rebalance(desk, RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits))
     said = {"status": report.status, "reason": report.reason, "sent": report.sent, "resumed": report.resumed}
     said |= {"already_done": report.already_done, "breaks": len(report.breaks), "calls": Killable.passed}
+    said |= {"alerts": report.alerts, "rules": sorted({word.rule for word in report.rejections})}
     return {**said, "skipped": {each.symbol: each.reason for each in report.skipped}}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from penstock.adapters.stores.timescale import Database, TimescaleAlerts
-from penstock.core.accounts import RebalanceStatus, TradingState
+from penstock.core.accounts import BreakKind, RebalanceStatus, TradingState
 from penstock.core.orders import OrderState
 from penstock.execution.stopping import cancel_working
 from penstock.risk.limits import LossLimit, RiskLimits
@@ -41,6 +41,18 @@ def test_drawdown_sets_reduce_only_until_an_operator_resumes(account: Any, datab
     )
     again = account.trade({"BTC/USDT": 0.5, "ETH/USDT": 0.1, "SOL/USDT": 0.2})
     assert {order.request.symbol for order in again.orders} == {"BTC/USDT"}
+
+
+def test_withdrawal_is_no_loss_before_it_is_accepted_and_after(account: Any) -> None:
+    """A third of the account leaves the venue, more than any loss limit allows: it keeps trading with what is left."""
+    account.trade(HALF)
+    account.control.withdraw(account.key, "USDT", 35_000)
+    seen = account.trade(HALF)
+    assert [found.kind for found in seen.breaks] == [BreakKind.WITHDRAWAL]
+    assert account.desk.supervision.trading_state(account.desk.account).state is TradingState.ACTIVE
+    assert account.accept("USDT", "paid out").breaks == ()
+    assert account.trade(HALF).status is RebalanceStatus.DONE
+    assert account.desk.supervision.trading_state(account.desk.account).state is TradingState.ACTIVE
 
 
 def test_drawdown_closes_everything_and_halts_where_the_limit_says_so(account: Any) -> None:

@@ -245,12 +245,12 @@ def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: Any) 
 
 
 def test_buys_never_ask_for_more_cash_than_there_is(world: Any) -> None:
-    """The price rises by a tenth in each interval: the last children shrink to the cash, and none is refused for funds."""
+    """The price rises by four percent in each interval: the last children shrink to the cash, and none is refused for funds."""
     worked(world, TWAP)
     pause = world.desk.pause
 
     def rise(seconds: float) -> None:
-        world.venue.prices["BTC/USDT"] *= Decimal("1.03")
+        world.venue.prices["BTC/USDT"] *= Decimal("1.004")
         pause(seconds)
 
     world.desk = replace(world.desk, pause=rise)

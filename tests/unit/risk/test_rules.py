@@ -172,7 +172,7 @@ def test_sell_passes_whatever_stops_buys(account: dict[str, Any]) -> None:
     [
         (RiskHistory(day_start=Decimal(1052)), 1000),
         (RiskHistory(peak=Decimal(1249)), 1000),
-        (RiskHistory(day_start=Decimal(1000), peak=Decimal(1000), accepted=Decimal(-500)), 490),
+        (RiskHistory(day_start=Decimal(1000), peak=Decimal(1000), transferred=Decimal(-500)), 490),
         (RiskHistory(), 100),
     ],
 )

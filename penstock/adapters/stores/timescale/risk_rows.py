@@ -12,35 +12,12 @@ from penstock.core.accounts import BreakAcceptance, BreakKind, PositionMark, Ris
 from penstock.core.instruments import Instrument
 from penstock.core.timeframes import day_before
 
-#: What operators accepted counts from then on: between two acceptances equity is off by the same sum, so that the peak is the
-#: highest of the spans' peaks. That of the last span is read from the top of an index; the rows of those before it are read
-#: once (OFFSET 0): from the top one would walk past all that later spans have above.
 _LEVELS = """
-    WITH resumed AS (
-        SELECT coalesce(max(at), '-infinity') AS at FROM trading_state
-        WHERE account IN (%(account)s, '*') AND state = 'active'
-    ), step AS (
-        SELECT '-infinity'::timestamptz AS at, 0::numeric AS value
-        UNION ALL SELECT at, value FROM break_acceptance WHERE account = %(account)s
-    ), span AS (
-        SELECT at AS since, lead(at, 1, 'infinity') OVER (ORDER BY at) AS until, sum(sum(value)) OVER (ORDER BY at) AS accepted
-        FROM step GROUP BY at
-    )
-    SELECT (SELECT e.equity - span.accepted FROM equity e, span
-            WHERE e.account = %(account)s AND e.at < %(slot)s AND e.at <= %(day)s AND e.at >= span.since AND e.at < span.until
-            ORDER BY e.at DESC LIMIT 1),
-           (SELECT max(worth) FROM (
-                SELECT (SELECT max(e.equity) FROM equity e
-                        WHERE e.account = %(account)s AND e.at < %(slot)s
-                          AND e.at >= (SELECT greatest(since, resumed.at) FROM span, resumed WHERE until = 'infinity'))
-                       - (SELECT accepted FROM span WHERE until = 'infinity') AS worth
-                UNION ALL
-                SELECT past.equity - span.accepted FROM span, resumed, LATERAL (
-                    SELECT max(equity) AS equity FROM (
-                        SELECT e.equity FROM equity e
-                        WHERE e.account = %(account)s AND e.at < least(%(slot)s, span.until)
-                          AND e.at >= greatest(resumed.at, span.since) OFFSET 0) e) past
-                WHERE span.until < 'infinity' AND span.until > resumed.at) peaks),
+    SELECT (SELECT without_transfers FROM equity WHERE account = %(account)s AND at < %(slot)s AND at <= %(day)s
+            ORDER BY at DESC LIMIT 1),
+           (SELECT max(without_transfers) FROM equity WHERE account = %(account)s AND at < %(slot)s
+              AND at >= (SELECT coalesce(max(at), '-infinity') FROM trading_state
+                         WHERE account IN (%(account)s, '*') AND state = 'active')),
            (SELECT coalesce(sum(value), 0) FROM break_acceptance WHERE account = %(account)s),
            (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at > %(minute)s),
            (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at >= %(midnight)s),
@@ -95,7 +72,7 @@ def read_history(connection: psycopg.Connection[Any], account: str, slot: dateti
     return RiskHistory(
         day_start=row[0],
         peak=row[1],
-        accepted=Decimal(row[2]),
+        transferred=Decimal(row[2]),
         targets=tuple(found[0] for found in targets),
         orders_last_minute=row[3],
         orders_today=row[4],
