@@ -122,6 +122,7 @@ class Stage:
             "steps_clock": False,
             "receive_window_ms": 10_000,
             "policy": POLICY,
+            "rebalancing": {},
             "limits": self.limits,
             "weights": {f"{base}/USDT": weight for base, weight in scene.weights.items()},
             "closes": {f"{base}/USDT": price for base, price in PRICES.items()},
@@ -152,6 +153,14 @@ class Stage:
         """Stand in for waiting: the holder is dead or asleep, and its lease ends."""
         with self.database.transaction() as connection:
             connection.execute("UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [account])
+
+    def offer_again(self, account: str) -> int:
+        """Offer every booked fill to the ledger once more, as a venue that lists a trade again; return how many it took."""
+        lease = self.ledger.acquire_lease(account, "offers again", 60)
+        assert lease is not None, f"{account}: its lease is still held"
+        taken = len(self.ledger.book_fills(lease, self.ledger.fills(account)))
+        self.ledger.release_lease(lease)
+        return taken
 
     @property
     def ledger(self) -> TimescaleLedger:

@@ -38,7 +38,10 @@ def kill_and_mend(stage: Any, scene: Any, account: str, point: int, third_run: b
         return None, f"not killed: {killed}"
     stage.let_lease_run_out(account)
     mended = stage.run(account, scene, version="trend/2")
+    again = stage.offer_again(account)  # before the books are looked at: what it moved would show there
     whole = stage.inspect(account, scene)
+    if again:
+        return whole, f"{again} fills were taken once more"
     if mended.get("status") != "done" or mended["breaks"]:
         return whole, f"the run after it: {mended.get('error') or mended.get('status')} {mended.get('reason')}"
     if third_run:

@@ -140,7 +140,8 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
             return PortfolioTargets(version, trial["weights"], {}, seen)
 
         limits = RiskLimits.model_validate(trial["limits"])
-        inputs = RebalanceInputs(slot, trial["version"], decide, RebalancePolicy(), limits)
+        policy = RebalancePolicy.model_validate(trial["rebalancing"])
+        inputs = RebalanceInputs(slot, trial["version"], decide, policy, limits)
         ready()
         report = rebalance(desk, inputs)
     return {
