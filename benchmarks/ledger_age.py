@@ -80,7 +80,10 @@ class Aged:
             connection.execute("SET statement_timeout = 0")
             connection.execute("VACUUM ANALYZE")
         marks = self.supervision.trade_marks(ACCOUNT)
-        self.supervision.record_compared(ACCOUNT, {mark.symbol: mark.newest for mark in marks})
+        lease = self.ledger.acquire_lease(ACCOUNT, "benchmark", 60)
+        assert lease is not None
+        self.supervision.record_compared(lease, {mark.symbol: mark.newest for mark in marks})
+        self.ledger.release_lease(lease)
         started = time.perf_counter()
         self.ledger.entry_prices(ACCOUNT)
         return time.perf_counter() - started

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderRequest, OrderState
 
 
@@ -112,7 +113,10 @@ class BreakKind(StrEnum):
 
 @dataclass(frozen=True)
 class Break:
-    """A difference between ledger and venue. While open, `subject` (a symbol or an asset) is locked for trading."""
+    """A difference between ledger and venue. While open, `subject` (a symbol or an asset) is locked for trading.
+
+    `changes` is what accepting it would book, by asset; None where that was not kept.
+    """
 
     account: str
     subject: str
@@ -120,6 +124,13 @@ class Break:
     detail: str
     ledger_value: Decimal | None = None
     venue_value: Decimal | None = None
+    changes: Mapping[str, Decimal] | None = None
+
+    @property
+    def told(self) -> str:
+        """The detail, and what accepting the break books."""
+        booked = ", ".join(f"{change:+f} {asset}" for asset, change in sorted((self.changes or {}).items()) if change)
+        return f"{self.detail} (accepting books {booked})" if booked else self.detail
 
 
 @dataclass(frozen=True)
@@ -171,6 +182,25 @@ class BreakAcceptance:
     by: str
     at: datetime
     value: Decimal = Decimal(0)
+
+    @property
+    def word(self) -> str:
+        """The reason that stands with all that the acceptance books, ends and closes."""
+        return f"accepted {self.kind} by {self.by}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """An acceptance with all that follows from it, to be written together.
+
+    That is the `changes` of positions by asset, the `orders` (client order ids) to be cancelled in the ledger, and the
+    `instrument` to plan with from now on.
+    """
+
+    accepted: BreakAcceptance
+    changes: Mapping[str, Decimal] = field(default_factory=dict)
+    orders: tuple[str, ...] = ()
+    instrument: Instrument | None = None
 
 
 class Verdict(StrEnum):

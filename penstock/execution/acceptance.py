@@ -1,14 +1,15 @@
 """An operator's word on a break: the ledger takes over what the venue has, with the reason kept as an event."""
 
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from decimal import Decimal
 
-from penstock.core.accounts import BreakAcceptance, BreakKind
+from penstock.core.accounts import Break, BreakAcceptance, BreakKind, Settlement
 from penstock.core.errors import StoreError
-from penstock.core.orders import OrderEventKind
 from penstock.execution.desk import TradingDesk
-from penstock.execution.differences import Finding, prices_of
+from penstock.execution.differences import Finding, is_as_recorded, prices_of, venues_of
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.reconciliation import Reconciliation, compare, reconcile
+from penstock.execution.reconciliation import Comparison, Reconciliation, compare, reconcile
 
 #: An order that works at the venue and is not ours must be cancelled there: no entry of the ledger could own it.
 _NOT_ACCEPTABLE = frozenset({BreakKind.UNKNOWN_ORDER})
@@ -18,42 +19,52 @@ def accept_break(desk: TradingDesk, keeper: LeaseKeeper, subject: str, reason: s
     """Settle the open breaks on `subject` (an asset or a symbol) as the venue has it, keep the word, and compare again.
 
     Differences of balances are booked as adjustments, an order that is gone is cancelled in the ledger, changed steps are
-    planned with from now on. Raises StoreError where no break is open on the subject, naming those that are, or where it is
-    about an unknown order: cancel that at the venue.
+    planned with from now on: all of it in one transaction, or nothing. Raises StoreError where no break is open on the
+    subject, naming those that are; where it is about an unknown order: cancel that at the venue; and where a difference is not
+    the recorded one any more, which is what the operator was told and means. The new one is recorded then.
     """
     seen = compare(desk, keeper)
-    open_now = {(each.subject, each.kind) for each in desk.supervision.open_breaks(desk.account)}
-    chosen = [
-        finding
-        for finding in seen.findings
-        if finding.found.subject == subject
-        and (subject, finding.found.kind) in open_now
-        and finding.found.kind not in _NOT_ACCEPTABLE
-    ]
-    standing = [each for each in desk.supervision.open_breaks(desk.account) if each.subject == subject]
-    chosen += [Finding(each) for each in standing if each.kind is BreakKind.OVERFILL and each not in [c.found for c in chosen]]
+    open_now = desk.supervision.open_breaks(desk.account)
+    standing = {each.kind: each for each in open_now if each.subject == subject and each.kind not in _NOT_ACCEPTABLE}
+    chosen = _chosen(seen, standing, subject)
     if not chosen:
-        shown = ", ".join(f"{name} ({kind})" for name, kind in sorted(open_now)) or "none"
+        shown = ", ".join(sorted(f"{each.subject} ({each.kind})" for each in open_now)) or "none"
         raise StoreError(
             f"no break on '{subject}' of account '{desk.account}' can be accepted; open there are: {shown}; "
             "an unknown order is to be cancelled at the venue"
         )
-    for finding in chosen:
-        _settle(desk, keeper, finding, reason, by)
+    _refuse_changed(desk, keeper, seen, [(standing[each.found.kind], each.found) for each in chosen])
+    at = desk.clock.now()
+    desk.supervision.settle_breaks(keeper.lease, [_settlement(desk, each, reason, by, at) for each in chosen])
     return reconcile(desk, keeper)
 
 
-def _settle(desk: TradingDesk, keeper: LeaseKeeper, finding: Finding, reason: str, by: str) -> None:
-    kind, subject, at = finding.found.kind, finding.found.subject, desk.clock.now()
-    word = f"accepted {kind} by {by}: {reason}"
+def _chosen(seen: Comparison, standing: Mapping[BreakKind, Break], subject: str) -> list[Finding]:
+    """Return what was found of the standing breaks. An overfill stands though both sides agree: it is as it was recorded."""
+    found = {each.found.kind: each for each in seen.findings if each.found.subject == subject}
+    seen_again = [found[kind] for kind in standing if kind in found]
+    return seen_again + [Finding(each) for kind, each in standing.items() if kind is BreakKind.OVERFILL and kind not in found]
+
+
+def _refuse_changed(desk: TradingDesk, keeper: LeaseKeeper, seen: Comparison, pairs: Sequence[tuple[Break, Break]]) -> None:
+    """Raise StoreError where a break is not what was recorded; it is then closed, and opened with what it is now."""
+    venues = venues_of(desk)
+    changed = [(then, now) for then, now in pairs if not is_as_recorded(then, now, seen.balances, venues)]
+    if not changed:
+        return
+    at = desk.clock.now()
+    for then, now in changed:
+        desk.supervision.close_break(keeper.lease, then.subject, then.kind, at, "the difference has changed: opened again")
+        desk.supervision.open_break(keeper.lease, now, at)
+    told = "; ".join(f"{then.kind} was: {then.told}; and is now: {now.told}" for then, now in changed)
+    raise StoreError(
+        f"the difference on '{changed[0][0].subject}' of account '{desk.account}' has changed since it was recorded, and "
+        f"nothing was booked: {told}. The break shows the new figures: look again, and accept it if they are right"
+    )
+
+
+def _settlement(desk: TradingDesk, finding: Finding, reason: str, by: str, at: datetime) -> Settlement:
     prices = prices_of(desk, finding.changes) if finding.changes else {}
     value = sum((change * prices.get(asset, Decimal(0)) for asset, change in finding.changes.items()), Decimal(0))
-    for asset, change in finding.changes.items():
-        if change:
-            desk.ledger.book_adjustment(keeper.lease, asset, change, word, at)
-    for name in finding.orders:
-        desk.ledger.record_event(keeper.lease, name, OrderEventKind.CANCEL, at, word)
-    if finding.instrument is not None:
-        desk.supervision.record_instruments(desk.account, [finding.instrument])
-    desk.supervision.record_acceptance(BreakAcceptance(desk.account, subject, kind, reason, by, at, value))
-    desk.supervision.close_break(desk.account, subject, kind, at, word)
+    accepted = BreakAcceptance(desk.account, finding.found.subject, finding.found.kind, reason, by, at, value)
+    return Settlement(accepted, finding.changes, finding.orders, finding.instrument)

@@ -20,6 +20,16 @@ _FLOAT_DIGITS = Decimal("1e-14")
 _SHOWN = Decimal("1e-8")
 
 
+def _noise(held: Decimal, venues: int) -> Decimal:
+    """Return by how much a balance of `held` may be off on its way here."""
+    return max(_SHOWN * venues, abs(held) * _FLOAT_DIGITS)
+
+
+def venues_of(desk: TradingDesk) -> int:
+    """Return how many venues the account's balances are the sum of."""
+    return 1 if desk.venues is None else len(desk.venues.accounts)
+
+
 @dataclass(frozen=True)
 class Finding:
     """A break, and what the ledger would book if an operator accepted it, by asset."""
@@ -49,7 +59,7 @@ class Gaps:
         held = self.balances.get(asset, _ZERO)
         explained = sum((finding.changes.get(asset, _ZERO) for finding in self.findings), _ZERO)
         gap = held - self.ledger.get(asset, _ZERO) - explained
-        return _ZERO if abs(gap) < max(_SHOWN * self.venues, abs(held) * _FLOAT_DIGITS) else gap
+        return _ZERO if abs(gap) < _noise(held, self.venues) else gap
 
     def without(self, changes: Mapping[str, Decimal]) -> "Gaps":
         """Return the gaps that would be left if the ledger had these changes too."""
@@ -58,6 +68,35 @@ class Gaps:
     def open(self) -> dict[str, Decimal]:
         """Return every unexplained gap."""
         return {asset: gap for asset in self.assets if (gap := self.of(asset))}
+
+
+def merged(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return one finding for each subject and kind, for one break stands for them all, with all that they would change."""
+    alike: dict[tuple[str, BreakKind], list[Finding]] = {}
+    for finding in findings:
+        alike.setdefault((finding.found.subject, finding.found.kind), []).append(finding)
+    return tuple(_one(each) for each in alike.values())
+
+
+def _one(alike: Sequence[Finding]) -> Finding:
+    changes = summed([each.changes for each in alike])
+    detail = "; ".join(each.found.detail for each in alike)
+    orders = tuple(name for each in alike for name in each.orders)
+    return Finding(replace(alike[0].found, detail=detail, changes=changes), changes, orders, alike[-1].instrument)
+
+
+def is_as_recorded(recorded: Break, now: Break, balances: Mapping[str, Decimal], venues: int) -> bool:
+    """Whether a break is now what it was when it was recorded, so that who was told of that one may accept this one.
+
+    What would be booked decides, but for what venues round off; the words do where nothing would be or it was not kept.
+    """
+    if recorded.changes is None or not (recorded.changes or now.changes):
+        return recorded.detail == now.detail
+    before, after = recorded.changes, now.changes or {}
+    return all(
+        abs(after.get(asset, _ZERO) - before.get(asset, _ZERO)) < _noise(balances.get(asset, _ZERO), venues)
+        for asset in {*before, *after}
+    )
 
 
 def unexplained(desk: TradingDesk, gaps: Gaps, since: datetime, accepted: Sequence[BreakAcceptance]) -> list[Finding]:

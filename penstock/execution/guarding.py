@@ -15,6 +15,7 @@ from penstock.core.halts import stricter
 from penstock.core.orders import Fill
 from penstock.execution.bounds import Bounds
 from penstock.execution.desk import TradingDesk
+from penstock.execution.lease import LeaseKeeper
 from penstock.execution.reconciliation import locks_of
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
@@ -33,6 +34,7 @@ class Guard:
     """One slot's view of risk: what the account did before, which positions are being closed, and what was said."""
 
     desk: TradingDesk
+    keeper: LeaseKeeper
     limits: RiskLimits
     slot: datetime
     locks: Mapping[str, str]
@@ -195,7 +197,7 @@ class Guard:
 
     def _keep(self, verdicts: Sequence[RiskVerdict]) -> None:
         if verdicts:
-            self.desk.supervision.record_verdicts(self.desk.account, self.slot, verdicts, self.desk.clock.now())
+            self.desk.supervision.record_verdicts(self.keeper.lease, self.slot, verdicts, self.desk.clock.now())
 
     def sent(self, orders: int, fills: Sequence[Fill]) -> None:
         """Count what a phase sent and traded, for the phases after it."""
@@ -213,7 +215,7 @@ class Guard:
         stopped = {word.symbol: self.slot for word in self.closing if word.rule in STOPS}
         marks = advanced_marks(self.history.marks, book.positions, book.prices, self.desk.quote, stopped)
         if marks != self.history.marks:
-            self.desk.supervision.record_marks(self.desk.account, marks)
+            self.desk.supervision.record_marks(self.keeper.lease, marks)
 
 
 def _closing_alert(word: Rejection, locks: Mapping[str, str]) -> str:

@@ -53,7 +53,7 @@ class Judge:
         planned = {order.symbol: book.instruments[order.symbol] for order in approved.orders}
         unkept = [instrument for symbol, instrument in planned.items() if symbol not in self.planned]
         if unkept:
-            self.guard.desk.supervision.record_instruments(self.guard.desk.account, unkept)
+            self.guard.desk.supervision.record_instruments(self.guard.keeper.lease, unkept)
         return approved
 
     def wave(

@@ -118,7 +118,7 @@ def _run(desk: TradingDesk, keeper: LeaseKeeper, inputs: RebalanceInputs) -> Reb
     if refusal is not None:
         refusal = f"{refusal}; {slot.reason}" if slot.reason else refusal  # what stopped an earlier run of it
         return _end(desk, keeper, slot, report, RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED, refusal)
-    guard = Guard(desk, inputs.limits, slot.slot, reconciled.locks, desk.kill_switch.read())
+    guard = Guard(desk, keeper, inputs.limits, slot.slot, reconciled.locks, desk.kill_switch.read())
     judge = Judge(guard, frozenset(reconciled.planned))
     return _Run(desk, keeper, inputs, slot, recovery, reconciled, guard, judge).execute(report, instruments)
 
@@ -156,7 +156,7 @@ class _Run:
         self.guard.close(after)
         final = reconcile(self.desk, self.keeper, instruments)
         in_doubt = self.guard.in_doubt(after)
-        self.desk.supervision.record_equity(self.desk.account, self.slot.slot, after.equity, after.cash, in_doubt)
+        self.desk.supervision.record_equity(self.keeper.lease, self.slot.slot, after.equity, after.cash, in_doubt)
         orders = self._orders()
         report = replace(
             report,

@@ -15,7 +15,7 @@ from penstock.core.errors import OrderNotFoundError, UnknownSymbolError, VenueUn
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderReport, OrderState
 from penstock.execution.desk import TradingDesk
-from penstock.execution.differences import Finding, Gaps, changes_of
+from penstock.execution.differences import Finding, Gaps, changes_of, merged, venues_of
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.trade_comparison import OPENING_BALANCE, compare_trades
 
@@ -76,8 +76,8 @@ def reconcile(desk: TradingDesk, keeper: LeaseKeeper, instruments: Mapping[str, 
         return _take_over(desk, keeper, desk.exchange.balances(), at)
     seen = compare(desk, keeper, instruments)
     if seen.newest:
-        desk.supervision.record_compared(desk.account, seen.newest)
-    opened, closed = _sync(desk, [finding.found for finding in seen.findings])
+        desk.supervision.record_compared(keeper.lease, seen.newest)
+    opened, closed = _sync(desk, keeper, [finding.found for finding in seen.findings])
     breaks = tuple(desk.supervision.open_breaks(desk.account))
     return Reconciliation(seen.balances, breaks, opened, closed, seen.fills, planned=seen.planned)
 
@@ -93,12 +93,11 @@ def compare(desk: TradingDesk, keeper: LeaseKeeper, instruments: Mapping[str, In
         gaps = _gaps(desk)
     trades = compare_trades(desk, keeper, gaps, overfilled)
     findings += _overfills(desk, _overfilled(desk) if trades.booked else overfilled, trades.doubled)
-    return Comparison(gaps.balances, (*findings, *gaps.findings), trades.booked, planned, trades.newest)
+    return Comparison(gaps.balances, merged([*findings, *gaps.findings]), trades.booked, planned, trades.newest)
 
 
 def _gaps(desk: TradingDesk) -> Gaps:
-    venues = 1 if desk.venues is None else len(desk.venues.accounts)
-    return Gaps(dict(desk.exchange.balances()), desk.ledger.positions(desk.account), venues=venues)
+    return Gaps(dict(desk.exchange.balances()), desk.ledger.positions(desk.account), venues=venues_of(desk))
 
 
 def _take_over(desk: TradingDesk, keeper: LeaseKeeper, balances: Mapping[str, Decimal], at: datetime) -> Reconciliation:
@@ -127,7 +126,7 @@ def _unknown_order(desk: TradingDesk, report: OrderReport) -> Finding:
 
 def _gone_order(desk: TradingDesk, order: OrderRecord) -> Finding:
     name = order.request.client_order_id
-    detail = f"order {name} is {order.state} in the ledger and unknown to the venue, or its symbol is"
+    detail = f"order {name} has not ended in the ledger and is unknown to the venue, or its symbol is"
     return Finding(Break(desk.account, order.request.symbol, BreakKind.ORDER_GONE, detail), orders=(name,))
 
 
@@ -210,15 +209,15 @@ def _described(instrument: Instrument | None) -> str:
     return f"price tick {instrument.price_tick.normalize():f} and lot step {instrument.lot_step.normalize():f}"
 
 
-def _sync(desk: TradingDesk, found: Sequence[Break]) -> tuple[tuple[Break, ...], tuple[Break, ...]]:
+def _sync(desk: TradingDesk, keeper: LeaseKeeper, found: Sequence[Break]) -> tuple[tuple[Break, ...], tuple[Break, ...]]:
     """Open what was found and is not open; close what is open and was not found. Return both."""
     open_now = desk.supervision.open_breaks(desk.account)
     if not found and not open_now:
         return (), ()
     at: datetime = desk.clock.now()
-    opened = tuple(each for each in found if desk.supervision.open_break(each, at))
+    opened = tuple(each for each in found if desk.supervision.open_break(keeper.lease, each, at))
     keys = {(each.subject, each.kind) for each in found}
     closed = tuple(each for each in open_now if each.kind not in _CLOSED_BY_HAND and (each.subject, each.kind) not in keys)
     for each in closed:
-        desk.supervision.close_break(desk.account, each.subject, each.kind, at, "ledger and venue agree again")
+        desk.supervision.close_break(keeper.lease, each.subject, each.kind, at, "ledger and venue agree again")
     return opened, closed

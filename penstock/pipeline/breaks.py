@@ -21,7 +21,7 @@ def list_breaks(platform: Platform, portfolio: str, history: bool = False) -> pl
     if history:
         return platform.supervision.break_history(account)
     rows = [
-        (b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail, remedy(b.kind, b.subject, portfolio))
+        (b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.told, remedy(b.kind, b.subject, portfolio))
         for b in platform.supervision.open_breaks(account)
     ]
     return pl.DataFrame(

@@ -12,9 +12,11 @@ from penstock.core.accounts import (
     BreakAcceptance,
     BreakKind,
     Halt,
+    Lease,
     PositionMark,
     RiskHistory,
     RiskVerdict,
+    Settlement,
     TradeMark,
     TradingState,
 )
@@ -22,13 +24,22 @@ from penstock.core.instruments import Instrument
 
 
 class Supervision(Protocol):
-    """What stops trading: breaks, halts, and the account's equity record."""
+    """What stops trading: breaks, halts, and the account's equity record.
 
-    def open_break(self, found: Break, at: datetime) -> bool:
-        """Record a break and, with it, its alert; False where the same (account, subject, kind) is open already."""
+    Every write takes the lease and is refused with StaleLeaseError, by the database, once a later lease exists: only the
+    account's one writer knows what it compared, reviewed and holds. One write takes none: `set_trading_state`, for whoever
+    wants an account stopped, an operator or a loss rule, must be able to stop it at any time.
+    """
+
+    def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
+        """Record a break and, with it, its alert; False where the same (account, subject, kind) is open already.
+
+        A break that is open keeps the figures it was opened with: they are what an operator was told and accepts.
+        StoreError for a break of another account than the lease's.
+        """
         ...
 
-    def close_break(self, account: str, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
+    def close_break(self, lease: Lease, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
         """Close an open break; False where there is none."""
         ...
 
@@ -63,7 +74,7 @@ class Supervision(Protocol):
         """
         ...
 
-    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
+    def record_equity(self, lease: Lease, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
         """Record the account's equity in quote units, and with it what was transferred up to now.
 
         That is the value of all accepted breaks, and `in_doubt`: by what a break that is still open has changed this equity
@@ -86,11 +97,11 @@ class Supervision(Protocol):
         """
         ...
 
-    def record_verdicts(self, account: str, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime) -> None:
+    def record_verdicts(self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime) -> None:
         """Append what the rules said at a slot."""
         ...
 
-    def record_marks(self, account: str, marks: Mapping[str, PositionMark]) -> None:
+    def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
         """Replace what is remembered of the account's positions, by asset."""
         ...
 
@@ -98,12 +109,17 @@ class Supervision(Protocol):
         """Return the instruments that the account's orders were planned with, by symbol."""
         ...
 
-    def record_instruments(self, account: str, instruments: Sequence[Instrument]) -> None:
+    def record_instruments(self, lease: Lease, instruments: Sequence[Instrument]) -> None:
         """Keep the instruments that orders are planned with from now on, in place of what was kept of their symbols."""
         ...
 
-    def record_acceptance(self, accepted: BreakAcceptance) -> None:
-        """Append an operator's acceptance of a break."""
+    def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
+        """Book what the acceptances change, end their orders, keep their instruments and words, and close their breaks.
+
+        All in one transaction, or none. StoreError, and nothing written, where one of the breaks is not open (any more), an
+        order is unknown or an account is not the lease's; IllegalTransitionError, and nothing written, where an order has
+        ended in a way that no cancellation follows.
+        """
         ...
 
     def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
@@ -114,6 +130,6 @@ class Supervision(Protocol):
         """Return, for every symbol with fills, how far they were compared with the venue's trades."""
         ...
 
-    def record_compared(self, account: str, newest: Mapping[str, int]) -> None:
+    def record_compared(self, lease: Lease, newest: Mapping[str, int]) -> None:
         """Keep that a symbol's fills up to this mark (TradeMark.newest) were found equal to the venue's trades."""
         ...

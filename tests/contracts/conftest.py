@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from penstock.adapters.stores.embedded import TIMESCALE_SETTINGS, EmbeddedPostgres
-from penstock.adapters.stores.timescale import Database, connect, create_database, migrate
+from penstock.adapters.stores.timescale import Database, TimescaleLedger, connect, create_database, migrate
+from penstock.core.accounts import Lease
 
 ROOT = Path(__file__).resolve().parents[2]
 _NOT_DURABLE = {"fsync": "off"}  # these servers live for one session
@@ -71,3 +72,13 @@ def database(database_url: str) -> Iterator[Database]:
 def name() -> str:
     """A venue or account that no other test uses."""
     return f"name-{secrets.token_hex(6)}"
+
+
+@pytest.fixture
+def writer(database: Database, name: str) -> Lease:
+    """The right to write for the account called `name`, which is opened."""
+    ledger = TimescaleLedger(database)
+    ledger.open_account(name, "practice", "USDT")
+    lease = ledger.acquire_lease(name, "test", 600)
+    assert lease is not None
+    return lease

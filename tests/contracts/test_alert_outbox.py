@@ -76,16 +76,16 @@ def found(account: str, subject: str = "BTC") -> Break:
 
 
 def test_break_leaves_one_alert_however_often_it_is_found(
-    outbox: TimescaleAlerts, supervision: TimescaleSupervision, name: str
+    outbox: TimescaleAlerts, supervision: TimescaleSupervision, writer: Lease, name: str
 ) -> None:
     """It is the alert of that break, said once while it is open and again where it opens again; closed, it says so."""
-    assert supervision.open_break(found(name), AT)
-    assert not supervision.open_break(found(name), AT)
+    assert supervision.open_break(writer, found(name), AT)
+    assert not supervision.open_break(writer, found(name), AT)
     (alert,) = waiting(outbox, name)
     assert (alert.found, alert.is_over, alert.title) == (found(name), False, "BTC is locked: deposit")
-    supervision.close_break(name, "BTC", BreakKind.DEPOSIT, AT, "agrees")
+    supervision.close_break(writer, "BTC", BreakKind.DEPOSIT, AT, "agrees")
     assert [alert.is_over for alert in waiting(outbox, name)] == [True]
-    supervision.open_break(found(name), AT)
+    supervision.open_break(writer, found(name), AT)
     assert [alert.is_over for alert in waiting(outbox, name)] == [True, False]
 
 

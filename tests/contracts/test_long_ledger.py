@@ -17,7 +17,7 @@ from penstock.adapters.stores.timescale.ledger_rows import (
     UNFINISHED,
 )
 from penstock.adapters.stores.timescale.risk_rows import _LEVELS, _TRADE_MARKS
-from penstock.core.accounts import TradingState
+from penstock.core.accounts import Lease, TradingState
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTES = 20_000
@@ -45,16 +45,15 @@ _FILLED = """
 
 
 @pytest.fixture
-def aged(database: Database, name: str) -> str:
+def aged(database: Database, writer: Lease, name: str) -> str:
     """An account of two weeks of minute slots, all of whose fills were compared."""
-    TimescaleLedger(database).open_account(name, "practice", "USDT")
     supervision = TimescaleSupervision(database)
     with database.transaction() as connection:
         for statement in _FILLED.split(";"):
             connection.execute(statement.encode(), {"name": name, "start": START, "minutes": MINUTES})
     with database.transaction() as connection:
         connection.execute("ANALYZE")
-    supervision.record_compared(name, {mark.symbol: mark.newest for mark in supervision.trade_marks(name)})
+    supervision.record_compared(writer, {mark.symbol: mark.newest for mark in supervision.trade_marks(name)})
     return name
 
 

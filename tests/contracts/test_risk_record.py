@@ -7,7 +7,18 @@ from decimal import Decimal
 import pytest
 
 from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision
-from penstock.core.accounts import BreakAcceptance, BreakKind, PlannedOrder, PositionMark, RiskVerdict, TradingState, Verdict
+from penstock.core.accounts import (
+    Break,
+    BreakAcceptance,
+    BreakKind,
+    Lease,
+    PlannedOrder,
+    PositionMark,
+    RiskVerdict,
+    Settlement,
+    TradingState,
+    Verdict,
+)
 from penstock.core.errors import StoreError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
@@ -20,64 +31,71 @@ def supervision(database: Database) -> TimescaleSupervision:
     return TimescaleSupervision(database)
 
 
-def record(supervision: TimescaleSupervision, name: str, hours: float, equity: int) -> None:
-    supervision.record_equity(name, SLOT + timedelta(hours=hours), Decimal(equity), Decimal(0))
+def record(supervision: TimescaleSupervision, writer: Lease, hours: float, equity: int) -> None:
+    supervision.record_equity(writer, SLOT + timedelta(hours=hours), Decimal(equity), Decimal(0))
 
 
-def test_day_and_peak_come_from_the_slots_before(supervision: TimescaleSupervision, name: str) -> None:
+def accept(supervision: TimescaleSupervision, writer: Lease, accepted: BreakAcceptance) -> None:
+    supervision.open_break(writer, Break(writer.account, accepted.subject, accepted.kind, "found"), accepted.at)
+    supervision.settle_breaks(writer, [Settlement(accepted)])
+
+
+def test_day_and_peak_come_from_the_slots_before(supervision: TimescaleSupervision, writer: Lease, name: str) -> None:
     """The day starts at the last equity at or before its midnight; the slot itself and later ones do not count."""
     for hours, equity in ((-40, 130), (-13, 90), (-12, 100), (-2, 120), (0, 999)):
-        record(supervision, name, hours, equity)
+        record(supervision, writer, hours, equity)
     history = supervision.risk_history(name, SLOT, SLOT)
     assert (history.day_start, history.peak, history.transferred) == (100, 130, 0)
     midnight = SLOT.replace(hour=0)
     assert supervision.risk_history(name, midnight, midnight).day_start == 130
 
 
-def test_resume_starts_a_new_peak_and_a_halt_does_not(supervision: TimescaleSupervision, name: str) -> None:
+def test_resume_starts_a_new_peak_and_a_halt_does_not(supervision: TimescaleSupervision, writer: Lease, name: str) -> None:
     """An operator who lets an account trade again accepts where it stands."""
-    record(supervision, name, -30, 200)
-    record(supervision, name, -2, 100)
+    record(supervision, writer, -30, 200)
+    record(supervision, writer, -2, 100)
     supervision.set_trading_state(name, TradingState.HALTED, "drill", "ada", SLOT - timedelta(hours=4))
     assert supervision.risk_history(name, SLOT, SLOT).peak == 200
     supervision.set_trading_state(name, TradingState.ACTIVE, "over", "ada", SLOT - timedelta(hours=3))
     assert supervision.risk_history(name, SLOT, SLOT).peak == 100
 
 
-def test_accepted_money_is_no_gain_and_no_loss(supervision: TimescaleSupervision, name: str) -> None:
+def test_accepted_money_is_no_gain_and_no_loss(supervision: TimescaleSupervision, writer: Lease, name: str) -> None:
     """Half of the account is withdrawn and accepted: the peak is what it would be without that half."""
-    record(supervision, name, -20, 1000)
+    record(supervision, writer, -20, 1000)
     accepted = BreakAcceptance(name, "USDT", BreakKind.WITHDRAWAL, "paid out", "ada", SLOT - timedelta(hours=10), Decimal(-500))
-    supervision.record_acceptance(accepted)
-    record(supervision, name, -1, 510)
+    accept(supervision, writer, accepted)
+    record(supervision, writer, -1, 510)
     history = supervision.risk_history(name, SLOT, SLOT)
     assert (history.peak, history.transferred) == (1010, -500)
     assert supervision.acceptances(name) == [accepted]
 
 
 def test_money_accepted_between_a_close_and_its_late_slot_is_no_drawdown_later(
-    supervision: TimescaleSupervision, name: str
+    supervision: TimescaleSupervision, writer: Lease, name: str
 ) -> None:
     """The slot of 12:00 runs at 12:20 with what was accepted at 12:10: its equity has the deposit in it, its stamp is older."""
     paid = BreakAcceptance(name, "USDT", BreakKind.DEPOSIT, "topped up", "ada", SLOT + timedelta(minutes=10), Decimal(500))
-    supervision.record_acceptance(paid)
-    record(supervision, name, 0, 1500)
+    accept(supervision, writer, paid)
+    record(supervision, writer, 0, 1500)
     later = SLOT + timedelta(hours=20)
     history = supervision.risk_history(name, later, later)
     assert (history.day_start, history.peak, history.transferred) == (1000, 1000, 500)
 
 
-def test_equity_knows_what_was_accepted_when_it_was_recorded(supervision: TimescaleSupervision, name: str) -> None:
+def test_equity_knows_what_was_accepted_when_it_was_recorded(
+    supervision: TimescaleSupervision, writer: Lease, name: str
+) -> None:
     """A late slot is recorded under its bar's close, before an acceptance that its equity has: the order of writing decides."""
-    record(supervision, name, -20, 1000)
+    record(supervision, writer, -20, 1000)
     paid = BreakAcceptance(name, "USDT", BreakKind.DEPOSIT, "topped up", "ada", SLOT + timedelta(minutes=10), Decimal(500))
-    supervision.record_acceptance(paid)
-    record(supervision, name, 0, 1500)
+    accept(supervision, writer, paid)
+    record(supervision, writer, 0, 1500)
     assert supervision.equity_history(name)["transferred"].to_list() == [0, 500]
-    supervision.record_acceptance(replace(paid, kind=BreakKind.WITHDRAWAL, value=Decimal(-200)))
-    record(supervision, name, 0, 1300)
+    accept(supervision, writer, replace(paid, kind=BreakKind.WITHDRAWAL, value=Decimal(-200)))
+    record(supervision, writer, 0, 1300)
     assert supervision.equity_history(name)["transferred"].to_list() == [0, 300]
-    supervision.record_equity(name, SLOT + timedelta(hours=1), Decimal(1200), Decimal(0), in_doubt=Decimal(-100))
+    supervision.record_equity(writer, SLOT + timedelta(hours=1), Decimal(1200), Decimal(0), in_doubt=Decimal(-100))
     assert supervision.equity_history(name)["transferred"].to_list() == [0, 300, 200]
 
 
@@ -94,19 +112,19 @@ def test_targets_of_the_last_two_slots_are_remembered(supervision: TimescaleSupe
 
 
 def test_marks_and_instruments_are_replaced_and_words_are_only_added(
-    supervision: TimescaleSupervision, database: Database, name: str
+    supervision: TimescaleSupervision, database: Database, writer: Lease, name: str
 ) -> None:
     """What is remembered is the newest; what was said stays."""
-    supervision.record_marks(name, {"BTC": PositionMark(Decimal(5)), "ETH": PositionMark(None, SLOT)})
-    supervision.record_marks(name, {"BTC": PositionMark(Decimal(6))})
+    supervision.record_marks(writer, {"BTC": PositionMark(Decimal(5)), "ETH": PositionMark(None, SLOT)})
+    supervision.record_marks(writer, {"BTC": PositionMark(Decimal(6))})
     assert supervision.risk_history(name, SLOT, SLOT).marks == {"BTC": PositionMark(Decimal(6))}
     old = Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
     new = Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.1"), Decimal("0.01"), Decimal("0.01"), Decimal(5))
     for each in (old, new, replace(new, listed=False)):
-        supervision.record_instruments(name, [each])
+        supervision.record_instruments(writer, [each])
         assert supervision.planned_instruments(name) == {"BTC/USDT": each}
     word = RiskVerdict("BTC/USDT", Verdict.SHRINK, "max_weight", "too much", Decimal(2), Decimal(1))
-    supervision.record_verdicts(name, SLOT, [word], SLOT)
+    supervision.record_verdicts(writer, SLOT, [word], SLOT)
     for table in ("risk_verdict", "break_acceptance"):
         with pytest.raises(StoreError, match="append-only"), database.transaction() as connection:
             connection.execute(f"DELETE FROM {table}".encode())  # noqa: S608 - our own names
@@ -121,19 +139,18 @@ def test_halt_keeps_what_it_asks_for(supervision: TimescaleSupervision, name: st
     assert not supervision.trading_state(name).flatten
 
 
-def test_trade_marks_say_what_was_not_compared_yet(supervision: TimescaleSupervision, database: Database, name: str) -> None:
+def test_trade_marks_say_what_was_not_compared_yet(
+    supervision: TimescaleSupervision, database: Database, writer: Lease, name: str
+) -> None:
     """Every symbol with fills is named; once compared it is due again with the next fill only, and a mark never goes back."""
     ledger = TimescaleLedger(database)
-    ledger.open_account(name, "practice", "USDT")
-    lease = ledger.acquire_lease(name, "test", 60)
-    assert lease is not None
-    slot = ledger.start_rebalance(lease, SLOT, "trend/1")
+    slot = ledger.start_rebalance(writer, SLOT, "trend/1")
 
     def fill(trade: str, symbol: str, minutes: int) -> None:
         request = OrderRequest(f"{name}-{trade}", symbol, Side.BUY, OrderType.MARKET, Decimal(1))
         order, at = PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(1)), SLOT + timedelta(minutes=minutes)
-        ledger.write_ahead(lease, slot.id, [order], [OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at)])
-        ledger.book_fill(lease, Fill(trade, request.client_order_id, symbol, Side.BUY, *[Decimal(1)] * 3, "USDT", at))
+        ledger.write_ahead(writer, slot.id, [order], [OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at)])
+        ledger.book_fill(writer, Fill(trade, request.client_order_id, symbol, Side.BUY, *[Decimal(1)] * 3, "USDT", at))
 
     assert supervision.trade_marks(name) == []
     fill("1", "BTC/USDT", 1)
@@ -143,7 +160,7 @@ def test_trade_marks_say_what_was_not_compared_yet(supervision: TimescaleSupervi
     shown = [(each.symbol, each.since, each.due_since) for each in (first, second)]
     at = [SLOT + timedelta(minutes=minutes) for minutes in range(6)]
     assert shown == [("BTC/USDT", at[1], at[1]), ("ETH/USDT", at[2], at[2])]
-    supervision.record_compared(name, {first.symbol: first.newest})
+    supervision.record_compared(writer, {first.symbol: first.newest})
     assert [(m.symbol, m.since, m.due_since) for m in supervision.trade_marks(name)] == [
         ("BTC/USDT", at[3], None),
         ("ETH/USDT", at[2], at[2]),
@@ -151,7 +168,7 @@ def test_trade_marks_say_what_was_not_compared_yet(supervision: TimescaleSupervi
     fill("4", "BTC/USDT", 5)
     newer = supervision.trade_marks(name)[0]
     assert (newer.since, newer.due_since) == (at[3], at[5])
-    supervision.record_compared(name, {"BTC/USDT": newer.newest})
-    supervision.record_compared(name, {"BTC/USDT": first.newest})
+    supervision.record_compared(writer, {"BTC/USDT": newer.newest})
+    supervision.record_compared(writer, {"BTC/USDT": first.newest})
     assert supervision.trade_marks(name)[0].due_since is None
     assert supervision.trade_marks(f"{name}-other") == []

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from penstock.adapters.stores.timescale import Database, PromotionRecord, TimescaleSupervision
-from penstock.core.accounts import Break, BreakKind, TradingState
+from penstock.core.accounts import Break, BreakKind, Lease, TradingState
 from penstock.core.bars import TS
 from penstock.core.errors import StoreError
 from penstock.promotion.criteria import Verdict
@@ -28,25 +28,25 @@ def supervision(database: Database) -> Iterator[TimescaleSupervision]:
     supervision.set_trading_state("*", TradingState.ACTIVE, "end of test", "test", LONG_AGO)
 
 
-def test_break_is_open_once_until_closed(supervision: TimescaleSupervision, name: str) -> None:
+def test_break_is_open_once_until_closed(supervision: TimescaleSupervision, writer: Lease, name: str) -> None:
     """The same difference opens one break; closed, it can open again; closing what is not open says so."""
     found = Break(name, "BTC", BreakKind.POSITION_MISMATCH, "0.1 missing", Decimal("1.1"), Decimal(1))
-    assert supervision.open_break(found, AT)
-    assert not supervision.open_break(found, AT + timedelta(hours=1))
+    assert supervision.open_break(writer, found, AT)
+    assert not supervision.open_break(writer, found, AT + timedelta(hours=1))
     assert supervision.open_breaks(name) == [found]
-    assert supervision.close_break(name, "BTC", BreakKind.POSITION_MISMATCH, AT, "agrees again")
-    assert not supervision.close_break(name, "BTC", BreakKind.POSITION_MISMATCH, AT, "agrees again")
+    assert supervision.close_break(writer, "BTC", BreakKind.POSITION_MISMATCH, AT, "agrees again")
+    assert not supervision.close_break(writer, "BTC", BreakKind.POSITION_MISMATCH, AT, "agrees again")
     assert supervision.open_breaks(name) == []
-    assert supervision.open_break(found, AT)
+    assert supervision.open_break(writer, found, AT)
 
 
-def test_breaks_lock_only_what_they_name(supervision: TimescaleSupervision, name: str) -> None:
+def test_breaks_lock_only_what_they_name(supervision: TimescaleSupervision, writer: Lease, name: str) -> None:
     """Kinds, subjects and accounts are kept apart."""
     first = Break(name, "BTC", BreakKind.DUST, "dust")
     second = Break(name, "BTC/USDT", BreakKind.DUST, "dust")
-    third = Break(name, "BTC", BreakKind.DEPOSIT, "1 BTC came", None, Decimal(1))
-    assert [supervision.open_break(found, AT) for found in (first, second, third)] == [True] * 3
-    supervision.close_break(name, "BTC", BreakKind.DUST, AT, "swept")
+    third = Break(name, "BTC", BreakKind.DEPOSIT, "1 BTC came", None, Decimal(1), {"BTC": Decimal("1.10")})
+    assert [supervision.open_break(writer, found, AT) for found in (first, second, third)] == [True] * 3
+    supervision.close_break(writer, "BTC", BreakKind.DUST, AT, "swept")
     assert supervision.open_breaks(name) == [second, third]
     assert supervision.open_breaks(f"{name}-other") == []
 
@@ -88,11 +88,11 @@ def test_trading_state_history_cannot_be_changed(supervision: TimescaleSupervisi
         connection.execute("DELETE FROM trading_state WHERE account = %s", [name])
 
 
-def test_equity_is_one_row_an_instant_in_order(supervision: TimescaleSupervision, name: str) -> None:
+def test_equity_is_one_row_an_instant_in_order(supervision: TimescaleSupervision, writer: Lease, name: str) -> None:
     """Recording an instant again replaces it; the history is oldest first, as floats."""
     later = AT + timedelta(hours=1)
     for at, equity in ((later, "101.5"), (AT, "100"), (later, "102.25")):
-        supervision.record_equity(name, at, Decimal(equity), Decimal(5))
+        supervision.record_equity(writer, at, Decimal(equity), Decimal(5))
     rows = {"at": [AT, later], "equity": [100.0, 102.25], "cash": [5.0, 5.0], "transferred": [0.0, 0.0]}
     expected = pl.DataFrame(rows, schema_overrides={"at": TS})
     assert supervision.equity_history(name).equals(expected)

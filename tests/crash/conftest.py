@@ -201,6 +201,20 @@ class Stage:
             reached=self._reached(positions, scene),
         )
 
+    def rows(self, account: str) -> dict[str, list[str]]:
+        """Return every row of the account in every table, and which transaction wrote it: the same again would be seen too."""
+        with self.database.transaction() as connection:
+            tables = connection.execute(
+                "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'account'"
+            ).fetchall()
+            chosen = {name: f"SELECT t.xmin::text || t::text FROM {name} t WHERE account = %s" for (name,) in tables}  # noqa: S608 - the names come from the catalogue
+            chosen["order_event"] = (
+                "SELECT t.xmin::text || t::text FROM order_event t JOIN orders USING (client_order_id) WHERE account = %s"
+            )
+            return {
+                name: sorted(row for (row,) in connection.execute(text.encode(), [account])) for name, text in chosen.items()
+            }
+
     def _untold(self, account: str) -> int:
         """Return how many breaks, and states that a rule has set, no alert is on record of."""
         with self.database.transaction() as connection:

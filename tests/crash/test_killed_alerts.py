@@ -22,7 +22,10 @@ def break_two_coins(stage: Any, scene: Any, account: str) -> dict[str, Any]:
 
 def lose_a_quarter(stage: Any, scene: Any, account: str) -> dict[str, Any]:
     """Have had more than twice as much a day before, under a limit that then lets the account only reduce."""
-    TimescaleSupervision(stage.database).record_equity(account, SLOT - timedelta(days=1), Decimal(100_000), Decimal(0))
+    stage.ledger.open_account(account, "practice", "USDT")
+    lease = stage.ledger.acquire_lease(account, "the day before", 60)
+    TimescaleSupervision(stage.database).record_equity(lease, SLOT - timedelta(days=1), Decimal(100_000), Decimal(0))
+    stage.ledger.release_lease(lease)
     return {"limits": {**LIMITS, "drawdown": {"limit": "0.2", "state": "reduce_only"}}}
 
 

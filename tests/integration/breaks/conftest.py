@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -14,7 +15,7 @@ import pytest
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision, connect, migrate
-from penstock.core.accounts import BreakKind, PlannedOrder
+from penstock.core.accounts import BreakKind, Lease, PlannedOrder
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import VenueClock
 from penstock.core.drafts import SeenBar
@@ -88,6 +89,15 @@ class Account:
         keeper = take_lease(self.desk.ledger, self.desk.account, 60, 0, self.desk.pause)
         assert keeper is not None
         return keeper
+
+    @contextmanager
+    def writer(self) -> Iterator[Lease]:
+        """Yield the account's lease, for what a test puts on record by hand."""
+        keeper = self.keeper()
+        try:
+            yield keeper.lease
+        finally:
+            keeper.release()
 
     def check(self) -> Reconciliation:
         """Run one reconciliation."""

@@ -98,8 +98,8 @@ def test_order_on_bad_grounds_is_not_sent(account: Any, database: Database, rule
     """A day's loss, wild prices, an old bar, a jump of the targets, a burst of turnover: the venue hears nothing."""
     slot, targets = account.slots[-1], {}
     if rule == "daily_loss":
-        desk = account.desk
-        desk.supervision.record_equity(desk.account, account.slots[0], Decimal(110_000), Decimal(0))
+        with account.writer() as lease:
+            account.desk.supervision.record_equity(lease, account.slots[0], Decimal(110_000), Decimal(0))
     elif rule == "volatility_filter":
         targets = {"seen": {"BTC/USDT": SeenBar(slot, 50_000.0, 0.6)}}
     elif rule == "stale_bars":
@@ -127,13 +127,19 @@ def test_take_profit_sells_a_position_that_has_risen(account: Any, database: Dat
     assert [row[:3] for row in on_record(database, account)] == [("UP/USDT", "flatten", "take_profit")]
 
 
+def remember(account: Any, mark: PositionMark) -> None:
+    """Have this on record of ETH."""
+    with account.writer() as lease:
+        account.desk.supervision.record_marks(lease, {"ETH": mark})
+
+
 def test_trailing_stop_sells_a_position_under_its_high(account: Any, database: Database) -> None:
     """ETH is at 2,500: a quarter under a remembered high of 3,400 sells it all, a high of 3,000 does not."""
     limits, name = WIDE.model_copy(update={"trailing_stop": Decimal("0.25")}), account.desk.account
-    account.desk.supervision.record_marks(name, {"ETH": PositionMark(Decimal(3_000))})
+    remember(account, PositionMark(Decimal(3_000)))
     assert account.trade(KEEP, limits).orders == ()
     held = account.ledger.positions(name)["ETH"]
-    account.desk.supervision.record_marks(name, {"ETH": PositionMark(Decimal(3_400))})
+    remember(account, PositionMark(Decimal(3_400)))
     report = account.trade(KEEP, limits)
     assert -bought(report, "ETH/USDT") == pytest.approx(held, abs=Decimal("0.001"))
     assert [row[:3] for row in on_record(database, account)] == [("ETH/USDT", "flatten", "trailing_stop")]

@@ -20,9 +20,8 @@ HALF = {"BTC/USDT": 0.15, "ETH/USDT": 0.1, "SOL/USDT": 0.1}
 
 def record(account: Any, days: int, equity: int) -> None:
     """Have had this equity so many days after the first slot."""
-    account.desk.supervision.record_equity(
-        account.desk.account, account.slots[0] + timedelta(days=days), Decimal(equity), Decimal(0)
-    )
+    with account.writer() as lease:
+        account.desk.supervision.record_equity(lease, account.slots[0] + timedelta(days=days), Decimal(equity), Decimal(0))
 
 
 def test_drawdown_sets_reduce_only_until_an_operator_resumes(account: Any, database: Database) -> None:

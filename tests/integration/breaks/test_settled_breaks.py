@@ -1,10 +1,14 @@
 """What follows a break: the operator's word, what it settles and what it leaves, and what a look costs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from penstock.adapters.stores.timescale import Database
 from penstock.core.accounts import BreakKind
 from penstock.core.errors import StoreError
 from penstock.core.orders import OrderState
@@ -101,6 +105,41 @@ def test_accepting_a_transfer_leaves_a_manual_trade_as_it_is(account: Any) -> No
     assert [each.subject for each in account.accept("USDT").breaks] == ["BTC/USDT"]
     assert account.accept("BTC/USDT").breaks == ()
     assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
+
+
+@contextmanager
+def dying_at(database: Database, table: str) -> Iterator[None]:
+    """Kill the database session that has just written a row to the table."""
+    with database.transaction() as connection:
+        connection.execute(
+            f"""CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$
+                    BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
+                CREATE TRIGGER die AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION die()""".encode()
+        )
+    try:
+        yield
+    finally:
+        with database.transaction() as connection:
+            connection.execute(f"DROP TRIGGER die ON {table}; DROP FUNCTION die()".encode())
+
+
+@pytest.mark.parametrize("table", ["adjustment", "break_acceptance"])
+def test_accept_that_was_killed_half_way_books_the_difference_once(account: Any, database: Database, table: str) -> None:
+    """Its session dies between the parts of the settlement: nothing of it is left, and accepting again settles all of it."""
+    name, order = account.desk.account, account.own_order("1", followed=False)
+    (fill,) = [fill for fill in account.shown_trades() if fill.client_order_id == order]
+    with account.writer() as lease:
+        account.ledger.book_fills(lease, [replace(fill, price=fill.price + 7)])
+    assert account.found() == {"ETH/USDT": BreakKind.FILL_DIFFERS}
+    before = account.ledger.positions(name)
+    with dying_at(database, table), pytest.raises(StoreError, match="cannot be used"):
+        account.accept("ETH/USDT")
+    assert account.ledger.positions(name) == before
+    assert account.desk.supervision.acceptances(name) == []
+    assert account.found() == {"ETH/USDT": BreakKind.FILL_DIFFERS}
+    assert account.accept("ETH/USDT").breaks == ()
+    assert account.ledger.positions(name) == account.desk.exchange.balances()
+    assert len(account.desk.supervision.acceptances(name)) == 1
 
 
 def test_account_at_rest_asks_for_no_trades(account: Any) -> None:

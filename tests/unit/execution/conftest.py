@@ -24,6 +24,7 @@ from penstock.core.accounts import (
     RebalanceStatus,
     RiskHistory,
     RiskVerdict,
+    Settlement,
     TradeMark,
     TradingState,
     Transfer,
@@ -263,16 +264,17 @@ class MemoryLedger:
     def positions(self, account: str) -> Mapping[str, Decimal]:
         return {asset: quantity for asset, quantity in self.held.items() if quantity}
 
-    def open_break(self, found: Break, at: datetime) -> bool:
+    def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
+        self._check(lease)
         key = (found.subject, found.kind)
         if key in self.breaks:
             return False
-        self.writes += 1
         self.breaks[key] = found
         self.outbox.append(break_alert(found))
         return True
 
-    def close_break(self, account: str, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
+    def close_break(self, lease: Lease, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
+        self._check(lease)
         return self.breaks.pop((subject, kind), None) is not None
 
     def open_breaks(self, account: str) -> Sequence[Break]:
@@ -297,7 +299,8 @@ class MemoryLedger:
     def trading_state(self, account: str) -> Halt:
         return self.halt
 
-    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
+    def record_equity(self, lease: Lease, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
+        self._check(lease)
         self.equity[at] = equity
 
     def equity_history(self, account: str) -> pl.DataFrame:
@@ -311,20 +314,34 @@ class MemoryLedger:
         self.memory.trades = [(fill.at, fill.notional) for fill in self.trades.values()]
         return self.memory.history(slot)
 
-    def record_verdicts(self, account: str, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime) -> None:
+    def record_verdicts(self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime) -> None:
+        self._check(lease)
         self.verdicts += verdicts
 
-    def record_marks(self, account: str, marks: Mapping[str, PositionMark]) -> None:
+    def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
+        self._check(lease)
         self.memory.marks = marks
 
     def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
         return self.instruments
 
-    def record_instruments(self, account: str, instruments: Sequence[Instrument]) -> None:
+    def record_instruments(self, lease: Lease, instruments: Sequence[Instrument]) -> None:
+        self._check(lease)
         self.instruments |= {each.symbol: each for each in instruments}
 
-    def record_acceptance(self, accepted: BreakAcceptance) -> None:
-        self.accepted.append(accepted)
+    def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
+        self._check(lease)
+        closed = [(each.accepted.subject, each.accepted.kind) for each in settlements]
+        if len(set(closed)) < len(closed) or not self.breaks.keys() >= set(closed):
+            raise StoreError(f"not all of {closed} are open: {list(self.breaks)}")
+        for each in settlements:
+            word, at = each.accepted.word, each.accepted.at
+            for asset, change in each.changes.items():
+                self.book_adjustment(lease, asset, change, word, at)
+            self.record_events(lease, [OrderEvent(name, OrderEventKind.CANCEL, at, word) for name in each.orders])
+            self.record_instruments(lease, [] if each.instrument is None else [each.instrument])
+            self.accepted.append(each.accepted)
+            self.close_break(lease, each.accepted.subject, each.accepted.kind, at, word)
 
     def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
         return self.accepted
@@ -339,8 +356,8 @@ class MemoryLedger:
             marks.append(TradeMark(symbol, since, numbered[-1][0], due_since))
         return marks
 
-    def record_compared(self, account: str, newest: Mapping[str, int]) -> None:
-        self.writes += 1
+    def record_compared(self, lease: Lease, newest: Mapping[str, int]) -> None:
+        self._check(lease)
         self.compared |= newest
 
 

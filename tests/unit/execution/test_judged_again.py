@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock.core.accounts import Break, BreakKind, RebalanceStatus, TradingState, Verdict
+from penstock.core.accounts import Break, BreakKind, Lease, RebalanceStatus, TradingState, Verdict
 from penstock.core.errors import VenueUnavailableError
 from penstock.core.orders import OrderState, Side
 from penstock.execution.algorithms import Twap
@@ -31,6 +31,12 @@ def later(world: Any, seconds: float, act: Callable[[], object]) -> None:
             done.append(act())
 
     world.desk = replace(world.desk, pause=wait)
+
+
+def lock(world: Any, found: Break) -> None:
+    """Have a break opened by whoever holds the account's lease now."""
+    ledger, now = world.ledger, world.clock.now()
+    ledger.open_break(Lease("test", ledger.holder, ledger.token, now + timedelta(minutes=1)), found, now)
 
 
 def move(world: Any, symbol: str, factor: str) -> Callable[[], None]:
@@ -105,7 +111,7 @@ def test_cash_that_is_in_doubt_in_mid_plan_is_no_loss(world: Any) -> None:
 
     def withdraw() -> None:
         world.venue.assets["USDT"] -= 1500
-        world.ledger.open_break(found, world.clock.now())
+        lock(world, found)
 
     later(world, 8, withdraw)
     run(world, {BTC: 0.5})
@@ -141,7 +147,7 @@ def test_reduce_only_in_mid_plan_lets_sells_go_on(world: Any) -> None:
 def test_lock_that_appears_in_mid_plan_ends_that_symbol_alone(world: Any, subject: str) -> None:
     """A break opened while two orders are worked ends the one on its symbol; the other is worked to its end."""
     found = Break("test", subject, BreakKind.POSITION_MISMATCH, "drill")
-    later(world, 12, lambda: world.ledger.open_break(found, world.clock.now()))
+    later(world, 12, lambda: lock(world, found))
     report = run(world, {BTC: 0.4, ETH: 0.4})
     assert (len(bought(world)), len(bought(world, ETH))) == (2, 4)
     assert report.status is RebalanceStatus.DONE
@@ -191,7 +197,7 @@ def test_slow_sells_that_an_urgent_run_takes_up_are_judged_too(world: Any) -> No
     world.venue.after, world.ledger.holder = lambda _: None, ""
     move(world, BTC, "0.95")()
     found = Break("test", BTC, BreakKind.POSITION_MISMATCH, "drill")
-    later(world, 3, lambda: world.ledger.open_break(found, world.clock.now()))
+    later(world, 3, lambda: lock(world, found))
     stop = {"stop_loss": "0.04", "daily_loss": None}
     run(world, {BTC: 0.1}, SLOT + timedelta(days=1), limits=stop)
     sold = [order for order in world.venue.submitted if order.side is Side.SELL]

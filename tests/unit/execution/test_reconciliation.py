@@ -183,7 +183,10 @@ def test_manual_trade_before_the_first_slot_is_part_of_the_opening_balances(worl
 
 def test_break_that_someone_else_opened_is_not_closed_here(traded: Any) -> None:
     """An overfill stays until an operator has seen it, though both sides agree on it."""
-    traded.ledger.open_break(Break("test", "BTC/USDT", BreakKind.OVERFILL, "filled twice"), SLOT)
+    keeper = take_lease(traded.ledger, "test", 60, 0, traded.desk.pause)
+    assert keeper is not None
+    traded.ledger.open_break(keeper.lease, Break("test", "BTC/USDT", BreakKind.OVERFILL, "filled twice"), SLOT)
+    keeper.release()
     assert kinds(check(traded)) == {"BTC/USDT": BreakKind.OVERFILL}
     assert not accept(traded, "BTC/USDT").breaks
 

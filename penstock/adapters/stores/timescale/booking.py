@@ -5,7 +5,8 @@ Which fills of a batch are new is decided here; that the writer may write at all
 
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Context, localcontext
+from datetime import datetime
+from decimal import Context, Decimal, localcontext
 from typing import Any
 
 import psycopg
@@ -17,7 +18,7 @@ from penstock.core.orders import Fill, OrderEvent, OrderEventKind
 #: Wide enough for any sum or product of amounts that a venue can name: nothing is rounded.
 EXACT = Context(prec=400)
 
-MOVE_ONE = """
+_MOVE_ONE = """
     INSERT INTO position (account, asset, quantity) VALUES (%(account)s, %(asset)s, %(quantity)s)
     ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
 """
@@ -74,6 +75,17 @@ def write_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequen
     _append_fills(connection, lease, [fill for fill, line in lines if line.refusal is None])
     append(connection, lease, [line for _, line in lines], filled)
     return lines
+
+
+def write_adjustment(
+    connection: psycopg.Connection[Any], lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime
+) -> None:
+    """Append the adjustment and move the position by it."""
+    connection.execute(
+        "INSERT INTO adjustment (account, asset, quantity, reason, at) VALUES (%s, %s, %s, %s, %s)",
+        [lease.account, asset, quantity, reason, at],
+    )
+    connection.execute(_MOVE_ONE, {"account": lease.account, "asset": asset, "quantity": quantity})
 
 
 def _not_booked(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> list[Fill]:

@@ -3,18 +3,16 @@
 Decides what is written together and who may write. Which event leads to which state is for penstock.core.orders.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
-import psycopg
 from psycopg.types.json import Jsonb
 
-from penstock.adapters.stores.timescale.booking import MOVE_ONE, write_fills
+from penstock.adapters.stores.timescale.booking import write_adjustment, write_fills
 from penstock.adapters.stores.timescale.connection import Database
 from penstock.adapters.stores.timescale.entry_rows import read_entries
+from penstock.adapters.stores.timescale.fence import fenced
 from penstock.adapters.stores.timescale.ledger_rows import (
     BY_TIME,
     IN_SEQUENCE,
@@ -83,7 +81,7 @@ class TimescaleLedger:
 
     def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
         """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
-        with self._fenced(lease) as connection:
+        with fenced(self._database, lease) as connection:
             connection.execute(
                 """INSERT INTO rebalance (account, slot, portfolio_version, status) VALUES (%s, %s, %s, 'running')
                    ON CONFLICT (account, slot) DO NOTHING""",
@@ -149,7 +147,7 @@ class TimescaleLedger:
         at: datetime | None = None,
     ) -> None:
         """Commit the intents as plan_orders does and, in the same transaction, the events that they begin with."""
-        with self._fenced(lease) as connection:
+        with fenced(self._database, lease) as connection:
             lines = write_intents(connection, lease, rebalance_id, orders, events, at)
         refusals(lines)
 
@@ -175,7 +173,7 @@ class TimescaleLedger:
         Illegal events are appended with their refusal, the others take effect, and then IllegalTransitionError names the
         illegal ones. StoreError (an unknown order, a fill event) leaves nothing.
         """
-        with self._fenced(lease) as connection:
+        with fenced(self._database, lease) as connection:
             lines = write_events(connection, lease, events)
         refusals(lines)
         return [line.after for line in lines]
@@ -194,19 +192,15 @@ class TimescaleLedger:
         Refused fills are appended as refused events, the others are booked, and then IllegalTransitionError names the
         refused ones. StoreError (an unknown order) leaves nothing.
         """
-        with self._fenced(lease) as connection:
+        with fenced(self._database, lease) as connection:
             lines = write_fills(connection, lease, fills)
         refusals([line for _, line in lines])
         return [fill for fill, _ in lines]
 
     def book_adjustment(self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime) -> None:
         """Append a change of a position that no fill explains: opening balance, deposit, withdrawal, accepted break."""
-        with self._fenced(lease) as connection:
-            connection.execute(
-                "INSERT INTO adjustment (account, asset, quantity, reason, at) VALUES (%s, %s, %s, %s, %s)",
-                [lease.account, asset, quantity, reason, at],
-            )
-            connection.execute(MOVE_ONE, {"account": lease.account, "asset": asset, "quantity": quantity})
+        with fenced(self._database, lease) as connection:
+            write_adjustment(connection, lease, asset, quantity, reason, at)
 
     def orders(
         self,
@@ -260,15 +254,8 @@ class TimescaleLedger:
             ).fetchall()
         return dict(rows)
 
-    @contextmanager
-    def _fenced(self, lease: Lease) -> "Iterator[psycopg.Connection[Any]]":
-        """Yield a transaction in which the database has confirmed, and holds, that this lease is the newest."""
-        with self._database.transaction() as connection:
-            connection.execute("SELECT assert_lease(%s, %s)", [lease.account, lease.token])
-            yield connection
-
     def _update_rebalance(self, lease: Lease, rebalance_id: int, change: str, values: list[object]) -> None:
-        with self._fenced(lease) as connection:
+        with fenced(self._database, lease) as connection:
             statement = f"{change} WHERE id = %s AND account = %s"
             done = connection.execute(statement.encode(), [*values, rebalance_id, lease.account])
             if done.rowcount != 1:

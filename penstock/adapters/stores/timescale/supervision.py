@@ -7,11 +7,12 @@ from typing import Any
 
 import polars as pl
 import psycopg
+from psycopg.types.json import Jsonb
 
 from penstock.adapters.stores.timescale.alerts import insert_alerts
 from penstock.adapters.stores.timescale.connection import Database
+from penstock.adapters.stores.timescale.fence import fenced, require_own
 from penstock.adapters.stores.timescale.risk_rows import (
-    insert_acceptance,
     insert_verdicts,
     read_acceptances,
     read_history,
@@ -21,14 +22,17 @@ from penstock.adapters.stores.timescale.risk_rows import (
     write_instruments,
     write_trade_marks,
 )
+from penstock.adapters.stores.timescale.settling import CLOSE_BREAK, settle
 from penstock.core.accounts import (
     Break,
     BreakAcceptance,
     BreakKind,
     Halt,
+    Lease,
     PositionMark,
     RiskHistory,
     RiskVerdict,
+    Settlement,
     TradeMark,
     TradingState,
 )
@@ -52,49 +56,55 @@ def _in_force(connection: psycopg.Connection[Any], account: str) -> Halt:
     return united(standing or [Halt(account, TradingState.ACTIVE, "never set", "", _NEVER)])
 
 
+def _quantities(changes: Mapping[str, str] | None) -> dict[str, Decimal] | None:
+    return None if changes is None else {asset: Decimal(change) for asset, change in changes.items()}
+
+
 class TimescaleSupervision:
-    """Supervision on TimescaleDB or plain PostgreSQL."""
+    """Supervision on TimescaleDB or plain PostgreSQL. What a run writes is fenced by its lease in the database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def open_break(self, found: Break, at: datetime) -> bool:
+    def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
         """Record a break and, with it, its alert; False where the same (account, subject, kind) is open already."""
+        require_own(lease, found.account)
         alert = break_alert(found)
-        with self._database.transaction() as connection:
+        changes = None if found.changes is None else Jsonb({asset: str(change) for asset, change in found.changes.items()})
+        with fenced(self._database, lease) as connection:
             done = connection.execute(
                 """WITH opened AS (
-                       INSERT INTO account_break (account, subject, kind, detail, ledger_value, venue_value, opened_at)
-                       VALUES (%s, %s, %s, %s, %s, %s, %s)
+                       INSERT INTO account_break
+                           (account, subject, kind, detail, ledger_value, venue_value, changes, opened_at)
+                       VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
                        ON CONFLICT (account, subject, kind) WHERE closed_at IS NULL DO NOTHING
                        RETURNING id, account)
                    INSERT INTO alert (account, title, body, break_id) SELECT account, %s, %s, id FROM opened""",
                 [
-                    *(found.account, found.subject, found.kind.value, found.detail, found.ledger_value, found.venue_value, at),
-                    *(alert.title, alert.body),
+                    *(found.account, found.subject, found.kind.value, found.detail, found.ledger_value, found.venue_value),
+                    *(changes, at, alert.title, alert.body),
                 ],
             )
         return done.rowcount == 1
 
-    def close_break(self, account: str, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
+    def close_break(self, lease: Lease, subject: str, kind: BreakKind, at: datetime, reason: str) -> bool:
         """Close an open break; False where there is none."""
-        with self._database.transaction() as connection:
-            done = connection.execute(
-                """UPDATE account_break SET closed_at = %s, closed_reason = %s
-                   WHERE account = %s AND subject = %s AND kind = %s AND closed_at IS NULL""",
-                [at, reason, account, subject, kind.value],
-            )
+        with fenced(self._database, lease) as connection:
+            done = connection.execute(CLOSE_BREAK, [at, reason, lease.account, subject, kind.value])
         return done.rowcount == 1
 
     def open_breaks(self, account: str) -> Sequence[Break]:
         """Return the breaks that lock something now, oldest first."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                """SELECT subject, kind, detail, ledger_value, venue_value FROM account_break
+                """SELECT subject, kind, detail, ledger_value, venue_value, changes FROM account_break
                    WHERE account = %s AND closed_at IS NULL ORDER BY id""",
                 [account],
             ).fetchall()
-        return [Break(account, subject, BreakKind(kind), *rest) for subject, kind, *rest in rows]
+        return [
+            Break(account, subject, BreakKind(kind), detail, ledger_value, venue_value, _quantities(changes))
+            for subject, kind, detail, ledger_value, venue_value, changes in rows
+        ]
 
     def set_trading_state(
         self,
@@ -135,15 +145,15 @@ class TimescaleSupervision:
         with self._database.reading() as connection:
             return _in_force(connection, account)
 
-    def record_equity(self, account: str, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
+    def record_equity(self, lease: Lease, at: datetime, equity: Decimal, cash: Decimal, in_doubt: Decimal = Decimal(0)) -> None:
         """Record the account's equity in quote units; recording the same instant again replaces it."""
-        with self._database.transaction() as connection:
+        with fenced(self._database, lease) as connection:
             connection.execute(
                 """INSERT INTO equity (account, at, equity, cash, transferred)
                    VALUES (%s, %s, %s, %s, %s + (SELECT coalesce(sum(value), 0) FROM break_acceptance WHERE account = %s))
                    ON CONFLICT (account, at) DO UPDATE
                        SET equity = excluded.equity, cash = excluded.cash, transferred = excluded.transferred""",
-                [account, at, equity, cash, in_doubt, account],
+                [lease.account, at, equity, cash, in_doubt, lease.account],
             )
 
     def equity_history(self, account: str) -> pl.DataFrame:
@@ -171,30 +181,34 @@ class TimescaleSupervision:
         with self._database.transaction() as connection:
             return read_history(connection, account, slot, now)
 
-    def record_verdicts(self, account: str, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime) -> None:
+    def record_verdicts(self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime) -> None:
         """Keep what the rules said at a slot."""
-        with self._database.transaction() as connection:
-            insert_verdicts(connection, account, slot, verdicts, at)
+        with fenced(self._database, lease) as connection:
+            insert_verdicts(connection, lease.account, slot, verdicts, at)
 
-    def record_marks(self, account: str, marks: Mapping[str, PositionMark]) -> None:
+    def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
         """Replace what is remembered of the account's positions, by asset."""
-        with self._database.transaction() as connection:
-            replace_marks(connection, account, marks)
+        with fenced(self._database, lease) as connection:
+            replace_marks(connection, lease.account, marks)
 
     def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
         """Return the instruments that the account's orders were planned with, by symbol."""
         with self._database.transaction() as connection:
             return read_instruments(connection, account)
 
-    def record_instruments(self, account: str, instruments: Sequence[Instrument]) -> None:
+    def record_instruments(self, lease: Lease, instruments: Sequence[Instrument]) -> None:
         """Keep the instruments that orders are planned with from now on; what was kept of the symbols before is replaced."""
-        with self._database.transaction() as connection:
-            write_instruments(connection, account, instruments)
+        with fenced(self._database, lease) as connection:
+            write_instruments(connection, lease.account, instruments)
 
-    def record_acceptance(self, accepted: BreakAcceptance) -> None:
-        """Append an operator's acceptance of a break."""
-        with self._database.transaction() as connection:
-            insert_acceptance(connection, accepted)
+    def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
+        """Book what the acceptances change, end their orders, keep their instruments and words, and close their breaks.
+
+        All in one transaction, or none: StoreError where one of the breaks is not open (any more).
+        """
+        with fenced(self._database, lease) as connection:
+            for settlement in settlements:
+                settle(connection, lease, settlement)
 
     def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
         """Return the account's accepted breaks, oldest first."""
@@ -206,7 +220,7 @@ class TimescaleSupervision:
         with self._database.transaction() as connection:
             return read_trade_marks(connection, account)
 
-    def record_compared(self, account: str, newest: Mapping[str, int]) -> None:
+    def record_compared(self, lease: Lease, newest: Mapping[str, int]) -> None:
         """Keep that a symbol's fills up to this mark were found equal to the venue's trades."""
-        with self._database.transaction() as connection:
-            write_trade_marks(connection, account, newest)
+        with fenced(self._database, lease) as connection:
+            write_trade_marks(connection, lease.account, newest)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from penstock.adapters.stores.timescale.connection import Database
+from penstock.adapters.stores.timescale.fence import fenced
 from penstock.core.accounts import Lease
 from penstock.core.drafts import DraftOrder
 from penstock.core.errors import StoreError
@@ -29,8 +30,7 @@ class TimescaleWork:
 
     def begin_work(self, lease: Lease, orders: Sequence[WorkedOrder]) -> None:
         """Commit the parents, all or none; StoreError where a rebalance is not the lease's account's."""
-        with self._database.transaction() as connection:
-            connection.execute("SELECT assert_lease(%s, %s)", [lease.account, lease.token])
+        with fenced(self._database, lease) as connection:
             for rebalance_id in {order.rebalance_id for order in orders}:
                 owner = connection.execute("SELECT account FROM rebalance WHERE id = %s", [rebalance_id]).fetchone()
                 if owner != (lease.account,):
