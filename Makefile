@@ -28,7 +28,7 @@ demo: $(READY) ## The whole line, from a venue's wire to a reconciled account, i
 	$(BIN)/penstock demo
 
 test: $(READY) ## All tests but the long soaks
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not soak"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 check: $(READY) ## Lint, types, import directions, then the tests
 	$(BIN)/ruff check .

@@ -3,6 +3,8 @@
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -22,28 +24,32 @@ def _timescale_binaries() -> Path:
     return binaries
 
 
-_TIERS = [pytest.param(tier, marks=pytest.mark.xdist_group(f"database-{tier}")) for tier in ("plain", "apache", "timescale")]
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
+    """Returns the URL of a tier's server. Each is started once, however often the tests turn from one tier to another."""
 
+    with ExitStack() as running:
 
-@pytest.fixture(scope="session", params=_TIERS)
-def server_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a server of one tier."""
-    if request.param == "timescale":
-        url = os.environ.get("PENSTOCK_TEST_TIMESCALE_URL")
-        if not url:
-            pytest.skip("set PENSTOCK_TEST_TIMESCALE_URL to a TimescaleDB with the timescale licence (compose.yaml has one)")
+        @cache
+        def url(tier: str) -> str:
+            if tier == "timescale":
+                if "PENSTOCK_TEST_TIMESCALE_URL" not in os.environ:
+                    pytest.skip(
+                        "set PENSTOCK_TEST_TIMESCALE_URL to a TimescaleDB with the timescale licence (see compose.yaml)"
+                    )
+                return os.environ["PENSTOCK_TEST_TIMESCALE_URL"]
+            binaries, settings = (None, {}) if tier == "plain" else (_timescale_binaries(), TIMESCALE_SETTINGS)
+            server = EmbeddedPostgres(tmp_path_factory.mktemp(tier), binaries, {**settings, **_NOT_DURABLE})
+            running.callback(server.destroy)
+            return server.start()
+
         yield url
-        return
-    if request.param == "apache":
-        server = EmbeddedPostgres(
-            tmp_path_factory.mktemp("apache"), _timescale_binaries(), {**TIMESCALE_SETTINGS, **_NOT_DURABLE}
-        )
-    else:
-        server = EmbeddedPostgres(tmp_path_factory.mktemp("plain"), settings=_NOT_DURABLE)
-    try:
-        yield server.start()
-    finally:
-        server.destroy()
+
+
+@pytest.fixture(scope="session", params=["plain", "apache", "timescale"])
+def server_url(request: pytest.FixtureRequest, started: Callable[[str], str]) -> str:
+    """The URL of a server of one tier."""
+    return started(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -53,12 +59,23 @@ def new_database_url(server_url: str) -> Callable[[], str]:
 
 
 @pytest.fixture(scope="session")
-def database_url(new_database_url: Callable[[], str]) -> str:
-    """The URL of the session's migrated database."""
-    url = new_database_url()
-    with connect(url) as database:
-        migrate(database)
+def migrated() -> Callable[[str], str]:
+    """Returns the URL of the one migrated database that a server has in this session."""
+
+    @cache
+    def url(server_url: str) -> str:
+        url = create_database(server_url, f"test_{secrets.token_hex(6)}")
+        with connect(url) as database:
+            migrate(database)
+        return url
+
     return url
+
+
+@pytest.fixture(scope="session")
+def database_url(server_url: str, migrated: Callable[[str], str]) -> str:
+    """The URL of the session's migrated database."""
+    return migrated(server_url)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ import pytest
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.slow
 
 
 def free_port() -> int:
