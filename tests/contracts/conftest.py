@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from penstock.adapters.stores.embedded import TIMESCALE_SETTINGS, EmbeddedPostgres
-from penstock.adapters.stores.timescale import Database, TimescaleLedger, connect, create_database, migrate
+from penstock.adapters.stores.timescale import (
+    Database,
+    TimescaleLedger,
+    TimescaleSupervision,
+    connect,
+    create_database,
+    migrate,
+)
 from penstock.core.accounts import Lease
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,9 +99,18 @@ def name() -> str:
 
 
 @pytest.fixture
-def writer(database: Database, name: str) -> Lease:
+def ledger(database: Database) -> TimescaleLedger:
+    return TimescaleLedger(database)
+
+
+@pytest.fixture
+def supervision(database: Database) -> TimescaleSupervision:
+    return TimescaleSupervision(database)
+
+
+@pytest.fixture
+def writer(ledger: TimescaleLedger, name: str) -> Lease:
     """The right to write for the account called `name`, which is opened."""
-    ledger = TimescaleLedger(database)
     ledger.open_account(name, "practice", "USDT")
     lease = ledger.acquire_lease(name, "test", 600)
     assert lease is not None

@@ -25,29 +25,11 @@ def outbox(database: Database) -> TimescaleAlerts:
 
 
 @pytest.fixture
-def supervision(database: Database) -> TimescaleSupervision:
-    return TimescaleSupervision(database)
-
-
-@pytest.fixture
-def ledger(database: Database) -> TimescaleLedger:
-    return TimescaleLedger(database)
-
-
-@pytest.fixture
-def lease(ledger: TimescaleLedger, name: str) -> Lease:
-    ledger.open_account(name, "venue", "USDT")
-    lease = ledger.acquire_lease(name, "writer", 60)
-    assert lease is not None
-    return lease
-
-
-@pytest.fixture
-def order(ledger: TimescaleLedger, lease: Lease) -> str:
+def order(ledger: TimescaleLedger, writer: Lease) -> str:
     """The id of an order that was planned and never sent."""
     request = OrderRequest(f"alert-{os.getpid()}-{next(_numbers)}", "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal(1))
-    rebalance_id = ledger.start_rebalance(lease, AT, "v/1").id
-    ledger.plan_orders(lease, rebalance_id, [PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(100))], AT)
+    rebalance_id = ledger.start_rebalance(writer, AT, "v/1").id
+    ledger.plan_orders(writer, rebalance_id, [PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(100))], AT)
     return request.client_order_id
 
 
@@ -104,32 +86,32 @@ def test_state_that_a_rule_sets_leaves_an_alert_and_an_operators_none(
 
 
 def test_refused_event_leaves_its_alert_and_an_accepted_one_none(
-    outbox: TimescaleAlerts, ledger: TimescaleLedger, lease: Lease, order: str
+    outbox: TimescaleAlerts, ledger: TimescaleLedger, writer: Lease, order: str
 ) -> None:
     """The alert names the order; a second refusal is another one."""
     for _ in range(2):
         with pytest.raises(IllegalTransitionError):
-            ledger.record_event(lease, order, OrderEventKind.ACCEPT, AT)
-    ledger.record_event(lease, order, OrderEventKind.SUBMIT, AT)
-    alerts = waiting(outbox, lease.account)
+            ledger.record_event(writer, order, OrderEventKind.ACCEPT, AT)
+    ledger.record_event(writer, order, OrderEventKind.SUBMIT, AT)
+    alerts = waiting(outbox, writer.account)
     assert [alert.title for alert in alerts] == [REFUSED, REFUSED]
     assert order in alerts[0].body
 
 
 def test_trade_that_cannot_be_booked_is_told_once(
-    outbox: TimescaleAlerts, ledger: TimescaleLedger, lease: Lease, order: str
+    outbox: TimescaleAlerts, ledger: TimescaleLedger, writer: Lease, order: str
 ) -> None:
     """Every look offers it again and is refused again; another trade of the order is news."""
     for trade in ("t1", "t1", "t2"):
         fill = Fill(trade, order, "BTC/USDT", Side.BUY, Decimal(1), Decimal(100), Decimal(0), "USDT", AT)
         with pytest.raises(IllegalTransitionError):
-            ledger.book_fill(lease, fill)
-    bodies = [alert.body for alert in waiting(outbox, lease.account)]
+            ledger.book_fill(writer, fill)
+    bodies = [alert.body for alert in waiting(outbox, writer.account)]
     assert [next(trade for trade in ("t1", "t2") if f"trade {trade}" in body) for body in bodies] == ["t1", "t2"]
 
 
 def test_cause_that_is_rolled_back_leaves_no_alert(
-    outbox: TimescaleAlerts, ledger: TimescaleLedger, lease: Lease, order: str, database: Database
+    outbox: TimescaleAlerts, ledger: TimescaleLedger, writer: Lease, order: str, database: Database
 ) -> None:
     """Alert and refusal are one transaction: where the batch fails after it, neither is there."""
     with database.dedicated() as connection:
@@ -140,7 +122,7 @@ def test_cause_that_is_rolled_back_leaves_no_alert(
         connection.execute("CREATE TRIGGER fail_alert AFTER INSERT ON alert EXECUTE FUNCTION fail_alert()")
     try:
         with pytest.raises(StoreError, match="no alert can be written"):
-            ledger.record_events(lease, [OrderEvent(order, OrderEventKind.ACCEPT, AT)])
+            ledger.record_events(writer, [OrderEvent(order, OrderEventKind.ACCEPT, AT)])
     finally:
         with database.dedicated() as connection:
             connection.execute("DROP TRIGGER fail_alert ON alert")
@@ -148,7 +130,7 @@ def test_cause_that_is_rolled_back_leaves_no_alert(
     with database.transaction() as connection:
         rows = connection.execute("SELECT count(*) FROM order_event WHERE client_order_id = %s", [order]).fetchone()
     assert rows == (0,)
-    assert waiting(outbox, lease.account) == []
+    assert waiting(outbox, writer.account) == []
 
 
 def test_sent_alerts_are_sent_once_in_their_order_and_by_account(outbox: TimescaleAlerts, name: str) -> None:

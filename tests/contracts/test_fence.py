@@ -77,11 +77,6 @@ WRITES: dict[str, Callable[[TimescaleSupervision, Lease], object]] = {
 
 
 @pytest.fixture
-def supervision(database: Database) -> TimescaleSupervision:
-    return TimescaleSupervision(database)
-
-
-@pytest.fixture
 def account(database: Database, supervision: TimescaleSupervision, writer: Lease) -> str:
     """An account with an order at work and half filled, a break, a stop-loss, equity and steps on record."""
     ledger, name = TimescaleLedger(database), writer.account

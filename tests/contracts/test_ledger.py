@@ -44,18 +44,10 @@ def fill_of(
 
 
 @pytest.fixture
-def ledger(database: Database) -> TimescaleLedger:
-    return TimescaleLedger(database)
-
-
-@pytest.fixture
-def lease(ledger: TimescaleLedger, name: str) -> Lease:
-    """A lease on a new account with 1000 USDT."""
-    ledger.open_account(name, "venue", "USDT")
-    lease = ledger.acquire_lease(name, "writer", 60)
-    assert lease is not None
-    ledger.book_adjustment(lease, "USDT", Decimal(1000), "opening balance", AT)
-    return lease
+def lease(ledger: TimescaleLedger, writer: Lease) -> Lease:
+    """The right to write for a new account with 1000 USDT."""
+    ledger.book_adjustment(writer, "USDT", Decimal(1000), "opening balance", AT)
+    return writer
 
 
 @pytest.fixture

@@ -19,21 +19,8 @@ _numbers = count()
 
 
 @pytest.fixture
-def ledger(database: Database) -> TimescaleLedger:
-    return TimescaleLedger(database)
-
-
-@pytest.fixture
-def lease(ledger: TimescaleLedger, name: str) -> Lease:
-    ledger.open_account(name, "venue", "USDT")
-    lease = ledger.acquire_lease(name, "writer", 60)
-    assert lease is not None
-    return lease
-
-
-@pytest.fixture
-def rebalance_id(ledger: TimescaleLedger, lease: Lease) -> int:
-    return ledger.start_rebalance(lease, AT, "v/1").id
+def rebalance_id(ledger: TimescaleLedger, writer: Lease) -> int:
+    return ledger.start_rebalance(writer, AT, "v/1").id
 
 
 def planned(symbol: str = "BTC/USDT") -> PlannedOrder:
@@ -41,9 +28,9 @@ def planned(symbol: str = "BTC/USDT") -> PlannedOrder:
     return PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(100))
 
 
-def begun(ledger: TimescaleLedger, lease: Lease, rebalance_id: int, *orders: PlannedOrder) -> list[str]:
+def begun(ledger: TimescaleLedger, writer: Lease, rebalance_id: int, *orders: PlannedOrder) -> list[str]:
     names = [order.request.client_order_id for order in orders]
-    ledger.write_ahead(lease, rebalance_id, orders, [OrderEvent(name, E.SUBMIT, AT) for name in names], AT)
+    ledger.write_ahead(writer, rebalance_id, orders, [OrderEvent(name, E.SUBMIT, AT) for name in names], AT)
     return names
 
 
@@ -51,44 +38,44 @@ def fill(name: str, trade: str, quantity: str, symbol: str = "BTC/USDT") -> Fill
     return Fill(trade, name, symbol, Side.BUY, Decimal(quantity), Decimal(100), Decimal("0.1"), "USDT", AT)
 
 
-def states(ledger: TimescaleLedger, lease: Lease) -> list[OrderState]:
-    return [order.state for order in ledger.orders(lease.account)]
+def states(ledger: TimescaleLedger, writer: Lease) -> list[OrderState]:
+    return [order.state for order in ledger.orders(writer.account)]
 
 
-def test_intents_and_their_start_are_one_commit(ledger: TimescaleLedger, lease: Lease, rebalance_id: int) -> None:
+def test_intents_and_their_start_are_one_commit(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
     """After write_ahead every order is SUBMITTING, in the order planned; one that has begun refuses to begin again."""
     first, second = planned(), planned("ETH/USDT")
-    begun(ledger, lease, rebalance_id, first, second)
-    assert [order.request for order in ledger.orders(lease.account)] == [first.request, second.request]
-    assert states(ledger, lease) == [S.SUBMITTING, S.SUBMITTING]
+    begun(ledger, writer, rebalance_id, first, second)
+    assert [order.request for order in ledger.orders(writer.account)] == [first.request, second.request]
+    assert states(ledger, writer) == [S.SUBMITTING, S.SUBMITTING]
     with pytest.raises(IllegalTransitionError, match=second.request.client_order_id):
-        begun(ledger, lease, rebalance_id, second)
+        begun(ledger, writer, rebalance_id, second)
 
 
-def test_bad_intent_leaves_neither_intents_nor_events(ledger: TimescaleLedger, lease: Lease, rebalance_id: int) -> None:
+def test_bad_intent_leaves_neither_intents_nor_events(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
     """An event of an order that is not among the intents, and was never planned, undoes the whole write."""
     order = planned()
     events = [OrderEvent(order.request.client_order_id, E.SUBMIT, AT), OrderEvent("stranger", E.SUBMIT, AT)]
     with pytest.raises(StoreError, match="'stranger': it was never planned"):
-        ledger.write_ahead(lease, rebalance_id, [order], events, AT)
-    assert ledger.orders(lease.account) == []
+        ledger.write_ahead(writer, rebalance_id, [order], events, AT)
+    assert ledger.orders(writer.account) == []
 
 
-def test_id_that_stands_twice_in_a_batch_writes_nothing(ledger: TimescaleLedger, lease: Lease, rebalance_id: int) -> None:
+def test_id_that_stands_twice_in_a_batch_writes_nothing(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
     """Two intents under one id would become one order: the whole batch is refused, the good one in it too."""
     good, twin = planned(), planned("ETH/USDT")
     orders = [good, twin, replace(twin, leg=2)]
     for write in (
-        lambda: ledger.plan_orders(lease, rebalance_id, orders),
-        lambda: begun(ledger, lease, rebalance_id, *orders),
+        lambda: ledger.plan_orders(writer, rebalance_id, orders),
+        lambda: begun(ledger, writer, rebalance_id, *orders),
     ):
         with pytest.raises(StoreError, match=f"twice in one batch, first '{twin.request.client_order_id}'"):
             write()
-    assert ledger.orders(lease.account) == []
+    assert ledger.orders(writer.account) == []
 
 
 def test_id_of_another_accounts_order_writes_nothing(
-    ledger: TimescaleLedger, lease: Lease, rebalance_id: int, name: str
+    ledger: TimescaleLedger, writer: Lease, rebalance_id: int, name: str
 ) -> None:
     """An intent whose id another account has is not dropped as if it were planned: the batch is refused."""
     ours, theirs = planned(), planned("ETH/USDT")
@@ -98,18 +85,18 @@ def test_id_of_another_accounts_order_writes_nothing(
     begun(ledger, other, ledger.start_rebalance(other, AT, "v/1").id, theirs)
     for orders in ([theirs], [ours, theirs]):
         with pytest.raises(StoreError, match=f"'{theirs.request.client_order_id}' to '{name}-2'"):
-            ledger.plan_orders(lease, rebalance_id, orders)
+            ledger.plan_orders(writer, rebalance_id, orders)
         with pytest.raises(StoreError):
-            begun(ledger, lease, rebalance_id, *orders)
-    assert ledger.orders(lease.account) == []
+            begun(ledger, writer, rebalance_id, *orders)
+    assert ledger.orders(writer.account) == []
     assert states(ledger, other) == [S.SUBMITTING]
 
 
-def test_events_of_one_batch_follow_one_another(ledger: TimescaleLedger, lease: Lease, rebalance_id: int) -> None:
+def test_events_of_one_batch_follow_one_another(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
     """Several events of one order in a batch are applied in turn; the states returned say where each one led."""
-    (name,) = begun(ledger, lease, rebalance_id, planned())
+    (name,) = begun(ledger, writer, rebalance_id, planned())
     led_to = ledger.record_events(
-        lease,
+        writer,
         [
             OrderEvent(name, E.ACCEPT, AT, "", "v-1"),
             OrderEvent(name, E.REQUEST_CANCEL, AT, "late"),
@@ -117,19 +104,19 @@ def test_events_of_one_batch_follow_one_another(ledger: TimescaleLedger, lease: 
         ],
     )
     assert list(led_to) == [S.OPEN, S.PENDING_CANCEL, S.CANCELED]
-    (order,) = ledger.orders(lease.account)
+    (order,) = ledger.orders(writer.account)
     assert (order.state, order.venue_order_id, order.reason) == (S.CANCELED, "v-1", "late")
-    assert list(ledger.record_events(lease, [])) == []
+    assert list(ledger.record_events(writer, [])) == []
 
 
 def test_illegal_event_of_a_batch_is_kept_and_the_others_hold(
-    ledger: TimescaleLedger, lease: Lease, rebalance_id: int, database: Database
+    ledger: TimescaleLedger, writer: Lease, rebalance_id: int, database: Database
 ) -> None:
     """The legal events take effect, the illegal one stands in the history with its refusal and is named."""
-    good, bad = begun(ledger, lease, rebalance_id, planned(), planned())
+    good, bad = begun(ledger, writer, rebalance_id, planned(), planned())
     with pytest.raises(IllegalTransitionError, match=bad):
-        ledger.record_events(lease, [OrderEvent(bad, E.SUBMIT, AT), OrderEvent(good, E.ACCEPT, AT)])
-    assert states(ledger, lease) == [S.OPEN, S.SUBMITTING]
+        ledger.record_events(writer, [OrderEvent(bad, E.SUBMIT, AT), OrderEvent(good, E.ACCEPT, AT)])
+    assert states(ledger, writer) == [S.OPEN, S.SUBMITTING]
     with database.transaction() as connection:
         row = connection.execute(
             "SELECT count(*) FROM order_event WHERE client_order_id = %s AND refusal IS NOT NULL", [bad]
@@ -138,62 +125,62 @@ def test_illegal_event_of_a_batch_is_kept_and_the_others_hold(
 
 
 def test_fills_of_several_orders_are_one_commit_and_booked_once(
-    ledger: TimescaleLedger, lease: Lease, rebalance_id: int
+    ledger: TimescaleLedger, writer: Lease, rebalance_id: int
 ) -> None:
     """Copies within the batch and from before are not booked again; positions are the exact sum of what was."""
-    first, second = begun(ledger, lease, rebalance_id, planned(), planned("ETH/USDT"))
-    ledger.book_fill(lease, fill(first, "1", "0.25"))
+    first, second = begun(ledger, writer, rebalance_id, planned(), planned("ETH/USDT"))
+    ledger.book_fill(writer, fill(first, "1", "0.25"))
     batch = [fill(first, "1", "0.25"), fill(first, "2", "0.75"), fill(second, "1", "0.5", "ETH/USDT"), fill(first, "2", "0.75")]
-    assert list(ledger.book_fills(lease, batch)) == [batch[1], batch[2]]
-    assert list(ledger.book_fills(lease, batch)) == []
-    assert states(ledger, lease) == [S.FILLED, S.PARTIALLY_FILLED]
+    assert list(ledger.book_fills(writer, batch)) == [batch[1], batch[2]]
+    assert list(ledger.book_fills(writer, batch)) == []
+    assert states(ledger, writer) == [S.FILLED, S.PARTIALLY_FILLED]
     expected = {"BTC": Decimal(1), "ETH": Decimal("0.5"), "USDT": Decimal("-150.3")}
-    assert ledger.positions(lease.account) == expected
+    assert ledger.positions(writer.account) == expected
 
 
 def test_refused_fill_of_a_batch_is_kept_and_the_others_are_booked(
-    ledger: TimescaleLedger, lease: Lease, rebalance_id: int
+    ledger: TimescaleLedger, writer: Lease, rebalance_id: int
 ) -> None:
     """A trade of an order that was never sent is named; the batch's other trades count."""
-    (sent,) = begun(ledger, lease, rebalance_id, planned())
+    (sent,) = begun(ledger, writer, rebalance_id, planned())
     waiting = planned()
-    ledger.plan_orders(lease, rebalance_id, [waiting])
+    ledger.plan_orders(writer, rebalance_id, [waiting])
     with pytest.raises(IllegalTransitionError, match="trade 2"):
-        ledger.book_fills(lease, [fill(waiting.request.client_order_id, "2", "1"), fill(sent, "3", "1")])
-    assert [each.trade_id for each in ledger.fills(lease.account)] == ["3"]
-    assert ledger.positions(lease.account) == {"BTC": Decimal(1), "USDT": Decimal("-100.1")}
+        ledger.book_fills(writer, [fill(waiting.request.client_order_id, "2", "1"), fill(sent, "3", "1")])
+    assert [each.trade_id for each in ledger.fills(writer.account)] == ["3"]
+    assert ledger.positions(writer.account) == {"BTC": Decimal(1), "USDT": Decimal("-100.1")}
 
 
-def test_stranger_among_fills_undoes_the_batch(ledger: TimescaleLedger, lease: Lease, rebalance_id: int) -> None:
+def test_stranger_among_fills_undoes_the_batch(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
     """A trade of no order of ours is reconciliation's affair: nothing of its batch is booked."""
-    (sent,) = begun(ledger, lease, rebalance_id, planned())
+    (sent,) = begun(ledger, writer, rebalance_id, planned())
     with pytest.raises(StoreError, match="reconciliation"):
-        ledger.book_fills(lease, [fill(sent, "1", "1"), fill("stranger", "2", "1")])
-    assert ledger.fills(lease.account) == []
-    assert ledger.positions(lease.account) == {}
+        ledger.book_fills(writer, [fill(sent, "1", "1"), fill("stranger", "2", "1")])
+    assert ledger.fills(writer.account) == []
+    assert ledger.positions(writer.account) == {}
 
 
 def test_fill_of_a_rejected_order_is_booked_and_opens_it_again(
-    ledger: TimescaleLedger, lease: Lease, rebalance_id: int
+    ledger: TimescaleLedger, writer: Lease, rebalance_id: int
 ) -> None:
     """The venue denied the order and then shows its trade: the money moved, so the position does, and the order is followed."""
-    (name,) = begun(ledger, lease, rebalance_id, planned())
-    ledger.record_event(lease, name, E.REJECT, AT, "never arrived")
-    ledger.book_fills(lease, [fill(name, "1", "0.5")])
-    assert states(ledger, lease) == [S.PARTIALLY_FILLED]
-    assert ledger.positions(lease.account)["BTC"] == Decimal("0.5")
+    (name,) = begun(ledger, writer, rebalance_id, planned())
+    ledger.record_event(writer, name, E.REJECT, AT, "never arrived")
+    ledger.book_fills(writer, [fill(name, "1", "0.5")])
+    assert states(ledger, writer) == [S.PARTIALLY_FILLED]
+    assert ledger.positions(writer.account)["BTC"] == Decimal("0.5")
 
 
-def test_stale_lease_is_refused_by_every_batch(ledger: TimescaleLedger, lease: Lease, rebalance_id: int) -> None:
+def test_stale_lease_is_refused_by_every_batch(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
     """Batches are fenced as single writes are."""
-    (name,) = begun(ledger, lease, rebalance_id, planned())
-    assert ledger.acquire_lease(lease.account, lease.holder, 60) is not None
+    (name,) = begun(ledger, writer, rebalance_id, planned())
+    assert ledger.acquire_lease(writer.account, writer.holder, 60) is not None
     writes = [
-        lambda: ledger.write_ahead(lease, rebalance_id, [planned()], [], AT),
-        lambda: ledger.record_events(lease, [OrderEvent(name, E.ACCEPT, AT)]),
-        lambda: ledger.book_fills(lease, [fill(name, "1", "1")]),
+        lambda: ledger.write_ahead(writer, rebalance_id, [planned()], [], AT),
+        lambda: ledger.record_events(writer, [OrderEvent(name, E.ACCEPT, AT)]),
+        lambda: ledger.book_fills(writer, [fill(name, "1", "1")]),
     ]
     for write in writes:
         with pytest.raises(StaleLeaseError, match="replaced"):
             write()
-    assert states(ledger, lease) == [S.SUBMITTING]
+    assert states(ledger, writer) == [S.SUBMITTING]

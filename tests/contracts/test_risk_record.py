@@ -26,11 +26,6 @@ from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest,
 SLOT = datetime(2025, 6, 2, 12, tzinfo=UTC)
 
 
-@pytest.fixture
-def supervision(database: Database) -> TimescaleSupervision:
-    return TimescaleSupervision(database)
-
-
 def record(supervision: TimescaleSupervision, writer: Lease, hours: float, equity: int) -> None:
     supervision.record_equity(writer, SLOT + timedelta(hours=hours), Decimal(equity), Decimal(0))
 

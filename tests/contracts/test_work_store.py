@@ -32,17 +32,8 @@ def store(database: Database) -> TimescaleWork:
 
 
 @pytest.fixture
-def lease(database: Database, name: str) -> Lease:
-    ledger = TimescaleLedger(database)
-    ledger.open_account(name, "venue", "USDT")
-    lease = ledger.acquire_lease(name, "writer", 60)
-    assert lease is not None
-    return lease
-
-
-@pytest.fixture
-def rebalance_id(database: Database, lease: Lease) -> int:
-    return TimescaleLedger(database).start_rebalance(lease, SLOT, "portfolio/1").id
+def rebalance_id(database: Database, writer: Lease) -> int:
+    return TimescaleLedger(database).start_rebalance(writer, SLOT, "portfolio/1").id
 
 
 def parent(rebalance_id: int, symbol: str = "BTC/USDT", leg: int = 1, quantity: str = "0.75000000001") -> WorkedOrder:
@@ -50,37 +41,37 @@ def parent(rebalance_id: int, symbol: str = "BTC/USDT", leg: int = 1, quantity: 
     return WorkedOrder(rebalance_id, order, "trend/1", PLAN.model_dump_json(), AT)
 
 
-def test_parents_come_back_as_they_were_begun(store: TimescaleWork, lease: Lease, rebalance_id: int) -> None:
+def test_parents_come_back_as_they_were_begun(store: TimescaleWork, writer: Lease, rebalance_id: int) -> None:
     """Exact quantities and instants, in the order in which they were begun, with a plan that reads the same."""
     begun = [parent(rebalance_id, "ETH/USDT"), parent(rebalance_id)]
-    store.begin_work(lease, begun)
+    store.begin_work(writer, begun)
     found = store.work_of(rebalance_id)
     assert [replace(each, plan="") for each in found] == [replace(each, plan="") for each in begun]
     assert Plan.model_validate_json(found[0].plan) == PLAN
 
 
-def test_parent_begun_twice_is_left_as_it_is(store: TimescaleWork, lease: Lease, rebalance_id: int) -> None:
+def test_parent_begun_twice_is_left_as_it_is(store: TimescaleWork, writer: Lease, rebalance_id: int) -> None:
     """One a (rebalance, symbol, leg): a second beginning changes nothing, another leg is another parent."""
-    store.begin_work(lease, [parent(rebalance_id)])
-    store.begin_work(lease, [parent(rebalance_id, quantity="9"), parent(rebalance_id, leg=0)])
+    store.begin_work(writer, [parent(rebalance_id)])
+    store.begin_work(writer, [parent(rebalance_id, quantity="9"), parent(rebalance_id, leg=0)])
     assert [(each.order.leg, each.order.quantity) for each in store.work_of(rebalance_id)] == [
         (1, Decimal("0.75000000001")),
         (0, Decimal("0.75000000001")),
     ]
 
 
-def test_stale_lease_begins_nothing(database: Database, store: TimescaleWork, lease: Lease, rebalance_id: int) -> None:
-    """Once a later lease exists the database refuses the parent."""
-    assert TimescaleLedger(database).acquire_lease(lease.account, "writer", 60) is not None
+def test_stale_lease_begins_nothing(ledger: TimescaleLedger, store: TimescaleWork, writer: Lease, rebalance_id: int) -> None:
+    """Once a later writer exists the database refuses the parent."""
+    assert ledger.acquire_lease(writer.account, writer.holder, 60) is not None
     with pytest.raises(StaleLeaseError):
-        store.begin_work(lease, [parent(rebalance_id)])
+        store.begin_work(writer, [parent(rebalance_id)])
     assert store.work_of(rebalance_id) == []
 
 
 def test_rebalance_of_another_account_is_refused(
     database: Database, store: TimescaleWork, rebalance_id: int, name: str
 ) -> None:
-    """A parent belongs to a rebalance of the lease's own account."""
+    """A parent belongs to a rebalance of the writer's own account."""
     ledger = TimescaleLedger(database)
     ledger.open_account(f"{name}-other", "venue", "USDT")
     other = ledger.acquire_lease(f"{name}-other", "writer", 60)
@@ -89,9 +80,9 @@ def test_rebalance_of_another_account_is_refused(
         store.begin_work(other, [parent(rebalance_id)])
 
 
-def test_parents_are_append_only(database: Database, store: TimescaleWork, lease: Lease, rebalance_id: int) -> None:
+def test_parents_are_append_only(database: Database, store: TimescaleWork, writer: Lease, rebalance_id: int) -> None:
     """What was begun is never changed or deleted."""
-    store.begin_work(lease, [parent(rebalance_id)])
+    store.begin_work(writer, [parent(rebalance_id)])
     for statement in ("UPDATE worked_order SET quantity = 1", "DELETE FROM worked_order", "TRUNCATE worked_order"):
         with pytest.raises((StoreError, psycopg.Error), match="append-only"), database.transaction() as connection:
             connection.execute(statement.encode())
