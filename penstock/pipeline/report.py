@@ -8,7 +8,7 @@ import polars as pl
 import structlog
 
 from penstock.core.accounts import OrderRecord
-from penstock.core.errors import DataError, PromotionError
+from penstock.core.errors import ConfigError, DataError, PromotionError, VenueError
 from penstock.core.orders import Fill
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.reports import PerformanceReport, write_performance_report
@@ -57,10 +57,14 @@ def report_account(platform: Platform, portfolio: str) -> ReportOutcome:
 
 
 def _drift(platform: Platform, portfolio: str) -> DriftReport | None:
-    """Return live against backtest over the slots traded; None where there is nothing to compare yet, or no champion."""
+    """Return live against backtest over the slots traded; None, with a warning, where they cannot be compared.
+
+    There is nothing to compare yet, no champion, or nobody to tell the venue's steps: no keys here, or no answer there. What
+    the ledger knows is reported all the same.
+    """
     try:
         return compare_with_backtest(platform, portfolio, traded_period(platform, portfolio))
-    except (DataError, PromotionError) as error:
+    except (ConfigError, DataError, PromotionError, VenueError) as error:
         _log.warning("no comparison with the backtest", portfolio=portfolio, reason=str(error))
         return None
 

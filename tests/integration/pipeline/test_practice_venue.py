@@ -4,9 +4,11 @@ import re
 from decimal import Decimal
 
 import pytest
+from structlog.testing import capture_logs
 
-from penstock.pipeline.report import account_figures
+from penstock.pipeline.report import account_figures, report_account
 from penstock.pipeline.slots import trade_slot
+from penstock.wiring import Platform
 from tests.integration.pipeline.conftest import Place, penstock, said
 
 ACCOUNT = "practice-daily"
@@ -109,3 +111,20 @@ def test_fault_is_armed_strikes_and_is_cleared_by_command(place: Place) -> None:
     assert re.search(r"error_before any /api/v3/account\*: matched \d+ calls, struck [1-9]", said(place, "exchange", "faults"))
     assert "no fault is armed" in said(place, "exchange", "faults", "--clear")
     assert "agree" in said(place, "reconcile")
+
+
+def test_report_needs_no_keys(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who only looks has no keys: the ledger's figures are reported, and the comparison with the backtest is left out."""
+    trade_tomorrow(place)
+    trade_tomorrow(place)
+    for name in place.environment:
+        monkeypatch.delenv(name, raising=False)
+    onlooker = Platform(place.platform.settings, place.environment["PENSTOCK_DATABASE_URL"])
+    vars(onlooker).update(registry=place.platform.registry)
+    with capture_logs() as logs:
+        outcome = report_account(onlooker, "daily")
+    onlooker.close()
+    assert outcome.path.is_file()
+    assert dict(outcome.figures.iter_rows())["slots"] == "2 done"
+    (warning,) = [log for log in logs if log["event"] == "no comparison with the backtest"]
+    assert "set it before trading" in warning["reason"]
