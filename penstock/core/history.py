@@ -7,12 +7,12 @@ either way.
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 
 from penstock.core.accounts import OrderRecord
 from penstock.core.orders import TRANSITIONS, Fill, OrderEvent, OrderEventKind, OrderState
+from penstock.core.profit import EXACT
 
-_EXACT = Context(prec=400)
 #: What comes first where two things have the same instant: our own acts cause what the venue says of them.
 _FIRST = {OrderEventKind.SUBMIT: 0, OrderEventKind.LOSE_TRACK: 1, OrderEventKind.REJECT: 2, OrderEventKind.ACCEPT: 3}
 
@@ -31,7 +31,7 @@ def order_as_of(intent: OrderRecord, events: Iterable[OrderEvent], fills: Iterab
         intent, state=OrderState.PLANNED, filled_quantity=Decimal(0), venue_order_id="", reason="", updated_at=intent.created_at
     )
     order = begun if not trades else _submitted(begun)
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         for _, _, step in sorted(steps, key=lambda entry: entry[:2]):
             order = _with_fill(order, step) if isinstance(step, Fill) else _with_event(order, step)
     return order
@@ -66,7 +66,7 @@ def _with_fill(order: OrderRecord, fill: Fill) -> OrderRecord:
 def positions_of(changes: Sequence[tuple[str, Decimal]]) -> dict[str, Decimal]:
     """Return the sum by asset, exactly; assets at zero are absent."""
     held: dict[str, Decimal] = {}
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         for asset, change in changes:
             held[asset] = held.get(asset, Decimal(0)) + change
     return {asset: quantity for asset, quantity in sorted(held.items()) if quantity}
@@ -75,5 +75,5 @@ def positions_of(changes: Sequence[tuple[str, Decimal]]) -> dict[str, Decimal]:
 def changes_of(fill: Fill) -> list[tuple[str, Decimal]]:
     """Return what a fill changes, exactly: base, quote, and the fee in its own asset."""
     base, _, quote = fill.symbol.partition("/")
-    with localcontext(_EXACT):
+    with localcontext(EXACT):
         return [(base, fill.side.sign * fill.quantity), (quote, -fill.side.sign * fill.notional), (fill.fee_asset, -fill.fee)]

@@ -30,6 +30,7 @@ from penstock.core.accounts import (
     Transfer,
 )
 from penstock.core.alerts import Alert, break_alert, state_alert
+from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
 from penstock.core.drafts import SeenBar
 from penstock.core.entries import entry_prices
@@ -39,6 +40,7 @@ from penstock.core.errors import (
     OrderNotFoundError,
     StaleLeaseError,
     StoreError,
+    UnknownSymbolError,
     VenueUnavailableError,
 )
 from penstock.core.halts import stricter
@@ -388,7 +390,14 @@ class MemoryVenue:
         return {symbol: instrument(symbol) for symbol in self.prices}
 
     def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
-        raise NotImplementedError("no test of execution fetches bars")
+        """Return a flat bar for each that opened from `since` up to now: the prices stand still until a test moves them."""
+        if symbol not in self.prices:
+            raise UnknownSymbolError(f"{symbol} is not listed here; listed are {sorted(self.prices)}")
+        first = timeframe.floor(since)
+        first += timeframe.duration if first < since else timedelta(0)
+        price = float(self.prices[symbol])
+        opens = [at for n in range(limit) if (at := first + n * timeframe.duration) <= self.now()]
+        return pl.DataFrame([(symbol, at, *[price] * 4, 0.0) for at in opens], BARS_SCHEMA, orient="row")
 
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         return {symbol: self.prices[symbol] for symbol in symbols if symbol in self.prices}

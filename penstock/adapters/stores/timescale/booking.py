@@ -6,7 +6,7 @@ Which fills of a batch are new is decided here; that the writer may write at all
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from decimal import Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 from typing import Any
 
 import psycopg
@@ -14,9 +14,7 @@ import psycopg
 from penstock.adapters.stores.timescale.order_events import JudgedEvent, append, judged, standings_of
 from penstock.core.accounts import Lease
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind
-
-#: Wide enough for any sum or product of amounts that a venue can name: nothing is rounded.
-EXACT = Context(prec=400)
+from penstock.core.profit import EXACT
 
 _MOVE_ONE = """
     INSERT INTO position (account, asset, quantity) VALUES (%(account)s, %(asset)s, %(quantity)s)

@@ -14,7 +14,6 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from penstock.adapters.stores.timescale.booking import EXACT
 from penstock.adapters.stores.timescale.connection import Database
 from penstock.adapters.stores.timescale.entry_rows import WrongCheckpoint, drop_checkpoints, wrong_checkpoints
 from penstock.adapters.stores.timescale.ledger_rows import IN_SEQUENCE, SELECT_ORDERS, fill_of, order_of
@@ -22,7 +21,7 @@ from penstock.core.accounts import OrderRecord
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.history import changes_of, order_as_of, positions_of
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState, next_state
-from penstock.core.profit import profits
+from penstock.core.profit import EXACT, profits
 
 _FILL_EVENTS = (OrderEventKind.FILL.value, OrderEventKind.PARTIAL_FILL.value)
 _SHOWN = 20
