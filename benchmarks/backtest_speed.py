@@ -1,9 +1,10 @@
-"""How fast is a backtest? The kernel, vectorbt on the same account, and the least any program must do: read the arrays once.
+"""How fast is a backtest? The kernel, vectorbt on the same account, and the least any program must
+do: read the arrays once.
 
-Run: python benchmarks/backtest_speed.py [--repeats N]. All are timed side by side in one process, the median of the
-repeats is shown, and the two engines' final equity and order counts are compared before anything is timed. The kernel's time
-includes all figures of a search (return, Sharpe, Sortino, drawdown, turnover, orders); vectorbt's includes the value and the
-number of orders only.
+Run: python benchmarks/backtest_speed.py [--repeats N]. All are timed side by side in one process,
+the median of the repeats is shown, and the two engines' final equity and order counts are compared
+before anything is timed. The kernel's time includes all figures of a search (return, Sharpe,
+Sortino, drawdown, turnover, orders); vectorbt's includes the value and the number of orders only.
 """
 
 import argparse
@@ -17,37 +18,42 @@ import polars as pl
 
 from penstock.core.bars import TS
 from penstock.core.timeframes import Timeframe
-from penstock.research.backtest import _portfolio
-from penstock.research.costs import Costs
-from penstock.research.kernel import simulate
-from penstock.research.market import Market, Matrix
-from penstock.research.metrics import metrics_of
+from penstock.research.engine.backtest import _portfolio
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.kernel import simulate
+from penstock.research.engine.market import BarMatrices, Matrix
+from penstock.research.engine.metrics import metrics_of
 
 COSTS = Costs(fee_bps=10, slippage_bps=5)
 
 
-def random_market(bars: int, symbols: int, timeframe: Timeframe, seed: int = 0) -> Market:
+def random_market(bars: int, symbols: int, timeframe: Timeframe, seed: int = 0) -> BarMatrices:
     """Return a geometric random walk as a market, without building a long table of it."""
     random = np.random.default_rng(seed)
     close = 100 * np.exp(np.cumsum(random.normal(0, 0.002, (bars, symbols)), axis=0))
     open_ = np.vstack([close[:1], close[:-1]])
     start = datetime(2023, 1, 1, tzinfo=UTC)
-    ts = pl.datetime_range(start, start + timedelta(seconds=timeframe.seconds * (bars - 1)), timeframe.value, eager=True).cast(
-        TS
-    )
+    ts = pl.datetime_range(
+        start,
+        start + timedelta(seconds=timeframe.seconds * (bars - 1)),
+        timeframe.value,
+        eager=True,
+    ).cast(TS)
     names = tuple(f"S{k:02d}/USDT" for k in range(symbols))
-    return Market(pl.DataFrame(), timeframe, names, ts, open_, close, np.empty(0, np.int64))
+    return BarMatrices(pl.DataFrame(), timeframe, names, ts, open_, close, np.empty(0, np.int64))
 
 
-def crossing(market: Market, fast: int, slow: int) -> Matrix:
+def crossing(market: BarMatrices, fast: int, slow: int) -> Matrix:
     """Return weights of a moving-average cross that change only where it turns."""
     close = pl.Series(market.close[:, 0])
     above = (close.rolling_mean(fast) > close.rolling_mean(slow)).cast(pl.Float64)
     return above.set(above == above.shift(1), None).fill_null(np.nan).to_numpy().reshape(-1, 1)
 
 
-def rebalanced(market: Market, every: int) -> Matrix:
-    """Return weights near equal parts that sum to 0.98, decided each `every` bars: an order for each symbol each time."""
+def rebalanced(market: BarMatrices, every: int) -> Matrix:
+    """Return weights near equal parts that sum to 0.98, decided each `every` bars: an order for
+    each symbol each time.
+    """
     weights = np.random.default_rng(1).uniform(0.9, 1.1, market.close.shape)
     weights *= 0.98 / weights.sum(axis=1, keepdims=True)
     weights[np.arange(len(weights)) % every != 0] = np.nan
@@ -65,11 +71,13 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(times)
 
 
-def compare(name: str, market: Market, weights: Matrix, repeats: int) -> None:
+def compare(name: str, market: BarMatrices, weights: Matrix, repeats: int) -> None:
     """Print one line: the three times, cells a second of the kernel, and the ratios."""
 
     def kernel() -> float:
-        return metrics_of(simulate(market, weights, COSTS, 10_000.0).moments, market.timeframe).final_equity
+        return metrics_of(
+            simulate(market, weights, COSTS, 10_000.0).moments, market.timeframe
+        ).final_equity
 
     def vectorbt() -> tuple[float, int]:
         portfolio = _portfolio(market, weights, COSTS, 10_000.0)
@@ -81,7 +89,9 @@ def compare(name: str, market: Market, weights: Matrix, repeats: int) -> None:
     value, orders = vectorbt()
     ours = simulate(market, weights, COSTS, 10_000.0).moments
     if orders != ours.orders or abs(value / ours.final_equity - 1) > 1e-9:
-        raise SystemExit(f"{name}: the engines disagree: {orders} and {ours.orders} orders, {value} and {ours.final_equity}")
+        raise SystemExit(
+            f"{name}: the engines disagree: {orders} and {ours.orders} orders, {value} and {ours.final_equity}"
+        )
     k, v, r = (median_seconds(work, repeats) for work in (kernel, vectorbt, read_once))
     print(
         f"{name:<44} kernel {k * 1e3:8.2f} ms ({weights.size / k / 1e6:6.0f} M cells/s)   vectorbt {v * 1e3:8.1f} ms   "
@@ -95,7 +105,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     repeats = parser.parse_args().repeats
     minutes = random_market(525_600, 1, Timeframe.M1)
-    compare("MA cross 50/200, 1 symbol x 525,600 minutes", minutes, crossing(minutes, 50, 200), repeats)
+    compare(
+        "MA cross 50/200, 1 symbol x 525,600 minutes", minutes, crossing(minutes, 50, 200), repeats
+    )
     hours = random_market(8_760, 20, Timeframe.H1)
     compare("20 symbols x 8,760 hours, hourly weights", hours, rebalanced(hours, 1), repeats)
     compare("20 symbols x 8,760 hours, daily weights", hours, rebalanced(hours, 24), repeats)

@@ -1,7 +1,9 @@
-"""What a minute slot asks of the ledger, call by call: of an account a day old beside one that is a year old.
+"""What a minute slot asks of the ledger, call by call: of an account a day old beside one that is a
+year old.
 
-Run: python benchmarks/ledger_age.py (a minute, of which most is writing the year; --minutes makes it shorter). Both ledgers are
-in one database server on this machine and are asked in turn. What only a person asks for (status) may take longer.
+Run: python benchmarks/ledger_age.py (a minute, of which most is writing the year; --minutes makes
+it shorter). Both ledgers are in one database server on this machine and are asked in turn. What
+only a person asks for (status) may take longer.
 """
 
 import argparse
@@ -15,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.timescale import (
+from penstock.adapters.stores.postgres import (
     Database,
-    TimescaleLedger,
-    TimescaleSupervision,
+    PostgresControlStore,
+    PostgresLedger,
     connect,
     create_database,
     migrate,
@@ -29,7 +31,8 @@ END = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ACCOUNT = "bench"
 SYMBOLS = 10
 
-#: One order a slot, filled at once, ten symbols in turn, two buys to a sale. One order in a thousand expires unfilled.
+#: One order a slot, filled at once, ten symbols in turn, two buys to a sale. One order in a
+#: thousand expires unfilled.
 _FILLED = """
     INSERT INTO rebalance (account, slot, portfolio_version, status, targets)
     SELECT %(name)s, %(start)s + n * interval '1 min', 'v', 'done', '{"S1/USDT": 0.1}' FROM generate_series(1, %(minutes)s) n;
@@ -56,15 +59,17 @@ class Aged:
     minutes: int
 
     @property
-    def ledger(self) -> TimescaleLedger:
-        return TimescaleLedger(self.database)
+    def ledger(self) -> PostgresLedger:
+        return PostgresLedger(self.database)
 
     @property
-    def supervision(self) -> TimescaleSupervision:
-        return TimescaleSupervision(self.database)
+    def control_store(self) -> PostgresControlStore:
+        return PostgresControlStore(self.database)
 
     def fill(self) -> float:
-        """Write the account's past; return the seconds that its first entry prices took, which are counted from all fills."""
+        """Write the account's past; return the seconds that its first entry prices took, which are
+        counted from all fills.
+        """
         self.ledger.open_account(ACCOUNT, "practice", "USDT")
         arguments = {
             "name": ACCOUNT,
@@ -73,16 +78,18 @@ class Aged:
             "symbols": SYMBOLS,
         }
         with self.database.transaction() as connection:
-            connection.execute("SET LOCAL statement_timeout = 0; SET LOCAL session_replication_role = replica")
+            connection.execute(
+                "SET LOCAL statement_timeout = 0; SET LOCAL session_replication_role = replica"
+            )
             for statement in _FILLED.split(";"):
                 connection.execute(statement.encode(), arguments)
         with self.database.dedicated() as connection:
             connection.execute("SET statement_timeout = 0")
             connection.execute("VACUUM ANALYZE")
-        marks = self.supervision.trade_marks(ACCOUNT)
+        marks = self.control_store.trade_marks(ACCOUNT)
         lease = self.ledger.acquire_lease(ACCOUNT, "benchmark", 60)
         assert lease is not None
-        self.supervision.record_compared(lease, {mark.symbol: mark.newest for mark in marks})
+        self.control_store.record_compared(lease, {mark.symbol: mark.newest for mark in marks})
         self.ledger.release_lease(lease)
         started = time.perf_counter()
         self.ledger.entry_prices(ACCOUNT)
@@ -91,27 +98,29 @@ class Aged:
 
 def calls(aged: Aged) -> dict[str, Callable[[], Any]]:
     """Return what a slot reads, and what a person reads, by name."""
-    ledger, supervision = aged.ledger, aged.supervision
+    ledger, control_store = aged.ledger, aged.control_store
     slot = END + timedelta(minutes=1)
     last = ledger.rebalances(ACCOUNT, limit=1)[0].id
     return {
         "entry prices (stops)": lambda: ledger.entry_prices(ACCOUNT),
-        "risk history": lambda: supervision.risk_history(ACCOUNT, slot, slot),
-        "trade marks": lambda: supervision.trade_marks(ACCOUNT),
+        "risk history": lambda: control_store.risk_history(ACCOUNT, slot, slot),
+        "trade marks": lambda: control_store.trade_marks(ACCOUNT),
         "slots on record (a day)": lambda: ledger.rebalances(ACCOUNT, limit=DAY),
         "newest 20 slots": lambda: ledger.rebalances(ACCOUNT, limit=20),
         "unfinished orders": lambda: ledger.orders(ACCOUNT, unfinished_only=True),
         "overfilled orders": lambda: ledger.orders(ACCOUNT, overfilled_only=True),
         "orders of the slot": lambda: ledger.orders(ACCOUNT, rebalance_id=last),
         "short orders of a symbol": lambda: ledger.short_orders(ACCOUNT, "S1/USDT", 100),
-        "fills of a symbol, an hour": lambda: ledger.fills(ACCOUNT, "S1/USDT", END - timedelta(hours=1)),
+        "fills of a symbol, an hour": lambda: ledger.fills(
+            ACCOUNT, "S1/USDT", END - timedelta(hours=1)
+        ),
         "beginning": lambda: ledger.beginning(ACCOUNT, "opening balance"),
         "positions": lambda: ledger.positions(ACCOUNT),
-        "open breaks": lambda: supervision.open_breaks(ACCOUNT),
-        "trading state": lambda: supervision.trading_state(ACCOUNT),
-        "acceptances": lambda: supervision.acceptances(ACCOUNT),
+        "open breaks": lambda: control_store.open_breaks(ACCOUNT),
+        "trading state": lambda: control_store.trading_state(ACCOUNT),
+        "acceptances": lambda: control_store.acceptances(ACCOUNT),
         "status: totals": lambda: ledger.totals(ACCOUNT),
-        "status: equity curve": lambda: supervision.equity_history(ACCOUNT),
+        "status: equity curve": lambda: control_store.equity_history(ACCOUNT),
     }
 
 
@@ -131,14 +140,19 @@ def measured(fresh: Aged, old: Aged, rounds: int) -> dict[str, tuple[float, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=int, default=365 * DAY, help="the age of the old account, in minute slots")
+    parser.add_argument(
+        "--minutes", type=int, default=365 * DAY, help="the age of the old account, in minute slots"
+    )
     parser.add_argument("--rounds", type=int, default=25)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedPostgres(Path(folder) / "postgres")
         try:
             url = server.start()
-            with connect(create_database(url, "fresh")) as young, connect(create_database(url, "old")) as aged:
+            with (
+                connect(create_database(url, "fresh")) as young,
+                connect(create_database(url, "old")) as aged,
+            ):
                 fresh, old = Aged(young, DAY), Aged(aged, arguments.minutes)
                 for database in (young, aged):
                     migrate(database)
@@ -156,7 +170,9 @@ def main() -> None:
         print(f"  {name:31} {before:9.2f} {after:9.2f}   {after / before:7.1f}x")
     slot = [times for name, times in figures.items() if "status" not in name]
     before, after = sum(first for first, _ in slot), sum(second for _, second in slot)
-    print(f"  {'a slot, each of its calls once':31} {before:9.2f} {after:9.2f}   {after / before:7.1f}x")
+    print(
+        f"  {'a slot, each of its calls once':31} {before:9.2f} {after:9.2f}   {after / before:7.1f}x"
+    )
     print(f"  entry prices counted from all fills, once: {first * 1e3:.0f} ms")
 
 

@@ -1,6 +1,8 @@
-"""How fast the practice exchange answers, and how many orders a second a bare ccxt loop places on it.
+"""How fast the practice exchange answers, and how many orders a second a bare ccxt loop places on
+it.
 
-The last figure is the base of every later order benchmark: what the ledger adds is measured against it in the same run.
+The last figure is the base of every later order benchmark: what the ledger adds is measured against
+it in the same run.
 
     python benchmarks/practice_orders.py [--orders 2000]
 """
@@ -36,7 +38,13 @@ def bare_ccxt(url: str) -> ccxt.Exchange:
     """Return unmodified ccxt pointed at the practice exchange, without its own throttle."""
     api = {"public": f"{url}/api/v3", "private": f"{url}/api/v3"}
     options = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
-    settings = {"apiKey": "key", "secret": "secret", "enableRateLimit": False, "urls": {"api": api}, "options": options}
+    settings = {
+        "apiKey": "key",
+        "secret": "secret",
+        "enableRateLimit": False,
+        "urls": {"api": api},
+        "options": options,
+    }
     client = ccxt.binance(settings)
     client.load_markets()
     return client
@@ -49,7 +57,9 @@ def main() -> None:
     candles = SyntheticCandles(("BTC/USDT",))
     account = AccountSpec("key", "secret", {"USDT": "1000000000"})
     clock = stepped_clock(candles.end - Timeframe.D1.duration)
-    with PracticeServer(candles, clock=clock, accounts=(account,), limits=UNLIMITED, participation=None) as server:
+    with PracticeServer(
+        candles, clock=clock, accounts=(account,), limits=UNLIMITED, participation=None
+    ) as server:
         session = requests.Session()
         session.trust_env = False
         client = bare_ccxt(server.url)
@@ -58,16 +68,22 @@ def main() -> None:
         since = candles.start
 
         def submit(k: int) -> object:
-            request = OrderRequest(f"adapter-{k}", "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal("0.001"))
+            request = OrderRequest(
+                f"adapter-{k}", "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal("0.001")
+            )
             return adapter.submit(request)
 
         figures = {
-            "GET time, requests": per_second(count, lambda _: session.get(f"{server.url}/api/v3/time").json()),
+            "GET time, requests": per_second(
+                count, lambda _: session.get(f"{server.url}/api/v3/time").json()
+            ),
             "GET time, bare ccxt": per_second(count, lambda _: client.fetch_time()),
             "1,000 hourly bars, adapter": per_second(
                 count // 20, lambda _: adapter.fetch_bars("BTC/USDT", Timeframe.H1, since, 1000)
             ),
-            "market orders, bare ccxt": per_second(count, lambda _: client.create_order("BTC/USDT", "market", "buy", 0.001)),
+            "market orders, bare ccxt": per_second(
+                count, lambda _: client.create_order("BTC/USDT", "market", "buy", 0.001)
+            ),
             "market orders, adapter": per_second(count, submit),
         }
     base = figures["market orders, bare ccxt"]

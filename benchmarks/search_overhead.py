@@ -1,8 +1,9 @@
 """What does a trial of a search cost, and where does the time go?
 
-Run: python benchmarks/search_overhead.py [--trials N]. Side by side in one process, on 20 synthetic symbols over three
-years of days: the search as it is; the same trials with vectorbt as engine; and Optuna alone, asked and told without any
-work (the floor). Then the parts of one trial: indicators and weights, the checked matrix, the simulation with its figures.
+Run: python benchmarks/search_overhead.py [--trials N]. Side by side in one process, on 20 synthetic
+symbols over three years of days: the search as it is; the same trials with vectorbt as engine; and
+Optuna alone, asked and told without any work (the floor). Then the parts of one trial: indicators
+and weights, the checked matrix, the simulation with its figures.
 """
 
 import argparse
@@ -15,13 +16,13 @@ import optuna
 import polars as pl
 
 from penstock.core.bars import TS
-from penstock.research.backtest import run
-from penstock.research.costs import Costs
-from penstock.research.kernel import simulate
-from penstock.research.market import market_of
-from penstock.research.metrics import metrics_of
-from penstock.research.results import SearchSettings
-from penstock.research.search import search
+from penstock.research.engine.backtest import run
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.kernel import simulate
+from penstock.research.engine.market import market_of
+from penstock.research.engine.metrics import metrics_of
+from penstock.research.engine.results import SearchSettings
+from penstock.research.search.runner import search
 from strategies import STRATEGIES
 
 COSTS = Costs()
@@ -31,12 +32,21 @@ def random_bars(symbols: int, bars: int) -> pl.DataFrame:
     """Return daily bars of a geometric random walk, in the long layout."""
     random = np.random.default_rng(0)
     start = datetime(2022, 1, 1, tzinfo=UTC)
-    ts = pl.datetime_range(start, start + timedelta(days=bars - 1), "1d", eager=True).cast(TS).alias("ts")
+    ts = (
+        pl.datetime_range(start, start + timedelta(days=bars - 1), "1d", eager=True)
+        .cast(TS)
+        .alias("ts")
+    )
     tables = []
     for k in range(symbols):
         close = 100 * np.exp(np.cumsum(random.normal(0, 0.03, bars)))
         open_ = np.concatenate([[100.0], close[:-1]])
-        prices = {"open": open_, "high": np.maximum(open_, close), "low": np.minimum(open_, close), "close": close}
+        prices = {
+            "open": open_,
+            "high": np.maximum(open_, close),
+            "low": np.minimum(open_, close),
+            "close": close,
+        }
         table = pl.DataFrame({"ts": ts, **prices, "volume": np.ones(bars)})
         tables.append(table.select(pl.lit(f"S{k:02d}/USDT").alias("symbol"), pl.all()))
     return pl.concat(tables)
@@ -75,7 +85,9 @@ def with_vectorbt(bars: pl.DataFrame, trials: int) -> float:
     for number in range(trials):
         trial = study.ask(space)
         weights = market.decide(STRATEGIES["ma_cross"].from_params(dict(trial.params)))
-        study.tell(trial, run(market, weights, 0, COSTS, 10_000.0, engine="vectorbt").metrics.sharpe)
+        study.tell(
+            trial, run(market, weights, 0, COSTS, 10_000.0, engine="vectorbt").metrics.sharpe
+        )
         if number % 10 == 9:
             gc.collect()
     return (time.perf_counter() - started) * 1e3 / trials
@@ -89,7 +101,9 @@ def parts(bars: pl.DataFrame, repeats: int = 50) -> list[tuple[str, float]]:
     works = {
         "indicators and weights": lambda: strategy.target_weights(market.bars),
         "checked matrix": lambda: market.matrix(weights, "ma_cross"),
-        "simulation and figures": lambda: metrics_of(simulate(market, matrix, COSTS, 10_000.0).moments, market.timeframe),
+        "simulation and figures": lambda: metrics_of(
+            simulate(market, matrix, COSTS, 10_000.0).moments, market.timeframe
+        ),
     }
     timed = []
     for name, work in works.items():
@@ -109,10 +123,18 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     bars = random_bars(20, 1_095)
     with_kernel(bars, 5), with_vectorbt(bars, 3), optuna_alone(5)
-    kernel, vectorbt, floor = with_kernel(bars, trials), with_vectorbt(bars, max(trials // 4, 10)), optuna_alone(trials)
+    kernel, vectorbt, floor = (
+        with_kernel(bars, trials),
+        with_vectorbt(bars, max(trials // 4, 10)),
+        optuna_alone(trials),
+    )
     print(f"search with the kernel  {kernel:7.2f} ms a trial")
-    print(f"search with vectorbt    {vectorbt:7.2f} ms a trial   {vectorbt / kernel:5.1f}x the kernel's")
-    print(f"Optuna alone            {floor:7.2f} ms a trial   {floor / kernel:5.1%} of the kernel's")
+    print(
+        f"search with vectorbt    {vectorbt:7.2f} ms a trial   {vectorbt / kernel:5.1f}x the kernel's"
+    )
+    print(
+        f"Optuna alone            {floor:7.2f} ms a trial   {floor / kernel:5.1%} of the kernel's"
+    )
     for name, ms in parts(bars):
         print(f"  of which {name:<24} {ms:6.2f} ms")
 

@@ -7,5 +7,7 @@ from tasks.research import judge_candidate
 
 @flow(name="promote-strategy", flow_run_name="promote-{study}", log_prints=True)
 def promote_strategy(study: str = "daily", run_id: str | None = None) -> None:
-    """Register the candidate of `run_id` (default: the study's newest search) and let the gate decide."""
+    """Register the candidate of `run_id` (default: the study's newest search) and let the gate
+    decide.
+    """
     judge_candidate(study, run_id)

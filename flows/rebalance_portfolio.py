@@ -9,12 +9,18 @@ from tasks.trading import find_due_slots, rebalance_account
 
 
 @flow(name="rebalance-portfolio", flow_run_name="rebalance-{portfolio}", log_prints=True)
-def rebalance_portfolio(portfolio: str = "daily", slot: datetime | None = None) -> list[State[None]]:
-    """Rebalance the slot (default: the newest bar's close, and missed ones as the portfolio says). None is done twice.
+def rebalance_portfolio(
+    portfolio: str = "daily", slot: datetime | None = None
+) -> list[State[None]]:
+    """Rebalance the slot (default: the newest bar's close, and missed ones as the portfolio says).
+    None is done twice.
 
-    Each slot has a task and a time limit of its own, and one that fails does not keep a newer one from being traded.
+    Each slot has a task and a time limit of its own, and one that fails does not keep a newer one
+    from being traded.
     """
     return [
-        rebalance_account.with_options(timeout_seconds=due.seconds)(portfolio, due.slot, due.however_late, return_state=True)
+        rebalance_account.with_options(timeout_seconds=due.seconds)(
+            portfolio, due.slot, due.however_late, return_state=True
+        )
         for due in find_due_slots(portfolio, slot)
     ]

@@ -1,7 +1,9 @@
-"""The minute service: at every bar's close ingest it, decide, place - and show each slot as a flow run.
+"""The minute service: at every bar's close ingest it, decide, place - and show each slot as a flow
+run.
 
-The orders go first and the flow run is written after them: a slow or absent Prefect server delays the record of a
-slot, never its orders. A cold worker process would take longer to import its libraries than a slot may wait.
+The orders go first and the flow run is written after them: a slow or absent Prefect server delays
+the record of a slot, never its orders. A cold worker process would take longer to import its
+libraries than a slot may wait.
 """
 
 import asyncio
@@ -23,22 +25,35 @@ RECORD_TIMEOUT_SECONDS = 300
 _log = structlog.get_logger(__name__)
 
 
-@flow(name="trade-slot", flow_run_name="{portfolio}-{slot}", log_prints=True, validate_parameters=False)
+@flow(
+    name="trade-slot",
+    flow_run_name="{portfolio}-{slot}",
+    log_prints=True,
+    validate_parameters=False,
+)
 async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State[None]:
     """Leave the slot's outcome as a flow run: its state, its figures, its orders."""
     print(outcome.line())
     if outcome.report is not None and outcome.report.rows():
-        await publish_table_async(f"slot-{portfolio}", rows_table(outcome.report), f"Orders of slot {slot}")
+        await publish_table_async(
+            f"slot-{portfolio}", rows_table(outcome.report), f"Orders of slot {slot}"
+        )
     return Failed(message=outcome.line()) if outcome.failed else Completed(message=outcome.line())
 
 
 async def _record(portfolio: str, slot: datetime, outcome: SlotOutcome) -> None:
-    """Write the slot's flow run beside the trading; a Prefect server that is away loses the record, not the service."""
+    """Write the slot's flow run beside the trading; a Prefect server that is away loses the record,
+    not the service.
+    """
     try:
         async with asyncio.timeout(RECORD_TIMEOUT_SECONDS):
             await record_slot(portfolio, f"{slot:%Y-%m-%dT%H:%M}", outcome, return_state=True)
     except Exception as error:  # noqa: BLE001 - whatever keeps the record from being written must not stop trading
-        _log.warning("the slot's flow run could not be written; the ledger has the slot", slot=str(slot), error=str(error))
+        _log.warning(
+            "the slot's flow run could not be written; the ledger has the slot",
+            slot=str(slot),
+            error=str(error),
+        )
 
 
 @flow(name="trade-minutes", flow_run_name="trade-{portfolio}")
@@ -53,8 +68,12 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
         slot = await asyncio.to_thread(wait_for_slot, platform, portfolio, slot)
         account = await asyncio.to_thread(slots_due, platform, portfolio, slot)
         for due in account.to_run:
-            outcome = await asyncio.to_thread(trade_slot, platform, portfolio, due, due in account.late)
-            print(outcome.line(), flush=True)  # for the terminal; the slot's own run has it in its log
+            outcome = await asyncio.to_thread(
+                trade_slot, platform, portfolio, due, due in account.late
+            )
+            print(
+                outcome.line(), flush=True
+            )  # for the terminal; the slot's own run has it in its log
             records.add(asyncio.create_task(_record(portfolio, due, outcome)))
             done += 1
             failed += outcome.failed

@@ -1,7 +1,8 @@
-"""The only file that chooses concrete adapters: from settings to a Platform whose parts are made on first use.
+"""The only file that chooses concrete adapters: from settings to a Platform whose parts are made on
+first use.
 
-Heavy libraries (MLflow, Great Expectations) are imported when their part is first used, so that the trading path
-never pays for them.
+Heavy libraries (MLflow, Great Expectations) are imported when their part is first used, so that the
+trading path never pays for them.
 """
 
 from collections.abc import Iterator
@@ -14,32 +15,39 @@ from typing import TYPE_CHECKING
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.adapters.exchanges.order_expiry import visibility_delay
 from penstock.adapters.exchanges.paper import PaperExchange
-from penstock.adapters.exchanges.request_age import visibility_delay
 from penstock.adapters.exchanges.several_venues import SeveralVenues
-from penstock.adapters.notifiers import AppriseNotifier, LogNotifier
+from penstock.adapters.notifications import AppriseNotifier, LogNotifier
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.timescale import (
+from penstock.adapters.stores.postgres import (
     Database,
+    PostgresAlertOutbox,
+    PostgresBarStore,
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
     PromotionRecord,
-    TimescaleAlerts,
-    TimescaleBarStore,
-    TimescaleLedger,
-    TimescaleSupervision,
-    TimescaleWork,
     connect,
     migrate,
 )
 from penstock.core.clock import Clock, SystemClock, VenueClock
 from penstock.core.errors import ConfigError
 from penstock.data.bounds import BoundsGate
-from penstock.execution.algorithms.styles import Market, Vwap
+from penstock.execution.algorithms.styles import MarketStyle, Vwap
 from penstock.execution.algorithms.volume import VolumeProfile, flat_profile, stored_profile
-from penstock.execution.desk import ExecutionPolicy, TradingDesk
-from penstock.execution.workbench import Workbench
+from penstock.execution.algorithms.workbench import Workbench
+from penstock.execution.kill_switch import KillSwitch
+from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.ports import Exchange, MarketData, Notifier, VenueAccount
-from penstock.risk.kill_switch import KillSwitch
-from penstock.settings import AccountSettings, Environment, MarketSettings, Settings, VenueSettings, secret
+from penstock.settings import (
+    AccountSettings,
+    Environment,
+    MarketSettings,
+    Settings,
+    VenueSettings,
+    secret,
+)
 from penstock.stack import running
 
 if TYPE_CHECKING:  # these import MLflow or Great Expectations
@@ -51,7 +59,9 @@ DATABASE_NAME = "penstock"
 
 
 class Platform:
-    """Everything a step of the pipeline needs, chosen by the settings. Thread-safe once its parts are made."""
+    """Everything a step of the pipeline needs, chosen by the settings. Thread-safe once its parts
+    are made.
+    """
 
     def __init__(self, settings: Settings, database_url: str) -> None:
         self.settings = settings
@@ -84,20 +94,20 @@ class Platform:
         return database
 
     @cached_property
-    def bars(self) -> TimescaleBarStore:
-        return TimescaleBarStore(self.database)
+    def bars(self) -> PostgresBarStore:
+        return PostgresBarStore(self.database)
 
     @cached_property
-    def ledger(self) -> TimescaleLedger:
-        return TimescaleLedger(self.database)
+    def ledger(self) -> PostgresLedger:
+        return PostgresLedger(self.database)
 
     @cached_property
-    def supervision(self) -> TimescaleSupervision:
-        return TimescaleSupervision(self.database)
+    def control_store(self) -> PostgresControlStore:
+        return PostgresControlStore(self.database)
 
     @cached_property
-    def outbox(self) -> TimescaleAlerts:
-        return TimescaleAlerts(self.database)
+    def outbox(self) -> PostgresAlertOutbox:
+        return PostgresAlertOutbox(self.database)
 
     @cached_property
     def promotions(self) -> PromotionRecord:
@@ -106,11 +116,15 @@ class Platform:
     @cached_property
     def market(self) -> MarketData:
         """The venue's public side: no keys."""
-        return self._market_of(self.environment.market)  # ingestion tries again by itself, and longer
+        return self._market_of(
+            self.environment.market
+        )  # ingestion tries again by itself, and longer
 
     @cached_property
     def clock(self) -> Clock:
-        """The venue's clock where it may differ from ours (the practice exchange), else the machine's."""
+        """The venue's clock where it may differ from ours (the practice exchange), else the
+        machine's.
+        """
         return VenueClock(self.market.now) if self._base_url else SystemClock()
 
     @cached_property
@@ -127,7 +141,9 @@ class Platform:
 
     @cached_property
     def tracking_uri(self) -> str:
-        """The configured MLflow server, the one that `penstock up` runs, or a database file in the home folder."""
+        """The configured MLflow server, the one that `penstock up` runs, or a database file in the
+        home folder.
+        """
         from penstock.adapters.mlflow.connection import local_tracking_uri
 
         if self.settings.process.mlflow_url:
@@ -158,43 +174,62 @@ class Platform:
             self._exchanges[portfolio] = self._open_exchange(portfolio)
         return self._exchanges[portfolio]
 
-    def desk(self, portfolio: str) -> TradingDesk:
+    def session(self, portfolio: str) -> AccountSession:
         """Return what execution needs to trade a portfolio's account."""
         account, exchange = self.environment.account_of(portfolio), self.exchange(portfolio)
         lateness = self.settings.portfolio(portfolio).max_lateness_minutes * 60
-        return TradingDesk(
+        return AccountSession(
             account=account.name,
             exchange_name="+".join(sorted(account.venues)) or self.exchange_name,
             quote=self.settings.universe.quote,
             exchange=exchange,
             ledger=self.ledger,
-            supervision=self.supervision,
+            control_store=self.control_store,
             clock=self.clock,
-            kill_switch=KillSwitch(account.name, self.supervision, self.kill_switch_file),
-            policy=ExecutionPolicy(max_lateness_seconds=lateness, visibility_delay_seconds=self.visibility_delay(portfolio)),
+            kill_switch=KillSwitch(account.name, self.control_store, self.kill_switch_file),
+            policy=ExecutionPolicy(
+                max_lateness_seconds=lateness,
+                visibility_delay_seconds=self.visibility_delay(portfolio),
+            ),
             workbench=self._workbench(portfolio),
             venues=exchange if isinstance(exchange, SeveralVenues) else None,
         )
 
     def visibility_delay(self, portfolio: str) -> float:
-        """Return for how many seconds "no such order" is doubted at the portfolio's venues; ConfigError where fewer are set."""
-        venues = self.environment.account_of(portfolio).venues.values() or (self.environment.market,)
-        return visibility_delay({venue.ccxt_id for venue in venues}, self.environment.visibility_delay_seconds)
+        """Return for how many seconds "no such order" is doubted at the portfolio's venues;
+        ConfigError where fewer are set.
+        """
+        venues = self.environment.account_of(portfolio).venues.values() or (
+            self.environment.market,
+        )
+        return visibility_delay(
+            {venue.ccxt_id for venue in venues}, self.environment.visibility_delay_seconds
+        )
 
     def _workbench(self, portfolio: str) -> Workbench | None:
-        """Return what the portfolio's style of execution needs; None where orders go out whole and at once."""
+        """Return what the portfolio's style of execution needs; None where orders go out whole and
+        at once.
+        """
         style = self.settings.portfolio(portfolio).execution
-        if isinstance(style, Market):
+        if isinstance(style, MarketStyle):
             return None
         if not isinstance(style, Vwap):
-            return Workbench(TimescaleWork(self.database), style)
+            return Workbench(PostgresParentOrderStore(self.database), style)
         days = style.profile_days
-        return Workbench(TimescaleWork(self.database), style, lambda symbol, slot: self._volume_profile(symbol, slot, days))
+        return Workbench(
+            PostgresParentOrderStore(self.database),
+            style,
+            lambda symbol, slot: self._volume_profile(symbol, slot, days),
+        )
 
     def _volume_profile(self, symbol: str, slot: datetime, days: int) -> VolumeProfile:
         """Return a symbol's volume by time of day, from the shortest bars that are kept of it."""
         universe = self.settings.universe
-        kept = [timeframe for timeframe in universe.timeframes if symbol in universe.symbols_of(timeframe)]
+        kept = [
+            timeframe
+            for timeframe in universe.timeframes
+            if symbol in universe.symbols_of(timeframe)
+        ]
         if not kept:
             return flat_profile()
         shortest = min(kept, key=lambda timeframe: timeframe.seconds)
@@ -210,9 +245,15 @@ class Platform:
         return self._address(self.environment.market)
 
     def _address(self, market: MarketSettings) -> str | None:
-        """Return where a practice exchange answers in the venue's place: the environment's own may run elsewhere today."""
+        """Return where a practice exchange answers in the venue's place: the environment's own may
+        run elsewhere today.
+        """
         own = market.base_url == self.environment.market.base_url
-        return (self.settings.process.practice_url or market.base_url) if market.base_url and own else market.base_url
+        return (
+            (self.settings.process.practice_url or market.base_url)
+            if market.base_url and own
+            else market.base_url
+        )
 
     def _open_exchange(self, portfolio: str) -> Exchange:
         account = self.environment.account_of(portfolio)
@@ -221,7 +262,10 @@ class Platform:
         if not account.venues:
             return self._open_account(portfolio, account.name, self.environment.market, account)
         default = Decimal(str(self.settings.costs.fee_bps))
-        fees = {name: default if v.taker_fee_bps is None else v.taker_fee_bps for name, v in account.venues.items()}
+        fees = {
+            name: default if v.taker_fee_bps is None else v.taker_fee_bps
+            for name, v in account.venues.items()
+        }
         opened = {
             name: self._open_account(portfolio, f"{account.name}-{name}", venue, venue, fees[name])
             for name, venue in account.venues.items()
@@ -257,12 +301,16 @@ class Platform:
         )
 
     def _market_of(self, market: MarketSettings) -> MarketData:
-        return CcxtMarketData(market.ccxt_id, sandbox=market.sandbox, base_url=self._address(market), read_attempts=2)
+        return CcxtMarketData(
+            market.ccxt_id, sandbox=market.sandbox, base_url=self._address(market), read_attempts=2
+        )
 
 
 @contextmanager
 def open_platform(settings: Settings | None = None) -> Iterator[Platform]:
-    """Open the platform; where no database is configured the embedded one is started, and stopped again if we started it."""
+    """Open the platform; where no database is configured the embedded one is started, and stopped
+    again if we started it.
+    """
     chosen = settings if settings is not None else Settings()
     with database_url(chosen) as url:
         platform = Platform(chosen, url)

@@ -1,7 +1,7 @@
 """The strategies. One file each; this table is where a name becomes a class.
 
-A strategy file imports only penstock.core, Polars, Pydantic and the standard library: its source goes into the model
-registry and is loaded from there.
+A strategy file imports only penstock.core, Polars, Pydantic and the standard library: its source
+goes into the model registry and is loaded from there.
 """
 
 from penstock.core.errors import StrategyError
@@ -12,12 +12,15 @@ from strategies.mean_reversion import MeanReversion
 from strategies.momentum import Momentum
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    strategy.name: strategy for strategy in (MovingAverageCross, Momentum, MeanReversion, InverseVolatility)
+    strategy.name: strategy
+    for strategy in (MovingAverageCross, Momentum, MeanReversion, InverseVolatility)
 }
 
 
 def strategy_class(name: str) -> type[Strategy]:
     """Return the strategy called `name`; raise StrategyError listing the allowed names."""
     if name not in STRATEGIES:
-        raise StrategyError(f"unknown strategy '{name}': allowed are {', '.join(sorted(STRATEGIES))}")
+        raise StrategyError(
+            f"unknown strategy '{name}': allowed are {', '.join(sorted(STRATEGIES))}"
+        )
     return STRATEGIES[name]

@@ -7,19 +7,27 @@ from penstock.core.strategy import Strategy, StrategyParams
 
 
 class InverseVolatility(Strategy):
-    """Long every symbol, weighted by the inverse of its recent volatility, no symbol above `max_weight`.
+    """Long every symbol, weighted by the inverse of its recent volatility, no symbol above
+    `max_weight`.
 
-    Thesis: risk is easier to forecast than return; equal risk from each symbol spreads the bet better than equal
-    money (risk parity with correlations left out: Maillard, Roncalli and Teiletche, Journal of Portfolio Management 36,
-    2010, where equal correlations make the two the same). What the cap cuts off stays in cash.
+    Thesis: risk is easier to forecast than return; equal risk from each symbol spreads the bet
+    better than equal money (risk parity with correlations left out: Maillard, Roncalli and
+    Teiletche, Journal of Portfolio Management 36, 2010, where equal correlations make the two the
+    same). What the cap cuts off stays in cash.
     """
 
     name = "inverse_volatility"
 
     class Params(StrategyParams):
-        lookback_bars: int = Field(30, ge=10, le=120, description="bar returns in the standard deviation")
-        max_weight: float = Field(0.4, ge=0.1, le=1.0, description="the largest weight of one symbol")
-        exposure: float = Field(0.98, gt=0, le=1, description="fraction of equity shared out; the rest pays fees")
+        lookback_bars: int = Field(
+            30, ge=10, le=120, description="bar returns in the standard deviation"
+        )
+        max_weight: float = Field(
+            0.4, ge=0.1, le=1.0, description="the largest weight of one symbol"
+        )
+        exposure: float = Field(
+            0.98, gt=0, le=1, description="fraction of equity shared out; the rest pays fees"
+        )
 
     params: Params
 
@@ -30,7 +38,8 @@ class InverseVolatility(Strategy):
     def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         log_return = pl.col("close").log().diff()
         volatility = log_return.rolling_std(self.params.lookback_bars).over("symbol")
-        # A price that did not move at all has no measurable risk: a floor keeps it from taking the whole book.
+        # A price that did not move at all has no measurable risk: a floor keeps it from taking the
+        # whole book.
         inverse = 1 / volatility.clip(lower_bound=1e-6)
         share = self.params.exposure * pl.col("inverse") / pl.col("inverse").sum().over("ts")
         return bars.select("symbol", "ts", inverse=inverse).select(

@@ -5,28 +5,41 @@ from pydantic import Field
 
 from penstock.core.strategy import Strategy, StrategyParams
 
-#: Moving averages round in their last digit, and prices lie on ticks, so exact ties happen: this much apart is a tie.
+#: Moving averages round in their last digit, and prices lie on ticks, so exact ties happen: this
+#: much apart is a tie.
 _TIE = 1e-9
 
 
 class MeanReversion(Strategy):
-    """Long a symbol that was oversold within the last `hold_bars` bars, until its close is back at its mean.
+    """Long a symbol that was oversold within the last `hold_bars` bars, until its close is back at
+    its mean.
 
-    Oversold means that the close is under the lower Bollinger band (mean less `band_width` standard deviations) and
-    that the relative strength index is under `rsi_ceiling`. Thesis: forced selling overshoots and the overshoot is given
-    back within days; the time limit is the stop. The index is Cutler's, with simple averages where Wilder's smooths for
-    ever, so that a decision depends on a bounded number of bars.
+    Oversold means that the close is under the lower Bollinger band (mean less `band_width` standard
+    deviations) and that the relative strength index is under `rsi_ceiling`. Thesis: forced selling
+    overshoots and the overshoot is given back within days; the time limit is the stop. The index is
+    Cutler's, with simple averages where Wilder's smooths for ever, so that a decision depends on a
+    bounded number of bars.
     """
 
     name = "mean_reversion"
 
     class Params(StrategyParams):
-        band_bars: int = Field(20, ge=10, le=60, description="bars of the mean and the standard deviation")
-        band_width: float = Field(2.0, ge=1.0, le=3.0, description="standard deviations from the mean to the band")
+        band_bars: int = Field(
+            20, ge=10, le=60, description="bars of the mean and the standard deviation"
+        )
+        band_width: float = Field(
+            2.0, ge=1.0, le=3.0, description="standard deviations from the mean to the band"
+        )
         rsi_bars: int = Field(14, ge=5, le=30, description="bars of the relative strength index")
-        rsi_ceiling: float = Field(35.0, ge=20.0, le=50.0, description="oversold only under this index (0-100)")
-        hold_bars: int = Field(5, ge=1, le=15, description="bars for which an oversold bar counts, its own included")
-        exposure: float = Field(0.98, gt=0, le=1, description="fraction of equity shared out; the rest pays fees")
+        rsi_ceiling: float = Field(
+            35.0, ge=20.0, le=50.0, description="oversold only under this index (0-100)"
+        )
+        hold_bars: int = Field(
+            5, ge=1, le=15, description="bars for which an oversold bar counts, its own included"
+        )
+        exposure: float = Field(
+            0.98, gt=0, le=1, description="fraction of equity shared out; the rest pays fees"
+        )
 
     params: Params
 
@@ -37,13 +50,17 @@ class MeanReversion(Strategy):
     def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         p, close, change = self.params, pl.col("close"), pl.col("close").diff()
         mean, deviation = close.rolling_mean(p.band_bars), close.rolling_std(p.band_bars)
-        # gains / moves is the index; written without division so that a flat market (0 / 0) is not oversold.
+        # gains / moves is the index; written without division so that a flat market (0 / 0) is not
+        # oversold.
         gains = change.clip(lower_bound=0).rolling_mean(p.rsi_bars)
         moves = change.abs().rolling_mean(p.rsi_bars)
         below = close < (mean - p.band_width * deviation) * (1 - _TIE)
         weak = 100 * gains < p.rsi_ceiling * moves * (1 - _TIE)
-        # Products of 0 and 1, because `False and null` would be a decision before the warm-up is over.
+        # Products of 0 and 1, because `False and null` would be a decision before the warm-up is
+        # over.
         recently = (below.cast(pl.Float64) * weak.cast(pl.Float64)).rolling_max(p.hold_bars)
         held = recently * (close < mean * (1 - _TIE)).cast(pl.Float64)
         share = p.exposure / pl.col("held").count().over("ts")
-        return bars.select("symbol", "ts", held=held.over("symbol")).select("symbol", "ts", weight=pl.col("held") * share)
+        return bars.select("symbol", "ts", held=held.over("symbol")).select(
+            "symbol", "ts", weight=pl.col("held") * share
+        )

@@ -7,20 +7,28 @@ from penstock.core.strategy import Strategy, StrategyParams
 
 
 class Momentum(Strategy):
-    """Long the symbols with the highest past return, in equal parts, as long as that return is positive.
+    """Long the symbols with the highest past return, in equal parts, as long as that return is
+    positive.
 
-    Thesis: relative strength persists over weeks (Jegadeesh and Titman, Journal of Finance 48, 1993; for coins Liu,
-    Tsyvinski and Wu, Journal of Finance 77, 2022). The newest bars are skipped because the shortest moves revert, and a
-    symbol that has fallen is not held however well it compares: its part stays in cash.
+    Thesis: relative strength persists over weeks (Jegadeesh and Titman, Journal of Finance 48,
+    1993; for coins Liu, Tsyvinski and Wu, Journal of Finance 77, 2022). The newest bars are skipped
+    because the shortest moves revert, and a symbol that has fallen is not held however well it
+    compares: its part stays in cash.
     """
 
     name = "momentum"
 
     class Params(StrategyParams):
-        lookback_bars: int = Field(60, ge=5, le=180, description="bars over which the return is measured")
+        lookback_bars: int = Field(
+            60, ge=5, le=180, description="bars over which the return is measured"
+        )
         skip_bars: int = Field(1, ge=0, le=5, description="newest bars left out of the return")
-        top_fraction: float = Field(0.3, ge=0.1, le=0.6, description="fraction of the ranked symbols that is held")
-        exposure: float = Field(0.98, gt=0, le=1, description="fraction of equity shared out; the rest pays fees")
+        top_fraction: float = Field(
+            0.3, ge=0.1, le=0.6, description="fraction of the ranked symbols that is held"
+        )
+        exposure: float = Field(
+            0.98, gt=0, le=1, description="fraction of equity shared out; the rest pays fees"
+        )
 
     params: Params
 
@@ -36,4 +44,6 @@ class Momentum(Strategy):
         # Equal scores rank by symbol, because bars come sorted by symbol.
         rank = score.rank("ordinal", descending=True).over("ts")
         weight = ((rank <= held) & (score > 0)).cast(pl.Float64) * self.params.exposure / held
-        return bars.select("symbol", "ts", score=recent / past - 1).select("symbol", "ts", weight=weight)
+        return bars.select("symbol", "ts", score=recent / past - 1).select(
+            "symbol", "ts", weight=weight
+        )

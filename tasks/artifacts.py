@@ -4,7 +4,12 @@ import re
 from pathlib import Path
 
 import polars as pl
-from prefect.artifacts import acreate_table_artifact, create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    acreate_table_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
 
 def artifact_key(*parts: str) -> str:
@@ -19,12 +24,17 @@ def publish_table(key: str, table: pl.DataFrame, description: str) -> None:
 
 async def publish_table_async(key: str, table: pl.DataFrame, description: str) -> None:
     """Keep a table as an artifact of an async flow."""
-    await acreate_table_artifact(key=artifact_key(key), table=_as_text(table), description=description)
+    await acreate_table_artifact(
+        key=artifact_key(key), table=_as_text(table), description=description
+    )
 
 
 def _as_text(table: pl.DataFrame) -> list[dict[str, str]]:
     """Return the rows with every value as text, so that no number loses digits in the browser."""
-    return [{name: "" if value is None else str(value) for name, value in row.items()} for row in table.to_dicts()]
+    return [
+        {name: "" if value is None else str(value) for name, value in row.items()}
+        for row in table.to_dicts()
+    ]
 
 
 def publish_text(key: str, markdown: str, description: str) -> None:
@@ -34,4 +44,9 @@ def publish_text(key: str, markdown: str, description: str) -> None:
 
 def publish_file(key: str, path: Path, description: str) -> None:
     """Keep a link to a file of this machine as an artifact."""
-    create_link_artifact(key=artifact_key(key), link=path.resolve().as_uri(), link_text=path.name, description=description)
+    create_link_artifact(
+        key=artifact_key(key),
+        link=path.resolve().as_uri(),
+        link_text=path.name,
+        description=description,
+    )

@@ -13,19 +13,23 @@ from tasks.platform import worker_platform
 
 def _venue_was_silent(_task: object, _run: object, state: object) -> bool:
     """Only a venue that gave no usable answer is worth asking again."""
-    return isinstance(getattr(state, "data", None), VenueUnavailableError) or "VenueUnavailableError" in str(
-        getattr(state, "message", "")
-    )
+    return isinstance(
+        getattr(state, "data", None), VenueUnavailableError
+    ) or "VenueUnavailableError" in str(getattr(state, "message", ""))
 
 
 @task(cache_policy=NO_CACHE)
 def symbols_to_ingest(timeframe: str, symbols: list[str] | None) -> list[str]:
-    """Return the symbols that the universe keeps in this timeframe (or the given ones, checked against the venue)."""
+    """Return the symbols that the universe keeps in this timeframe (or the given ones, checked
+    against the venue).
+    """
     return ingest.symbols_to_ingest(worker_platform(), Timeframe.parse(timeframe), symbols)
 
 
 def symbols_at_once() -> int:
-    """Return `ingest.workers` of configs/universe.yaml: no task, for it sizes the runner that the tasks need."""
+    """Return `ingest.workers` of configs/universe.yaml: no task, for it sizes the runner that the
+    tasks need.
+    """
     return worker_platform().settings.universe.ingest.workers
 
 
@@ -43,15 +47,26 @@ def ingest_symbol(timeframe: str, symbol: str) -> IngestReport:
 
 
 @task(cache_policy=NO_CACHE)
-def publish_ingest(timeframe: str, outcomes: list[IngestReport], unreachable: list[str]) -> ingest.IngestOutcome:
-    """Keep the run's table and Data Docs as artifacts, and alert about symbols that failed or could not be reached."""
+def publish_ingest(
+    timeframe: str, outcomes: list[IngestReport], unreachable: list[str]
+) -> ingest.IngestOutcome:
+    """Keep the run's table and Data Docs as artifacts, and alert about symbols that failed or could
+    not be reached.
+    """
     platform = worker_platform()
     silent = [
-        IngestReport(platform.exchange_name, symbol, Timeframe.parse(timeframe), failure="no answer from venue or store")
+        IngestReport(
+            platform.exchange_name,
+            symbol,
+            Timeframe.parse(timeframe),
+            failure="no answer from venue or store",
+        )
         for symbol in unreachable
     ]
     outcome = ingest.conclude(platform, Timeframe.parse(timeframe), [*outcomes, *silent])
     publish_table(f"ingest-{timeframe}", outcome.table(), f"What came in: {timeframe} bars")
     if outcome.data_docs is not None:
-        publish_file(f"data-docs-{timeframe}", outcome.data_docs, "Great Expectations Data Docs of this run")
+        publish_file(
+            f"data-docs-{timeframe}", outcome.data_docs, "Great Expectations Data Docs of this run"
+        )
     return outcome

@@ -1,4 +1,6 @@
-"""The Platform of this worker process: opened once, shared by all tasks of a run (its parts are thread-safe)."""
+"""The Platform of this worker process: opened once, shared by all tasks of a run (its parts are
+thread-safe).
+"""
 
 import atexit
 from contextlib import ExitStack

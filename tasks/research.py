@@ -1,4 +1,6 @@
-"""Tasks that search and promote strategies. MLflow, Optuna and the kernel are imported when a task runs."""
+"""Tasks that search and promote strategies. MLflow, Optuna and the kernel are imported when a task
+runs.
+"""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -12,7 +14,9 @@ from tasks.platform import worker_platform
 def search_parameters(study: str, strategies: list[str] | None, trials: int | None) -> str:
     """Snapshot, search and track; return the MLflow run's id."""
     outcome = research.run_research(worker_platform(), study, strategies=strategies, trials=trials)
-    publish_table(f"search-{study}", outcome.table(), "The chosen candidate, in sample and out of sample")
+    publish_table(
+        f"search-{study}", outcome.table(), "The chosen candidate, in sample and out of sample"
+    )
     print(outcome.summary())
     return outcome.run_id
 

@@ -1,12 +1,14 @@
-"""Tasks around an account: rebalance, reconcile, report. No retries: the next run finishes what the ledger says was left."""
+"""Tasks around an account: rebalance, reconcile, report. No retries: the next run finishes what the
+ledger says was left.
+"""
 
 from datetime import datetime
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from penstock.core.accounts import RebalanceStatus
 from penstock.core.errors import RiskError
+from penstock.core.rebalances import RebalanceStatus
 from penstock.pipeline import rebalance, reconcile, report, slots
 from penstock.pipeline.slots import DueSlot
 from tasks.artifacts import publish_file, publish_table, publish_text
@@ -15,7 +17,9 @@ from tasks.platform import worker_platform
 
 @task(task_run_name="slots-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
 def find_due_slots(portfolio: str, slot: datetime | None) -> list[DueSlot]:
-    """Account for the slots that passed without a run, and return those to run now (with `slot`: that one)."""
+    """Account for the slots that passed without a run, and return those to run now (with `slot`:
+    that one).
+    """
     return slots.due_slots(worker_platform(), portfolio, slot)
 
 
@@ -23,7 +27,11 @@ def find_due_slots(portfolio: str, slot: datetime | None) -> list[DueSlot]:
 def rebalance_account(portfolio: str, slot: datetime, however_late: bool) -> None:
     """Rebalance one slot and keep its orders, fills and refusals as artifacts."""
     outcome = rebalance.rebalance_slot(worker_platform(), portfolio, slot, however_late)
-    publish_table(f"orders-{portfolio}", rebalance.rows_table(outcome), f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}")
+    publish_table(
+        f"orders-{portfolio}",
+        rebalance.rows_table(outcome),
+        f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}",
+    )
     publish_text(f"rebalance-{portfolio}", outcome.summary(), "What the rebalance did")
     print(outcome.summary())
     if outcome.status in (None, RebalanceStatus.FAILED):

@@ -1,1 +1,3 @@
-"""The ports made real: one package a kind of outside world. Only penstock.wiring chooses among them."""
+"""The ports made real: one package a kind of outside world. Only penstock.wiring chooses among
+them.
+"""

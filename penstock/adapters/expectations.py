@@ -1,8 +1,9 @@
-"""Great Expectations as the formal gate: the bounds table becomes a suite over the metrics frame, and Data Docs once a run.
+"""Great Expectations as the formal gate: the bounds table becomes a suite over the metrics frame,
+and Data Docs once a run.
 
-It asserts over one row a symbol that Polars has computed, so it costs tens of milliseconds whatever the number of bars.
-Importing Great Expectations takes seconds: it is imported when the first frame is judged, and this module must stay out of the
-minute path all the same.
+It asserts over one row a symbol that Polars has computed, so it costs tens of milliseconds whatever
+the number of bars. Importing Great Expectations takes seconds: it is imported when the first frame
+is judged, and this module must stay out of the minute path all the same.
 """
 
 import logging
@@ -22,7 +23,8 @@ from penstock.data.bounds import Bound, CheckBounds, CheckVerdict, Severity, ver
 _SEVERITIES = {Severity.WARN: "warning", Severity.ERROR: "critical"}
 _RESULT_FORMAT = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row", "symbol"]}
 
-#: Great Expectations keeps the current context in a process-wide variable: one validation at a time.
+#: Great Expectations keeps the current context in a process-wide variable: one validation at a
+#: time.
 _ONE_AT_A_TIME = threading.RLock()
 
 
@@ -35,7 +37,9 @@ class _Session:
 
 
 class ExpectationsGate:
-    """The gate of the flows (a CheckGate). It remembers what it has judged until `build_docs` shows it."""
+    """The gate of the flows (a CheckGate). It remembers what it has judged until `build_docs` shows
+    it.
+    """
 
     def __init__(self, bounds: CheckBounds | None = None) -> None:
         self._bounds = bounds if bounds is not None else CheckBounds()
@@ -43,21 +47,27 @@ class ExpectationsGate:
         self._judged: list[pl.DataFrame] = []
 
     def judge(self, metrics: pl.DataFrame) -> list[CheckVerdict]:
-        """Return one verdict a symbol and bound (see CheckGate.judge). Raises DataError where the suite could not be run."""
+        """Return one verdict a symbol and bound (see CheckGate.judge). Raises DataError where the
+        suite could not be run.
+        """
         with _ONE_AT_A_TIME:
             self._judged.append(metrics)
             if self._session is None:
                 self._session = _Session(_context(), {})
-            parts = metrics.with_row_index("row").partition_by("timeframe", as_dict=True, maintain_order=True)
+            parts = metrics.with_row_index("row").partition_by(
+                "timeframe", as_dict=True, maintain_order=True
+            )
             by_row = {}
             for (name,), part in parts.items():
                 by_row.update(self._judge_timeframe(Timeframe(str(name)), part, self._session))
         return [verdict for row in sorted(by_row) for verdict in by_row[row]]
 
     def build_docs(self, folder: Path) -> Path | None:
-        """Write Data Docs of everything judged since the last call into `folder`; return the index page, None if nothing was.
+        """Write Data Docs of everything judged since the last call into `folder`; return the index
+        page, None if nothing was.
 
-        `folder` belongs to the site: the index and its result pages of an earlier call are replaced.
+        `folder` belongs to the site: the index and its result pages of an earlier call are
+        replaced.
         """
         with _ONE_AT_A_TIME:
             judged, self._judged = self._judged, []
@@ -66,23 +76,39 @@ class ExpectationsGate:
             _sweep(folder)
             session = _Session(_context(folder), {})
             metrics = pl.concat(judged).with_row_index("row")
-            for (name,), part in metrics.partition_by("timeframe", as_dict=True, maintain_order=True).items():
-                _checkpoint(self._definition(Timeframe(str(name)), session), session).run({"dataframe": _for_pandas(part)})
+            for (name,), part in metrics.partition_by(
+                "timeframe", as_dict=True, maintain_order=True
+            ).items():
+                _checkpoint(self._definition(Timeframe(str(name)), session), session).run(
+                    {"dataframe": _for_pandas(part)}
+                )
             session.context.build_data_docs()
             _claim(self._session)
         return folder / "index.html"
 
-    def _judge_timeframe(self, timeframe: Timeframe, part: pl.DataFrame, session: _Session) -> dict[int, list[CheckVerdict]]:
+    def _judge_timeframe(
+        self, timeframe: Timeframe, part: pl.DataFrame, session: _Session
+    ) -> dict[int, list[CheckVerdict]]:
         _claim(session)
         definition = self._definition(timeframe, session)
         batch = definition.data.get_batch({"dataframe": _for_pandas(part)})
         answer = batch.validate(definition.suite, result_format="BOOLEAN_ONLY")
-        if not answer.success:  # which rows, costs half as much again: asked only where there are any
+        if (
+            not answer.success
+        ):  # which rows, costs half as much again: asked only where there are any
             answer = batch.validate(definition.suite, result_format=_RESULT_FORMAT)
-        failed = {result.expectation_config.meta["check"]: _failed_rows(result) for result in answer.results}
+        failed = {
+            result.expectation_config.meta["check"]: _failed_rows(result)
+            for result in answer.results
+        }
         return {
             row["row"]: [
-                verdict_on(row["symbol"], bound, row[bound.metric], success=row["row"] not in failed[bound.check])
+                verdict_on(
+                    row["symbol"],
+                    bound,
+                    row[bound.metric],
+                    success=row["row"] not in failed[bound.check],
+                )
                 for bound in self._bounds.table(timeframe)
             ]
             for row in part.iter_rows(named=True)
@@ -90,12 +116,16 @@ class ExpectationsGate:
 
     def _definition(self, timeframe: Timeframe, session: _Session) -> Any:
         if timeframe not in session.definitions:
-            session.definitions[timeframe] = _define(timeframe, self._bounds.table(timeframe), session.context)
+            session.definitions[timeframe] = _define(
+                timeframe, self._bounds.table(timeframe), session.context
+            )
         return session.definitions[timeframe]
 
 
 def suite(timeframe: Timeframe, table: tuple[Bound, ...]) -> Any:
-    """Return a new expectation suite of a bounds table. (An expectation cannot be in two suites: hence a factory.)"""
+    """Return a new expectation suite of a bounds table. (An expectation cannot be in two suites:
+    hence a factory.)
+    """
     gx = _great_expectations()
     return gx.ExpectationSuite(
         name=f"bars-{timeframe.value}",
@@ -118,7 +148,10 @@ def _great_expectations() -> Any:
     import great_expectations as gx
     import great_expectations.expectations  # makes the attribute gx.expectations
 
-    for name in ("great_expectations", "great_expectations.data_context.types.base"):  # they set themselves to INFO
+    for name in (
+        "great_expectations",
+        "great_expectations.data_context.types.base",
+    ):  # they set themselves to INFO
         logging.getLogger(name).setLevel(logging.WARNING)
     return gx
 
@@ -130,7 +163,10 @@ def _context(docs: Path | None = None) -> Any:
     for name in list(context.get_site_names()):
         context.delete_data_docs_site(name)
     if docs is not None:
-        backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
+        backend = {
+            "class_name": "TupleFilesystemStoreBackend",
+            "base_directory": str(docs.resolve()),
+        }
         site = {
             "class_name": "SiteBuilder",
             "store_backend": backend,
@@ -146,12 +182,16 @@ def _define(timeframe: Timeframe, table: tuple[Bound, ...], context: Any) -> Any
     asset = context.data_sources.add_pandas(name).add_dataframe_asset(name)
     batch = asset.add_batch_definition_whole_dataframe("all")
     kept = context.suites.add(suite(timeframe, table))
-    return context.validation_definitions.add(gx.ValidationDefinition(name=f"bars-{timeframe.value}", data=batch, suite=kept))
+    return context.validation_definitions.add(
+        gx.ValidationDefinition(name=f"bars-{timeframe.value}", data=batch, suite=kept)
+    )
 
 
 def _checkpoint(definition: Any, session: _Session) -> Any:
     gx = _great_expectations()
-    made = gx.Checkpoint(name=definition.name, validation_definitions=[definition], result_format=_RESULT_FORMAT)
+    made = gx.Checkpoint(
+        name=definition.name, validation_definitions=[definition], result_format=_RESULT_FORMAT
+    )
     return session.context.checkpoints.add(made)
 
 
@@ -176,10 +216,14 @@ def _failed_rows(result: Any) -> set[int]:
     rows = {int(entry["row"]) for entry in result.result.get("unexpected_index_list") or []}
     if not rows:
         config = result.expectation_config
-        raise DataError(f"check '{config.meta['check']}' could not be evaluated by Great Expectations: {result.exception_info}")
+        raise DataError(
+            f"check '{config.meta['check']}' could not be evaluated by Great Expectations: {result.exception_info}"
+        )
     return rows
 
 
 def _for_pandas(metrics: pl.DataFrame) -> Any:
-    """Return the frame for Great Expectations, which knows no Polars; numbers as floats, a null as NaN."""
+    """Return the frame for Great Expectations, which knows no Polars; numbers as floats, a null as
+    NaN.
+    """
     return metrics.with_columns(pl.col(pl.Int64).cast(pl.Float64)).to_pandas()

@@ -1,1 +1,3 @@
-"""The vocabulary: bars, instruments, orders, weights, strategies, the clock and the errors. Depends on nothing above it."""
+"""The vocabulary: bars, instruments, orders, weights, strategies, the clock and the errors. Depends
+on nothing above it.
+"""

@@ -1,4 +1,5 @@
-"""What an operator is to look at, in words: one alert a break, a state that risk has set, or an order event that was refused.
+"""What an operator is to look at, in words: one alert a break, a state that risk has set, or an
+order event that was refused.
 
 Whoever keeps the cause keeps the alert with it. When and how alerts are sent is not decided here.
 """
@@ -6,12 +7,14 @@ Whoever keeps the cause keeps the alert with it. When and how alerts are sent is
 from dataclasses import dataclass
 from datetime import datetime
 
-from penstock.core.accounts import Break, TradingState
+from penstock.core.breaks import Break
+from penstock.core.halts import TradingState
 
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing to look at. `found` is the break that it is about; `is_over` says that this break has closed since.
+    """One thing to look at. `found` is the break that it is about; `is_over` says that this break
+    has closed since.
 
     `made_at` is when it was put on record; None where it is not yet.
     """

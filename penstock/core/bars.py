@@ -1,6 +1,7 @@
 """The shape of bars: the columns every part agrees on, and the few conversions between layouts.
 
-Bars are stamped with their OPEN time, UTC. Fetching, checking and storing bars is for penstock.data and the stores.
+Bars are stamped with their OPEN time, UTC. Fetching, checking and storing bars is for penstock.data
+and the stores.
 """
 
 import numpy as np
@@ -13,8 +14,11 @@ TS = pl.Datetime("ms", "UTC")
 PRICE_COLUMNS = ("open", "high", "low", "close")
 VALUE_COLUMNS = (*PRICE_COLUMNS, "volume")
 
-#: Long layout: one row a (symbol, ts), sorted by symbol then ts. Prices in quote units, volume in base units.
-BARS_SCHEMA = pl.Schema({"symbol": pl.String(), "ts": TS, **{name: pl.Float64() for name in VALUE_COLUMNS}})
+#: Long layout: one row a (symbol, ts), sorted by symbol then ts. Prices in quote units, volume in
+#: base units.
+BARS_SCHEMA = pl.Schema(
+    {"symbol": pl.String(), "ts": TS, **{name: pl.Float64() for name in VALUE_COLUMNS}}
+)
 
 
 def empty_bars() -> pl.DataFrame:
@@ -23,20 +27,29 @@ def empty_bars() -> pl.DataFrame:
 
 
 def require_bars(frame: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Return `frame` with exactly the bar columns and types, in order; raise DataError naming what is missing or wrong."""
+    """Return `frame` with exactly the bar columns and types, in order; raise DataError naming what
+    is missing or wrong.
+    """
     missing = [name for name in BARS_SCHEMA if name not in frame.columns]
     if missing:
-        raise DataError(f"{source}: columns {missing} are missing; a bars table has {list(BARS_SCHEMA)}")
+        raise DataError(
+            f"{source}: columns {missing} are missing; a bars table has {list(BARS_SCHEMA)}"
+        )
     try:
         return frame.select(
-            pl.col("ts").cast(TS) if name == "ts" else pl.col(name).cast(dtype) for name, dtype in BARS_SCHEMA.items()
+            pl.col("ts").cast(TS) if name == "ts" else pl.col(name).cast(dtype)
+            for name, dtype in BARS_SCHEMA.items()
         )
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"{source}: a column has the wrong type ({error}); a bars table has {dict(BARS_SCHEMA)}") from None
+        raise DataError(
+            f"{source}: a column has the wrong type ({error}); a bars table has {dict(BARS_SCHEMA)}"
+        ) from None
 
 
 def wide(frame: pl.DataFrame, column: str, symbols: list[str] | None = None) -> pl.DataFrame:
-    """Return a wide frame of `column`: `ts` and one column a symbol, sorted by ts; null where a symbol has no bar."""
+    """Return a wide frame of `column`: `ts` and one column a symbol, sorted by ts; null where a
+    symbol has no bar.
+    """
     names = sorted(frame["symbol"].unique().to_list()) if symbols is None else symbols
     table = frame.pivot(on="symbol", on_columns=names, index="ts", values=column).sort("ts")
     return table.select("ts", *names)
@@ -48,7 +61,9 @@ def wide_matrix(frame: pl.DataFrame, column: str, symbols: list[str]) -> np.ndar
 
 
 def resample(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
-    """Return bars of the longer `timeframe`: first open, highest high, lowest low, last close, summed volume."""
+    """Return bars of the longer `timeframe`: first open, highest high, lowest low, last close,
+    summed volume.
+    """
     return (
         frame.sort("symbol", "ts")
         .group_by("symbol", pl.col("ts").dt.truncate(timeframe.value), maintain_order=True)

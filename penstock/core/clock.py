@@ -1,4 +1,6 @@
-"""Where "now" comes from. What acts on time takes a Clock, so that a stepped replay and the real day run the same code."""
+"""Where "now" comes from. What acts on time takes a Clock, so that a stepped replay and the real
+day run the same code.
+"""
 
 import sys
 import time
@@ -8,12 +10,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 
-def awake_or_asleep() -> float:
-    """Return seconds on a clock that nobody sets and that goes on while the machine is suspended, where there is one.
+def boottime_seconds() -> float:
+    """Return seconds on a clock that nobody sets and that goes on while the machine is suspended,
+    where there is one.
 
-    Linux has it (CLOCK_BOOTTIME). Elsewhere it is Python's monotonic clock, which may stand still meanwhile: what is measured
-    by it (a lease, the kill switch's last word) can look younger than it is after a suspension, and for a lease only the
-    venue's refusal of old orders stands between.
+    Linux has it (CLOCK_BOOTTIME). Elsewhere it is Python's monotonic clock, which may stand still
+    meanwhile: what is measured by it (a lease, the kill switch's last word) can look younger than
+    it is after a suspension, and for a lease only the venue's refusal of old orders stands between.
     """
     if sys.platform == "linux":
         return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -45,7 +48,8 @@ class SystemClock:
 
 @dataclass(frozen=True)
 class VenueClock:
-    """A venue's clock (the practice exchange may be stepped or sped up). `read` asks the venue for its time.
+    """A venue's clock (the practice exchange may be stepped or sped up). `read` asks the venue for
+    its time.
 
     Waiting polls the venue, because how fast its time runs is its own affair.
     """

@@ -1,11 +1,14 @@
 """The one error tree. A message names the rule, the value seen and the likely cause or remedy.
 
-What to do about an error (retry, alert, stop) is decided where it is caught; this file only names what went wrong.
+What to do about an error (retry, alert, stop) is decided where it is caught; this file only names
+what went wrong.
 """
 
 
 class PenstockError(Exception):
-    """Anything Penstock raises on purpose. The command line prints it as one sentence and exits with 1."""
+    """Anything Penstock raises on purpose. The command line prints it as one sentence and exits
+    with 1.
+    """
 
 
 class ConfigError(PenstockError):
@@ -25,11 +28,15 @@ class StoreError(PenstockError):
 
 
 class StaleLeaseError(StoreError):
-    """A write carried a fencing token that a later lease has replaced: another process is now the writer."""
+    """A write carried a fencing token that a later lease has replaced: another process is now the
+    writer.
+    """
 
 
 class IllegalTransitionError(PenstockError):
-    """An order event that is not legal in the order's present state. It is recorded before this is raised."""
+    """An order event that is not legal in the order's present state. It is recorded before this is
+    raised.
+    """
 
 
 class RiskError(PenstockError):
@@ -53,11 +60,15 @@ class VenueError(PenstockError):
 
 
 class VenueUnavailableError(VenueError):
-    """No usable answer (time-out, reset, 5xx, nonsense). A request that changes state is then UNKNOWN, never failed."""
+    """No usable answer (time-out, reset, 5xx, nonsense). A request that changes state is then
+    UNKNOWN, never failed.
+    """
 
 
 class RateLimitedError(VenueUnavailableError):
-    """The venue asked us to slow down (429 or 418). `retry_after_seconds` is its own figure, or None."""
+    """The venue asked us to slow down (429 or 418). `retry_after_seconds` is its own figure, or
+    None.
+    """
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -65,7 +76,9 @@ class RateLimitedError(VenueUnavailableError):
 
 
 class VenueRejectedError(VenueError):
-    """The venue's own word that it refused the request: nothing was changed there. `code` is the venue's code."""
+    """The venue's own word that it refused the request: nothing was changed there. `code` is the
+    venue's code.
+    """
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
@@ -77,11 +90,15 @@ class InsufficientFundsError(VenueRejectedError):
 
 
 class DuplicateOrderError(VenueRejectedError):
-    """The venue already has an order with this client order id: ask for it instead of sending again."""
+    """The venue already has an order with this client order id: ask for it instead of sending
+    again.
+    """
 
 
 class OrderNotFoundError(VenueRejectedError):
-    """The venue's own word that it has no such order (it may still become visible within the venue's delay)."""
+    """The venue's own word that it has no such order (it may still become visible within the
+    venue's delay).
+    """
 
 
 class UnknownSymbolError(VenueError):

@@ -1,9 +1,35 @@
-"""What several trading states come to together: the strictest is in force, and whatever any of them asks for is done."""
+"""What several trading states come to together: the strictest is in force, and whatever any of them
+asks for is done.
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
 
-from penstock.core.accounts import Halt, TradingState
+
+class TradingState(StrEnum):
+    ACTIVE = "active"
+    REDUCE_ONLY = "reduce_only"
+    HALTED = "halted"
+
+
+@dataclass(frozen=True)
+class Halt:
+    """Why an account (or "*": every account) may not trade freely, who said so and when.
+
+    `cancel` asks that the working orders be cancelled, `flatten` that every position be closed:
+    sells pass then, though the account is halted.
+    """
+
+    account: str
+    state: TradingState
+    reason: str
+    by: str
+    at: datetime
+    cancel: bool = False
+    flatten: bool = False
+
 
 _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
 
@@ -14,10 +40,12 @@ def stricter(state: TradingState, other: TradingState) -> bool:
 
 
 def united(halts: Sequence[Halt]) -> Halt:
-    """Return what at least one source of halts comes to; among those as strict the first gives its account and time.
+    """Return what at least one source of halts comes to; among those as strict the first gives its
+    account and time.
 
-    Cancel and flatten are asked for where any source that is not ACTIVE asks for them: a plain halt does not hide another's
-    order to get out. Reason and `by` name every such source, the strictest first.
+    Cancel and flatten are asked for where any source that is not ACTIVE asks for them: a plain halt
+    does not hide another's order to get out. Reason and `by` name every such source, the strictest
+    first.
     """
     asking = [halt for halt in halts if halt.state is not TradingState.ACTIVE]
     asking.sort(key=lambda halt: _STRICTNESS[halt.state], reverse=True)

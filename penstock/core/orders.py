@@ -1,6 +1,7 @@
 """Orders and fills, and the order machine: one table of legal (state, event) pairs.
 
-The machine decides which state an event leads to. Where events come from is execution's affair, keeping them the ledger's.
+The machine decides which state an event leads to. Where events come from is execution's affair,
+keeping them the ledger's.
 """
 
 import hashlib
@@ -44,7 +45,9 @@ class OrderState(StrEnum):
         return self in _FINAL
 
 
-_FINAL = frozenset({OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED})
+_FINAL = frozenset(
+    {OrderState.FILLED, OrderState.CANCELED, OrderState.REJECTED, OrderState.EXPIRED}
+)
 
 
 class OrderEventKind(StrEnum):
@@ -62,14 +65,17 @@ class OrderEventKind(StrEnum):
 
 _S, _E = OrderState, OrderEventKind
 
-#: Every legal pair. Anything else is an error that is recorded and raised, never dropped.
-#: What the venue says may arrive in any order, late and twice, and leads to the same end: a state gives way only to one that
-#: says more (rejected, open, partially filled, expired, cancelled, filled). Our own acts (submit, request_cancel, abandon)
-#: come in the program's order.
+#: Every legal pair. Anything else is an error that is recorded and raised, never dropped. What the
+#: venue says may arrive in any order, late and twice, and leads to the same end: a state gives way
+#: only to one that says more (rejected, open, partially filled, expired, cancelled, filled). Our
+#: own acts (submit, request_cancel, abandon) come in the program's order.
 TRANSITIONS: dict[tuple[OrderState, OrderEventKind], OrderState] = {
     (_S.PLANNED, _E.SUBMIT): _S.SUBMITTING,
     (_S.PLANNED, _E.ABANDON): _S.CANCELED,
-    (_S.SUBMITTING, _E.ABANDON): _S.CANCELED,  # the sender itself knows that the request did not leave
+    (
+        _S.SUBMITTING,
+        _E.ABANDON,
+    ): _S.CANCELED,  # the sender itself knows that the request did not leave
     **{
         pair: state
         for waiting in (_S.SUBMITTING, _S.UNKNOWN)
@@ -101,7 +107,8 @@ TRANSITIONS: dict[tuple[OrderState, OrderEventKind], OrderState] = {
     (_S.PENDING_CANCEL, _E.FILL): _S.FILLED,
     (_S.PENDING_CANCEL, _E.CANCEL): _S.CANCELED,
     (_S.PENDING_CANCEL, _E.EXPIRE): _S.EXPIRED,
-    # A fill may arrive after the order ended: the venue's books were ahead of its answer. It is booked.
+    # A fill may arrive after the order ended: the venue's books were ahead of its answer. It is
+    # booked.
     **{(ended, _E.PARTIAL_FILL): ended for ended in (_S.CANCELED, _S.EXPIRED, _S.FILLED)},
     **{(ended, _E.FILL): _S.FILLED for ended in (_S.CANCELED, _S.EXPIRED, _S.FILLED)},
     # The venue says again what we know already.
@@ -111,10 +118,12 @@ TRANSITIONS: dict[tuple[OrderState, OrderEventKind], OrderState] = {
     (_S.FILLED, _E.ACCEPT): _S.FILLED,
     (_S.CANCELED, _E.ACCEPT): _S.CANCELED,
     (_S.EXPIRED, _E.ACCEPT): _S.EXPIRED,
-    # Two last words mean the same to us, that nothing works any more; one name for both, whichever came first.
+    # Two last words mean the same to us, that nothing works any more; one name for both, whichever
+    # came first.
     (_S.CANCELED, _E.EXPIRE): _S.CANCELED,
     (_S.EXPIRED, _E.CANCEL): _S.CANCELED,
-    # "No such order" was wrong where the venue shows the order after all: what it shows holds, in either order of arrival.
+    # "No such order" was wrong where the venue shows the order after all: what it shows holds, in
+    # either order of arrival.
     (_S.REJECTED, _E.ACCEPT): _S.OPEN,
     (_S.REJECTED, _E.PARTIAL_FILL): _S.PARTIALLY_FILLED,
     (_S.REJECTED, _E.FILL): _S.FILLED,
@@ -124,20 +133,26 @@ TRANSITIONS: dict[tuple[OrderState, OrderEventKind], OrderState] = {
 
 
 def next_state(state: OrderState, event: OrderEventKind) -> OrderState:
-    """Return the state that `event` leads to; raise IllegalTransitionError where the table has no such pair."""
+    """Return the state that `event` leads to; raise IllegalTransitionError where the table has no
+    such pair.
+    """
     try:
         return TRANSITIONS[state, event]
     except KeyError:
-        raise IllegalTransitionError(f"event '{event}' is not legal for an order that is '{state}'") from None
+        raise IllegalTransitionError(
+            f"event '{event}' is not legal for an order that is '{state}'"
+        ) from None
 
 
 @dataclass(frozen=True)
 class OrderRequest:
-    """An order as it will be sent. Quantity in base units, price in quote units (limit orders only).
+    """An order as it will be sent. Quantity in base units, price in quote units (limit orders
+    only).
 
-    `asked_at` is when, by this machine's clock, its sender was last known to hold the account's lease. The request is signed
-    with that instant where the venue refuses old requests: a process that sleeps between the two cannot send when it wakes.
-    `venue` names the venue that the order goes to, for an account on several; "" where there is one.
+    `asked_at` is when, by this machine's clock, its sender was last known to hold the account's
+    lease. The request is signed with that instant where the venue refuses old requests: a process
+    that sleeps between the two cannot send when it wakes. `venue` names the venue that the order
+    goes to, for an account on several; "" where there is one.
     """
 
     client_order_id: str
@@ -171,7 +186,9 @@ class Fill:
 
 @dataclass(frozen=True)
 class OrderReport:
-    """What the venue says of an order: open, (partially) filled, canceled, rejected or expired, and how much is filled."""
+    """What the venue says of an order: open, (partially) filled, canceled, rejected or expired, and
+    how much is filled.
+    """
 
     client_order_id: str
     venue_order_id: str
@@ -183,7 +200,9 @@ class OrderReport:
 
 @dataclass(frozen=True)
 class OrderEvent:
-    """One event of one order, to be appended: what happened, when, and what the venue said. Fills are booked as Fill."""
+    """One event of one order, to be appended: what happened, when, and what the venue said. Fills
+    are booked as Fill.
+    """
 
     client_order_id: str
     kind: OrderEventKind
@@ -192,13 +211,27 @@ class OrderEvent:
     venue_order_id: str = ""
 
 
-def client_order_id(account: str, portfolio_version: str, slot: datetime, symbol: str, leg: int, attempt: int) -> str:
-    """Return the deterministic id of an order: the same decision gives the same id, so that the venue can be asked for it.
+def client_order_id(
+    account: str, portfolio_version: str, slot: datetime, symbol: str, leg: int, attempt: int
+) -> str:
+    """Return the deterministic id of an order: the same decision gives the same id, so that the
+    venue can be asked for it.
 
-    That an order leaves once is for the ledger: Binance and Kraken refuse a second use of an id only while the first is open.
+    That an order leaves once is for the ledger: Binance and Kraken refuse a second use of an id
+    only while the first is open.
 
-    32 hexadecimal digits, the first 128 bits of a SHA-256. Legal at Binance and Bybit (36 characters), OKX
-    (32, letters and digits) and Kraken (a UUID without dashes is 32 hexadecimal digits).
+    32 hexadecimal digits, the first 128 bits of a SHA-256. Legal at Binance and Bybit (36
+    characters), OKX (32, letters and digits) and Kraken (a UUID without dashes is 32 hexadecimal
+    digits).
     """
-    key = "|".join([account, portfolio_version, slot.astimezone(UTC).isoformat(), symbol, str(leg), str(attempt)])
+    key = "|".join(
+        [
+            account,
+            portfolio_version,
+            slot.astimezone(UTC).isoformat(),
+            symbol,
+            str(leg),
+            str(attempt),
+        ]
+    )
     return hashlib.sha256(key.encode()).hexdigest()[:32]

@@ -1,7 +1,9 @@
-"""Profit and loss of fills, in Decimal: average cost per strategy and symbol, realised and unrealised, and by day.
+"""Profit and loss of fills, in Decimal: average cost per strategy and symbol, realised and
+unrealised, and by day.
 
-Fills are taken in the venue's order (time, then trade id), so the figures do not depend on the order in which they arrived.
-What came into the account without a fill (an opening balance, a deposit) has no cost: it is in the positions and not in here.
+Fills are taken in the venue's order (time, then trade id), so the figures do not depend on the
+order in which they arrived. What came into the account without a fill (an opening balance, a
+deposit) has no cost: it is in the positions and not in here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,9 +14,11 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from penstock.core.orders import Fill
 
 _ZERO = Decimal(0)
-#: Sums and products of amounts are exact in this context; only the division that shares out a cost is rounded.
+#: Sums and products of amounts are exact in this context; only the division that shares out a cost
+#: is rounded.
 EXACT = Context(prec=400)
-#: The cost of a part of a position is rounded to this; what is rounded off stays with the rest, so nothing is lost.
+#: The cost of a part of a position is rounded to this; what is rounded off stays with the rest, so
+#: nothing is lost.
 _SHARE = Decimal("1e-18")
 
 
@@ -22,10 +26,11 @@ _SHARE = Decimal("1e-18")
 class Holding:
     """What one strategy made of one symbol. Quantities in base units, the others in quote units.
 
-    `cost` is what the quantity held has cost, fees included (negative where more was sold than bought: what it brought in).
-    `realised` is what closed quantities brought over their average cost, after fees in base or quote. `fees` are those fees,
-    at the fill's price. `other_fees` are fees in a third asset, by asset, in that asset: they are in no quote figure.
-    At all times realised - cost is the quote cash that the fills moved, to the last digit.
+    `cost` is what the quantity held has cost, fees included (negative where more was sold than
+    bought: what it brought in). `realised` is what closed quantities brought over their average
+    cost, after fees in base or quote. `fees` are those fees, at the fill's price. `other_fees` are
+    fees in a third asset, by asset, in that asset: they are in no quote figure. At all times
+    realised - cost is the quote cash that the fills moved, to the last digit.
     """
 
     strategy: str
@@ -46,7 +51,9 @@ class Holding:
 
 @dataclass(frozen=True)
 class DayResult:
-    """One strategy's day (UTC): what it realised, paid in fees (base and quote fees, in quote) and traded, in quote units."""
+    """One strategy's day (UTC): what it realised, paid in fees (base and quote fees, in quote) and
+    traded, in quote units.
+    """
 
     day: date
     strategy: str
@@ -65,7 +72,9 @@ class Profits:
 
 
 def profits(fills: Iterable[tuple[str, Fill]]) -> Profits:
-    """Return profit and loss of the fills, each given with the strategy version whose order it filled."""
+    """Return profit and loss of the fills, each given with the strategy version whose order it
+    filled.
+    """
     holdings: dict[tuple[str, str], Holding] = {}
     days: dict[tuple[date, str], DayResult] = {}
     with localcontext(EXACT):
@@ -86,12 +95,16 @@ def profits(fills: Iterable[tuple[str, Fill]]) -> Profits:
 
 
 def venue_order(fill: Fill) -> tuple[object, ...]:
-    """Return what fills are sorted by: time, then symbol, then trade id (ids that are numbers in the order of numbers)."""
+    """Return what fills are sorted by: time, then symbol, then trade id (ids that are numbers in
+    the order of numbers).
+    """
     return fill.at, fill.symbol, len(fill.trade_id), fill.trade_id
 
 
 def _after(held: Holding, fill: Fill) -> Holding:
-    """Return the holding after one more fill. A base fee changes the quantity, a quote fee the cash."""
+    """Return the holding after one more fill. A base fee changes the quantity, a quote fee the
+    cash.
+    """
     base, _, quote = fill.symbol.partition("/")
     change, cash = fill.side.sign * fill.quantity, -fill.side.sign * fill.notional
     fee = _ZERO
@@ -116,10 +129,12 @@ def _after(held: Holding, fill: Fill) -> Holding:
 
 
 def cost_after(held: Decimal, cost: Decimal, change: Decimal, cash: Decimal) -> Decimal:
-    """Return the average cost, summed up, of what is left of `held` (which had `cost`) after `change`, which moved `cash`.
+    """Return the average cost, summed up, of what is left of `held` (which had `cost`) after
+    `change`, which moved `cash`.
 
-    More of the same side adds its cash; less takes its share of the cost away; what goes through zero begins anew with its
-    share of the cash. It is exact, but for the sharing, in a context that is (EXACT).
+    More of the same side adds its cash; less takes its share of the cost away; what goes through
+    zero begins anew with its share of the cash. It is exact, but for the sharing, in a context that
+    is (EXACT).
     """
     quantity = held + change
     if held * change >= 0:

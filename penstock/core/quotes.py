@@ -10,7 +10,8 @@ from penstock.core.errors import DataError
 class Quote:
     """Both sides of a venue's book: prices in quote units, sizes in base units.
 
-    A size of zero: the venue does not tell it. DataError where a price is not above zero or the bid is above the ask.
+    A size of zero: the venue does not tell it. DataError where a price is not above zero or the bid
+    is above the ask.
     """
 
     bid: Decimal
@@ -36,8 +37,14 @@ class Quote:
         return (self.ask - self.bid) / self.mid * 10_000
 
 
-def two_sided(bid: Decimal | None, ask: Decimal | None, bid_size: Decimal | None, ask_size: Decimal | None) -> Quote | None:
-    """Return the quote, or None where a side is missing (none, or zero as Binance says it) or the sides are crossed."""
+def two_sided(
+    bid: Decimal | None, ask: Decimal | None, bid_size: Decimal | None, ask_size: Decimal | None
+) -> Quote | None:
+    """Return the quote, or None where a side is missing (none, or zero as Binance says it) or the
+    sides are crossed.
+    """
     if bid is None or ask is None or not 0 < bid <= ask:
         return None
-    return Quote(bid, ask, max(bid_size or Decimal(0), Decimal(0)), max(ask_size or Decimal(0), Decimal(0)))
+    return Quote(
+        bid, ask, max(bid_size or Decimal(0), Decimal(0)), max(ask_size or Decimal(0), Decimal(0))
+    )

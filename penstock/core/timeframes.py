@@ -1,4 +1,6 @@
-"""Timeframes and their grid: which instants are bar opens, and when a bar closes. All times are UTC."""
+"""Timeframes and their grid: which instants are bar opens, and when a bar closes. All times are
+UTC.
+"""
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -47,7 +49,9 @@ class Timeframe(StrEnum):
         return at - (at - _EPOCH) % self.duration
 
     def checked_close(self, at: datetime) -> datetime:
-        """Return `at` where a bar closes then; raise ConfigError naming the nearest closes where none does."""
+        """Return `at` where a bar closes then; raise ConfigError naming the nearest closes where
+        none does.
+        """
         before = self.floor(at)
         if at == before:
             return at
@@ -58,7 +62,9 @@ class Timeframe(StrEnum):
         )
 
     def last_closed_open(self, now: datetime) -> datetime:
-        """Return the open time of the newest bar that is closed at `now` (a bar is closed at its close instant)."""
+        """Return the open time of the newest bar that is closed at `now` (a bar is closed at its
+        close instant).
+        """
         return self.floor(now) - self.duration
 
 

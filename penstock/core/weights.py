@@ -6,27 +6,35 @@ import polars as pl
 from penstock.core.bars import TS
 from penstock.core.errors import StrategyError
 
-#: Long layout, one row for each bar: the fraction of equity wanted in `symbol` from the close of bar `ts` on.
-#: null means "no decision at this bar": hold what is held.
+#: Long layout, one row for each bar: the fraction of equity wanted in `symbol` from the close of
+#: bar `ts` on. null means "no decision at this bar": hold what is held.
 WEIGHTS_SCHEMA = pl.Schema({"symbol": pl.String(), "ts": TS, "weight": pl.Float64()})
 
 
 def require_weights(weights: pl.DataFrame, bars: pl.DataFrame, strategy: str) -> pl.DataFrame:
     """Return `weights` in the contract's layout, sorted by symbol and ts.
 
-    Raises StrategyError unless there is exactly one row for each bar and every weight is null or finite and in [-1, 1].
+    Raises StrategyError unless there is exactly one row for each bar and every weight is null or
+    finite and in [-1, 1].
     """
     missing = [name for name in WEIGHTS_SCHEMA if name not in weights.columns]
     if missing:
-        raise StrategyError(f"{strategy}: target_weights returned no column {missing}; it must return {list(WEIGHTS_SCHEMA)}")
-    table = weights.select(pl.col(name).cast(dtype) for name, dtype in WEIGHTS_SCHEMA.items()).sort("symbol", "ts")
+        raise StrategyError(
+            f"{strategy}: target_weights returned no column {missing}; it must return {list(WEIGHTS_SCHEMA)}"
+        )
+    table = weights.select(pl.col(name).cast(dtype) for name, dtype in WEIGHTS_SCHEMA.items()).sort(
+        "symbol", "ts"
+    )
     keys = bars.select("symbol", "ts").sort("symbol", "ts")
     if not table.select("symbol", "ts").equals(keys):
         raise StrategyError(
             f"{strategy}: target_weights returned {table.height} rows for {keys.height} bars, or other keys: "
             "it must return one row for each bar, null where it has no decision"
         )
-    bad = table.filter(pl.col("weight").is_not_null() & ~(pl.col("weight").is_finite() & pl.col("weight").abs().le(1 + 1e-9)))
+    bad = table.filter(
+        pl.col("weight").is_not_null()
+        & ~(pl.col("weight").is_finite() & pl.col("weight").abs().le(1 + 1e-9))
+    )
     if bad.height:
         first = bad.row(0, named=True)
         raise StrategyError(
@@ -37,6 +45,8 @@ def require_weights(weights: pl.DataFrame, bars: pl.DataFrame, strategy: str) ->
 
 
 def weights_matrix(weights: pl.DataFrame, symbols: list[str]) -> np.ndarray:
-    """Return the weights as a float64 array of shape (bars, symbols), NaN where there is no decision."""
+    """Return the weights as a float64 array of shape (bars, symbols), NaN where there is no
+    decision.
+    """
     table = weights.pivot(on="symbol", on_columns=symbols, index="ts", values="weight").sort("ts")
     return table.select(symbols).fill_null(np.nan).to_numpy().astype(np.float64)

@@ -1,8 +1,9 @@
 """How much of each defect a batch of bars may have, and the verdicts that follow.
 
-One table of bounds serves every gate. `BoundsGate` compares in Polars for the minute path, where importing Great Expectations
-would cost seconds; the adapter in penstock.adapters.expectations turns the same table into a suite for the flows. What is
-measured, and which rows are bad, is decided in penstock.data.checks.
+One table of bounds serves every gate. `BoundsGate` compares in Polars for the minute path, where
+importing Great Expectations would cost seconds; the adapter in penstock.adapters.expectations turns
+the same table into a suite for the flows. What is measured, and which rows are bad, is decided in
+penstock.data.checks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,13 @@ from penstock.core.timeframes import Timeframe
 
 #: What BarBatch.checks holds, one row a verdict.
 VERDICT_SCHEMA = pl.Schema(
-    {"check": pl.String(), "success": pl.Boolean(), "observed": pl.Float64(), "bound": pl.Float64(), "detail": pl.String()}
+    {
+        "check": pl.String(),
+        "success": pl.Boolean(),
+        "observed": pl.Float64(),
+        "bound": pl.Float64(),
+        "detail": pl.String(),
+    }
 )
 
 
@@ -27,24 +34,48 @@ class Severity(StrEnum):
 
 
 class TimeframeBounds(BaseModel):
-    """The bounds that depend on the bar length. Shares are of the expected (missing) or seen (zero volume) bars."""
+    """The bounds that depend on the bar length. Shares are of the expected (missing) or seen (zero
+    volume) bars.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_missing_share: float = Field(ge=0, le=1, description="share of the range's bars that the venue does not have (warn)")
-    max_zero_volume_share: float = Field(ge=0, le=1, description="share of bars in which nothing traded (warn)")
-    max_stale_bars: int = Field(ge=0, description="closed bars since the newest good one (warn; trading has its own rule)")
-    min_jump: float = Field(gt=0, description="absolute log return below which nothing counts as a jump")
+    max_missing_share: float = Field(
+        ge=0, le=1, description="share of the range's bars that the venue does not have (warn)"
+    )
+    max_zero_volume_share: float = Field(
+        ge=0, le=1, description="share of bars in which nothing traded (warn)"
+    )
+    max_stale_bars: int = Field(
+        ge=0, description="closed bars since the newest good one (warn; trading has its own rule)"
+    )
+    min_jump: float = Field(
+        gt=0, description="absolute log return below which nothing counts as a jump"
+    )
 
 
 _BY_TIMEFRAME = {
-    Timeframe.M1: TimeframeBounds(max_missing_share=0.05, max_zero_volume_share=0.25, max_stale_bars=5, min_jump=0.05),
-    Timeframe.M5: TimeframeBounds(max_missing_share=0.02, max_zero_volume_share=0.10, max_stale_bars=3, min_jump=0.08),
-    Timeframe.M15: TimeframeBounds(max_missing_share=0.02, max_zero_volume_share=0.05, max_stale_bars=2, min_jump=0.12),
-    Timeframe.M30: TimeframeBounds(max_missing_share=0.02, max_zero_volume_share=0.05, max_stale_bars=2, min_jump=0.15),
-    Timeframe.H1: TimeframeBounds(max_missing_share=0.01, max_zero_volume_share=0.02, max_stale_bars=2, min_jump=0.20),
-    Timeframe.H4: TimeframeBounds(max_missing_share=0.01, max_zero_volume_share=0.02, max_stale_bars=1, min_jump=0.30),
-    Timeframe.D1: TimeframeBounds(max_missing_share=0.01, max_zero_volume_share=0.01, max_stale_bars=1, min_jump=0.50),
+    Timeframe.M1: TimeframeBounds(
+        max_missing_share=0.05, max_zero_volume_share=0.25, max_stale_bars=5, min_jump=0.05
+    ),
+    Timeframe.M5: TimeframeBounds(
+        max_missing_share=0.02, max_zero_volume_share=0.10, max_stale_bars=3, min_jump=0.08
+    ),
+    Timeframe.M15: TimeframeBounds(
+        max_missing_share=0.02, max_zero_volume_share=0.05, max_stale_bars=2, min_jump=0.12
+    ),
+    Timeframe.M30: TimeframeBounds(
+        max_missing_share=0.02, max_zero_volume_share=0.05, max_stale_bars=2, min_jump=0.15
+    ),
+    Timeframe.H1: TimeframeBounds(
+        max_missing_share=0.01, max_zero_volume_share=0.02, max_stale_bars=2, min_jump=0.20
+    ),
+    Timeframe.H4: TimeframeBounds(
+        max_missing_share=0.01, max_zero_volume_share=0.02, max_stale_bars=1, min_jump=0.30
+    ),
+    Timeframe.D1: TimeframeBounds(
+        max_missing_share=0.01, max_zero_volume_share=0.01, max_stale_bars=1, min_jump=0.50
+    ),
 }
 
 
@@ -60,31 +91,58 @@ class Bound:
 
 
 class CheckBounds(BaseModel):
-    """Every bound of the checks. The defaults pass liquid crypto spot markets with their real outages and crashes.
+    """Every bound of the checks. The defaults pass liquid crypto spot markets with their real
+    outages and crashes.
 
-    A share is taken of at least `min_share_rows` rows, so that one bad bar among the four that a minute's ingestion reads is
-    quarantined without stopping the symbol.
+    A share is taken of at least `min_share_rows` rows, so that one bad bar among the four that a
+    minute's ingestion reads is quarantined without stopping the symbol.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    max_quarantined_share: float = Field(0.01, ge=0, le=1, description="quarantined rows that are not duplicates (error)")
-    max_null_share: float = Field(0.01, ge=0, le=1, description="rows with a null or non-finite value (error)")
-    max_ohlc_share: float = Field(0.01, ge=0, le=1, description="rows whose high or low contradicts open and close (error)")
-    max_absent_share: float = Field(0.9, ge=0, le=1, description="missing bars that make a range unusable (error)")
-    max_duplicate_share: float = Field(0.0, ge=0, le=1, description="rows whose time appeared again later (warn)")
-    max_not_increasing: int = Field(0, ge=0, description="rows that arrived before an earlier one (warn: they are sorted)")
-    max_jump_share: float = Field(0.01, ge=0, le=1, description="jumps (warn: crypto's jumps are real)")
-    max_held_back: int = Field(0, ge=0, description="newest prints that wait for the next bar's word (warn)")
+    max_quarantined_share: float = Field(
+        0.01, ge=0, le=1, description="quarantined rows that are not duplicates (error)"
+    )
+    max_null_share: float = Field(
+        0.01, ge=0, le=1, description="rows with a null or non-finite value (error)"
+    )
+    max_ohlc_share: float = Field(
+        0.01, ge=0, le=1, description="rows whose high or low contradicts open and close (error)"
+    )
+    max_absent_share: float = Field(
+        0.9, ge=0, le=1, description="missing bars that make a range unusable (error)"
+    )
+    max_duplicate_share: float = Field(
+        0.0, ge=0, le=1, description="rows whose time appeared again later (warn)"
+    )
+    max_not_increasing: int = Field(
+        0, ge=0, description="rows that arrived before an earlier one (warn: they are sorted)"
+    )
+    max_jump_share: float = Field(
+        0.01, ge=0, le=1, description="jumps (warn: crypto's jumps are real)"
+    )
+    max_held_back: int = Field(
+        0, ge=0, description="newest prints that wait for the next bar's word (warn)"
+    )
     min_share_rows: int = Field(1000, ge=1)
     jump_window: int = Field(96, ge=8, description="bars of the trailing median absolute deviation")
-    jump_mads: float = Field(20.0, gt=0, description="deviations from which a return counts as a jump")
-    absurd_ratio: float = Field(10.0, gt=1, description="ratio to both neighbouring closes from which a print is quarantined")
-    timeframes: Mapping[Timeframe, TimeframeBounds] = Field(default_factory=lambda: dict(_BY_TIMEFRAME))
+    jump_mads: float = Field(
+        20.0, gt=0, description="deviations from which a return counts as a jump"
+    )
+    absurd_ratio: float = Field(
+        10.0,
+        gt=1,
+        description="ratio to both neighbouring closes from which a print is quarantined",
+    )
+    timeframes: Mapping[Timeframe, TimeframeBounds] = Field(
+        default_factory=lambda: dict(_BY_TIMEFRAME)
+    )
 
     @field_validator("timeframes")
     @classmethod
-    def _with_defaults(cls, given: Mapping[Timeframe, TimeframeBounds]) -> Mapping[Timeframe, TimeframeBounds]:
+    def _with_defaults(
+        cls, given: Mapping[Timeframe, TimeframeBounds]
+    ) -> Mapping[Timeframe, TimeframeBounds]:
         return {**_BY_TIMEFRAME, **given}
 
     def table(self, timeframe: Timeframe) -> tuple[Bound, ...]:
@@ -93,19 +151,79 @@ class CheckBounds(BaseModel):
         warn, error = Severity.WARN, Severity.ERROR
         return (
             Bound("nulls", "null_share", self.max_null_share, error, "share of rows with a null"),
-            Bound("finite", "non_finite_share", self.max_null_share, error, "share of rows with NaN or infinity"),
-            Bound("ohlc", "ohlc_share", self.max_ohlc_share, error, "share of rows with high or low contradicting open/close"),
             Bound(
-                "quarantined", "quarantined_share", self.max_quarantined_share, error, "share of rows refused, duplicates apart"
+                "finite",
+                "non_finite_share",
+                self.max_null_share,
+                error,
+                "share of rows with NaN or infinity",
             ),
-            Bound("usable", "missing_share", self.max_absent_share, error, "share of the range that is missing"),
-            Bound("gaps", "missing_share", own.max_missing_share, warn, "share of the range that is missing"),
-            Bound("unique", "duplicate_share", self.max_duplicate_share, warn, "share of rows whose time came again"),
-            Bound("increasing", "not_increasing", self.max_not_increasing, warn, "rows that arrived out of order"),
-            Bound("jumps", "jump_share", self.max_jump_share, warn, "share of returns that are jumps"),
-            Bound("held_back", "held_back", self.max_held_back, warn, "newest prints waiting for confirmation"),
-            Bound("traded", "zero_volume_share", own.max_zero_volume_share, warn, "share of bars without a trade"),
-            Bound("fresh", "stale_bars", own.max_stale_bars, warn, "closed bars since the newest good one"),
+            Bound(
+                "ohlc",
+                "ohlc_share",
+                self.max_ohlc_share,
+                error,
+                "share of rows with high or low contradicting open/close",
+            ),
+            Bound(
+                "quarantined",
+                "quarantined_share",
+                self.max_quarantined_share,
+                error,
+                "share of rows refused, duplicates apart",
+            ),
+            Bound(
+                "usable",
+                "missing_share",
+                self.max_absent_share,
+                error,
+                "share of the range that is missing",
+            ),
+            Bound(
+                "gaps",
+                "missing_share",
+                own.max_missing_share,
+                warn,
+                "share of the range that is missing",
+            ),
+            Bound(
+                "unique",
+                "duplicate_share",
+                self.max_duplicate_share,
+                warn,
+                "share of rows whose time came again",
+            ),
+            Bound(
+                "increasing",
+                "not_increasing",
+                self.max_not_increasing,
+                warn,
+                "rows that arrived out of order",
+            ),
+            Bound(
+                "jumps", "jump_share", self.max_jump_share, warn, "share of returns that are jumps"
+            ),
+            Bound(
+                "held_back",
+                "held_back",
+                self.max_held_back,
+                warn,
+                "newest prints waiting for confirmation",
+            ),
+            Bound(
+                "traded",
+                "zero_volume_share",
+                own.max_zero_volume_share,
+                warn,
+                "share of bars without a trade",
+            ),
+            Bound(
+                "fresh",
+                "stale_bars",
+                own.max_stale_bars,
+                warn,
+                "closed bars since the newest good one",
+            ),
         )
 
 
@@ -128,7 +246,11 @@ class CheckVerdict:
 
     def __str__(self) -> str:
         sign = "<=" if self.success else ">"
-        seen = "nothing to measure" if self.observed is None else f"{self.observed:g} {sign} {self.bound:g}"
+        seen = (
+            "nothing to measure"
+            if self.observed is None
+            else f"{self.observed:g} {sign} {self.bound:g}"
+        )
         return f"{self.severity}: {self.check}: {self.meaning}: {seen}"
 
 
@@ -136,7 +258,8 @@ class CheckGate(Protocol):
     """Judges metrics frames (penstock.data.metrics.METRICS_SCHEMA, one row a symbol). Thread-safe."""
 
     def judge(self, metrics: pl.DataFrame) -> list[CheckVerdict]:
-        """Return one verdict a symbol and bound, symbols in the frame's order, bounds in the table's order.
+        """Return one verdict a symbol and bound, symbols in the frame's order, bounds in the
+        table's order.
 
         A metric that is null (there was nothing to measure) passes.
         """
@@ -157,15 +280,21 @@ class BoundsGate:
         ]
 
 
-def verdict_on(symbol: str, bound: Bound, observed: float | None, success: bool | None = None) -> CheckVerdict:
+def verdict_on(
+    symbol: str, bound: Bound, observed: float | None, success: bool | None = None
+) -> CheckVerdict:
     """Return the verdict on one observation; `success` where somebody else has judged already."""
     if success is None:
         success = observed is None or observed <= bound.maximum
     value = None if observed is None else float(observed)
-    return CheckVerdict(symbol, bound.check, success, value, bound.maximum, bound.severity, bound.meaning)
+    return CheckVerdict(
+        symbol, bound.check, success, value, bound.maximum, bound.severity, bound.meaning
+    )
 
 
 def verdict_frame(verdicts: Sequence[CheckVerdict]) -> pl.DataFrame:
     """Return verdicts as the frame that BarBatch.checks wants."""
-    rows = [(v.check, v.success, v.observed, v.bound, f"{v.severity}: {v.meaning}") for v in verdicts]
+    rows = [
+        (v.check, v.success, v.observed, v.bound, f"{v.severity}: {v.meaning}") for v in verdicts
+    ]
     return pl.DataFrame(rows, schema=VERDICT_SCHEMA, orient="row")

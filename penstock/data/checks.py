@@ -1,9 +1,11 @@
-"""What is wrong with bars: which rows are bad and why, and one row of metrics a symbol. One function a check.
+"""What is wrong with bars: which rows are bad and why, and one row of metrics a symbol. One
+function a check.
 
-Decided here: a bad row is quarantined with every reason it has, the others go on; rows that arrived in the wrong order are
-sorted and counted, not refused; of several good rows with one time the last to arrive is kept; an unclosed bar is no defect
-and is left for later; a jump is counted, never refused, unless it is absurd (see `absurd_prints`). A clock that is shifted by
-whole bars cannot be seen from the bars alone. How much of each defect is too much is decided in penstock.data.bounds.
+Decided here: a bad row is quarantined with every reason it has, the others go on; rows that arrived
+in the wrong order are sorted and counted, not refused; of several good rows with one time the last
+to arrive is kept; an unclosed bar is no defect and is left for later; a jump is counted, never
+refused, unless it is absurd (see `absurd_prints`). A clock that is shifted by whole bars cannot be
+seen from the bars alone. How much of each defect is too much is decided in penstock.data.bounds.
 """
 
 from dataclasses import dataclass
@@ -25,7 +27,9 @@ _RUN_TIME = timedelta(days=1)
 
 @dataclass(frozen=True)
 class CheckedBars:
-    """One symbol's rows, sorted out. `good` is sorted and unique in ts; `held` is to be read again by a later ingestion."""
+    """One symbol's rows, sorted out. `good` is sorted and unique in ts; `held` is to be read again
+    by a later ingestion.
+    """
 
     good: pl.DataFrame
     quarantined: pl.DataFrame
@@ -33,8 +37,8 @@ class CheckedBars:
     metrics: pl.DataFrame
 
 
-# Row checks: each returns an expression that is true where the row is bad. Comparisons with null are null and count as good:
-# a null is reported once, as a null.
+# Row checks: each returns an expression that is true where the row is bad. Comparisons with null
+# are null and count as good: a null is reported once, as a null.
 
 
 def nulls() -> pl.Expr:
@@ -73,7 +77,9 @@ def off_grid(timeframe: Timeframe) -> pl.Expr:
 
 
 def from_future(now: datetime) -> pl.Expr:
-    """The bar opens more than a day after `now`: nonsense. Less is a bar that opened while a run was under way."""
+    """The bar opens more than a day after `now`: nonsense. Less is a bar that opened while a run
+    was under way.
+    """
     return pl.col("ts") > pl.lit(now + _RUN_TIME).cast(TS)
 
 
@@ -83,7 +89,9 @@ def unclosed(timeframe: Timeframe, now: datetime) -> pl.Expr:
 
 
 def row_checks(timeframe: Timeframe, now: datetime) -> dict[str, pl.Expr]:
-    """Return every check that needs only the row itself, by the reason it gives. A new check goes here."""
+    """Return every check that needs only the row itself, by the reason it gives. A new check goes
+    here.
+    """
     return {
         "null": nulls(),
         "non_finite": non_finite(),
@@ -105,15 +113,21 @@ def superseded() -> pl.Expr:
 
 
 def absurd_prints(ratio: float) -> pl.Expr:
-    """The close is more than `ratio` times off both neighbours' closes, in the same direction: a print that reverted.
+    """The close is more than `ratio` times off both neighbours' closes, in the same direction: a
+    print that reverted.
 
     A move that stays (a crash, a redenomination) is not one. Rows sorted by ts.
     """
-    return _off_by(ratio, pl.col("close").shift(1)) & _off_by(ratio, pl.col("close").shift(-1)) & _reverts()
+    return (
+        _off_by(ratio, pl.col("close").shift(1))
+        & _off_by(ratio, pl.col("close").shift(-1))
+        & _reverts()
+    )
 
 
 def unconfirmed_print(ratio: float) -> pl.Expr:
-    """The newest close is more than `ratio` times off the two before: whether it reverts only the next bar can tell.
+    """The newest close is more than `ratio` times off the two before: whether it reverts only the
+    next bar can tell.
 
     It is held back, neither stored nor refused, and read again by the next ingestion.
     """
@@ -133,11 +147,13 @@ def _reverts() -> pl.Expr:
 
 
 def jumps(good: pl.DataFrame, timeframe: Timeframe, bounds: CheckBounds) -> np.ndarray:
-    """Return which bars (sorted by ts) jumped: |log return| above the timeframe's `min_jump` and `jump_mads` robust deviations.
+    """Return which bars (sorted by ts) jumped: |log return| above the timeframe's `min_jump` and
+    `jump_mads` robust deviations.
 
-    The deviation is 1.4826 times the median absolute return of the `jump_window` bars before (a median absolute deviation about
-    zero: Huber, Robust Statistics, 1981, 5.1). A return over a gap of n bars is compared with sqrt(n) times both bounds.
-    False until a quarter of the window is there. Medians are taken only where the first bound is passed: it is rare.
+    The deviation is 1.4826 times the median absolute return of the `jump_window` bars before (a
+    median absolute deviation about zero: Huber, Robust Statistics, 1981, 5.1). A return over a gap
+    of n bars is compared with sqrt(n) times both bounds. False until a quarter of the window is
+    there. Medians are taken only where the first bound is passed: it is rare.
     """
     size = np.abs(np.diff(np.log(good["close"].to_numpy()), prepend=np.nan))
     steps = np.diff(good["ts"].dt.epoch("ms").to_numpy(), prepend=0) / (timeframe.seconds * 1000)
@@ -149,7 +165,9 @@ def jumps(good: pl.DataFrame, timeframe: Timeframe, bounds: CheckBounds) -> np.n
     if candidates.size:
         padded = np.concatenate([np.full(window, np.nan), size])
         before = np.lib.stride_tricks.sliding_window_view(padded, window)[candidates]
-        jumped[candidates] = size[candidates] > bounds.jump_mads * 1.4826 * np.nanmedian(before, axis=1)
+        jumped[candidates] = size[candidates] > bounds.jump_mads * 1.4826 * np.nanmedian(
+            before, axis=1
+        )
     return jumped
 
 
@@ -164,9 +182,10 @@ def check_symbol(
 ) -> CheckedBars:
     """Sort out the rows of one symbol, given in the order of their arrival.
 
-    `now` is the venue's time. `expected_until` is the open time of the bar that should be the newest (by default the newest
-    closed at `now`): staleness is counted up to it. `context` are good bars that came before, which jumps and absurd prints are
-    measured against. Raises DataError where `rows` are no bars.
+    `now` is the venue's time. `expected_until` is the open time of the bar that should be the
+    newest (by default the newest closed at `now`): staleness is counted up to it. `context` are
+    good bars that came before, which jumps and absurd prints are measured against. Raises DataError
+    where `rows` are no bars.
     """
     limits = bounds if bounds is not None else CheckBounds()
     marked = _mark(require_bars(rows, f"bars of {symbol} {timeframe.value}"), timeframe, now)
@@ -176,11 +195,18 @@ def check_symbol(
     ordered = pl.concat([before, distinct])
     is_new = pl.int_range(pl.len()) >= before.height
     prints = ordered.select(
-        absurd=absurd_prints(limits.absurd_ratio) & is_new, held=unconfirmed_print(limits.absurd_ratio) & is_new
+        absurd=absurd_prints(limits.absurd_ratio) & is_new,
+        held=unconfirmed_print(limits.absurd_ratio) & is_new,
     )
     absurd, held = ordered.filter(prints["absurd"]), ordered.filter(prints["held"])
     known = ordered.filter(~prints["absurd"] & ~prints["held"])
-    refused = pl.concat([_with_reasons(marked.filter("_bad")), _refuse(doubled, "duplicate"), _refuse(absurd, "absurd_print")])
+    refused = pl.concat(
+        [
+            _with_reasons(marked.filter("_bad")),
+            _refuse(doubled, "duplicate"),
+            _refuse(absurd, "absurd_print"),
+        ]
+    )
     jumped = int(jumps(known, timeframe, limits)[before.height :].sum())
     good = known[before.height :]
     counts = {
@@ -194,23 +220,41 @@ def check_symbol(
         **_row_counts(marked),
     }
     until = expected_until if expected_until is not None else timeframe.last_closed_open(now)
-    metrics = measure(symbol, timeframe, counts, good, missing_ranges(good, timeframe), until, limits.min_share_rows)
+    metrics = measure(
+        symbol,
+        timeframe,
+        counts,
+        good,
+        missing_ranges(good, timeframe),
+        until,
+        limits.min_share_rows,
+    )
     return CheckedBars(good, refused, held, metrics)
 
 
 def check_bars(
     frame: pl.DataFrame, timeframe: Timeframe, now: datetime, bounds: CheckBounds | None = None
 ) -> dict[str, CheckedBars]:
-    """Sort out a frame of several symbols (rows in order of arrival); returns one entry a symbol, in order of appearance."""
+    """Sort out a frame of several symbols (rows in order of arrival); returns one entry a symbol,
+    in order of appearance.
+    """
     parts = require_bars(frame, "bars").partition_by("symbol", as_dict=True, maintain_order=True)
-    return {str(key[0]): check_symbol(part, str(key[0]), timeframe, now, bounds) for key, part in parts.items()}
+    return {
+        str(key[0]): check_symbol(part, str(key[0]), timeframe, now, bounds)
+        for key, part in parts.items()
+    }
 
 
 def missing_ranges(good: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
-    """Return the gaps between the bars of one symbol, sorted by ts: `start` (first absent open time) and `bars` absent."""
+    """Return the gaps between the bars of one symbol, sorted by ts: `start` (first absent open
+    time) and `bars` absent.
+    """
     step = timeframe.seconds * 1000
     return (
-        good.select(pl.col("ts").alias("start"), (pl.col("ts").diff().dt.total_milliseconds() // step - 1).alias("bars"))
+        good.select(
+            pl.col("ts").alias("start"),
+            (pl.col("ts").diff().dt.total_milliseconds() // step - 1).alias("bars"),
+        )
         .filter(pl.col("bars") > 0)
         .with_columns(pl.col("start") - pl.duration(milliseconds=pl.col("bars") * step))
         .cast({"start": TS, "bars": pl.Int64()})
@@ -246,16 +290,22 @@ def _before(distinct: pl.DataFrame, context: pl.DataFrame | None) -> pl.DataFram
 
 def _last_arrivals(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return one row a time, sorted, and the rows that a later arrival replaced."""
-    if (np.diff(rows["ts"].dt.epoch("ms").to_numpy()) > 0).all():  # the usual case, far cheaper than looking for doubles
+    if (
+        np.diff(rows["ts"].dt.epoch("ms").to_numpy()) > 0
+    ).all():  # the usual case, far cheaper than looking for doubles
         return rows, rows.clear()
     replaced = rows.select(superseded()).to_series()
     return rows.filter(~replaced).sort("ts"), rows.filter(replaced)
 
 
 def _with_reasons(bad: pl.DataFrame) -> pl.DataFrame:
-    names = [name for name in bad.columns if name.startswith("_") and name not in ("_bad", "_unclosed")]
+    names = [
+        name for name in bad.columns if name.startswith("_") and name not in ("_bad", "_unclosed")
+    ]
     reasons = [pl.when(name).then(pl.lit(name[1:])) for name in names]
-    return bad.select(*BARS_SCHEMA, pl.concat_str(reasons, separator=", ", ignore_nulls=True).alias("reason"))
+    return bad.select(
+        *BARS_SCHEMA, pl.concat_str(reasons, separator=", ", ignore_nulls=True).alias("reason")
+    )
 
 
 def _refuse(rows: pl.DataFrame, reason: str) -> pl.DataFrame:

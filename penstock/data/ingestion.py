@@ -1,8 +1,10 @@
-"""From a venue to the store: resume at the watermark, read, check, and commit everything about a chunk in one transaction.
+"""From a venue to the store: resume at the watermark, read, check, and commit everything about a
+chunk in one transaction.
 
-Backfill and incremental are one code: history is read in chunks, and each chunk resumes from the watermark exactly as a new run
-would, so that a run killed at any point loses at most one chunk. A gap that the venue itself has is reported, never filled in.
-What is wrong with a row, and what is too much of it, is decided in penstock.data.checks and penstock.data.bounds.
+Backfill and incremental are one code: history is read in chunks, and each chunk resumes from the
+watermark exactly as a new run would, so that a run killed at any point loses at most one chunk. A
+gap that the venue itself has is reported, never filled in. What is wrong with a row, and what is
+too much of it, is decided in penstock.data.checks and penstock.data.bounds.
 """
 
 import time
@@ -34,7 +36,9 @@ class IngestProgress:
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What one ingestion of one symbol did. Rows are counted over all chunks; `failure` is "" where it went well."""
+    """What one ingestion of one symbol did. Rows are counted over all chunks; `failure` is "" where
+    it went well.
+    """
 
     exchange: str
     symbol: str
@@ -71,11 +75,13 @@ def ingest_symbol(
     on_progress: OnProgress | None = None,
     bounds: CheckBounds | None = None,
 ) -> IngestReport:
-    """Bring one symbol up to its newest bar that is closed at `now` (by default the venue's own time).
+    """Bring one symbol up to its newest bar that is closed at `now` (by default the venue's own
+    time).
 
-    `bounds` steer the checks of single rows; the gate has its own copy for whole batches. Raises DataError where a batch breaks
-    a bound of severity error (its verdicts and refused rows are recorded, none of its bars), VenueError where the venue does
-    not answer after all tries, UnknownSymbolError at once, and StoreError. Chunks committed before an error stay.
+    `bounds` steer the checks of single rows; the gate has its own copy for whole batches. Raises
+    DataError where a batch breaks a bound of severity error (its verdicts and refused rows are
+    recorded, none of its bars), VenueError where the venue does not answer after all tries,
+    UnknownSymbolError at once, and StoreError. Chunks committed before an error stay.
     """
     run = _Run(market, store, exchange, symbol, timeframe, policy, gate, bounds or CheckBounds())
     began = time.monotonic()
@@ -108,11 +114,13 @@ def ingest_universe(
     bounds: CheckBounds | None = None,
     register: bool = True,
 ) -> list[IngestReport]:
-    """Ingest several symbols, `policy.workers` at a time; return their reports in the order of `symbols`.
+    """Ingest several symbols, `policy.workers` at a time; return their reports in the order of
+    `symbols`.
 
-    Bad data, an unknown symbol or a silent venue fails that symbol only, in its report. A database that fails ends the run with
-    StoreError. `register` asks the venue for its instruments first and saves those of `symbols`; the minute path, which has
-    done so already, leaves it out. `on_progress` is called from the working threads.
+    Bad data, an unknown symbol or a silent venue fails that symbol only, in its report. A database
+    that fails ends the run with StoreError. `register` asks the venue for its instruments first and
+    saves those of `symbols`; the minute path, which has done so already, leaves it out.
+    `on_progress` is called from the working threads.
     """
     unknown = register_instruments(market, store, exchange, symbols, policy) if register else {}
     instant = now if now is not None else retrying(market.now, policy)
@@ -122,9 +130,22 @@ def ingest_universe(
         try:
             if symbol in unknown:
                 raise unknown[symbol]
-            return ingest_symbol(market, store, exchange, symbol, timeframe, policy, gate, instant, on_progress, bounds)
+            return ingest_symbol(
+                market,
+                store,
+                exchange,
+                symbol,
+                timeframe,
+                policy,
+                gate,
+                instant,
+                on_progress,
+                bounds,
+            )
         except (DataError, VenueError) as error:
-            return IngestReport(exchange, symbol, timeframe, seconds=time.monotonic() - began, failure=str(error))
+            return IngestReport(
+                exchange, symbol, timeframe, seconds=time.monotonic() - began, failure=str(error)
+            )
 
     with ThreadPoolExecutor(max_workers=policy.workers, thread_name_prefix="ingest") as pool:
         waiting = [pool.submit(one, symbol) for symbol in symbols]
@@ -138,10 +159,14 @@ def ingest_universe(
 def register_instruments(
     market: MarketData, store: BarStore, exchange: str, symbols: Sequence[str], policy: IngestPolicy
 ) -> dict[str, UnknownSymbolError]:
-    """Save the venue's rules of `symbols`; return the error of each symbol that the venue does not list."""
+    """Save the venue's rules of `symbols`; return the error of each symbol that the venue does not
+    list.
+    """
     listed = retrying(market.instruments, policy)
     store.save_instruments(exchange, [listed[symbol] for symbol in symbols if symbol in listed])
-    return {symbol: _unknown(exchange, symbol, listed) for symbol in symbols if symbol not in listed}
+    return {
+        symbol: _unknown(exchange, symbol, listed) for symbol in symbols if symbol not in listed
+    }
 
 
 def report_frame(reports: Sequence[IngestReport]) -> pl.DataFrame:
@@ -184,28 +209,38 @@ class _Run:
         counted: datetime | None,
         tell: Callable[[datetime], None],
     ) -> tuple[IngestReport, datetime | None]:
-        """Read, check and commit one chunk; return the report so far and the newest bar, or None where history ends.
+        """Read, check and commit one chunk; return the report so far and the newest bar, or None
+        where history ends.
 
-        Gaps count where they are newer than `counted`: older ones were reported when they were first read.
+        Gaps count where they are newer than `counted`: older ones were reported when they were
+        first read.
         """
-        stretch = read_stretch(self.market, self.symbol, self.timeframe, since, until, self.policy, tell)
+        stretch = read_stretch(
+            self.market, self.symbol, self.timeframe, since, until, self.policy, tell
+        )
         context = self._context(since, report.watermark)
         checked = self._check_and_repair(stretch, now, until, context)
         report = self._commit(checked, self.gate.judge(checked.metrics), report)
         gaps = missing_ranges(checked.good, self.timeframe)
         if counted is not None:
             gaps = gaps.filter(pl.col("start") > counted)
-        report = replace(report, gaps=report.gaps + gaps.height, missing=report.missing + int(gaps["bars"].sum()))
+        report = replace(
+            report, gaps=report.gaps + gaps.height, missing=report.missing + int(gaps["bars"].sum())
+        )
         return report, None if stretch.ended or checked.good.is_empty() else checked.good["ts"][-1]
 
     def _context(self, since: datetime, watermark: datetime | None) -> pl.DataFrame | None:
-        """Return the stored bars just before `since`: what jumps and absurd prints are measured against."""
+        """Return the stored bars just before `since`: what jumps and absurd prints are measured
+        against.
+        """
         if watermark is None:
             return None
         start = since - self.bounds.jump_window * self.timeframe.duration
         return self.store.read_bars(self.exchange, self.timeframe, [self.symbol], start, since)
 
-    def _check_and_repair(self, stretch: Stretch, now: datetime, until: datetime, context: pl.DataFrame | None) -> CheckedBars:
+    def _check_and_repair(
+        self, stretch: Stretch, now: datetime, until: datetime, context: pl.DataFrame | None
+    ) -> CheckedBars:
         checked = self._check(stretch.rows, stretch.ended, now, until, context)
         gaps = missing_ranges(checked.good, self.timeframe)
         found = ask_again(self.market, self.symbol, self.timeframe, gaps, stretch.rows, self.policy)
@@ -214,25 +249,41 @@ class _Run:
         return self._check(pl.concat([stretch.rows, found]), stretch.ended, now, until, context)
 
     def _check(
-        self, rows: pl.DataFrame, ended: bool, now: datetime, until: datetime, context: pl.DataFrame | None
+        self,
+        rows: pl.DataFrame,
+        ended: bool,
+        now: datetime,
+        until: datetime,
+        context: pl.DataFrame | None,
     ) -> CheckedBars:
         """Check the rows. Before the end of history there is no staleness to tell."""
         checked = check_symbol(rows, self.symbol, self.timeframe, now, self.bounds, until, context)
         if ended:
             return checked
-        return replace(checked, metrics=checked.metrics.with_columns(stale_bars=pl.lit(None, dtype=pl.Int64)))
+        return replace(
+            checked, metrics=checked.metrics.with_columns(stale_bars=pl.lit(None, dtype=pl.Int64))
+        )
 
-    def _commit(self, checked: CheckedBars, verdicts: list[CheckVerdict], report: IngestReport) -> IngestReport:
-        """Store the chunk and add it to the report; on a verdict that stops, store what it is based on and raise DataError."""
+    def _commit(
+        self, checked: CheckedBars, verdicts: list[CheckVerdict], report: IngestReport
+    ) -> IngestReport:
+        """Store the chunk and add it to the report; on a verdict that stops, store what it is based
+        on and raise DataError.
+        """
         stops = [verdict for verdict in verdicts if verdict.stops]
         bars = checked.good.clear() if stops else checked.good
         newest: datetime | None = bars["ts"][-1] if bars.height else None
         watermark = max((w for w in (report.watermark, newest) if w is not None), default=None)
         record = verdict_frame(verdicts)
-        batch = BarBatch(self.exchange, self.symbol, self.timeframe, bars, checked.quarantined, record, watermark)
+        batch = BarBatch(
+            self.exchange, self.symbol, self.timeframe, bars, checked.quarantined, record, watermark
+        )
         written = self.store.save_batch(batch)
         if stops:
-            raise DataError(f"{self.symbol} {self.timeframe.value} on {self.exchange} stopped: " + "; ".join(map(str, stops)))
+            raise DataError(
+                f"{self.symbol} {self.timeframe.value} on {self.exchange} stopped: "
+                + "; ".join(map(str, stops))
+            )
         return replace(
             report,
             new=report.new + written.new,
@@ -246,7 +297,11 @@ class _Run:
 
 
 def _teller(
-    symbol: str, timeframe: Timeframe, first: datetime, until: datetime, on_progress: OnProgress | None
+    symbol: str,
+    timeframe: Timeframe,
+    first: datetime,
+    until: datetime,
+    on_progress: OnProgress | None,
 ) -> Callable[[datetime], None]:
     total = max(0, (until - first) // timeframe.duration + 1)
 
@@ -260,5 +315,9 @@ def _teller(
 
 def _unknown(exchange: str, symbol: str, listed: Mapping[str, object]) -> UnknownSymbolError:
     close = get_close_matches(symbol.upper(), list(listed), n=3)
-    hint = f"did you mean {', '.join(close)}?" if close else f"it lists {len(listed)} others, written like BTC/USDT"
+    hint = (
+        f"did you mean {', '.join(close)}?"
+        if close
+        else f"it lists {len(listed)} others, written like BTC/USDT"
+    )
     return UnknownSymbolError(f"{exchange} does not list the symbol '{symbol}': {hint}")

@@ -1,4 +1,6 @@
-"""The metrics frame: one row a symbol that says how good its bars are. Gates judge it; penstock.data.checks counts."""
+"""The metrics frame: one row a symbol that says how good its bars are. Gates judge it;
+penstock.data.checks counts.
+"""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,16 +11,36 @@ from penstock.core.bars import TS
 from penstock.core.timeframes import Timeframe
 
 _COUNTS = (
-    *("rows", "good", "quarantined", "held_back", "nulls", "non_finite", "ohlc", "not_increasing", "duplicates", "off_grid"),
-    *("from_future", "absurd", "missing", "gaps", "longest_gap", "jumps", "zero_volume", "stale_bars"),
+    *(
+        "rows",
+        "good",
+        "quarantined",
+        "held_back",
+        "nulls",
+        "non_finite",
+        "ohlc",
+        "not_increasing",
+        "duplicates",
+        "off_grid",
+    ),
+    *(
+        "from_future",
+        "absurd",
+        "missing",
+        "gaps",
+        "longest_gap",
+        "jumps",
+        "zero_volume",
+        "stale_bars",
+    ),
 )
 _SHARES = (
     *("null_share", "non_finite_share", "ohlc_share", "duplicate_share", "quarantined_share"),
     *("missing_share", "jump_share", "zero_volume_share"),
 )
 
-#: One row a symbol. Counts are of rows or bars; `first` and `last` are the good bars' open times; null: nothing to measure.
-#: `quarantined_share` leaves duplicates out: no bar is lost with them.
+#: One row a symbol. Counts are of rows or bars; `first` and `last` are the good bars' open times;
+#: null: nothing to measure. `quarantined_share` leaves duplicates out: no bar is lost with them.
 METRICS_SCHEMA = pl.Schema(
     {
         "symbol": pl.String(),
@@ -42,7 +64,8 @@ def measure(
 ) -> pl.DataFrame:
     """Return the one row of a symbol: its `counts`, and what the good bars and their `gaps` tell.
 
-    `until` is the open time of the bar that should be the newest. Shares are of at least `min_share_rows` rows.
+    `until` is the open time of the bar that should be the newest. Shares are of at least
+    `min_share_rows` rows.
     """
     missing = int(gaps["bars"].sum())
     zero_volume = int((good["volume"] == 0).sum())
@@ -58,7 +81,9 @@ def measure(
         "gaps": gaps.height,
         "longest_gap": gaps.select(pl.col("bars").max().fill_null(0)).item(),
         "zero_volume": zero_volume,
-        "stale_bars": max(0, (until - good["ts"][-1]) // timeframe.duration) if good.height else None,
+        "stale_bars": max(0, (until - good["ts"][-1]) // timeframe.duration)
+        if good.height
+        else None,
         "null_share": counts["nulls"] / seen,
         "non_finite_share": counts["non_finite"] / seen,
         "ohlc_share": counts["ohlc"] / seen,

@@ -1,4 +1,6 @@
-"""Reading a range of history from a venue: retries, pages, and a second question about what was missing. Stores nothing."""
+"""Reading a range of history from a venue: retries, pages, and a second question about what was
+missing. Stores nothing.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,17 +21,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stretch:
-    """Rows of one symbol in the order of their arrival. `ended`: the venue has nothing after them that is closed."""
+    """Rows of one symbol in the order of their arrival. `ended`: the venue has nothing after them
+    that is closed.
+    """
 
     rows: pl.DataFrame
     ended: bool
 
 
 def retrying(call: Callable[[], T], policy: IngestPolicy) -> T:
-    """Return `call()`, tried again while the venue is unavailable, waiting as long as the venue itself asks for.
+    """Return `call()`, tried again while the venue is unavailable, waiting as long as the venue
+    itself asks for.
 
-    Raises the last error after `policy.attempts`, at once where the venue asks for more than `policy.max_wait_seconds`, and
-    at once where asking again cannot help (an unknown symbol, a refusal).
+    Raises the last error after `policy.attempts`, at once where the venue asks for more than
+    `policy.max_wait_seconds`, and at once where asking again cannot help (an unknown symbol, a
+    refusal).
     """
     tries = Retrying(
         stop=stop_after_attempt(policy.attempts),
@@ -49,10 +55,12 @@ def read_stretch(
     policy: IngestPolicy,
     on_page: Callable[[datetime], None],
 ) -> Stretch:
-    """Read pages from `since` on, until the bar that opens at `until`, or `policy.chunk_rows` rows, or the venue has no more.
+    """Read pages from `since` on, until the bar that opens at `until`, or `policy.chunk_rows` rows,
+    or the venue has no more.
 
-    `on_page` is told the open time of the newest bar after each page. Rows older than what was asked for are left out; a page
-    that holds only such rows, or only bars that are not closed yet, ends the stretch.
+    `on_page` is told the open time of the newest bar after each page. Rows older than what was
+    asked for are left out; a page that holds only such rows, or only bars that are not closed yet,
+    ends the stretch.
     """
     pages, height, empty, cursor = [empty_bars()], 0, 0, since
     while cursor <= until and height < policy.chunk_rows and empty < policy.max_empty_pages:
@@ -72,19 +80,28 @@ def read_stretch(
 
 
 def ask_again(
-    market: MarketData, symbol: str, timeframe: Timeframe, gaps: pl.DataFrame, seen: pl.DataFrame, policy: IngestPolicy
+    market: MarketData,
+    symbol: str,
+    timeframe: Timeframe,
+    gaps: pl.DataFrame,
+    seen: pl.DataFrame,
+    policy: IngestPolicy,
 ) -> pl.DataFrame:
-    """Return what the venue says, asked once more, about the `gaps` (penstock.data.checks.missing_ranges).
+    """Return what the venue says, asked once more, about the `gaps`
+    (penstock.data.checks.missing_ranges).
 
-    Neighbouring gaps share a request of up to `policy.page_bars`; at most `policy.max_gap_requests` are made. Rows that `seen`
-    holds already, and rows outside the gaps, are left out.
+    Neighbouring gaps share a request of up to `policy.page_bars`; at most `policy.max_gap_requests`
+    are made. Rows that `seen` holds already, and rows outside the gaps, are left out.
     """
     windows = _windows(gaps, timeframe, policy.page_bars)[: policy.max_gap_requests]
     answers = [_page(market, symbol, timeframe, first, last, policy) for first, last in windows]
     if not answers:
         return empty_bars()
     starts = gaps.select(
-        "start", (pl.col("start") + pl.duration(milliseconds=pl.col("bars") * timeframe.seconds * 1000)).alias("end")
+        "start",
+        (
+            pl.col("start") + pl.duration(milliseconds=pl.col("bars") * timeframe.seconds * 1000)
+        ).alias("end"),
     )
     return (
         pl.concat(answers)
@@ -99,8 +116,12 @@ def ask_again(
     )
 
 
-def _windows(gaps: pl.DataFrame, timeframe: Timeframe, page_bars: int) -> list[tuple[datetime, datetime]]:
-    """Return the (first, last) open times of as few requests as cover the gaps, each of at most `page_bars` bars."""
+def _windows(
+    gaps: pl.DataFrame, timeframe: Timeframe, page_bars: int
+) -> list[tuple[datetime, datetime]]:
+    """Return the (first, last) open times of as few requests as cover the gaps, each of at most
+    `page_bars` bars.
+    """
     windows: list[tuple[datetime, datetime]] = []
     for start, bars in gaps.iter_rows():
         first, last = start, start + (bars - 1) * timeframe.duration
@@ -114,9 +135,16 @@ def _windows(gaps: pl.DataFrame, timeframe: Timeframe, page_bars: int) -> list[t
 
 
 def _page(
-    market: MarketData, symbol: str, timeframe: Timeframe, since: datetime, until: datetime, policy: IngestPolicy
+    market: MarketData,
+    symbol: str,
+    timeframe: Timeframe,
+    since: datetime,
+    until: datetime,
+    policy: IngestPolicy,
 ) -> pl.DataFrame:
-    """Return the venue's answer to one request for the bars from `since` to `until`, at most a page."""
+    """Return the venue's answer to one request for the bars from `since` to `until`, at most a
+    page.
+    """
     wanted = (until - since) // timeframe.duration + 1
     limit = min(policy.page_bars, wanted)
     answer = retrying(lambda: market.fetch_bars(symbol, timeframe, since, limit), policy)
@@ -131,7 +159,9 @@ def _worth_retrying(error: BaseException, policy: IngestPolicy) -> bool:
 
 def _wait_seconds(state: RetryCallState, policy: IngestPolicy) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
-    backoff = min(policy.backoff_seconds * 2.0 ** (state.attempt_number - 1), policy.max_wait_seconds)
+    backoff = min(
+        policy.backoff_seconds * 2.0 ** (state.attempt_number - 1), policy.max_wait_seconds
+    )
     if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
         return max(error.retry_after_seconds, backoff)
     return backoff

@@ -8,24 +8,45 @@ from penstock.core.timeframes import Timeframe
 
 
 class IngestPolicy(BaseModel):
-    """The policy of one ingestion run. `start` is where history begins for a symbol that has no watermark yet."""
+    """The policy of one ingestion run. `start` is where history begins for a symbol that has no
+    watermark yet.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     start: AwareDatetime = datetime(2017, 1, 1, tzinfo=UTC)
-    reread: bool = Field(False, description="begin at `start` even where there is a watermark: fills and revisions of old bars")
+    reread: bool = Field(
+        False,
+        description="begin at `start` even where there is a watermark: fills and revisions of old bars",
+    )
     page_bars: int = Field(1000, ge=1, description="bars asked for in one request")
-    chunk_rows: int = Field(50_000, ge=10, description="rows checked and committed together, with the watermark")
-    overlap_bars: int = Field(3, ge=0, description="stored bars read again to see late revisions; the newest always is")
-    max_empty_pages: int = Field(3, ge=1, description="empty answers in a row after which a venue has no more")
-    max_gap_requests: int = Field(20, ge=0, description="requests for bars that were missing, per chunk")
-    attempts: int = Field(6, ge=1, description="tries of one request while the venue is unavailable")
-    backoff_seconds: float = Field(0.5, gt=0, description="wait after the first failed try, doubling")
-    max_wait_seconds: float = Field(60.0, gt=0, description="longest wait; a venue that asks for a longer one ends the symbol")
+    chunk_rows: int = Field(
+        50_000, ge=10, description="rows checked and committed together, with the watermark"
+    )
+    overlap_bars: int = Field(
+        3, ge=0, description="stored bars read again to see late revisions; the newest always is"
+    )
+    max_empty_pages: int = Field(
+        3, ge=1, description="empty answers in a row after which a venue has no more"
+    )
+    max_gap_requests: int = Field(
+        20, ge=0, description="requests for bars that were missing, per chunk"
+    )
+    attempts: int = Field(
+        6, ge=1, description="tries of one request while the venue is unavailable"
+    )
+    backoff_seconds: float = Field(
+        0.5, gt=0, description="wait after the first failed try, doubling"
+    )
+    max_wait_seconds: float = Field(
+        60.0, gt=0, description="longest wait; a venue that asks for a longer one ends the symbol"
+    )
     workers: int = Field(4, ge=1, description="symbols ingested at the same time")
 
     def first_open(self, timeframe: Timeframe, watermark: datetime | None) -> datetime:
-        """Return the first bar open to ask for: `start` on the grid, or the overlap behind the watermark."""
+        """Return the first bar open to ask for: `start` on the grid, or the overlap behind the
+        watermark.
+        """
         start = timeframe.floor(self.start + timeframe.duration - timedelta(microseconds=1))
         if watermark is None or self.reread:
             return start

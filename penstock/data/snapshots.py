@@ -1,7 +1,8 @@
 """Datasets that cannot change unnoticed: bars as Parquet, named by a hash of their content.
 
-The hash is of the data, not of the file: keys, column names and types, and the bytes of each column, so that another version of
-the Parquet writer, or another compression, gives the same name. Where snapshots are kept is the caller's choice.
+The hash is of the data, not of the file: keys, column names and types, and the bytes of each
+column, so that another version of the Parquet writer, or another compression, gives the same name.
+Where snapshots are kept is the caller's choice.
 """
 
 import hashlib
@@ -22,13 +23,20 @@ from penstock.ports import BarStore
 
 _FORMAT = "penstock-bars-1"
 _META = "penstock"
-#: How the hash writes names and types: in words of its own, since a library's names for its types may change.
-_COLUMNS = [["symbol", "utf8"], ["ts", "int64 ms utc"], *([name, "float64"] for name in VALUE_COLUMNS)]
+#: How the hash writes names and types: in words of its own, since a library's names for its types
+#: may change.
+_COLUMNS = [
+    ["symbol", "utf8"],
+    ["ts", "int64 ms utc"],
+    *([name, "float64"] for name in VALUE_COLUMNS),
+]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Bars frozen in a file. `first` and `last` are open times of the oldest and newest bar of any symbol."""
+    """Bars frozen in a file. `first` and `last` are open times of the oldest and newest bar of any
+    symbol.
+    """
 
     content_hash: str
     path: Path
@@ -61,15 +69,32 @@ def take_snapshot(
     absent = sorted(set(symbols) - set(bars["symbol"].unique()))
     if absent or not symbols:
         span = f"{start or 'the beginning'} and {end or 'now'}"
-        what = f"no {timeframe.value} bars of {', '.join(absent)}" if absent else "no symbols were asked for"
-        raise DataError(f"no snapshot: {what} on {exchange} between {span}; ingest them first, or leave them out")
+        what = (
+            f"no {timeframe.value} bars of {', '.join(absent)}"
+            if absent
+            else "no symbols were asked for"
+        )
+        raise DataError(
+            f"no snapshot: {what} on {exchange} between {span}; ingest them first, or leave them out"
+        )
     snapshot = write_snapshot(bars, exchange, timeframe, folder)
-    store.save_snapshot(snapshot.content_hash, exchange, timeframe, snapshot.symbols, snapshot.rows, snapshot.path.as_uri())
+    store.save_snapshot(
+        snapshot.content_hash,
+        exchange,
+        timeframe,
+        snapshot.symbols,
+        snapshot.rows,
+        snapshot.path.as_uri(),
+    )
     return snapshot
 
 
-def write_snapshot(bars: pl.DataFrame, exchange: str, timeframe: Timeframe, folder: Path) -> Snapshot:
-    """Write `bars` as <hash>.parquet into `folder`, whole or not at all; a file that is there already is verified and kept."""
+def write_snapshot(
+    bars: pl.DataFrame, exchange: str, timeframe: Timeframe, folder: Path
+) -> Snapshot:
+    """Write `bars` as <hash>.parquet into `folder`, whole or not at all; a file that is there
+    already is verified and kept.
+    """
     if bars.is_empty():
         raise DataError(f"no snapshot: there are no {timeframe.value} bars of {exchange} to freeze")
     bars = require_bars(bars, "bars of a snapshot").sort("symbol", "ts")
@@ -78,7 +103,14 @@ def write_snapshot(bars: pl.DataFrame, exchange: str, timeframe: Timeframe, fold
         load_snapshot(snapshot.path)
         return snapshot
     folder.mkdir(parents=True, exist_ok=True)
-    meta = json.dumps({"format": _FORMAT, "hash": snapshot.content_hash, "exchange": exchange, "timeframe": timeframe.value})
+    meta = json.dumps(
+        {
+            "format": _FORMAT,
+            "hash": snapshot.content_hash,
+            "exchange": exchange,
+            "timeframe": timeframe.value,
+        }
+    )
     handle, name = tempfile.mkstemp(prefix=".snapshot-", suffix=".parquet", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -94,40 +126,76 @@ def write_snapshot(bars: pl.DataFrame, exchange: str, timeframe: Timeframe, fold
 
 
 def load_snapshot(path: Path) -> tuple[Snapshot, pl.DataFrame]:
-    """Return a snapshot and its bars; raise DataError where the file is no snapshot or its content has changed."""
+    """Return a snapshot and its bars; raise DataError where the file is no snapshot or its content
+    has changed.
+    """
     try:
         meta = json.loads(pl.read_parquet_metadata(path)[_META])
         bars = require_bars(pl.read_parquet(path), str(path))
-        recorded, exchange, timeframe = str(meta["hash"]), str(meta["exchange"]), Timeframe(meta["timeframe"])
+        recorded, exchange, timeframe = (
+            str(meta["hash"]),
+            str(meta["exchange"]),
+            Timeframe(meta["timeframe"]),
+        )
     except FileNotFoundError:
-        raise DataError(f"snapshot {path} is gone: take it again (penstock research does) or restore the file") from None
+        raise DataError(
+            f"snapshot {path} is gone: take it again (penstock research does) or restore the file"
+        ) from None
     except (pl.exceptions.PolarsError, KeyError, ValueError, OSError) as error:
-        raise DataError(f"{path} is not a snapshot of bars, or is damaged ({type(error).__name__}: {error})") from None
+        raise DataError(
+            f"{path} is not a snapshot of bars, or is damaged ({type(error).__name__}: {error})"
+        ) from None
     found = content_hash(bars, exchange, timeframe)
     if found != recorded:
-        raise DataError(f"snapshot {path} holds other data than its name says: content {found[:12]}, recorded {recorded[:12]}")
+        raise DataError(
+            f"snapshot {path} holds other data than its name says: content {found[:12]}, recorded {recorded[:12]}"
+        )
     return _describe(bars, exchange, timeframe, path.parent, path, found), bars
 
 
 def content_hash(bars: pl.DataFrame, exchange: str, timeframe: Timeframe) -> str:
-    """Return the SHA-256 of bars, as hex. The order of rows does not matter; -0.0 and 0.0, and all NaN, count as one value."""
+    """Return the SHA-256 of bars, as hex. The order of rows does not matter; -0.0 and 0.0, and all
+    NaN, count as one value.
+    """
     ordered = require_bars(bars, "bars of a snapshot").sort("symbol", "ts")
     runs = ordered.group_by("symbol", maintain_order=True).len().rows()
-    head = {"format": _FORMAT, "exchange": exchange, "timeframe": timeframe.value, "columns": _COLUMNS, "symbols": runs}
+    head = {
+        "format": _FORMAT,
+        "exchange": exchange,
+        "timeframe": timeframe.value,
+        "columns": _COLUMNS,
+        "symbols": runs,
+    }
     digest = hashlib.sha256(json.dumps(head, separators=(",", ":")).encode())
     digest.update(ordered["ts"].dt.epoch("ms").to_numpy().astype("<i8").tobytes())
     for name in VALUE_COLUMNS:
         column = ordered[name]
         if column.null_count():
-            raise DataError(f"bars of a snapshot: column '{name}' has {column.null_count()} nulls; stored bars have none")
+            raise DataError(
+                f"bars of a snapshot: column '{name}' has {column.null_count()} nulls; stored bars have none"
+            )
         digest.update((column.fill_nan(float("nan")).to_numpy() + 0.0).astype("<f8").tobytes())
     return digest.hexdigest()
 
 
 def _describe(
-    bars: pl.DataFrame, exchange: str, timeframe: Timeframe, folder: Path, path: Path | None = None, known: str | None = None
+    bars: pl.DataFrame,
+    exchange: str,
+    timeframe: Timeframe,
+    folder: Path,
+    path: Path | None = None,
+    known: str | None = None,
 ) -> Snapshot:
     name = known if known is not None else content_hash(bars, exchange, timeframe)
     first, last = bars.select(pl.col("ts").min(), pl.col("ts").max().alias("last")).row(0)
     symbols = tuple(bars["symbol"].unique().sort().to_list())
-    return Snapshot(name, path or folder / f"{name}.parquet", exchange, timeframe, symbols, bars.height, first, last)
+    return Snapshot(
+        name,
+        path or folder / f"{name}.parquet",
+        exchange,
+        timeframe,
+        symbols,
+        bars.height,
+        first,
+        last,
+    )

@@ -1,7 +1,8 @@
-"""The demo's configuration: the project's own files, copied into the demo's folder, with the few changes a demo needs.
+"""The demo's configuration: the project's own files, copied into the demo's folder, with the few
+changes a demo needs.
 
-They are written out rather than kept in memory so that every other command works on what the demo left:
-`PENSTOCK_HOME=.penstock/demo PENSTOCK_CONFIGS=.penstock/demo/configs penstock status`.
+They are written out rather than kept in memory so that every other command works on what the demo
+left: `PENSTOCK_HOME=.penstock/demo PENSTOCK_CONFIGS=.penstock/demo/configs penstock status`.
 """
 
 import shutil
@@ -13,8 +14,9 @@ import yaml
 from penstock.demo.world import World
 from penstock.settings import Process, Settings
 
-#: What the demo asks of a candidate. Everything is measured and shown; only the technical criteria must pass, so that the
-#: line goes on to trading whatever the candles are worth. The project's own thresholds are judged beside it.
+#: What the demo asks of a candidate. Everything is measured and shown; only the technical criteria
+#: must pass, so that the line goes on to trading whatever the candles are worth. The project's own
+#: thresholds are judged beside it.
 _THRESHOLDS = {
     "min_out_of_sample_orders": 1,
     "min_out_of_sample_sharpe": -100.0,
@@ -46,9 +48,17 @@ def write_configuration(source: Path, home: Path, world: World, trials: int) -> 
 def demo_settings(home: Path, configs: Path, practice_url: str) -> Settings:
     """Return settings that trade the practice exchange at `practice_url` from the demo's folder.
 
-    The demo keeps to its own database and registry whatever the environment says: its thresholds let anything pass.
+    The demo keeps to its own database and registry whatever the environment says: its thresholds
+    let anything pass.
     """
-    process = Process(home=home, configs=configs, env="practice", practice_url=practice_url, database_url=None, mlflow_url=None)
+    process = Process(
+        home=home,
+        configs=configs,
+        env="practice",
+        practice_url=practice_url,
+        database_url=None,
+        mlflow_url=None,
+    )
     return Settings(process)
 
 
@@ -66,5 +76,8 @@ def _change(path: Path, **changes: Any) -> None:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     draft = path.with_suffix(".partial")
-    draft.write_text("# Written by `penstock demo`.\n" + yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    draft.write_text(
+        "# Written by `penstock demo`.\n" + yaml.safe_dump(content, sort_keys=False),
+        encoding="utf-8",
+    )
     draft.replace(path)

@@ -1,4 +1,6 @@
-"""The demo's steps, in the order of the pipeline. Each step is the function that the command line and the flows call too."""
+"""The demo's steps, in the order of the pipeline. Each step is the function that the command line
+and the flows call too.
+"""
 
 import hashlib
 import os
@@ -15,12 +17,12 @@ from rich.progress import track
 
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.console import bars_progress, trials_progress
 from penstock.core.errors import ConfigError
 from penstock.core.timeframes import Timeframe
 from penstock.demo.configuration import CASH, demo_settings, write_configuration
 from penstock.demo.summary import DemoResult, print_summary, write_report
 from penstock.demo.world import World, parquet_world, synthetic_world, venue_world
+from penstock.interfaces.cli.console import bars_progress, trials_progress
 from penstock.pipeline.comparison import Period, compare_with_backtest
 from penstock.pipeline.ingest import IngestOutcome, ingest_timeframe
 from penstock.pipeline.promote import promote_candidate
@@ -48,7 +50,9 @@ def run_demo(
     trials: int = 80,
     fresh: bool = False,
 ) -> None:
-    """Run the whole line and print what came of it. Running it again finds everything done and sends nothing."""
+    """Run the whole line and print what came of it. Running it again finds everything done and
+    sends nothing.
+    """
     template = Settings()
     world = _world(out, template, candles, exchange, days)
     home = template.home / "demo" / _name_of(world)
@@ -72,7 +76,9 @@ class _Demo:
     took: dict[str, float] = field(default_factory=dict)
 
     def run(self, template: Settings) -> None:
-        with self._step("ingest", f"{len(self.world.symbols)} symbols daily, {len(self.world.hourly)} hourly"):
+        with self._step(
+            "ingest", f"{len(self.world.symbols)} symbols daily, {len(self.world.hourly)} hourly"
+        ):
             ingested = [self._ingest(Timeframe.D1), self._ingest(Timeframe.H1)]
         with self._step("research", "snapshot, search, track in MLflow"):
             research = self._research()
@@ -83,7 +89,9 @@ class _Demo:
         with self._step("reconcile", "ledger against venue"):
             ended = self._step_to_end()
             reconciled = reconcile_account(self.platform, PORTFOLIO)
-            drift = compare_with_backtest(self.platform, PORTFOLIO, Period(self.world.slots, Decimal(CASH)))
+            drift = compare_with_backtest(
+                self.platform, PORTFOLIO, Period(self.world.slots, Decimal(CASH))
+            )
         result = DemoResult(
             world=self.world,
             ingested=ingested,
@@ -116,7 +124,13 @@ class _Demo:
     def _research(self) -> ResearchOutcome:
         total = planned_trials(self.platform, PORTFOLIO, None, None)
         with trials_progress(self.out, total) as progress:
-            outcome = run_research(self.platform, PORTFOLIO, end=self.world.live, on_trial=progress, on_cut=progress.cut)
+            outcome = run_research(
+                self.platform,
+                PORTFOLIO,
+                end=self.world.live,
+                on_trial=progress,
+                on_cut=progress.cut,
+            )
         self.out.print(f"{'':<10} {outcome.summary()}")
         return outcome
 
@@ -130,27 +144,39 @@ class _Demo:
         return outcomes
 
     def _step_to_end(self) -> list[IngestOutcome]:
-        """Close the last slot's bar, so that its close can mark the equity, and ingest what passed meanwhile."""
+        """Close the last slot's bar, so that its close can mark the equity, and ingest what passed
+        meanwhile.
+        """
         end = self.world.slots[-1] + Timeframe.D1.duration
         if self.control.now() < end:
             self.control.step(to=end)
         return [self._ingest(Timeframe.D1), self._ingest(Timeframe.H1)]
 
 
-def _world(out: Console, template: Settings, candles: Path | None, exchange: str | None, days: int) -> World:
+def _world(
+    out: Console, template: Settings, candles: Path | None, exchange: str | None, days: int
+) -> World:
     symbols = template.universe.symbols
     if candles is not None and exchange is not None:
-        raise ConfigError("--candles and --exchange exclude each other: candles come from one place")
+        raise ConfigError(
+            "--candles and --exchange exclude each other: candles come from one place"
+        )
     if candles is not None:
         return parquet_world(candles.expanduser(), symbols, days)
     if exchange is not None:
-        out.print(f"fetching candles of {len(symbols)} symbols from {exchange} (kept for the next time) ...")
-        return venue_world(exchange, CcxtMarketData(exchange), symbols, days, template.home / "candles" / exchange)
+        out.print(
+            f"fetching candles of {len(symbols)} symbols from {exchange} (kept for the next time) ..."
+        )
+        return venue_world(
+            exchange, CcxtMarketData(exchange), symbols, days, template.home / "candles" / exchange
+        )
     return synthetic_world(symbols, days)
 
 
 def _name_of(world: World) -> str:
-    """Return the folder of a world: other candles, days or symbols are another demo with its own account."""
+    """Return the folder of a world: other candles, days or symbols are another demo with its own
+    account.
+    """
     text = f"{world.described}|{world.symbols}|{world.live.isoformat()}|{world.days}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -164,8 +190,12 @@ def _forget(out: Console, home: Path) -> None:
 
 
 @contextmanager
-def _practice(world: World, home: Path, template: Settings) -> Iterator[tuple[PracticeServer, PracticeControl]]:
-    """Run the practice exchange with the demo's account; its journal keeps balances and time from run to run."""
+def _practice(
+    world: World, home: Path, template: Settings
+) -> Iterator[tuple[PracticeServer, PracticeControl]]:
+    """Run the practice exchange with the demo's account; its journal keeps balances and time from
+    run to run.
+    """
     key, secret = practice_keys(home)[PORTFOLIO]
     os.environ.update(practice_key_variables(home))
     costs = template.costs

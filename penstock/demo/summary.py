@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from penstock.console import table_of
-from penstock.core.accounts import RebalanceStatus
+from penstock.core.rebalances import RebalanceStatus
 from penstock.demo.world import World
+from penstock.interfaces.cli.console import table_of
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.reports import DemoReport, write_demo_report
 from penstock.pipeline.ingest import IngestOutcome
@@ -26,7 +26,9 @@ PORTFOLIO = "daily"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What every step of the demo returned. `project_verdict` is what the project's own thresholds say of the candidate."""
+    """What every step of the demo returned. `project_verdict` is what the project's own thresholds
+    say of the candidate.
+    """
 
     world: World
     ingested: list[IngestOutcome]
@@ -55,7 +57,10 @@ def print_summary(out: Console, platform: Platform, result: DemoResult, report: 
     prefix = f"PENSTOCK_HOME={_shown(home)} PENSTOCK_CONFIGS={_shown(home / 'configs')} PENSTOCK_ENV=practice"
     out.print(f"report      {_shown(report)}", soft_wrap=True)
     out.print(f"data docs   {_shown(home / 'data-docs' / '1d' / 'index.html')}", soft_wrap=True)
-    out.print(f"MLflow      mlflow ui --backend-store-uri sqlite:///{_shown(home / 'mlflow.db')}", soft_wrap=True)
+    out.print(
+        f"MLflow      mlflow ui --backend-store-uri sqlite:///{_shown(home / 'mlflow.db')}",
+        soft_wrap=True,
+    )
     out.print(f"look around {prefix} penstock status", soft_wrap=True)
 
 
@@ -74,12 +79,28 @@ def summary_table(platform: Platform, result: DemoResult) -> pl.DataFrame:
         ("bars stored", f"{platform.bars.coverage(platform.exchange_name)['rows'].sum():,}"),
         ("checks", f"{checks.height} verdicts, {checks.filter(~pl.col('success')).height} not met"),
         ("dataset", f"{result.research.snapshot.rows:,} bars, {found.dataset_hash[:16]}"),
-        ("search", f"{found.trial_count} trials; best: {found.strategy} {_short(dict(found.best_params))}"),
-        ("Sharpe", f"{found.in_sample.metrics.sharpe:.2f} in sample, {found.out_of_sample.metrics.sharpe:.2f} out of sample"),
+        (
+            "search",
+            f"{found.trial_count} trials; best: {found.strategy} {_short(dict(found.best_params))}",
+        ),
+        (
+            "Sharpe",
+            f"{found.in_sample.metrics.sharpe:.2f} in sample, {found.out_of_sample.metrics.sharpe:.2f} out of sample",
+        ),
         ("deflated Sharpe", f"{found.deflated_sharpe:.3f} (probability that it is not luck)"),
-        ("promoted", f"{result.promotion.version.label}: {result.promotion.promotion.gate.decision}"),
-        ("slots", f"{len(ended)} of {len(result.slots)} done" + (f" ({again} were done already)" if again else "")),
-        ("orders", f"{len(orders)}, {sum(1 for order in orders if order.state == 'filled')} filled"),
+        (
+            "promoted",
+            f"{result.promotion.version.label}: {result.promotion.promotion.gate.decision}",
+        ),
+        (
+            "slots",
+            f"{len(ended)} of {len(result.slots)} done"
+            + (f" ({again} were done already)" if again else ""),
+        ),
+        (
+            "orders",
+            f"{len(orders)}, {sum(1 for order in orders if order.state == 'filled')} filled",
+        ),
         ("fills", f"{len(fills)}, notional {sum(float(fill.notional) for fill in fills):,.2f}"),
         ("sent in this run", f"{sum(report.sent for report in reports)} orders"),
         ("reconciliation", result.reconciled.summary()),
@@ -89,8 +110,12 @@ def summary_table(platform: Platform, result: DemoResult) -> pl.DataFrame:
 
 
 def _new_bars(result: DemoResult) -> str:
-    """Return how many bars came in and when: slots ingest daily bars only, what passed meanwhile hourly comes at the end."""
-    before, after = (sum(each.new_rows for each in some) for some in (result.ingested, result.ingested_at_end))
+    """Return how many bars came in and when: slots ingest daily bars only, what passed meanwhile
+    hourly comes at the end.
+    """
+    before, after = (
+        sum(each.new_rows for each in some) for some in (result.ingested, result.ingested_at_end)
+    )
     trading = sum(slot.new_bars for slot in result.slots)
     return f"{before:,} before trading, {trading:,} while trading, {after:,} after it: {before + trading + after:,} in this run"
 
@@ -121,14 +146,18 @@ def write_report(platform: Platform, result: DemoResult) -> Path:
 def _checks(platform: Platform) -> pl.DataFrame:
     """Return the latest verdicts of the checks in every timeframe of the universe."""
     tables = [
-        platform.bars.check_results(platform.exchange_name, timeframe).with_columns(timeframe=pl.lit(timeframe.value))
+        platform.bars.check_results(platform.exchange_name, timeframe).with_columns(
+            timeframe=pl.lit(timeframe.value)
+        )
         for timeframe in platform.settings.universe.timeframes
     ]
     return pl.concat(tables)
 
 
 def _checks_by_kind(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Return one row a check and timeframe: symbols judged, symbols that did not meet it, and which."""
+    """Return one row a check and timeframe: symbols judged, symbols that did not meet it, and
+    which.
+    """
     failed = pl.col("symbol").filter(~pl.col("success"))
     return verdicts.group_by("timeframe", "check", "detail", maintain_order=True).agg(
         symbols=pl.len(), not_met=failed.len(), which=failed.str.join(", ")
@@ -136,7 +165,10 @@ def _checks_by_kind(verdicts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _short(params: dict[str, object]) -> str:
-    return ", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in params.items())
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in params.items()
+    )
 
 
 def _shown(path: Path) -> str:

@@ -29,7 +29,9 @@ _SYNTHETIC_END = datetime(2027, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class World:
-    """The candles to replay. `live` is the first slot that is traded; `days` slots follow, one a day."""
+    """The candles to replay. `live` is the first slot that is traded; `days` slots follow, one a
+    day.
+    """
 
     source: CandleSource
     described: str
@@ -50,20 +52,34 @@ def synthetic_world(symbols: tuple[str, ...], days: int) -> World:
     source = SyntheticCandles(symbols, start=_SYNTHETIC_START, end=_SYNTHETIC_END, minutes=False)
     live = _SYNTHETIC_LIVE
     hourly = symbols[:HOURLY_SYMBOLS]
-    return World(source, "synthetic candles", symbols, hourly, _SYNTHETIC_START, live - _HOURLY_HISTORY, live, days)
+    return World(
+        source,
+        "synthetic candles",
+        symbols,
+        hourly,
+        _SYNTHETIC_START,
+        live - _HOURLY_HISTORY,
+        live,
+        days,
+    )
 
 
-def parquet_world(folder: Path, preferred: tuple[str, ...], days: int, shortest: timedelta = HISTORY) -> World:
-    """Return a world of the candle files in `folder`: the newest days that enough symbols have, `preferred` symbols first.
+def parquet_world(
+    folder: Path, preferred: tuple[str, ...], days: int, shortest: timedelta = HISTORY
+) -> World:
+    """Return a world of the candle files in `folder`: the newest days that enough symbols have,
+    `preferred` symbols first.
 
-    Up to three years of history are used. Raises DataError where fewer than ten symbols have `shortest` of daily candles
-    before the first slot, or fewer than two have hourly ones.
+    Up to three years of history are used. Raises DataError where fewer than ten symbols have
+    `shortest` of daily candles before the first slot, or fewer than two have hourly ones.
     """
     source = ParquetCandles(folder)
     table = source.load()
     live = _last_complete_run(table, days, _hourly_end(table))
     start = max(live - HISTORY, min(_begin(table, Timeframe.D1, MIN_SYMBOLS), live - shortest))
-    hourly_start = max(live - _HOURLY_HISTORY, min(_begin(table, Timeframe.H1, HOURLY_SYMBOLS), live))
+    hourly_start = max(
+        live - _HOURLY_HISTORY, min(_begin(table, Timeframe.H1, HOURLY_SYMBOLS), live)
+    )
     chosen = _with_history(table, Timeframe.D1, start, live + timedelta(days=days))
     if len(chosen) < MIN_SYMBOLS:
         raise DataError(
@@ -80,14 +96,20 @@ def parquet_world(folder: Path, preferred: tuple[str, ...], days: int, shortest:
             f"{folder}: {len(hourly)} symbols have hourly candles from {hourly_start:%Y-%m-%d} on; "
             f"the demo needs {HOURLY_SYMBOLS}"
         )
-    narrowed = ParquetCandles(folder, symbols=tuple(sorted({*symbols, *hourly})), timeframes=(Timeframe.D1, Timeframe.H1))
+    narrowed = ParquetCandles(
+        folder, symbols=tuple(sorted({*symbols, *hourly})), timeframes=(Timeframe.D1, Timeframe.H1)
+    )
     return World(narrowed, f"candles of {folder}", symbols, hourly, start, hourly_start, live, days)
 
 
-def venue_world(venue: str, market: MarketData, symbols: tuple[str, ...], days: int, folder: Path) -> World:
-    """Return a world of real candles, fetched from a venue's public side into `folder` and then replayed from there.
+def venue_world(
+    venue: str, market: MarketData, symbols: tuple[str, ...], days: int, folder: Path
+) -> World:
+    """Return a world of real candles, fetched from a venue's public side into `folder` and then
+    replayed from there.
 
-    Some venues give only their newest few hundred bars: sixteen months of daily ones are enough here.
+    Some venues give only their newest few hundred bars: sixteen months of daily ones are enough
+    here.
     """
     listed = market.instruments()
     chosen = [symbol for symbol in symbols if symbol in listed]
@@ -101,7 +123,13 @@ def venue_world(venue: str, market: MarketData, symbols: tuple[str, ...], days: 
             path = folder / f"{venue}__{symbol.replace('/', '-')}__{timeframe}.parquet"
             if not path.exists():
                 stretch = read_stretch(
-                    market, symbol, timeframe, start, end - timeframe.duration, IngestPolicy(), lambda _: None
+                    market,
+                    symbol,
+                    timeframe,
+                    start,
+                    end - timeframe.duration,
+                    IngestPolicy(),
+                    lambda _: None,
                 )
                 _write(stretch.rows, venue, timeframe, path)
     return parquet_world(folder, symbols, days, shortest=_SHORTEST_VENUE_HISTORY)
@@ -109,7 +137,10 @@ def venue_world(venue: str, market: MarketData, symbols: tuple[str, ...], days: 
 
 def _write(bars: pl.DataFrame, venue: str, timeframe: Timeframe, path: Path) -> None:
     labelled = bars.select(
-        pl.lit(venue).alias("exchange"), "symbol", pl.lit(timeframe.value).alias("timeframe"), pl.exclude("symbol")
+        pl.lit(venue).alias("exchange"),
+        "symbol",
+        pl.lit(timeframe.value).alias("timeframe"),
+        pl.exclude("symbol"),
     )
     draft = path.with_suffix(".partial")
     labelled.write_parquet(draft)
@@ -117,28 +148,52 @@ def _write(bars: pl.DataFrame, venue: str, timeframe: Timeframe, path: Path) -> 
 
 
 def _begin(table: CandleTable, timeframe: Timeframe, symbols: int) -> datetime:
-    """Return the first instant at which that many symbols have candles; the end of time where fewer ever do."""
-    firsts = sorted(_opens(series[timeframe])[0] for series in table.values() if timeframe in series)
+    """Return the first instant at which that many symbols have candles; the end of time where fewer
+    ever do.
+    """
+    firsts = sorted(
+        _opens(series[timeframe])[0] for series in table.values() if timeframe in series
+    )
     return (
-        datetime.fromtimestamp(firsts[symbols - 1] / 1000, UTC) if len(firsts) >= symbols else datetime.max.replace(tzinfo=UTC)
+        datetime.fromtimestamp(firsts[symbols - 1] / 1000, UTC)
+        if len(firsts) >= symbols
+        else datetime.max.replace(tzinfo=UTC)
     )
 
 
 def _hourly_end(table: CandleTable) -> int:
-    """Return the time (ms) up to which enough symbols have hourly candles; 0 where too few have any."""
-    ends = sorted((_opens(series[Timeframe.H1])[-1] for series in table.values() if Timeframe.H1 in series), reverse=True)
-    return ends[HOURLY_SYMBOLS * 2 - 1] if len(ends) >= HOURLY_SYMBOLS * 2 else ends[-1] if ends else 0
+    """Return the time (ms) up to which enough symbols have hourly candles; 0 where too few have
+    any.
+    """
+    ends = sorted(
+        (_opens(series[Timeframe.H1])[-1] for series in table.values() if Timeframe.H1 in series),
+        reverse=True,
+    )
+    return (
+        ends[HOURLY_SYMBOLS * 2 - 1] if len(ends) >= HOURLY_SYMBOLS * 2 else ends[-1] if ends else 0
+    )
 
 
 def _last_complete_run(table: CandleTable, days: int, end: int) -> datetime:
-    """Return the first slot of the newest run of days before `end` (ms) in which enough symbols have every daily candle.
+    """Return the first slot of the newest run of days before `end` (ms) in which enough symbols
+    have every daily candle.
 
     The run has one day more than is traded: the bar before the first slot is what it decides on.
     """
-    opens = [at for series in table.values() if Timeframe.D1 in series for at in _opens(series[Timeframe.D1]) if at < end]
+    opens = [
+        at
+        for series in table.values()
+        if Timeframe.D1 in series
+        for at in _opens(series[Timeframe.D1])
+        if at < end
+    ]
     if not opens:
-        raise DataError("the folder has no daily candles, or no hourly ones beside them: the demo needs both")
-    days_seen = pl.Series(opens).value_counts(name="symbols").rename({"": "at"}).sort("at", descending=True)
+        raise DataError(
+            "the folder has no daily candles, or no hourly ones beside them: the demo needs both"
+        )
+    days_seen = (
+        pl.Series(opens).value_counts(name="symbols").rename({"": "at"}).sort("at", descending=True)
+    )
     needed = max(MIN_SYMBOLS, min(MAX_SYMBOLS, days_seen["symbols"].max() // 2))  # type: ignore[operator]  # counts are whole
     step, run, later = Timeframe.D1.seconds * 1000, 0, None
     for at, symbols in days_seen.iter_rows():
@@ -147,15 +202,29 @@ def _last_complete_run(table: CandleTable, days: int, end: int) -> datetime:
         later = at
         if run == days + 1:
             return datetime.fromtimestamp(at / 1000, UTC) + timedelta(days=1)
-    raise DataError(f"the folder has no {days + 1} days in a row with daily candles of {needed} symbols")
+    raise DataError(
+        f"the folder has no {days + 1} days in a row with daily candles of {needed} symbols"
+    )
 
 
-def _with_history(table: CandleTable, timeframe: Timeframe, start: datetime, end: datetime) -> list[str]:
-    """Return the symbols with at least 98% of the bars of [start, end), most complete first, then by name."""
+def _with_history(
+    table: CandleTable, timeframe: Timeframe, start: datetime, end: datetime
+) -> list[str]:
+    """Return the symbols with at least 98% of the bars of [start, end), most complete first, then
+    by name.
+    """
     expected = (end - start) / timeframe.duration
     bounds = round(start.timestamp() * 1000), round(end.timestamp() * 1000)
-    have = {symbol: len(series[timeframe].window(*bounds)) for symbol, series in table.items() if timeframe in series}
-    return [symbol for symbol, count in sorted(have.items(), key=lambda item: (-item[1], item[0])) if count >= 0.98 * expected]
+    have = {
+        symbol: len(series[timeframe].window(*bounds))
+        for symbol, series in table.items()
+        if timeframe in series
+    }
+    return [
+        symbol
+        for symbol, count in sorted(have.items(), key=lambda item: (-item[1], item[0]))
+        if count >= 0.98 * expected
+    ]
 
 
 def _opens(series: BarSeries) -> list[int]:

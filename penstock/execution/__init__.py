@@ -1,1 +1,3 @@
-"""From approved orders to booked fills: placement, following, recovery, reconciliation, and the rebalance that joins them."""
+"""From approved orders to booked fills: placement, following, recovery, reconciliation, and the
+rebalance that joins them.
+"""

@@ -7,9 +7,9 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 
-from penstock.core.accounts import Lease
-from penstock.core.clock import awake_or_asleep
+from penstock.core.clock import boottime_seconds
 from penstock.core.errors import StaleLeaseError, StoreError
+from penstock.core.leases import Lease
 from penstock.ports import Ledger
 
 
@@ -21,9 +21,10 @@ def holder_name() -> str:
 class LeaseKeeper:
     """A lease that renews itself past half of its life, and refuses once its life is over.
 
-    Life is measured on a clock that counts the machine's sleep too, from before the lease was asked for, so this side gives
-    up before the database does. A process that slept through its lease must not act again: another may have finished its work.
-    Thread-safe: two threads that find the lease half over renew it once, for each renewal voids the token before it.
+    Life is measured on a clock that counts the machine's sleep too, from before the lease was asked
+    for, so this side gives up before the database does. A process that slept through its lease must
+    not act again: another may have finished its work. Thread-safe: two threads that find the lease
+    half over renew it once, for each renewal voids the token before it.
     """
 
     def __init__(self, ledger: Ledger, lease: Lease, ttl_seconds: float, asked_at: float) -> None:
@@ -35,12 +36,14 @@ class LeaseKeeper:
 
     @property
     def lease(self) -> Lease:
-        """Return a lease that is alive; raise StaleLeaseError where it lapsed or another process has it."""
+        """Return a lease that is alive; raise StaleLeaseError where it lapsed or another process
+        has it.
+        """
         with self._renewing:
             return self._alive()
 
     def _alive(self) -> Lease:
-        asked_at = awake_or_asleep()
+        asked_at = boottime_seconds()
         age = asked_at - self._asked_at
         if age >= self._ttl:
             raise StaleLeaseError(
@@ -49,26 +52,40 @@ class LeaseKeeper:
         if age >= self._ttl / 2:
             renewed = self._ledger.acquire_lease(self._lease.account, self._lease.holder, self._ttl)
             if renewed is None:
-                raise StaleLeaseError(f"the lease on {self._lease.account} was taken by another process: this one stops")
-            if renewed.token != self._lease.token + 1:  # it was free again, but another has had it: the plan here is old
+                raise StaleLeaseError(
+                    f"the lease on {self._lease.account} was taken by another process: this one stops"
+                )
+            if (
+                renewed.token != self._lease.token + 1
+            ):  # it was free again, but another has had it: the plan here is old
                 self._ledger.release_lease(renewed)
-                raise StaleLeaseError(f"another process has had the lease on {self._lease.account} meanwhile: this one stops")
+                raise StaleLeaseError(
+                    f"another process has had the lease on {self._lease.account} meanwhile: this one stops"
+                )
             self._lease, self._asked_at = renewed, asked_at
         return self._lease
 
     def release(self) -> None:
-        """Let go of the lease. A database that fails now is no error: the work is done, and the lease ends by itself."""
+        """Let go of the lease. A database that fails now is no error: the work is done, and the
+        lease ends by itself.
+        """
         with suppress(StoreError):
             self._ledger.release_lease(self._lease)
 
 
 def take_lease(
-    ledger: Ledger, account: str, ttl_seconds: float, wait_seconds: float, pause: Callable[[float], None]
+    ledger: Ledger,
+    account: str,
+    ttl_seconds: float,
+    wait_seconds: float,
+    pause: Callable[[float], None],
 ) -> LeaseKeeper | None:
-    """Return the account's lease, waiting up to `wait_seconds` for another holder's to end; None where it does not."""
+    """Return the account's lease, waiting up to `wait_seconds` for another holder's to end; None
+    where it does not.
+    """
     holder, step, waited = holder_name(), min(0.5, max(ttl_seconds / 10, 0.05)), 0.0
     while True:
-        asked_at = awake_or_asleep()
+        asked_at = boottime_seconds()
         lease = ledger.acquire_lease(account, holder, ttl_seconds)
         if lease is not None:
             return LeaseKeeper(ledger, lease, ttl_seconds, asked_at)

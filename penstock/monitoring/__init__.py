@@ -1,1 +1,3 @@
-"""What is seen of a running pipeline: metrics for Prometheus, live equity against the backtest, and HTML reports."""
+"""What is seen of a running pipeline: metrics for Prometheus, live equity against the backtest, and
+HTML reports.
+"""

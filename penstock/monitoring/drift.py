@@ -19,10 +19,11 @@ EQUITY_SCHEMA = pl.Schema({"ts": TS, "equity": pl.Float64()})
 
 @dataclass(frozen=True)
 class DriftReport:
-    """Live, replay and backtest equity on their common instants, and the parts of the final difference (quote units).
+    """Live, replay and backtest equity on their common instants, and the parts of the final
+    difference (quote units).
 
-    `curves` has columns ts, live, replay, backtest, sorted by ts. `live_only` counts live instants that the other two
-    lack: they are left out of the comparison.
+    `curves` has columns ts, live, replay, backtest, sorted by ts. `live_only` counts live instants
+    that the other two lack: they are left out of the comparison.
     """
 
     curves: pl.DataFrame
@@ -38,7 +39,9 @@ class DriftReport:
 
     @property
     def rounding_and_fees(self) -> float:
-        """replay - backtest: lots, minimum notionals, the no-trade band, and fees charged on what was really traded."""
+        """replay - backtest: lots, minimum notionals, the no-trade band, and fees charged on what
+        was really traded.
+        """
         return self._last("replay") - self._last("backtest")
 
     @property
@@ -59,11 +62,14 @@ class DriftReport:
 
     @property
     def tracking_error(self) -> float:
-        """Standard deviation of the difference between live's and the backtest's returns per instant (a fraction).
+        """Standard deviation of the difference between live's and the backtest's returns per
+        instant (a fraction).
 
         0 where there are fewer than three instants.
         """
-        gaps = (self.curves["live"].pct_change() - self.curves["backtest"].pct_change()).drop_nulls()
+        gaps = (
+            self.curves["live"].pct_change() - self.curves["backtest"].pct_change()
+        ).drop_nulls()
         return _number(gaps.std()) if gaps.len() > 1 else 0.0
 
     def sentence(self) -> str:
@@ -75,7 +81,9 @@ class DriftReport:
         )
 
     def table(self) -> pl.DataFrame:
-        """Return columns part, amount (quote units, to the cent), bps (of the backtest's last equity)."""
+        """Return columns part, amount (quote units, to the cent), bps (of the backtest's last
+        equity).
+        """
         base = self._last("backtest")
         parts = [
             ("backtest equity", base),
@@ -92,27 +100,39 @@ class DriftReport:
         )
 
 
-def explain_difference(live: pl.DataFrame, replay: pl.DataFrame, backtest: pl.DataFrame) -> DriftReport:
-    """Return the comparison of three equity curves (EQUITY_SCHEMA columns) on the instants that all have.
+def explain_difference(
+    live: pl.DataFrame, replay: pl.DataFrame, backtest: pl.DataFrame
+) -> DriftReport:
+    """Return the comparison of three equity curves (EQUITY_SCHEMA columns) on the instants that all
+    have.
 
-    Raises DataError where a curve lacks a column or holds an instant twice, or where no instant is common to all.
+    Raises DataError where a curve lacks a column or holds an instant twice, or where no instant is
+    common to all.
     """
     curves = {"live": live, "replay": replay, "backtest": backtest}
     tables = {name: _curve(frame, name) for name, frame in curves.items()}
-    joined = tables["live"].join(tables["replay"], on="ts").join(tables["backtest"], on="ts").sort("ts")
+    joined = (
+        tables["live"].join(tables["replay"], on="ts").join(tables["backtest"], on="ts").sort("ts")
+    )
     if joined.is_empty():
         spans = "; ".join(f"{name} {_span(frame)}" for name, frame in tables.items())
-        raise DataError(f"drift: the equity curves share no instant ({spans}); compare curves of the same bars")
+        raise DataError(
+            f"drift: the equity curves share no instant ({spans}); compare curves of the same bars"
+        )
     return DriftReport(curves=joined, live_only=tables["live"].height - joined.height)
 
 
 def _curve(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     missing = [column for column in EQUITY_SCHEMA if column not in frame.columns]
     if missing:
-        raise DataError(f"drift: the {name} curve has no column {missing}; it must have {list(EQUITY_SCHEMA)}")
+        raise DataError(
+            f"drift: the {name} curve has no column {missing}; it must have {list(EQUITY_SCHEMA)}"
+        )
     table = frame.select(pl.col("ts").cast(TS), pl.col("equity").cast(pl.Float64).alias(name))
     if table["ts"].is_duplicated().any():
-        raise DataError(f"drift: the {name} curve holds an instant twice; it must have one row for each instant")
+        raise DataError(
+            f"drift: the {name} curve holds an instant twice; it must have one row for each instant"
+        )
     return table
 
 

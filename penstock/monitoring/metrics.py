@@ -1,6 +1,8 @@
-"""Gauges and counters for Prometheus. Thin: each function notes one fact; `export` serves them on loopback.
+"""Gauges and counters for Prometheus. Thin: each function notes one fact; `export` serves them on
+loopback.
 
-Facts are kept in this process. A flow that ends takes its figures with it, so what must outlive a process is in the store.
+Facts are kept in this process. A flow that ends takes its figures with it, so what must outlive a
+process is in the store.
 """
 
 from collections.abc import Mapping
@@ -13,16 +15,33 @@ from penstock.core.orders import OrderState
 
 
 class PipelineMetrics:
-    """The pipeline's figures, registered once in `registry` (prometheus-client refuses a name twice)."""
+    """The pipeline's figures, registered once in `registry` (prometheus-client refuses a name
+    twice).
+    """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self.registry = registry
-        self._bars = Counter("penstock_bars_ingested", "Bars stored", ["exchange", "symbol", "timeframe"], registry=registry)
-        self._orders = Gauge("penstock_orders", "Orders of an account by state", ["account", "state"], registry=registry)
-        self._lateness = Gauge(
-            "penstock_slot_lateness_seconds", "From the slot's close to its orders", ["account"], registry=registry
+        self._bars = Counter(
+            "penstock_bars_ingested",
+            "Bars stored",
+            ["exchange", "symbol", "timeframe"],
+            registry=registry,
         )
-        self._equity = Gauge("penstock_equity", "Account equity in quote units", ["account"], registry=registry)
+        self._orders = Gauge(
+            "penstock_orders",
+            "Orders of an account by state",
+            ["account", "state"],
+            registry=registry,
+        )
+        self._lateness = Gauge(
+            "penstock_slot_lateness_seconds",
+            "From the slot's close to its orders",
+            ["account"],
+            registry=registry,
+        )
+        self._equity = Gauge(
+            "penstock_equity", "Account equity in quote units", ["account"], registry=registry
+        )
 
     def note_bars(self, exchange: str, symbol: str, timeframe: str, rows: int) -> None:
         """Add bars that were new in the store."""
@@ -42,7 +61,8 @@ class PipelineMetrics:
         self._equity.labels(account).set(float(equity))
 
     def export(self, port: int) -> int:
-        """Serve the metrics on 127.0.0.1 from a thread and return the port (a free one where `port` is 0).
+        """Serve the metrics on 127.0.0.1 from a thread and return the port (a free one where `port`
+        is 0).
 
         Raises ConfigError where the port cannot be taken.
         """

@@ -1,7 +1,9 @@
-"""Standalone HTML reports: one file that opens without a network, with its tables as tables and its figures live.
+"""Standalone HTML reports: one file that opens without a network, with its tables as tables and its
+figures live.
 
-Decides how sections look. What a report says is for whoever fills its sections; the two dataclasses below name the
-sections that the demo and the daily performance report have, so that neither can forget one.
+Decides how sections look. What a report says is for whoever fills its sections; the two dataclasses
+below name the sections that the demo and the daily performance report have, so that neither can
+forget one.
 """
 
 import html
@@ -35,10 +37,11 @@ nav a { margin-right: 1rem; }
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report. Any of text, table and figure may be absent; they are shown in that order.
+    """One part of a report. Any of text, table and figure may be absent; they are shown in that
+    order.
 
-    `text` is plain text (blank lines part paragraphs). `figure` is a plotly figure. `empty` is said in place of a
-    table without rows.
+    `text` is plain text (blank lines part paragraphs). `figure` is a plotly figure. `empty` is said
+    in place of a table without rows.
     """
 
     title: str
@@ -50,7 +53,9 @@ class Section:
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What one whole line of the pipeline did, from ingested rows to live equity. Tables may be empty, never absent."""
+    """What one whole line of the pipeline did, from ingested rows to live equity. Tables may be
+    empty, never absent.
+    """
 
     made_at: datetime
     summary: pl.DataFrame
@@ -79,7 +84,8 @@ class DemoReport:
 
 @dataclass(frozen=True)
 class PerformanceReport:
-    """How one account did up to `made_at`: its equity against the backtest of the same versions, and what it holds.
+    """How one account did up to `made_at`: its equity against the backtest of the same versions,
+    and what it holds.
 
     `equity` has columns at, equity, cash, transferred (quote units), one row a slot.
     """
@@ -112,13 +118,20 @@ class PerformanceReport:
 
 def drift_section(drift: DriftReport) -> Section:
     """Return the section that sets live equity against the backtest and explains the difference."""
-    return Section("Live against backtest", text=drift.sentence(), table=drift.table(), figure=equity_figure(drift))
+    return Section(
+        "Live against backtest",
+        text=drift.sentence(),
+        table=drift.table(),
+        figure=equity_figure(drift),
+    )
 
 
 def equity_figure(drift: DriftReport) -> Any:
-    """Return a plotly figure of the three equity curves over time and, below, of the two differences (quote units).
+    """Return a plotly figure of the three equity curves over time and, below, of the two
+    differences (quote units).
 
-    The curves lie on one another while all is well: only on a scale of their own can the differences be seen.
+    The curves lie on one another while all is well: only on a scale of their own can the
+    differences be seen.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -127,18 +140,24 @@ def equity_figure(drift: DriftReport) -> Any:
     rounding, unexplained = curves["replay"] - curves["backtest"], curves["live"] - curves["replay"]
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.06)
     for name in ("backtest", "replay", "live"):
-        figure.add_trace(go.Scatter(x=instants, y=curves[name].to_list(), name=name, mode="lines"), row=1, col=1)
+        figure.add_trace(
+            go.Scatter(x=instants, y=curves[name].to_list(), name=name, mode="lines"), row=1, col=1
+        )
     for name, values in (("replay - backtest", rounding), ("live - replay", unexplained)):
-        figure.add_trace(go.Scatter(x=instants, y=values.to_list(), name=name, mode="lines"), row=2, col=1)
+        figure.add_trace(
+            go.Scatter(x=instants, y=values.to_list(), name=name, mode="lines"), row=2, col=1
+        )
     figure.update_yaxes(title_text="equity, quote units", row=1, col=1)
     figure.update_yaxes(title_text="difference", row=2, col=1)
     return figure.update_layout(height=520, template="plotly_white", margin={"t": 40, "b": 40})
 
 
 def account_figure(equity: pl.DataFrame) -> Any:
-    """Return a plotly figure of an account's equity and cash (quote units) and, below, of its return without transfers.
+    """Return a plotly figure of an account's equity and cash (quote units) and, below, of its
+    return without transfers.
 
-    `equity` has columns at, equity, cash, transferred. A deposit lifts the upper panel, not the lower one.
+    `equity` has columns at, equity, cash, transferred. A deposit lifts the upper panel, not the
+    lower one.
     """
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
@@ -146,8 +165,14 @@ def account_figure(equity: pl.DataFrame) -> Any:
     instants, earned = equity["at"].to_list(), performance_of(equity)
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.06)
     for name in ("equity", "cash"):
-        figure.add_trace(go.Scatter(x=instants, y=equity[name].to_list(), name=name, mode="lines"), row=1, col=1)
-    figure.add_trace(go.Scatter(x=instants, y=(earned.growth - 1).tolist(), name="return", mode="lines"), row=2, col=1)
+        figure.add_trace(
+            go.Scatter(x=instants, y=equity[name].to_list(), name=name, mode="lines"), row=1, col=1
+        )
+    figure.add_trace(
+        go.Scatter(x=instants, y=(earned.growth - 1).tolist(), name="return", mode="lines"),
+        row=2,
+        col=1,
+    )
     figure.update_yaxes(title_text="quote units", row=1, col=1)
     figure.update_yaxes(title_text="return, transfers left out", tickformat="+.1%", row=2, col=1)
     return figure.update_layout(height=480, template="plotly_white", margin={"t": 40, "b": 40})
@@ -160,7 +185,9 @@ def write_demo_report(report: DemoReport, path: Path) -> Path:
 
 def write_performance_report(report: PerformanceReport, path: Path) -> Path:
     """Write an account's report to `path` and return it."""
-    return write_html(f"Performance of account {report.account}", report.sections(), report.made_at, path)
+    return write_html(
+        f"Performance of account {report.account}", report.sections(), report.made_at, path
+    )
 
 
 def write_html(title: str, sections: Sequence[Section], made_at: datetime, path: Path) -> Path:
@@ -172,8 +199,12 @@ def write_html(title: str, sections: Sequence[Section], made_at: datetime, path:
 
 
 def render_html(title: str, sections: Sequence[Section], made_at: datetime) -> str:
-    """Return the HTML page of `sections`. plotly's script is inlined once, and only where there is a figure."""
-    links = "".join(f'<a href="#{_anchor(section)}">{html.escape(section.title)}</a>' for section in sections)
+    """Return the HTML page of `sections`. plotly's script is inlined once, and only where there is
+    a figure.
+    """
+    links = "".join(
+        f'<a href="#{_anchor(section)}">{html.escape(section.title)}</a>' for section in sections
+    )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
         f"<style>{_STYLE}</style>{_script(sections)}</head><body><h1>{html.escape(title)}</h1>"
@@ -197,7 +228,11 @@ def _anchor(section: Section) -> str:
 
 def _section(section: Section) -> str:
     parts = [f'<section id="{_anchor(section)}"><h2>{html.escape(section.title)}</h2>']
-    parts += [f"<p>{html.escape(paragraph)}</p>" for paragraph in section.text.split("\n\n") if paragraph.strip()]
+    parts += [
+        f"<p>{html.escape(paragraph)}</p>"
+        for paragraph in section.text.split("\n\n")
+        if paragraph.strip()
+    ]
     if section.table is not None:
         parts.append(_table(section.table, section.empty))
     if section.figure is not None:
@@ -209,9 +244,14 @@ def _table(table: pl.DataFrame, empty: str) -> str:
     if table.is_empty():
         return f'<p class="more">{html.escape(empty)}</p>'
     head = "".join(f"<th>{html.escape(name)}</th>" for name in table.columns)
-    rows = "".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in table.head(MAX_ROWS).iter_rows())
+    rows = "".join(
+        f"<tr>{''.join(_cell(value) for value in row)}</tr>"
+        for row in table.head(MAX_ROWS).iter_rows()
+    )
     left = table.height - MAX_ROWS
-    more = f'<p class="more">{left} more of {table.height} rows are not shown.</p>' if left > 0 else ""
+    more = (
+        f'<p class="more">{left} more of {table.height} rows are not shown.</p>' if left > 0 else ""
+    )
     return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}'
 
 
@@ -227,7 +267,9 @@ def _cell(value: object) -> str:
 
 
 def format_number(value: object) -> str:
-    """Return a number as a reader wants it: whole ones grouped, others with six significant digits, Decimals as they are."""
+    """Return a number as a reader wants it: whole ones grouped, others with six significant digits,
+    Decimals as they are.
+    """
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return f"{value:,.0f}"
     if isinstance(value, float):

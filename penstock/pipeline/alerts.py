@@ -1,8 +1,10 @@
-"""How an operator is told: from the account's outbox to the channels, one message at a time, at least once.
+"""How an operator is told: from the account's outbox to the channels, one message at a time, at
+least once.
 
-Alerts whose cause is on record lie in the outbox since that cause was committed; what a run has to say besides joins them.
-They are sent on a thread of their own, and a run waits for it at its end only, and not for long: a channel that fails or
-hangs delays no order. What was not sent is sent by the account's next run, in whichever process.
+Alerts whose cause is on record lie in the outbox since that cause was committed; what a run has to
+say besides joins them. They are sent on a thread of their own, and a run waits for it at its end
+only, and not for long: a channel that fails or hangs delays no order. What was not sent is sent by
+the account's next run, in whichever process.
 """
 
 import threading
@@ -15,7 +17,7 @@ import structlog
 
 from penstock.core.alerts import Alert
 from penstock.core.errors import ConfigError, IllegalTransitionError, PenstockError, StoreError
-from penstock.execution.remedies import remedy
+from penstock.execution.reconciliation.remedies import remedy
 from penstock.wiring import Platform
 
 _log = structlog.get_logger(__name__)
@@ -28,7 +30,9 @@ _LATE = timedelta(minutes=5)
 
 @contextmanager
 def alerting(platform: Platform, portfolio: str) -> Iterator[None]:
-    """Send what earlier runs of the account left, beside the work done here; at its end, however it ends, what came of it."""
+    """Send what earlier runs of the account left, beside the work done here; at its end, however it
+    ends, what came of it.
+    """
     send_alerts(platform, portfolio, wait_seconds=0)
     try:
         yield
@@ -36,8 +40,12 @@ def alerting(platform: Platform, portfolio: str) -> Iterator[None]:
         send_alerts(platform, portfolio)
 
 
-def tell(platform: Platform, portfolio: str, *alerts: Alert, wait_seconds: float = PATIENCE_SECONDS) -> None:
-    """Put alerts into the account's outbox and send it. Where the database cannot take them they are sent all the same."""
+def tell(
+    platform: Platform, portfolio: str, *alerts: Alert, wait_seconds: float = PATIENCE_SECONDS
+) -> None:
+    """Put alerts into the account's outbox and send it. Where the database cannot take them they
+    are sent all the same.
+    """
     account = _account(platform, portfolio)
     try:
         platform.outbox.add(account, alerts)
@@ -52,17 +60,27 @@ def tell(platform: Platform, portfolio: str, *alerts: Alert, wait_seconds: float
 
 
 def tell_failure(platform: Platform, portfolio: str, what: str, error: PenstockError) -> None:
-    """Tell that `what` was not finished. A refused order event is told as what it is: the ledger has put that in the outbox."""
-    alerts = [] if isinstance(error, IllegalTransitionError) else [Alert(f"{what} was not finished", str(error))]
+    """Tell that `what` was not finished. A refused order event is told as what it is: the ledger
+    has put that in the outbox.
+    """
+    alerts = (
+        []
+        if isinstance(error, IllegalTransitionError)
+        else [Alert(f"{what} was not finished", str(error))]
+    )
     tell(platform, portfolio, *alerts)
 
 
 def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIENCE_SECONDS) -> None:
-    """Send the account's unsent alerts as one message; wait at most so long for it to be taken. Nothing is raised."""
+    """Send the account's unsent alerts as one message; wait at most so long for it to be taken.
+    Nothing is raised.
+    """
     account = _account(platform, portfolio)
 
     def send(alerts: Sequence[Alert]) -> bool:
-        return platform.notifier.notify(*message(account, portfolio, alerts, platform.wall_clock.now()))
+        return platform.notifier.notify(
+            *message(account, portfolio, alerts, platform.wall_clock.now())
+        )
 
     try:
         outbox = platform.outbox
@@ -72,12 +90,19 @@ def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIEN
     _beside(account, lambda: outbox.deliver(account, send), wait_seconds)
 
 
-def message(account: str, portfolio: str, alerts: Sequence[Alert], now: datetime) -> tuple[str, str]:
-    """Return title and body: a single alert's own, of several a line each, with what to do about a break that is open."""
+def message(
+    account: str, portfolio: str, alerts: Sequence[Alert], now: datetime
+) -> tuple[str, str]:
+    """Return title and body: a single alert's own, of several a line each, with what to do about a
+    break that is open.
+    """
     bodies = [_body(alert, portfolio, now) for alert in alerts]
     if len(alerts) == 1:
         return f"{account}: {alerts[0].title}", bodies[0]
-    lines = [f"{alert.title}: {body}".replace("\n", "\n  ") for alert, body in zip(alerts, bodies, strict=True)]
+    lines = [
+        f"{alert.title}: {body}".replace("\n", "\n  ")
+        for alert, body in zip(alerts, bodies, strict=True)
+    ]
     return f"{account}: {len(alerts)} things to look at", "\n".join(lines)
 
 
@@ -86,12 +111,18 @@ def _body(alert: Alert, portfolio: str, now: datetime) -> str:
     since = f" (since {alert.made_at:%Y-%m-%d %H:%M} UTC)" if late else ""
     if alert.found is None:
         return f"{alert.body}{since}"
-    do = "it has closed since" if alert.is_over else f"do: {remedy(alert.found.kind, alert.found.subject, portfolio)}"
+    do = (
+        "it has closed since"
+        if alert.is_over
+        else f"do: {remedy(alert.found.kind, alert.found.subject, portfolio)}"
+    )
     return f"{alert.body}{since}; {do}"
 
 
 def _account(platform: Platform, portfolio: str) -> str:
-    """Return the name of the portfolio's account; the portfolio's where none is configured, for that may be the alert."""
+    """Return the name of the portfolio's account; the portfolio's where none is configured, for
+    that may be the alert.
+    """
     try:
         return platform.environment.account_of(portfolio).name
     except ConfigError:
@@ -122,14 +153,31 @@ class _Sending(threading.Thread):
 
 
 def _beside(account: str, work: Callable[[], object], wait_seconds: float) -> None:
-    """Run `work` on a thread of its own, one at a time an account: behind a channel that hangs nothing piles up."""
+    """Run `work` on a thread of its own, one at a time an account: behind a channel that hangs
+    nothing piles up.
+    """
     name = f"alerts of {account}"
-    before = next((each for each in threading.enumerate() if isinstance(each, _Sending) and each.name == name), None)
+    before = next(
+        (
+            each
+            for each in threading.enumerate()
+            if isinstance(each, _Sending) and each.name == name
+        ),
+        None,
+    )
     if before is not None and not before.ends_within(wait_seconds):
         if wait_seconds:
-            _log.warning("alerts_wait", thread=name, reason="a channel has not answered yet; they go with the next run")
+            _log.warning(
+                "alerts_wait",
+                thread=name,
+                reason="a channel has not answered yet; they go with the next run",
+            )
         return
     sending = _Sending(account, work)
     sending.start()
     if wait_seconds and not sending.ends_within(wait_seconds):
-        _log.warning("alerts_wait", thread=name, reason="a channel has not answered yet; the run goes on without it")
+        _log.warning(
+            "alerts_wait",
+            thread=name,
+            reason="a channel has not answered yet; the run goes on without it",
+        )

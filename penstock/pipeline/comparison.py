@@ -1,8 +1,9 @@
-"""Live equity against the backtest of the same decisions on the same bars, and what explains the difference.
+"""Live equity against the backtest of the same decisions on the same bars, and what explains the
+difference.
 
-Three accounts start with the same cash and follow the same targets: the backtest trades fractions of units, the replay
-sends the targets through the live planner with the venue's lots and fees, live is what the ledger says. All are marked
-at the close of the bar that begins at each slot.
+Three accounts start with the same cash and follow the same targets: the backtest trades fractions
+of units, the replay sends the targets through the live planner with the venue's lots and fees, live
+is what the ledger says. All are marked at the close of the bar that begins at each slot.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,49 +13,60 @@ from decimal import Decimal
 
 import polars as pl
 
-from penstock.adapters.stores.timescale.ledger_history import LedgerHistory
+from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
 from penstock.core.bars import wide
 from penstock.core.errors import DataError
 from penstock.core.timeframes import Timeframe
-from penstock.execution.reconciliation import OPENING_BALANCE, changes_of
-from penstock.execution.replay import VenueTerms, replay
-from penstock.execution.stopping import FLATTEN_VERSION
+from penstock.execution.orders.cancel import FLATTEN_VERSION
+from penstock.execution.reconciliation.reconcile import OPENING_BALANCE, changes_of
 from penstock.monitoring.drift import DriftReport, explain_difference
 from penstock.pipeline.rebalance import pinned_models
 from penstock.portfolio.allocation import PortfolioTargets, allocate
 from penstock.portfolio.decision import decide_targets
 from penstock.ports import LoadedModel
-from penstock.research.backtest import backtest
+from penstock.research.engine.backtest import backtest
+from penstock.simulation.replay import VenueTerms, replay
 from penstock.wiring import Platform
 
 
 @dataclass(frozen=True)
 class Period:
-    """The slots that are compared, oldest first, and the cash that the account began with (quote units)."""
+    """The slots that are compared, oldest first, and the cash that the account began with (quote
+    units).
+    """
 
     slots: tuple[datetime, ...]
     cash: Decimal
 
 
 def compare_with_backtest(platform: Platform, portfolio: str, period: Period) -> DriftReport:
-    """Return live, replay and backtest equity over the period, each slot decided by the versions that traded it.
+    """Return live, replay and backtest equity over the period, each slot decided by the versions
+    that traded it.
 
     Raises DataError where no slot's bar is stored yet.
     """
     settings = platform.settings.portfolio(portfolio)
     versions = versions_of(platform, portfolio)
-    models = {version: pinned_models(platform, portfolio, version) for version in set(versions.values())}
+    models = {
+        version: pinned_models(platform, portfolio, version) for version in set(versions.values())
+    }
     warmup = max(model.strategy.warmup_bars for loaded in models.values() for model in loaded)
     bars = _bars(platform, settings.timeframe, period, warmup)
-    decided = decisions(platform, portfolio, bars, {slot: models[versions[slot]] for slot in period.slots})
+    decided = decisions(
+        platform, portfolio, bars, {slot: models[versions[slot]] for slot in period.slots}
+    )
     weights = {slot: targets.weights for slot, targets in decided.items()}
     closes = _closes(bars, period.slots)
     if closes.is_empty():
-        raise DataError(f"no bar of the {len(period.slots)} slots is stored yet: compare once they are closed and ingested")
+        raise DataError(
+            f"no bar of the {len(period.slots)} slots is stored yet: compare once they are closed and ingested"
+        )
     replayed = _replayed(platform, portfolio, bars, decided, period)
     return explain_difference(
         live=_marked(
-            live_positions(platform, portfolio, period.slots, settings.timeframe), closes, platform.settings.universe.quote
+            live_positions(platform, portfolio, period.slots, settings.timeframe),
+            closes,
+            platform.settings.universe.quote,
         ),
         replay=_marked(replayed, closes, platform.settings.universe.quote),
         backtest=_simulated(platform, portfolio, bars, weights, period),
@@ -72,9 +84,14 @@ def versions_of(platform: Platform, portfolio: str) -> dict[datetime, str]:
 
 
 def decisions(
-    platform: Platform, portfolio: str, bars: pl.DataFrame, models: Mapping[datetime, Sequence[LoadedModel]]
+    platform: Platform,
+    portfolio: str,
+    bars: pl.DataFrame,
+    models: Mapping[datetime, Sequence[LoadedModel]],
 ) -> dict[datetime, PortfolioTargets]:
-    """Return the account's targets by slot, decided by each slot's models as live decides: on the bars known then."""
+    """Return the account's targets by slot, decided by each slot's models as live decides: on the
+    bars known then.
+    """
     settings = platform.settings.portfolio(portfolio)
     return {
         slot: allocate(
@@ -90,7 +107,9 @@ def decisions(
 def live_positions(
     platform: Platform, portfolio: str, slots: Sequence[datetime], timeframe: Timeframe
 ) -> dict[datetime, dict[str, Decimal]]:
-    """Return what the ledger says the account held after each slot: opening balances plus every fill until the next slot."""
+    """Return what the ledger says the account held after each slot: opening balances plus every
+    fill until the next slot.
+    """
     account = platform.environment.account_of(portfolio).name
     held = dict(platform.ledger.positions(account))
     fills = sorted(platform.ledger.fills(account), key=lambda fill: fill.at, reverse=True)
@@ -103,7 +122,9 @@ def live_positions(
     return by_slot
 
 
-def _bars(platform: Platform, timeframe: Timeframe, period: Period, warmup_bars: int) -> pl.DataFrame:
+def _bars(
+    platform: Platform, timeframe: Timeframe, period: Period, warmup_bars: int
+) -> pl.DataFrame:
     start = period.slots[0] - (warmup_bars + 10) * timeframe.duration
     end = period.slots[-1] + timeframe.duration
     symbols = platform.settings.universe.symbols_of(timeframe)
@@ -111,21 +132,31 @@ def _bars(platform: Platform, timeframe: Timeframe, period: Period, warmup_bars:
 
 
 def _closes(bars: pl.DataFrame, slots: Sequence[datetime]) -> pl.DataFrame:
-    """Return one row a slot whose bar is stored: ts and the close of each symbol, the last known where one has no bar."""
+    """Return one row a slot whose bar is stored: ts and the close of each symbol, the last known
+    where one has no bar.
+    """
     table = wide(bars, "close")
     filled = table.with_columns(pl.exclude("ts").fill_null(strategy="forward"))
     return filled.filter(pl.col("ts").is_in(list(slots)))
 
 
-def _marked(positions: Mapping[datetime, Mapping[str, Decimal]], closes: pl.DataFrame, quote: str) -> pl.DataFrame:
+def _marked(
+    positions: Mapping[datetime, Mapping[str, Decimal]], closes: pl.DataFrame, quote: str
+) -> pl.DataFrame:
     """Return the equity of positions at each slot bar's close (columns ts, equity)."""
     rows = []
     for row in closes.iter_rows(named=True):
         held = positions.get(row["ts"])
         if held is not None:
-            worth = sum(float(units) * row[f"{asset}/{quote}"] for asset, units in held.items() if row.get(f"{asset}/{quote}"))
+            worth = sum(
+                float(units) * row[f"{asset}/{quote}"]
+                for asset, units in held.items()
+                if row.get(f"{asset}/{quote}")
+            )
             rows.append((row["ts"], float(held.get(quote, Decimal(0))) + worth))
-    return pl.DataFrame(rows, schema={"ts": closes.schema["ts"], "equity": pl.Float64}, orient="row")
+    return pl.DataFrame(
+        rows, schema={"ts": closes.schema["ts"], "equity": pl.Float64}, orient="row"
+    )
 
 
 def _replayed(
@@ -156,32 +187,44 @@ def _simulated(
     weights: Mapping[datetime, Mapping[str, float | None]],
     period: Period,
 ) -> pl.DataFrame:
-    """Return the backtest's equity with the same decisions: a weight of slot t is decided by the bar before it."""
+    """Return the backtest's equity with the same decisions: a weight of slot t is decided by the
+    bar before it.
+    """
     timeframe = platform.settings.portfolio(portfolio).timeframe
     first = period.slots[0] - timeframe.duration
     keys = bars.filter(pl.col("ts") >= first).select("symbol", "ts")
     decided = [
-        (symbol, slot - timeframe.duration, weight) for slot, targets in weights.items() for symbol, weight in targets.items()
+        (symbol, slot - timeframe.duration, weight)
+        for slot, targets in weights.items()
+        for symbol, weight in targets.items()
     ]
-    table = pl.DataFrame(decided, schema={"symbol": pl.String, "ts": keys.schema["ts"], "weight": pl.Float64}, orient="row")
+    table = pl.DataFrame(
+        decided,
+        schema={"symbol": pl.String, "ts": keys.schema["ts"], "weight": pl.Float64},
+        orient="row",
+    )
     joined = keys.join(table, on=["symbol", "ts"], how="left")
     used = bars.filter(pl.col("ts") >= first)
-    result = backtest(used, joined, platform.settings.costs, float(period.cash), timeframe=timeframe)
+    result = backtest(
+        used, joined, platform.settings.costs, float(period.cash), timeframe=timeframe
+    )
     return result.equity
 
 
 def traded_period(platform: Platform, portfolio: str) -> Period:
     """Return the slots that the account has traded and the cash it began with.
 
-    Raises DataError where there is none, or where the comparison would not be of like with like: the account began with
-    coins, or something but trades has changed it since.
+    Raises DataError where there is none, or where the comparison would not be of like with like:
+    the account began with coins, or something but trades has changed it since.
     """
     account = platform.environment.account_of(portfolio).name
     slots = sorted(versions_of(platform, portfolio))
     if not slots:
         raise DataError(f"{account} has traded no slot yet")
     if LedgerHistory(platform.database).moved_from_outside(account, OPENING_BALANCE):
-        raise DataError(f"{account} has had deposits, withdrawals or accepted breaks: its equity is not its trades' alone")
+        raise DataError(
+            f"{account} has had deposits, withdrawals or accepted breaks: its equity is not its trades' alone"
+        )
     timeframe = platform.settings.portfolio(portfolio).timeframe
     (before,) = live_positions(
         platform, portfolio, [slots[0] - timeframe.duration - timedelta(microseconds=1)], timeframe

@@ -1,4 +1,6 @@
-"""Check every dependency and say how to mend what is wrong. Each check is a function that returns what it saw or raises."""
+"""Check every dependency and say how to mend what is wrong. Each check is a function that returns
+what it saw or raises.
+"""
 
 import importlib.metadata
 import shutil
@@ -6,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from penstock.adapters.exchanges.request_age import age_limit
+from penstock.adapters.exchanges.order_expiry import age_limit
 from penstock.adapters.mlflow.connection import without_password
 from penstock.core.errors import PenstockError
 from penstock.settings import Settings
@@ -22,7 +24,7 @@ _FREE_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Finding:
+class HealthCheck:
     """What one check saw. `remedy` is "" where all is well."""
 
     what: str
@@ -31,29 +33,41 @@ class Finding:
     remedy: str = ""
 
 
-def examine(settings: Settings | None = None) -> list[Finding]:
+def examine(settings: Settings | None = None) -> list[HealthCheck]:
     """Run every check; one that fails does not keep the others from running."""
     chosen = settings if settings is not None else Settings()
     findings = [
         _look("Python", _python, "use Python 3.11, 3.12 or 3.13"),
         _look("pinned libraries", _libraries, "run 'make clean setup': it installs the pinned set"),
-        _look("configuration", lambda: _configuration(chosen), "mend the file and key that the message names"),
-        _look("disk", lambda: _disk(chosen), "free some space, or set PENSTOCK_HOME to another disk"),
+        _look(
+            "configuration",
+            lambda: _configuration(chosen),
+            "mend the file and key that the message names",
+        ),
+        _look(
+            "disk", lambda: _disk(chosen), "free some space, or set PENSTOCK_HOME to another disk"
+        ),
         _look("stack", lambda: _stack(chosen), "run 'make up'"),
     ]
     try:
         with open_platform(chosen) as platform:
             findings += _platform_findings(platform)
     except PenstockError as error:
-        remedy = "start the server that PENSTOCK_DATABASE_URL names, or unset it to use the embedded one"
-        findings.append(Finding("database", False, str(error), remedy))
+        remedy = (
+            "start the server that PENSTOCK_DATABASE_URL names, or unset it to use the embedded one"
+        )
+        findings.append(HealthCheck("database", False, str(error), remedy))
     return findings
 
 
-def _platform_findings(platform: Platform) -> list[Finding]:
+def _platform_findings(platform: Platform) -> list[HealthCheck]:
     return [
         _look("database", platform.database.describe, "see the message"),
-        _look("venue", lambda: _venue(platform), "check the network, or use PENSTOCK_ENV=practice with 'penstock up'"),
+        _look(
+            "venue",
+            lambda: _venue(platform),
+            "check the network, or use PENSTOCK_ENV=practice with 'penstock up'",
+        ),
         _look(
             "venue clock",
             lambda: _clock(platform),
@@ -65,17 +79,23 @@ def _platform_findings(platform: Platform) -> list[Finding]:
             "trade a venue of the README's table, or see to it that the trading machine is never suspended or frozen",
         ),
         _look(
-            "model registry", lambda: _registry(platform), "start the MLflow server ('make up'), or unset PENSTOCK_MLFLOW_URL"
+            "model registry",
+            lambda: _registry(platform),
+            "start the MLflow server ('make up'), or unset PENSTOCK_MLFLOW_URL",
         ),
-        _look("kill switch", lambda: _kill_switch(platform), "delete the file once it is safe to trade"),
+        _look(
+            "kill switch",
+            lambda: _kill_switch(platform),
+            "delete the file once it is safe to trade",
+        ),
     ]
 
 
-def _look(what: str, check: Callable[[], str], remedy: str) -> Finding:
+def _look(what: str, check: Callable[[], str], remedy: str) -> HealthCheck:
     try:
-        return Finding(what, True, check())
+        return HealthCheck(what, True, check())
     except (PenstockError, OSError) as error:
-        return Finding(what, False, str(error), remedy)
+        return HealthCheck(what, False, str(error), remedy)
 
 
 def _python() -> str:
@@ -89,9 +109,12 @@ def _libraries() -> str:
     for name, (limit, symptom) in _PINS.items():
         version = importlib.metadata.version(name)
         if tuple(int(part) for part in version.split(".")[:2]) >= limit:
-            raise PenstockError(f"{name} {version} is installed; from {'.'.join(map(str, limit))} on {symptom}")
+            raise PenstockError(
+                f"{name} {version} is installed; from {'.'.join(map(str, limit))} on {symptom}"
+            )
     return ", ".join(
-        f"{name} {importlib.metadata.version(name)}" for name in ("prefect", "ccxt", "mlflow", "vectorbt", "optuna")
+        f"{name} {importlib.metadata.version(name)}"
+        for name in ("prefect", "ccxt", "mlflow", "vectorbt", "optuna")
     )
 
 
@@ -120,7 +143,9 @@ def _stack(settings: Settings) -> str:
 
 
 def _venue(platform: Platform) -> str:
-    return f"{platform.environment.market.ccxt_id}: {len(platform.market.instruments())} instruments"
+    return (
+        f"{platform.environment.market.ccxt_id}: {len(platform.market.instruments())} instruments"
+    )
 
 
 def _clock(platform: Platform) -> str:
@@ -138,9 +163,16 @@ def _old_orders(platform: Platform) -> str:
     limits = {market.ccxt_id: age_limit(market.ccxt_id) for market in platform.environment.traded}
     without = ", ".join(venue for venue, limit in limits.items() if limit is None)
     if without:
-        raise PenstockError(f"{without}: no way is known by which it refuses an old order; a process that slept could send one")
-    doubted = max(platform.visibility_delay(portfolio) for portfolio in platform.environment.accounts)
-    return "; ".join(f"{venue}: {limit}" for venue, limit in limits.items()) + f'; "no such order" is doubted for {doubted:g} s'
+        raise PenstockError(
+            f"{without}: no way is known by which it refuses an old order; a process that slept could send one"
+        )
+    doubted = max(
+        platform.visibility_delay(portfolio) for portfolio in platform.environment.accounts
+    )
+    return (
+        "; ".join(f"{venue}: {limit}" for venue, limit in limits.items())
+        + f'; "no such order" is doubted for {doubted:g} s'
+    )
 
 
 def _registry(platform: Platform) -> str:

@@ -1,4 +1,6 @@
-"""Bring bars up to date and say what came in. How one symbol is read, checked and stored is for penstock.data."""
+"""Bring bars up to date and say what came in. How one symbol is read, checked and stored is for
+penstock.data.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,13 +10,22 @@ import polars as pl
 
 from penstock.core.errors import DataError
 from penstock.core.timeframes import Timeframe
-from penstock.data.ingestion import IngestReport, OnProgress, ingest_symbol, ingest_universe, register_instruments, report_frame
+from penstock.data.ingestion import (
+    IngestReport,
+    OnProgress,
+    ingest_symbol,
+    ingest_universe,
+    register_instruments,
+    report_frame,
+)
 from penstock.wiring import Platform
 
 
 @dataclass(frozen=True)
 class IngestOutcome:
-    """What one run over a timeframe brought in. `data_docs` is the index page of the checks, where it was built."""
+    """What one run over a timeframe brought in. `data_docs` is the index page of the checks, where
+    it was built.
+    """
 
     timeframe: Timeframe
     reports: tuple[IngestReport, ...]
@@ -29,25 +40,35 @@ class IngestOutcome:
         return sum(report.new for report in self.reports)
 
     def table(self) -> pl.DataFrame:
-        """Return one row a symbol: rows new, revised, unchanged, quarantined, gaps, bars missing, seconds, failure."""
+        """Return one row a symbol: rows new, revised, unchanged, quarantined, gaps, bars missing,
+        seconds, failure.
+        """
         return report_frame(self.reports)
 
     def summary(self) -> str:
         """Return the run in one sentence."""
-        revised, refused = sum(r.revised for r in self.reports), sum(r.quarantined for r in self.reports)
+        revised, refused = (
+            sum(r.revised for r in self.reports),
+            sum(r.quarantined for r in self.reports),
+        )
         tail = f"; stopped: {', '.join(r.symbol for r in self.failed)}" if self.failed else ""
         head = f"{self.timeframe}: {len(self.reports)} symbols, {self.new_rows} bars new"
         return f"{head}, {revised} revised, {refused} quarantined{tail}"
 
 
-def symbols_to_ingest(platform: Platform, timeframe: Timeframe, symbols: Sequence[str] | None = None) -> list[str]:
+def symbols_to_ingest(
+    platform: Platform, timeframe: Timeframe, symbols: Sequence[str] | None = None
+) -> list[str]:
     """Return the given symbols, or those the universe keeps; save the venue's rules of each.
 
-    Raises UnknownSymbolError for a given symbol that the venue does not list: a typo should not look like a quiet market.
+    Raises UnknownSymbolError for a given symbol that the venue does not list: a typo should not
+    look like a quiet market.
     """
     names = list(symbols or platform.settings.universe.symbols_of(timeframe))
     policy = platform.settings.universe.policy_of(timeframe)
-    unknown = register_instruments(platform.market, platform.bars, platform.exchange_name, names, policy)
+    unknown = register_instruments(
+        platform.market, platform.bars, platform.exchange_name, names, policy
+    )
     if symbols and unknown:
         raise next(iter(unknown.values()))
     return names
@@ -73,9 +94,14 @@ def ingest_one(platform: Platform, timeframe: Timeframe, symbol: str) -> IngestR
 
 
 def ingest_timeframe(
-    platform: Platform, timeframe: Timeframe, symbols: Sequence[str] | None = None, on_progress: OnProgress | None = None
+    platform: Platform,
+    timeframe: Timeframe,
+    symbols: Sequence[str] | None = None,
+    on_progress: OnProgress | None = None,
 ) -> IngestOutcome:
-    """Ingest the universe (or the given symbols) in one timeframe, several symbols at the same time."""
+    """Ingest the universe (or the given symbols) in one timeframe, several symbols at the same
+    time.
+    """
     names = symbols_to_ingest(platform, timeframe, symbols)
     reports = ingest_universe(
         platform.market,
@@ -92,10 +118,20 @@ def ingest_timeframe(
     return conclude(platform, timeframe, reports)
 
 
-def conclude(platform: Platform, timeframe: Timeframe, reports: Sequence[IngestReport]) -> IngestOutcome:
-    """Build the Data Docs of what was judged, alert about the symbols that stopped, and return the outcome."""
-    outcome = IngestOutcome(timeframe, tuple(reports), platform.gate.build_docs(platform.home / "data-docs" / timeframe.value))
+def conclude(
+    platform: Platform, timeframe: Timeframe, reports: Sequence[IngestReport]
+) -> IngestOutcome:
+    """Build the Data Docs of what was judged, alert about the symbols that stopped, and return the
+    outcome.
+    """
+    outcome = IngestOutcome(
+        timeframe,
+        tuple(reports),
+        platform.gate.build_docs(platform.home / "data-docs" / timeframe.value),
+    )
     if outcome.failed:
         lines = [f"{report.symbol}: {report.failure}" for report in outcome.failed]
-        platform.notifier.notify(f"Ingest {timeframe}: {len(lines)} symbols stopped", "\n".join(lines))
+        platform.notifier.notify(
+            f"Ingest {timeframe}: {len(lines)} symbols stopped", "\n".join(lines)
+        )
     return outcome

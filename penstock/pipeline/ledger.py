@@ -1,4 +1,6 @@
-"""The ledger for an operator: its read models proved against its events, and an account as it was at any time."""
+"""The ledger for an operator: its read models proved against its events, and an account as it was
+at any time.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,13 +8,14 @@ from decimal import Decimal
 
 import polars as pl
 
-from penstock.adapters.stores.timescale.ledger_history import LedgerHistory, Rebuild
-from penstock.core.accounts import OrderRecord
+from penstock.adapters.stores.postgres.ledger_history import LedgerHistory, Rebuild
+from penstock.core.order_records import OrderRecord
 from penstock.core.profit import Holding, profits
 from penstock.wiring import Platform
 
 _TEXT = pl.String()
-#: Stands under the table of profit and loss: a buy's fee is in more than one of its columns and counts once.
+#: Stands under the table of profit and loss: a buy's fee is in more than one of its columns and
+#: counts once.
 FEES_COUNT_ONCE = (
     "Fees in base or quote are in cost already, and so in realised and unrealised: the column fees shows them apart, and "
     "nothing is to be taken off for it."
@@ -24,7 +27,8 @@ _ORDER_COLUMNS = ("planned", "symbol", "venue", "side", "quantity", "filled", "s
 class LedgerView:
     """An account as of `at`, as tables: orders, positions, profit by strategy and symbol, and days.
 
-    Quantities are exact text; so are amounts of the quote where they were asked for exactly, else they are in cents.
+    Quantities are exact text; so are amounts of the quote where they were asked for exactly, else
+    they are in cents.
     """
 
     account: str
@@ -46,7 +50,9 @@ class LedgerView:
 
 
 def rebuild_ledger(platform: Platform, *, check: bool) -> Rebuild:
-    """Compare the read models with what the events lead to; without `check` also replace them, in one transaction."""
+    """Compare the read models with what the events lead to; without `check` also replace them, in
+    one transaction.
+    """
     return LedgerHistory(platform.database).rebuild(replace=not check)
 
 
@@ -60,14 +66,23 @@ def rebuild_lines(result: Rebuild) -> list[str]:
     if not result.different:
         return [compared, "equal: the read models are what their events lead to"]
     outcome = (
-        "replaced by what the events lead to" if result.replaced else "nothing was changed: run it without --check to mend"
+        "replaced by what the events lead to"
+        if result.replaced
+        else "nothing was changed: run it without --check to mend"
     )
-    rows = [f"  {each.table} {each.row}: stored {each.stored}, rebuilt {each.rebuilt}" for each in result.differences]
+    rows = [
+        f"  {each.table} {each.row}: stored {each.stored}, rebuilt {each.rebuilt}"
+        for each in result.differences
+    ]
     return [compared, f"{result.different} rows differ; {outcome}", *rows]
 
 
-def show_ledger(platform: Platform, portfolio: str, at: datetime, exact: bool = False) -> LedgerView:
-    """Return the portfolio's account as it was at `at`; unrealised profit is at the last fill's price before then."""
+def show_ledger(
+    platform: Platform, portfolio: str, at: datetime, exact: bool = False
+) -> LedgerView:
+    """Return the portfolio's account as it was at `at`; unrealised profit is at the last fill's
+    price before then.
+    """
     money = _exact if exact else _cents
     account = platform.environment.account_of(portfolio).name
     history = LedgerHistory(platform.database)
@@ -80,11 +95,23 @@ def show_ledger(platform: Platform, portfolio: str, at: datetime, exact: bool = 
         _frame([_order_row(order) for order in state.orders], _ORDER_COLUMNS),
         _frame(list(state.positions.items()), ("asset", "quantity")),
         _frame(
-            [(h.strategy, h.symbol, h.quantity, *map(money, _amounts(h, prices[h.symbol])), h.fills) for h in result.holdings],
+            [
+                (
+                    h.strategy,
+                    h.symbol,
+                    h.quantity,
+                    *map(money, _amounts(h, prices[h.symbol])),
+                    h.fills,
+                )
+                for h in result.holdings
+            ],
             ("strategy", "symbol", "quantity", "cost", "realised", "unrealised", "fees", "fills"),
         ),
         _frame(
-            [(d.day, d.strategy, *map(money, (d.realised, d.fees, d.traded)), d.fills) for d in result.days],
+            [
+                (d.day, d.strategy, *map(money, (d.realised, d.fees, d.traded)), d.fills)
+                for d in result.days
+            ],
             ("day", "strategy", "realised", "fees", "traded", "fills"),
         ),
     )
@@ -109,7 +136,11 @@ def _order_row(order: OrderRecord) -> tuple[object, ...]:
 
 
 def _frame(rows: list[tuple[object, ...]], columns: tuple[str, ...]) -> pl.DataFrame:
-    return pl.DataFrame([[_text(value) for value in row] for row in rows], dict.fromkeys(columns, _TEXT), orient="row")
+    return pl.DataFrame(
+        [[_text(value) for value in row] for row in rows],
+        dict.fromkeys(columns, _TEXT),
+        orient="row",
+    )
 
 
 def _text(value: object) -> str:

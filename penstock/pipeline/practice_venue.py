@@ -1,6 +1,8 @@
-"""What an operator does to the practice exchange by hand: move money from outside, and have it misbehave.
+"""What an operator does to the practice exchange by hand: move money from outside, and have it
+misbehave.
 
-For trying what a deposit, a withdrawal or a fault leads to. At any other venue these calls do not exist, and are refused here.
+For trying what a deposit, a withdrawal or a fault leads to. At any other venue these calls do not
+exist, and are refused here.
 """
 
 import os
@@ -14,8 +16,10 @@ from penstock.settings import Settings, practice_key_variables
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """Money that came to or left a portfolio's account; `held` is what the account has of the asset afterwards."""
+class PracticeTransfer:
+    """Money that came to or left a portfolio's account; `held` is what the account has of the asset
+    afterwards.
+    """
 
     account: str
     asset: str
@@ -26,14 +30,19 @@ class Transfer:
         """Return the transfer in one sentence."""
         way = "deposited to" if self.quantity > 0 else "withdrawn from"
         moved, held = (f"{amount.normalize():f}" for amount in (abs(self.quantity), self.held))
-        return f"{moved} {self.asset} {way} {self.account} at the practice exchange: it has {held} now"
+        return (
+            f"{moved} {self.asset} {way} {self.account} at the practice exchange: it has {held} now"
+        )
 
 
-def transfer(settings: Settings, portfolio: str, asset: str, quantity: str, sign: int) -> Transfer:
+def transfer(
+    settings: Settings, portfolio: str, asset: str, quantity: str, sign: int
+) -> PracticeTransfer:
     """Deposit (`sign` 1) or withdraw (-1) an amount at the portfolio's account.
 
-    Raises ConfigError where the venue is not the practice exchange, the asset is none of the universe's, the amount is not
-    above zero, or more is withdrawn than is free; VenueUnavailableError where the exchange does not run.
+    Raises ConfigError where the venue is not the practice exchange, the asset is none of the
+    universe's, the amount is not above zero, or more is withdrawn than is free;
+    VenueUnavailableError where the exchange does not run.
     """
     control, named = practice_control(settings), asset.upper()
     account, key = settings.environment.account_of(portfolio), _key_of(settings, portfolio)
@@ -42,7 +51,9 @@ def transfer(settings: Settings, portfolio: str, asset: str, quantity: str, sign
         raise ConfigError(f"'{asset}' is none of the universe's assets: {', '.join(sorted(known))}")
     moved = _amount(quantity)
     (control.deposit if sign > 0 else control.withdraw)(key, named, moved)
-    return Transfer(account.name, named, sign * moved, control.balances(key).get(named, Decimal(0)))
+    return PracticeTransfer(
+        account.name, named, sign * moved, control.balances(key).get(named, Decimal(0))
+    )
 
 
 def arm_fault(settings: Settings, fault: Fault) -> str:
@@ -86,11 +97,15 @@ def _key_of(settings: Settings, portfolio: str) -> str:
     """Return the public key by which the practice exchange knows the portfolio's account."""
     account = settings.environment.account_of(portfolio)
     if account.venues:
-        raise ConfigError(f"account '{account.name}' is at several venues: move money at one of them by its control calls")
+        raise ConfigError(
+            f"account '{account.name}' is at several venues: move money at one of them by its control calls"
+        )
     variable = account.api_key_env or ""
     key = os.environ.get(variable) or practice_key_variables(settings.home).get(variable)
     if not key:
-        raise ConfigError(f"account '{account.name}': the environment variable {variable or '(none configured)'} is empty")
+        raise ConfigError(
+            f"account '{account.name}': the environment variable {variable or '(none configured)'} is empty"
+        )
     return key
 
 

@@ -1,4 +1,6 @@
-"""One slot of one portfolio: the champions decide on fresh bars, execution carries the targets to the account."""
+"""One slot of one portfolio: the champions decide on fresh bars, execution carries the targets to
+the account.
+"""
 
 import math
 from collections.abc import Sequence
@@ -8,16 +10,21 @@ from datetime import datetime
 
 import polars as pl
 
-from penstock.core.accounts import RebalanceStatus
 from penstock.core.alerts import Alert
 from penstock.core.errors import PenstockError, PromotionError
+from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
-from penstock.execution.desk import TradingDesk
-from penstock.execution.rebalance import RebalanceInputs, rebalance
-from penstock.execution.report import RebalanceReport
-from penstock.execution.slots import MOST_ROWS, record_failure
+from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.run import RebalanceInputs, rebalance
+from penstock.execution.rebalance.slots import MOST_ROWS, record_failure
+from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import alerting, tell, tell_failure
-from penstock.portfolio.allocation import PortfolioTargets, StrategyTargets, allocate, portfolio_version
+from penstock.portfolio.allocation import (
+    PortfolioTargets,
+    StrategyTargets,
+    allocate,
+    portfolio_version,
+)
 from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets
 from penstock.ports import LoadedModel
 from penstock.settings import ModelAllocation
@@ -38,11 +45,12 @@ def rebalance_slot(
 ) -> RebalanceReport:
     """Bring the portfolio's account to its targets at `slot` (default: the newest), once.
 
-    A slot that comes later than the portfolio's `max_lateness_minutes` is skipped unless `however_late`.
-    Raises ConfigError where no bar of the portfolio closes at `slot`, of which nothing is then kept; PromotionError where a
-    model has no champion, StaleDataError where the slot's bars are not stored; the slot may be
-    run again while it is not too late. What does not end as done is an alert. The report's status is None where another
-    process holds the account and has not ended the slot.
+    A slot that comes later than the portfolio's `max_lateness_minutes` is skipped unless
+    `however_late`. Raises ConfigError where no bar of the portfolio closes at `slot`, of which
+    nothing is then kept; PromotionError where a model has no champion, StaleDataError where the
+    slot's bars are not stored; the slot may be run again while it is not too late. What does not
+    end as done is an alert. The report's status is None where another process holds the account and
+    has not ended the slot.
     """
     timeframe = platform.settings.portfolio(portfolio).timeframe
     chosen = timeframe.checked_close(slot) if slot else newest_slot(platform, portfolio)
@@ -50,20 +58,27 @@ def rebalance_slot(
         return _rebalance_slot(platform, portfolio, chosen, however_late)
 
 
-def _rebalance_slot(platform: Platform, portfolio: str, chosen: datetime, however_late: bool) -> RebalanceReport:
+def _rebalance_slot(
+    platform: Platform, portfolio: str, chosen: datetime, however_late: bool
+) -> RebalanceReport:
     version: str | None = None
     try:
         inputs = _inputs(platform, portfolio, chosen)
         version = inputs.portfolio_version
-        report = rebalance(_desk(platform, portfolio, however_late), inputs)
+        report = rebalance(_session(platform, portfolio, however_late), inputs)
     except PenstockError as error:
         leave_unfinished(platform, portfolio, chosen, error, version)
         raise
     if report.status is None:
         return _left_to_another(platform, portfolio, report)
     said = f"slot {chosen:%Y-%m-%d %H:%M}"
-    alerts = [Alert(said, line) for line in report.alerts]  # opened breaks and a changed state are in the outbox already
-    if report.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED) and not report.already_done:
+    alerts = [
+        Alert(said, line) for line in report.alerts
+    ]  # opened breaks and a changed state are in the outbox already
+    if (
+        report.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED)
+        and not report.already_done
+    ):
         alerts.insert(0, Alert(f"{said} was {report.status}", report.summary()))
     if alerts:
         tell(platform, portfolio, *alerts)
@@ -71,35 +86,66 @@ def _rebalance_slot(platform: Platform, portfolio: str, chosen: datetime, howeve
 
 
 def leave_unfinished(
-    platform: Platform, portfolio: str, slot: datetime, error: PenstockError, version: str | None = None
+    platform: Platform,
+    portfolio: str,
+    slot: datetime,
+    error: PenstockError,
+    version: str | None = None,
 ) -> None:
-    """Alert that a slot's run raised, and keep the reason with the slot. What cannot be kept now is said in the alert alone."""
+    """Alert that a slot's run raised, and keep the reason with the slot. What cannot be kept now is
+    said in the alert alone.
+    """
     tell_failure(platform, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
     timeframe = platform.settings.portfolio(portfolio).timeframe
-    with suppress(PenstockError):  # then the next slot's account says that it was missed or interrupted
-        record_failure(platform.desk(portfolio), timeframe, slot, str(error), version)
+    with suppress(
+        PenstockError
+    ):  # then the next slot's account says that it was missed or interrupted
+        record_failure(platform.session(portfolio), timeframe, slot, str(error), version)
 
 
-def _left_to_another(platform: Platform, portfolio: str, report: RebalanceReport) -> RebalanceReport:
-    """Return the report of a slot whose account another process held: what that one made of it, or an alert that it is open."""
+def _left_to_another(
+    platform: Platform, portfolio: str, report: RebalanceReport
+) -> RebalanceReport:
+    """Return the report of a slot whose account another process held: what that one made of it, or
+    an alert that it is open.
+    """
     rows = platform.ledger.rebalances(report.account, limit=MOST_ROWS)
     row = next((each for each in rows if each.slot == report.slot), None)
     if row is not None and row.status is not RebalanceStatus.RUNNING:
-        reason = f"another process ended it as {row.status}{f' ({row.reason})' if row.reason else ''}"
+        reason = (
+            f"another process ended it as {row.status}{f' ({row.reason})' if row.reason else ''}"
+        )
         return replace(report, status=row.status, reason=reason, already_done=True)
-    stands = "the slot is not on record yet" if row is None else "the slot is running there or was interrupted"
-    left = replace(report, reason=f"{report.reason}; {stands}, run it again once the account is free")
-    tell(platform, portfolio, Alert(f"slot {report.slot:%Y-%m-%d %H:%M} was not traded by this run", left.reason))
+    stands = (
+        "the slot is not on record yet"
+        if row is None
+        else "the slot is running there or was interrupted"
+    )
+    left = replace(
+        report, reason=f"{report.reason}; {stands}, run it again once the account is free"
+    )
+    tell(
+        platform,
+        portfolio,
+        Alert(f"slot {report.slot:%Y-%m-%d %H:%M} was not traded by this run", left.reason),
+    )
     return left
 
 
 def _inputs(platform: Platform, portfolio: str, chosen: datetime) -> RebalanceInputs:
     allocations = platform.settings.portfolio(portfolio).models
     models = load_models(platform, portfolio)
-    versions = {model.version.label: allocation.quota for model, allocation in zip(models, allocations, strict=True)}
+    versions = {
+        model.version.label: allocation.quota
+        for model, allocation in zip(models, allocations, strict=True)
+    }
 
     def decide(version: str) -> PortfolioTargets:
-        pinned = models if version == portfolio_version(versions) else _pinned(platform, allocations, version)
+        pinned = (
+            models
+            if version == portfolio_version(versions)
+            else _pinned(platform, allocations, version)
+        )
         return decide_portfolio(platform, portfolio, chosen, pinned)
 
     return RebalanceInputs(
@@ -111,23 +157,28 @@ def _inputs(platform: Platform, portfolio: str, chosen: datetime) -> RebalanceIn
     )
 
 
-def _desk(platform: Platform, portfolio: str, however_late: bool) -> TradingDesk:
-    desk = platform.desk(portfolio)
+def _session(platform: Platform, portfolio: str, however_late: bool) -> AccountSession:
+    session = platform.session(portfolio)
     if not however_late:
-        return desk
-    return replace(desk, policy=desk.policy.model_copy(update={"max_lateness_seconds": math.inf}))
+        return session
+    return replace(
+        session, policy=session.policy.model_copy(update={"max_lateness_seconds": math.inf})
+    )
 
 
 def rows_table(report: RebalanceReport) -> pl.DataFrame:
     """Return the report's rows as a table: what, symbol, detail, state, reason (text)."""
-    return pl.DataFrame(report.rows(), schema=dict.fromkeys(("what", "symbol", "detail", "state", "reason"), pl.String))
+    return pl.DataFrame(
+        report.rows(),
+        schema=dict.fromkeys(("what", "symbol", "detail", "state", "reason"), pl.String),
+    )
 
 
 def load_models(platform: Platform, portfolio: str) -> list[LoadedModel]:
     """Return the registered versions that the portfolio's aliases point at.
 
-    Raises PromotionError where there is none, or where one was researched on another exchange's bars: what passed the gate
-    on the practice exchange must never trade a real one.
+    Raises PromotionError where there is none, or where one was researched on another exchange's
+    bars: what passed the gate on the practice exchange must never trade a real one.
     """
     allocations = platform.settings.portfolio(portfolio).models
     return [_load(platform, allocation.name, allocation.alias) for allocation in allocations]
@@ -144,7 +195,9 @@ def _load(platform: Platform, name: str, alias_or_version: str) -> LoadedModel:
     return model
 
 
-def decide_portfolio(platform: Platform, portfolio: str, slot: datetime, models: Sequence[LoadedModel]) -> PortfolioTargets:
+def decide_portfolio(
+    platform: Platform, portfolio: str, slot: datetime, models: Sequence[LoadedModel]
+) -> PortfolioTargets:
     """Return the account's targets at `slot`: each model decides on a warm window of stored bars."""
     settings = platform.settings.portfolio(portfolio)
     return allocate(
@@ -156,14 +209,25 @@ def decide_portfolio(platform: Platform, portfolio: str, slot: datetime, models:
 
 
 def _decide(
-    platform: Platform, timeframe: Timeframe, slot: datetime, model: LoadedModel, allocation: ModelAllocation
+    platform: Platform,
+    timeframe: Timeframe,
+    slot: datetime,
+    model: LoadedModel,
+    allocation: ModelAllocation,
 ) -> StrategyTargets:
-    return decide_targets(model, warm_bars(platform, timeframe, slot, model), timeframe, slot, allocation.quota)
+    return decide_targets(
+        model, warm_bars(platform, timeframe, slot, model), timeframe, slot, allocation.quota
+    )
 
 
-def warm_bars(platform: Platform, timeframe: Timeframe, slot: datetime, model: LoadedModel) -> pl.DataFrame:
+def warm_bars(
+    platform: Platform, timeframe: Timeframe, slot: datetime, model: LoadedModel
+) -> pl.DataFrame:
     """Return the stored bars that the model needs for its decision at `slot`."""
-    start = slot - (max(model.strategy.warmup_bars, VOLATILITY_BARS) + 1 + _SPARE_BARS) * timeframe.duration
+    start = (
+        slot
+        - (max(model.strategy.warmup_bars, VOLATILITY_BARS) + 1 + _SPARE_BARS) * timeframe.duration
+    )
     symbols = platform.settings.universe.symbols_of(timeframe)
     return platform.bars.read_bars(platform.exchange_name, timeframe, symbols, start, slot)
 
@@ -173,8 +237,12 @@ def pinned_models(platform: Platform, portfolio: str, version: str) -> list[Load
     return _pinned(platform, platform.settings.portfolio(portfolio).models, version)
 
 
-def _pinned(platform: Platform, allocations: Sequence[ModelAllocation], version: str) -> list[LoadedModel]:
-    """Return the versions that an interrupted slot was started with, though the aliases have moved since."""
+def _pinned(
+    platform: Platform, allocations: Sequence[ModelAllocation], version: str
+) -> list[LoadedModel]:
+    """Return the versions that an interrupted slot was started with, though the aliases have moved
+    since.
+    """
     labels = [part.split("*")[0] for part in version.split("+")]
     by_name = dict(label.rsplit("/", 1) for label in labels)
     missing = [allocation.name for allocation in allocations if allocation.name not in by_name]
@@ -183,4 +251,6 @@ def _pinned(platform: Platform, allocations: Sequence[ModelAllocation], version:
             f"the slot was started with {version}, which has no version of {', '.join(missing)}: "
             "finish it with the portfolio of configs/portfolio.yaml that it was started with"
         )
-    return [_load(platform, allocation.name, by_name[allocation.name]) for allocation in allocations]
+    return [
+        _load(platform, allocation.name, by_name[allocation.name]) for allocation in allocations
+    ]

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from penstock.core.errors import StoreError
-from penstock.execution.desk import TradingDesk
 from penstock.execution.lease import take_lease
-from penstock.execution.reconciliation import Reconciliation, reconcile
-from penstock.execution.recovery import recover
+from penstock.execution.orders.recover import recover
+from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
+from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import alerting
 from penstock.wiring import Platform
 
@@ -23,9 +23,14 @@ class ReconcileOutcome:
 
     def table(self) -> pl.DataFrame:
         """Return the open breaks: columns subject, kind, ledger, venue, detail (text)."""
-        rows = [(b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail) for b in self.found.breaks]
+        rows = [
+            (b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail)
+            for b in self.found.breaks
+        ]
         return pl.DataFrame(
-            rows, schema=dict.fromkeys(("subject", "kind", "ledger", "venue", "detail"), pl.String), orient="row"
+            rows,
+            schema=dict.fromkeys(("subject", "kind", "ledger", "venue", "detail"), pl.String),
+            orient="row",
         )
 
     def summary(self) -> str:
@@ -41,22 +46,28 @@ def reconcile_account(platform: Platform, portfolio: str) -> ReconcileOutcome:
     Raises StoreError where another process holds the account: it reconciles by itself.
     """
     with alerting(platform, portfolio):
-        return _reconcile(platform.desk(portfolio))
+        return _reconcile(platform.session(portfolio))
 
 
-def _reconcile(desk: TradingDesk) -> ReconcileOutcome:
-    desk.ledger.open_account(desk.account, desk.exchange_name, desk.quote)
-    keeper = take_lease(desk.ledger, desk.account, desk.policy.lease_ttl_seconds, desk.policy.lease_wait_seconds, time.sleep)
+def _reconcile(session: AccountSession) -> ReconcileOutcome:
+    session.ledger.open_account(session.account, session.exchange_name, session.quote)
+    keeper = take_lease(
+        session.ledger,
+        session.account,
+        session.policy.lease_ttl_seconds,
+        session.policy.lease_wait_seconds,
+        time.sleep,
+    )
     if keeper is None:
         raise StoreError(
-            f"another process is trading the account '{desk.account}': it reconciles before and after each slot itself"
+            f"another process is trading the account '{session.account}': it reconciles before and after each slot itself"
         )
     try:
-        recover(desk, keeper, None)
-        found = reconcile(desk, keeper)
+        recover(session, keeper, None)
+        found = reconcile(session, keeper)
     finally:
         keeper.release()
-    return ReconcileOutcome(desk.account, found)
+    return ReconcileOutcome(session.account, found)
 
 
 def _text(value: object) -> str:

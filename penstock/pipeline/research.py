@@ -1,4 +1,6 @@
-"""Snapshot the bars, search the strategies, track the search. How a search works is for penstock.research."""
+"""Snapshot the bars, search the strategies, track the search. How a search works is for
+penstock.research.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,8 +11,8 @@ import polars as pl
 from penstock.core.errors import DataError
 from penstock.data.snapshots import Snapshot, take_snapshot
 from penstock.promotion.evidence import gather_evidence
-from penstock.research.results import SearchResult
-from penstock.research.search import OnTrial, search
+from penstock.research.engine.results import SearchResult
+from penstock.research.search.runner import OnTrial, search
 from penstock.settings import Study
 from penstock.wiring import Platform
 from strategies import strategy_class
@@ -28,11 +30,19 @@ class ResearchOutcome:
     result: SearchResult
 
     def table(self) -> pl.DataFrame:
-        """Return the choice's figures: one row a metric, columns metric, in_sample, out_of_sample, equal_weights (text)."""
-        parts = (self.result.in_sample, self.result.out_of_sample, self.result.benchmark_out_of_sample)
+        """Return the choice's figures: one row a metric, columns metric, in_sample, out_of_sample,
+        equal_weights (text).
+        """
+        parts = (
+            self.result.in_sample,
+            self.result.out_of_sample,
+            self.result.benchmark_out_of_sample,
+        )
         figures = [part.metrics.as_dict() for part in parts]
         rows = [(name, *(f"{figure[name]:.4f}" for figure in figures)) for name in figures[0]]
-        return pl.DataFrame(rows, schema=["metric", "in_sample", "out_of_sample", "equal_weights"], orient="row")
+        return pl.DataFrame(
+            rows, schema=["metric", "in_sample", "out_of_sample", "equal_weights"], orient="row"
+        )
 
     def summary(self) -> str:
         """Return the search in one sentence."""
@@ -57,16 +67,21 @@ def run_research(
 ) -> ResearchOutcome:
     """Search a study on a fresh snapshot of its bars and record it; return what was found.
 
-    `end` leaves out bars that open at or after it. `on_stage` is told each step as it begins, `on_cut` after each cut of the
-    check against lookahead how many of how many are done. Raises DataError where nothing is stored, StrategyError for an
-    unknown strategy, SearchError where no trial had allowed parameters.
+    `end` leaves out bars that open at or after it. `on_stage` is told each step as it begins,
+    `on_cut` after each cut of the check against lookahead how many of how many are done. Raises
+    DataError where nothing is stored, StrategyError for an unknown strategy, SearchError where no
+    trial had allowed parameters.
     """
     study, costs = platform.settings.study(study_name), platform.settings.costs
     classes = [strategy_class(name) for name in strategies or study.strategies]
-    settings = study.search if trials is None else study.search.model_copy(update={"trials": trials})
+    settings = (
+        study.search if trials is None else study.search.model_copy(update={"trials": trials})
+    )
     on_stage(f"taking a snapshot of the {study.timeframe} bars")
     snapshot = snapshot_of(platform, study, end)
-    on_stage(f"searching: {settings.trials} trials of {', '.join(each.name for each in classes)} on {snapshot.rows:,} bars")
+    on_stage(
+        f"searching: {settings.trials} trials of {', '.join(each.name for each in classes)} on {snapshot.rows:,} bars"
+    )
     result = search(
         snapshot.bars(),
         classes,
@@ -84,19 +99,29 @@ def run_research(
     return ResearchOutcome(run_id, snapshot, result)
 
 
-def planned_trials(platform: Platform, study_name: str, strategies: Sequence[str] | None, trials: int | None) -> int:
+def planned_trials(
+    platform: Platform, study_name: str, strategies: Sequence[str] | None, trials: int | None
+) -> int:
     """Return how many trials `run_research` will run with these arguments."""
     study = platform.settings.study(study_name)
     return (trials or study.search.trials) * len(strategies or study.strategies)
 
 
 def snapshot_of(platform: Platform, study: Study, end: datetime | None = None) -> Snapshot:
-    """Take a snapshot of a study's bars, all of the universe's symbols; DataError where nothing is stored."""
+    """Take a snapshot of a study's bars, all of the universe's symbols; DataError where nothing is
+    stored.
+    """
     symbols = platform.settings.universe.symbols_of(study.timeframe)
     if not platform.bars.watermarks(platform.exchange_name, study.timeframe):
         raise DataError(
             f"no {study.timeframe} bars of {platform.exchange_name} are stored: run 'penstock ingest -t {study.timeframe}'"
         )
     return take_snapshot(
-        platform.bars, platform.exchange_name, study.timeframe, symbols, None, end, platform.home / "snapshots"
+        platform.bars,
+        platform.exchange_name,
+        study.timeframe,
+        symbols,
+        None,
+        end,
+        platform.home / "snapshots",
     )

@@ -1,4 +1,5 @@
-"""One slot: ingest the bars that just closed, decide, place. The minute service loops over slots, and so does the demo.
+"""One slot: ingest the bars that just closed, decide, place. The minute service loops over slots,
+and so does the demo.
 
 Slots that passed without a run are accounted for here, by the portfolio's `missed_slots`.
 """
@@ -10,28 +11,31 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from penstock.core.accounts import RebalanceStatus
 from penstock.core.alerts import Alert
 from penstock.core.bars import TS
 from penstock.core.errors import PenstockError, StoreError, VenueError
+from penstock.core.rebalances import RebalanceStatus
 from penstock.data.ingestion import ingest_universe
-from penstock.execution.algorithms import Market
-from penstock.execution.report import RebalanceReport
-from penstock.execution.slots import SlotAccount, account_for_missed, find_gaps
+from penstock.execution.algorithms import MarketStyle
+from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.slots import SlotAccount, account_for_missed, find_gaps
 from penstock.pipeline.alerts import tell
 from penstock.pipeline.rebalance import leave_unfinished, load_models, newest_slot, rebalance_slot
 from penstock.wiring import Platform
 
 #: How long after a bar's close the venue is given to have it.
 _SETTLE_SECONDS = 0.2
-#: How long a slot's run may take besides the time for which its orders are worked, once for sells and once for buys.
+#: How long a slot's run may take besides the time for which its orders are worked, once for sells
+#: and once for buys.
 _SLOT_SECONDS = 1800.0
 _PHASES = 2
 
 
 @dataclass(frozen=True)
 class SlotOutcome:
-    """What became of one slot. `lateness_seconds` is from the bar's close to the start of its work, by the venue's clock."""
+    """What became of one slot. `lateness_seconds` is from the bar's close to the start of its work,
+    by the venue's clock.
+    """
 
     slot: datetime
     lateness_seconds: float
@@ -42,7 +46,9 @@ class SlotOutcome:
 
     @property
     def failed(self) -> bool:
-        """Whether the slot did not end as it should: an error, another holder of the account, or a failed rebalance."""
+        """Whether the slot did not end as it should: an error, another holder of the account, or a
+        failed rebalance.
+        """
         return self.report is None or self.report.status in (None, RebalanceStatus.FAILED)
 
     def line(self) -> str:
@@ -57,7 +63,8 @@ class SlotOutcome:
 def wait_for_slot(platform: Platform, portfolio: str, after: datetime | None) -> datetime:
     """Wait for the next bar close after the slot `after` (default: after now) and return it.
 
-    Where several slots have passed meanwhile the newest is returned: `slots_due` accounts for the ones between.
+    Where several slots have passed meanwhile the newest is returned: `slots_due` accounts for the
+    ones between.
     """
     timeframe = platform.settings.portfolio(portfolio).timeframe
     now = platform.clock.now()
@@ -76,29 +83,45 @@ def require_ready(platform: Platform, portfolio: str) -> None:
     """Raise what would make every slot fail: a wrong configuration, missing keys, or no champion."""
     platform.settings.universe.history(platform.settings.portfolio(portfolio).timeframe)
     load_models(platform, portfolio)
-    platform.desk(portfolio)
+    platform.session(portfolio)
 
 
 def slots_due(platform: Platform, portfolio: str, newest: datetime) -> SlotAccount:
-    """Account for the slots that passed without a run, and return those to run now, `newest` among them.
+    """Account for the slots that passed without a run, and return those to run now, `newest` among
+    them.
 
-    Where database or venue cannot be reached, `newest` alone is due: the next call that reaches them accounts for the others.
+    Where database or venue cannot be reached, `newest` alone is due: the next call that reaches
+    them accounts for the others.
     """
     settings = platform.settings.portfolio(portfolio)
     try:
-        account = account_for_missed(platform.desk(portfolio), settings.timeframe, newest, settings.missed_slots)
+        account = account_for_missed(
+            platform.session(portfolio), settings.timeframe, newest, settings.missed_slots
+        )
     except (StoreError, VenueError) as error:
-        tell(platform, portfolio, Alert("missed slots are not accounted for yet", str(error)), wait_seconds=0)
+        tell(
+            platform,
+            portfolio,
+            Alert("missed slots are not accounted for yet", str(error)),
+            wait_seconds=0,
+        )
         return SlotAccount((newest,))
     undone = len(account.skipped) + account.together + len(account.failed)
     if undone:
-        tell(platform, portfolio, Alert(f"{undone} slots were missed or interrupted", account.summary()), wait_seconds=0)
+        tell(
+            platform,
+            portfolio,
+            Alert(f"{undone} slots were missed or interrupted", account.summary()),
+            wait_seconds=0,
+        )
     return account
 
 
 @dataclass(frozen=True)
 class DueSlot:
-    """A slot to be run now. `seconds` is how long its run may take before something is wrong with it."""
+    """A slot to be run now. `seconds` is how long its run may take before something is wrong with
+    it.
+    """
 
     slot: datetime
     however_late: bool
@@ -106,12 +129,17 @@ class DueSlot:
 
 
 def due_slots(platform: Platform, portfolio: str, slot: datetime | None = None) -> list[DueSlot]:
-    """Account for missed slots and return those that are due, oldest first; with `slot` that one alone.
+    """Account for missed slots and return those that are due, oldest first; with `slot` that one
+    alone.
 
     Raises ConfigError where no bar of the portfolio closes at `slot`.
     """
     settings = platform.settings.portfolio(portfolio)
-    worked = 0.0 if isinstance(settings.execution, Market) else _PHASES * settings.execution.duration.total_seconds()
+    worked = (
+        0.0
+        if isinstance(settings.execution, MarketStyle)
+        else _PHASES * settings.execution.duration.total_seconds()
+    )
     if slot is not None:
         return [DueSlot(settings.timeframe.checked_close(slot), False, _SLOT_SECONDS + worked)]
     account = slots_due(platform, portfolio, newest_slot(platform, portfolio))
@@ -119,20 +147,34 @@ def due_slots(platform: Platform, portfolio: str, slot: datetime | None = None) 
 
 
 def slots_table(platform: Platform, portfolio: str, limit: int = 50) -> pl.DataFrame:
-    """Return the newest slots with what became of them: slot, status, reason, version. A slot that no run had is "open"."""
+    """Return the newest slots with what became of them: slot, status, reason, version. A slot that
+    no run had is "open".
+    """
     account = platform.environment.account_of(portfolio).name
     kept = platform.ledger.rebalances(account, limit)
     rows = [(row.slot, row.status.value, row.reason, row.portfolio_version) for row in kept]
     with suppress(VenueError):  # without the venue's time nobody knows which slots are due
-        newest, timeframe = newest_slot(platform, portfolio), platform.settings.portfolio(portfolio).timeframe
+        newest, timeframe = (
+            newest_slot(platform, portfolio),
+            platform.settings.portfolio(portfolio).timeframe,
+        )
         open_slots = find_gaps({row.slot for row in kept}, newest, timeframe, limit).missing
-        rows += [(slot, "open", "no run has had it yet: the next run trades it or says why not", "") for slot in open_slots]
-    schema = pl.Schema({"slot": TS, "status": pl.String(), "reason": pl.String(), "version": pl.String()})
+        rows += [
+            (slot, "open", "no run has had it yet: the next run trades it or says why not", "")
+            for slot in open_slots
+        ]
+    schema = pl.Schema(
+        {"slot": TS, "status": pl.String(), "reason": pl.String(), "version": pl.String()}
+    )
     return pl.DataFrame(rows, schema=schema, orient="row").sort("slot", descending=True).head(limit)
 
 
-def trade_slot(platform: Platform, portfolio: str, slot: datetime, however_late: bool = False) -> SlotOutcome:
-    """Ingest the closed bar of every symbol and rebalance; a failure is an outcome, so that the service goes on."""
+def trade_slot(
+    platform: Platform, portfolio: str, slot: datetime, however_late: bool = False
+) -> SlotOutcome:
+    """Ingest the closed bar of every symbol and rebalance; a failure is an outcome, so that the
+    service goes on.
+    """
     started = time.monotonic()
     lateness = (platform.clock.now() - slot).total_seconds()
     new_bars, report, failure = 0, None, ""
@@ -153,7 +195,10 @@ def _ingested(platform: Platform, portfolio: str, slot: datetime) -> int:
 
 
 def _ingest(platform: Platform, portfolio: str, slot: datetime) -> int:
-    universe, timeframe = platform.settings.universe, platform.settings.portfolio(portfolio).timeframe
+    universe, timeframe = (
+        platform.settings.universe,
+        platform.settings.portfolio(portfolio).timeframe,
+    )
     reports = ingest_universe(
         platform.market,
         platform.bars,

@@ -1,4 +1,6 @@
-"""Bring the local stack up and take it down; serve the practice exchange; run the minute service from a terminal."""
+"""Bring the local stack up and take it down; serve the practice exchange; run the minute service
+from a terminal.
+"""
 
 import os
 import signal
@@ -20,7 +22,14 @@ from penstock.practice.matching import Terms
 from penstock.practice.server import AccountSpec, PracticeConfig, serve
 from penstock.practice.synthetic import SyntheticCandles
 from penstock.settings import Settings, practice_keys
-from penstock.stack import Addresses, StackError, StackPorts, Supervisor, running, start_in_background
+from penstock.stack import (
+    Addresses,
+    StackError,
+    StackPorts,
+    Supervisor,
+    running,
+    start_in_background,
+)
 from penstock.wiring import embedded_server
 
 _START_TIMEOUT_SECONDS = 180
@@ -31,7 +40,9 @@ _SYNTHETIC_SPAN = (datetime(2021, 1, 1, tzinfo=UTC), datetime(2032, 1, 1, tzinfo
 
 
 def practice_settings() -> Settings:
-    """Return the settings of this process; where PENSTOCK_ENV is not set, those of the practice exchange."""
+    """Return the settings of this process; where PENSTOCK_ENV is not set, those of the practice
+    exchange.
+    """
     os.environ.setdefault("PENSTOCK_ENV", "practice")
     return Settings()
 
@@ -50,10 +61,21 @@ def bring_up(out: Console, foreground: bool, ports: StackPorts) -> None:
         return
     log = settings.home / "logs" / "supervisor.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    options = ["--prefect-port", str(ports.prefect), "--mlflow-port", str(ports.mlflow), "--practice-port", str(ports.practice)]
+    options = [
+        "--prefect-port",
+        str(ports.prefect),
+        "--mlflow-port",
+        str(ports.mlflow),
+        "--practice-port",
+        str(ports.practice),
+    ]
     with log.open("ab") as file:
-        child = start_in_background([sys.executable, "-m", "penstock", "up", "--foreground", *options], file)
-    with out.status("starting the database, MLflow, Prefect and a worker (about half a minute) ..."):
+        child = start_in_background(
+            [sys.executable, "-m", "penstock", "up", "--foreground", *options], file
+        )
+    with out.status(
+        "starting the database, MLflow, Prefect and a worker (about half a minute) ..."
+    ):
         addresses = _wait_for_stack(settings, child.poll, log)
     out.print(_addresses_table(addresses, settings))
 
@@ -74,11 +96,15 @@ def take_down(out: Console) -> None:
             f"the supervisor (process {found[0]}) has not ended within {_STOP_TIMEOUT_SECONDS} s: read "
             f"{settings.home / 'logs' / 'supervisor.log'}, then run `penstock down` again, or end it with 'kill -9 {found[0]}'"
         )
-    out.print("stopped: the worker, the servers, the database and their supervisor have ended; the data stays")
+    out.print(
+        "stopped: the worker, the servers, the database and their supervisor have ended; the data stays"
+    )
 
 
 def _has_ended(process: psutil.Process, deadline: float) -> bool:
-    """Wait for a process that may not be our child; one that nobody has waited for yet (a zombie) has ended."""
+    """Wait for a process that may not be our child; one that nobody has waited for yet (a zombie)
+    has ended.
+    """
     while time.monotonic() < deadline:
         try:
             if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
@@ -89,25 +115,39 @@ def _has_ended(process: psutil.Process, deadline: float) -> bool:
     return False
 
 
-def serve_practice(out: Console, port: int, candles: Path | None, start: datetime | None, speed: float, cash: float) -> None:
+def serve_practice(
+    out: Console, port: int, candles: Path | None, start: datetime | None, speed: float, cash: float
+) -> None:
     """Serve the practice exchange in this process until it is interrupted."""
     settings = practice_settings()
     quote = settings.universe.quote
     keys = practice_keys(settings.home)
-    accounts = tuple(AccountSpec(key, secret, {quote: f"{cash:f}"}) for key, secret in keys.values())
-    source = ParquetCandles(candles) if candles else SyntheticCandles(settings.universe.symbols, *_SYNTHETIC_SPAN)
+    accounts = tuple(
+        AccountSpec(key, secret, {quote: f"{cash:f}"}) for key, secret in keys.values()
+    )
+    source = (
+        ParquetCandles(candles)
+        if candles
+        else SyntheticCandles(settings.universe.symbols, *_SYNTHETIC_SPAN)
+    )
     journal = settings.home / "practice" / "journal.sqlite"
     journal.parent.mkdir(parents=True, exist_ok=True)
     costs = settings.costs
-    terms = Terms(taker_fee_bps=Decimal(str(costs.fee_bps)), slippage_bps=Decimal(str(costs.slippage_bps)))
-    config = PracticeConfig(source, _clock_of(start, speed), accounts, terms, journal=journal, port=port)
+    terms = Terms(
+        taker_fee_bps=Decimal(str(costs.fee_bps)), slippage_bps=Decimal(str(costs.slippage_bps))
+    )
+    config = PracticeConfig(
+        source, _clock_of(start, speed), accounts, terms, journal=journal, port=port
+    )
     shown = f"candles of {candles}" if candles else "synthetic candles"
     serve(config, on_ready=lambda url: out.print(f"practice exchange on {url} with {shown}"))
 
 
 def _clock_of(start: datetime | None, speed: float) -> ClockSpec:
     if speed < 0:
-        raise ConfigError(f"--speed {speed:g}: venue time cannot run backwards; use 0 for a stepped clock")
+        raise ConfigError(
+            f"--speed {speed:g}: venue time cannot run backwards; use 0 for a stepped clock"
+        )
     at = start or datetime.now(UTC)
     if speed == 0:
         return stepped_clock(at)
@@ -138,8 +178,10 @@ def _supervise(out: Console, settings: Settings, ports: StackPorts) -> None:
 
 
 def _sibling_of(url: str) -> Callable[[str], str]:
-    """Return a function that gives the URL of another database on the same server, created where it is missing."""
-    from penstock.adapters.stores.timescale import create_database
+    """Return a function that gives the URL of another database on the same server, created where it
+    is missing.
+    """
+    from penstock.adapters.stores.postgres import create_database
 
     return lambda name: url if name == "penstock" else create_database(url, name)
 
@@ -152,7 +194,9 @@ def _wait_for_stack(settings: Settings, poll: Callable[[], int | None], log: Pat
             return found[1]
         if poll() is not None:
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-            raise StackError(f"the stack did not start: {last[0] if last else 'no word'}; read {log}")
+            raise StackError(
+                f"the stack did not start: {last[0] if last else 'no word'}; read {log}"
+            )
         time.sleep(0.3)
     raise StackError(f"the stack did not come up within {_START_TIMEOUT_SECONDS} s: read {log}")
 

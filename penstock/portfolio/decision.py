@@ -1,12 +1,14 @@
-"""A strategy's decision for one slot: the last row of the same function that was backtested, over a warm window."""
+"""A strategy's decision for one slot: the last row of the same function that was backtested, over a
+warm window.
+"""
 
 import math
 from datetime import datetime, timedelta
 
 import polars as pl
 
-from penstock.core.drafts import SeenBar
 from penstock.core.errors import StaleDataError
+from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.portfolio.allocation import StrategyTargets
 from penstock.ports import LoadedModel
@@ -20,8 +22,9 @@ def decide_targets(
 ) -> StrategyTargets:
     """Return the weights that `model` wants at `slot`, the close instant of the bar it acts on.
 
-    `bars` (BARS_SCHEMA) are cut at the slot: bars that close later are not seen. A symbol without the slot's bar gets None
-    (hold). Raises StaleDataError where no symbol has the slot's bar, or the window is shorter than the warm-up.
+    `bars` (BARS_SCHEMA) are cut at the slot: bars that close later are not seen. A symbol without
+    the slot's bar gets None (hold). Raises StaleDataError where no symbol has the slot's bar, or
+    the window is shorter than the warm-up.
     """
     decided_bar = slot - timeframe.duration
     known = bars.filter(pl.col("ts") <= decided_bar).sort("symbol", "ts")
@@ -39,16 +42,25 @@ def decide_targets(
     weights = model.strategy.decide(known).filter(pl.col("ts") == decided_bar)
     decided = dict(zip(weights["symbol"].to_list(), weights["weight"].to_list(), strict=True))
     seen = seen_bars(known, timeframe)
-    return StrategyTargets(model.version.label, quota, {symbol: decided.get(symbol) for symbol in seen}, seen)
+    return StrategyTargets(
+        model.version.label, quota, {symbol: decided.get(symbol) for symbol in seen}, seen
+    )
 
 
 def seen_bars(known: pl.DataFrame, timeframe: Timeframe) -> dict[str, SeenBar]:
-    """Return the newest bar of each symbol in `known` (BARS_SCHEMA, sorted), with the volatility of the returns before it."""
+    """Return the newest bar of each symbol in `known` (BARS_SCHEMA, sorted), with the volatility of
+    the returns before it.
+    """
     returns = pl.col("close").log().diff().tail(VOLATILITY_BARS)
     enough = pl.col("close").len() > VOLATILITY_BARS
     a_day = math.sqrt(timedelta(days=1) / timeframe.duration)
     last = known.group_by("symbol").agg(
-        pl.col("ts").last(), pl.col("close").last(), pl.when(enough).then(returns.std() * a_day).alias("volatility")
+        pl.col("ts").last(),
+        pl.col("close").last(),
+        pl.when(enough).then(returns.std() * a_day).alias("volatility"),
     )
     rows = last.sort("symbol").iter_rows()
-    return {symbol: SeenBar(ts + timeframe.duration, close, volatility) for symbol, ts, close, volatility in rows}
+    return {
+        symbol: SeenBar(ts + timeframe.duration, close, volatility)
+        for symbol, ts, close, volatility in rows
+    }

@@ -15,8 +15,9 @@ from penstock.core.timeframes import Timeframe
 class BarBatch:
     """What one ingestion of one symbol wants stored, all or nothing.
 
-    `quarantined` has BARS_SCHEMA plus a text column `reason`. `checks` has columns check, success, observed, bound,
-    detail. `watermark` is the open time from which the next ingestion resumes minus one bar: the newest bar that is done.
+    `quarantined` has BARS_SCHEMA plus a text column `reason`. `checks` has columns check, success,
+    observed, bound, detail. `watermark` is the open time from which the next ingestion resumes
+    minus one bar: the newest bar that is done.
     """
 
     exchange: str
@@ -30,7 +31,9 @@ class BarBatch:
 
 @dataclass(frozen=True)
 class BatchResult:
-    """Rows written: not seen before, replaced (the old values are kept as revisions), and identical already."""
+    """Rows written: not seen before, replaced (the old values are kept as revisions), and identical
+    already.
+    """
 
     new: int
     revised: int
@@ -39,14 +42,18 @@ class BatchResult:
 
 
 class BarStore(Protocol):
-    """The record of bars, their revisions, and what was refused. Raises StoreError when the database fails."""
+    """The record of bars, their revisions, and what was refused. Raises StoreError when the
+    database fails.
+    """
 
     def save_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> None:
         """Insert or update the instruments of a venue."""
         ...
 
     def save_batch(self, batch: BarBatch) -> BatchResult:
-        """Store bars, quarantine, check results and watermark in one transaction. Storing it again changes nothing."""
+        """Store bars, quarantine, check results and watermark in one transaction. Storing it again
+        changes nothing.
+        """
         ...
 
     def read_bars(
@@ -60,7 +67,8 @@ class BarStore(Protocol):
     ) -> pl.DataFrame:
         """Return bars (BARS_SCHEMA, sorted by symbol, ts) with start <= ts < end.
 
-        With `known_at`, values are those the store held at that instant: later bars are absent, later revisions undone.
+        With `known_at`, values are those the store held at that instant: later bars are absent,
+        later revisions undone.
         """
         ...
 
@@ -68,12 +76,20 @@ class BarStore(Protocol):
         """Return, per symbol, the open time of the newest bar that is done with."""
         ...
 
-    def read_quarantine(self, exchange: str, timeframe: Timeframe, symbol: str | None = None) -> pl.DataFrame:
+    def read_quarantine(
+        self, exchange: str, timeframe: Timeframe, symbol: str | None = None
+    ) -> pl.DataFrame:
         """Return quarantined rows: BARS_SCHEMA plus reason and quarantined_at."""
         ...
 
     def save_snapshot(
-        self, content_hash: str, exchange: str, timeframe: Timeframe, symbols: Sequence[str], rows: int, uri: str
+        self,
+        content_hash: str,
+        exchange: str,
+        timeframe: Timeframe,
+        symbols: Sequence[str],
+        rows: int,
+        uri: str,
     ) -> None:
         """Record a snapshot; recording the same hash again changes nothing."""
         ...

@@ -1,19 +1,25 @@
-"""What Penstock needs of the record of an account's orders, and of the orders that are worked over time."""
+"""What Penstock needs of the record of an account's orders, and of the orders that are worked over
+time.
+"""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
-from penstock.core.accounts import AccountTotals, Lease, OrderRecord, PlannedOrder, Rebalance, RebalanceStatus
+from penstock.core.leases import Lease
+from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
-from penstock.core.working import WorkedOrder
+from penstock.core.parent_orders import ParentOrder
+from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
 
 
 class Ledger(Protocol):
-    """The write-ahead record of an account's orders. Append-only events; orders and positions are read models of them.
+    """The write-ahead record of an account's orders. Append-only events; orders and positions are
+    read models of them.
 
-    Every write takes the lease and is refused with StaleLeaseError, by the database, once a later lease exists.
+    Every write takes the lease and is refused with StaleLeaseError, by the database, once a later
+    lease exists.
     """
 
     def open_account(self, account: str, exchange: str, quote: str) -> None:
@@ -35,8 +41,12 @@ class Ledger(Protocol):
         """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
         ...
 
-    def end_rebalance(self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = "") -> None:
-        """Set the final status of a rebalance; RUNNING keeps why a run of it stopped short, and leaves it open."""
+    def end_rebalance(
+        self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = ""
+    ) -> None:
+        """Set the final status of a rebalance; RUNNING keeps why a run of it stopped short, and
+        leaves it open.
+        """
         ...
 
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
@@ -48,18 +58,26 @@ class Ledger(Protocol):
         ...
 
     def beginning(self, account: str, opening_reason: str) -> datetime | None:
-        """Return when the last adjustment with this reason was booked, else the first slot; None where there is neither."""
+        """Return when the last adjustment with this reason was booked, else the first slot; None
+        where there is neither.
+        """
         ...
 
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
         """Keep the target weights (fractions of equity by symbol) that a rebalance works towards."""
         ...
 
-    def plan_orders(self, lease: Lease, rebalance_id: int, orders: Sequence[PlannedOrder], at: datetime | None = None) -> None:
+    def plan_orders(
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        orders: Sequence[OrderIntent],
+        at: datetime | None = None,
+    ) -> None:
         """Commit the intents as PLANNED, all or none, stamped `at` (default: the database's time).
 
-        An intent whose client order id exists already is left as it is. StoreError, and nothing written, where one stands
-        twice in `orders` or belongs to another account.
+        An intent whose client order id exists already is left as it is. StoreError, and nothing
+        written, where one stands twice in `orders` or belongs to another account.
         """
         ...
 
@@ -67,13 +85,15 @@ class Ledger(Protocol):
         self,
         lease: Lease,
         rebalance_id: int,
-        orders: Sequence[PlannedOrder],
+        orders: Sequence[OrderIntent],
         events: Sequence[OrderEvent],
         at: datetime | None = None,
     ) -> None:
-        """Commit the intents as plan_orders does and, in the same transaction, the events that they begin with.
+        """Commit the intents as plan_orders does and, in the same transaction, the events that they
+        begin with.
 
-        Raises as record_events does: an intent that exists already and has begun refuses to begin again.
+        Raises as record_events does: an intent that exists already and has begun refuses to begin
+        again.
         """
         ...
 
@@ -88,35 +108,46 @@ class Ledger(Protocol):
     ) -> OrderState:
         """Append the event and move the order along the table; return the new state.
 
-        An illegal event is appended with its refusal and raises IllegalTransitionError. Fills go through book_fill.
+        An illegal event is appended with its refusal and raises IllegalTransitionError. Fills go
+        through book_fill.
         """
         ...
 
     def book_fill(self, lease: Lease, fill: Fill) -> bool:
-        """Append the fill, its order event and the position change in one transaction; False where it is booked already.
+        """Append the fill, its order event and the position change in one transaction; False where
+        it is booked already.
 
-        Keyed by (account, symbol, venue trade id). A fill beyond the order's quantity is booked as it is.
+        Keyed by (account, symbol, venue trade id). A fill beyond the order's quantity is booked as
+        it is.
         """
         ...
 
     def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
-        """Append the events in their order, in one transaction; return the state that each one led to.
+        """Append the events in their order, in one transaction; return the state that each one led
+        to.
 
-        As record_event, many at once: illegal events are appended with their refusal, the others take effect, and then
-        IllegalTransitionError names the illegal ones. StoreError (an unknown order, a fill event) leaves nothing.
+        As record_event, many at once: illegal events are appended with their refusal, the others
+        take effect, and then IllegalTransitionError names the illegal ones. StoreError (an unknown
+        order, a fill event) leaves nothing.
         """
         ...
 
     def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
-        """Append the fills in their order, in one transaction; return those that were not booked before.
+        """Append the fills in their order, in one transaction; return those that were not booked
+        before.
 
-        As book_fill, many at once: refused fills are appended as refused events, the others are booked, and then
-        IllegalTransitionError names the refused ones. StoreError (an unknown order) leaves nothing.
+        As book_fill, many at once: refused fills are appended as refused events, the others are
+        booked, and then IllegalTransitionError names the refused ones. StoreError (an unknown
+        order) leaves nothing.
         """
         ...
 
-    def book_adjustment(self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime) -> None:
-        """Append a change of a position that no fill explains: opening balance, deposit, withdrawal, accepted break."""
+    def book_adjustment(
+        self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime
+    ) -> None:
+        """Append a change of a position that no fill explains: opening balance, deposit,
+        withdrawal, accepted break.
+        """
         ...
 
     def orders(
@@ -126,25 +157,35 @@ class Ledger(Protocol):
         rebalance_id: int | None = None,
         overfilled_only: bool = False,
     ) -> Sequence[OrderRecord]:
-        """Return the account's orders, oldest first. Overfilled are those that were filled beyond their quantity."""
+        """Return the account's orders, oldest first. Overfilled are those that were filled beyond
+        their quantity.
+        """
         ...
 
     def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:
-        """Return those of the account's orders that have one of these client order ids, oldest first."""
+        """Return those of the account's orders that have one of these client order ids, oldest
+        first.
+        """
         ...
 
     def short_orders(self, account: str, symbol: str, limit: int) -> Sequence[OrderRecord]:
-        """Return the newest orders of a symbol that were sent and filled with less than their quantity, newest first."""
+        """Return the newest orders of a symbol that were sent and filled with less than their
+        quantity, newest first.
+        """
         ...
 
-    def fills(self, account: str, symbol: str | None = None, since: datetime | None = None) -> Sequence[Fill]:
+    def fills(
+        self, account: str, symbol: str | None = None, since: datetime | None = None
+    ) -> Sequence[Fill]:
         """Return the account's booked fills that were traded at or after `since`, oldest first."""
         ...
 
     def entry_prices(self, account: str) -> Mapping[str, Decimal]:
-        """Return the average price paid for what is held, by symbol, exactly as penstock.core.entries says of all fills.
+        """Return the average price paid for what is held, by symbol, exactly as
+        penstock.core.cost_basis says of all fills.
 
-        It costs the same however old the account is, and does not depend on the order in which fills arrived.
+        It costs the same however old the account is, and does not depend on the order in which
+        fills arrived.
         """
         ...
 
@@ -157,13 +198,17 @@ class Ledger(Protocol):
         ...
 
 
-class WorkStore(Protocol):
-    """The record of orders that are worked over time: the parents of child orders. Append-only, fenced like the ledger."""
+class ParentOrderStore(Protocol):
+    """The record of orders that are worked over time: the parents of child orders. Append-only,
+    fenced like the ledger.
+    """
 
-    def begin_work(self, lease: Lease, orders: Sequence[WorkedOrder]) -> None:
-        """Commit the parents, all or none. One that its (rebalance, symbol, leg) has already is left as it is."""
+    def begin_work(self, lease: Lease, orders: Sequence[ParentOrder]) -> None:
+        """Commit the parents, all or none. One that its (rebalance, symbol, leg) has already is
+        left as it is.
+        """
         ...
 
-    def work_of(self, rebalance_id: int) -> Sequence[WorkedOrder]:
+    def work_of(self, rebalance_id: int) -> Sequence[ParentOrder]:
         """Return the parents of a rebalance, in the order in which they were begun."""
         ...

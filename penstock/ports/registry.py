@@ -9,7 +9,9 @@ from penstock.core.strategy import Strategy
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered, content-addressed strategy version. `tags` carry dataset hash, search id, commit and metrics."""
+    """A registered, content-addressed strategy version. `tags` carry dataset hash, search id,
+    commit and metrics.
+    """
 
     name: str
     version: str
@@ -46,5 +48,7 @@ class Registry(Protocol):
         ...
 
     def load(self, name: str, alias_or_version: str) -> LoadedModel:
-        """Return the strategy of a version; PromotionError where there is none or it cannot be loaded."""
+        """Return the strategy of a version; PromotionError where there is none or it cannot be
+        loaded.
+        """
         ...

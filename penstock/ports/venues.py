@@ -1,4 +1,6 @@
-"""What Penstock needs of an account that trades on several venues: what each of them offers, and the account at each."""
+"""What Penstock needs of an account that trades on several venues: what each of them offers, and
+the account at each.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +24,8 @@ class VenueAccount(Exchange, Protocol):
 
 @dataclass(frozen=True)
 class VenueOffer:
-    """What one venue offers an account now: rules and quotes by symbol, what is free by asset, and its taker fee.
+    """What one venue offers an account now: rules and quotes by symbol, what is free by asset, and
+    its taker fee.
 
     `silence` is why nothing is known of it: a venue that did not answer offers nothing.
     """
@@ -44,7 +47,9 @@ class Venues(Protocol):
         ...
 
     def find_order_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
-        """Ask the venue that the order was sent to, as Exchange.find_order does of one: the others' words say nothing of it."""
+        """Ask the venue that the order was sent to, as Exchange.find_order does of one: the others'
+        words say nothing of it.
+        """
         ...
 
     def cancel_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
@@ -52,9 +57,13 @@ class Venues(Protocol):
         ...
 
     def fills_at(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill]:
-        """Return the trades at one venue, as Exchange.fills of all gives them: another one's silence must not hide them."""
+        """Return the trades at one venue, as Exchange.fills of all gives them: another one's
+        silence must not hide them.
+        """
         ...
 
     def offers(self, symbols: Sequence[str]) -> Sequence[VenueOffer]:
-        """Ask every venue at the same time what it offers of the symbols that it lists. Never raises for a silent venue."""
+        """Ask every venue at the same time what it offers of the symbols that it lists. Never
+        raises for a silent venue.
+        """
         ...

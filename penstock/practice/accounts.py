@@ -1,4 +1,6 @@
-"""Accounts: balances with what is free and what open orders lock, in Decimal, and the orders and trades made on them."""
+"""Accounts: balances with what is free and what open orders lock, in Decimal, and the orders and
+trades made on them.
+"""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -7,7 +9,7 @@ from enum import StrEnum
 ZERO = Decimal(0)
 
 
-class Status(StrEnum):
+class PracticeOrderStatus(StrEnum):
     """Binance's order states that the practice exchange uses."""
 
     NEW = "NEW"
@@ -18,12 +20,14 @@ class Status(StrEnum):
 
     @property
     def is_open(self) -> bool:
-        return self in (Status.NEW, Status.PARTIALLY_FILLED)
+        return self in (PracticeOrderStatus.NEW, PracticeOrderStatus.PARTIALLY_FILLED)
 
 
 @dataclass
 class Order:
-    """An order as the venue holds it. `locked` is what it still locks; `matched_to_ms` how far bars have been matched."""
+    """An order as the venue holds it. `locked` is what it still locks; `matched_to_ms` how far bars
+    have been matched.
+    """
 
     order_id: int
     client_id: str
@@ -36,11 +40,13 @@ class Order:
     created_ms: int
     updated_ms: int
     matched_to_ms: int
-    status: Status = Status.NEW
+    status: PracticeOrderStatus = PracticeOrderStatus.NEW
     executed: Decimal = ZERO
     executed_quote: Decimal = ZERO
     locked: Decimal = ZERO
-    hidden_until: float = 0.0  # machine's monotonic seconds; a fault may delay when queries see the order
+    hidden_until: float = (
+        0.0  # machine's monotonic seconds; a fault may delay when queries see the order
+    )
     hidden_until_ms: int = 0  # the same by the venue's own clock
 
     @property
@@ -102,7 +108,9 @@ class Balances:
 
 @dataclass
 class Account:
-    """One API key's account. Client order ids are unique for its whole life: stricter than Binance, where open ones count."""
+    """One API key's account. Client order ids are unique for its whole life: stricter than Binance,
+    where open ones count.
+    """
 
     api_key: str
     secret: str
@@ -122,4 +130,6 @@ class Account:
             self.open_ids.pop(order.order_id, None)
 
     def trades_of(self, order: Order) -> list[Trade]:
-        return [trade for trade in self.trades.get(order.symbol, []) if trade.order_id == order.order_id]
+        return [
+            trade for trade in self.trades.get(order.symbol, []) if trade.order_id == order.order_id
+        ]

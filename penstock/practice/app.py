@@ -1,4 +1,6 @@
-"""One request's way through the practice exchange: fault, rate limit, signature, handler, journal, answer."""
+"""One request's way through the practice exchange: fault, rate limit, signature, handler, journal,
+answer.
+"""
 
 import asyncio
 import json
@@ -7,15 +9,15 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from penstock.practice.binance_errors import Refusal
 from penstock.practice.control_api import ControlApi, ControlError
 from penstock.practice.faults import Fault, FaultKind, Faults
+from penstock.practice.faulty_trades import spoiled_trades
 from penstock.practice.limits import Limiter
 from penstock.practice.matching import MatchingEngine
 from penstock.practice.private_api import PrivateApi
 from penstock.practice.public_api import PublicApi
-from penstock.practice.refusal import Refusal
 from penstock.practice.signing import authenticate
-from penstock.practice.spoiling import spoiled_trades
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -38,7 +40,9 @@ class Answer:
 
     def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
         self.status = status
-        self.body = body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
+        self.body = (
+            body if isinstance(body, bytes) else json.dumps(body, separators=(",", ":")).encode()
+        )
         self.headers = headers or {}
 
 
@@ -48,9 +52,13 @@ def _refused(refusal: Refusal) -> Answer:
 
 
 class PracticeApp:
-    """The ASGI application. Handlers run one at a time on the event loop, so each request is atomic."""
+    """The ASGI application. Handlers run one at a time on the event loop, so each request is
+    atomic.
+    """
 
-    def __init__(self, engine: MatchingEngine, public: PublicApi, limiter: Limiter, faults: Faults) -> None:
+    def __init__(
+        self, engine: MatchingEngine, public: PublicApi, limiter: Limiter, faults: Faults
+    ) -> None:
         self.engine = engine
         self.faults = faults
         self.limiter = limiter
@@ -74,7 +82,12 @@ class PracticeApp:
         if fault is None:
             await _send(send, self._answer(method, path, query, body, _headers(scope), None))
             return
-        await self._faulty(fault, lambda: self._answer(method, path, query, body, _headers(scope), fault), receive, send)
+        await self._faulty(
+            fault,
+            lambda: self._answer(method, path, query, body, _headers(scope), fault),
+            receive,
+            send,
+        )
 
     def _control(self, route: str, body: bytes) -> Answer:
         try:
@@ -85,7 +98,13 @@ class PracticeApp:
         return answer
 
     def _answer(
-        self, method: str, path: str, query: bytes, body: bytes, headers: Mapping[bytes, bytes], fault: Fault | None
+        self,
+        method: str,
+        path: str,
+        query: bytes,
+        body: bytes,
+        headers: Mapping[bytes, bytes],
+        fault: Fault | None,
     ) -> Answer:
         """Carry out one API call."""
         route = f"{method} {path}"
@@ -112,13 +131,19 @@ class PracticeApp:
         told: dict[str, str],
     ) -> Any:
         if route in self._public_routes:
-            if fault is not None and fault.kind is FaultKind.STALE_CANDLES and route == "GET /api/v3/klines":
+            if (
+                fault is not None
+                and fault.kind is FaultKind.STALE_CANDLES
+                and route == "GET /api/v3/klines"
+            ):
                 return self.public.klines(parameters, fault.seconds)
             return self._public_routes[route](parameters)
         if route not in self._private_routes:
             raise Refusal(-1100, f"The practice exchange has no call '{route}'.", status=404)
         key = headers.get(b"x-mbx-apikey", b"").decode()
-        account = authenticate(self.engine.venue.accounts, self.engine.venue.time, key, payload, parameters)
+        account = authenticate(
+            self.engine.venue.accounts, self.engine.venue.time, key, payload, parameters
+        )
         self.engine.advance()
         if route == "POST /api/v3/order":
             told |= self.limiter.spend_order(key)
@@ -128,7 +153,9 @@ class PracticeApp:
             return spoiled_trades(answer, fault, self.engine.venue.time.now_ms())
         return answer
 
-    async def _faulty(self, fault: Fault, carry_out: Callable[[], Answer], receive: Receive, send: Send) -> None:
+    async def _faulty(
+        self, fault: Fault, carry_out: Callable[[], Answer], receive: Receive, send: Send
+    ) -> None:
         """Answer as the fault wants it."""
         answer = None if fault.kind in _BEFORE else carry_out()
         match fault.kind:
@@ -136,7 +163,13 @@ class PracticeApp:
                 await _wait_for_disconnect(receive, fault.seconds)
                 raise BrokenOffError("a fault keeps the answer back")
             case FaultKind.ERROR_BEFORE | FaultKind.ERROR_AFTER:
-                answer = Answer(fault.status, {"code": -1000, "msg": "An unknown error occurred while processing the request."})
+                answer = Answer(
+                    fault.status,
+                    {
+                        "code": -1000,
+                        "msg": "An unknown error occurred while processing the request.",
+                    },
+                )
             case FaultKind.RATE_LIMIT:
                 answer = _refused(Refusal(-1003, "Too many requests.", 429, round(fault.seconds)))
             case FaultKind.BAN:
@@ -177,10 +210,19 @@ async def _wait_for_disconnect(receive: Receive, seconds: float) -> None:
 
 async def _send(send: Send, answer: Answer, break_off: bool = False) -> None:
     """Send the answer, or half of it and then break off."""
-    headers = [(b"content-type", b"application/json;charset=UTF-8"), (b"content-length", str(len(answer.body)).encode())]
+    headers = [
+        (b"content-type", b"application/json;charset=UTF-8"),
+        (b"content-length", str(len(answer.body)).encode()),
+    ]
     headers += [(name.encode(), value.encode()) for name, value in answer.headers.items()]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     if break_off:
-        await send({"type": "http.response.body", "body": answer.body[: len(answer.body) // 2], "more_body": True})
+        await send(
+            {
+                "type": "http.response.body",
+                "body": answer.body[: len(answer.body) // 2],
+                "more_body": True,
+            }
+        )
         raise BrokenOffError("a fault breaks the answer off")
     await send({"type": "http.response.body", "body": answer.body})

@@ -1,8 +1,10 @@
-"""The top of the book that candles are taken to have: at least one tick to either side of the price known.
+"""The top of the book that candles are taken to have: at least one tick to either side of the price
+known.
 
-Candles tell nothing of the spread. A taker fills at the price known, worse by the slippage, so a half spread of that
-slippage makes the book agree with the fills; without slippage they are inside the spread, by a tick at most. Sizes are the
-volume of the last closed bar: that of the bar which is open would be the future.
+Candles tell nothing of the spread. A taker fills at the price known, worse by the slippage, so a
+half spread of that slippage makes the book agree with the fills; without slippage they are inside
+the spread, by a tick at most. Sizes are the volume of the last closed bar: that of the bar which is
+open would be the future.
 """
 
 from collections.abc import Mapping
@@ -12,15 +14,17 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from penstock.core.instruments import Instrument
 from penstock.core.quotes import Quote, two_sided
 from penstock.practice.filters import SymbolRules
-from penstock.practice.market import Listing, Market
+from penstock.practice.market import Listing, PracticeMarket
 from penstock.practice.matching import decimal_of
 
 
 @dataclass
 class Books:
-    """The books of every listed symbol. `shown` (by wire name) are books that a test has put in place of the candles'."""
+    """The books of every listed symbol. `shown` (by wire name) are books that a test has put in
+    place of the candles'.
+    """
 
-    market: Market
+    market: PracticeMarket
     rules: Mapping[str, SymbolRules]
     half_spread_bps: Decimal = Decimal(0)
     shown: dict[str, Quote] = field(default_factory=dict)
@@ -28,11 +32,17 @@ class Books:
     def at(self, listing: Listing, now: int) -> Quote | None:
         """Return the book at `now`; None where the market is closed."""
         shown = self.shown.get(listing.wire)
-        return shown or book_at(self.market, self.rules[listing.wire].instrument, now, self.half_spread_bps)
+        return shown or book_at(
+            self.market, self.rules[listing.wire].instrument, now, self.half_spread_bps
+        )
 
 
-def book_at(market: Market, instrument: Instrument, now: int, half_spread_bps: Decimal = Decimal(0)) -> Quote | None:
-    """Return the book of a symbol at `now` (ms), its prices on the tick; None before the first bar and in an outage."""
+def book_at(
+    market: PracticeMarket, instrument: Instrument, now: int, half_spread_bps: Decimal = Decimal(0)
+) -> Quote | None:
+    """Return the book of a symbol at `now` (ms), its prices on the tick; None before the first bar
+    and in an outage.
+    """
     known = market.quote(instrument.symbol, now)
     if known is None or not known.is_open:
         return None

@@ -1,7 +1,8 @@
-"""Where the practice exchange's candles come from: a folder of Parquet files, or frames handed over.
+"""Where the practice exchange's candles come from: a folder of Parquet files, or frames handed
+over.
 
-A source is a small picklable value that says what to load; `load` returns the bars. What may be seen of them at a given
-instant is decided in market.py. Generated candles are in synthetic.py.
+A source is a small picklable value that says what to load; `load` returns the bars. What may be
+seen of them at a given instant is decided in market.py. Generated candles are in synthetic.py.
 """
 
 from collections.abc import Mapping
@@ -40,7 +41,9 @@ class GivenCandles:
     def load(self) -> CandleTable:
         table: dict[str, dict[Timeframe, BarSeries]] = {}
         for timeframe, frame in self.bars.items():
-            for (symbol,), rows in require_bars(frame, f"given {timeframe} candles").group_by("symbol"):
+            for (symbol,), rows in require_bars(frame, f"given {timeframe} candles").group_by(
+                "symbol"
+            ):
                 table.setdefault(str(symbol), {})[timeframe] = Series.from_frame(rows, timeframe)
         return table
 
@@ -49,10 +52,11 @@ class GivenCandles:
 class ParquetCandles:
     """Every candle file of a folder, spot symbols only.
 
-    Files have the columns FILE_COLUMNS; several symbols or timeframes may share a file. Files named `*__raw.parquet`
-    keep a source's defects and are left out unless `include_raw`. Where several files hold the same symbol and
-    timeframe, the exchange with most rows is taken and its files are merged: at a time that several have, the file
-    with most rows wins (ties: the first by name). `exchange`, `symbols` and `timeframes` narrow what is loaded.
+    Files have the columns FILE_COLUMNS; several symbols or timeframes may share a file. Files named
+    `*__raw.parquet` keep a source's defects and are left out unless `include_raw`. Where several
+    files hold the same symbol and timeframe, the exchange with most rows is taken and its files are
+    merged: at a time that several have, the file with most rows wins (ties: the first by name).
+    `exchange`, `symbols` and `timeframes` narrow what is loaded.
     """
 
     folder: Path
@@ -68,9 +72,13 @@ class ParquetCandles:
             for (exchange, symbol, timeframe), rows in self._read(path).group_by(
                 "exchange", "symbol", "timeframe", maintain_order=True
             ):
-                found.setdefault((str(symbol), Timeframe(str(timeframe))), []).append((str(exchange), rows))
+                found.setdefault((str(symbol), Timeframe(str(timeframe))), []).append(
+                    (str(exchange), rows)
+                )
         if not found:
-            raise DataError(f"{self.folder}: no candles for {self._described()}; a file has the columns {list(FILE_COLUMNS)}")
+            raise DataError(
+                f"{self.folder}: no candles for {self._described()}; a file has the columns {list(FILE_COLUMNS)}"
+            )
         table: dict[str, dict[Timeframe, BarSeries]] = {}
         for (symbol, timeframe), parts in sorted(found.items()):
             table.setdefault(symbol, {})[timeframe] = Series.from_frame(_merged(parts), timeframe)
@@ -90,7 +98,9 @@ class ParquetCandles:
             raise DataError(f"{path}: not a readable Parquet file ({error})") from None
         missing = [name for name in FILE_COLUMNS if name not in columns]
         if missing:
-            raise DataError(f"{path}: columns {missing} are missing; it has {columns}, candles need {list(FILE_COLUMNS)}")
+            raise DataError(
+                f"{path}: columns {missing} are missing; it has {columns}, candles need {list(FILE_COLUMNS)}"
+            )
         wanted = pl.col("timeframe").is_in(self._names()) & ~pl.col("symbol").str.contains(":")
         if self.exchange is not None:
             wanted &= pl.col("exchange") == self.exchange
@@ -100,7 +110,9 @@ class ParquetCandles:
         return require_bars(frame, str(path)).with_columns(frame["exchange"], frame["timeframe"])
 
     def _names(self) -> list[str]:
-        return sorted(self._wanted) if self.timeframes is None else [t.value for t in self.timeframes]
+        return (
+            sorted(self._wanted) if self.timeframes is None else [t.value for t in self.timeframes]
+        )
 
     def _described(self) -> str:
         symbols = "any symbol" if self.symbols is None else ", ".join(self.symbols)
@@ -114,5 +126,7 @@ def _merged(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
         rows_by_exchange[exchange] = rows_by_exchange.get(exchange, 0) + rows.height
     chosen = max(rows_by_exchange, key=lambda name: rows_by_exchange[name])
     frames = [rows.select(list(BARS_SCHEMA)) for exchange, rows in parts if exchange == chosen]
-    frames.sort(key=lambda rows: rows.height)  # the last one wins: Series keeps the last row of a time; sort is stable
+    frames.sort(
+        key=lambda rows: rows.height
+    )  # the last one wins: Series keeps the last row of a time; sort is stable
     return pl.concat(frames)

@@ -16,7 +16,9 @@ class ClockMode(StrEnum):
 
 @dataclass(frozen=True)
 class ClockSpec:
-    """How the venue's time runs. `start` is where a sped-up or stepped clock begins; `speed` venue seconds a real second."""
+    """How the venue's time runs. `start` is where a sped-up or stepped clock begins; `speed` venue
+    seconds a real second.
+    """
 
     mode: ClockMode = ClockMode.REAL
     start: datetime | None = None
@@ -66,8 +68,12 @@ class VenueTime:
     def move_to(self, at_ms: int) -> None:
         """Move forward to `at_ms`; ConfigError for the real clock and for going back."""
         if self.mode is ClockMode.REAL:
-            raise ConfigError("the practice exchange runs on the real clock, which cannot be moved: start it stepped")
+            raise ConfigError(
+                "the practice exchange runs on the real clock, which cannot be moved: start it stepped"
+            )
         if at_ms < self.now_ms():
-            raise ConfigError(f"the venue's time only moves forward: {at_ms} is before {self.now_ms()}")
+            raise ConfigError(
+                f"the venue's time only moves forward: {at_ms} is before {self.now_ms()}"
+            )
         self._anchor_ms = at_ms
         self._anchored_at = time.monotonic()

@@ -1,4 +1,6 @@
-"""The client of the control calls: move the clock, open accounts, arm faults, read the venue's own ledger."""
+"""The client of the control calls: move the clock, open accounts, arm faults, read the venue's own
+ledger.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,7 +14,9 @@ from penstock.practice.faults import Fault, FaultKind
 
 
 class PracticeControl:
-    """Speaks to a practice exchange at `url`. ConfigError where it refuses, VenueUnavailableError where it does not answer."""
+    """Speaks to a practice exchange at `url`. ConfigError where it refuses, VenueUnavailableError
+    where it does not answer.
+    """
 
     def __init__(self, url: str, timeout_seconds: float = 30.0) -> None:
         self.url = url.rstrip("/")
@@ -24,16 +28,24 @@ class PracticeControl:
         """Return the venue's time."""
         return _instant(self._call("GET", "clock")["now"])
 
-    def step(self, *, to: datetime | None = None, seconds: float | timedelta | None = None) -> datetime:
-        """Move the venue's time to an instant or forward by `seconds`, match resting orders, and return the new time."""
+    def step(
+        self, *, to: datetime | None = None, seconds: float | timedelta | None = None
+    ) -> datetime:
+        """Move the venue's time to an instant or forward by `seconds`, match resting orders, and
+        return the new time.
+        """
         if (to is None) == (seconds is None):
             raise ConfigError("step the clock either to an instant or by seconds")
         if to is not None:
-            return _instant(self._call("POST", "clock", {"to": round(to.timestamp() * 1000)})["now"])
+            return _instant(
+                self._call("POST", "clock", {"to": round(to.timestamp() * 1000)})["now"]
+            )
         amount = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
         return _instant(self._call("POST", "clock", {"seconds": amount})["now"])
 
-    def create_account(self, api_key: str, secret: str, balances: Mapping[str, Decimal | int | str]) -> None:
+    def create_account(
+        self, api_key: str, secret: str, balances: Mapping[str, Decimal | int | str]
+    ) -> None:
         """Open an account; opening it again changes nothing."""
         shown = {asset: str(quantity) for asset, quantity in balances.items()}
         self._call("POST", "accounts", {"api_key": api_key, "secret": secret, "balances": shown})
@@ -43,26 +55,41 @@ class PracticeControl:
         held = self._call("GET", "accounts").get(api_key)
         if held is None:
             raise ConfigError(f"no practice account '{api_key}': open it first")
-        return {asset: Decimal(entry["free"]) + Decimal(entry["locked"]) for asset, entry in held.items()}
+        return {
+            asset: Decimal(entry["free"]) + Decimal(entry["locked"])
+            for asset, entry in held.items()
+        }
 
     def deposit(self, api_key: str, asset: str, quantity: Decimal | int | str) -> None:
         """Add to a balance from outside."""
-        self._call("POST", "deposits", {"api_key": api_key, "asset": asset, "quantity": str(quantity)})
+        self._call(
+            "POST", "deposits", {"api_key": api_key, "asset": asset, "quantity": str(quantity)}
+        )
 
     def withdraw(self, api_key: str, asset: str, quantity: Decimal | int | str) -> None:
         """Take from a balance."""
-        self._call("POST", "withdrawals", {"api_key": api_key, "asset": asset, "quantity": str(quantity)})
+        self._call(
+            "POST", "withdrawals", {"api_key": api_key, "asset": asset, "quantity": str(quantity)}
+        )
 
     def correct(self, api_key: str, asset: str, quantity: Decimal | int | str) -> None:
         """Change a balance, up or down, without a transfer that would explain it."""
-        self._call("POST", "corrections", {"api_key": api_key, "asset": asset, "quantity": str(quantity)})
+        self._call(
+            "POST", "corrections", {"api_key": api_key, "asset": asset, "quantity": str(quantity)}
+        )
 
     def change_instrument(self, symbol: str, **steps: Decimal | str) -> None:
         """Give a symbol another `price_tick` or `lot_step`."""
-        self._call("POST", "instruments", {"symbol": symbol, **{name: str(step) for name, step in steps.items()}})
+        self._call(
+            "POST",
+            "instruments",
+            {"symbol": symbol, **{name: str(step) for name, step in steps.items()}},
+        )
 
     def show_book(self, symbol: str, bid: Decimal | int | str, ask: Decimal | int | str) -> None:
-        """Have a symbol quoted at `bid` and `ask` from now on, whatever its candles say; fills stay at the candles' prices."""
+        """Have a symbol quoted at `bid` and `ask` from now on, whatever its candles say; fills stay
+        at the candles' prices.
+        """
         self._call("POST", "books", {"symbol": symbol, "bid": str(bid), "ask": str(ask)})
 
     def clear_books(self) -> None:
@@ -77,7 +104,9 @@ class PracticeControl:
         """Arm a fault."""
         self._call("POST", "faults", fault.model_dump(mode="json"))
 
-    def arm_next(self, kind: FaultKind, method: str = "", path: str = "/api/", **details: Any) -> None:
+    def arm_next(
+        self, kind: FaultKind, method: str = "", path: str = "/api/", **details: Any
+    ) -> None:
         """Arm a fault that strikes the next matching call only."""
         self.arm(Fault(kind=kind, method=method, path=path, times=1, **details))
 
@@ -99,10 +128,14 @@ class PracticeControl:
 
     def _call(self, method: str, name: str, body: Mapping[str, Any] | None = None) -> Any:
         try:
-            answer = self._session.request(method, f"{self.url}/practice/{name}", json=body, timeout=self._timeout)
+            answer = self._session.request(
+                method, f"{self.url}/practice/{name}", json=body, timeout=self._timeout
+            )
             value = answer.json()
         except (requests.RequestException, ValueError) as error:
-            raise VenueUnavailableError(f"no answer from the practice exchange at {self.url}: {error}") from error
+            raise VenueUnavailableError(
+                f"no answer from the practice exchange at {self.url}: {error}"
+            ) from error
         if answer.status_code != 200:
             raise ConfigError(f"the practice exchange refused: {value.get('error', value)}")
         return value

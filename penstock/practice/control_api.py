@@ -1,4 +1,6 @@
-"""The control calls under /practice/: the clock, accounts, faults, the journal and counts. Not Binance's own."""
+"""The control calls under /practice/: the clock, accounts, faults, the journal and counts. Not
+Binance's own.
+"""
 
 import json
 import math
@@ -26,7 +28,9 @@ class ControlError(PenstockError):
 class ControlApi:
     """Handlers of the control calls: a JSON object in, a JSON value out."""
 
-    def __init__(self, engine: MatchingEngine, faults: Faults, requests: dict[str, int], books: Books) -> None:
+    def __init__(
+        self, engine: MatchingEngine, faults: Faults, requests: dict[str, int], books: Books
+    ) -> None:
         self.engine = engine
         self.venue = engine.venue
         self.faults = faults
@@ -64,20 +68,32 @@ class ControlApi:
         except ConfigError as error:
             raise ControlError(str(error)) from None
         except (ValueError, KeyError, TypeError, InvalidOperation, ValidationError) as error:
-            raise ControlError(f"'{route}' does not understand {raw.decode(errors='replace')[:200]}: {error!r}") from None
+            raise ControlError(
+                f"'{route}' does not understand {raw.decode(errors='replace')[:200]}: {error!r}"
+            ) from None
 
     def clock(self, _: Body) -> Any:
-        return {"now": self.venue.time.now_ms(), "mode": self.venue.time.mode.value, "speed": self.venue.time.speed}
+        return {
+            "now": self.venue.time.now_ms(),
+            "mode": self.venue.time.mode.value,
+            "speed": self.venue.time.speed,
+        }
 
     def move_clock(self, body: Body) -> Any:
         """Move to `to` (ms since the epoch) or forward by `seconds`."""
-        target = int(body["to"]) if "to" in body else self.venue.time.now_ms() + round(float(body["seconds"]) * 1000)
+        target = (
+            int(body["to"])
+            if "to" in body
+            else self.venue.time.now_ms() + round(float(body["seconds"]) * 1000)
+        )
         self.venue.move_clock(target)
         self.engine.advance()
         return self.clock({})
 
     def open_account(self, body: Body) -> Any:
-        balances = {asset: Decimal(quantity) for asset, quantity in body.get("balances", {}).items()}
+        balances = {
+            asset: Decimal(quantity) for asset, quantity in body.get("balances", {}).items()
+        }
         return _shown(self.venue.open_account(body["api_key"], body["secret"], balances))
 
     def accounts(self, _: Body) -> Any:
@@ -94,7 +110,9 @@ class ControlApi:
         return _shown(account)
 
     def correct(self, body: Body) -> Any:
-        """Change a balance by `quantity`, up or down, as a venue does that mends its own books: no transfer shows it."""
+        """Change a balance by `quantity`, up or down, as a venue does that mends its own books: no
+        transfer shows it.
+        """
         account = self.venue.accounts.get(body["api_key"])
         if account is None:
             raise ControlError(f"no practice account '{body['api_key']}': open it first")
@@ -111,11 +129,15 @@ class ControlApi:
         step = Decimal(body.get("lot_step", rules.instrument.lot_step))
         if tick <= 0 or step <= 0:
             raise ControlError(f"price_tick and lot_step are above zero, not {tick} and {step}")
-        self.engine.rules[name] = replace(rules, instrument=replace(rules.instrument, price_tick=tick, lot_step=step))
+        self.engine.rules[name] = replace(
+            rules, instrument=replace(rules.instrument, price_tick=tick, lot_step=step)
+        )
         return {"price_tick": str(tick), "lot_step": str(step)}
 
     def show_book(self, body: Body) -> Any:
-        """Show `bid` and `ask` as the symbol's best prices; last prices, candles and fills stay what they were."""
+        """Show `bid` and `ask` as the symbol's best prices; last prices, candles and fills stay
+        what they were.
+        """
         name = str(body["symbol"]).replace("/", "")
         if name not in self.engine.rules:
             raise ControlError(f"no symbol '{body['symbol']}' is listed")
@@ -154,7 +176,9 @@ class ControlApi:
             "symbols": len(self.engine.market.listings),
             "accounts": len(self.venue.accounts),
             "orders": sum(len(account.orders) for account in accounts),
-            "trades": sum(len(trades) for account in accounts for trades in account.trades.values()),
+            "trades": sum(
+                len(trades) for account in accounts for trades in account.trades.values()
+            ),
             "journal_entries": len(self.venue.journal.entries),
         }
 

@@ -1,7 +1,7 @@
 """Faults on demand: what a venue does on a bad day, at an exact call or with a seeded probability.
 
-A fault is armed by the control endpoint (or at the start), matches calls by method and path, and counts the calls that it
-matches. At most one fault strikes a call: the first armed one that is due.
+A fault is armed by the control endpoint (or at the start), matches calls by method and path, and
+counts the calls that it matches. At most one fault strikes a call: the first armed one that is due.
 """
 
 import random
@@ -12,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class FaultKind(StrEnum):
-    """What goes wrong. BEFORE kinds change nothing at the venue; AFTER kinds strike once the request has been carried out."""
+    """What goes wrong. BEFORE kinds change nothing at the venue; AFTER kinds strike once the
+    request has been carried out.
+    """
 
     TIMEOUT_BEFORE = "timeout_before"  # no answer for `seconds`, nothing done
     TIMEOUT_AFTER = "timeout_after"  # done, but no answer for `seconds`
@@ -25,18 +27,24 @@ class FaultKind(StrEnum):
     SLOW = "slow"  # done, and the answer comes `seconds` late
     STALE_CANDLES = "stale_candles"  # klines as they were `seconds` of venue time ago
     HIDDEN_TRADES = "hidden_trades"  # myTrades without those of the last `seconds` of venue time
-    TRUNCATED_TRADES = "truncated_trades"  # myTrades with those of the last `seconds` of venue time only
+    TRUNCATED_TRADES = (
+        "truncated_trades"  # myTrades with those of the last `seconds` of venue time only
+    )
     DOUBLED_TRADES = "doubled_trades"  # myTrades with every trade a second time under another id
     FEELESS_TRADES = "feeless_trades"  # myTrades that name no commission
-    HIDDEN_ORDER = "hidden_order"  # an accepted order is not found by queries for `seconds` of real time
+    HIDDEN_ORDER = (
+        "hidden_order"  # an accepted order is not found by queries for `seconds` of real time
+    )
 
 
 class Fault(BaseModel):
-    """One armed fault. Without `nth` and with probability 1 it strikes every matching call, `times` times at most.
+    """One armed fault. Without `nth` and with probability 1 it strikes every matching call, `times`
+    times at most.
 
-    `nth` counts matching calls from 1. `path` is matched from the start; empty matches all of /api. An order that is accepted
-    under a fault with `hides_seconds` is not found by queries for so much of the venue's time, whatever became of the answer.
-    With `symbol` ("ETHUSDT") a list of trades is spoiled for that symbol only.
+    `nth` counts matching calls from 1. `path` is matched from the start; empty matches all of /api.
+    An order that is accepted under a fault with `hides_seconds` is not found by queries for so much
+    of the venue's time, whatever became of the answer. With `symbol` ("ETHUSDT") a list of trades
+    is spoiled for that symbol only.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +79,9 @@ class _Armed:
         if (fault.method and fault.method != method) or not path.startswith(fault.path):
             return False
         self.calls += 1
-        drawn = self.chance.random()  # drawn for every matching call, so that a seed fixes which calls are struck
+        drawn = (
+            self.chance.random()
+        )  # drawn for every matching call, so that a seed fixes which calls are struck
         if fault.times is not None and self.struck >= fault.times:
             return False
         if (fault.nth and self.calls not in fault.nth) or drawn >= fault.probability:
@@ -101,4 +111,7 @@ class Faults:
 
     def report(self) -> list[dict[str, object]]:
         """Return every armed fault with the calls it matched and struck."""
-        return [{**armed.fault.model_dump(mode="json"), "calls": armed.calls, "struck": armed.struck} for armed in self._armed]
+        return [
+            {**armed.fault.model_dump(mode="json"), "calls": armed.calls, "struck": armed.struck}
+            for armed in self._armed
+        ]

@@ -1,7 +1,9 @@
-"""The venue's rules for an order's numbers: price tick, lot step, minimum notional, in exchangeInfo's own words.
+"""The venue's rules for an order's numbers: price tick, lot step, minimum notional, in
+exchangeInfo's own words.
 
-They come from a real exchangeInfo answer where one is given, and are otherwise derived from the candles: the tick is the
-coarsest power of ten that all prices lie on, the lot step is worth between a tenth of a quote unit and one.
+They come from a real exchangeInfo answer where one is given, and are otherwise derived from the
+candles: the tick is the coarsest power of ten that all prices lie on, the lot step is worth between
+a tenth of a quote unit and one.
 """
 
 import gzip
@@ -16,9 +18,9 @@ import numpy as np
 
 from penstock.core.errors import DataError
 from penstock.core.instruments import Instrument
+from penstock.practice.binance_errors import Refusal, filter_failure
 from penstock.practice.candles import CandleTable
 from penstock.practice.market import Listing
-from penstock.practice.refusal import Refusal, filter_failure
 from penstock.practice.series import BarSeries
 
 _FAR = 2**62
@@ -35,7 +37,9 @@ class SymbolRules:
     max_quantity: Decimal
 
     def check_quantity(self, quantity: Decimal) -> None:
-        """Raise -1013 LOT_SIZE for a quantity off the step or out of bounds, -1111 for more than eight decimals."""
+        """Raise -1013 LOT_SIZE for a quantity off the step or out of bounds, -1111 for more than
+        eight decimals.
+        """
         _check_precision(quantity, "quantity")
         step, least = self.instrument.lot_step, self.instrument.min_quantity
         if quantity < least or quantity > self.max_quantity or quantity % step:
@@ -79,7 +83,9 @@ def derive_rules(listing: Listing, series: BarSeries) -> SymbolRules:
 
 
 def _tick(prices: np.ndarray) -> Decimal:
-    """Return the coarsest power of ten from 0.01 down to 1e-8 that every price is a whole multiple of."""
+    """Return the coarsest power of ten from 0.01 down to 1e-8 that every price is a whole multiple
+    of.
+    """
     for decimals in range(2, 8):
         scaled = prices * 10.0**decimals
         if np.allclose(scaled, np.rint(scaled), rtol=1e-12, atol=1e-6):
@@ -87,8 +93,12 @@ def _tick(prices: np.ndarray) -> Decimal:
     return Decimal("1e-8")
 
 
-def rules_of(table: CandleTable, listings: Mapping[str, Listing], exchange_info: Path | None) -> dict[str, SymbolRules]:
-    """Return the rules of every listed symbol by wire name, from the exchangeInfo file where it has the symbol."""
+def rules_of(
+    table: CandleTable, listings: Mapping[str, Listing], exchange_info: Path | None
+) -> dict[str, SymbolRules]:
+    """Return the rules of every listed symbol by wire name, from the exchangeInfo file where it has
+    the symbol.
+    """
     given = {} if exchange_info is None else _read_exchange_info(exchange_info)
     rules = {}
     for wire, listing in listings.items():
@@ -106,7 +116,10 @@ def _read_exchange_info(path: Path) -> dict[str, dict[str, dict[str, str]]]:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         symbols = json.loads(raw)["symbols"]
-        return {entry["symbol"]: {rule["filterType"]: rule for rule in entry["filters"]} for entry in symbols}
+        return {
+            entry["symbol"]: {rule["filterType"]: rule for rule in entry["filters"]}
+            for entry in symbols
+        }
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path}: not an exchangeInfo answer ({error!r})") from None
 

@@ -1,8 +1,10 @@
-"""The exchange's own ledger: every order state, trade and balance change, in the order they happened.
+"""The exchange's own ledger: every order state, trade and balance change, in the order they
+happened.
 
-It is kept apart from Penstock's ledger so that the two can be compared. With a file, one line of JSON holds everything that
-one request changed, written at once: a restart reads the file back and loses nothing that a client was told; a torn last
-line belongs to a request that was never answered and is dropped. The file holds the practice accounts' secrets.
+It is kept apart from Penstock's ledger so that the two can be compared. With a file, one line of
+JSON holds everything that one request changed, written at once: a restart reads the file back and
+loses nothing that a client was told; a torn last line belongs to a request that was never answered
+and is dropped. The file holds the practice accounts' secrets.
 """
 
 import json
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from penstock.core.errors import DataError
-from penstock.practice.accounts import Account, Order, Status, Trade
+from penstock.practice.accounts import Account, Order, PracticeOrderStatus, Trade
 
 #: A journal entry: its kind, the account, and plain JSON values. Decimals are written as text.
 Entry = dict[str, Any]
@@ -33,7 +35,13 @@ class Journal:
 
     def add(self, kind: str, account: str, at_ms: int, values: dict[str, Any]) -> None:
         """Note an entry; it becomes durable with `commit`."""
-        entry = {"seq": len(self.entries) + 1, "kind": kind, "account": account, "at": at_ms, **values}
+        entry = {
+            "seq": len(self.entries) + 1,
+            "kind": kind,
+            "account": account,
+            "at": at_ms,
+            **values,
+        }
         self.entries.append(entry)
         self._pending.append(entry)
 
@@ -45,10 +53,18 @@ class Journal:
         """Note a trade."""
         self.add("trade", account, at_ms, {"trade": _plain(trade)})
 
-    def balance(self, account: Account, at_ms: int, asset: str, change: Decimal, reason: str) -> None:
+    def balance(
+        self, account: Account, at_ms: int, asset: str, change: Decimal, reason: str
+    ) -> None:
         """Note a balance after a change of its total by `change`."""
         held = account.balances.of(asset)
-        values = {"asset": asset, "change": str(change), "free": str(held.free), "locked": str(held.locked), "reason": reason}
+        values = {
+            "asset": asset,
+            "change": str(change),
+            "free": str(held.free),
+            "locked": str(held.locked),
+            "reason": reason,
+        }
         self.add("balance", account.api_key, at_ms, values)
 
     def commit(self) -> None:
@@ -82,13 +98,17 @@ def _read(path: Path) -> list[Entry]:
         try:
             entries.extend(json.loads(line))
         except ValueError as error:
-            raise DataError(f"{path}, line {number}: not a practice journal ({error}); give another file") from None
+            raise DataError(
+                f"{path}, line {number}: not a practice journal ({error}); give another file"
+            ) from None
     return entries
 
 
 def _plain(record: Order | Trade) -> dict[str, Any]:
     return {
-        field.name: str(value) if isinstance(value := getattr(record, field.name), Decimal) else value
+        field.name: str(value)
+        if isinstance(value := getattr(record, field.name), Decimal)
+        else value
         for field in fields(record)
         if field.name not in ("hidden_until", "hidden_until_ms")
     }
@@ -96,10 +116,18 @@ def _plain(record: Order | Trade) -> dict[str, Any]:
 
 def order_from(values: dict[str, Any]) -> Order:
     """Return the order of a journal entry's `order`."""
-    decimals = {name: Decimal(values[name]) for name in ("quantity", "price", "executed", "executed_quote", "locked")}
-    return Order(**{**values, **decimals, "status": Status(values["status"])})
+    decimals = {
+        name: Decimal(values[name])
+        for name in ("quantity", "price", "executed", "executed_quote", "locked")
+    }
+    return Order(**{**values, **decimals, "status": PracticeOrderStatus(values["status"])})
 
 
 def trade_from(values: dict[str, Any]) -> Trade:
     """Return the trade of a journal entry's `trade`."""
-    return Trade(**{**values, **{name: Decimal(values[name]) for name in ("price", "quantity", "commission")}})
+    return Trade(
+        **{
+            **values,
+            **{name: Decimal(values[name]) for name in ("price", "quantity", "commission")},
+        }
+    )

@@ -1,20 +1,23 @@
-"""Request weights and order counts as Binance counts them: fixed windows of the machine's time, told in answer headers.
+"""Request weights and order counts as Binance counts them: fixed windows of the machine's time,
+told in answer headers.
 
-Weights are counted for the whole server (Binance: per address), orders per account. Beyond a limit the answer is 429 with
-Retry-After; who goes on regardless is banned with 418.
+Weights are counted for the whole server (Binance: per address), orders per account. Beyond a limit
+the answer is 429 with Retry-After; who goes on regardless is banned with 418.
 """
 
 import time
 from dataclasses import dataclass, field
 
-from penstock.practice.refusal import Refusal
+from penstock.practice.binance_errors import Refusal
 
 _DAY = 86_400
 
 
 @dataclass(frozen=True)
 class LimitSpec:
-    """The venue's limits; None lifts one. `ban_after` refused requests in a window lead to a ban of `ban_seconds`."""
+    """The venue's limits; None lifts one. `ban_after` refused requests in a window lead to a ban of
+    `ban_seconds`.
+    """
 
     weight_per_minute: int | None = 6000
     orders_per_10s: int | None = 50
@@ -78,13 +81,19 @@ class Limiter:
     _banned_until: float = 0.0
 
     def spend_weight(self, route: str, with_symbol: bool) -> dict[str, str]:
-        """Count a request and return its headers; Refusal 429 or 418 where the minute's weight is used up."""
+        """Count a request and return its headers; Refusal 429 or 418 where the minute's weight is
+        used up.
+        """
         now = time.time()
         if now < self._banned_until:
             left = int(self._banned_until - now) + 1
             message = f"Way too much request weight used; IP banned until {int(self._banned_until * 1000)}."
             raise Refusal(-1003, message, status=418, retry_after=left)
-        weight = WEIGHTS.get(route, 1) if with_symbol else WEIGHTS_WITHOUT_SYMBOL.get(route, WEIGHTS.get(route, 1))
+        weight = (
+            WEIGHTS.get(route, 1)
+            if with_symbol
+            else WEIGHTS_WITHOUT_SYMBOL.get(route, WEIGHTS.get(route, 1))
+        )
         used = self._weight.add(weight, now)
         limit = self.spec.weight_per_minute
         if limit is not None and used > limit:

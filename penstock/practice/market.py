@@ -1,6 +1,7 @@
 """What can be known of the market at an instant: prices, candles and volume, never anything later.
 
-Of a bar that is still open only its open is known, and what closed finer bars tell of its high, low, close and volume.
+Of a bar that is still open only its open is known, and what closed finer bars tell of its high,
+low, close and volume.
 """
 
 from dataclasses import dataclass, field
@@ -9,15 +10,16 @@ from typing import NamedTuple
 import numpy as np
 
 from penstock.core.timeframes import Timeframe
+from penstock.practice.binance_errors import invalid_symbol
 from penstock.practice.candles import CandleTable
-from penstock.practice.refusal import invalid_symbol
 from penstock.practice.series import BarSeries, Series
 
 _BY_LENGTH = sorted(Timeframe, key=lambda t: t.seconds)
 
 
-class Quote(NamedTuple):
-    """The price known at an instant, and the bar that trades are taken from; without a bar the market is closed.
+class BookTicker(NamedTuple):
+    """The price known at an instant, and the bar that trades are taken from; without a bar the
+    market is closed.
 
     The price is the open of the bar that holds the instant; in an outage, the close before it.
     """
@@ -39,16 +41,20 @@ class Listing(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Market:
+class PracticeMarket:
     """The candles of every listed symbol behind a curtain at `now`."""
 
     table: CandleTable
     listings: dict[str, Listing]  # by wire name
-    _built: dict[tuple[str, Timeframe], BarSeries] = field(default_factory=dict)  # never a source of prices
+    _built: dict[tuple[str, Timeframe], BarSeries] = field(
+        default_factory=dict
+    )  # never a source of prices
 
     @classmethod
-    def of(cls, table: CandleTable) -> "Market":
-        """Return the market of these candles; timeframes that are missing are built from shorter ones when asked for."""
+    def of(cls, table: CandleTable) -> "PracticeMarket":
+        """Return the market of these candles; timeframes that are missing are built from shorter
+        ones when asked for.
+        """
         listings = {}
         for symbol in sorted(table):
             base, _, quote = symbol.partition("/")
@@ -63,20 +69,28 @@ class Market:
         return found
 
     def series(self, symbol: str, timeframe: Timeframe) -> BarSeries | None:
-        """Return the series, built by resampling the longest shorter one where it is missing; None where there is none."""
+        """Return the series, built by resampling the longest shorter one where it is missing; None
+        where there is none.
+        """
         held = self.table[symbol]
         found = held.get(timeframe) or self._built.get((symbol, timeframe))
         if found is not None:
             return found
-        shorter = [t for t in _BY_LENGTH if t.seconds < timeframe.seconds and t in held and timeframe.seconds % t.seconds == 0]
+        shorter = [
+            t
+            for t in _BY_LENGTH
+            if t.seconds < timeframe.seconds and t in held and timeframe.seconds % t.seconds == 0
+        ]
         if not shorter:
             return None
         source = held[shorter[-1]]
         built = self._built[symbol, timeframe] = source.window(0, 2**62).resampled(timeframe)
         return built
 
-    def quote(self, symbol: str, now: int) -> Quote | None:
-        """Return the price known at `now`, from the shortest timeframe whose history covers it; None before the first bar."""
+    def quote(self, symbol: str, now: int) -> BookTicker | None:
+        """Return the price known at `now`, from the shortest timeframe whose history covers it;
+        None before the first bar.
+        """
         held = self.table[symbol]
         timeframes = [t for t in _BY_LENGTH if t in held]
         for timeframe in timeframes:
@@ -87,13 +101,25 @@ class Market:
             return None
         return _quote(max(past, key=lambda last: int(last.ts[0]) + last.step), now)
 
-    def last_closed_volume(self, symbol: str, known: Quote) -> float:
-        """Return the volume of the newest bar before the one that `known` was taken from; 0 where there is none."""
+    def last_closed_volume(self, symbol: str, known: BookTicker) -> float:
+        """Return the volume of the newest bar before the one that `known` was taken from; 0 where
+        there is none.
+        """
         before = self.table[symbol][known.timeframe].last(known.bar_ts, 1)
         return before[0].volume if len(before) else 0.0
 
-    def candles(self, symbol: str, timeframe: Timeframe, now: int, start: int | None, end: int | None, limit: int) -> Series:
-        """Return up to `limit` bars that open at or before `now`: from `start` on, or else the latest before `end`."""
+    def candles(
+        self,
+        symbol: str,
+        timeframe: Timeframe,
+        now: int,
+        start: int | None,
+        end: int | None,
+        limit: int,
+    ) -> Series:
+        """Return up to `limit` bars that open at or before `now`: from `start` on, or else the
+        latest before `end`.
+        """
         series = self.series(symbol, timeframe)
         if series is None:
             return Series(timeframe, np.empty(0, dtype=np.int64), np.empty((0, 5)))
@@ -120,7 +146,9 @@ class Market:
         values[-1] = known
         return Series(found.timeframe, found.ts, values)
 
-    def _closed_finer_bars(self, symbol: str, timeframe: Timeframe, start: int, now: int) -> Series | None:
+    def _closed_finer_bars(
+        self, symbol: str, timeframe: Timeframe, start: int, now: int
+    ) -> Series | None:
         held = self.table[symbol]
         for finer in _BY_LENGTH:
             if finer.seconds >= timeframe.seconds:
@@ -130,8 +158,8 @@ class Market:
         return None
 
 
-def _quote(last: Series, now: int) -> Quote:
+def _quote(last: Series, now: int) -> BookTicker:
     bar = last[0]
     is_open = now < bar.ts + last.step
     price = bar.open if is_open else bar.close
-    return Quote(price, last.timeframe, bar.ts, bar.volume if is_open else 0.0, is_open)
+    return BookTicker(price, last.timeframe, bar.ts, bar.volume if is_open else 0.0, is_open)

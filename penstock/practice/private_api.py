@@ -6,12 +6,12 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
-from penstock.practice import wire
+from penstock.practice import binance_json
 from penstock.practice.accounts import Account, Order
+from penstock.practice.binance_errors import Refusal, illegal_parameter, missing_parameter
 from penstock.practice.faults import Fault, FaultKind
 from penstock.practice.matching import MatchingEngine
 from penstock.practice.public_api import Parameters, integer, required
-from penstock.practice.refusal import Refusal, illegal_parameter, missing_parameter
 
 Row = TypeVar("Row")
 
@@ -38,15 +38,23 @@ class PrivateApi:
             "GET /api/v3/myTrades": self.trades,
             "POST /api/v3/order": self.new_order,
             "DELETE /api/v3/order": self.cancel_order,
-            "GET /sapi/v1/capital/deposit/hisrec": lambda account, p: self._transfers(account, p, "deposit"),
-            "GET /sapi/v1/capital/withdraw/history": lambda account, p: self._transfers(account, p, "withdrawal"),
+            "GET /sapi/v1/capital/deposit/hisrec": lambda account, p: self._transfers(
+                account, p, "deposit"
+            ),
+            "GET /sapi/v1/capital/withdraw/history": lambda account, p: self._transfers(
+                account, p, "withdrawal"
+            ),
         }
 
     def account(self, account: Account, _: Parameters) -> Any:
         terms = self.engine.terms
-        return wire.account_answer(account, terms.taker_fee_bps, terms.maker_fee_bps, self._now())
+        return binance_json.account_answer(
+            account, terms.taker_fee_bps, terms.maker_fee_bps, self._now()
+        )
 
-    def new_order(self, account: Account, parameters: Parameters, fault: Fault | None = None) -> Any:
+    def new_order(
+        self, account: Account, parameters: Parameters, fault: Fault | None = None
+    ) -> Any:
         """Place an order; a fault may hide it from queries for a while."""
         order = self._order_from(parameters)
         if order.client_id in account.order_ids:
@@ -56,7 +64,9 @@ class PrivateApi:
             if fault.kind is FaultKind.HIDDEN_ORDER:
                 order.hidden_until = machine_time.monotonic() + fault.seconds
         trades = self.engine.place(account, order)
-        return wire.new_order_answer(order, trades, parameters.get("newOrderRespType", "FULL"))
+        return binance_json.new_order_answer(
+            order, trades, parameters.get("newOrderRespType", "FULL")
+        )
 
     def _order_from(self, parameters: Parameters) -> Order:
         """Return the order that the parameters describe, checked against the symbol's filters."""
@@ -95,24 +105,32 @@ class PrivateApi:
         order = self._find(account, parameters)
         if order is None or not self._sees(order):
             raise Refusal(-2013, "Order does not exist.")
-        return wire.order_answer(order)
+        return binance_json.order_answer(order)
 
     def cancel_order(self, account: Account, parameters: Parameters) -> Any:
         order = self._find(account, parameters)
         if order is None or not order.status.is_open or not self._sees(order):
             raise Refusal(-2011, "Unknown order sent.")
         self.engine.cancel(account, order)
-        return wire.cancel_answer(order, self._now())
+        return binance_json.cancel_answer(order, self._now())
 
     def open_orders(self, account: Account, parameters: Parameters) -> Any:
-        wanted = None if "symbol" not in parameters else self.market.listing(parameters["symbol"]).wire
+        wanted = (
+            None if "symbol" not in parameters else self.market.listing(parameters["symbol"]).wire
+        )
         found = (account.orders[order_id] for order_id in account.open_ids)
-        return [wire.order_answer(o) for o in found if wanted in (None, o.symbol) and self._sees(o)]
+        return [
+            binance_json.order_answer(o)
+            for o in found
+            if wanted in (None, o.symbol) and self._sees(o)
+        ]
 
     def all_orders(self, account: Account, parameters: Parameters) -> Any:
         """Return orders by id: from `orderId` on, or made from `startTime` on, or else the latest."""
         symbol = self.market.listing(required(parameters, "symbol")).wire
-        first, start, end = (integer(parameters, name) for name in ("orderId", "startTime", "endTime"))
+        first, start, end = (
+            integer(parameters, name) for name in ("orderId", "startTime", "endTime")
+        )
         found = [
             order
             for order in account.orders.values()
@@ -122,12 +140,17 @@ class PrivateApi:
             and (start is None or order.created_ms >= start)
             and (end is None or order.created_ms <= end)
         ]
-        return [wire.order_answer(order) for order in _page(found, parameters, from_start=(first, start) != (None, None))]
+        return [
+            binance_json.order_answer(order)
+            for order in _page(found, parameters, from_start=(first, start) != (None, None))
+        ]
 
     def trades(self, account: Account, parameters: Parameters) -> Any:
         """Return trades by id: from `fromId` on, or made from `startTime` on, or else the latest."""
         symbol = self.market.listing(required(parameters, "symbol")).wire
-        first, start, end, order_id = (integer(parameters, name) for name in ("fromId", "startTime", "endTime", "orderId"))
+        first, start, end, order_id = (
+            integer(parameters, name) for name in ("fromId", "startTime", "endTime", "orderId")
+        )
         if start is not None and end is not None and end - start > _DAY_MS:
             raise Refusal(-1127, "More than 24 hours between startTime and endTime.")
         found = [
@@ -138,13 +161,16 @@ class PrivateApi:
             and (end is None or trade.at_ms <= end)
             and (order_id is None or trade.order_id == order_id)
         ]
-        return [wire.trade_answer(trade) for trade in _page(found, parameters, from_start=(first, start) != (None, None))]
+        return [
+            binance_json.trade_answer(trade)
+            for trade in _page(found, parameters, from_start=(first, start) != (None, None))
+        ]
 
     def _transfers(self, account: Account, parameters: Parameters, reason: str) -> Any:
         """Return the deposits or withdrawals made from `startTime` on, newest first."""
         start, end = integer(parameters, "startTime") or 0, integer(parameters, "endTime")
         found = [
-            wire.transfer_answer(entry)
+            binance_json.transfer_answer(entry)
             for entry in reversed(self.engine.venue.journal.entries)
             if entry["kind"] == "balance"
             and entry["account"] == account.api_key
@@ -164,7 +190,7 @@ class PrivateApi:
         return order if order is not None and order.symbol == symbol else None
 
     def _sees(self, order: Order) -> bool:
-        return wire.is_visible(order, machine_time.monotonic(), self._now())
+        return binance_json.is_visible(order, machine_time.monotonic(), self._now())
 
     def _now(self) -> int:
         return self.engine.venue.time.now_ms()
@@ -185,7 +211,11 @@ def _client_id(parameters: Parameters) -> str:
     given = parameters.get("newClientOrderId")
     if given is None:
         return uuid.uuid4().hex
-    if not given or len(given) > _CLIENT_ID_LENGTH or not all(c.isalnum() or c in ".:/_-" for c in given):
+    if (
+        not given
+        or len(given) > _CLIENT_ID_LENGTH
+        or not all(c.isalnum() or c in ".:/_-" for c in given)
+    ):
         raise illegal_parameter("newClientOrderId")
     return given
 

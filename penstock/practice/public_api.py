@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from penstock.core.timeframes import Timeframe
-from penstock.practice import wire
+from penstock.practice import binance_json
+from penstock.practice.binance_errors import Refusal, illegal_parameter, missing_parameter
 from penstock.practice.book import Books
 from penstock.practice.clock import VenueTime
 from penstock.practice.filters import SymbolRules
 from penstock.practice.limits import LimitSpec
-from penstock.practice.market import Listing, Quote
+from penstock.practice.market import BookTicker, Listing
 from penstock.practice.matching import decimal_of
-from penstock.practice.refusal import Refusal, illegal_parameter, missing_parameter
 
 Parameters = Mapping[str, str]
 _DAY_MS = 86_400_000
@@ -39,14 +39,16 @@ def required(parameters: Parameters, name: str) -> str:
 class PublicApi:
     """Answers that need no account. Handlers return JSON values, or bytes that are JSON already."""
 
-    def __init__(self, books: Books, rules: dict[str, SymbolRules], time: VenueTime, limits: LimitSpec) -> None:
+    def __init__(
+        self, books: Books, rules: dict[str, SymbolRules], time: VenueTime, limits: LimitSpec
+    ) -> None:
         self.market = books.market
         self.books = books
         self.time = time
         self._rules = rules
         self._info = {
             "timezone": "UTC",
-            "rateLimits": wire.rate_limits_answer(limits),
+            "rateLimits": binance_json.rate_limits_answer(limits),
             "exchangeFilters": [],
         }
 
@@ -63,7 +65,10 @@ class PublicApi:
         }
 
     def exchange_info(self, parameters: Parameters) -> Any:
-        symbols = [wire.symbol_answer(listing, self._rules[name]) for name, listing in self.market.listings.items()]
+        symbols = [
+            binance_json.symbol_answer(listing, self._rules[name])
+            for name, listing in self.market.listings.items()
+        ]
         if "symbol" in parameters:
             wanted = self.market.listing(parameters["symbol"]).wire
             symbols = [entry for entry in symbols if entry["symbol"] == wanted]
@@ -82,10 +87,18 @@ class PublicApi:
             raise illegal_parameter("limit")
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
         now = self.time.now_ms() - round(stale_seconds * 1000)
-        return wire.klines(self.market.candles(listing.symbol, timeframe, now, start, end, min(limit, _KLINES_MOST)))
+        return binance_json.klines(
+            self.market.candles(
+                listing.symbol, timeframe, now, start, end, min(limit, _KLINES_MOST)
+            )
+        )
 
-    def _each(self, parameters: Parameters, show: Callable[[Listing, Quote], dict[str, Any]]) -> Any:
-        """Return one symbol's entry, or a list of those asked for (`symbols`) or of all that have a price."""
+    def _each(
+        self, parameters: Parameters, show: Callable[[Listing, BookTicker], dict[str, Any]]
+    ) -> Any:
+        """Return one symbol's entry, or a list of those asked for (`symbols`) or of all that have a
+        price.
+        """
         if "symbol" in parameters:
             listing = self.market.listing(parameters["symbol"])
             quote = self._quote(listing)
@@ -93,22 +106,29 @@ class PublicApi:
                 raise Refusal(-1112, "No orders on book for symbol.")
             return show(listing, quote)
         if "symbols" in parameters:
-            wanted = [self.market.listing(name.strip('" ')) for name in parameters["symbols"].strip("[]").split(",")]
+            wanted = [
+                self.market.listing(name.strip('" '))
+                for name in parameters["symbols"].strip("[]").split(",")
+            ]
         else:
             wanted = list(self.market.listings.values())
-        return [show(listing, quote) for listing in wanted if (quote := self._quote(listing)) is not None]
+        return [
+            show(listing, quote)
+            for listing in wanted
+            if (quote := self._quote(listing)) is not None
+        ]
 
-    def _quote(self, listing: Listing) -> Quote | None:
+    def _quote(self, listing: Listing) -> BookTicker | None:
         return self.market.quote(listing.symbol, self.time.now_ms())
 
-    def _price(self, listing: Listing, quote: Quote) -> dict[str, Any]:
-        return {"symbol": listing.wire, "price": wire.text(decimal_of(quote.price))}
+    def _price(self, listing: Listing, quote: BookTicker) -> dict[str, Any]:
+        return {"symbol": listing.wire, "price": binance_json.text(decimal_of(quote.price))}
 
-    def _book(self, listing: Listing, _: Quote) -> dict[str, Any]:
+    def _book(self, listing: Listing, _: BookTicker) -> dict[str, Any]:
         """Return the best bid and ask; all zero where there is none, as Binance has it."""
-        return wire.book_answer(listing, self.books.at(listing, self.time.now_ms()))
+        return binance_json.book_answer(listing, self.books.at(listing, self.time.now_ms()))
 
-    def _day(self, listing: Listing, quote: Quote) -> dict[str, Any]:
+    def _day(self, listing: Listing, quote: BookTicker) -> dict[str, Any]:
         """Return the 24-hour figures from hourly candles, or from daily ones where there are none."""
         now = self.time.now_ms()
         bars = self.market.candles(listing.symbol, Timeframe.H1, now, now - _DAY_MS + 1, None, 25)
@@ -126,7 +146,7 @@ class PublicApi:
             "priceChangePercent": f"{100 * change / first:.3f}",
             "weightedAvgPrice": f"{(first + quote.price) / 2:.8f}",
             "prevClosePrice": f"{first:.8f}",
-            "lastPrice": wire.text(decimal_of(quote.price)),
+            "lastPrice": binance_json.text(decimal_of(quote.price)),
             "lastQty": "0.00000000",
             "openPrice": f"{first:.8f}",
             "highPrice": f"{high:.8f}",

@@ -1,4 +1,6 @@
-"""Bars of one symbol and timeframe, searchable by time. Times are milliseconds since the epoch; a bar is known by its open."""
+"""Bars of one symbol and timeframe, searchable by time. Times are milliseconds since the epoch; a
+bar is known by its open.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +12,8 @@ import polars as pl
 
 from penstock.core.timeframes import Timeframe
 
-#: A longer hole is the end of one stretch of history and the start of another; a shorter one is an outage.
+#: A longer hole is the end of one stretch of history and the start of another; a shorter one is an
+#: outage.
 OUTAGE_MS = 7 * 86_400_000
 
 Floats = npt.NDArray[np.float64]
@@ -58,10 +61,18 @@ class Series:
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame, timeframe: Timeframe) -> "Series":
-        """Return the series of a one-symbol bars frame; of bars with the same time the last one is kept."""
+        """Return the series of a one-symbol bars frame; of bars with the same time the last one is
+        kept.
+        """
         clean = frame.unique("ts", keep="last", maintain_order=True).sort("ts")
-        values = clean.select("open", "high", "low", "close", "volume").to_numpy().astype(np.float64)
-        return cls(timeframe, clean["ts"].cast(pl.Datetime("ms", "UTC")).to_physical().to_numpy().astype(np.int64), values)
+        values = (
+            clean.select("open", "high", "low", "close", "volume").to_numpy().astype(np.float64)
+        )
+        return cls(
+            timeframe,
+            clean["ts"].cast(pl.Datetime("ms", "UTC")).to_physical().to_numpy().astype(np.int64),
+            values,
+        )
 
     @cached_property
     def step(self) -> int:

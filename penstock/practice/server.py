@@ -1,4 +1,6 @@
-"""Starting and stopping the practice exchange: in the foreground, or in a process of its own that dies with its owner."""
+"""Starting and stopping the practice exchange: in the foreground, or in a process of its own that
+dies with its owner.
+"""
 
 import base64
 import pickle
@@ -38,7 +40,9 @@ class AccountSpec:
 
 @dataclass(frozen=True)
 class PracticeConfig:
-    """Everything a practice exchange is made of. `port` 0 takes a free one; `journal` keeps its state across restarts."""
+    """Everything a practice exchange is made of. `port` 0 takes a free one; `journal` keeps its
+    state across restarts.
+    """
 
     candles: CandleSource
     clock: ClockSpec = field(default_factory=real_clock)
@@ -59,20 +63,24 @@ def build_app(config: PracticeConfig) -> "PracticeApp":
     from penstock.practice.filters import rules_of
     from penstock.practice.journal import Journal
     from penstock.practice.limits import Limiter
-    from penstock.practice.market import Market
+    from penstock.practice.market import PracticeMarket
     from penstock.practice.matching import MatchingEngine
     from penstock.practice.public_api import PublicApi
     from penstock.practice.venue import Venue
 
     table = config.candles.load()
-    market = Market.of(table)
+    market = PracticeMarket.of(table)
     rules = rules_of(market.table, market.listings, config.exchange_info)
     venue = Venue(Journal(config.journal), VenueTime(config.clock))
     for spec in config.accounts:
-        venue.open_account(spec.api_key, spec.secret, {asset: Decimal(q) for asset, q in spec.balances.items()})
+        venue.open_account(
+            spec.api_key, spec.secret, {asset: Decimal(q) for asset, q in spec.balances.items()}
+        )
     venue.journal.commit()
     engine = MatchingEngine(market, rules, venue, config.terms)
-    public = PublicApi(Books(market, rules, config.terms.slippage_bps), rules, venue.time, config.limits)
+    public = PublicApi(
+        Books(market, rules, config.terms.slippage_bps), rules, venue.time, config.limits
+    )
     return PracticeApp(engine, public, Limiter(config.limits), Faults(config.faults))
 
 
@@ -81,7 +89,9 @@ def _bind(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
-        listener.listen(1024)  # a client that is told the address may connect before the event loop runs
+        listener.listen(
+            1024
+        )  # a client that is told the address may connect before the event loop runs
     except OSError as error:
         listener.close()
         raise ConfigError(
@@ -91,7 +101,9 @@ def _bind(port: int) -> socket.socket:
 
 
 def serve(config: PracticeConfig, on_ready: Callable[[str], None] | None = None) -> None:
-    """Serve until interrupted. `on_ready(url)` is called once the address is known and the candles are loaded."""
+    """Serve until interrupted. `on_ready(url)` is called once the address is known and the candles
+    are loaded.
+    """
     import uvicorn
 
     listener = _bind(config.port)
@@ -111,7 +123,8 @@ def serve(config: PracticeConfig, on_ready: Callable[[str], None] | None = None)
 
 
 class PracticeServer:
-    """A practice exchange in a process of its own, reachable at `url` between `start` and `stop` (or as a context).
+    """A practice exchange in a process of its own, reachable at `url` between `start` and `stop`
+    (or as a context).
 
     The process ends by itself when this one does, however that ends.
     """
@@ -141,7 +154,15 @@ class PracticeServer:
             participation=participation,
         )
         self.config = PracticeConfig(
-            candles, clock or real_clock(), accounts, terms, limits or LimitSpec(), faults, exchange_info, journal, port
+            candles,
+            clock or real_clock(),
+            accounts,
+            terms,
+            limits or LimitSpec(),
+            faults,
+            exchange_info,
+            journal,
+            port,
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._url = ""
@@ -150,7 +171,9 @@ class PracticeServer:
     def url(self) -> str:
         """The address, such as http://127.0.0.1:40123; VenueUnavailableError while it does not run."""
         if not self._url:
-            raise VenueUnavailableError("the practice exchange does not run: call start() or use it as a context")
+            raise VenueUnavailableError(
+                "the practice exchange does not run: call start() or use it as a context"
+            )
         return self._url
 
     @property
@@ -158,7 +181,9 @@ class PracticeServer:
         return None if self._process is None else self._process.pid
 
     def start(self) -> "PracticeServer":
-        """Start and return once it answers; PenstockError with the server's own words where it cannot start."""
+        """Start and return once it answers; PenstockError with the server's own words where it
+        cannot start.
+        """
         if self._process is not None:
             return self
         command = [sys.executable, "-m", "penstock.practice.server"]
@@ -173,7 +198,9 @@ class PracticeServer:
         watchdog.cancel()
         if not said.startswith("http://"):
             self.stop()
-            raise PenstockError(f"the practice exchange did not start: {said or 'it ended without a word'}")
+            raise PenstockError(
+                f"the practice exchange did not start: {said or 'it ended without a word'}"
+            )
         self._url = said
         return self
 
@@ -201,7 +228,12 @@ class PracticeServer:
     def __enter__(self) -> "PracticeServer":
         return self.start()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stop()
 
 

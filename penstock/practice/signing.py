@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 
 from penstock.practice.accounts import Account
+from penstock.practice.binance_errors import Refusal, illegal_parameter, missing_parameter
 from penstock.practice.clock import ClockMode, VenueTime
-from penstock.practice.refusal import Refusal, illegal_parameter, missing_parameter
 
 _SIGNATURE = re.compile(rb"(?:^|&)signature=([^&]*)")
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -18,12 +18,18 @@ _MAX_WINDOW_MS = 60_000
 
 
 def authenticate(
-    accounts: Mapping[str, Account], time_of_venue: VenueTime, api_key: str, payload: bytes, parameters: Mapping[str, str]
+    accounts: Mapping[str, Account],
+    time_of_venue: VenueTime,
+    api_key: str,
+    payload: bytes,
+    parameters: Mapping[str, str],
 ) -> Account:
-    """Return the account that signed the request; Refusal -2014, -2015, -1022, -1021 or -1102 otherwise.
+    """Return the account that signed the request; Refusal -2014, -2015, -1022, -1021 or -1102
+    otherwise.
 
-    `payload` is the query string followed by the body, as sent; the signature covers it without itself. On a clock that is
-    not the machine's, a timestamp may follow either clock: an unmodified client signs with its own machine's time.
+    `payload` is the query string followed by the body, as sent; the signature covers it without
+    itself. On a clock that is not the machine's, a timestamp may follow either clock: an unmodified
+    client signs with its own machine's time.
     """
     if not _KEY.fullmatch(api_key):
         raise Refusal(-2014, "API-key format invalid.", status=401)

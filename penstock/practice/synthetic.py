@@ -1,9 +1,10 @@
 """Synthetic candles: made up, the same for the same seed, and never to be mistaken for a market's.
 
-Hourly closes follow a common factor and one of the symbol's own, both with drifts that hold for weeks (trends to find) and
-volatility that comes and goes; about 45% a year in all. Each open is the close before. Minutes are drawn when asked for, as
-bridges within their hour, so that minutes resample exactly to hours and hours to days. A symbol's path depends on the seed,
-its own name and the start, not on which other symbols are listed.
+Hourly closes follow a common factor and one of the symbol's own, both with drifts that hold for
+weeks (trends to find) and volatility that comes and goes; about 45% a year in all. Each open is the
+close before. Minutes are drawn when asked for, as bridges within their hour, so that minutes
+resample exactly to hours and hours to days. A symbol's path depends on the seed, its own name and
+the start, not on which other symbols are listed.
 """
 
 import math
@@ -20,16 +21,38 @@ from penstock.practice.candles import CandleTable
 from penstock.practice.series import BarSeries, Floats, Series
 
 _HOUR_MS, _DAY_MS, _MINUTE_MS = 3_600_000, 86_400_000, 60_000
-_FIRST_PRICES = {"BTC": 42_000.0, "ETH": 2_300.0, "BNB": 310.0, "SOL": 100.0, "XRP": 0.6, "ADA": 0.55, "DOGE": 0.09}
+_FIRST_PRICES = {
+    "BTC": 42_000.0,
+    "ETH": 2_300.0,
+    "BNB": 310.0,
+    "SOL": 100.0,
+    "XRP": 0.6,
+    "ADA": 0.55,
+    "DOGE": 0.09,
+}
 _DAILY_VOLATILITY = 0.4 / math.sqrt(365)
-# Trends that last about two months and are stronger than any market's: following them passes the promotion gate, so that
-# the whole line can be walked on candles that are made up.
+# Trends that last about two months and are stronger than any market's: following them passes the
+# promotion gate, so that the whole line can be walked on candles that are made up.
 _DAILY_DRIFT = 0.005
 _REGIME_HOURS = 60 * 24
 _HOURLY_TURNOVER = 1e8  # quote units
 
 DEFAULT_SYMBOLS = tuple(
-    f"{base}/USDT" for base in ("BTC", "ETH", "BNB", "SOL", "XRP", "ADA", "DOGE", "LTC", "LINK", "AVAX", "DOT", "TRX")
+    f"{base}/USDT"
+    for base in (
+        "BTC",
+        "ETH",
+        "BNB",
+        "SOL",
+        "XRP",
+        "ADA",
+        "DOGE",
+        "LTC",
+        "LINK",
+        "AVAX",
+        "DOT",
+        "TRX",
+    )
 )
 
 
@@ -52,7 +75,9 @@ class SyntheticCandles:
 
     def load(self) -> CandleTable:
         hours = int((self.end - self.start).total_seconds()) // 3600
-        factor = _log_returns(np.random.default_rng([self.seed, 0]), hours, volatility=_DAILY_VOLATILITY * 0.7)
+        factor = _log_returns(
+            np.random.default_rng([self.seed, 0]), hours, volatility=_DAILY_VOLATILITY * 0.7
+        )
         table: dict[str, dict[Timeframe, BarSeries]] = {}
         for symbol in self.symbols:
             path = _Path(symbol, self.seed)
@@ -67,12 +92,18 @@ class SyntheticCandles:
 
 
 def _log_returns(rng: np.random.Generator, hours: int, volatility: float) -> Floats:
-    """Return hourly log returns with trending regimes and slowly changing volatility around `volatility` (daily)."""
+    """Return hourly log returns with trending regimes and slowly changing volatility around
+    `volatility` (daily).
+    """
     switches = rng.random(hours) < 1 / _REGIME_HOURS
     direction = np.where((np.cumsum(switches) + rng.integers(2)) % 2 == 0, 1.0, -0.8)
-    wave = np.convolve(rng.standard_normal(hours + 240), np.ones(241) / math.sqrt(241), mode="valid")
+    wave = np.convolve(
+        rng.standard_normal(hours + 240), np.ones(241) / math.sqrt(241), mode="valid"
+    )
     scale = volatility / math.sqrt(24) * np.exp(0.35 * wave)
-    returns: Floats = direction * _DAILY_DRIFT / 24 * 0.7 - scale**2 / 2 + scale * rng.standard_normal(hours)
+    returns: Floats = (
+        direction * _DAILY_DRIFT / 24 * 0.7 - scale**2 / 2 + scale * rng.standard_normal(hours)
+    )
     return returns
 
 
@@ -114,10 +145,19 @@ class _Path:
         opens = np.concatenate(([np.rint(self.first_price * grid) / grid], closes[:-1]))
         reach = np.abs(rng.standard_normal((2, hours))) * np.abs(steps).mean() * 0.6
         highs = np.ceil(np.maximum(opens, closes) * (1 + reach[0]) * grid - 1e-6) / grid
-        lows = np.maximum(np.floor(np.minimum(opens, closes) * np.exp(-reach[1]) * grid + 1e-6), 1.0) / grid
-        lots = np.rint(_HOURLY_TURNOVER * np.exp(0.6 * rng.standard_normal(hours)) / closes / self.lot)
+        lows = (
+            np.maximum(np.floor(np.minimum(opens, closes) * np.exp(-reach[1]) * grid + 1e-6), 1.0)
+            / grid
+        )
+        lots = np.rint(
+            _HOURLY_TURNOVER * np.exp(0.6 * rng.standard_normal(hours)) / closes / self.lot
+        )
         times = start_ms + _HOUR_MS * np.arange(hours, dtype=np.int64)
-        return Series(Timeframe.H1, times, np.column_stack((opens, highs, lows, closes, np.maximum(lots, 1) * self.lot)))
+        return Series(
+            Timeframe.H1,
+            times,
+            np.column_stack((opens, highs, lows, closes, np.maximum(lots, 1) * self.lot)),
+        )
 
     def day_of_minutes(self, hours: Series) -> Series:
         """Return the minutes of one day's hourly bars."""
@@ -127,7 +167,9 @@ class _Path:
         walk = np.cumsum(rng.standard_normal((count, 60)), axis=1)
         share = np.arange(1, 61) / 60
         bridge = (walk - walk[:, [-1]] * share) / math.sqrt(60)
-        closes = np.clip(opened + (closed - opened) * share + bridge * (high - low) * 0.6, low, high)
+        closes = np.clip(
+            opened + (closed - opened) * share + bridge * (high - low) * 0.6, low, high
+        )
         closes = np.round(closes, self.decimals)
         closes[:, -1] = closed[:, 0]
         opens = np.column_stack((opened[:, 0], closes[:, :-1]))
@@ -138,7 +180,10 @@ class _Path:
         highs[rows, highs.argmax(axis=1)] = high[:, 0]
         lows[rows, lows.argmin(axis=1)] = low[:, 0]
         weights = rng.gamma(2.0, size=(count, 60))
-        lots = rng.multinomial(np.rint(volume[:, 0] / self.lot).astype(np.int64), weights / weights.sum(axis=1, keepdims=True))
+        lots = rng.multinomial(
+            np.rint(volume[:, 0] / self.lot).astype(np.int64),
+            weights / weights.sum(axis=1, keepdims=True),
+        )
         times = (hours.ts[:, None] + _MINUTE_MS * np.arange(60)).ravel()
         columns = (opens, highs, lows, closes, lots * self.lot)
         return Series(Timeframe.M1, times, np.column_stack([column.ravel() for column in columns]))
@@ -150,7 +195,9 @@ class MinuteSeries:
     def __init__(self, path: _Path, hourly: Series) -> None:
         self._first = int(hourly.ts[0])
         self._end = int(hourly.ts[-1]) + _HOUR_MS
-        self._day = lru_cache(maxsize=64)(lambda day: path.day_of_minutes(hourly.window(day * _DAY_MS, (day + 1) * _DAY_MS)))
+        self._day = lru_cache(maxsize=64)(
+            lambda day: path.day_of_minutes(hourly.window(day * _DAY_MS, (day + 1) * _DAY_MS))
+        )
 
     def window(self, start: int, end: int) -> Series:
         start, end = max(start, self._first), min(end, self._end)
@@ -206,4 +253,8 @@ class ResampledSeries:
 
 
 def _joined(parts: list[Series]) -> Series:
-    return Series(parts[0].timeframe, np.concatenate([p.ts for p in parts]), np.concatenate([p.values for p in parts]))
+    return Series(
+        parts[0].timeframe,
+        np.concatenate([p.ts for p in parts]),
+        np.concatenate([p.values for p in parts]),
+    )

@@ -1,6 +1,7 @@
 """The venue's state: its accounts and what happened on them, rebuilt from the journal at a restart.
 
-Every change goes through here and is noted in the journal; matching.py decides which changes an order makes.
+Every change goes through here and is noted in the journal; matching.py decides which changes an
+order makes.
 """
 
 from decimal import Decimal
@@ -24,11 +25,15 @@ class Venue:
             self._restore(entry)
 
     def open_account(self, api_key: str, secret: str, balances: dict[str, Decimal]) -> Account:
-        """Create an account; opening one again with the same secret changes nothing, with another one is a ConfigError."""
+        """Create an account; opening one again with the same secret changes nothing, with another
+        one is a ConfigError.
+        """
         existing = self.accounts.get(api_key)
         if existing is not None:
             if existing.secret != secret:
-                raise ConfigError(f"the practice exchange has an account '{api_key}' with another secret")
+                raise ConfigError(
+                    f"the practice exchange has an account '{api_key}' with another secret"
+                )
             return existing
         account = self.accounts[api_key] = Account(api_key, secret)
         self.journal.add("account", api_key, self.time.now_ms(), {"secret": secret})
@@ -37,9 +42,13 @@ class Venue:
         return account
 
     def change(self, account: Account, asset: str, quantity: Decimal, reason: str) -> None:
-        """Add `quantity` to an asset's free balance and note why; ConfigError where that would go below zero."""
+        """Add `quantity` to an asset's free balance and note why; ConfigError where that would go
+        below zero.
+        """
         if account.balances.of(asset).free + quantity < 0:
-            raise ConfigError(f"{reason} of {-quantity} {asset}: only {account.balances.of(asset).free} is free")
+            raise ConfigError(
+                f"{reason} of {-quantity} {asset}: only {account.balances.of(asset).free} is free"
+            )
         account.balances.add(asset, quantity)
         self.note_balance(account, asset, quantity, reason)
 

@@ -1,1 +1,3 @@
-"""What may trade: criteria with thresholds, the gate that collects their verdicts, and the moving of aliases."""
+"""What may trade: criteria with thresholds, the gate that collects their verdicts, and the moving
+of aliases.
+"""

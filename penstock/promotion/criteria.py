@@ -1,7 +1,8 @@
-"""The criteria of the promotion gate: one function each, evidence in, verdict out, thresholds from configuration.
+"""The criteria of the promotion gate: one function each, evidence in, verdict out, thresholds from
+configuration.
 
-Every criterion speaks for itself and sees all the evidence; which alias follows from the verdicts is for the gate.
-A figure that is not a number passes nothing.
+Every criterion speaks for itself and sees all the evidence; which alias follows from the verdicts
+is for the gate. A figure that is not a number passes nothing.
 """
 
 from collections.abc import Callable
@@ -64,8 +65,10 @@ class PromotionThresholds(BaseModel):
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """One criterion's word. `value` was compared with `bound`; both are None where nothing was measured or compared."""
+class CriterionResult:
+    """One criterion's word. `value` was compared with `bound`; both are None where nothing was
+    measured or compared.
+    """
 
     criterion: str
     passed: bool
@@ -74,113 +77,172 @@ class Verdict:
     reason: str
 
 
-Criterion = Callable[[Evidence, PromotionThresholds], Verdict]
+Criterion = Callable[[Evidence, PromotionThresholds], CriterionResult]
 
 
-def at_least(criterion: str, value: float, bound: float, what: str) -> Verdict:
+def at_least(criterion: str, value: float, bound: float, what: str) -> CriterionResult:
     """Return a verdict that passes where value >= bound (never for NaN)."""
     passed = value >= bound
-    return Verdict(criterion, passed, value, bound, f"{what} is {value:.4g}, {'at least' if passed else 'under'} {bound:.4g}")
+    return CriterionResult(
+        criterion,
+        passed,
+        value,
+        bound,
+        f"{what} is {value:.4g}, {'at least' if passed else 'under'} {bound:.4g}",
+    )
 
 
-def at_most(criterion: str, value: float, bound: float, what: str) -> Verdict:
+def at_most(criterion: str, value: float, bound: float, what: str) -> CriterionResult:
     """Return a verdict that passes where value <= bound (never for NaN)."""
     passed = value <= bound
-    return Verdict(criterion, passed, value, bound, f"{what} is {value:.4g}, {'at most' if passed else 'over'} {bound:.4g}")
+    return CriterionResult(
+        criterion,
+        passed,
+        value,
+        bound,
+        f"{what} is {value:.4g}, {'at most' if passed else 'over'} {bound:.4g}",
+    )
 
 
-def enough_bars(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+def enough_bars(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Bars in sample plus bars out of sample >= min_bars."""
     bars = evidence.in_sample.bars + evidence.out_of_sample.bars
-    return at_least("enough_bars", bars, thresholds.min_bars, "the number of bars, in and out of sample,")
+    return at_least(
+        "enough_bars", bars, thresholds.min_bars, "the number of bars, in and out of sample,"
+    )
 
 
-def out_of_sample_length(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+def out_of_sample_length(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Days out of sample >= min_out_of_sample_days."""
     days = evidence.out_of_sample_days
-    return at_least("out_of_sample_length", days, thresholds.min_out_of_sample_days, "the out-of-sample period in days")
+    return at_least(
+        "out_of_sample_length",
+        days,
+        thresholds.min_out_of_sample_days,
+        "the out-of-sample period in days",
+    )
 
 
-def out_of_sample_is_unseen(evidence: Evidence, _: PromotionThresholds) -> Verdict:
+def out_of_sample_is_unseen(evidence: Evidence, _: PromotionThresholds) -> CriterionResult:
     """The out-of-sample period begins after the in-sample period's last bar."""
     passed = evidence.out_of_sample_start > evidence.in_sample_end
     said = "after" if passed else "not after"
     start, end = evidence.out_of_sample_start, evidence.in_sample_end
     reason = f"out of sample starts at {start:%Y-%m-%d %H:%M}, {said} the search's last bar {end:%Y-%m-%d %H:%M}"
-    return Verdict("out_of_sample_is_unseen", passed, None, None, reason)
+    return CriterionResult("out_of_sample_is_unseen", passed, None, None, reason)
 
 
-def out_of_sample_orders(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+def out_of_sample_orders(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Orders out of sample >= min_out_of_sample_orders."""
     orders = evidence.out_of_sample.orders
-    return at_least("out_of_sample_orders", orders, thresholds.min_out_of_sample_orders, "the number of out-of-sample orders")
+    return at_least(
+        "out_of_sample_orders",
+        orders,
+        thresholds.min_out_of_sample_orders,
+        "the number of out-of-sample orders",
+    )
 
 
-def out_of_sample_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+def out_of_sample_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Annualised out-of-sample Sharpe ratio >= min_out_of_sample_sharpe."""
     sharpe = evidence.out_of_sample.sharpe
-    return at_least("out_of_sample_sharpe", sharpe, thresholds.min_out_of_sample_sharpe, "the out-of-sample Sharpe ratio")
+    return at_least(
+        "out_of_sample_sharpe",
+        sharpe,
+        thresholds.min_out_of_sample_sharpe,
+        "the out-of-sample Sharpe ratio",
+    )
 
 
-def out_of_sample_drawdown(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+def out_of_sample_drawdown(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Largest out-of-sample drawdown <= max_out_of_sample_drawdown."""
     fall = evidence.out_of_sample.max_drawdown
-    return at_most("out_of_sample_drawdown", fall, thresholds.max_out_of_sample_drawdown, "the out-of-sample drawdown")
+    return at_most(
+        "out_of_sample_drawdown",
+        fall,
+        thresholds.max_out_of_sample_drawdown,
+        "the out-of-sample drawdown",
+    )
 
 
-def deflated_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
-    """Deflated Sharpe probability (Bailey and Lopez de Prado 2014), for the true number of trials, >= min_deflated_sharpe."""
+def deflated_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
+    """Deflated Sharpe probability (Bailey and Lopez de Prado 2014), for the true number of trials,
+    >= min_deflated_sharpe.
+    """
     what = f"the deflated Sharpe probability after {evidence.trial_count} trials"
-    return at_least("deflated_sharpe", evidence.deflated_sharpe, thresholds.min_deflated_sharpe, what)
+    return at_least(
+        "deflated_sharpe", evidence.deflated_sharpe, thresholds.min_deflated_sharpe, what
+    )
 
 
-def turnover(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+def turnover(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Out-of-sample notional traded a year over mean equity <= max_turnover."""
-    return at_most("turnover", evidence.out_of_sample.turnover, thresholds.max_turnover, "the yearly out-of-sample turnover")
+    return at_most(
+        "turnover",
+        evidence.out_of_sample.turnover,
+        thresholds.max_turnover,
+        "the yearly out-of-sample turnover",
+    )
 
 
-def sharpe_retention(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
-    """Out-of-sample Sharpe / in-sample Sharpe >= min_sharpe_retention; fails where the in-sample Sharpe is not positive."""
+def sharpe_retention(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
+    """Out-of-sample Sharpe / in-sample Sharpe >= min_sharpe_retention; fails where the in-sample
+    Sharpe is not positive.
+    """
     before, after = evidence.in_sample.sharpe, evidence.out_of_sample.sharpe
     if thresholds.min_sharpe_retention is None:
-        return Verdict("sharpe_retention", True, None, None, "no bound is set, so it is not judged")
+        return CriterionResult(
+            "sharpe_retention", True, None, None, "no bound is set, so it is not judged"
+        )
     if not before > 0:
         reason = f"the in-sample Sharpe ratio is {before:.4g}: there is nothing to retain"
-        return Verdict("sharpe_retention", False, None, thresholds.min_sharpe_retention, reason)
+        return CriterionResult(
+            "sharpe_retention", False, None, thresholds.min_sharpe_retention, reason
+        )
     what = f"the share of the in-sample Sharpe ratio ({before:.3g}) that is left out of sample ({after:.3g})"
     return at_least("sharpe_retention", after / before, thresholds.min_sharpe_retention, what)
 
 
-def doubled_cost_return(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
+def doubled_cost_return(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
     """Out-of-sample total return with doubled fees and slippage > min_doubled_cost_return."""
     name, bound = "doubled_cost_return", thresholds.min_doubled_cost_return
     if evidence.doubled_costs is None:
         reason = "not measured: run the out-of-sample backtest with doubled costs, or set require_doubled_costs to false"
-        return Verdict(name, not thresholds.require_doubled_costs, None, bound, reason)
+        return CriterionResult(name, not thresholds.require_doubled_costs, None, bound, reason)
     value = evidence.doubled_costs.total_return
     passed = value > bound
     said = "over" if passed else "not over"
-    return Verdict(
-        name, passed, value, bound, f"the out-of-sample return with doubled costs is {value:.4g}, {said} {bound:.4g}"
+    return CriterionResult(
+        name,
+        passed,
+        value,
+        bound,
+        f"the out-of-sample return with doubled costs is {value:.4g}, {said} {bound:.4g}",
     )
 
 
-def no_lookahead(evidence: Evidence, _: PromotionThresholds) -> Verdict:
+def no_lookahead(evidence: Evidence, _: PromotionThresholds) -> CriterionResult:
     """The lookahead check was run and found nothing."""
     if evidence.leaks is None:
-        reason = "not checked: run penstock.research.leakage on the candidate before it is judged"
-        return Verdict("no_lookahead", False, None, None, reason)
+        reason = "not checked: run penstock.research.validation.leakage on the candidate before it is judged"
+        return CriterionResult("no_lookahead", False, None, None, reason)
     found = len(evidence.leaks)
-    reason = f"{found} leaks, the first: {evidence.leaks[0]}" if found else "changing later bars changed no earlier weight"
-    return Verdict("no_lookahead", not found, found, 0, reason)
+    reason = (
+        f"{found} leaks, the first: {evidence.leaks[0]}"
+        if found
+        else "changing later bars changed no earlier weight"
+    )
+    return CriterionResult("no_lookahead", not found, found, 0, reason)
 
 
-def benchmark_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> Verdict:
-    """Out-of-sample Sharpe minus that of equal weights >= min_sharpe_over_benchmark, where that is set."""
+def benchmark_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
+    """Out-of-sample Sharpe minus that of equal weights >= min_sharpe_over_benchmark, where that is
+    set.
+    """
     excess = evidence.out_of_sample.sharpe - evidence.benchmark_out_of_sample.sharpe
     if thresholds.min_sharpe_over_benchmark is None:
         reason = f"the out-of-sample Sharpe ratio is {excess:+.3g} over equal weights; no bound is set, so it is not judged"
-        return Verdict("benchmark_sharpe", True, excess, None, reason)
+        return CriterionResult("benchmark_sharpe", True, excess, None, reason)
     what = "the out-of-sample Sharpe ratio over equal weights"
     return at_least("benchmark_sharpe", excess, thresholds.min_sharpe_over_benchmark, what)
 

@@ -1,4 +1,5 @@
-"""What is known of a candidate when it is judged: one frozen value that travels with its model version as JSON.
+"""What is known of a candidate when it is judged: one frozen value that travels with its model
+version as JSON.
 
 Measures figures and holds them. Whether they are good enough is for penstock.promotion.criteria.
 """
@@ -12,20 +13,22 @@ from pydantic import BaseModel, ConfigDict
 from penstock.core.errors import PromotionError
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
-from penstock.research.costs import Costs
-from penstock.research.results import BacktestMetrics, SearchResult
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.results import BacktestMetrics, SearchResult
 
 #: Above this many bars the lookahead check draws its cuts: cutting at every one would take minutes.
 MAX_CUTS = 3000
 
 
 class Evidence(BaseModel):
-    """The figures of one candidate, in sample and out of sample, with everything needed to measure them again.
+    """The figures of one candidate, in sample and out of sample, with everything needed to measure
+    them again.
 
-    `trial_count` is the true number of trials of the search, all strategies together, and `deflated_sharpe` is
-    corrected for it. `doubled_costs` are the out-of-sample figures with fees and slippage doubled. `leaks` lists what
-    the lookahead check found. Both are None where nobody measured them, which is not the same as good.
-    `out_of_sample_end` is the open time of the last bar that was used.
+    `trial_count` is the true number of trials of the search, all strategies together, and
+    `deflated_sharpe` is corrected for it. `doubled_costs` are the out-of-sample figures with fees
+    and slippage doubled. `leaks` lists what the lookahead check found. Both are None where nobody
+    measured them, which is not the same as good. `out_of_sample_end` is the open time of the last
+    bar that was used.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
@@ -57,7 +60,9 @@ class Evidence(BaseModel):
 
 
 def evidence_of(
-    search: SearchResult, doubled_costs: BacktestMetrics | None = None, leaks: tuple[str, ...] | None = None
+    search: SearchResult,
+    doubled_costs: BacktestMetrics | None = None,
+    leaks: tuple[str, ...] | None = None,
 ) -> Evidence:
     """Return the evidence for a search's choice."""
     return Evidence(
@@ -89,13 +94,15 @@ def gather_evidence(
     cuts: int | None = None,
     on_cut: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evidence:
-    """Return the evidence for a search's choice, with what the search does not measure: doubled costs, and lookahead.
+    """Return the evidence for a search's choice, with what the search does not measure: doubled
+    costs, and lookahead.
 
-    `bars` is the searched snapshot (BARS_SCHEMA), `cuts` the number of instants at which the future is changed. By default
-    every bar is one, which alone finds a leak at a single bar; a history of more than MAX_CUTS bars is cut at that many.
-    `on_cut` is told after each how many of how many are done: on minute bars they take minutes.
+    `bars` is the searched snapshot (BARS_SCHEMA), `cuts` the number of instants at which the future
+    is changed. By default every bar is one, which alone finds a leak at a single bar; a history of
+    more than MAX_CUTS bars is cut at that many. `on_cut` is told after each how many of how many
+    are done: on minute bars they take minutes.
     """
-    from penstock.research.leakage import check_no_lookahead
+    from penstock.research.validation.leakage import check_no_lookahead
 
     bare = evidence_of(search)
     strategy = strategy_class.from_params(dict(search.best_params))
@@ -104,19 +111,30 @@ def gather_evidence(
     chosen = cuts if cuts is not None or instants <= MAX_CUTS else MAX_CUTS
     leaks = check_no_lookahead(strategy, known, chosen, on_cut=on_cut)
     found = tuple(
-        f"{leak.symbol} at {leak.ts}: the future after {leak.cut} changed {leak.before} to {leak.after}" for leak in leaks
+        f"{leak.symbol} at {leak.ts}: the future after {leak.cut} changed {leak.before} to {leak.after}"
+        for leak in leaks
     )
-    return evidence_of(search, doubled_costs=backtest_out_of_sample(strategy, known, bare, doubled(search.costs)), leaks=found)
+    return evidence_of(
+        search,
+        doubled_costs=backtest_out_of_sample(strategy, known, bare, doubled(search.costs)),
+        leaks=found,
+    )
 
 
 def doubled(costs: Costs) -> Costs:
     """Return the costs with twice the fee and twice the slippage."""
-    return costs.model_copy(update={"fee_bps": 2 * costs.fee_bps, "slippage_bps": 2 * costs.slippage_bps})
+    return costs.model_copy(
+        update={"fee_bps": 2 * costs.fee_bps, "slippage_bps": 2 * costs.slippage_bps}
+    )
 
 
 def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
-    """Return the bars that the evidence was measured on; PromotionError where they do not cover its period or symbols."""
-    known = bars.filter(pl.col("symbol").is_in(evidence.symbols), pl.col("ts") <= evidence.out_of_sample_end)
+    """Return the bars that the evidence was measured on; PromotionError where they do not cover its
+    period or symbols.
+    """
+    known = bars.filter(
+        pl.col("symbol").is_in(evidence.symbols), pl.col("ts") <= evidence.out_of_sample_end
+    )
     absent = sorted(set(evidence.symbols) - set(known["symbol"].unique().to_list()))
     if absent or known["ts"].max() != evidence.out_of_sample_end:
         raise PromotionError(
@@ -126,9 +144,15 @@ def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
     return known
 
 
-def backtest_out_of_sample(strategy: Strategy, bars: pl.DataFrame, evidence: Evidence, costs: Costs) -> BacktestMetrics:
-    """Return a strategy's figures on the evidence's out-of-sample bars; earlier bars only warm it up."""
-    from penstock.research.backtest import backtest
+def backtest_out_of_sample(
+    strategy: Strategy, bars: pl.DataFrame, evidence: Evidence, costs: Costs
+) -> BacktestMetrics:
+    """Return a strategy's figures on the evidence's out-of-sample bars; earlier bars only warm it
+    up.
+    """
+    from penstock.research.engine.backtest import backtest
 
     start = evidence.out_of_sample_start
-    return backtest(bars, strategy, costs, evidence.initial_cash, start, timeframe=evidence.timeframe).metrics
+    return backtest(
+        bars, strategy, costs, evidence.initial_cash, start, timeframe=evidence.timeframe
+    ).metrics

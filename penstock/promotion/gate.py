@@ -1,4 +1,5 @@
-"""The gate: collects every criterion's verdict, with its reason, and says which alias a candidate earns.
+"""The gate: collects every criterion's verdict, with its reason, and says which alias a candidate
+earns.
 
 Judges figures only; measuring them, and moving aliases, is for penstock.promotion.promote.
 """
@@ -9,9 +10,9 @@ from enum import StrEnum
 
 import polars as pl
 
-from penstock.promotion.criteria import CRITERIA, PromotionThresholds, Verdict
+from penstock.promotion.criteria import CRITERIA, CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence
-from penstock.research.results import BacktestMetrics
+from penstock.research.engine.results import BacktestMetrics
 
 VERDICTS_SCHEMA = pl.Schema(
     {
@@ -37,10 +38,10 @@ class GateDecision:
     """A decision and all the verdicts it rests on."""
 
     decision: Decision
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[CriterionResult, ...]
 
     @property
-    def failures(self) -> tuple[Verdict, ...]:
+    def failures(self) -> tuple[CriterionResult, ...]:
         return tuple(verdict for verdict in self.verdicts if not verdict.passed)
 
     @property
@@ -56,22 +57,25 @@ class GateDecision:
         return pl.DataFrame(rows, schema=VERDICTS_SCHEMA, orient="row")
 
 
-_INCUMBENT = Verdict("beats_champion", True, None, None, "this version is the champion already")
+_INCUMBENT = CriterionResult(
+    "beats_champion", True, None, None, "this version is the champion already"
+)
 
 
 def judge(
     candidate: Evidence,
     champion: BacktestMetrics | None,
     thresholds: PromotionThresholds,
-    further: Sequence[Verdict] = (),
+    further: Sequence[CriterionResult] = (),
     incumbent: bool = False,
 ) -> GateDecision:
-    """Return the gate's decision on `candidate`, with every verdict collected, failed ones included.
+    """Return the gate's decision on `candidate`, with every verdict collected, failed ones
+    included.
 
-    `champion` holds the present champion's figures on the candidate's own out-of-sample bars, None where there is no
-    champion. `further` are verdicts that need more than figures (reproduction, rehearsal); all of them must pass too.
-    A candidate that fails anything is rejected; one that passes all is challenger, and champion where it beats the
-    present one or there is none.
+    `champion` holds the present champion's figures on the candidate's own out-of-sample bars, None
+    where there is no champion. `further` are verdicts that need more than figures (reproduction,
+    rehearsal); all of them must pass too. A candidate that fails anything is rejected; one that
+    passes all is challenger, and champion where it beats the present one or there is none.
     """
     required = (*(criterion(candidate, thresholds) for criterion in CRITERIA), *further)
     contest = _INCUMBENT if incumbent else beats_champion(candidate, champion, thresholds)
@@ -82,19 +86,22 @@ def judge(
     return GateDecision(decision, (*required, contest))
 
 
-def beats_champion(candidate: Evidence, champion: BacktestMetrics | None, thresholds: PromotionThresholds) -> Verdict:
-    """Candidate's Sharpe - champion's Sharpe > min_sharpe_over_champion, on the same out-of-sample bars.
+def beats_champion(
+    candidate: Evidence, champion: BacktestMetrics | None, thresholds: PromotionThresholds
+) -> CriterionResult:
+    """Candidate's Sharpe - champion's Sharpe > min_sharpe_over_champion, on the same out-of-sample
+    bars.
 
-    Strictly more: of two equals the present one stays. Where the champion was fitted on a part of these bars the
-    comparison favours it, so a candidate never wins by the champion's age alone.
+    Strictly more: of two equals the present one stays. Where the champion was fitted on a part of
+    these bars the comparison favours it, so a candidate never wins by the champion's age alone.
     """
     name, bound = "beats_champion", thresholds.min_sharpe_over_champion
     if champion is None:
-        return Verdict(name, True, None, bound, "there is no champion yet")
+        return CriterionResult(name, True, None, bound, "there is no champion yet")
     excess = candidate.out_of_sample.sharpe - champion.sharpe
     passed = excess > bound
     reason = (
         f"Sharpe ratio {candidate.out_of_sample.sharpe:.4g} against the champion's {champion.sharpe:.4g} on the same "
         f"out-of-sample bars: {excess:+.4g}, {'more' if passed else 'not more'} than {bound:.4g}"
     )
-    return Verdict(name, passed, excess, bound, reason)
+    return CriterionResult(name, passed, excess, bound, reason)

@@ -1,7 +1,9 @@
-"""Moving aliases: a registered candidate is measured again from the registry, judged, recorded, and given what it earned.
+"""Moving aliases: a registered candidate is measured again from the registry, judged, recorded, and
+given what it earned.
 
-Aliases: `challenger` is the newest version that passed, `champion` the one that trades, `previous` the champion before
-it, `rolled_back` a champion that an operator took out. Judging itself is for penstock.promotion.gate.
+Aliases: `challenger` is the newest version that passed, `champion` the one that trades, `previous`
+the champion before it, `rolled_back` a champion that an operator took out. Judging itself is for
+penstock.promotion.gate.
 """
 
 import math
@@ -15,10 +17,10 @@ import polars as pl
 from penstock.core.errors import PromotionError
 from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion, Registry
-from penstock.promotion.criteria import PromotionThresholds, Verdict
+from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, backtest_out_of_sample, bars_of
 from penstock.promotion.gate import Decision, GateDecision, judge
-from penstock.research.results import BacktestMetrics
+from penstock.research.engine.results import BacktestMetrics
 
 CHAMPION, CHALLENGER, PREVIOUS, ROLLED_BACK = "champion", "challenger", "previous", "rolled_back"
 
@@ -26,20 +28,24 @@ CHAMPION, CHALLENGER, PREVIOUS, ROLLED_BACK = "champion", "challenger", "previou
 Measure = Callable[[Strategy], BacktestMetrics]
 
 #: Trades a candidate through planning and a venue, and gives a verdict on it.
-Rehearse = Callable[[LoadedModel], Verdict]
+Rehearse = Callable[[LoadedModel], CriterionResult]
 
 
 class VerdictRecord(Protocol):
     """Where verdicts are kept for good."""
 
-    def save_verdicts(self, model: str, version: str, verdicts: Sequence[Verdict], at: datetime) -> None:
+    def save_verdicts(
+        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime
+    ) -> None:
         """Append every verdict of one judgement of this version, all or none."""
         ...
 
 
 @dataclass(frozen=True)
 class Promotion:
-    """What became of a candidate. `champion_before` and `champion_after` are version numbers, None where there is none."""
+    """What became of a candidate. `champion_before` and `champion_after` are version numbers, None
+    where there is none.
+    """
 
     version: ModelVersion
     gate: GateDecision
@@ -62,16 +68,22 @@ def promote(
     at: datetime,
     rehearse: Rehearse | None = None,
 ) -> Promotion:
-    """Judge a registered version and move the aliases it earned; return the decision with every verdict.
+    """Judge a registered version and move the aliases it earned; return the decision with every
+    verdict.
 
-    The candidate is loaded from the registry and must reproduce its evidence there; the champion is measured on the
-    same bars. Verdicts are recorded before any alias moves. Doing it again ends in the same state: a candidate that is
-    champion already stays so, and `previous` keeps naming the champion before it.
+    The candidate is loaded from the registry and must reproduce its evidence there; the champion is
+    measured on the same bars. Verdicts are recorded before any alias moves. Doing it again ends in
+    the same state: a candidate that is champion already stays so, and `previous` keeps naming the
+    champion before it.
     """
     name = candidate.name
     champion = registry.find(name, CHAMPION)
     incumbent = champion is not None and champion.version == candidate.version
-    rival = None if champion is None or incumbent else measure(registry.load(name, champion.version).strategy)
+    rival = (
+        None
+        if champion is None or incumbent
+        else measure(registry.load(name, champion.version).strategy)
+    )
     further = _further_verdicts(registry, candidate, evidence, measure, thresholds, rehearse)
     gate = judge(evidence, rival, thresholds, further, incumbent)
     record.save_verdicts(name, candidate.version, gate.verdicts, at)
@@ -80,7 +92,8 @@ def promote(
         registry.move_alias(name, CHALLENGER, candidate.version)
     if gate.decision is not Decision.CHAMPION or incumbent:
         return Promotion(candidate, gate, before, before)
-    # The old champion first gets its second name: a crash between the two leaves a champion, and a repeat completes it.
+    # The old champion first gets its second name: a crash between the two leaves a champion, and a
+    # repeat completes it.
     if before is not None:
         registry.move_alias(name, PREVIOUS, before)
     registry.move_alias(name, CHAMPION, candidate.version)
@@ -90,8 +103,9 @@ def promote(
 def rollback(registry: Registry, name: str) -> tuple[str, str]:
     """Make the previous champion the champion again; return the version numbers (from, to).
 
-    The version that is taken out becomes `rolled_back`, which the gate does not promote again by itself. Doing it twice
-    does not bring it back: there is then nothing to roll back to, and PromotionError says so.
+    The version that is taken out becomes `rolled_back`, which the gate does not promote again by
+    itself. Doing it twice does not bring it back: there is then nothing to roll back to, and
+    PromotionError says so.
     """
     champion, previous = registry.find(name, CHAMPION), registry.find(name, PREVIOUS)
     if champion is None:
@@ -111,17 +125,26 @@ def rollback(registry: Registry, name: str) -> tuple[str, str]:
 
 
 def measure_out_of_sample(bars: pl.DataFrame, evidence: Evidence) -> Measure:
-    """Return a function that backtests a strategy on the evidence's out-of-sample bars with the evidence's costs.
+    """Return a function that backtests a strategy on the evidence's out-of-sample bars with the
+    evidence's costs.
 
-    `bars` are those of the evidence's snapshot (BARS_SCHEMA). Raises PromotionError where they do not cover it.
+    `bars` are those of the evidence's snapshot (BARS_SCHEMA). Raises PromotionError where they do
+    not cover it.
     """
     known = bars_of(bars, evidence)
     return lambda strategy: backtest_out_of_sample(strategy, known, evidence, evidence.costs)
 
 
-def reproduces_evidence(evidence: Evidence, again: BacktestMetrics, thresholds: PromotionThresholds) -> Verdict:
-    """Largest relative difference of final equity and Sharpe ratio, evidence against registered version, <= its bound."""
-    pairs = [(evidence.out_of_sample.final_equity, again.final_equity), (evidence.out_of_sample.sharpe, again.sharpe)]
+def reproduces_evidence(
+    evidence: Evidence, again: BacktestMetrics, thresholds: PromotionThresholds
+) -> CriterionResult:
+    """Largest relative difference of final equity and Sharpe ratio, evidence against registered
+    version, <= its bound.
+    """
+    pairs = [
+        (evidence.out_of_sample.final_equity, again.final_equity),
+        (evidence.out_of_sample.sharpe, again.sharpe),
+    ]
     errors = [abs(there - here) / max(abs(there), 1e-12) for there, here in pairs]
     error = math.nan if any(map(math.isnan, errors)) else max(errors)
     bound = thresholds.max_reproduction_error
@@ -130,7 +153,7 @@ def reproduces_evidence(evidence: Evidence, again: BacktestMetrics, thresholds: 
         f"loaded from the registry it ends at {again.final_equity:.6f} on the same bars, its evidence says "
         f"{evidence.out_of_sample.final_equity:.6f}: relative error {error:.2g}, {'at most' if passed else 'over'} {bound:.2g}"
     )
-    return Verdict("reproduces_evidence", passed, error, bound, reason)
+    return CriterionResult("reproduces_evidence", passed, error, bound, reason)
 
 
 def _further_verdicts(
@@ -140,7 +163,7 @@ def _further_verdicts(
     measure: Measure,
     thresholds: PromotionThresholds,
     rehearse: Rehearse | None,
-) -> list[Verdict]:
+) -> list[CriterionResult]:
     """Return the verdicts that need the registered version itself."""
     loaded = registry.load(candidate.name, candidate.version)
     verdicts = [
@@ -151,14 +174,14 @@ def _further_verdicts(
         verdicts.append(rehearse(loaded))
     elif thresholds.require_rehearsal:
         reason = "not rehearsed: give a rehearsal, or set require_rehearsal to false"
-        verdicts.append(Verdict("rehearsal", False, None, None, reason))
+        verdicts.append(CriterionResult("rehearsal", False, None, None, reason))
     return verdicts
 
 
-def _not_rolled_back(candidate: ModelVersion, rolled_back: ModelVersion | None) -> Verdict:
+def _not_rolled_back(candidate: ModelVersion, rolled_back: ModelVersion | None) -> CriterionResult:
     if rolled_back is None or rolled_back.version != candidate.version:
-        return Verdict("not_rolled_back", True, None, None, "no operator has rolled this version back")
-    reason = (
-        f"version {candidate.version} was rolled back by an operator; remove the alias '{ROLLED_BACK}' to let it compete again"
-    )
-    return Verdict("not_rolled_back", False, None, None, reason)
+        return CriterionResult(
+            "not_rolled_back", True, None, None, "no operator has rolled this version back"
+        )
+    reason = f"version {candidate.version} was rolled back by an operator; remove the alias '{ROLLED_BACK}' to let it compete again"
+    return CriterionResult("not_rolled_back", False, None, None, reason)

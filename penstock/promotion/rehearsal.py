@@ -1,8 +1,10 @@
-"""The rehearsal: a registered version decides slot by slot, as live does, and its plans are filled by an exchange.
+"""The rehearsal: a registered version decides slot by slot, as live does, and its plans are filled
+by an exchange.
 
-Backtests judge a strategy; this judges whether it can be traded as it was backtested: decisions from a warm window equal
-those of the whole history, every order is one that the venue takes, and the account ends where the backtest does but
-for lots, fees and the no-trade band. The exchange is given (paper is enough); nothing real is at stake.
+Backtests judge a strategy; this judges whether it can be traded as it was backtested: decisions
+from a warm window equal those of the whole history, every order is one that the venue takes, and
+the account ends where the backtest does but for lots, fees and the no-trade band. The exchange is
+given (paper is enough); nothing real is at stake.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -13,16 +15,17 @@ from decimal import Decimal
 import polars as pl
 
 from penstock.core.clock import SteppedClock
-from penstock.core.drafts import DraftOrder
 from penstock.core.errors import PromotionError, VenueRejectedError
 from penstock.core.orders import OrderRequest, OrderType, client_order_id
+from penstock.core.proposals import ProposedOrder
 from penstock.portfolio.decision import decide_targets
 from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, plan_sells
 from penstock.ports import Exchange, LoadedModel
-from penstock.promotion.criteria import PromotionThresholds, Verdict
+from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, bars_of
 
-#: Opens an exchange over bars, on a clock that the rehearsal steps, with this much of the quote asset.
+#: Opens an exchange over bars, on a clock that the rehearsal steps, with this much of the quote
+#: asset.
 OpenExchange = Callable[[pl.DataFrame, SteppedClock, Decimal], Exchange]
 
 #: Weights that differ by less are the same: moving sums may round differently on a shorter table.
@@ -31,7 +34,9 @@ WEIGHT_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What came of it. Equity in quote units, at the close of the last bar; `changed` names decisions that differed."""
+    """What came of it. Equity in quote units, at the close of the last bar; `changed` names
+    decisions that differed.
+    """
 
     slots: int
     orders: int
@@ -45,21 +50,29 @@ class Rehearsal:
         """Equity against the backtest's, as a fraction of it."""
         return self.equity / self.backtest_equity - 1
 
-    def verdict(self, thresholds: PromotionThresholds) -> Verdict:
-        """Pass where nothing was refused, no decision differed, and |difference| <= max_rehearsal_difference."""
+    def verdict(self, thresholds: PromotionThresholds) -> CriterionResult:
+        """Pass where nothing was refused, no decision differed, and |difference| <=
+        max_rehearsal_difference.
+        """
         bound = thresholds.max_rehearsal_difference
         faults = [
             *(f"refused: {reason}" for reason in self.refused[:1]),
-            *(f"{len(self.changed)} decisions differ from the backtest's, the first: {name}" for name in self.changed[:1]),
+            *(
+                f"{len(self.changed)} decisions differ from the backtest's, the first: {name}"
+                for name in self.changed[:1]
+            ),
             *(
                 []
                 if abs(self.difference) <= bound
                 else [f"equity is {self.difference:+.2%} off the backtest's, over {bound:.2%}"]
             ),
         ]
-        said = "; ".join(faults) or f"equity {self.equity:,.2f} against {self.backtest_equity:,.2f} in the backtest"
+        said = (
+            "; ".join(faults)
+            or f"equity {self.equity:,.2f} against {self.backtest_equity:,.2f} in the backtest"
+        )
         reason = f"{self.slots} slots, {self.orders} orders: {said}"
-        return Verdict("rehearsal", not faults, abs(self.difference), bound, reason)
+        return CriterionResult("rehearsal", not faults, abs(self.difference), bound, reason)
 
 
 def rehearse(
@@ -70,11 +83,12 @@ def rehearse(
     open_exchange: OpenExchange,
     slots: int = 30,
 ) -> Rehearsal:
-    """Trade the last `slots` slots of the evidence's bars (BARS_SCHEMA) and compare with the backtest of those bars.
+    """Trade the last `slots` slots of the evidence's bars (BARS_SCHEMA) and compare with the
+    backtest of those bars.
 
     Raises PromotionError where the bars hold no slot with a bar after it.
     """
-    from penstock.research.backtest import backtest
+    from penstock.research.engine.backtest import backtest
 
     known = bars_of(bars, evidence)
     decided = _decision_bars(known, evidence, slots)
@@ -86,11 +100,26 @@ def rehearse(
     changed: list[str] = []
     for bar in decided:
         clock.at = bar + duration
-        window = known.filter(pl.col("ts") <= bar).group_by("symbol", maintain_order=True).tail(model.strategy.warmup_bars + 1)
+        window = (
+            known.filter(pl.col("ts") <= bar)
+            .group_by("symbol", maintain_order=True)
+            .tail(model.strategy.warmup_bars + 1)
+        )
         weights = dict(decide_targets(model, window, evidence.timeframe, clock.at).weights)
-        changed += [f"{symbol} at {bar}" for symbol in truth[bar] if _differ(truth[bar][symbol], weights.get(symbol))]
+        changed += [
+            f"{symbol} at {bar}"
+            for symbol in truth[bar]
+            if _differ(truth[bar][symbol], weights.get(symbol))
+        ]
         stage.trade(clock.at, weights)
-    tested = backtest(known, model.strategy, evidence.costs, evidence.initial_cash, decided[0], timeframe=evidence.timeframe)
+    tested = backtest(
+        known,
+        model.strategy,
+        evidence.costs,
+        evidence.initial_cash,
+        decided[0],
+        timeframe=evidence.timeframe,
+    )
     return Rehearsal(
         slots=len(decided),
         orders=stage.orders,
@@ -123,29 +152,45 @@ class _Stage:
         closes = dict(last_bars.select("symbol", "close").iter_rows())
         held = self.exchange.balances()
         assets = {instrument.base: symbol for symbol, instrument in self.instruments.items()}
-        priced: float = sum(float(quantity) * closes[assets[asset]] for asset, quantity in held.items() if asset in assets)
+        priced: float = sum(
+            float(quantity) * closes[assets[asset]]
+            for asset, quantity in held.items()
+            if asset in assets
+        )
         return float(held.get(self.policy.quote, Decimal(0))) + priced
 
     def _book(self, weights: Mapping[str, float | None]) -> Book:
         prices = self.exchange.last_prices(list(weights))
         return Book(weights, self.exchange.balances(), prices, self.instruments, self.policy)
 
-    def _send(self, slot: datetime, drafts: list[DraftOrder]) -> None:
+    def _send(self, slot: datetime, drafts: list[ProposedOrder]) -> None:
         for draft in drafts:
-            identity = client_order_id("rehearsal", self.model.version.label, slot, draft.symbol, draft.leg, draft.attempt)
-            request = OrderRequest(identity, draft.symbol, draft.side, OrderType.MARKET, draft.quantity)
+            identity = client_order_id(
+                "rehearsal", self.model.version.label, slot, draft.symbol, draft.leg, draft.attempt
+            )
+            request = OrderRequest(
+                identity, draft.symbol, draft.side, OrderType.MARKET, draft.quantity
+            )
             try:
                 self.exchange.submit(request)
                 self.orders += 1
             except VenueRejectedError as error:
-                self.refused.append(f"{draft.side} {draft.quantity} {draft.symbol} at {slot}: {error}")
+                self.refused.append(
+                    f"{draft.side} {draft.quantity} {draft.symbol} at {slot}: {error}"
+                )
 
 
 def _decision_bars(bars: pl.DataFrame, evidence: Evidence, slots: int) -> list[datetime]:
-    """Return the newest bars at whose close there is a bar to trade on, oldest first, all out of sample."""
+    """Return the newest bars at whose close there is a bar to trade on, oldest first, all out of
+    sample.
+    """
     instants: list[datetime] = bars["ts"].unique().sort().to_list()
     present = set(instants)
-    usable = [at for at in instants if at >= evidence.out_of_sample_start and at + evidence.timeframe.duration in present]
+    usable = [
+        at
+        for at in instants
+        if at >= evidence.out_of_sample_start and at + evidence.timeframe.duration in present
+    ]
     if not usable:
         raise PromotionError(
             f"rehearsal: no bar after {evidence.out_of_sample_start} is followed by another; ingest more bars and search again"

@@ -1,1 +1,3 @@
-"""Research: honest backtests, parameter searches, and the statistics that say how far to believe them."""
+"""Research: honest backtests, parameter searches, and the statistics that say how far to believe
+them.
+"""

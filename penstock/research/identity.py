@@ -12,8 +12,8 @@ import polars as pl
 from penstock.core.bars import BARS_SCHEMA, VALUE_COLUMNS, require_bars
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
-from penstock.research.costs import Costs
-from penstock.research.results import SearchSettings
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.results import SearchSettings
 
 
 def hash_bars(bars: pl.DataFrame) -> str:
@@ -28,7 +28,9 @@ def hash_bars(bars: pl.DataFrame) -> str:
 
 
 def strategy_code(strategy: type[Strategy]) -> str:
-    """Return text that changes when the strategy's code does: its file's, or that of what a notebook cell defines."""
+    """Return text that changes when the strategy's code does: its file's, or that of what a
+    notebook cell defines.
+    """
     try:
         path = inspect.getsourcefile(strategy)
     except (OSError, TypeError):
@@ -47,11 +49,15 @@ def search_id(
     settings: SearchSettings,
     timeframe: Timeframe,
 ) -> str:
-    """Return 16 hex digits that name a search: same data, strategy code, costs and settings, same id (storage aside)."""
+    """Return 16 hex digits that name a search: same data, strategy code, costs and settings, same
+    id (storage aside).
+    """
     parts = {
         "dataset": dataset_hash,
         "timeframe": timeframe.value,
-        "strategies": {s.name: hashlib.sha256(strategy_code(s).encode()).hexdigest() for s in strategies},
+        "strategies": {
+            s.name: hashlib.sha256(strategy_code(s).encode()).hexdigest() for s in strategies
+        },
         "costs": costs.model_dump(mode="json"),
         "settings": settings.model_dump(mode="json", exclude={"storage_url", "top"}),
     }

@@ -1,18 +1,21 @@
-"""The limits that the rules apply: frozen models, filled from configs/risk.yaml. The defaults are the cautious ones."""
+"""The limits that the rules apply: frozen models, filled from configs/risk.yaml. The defaults are
+the cautious ones.
+"""
 
 from decimal import Decimal
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from penstock.core.accounts import TradingState
+from penstock.core.halts import TradingState
 
 
 class LossLimit(BaseModel):
-    """A loss that may not be passed, as a fraction of equity, open positions valued at the last price.
+    """A loss that may not be passed, as a fraction of equity, open positions valued at the last
+    price.
 
-    A breach denies every buy while it lasts. `state` is what the account is set to besides, until an operator resumes it;
-    `flatten` closes every position.
+    A breach denies every buy while it lasts. `state` is what the account is set to besides, until
+    an operator resumes it; `flatten` closes every position.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -29,17 +32,19 @@ class LossLimit(BaseModel):
 class RiskLimits(BaseModel):
     """Fractions are of the account's equity, notionals in quote units. `None` switches a limit off.
 
-    `max_weight`, `max_position_notional` and `max_position` (base units, by symbol) bound one symbol, `max_gross`,
-    `max_net` (None: as gross) and `max_account_notional` the account. `max_bar_lag_seconds`: how much older than the slot
-    the newest bar behind an order may be. `price_collar`: how far, as a fraction, the venue's last price may be from its
-    mid, where it quotes one, and from the close that the decision saw. `max_daily_volatility`: standard deviation of a symbol's
-    log returns, per day, above which it is not bought.
+    `max_weight`, `max_position_notional` and `max_position` (base units, by symbol) bound one
+    symbol, `max_gross`, `max_net` (None: as gross) and `max_account_notional` the account.
+    `max_bar_lag_seconds`: how much older than the slot the newest bar behind an order may be.
+    `price_collar`: how far, as a fraction, the venue's last price may be from its mid, where it
+    quotes one, and from the close that the decision saw. `max_daily_volatility`: standard deviation
+    of a symbol's log returns, per day, above which it is not bought.
 
-    `stop_loss`, `take_profit` and `trailing_stop` are fractions of a position's average entry (of its highest price since,
-    for the trailing one); a position that was stopped is not bought again for `stop_cooldown_minutes`.
+    `stop_loss`, `take_profit` and `trailing_stop` are fractions of a position's average entry (of
+    its highest price since, for the trailing one); a position that was stopped is not bought again
+    for `stop_cooldown_minutes`.
 
-    `max_target_jump`: summed change of the weights between slots; the first decision of an account is no jump.
-    `max_hourly_turnover`: traded notional of an hour over equity.
+    `max_target_jump`: summed change of the weights between slots; the first decision of an account
+    is no jump. `max_hourly_turnover`: traded notional of an hour over equity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -82,4 +87,6 @@ class RiskLimits(BaseModel):
     @property
     def guards_positions(self) -> bool:
         """Whether any rule looks at a single position's gain or loss."""
-        return any(limit is not None for limit in (self.stop_loss, self.take_profit, self.trailing_stop))
+        return any(
+            limit is not None for limit in (self.stop_loss, self.take_profit, self.trailing_stop)
+        )

@@ -1,18 +1,21 @@
-"""Rules on what the account has lost, open positions valued at the last price: the day's loss and the drawdown."""
+"""Rules on what the account has lost, open positions valued at the last price: the day's loss and
+the drawdown.
+"""
 
 from dataclasses import dataclass
 from decimal import Decimal
 
-from penstock.core.drafts import DraftOrder
 from penstock.core.orders import Side
+from penstock.core.proposals import ProposedOrder
 from penstock.risk.limits import LossLimit, RiskLimits
-from penstock.risk.rules import Rejection, RiskContext
+from penstock.risk.rules import RiskContext, RuleFinding
 
 _ZERO = Decimal(0)
 
 
 def loss_since(start: Decimal | None, context: RiskContext) -> Decimal:
-    """Return the loss from `start` to now as a fraction of `start`; zero for a gain, or where no start is known.
+    """Return the loss from `start` to now as a fraction of `start`; zero for a gain, or where no
+    start is known.
 
     What deposits and withdrawals added or took is no gain and no loss: `start` is without it.
     """
@@ -39,11 +42,15 @@ class DailyLoss:
     limit: Decimal
     name: str = "daily_loss"
 
-    def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
+    def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         lost = daily_loss(context)
         if order.side is Side.SELL or lost < self.limit:
             return None
-        return Rejection(self.name, order.symbol, f"the day's loss is {lost:.2%} of equity; the limit is {self.limit:.2%}")
+        return RuleFinding(
+            self.name,
+            order.symbol,
+            f"the day's loss is {lost:.2%} of equity; the limit is {self.limit:.2%}",
+        )
 
 
 @dataclass(frozen=True)
@@ -53,11 +60,15 @@ class Drawdown:
     limit: Decimal
     name: str = "drawdown"
 
-    def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
+    def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         lost = drawdown(context)
         if order.side is Side.SELL or lost < self.limit:
             return None
-        return Rejection(self.name, order.symbol, f"the drawdown is {lost:.2%} of the peak; the limit is {self.limit:.2%}")
+        return RuleFinding(
+            self.name,
+            order.symbol,
+            f"the drawdown is {lost:.2%} of the peak; the limit is {self.limit:.2%}",
+        )
 
 
 @dataclass(frozen=True)

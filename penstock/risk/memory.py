@@ -1,21 +1,25 @@
-"""An account's past as risk rules ask for it, kept in memory: for a replay, which has no database behind it."""
+"""An account's past as risk rules ask for it, kept in memory: for a replay, which has no database
+behind it.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from penstock.core.accounts import Halt, PositionMark, RiskHistory
-from penstock.core.entries import Entry
-from penstock.core.halts import stricter
+from penstock.core.cost_basis import Entry
+from penstock.core.halts import Halt, stricter
 from penstock.core.orders import Fill
+from penstock.core.risk_records import PositionMark, RiskHistory
 from penstock.core.timeframes import day_before
 from penstock.risk.losses import LossBreach
 
 
 @dataclass
 class AccountMemory:
-    """What happened slot by slot. `note` it once a slot is over; `history` of a later one is then what a ledger would say."""
+    """What happened slot by slot. `note` it once a slot is over; `history` of a later one is then
+    what a ledger would say.
+    """
 
     halt: Halt
     equity: list[tuple[datetime, Decimal]] = field(default_factory=list)
@@ -45,7 +49,11 @@ class AccountMemory:
     @property
     def entry_prices(self) -> dict[str, Decimal]:
         """The average price paid for what is held now, by symbol."""
-        return {symbol: price for symbol, entry in self.entries.items() if (price := entry.price) is not None}
+        return {
+            symbol: price
+            for symbol, entry in self.entries.items()
+            if (price := entry.price) is not None
+        }
 
     def filled(self, fill: Fill) -> None:
         """Count a fill that is not older than those counted before."""
@@ -59,14 +67,25 @@ class AccountMemory:
         return self.trades[first:]
 
     def breach(self, breaches: Sequence[LossBreach], slot: datetime) -> None:
-        """Set the state that breached loss limits ask for, where it is stricter than the one in force."""
+        """Set the state that breached loss limits ask for, where it is stricter than the one in
+        force.
+        """
         for breach in breaches:
             state = breach.limit.trading_state
             if state is not None and stricter(state, self.halt.state):
-                self.halt = Halt(self.halt.account, state, breach.reason, breach.rule, slot, flatten=breach.limit.flatten)
+                self.halt = Halt(
+                    self.halt.account,
+                    state,
+                    breach.reason,
+                    breach.rule,
+                    slot,
+                    flatten=breach.limit.flatten,
+                )
 
     def note(self, slot: datetime, equity: Decimal, weights: Mapping[str, float | None]) -> None:
         """Keep what the slot came to."""
         self.equity.append((slot, equity))
         self.peak = equity if self.peak is None else max(self.peak, equity)
-        self.targets.append({symbol: weight for symbol, weight in weights.items() if weight is not None})
+        self.targets.append(
+            {symbol: weight for symbol, weight in weights.items() if weight is not None}
+        )

@@ -4,15 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from penstock.core.drafts import DraftOrder
-from penstock.risk.rules import Rejection, RiskContext
+from penstock.core.proposals import ProposedOrder
+from penstock.risk.rules import RiskContext, RuleFinding
 
 _MINUTE = 60.0
 
 
 @dataclass(frozen=True)
 class MaxOrdersPerMinute:
-    """In no 60 seconds: orders done + requests of this order and of those before it in the plan > limit; else it is denied.
+    """In no 60 seconds: orders done + requests of this order and of those before it in the plan >
+    limit; else it is denied.
 
     An order that is worked over time counts each request when it is to leave.
     """
@@ -20,7 +21,7 @@ class MaxOrdersPerMinute:
     limit: int
     name: str = "max_orders_per_minute"
 
-    def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
+    def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         times = sorted(_times(order, context))
         busiest = max(_in_minutes(times, context.history.orders_last_minute), default=0)
         return _paced(self.name, order, busiest, self.limit, "minute")
@@ -28,7 +29,8 @@ class MaxOrdersPerMinute:
 
 @dataclass(frozen=True)
 class MaxOrdersPerDay:
-    """Orders since 00:00 UTC + requests of this order and of those before it in the plan <= limit; else it is denied.
+    """Orders since 00:00 UTC + requests of this order and of those before it in the plan <= limit;
+    else it is denied.
 
     A request that is to leave after midnight counts for today all the same.
     """
@@ -36,19 +38,33 @@ class MaxOrdersPerDay:
     limit: int
     name: str = "max_orders_per_day"
 
-    def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
-        return _paced(self.name, order, context.history.orders_today + len(_times(order, context)), self.limit, "day")
+    def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
+        return _paced(
+            self.name,
+            order,
+            context.history.orders_today + len(_times(order, context)),
+            self.limit,
+            "day",
+        )
 
 
-def _times(order: DraftOrder, context: RiskContext) -> list[float]:
-    """Return in how many seconds each request leaves, of this order and of those before it in the plan."""
+def _times(order: ProposedOrder, context: RiskContext) -> list[float]:
+    """Return in how many seconds each request leaves, of this order and of those before it in the
+    plan.
+    """
     upto = next((n for n, planned in enumerate(context.planned) if planned is order), 0)
     before = context.planned[:upto]
-    return [seconds for each in (*before, order) for seconds in context.requests.get(each.symbol, (0.0,))]
+    return [
+        seconds
+        for each in (*before, order)
+        for seconds in context.requests.get(each.symbol, (0.0,))
+    ]
 
 
 def _in_minutes(times: list[float], done: int) -> Iterator[int]:
-    """Yield the count of each minute that ends with a request; what was done before counts in those of the first minute."""
+    """Yield the count of each minute that ends with a request; what was done before counts in those
+    of the first minute.
+    """
     first = 0
     for n, at in enumerate(times):
         while times[first] <= at - _MINUTE:
@@ -56,35 +72,44 @@ def _in_minutes(times: list[float], done: int) -> Iterator[int]:
         yield n - first + 1 + (done if at < _MINUTE else 0)
 
 
-def _paced(name: str, order: DraftOrder, count: int, limit: int, period: str) -> Rejection | None:
+def _paced(
+    name: str, order: ProposedOrder, count: int, limit: int, period: str
+) -> RuleFinding | None:
     if count <= limit:
         return None
-    return Rejection(name, order.symbol, f"with it there would be {count} orders in a {period}; at most {limit} are allowed")
+    return RuleFinding(
+        name,
+        order.symbol,
+        f"with it there would be {count} orders in a {period}; at most {limit} are allowed",
+    )
 
 
 @dataclass(frozen=True)
 class TargetJump:
-    """sum over symbols of |weight - earlier weight| <= limit, against the nearer one of the last two slots' targets.
+    """sum over symbols of |weight - earlier weight| <= limit, against the nearer one of the last
+    two slots' targets.
 
-    A decision that differs so much from the last is held back for one slot: an accident passes by, a change of mind is
-    decided again. The first decision of an account has nothing to differ from.
+    A decision that differs so much from the last is held back for one slot: an accident passes by,
+    a change of mind is decided again. The first decision of an account has nothing to differ from.
     """
 
     limit: Decimal
     name: str = "target_jump"
 
-    def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
+    def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         if not context.history.targets:
             return None
         jump = min(distance(context.weights, earlier) for earlier in context.history.targets)
         if jump <= self.limit:
             return None
         reason = f"the targets moved by {jump:.2f} of equity since the last slot; at most {self.limit} is allowed at once"
-        return Rejection(self.name, order.symbol, reason)
+        return RuleFinding(self.name, order.symbol, reason)
 
 
 def distance(weights: Mapping[str, float | None], earlier: Mapping[str, float]) -> Decimal:
-    """Return the summed change from `earlier` to `weights`; a symbol without a decision has not moved."""
+    """Return the summed change from `earlier` to `weights`; a symbol without a decision has not
+    moved.
+    """
     moved = Decimal(0)
     for symbol in {*weights, *earlier}:
         now = weights.get(symbol, 0.0)
@@ -95,15 +120,21 @@ def distance(weights: Mapping[str, float | None], earlier: Mapping[str, float]) 
 
 @dataclass(frozen=True)
 class TurnoverBurst:
-    """(traded in the last hour + all orders under review) / equity <= limit; else none of them passes."""
+    """(traded in the last hour + all orders under review) / equity <= limit; else none of them
+    passes.
+    """
 
     limit: Decimal
     name: str = "turnover_burst"
 
-    def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
+    def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         planned = sum((each.notional for each in context.planned), Decimal(0))
-        turnover = (context.history.traded_last_hour + planned) / context.equity if context.equity > 0 else Decimal(0)
+        turnover = (
+            (context.history.traded_last_hour + planned) / context.equity
+            if context.equity > 0
+            else Decimal(0)
+        )
         if turnover <= self.limit:
             return None
         reason = f"the hour's turnover would be {turnover:.2f} times equity; at most {self.limit} is allowed"
-        return Rejection(self.name, order.symbol, reason)
+        return RuleFinding(self.name, order.symbol, reason)

@@ -1,4 +1,5 @@
-"""Which positions must be closed now, whatever the strategies want: stops, breached loss limits, an operator's word.
+"""Which positions must be closed now, whatever the strategies want: stops, breached loss limits, an
+operator's word.
 
 Closing itself is ordinary selling, by planning and placement.
 """
@@ -8,12 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from penstock.core.accounts import PositionMark
-from penstock.core.drafts import DraftOrder
 from penstock.core.orders import Side
+from penstock.core.proposals import ProposedOrder
+from penstock.core.risk_records import PositionMark
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
-from penstock.risk.rules import Rejection, RiskContext
+from penstock.risk.rules import RiskContext, RuleFinding
 
 _ZERO = Decimal(0)
 STOPS = ("stop_loss", "take_profit", "trailing_stop")
@@ -26,11 +27,15 @@ class StopLoss:
     limit: Decimal
     name: str = "stop_loss"
 
-    def check(self, symbol: str, context: RiskContext) -> Rejection | None:
+    def check(self, symbol: str, context: RiskContext) -> RuleFinding | None:
         entry, price = context.entries.get(symbol), context.prices.get(symbol)
         if entry is None or price is None or price > entry * (1 - self.limit):
             return None
-        return _flatten(self.name, symbol, f"price {price} is {self.limit:.1%} or more under the entry {entry:.8g}")
+        return _flatten(
+            self.name,
+            symbol,
+            f"price {price} is {self.limit:.1%} or more under the entry {entry:.8g}",
+        )
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,15 @@ class TakeProfit:
     limit: Decimal
     name: str = "take_profit"
 
-    def check(self, symbol: str, context: RiskContext) -> Rejection | None:
+    def check(self, symbol: str, context: RiskContext) -> RuleFinding | None:
         entry, price = context.entries.get(symbol), context.prices.get(symbol)
         if entry is None or price is None or price < entry * (1 + self.limit):
             return None
-        return _flatten(self.name, symbol, f"price {price} is {self.limit:.1%} or more over the entry {entry:.8g}")
+        return _flatten(
+            self.name,
+            symbol,
+            f"price {price} is {self.limit:.1%} or more over the entry {entry:.8g}",
+        )
 
 
 @dataclass(frozen=True)
@@ -54,17 +63,21 @@ class TrailingStop:
     limit: Decimal
     name: str = "trailing_stop"
 
-    def check(self, symbol: str, context: RiskContext) -> Rejection | None:
+    def check(self, symbol: str, context: RiskContext) -> RuleFinding | None:
         price, entry = context.prices.get(symbol), context.entries.get(symbol)
         mark = context.history.marks.get(context.instruments[symbol].base, PositionMark())
         seen = [high for high in (entry, mark.high) if high is not None]
         if price is None or not seen or price > max(seen) * (1 - self.limit):
             return None
-        return _flatten(self.name, symbol, f"price {price} is {self.limit:.1%} or more under its high {max(seen):.8g}")
+        return _flatten(
+            self.name,
+            symbol,
+            f"price {price} is {self.limit:.1%} or more under its high {max(seen):.8g}",
+        )
 
 
-def _flatten(rule: str, symbol: str, reason: str) -> Rejection:
-    return Rejection(rule, symbol, reason, flatten=True)
+def _flatten(rule: str, symbol: str, reason: str) -> RuleFinding:
+    return RuleFinding(rule, symbol, reason, flatten=True)
 
 
 @dataclass(frozen=True)
@@ -74,28 +87,41 @@ class StopCooldown:
     minutes: float
     name: str = "stop_cooldown"
 
-    def check(self, order: DraftOrder, context: RiskContext) -> Rejection | None:
-        stopped = context.history.marks.get(context.instruments[order.symbol].base, PositionMark()).stopped_at
-        if order.side is Side.SELL or stopped is None or context.slot - stopped >= timedelta(minutes=self.minutes):
+    def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
+        stopped = context.history.marks.get(
+            context.instruments[order.symbol].base, PositionMark()
+        ).stopped_at
+        if (
+            order.side is Side.SELL
+            or stopped is None
+            or context.slot - stopped >= timedelta(minutes=self.minutes)
+        ):
             return None
-        reason = (
-            f"the position was stopped out at {stopped:%Y-%m-%d %H:%M} UTC; it may be bought again {self.minutes:g} min later"
-        )
-        return Rejection(self.name, order.symbol, reason)
+        reason = f"the position was stopped out at {stopped:%Y-%m-%d %H:%M} UTC; it may be bought again {self.minutes:g} min later"
+        return RuleFinding(self.name, order.symbol, reason)
 
 
-def flattenings(context: RiskContext, limits: RiskLimits) -> tuple[Rejection, ...]:
-    """Return a FLATTEN for every held symbol that must be closed, with every reason there is for it."""
+def flattenings(context: RiskContext, limits: RiskLimits) -> tuple[RuleFinding, ...]:
+    """Return a FLATTEN for every held symbol that must be closed, with every reason there is for
+    it.
+    """
     stops = [
         StopLoss(limits.stop_loss) if limits.stop_loss is not None else None,
         TakeProfit(limits.take_profit) if limits.take_profit is not None else None,
         TrailingStop(limits.trailing_stop) if limits.trailing_stop is not None else None,
     ]
-    whole = [(breach.rule, breach.reason) for breach in breaches(context, limits) if breach.limit.flatten]
+    whole = [
+        (breach.rule, breach.reason) for breach in breaches(context, limits) if breach.limit.flatten
+    ]
     if context.halt.flatten:
         whole.append(("kill_switch", f"flatten: {context.halt.reason} (set by {context.halt.by})"))
     held = [symbol for symbol in context.held if context.exposure(symbol) > 0]
-    found = [word for symbol in held for stop in stops if stop is not None and (word := stop.check(symbol, context))]
+    found = [
+        word
+        for symbol in held
+        for stop in stops
+        if stop is not None and (word := stop.check(symbol, context))
+    ]
     return (*found, *(_flatten(rule, symbol, reason) for symbol in held for rule, reason in whole))
 
 
@@ -106,7 +132,8 @@ def advanced_marks(
     quote: str,
     stopped: Mapping[str, datetime],
 ) -> dict[str, PositionMark]:
-    """Return the marks after a slot: highs of what is held raised to `prices`, highs of what is gone forgotten.
+    """Return the marks after a slot: highs of what is held raised to `prices`, highs of what is
+    gone forgotten.
 
     `stopped` says which symbols were closed by a stop, and when.
     """
@@ -115,7 +142,11 @@ def advanced_marks(
         symbol, mark = f"{asset}/{quote}", marks.get(asset, PositionMark())
         price, held = prices.get(symbol), positions.get(asset, _ZERO) > 0 and symbol not in stopped
         highs = [high for high in (mark.high, price) if high is not None]
-        mark = replace(mark, high=max(highs) if held and highs else None, stopped_at=stopped.get(symbol, mark.stopped_at))
+        mark = replace(
+            mark,
+            high=max(highs) if held and highs else None,
+            stopped_at=stopped.get(symbol, mark.stopped_at),
+        )
         if mark != PositionMark():
             after[asset] = mark
     return after

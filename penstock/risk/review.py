@@ -1,13 +1,15 @@
-"""The review: every rule on every order, all reasons kept. Only `review` makes ApprovedOrders, and only those are placed."""
+"""The review: every rule on every order, all reasons kept. Only `review` makes ApprovedOrders, and
+only those are placed.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from penstock.core.accounts import RiskVerdict, Verdict
-from penstock.core.drafts import DraftOrder
 from penstock.core.errors import RiskError
 from penstock.core.orders import Side
+from penstock.core.proposals import ProposedOrder
+from penstock.core.risk_records import RiskVerdict, Verdict
 from penstock.risk.exposure import (
     MaxAccountNotional,
     MaxGross,
@@ -26,9 +28,9 @@ from penstock.risk.rules import (
     LockedInstrument,
     MaxOrderNotional,
     PriceCollar,
-    Rejection,
     RiskContext,
     Rule,
+    RuleFinding,
     StaleBars,
     VolatilityFilter,
 )
@@ -38,51 +40,66 @@ _SEAL = object()
 
 @dataclass(frozen=True)
 class ReviewedOrder:
-    """An order before and after review: `passed` is None where it was denied. `reasons` are all words against it."""
+    """An order before and after review: `passed` is None where it was denied. `reasons` are all
+    words against it.
+    """
 
-    order: DraftOrder
+    order: ProposedOrder
     verdict: Verdict
-    passed: DraftOrder | None
-    reasons: tuple[Rejection, ...] = ()
+    passed: ProposedOrder | None
+    reasons: tuple[RuleFinding, ...] = ()
 
 
 @dataclass(frozen=True)
 class ApprovedOrders:
     """Orders that every rule lets pass, shrunk where a rule asked for it.
 
-    `rejections` are all words against any order of the plan: those of a shrunk order and those of a denied one.
-    `reviewed` has every order of the plan, before and after.
+    `rejections` are all words against any order of the plan: those of a shrunk order and those of a
+    denied one. `reviewed` has every order of the plan, before and after.
     """
 
-    orders: tuple[DraftOrder, ...]
-    denied: tuple[DraftOrder, ...]
-    rejections: tuple[Rejection, ...]
+    orders: tuple[ProposedOrder, ...]
+    denied: tuple[ProposedOrder, ...]
+    findings: tuple[RuleFinding, ...]
     seal: object = field(repr=False, compare=False)
     reviewed: tuple[ReviewedOrder, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seal is not _SEAL:
-            raise RiskError("ApprovedOrders come from penstock.risk.review.review alone: have the plan reviewed")
+            raise RiskError(
+                "ApprovedOrders come from penstock.risk.review.review alone: have the plan reviewed"
+            )
 
-    def divided(self, parts: Sequence[DraftOrder]) -> "ApprovedOrders":
-        """Return the same approval with its orders in parts; RiskError where those sum to more than was approved.
+    def divided(self, parts: Sequence[ProposedOrder]) -> "ApprovedOrders":
+        """Return the same approval with its orders in parts; RiskError where those sum to more than
+        was approved.
 
-        Quantities on both sides, and of buys also what they spend: a part has its own venue's price.
+        Quantities on both sides, and of buys also what they spend: a part has its own venue's
+        price.
         """
         left = {(order.symbol, order.side): order.quantity for order in self.orders}
         for part in parts:
-            left[part.symbol, part.side] = left.get((part.symbol, part.side), Decimal(0)) - part.quantity
+            left[part.symbol, part.side] = (
+                left.get((part.symbol, part.side), Decimal(0)) - part.quantity
+            )
         cash = {order.symbol: order.notional for order in self.orders if order.side is Side.BUY}
         for part in (each for each in parts if each.side is Side.BUY):
             cash[part.symbol] = cash.get(part.symbol, Decimal(0)) - part.notional
-        over = sorted({symbol for (symbol, _), quantity in left.items() if quantity < 0} | {s for s in cash if cash[s] < 0})
+        over = sorted(
+            {symbol for (symbol, _), quantity in left.items() if quantity < 0}
+            | {s for s in cash if cash[s] < 0}
+        )
         if over:
-            raise RiskError(f"the parts of {', '.join(over)} are more than was approved: divide only what was reviewed")
+            raise RiskError(
+                f"the parts of {', '.join(over)} are more than was approved: divide only what was reviewed"
+            )
         return replace(self, orders=tuple(parts))
 
     @property
     def verdicts(self) -> tuple[RiskVerdict, ...]:
-        """Every rule's word as it is to be kept: the verdict on the order, and the rule and reason behind it."""
+        """Every rule's word as it is to be kept: the verdict on the order, and the rule and reason
+        behind it.
+        """
         return tuple(
             RiskVerdict(
                 each.order.symbol,
@@ -97,15 +114,21 @@ class ApprovedOrders:
         )
 
 
-def review(orders: Sequence[DraftOrder], context: RiskContext, limits: RiskLimits) -> ApprovedOrders:
-    """Return what may be placed of `orders`. A limit shrinks an order; a rule that allows nothing denies it.
+def review(
+    orders: Sequence[ProposedOrder], context: RiskContext, limits: RiskLimits
+) -> ApprovedOrders:
+    """Return what may be placed of `orders`. A limit shrinks an order; a rule that allows nothing
+    denies it.
 
-    A shrunk order is rounded down to lots, and denied where the venue would refuse what is left. A sell that flattens a
-    position is bound by the kill switch and by locks alone: a limit must not stand between an account and its exit.
+    A shrunk order is rounded down to lots, and denied where the venue would refuse what is left. A
+    sell that flattens a position is bound by the kill switch and by locks alone: a limit must not
+    stand between an account and its exit.
     """
     seen = replace(context, planned=tuple(orders))
     rules = rules_of(limits)
-    exit_rules = tuple(rule for rule in rules if isinstance(rule, KillSwitchRule | LockedInstrument))
+    exit_rules = tuple(
+        rule for rule in rules if isinstance(rule, KillSwitchRule | LockedInstrument)
+    )
     reviewed: list[ReviewedOrder] = []
     for order in seen.planned:
         exits = order.side is Side.SELL and order.symbol in context.flatten
@@ -119,17 +142,21 @@ def review(orders: Sequence[DraftOrder], context: RiskContext, limits: RiskLimit
     )
 
 
-def _judged(order: DraftOrder, rules: Sequence[Rule], context: RiskContext) -> ReviewedOrder:
+def _judged(order: ProposedOrder, rules: Sequence[Rule], context: RiskContext) -> ReviewedOrder:
     against = [rejection for rule in rules if (rejection := rule.check(order, context)) is not None]
     passed = _shrink(order, against, context)
-    if isinstance(passed, Rejection):
+    if isinstance(passed, RuleFinding):
         return ReviewedOrder(order, Verdict.DENY, None, (*against, passed))
     verdict = Verdict.DENY if passed is None else Verdict.SHRINK if against else Verdict.ALLOW
     return ReviewedOrder(order, verdict, passed, tuple(against))
 
 
-def _shrink(order: DraftOrder, against: Sequence[Rejection], context: RiskContext) -> DraftOrder | Rejection | None:
-    """Return what is left of the order, a rejection where the venue would refuse that, or None where a rule denies all."""
+def _shrink(
+    order: ProposedOrder, against: Sequence[RuleFinding], context: RiskContext
+) -> ProposedOrder | RuleFinding | None:
+    """Return what is left of the order, a rejection where the venue would refuse that, or None
+    where a rule denies all.
+    """
     if not against:
         return order
     allowed = min(rejection.allowed for rejection in against)
@@ -138,7 +165,11 @@ def _shrink(order: DraftOrder, against: Sequence[Rejection], context: RiskContex
     instrument = context.instruments[order.symbol]
     shrunk = order.resized(instrument.round_lots(min(allowed, order.quantity)))
     refusal = instrument.refusal(shrunk.quantity, shrunk.price)
-    return shrunk if refusal is None else Rejection("venue_minimum", order.symbol, f"what the limits leave: {refusal}")
+    return (
+        shrunk
+        if refusal is None
+        else RuleFinding("venue_minimum", order.symbol, f"what the limits leave: {refusal}")
+    )
 
 
 def rules_of(limits: RiskLimits) -> tuple[Rule, ...]:
@@ -150,7 +181,10 @@ def rules_of(limits: RiskLimits) -> tuple[Rule, ...]:
         (limits.price_collar, PriceCollar(limits.price_collar or Decimal(0))),
         (limits.max_daily_volatility, VolatilityFilter(limits.max_daily_volatility or Decimal(0))),
         (limits.guards_positions, StopCooldown(limits.stop_cooldown_minutes)),
-        (limits.daily_loss, DailyLoss(limits.daily_loss.limit if limits.daily_loss else Decimal(0))),
+        (
+            limits.daily_loss,
+            DailyLoss(limits.daily_loss.limit if limits.daily_loss else Decimal(0)),
+        ),
         (limits.drawdown, Drawdown(limits.drawdown.limit if limits.drawdown else Decimal(0))),
         (limits.max_target_jump, TargetJump(limits.max_target_jump or Decimal(0))),
         (limits.max_hourly_turnover, TurnoverBurst(limits.max_hourly_turnover or Decimal(0))),
@@ -158,10 +192,16 @@ def rules_of(limits: RiskLimits) -> tuple[Rule, ...]:
         (limits.max_orders_per_day, MaxOrdersPerDay(limits.max_orders_per_day or 0)),
         (limits.max_order_notional, MaxOrderNotional(limits.max_order_notional or Decimal(0))),
         (limits.max_position, MaxPosition(limits.max_position)),
-        (limits.max_position_notional, MaxPositionNotional(limits.max_position_notional or Decimal(0))),
+        (
+            limits.max_position_notional,
+            MaxPositionNotional(limits.max_position_notional or Decimal(0)),
+        ),
         (limits.strategy_quotas, StrategyQuota()),
         (True, MaxWeight(limits.max_weight)),
-        (limits.max_account_notional, MaxAccountNotional(limits.max_account_notional or Decimal(0))),
+        (
+            limits.max_account_notional,
+            MaxAccountNotional(limits.max_account_notional or Decimal(0)),
+        ),
         (True, MaxGross(limits.max_gross)),
         (limits.max_net, MaxNet(limits.max_net or Decimal(0))),
     )

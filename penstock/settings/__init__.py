@@ -12,9 +12,14 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from penstock.core.errors import ConfigError
 from penstock.data.bounds import CheckBounds
 from penstock.promotion.criteria import PromotionThresholds
-from penstock.research.costs import Costs
+from penstock.research.engine.costs import Costs
 from penstock.risk.limits import RiskLimits
-from penstock.settings.environments import AccountSettings, Environment, MarketSettings, VenueSettings
+from penstock.settings.environments import (
+    AccountSettings,
+    Environment,
+    MarketSettings,
+    VenueSettings,
+)
 from penstock.settings.files import M, load_yaml, loopback, validate
 from penstock.settings.keys import practice_key_variables, practice_keys, secret
 from penstock.settings.portfolios import ModelAllocation, Portfolio, Study
@@ -42,9 +47,13 @@ LIVE_CONFIRMATION = "real-money"
 
 
 class Process(BaseSettings):
-    """What the environment says (prefix PENSTOCK_): which folder, database and environment this process works with."""
+    """What the environment says (prefix PENSTOCK_): which folder, database and environment this
+    process works with.
+    """
 
-    model_config = SettingsConfigDict(env_prefix="PENSTOCK_", frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        env_prefix="PENSTOCK_", frozen=True, extra="ignore", env_ignore_empty=True
+    )
 
     home: Path = Path(".penstock")
     configs: Path = Path("configs")
@@ -63,7 +72,9 @@ class Process(BaseSettings):
 
 
 class Settings:
-    """Everything configured. Files are read on first use, so that a command needs only those it uses."""
+    """Everything configured. Files are read on first use, so that a command needs only those it
+    uses.
+    """
 
     def __init__(self, process: Process | None = None) -> None:
         self.process = process if process is not None else _read_process()
@@ -115,11 +126,14 @@ class Settings:
         return Settings(self.process.model_copy(update={"env": name}))
 
     def require_consent(self) -> None:
-        """Raise ConfigError where this environment trades real money and not both places agree to it.
+        """Raise ConfigError where this environment trades real money and not both places agree to
+        it.
 
         Asked before an account is opened for orders. Looking, and halting, need no consent.
         """
-        if self.environment.is_real_venue and not (self.environment.live and self.process.live == LIVE_CONFIRMATION):
+        if self.environment.is_real_venue and not (
+            self.environment.live and self.process.live == LIVE_CONFIRMATION
+        ):
             raise ConfigError(
                 f"environment '{self.process.env}' would trade real money: it needs 'live: true' in "
                 f"{self.process.configs / 'environments.yaml'} and the environment variable PENSTOCK_LIVE={LIVE_CONFIRMATION}; "
@@ -143,4 +157,6 @@ def _read_process() -> Process:
         return Process()
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"environment variable PENSTOCK_{str(first['loc'][0]).upper()}: {first['msg']}") from None
+        raise ConfigError(
+            f"environment variable PENSTOCK_{str(first['loc'][0]).upper()}: {first['msg']}"
+        ) from None

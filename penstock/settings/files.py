@@ -1,4 +1,6 @@
-"""How a file of configs/ becomes a frozen model, and what is said of one that cannot. Unknown keys fail."""
+"""How a file of configs/ becomes a frozen model, and what is said of one that cannot. Unknown keys
+fail.
+"""
 
 from pathlib import Path
 from typing import Any, TypeVar
@@ -44,14 +46,18 @@ def _explain(problem: Any, model: type[BaseModel], prefix: str) -> str:
     key = prefix + ".".join(str(part) for part in problem["loc"] if part != "[key]")
     if problem["type"] == "extra_forbidden":
         allowed = _fields_at(model, problem["loc"][:-1])
-        return f"unknown key '{key}' = {_shown(key, problem)}" + (f": allowed are {', '.join(allowed)}" if allowed else "")
+        return f"unknown key '{key}' = {_shown(key, problem)}" + (
+            f": allowed are {', '.join(allowed)}" if allowed else ""
+        )
     if problem["type"] == "missing":
         return f"key '{key}' is missing"
     return f"key '{key}' = {_shown(key, problem)}: {problem['msg'].removeprefix('Value error, ')}"
 
 
 def _shown(key: str, problem: Any) -> str:
-    """Return the value seen, or stars where its key speaks of a secret: messages end up in logs. Of a block, its keys."""
+    """Return the value seen, or stars where its key speaks of a secret: messages end up in logs. Of
+    a block, its keys.
+    """
     if isinstance(problem["input"], dict):
         return "{" + ", ".join(map(str, problem["input"])) + "}"
     secret_words = ("key", "secret", "password", "token", "passphrase")
@@ -59,21 +65,35 @@ def _shown(key: str, problem: Any) -> str:
 
 
 def _fields_at(model: type[BaseModel], where: tuple[Any, ...]) -> list[str]:
-    """Return the field names of the model nested at `where`, following plain and container annotations."""
+    """Return the field names of the model nested at `where`, following plain and container
+    annotations.
+    """
     current: Any = model
     for part in where:
-        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
+        if (
+            isinstance(current, type)
+            and issubclass(current, BaseModel)
+            and part in current.model_fields
+        ):
             current = current.model_fields[part].annotation
         for argument in reversed(getattr(current, "__args__", ())):
             if isinstance(argument, type) and issubclass(argument, BaseModel):
                 current = argument
                 break
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+    return (
+        list(current.model_fields)
+        if isinstance(current, type) and issubclass(current, BaseModel)
+        else []
+    )
 
 
 def loopback(url: str) -> str:
-    """Return the URL of a server on this machine; raise ValueError for any other, which would be a venue in disguise."""
+    """Return the URL of a server on this machine; raise ValueError for any other, which would be a
+    venue in disguise.
+    """
     host = urlsplit(url).hostname or ""
     if host not in {"127.0.0.1", "localhost", "::1"}:
-        raise ValueError(f"'{url}' is not on this machine: only a practice exchange on 127.0.0.1 may stand in for a venue")
+        raise ValueError(
+            f"'{url}' is not on this machine: only a practice exchange on 127.0.0.1 may stand in for a venue"
+        )
     return url

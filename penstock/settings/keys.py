@@ -1,4 +1,6 @@
-"""Keys of accounts: read from the environment, and made for the practice exchange. No message ever shows one."""
+"""Keys of accounts: read from the environment, and made for the practice exchange. No message ever
+shows one.
+"""
 
 import json
 import os
@@ -14,7 +16,9 @@ PRACTICE_PORTFOLIOS = ("daily", "minute", "practice-minute")
 
 
 def secret(variable: str | None, purpose: str) -> SecretStr:
-    """Return the secret in an environment variable; raise ConfigError naming the variable, never a value."""
+    """Return the secret in an environment variable; raise ConfigError naming the variable, never a
+    value.
+    """
     value = os.environ.get(variable or "")
     if not value:
         raise ConfigError(
@@ -24,22 +28,31 @@ def secret(variable: str | None, purpose: str) -> SecretStr:
 
 
 def practice_keys(home: Path) -> dict[str, tuple[str, str]]:
-    """Return (key, secret) of each practice account, by portfolio: made once, readable by the owner only."""
+    """Return (key, secret) of each practice account, by portfolio: made once, readable by the owner
+    only.
+    """
     path = home / "practice-keys.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     missing = [portfolio for portfolio in PRACTICE_PORTFOLIOS if portfolio not in known]
     if missing:
         home.mkdir(parents=True, exist_ok=True)
-        known |= {portfolio: [secrets.token_hex(16), secrets.token_hex(32)] for portfolio in missing}
+        known |= {
+            portfolio: [secrets.token_hex(16), secrets.token_hex(32)] for portfolio in missing
+        }
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(known, file)
     return {name: (key, secret) for name, (key, secret) in known.items()}
 
 
 def practice_key_variables(home: Path) -> dict[str, str]:
-    """Return the environment variables that configs/environments.yaml names for the practice accounts' keys."""
+    """Return the environment variables that configs/environments.yaml names for the practice
+    accounts' keys.
+    """
     variables: dict[str, str] = {}
     for portfolio, (key, secret_key) in practice_keys(home).items():
         name = portfolio.upper().replace("-", "_")
-        variables |= {f"PENSTOCK_PRACTICE_{name}_KEY": key, f"PENSTOCK_PRACTICE_{name}_SECRET": secret_key}
+        variables |= {
+            f"PENSTOCK_PRACTICE_{name}_KEY": key,
+            f"PENSTOCK_PRACTICE_{name}_SECRET": secret_key,
+        }
     return variables

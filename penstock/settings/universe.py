@@ -11,7 +11,9 @@ from penstock.settings.files import Frozen
 
 
 class TimeframeHistory(Frozen):
-    """From when on a timeframe is kept, and for which symbols (all of the universe where none are named)."""
+    """From when on a timeframe is kept, and for which symbols (all of the universe where none are
+    named).
+    """
 
     start: date
     symbols: tuple[str, ...] = ()
@@ -34,13 +36,19 @@ class Universe(Frozen):
     def _well_formed(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
         for symbol in symbols:
             if symbol.count("/") != 1:
-                raise ValueError(f"'{symbol}' is not a symbol: write it as BASE/QUOTE, for example BTC/USDT")
+                raise ValueError(
+                    f"'{symbol}' is not a symbol: write it as BASE/QUOTE, for example BTC/USDT"
+                )
         if len(set(symbols)) != len(symbols):
-            raise ValueError(f"a symbol is listed twice: {sorted({s for s in symbols if symbols.count(s) > 1})}")
+            raise ValueError(
+                f"a symbol is listed twice: {sorted({s for s in symbols if symbols.count(s) > 1})}"
+            )
         return symbols
 
     def history(self, timeframe: Timeframe) -> TimeframeHistory:
-        """Return what is kept of a timeframe; raise ConfigError where the universe keeps none of it."""
+        """Return what is kept of a timeframe; raise ConfigError where the universe keeps none of
+        it.
+        """
         if timeframe not in self.timeframes:
             raise ConfigError(
                 f"configs/universe.yaml keeps no {timeframe} bars: it has {', '.join(self.timeframes)}; "

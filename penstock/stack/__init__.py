@@ -1,7 +1,8 @@
-"""The local stack: database, practice exchange, MLflow server, Prefect server and worker as children of one supervisor.
+"""The local stack: database, practice exchange, MLflow server, Prefect server and worker as
+children of one supervisor.
 
-Decides what runs, in which order and with which settings. The supervisor starts a child again when it dies, and ends
-them all when it is ended. For machines with Docker, compose.yaml does the same.
+Decides what runs, in which order and with which settings. The supervisor starts a child again when
+it dies, and ends them all when it is ended. For machines with Docker, compose.yaml does the same.
 """
 
 from penstock.stack.children import StackError

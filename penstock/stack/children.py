@@ -1,4 +1,6 @@
-"""One supervised process: how it is started, seen to answer, and ended with everything that it started."""
+"""One supervised process: how it is started, seen to answer, and ended with everything that it
+started.
+"""
 
 import signal
 import socket
@@ -52,7 +54,9 @@ class Child:
                 return
             time.sleep(0.25)
         if self.health_url:
-            raise StackError(f"{self.name} did not answer within {timeout_seconds:.0f} s: read {self.log}")
+            raise StackError(
+                f"{self.name} did not answer within {timeout_seconds:.0f} s: read {self.log}"
+            )
 
     def stop(self, grace_seconds: float = 10) -> None:
         """End the process and everything it started: SIGTERM first, SIGKILL after the grace."""

@@ -1,4 +1,6 @@
-"""Which stack runs from a home folder, where it answers, and how another process comes to work with it."""
+"""Which stack runs from a home folder, where it answers, and how another process comes to work with
+it.
+"""
 
 import json
 import os
@@ -8,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from penstock.adapters.stores.timescale.connection import address_of
+from penstock.adapters.stores.postgres.connection import address_of
 from penstock.core.errors import ConfigError
 from penstock.settings import Settings, practice_key_variables
 from penstock.stack.children import StackError
@@ -16,7 +18,8 @@ from penstock.stack.children import StackError
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the stack answers, and for which environment. `practice` is "" where another venue is configured.
+    """Where the stack answers, and for which environment. `practice` is "" where another venue is
+    configured.
 
     `external_database` is "" where the database is the embedded one of the home folder.
     """
@@ -38,7 +41,9 @@ def state_file(home: Path) -> Path:
 
 
 def running(home: Path) -> tuple[int, Addresses] | None:
-    """Return the supervisor's process id and the addresses of the stack that runs from `home`, or None."""
+    """Return the supervisor's process id and the addresses of the stack that runs from `home`, or
+    None.
+    """
     path = state_file(home)
     if not path.is_file():
         return None
@@ -54,7 +59,9 @@ def running(home: Path) -> tuple[int, Addresses] | None:
     try:
         return pid, Addresses(**state)
     except TypeError:
-        raise StackError(f"another version of Penstock runs from {home} (process {pid}): end it with 'kill {pid}'") from None
+        raise StackError(
+            f"another version of Penstock runs from {home} (process {pid}): end it with 'kill {pid}'"
+        ) from None
 
 
 def write_state(home: Path, addresses: Addresses) -> None:
@@ -71,9 +78,11 @@ def forget_state(home: Path) -> None:
 
 
 def follow_running_stack() -> Sequence[str]:
-    """Make this process work with the stack that runs from its home, if one does: its environment, servers and keys.
+    """Make this process work with the stack that runs from its home, if one does: its environment,
+    servers and keys.
 
-    What the caller's environment says already is left alone, and returned as sentences where the stack says otherwise.
+    What the caller's environment says already is left alone, and returned as sentences where the
+    stack says otherwise.
     """
     process = Settings().process
     found = running(process.home.resolve())
@@ -89,7 +98,11 @@ def follow_running_stack() -> Sequence[str]:
     theirs = {"PENSTOCK_ENV": addresses.environment, "PREFECT_API_URL": addresses.prefect_api}
     if addresses.practice:
         theirs["PENSTOCK_PRACTICE_URL"] = addresses.practice
-    differing = {name: os.environ[name] for name, value in theirs.items() if os.environ.get(name, "") not in ("", value)}
+    differing = {
+        name: os.environ[name]
+        for name, value in theirs.items()
+        if os.environ.get(name, "") not in ("", value)
+    }
     keys = practice_key_variables(process.home) if addresses.practice else {}
     for name, value in (theirs | keys).items():
         if not os.environ.get(name):  # an empty variable counts as none, as it does in Process

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
-from penstock.adapters.stores.timescale.connection import address_of
+from penstock.adapters.stores.postgres.connection import address_of
 from penstock.settings import Settings, practice_key_variables
 from penstock.stack.children import Child, StackError, require_free
 from penstock.stack.state import Addresses, forget_state, write_state
@@ -27,8 +27,16 @@ class StackPorts:
 class Supervisor:
     """Starts the children in order, deploys, and keeps them running until told to stop."""
 
-    def __init__(self, settings: Settings, ports: StackPorts, database_url: Callable[[str], str], deploy: bool = True) -> None:
-        """`database_url(name)` gives the URL of the database called `name`, created where it is missing."""
+    def __init__(
+        self,
+        settings: Settings,
+        ports: StackPorts,
+        database_url: Callable[[str], str],
+        deploy: bool = True,
+    ) -> None:
+        """`database_url(name)` gives the URL of the database called `name`, created where it is
+        missing.
+        """
         self.home = settings.home
         self.ports = ports
         self.deploy = deploy
@@ -41,7 +49,9 @@ class Supervisor:
             prefect=f"http://127.0.0.1:{ports.prefect}",
             mlflow=f"http://127.0.0.1:{ports.mlflow}",
             database=address_of(database_url("penstock")),
-            practice=f"http://127.0.0.1:{ports.practice}" if settings.process.env == "practice" else "",
+            practice=f"http://127.0.0.1:{ports.practice}"
+            if settings.process.env == "practice"
+            else "",
         )
         self._environment = self._child_environment(settings, database_url)
         self.children = self._make_children()
@@ -71,9 +81,15 @@ class Supervisor:
         while not self._stopping:
             keep_database()
             for child in self.children:
-                if child.process is not None and child.process.poll() is not None and not self._stopping:
+                if (
+                    child.process is not None
+                    and child.process.poll() is not None
+                    and not self._stopping
+                ):
                     with child.log.open("a", encoding="utf-8") as log:
-                        log.write(f"\n{child.name} ended with code {child.process.returncode}; starting it again\n")
+                        log.write(
+                            f"\n{child.name} ended with code {child.process.returncode}; starting it again\n"
+                        )
                     time.sleep(_RESTART_PAUSE_SECONDS)
                     child.start()
             time.sleep(0.5)
@@ -88,8 +104,12 @@ class Supervisor:
             child.stop()
         forget_state(self.home)
 
-    def _child_environment(self, settings: Settings, database_url: Callable[[str], str]) -> dict[str, str]:
-        prefect_database = database_url("prefect").replace("postgresql://", "postgresql+asyncpg://", 1)
+    def _child_environment(
+        self, settings: Settings, database_url: Callable[[str], str]
+    ) -> dict[str, str]:
+        prefect_database = database_url("prefect").replace(
+            "postgresql://", "postgresql+asyncpg://", 1
+        )
         return {
             **os.environ,
             "PENSTOCK_HOME": str(self.home),
@@ -118,7 +138,8 @@ class Supervisor:
     def _make_children(self) -> list[Child]:
         python = [sys.executable, "-m"]
         api = self.addresses.prefect_api
-        # Artifacts by path, not through the server: commands without the server read the same database file.
+        # Artifacts by path, not through the server: commands without the server read the same
+        # database file.
         mlflow_store = [
             *("--backend-store-uri", f"sqlite:///{self.home / 'mlflow.db'}"),
             *("--default-artifact-root", str(self.home / "mlartifacts"), "--no-serve-artifacts"),
@@ -132,14 +153,37 @@ class Supervisor:
             ),
             self._child(
                 "mlflow-server",
-                [*python, "mlflow", "server", *host, "--port", str(self.ports.mlflow), "--workers", "1", *mlflow_store],
+                [
+                    *python,
+                    "mlflow",
+                    "server",
+                    *host,
+                    "--port",
+                    str(self.ports.mlflow),
+                    "--workers",
+                    "1",
+                    *mlflow_store,
+                ],
                 f"{self.addresses.mlflow}/health",
             ),
         ]
         if self.addresses.practice:
             serve = [*python, "penstock", "exchange", "serve", "--port", str(self.ports.practice)]
-            children.insert(0, self._child("practice-exchange", serve, f"{self.addresses.practice}/api/v3/ping"))
-        worker = [*python, "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", "local"]
+            children.insert(
+                0, self._child("practice-exchange", serve, f"{self.addresses.practice}/api/v3/ping")
+            )
+        worker = [
+            *python,
+            "prefect",
+            "worker",
+            "start",
+            "--pool",
+            WORK_POOL,
+            "--type",
+            "process",
+            "--name",
+            "local",
+        ]
         return [*children, self._child("worker", worker, None)]
 
     def _child(self, name: str, command: list[str], health_url: str | None) -> Child:
@@ -153,11 +197,17 @@ class Supervisor:
     def _run(self, command: list[str]) -> None:
         log = self.logs / "deploy.log"
         with log.open("ab") as out:
-            done = subprocess.run(command, env=self._environment, stdout=out, stderr=out, check=False)
+            done = subprocess.run(
+                command, env=self._environment, stdout=out, stderr=out, check=False
+            )
         if done.returncode:
-            raise StackError(f"'{' '.join(command[2:])}' failed with code {done.returncode}: read {log}")
+            raise StackError(
+                f"'{' '.join(command[2:])}' failed with code {done.returncode}: read {log}"
+            )
 
 
 def start_in_background(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start the supervisor detached from this terminal."""
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from penstock.adapters.stores.embedded import TIMESCALE_SETTINGS, EmbeddedPostgres
-from penstock.adapters.stores.timescale import (
+from penstock.adapters.stores.postgres import (
     Database,
-    TimescaleLedger,
-    TimescaleSupervision,
+    PostgresControlStore,
+    PostgresLedger,
     connect,
     create_database,
     migrate,
 )
-from penstock.core.accounts import Lease
+from penstock.core.leases import Lease
 
 ROOT = Path(__file__).resolve().parents[2]
 _NOT_DURABLE = {"fsync": "off"}  # these servers live for one session
@@ -33,7 +33,9 @@ def _timescale_binaries() -> Path:
 
 @pytest.fixture(scope="session")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """Returns the URL of a tier's server. Each is started once, however often the tests turn from one tier to another."""
+    """Returns the URL of a tier's server. Each is started once, however often the tests turn from
+    one tier to another.
+    """
 
     with ExitStack() as running:
 
@@ -45,8 +47,12 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
                         "set PENSTOCK_TEST_TIMESCALE_URL to a TimescaleDB with the timescale licence (see compose.yaml)"
                     )
                 return os.environ["PENSTOCK_TEST_TIMESCALE_URL"]
-            binaries, settings = (None, {}) if tier == "plain" else (_timescale_binaries(), TIMESCALE_SETTINGS)
-            server = EmbeddedPostgres(tmp_path_factory.mktemp(tier), binaries, {**settings, **_NOT_DURABLE})
+            binaries, settings = (
+                (None, {}) if tier == "plain" else (_timescale_binaries(), TIMESCALE_SETTINGS)
+            )
+            server = EmbeddedPostgres(
+                tmp_path_factory.mktemp(tier), binaries, {**settings, **_NOT_DURABLE}
+            )
             running.callback(server.destroy)
             return server.start()
 
@@ -99,17 +105,17 @@ def name() -> str:
 
 
 @pytest.fixture
-def ledger(database: Database) -> TimescaleLedger:
-    return TimescaleLedger(database)
+def ledger(database: Database) -> PostgresLedger:
+    return PostgresLedger(database)
 
 
 @pytest.fixture
-def supervision(database: Database) -> TimescaleSupervision:
-    return TimescaleSupervision(database)
+def control_store(database: Database) -> PostgresControlStore:
+    return PostgresControlStore(database)
 
 
 @pytest.fixture
-def writer(ledger: TimescaleLedger, name: str) -> Lease:
+def writer(ledger: PostgresLedger, name: str) -> Lease:
     """The right to write for the account called `name`, which is opened."""
     ledger.open_account(name, "practice", "USDT")
     lease = ledger.acquire_lease(name, "test", 600)

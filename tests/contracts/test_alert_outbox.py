@@ -1,4 +1,6 @@
-"""What every AlertOutbox promises, and that ledger and supervision put an alert there with its cause, on every tier."""
+"""What every AlertOutbox promises, and that ledger and supervision put an alert there with its
+cause, on every tier.
+"""
 
 import os
 from collections.abc import Sequence
@@ -8,10 +10,18 @@ from itertools import count
 
 import pytest
 
-from penstock.adapters.stores.timescale import Database, TimescaleAlerts, TimescaleLedger, TimescaleSupervision
-from penstock.core.accounts import Break, BreakKind, Lease, PlannedOrder, TradingState
+from penstock.adapters.stores.postgres import (
+    Database,
+    PostgresAlertOutbox,
+    PostgresControlStore,
+    PostgresLedger,
+)
 from penstock.core.alerts import Alert
+from penstock.core.breaks import Break, BreakKind
 from penstock.core.errors import IllegalTransitionError, StoreError
+from penstock.core.halts import TradingState
+from penstock.core.leases import Lease
+from penstock.core.order_records import OrderIntent
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
@@ -20,20 +30,24 @@ _numbers = count()
 
 
 @pytest.fixture
-def outbox(database: Database) -> TimescaleAlerts:
-    return TimescaleAlerts(database)
+def outbox(database: Database) -> PostgresAlertOutbox:
+    return PostgresAlertOutbox(database)
 
 
 @pytest.fixture
-def order(ledger: TimescaleLedger, writer: Lease) -> str:
+def order(ledger: PostgresLedger, writer: Lease) -> str:
     """The id of an order that was planned and never sent."""
-    request = OrderRequest(f"alert-{os.getpid()}-{next(_numbers)}", "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal(1))
+    request = OrderRequest(
+        f"alert-{os.getpid()}-{next(_numbers)}", "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal(1)
+    )
     rebalance_id = ledger.start_rebalance(writer, AT, "v/1").id
-    ledger.plan_orders(writer, rebalance_id, [PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(100))], AT)
+    ledger.plan_orders(
+        writer, rebalance_id, [OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(100))], AT
+    )
     return request.client_order_id
 
 
-def waiting(outbox: TimescaleAlerts, account: str) -> list[Alert]:
+def waiting(outbox: PostgresAlertOutbox, account: str) -> list[Alert]:
     """Look at the account's unsent alerts and leave them unsent."""
     seen: list[Alert] = []
 
@@ -45,10 +59,12 @@ def waiting(outbox: TimescaleAlerts, account: str) -> list[Alert]:
     return seen
 
 
-def take(outbox: TimescaleAlerts, account: str) -> list[str]:
+def take(outbox: PostgresAlertOutbox, account: str) -> list[str]:
     """Send the account's alerts and return their titles."""
     sent: list[str] = []
-    marked = outbox.deliver(account, lambda alerts: not sent.extend(alert.title for alert in alerts))
+    marked = outbox.deliver(
+        account, lambda alerts: not sent.extend(alert.title for alert in alerts)
+    )
     assert marked == len(sent)
     return sent
 
@@ -58,35 +74,48 @@ def found(account: str, subject: str = "BTC") -> Break:
 
 
 def test_break_leaves_one_alert_however_often_it_is_found(
-    outbox: TimescaleAlerts, supervision: TimescaleSupervision, writer: Lease, name: str
+    outbox: PostgresAlertOutbox, control_store: PostgresControlStore, writer: Lease, name: str
 ) -> None:
-    """It is the alert of that break, said once while it is open and again where it opens again; closed, it says so."""
-    assert supervision.open_break(writer, found(name), AT)
-    assert not supervision.open_break(writer, found(name), AT)
+    """It is the alert of that break, said once while it is open and again where it opens again;
+    closed, it says so.
+    """
+    assert control_store.open_break(writer, found(name), AT)
+    assert not control_store.open_break(writer, found(name), AT)
     (alert,) = waiting(outbox, name)
-    assert (alert.found, alert.is_over, alert.title) == (found(name), False, "BTC is locked: deposit")
-    supervision.close_break(writer, "BTC", BreakKind.DEPOSIT, AT, "agrees")
+    assert (alert.found, alert.is_over, alert.title) == (
+        found(name),
+        False,
+        "BTC is locked: deposit",
+    )
+    control_store.close_break(writer, "BTC", BreakKind.DEPOSIT, AT, "agrees")
     assert [alert.is_over for alert in waiting(outbox, name)] == [True]
-    supervision.open_break(writer, found(name), AT)
+    control_store.open_break(writer, found(name), AT)
     assert [alert.is_over for alert in waiting(outbox, name)] == [True, False]
 
 
 def test_state_that_a_rule_sets_leaves_an_alert_and_an_operators_none(
-    outbox: TimescaleAlerts, supervision: TimescaleSupervision, name: str
+    outbox: PostgresAlertOutbox, control_store: PostgresControlStore, name: str
 ) -> None:
     """Who halts by hand knows of it."""
-    supervision.set_trading_state(name, TradingState.HALTED, "drill", "ada", AT)
+    control_store.set_trading_state(name, TradingState.HALTED, "drill", "ada", AT)
     assert waiting(outbox, name) == []
-    supervision.set_trading_state(name, TradingState.REDUCE_ONLY, "25% lost", "risk rule drawdown", AT, alert=True)
+    control_store.set_trading_state(
+        name, TradingState.REDUCE_ONLY, "25% lost", "risk rule drawdown", AT, alert=True
+    )
     (alert,) = waiting(outbox, name)
-    assert (alert.title, alert.body) == ("the account is set to reduce_only", "25% lost (by risk rule drawdown)")
+    assert (alert.title, alert.body) == (
+        "the account is set to reduce_only",
+        "25% lost (by risk rule drawdown)",
+    )
     for _ in range(2):
-        supervision.set_trading_state(name, TradingState.HALTED, "40% lost", "risk", AT, only_tighten=True, alert=True)
+        control_store.set_trading_state(
+            name, TradingState.HALTED, "40% lost", "risk", AT, only_tighten=True, alert=True
+        )
     assert len(waiting(outbox, name)) == 2, "what is not set again is not told again"
 
 
 def test_refused_event_leaves_its_alert_and_an_accepted_one_none(
-    outbox: TimescaleAlerts, ledger: TimescaleLedger, writer: Lease, order: str
+    outbox: PostgresAlertOutbox, ledger: PostgresLedger, writer: Lease, order: str
 ) -> None:
     """The alert names the order; a second refusal is another one."""
     for _ in range(2):
@@ -99,19 +128,27 @@ def test_refused_event_leaves_its_alert_and_an_accepted_one_none(
 
 
 def test_trade_that_cannot_be_booked_is_told_once(
-    outbox: TimescaleAlerts, ledger: TimescaleLedger, writer: Lease, order: str
+    outbox: PostgresAlertOutbox, ledger: PostgresLedger, writer: Lease, order: str
 ) -> None:
     """Every look offers it again and is refused again; another trade of the order is news."""
     for trade in ("t1", "t1", "t2"):
-        fill = Fill(trade, order, "BTC/USDT", Side.BUY, Decimal(1), Decimal(100), Decimal(0), "USDT", AT)
+        fill = Fill(
+            trade, order, "BTC/USDT", Side.BUY, Decimal(1), Decimal(100), Decimal(0), "USDT", AT
+        )
         with pytest.raises(IllegalTransitionError):
             ledger.book_fill(writer, fill)
     bodies = [alert.body for alert in waiting(outbox, writer.account)]
-    assert [next(trade for trade in ("t1", "t2") if f"trade {trade}" in body) for body in bodies] == ["t1", "t2"]
+    assert [
+        next(trade for trade in ("t1", "t2") if f"trade {trade}" in body) for body in bodies
+    ] == ["t1", "t2"]
 
 
 def test_cause_that_is_rolled_back_leaves_no_alert(
-    outbox: TimescaleAlerts, ledger: TimescaleLedger, writer: Lease, order: str, database: Database
+    outbox: PostgresAlertOutbox,
+    ledger: PostgresLedger,
+    writer: Lease,
+    order: str,
+    database: Database,
 ) -> None:
     """Alert and refusal are one transaction: where the batch fails after it, neither is there."""
     with database.dedicated() as connection:
@@ -119,7 +156,9 @@ def test_cause_that_is_rolled_back_leaves_no_alert(
             """CREATE FUNCTION fail_alert() RETURNS trigger LANGUAGE plpgsql AS
                $$ BEGIN RAISE EXCEPTION 'no alert can be written'; END $$"""
         )
-        connection.execute("CREATE TRIGGER fail_alert AFTER INSERT ON alert EXECUTE FUNCTION fail_alert()")
+        connection.execute(
+            "CREATE TRIGGER fail_alert AFTER INSERT ON alert EXECUTE FUNCTION fail_alert()"
+        )
     try:
         with pytest.raises(StoreError, match="no alert can be written"):
             ledger.record_events(writer, [OrderEvent(order, OrderEventKind.ACCEPT, AT)])
@@ -128,12 +167,16 @@ def test_cause_that_is_rolled_back_leaves_no_alert(
             connection.execute("DROP TRIGGER fail_alert ON alert")
             connection.execute("DROP FUNCTION fail_alert()")
     with database.transaction() as connection:
-        rows = connection.execute("SELECT count(*) FROM order_event WHERE client_order_id = %s", [order]).fetchone()
+        rows = connection.execute(
+            "SELECT count(*) FROM order_event WHERE client_order_id = %s", [order]
+        ).fetchone()
     assert rows == (0,)
     assert waiting(outbox, writer.account) == []
 
 
-def test_sent_alerts_are_sent_once_in_their_order_and_by_account(outbox: TimescaleAlerts, name: str) -> None:
+def test_sent_alerts_are_sent_once_in_their_order_and_by_account(
+    outbox: PostgresAlertOutbox, name: str
+) -> None:
     """One call of `send` has all of an account's; marked, they come no more."""
     outbox.add(name, [Alert("first", ""), Alert("second", "two\nlines")])
     outbox.add(f"{name}-other", [Alert("other", "")])
@@ -144,7 +187,7 @@ def test_sent_alerts_are_sent_once_in_their_order_and_by_account(outbox: Timesca
     assert take(outbox, f"{name}-other") == ["other"]
 
 
-def test_alerts_that_could_not_be_sent_stay(outbox: TimescaleAlerts, name: str) -> None:
+def test_alerts_that_could_not_be_sent_stay(outbox: PostgresAlertOutbox, name: str) -> None:
     """A channel that refuses or raises leaves them for the next call."""
     outbox.add(name, [Alert("stays", "")])
     assert outbox.deliver(name, lambda _: False) == 0
@@ -153,7 +196,7 @@ def test_alerts_that_could_not_be_sent_stay(outbox: TimescaleAlerts, name: str) 
     assert take(outbox, name) == ["stays"]
 
 
-def test_alerts_being_sent_are_nobody_elses(outbox: TimescaleAlerts, name: str) -> None:
+def test_alerts_being_sent_are_nobody_elses(outbox: PostgresAlertOutbox, name: str) -> None:
     """While one process sends, another is handed only what came since."""
     outbox.add(name, [Alert("mine", "")])
     others: list[list[str]] = []
@@ -169,7 +212,9 @@ def test_alerts_being_sent_are_nobody_elses(outbox: TimescaleAlerts, name: str) 
     assert take(outbox, name) == []
 
 
-def test_sender_that_loses_the_database_leaves_its_alerts(outbox: TimescaleAlerts, name: str, database: Database) -> None:
+def test_sender_that_loses_the_database_leaves_its_alerts(
+    outbox: PostgresAlertOutbox, name: str, database: Database
+) -> None:
     """It may have sent them: they are sent again. At least once is what is promised."""
     outbox.add(name, [Alert("twice", "")])
 
@@ -186,7 +231,7 @@ def test_sender_that_loses_the_database_leaves_its_alerts(outbox: TimescaleAlert
     assert take(outbox, name) == ["twice"]
 
 
-def test_long_list_goes_in_parts(outbox: TimescaleAlerts, name: str) -> None:
+def test_long_list_goes_in_parts(outbox: PostgresAlertOutbox, name: str) -> None:
     """More than a hundred things are several messages, none lost."""
     outbox.add(name, [Alert(str(number), "") for number in range(130)])
     parts = [take(outbox, name) for _ in range(3)]

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from penstock.adapters.stores.timescale import Database, TimescaleBarStore
+from penstock.adapters.stores.postgres import Database, PostgresBarStore
 from penstock.core.bars import BARS_SCHEMA, TS, VALUE_COLUMNS, empty_bars
 from penstock.core.errors import StoreError
 from penstock.core.instruments import Instrument
@@ -25,11 +25,19 @@ FEW, MANY = 20, 1_000  # below and above the size from which rows go by COPY
 
 NO_QUARANTINE = pl.DataFrame(schema={**BARS_SCHEMA, "reason": pl.String()})
 NO_CHECKS = pl.DataFrame(
-    schema={"check": pl.String, "success": pl.Boolean, "observed": pl.Float64, "bound": pl.Float64, "detail": pl.String}
+    schema={
+        "check": pl.String,
+        "success": pl.Boolean,
+        "observed": pl.Float64,
+        "bound": pl.Float64,
+        "detail": pl.String,
+    }
 )
 
 
-def hourly(count: int, start: datetime = START, symbol: str = SYMBOL, seed: int = 1) -> pl.DataFrame:
+def hourly(
+    count: int, start: datetime = START, symbol: str = SYMBOL, seed: int = 1
+) -> pl.DataFrame:
     values = np.random.default_rng(seed).uniform(90, 110, (len(VALUE_COLUMNS), count))
     ts = [start + timedelta(hours=hour) for hour in range(count)]
     columns = {name: values[i] for i, name in enumerate(VALUE_COLUMNS)}
@@ -48,38 +56,58 @@ def batch(
 
 
 def with_close(bars: pl.DataFrame, row: int, close: float) -> pl.DataFrame:
-    return bars.with_columns(close=pl.when(pl.int_range(pl.len()) == row).then(close).otherwise("close"))
+    return bars.with_columns(
+        close=pl.when(pl.int_range(pl.len()) == row).then(close).otherwise("close")
+    )
 
 
 @pytest.fixture
-def store(database: Database) -> TimescaleBarStore:
-    return TimescaleBarStore(database)
+def store(database: Database) -> PostgresBarStore:
+    return PostgresBarStore(database)
 
 
 @pytest.mark.parametrize("count", [1, FEW, MANY])
-def test_saved_bars_are_read_back_bit_for_bit(store: TimescaleBarStore, name: str, count: int) -> None:
-    """Whichever way the rows take into the table, every value and time comes back equal, in the bars' own schema."""
+def test_saved_bars_are_read_back_bit_for_bit(
+    store: PostgresBarStore, name: str, count: int
+) -> None:
+    """Whichever way the rows take into the table, every value and time comes back equal, in the
+    bars' own schema.
+    """
     bars = hourly(count)
     result = store.save_batch(batch(name, bars))
     assert (result.new, result.revised, result.unchanged) == (count, 0, 0)
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).equals(bars)
 
 
-def test_extreme_floats_survive(store: TimescaleBarStore, name: str) -> None:
+def test_extreme_floats_survive(store: PostgresBarStore, name: str) -> None:
     """Float64 values are not rounded by the wire or the table."""
-    bars = hourly(FEW).with_columns(volume=pl.lit(5e-324), high=pl.lit(1.7976931348623157e308), close=pl.lit(0.1 + 0.2))
+    bars = hourly(FEW).with_columns(
+        volume=pl.lit(5e-324), high=pl.lit(1.7976931348623157e308), close=pl.lit(0.1 + 0.2)
+    )
     store.save_batch(batch(name, bars))
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).equals(bars)
 
 
 @pytest.mark.parametrize("count", [FEW, MANY])
 def test_saving_the_same_batch_again_changes_nothing(
-    store: TimescaleBarStore, name: str, database: Database, count: int
+    store: PostgresBarStore, name: str, database: Database, count: int
 ) -> None:
-    """A repeated batch is all unchanged: no bar, revision, quarantined row or check result is added."""
+    """A repeated batch is all unchanged: no bar, revision, quarantined row or check result is
+    added.
+    """
     bars = hourly(count)
-    checks = pl.DataFrame({"check": ["gaps"], "success": [True], "observed": [0.0], "bound": [3.0], "detail": ["none"]})
-    bad = bars.head(2).with_columns(reason=pl.lit("spike"), open=pl.lit(None, pl.Float64), close=pl.lit(float("nan")))
+    checks = pl.DataFrame(
+        {
+            "check": ["gaps"],
+            "success": [True],
+            "observed": [0.0],
+            "bound": [3.0],
+            "detail": ["none"],
+        }
+    )
+    bad = bars.head(2).with_columns(
+        reason=pl.lit("spike"), open=pl.lit(None, pl.Float64), close=pl.lit(float("nan"))
+    )
     whole = batch(name, bars, bad, checks, watermark=bars["ts"][-1])
     first = store.save_batch(whole)
     before = _row_counts(database, name)
@@ -90,14 +118,20 @@ def test_saving_the_same_batch_again_changes_nothing(
 
 
 @pytest.mark.parametrize("count", [FEW, MANY])
-def test_revision_replaces_the_bar_and_the_past_stays_readable(store: TimescaleBarStore, name: str, count: int) -> None:
-    """After two revisions each earlier instant still reads what was known then; now reads the newest value."""
+def test_revision_replaces_the_bar_and_the_past_stays_readable(
+    store: PostgresBarStore, name: str, count: int
+) -> None:
+    """After two revisions each earlier instant still reads what was known then; now reads the
+    newest value.
+    """
     bars = hourly(count)
     instants = [_instant()]
     for close in (None, 1.5, 2.5):
         store.save_batch(batch(name, bars if close is None else with_close(bars, 7, close)))
         instants.append(_instant())
-    known = [store.read_bars(name, Timeframe.H1, [SYMBOL], known_at=instant) for instant in instants]
+    known = [
+        store.read_bars(name, Timeframe.H1, [SYMBOL], known_at=instant) for instant in instants
+    ]
     assert known[0].is_empty()
     assert known[1].equals(bars)
     assert known[2].equals(with_close(bars, 7, 1.5))
@@ -105,7 +139,7 @@ def test_revision_replaces_the_bar_and_the_past_stays_readable(store: TimescaleB
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).equals(known[3])
 
 
-def test_later_bars_are_absent_from_an_earlier_instant(store: TimescaleBarStore, name: str) -> None:
+def test_later_bars_are_absent_from_an_earlier_instant(store: PostgresBarStore, name: str) -> None:
     """Bars that were stored after an instant are not part of what was known at it."""
     bars = hourly(FEW)
     store.save_batch(batch(name, bars.head(5)))
@@ -114,7 +148,7 @@ def test_later_bars_are_absent_from_an_earlier_instant(store: TimescaleBarStore,
     assert store.read_bars(name, Timeframe.H1, [SYMBOL], known_at=instant).equals(bars.head(5))
 
 
-def test_mixed_batch_counts_new_revised_and_unchanged(store: TimescaleBarStore, name: str) -> None:
+def test_mixed_batch_counts_new_revised_and_unchanged(store: PostgresBarStore, name: str) -> None:
     """A large batch over a half-filled range is told apart row by row."""
     bars = hourly(MANY)
     store.save_batch(batch(name, bars.head(600)))
@@ -123,8 +157,10 @@ def test_mixed_batch_counts_new_revised_and_unchanged(store: TimescaleBarStore, 
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).equals(with_close(bars, 3, 1.0))
 
 
-def test_range_is_half_open_and_symbols_are_sorted(store: TimescaleBarStore, name: str) -> None:
-    """start is included, end is not, rows come by symbol then time, and unknown symbols add nothing."""
+def test_range_is_half_open_and_symbols_are_sorted(store: PostgresBarStore, name: str) -> None:
+    """start is included, end is not, rows come by symbol then time, and unknown symbols add
+    nothing.
+    """
     for symbol in ("ETH/USDT", "ADA/USDT"):
         store.save_batch(batch(name, hourly(48, symbol=symbol), symbol=symbol))
     start, end = START + timedelta(hours=1), START + timedelta(hours=3)
@@ -135,9 +171,13 @@ def test_range_is_half_open_and_symbols_are_sorted(store: TimescaleBarStore, nam
     assert store.read_bars(name, Timeframe.H1, []).schema == BARS_SCHEMA
 
 
-def test_bars_of_several_years_find_their_partitions(store: TimescaleBarStore, name: str) -> None:
+def test_bars_of_several_years_find_their_partitions(store: PostgresBarStore, name: str) -> None:
     """Months that no bar was ever stored in, December's turn included, need no preparation."""
-    ts = [datetime(year, month, 28, tzinfo=UTC) for year in (1999, 2017, 2031) for month in range(1, 13)]
+    ts = [
+        datetime(year, month, 28, tzinfo=UTC)
+        for year in (1999, 2017, 2031)
+        for month in range(1, 13)
+    ]
     bars = hourly(len(ts)).with_columns(ts=pl.Series(ts).cast(TS))
     store.save_batch(batch(name, bars))
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).equals(bars)
@@ -152,16 +192,20 @@ def test_bars_of_several_years_find_their_partitions(store: TimescaleBarStore, n
     ],
 )
 def test_batch_that_breaks_a_rule_is_refused(
-    store: TimescaleBarStore, name: str, spoil: Callable[[pl.DataFrame], pl.DataFrame], said: str
+    store: PostgresBarStore, name: str, spoil: Callable[[pl.DataFrame], pl.DataFrame], said: str
 ) -> None:
-    """Duplicate times, missing values and foreign symbols never reach the table; the message says which rule it was."""
+    """Duplicate times, missing values and foreign symbols never reach the table; the message says
+    which rule it was.
+    """
     with pytest.raises(StoreError, match=said):
         store.save_batch(batch(name, spoil(hourly(FEW))))
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).is_empty()
 
 
-def test_failure_late_in_a_batch_leaves_nothing_of_it(store: TimescaleBarStore, name: str) -> None:
-    """Quarantine comes after the bars; when the database refuses it, the bars and the watermark are gone too."""
+def test_failure_late_in_a_batch_leaves_nothing_of_it(store: PostgresBarStore, name: str) -> None:
+    """Quarantine comes after the bars; when the database refuses it, the bars and the watermark are
+    gone too.
+    """
     without_reason = hourly(1).with_columns(reason=pl.lit(None, pl.String))
     with pytest.raises(StoreError):
         store.save_batch(batch(name, hourly(MANY), without_reason, watermark=START))
@@ -169,16 +213,20 @@ def test_failure_late_in_a_batch_leaves_nothing_of_it(store: TimescaleBarStore, 
     assert store.watermarks(name, Timeframe.H1) == {}
 
 
-def test_watermark_moves_forward_only(store: TimescaleBarStore, name: str) -> None:
-    """A repair of old bars, or a batch without a watermark, does not make the next ingestion start over."""
+def test_watermark_moves_forward_only(store: PostgresBarStore, name: str) -> None:
+    """A repair of old bars, or a batch without a watermark, does not make the next ingestion start
+    over.
+    """
     for watermark in (START + timedelta(hours=5), START, None):
         store.save_batch(batch(name, empty_bars(), watermark=watermark))
     assert store.watermarks(name, Timeframe.H1) == {SYMBOL: START + timedelta(hours=5)}
     assert store.watermarks(name, Timeframe.M1) == {}
 
 
-def test_quarantine_keeps_values_and_reasons(store: TimescaleBarStore, name: str) -> None:
-    """The same row with another reason is a second row; values are kept as they came, missing ones included."""
+def test_quarantine_keeps_values_and_reasons(store: PostgresBarStore, name: str) -> None:
+    """The same row with another reason is a second row; values are kept as they came, missing ones
+    included.
+    """
     row = hourly(1).with_columns(low=pl.lit(None, pl.Float64))
     for reason in ("spike", "gap", "spike"):
         store.save_batch(batch(name, empty_bars(), row.with_columns(reason=pl.lit(reason))))
@@ -189,22 +237,35 @@ def test_quarantine_keeps_values_and_reasons(store: TimescaleBarStore, name: str
     assert store.read_quarantine(name, Timeframe.H1, "ETH/USDT").is_empty()
 
 
-def test_newest_check_result_is_read(store: TimescaleBarStore, name: str) -> None:
+def test_newest_check_result_is_read(store: PostgresBarStore, name: str) -> None:
     """Of several results of one check the newest is the one that is shown."""
     for observed in (1.0, 2.0, 1.0):
         checks = pl.DataFrame(
-            {"check": ["gaps"], "success": [observed < 2], "observed": [observed], "bound": [1.5], "detail": [""]}
+            {
+                "check": ["gaps"],
+                "success": [observed < 2],
+                "observed": [observed],
+                "bound": [1.5],
+                "detail": [""],
+            }
         )
         store.save_batch(batch(name, empty_bars(), checks=checks))
     row = store.check_results(name, Timeframe.H1).row(0, named=True)
-    assert (row["symbol"], row["check"], row["success"], row["observed"]) == (SYMBOL, "gaps", True, "1.0")
+    assert (row["symbol"], row["check"], row["success"], row["observed"]) == (
+        SYMBOL,
+        "gaps",
+        True,
+        "1.0",
+    )
 
 
-def test_two_writers_of_one_series_lose_nothing(store: TimescaleBarStore, name: str) -> None:
+def test_two_writers_of_one_series_lose_nothing(store: PostgresBarStore, name: str) -> None:
     """Overlapping batches at the same time end as if they had come one after the other."""
     bars = hourly(40_000, datetime(2020, 1, 1, tzinfo=UTC))
     parts = [bars.head(30_000), bars.tail(30_000), bars.slice(10_000, 200), bars]
-    store.save_batch(batch(name, empty_bars()))  # the instrument is known, so that nobody waits for its row
+    store.save_batch(
+        batch(name, empty_bars())
+    )  # the instrument is known, so that nobody waits for its row
     together = threading.Barrier(len(parts))
 
     def save(part: pl.DataFrame) -> BatchResult:
@@ -218,7 +279,9 @@ def test_two_writers_of_one_series_lose_nothing(store: TimescaleBarStore, name: 
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).equals(bars)
 
 
-def test_instruments_and_snapshots_are_recorded_once(store: TimescaleBarStore, name: str, database: Database) -> None:
+def test_instruments_and_snapshots_are_recorded_once(
+    store: PostgresBarStore, name: str, database: Database
+) -> None:
     """Saving an instrument again updates its rules; recording a snapshot again changes nothing."""
     for step in ("0.1", "0.01"):
         rules = [Decimal("0.01"), Decimal(step), Decimal("0.001"), Decimal(5)]
@@ -226,20 +289,24 @@ def test_instruments_and_snapshots_are_recorded_once(store: TimescaleBarStore, n
     for uri in ("first", "second"):
         store.save_snapshot(f"hash of {name}", name, Timeframe.H1, [SYMBOL], 10, uri)
     with database.transaction() as connection:
-        steps = connection.execute("SELECT lot_step FROM instrument WHERE exchange = %s", [name]).fetchall()
+        steps = connection.execute(
+            "SELECT lot_step FROM instrument WHERE exchange = %s", [name]
+        ).fetchall()
         uris = connection.execute("SELECT uri FROM snapshot WHERE exchange = %s", [name]).fetchall()
     assert steps == [(Decimal("0.01"),)]
     assert uris == [("first",)]
 
 
-def test_coverage_counts_what_is_stored(store: TimescaleBarStore, name: str) -> None:
+def test_coverage_counts_what_is_stored(store: PostgresBarStore, name: str) -> None:
     """Coverage names rows, first and last bar of every series of the venue."""
     store.save_batch(batch(name, hourly(48)))
     last = START + timedelta(hours=47)
     assert store.coverage(name).rows() == [("1h", SYMBOL, 48, START, last)]
 
 
-def test_real_minutes_come_back_equal(store: TimescaleBarStore, name: str, candles_dir: Path) -> None:
+def test_real_minutes_come_back_equal(
+    store: PostgresBarStore, name: str, candles_dir: Path
+) -> None:
     """155,267 real one-minute candles survive the way in and out unchanged, revisited once."""
     source = pl.read_parquet(candles_dir / "marketlab__binance__KITE-USDT__1m.parquet")
     bars = source.select(list(BARS_SCHEMA)).with_columns(pl.col("ts").cast(TS))

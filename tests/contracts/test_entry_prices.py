@@ -1,4 +1,6 @@
-"""Entry prices: as from all fills in the venue's order, whatever the order of arrival, and from few rows of a long ledger."""
+"""Entry prices: as from all fills in the venue's order, whatever the order of arrival, and from few
+rows of a long ledger.
+"""
 
 import secrets
 from collections.abc import Callable
@@ -10,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.adapters.stores.timescale import Database, TimescaleLedger, connect, migrate
-from penstock.adapters.stores.timescale.ledger_history import LedgerHistory
-from penstock.core.accounts import Lease, PlannedOrder
-from penstock.core.entries import entry_prices
+from penstock.adapters.stores.postgres import Database, PostgresLedger, connect, migrate
+from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
+from penstock.core.cost_basis import entry_prices
+from penstock.core.leases import Lease
+from penstock.core.order_records import OrderIntent
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -25,14 +28,16 @@ class Account:
 
     def __init__(self, database: Database) -> None:
         self.database, self.name = database, f"entries-{secrets.token_hex(6)}"
-        self.ledger = TimescaleLedger(database)
+        self.ledger = PostgresLedger(database)
         self.ledger.open_account(self.name, "venue", "USDT")
         self.lease = self._lease()
         slot = self.ledger.start_rebalance(self.lease, START, "v").id
         names = [(symbol, side) for symbol in SYMBOLS for side in Side]
         orders = [
-            PlannedOrder(
-                OrderRequest(self.order(symbol, side), symbol, side, OrderType.MARKET, Decimal(10**12)),
+            OrderIntent(
+                OrderRequest(
+                    self.order(symbol, side), symbol, side, OrderType.MARKET, Decimal(10**12)
+                ),
                 0,
                 0,
                 "v",
@@ -41,7 +46,10 @@ class Account:
             )
             for symbol, side in names
         ]
-        begun = [OrderEvent(order.request.client_order_id, OrderEventKind.SUBMIT, START) for order in orders]
+        begun = [
+            OrderEvent(order.request.client_order_id, OrderEventKind.SUBMIT, START)
+            for order in orders
+        ]
         self.ledger.write_ahead(self.lease, slot, orders, begun, START)
 
     def _lease(self) -> Lease:
@@ -53,16 +61,35 @@ class Account:
         return f"{self.name}-{symbol}-{side}"
 
     def fill(
-        self, trade: int, seconds: float, side: Side = Side.BUY, quantity: str = "1", price: str = "100", **more: Any
+        self,
+        trade: int,
+        seconds: float,
+        side: Side = Side.BUY,
+        quantity: str = "1",
+        price: str = "100",
+        **more: Any,
     ) -> Fill:
-        symbol, fee, fee_asset = more.get("symbol", SYMBOLS[0]), more.get("fee", "0"), more.get("fee_asset", "USDT")
+        symbol, fee, fee_asset = (
+            more.get("symbol", SYMBOLS[0]),
+            more.get("fee", "0"),
+            more.get("fee_asset", "USDT"),
+        )
         amounts = Decimal(quantity), Decimal(price), Decimal(fee)
-        return Fill(str(trade), self.order(symbol, side), symbol, side, *amounts, fee_asset, START + timedelta(seconds=seconds))
+        return Fill(
+            str(trade),
+            self.order(symbol, side),
+            symbol,
+            side,
+            *amounts,
+            fee_asset,
+            START + timedelta(seconds=seconds),
+        )
 
     def checkpoints(self) -> list[tuple[Any, ...]]:
         with self.database.transaction() as connection:
             return connection.execute(
-                "SELECT symbol, at, trade_id, sequence FROM entry_checkpoint WHERE account = %s ORDER BY symbol", [self.name]
+                "SELECT symbol, at, trade_id, sequence FROM entry_checkpoint WHERE account = %s ORDER BY symbol",
+                [self.name],
             ).fetchall()
 
 
@@ -77,18 +104,26 @@ trades = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(made=st.lists(trades, min_size=1, max_size=40), data=st.data())
 def test_entry_prices_are_those_of_all_fills_in_any_order_of_arrival(
     database: Database, monkeypatch: pytest.MonkeyPatch, made: list[Any], data: st.DataObject
 ) -> None:
-    """Fills come shuffled, in batches, with a reading after each batch: it is always the fold of all of them, to the digit."""
-    monkeypatch.setattr("penstock.adapters.stores.timescale.entry_rows._BEHIND", 2)
-    monkeypatch.setattr("penstock.adapters.stores.timescale.entry_rows._AT_ONCE", 3)
+    """Fills come shuffled, in batches, with a reading after each batch: it is always the fold of
+    all of them, to the digit.
+    """
+    monkeypatch.setattr("penstock.adapters.stores.postgres.entry_rows._BEHIND", 2)
+    monkeypatch.setattr("penstock.adapters.stores.postgres.entry_rows._AT_ONCE", 3)
     account = Account(database)
     fills = [
-        account.fill(n, at, side, str(quantity), str(price), fee=str(fee), fee_asset=asset, symbol=symbol)
-        for n, (at, side, quantity, price, fee, asset, symbol) in enumerate(made, 8)  # 8, 9, 10: by number, not by text
+        account.fill(
+            n, at, side, str(quantity), str(price), fee=str(fee), fee_asset=asset, symbol=symbol
+        )
+        for n, (at, side, quantity, price, fee, asset, symbol) in enumerate(
+            made, 8
+        )  # 8, 9, 10: by number, not by text
     ]
     arriving = data.draw(st.permutations(fills))
     booked: list[Fill] = []
@@ -101,15 +136,23 @@ def test_entry_prices_are_those_of_all_fills_in_any_order_of_arrival(
 
 
 def test_late_fill_moves_the_entry_as_if_it_had_come_in_time(database: Database) -> None:
-    """A fill older than a far checkpoint, and one between two that are not counted yet, both give the figure of all fills."""
+    """A fill older than a far checkpoint, and one between two that are not counted yet, both give
+    the figure of all fills.
+    """
     account = Account(database)
-    fills = [account.fill(n, 10 * n, Side.SELL if n % 3 == 2 else Side.BUY, price=str(100 + n)) for n in range(200)]
+    fills = [
+        account.fill(n, 10 * n, Side.SELL if n % 3 == 2 else Side.BUY, price=str(100 + n))
+        for n in range(200)
+    ]
     account.ledger.book_fills(account.lease, fills)
     before = account.ledger.entry_prices(account.name)
     (checkpoint,) = account.checkpoints()
     assert before == entry_prices(fills)
     assert START < checkpoint[1] < fills[-1].at
-    for late in (account.fill(1000, 5, quantity="50", price="7"), account.fill(1001, 1985, quantity="3", price="5")):
+    for late in (
+        account.fill(1000, 5, quantity="50", price="7"),
+        account.fill(1001, 1985, quantity="3", price="5"),
+    ):
         fills.append(late)
         account.ledger.book_fills(account.lease, [late])
         assert account.ledger.entry_prices(account.name) == entry_prices(fills) != before
@@ -117,16 +160,22 @@ def test_late_fill_moves_the_entry_as_if_it_had_come_in_time(database: Database)
 
 
 def test_checkpoint_moves_on_and_is_read_alone(database: Database) -> None:
-    """Fills that were counted are not read again: where the checkpoint claims another cost, that is what is said."""
+    """Fills that were counted are not read again: where the checkpoint claims another cost, that is
+    what is said.
+    """
     account = Account(database)
     account.ledger.book_fills(account.lease, [account.fill(n, n, price="100") for n in range(100)])
     account.ledger.entry_prices(account.name)
     first = account.checkpoints()
-    account.ledger.book_fills(account.lease, [account.fill(n, n, price="100") for n in range(100, 200)])
+    account.ledger.book_fills(
+        account.lease, [account.fill(n, n, price="100") for n in range(100, 200)]
+    )
     assert account.ledger.entry_prices(account.name) == {"BTC/USDT": Decimal(100)}
     assert account.checkpoints() > first
     with database.transaction() as connection:
-        connection.execute("UPDATE entry_checkpoint SET cost = cost + 1000 WHERE account = %s", [account.name])
+        connection.execute(
+            "UPDATE entry_checkpoint SET cost = cost + 1000 WHERE account = %s", [account.name]
+        )
     assert account.ledger.entry_prices(account.name) == {"BTC/USDT": Decimal(105)}
     with database.transaction() as connection:
         connection.execute("DELETE FROM entry_checkpoint WHERE account = %s", [account.name])
@@ -134,7 +183,9 @@ def test_checkpoint_moves_on_and_is_read_alone(database: Database) -> None:
 
 
 def test_rebuild_names_a_wrong_checkpoint_and_drops_it(new_database_url: Callable[[], str]) -> None:
-    """A checkpoint is checked against the fills that it counted; a late fill that it could not know is no damage."""
+    """A checkpoint is checked against the fills that it counted; a late fill that it could not know
+    is no damage.
+    """
     with connect(new_database_url()) as database:
         migrate(database)
         account, history = Account(database), LedgerHistory(database)
@@ -145,17 +196,33 @@ def test_rebuild_names_a_wrong_checkpoint_and_drops_it(new_database_url: Callabl
         with database.transaction() as connection:
             connection.execute("UPDATE entry_checkpoint SET cost = cost + 1")
         found = history.rebuild(replace=False)
-        assert [(each.table, each.row) for each in found.differences] == [("entry_checkpoint", f"{account.name} BTC/USDT")]
+        assert [(each.table, each.row) for each in found.differences] == [
+            ("entry_checkpoint", f"{account.name} BTC/USDT")
+        ]
         assert history.rebuild(replace=True).replaced
         assert account.checkpoints() == []
         assert history.rebuild(replace=False).different == 0
 
 
 def test_totals_count_what_the_account_did(database: Database) -> None:
-    """Slots by status, orders, fills and traded notional are those of the rows; an account without any has zeros."""
+    """Slots by status, orders, fills and traded notional are those of the rows; an account without
+    any has zeros.
+    """
     account = Account(database)
-    account.ledger.book_fills(account.lease, [account.fill(1, 1, quantity="2", price="3"), account.fill(2, 2, Side.SELL)])
+    account.ledger.book_fills(
+        account.lease, [account.fill(1, 1, quantity="2", price="3"), account.fill(2, 2, Side.SELL)]
+    )
     totals = account.ledger.totals(account.name)
-    assert (dict(totals.slots), totals.orders, totals.fills, totals.traded) == ({"running": 1}, 4, 2, Decimal(106))
+    assert (dict(totals.slots), totals.orders, totals.fills, totals.traded) == (
+        {"running": 1},
+        4,
+        2,
+        Decimal(106),
+    )
     nobody = account.ledger.totals("nobody")
-    assert (dict(nobody.slots), nobody.orders, nobody.fills, nobody.traded) == ({}, 0, 0, Decimal(0))
+    assert (dict(nobody.slots), nobody.orders, nobody.fills, nobody.traded) == (
+        {},
+        0,
+        0,
+        Decimal(0),
+    )

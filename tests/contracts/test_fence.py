@@ -1,4 +1,6 @@
-"""The database refuses what an earlier holder of the lease writes to supervision, and leaves no settlement half done."""
+"""The database refuses what an earlier holder of the lease writes to supervision, and leaves no
+settlement half done.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,25 +11,28 @@ from inspect import signature
 
 import pytest
 
-from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision
-from penstock.core.accounts import (
-    Break,
-    BreakAcceptance,
-    BreakKind,
-    Lease,
-    PlannedOrder,
-    PositionMark,
-    RiskVerdict,
-    Settlement,
-    Verdict,
-)
+from penstock.adapters.stores.postgres import Database, PostgresControlStore, PostgresLedger
+from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement
 from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderState, OrderType, Side
-from penstock.ports import Supervision
+from penstock.core.leases import Lease
+from penstock.core.order_records import OrderIntent
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Side,
+)
+from penstock.core.risk_records import PositionMark, RiskVerdict, Verdict
+from penstock.ports import ControlStore
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
-STEPS = Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
+STEPS = Instrument(
+    "BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5)
+)
 WORD = RiskVerdict("BTC/USDT", Verdict.DENY, "stale_bars", "old", Decimal(1), Decimal(0))
 
 READS = {
@@ -44,7 +49,9 @@ WITHOUT_LEASE = {"set_trading_state"}
 
 
 def fee(account: str) -> Break:
-    return Break(account, "BTC/USDT", BreakKind.BASE_ASSET_FEE, "0.1 taken", changes={"BTC": Decimal("-0.1")})
+    return Break(
+        account, "BTC/USDT", BreakKind.BASE_ASSET_FEE, "0.1 taken", changes={"BTC": Decimal("-0.1")}
+    )
 
 
 def order_of(account: str) -> str:
@@ -53,42 +60,64 @@ def order_of(account: str) -> str:
 
 def settlement(account: str) -> Settlement:
     """What accepting the fee would write, with something of every kind in it."""
-    accepted = BreakAcceptance(account, "BTC/USDT", BreakKind.BASE_ASSET_FEE, "seen", "ada", AT, Decimal(-10))
+    accepted = BreakAcceptance(
+        account, "BTC/USDT", BreakKind.BASE_ASSET_FEE, "seen", "ada", AT, Decimal(-10)
+    )
     return Settlement(
-        accepted, {"BTC": Decimal("-0.1"), "USDT": Decimal(3)}, (order_of(account),), replace(STEPS, listed=False)
+        accepted,
+        {"BTC": Decimal("-0.1"), "USDT": Decimal(3)},
+        (order_of(account),),
+        replace(STEPS, listed=False),
     )
 
 
-def newest_fill(supervision: TimescaleSupervision, account: str) -> dict[str, int]:
-    return {mark.symbol: mark.newest for mark in supervision.trade_marks(account)}
+def newest_fill(control_store: PostgresControlStore, account: str) -> dict[str, int]:
+    return {mark.symbol: mark.newest for mark in control_store.trade_marks(account)}
 
 
-#: Every write of the port, as an account's writer makes it. Each changes something in the account of the fixture below.
-WRITES: dict[str, Callable[[TimescaleSupervision, Lease], object]] = {
-    "open_break": lambda s, lease: s.open_break(lease, Break(lease.account, "ETH", BreakKind.DEPOSIT, "1 came"), AT),
-    "close_break": lambda s, lease: s.close_break(lease, "BTC/USDT", BreakKind.BASE_ASSET_FEE, AT, "agrees"),
+#: Every write of the port, as an account's writer makes it. Each changes something in the account
+#: of the fixture below.
+WRITES: dict[str, Callable[[PostgresControlStore, Lease], object]] = {
+    "open_break": lambda s, lease: s.open_break(
+        lease, Break(lease.account, "ETH", BreakKind.DEPOSIT, "1 came"), AT
+    ),
+    "close_break": lambda s, lease: s.close_break(
+        lease, "BTC/USDT", BreakKind.BASE_ASSET_FEE, AT, "agrees"
+    ),
     "settle_breaks": lambda s, lease: s.settle_breaks(lease, [settlement(lease.account)]),
     "record_equity": lambda s, lease: s.record_equity(lease, AT, Decimal(2), Decimal(1)),
     "record_verdicts": lambda s, lease: s.record_verdicts(lease, AT, [WORD], AT),
     "record_marks": lambda s, lease: s.record_marks(lease, {}),
-    "record_instruments": lambda s, lease: s.record_instruments(lease, [replace(STEPS, lot_step=Decimal(1))]),
+    "record_instruments": lambda s, lease: s.record_instruments(
+        lease, [replace(STEPS, lot_step=Decimal(1))]
+    ),
     "record_compared": lambda s, lease: s.record_compared(lease, newest_fill(s, lease.account)),
 }
 
 
 @pytest.fixture
-def account(database: Database, supervision: TimescaleSupervision, writer: Lease) -> str:
-    """An account with an order at work and half filled, a break, a stop-loss, equity and steps on record."""
-    ledger, name = TimescaleLedger(database), writer.account
+def account(database: Database, control_store: PostgresControlStore, writer: Lease) -> str:
+    """An account with an order at work and half filled, a break, a stop-loss, equity and steps on
+    record.
+    """
+    ledger, name = PostgresLedger(database), writer.account
     request = OrderRequest(order_of(name), "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal(2))
     rebalance = ledger.start_rebalance(writer, AT, "trend/1")
-    sent = [OrderEvent(request.client_order_id, kind, AT) for kind in (OrderEventKind.SUBMIT, OrderEventKind.ACCEPT)]
-    ledger.write_ahead(writer, rebalance.id, [PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(1))], sent)
-    ledger.book_fill(writer, Fill("1", request.client_order_id, "BTC/USDT", Side.BUY, *[Decimal(1)] * 3, "USDT", AT))
-    supervision.open_break(writer, fee(name), AT)
-    supervision.record_marks(writer, {"BTC": PositionMark(Decimal(5), AT)})
-    supervision.record_instruments(writer, [STEPS])
-    supervision.record_equity(writer, AT, Decimal(1), Decimal(1))
+    sent = [
+        OrderEvent(request.client_order_id, kind, AT)
+        for kind in (OrderEventKind.SUBMIT, OrderEventKind.ACCEPT)
+    ]
+    ledger.write_ahead(
+        writer, rebalance.id, [OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(1))], sent
+    )
+    ledger.book_fill(
+        writer,
+        Fill("1", request.client_order_id, "BTC/USDT", Side.BUY, *[Decimal(1)] * 3, "USDT", AT),
+    )
+    control_store.open_break(writer, fee(name), AT)
+    control_store.record_marks(writer, {"BTC": PositionMark(Decimal(5), AT)})
+    control_store.record_instruments(writer, [STEPS])
+    control_store.record_equity(writer, AT, Decimal(1), Decimal(1))
     return name
 
 
@@ -101,9 +130,17 @@ def contents(database: Database, account: str) -> Callable[[], dict[str, list[st
             names = connection.execute(
                 "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'account'"
             ).fetchall()
-            chosen = {name: f"SELECT t::text FROM {name} t WHERE account = %s ORDER BY 1" for (name,) in names}  # noqa: S608 - the names come from the catalogue
-            chosen["order_event"] = "SELECT t::text FROM order_event t JOIN orders USING (client_order_id) WHERE account = %s"
-            found = {name: connection.execute(text.encode(), [account]).fetchall() for name, text in chosen.items()}
+            chosen = {
+                name: f"SELECT t::text FROM {name} t WHERE account = %s ORDER BY 1"  # noqa: S608 (from the catalogue)
+                for (name,) in names
+            }
+            chosen["order_event"] = (
+                "SELECT t::text FROM order_event t JOIN orders USING (client_order_id) WHERE account = %s"
+            )
+            found = {
+                name: connection.execute(text.encode(), [account]).fetchall()
+                for name, text in chosen.items()
+            }
         assert len(found) > 12
         return {name: [row for (row,) in rows] for name, rows in found.items()}
 
@@ -111,74 +148,99 @@ def contents(database: Database, account: str) -> Callable[[], dict[str, list[st
 
 
 def test_every_write_of_the_port_is_held_against_the_fence() -> None:
-    """A method that is new is a read, or is in the table below, or is named as one that takes no lease."""
-    methods = {name for name, member in vars(Supervision).items() if callable(member) and not name.startswith("_")}
+    """A method that is new is a read, or is in the table below, or is named as one that takes no
+    lease.
+    """
+    methods = {
+        name
+        for name, member in vars(ControlStore).items()
+        if callable(member) and not name.startswith("_")
+    }
     assert methods == READS | WITHOUT_LEASE | WRITES.keys()
-    assert {name for name in methods if "lease" in signature(getattr(Supervision, name)).parameters} == WRITES.keys()
+    assert {
+        name for name in methods if "lease" in signature(getattr(ControlStore, name)).parameters
+    } == WRITES.keys()
 
 
 @pytest.mark.parametrize("write", WRITES)
 def test_write_of_a_former_holder_is_refused_and_changes_nothing(
     database: Database,
-    supervision: TimescaleSupervision,
+    control_store: PostgresControlStore,
     account: str,
     writer: Lease,
     contents: Callable[[], dict[str, list[str]]],
     write: str,
 ) -> None:
-    """Once another has taken the lease the database refuses the first; what the new holder writes takes effect."""
-    ledger = TimescaleLedger(database)
+    """Once another has taken the lease the database refuses the first; what the new holder writes
+    takes effect.
+    """
+    ledger = PostgresLedger(database)
     ledger.release_lease(writer)
     successor = ledger.acquire_lease(account, "successor", 60)
     assert successor is not None
     before = contents()
     with pytest.raises(StaleLeaseError, match="was replaced by token"):
-        WRITES[write](supervision, writer)
+        WRITES[write](control_store, writer)
     assert contents() == before
-    WRITES[write](supervision, successor)
+    WRITES[write](control_store, successor)
     assert contents() != before
 
 
 def test_break_of_another_account_is_not_written_under_the_lease(
-    supervision: TimescaleSupervision, account: str, writer: Lease
+    control_store: PostgresControlStore, account: str, writer: Lease
 ) -> None:
     """The lease speaks for its account only."""
     with pytest.raises(StoreError, match="take that account's lease"):
-        supervision.open_break(writer, fee(f"{account}-other"), AT)
+        control_store.open_break(writer, fee(f"{account}-other"), AT)
     with pytest.raises(StoreError, match="take that account's lease"):
-        supervision.settle_breaks(writer, [settlement(f"{account}-other")])
-    assert supervision.open_breaks(f"{account}-other") == []
+        control_store.settle_breaks(writer, [settlement(f"{account}-other")])
+    assert control_store.open_breaks(f"{account}-other") == []
 
 
 def test_settlement_is_written_whole(
-    database: Database, supervision: TimescaleSupervision, account: str, writer: Lease
+    database: Database, control_store: PostgresControlStore, account: str, writer: Lease
 ) -> None:
     """Positions, the order, the steps, the operator's word and the end of the break."""
-    ledger = TimescaleLedger(database)
+    ledger = PostgresLedger(database)
     before = ledger.positions(account)
-    supervision.settle_breaks(writer, [settlement(account)])
+    control_store.settle_breaks(writer, [settlement(account)])
     after = ledger.positions(account)
-    assert {asset: after[asset] - before.get(asset, 0) for asset in after} == {"BTC": Decimal("-0.1"), "USDT": Decimal(3)}
+    assert {asset: after[asset] - before.get(asset, 0) for asset in after} == {
+        "BTC": Decimal("-0.1"),
+        "USDT": Decimal(3),
+    }
     (order,) = ledger.orders(account)
-    assert (order.state, order.reason) == (OrderState.CANCELED, "accepted base_asset_fee by ada: seen")
-    assert supervision.planned_instruments(account) == {"BTC/USDT": replace(STEPS, listed=False)}
-    assert supervision.acceptances(account) == [settlement(account).accepted]
-    assert supervision.open_breaks(account) == []
-    assert supervision.break_history(account)["closed_reason"].to_list() == ["accepted base_asset_fee by ada: seen"]
+    assert (order.state, order.reason) == (
+        OrderState.CANCELED,
+        "accepted base_asset_fee by ada: seen",
+    )
+    assert control_store.planned_instruments(account) == {"BTC/USDT": replace(STEPS, listed=False)}
+    assert control_store.acceptances(account) == [settlement(account).accepted]
+    assert control_store.open_breaks(account) == []
+    assert control_store.break_history(account)["closed_reason"].to_list() == [
+        "accepted base_asset_fee by ada: seen"
+    ]
 
 
 def test_settlement_of_a_break_that_is_not_open_books_nothing(
-    supervision: TimescaleSupervision, account: str, writer: Lease, contents: Callable[[], dict[str, list[str]]]
+    control_store: PostgresControlStore,
+    account: str,
+    writer: Lease,
+    contents: Callable[[], dict[str, list[str]]],
 ) -> None:
-    """Accepted twice, a difference is booked once; and of two that are settled together none is where one is not open."""
+    """Accepted twice, a difference is booked once; and of two that are settled together none is
+    where one is not open.
+    """
     dust = Break(account, "ETH", BreakKind.DUST, "dust")
-    supervision.open_break(writer, dust, AT)
-    supervision.settle_breaks(writer, [settlement(account)])
+    control_store.open_break(writer, dust, AT)
+    control_store.settle_breaks(writer, [settlement(account)])
     before = contents()
-    other = Settlement(BreakAcceptance(account, "ETH", BreakKind.DUST, "seen", "ada", AT), {"ETH": Decimal(1)})
+    other = Settlement(
+        BreakAcceptance(account, "ETH", BreakKind.DUST, "seen", "ada", AT), {"ETH": Decimal(1)}
+    )
     for settlements in ([settlement(account)], [other, settlement(account)]):
         with pytest.raises(StoreError, match="nothing was booked"):
-            supervision.settle_breaks(writer, settlements)
+            control_store.settle_breaks(writer, settlements)
         assert contents() == before
 
 
@@ -201,11 +263,20 @@ def dying_at(database: Database, table: str, account: str) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "table", ["account_break", "adjustment", "position", "order_event", "orders", "planned_instrument", "break_acceptance"]
+    "table",
+    [
+        "account_break",
+        "adjustment",
+        "position",
+        "order_event",
+        "orders",
+        "planned_instrument",
+        "break_acceptance",
+    ],
 )
 def test_settlement_that_dies_between_its_parts_leaves_nothing(
     database: Database,
-    supervision: TimescaleSupervision,
+    control_store: PostgresControlStore,
     account: str,
     writer: Lease,
     contents: Callable[[], dict[str, list[str]]],
@@ -214,8 +285,8 @@ def test_settlement_that_dies_between_its_parts_leaves_nothing(
     """Killed after any of its parts it is undone, and accepting again books the difference once."""
     before = contents()
     with dying_at(database, table, account), pytest.raises(StoreError, match="cannot be used"):
-        supervision.settle_breaks(writer, [settlement(account)])
+        control_store.settle_breaks(writer, [settlement(account)])
     assert contents() == before
-    supervision.settle_breaks(writer, [settlement(account)])
-    assert [each.value for each in supervision.acceptances(account)] == [-10]
+    control_store.settle_breaks(writer, [settlement(account)])
+    assert [each.value for each in control_store.acceptances(account)] == [-10]
     assert len(contents()["adjustment"]) == 2

@@ -1,4 +1,6 @@
-"""Many events, intents and fills in one transaction: the same promises as one at a time, and all or none where they fail."""
+"""Many events, intents and fills in one transaction: the same promises as one at a time, and all or
+none where they fail.
+"""
 
 import os
 from dataclasses import replace
@@ -8,10 +10,19 @@ from itertools import count
 
 import pytest
 
-from penstock.adapters.stores.timescale import Database, TimescaleLedger
-from penstock.core.accounts import Lease, PlannedOrder
+from penstock.adapters.stores.postgres import Database, PostgresLedger
 from penstock.core.errors import IllegalTransitionError, StaleLeaseError, StoreError
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderState, OrderType, Side
+from penstock.core.leases import Lease
+from penstock.core.order_records import OrderIntent
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Side,
+)
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 E, S = OrderEventKind, OrderState
@@ -19,65 +30,95 @@ _numbers = count()
 
 
 @pytest.fixture
-def rebalance_id(ledger: TimescaleLedger, writer: Lease) -> int:
+def rebalance_id(ledger: PostgresLedger, writer: Lease) -> int:
     return ledger.start_rebalance(writer, AT, "v/1").id
 
 
-def planned(symbol: str = "BTC/USDT") -> PlannedOrder:
-    request = OrderRequest(f"batch-{os.getpid()}-{next(_numbers)}", symbol, Side.BUY, OrderType.MARKET, Decimal(1))
-    return PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(100))
+def planned(symbol: str = "BTC/USDT") -> OrderIntent:
+    request = OrderRequest(
+        f"batch-{os.getpid()}-{next(_numbers)}", symbol, Side.BUY, OrderType.MARKET, Decimal(1)
+    )
+    return OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(100))
 
 
-def begun(ledger: TimescaleLedger, writer: Lease, rebalance_id: int, *orders: PlannedOrder) -> list[str]:
+def begun(
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int, *orders: OrderIntent
+) -> list[str]:
     names = [order.request.client_order_id for order in orders]
-    ledger.write_ahead(writer, rebalance_id, orders, [OrderEvent(name, E.SUBMIT, AT) for name in names], AT)
+    ledger.write_ahead(
+        writer, rebalance_id, orders, [OrderEvent(name, E.SUBMIT, AT) for name in names], AT
+    )
     return names
 
 
 def fill(name: str, trade: str, quantity: str, symbol: str = "BTC/USDT") -> Fill:
-    return Fill(trade, name, symbol, Side.BUY, Decimal(quantity), Decimal(100), Decimal("0.1"), "USDT", AT)
+    return Fill(
+        trade, name, symbol, Side.BUY, Decimal(quantity), Decimal(100), Decimal("0.1"), "USDT", AT
+    )
 
 
-def states(ledger: TimescaleLedger, writer: Lease) -> list[OrderState]:
+def states(ledger: PostgresLedger, writer: Lease) -> list[OrderState]:
     return [order.state for order in ledger.orders(writer.account)]
 
 
-def test_intents_and_their_start_are_one_commit(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
-    """After write_ahead every order is SUBMITTING, in the order planned; one that has begun refuses to begin again."""
+def test_intents_and_their_start_are_one_commit(
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+) -> None:
+    """After write_ahead every order is SUBMITTING, in the order planned; one that has begun refuses
+    to begin again.
+    """
     first, second = planned(), planned("ETH/USDT")
     begun(ledger, writer, rebalance_id, first, second)
-    assert [order.request for order in ledger.orders(writer.account)] == [first.request, second.request]
+    assert [order.request for order in ledger.orders(writer.account)] == [
+        first.request,
+        second.request,
+    ]
     assert states(ledger, writer) == [S.SUBMITTING, S.SUBMITTING]
     with pytest.raises(IllegalTransitionError, match=second.request.client_order_id):
         begun(ledger, writer, rebalance_id, second)
 
 
-def test_bad_intent_leaves_neither_intents_nor_events(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
-    """An event of an order that is not among the intents, and was never planned, undoes the whole write."""
+def test_bad_intent_leaves_neither_intents_nor_events(
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+) -> None:
+    """An event of an order that is not among the intents, and was never planned, undoes the whole
+    write.
+    """
     order = planned()
-    events = [OrderEvent(order.request.client_order_id, E.SUBMIT, AT), OrderEvent("stranger", E.SUBMIT, AT)]
+    events = [
+        OrderEvent(order.request.client_order_id, E.SUBMIT, AT),
+        OrderEvent("stranger", E.SUBMIT, AT),
+    ]
     with pytest.raises(StoreError, match="'stranger': it was never planned"):
         ledger.write_ahead(writer, rebalance_id, [order], events, AT)
     assert ledger.orders(writer.account) == []
 
 
-def test_id_that_stands_twice_in_a_batch_writes_nothing(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
-    """Two intents under one id would become one order: the whole batch is refused, the good one in it too."""
+def test_id_that_stands_twice_in_a_batch_writes_nothing(
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+) -> None:
+    """Two intents under one id would become one order: the whole batch is refused, the good one in
+    it too.
+    """
     good, twin = planned(), planned("ETH/USDT")
     orders = [good, twin, replace(twin, leg=2)]
     for write in (
         lambda: ledger.plan_orders(writer, rebalance_id, orders),
         lambda: begun(ledger, writer, rebalance_id, *orders),
     ):
-        with pytest.raises(StoreError, match=f"twice in one batch, first '{twin.request.client_order_id}'"):
+        with pytest.raises(
+            StoreError, match=f"twice in one batch, first '{twin.request.client_order_id}'"
+        ):
             write()
     assert ledger.orders(writer.account) == []
 
 
 def test_id_of_another_accounts_order_writes_nothing(
-    ledger: TimescaleLedger, writer: Lease, rebalance_id: int, name: str
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int, name: str
 ) -> None:
-    """An intent whose id another account has is not dropped as if it were planned: the batch is refused."""
+    """An intent whose id another account has is not dropped as if it were planned: the batch is
+    refused.
+    """
     ours, theirs = planned(), planned("ETH/USDT")
     ledger.open_account(f"{name}-2", "venue", "USDT")
     other = ledger.acquire_lease(f"{name}-2", "writer", 60)
@@ -92,8 +133,12 @@ def test_id_of_another_accounts_order_writes_nothing(
     assert states(ledger, other) == [S.SUBMITTING]
 
 
-def test_events_of_one_batch_follow_one_another(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
-    """Several events of one order in a batch are applied in turn; the states returned say where each one led."""
+def test_events_of_one_batch_follow_one_another(
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+) -> None:
+    """Several events of one order in a batch are applied in turn; the states returned say where
+    each one led.
+    """
     (name,) = begun(ledger, writer, rebalance_id, planned())
     led_to = ledger.record_events(
         writer,
@@ -110,27 +155,39 @@ def test_events_of_one_batch_follow_one_another(ledger: TimescaleLedger, writer:
 
 
 def test_illegal_event_of_a_batch_is_kept_and_the_others_hold(
-    ledger: TimescaleLedger, writer: Lease, rebalance_id: int, database: Database
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int, database: Database
 ) -> None:
-    """The legal events take effect, the illegal one stands in the history with its refusal and is named."""
+    """The legal events take effect, the illegal one stands in the history with its refusal and is
+    named.
+    """
     good, bad = begun(ledger, writer, rebalance_id, planned(), planned())
     with pytest.raises(IllegalTransitionError, match=bad):
-        ledger.record_events(writer, [OrderEvent(bad, E.SUBMIT, AT), OrderEvent(good, E.ACCEPT, AT)])
+        ledger.record_events(
+            writer, [OrderEvent(bad, E.SUBMIT, AT), OrderEvent(good, E.ACCEPT, AT)]
+        )
     assert states(ledger, writer) == [S.OPEN, S.SUBMITTING]
     with database.transaction() as connection:
         row = connection.execute(
-            "SELECT count(*) FROM order_event WHERE client_order_id = %s AND refusal IS NOT NULL", [bad]
+            "SELECT count(*) FROM order_event WHERE client_order_id = %s AND refusal IS NOT NULL",
+            [bad],
         ).fetchone()
     assert row == (1,)
 
 
 def test_fills_of_several_orders_are_one_commit_and_booked_once(
-    ledger: TimescaleLedger, writer: Lease, rebalance_id: int
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int
 ) -> None:
-    """Copies within the batch and from before are not booked again; positions are the exact sum of what was."""
+    """Copies within the batch and from before are not booked again; positions are the exact sum of
+    what was.
+    """
     first, second = begun(ledger, writer, rebalance_id, planned(), planned("ETH/USDT"))
     ledger.book_fill(writer, fill(first, "1", "0.25"))
-    batch = [fill(first, "1", "0.25"), fill(first, "2", "0.75"), fill(second, "1", "0.5", "ETH/USDT"), fill(first, "2", "0.75")]
+    batch = [
+        fill(first, "1", "0.25"),
+        fill(first, "2", "0.75"),
+        fill(second, "1", "0.5", "ETH/USDT"),
+        fill(first, "2", "0.75"),
+    ]
     assert list(ledger.book_fills(writer, batch)) == [batch[1], batch[2]]
     assert list(ledger.book_fills(writer, batch)) == []
     assert states(ledger, writer) == [S.FILLED, S.PARTIALLY_FILLED]
@@ -139,19 +196,23 @@ def test_fills_of_several_orders_are_one_commit_and_booked_once(
 
 
 def test_refused_fill_of_a_batch_is_kept_and_the_others_are_booked(
-    ledger: TimescaleLedger, writer: Lease, rebalance_id: int
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int
 ) -> None:
     """A trade of an order that was never sent is named; the batch's other trades count."""
     (sent,) = begun(ledger, writer, rebalance_id, planned())
     waiting = planned()
     ledger.plan_orders(writer, rebalance_id, [waiting])
     with pytest.raises(IllegalTransitionError, match="trade 2"):
-        ledger.book_fills(writer, [fill(waiting.request.client_order_id, "2", "1"), fill(sent, "3", "1")])
+        ledger.book_fills(
+            writer, [fill(waiting.request.client_order_id, "2", "1"), fill(sent, "3", "1")]
+        )
     assert [each.trade_id for each in ledger.fills(writer.account)] == ["3"]
     assert ledger.positions(writer.account) == {"BTC": Decimal(1), "USDT": Decimal("-100.1")}
 
 
-def test_stranger_among_fills_undoes_the_batch(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
+def test_stranger_among_fills_undoes_the_batch(
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+) -> None:
     """A trade of no order of ours is reconciliation's affair: nothing of its batch is booked."""
     (sent,) = begun(ledger, writer, rebalance_id, planned())
     with pytest.raises(StoreError, match="reconciliation"):
@@ -161,9 +222,11 @@ def test_stranger_among_fills_undoes_the_batch(ledger: TimescaleLedger, writer: 
 
 
 def test_fill_of_a_rejected_order_is_booked_and_opens_it_again(
-    ledger: TimescaleLedger, writer: Lease, rebalance_id: int
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int
 ) -> None:
-    """The venue denied the order and then shows its trade: the money moved, so the position does, and the order is followed."""
+    """The venue denied the order and then shows its trade: the money moved, so the position does,
+    and the order is followed.
+    """
     (name,) = begun(ledger, writer, rebalance_id, planned())
     ledger.record_event(writer, name, E.REJECT, AT, "never arrived")
     ledger.book_fills(writer, [fill(name, "1", "0.5")])
@@ -171,7 +234,9 @@ def test_fill_of_a_rejected_order_is_booked_and_opens_it_again(
     assert ledger.positions(writer.account)["BTC"] == Decimal("0.5")
 
 
-def test_stale_lease_is_refused_by_every_batch(ledger: TimescaleLedger, writer: Lease, rebalance_id: int) -> None:
+def test_stale_lease_is_refused_by_every_batch(
+    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+) -> None:
     """Batches are fenced as single writes are."""
     (name,) = begun(ledger, writer, rebalance_id, planned())
     assert ledger.acquire_lease(writer.account, writer.holder, 60) is not None

@@ -6,11 +6,20 @@ from decimal import Decimal
 
 import pytest
 
-from penstock.adapters.stores.timescale import Database, TimescaleLedger, connect, migrate
-from penstock.adapters.stores.timescale.ledger_history import LedgerHistory
-from penstock.core.accounts import Lease, PlannedOrder
+from penstock.adapters.stores.postgres import Database, PostgresLedger, connect, migrate
+from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
 from penstock.core.errors import IllegalTransitionError, StoreError
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderState, OrderType, Side
+from penstock.core.leases import Lease
+from penstock.core.order_records import OrderIntent
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Side,
+)
 from penstock.core.profit import profits
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -29,20 +38,29 @@ def own_database(new_database_url: Callable[[], str]) -> Iterator[Database]:
 
 
 @pytest.fixture
-def ledger(own_database: Database) -> TimescaleLedger:
-    return TimescaleLedger(own_database)
+def ledger(own_database: Database) -> PostgresLedger:
+    return PostgresLedger(own_database)
 
 
 @pytest.fixture
-def lease(ledger: TimescaleLedger) -> Lease:
-    """The lease of an account that has traded: a buy with a base fee, a sell in two fills, a refusal and an illegal event."""
+def lease(ledger: PostgresLedger) -> Lease:
+    """The lease of an account that has traded: a buy with a base fee, a sell in two fills, a
+    refusal and an illegal event.
+    """
     ledger.open_account("main", "venue", "USDT")
     lease = ledger.acquire_lease("main", "writer", 600)
     assert lease is not None
     ledger.book_adjustment(lease, "USDT", Decimal(1000), "opening balance", after(0))
     rebalance = ledger.start_rebalance(lease, START, "trend/1").id
-    orders = [planned("buy", Side.BUY, "2"), planned("sell", Side.SELL, "1"), planned("refused", Side.BUY, "5")]
-    begin = [OrderEvent(order.request.client_order_id, OrderEventKind.SUBMIT, after(10)) for order in orders]
+    orders = [
+        planned("buy", Side.BUY, "2"),
+        planned("sell", Side.SELL, "1"),
+        planned("refused", Side.BUY, "5"),
+    ]
+    begin = [
+        OrderEvent(order.request.client_order_id, OrderEventKind.SUBMIT, after(10))
+        for order in orders
+    ]
     ledger.write_ahead(lease, rebalance, orders, begin, after(10))
     words = [
         OrderEvent("buy", OrderEventKind.ACCEPT, after(11), "", "v-1"),
@@ -63,19 +81,48 @@ def lease(ledger: TimescaleLedger) -> Lease:
     return lease
 
 
-def planned(name: str, side: Side, quantity: str) -> PlannedOrder:
+def planned(name: str, side: Side, quantity: str) -> OrderIntent:
     request = OrderRequest(name, "BTC/USDT", side, OrderType.MARKET, Decimal(quantity))
-    return PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(100))
+    return OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(100))
 
 
-def fill(trade: str, order: str, side: Side, quantity: str, price: str, fee: str, fee_asset: str, at: float) -> Fill:
-    return Fill(trade, order, "BTC/USDT", side, Decimal(quantity), Decimal(price), Decimal(fee), fee_asset, after(at))
+def fill(
+    trade: str,
+    order: str,
+    side: Side,
+    quantity: str,
+    price: str,
+    fee: str,
+    fee_asset: str,
+    at: float,
+) -> Fill:
+    return Fill(
+        trade,
+        order,
+        "BTC/USDT",
+        side,
+        Decimal(quantity),
+        Decimal(price),
+        Decimal(fee),
+        fee_asset,
+        after(at),
+    )
 
 
-def test_rebuild_of_an_untouched_ledger_finds_every_row_equal(own_database: Database, lease: Lease) -> None:
-    """Orders and positions are exactly what events, fills and adjustments lead to, refused events included."""
+def test_rebuild_of_an_untouched_ledger_finds_every_row_equal(
+    own_database: Database, lease: Lease
+) -> None:
+    """Orders and positions are exactly what events, fills and adjustments lead to, refused events
+    included.
+    """
     result = LedgerHistory(own_database).rebuild(replace=False)
-    assert (result.orders, result.positions, result.events, result.fills, result.adjustments) == (3, 3, 10, 3, 1)
+    assert (result.orders, result.positions, result.events, result.fills, result.adjustments) == (
+        3,
+        3,
+        10,
+        3,
+        1,
+    )
     assert (result.different, result.replaced) == (0, False)
 
 
@@ -90,8 +137,12 @@ def test_rebuild_of_an_untouched_ledger_finds_every_row_equal(own_database: Data
         ("INSERT INTO position VALUES ('main', 'DOGE', 1)", "main DOGE"),
     ],
 )
-def test_damaged_read_model_is_named_and_mended(own_database: Database, lease: Lease, damage: str, row: str) -> None:
-    """A check names the row that differs and changes nothing; a rebuild mends it, and the next check finds all equal."""
+def test_damaged_read_model_is_named_and_mended(
+    own_database: Database, lease: Lease, damage: str, row: str
+) -> None:
+    """A check names the row that differs and changes nothing; a rebuild mends it, and the next
+    check finds all equal.
+    """
     with own_database.transaction() as connection:
         connection.execute(damage.encode())
     history = LedgerHistory(own_database)
@@ -106,28 +157,41 @@ def test_rebuild_replaces_all_or_nothing(own_database: Database, lease: Lease) -
     """A rebuild that fails half-way leaves the read models as they were."""
     with own_database.transaction() as connection:
         connection.execute("UPDATE orders SET state = 'open' WHERE client_order_id = 'sell'")
-        connection.execute("ALTER TABLE position ADD CONSTRAINT no_bnb CHECK (asset <> 'BNB') NOT VALID")
+        connection.execute(
+            "ALTER TABLE position ADD CONSTRAINT no_bnb CHECK (asset <> 'BNB') NOT VALID"
+        )
     with pytest.raises(StoreError, match="no_bnb"):
         LedgerHistory(own_database).rebuild(replace=True)
     with own_database.transaction() as connection:
-        assert connection.execute("SELECT state FROM orders WHERE client_order_id = 'sell'").fetchone() == ("open",)
+        assert connection.execute(
+            "SELECT state FROM orders WHERE client_order_id = 'sell'"
+        ).fetchone() == ("open",)
         assert connection.execute("SELECT count(*) FROM position").fetchone() == (3,)
 
 
-@pytest.mark.parametrize("change", ["UPDATE orders SET quantity = 9", "UPDATE orders SET side = 'buy'", "DELETE FROM orders"])
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE orders SET quantity = 9", "UPDATE orders SET side = 'buy'", "DELETE FROM orders"],
+)
 def test_intent_cannot_be_changed(own_database: Database, lease: Lease, change: str) -> None:
     """What an order was meant to be is as fixed as the events: the database refuses to alter it."""
     with pytest.raises(StoreError, match="append-only"), own_database.transaction() as connection:
         connection.execute(change.encode())
 
 
-def states_at(database: Database, seconds: float) -> tuple[dict[str, OrderState], dict[str, Decimal]]:
+def states_at(
+    database: Database, seconds: float
+) -> tuple[dict[str, OrderState], dict[str, Decimal]]:
     state = LedgerHistory(database).state_at("main", after(seconds))
-    return {order.request.client_order_id: order.state for order in state.orders}, dict(state.positions)
+    return {order.request.client_order_id: order.state for order in state.orders}, dict(
+        state.positions
+    )
 
 
 def test_account_is_known_as_of_any_time(own_database: Database, lease: Lease) -> None:
-    """Orders and positions before the plan, between events, between two fills of one order, and at the end."""
+    """Orders and positions before the plan, between events, between two fills of one order, and at
+    the end.
+    """
     s = OrderState
     assert states_at(own_database, -1) == ({}, {})
     assert states_at(own_database, 5) == ({}, {"USDT": Decimal(1000)})
@@ -138,12 +202,16 @@ def test_account_is_known_as_of_any_time(own_database: Database, lease: Lease) -
     assert positions == {"BTC": Decimal("1.598"), "USDT": Decimal("843.956")}
     states, positions = states_at(own_database, 60)
     assert states["sell"] is s.FILLED
-    assert positions == TimescaleLedger(own_database).positions("main")
+    assert positions == PostgresLedger(own_database).positions("main")
 
 
-def test_state_at_the_end_is_the_read_model(own_database: Database, ledger: TimescaleLedger, lease: Lease) -> None:
+def test_state_at_the_end_is_the_read_model(
+    own_database: Database, ledger: PostgresLedger, lease: Lease
+) -> None:
     """Asked for now, the fold by time gives the very records that are stored."""
-    assert list(LedgerHistory(own_database).state_at("main", after(3600)).orders) == list(ledger.orders("main"))
+    assert list(LedgerHistory(own_database).state_at("main", after(3600)).orders) == list(
+        ledger.orders("main")
+    )
 
 
 def test_unknown_account_has_no_past(own_database: Database, lease: Lease) -> None:
@@ -152,8 +220,12 @@ def test_unknown_account_has_no_past(own_database: Database, lease: Lease) -> No
         LedgerHistory(own_database).state_at("other", after(60))
 
 
-def test_profit_and_positions_agree_to_the_last_digit(own_database: Database, ledger: TimescaleLedger, lease: Lease) -> None:
-    """What the books say was bought, paid and charged is what the positions say, fees in every asset included."""
+def test_profit_and_positions_agree_to_the_last_digit(
+    own_database: Database, ledger: PostgresLedger, lease: Lease
+) -> None:
+    """What the books say was bought, paid and charged is what the positions say, fees in every
+    asset included.
+    """
     (holding,) = profits(LedgerHistory(own_database).fills("main")).holdings
     held = ledger.positions("main")
     assert held["BTC"] == holding.quantity

@@ -1,6 +1,8 @@
-"""Order machine and ledger under random sequences: duplicated, reordered, late and overfilling. The end is always the same.
+"""Order machine and ledger under random sequences: duplicated, reordered, late and overfilling. The
+end is always the same.
 
-First the machine with a ledger in memory, many sequences; then the real ledger beside it, step by step.
+First the machine with a ledger in memory, many sequences; then the real ledger beside it, step by
+step.
 """
 
 import os
@@ -15,14 +17,30 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
-from penstock.adapters.stores.timescale import Database, TimescaleLedger
-from penstock.adapters.stores.timescale.ledger_history import LedgerHistory
-from penstock.core.accounts import Lease, PlannedOrder
+from penstock.adapters.stores.postgres import Database, PostgresLedger
+from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
 from penstock.core.errors import IllegalTransitionError
-from penstock.core.history import changes_of, positions_of
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderState, OrderType, Side, next_state
+from penstock.core.leases import Lease
+from penstock.core.order_history import changes_of, positions_of
+from penstock.core.order_records import OrderIntent
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Side,
+    next_state,
+)
 
 E, S = OrderEventKind, OrderState
 AT = datetime(2025, 6, 1, tzinfo=UTC)
@@ -38,7 +56,9 @@ Arrival = OrderEventKind | Fill
 
 @dataclass
 class Model:
-    """The ledger of one order in memory: the machine's table, fills keyed by trade, and refusals kept."""
+    """The ledger of one order in memory: the machine's table, fills keyed by trade, and refusals
+    kept.
+    """
 
     quantity: Decimal = Decimal(1)
     state: OrderState = S.PLANNED
@@ -51,7 +71,9 @@ class Model:
         return sum((fill.quantity for fill in self.trades.values()), Decimal(0))
 
     def take(self, arrival: Arrival) -> bool:
-        """Apply what arrived; return whether the machine took it (a trade that is booked already changes nothing)."""
+        """Apply what arrived; return whether the machine took it (a trade that is booked already
+        changes nothing).
+        """
         if isinstance(arrival, OrderEventKind):
             return self._move(arrival)
         if arrival.trade_id in self.trades:
@@ -72,14 +94,28 @@ class Model:
         return True
 
 
-def trade(number: int, size: Decimal, order: str = "order", side: Side = Side.BUY, fee_asset: str = "BTC") -> Fill:
+def trade(
+    number: int, size: Decimal, order: str = "order", side: Side = Side.BUY, fee_asset: str = "BTC"
+) -> Fill:
     fee = size / 1000
-    return Fill(f"t{number}", order, "BTC/USDT", side, size, Decimal("100.07"), fee, fee_asset, AT + timedelta(seconds=number))
+    return Fill(
+        f"t{number}",
+        order,
+        "BTC/USDT",
+        side,
+        size,
+        Decimal("100.07"),
+        fee,
+        fee_asset,
+        AT + timedelta(seconds=number),
+    )
 
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> list[Arrival]:
-    """What a venue and the wire may deliver for one order: words in any combination, trades, and copies of both."""
+    """What a venue and the wire may deliver for one order: words in any combination, trades, and
+    copies of both.
+    """
     words: list[Arrival] = list(draw(st.lists(st.sampled_from(WORDS), max_size=5)))
     sizes = draw(st.lists(st.sampled_from(SIZES), max_size=6))
     once = words + [trade(number, size) for number, size in enumerate(sizes)]
@@ -88,7 +124,9 @@ def arrivals(draw: st.DrawFn) -> list[Arrival]:
 
 
 def end_of(sequence: Sequence[Arrival]) -> Model:
-    """Return where a sent order ends. Our own request to cancel is made again where it came too early to be taken."""
+    """Return where a sent order ends. Our own request to cancel is made again where it came too
+    early to be taken.
+    """
     model = Model()
     model.take(E.SUBMIT)
     for arrival in sequence:
@@ -99,14 +137,20 @@ def end_of(sequence: Sequence[Arrival]) -> Model:
 
 
 def require_same_end(once: list[Arrival], shuffler: random.Random, orders: int) -> int:
-    """Deliver the same arrivals in `orders` orders and hold each end to the first; return how many sequences ran."""
+    """Deliver the same arrivals in `orders` orders and hold each end to the first; return how many
+    sequences ran.
+    """
     first = end_of(once)
     fills = {arrival.trade_id: arrival for arrival in once if isinstance(arrival, Fill)}
     expected = positions_of([change for fill in fills.values() for change in changes_of(fill)])
     for _ in range(orders):
         sequence = shuffler.sample(once, len(once))
         end = end_of(sequence)
-        assert (end.state, end.filled, end.trades.keys()) == (first.state, first.filled, fills.keys()), sequence
+        assert (end.state, end.filled, end.trades.keys()) == (
+            first.state,
+            first.filled,
+            fills.keys(),
+        ), sequence
         assert positions_of(end.held) == expected
         assert (end.state is S.FILLED) == (end.filled >= end.quantity)
     return orders
@@ -114,13 +158,19 @@ def require_same_end(once: list[Arrival], shuffler: random.Random, orders: int) 
 
 @given(arrivals(), st.randoms(use_true_random=False))
 @settings(max_examples=200, deadline=None)
-def test_end_does_not_depend_on_the_order_of_arrival(once: list[Arrival], shuffler: random.Random) -> None:
-    """State, filled quantity and position are the same whatever order the same words and trades come in, copies included."""
+def test_end_does_not_depend_on_the_order_of_arrival(
+    once: list[Arrival], shuffler: random.Random
+) -> None:
+    """State, filled quantity and position are the same whatever order the same words and trades
+    come in, copies included.
+    """
     require_same_end(once, shuffler, ORDERS)
 
 
 def test_every_small_set_of_arrivals_ends_the_same_in_every_order() -> None:
-    """All sets of up to four of the six words, a partial and a completing trade, in all their orders."""
+    """All sets of up to four of the six words, a partial and a completing trade, in all their
+    orders.
+    """
     every: list[Arrival] = [*WORDS, trade(0, Decimal("0.3")), trade(1, Decimal(1))]
     for size in range(2, 5):
         for chosen in combinations(every, size):
@@ -130,11 +180,15 @@ def test_every_small_set_of_arrivals_ends_the_same_in_every_order() -> None:
 
 @pytest.mark.soak
 def test_hundred_thousand_sequences_end_the_same() -> None:
-    """The same over more than 100,000 sequences; the line printed says how many and from which seed."""
+    """The same over more than 100,000 sequences; the line printed says how many and from which
+    seed.
+    """
     ran = refused = 0
 
     @seed(SEED)
-    @settings(max_examples=6000, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=6000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
     @given(arrivals(), st.randoms(use_true_random=False))
     def every(once: list[Arrival], shuffler: random.Random) -> None:
         nonlocal ran, refused
@@ -158,13 +212,15 @@ def test_every_illegal_event_is_kept() -> None:
 
 
 class LedgerBesideModel(RuleBasedStateMachine):
-    """Two orders of one account in the real ledger and in the model: after every step both say the same."""
+    """Two orders of one account in the real ledger and in the model: after every step both say the
+    same.
+    """
 
     database: Database
 
     @initialize()
     def open(self) -> None:
-        self.ledger = TimescaleLedger(self.database)
+        self.ledger = PostgresLedger(self.database)
         self.account = f"machine-{os.getpid()}-{next(_numbers)}"
         self.ledger.open_account(self.account, "venue", "USDT")
         lease = self.ledger.acquire_lease(self.account, "writer", 600)
@@ -174,31 +230,58 @@ class LedgerBesideModel(RuleBasedStateMachine):
         self.models = {side: Model() for side in Side}
         rebalance = self.ledger.start_rebalance(lease, AT, "v/1").id
         orders = [
-            PlannedOrder(OrderRequest(name, "BTC/USDT", side, OrderType.MARKET, Decimal(1)), 0, 0, "v/1", 0.1, Decimal(100))
+            OrderIntent(
+                OrderRequest(name, "BTC/USDT", side, OrderType.MARKET, Decimal(1)),
+                0,
+                0,
+                "v/1",
+                0.1,
+                Decimal(100),
+            )
             for side, name in self.names.items()
         ]
         self.ledger.plan_orders(lease, rebalance, orders, AT)
 
-    @rule(batch=st.lists(st.tuples(st.sampled_from(Side), st.sampled_from([E.SUBMIT, E.ABANDON, *WORDS])), max_size=4))
+    @rule(
+        batch=st.lists(
+            st.tuples(st.sampled_from(Side), st.sampled_from([E.SUBMIT, E.ABANDON, *WORDS])),
+            max_size=4,
+        )
+    )
     def words_arrive(self, batch: list[tuple[Side, OrderEventKind]]) -> None:
         taken = [self.models[side].take(kind) for side, kind in batch]
-        self._write(all(taken), self.ledger.record_events, [OrderEvent(self.names[side], kind, AT) for side, kind in batch])
+        self._write(
+            all(taken),
+            self.ledger.record_events,
+            [OrderEvent(self.names[side], kind, AT) for side, kind in batch],
+        )
 
     @rule(
         batch=st.lists(
             st.tuples(
-                st.sampled_from(Side), st.integers(0, 5), st.sampled_from(SIZES), st.sampled_from(["BTC", "USDT", "BNB"])
+                st.sampled_from(Side),
+                st.integers(0, 5),
+                st.sampled_from(SIZES),
+                st.sampled_from(["BTC", "USDT", "BNB"]),
             ),
             max_size=4,
         )
     )
     def trades_arrive(self, batch: list[tuple[Side, int, Decimal, str]]) -> None:
         fills = [
-            (side, trade(number if side is Side.BUY else 10 + number, size, self.names[side], side, asset))
+            (
+                side,
+                trade(
+                    number if side is Side.BUY else 10 + number, size, self.names[side], side, asset
+                ),
+            )
             for side, number, size, asset in batch
         ]
         once = {fill.trade_id: (side, fill) for side, fill in reversed(fills)}
-        first = [once[fill.trade_id] for _, fill in {fill.trade_id: (side, fill) for side, fill in fills}.values()]
+        first = [
+            once[fill.trade_id]
+            for _, fill in {fill.trade_id: (side, fill) for side, fill in fills}.values()
+        ]
         taken = [self.models[side].take(fill) for side, fill in first]
         self._write(all(taken), self.ledger.book_fills, [fill for _, fill in fills])
 
@@ -234,13 +317,20 @@ class LedgerBesideModel(RuleBasedStateMachine):
 def run_beside_model(database: Database, examples: int, steps: int) -> None:
     machine = type("Machine", (LedgerBesideModel,), {"database": database})
     checks = list(HealthCheck)
-    options = settings(max_examples=examples, stateful_step_count=steps, deadline=None, suppress_health_check=checks)
+    options = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=checks,
+    )
     run_state_machine_as_test(machine, settings=options)
     assert LedgerHistory(database).rebuild(replace=False).different == 0
 
 
 def test_real_ledger_does_as_the_model(database: Database) -> None:
-    """Step by step, in batches: states, filled quantities, positions and refusals; then all of it rebuilt from the events."""
+    """Step by step, in batches: states, filled quantities, positions and refusals; then all of it
+    rebuilt from the events.
+    """
     run_beside_model(database, 12, 15)
 
 

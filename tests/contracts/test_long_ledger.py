@@ -1,4 +1,6 @@
-"""What a slot asks of the database costs the same however old the account is, and says the same as the plain sums."""
+"""What a slot asks of the database costs the same however old the account is, and says the same as
+the plain sums.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -7,17 +9,18 @@ from typing import Any
 
 import pytest
 
-from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision
-from penstock.adapters.stores.timescale.entry_rows import _SELECT_CHECKPOINTS, _SELECT_SINCE
-from penstock.adapters.stores.timescale.ledger_rows import (
+from penstock.adapters.stores.postgres import Database, PostgresControlStore, PostgresLedger
+from penstock.adapters.stores.postgres.entry_rows import _SELECT_CHECKPOINTS, _SELECT_SINCE
+from penstock.adapters.stores.postgres.ledger_rows import (
     IN_SEQUENCE,
     OVERFILLED,
     SELECT_ORDERS,
     SELECT_SHORT,
     UNFINISHED,
 )
-from penstock.adapters.stores.timescale.risk_rows import _LEVELS, _TRADE_MARKS
-from penstock.core.accounts import Lease, TradingState
+from penstock.adapters.stores.postgres.risk_rows import _LEVELS, _TRADE_MARKS
+from penstock.core.halts import TradingState
+from penstock.core.leases import Lease
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTES = 20_000
@@ -47,26 +50,34 @@ _FILLED = """
 @pytest.fixture
 def aged(database: Database, writer: Lease, name: str) -> str:
     """An account of two weeks of minute slots, all of whose fills were compared."""
-    supervision = TimescaleSupervision(database)
+    control_store = PostgresControlStore(database)
     with database.transaction() as connection:
         for statement in _FILLED.split(";"):
-            connection.execute(statement.encode(), {"name": name, "start": START, "minutes": MINUTES})
+            connection.execute(
+                statement.encode(), {"name": name, "start": START, "minutes": MINUTES}
+            )
     with database.transaction() as connection:
         connection.execute("ANALYZE")
-    supervision.record_compared(writer, {mark.symbol: mark.newest for mark in supervision.trade_marks(name)})
+    control_store.record_compared(
+        writer, {mark.symbol: mark.newest for mark in control_store.trade_marks(name)}
+    )
     return name
 
 
 def rows_read(database: Database, statement: str, arguments: Any) -> dict[str, float]:
     """Return how many rows of each table the statement looked at."""
     with database.transaction() as connection:
-        row = connection.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}".encode(), arguments).fetchone()
+        row = connection.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}".encode(), arguments
+        ).fetchone()
     assert row is not None
     found: dict[str, float] = {}
 
     def walk(node: dict[str, Any]) -> None:
         if "Relation Name" in node:
-            seen = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+            seen = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node[
+                "Actual Loops"
+            ]
             found[node["Relation Name"]] = found.get(node["Relation Name"], 0) + seen
         for child in node.get("Plans", []):
             walk(child)
@@ -76,7 +87,9 @@ def rows_read(database: Database, statement: str, arguments: Any) -> dict[str, f
 
 
 def test_a_slot_reads_no_more_rows_than_a_day_has(database: Database, aged: str) -> None:
-    """Risk's history, the marks of compared trades and the orders in doubt are found without walking the account's past."""
+    """Risk's history, the marks of compared trades and the orders in doubt are found without
+    walking the account's past.
+    """
     midnight = END.replace(hour=0, minute=0)
     levels = {"account": aged, "slot": END, "day": midnight, "midnight": midnight}
     levels |= {"minute": END - timedelta(minutes=1), "hour": END - timedelta(hours=1)}
@@ -90,16 +103,27 @@ def test_a_slot_reads_no_more_rows_than_a_day_has(database: Database, aged: str)
         assert max(read.values()) < _MOST_ROWS, read
 
 
-def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(database: Database, aged: str) -> None:
-    """What is open, what is overfilled, and the fills since a checkpoint: few rows, also beside an account that trades more."""
-    TimescaleLedger(database).entry_prices(aged)
+def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(
+    database: Database, aged: str
+) -> None:
+    """What is open, what is overfilled, and the fills since a checkpoint: few rows, also beside an
+    account that trades more.
+    """
+    PostgresLedger(database).entry_prices(aged)
     with database.transaction() as connection:
         checkpoints = connection.execute(_SELECT_CHECKPOINTS, {"account": aged}).fetchall()
     keys = ("symbol", "quantity", "cost", "at", "trade_id", "sequence")
-    since = [{"account": aged, **dict(zip(keys, row, strict=True))} for row in checkpoints if row[-1] is not None]
+    since = [
+        {"account": aged, **dict(zip(keys, row, strict=True))}
+        for row in checkpoints
+        if row[-1] is not None
+    ]
     assert len(since) == 10
     of_account = {"account": aged}
-    statements = [(SELECT_ORDERS + narrowed + IN_SEQUENCE, of_account) for narrowed in (OVERFILLED, UNFINISHED)]
+    statements = [
+        (SELECT_ORDERS + narrowed + IN_SEQUENCE, of_account)
+        for narrowed in (OVERFILLED, UNFINISHED)
+    ]
     statements += [(_SELECT_CHECKPOINTS, of_account)] + [(_SELECT_SINCE, known) for known in since]
     for statement, arguments in statements:
         read = rows_read(database, statement, arguments)
@@ -108,30 +132,48 @@ def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(databas
 
 
 def test_levels_are_those_of_the_plain_sums(database: Database, aged: str) -> None:
-    """Equity less what was transferred, row by row, gives the same peak and start of the day; also after a resume."""
-    supervision = TimescaleSupervision(database)
+    """Equity less what was transferred, row by row, gives the same peak and start of the day; also
+    after a resume.
+    """
+    control_store = PostgresControlStore(database)
     plain = """SELECT max(worth) FILTER (WHERE at >= %(since)s),
                       (array_agg(worth ORDER BY at DESC) FILTER (WHERE at <= %(day)s))[1]
                FROM (SELECT at, equity - transferred AS worth
                      FROM equity WHERE account = %(name)s AND at < %(slot)s) levels"""
     since = START - timedelta(days=1)
-    for resumed, slot in ((None, END), (None, START + timedelta(days=4, hours=3)), (START + timedelta(hours=10), END)):
+    for resumed, slot in (
+        (None, END),
+        (None, START + timedelta(days=4, hours=3)),
+        (START + timedelta(hours=10), END),
+    ):
         if resumed is not None:
             since = resumed
-            supervision.set_trading_state(aged, TradingState.ACTIVE, "over", "ada", resumed)
+            control_store.set_trading_state(aged, TradingState.ACTIVE, "over", "ada", resumed)
         with database.transaction() as connection:
-            arguments = {"name": aged, "slot": slot, "since": since, "day": slot.replace(hour=0, minute=0)}
+            arguments = {
+                "name": aged,
+                "slot": slot,
+                "since": since,
+                "day": slot.replace(hour=0, minute=0),
+            }
             expected = connection.execute(plain.encode(), arguments).fetchone()
-        history = supervision.risk_history(aged, slot, slot)
+        history = control_store.risk_history(aged, slot, slot)
         assert (history.peak, history.day_start) == expected
 
 
 def test_orders_are_found_by_name_and_by_what_they_lack(database: Database, aged: str) -> None:
-    """Names of another account are not ours; an order is short that was sent and not filled whole, the newest first."""
-    ledger = TimescaleLedger(database)
+    """Names of another account are not ours; an order is short that was sent and not filled whole,
+    the newest first.
+    """
+    ledger = PostgresLedger(database)
     short = ledger.short_orders(aged, "S1/USDT", 100)
-    assert [order.created_at for order in short] == sorted((order.created_at for order in short), reverse=True)
-    assert (len(short), {order.filled_quantity for order in short}) == (MINUTES // 1000, {Decimal(0)})
+    assert [order.created_at for order in short] == sorted(
+        (order.created_at for order in short), reverse=True
+    )
+    assert (len(short), {order.filled_quantity for order in short}) == (
+        MINUTES // 1000,
+        {Decimal(0)},
+    )
     assert ledger.short_orders(aged, "S1/USDT", 3) == short[:3]
     assert ledger.short_orders(aged, "S2/USDT", 100) == []
     names = [order.request.client_order_id for order in short[:2]]
@@ -144,12 +186,18 @@ def test_orders_are_found_by_name_and_by_what_they_lack(database: Database, aged
 def test_account_begins_with_its_last_opening_balance_else_with_its_first_slot(
     database: Database, aged: str, name: str
 ) -> None:
-    """What was traded before came in with the balances; other adjustments do not move the beginning."""
-    ledger = TimescaleLedger(database)
+    """What was traded before came in with the balances; other adjustments do not move the
+    beginning.
+    """
+    ledger = PostgresLedger(database)
     assert ledger.beginning(aged, "opening balance") == START + timedelta(minutes=1)
     lease = ledger.acquire_lease(aged, "test", 60)
     assert lease is not None
-    for minutes, reason in ((5, "opening balance"), (6, "opening balance"), (90, "accepted deposit")):
+    for minutes, reason in (
+        (5, "opening balance"),
+        (6, "opening balance"),
+        (90, "accepted deposit"),
+    ):
         ledger.book_adjustment(lease, "BTC", Decimal(1), reason, START + timedelta(minutes=minutes))
     assert ledger.beginning(aged, "opening balance") == START + timedelta(minutes=6)
     assert ledger.beginning(f"{name}-other", "opening balance") is None

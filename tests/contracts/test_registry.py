@@ -27,16 +27,17 @@ from penstock.core.errors import PromotionError
 from penstock.core.timeframes import Timeframe
 from penstock.data.snapshots import Snapshot, write_snapshot
 from penstock.ports import Registry
-from penstock.promotion.criteria import PromotionThresholds, Verdict
+from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.gate import Decision
 from penstock.promotion.promote import Promotion, measure_out_of_sample, promote, rollback
-from penstock.research.costs import Costs
-from penstock.research.results import SearchResult, SearchSettings
-from penstock.research.search import search
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.results import SearchResult, SearchSettings
+from penstock.research.search.runner import search
 from strategies.ma_cross import MovingAverageCross
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
-#: The gate's arithmetic has tests of its own: here everything passes that is not about the registry.
+#: The gate's arithmetic has tests of its own: here everything passes that is not about the
+#: registry.
 LENIENT = PromotionThresholds(
     min_out_of_sample_sharpe=-99,
     max_out_of_sample_drawdown=1,
@@ -53,9 +54,11 @@ class Verdicts:
     """A VerdictRecord in memory."""
 
     def __init__(self) -> None:
-        self.saved: list[tuple[str, str, tuple[Verdict, ...]]] = []
+        self.saved: list[tuple[str, str, tuple[CriterionResult, ...]]] = []
 
-    def save_verdicts(self, model: str, version: str, verdicts: tuple[Verdict, ...], at: datetime) -> None:
+    def save_verdicts(
+        self, model: str, version: str, verdicts: tuple[CriterionResult, ...], at: datetime
+    ) -> None:
         self.saved.append((model, version, tuple(verdicts)))
 
 
@@ -86,7 +89,9 @@ class Desk:
     def register(self, name: str, seed: int) -> str:
         return self.registry.register(self.run_of(seed), name).version
 
-    def promote(self, name: str, version: str, thresholds: PromotionThresholds = LENIENT) -> tuple[Promotion, Verdicts]:
+    def promote(
+        self, name: str, version: str, thresholds: PromotionThresholds = LENIENT
+    ) -> tuple[Promotion, Verdicts]:
         record = Verdicts()
         candidate = self.registry.find(name, version)
         assert candidate is not None
@@ -107,7 +112,9 @@ def synthetic_bars(bars: int = 700) -> pl.DataFrame:
             pl.DataFrame(
                 {
                     "symbol": symbol,
-                    "ts": [datetime(2022, 1, 1, tzinfo=UTC) + timedelta(days=i) for i in range(bars)],
+                    "ts": [
+                        datetime(2022, 1, 1, tzinfo=UTC) + timedelta(days=i) for i in range(bars)
+                    ],
                     "open": opened,
                     "high": np.maximum(opened, close) * 1.01,
                     "low": np.minimum(opened, close) * 0.99,
@@ -121,7 +128,9 @@ def synthetic_bars(bars: int = 700) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return write_snapshot(synthetic_bars(), "synthetic", Timeframe.D1, tmp_path_factory.mktemp("snapshots"))
+    return write_snapshot(
+        synthetic_bars(), "synthetic", Timeframe.D1, tmp_path_factory.mktemp("snapshots")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -136,16 +145,33 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
     command += [
         "--backend-store-uri",
         f"sqlite:///{folder / 'server.db'}",
         "--artifacts-destination",
         str(folder / "artifacts"),
     ]
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
     with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True)
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, env=environment, cwd=folder, start_new_session=True
+        )
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
         yield f"http://127.0.0.1:{port}"
@@ -162,11 +188,13 @@ def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
                 return
         except httpx.HTTPError:
             time.sleep(0.2)
-    raise AssertionError(f"the MLflow server did not come up:\n{log.read_text(errors='replace')[-2000:]}")
+    raise AssertionError(
+        f"the MLflow server did not come up:\n{log.read_text(errors='replace')[-2000:]}"
+    )
 
 
 @pytest.fixture(scope="module", params=["database", pytest.param("server", marks=pytest.mark.slow)])
-def desk(
+def session(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     snapshot: Snapshot,
@@ -180,150 +208,177 @@ def desk(
     return Desk(MlflowRegistry(uri), MlflowTracker(uri, "contract"), snapshot, searches)
 
 
-def test_absent_models_versions_and_aliases_are_none_or_an_error(desk: Desk) -> None:
+def test_absent_models_versions_and_aliases_are_none_or_an_error(session: Desk) -> None:
     """Finding what is not there gives None; loading it raises with the remedy."""
-    registry: Registry = desk.registry
+    registry: Registry = session.registry
     assert registry.find("nobody", "champion") is None
     assert list(registry.versions("nobody")) == []
     with pytest.raises(PromotionError, match="'nobody' has no version or alias 'champion'"):
         registry.load("nobody", "champion")
-    name = desk.new_name()
-    desk.register(name, seed=1)
+    name = session.new_name()
+    session.register(name, seed=1)
     assert registry.find(name, "champion") is None
     assert registry.find(name, "99") is None
 
 
-def test_version_is_found_by_number_and_by_alias_with_its_tags(desk: Desk) -> None:
+def test_version_is_found_by_number_and_by_alias_with_its_tags(session: Desk) -> None:
     """A moved alias is seen on the version, in find and in the list alike."""
-    name = desk.new_name()
-    version = desk.register(name, seed=1)
-    desk.registry.move_alias(name, "champion", version)
-    desk.registry.move_alias(name, "challenger", version)
-    found = desk.registry.find(name, "champion")
+    name = session.new_name()
+    version = session.register(name, seed=1)
+    session.registry.move_alias(name, "champion", version)
+    session.registry.move_alias(name, "challenger", version)
+    found = session.registry.find(name, "champion")
     assert found is not None
-    assert found == desk.registry.find(name, version)
+    assert found == session.registry.find(name, version)
     assert found.aliases == ("challenger", "champion")
-    assert [v.aliases for v in desk.registry.versions(name)] == [("challenger", "champion")]
-    assert found.tags["dataset_hash"] == desk.snapshot.content_hash
-    assert found.tags["search_id"] == desk.searches[1].id
-    assert {"content_hash", "environment_hash", "source_sha256", "strategy", "git_commit"} <= set(found.tags)
+    assert [v.aliases for v in session.registry.versions(name)] == [("challenger", "champion")]
+    assert found.tags["dataset_hash"] == session.snapshot.content_hash
+    assert found.tags["search_id"] == session.searches[1].id
+    assert {"content_hash", "environment_hash", "source_sha256", "strategy", "git_commit"} <= set(
+        found.tags
+    )
 
 
-def test_alias_moves_and_cannot_point_at_nothing(desk: Desk) -> None:
+def test_alias_moves_and_cannot_point_at_nothing(session: Desk) -> None:
     """An alias names one version; pointing it at a version that does not exist is refused."""
-    name = desk.new_name()
-    first, second = desk.register(name, seed=1), desk.register(name, seed=2)
-    desk.registry.move_alias(name, "champion", first)
-    desk.registry.move_alias(name, "champion", second)
-    found = desk.registry.find(name, "champion")
+    name = session.new_name()
+    first, second = session.register(name, seed=1), session.register(name, seed=2)
+    session.registry.move_alias(name, "champion", first)
+    session.registry.move_alias(name, "champion", second)
+    found = session.registry.find(name, "champion")
     assert found is not None
     assert found.version == second
-    assert [v.version for v in desk.registry.versions(name)] == [second, first]
+    assert [v.version for v in session.registry.versions(name)] == [second, first]
     with pytest.raises(PromotionError, match="has no version 99"):
-        desk.registry.move_alias(name, "champion", "99")
+        session.registry.move_alias(name, "champion", "99")
 
 
-def test_same_content_is_registered_once(desk: Desk) -> None:
+def test_same_content_is_registered_once(session: Desk) -> None:
     """Recording and registering again changes nothing."""
-    name = desk.new_name()
-    assert desk.run_of(1) == desk.run_of(1)
-    assert desk.register(name, seed=1) == desk.register(name, seed=1)
-    assert len(desk.registry.versions(name)) == 1
+    name = session.new_name()
+    assert session.run_of(1) == session.run_of(1)
+    assert session.register(name, seed=1) == session.register(name, seed=1)
+    assert len(session.registry.versions(name)) == 1
 
 
-def test_loaded_strategy_decides_as_the_searched_one(desk: Desk) -> None:
-    """What is loaded has the searched parameters and gives the same weights, in a fresh registry object too."""
-    name = desk.new_name()
-    version = desk.register(name, seed=1)
-    loaded = MlflowRegistry(desk.registry.tracking_uri).load(name, version)
-    searched = MovingAverageCross.from_params(dict(desk.searches[1].best_params))
+def test_loaded_strategy_decides_as_the_searched_one(session: Desk) -> None:
+    """What is loaded has the searched parameters and gives the same weights, in a fresh registry
+    object too.
+    """
+    name = session.new_name()
+    version = session.register(name, seed=1)
+    loaded = MlflowRegistry(session.registry.tracking_uri).load(name, version)
+    searched = MovingAverageCross.from_params(dict(session.searches[1].best_params))
     assert loaded.strategy.params.model_dump() == searched.params.model_dump()
-    assert loaded.strategy.decide(desk.snapshot.bars()).equals(searched.decide(desk.snapshot.bars()))
-    assert type(loaded.strategy) is not MovingAverageCross, "it must come from the registry's copy, not from the checkout"
+    assert loaded.strategy.decide(session.snapshot.bars()).equals(
+        searched.decide(session.snapshot.bars())
+    )
+    assert type(loaded.strategy) is not MovingAverageCross, (
+        "it must come from the registry's copy, not from the checkout"
+    )
 
 
-def test_evidence_comes_back_as_it_was_recorded(desk: Desk) -> None:
-    """The newest search's evidence and the version's are the same value, doubled costs and leaks measured."""
-    name = desk.new_name()
-    version = desk.register(name, seed=1)
-    evidence = desk.registry.evidence(name, version)
-    assert evidence == desk.tracker.read_search(desk.run_of(1)).evidence
+def test_evidence_comes_back_as_it_was_recorded(session: Desk) -> None:
+    """The newest search's evidence and the version's are the same value, doubled costs and leaks
+    measured.
+    """
+    name = session.new_name()
+    version = session.register(name, seed=1)
+    evidence = session.registry.evidence(name, version)
+    assert evidence == session.tracker.read_search(session.run_of(1)).evidence
     assert evidence.leaks == ()
     assert evidence.doubled_costs is not None
     assert evidence.doubled_costs.total_return < evidence.out_of_sample.total_return
 
 
-def test_life_of_a_model_from_first_champion_to_rollback(desk: Desk) -> None:
-    """First champion, then a better one, then back: every alias in its place, every verdict recorded."""
-    name = desk.new_name()
-    sharpe = {desk.register(name, seed): 0.0 for seed in (1, 2, 3)}
-    sharpe = {version: desk.registry.evidence(name, version).out_of_sample.sharpe for version in sharpe}
+def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
+    """First champion, then a better one, then back: every alias in its place, every verdict
+    recorded.
+    """
+    name = session.new_name()
+    sharpe = {session.register(name, seed): 0.0 for seed in (1, 2, 3)}
+    sharpe = {
+        version: session.registry.evidence(name, version).out_of_sample.sharpe for version in sharpe
+    }
     worse, better = min(sharpe, key=sharpe.__getitem__), max(sharpe, key=sharpe.__getitem__)
     assert sharpe[worse] < sharpe[better], "the seeds must find different parameters"
 
-    first, record = desk.promote(name, worse)
+    first, record = session.promote(name, worse)
     assert first.gate.decision is Decision.CHAMPION, first.gate.reason
     assert record.saved == [(name, worse, first.gate.verdicts)]
     with pytest.raises(PromotionError, match="no champion before"):
-        rollback(desk.registry, name)
+        rollback(session.registry, name)
 
-    second, _ = desk.promote(name, better)
+    second, _ = session.promote(name, better)
     assert second.gate.decision is Decision.CHAMPION, second.gate.reason
     assert (second.champion_before, second.champion_after, second.moved) == (worse, better, True)
-    assert aliases(desk, name) == {"champion": better, "challenger": better, "previous": worse}
+    assert aliases(session, name) == {"champion": better, "challenger": better, "previous": worse}
 
-    again, _ = desk.promote(name, better)
+    again, _ = session.promote(name, better)
     assert not again.moved
-    assert aliases(desk, name) == {"champion": better, "challenger": better, "previous": worse}
+    assert aliases(session, name) == {"champion": better, "challenger": better, "previous": worse}
 
-    challenger, _ = desk.promote(name, worse)
+    challenger, _ = session.promote(name, worse)
     assert challenger.gate.decision is Decision.CHALLENGER
-    assert aliases(desk, name) == {"champion": better, "challenger": worse, "previous": worse}
+    assert aliases(session, name) == {"champion": better, "challenger": worse, "previous": worse}
 
-    assert rollback(desk.registry, name) == (better, worse)
-    assert desk.registry.load(name, "champion").version.version == worse
+    assert rollback(session.registry, name) == (better, worse)
+    assert session.registry.load(name, "champion").version.version == worse
     with pytest.raises(PromotionError, match="previous champion already"):
-        rollback(desk.registry, name)
+        rollback(session.registry, name)
 
-    refused, _ = desk.promote(name, better)
+    refused, _ = session.promote(name, better)
     assert refused.gate.decision is Decision.REJECTED
     assert [verdict.criterion for verdict in refused.gate.failures] == ["not_rolled_back"]
 
 
-def test_rejected_candidate_moves_no_alias_and_its_verdicts_are_recorded(desk: Desk) -> None:
+def test_rejected_candidate_moves_no_alias_and_its_verdicts_are_recorded(session: Desk) -> None:
     """A gate that says no leaves the registry as it was."""
-    name = desk.new_name()
-    version = desk.register(name, seed=1)
-    outcome, record = desk.promote(name, version, LENIENT.model_copy(update={"min_out_of_sample_sharpe": 99.0}))
+    name = session.new_name()
+    version = session.register(name, seed=1)
+    outcome, record = session.promote(
+        name, version, LENIENT.model_copy(update={"min_out_of_sample_sharpe": 99.0})
+    )
     assert outcome.gate.decision is Decision.REJECTED
-    assert aliases(desk, name) == {}
-    assert [verdict.passed for _, _, verdicts in record.saved for verdict in verdicts].count(False) == 1
+    assert aliases(session, name) == {}
+    assert [verdict.passed for _, _, verdicts in record.saved for verdict in verdicts].count(
+        False
+    ) == 1
 
 
-def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(desk: Desk) -> None:
-    """The registered version's own backtest is what counts: evidence that claims more than it shows is refused."""
-    name = desk.new_name()
-    candidate = desk.registry.find(name, desk.register(name, seed=1))
+def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(session: Desk) -> None:
+    """The registered version's own backtest is what counts: evidence that claims more than it shows
+    is refused.
+    """
+    name = session.new_name()
+    candidate = session.registry.find(name, session.register(name, seed=1))
     assert candidate is not None
-    honest = desk.registry.evidence(name, candidate.version)
+    honest = session.registry.evidence(name, candidate.version)
     better = replace(honest.out_of_sample, final_equity=honest.out_of_sample.final_equity * 1.0001)
     claimed = honest.model_copy(update={"out_of_sample": better})
-    measure = measure_out_of_sample(desk.snapshot.bars(), claimed)
-    outcome = promote(desk.registry, Verdicts(), candidate, claimed, measure, LENIENT, NOW)
+    measure = measure_out_of_sample(session.snapshot.bars(), claimed)
+    outcome = promote(session.registry, Verdicts(), candidate, claimed, measure, LENIENT, NOW)
     assert [verdict.criterion for verdict in outcome.gate.failures] == ["reproduces_evidence"]
-    assert aliases(desk, name) == {}
+    assert aliases(session, name) == {}
 
 
-def test_bars_that_do_not_cover_the_evidence_are_refused(desk: Desk) -> None:
+def test_bars_that_do_not_cover_the_evidence_are_refused(session: Desk) -> None:
     """A champion must be measured on the candidate's bars, not on whatever is at hand."""
-    evidence = desk.tracker.read_search(desk.run_of(1)).evidence
-    for bars in (desk.snapshot.bars().head(100), desk.snapshot.bars().filter(pl.col("symbol") == "AAA/USDT")):
+    evidence = session.tracker.read_search(session.run_of(1)).evidence
+    for bars in (
+        session.snapshot.bars().head(100),
+        session.snapshot.bars().filter(pl.col("symbol") == "AAA/USDT"),
+    ):
         with pytest.raises(PromotionError, match="use the snapshot"):
             measure_out_of_sample(bars, evidence)
 
 
-def aliases(desk: Desk, name: str) -> dict[str, str]:
-    return {alias: version.version for version in desk.registry.versions(name) for alias in version.aliases}
+def aliases(session: Desk, name: str) -> dict[str, str]:
+    return {
+        alias: version.version
+        for version in session.registry.versions(name)
+        for alias in version.aliases
+    }
 
 
 def test_unreachable_server_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

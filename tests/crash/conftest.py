@@ -18,11 +18,11 @@ import polars as pl
 import pytest
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.stores.timescale import Database, TimescaleLedger
+from penstock.adapters.stores.postgres import Database, PostgresLedger
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.orders import Fill
 from penstock.core.timeframes import Timeframe
-from penstock.execution.reconciliation import changes_of
+from penstock.execution.reconciliation.reconcile import changes_of
 from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
@@ -31,11 +31,29 @@ from penstock.practice.server import PracticeServer
 from penstock.risk.limits import RiskLimits
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
-PRICES = {"BTC": 50000.0, "ETH": 2500.0, "BNB": 400.0, "SOL": 120.0, "ADA": 0.6, "XRP": 0.55, "LTC": 80.0, "DOT": 8.0}
+PRICES = {
+    "BTC": 50000.0,
+    "ETH": 2500.0,
+    "BNB": 400.0,
+    "SOL": 120.0,
+    "ADA": 0.6,
+    "XRP": 0.55,
+    "LTC": 80.0,
+    "DOT": 8.0,
+}
 POLICY = {"visibility_delay_seconds": 0.2, "poll_seconds": 0.05, "lease_wait_seconds": 0}
 #: Rules that would change what is traded are off: here the machinery is under test, not the limits.
-_OFF = ("daily_loss", "drawdown", "max_orders_per_minute", "max_orders_per_day", "max_daily_volatility", "max_hourly_turnover")
-LIMITS = {"max_gross": 1, "max_weight": 1} | {rule: None for rule in _OFF if rule in RiskLimits.model_fields}
+_OFF = (
+    "daily_loss",
+    "drawdown",
+    "max_orders_per_minute",
+    "max_orders_per_day",
+    "max_daily_volatility",
+    "max_hourly_turnover",
+)
+LIMITS = {"max_gross": 1, "max_weight": 1} | {
+    rule: None for rule in _OFF if rule in RiskLimits.model_fields
+}
 #: How far a weight may be from its target: the no-trade band (0.005) and a lot.
 REACHED = 0.0075
 
@@ -49,7 +67,9 @@ class Scenario:
 
 
 def scenario(seed: int) -> Scenario:
-    """Return the scenario of a seed: every symbol is sold, bought or closed, with both kinds among the eight."""
+    """Return the scenario of a seed: every symbol is sold, bought or closed, with both kinds among
+    the eight.
+    """
     chance = random.Random(seed)
     bases = list(PRICES)
     chance.shuffle(bases)
@@ -63,7 +83,9 @@ def scenario(seed: int) -> Scenario:
 
 
 def _units(base: str, notional: float) -> str:
-    return f"{notional / PRICES[base]:.3f}" if PRICES[base] > 1 else f"{notional / PRICES[base]:.0f}"
+    return (
+        f"{notional / PRICES[base]:.3f}" if PRICES[base] > 1 else f"{notional / PRICES[base]:.0f}"
+    )
 
 
 def candles() -> GivenCandles:
@@ -77,7 +99,9 @@ def candles() -> GivenCandles:
 
 @dataclass(frozen=True)
 class Whole:
-    """What venue and ledger show of one account after its slot ended. All but `reached` are zero or empty when all is well."""
+    """What venue and ledger show of one account after its slot ended. All but `reached` are zero or
+    empty when all is well.
+    """
 
     duplicates: int
     lost: int
@@ -110,7 +134,9 @@ class Stage:
         self.control.create_account(account, "secret", scene.opening)
 
     def trial(self, account: str, scene: Scenario, **details: Any) -> dict[str, Any]:
-        """Return a run of the slot; `strike_at` is the boundary at which the process is killed, or stopped with `stop`."""
+        """Return a run of the slot; `strike_at` is the boundary at which the process is killed, or
+        stopped with `stop`.
+        """
         return {
             "venue": self.venue,
             "database": self.database_url,
@@ -152,10 +178,14 @@ class Stage:
     def let_lease_run_out(self, account: str) -> None:
         """Stand in for waiting: the holder is dead or asleep, and its lease ends."""
         with self.database.transaction() as connection:
-            connection.execute("UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [account])
+            connection.execute(
+                "UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [account]
+            )
 
     def offer_again(self, account: str) -> int:
-        """Offer every booked fill to the ledger once more, as a venue that lists a trade again; return how many it took."""
+        """Offer every booked fill to the ledger once more, as a venue that lists a trade again;
+        return how many it took.
+        """
         lease = self.ledger.acquire_lease(account, "offers again", 60)
         assert lease is not None, f"{account}: its lease is still held"
         taken = len(self.ledger.book_fills(lease, self.ledger.fills(account)))
@@ -163,25 +193,31 @@ class Stage:
         return taken
 
     @property
-    def ledger(self) -> TimescaleLedger:
-        return TimescaleLedger(self.database)
+    def ledger(self) -> PostgresLedger:
+        return PostgresLedger(self.database)
 
     @cached_property
     def _watcher(self) -> CcxtExchange:
         return CcxtExchange("binance", "watcher", "secret", base_url=self.venue, rate_limit_ms=0)
 
     def exchange(self, account: str) -> CcxtExchange:
-        """Return the venue as the account sees it. One session serves all accounts: the key is changed."""
+        """Return the venue as the account sees it. One session serves all accounts: the key is
+        changed.
+        """
         self._watcher.client.apiKey = account
         return self._watcher
 
     def inspect(self, account: str, scene: Scenario) -> Whole:
-        """Compare the venue's own books with the ledger, and both with the opening balances and the targets."""
+        """Compare the venue's own books with the ledger, and both with the opening balances and the
+        targets.
+        """
         exchange, ledger = self.exchange(account), self.ledger
         exchange.instruments() if not exchange.client.markets else None
         symbols = [f"{base}/USDT" for base in PRICES]
         orders = [len(exchange.client.fetch_orders(symbol, None, 1000)) for symbol in symbols]
-        at_venue = Counter(_key(fill) for symbol in symbols for fill in exchange.fills(symbol, SLOT))
+        at_venue = Counter(
+            _key(fill) for symbol in symbols for fill in exchange.fills(symbol, SLOT)
+        )
         booked = Counter(_key(fill) for fill in ledger.fills(account))
         sums = {asset: Decimal(quantity) for asset, quantity in scene.opening.items()}
         for fill in ledger.fills(account):
@@ -189,7 +225,9 @@ class Stage:
                 sums[asset] = sums.get(asset, Decimal(0)) + change
         positions, balances = dict(ledger.positions(account)), dict(exchange.balances())
         differing = {
-            a for a in {*sums, *positions, *balances} if not sums.get(a, 0) == positions.get(a, 0) == balances.get(a, 0)
+            a
+            for a in {*sums, *positions, *balances}
+            if not sums.get(a, 0) == positions.get(a, 0) == balances.get(a, 0)
         }
         return Whole(
             duplicates=sum(max(0, count - 1) for count in orders),
@@ -202,17 +240,23 @@ class Stage:
         )
 
     def rows(self, account: str) -> dict[str, list[str]]:
-        """Return every row of the account in every table, and which transaction wrote it: the same again would be seen too."""
+        """Return every row of the account in every table, and which transaction wrote it: the same
+        again would be seen too.
+        """
         with self.database.transaction() as connection:
             tables = connection.execute(
                 "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'account'"
             ).fetchall()
-            chosen = {name: f"SELECT t.xmin::text || t::text FROM {name} t WHERE account = %s" for (name,) in tables}  # noqa: S608 - the names come from the catalogue
+            chosen = {
+                name: f"SELECT t.xmin::text || t::text FROM {name} t WHERE account = %s"  # noqa: S608
+                for (name,) in tables
+            }
             chosen["order_event"] = (
                 "SELECT t.xmin::text || t::text FROM order_event t JOIN orders USING (client_order_id) WHERE account = %s"
             )
             return {
-                name: sorted(row for (row,) in connection.execute(text.encode(), [account])) for name, text in chosen.items()
+                name: sorted(row for (row,) in connection.execute(text.encode(), [account]))
+                for name, text in chosen.items()
             }
 
     def _untold(self, account: str) -> int:
@@ -235,7 +279,15 @@ class Stage:
 
 
 def _key(fill: Fill) -> tuple[object, ...]:
-    return (fill.symbol, fill.trade_id, fill.client_order_id, fill.quantity, fill.price, fill.fee, fill.fee_asset)
+    return (
+        fill.symbol,
+        fill.trade_id,
+        fill.client_order_id,
+        fill.quantity,
+        fill.price,
+        fill.fee,
+        fill.fee_asset,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -255,7 +307,9 @@ def stage(
     with (
         open_database("crash") as (url, database),
         practice,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as trader,
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as trader,
     ):
         yield Stage(practice.url, url, database, trader)
         assert trader.stdin is not None

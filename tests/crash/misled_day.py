@@ -1,4 +1,6 @@
-"""A desk at a venue with bad answers, whose waiting moves the venue's clock, and what both sides hold at the end of its day."""
+"""A desk at a venue with bad answers, whose waiting moves the venue's clock, and what both sides
+hold at the end of its day.
+"""
 
 import random
 from collections import Counter
@@ -10,18 +12,20 @@ from typing import Any
 import polars as pl
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.exchanges.request_age import visibility_delay
-from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision
-from penstock.core.accounts import OrderRecord, RebalanceStatus
+from penstock.adapters.exchanges.order_expiry import visibility_delay
+from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import VenueClock
-from penstock.core.drafts import SeenBar
 from penstock.core.errors import VenueUnavailableError
+from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType
+from penstock.core.proposals import SeenBar
+from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
-from penstock.execution.desk import ExecutionPolicy, TradingDesk
-from penstock.execution.rebalance import RebalanceInputs, rebalance
-from penstock.execution.reconciliation import changes_of
+from penstock.execution.kill_switch import KillSwitch
+from penstock.execution.rebalance.run import RebalanceInputs, rebalance
+from penstock.execution.reconciliation.reconcile import changes_of
+from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.candles import GivenCandles
@@ -29,7 +33,6 @@ from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
-from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
 
 FIRST = datetime(2024, 3, 1, tzinfo=UTC)
@@ -41,15 +44,22 @@ _SLOT_MINUTES = 15
 
 
 def minute_bars(slots: int, seed: int) -> pl.DataFrame:
-    """Return bars that wander by a few basis points a minute, now and then with too little volume for an order."""
+    """Return bars that wander by a few basis points a minute, now and then with too little volume
+    for an order.
+    """
     chance, rows = random.Random(seed), []
     for symbol in SYMBOLS:
         price = 100.0
         for minute in range(-2, slots * _SLOT_MINUTES + 10):
             following = round(price * chance.uniform(0.999, 1.001), 2)
-            low, high = round(min(price, following) - 0.02, 2), round(max(price, following) + 0.02, 2)
+            low, high = (
+                round(min(price, following) - 0.02, 2),
+                round(max(price, following) + 0.02, 2),
+            )
             volume = chance.choice((40.0, 1e6, 1e6, 1e6))
-            rows.append((symbol, FIRST + timedelta(minutes=minute), price, high, low, following, volume))
+            rows.append(
+                (symbol, FIRST + timedelta(minutes=minute), price, high, low, following, volume)
+            )
             price = following
     return pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
 
@@ -84,34 +94,51 @@ class Sends:
 class Day:
     """A desk on a venue with bad answers, whose waiting moves the venue's clock."""
 
-    desk: TradingDesk
+    session: AccountSession
     control: PracticeControl
     sends: Sends
     closes: dict[datetime, dict[str, float]]
     limits: RiskLimits
 
     def trade(self, number: int, may_be_left: bool = False) -> int:
-        """Rebalance every symbol to the other of two weights; again, as a flow's retries do, while the venue is silent.
+        """Rebalance every symbol to the other of two weights; again, as a flow's retries do, while
+        the venue is silent.
 
-        Return how many breaks are open at the end. With `may_be_left` there may be some, and orders without their last word.
+        Return how many breaks are open at the end. With `may_be_left` there may be some, and orders
+        without their last word.
         """
         slot = FIRST + timedelta(minutes=number * _SLOT_MINUTES)
         self.control.step(to=slot + timedelta(seconds=2))
         heavy = [(index + number) % 2 == 0 for index in range(len(SYMBOLS))]
-        weights = {symbol: 0.045 if more else 0.02 for symbol, more in zip(SYMBOLS, heavy, strict=True)}
-        seen = {symbol: SeenBar(slot, close) for symbol, close in self.closes[slot - timedelta(minutes=1)].items()}
+        weights = {
+            symbol: 0.045 if more else 0.02 for symbol, more in zip(SYMBOLS, heavy, strict=True)
+        }
+        seen = {
+            symbol: SeenBar(slot, close)
+            for symbol, close in self.closes[slot - timedelta(minutes=1)].items()
+        }
         resting = number % 3 == 2
-        policy = RebalancePolicy(order_type=OrderType.LIMIT, limit_offset_bps=Decimal(-2)) if resting else RebalancePolicy()
+        policy = (
+            RebalancePolicy(order_type=OrderType.LIMIT, limit_offset_bps=Decimal(-2))
+            if resting
+            else RebalancePolicy()
+        )
 
         def decide(version: str) -> PortfolioTargets:
             return PortfolioTargets(version, weights, {}, seen)
 
         for _ in range(5):
             try:
-                report = rebalance(self.desk, RebalanceInputs(slot, "trend/1", decide, policy, self.limits))
+                report = rebalance(
+                    self.session, RebalanceInputs(slot, "trend/1", decide, policy, self.limits)
+                )
             except VenueUnavailableError:
                 continue
-            left = may_be_left and report.status is RebalanceStatus.FAILED and "have not ended" in report.reason
+            left = (
+                may_be_left
+                and report.status is RebalanceStatus.FAILED
+                and "have not ended" in report.reason
+            )
             assert left or report.status is RebalanceStatus.DONE, report
             assert may_be_left or not report.breaks, report.breaks
             return len(report.breaks)
@@ -119,7 +146,11 @@ class Day:
 
 
 def make_server(bars: pl.DataFrame) -> PracticeServer:
-    return PracticeServer(GivenCandles({Timeframe.M1: bars}), stepped_clock(FIRST + timedelta(seconds=1)), limits=UNLIMITED)
+    return PracticeServer(
+        GivenCandles({Timeframe.M1: bars}),
+        stepped_clock(FIRST + timedelta(seconds=1)),
+        limits=UNLIMITED,
+    )
 
 
 def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: str) -> Day:
@@ -127,24 +158,30 @@ def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: st
     control = PracticeControl(server.url)
     control.create_account("key", "secret", {"USDT": CASH})
     exchange = CcxtExchange(
-        "binance", "key", "secret", base_url=server.url, rate_limit_ms=0, timeout_seconds=TIMEOUT, retry_wait_seconds=0.05
+        "binance",
+        "key",
+        "secret",
+        base_url=server.url,
+        rate_limit_ms=0,
+        timeout_seconds=TIMEOUT,
+        retry_wait_seconds=0.05,
     )
     sends = Sends(exchange)
     sends.watch()
-    supervision = TimescaleSupervision(stage.database)
+    control_store = PostgresControlStore(stage.database)
 
     def pause(seconds: float) -> None:
         control.step(seconds=seconds)
 
-    desk = TradingDesk(
+    session = AccountSession(
         account,
         "practice",
         "USDT",
         exchange,
-        TimescaleLedger(stage.database),
-        supervision,
+        PostgresLedger(stage.database),
+        control_store,
         VenueClock(exchange.now),
-        KillSwitch(account, supervision),
+        KillSwitch(account, control_store),
         ExecutionPolicy(
             visibility_delay_seconds=visibility_delay(["binance"]),
             poll_seconds=5,
@@ -157,7 +194,7 @@ def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: st
     closes: dict[datetime, dict[str, float]] = {}
     for symbol, ts, close in bars.select("symbol", "ts", "close").iter_rows():
         closes.setdefault(ts, {})[symbol] = close
-    return Day(desk, control, sends, closes, RiskLimits.model_validate(stage.limits))
+    return Day(session, control, sends, closes, RiskLimits.model_validate(stage.limits))
 
 
 @dataclass(frozen=True)
@@ -193,35 +230,60 @@ class Books:
     def wrongly_rejected(self) -> list[OrderRecord]:
         """Orders called REJECTED that the venue has, or on nobody's word."""
         refused = [order for order in self.orders if order.state is OrderState.REJECTED]
-        return [order for order in refused if order.request.client_order_id in self.accepted or '"code":' not in order.reason]
+        return [
+            order
+            for order in refused
+            if order.request.client_order_id in self.accepted or '"code":' not in order.reason
+        ]
 
 
 def books_of(day: Day) -> Books:
-    desk, journal = day.desk, day.control.journal()
+    session, journal = day.session, day.control.journal()
     accepted = [entry["order"]["client_id"] for entry in journal if entry["kind"] == "order"]
-    fills = [fill for symbol in SYMBOLS for fill in desk.exchange.fills(symbol, FIRST)]
-    return Books(list(desk.ledger.orders(desk.account)), list(desk.ledger.fills(desk.account)), fills, set(accepted))
+    fills = [fill for symbol in SYMBOLS for fill in session.exchange.fills(symbol, FIRST)]
+    return Books(
+        list(session.ledger.orders(session.account)),
+        list(session.ledger.fills(session.account)),
+        fills,
+        set(accepted),
+    )
 
 
 def assert_whole(day: Day, books: Books) -> None:
-    """One order a decision, every fill booked once, every order at its end, both sides equal to the sum of the trades."""
+    """One order a decision, every fill booked once, every order at its end, both sides equal to the
+    sum of the trades.
+    """
     assert not day.sends.twice, day.sends.twice[:5]
     assert not books.doubled, books.doubled[:5]
     assert not books.wrongly_rejected, books.wrongly_rejected[:5]
     assert not books.missing, list(books.missing)[:5]
     assert not books.surplus, list(books.surplus)[:5]
     assert all(order.state.is_final for order in books.orders)
-    lease = day.desk.ledger.acquire_lease(day.desk.account, "offers every trade again", 60)
+    lease = day.session.ledger.acquire_lease(day.session.account, "offers every trade again", 60)
     assert lease is not None
-    assert not day.desk.ledger.book_fills(lease, books.at_venue)  # what that moved would show below
-    day.desk.ledger.release_lease(lease)
+    assert not day.session.ledger.book_fills(
+        lease, books.at_venue
+    )  # what that moved would show below
+    day.session.ledger.release_lease(lease)
     sums = {"USDT": CASH}
     for fill in books.at_venue:
         for asset, change in changes_of(fill).items():
             sums[asset] = sums.get(asset, Decimal(0)) + change
-    balances = dict(day.desk.exchange.balances())
-    assert dict(day.desk.ledger.positions(day.desk.account)) == balances == {a: q for a, q in sums.items() if q}
+    balances = dict(day.session.exchange.balances())
+    assert (
+        dict(day.session.ledger.positions(day.session.account))
+        == balances
+        == {a: q for a, q in sums.items() if q}
+    )
 
 
 def _key(fill: Fill) -> tuple[object, ...]:
-    return (fill.symbol, fill.trade_id, fill.client_order_id, fill.quantity, fill.price, fill.fee, fill.fee_asset)
+    return (
+        fill.symbol,
+        fill.trade_id,
+        fill.client_order_id,
+        fill.quantity,
+        fill.price,
+        fill.fee,
+        fill.fee_asset,
+    )

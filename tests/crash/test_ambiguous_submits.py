@@ -1,7 +1,9 @@
-"""Submits whose answers are lost, in every way a venue loses them, some of whose orders cannot be seen for a minute.
+"""Submits whose answers are lost, in every way a venue loses them, some of whose orders cannot be
+seen for a minute.
 
-Time is the venue's: waiting steps its clock. A slice is part of the ordinary tests; `pytest -m soak tests/crash -s` sends
-10,000 orders; PENSTOCK_AMBIGUOUS_ORDERS and PENSTOCK_AMBIGUOUS_SEED change that.
+Time is the venue's: waiting steps its clock. A slice is part of the ordinary tests; `pytest -m soak
+tests/crash -s` sends 10,000 orders; PENSTOCK_AMBIGUOUS_ORDERS and PENSTOCK_AMBIGUOUS_SEED change
+that.
 """
 
 import os
@@ -12,35 +14,55 @@ from typing import Any
 
 import pytest
 
-from penstock.execution.placement import NEVER_ARRIVED
+from penstock.execution.orders.intents import NEVER_ARRIVED
 from penstock.practice.faults import Fault, FaultKind
-from tests.crash.misled_day import SYMBOLS, Day, assert_whole, books_of, make_server, minute_bars, open_day
+from tests.crash.misled_day import (
+    SYMBOLS,
+    Day,
+    assert_whole,
+    books_of,
+    make_server,
+    minute_bars,
+    open_day,
+)
 
 SLICE = 160
 ORDERS = int(os.environ.get("PENSTOCK_AMBIGUOUS_ORDERS", "10000"))
 SEED = int(os.environ.get("PENSTOCK_AMBIGUOUS_SEED", "20240303"))
 _SUBMIT, _ORDER = "POST", "/api/v3/order"
-_AFTER = (FaultKind.TIMEOUT_AFTER, FaultKind.ERROR_AFTER, FaultKind.RESET_AFTER, FaultKind.MALFORMED)
+_AFTER = (
+    FaultKind.TIMEOUT_AFTER,
+    FaultKind.ERROR_AFTER,
+    FaultKind.RESET_AFTER,
+    FaultKind.MALFORMED,
+)
 _BEFORE = (FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE)
 #: For how long of the venue's time the orders behind a lost answer cannot be seen.
 HIDDEN_SECONDS = (0.0, 5.0, 30.0, 60.0)
 
 
 def faults(seed: int) -> list[Fault]:
-    """Return the day's faults: about half of all submits, and a tenth of all cancellations, get no usable answer."""
+    """Return the day's faults: about half of all submits, and a tenth of all cancellations, get no
+    usable answer.
+    """
     drawn = [
         Fault(kind=kind, method=_SUBMIT, path=_ORDER, probability=0.03, hides_seconds=hidden)
         for kind in _AFTER
         for hidden in HIDDEN_SECONDS
     ]
     drawn += [Fault(kind=kind, method=_SUBMIT, path=_ORDER, probability=0.08) for kind in _BEFORE]
-    drawn += [Fault(kind=kind, method="DELETE", path=_ORDER, probability=0.05) for kind in (*_AFTER[:3], *_BEFORE)]
+    drawn += [
+        Fault(kind=kind, method="DELETE", path=_ORDER, probability=0.05)
+        for kind in (*_AFTER[:3], *_BEFORE)
+    ]
     return [fault.model_copy(update={"seed": seed + n}) for n, fault in enumerate(drawn)]
 
 
-#: Slots with wrong denials, none of whose orders rest: a venue that hides orders for 400 s shows them before the next slot.
+#: Slots with wrong denials, none of whose orders rest: a venue that hides orders for 400 s shows
+#: them before the next slot.
 _DENIED_SLOTS = (0, 1, 3)
-#: Slots after them: the first books what has come to light, the second asks for the last word of an order that it proved.
+#: Slots after them: the first books what has come to light, the second asks for the last word of an
+#: order that it proved.
 _CLEARED_SLOTS = (4, 6)
 
 
@@ -51,7 +73,9 @@ def day_of(stage: Any) -> Iterator[Callable[[int, int], Day]]:
 
         def make(slots: int, seed: int) -> Day:
             bars = minute_bars(slots, seed)
-            day = open_day(stage, servers.enter_context(make_server(bars)), bars, f"ambiguous-{slots}-{seed}")
+            day = open_day(
+                stage, servers.enter_context(make_server(bars)), bars, f"ambiguous-{slots}-{seed}"
+            )
             for fault in faults(seed):
                 day.control.arm(fault)
             return day
@@ -87,7 +111,9 @@ def slots_for(orders: int) -> int:
 
 
 def test_lost_answers_never_send_an_order_twice(day_of: Callable[[int, int], Day]) -> None:
-    """A few hundred orders, half of them without an answer: one order a decision, every fill booked, no false break."""
+    """A few hundred orders, half of them without an answer: one order a decision, every fill
+    booked, no false break.
+    """
     send_ambiguously(day_of(slots_for(SLICE), SEED), SLICE, SEED)
 
 
@@ -106,17 +132,35 @@ def believed(stage: Any, account: str) -> int:
 def test_order_that_is_denied_for_too_long_is_not_sent_again(
     stage: Any, day_of: Callable[[int, int], Day], trades_hidden: float
 ) -> None:
-    """Filled, its answer lost and its name denied for longer than a denial is doubted: only trades and balances speak of it.
+    """Filled, its answer lost and its name denied for longer than a denial is doubted: only trades
+    and balances speak of it.
 
-    At once, before the denial is believed, or (balances only) not before another attempt would have left.
+    At once, before the denial is believed, or (balances only) not before another attempt would have
+    left.
     """
     day = day_of(_CLEARED_SLOTS[-1] + 1, SEED + int(trades_hidden))
     day.control.clear_faults()
     for n, kind in enumerate(_AFTER):
-        day.control.arm(Fault(kind=kind, method=_SUBMIT, path=_ORDER, probability=0.08, hides_seconds=400, seed=SEED + n))
-    day.control.arm(Fault(kind=FaultKind.HIDDEN_TRADES, method="GET", path="/api/v3/myTrades", seconds=trades_hidden))
+        day.control.arm(
+            Fault(
+                kind=kind,
+                method=_SUBMIT,
+                path=_ORDER,
+                probability=0.08,
+                hides_seconds=400,
+                seed=SEED + n,
+            )
+        )
+    day.control.arm(
+        Fault(
+            kind=FaultKind.HIDDEN_TRADES,
+            method="GET",
+            path="/api/v3/myTrades",
+            seconds=trades_hidden,
+        )
+    )
     breaks = sum(day.trade(number, may_be_left=True) for number in _DENIED_SLOTS)
-    denied = believed(stage, day.desk.account)
+    denied = believed(stage, day.session.account)
     day.control.clear_faults()
     for number in _CLEARED_SLOTS:
         day.trade(number)
@@ -132,6 +176,8 @@ def test_order_that_is_denied_for_too_long_is_not_sent_again(
 
 
 @pytest.mark.soak
-def test_ten_thousand_lost_answers_never_send_an_order_twice(day_of: Callable[[int, int], Day]) -> None:
+def test_ten_thousand_lost_answers_never_send_an_order_twice(
+    day_of: Callable[[int, int], Day],
+) -> None:
     """The same at length."""
     send_ambiguously(day_of(slots_for(ORDERS), SEED), ORDERS, SEED)

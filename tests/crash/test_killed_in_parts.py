@@ -1,7 +1,9 @@
-"""Kills while orders fill in parts: the run that mends is offered the trades of the part that is booked already once more.
+"""Kills while orders fill in parts: the run that mends is offered the trades of the part that is
+booked already once more.
 
-The venue's minutes are too thin for an order, so that each takes several, and waiting moves the venue's clock. A slice is part
-of the ordinary tests; PENSTOCK_PARTS_KILLS changes how many kills `pytest -m soak tests/crash -s` makes.
+The venue's minutes are too thin for an order, so that each takes several, and waiting moves the
+venue's clock. A slice is part of the ordinary tests; PENSTOCK_PARTS_KILLS changes how many kills
+`pytest -m soak tests/crash -s` makes.
 """
 
 import os
@@ -36,7 +38,15 @@ def thin_minutes(runs: int) -> GivenCandles:
     """Return minutes that trade through every limit near the price, and little of anything."""
     minutes = int(_APART.total_seconds() / 60) * (runs + 1)
     rows = [
-        (f"{base}/USDT", SLOT + timedelta(minutes=n), price, price * 1.01, price * 0.99, price, _MINUTE_NOTIONAL / price)
+        (
+            f"{base}/USDT",
+            SLOT + timedelta(minutes=n),
+            price,
+            price * 1.01,
+            price * 0.99,
+            price,
+            _MINUTE_NOTIONAL / price,
+        )
         for base, price in PRICES.items()
         for n in range(-3, minutes)
     ]
@@ -52,7 +62,9 @@ def thin(stage: Any) -> Iterator[Any]:
 
 
 def details(slot: datetime) -> dict[str, Any]:
-    """Return a run whose orders rest below (buys) or above the price, and whose waiting goes by minutes."""
+    """Return a run whose orders rest below (buys) or above the price, and whose waiting goes by
+    minutes.
+    """
     return {
         "slot": slot.isoformat(),
         "steps_clock": True,
@@ -64,7 +76,9 @@ def details(slot: datetime) -> dict[str, Any]:
 
 def in_parts(stage: Any, account: str) -> int:
     """Return how many orders are booked in part."""
-    return sum(0 < order.filled_quantity < order.request.quantity for order in stage.ledger.orders(account))
+    return sum(
+        0 < order.filled_quantity < order.request.quantity for order in stage.ledger.orders(account)
+    )
 
 
 class Slots:
@@ -81,7 +95,9 @@ class Slots:
 
 
 def kill_in_parts(stage: Any, make_scenario: Any, kills: int) -> None:
-    """Kill `kills` runs between their first and their last booking; require that one more run mends each."""
+    """Kill `kills` runs between their first and their last booking; require that one more run mends
+    each.
+    """
     started, slots, scene, wrong = time.monotonic(), Slots(stage), make_scenario(SEED), []
     account = f"parts-{kills}"
     stage.open(account, scene)
@@ -103,8 +119,15 @@ def kill_in_parts(stage: Any, make_scenario: Any, kills: int) -> None:
         mended = stage.run(account, scene, version="trend/2", **run)
         whole = stage.inspect(account, scene)
         lost, doubled = lost + whole.lost, doubled + whole.doubled + bool(whole.differing)
-        if not killed["killed"] or mended.get("status") != "done" or mended["breaks"] or not whole.is_whole:
-            wrong.append(f"{names[point - 1]} (boundary {point} of {len(names)}): {killed['killed']}, {mended}, {whole}")
+        if (
+            not killed["killed"]
+            or mended.get("status") != "done"
+            or mended["breaks"]
+            or not whole.is_whole
+        ):
+            wrong.append(
+                f"{names[point - 1]} (boundary {point} of {len(names)}): {killed['killed']}, {mended}, {whole}"
+            )
     print(
         f"\nkills in parts: {len(chosen)} kills between the first and the last of {len(booked)} bookings (seed {SEED}), "
         f"{parts} orders booked in part: {lost} lost and {doubled} doubled fills, {time.monotonic() - started:.0f} s"
@@ -114,11 +137,15 @@ def kill_in_parts(stage: Any, make_scenario: Any, kills: int) -> None:
 
 
 def test_run_killed_while_its_orders_fill_in_parts_is_mended(thin: Any, make_scenario: Any) -> None:
-    """A slice: trades that were booked before the kill are offered again after it, and move no position twice."""
+    """A slice: trades that were booked before the kill are offered again after it, and move no
+    position twice.
+    """
     kill_in_parts(thin, make_scenario, SLICE)
 
 
 @pytest.mark.soak
-def test_many_runs_killed_while_their_orders_fill_in_parts_are_mended(thin: Any, make_scenario: Any) -> None:
+def test_many_runs_killed_while_their_orders_fill_in_parts_are_mended(
+    thin: Any, make_scenario: Any
+) -> None:
     """The same at length."""
     kill_in_parts(thin, make_scenario, KILLS)

@@ -1,7 +1,9 @@
-"""The crash matrix: a rebalance of eight symbols is killed around every durable write and every request, and run once more.
+"""The crash matrix: a rebalance of eight symbols is killed around every durable write and every
+request, and run once more.
 
-A slice is part of the ordinary tests. `pytest -m soak tests/crash -s` kills at every boundary of several seeds, a thousand
-times at least; PENSTOCK_CRASH_KILLS and PENSTOCK_CRASH_SEED change how often and where. Each run prints one line of figures.
+A slice is part of the ordinary tests. `pytest -m soak tests/crash -s` kills at every boundary of
+several seeds, a thousand times at least; PENSTOCK_CRASH_KILLS and PENSTOCK_CRASH_SEED change how
+often and where. Each run prints one line of figures.
 """
 
 import os
@@ -20,7 +22,9 @@ THIRD_RUN_EVERY = 10
 
 
 def boundaries_of(stage: Any, scene: Any, account: str) -> list[str]:
-    """Return the boundaries that an undisturbed rebalance crosses, which must itself come out whole."""
+    """Return the boundaries that an undisturbed rebalance crosses, which must itself come out
+    whole.
+    """
     stage.open(account, scene)
     report = stage.run(account, scene)
     assert report.get("status") == "done", report
@@ -30,20 +34,29 @@ def boundaries_of(stage: Any, scene: Any, account: str) -> list[str]:
     return names
 
 
-def kill_and_mend(stage: Any, scene: Any, account: str, point: int, third_run: bool) -> tuple[Any, str]:
-    """Kill one rebalance at the boundary, run it once more, and return what is left and what went wrong (or nothing)."""
+def kill_and_mend(
+    stage: Any, scene: Any, account: str, point: int, third_run: bool
+) -> tuple[Any, str]:
+    """Kill one rebalance at the boundary, run it once more, and return what is left and what went
+    wrong (or nothing).
+    """
     stage.open(account, scene)
     killed = stage.run(account, scene, strike_at=point)
     if not killed["killed"]:
         return None, f"not killed: {killed}"
     stage.let_lease_run_out(account)
     mended = stage.run(account, scene, version="trend/2")
-    again = stage.offer_again(account)  # before the books are looked at: what it moved would show there
+    again = stage.offer_again(
+        account
+    )  # before the books are looked at: what it moved would show there
     whole = stage.inspect(account, scene)
     if again:
         return whole, f"{again} fills were taken once more"
     if mended.get("status") != "done" or mended["breaks"]:
-        return whole, f"the run after it: {mended.get('error') or mended.get('status')} {mended.get('reason')}"
+        return (
+            whole,
+            f"the run after it: {mended.get('error') or mended.get('status')} {mended.get('reason')}",
+        )
     if third_run:
         again = stage.run(account, scene)
         if not again.get("already_done") or again["sent"]:
@@ -52,22 +65,30 @@ def kill_and_mend(stage: Any, scene: Any, account: str, point: int, third_run: b
 
 
 def run_matrix(stage: Any, make_scenario: Any, kills: int, seeds: list[int]) -> None:
-    """Kill `kills` times, at boundaries spread over all of each seed's, and require that every slot was mended."""
+    """Kill `kills` times, at boundaries spread over all of each seed's, and require that every slot
+    was mended.
+    """
     started, found, wrong, points = time.monotonic(), Counter[str](), [], 0
     for seed, share in zip(seeds, _shares(kills, len(seeds)), strict=True):
         scene = make_scenario(seed)
         names = boundaries_of(stage, scene, f"undisturbed-{seed}-{kills}")
-        chosen = sorted(random.Random(seed).sample(range(1, len(names) + 1), min(share, len(names))))
+        chosen = sorted(
+            random.Random(seed).sample(range(1, len(names) + 1), min(share, len(names)))
+        )
         points = max(points, len(names))
         for number, point in enumerate(chosen):
             account = f"killed-{seed}-{kills}-{point}"
-            whole, failure = kill_and_mend(stage, scene, account, point, number % THIRD_RUN_EVERY == 0)
+            whole, failure = kill_and_mend(
+                stage, scene, account, point, number % THIRD_RUN_EVERY == 0
+            )
             found["kills"] += whole is not None
             if whole is not None:
                 found.update(duplicates=whole.duplicates, lost=whole.lost, doubled=whole.doubled)
                 found.update(equal=not whole.differing, reached=whole.reached)
             if failure:
-                wrong.append(f"seed {seed}, {names[point - 1]} (boundary {point} of {len(names)}): {failure}")
+                wrong.append(
+                    f"seed {seed}, {names[point - 1]} (boundary {point} of {len(names)}): {failure}"
+                )
     print(
         f"\ncrash matrix: {found['kills']} kills, {points} points, {len(seeds)} seeds ({seeds[0]}..{seeds[-1]}): "
         f"{found['duplicates']} duplicate orders at the venue, {found['lost']} lost and {found['doubled']} doubled fills, "
@@ -83,16 +104,22 @@ def _shares(kills: int, seeds: int) -> list[int]:
 
 
 def test_slot_killed_anywhere_is_mended_by_one_more_run(stage: Any, make_scenario: Any) -> None:
-    """A slice of the matrix: no order twice, no fill lost or doubled, books equal to the last digit, targets reached."""
+    """A slice of the matrix: no order twice, no fill lost or doubled, books equal to the last
+    digit, targets reached.
+    """
     run_matrix(stage, make_scenario, SLICE, [SEED, SEED + 1])
 
 
 @pytest.mark.soak
-def test_slot_killed_at_every_boundary_is_mended_by_one_more_run(stage: Any, make_scenario: Any) -> None:
+def test_slot_killed_at_every_boundary_is_mended_by_one_more_run(
+    stage: Any, make_scenario: Any
+) -> None:
     """The whole matrix: every boundary of as many seeds as the kills asked for need."""
     boundaries = len(boundaries_of(stage, make_scenario(SEED), "measured"))
     seeds = -(-KILLS // boundaries)
-    run_matrix(stage, make_scenario, max(KILLS, seeds * boundaries), [SEED + n for n in range(seeds)])
+    run_matrix(
+        stage, make_scenario, max(KILLS, seeds * boundaries), [SEED + n for n in range(seeds)]
+    )
 
 
 def test_two_kills_in_a_row_are_mended(stage: Any, make_scenario: Any) -> None:

@@ -1,9 +1,11 @@
-"""A parent that has imported everything and forks the processes that trade: the crash tests kill, stop and race those.
+"""A parent that has imported everything and forks the processes that trade: the crash tests kill,
+stop and race those.
 
-Run as `python trader.py` by the crash tests; it reads orders as JSON lines and answers each with one. Every trial is a process
-of its own with its own database connections and HTTP session (nothing of the kind exists before the fork), and dies or stops
-by a signal from inside the write or the request that the trial names. Production code has no hook for it: what is watched here
-is the commit of every database transaction that wrote something, and every HTTP request.
+Run as `python trader.py` by the crash tests; it reads orders as JSON lines and answers each with
+one. Every trial is a process of its own with its own database connections and HTTP session (nothing
+of the kind exists before the fork), and dies or stops by a signal from inside the write or the
+request that the trial names. Production code has no hook for it: what is watched here is the commit
+of every database transaction that wrote something, and every HTTP request.
 """
 
 import gc
@@ -24,16 +26,16 @@ import psycopg
 import requests
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, connect
+from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger, connect
 from penstock.core.clock import VenueClock
-from penstock.core.drafts import SeenBar
 from penstock.core.orders import OrderReport, OrderRequest
-from penstock.execution.desk import ExecutionPolicy, TradingDesk
-from penstock.execution.rebalance import RebalanceInputs, rebalance
+from penstock.core.proposals import SeenBar
+from penstock.execution.kill_switch import KillSwitch
+from penstock.execution.rebalance.run import RebalanceInputs, rebalance
+from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.control import PracticeControl
-from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
 
 _IN_TRANSACTION = psycopg.pq.TransactionStatus.INTRANS
@@ -41,7 +43,9 @@ _STORE = os.path.join("adapters", "stores")
 
 
 class Counter:
-    """Numbers the boundaries of a run, two a durable write or request (before, after), and strikes at the one asked for."""
+    """Numbers the boundaries of a run, two a durable write or request (before, after), and strikes
+    at the one asked for.
+    """
 
     def __init__(self, strike_at: int | None, with_signal: int) -> None:
         self.strike_at = strike_at
@@ -57,7 +61,9 @@ class Counter:
             os.kill(os.getpid(), self.signal)
 
     def watch(self) -> None:
-        """Count from now on, in this process, every commit that makes something durable and every request."""
+        """Count from now on, in this process, every commit that makes something durable and every
+        request.
+        """
         commit, send = psycopg.Connection.commit, requests.Session.send
 
         def counted_commit(connection: "psycopg.Connection[Any]") -> None:
@@ -68,7 +74,9 @@ class Counter:
             commit(connection)
             return self.cross(f"after {name}")
 
-        def counted_send(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        def counted_send(
+            session: requests.Session, request: requests.PreparedRequest, **options: Any
+        ) -> requests.Response:
             name = f"{request.method} {urlsplit(str(request.url)).path}"
             self.cross(f"before {name}")
             answer = send(session, request, **options)
@@ -79,7 +87,9 @@ class Counter:
         requests.Session.send = counted_send  # type: ignore[assignment,method-assign]
 
     def _write(self, connection: "psycopg.Connection[Any]") -> str | None:
-        """Return what this commit makes durable, named by the store's method that wrote it; None for a mere read."""
+        """Return what this commit makes durable, named by the store's method that wrote it; None
+        for a mere read.
+        """
         if connection.info.transaction_status != _IN_TRANSACTION:
             return None
         row = connection.execute("SELECT pg_current_xact_id_if_assigned() IS NOT NULL").fetchone()
@@ -89,13 +99,19 @@ class Counter:
         while frame.f_back is not None:
             frame = frame.f_back
             code = frame.f_code
-            if _STORE in code.co_filename and not code.co_filename.endswith("connection.py") and code.co_name[0] != "_":
+            if (
+                _STORE in code.co_filename
+                and not code.co_filename.endswith("connection.py")
+                and code.co_name[0] != "_"
+            ):
                 name = code.co_name
         return f"commit of {name}"
 
 
 class WatchedExchange(CcxtExchange):
-    """Counts the moment before an order is signed as well: who sleeps there must not send when he wakes."""
+    """Counts the moment before an order is signed as well: who sleeps there must not send when he
+    wakes.
+    """
 
     counter: Counter
 
@@ -105,7 +121,9 @@ class WatchedExchange(CcxtExchange):
 
 
 def pause_of(trial: dict[str, Any]) -> Callable[[float], None]:
-    """Return how to wait: by moving the venue's stepped clock, or hardly at all (only the count of the looks matters)."""
+    """Return how to wait: by moving the venue's stepped clock, or hardly at all (only the count of
+    the looks matters).
+    """
     if not trial["steps_clock"]:
         return lambda _: time.sleep(0.005)
     control = PracticeControl(trial["venue"])
@@ -117,20 +135,22 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
     counter = Counter(trial["strike_at"], signal.SIGSTOP if trial["stop"] else signal.SIGKILL)
     counter.watch()
     slot = datetime.fromisoformat(trial["slot"])
-    exchange = WatchedExchange("binance", trial["account"], "secret", base_url=trial["venue"], rate_limit_ms=0)
+    exchange = WatchedExchange(
+        "binance", trial["account"], "secret", base_url=trial["venue"], rate_limit_ms=0
+    )
     exchange.counter = counter
     exchange.client.options["recvWindow"] = trial["receive_window_ms"]
     with connect(trial["database"], max_connections=4) as database:
-        supervision = TimescaleSupervision(database)
-        desk = TradingDesk(
+        control_store = PostgresControlStore(database)
+        desk = AccountSession(
             trial["account"],
             "practice",
             "USDT",
             exchange,
-            TimescaleLedger(database),
-            supervision,
+            PostgresLedger(database),
+            control_store,
             VenueClock(exchange.now),
-            KillSwitch(trial["account"], supervision),
+            KillSwitch(trial["account"], control_store),
             ExecutionPolicy(**trial["policy"]),
             pause=pause_of(trial),
         )
@@ -219,7 +239,9 @@ class Parent:
 
 
 def main() -> None:
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)  # a connection that the server ended is part of the test
+    logging.getLogger("psycopg.pool").setLevel(
+        logging.ERROR
+    )  # a connection that the server ended is part of the test
     gc.freeze()  # what the forks share is not theirs to sweep: it would be copied page by page
     gc.disable()
     parent = Parent()

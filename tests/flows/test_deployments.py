@@ -1,4 +1,6 @@
-"""prefect.yaml: every entrypoint loads for real, takes its parameters, and its schedules are read as meant."""
+"""prefect.yaml: every entrypoint loads for real, takes its parameters, and its schedules are read
+as meant.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -39,7 +41,9 @@ def test_runs_one_at_a_time_on_utc_schedules(deployment: dict[str, Any]) -> None
     """Two runs of one deployment never overlap, and a schedule says its time zone."""
     assert deployment["concurrency_limit"]["limit"] == 1
     assert deployment["schedules"]
-    assert all(schedule["timezone"] == "UTC" and schedule["slug"] for schedule in deployment["schedules"])
+    assert all(
+        schedule["timezone"] == "UTC" and schedule["slug"] for schedule in deployment["schedules"]
+    )
 
 
 def test_every_flow_file_is_deployed() -> None:

@@ -1,16 +1,18 @@
-"""Days of minute slots with everything that goes wrong in a year: errors, 429s, outages, kills, and the kill switch.
+"""Days of minute slots with everything that goes wrong in a year: errors, 429s, outages, kills, and
+the kill switch.
 
-Ten symbols, all of which change their weight every five minutes. One call in a hundred fails (5xx before and after, a reset,
-an answer that is no JSON), one in five hundred is told to slow down. The database and the venue go away and come back, the
-worker is killed by SIGKILL and started anew, and the kill switch is thrown, by file and by database in turn, while orders
-leave. At the end every slot has to be accounted for and the books must agree to the last digit.
+Ten symbols, all of which change their weight every five minutes. One call in a hundred fails (5xx
+before and after, a reset, an answer that is no JSON), one in five hundred is told to slow down. The
+database and the venue go away and come back, the worker is killed by SIGKILL and started anew, and
+the kill switch is thrown, by file and by database in turn, while orders leave. At the end every
+slot has to be accounted for and the books must agree to the last digit.
 
     pytest -m soak tests/soak -s
 
-PENSTOCK_SOAK_DAYS (7) and PENSTOCK_SOAK_MINUTES (30, of real time) bound it, whichever ends first: the line that is printed
-says how many simulated days were run. PENSTOCK_SOAK_SEED changes what happens when. What is run is the rebalance (lease,
-recovery, reconciliation, plan, orders, following); fetching and checking bars has tests of its own. A slice is part of the
-ordinary tests.
+PENSTOCK_SOAK_DAYS (7) and PENSTOCK_SOAK_MINUTES (30, of real time) bound it, whichever ends first:
+the line that is printed says how many simulated days were run. PENSTOCK_SOAK_SEED changes what
+happens when. What is run is the rebalance (lease, recovery, reconciliation, plan, orders,
+following); fetching and checking bars has tests of its own. A slice is part of the ordinary tests.
 """
 
 import json
@@ -34,10 +36,11 @@ import pytest
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, connect, migrate
-from penstock.core.accounts import RebalanceStatus, TradingState
+from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger, connect, migrate
+from penstock.core.halts import TradingState
 from penstock.core.orders import Fill
-from penstock.execution.reconciliation import changes_of
+from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.reconciliation.reconcile import changes_of
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind
@@ -53,11 +56,25 @@ FIRST = datetime(2024, 3, 1, tzinfo=UTC)
 SYMBOLS = list(DEFAULT_SYMBOLS[:10])
 ACCOUNT, CASH = "soak", Decimal(100_000)
 #: Rules that would change what is traded are off: here the machinery is under test, not the limits.
-_OFF = ("daily_loss", "drawdown", "max_orders_per_minute", "max_orders_per_day", "max_daily_volatility", "max_hourly_turnover")
-LIMITS = {"max_gross": 1, "max_weight": 1} | {rule: None for rule in _OFF if rule in RiskLimits.model_fields}
+_OFF = (
+    "daily_loss",
+    "drawdown",
+    "max_orders_per_minute",
+    "max_orders_per_day",
+    "max_daily_volatility",
+    "max_hourly_turnover",
+)
+LIMITS = {"max_gross": 1, "max_weight": 1} | {
+    rule: None for rule in _OFF if rule in RiskLimits.model_fields
+}
 #: How long the kill switch stays thrown: everything that leaves in this time was too late.
 _HELD_SECONDS = 1.5
-_ERRORS = (FaultKind.ERROR_BEFORE, FaultKind.ERROR_AFTER, FaultKind.RESET_AFTER, FaultKind.MALFORMED)
+_ERRORS = (
+    FaultKind.ERROR_BEFORE,
+    FaultKind.ERROR_AFTER,
+    FaultKind.RESET_AFTER,
+    FaultKind.MALFORMED,
+)
 #: Memory is compared from here on in the longest life of a worker: before, caches fill.
 _WARM_SLOTS = 60
 
@@ -118,11 +135,28 @@ class Soak:
 
     def _arm(self) -> None:
         for n, kind in enumerate(_ERRORS):
-            self.control.arm(Fault(kind=kind, probability=0.01 / len(_ERRORS), seed=self.chance.randint(0, 2**31) + n))
-        self.control.arm(Fault(kind=FaultKind.RATE_LIMIT, probability=0.002, seed=self.chance.randint(0, 2**31), seconds=0))
+            self.control.arm(
+                Fault(
+                    kind=kind,
+                    probability=0.01 / len(_ERRORS),
+                    seed=self.chance.randint(0, 2**31) + n,
+                )
+            )
+        self.control.arm(
+            Fault(
+                kind=FaultKind.RATE_LIMIT,
+                probability=0.002,
+                seed=self.chance.randint(0, 2**31),
+                seconds=0,
+            )
+        )
 
     def start_worker(self) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("worker.py")), str(self.folder / "settings.json")]
+        command = [
+            sys.executable,
+            str(Path(__file__).with_name("worker.py")),
+            str(self.folder / "settings.json"),
+        ]
         life = Life(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         self.lives.append(life)
         threading.Thread(target=self._listen, args=[life], daemon=True).start()
@@ -202,7 +236,9 @@ class Soak:
 
     def _set(self, state: TradingState) -> None:
         with connect(self.server.url, max_connections=1) as database:
-            TimescaleSupervision(database).set_trading_state(ACCOUNT, state, "drill", "soak", datetime.now(UTC))
+            PostgresControlStore(database).set_trading_state(
+                ACCOUNT, state, "drill", "soak", datetime.now(UTC)
+            )
 
     def end(self) -> None:
         self.lives[-1].process.kill()
@@ -211,9 +247,13 @@ class Soak:
 
 def venue_at(folder: Path, port: int, days: float) -> PracticeServer:
     end = FIRST + timedelta(days=int(days) + 3)
-    candles = SyntheticCandles(symbols=tuple(SYMBOLS), start=FIRST - timedelta(days=1), end=end, seed=SEED)
+    candles = SyntheticCandles(
+        symbols=tuple(SYMBOLS), start=FIRST - timedelta(days=1), end=end, seed=SEED
+    )
     clock = stepped_clock(FIRST)
-    return PracticeServer(candles, clock, port=port, limits=UNLIMITED, journal=folder / "journal.jsonl").start()
+    return PracticeServer(
+        candles, clock, port=port, limits=UNLIMITED, journal=folder / "journal.jsonl"
+    ).start()
 
 
 def free_port() -> int:
@@ -231,7 +271,9 @@ def soak_of(tmp_path: Path) -> Iterator[Any]:
         server = EmbeddedPostgres(tmp_path / "database", settings={"fsync": "off"})
         server.start()
         port = free_port()
-        made.append(Soak(tmp_path, days, port, server, venue_at(tmp_path, port, days), random.Random(SEED)))
+        made.append(
+            Soak(tmp_path, days, port, server, venue_at(tmp_path, port, days), random.Random(SEED))
+        )
         return made[-1]
 
     yield make
@@ -245,7 +287,11 @@ def soak_of(tmp_path: Path) -> Iterator[Any]:
 
 def troubles(soak: Soak) -> list[Any]:
     """Return one simulated day's troubles in a random order, with quiet stretches between them."""
-    day = [soak.kill_worker] * 3 + [soak.take_database_away, soak.take_venue_away] + [soak.throw_kill_switch] * 15
+    day = (
+        [soak.kill_worker] * 3
+        + [soak.take_database_away, soak.take_venue_away]
+        + [soak.throw_kill_switch] * 15
+    )
     soak.chance.shuffle(day)
     return day
 
@@ -269,7 +315,7 @@ def account_of(soak: Soak) -> Account:
     """Compare ledger and venue after the last slot, with the venue behaving."""
     exchange = CcxtExchange("binance", "key", "secret", base_url=soak.venue.url, rate_limit_ms=0)
     with connect(soak.server.url) as database:
-        ledger = TimescaleLedger(database)
+        ledger = PostgresLedger(database)
         slots = list(ledger.rebalances(ACCOUNT, limit=10**7))
         booked = list(ledger.fills(ACCOUNT))
         positions = dict(ledger.positions(ACCOUNT))
@@ -281,7 +327,11 @@ def account_of(soak: Soak) -> Account:
             sums[asset] = sums.get(asset, Decimal(0)) + change
     last = max(slot.slot for slot in slots)
     known = {slot.slot for slot in slots}
-    missing = [n for n in range((last - FIRST) // timedelta(minutes=1) + 1) if FIRST + timedelta(minutes=n) not in known]
+    missing = [
+        n
+        for n in range((last - FIRST) // timedelta(minutes=1) + 1)
+        if FIRST + timedelta(minutes=n) not in known
+    ]
     venue, ours = Counter(map(_key, at_venue)), Counter(map(_key, booked))
     return Account(
         statuses=Counter(slot.status.value for slot in slots),
@@ -289,7 +339,9 @@ def account_of(soak: Soak) -> Account:
         silent=sum(slot.status is not RebalanceStatus.DONE and not slot.reason for slot in slots),
         lost=(venue - ours).total(),
         doubled=(ours - venue).total(),
-        equal=positions == dict(exchange.balances()) == {asset: quantity for asset, quantity in sums.items() if quantity},
+        equal=positions
+        == dict(exchange.balances())
+        == {asset: quantity for asset, quantity in sums.items() if quantity},
         orders=orders,
         fills=len(booked),
         last=last,
@@ -297,11 +349,21 @@ def account_of(soak: Soak) -> Account:
 
 
 def _key(fill: Fill) -> tuple[object, ...]:
-    return (fill.symbol, fill.trade_id, fill.client_order_id, fill.quantity, fill.price, fill.fee, fill.fee_asset)
+    return (
+        fill.symbol,
+        fill.trade_id,
+        fill.client_order_id,
+        fill.quantity,
+        fill.price,
+        fill.fee,
+        fill.fee_asset,
+    )
 
 
 def growth(soak: Soak) -> tuple[int, float]:
-    """Return how many slots the longest life had after warming up, and by what factor its memory grew over them."""
+    """Return how many slots the longest life had after warming up, and by what factor its memory
+    grew over them.
+    """
     longest = max((life.rss[_WARM_SLOTS:] for life in soak.lives), key=len)
     edge = max(1, len(longest) // 10)
     if not longest:
@@ -314,7 +376,9 @@ def p99(values: list[float]) -> float:
 
 
 def run_soak(soak: Soak, minutes: float, slots_between: float) -> Account:
-    """Run until the days are over or the time is up, let the worker finish in peace, and print the figures."""
+    """Run until the days are over or the time is up, let the worker finish in peace, and print the
+    figures.
+    """
     started = time.monotonic()
     deadline = started + minutes * 60
     soak.begin()
@@ -322,7 +386,9 @@ def run_soak(soak: Soak, minutes: float, slots_between: float) -> Account:
     pending: list[Any] = []
     while not soak.finished and time.monotonic() < deadline:
         pending = pending or troubles(soak)
-        soak.hear_slots(round(soak.chance.expovariate(1 / slots_between)), deadline - time.monotonic())
+        soak.hear_slots(
+            round(soak.chance.expovariate(1 / slots_between)), deadline - time.monotonic()
+        )
         if not soak.finished:
             pending.pop()()
     soak.control.clear_faults()
@@ -355,7 +421,7 @@ def settle(soak: Soak) -> None:
     """Let one more worker bring the slot that was cut short to its end, and no further."""
     settings = json.loads((soak.folder / "settings.json").read_text(encoding="utf-8"))
     with connect(soak.server.url) as database:
-        newest = TimescaleLedger(database).rebalances(ACCOUNT, limit=1)[0]
+        newest = PostgresLedger(database).rebalances(ACCOUNT, limit=1)[0]
     settings["last"] = newest.slot.isoformat()
     (soak.folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     soak.finished = False
@@ -377,7 +443,12 @@ def test_an_hour_of_trouble_leaves_every_slot_accounted_for(soak_of: Any) -> Non
     """A slice: some minutes with a kill, an outage of each kind and the kill switch."""
     soak, started = soak_of(0.04), time.monotonic()
     soak.begin()
-    for trouble in (soak.kill_worker, soak.take_database_away, soak.throw_kill_switch, soak.take_venue_away):
+    for trouble in (
+        soak.kill_worker,
+        soak.take_database_away,
+        soak.throw_kill_switch,
+        soak.take_venue_away,
+    ):
         soak.hear_slots(6, 20)
         trouble()
     soak.throw_kill_switch()
@@ -388,7 +459,9 @@ def test_an_hour_of_trouble_leaves_every_slot_accounted_for(soak_of: Any) -> Non
 
 @pytest.mark.soak
 def test_days_of_minute_slots_leave_ledger_and_venue_equal(soak_of: Any) -> None:
-    """Days of it: every slot accounted for, no fill lost or doubled, memory flat, the kill switch within a second."""
+    """Days of it: every slot accounted for, no fill lost or doubled, memory flat, the kill switch
+    within a second.
+    """
     soak = soak_of(DAYS)
     found = run_soak(soak, MINUTES, slots_between=60)
     require_sound(soak, found)

@@ -1,8 +1,8 @@
 """The worker of the soak: minute slots one after the other, until it is told to stop or is killed.
 
-Run as `python worker.py SETTINGS` by the soak; it prints one JSON line an event: a slot that ended, a request that leaves
-(with the machine's monotonic time), an error it goes on after. What it has to do next it reads from the ledger alone, so that
-one worker goes on where another was killed.
+Run as `python worker.py SETTINGS` by the soak; it prints one JSON line an event: a slot that ended,
+a request that leaves (with the machine's monotonic time), an error it goes on after. What it has to
+do next it reads from the ledger alone, so that one worker goes on where another was killed.
 """
 
 import json
@@ -18,19 +18,19 @@ from typing import Any
 import psutil
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.exchanges.request_age import visibility_delay
-from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, connect
-from penstock.core.accounts import RebalanceStatus
+from penstock.adapters.exchanges.order_expiry import visibility_delay
+from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger, connect
 from penstock.core.clock import VenueClock
-from penstock.core.drafts import SeenBar
 from penstock.core.errors import ConfigError, PenstockError
 from penstock.core.orders import OrderReport, OrderRequest
-from penstock.execution.desk import ExecutionPolicy, TradingDesk
-from penstock.execution.rebalance import RebalanceInputs, rebalance
+from penstock.core.proposals import SeenBar
+from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.kill_switch import KillSwitch
+from penstock.execution.rebalance.run import RebalanceInputs, rebalance
+from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.control import PracticeControl
-from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
 
 MINUTE = timedelta(minutes=1)
@@ -68,21 +68,27 @@ class Worker:
         self.last = datetime.fromisoformat(settings["last"])
         self.control = PracticeControl(settings["venue"])
         self.exchange = TimedExchange(
-            "binance", "key", "secret", base_url=settings["venue"], rate_limit_ms=0, timeout_seconds=2, retry_wait_seconds=0.02
+            "binance",
+            "key",
+            "secret",
+            base_url=settings["venue"],
+            rate_limit_ms=0,
+            timeout_seconds=2,
+            retry_wait_seconds=0.02,
         )
         self.database = connect(settings["database"])
-        self.ledger = TimescaleLedger(self.database)
-        supervision = TimescaleSupervision(self.database)
+        self.ledger = PostgresLedger(self.database)
+        control_store = PostgresControlStore(self.database)
         account = settings["account"]
-        self.desk = TradingDesk(
+        self.session = AccountSession(
             account,
             "practice",
             "USDT",
             self.exchange,
             self.ledger,
-            supervision,
+            control_store,
             VenueClock(self.exchange.now),
-            KillSwitch(account, supervision, Path(settings["switch"])),
+            KillSwitch(account, control_store, Path(settings["switch"])),
             ExecutionPolicy(
                 visibility_delay_seconds=visibility_delay(["binance"]),
                 poll_seconds=5,
@@ -99,13 +105,17 @@ class Worker:
 
     def next_slot(self) -> datetime:
         """Return the slot after the last that ended, or the one that was interrupted."""
-        newest = self.ledger.rebalances(self.desk.account, limit=1)
+        newest = self.ledger.rebalances(self.session.account, limit=1)
         if not newest:
             return self.first
-        return newest[0].slot + (timedelta(0) if newest[0].status is RebalanceStatus.RUNNING else MINUTE)
+        return newest[0].slot + (
+            timedelta(0) if newest[0].status is RebalanceStatus.RUNNING else MINUTE
+        )
 
     def run_slot(self, slot: datetime) -> None:
-        """Wait for the slot's close and rebalance; a slot that is late is the rebalance's to refuse."""
+        """Wait for the slot's close and rebalance; a slot that is late is the rebalance's to
+        refuse.
+        """
         due = slot + timedelta(seconds=1)
         if self.control.now() < due:
             self.control.step(to=due)
@@ -116,12 +126,22 @@ class Worker:
             return PortfolioTargets(version, weights_at(slot, self.symbols), {}, seen)
 
         started = time.monotonic()
-        report = rebalance(self.desk, RebalanceInputs(slot, "soak/1", decide, RebalancePolicy(), self.limits))
+        report = rebalance(
+            self.session, RebalanceInputs(slot, "soak/1", decide, RebalancePolicy(), self.limits)
+        )
         if report.status is not None:
             memory = psutil.Process().memory_info().rss
-            say(slot=slot, status=report.status, sent=report.sent, took=time.monotonic() - started, rss=memory)
+            say(
+                slot=slot,
+                status=report.status,
+                sent=report.sent,
+                took=time.monotonic() - started,
+                rss=memory,
+            )
         if report.status is RebalanceStatus.SKIPPED and report.reason.startswith("halted"):
-            time.sleep(0.1)  # a halt lasts for some slots, not for all that a machine can skip meanwhile
+            time.sleep(
+                0.1
+            )  # a halt lasts for some slots, not for all that a machine can skip meanwhile
 
     def run(self) -> None:
         while True:
@@ -145,7 +165,9 @@ class Worker:
 
 
 def main() -> None:
-    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # outages are what the soak is about
+    logging.getLogger("psycopg.pool").setLevel(
+        logging.CRITICAL
+    )  # outages are what the soak is about
     settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     while True:
         try:

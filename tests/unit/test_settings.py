@@ -49,14 +49,19 @@ def test_project_configuration_is_valid(configs: Path) -> None:
 def test_unknown_key_names_file_key_and_allowed_ones(configs: Path) -> None:
     """A typo in a key must not be ignored: it would leave a limit at its default."""
     replace(configs / "costs.yaml", "^fee_bps", "fee_bsp")
-    with pytest.raises(ConfigError, match=r"costs\.yaml: unknown key 'fee_bsp' = 10: allowed are fee_bps, slippage_bps"):
+    with pytest.raises(
+        ConfigError,
+        match=r"costs\.yaml: unknown key 'fee_bsp' = 10: allowed are fee_bps, slippage_bps",
+    ):
         _ = settings_of(configs).costs
 
 
 def test_nested_unknown_key_lists_the_keys_of_its_own_level(configs: Path) -> None:
     """The allowed keys named are those of the level where the typo stands."""
     replace(configs / "portfolio.yaml", "no_trade_band", "no_trade_bnad")
-    with pytest.raises(ConfigError, match=r"'daily\.rebalancing\.no_trade_bnad'.*allowed are .*no_trade_band"):
+    with pytest.raises(
+        ConfigError, match=r"'daily\.rebalancing\.no_trade_bnad'.*allowed are .*no_trade_band"
+    ):
         settings_of(configs).portfolio("daily")
 
 
@@ -103,8 +108,13 @@ def test_quotas_over_one_are_refused(configs: Path) -> None:
         settings_of(configs).portfolio("daily")
 
 
-@pytest.mark.parametrize(("live_in_file", "live_in_environment"), [(False, ""), (True, ""), (False, "real-money"), (True, "y")])
-def test_real_money_needs_both_places(configs: Path, live_in_file: bool, live_in_environment: str) -> None:
+@pytest.mark.parametrize(
+    ("live_in_file", "live_in_environment"),
+    [(False, ""), (True, ""), (False, "real-money"), (True, "y")],
+)
+def test_real_money_needs_both_places(
+    configs: Path, live_in_file: bool, live_in_environment: str
+) -> None:
     """One consent alone, or a wrong word, never reaches a real account."""
     replace(configs / "environments.yaml", "live: false", f"live: {str(live_in_file).lower()}")
     with pytest.raises(ConfigError, match="would trade real money"):
@@ -145,9 +155,13 @@ def test_unknown_environment_lists_the_known_ones(configs: Path) -> None:
 
 
 def test_execution_style_is_read_with_its_own_keys(configs: Path) -> None:
-    """A portfolio may be worked over time; without a word its orders go out whole and its missed slots are skipped."""
+    """A portfolio may be worked over time; without a word its orders go out whole and its missed
+    slots are skipped.
+    """
     replace(
-        configs / "portfolio.yaml", r"^daily:$", "daily:\n  execution: {algorithm: twap, duration_seconds: 600, slices: 20}"
+        configs / "portfolio.yaml",
+        r"^daily:$",
+        "daily:\n  execution: {algorithm: twap, duration_seconds: 600, slices: 20}",
     )
     daily = settings_of(configs).portfolio("daily")
     assert (daily.execution.algorithm, daily.missed_slots) == ("twap", "skip")
@@ -163,15 +177,21 @@ def test_execution_style_is_read_with_its_own_keys(configs: Path) -> None:
         ("daily", "missed_slots: sometimes", "run_latest"),
     ],
 )
-def test_wrong_execution_or_slot_policy_is_named(configs: Path, portfolio: str, line: str, said: str) -> None:
-    """An unknown style, a key of another style, work that outlasts its slot, an unknown policy: the message says which."""
+def test_wrong_execution_or_slot_policy_is_named(
+    configs: Path, portfolio: str, line: str, said: str
+) -> None:
+    """An unknown style, a key of another style, work that outlasts its slot, an unknown policy: the
+    message says which.
+    """
     replace(configs / "portfolio.yaml", rf"^{portfolio}:$", f"{portfolio}:\n  {line}")
     with pytest.raises(ConfigError, match=re.escape(said)):
         settings_of(configs).portfolio(portfolio)
 
 
 def test_empty_home_is_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty PENSTOCK_HOME must not put databases and keys into the folder that one happens to stand in."""
+    """An empty PENSTOCK_HOME must not put databases and keys into the folder that one happens to
+    stand in.
+    """
     monkeypatch.setenv("PENSTOCK_HOME", "")
     assert Process().home == Path(".penstock")
 
@@ -198,7 +218,11 @@ def test_account_may_trade_on_several_venues(configs: Path) -> None:
     ("before", "after", "said"),
     [
         (r"there: \{.*", "}}", "here alone is no choice"),
-        ("name: both,", "name: both, api_key_env: K0,", "api_key_env: each of the venues has its own"),
+        (
+            "name: both,",
+            "name: both, api_key_env: K0,",
+            "api_key_env: each of the venues has its own",
+        ),
         ("here:", '"he:re":', "'he:re' is no name"),
         ("8191", "8190", None),
         ("taker_fee_bps: 7.5", "taker_fee: 7.5", "taker_fee_bps"),
@@ -207,10 +231,14 @@ def test_account_may_trade_on_several_venues(configs: Path) -> None:
     ],
 )
 def test_wrong_venues_are_named(configs: Path, before: str, after: str, said: str | None) -> None:
-    """One venue alone, keys in two places, a name that ids cannot hold, a typo: the message says which."""
+    """One venue alone, keys in two places, a name that ids cannot hold, a typo: the message says
+    which.
+    """
     wrong = re.sub(before, after, BOTH)
     assert wrong != BOTH
-    replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", wrong.replace("\\", ""))
+    replace(
+        configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", wrong.replace("\\", "")
+    )
     if said is None:  # two accounts at one venue are two accounts
         assert settings_of(configs, env="practice").environment.account_of("daily").venues
         return
@@ -236,11 +264,15 @@ def test_one_real_venue_among_several_needs_both_consents(configs: Path) -> None
 
 
 def test_several_venues_become_one_account(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The desk trades all of them as one; the ledger keeps their names, so that the account can never mean others."""
+    """The desk trades all of them as one; the ledger keeps their names, so that the account can
+    never mean others.
+    """
     replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", BOTH)
     settings = settings_of(configs, env="practice", practice_url="http://127.0.0.1:9999")
     platform = Platform(settings, "")
-    with pytest.raises(ConfigError, match="account 'both-here': the environment variable K1 is empty"):
+    with pytest.raises(
+        ConfigError, match="account 'both-here': the environment variable K1 is empty"
+    ):
         platform.exchange("daily")
     for variable in ("K1", "S1", "K2", "S2"):
         monkeypatch.setenv(variable, "x")
@@ -251,7 +283,9 @@ def test_several_venues_become_one_account(configs: Path, monkeypatch: pytest.Mo
 
 
 def test_denial_is_doubted_for_as_long_as_the_accounts_slowest_venue_needs(configs: Path) -> None:
-    """Derived from the venues; an environment may ask for more, and one that asks for less is refused before it trades."""
+    """Derived from the venues; an environment may ask for more, and one that asks for less is
+    refused before it trades.
+    """
     okx = BOTH.replace("ccxt_id: binance", "ccxt_id: okx", 1)
     assert okx != BOTH
     replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", okx)
@@ -263,6 +297,9 @@ def test_denial_is_doubted_for_as_long_as_the_accounts_slowest_venue_needs(confi
         platform = Platform(settings_of(configs, env="practice"), "")
         assert platform.visibility_delay("minute") == seconds
         if seconds == 80:
-            with pytest.raises(ConfigError, match="visibility_delay_seconds is 80, and binance, okx needs 95 at least"):
+            with pytest.raises(
+                ConfigError,
+                match="visibility_delay_seconds is 80, and binance, okx needs 95 at least",
+            ):
                 platform.visibility_delay("daily")
     assert platform.visibility_delay("daily") == 120

@@ -1,7 +1,8 @@
-"""Market data from bars held in memory, seen at a clock's instant: for replays, paper trading and tests.
+"""Market data from bars held in memory, seen at a clock's instant: for replays, paper trading and
+tests.
 
-What is known at an instant follows the practice exchange's own rules (`penstock.practice.market`), so both give the same
-prices for the same bars.
+What is known at an instant follows the practice exchange's own rules (`penstock.practice.market`),
+so both give the same prices for the same bars.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +20,16 @@ from penstock.core.timeframes import Timeframe
 from penstock.practice.book import book_at
 from penstock.practice.candles import GivenCandles
 from penstock.practice.filters import rules_of
-from penstock.practice.market import Market
+from penstock.practice.market import PracticeMarket
 from penstock.practice.matching import decimal_of
 
 
 class BarsMarketData:
-    """MarketData over bars frames (BARS_SCHEMA) by timeframe; bars that open after `clock.now()` do not exist yet.
+    """MarketData over bars frames (BARS_SCHEMA) by timeframe; bars that open after `clock.now()` do
+    not exist yet.
 
-    Without `instruments` the venue rules are derived from the bars as the practice exchange derives them.
+    Without `instruments` the venue rules are derived from the bars as the practice exchange derives
+    them.
     """
 
     def __init__(
@@ -35,7 +38,7 @@ class BarsMarketData:
         instruments: Mapping[str, Instrument] | None,
         clock: Clock,
     ) -> None:
-        self._market = Market.of(GivenCandles(bars_by_timeframe).load())
+        self._market = PracticeMarket.of(GivenCandles(bars_by_timeframe).load())
         self._clock = clock
         if instruments is None:
             rules = rules_of(self._market.table, self._market.listings, None)
@@ -48,25 +51,38 @@ class BarsMarketData:
     def instruments(self) -> Mapping[str, Instrument]:
         return dict(self._instruments)
 
-    def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
+    def fetch_bars(
+        self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
+    ) -> pl.DataFrame:
         self._require(symbol)
-        found = self._market.candles(symbol, timeframe, self._now_ms(), round(since.timestamp() * 1000), None, limit)
+        found = self._market.candles(
+            symbol, timeframe, self._now_ms(), round(since.timestamp() * 1000), None, limit
+        )
         columns = {name: found.values[:, i] for i, name in enumerate(list(BARS_SCHEMA)[2:])}
-        frame = pl.DataFrame({"ts": found.ts, **columns}).with_columns(pl.lit(symbol).alias("symbol"), pl.col("ts").cast(TS))
+        frame = pl.DataFrame({"ts": found.ts, **columns}).with_columns(
+            pl.lit(symbol).alias("symbol"), pl.col("ts").cast(TS)
+        )
         return frame.select(list(BARS_SCHEMA)).cast(BARS_SCHEMA)
 
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         for symbol in symbols:
             self._require(symbol)
         quotes = {symbol: self._market.quote(symbol, self._now_ms()) for symbol in symbols}
-        return {symbol: decimal_of(quote.price) for symbol, quote in quotes.items() if quote is not None}
+        return {
+            symbol: decimal_of(quote.price) for symbol, quote in quotes.items() if quote is not None
+        }
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
-        """Return books of one tick to either side of the last price: bars tell nothing of the spread."""
+        """Return books of one tick to either side of the last price: bars tell nothing of the
+        spread.
+        """
         for symbol in symbols:
             self._require(symbol)
         listed = [self._instruments[symbol] for symbol in symbols if symbol in self._instruments]
-        books = {instrument.symbol: book_at(self._market, instrument, self._now_ms()) for instrument in listed}
+        books = {
+            instrument.symbol: book_at(self._market, instrument, self._now_ms())
+            for instrument in listed
+        }
         return {symbol: book for symbol, book in books.items() if book is not None}
 
     def _now_ms(self) -> int:
@@ -74,4 +90,6 @@ class BarsMarketData:
 
     def _require(self, symbol: str) -> None:
         if symbol not in self._market.table:
-            raise UnknownSymbolError(f"no bars of '{symbol}' are held: there are {', '.join(sorted(self._market.table))}")
+            raise UnknownSymbolError(
+                f"no bars of '{symbol}' are held: there are {', '.join(sorted(self._market.table))}"
+            )

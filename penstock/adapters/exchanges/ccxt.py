@@ -1,4 +1,6 @@
-"""Trading on a ccxt venue: the test network unless told `live=True`, orders sent once, every error in Penstock's words."""
+"""Trading on a ccxt venue: the test network unless told `live=True`, orders sent once, every error
+in Penstock's words.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,13 +11,18 @@ from typing import Any
 import structlog
 
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
+from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
-from penstock.adapters.exchanges.order_units import require_base_units
-from penstock.adapters.exchanges.request_age import RequestAge
+from penstock.adapters.exchanges.quantity_units import require_base_units
 from penstock.adapters.exchanges.trade_pages import trade_pager
-from penstock.core.accounts import Transfer
-from penstock.core.errors import OrderNotFoundError, VenueError, VenueRejectedError, VenueUnavailableError
+from penstock.core.errors import (
+    OrderNotFoundError,
+    VenueError,
+    VenueRejectedError,
+    VenueUnavailableError,
+)
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
+from penstock.core.transfers import Transfer
 
 _STATES = {
     "open": OrderState.OPEN,
@@ -35,8 +42,9 @@ _log = structlog.get_logger(__name__)
 class CcxtExchange(CcxtMarketData):
     """An account on a ccxt venue. Exchange port: reads are retried, `submit` and `cancel` never.
 
-    Without `live` the venue's test network is used, and a venue that has none is a ConfigError. So is one of which it is not
-    known how orders are found by client order id. `base_url` leads to a practice exchange instead, never to the venue.
+    Without `live` the venue's test network is used, and a venue that has none is a ConfigError. So
+    is one of which it is not known how orders are found by client order id. `base_url` leads to a
+    practice exchange instead, never to the venue.
     """
 
     def __init__(
@@ -61,14 +69,22 @@ class CcxtExchange(CcxtMarketData):
             rate_limit_ms=rate_limit_ms,
             read_attempts=read_attempts,
             retry_wait_seconds=retry_wait_seconds,
-            credentials={"apiKey": api_key, "secret": secret, **({"password": password} if password else {})},
+            credentials={
+                "apiKey": api_key,
+                "secret": secret,
+                **({"password": password} if password else {}),
+            },
         )
         self._lookup = order_lookup(venue)
         self._pager = trade_pager(venue)
-        if base_url is not None:  # the test network has no transfers, the practice exchange has; the session leads there
+        if (
+            base_url is not None
+        ):  # the test network has no transfers, the practice exchange has; the session leads there
             self.client.urls["api"].setdefault("sapi", f"{base_url}/sapi/v1")
         self._age = RequestAge(venue, self.client)
-        self._client_ids: dict[str, str] = {}  # venue order id -> client order id; an entry never changes
+        self._client_ids: dict[
+            str, str
+        ] = {}  # venue order id -> client order id; an entry never changes
 
     def balances(self) -> Mapping[str, Decimal]:
         return self._balances("total")
@@ -79,42 +95,65 @@ class CcxtExchange(CcxtMarketData):
 
     def _balances(self, which: str) -> Mapping[str, Decimal]:
         answer = self.read("balances", lambda: self.client.fetch_balance()[which])
-        quantities = {asset: Decimal(str(quantity)) for asset, quantity in answer.items() if quantity is not None}
+        quantities = {
+            asset: Decimal(str(quantity))
+            for asset, quantity in answer.items()
+            if quantity is not None
+        }
         return {asset: quantity for asset, quantity in quantities.items() if quantity}
 
     def submit(self, order: OrderRequest) -> OrderReport:
         self.require_symbol(order.symbol)
         price = None if order.type is OrderType.MARKET else self._exact("price", order, order.price)
         quantity = self._exact("quantity", order, order.quantity)
-        self.understood(f"order {order.client_order_id}", partial(require_base_units, self.venue, self.client))
+        self.understood(
+            f"order {order.client_order_id}", partial(require_base_units, self.venue, self.client)
+        )
         side, kind, named = order.side.value, order.type.value, order.client_order_id
         with self._age.signed_as_of(order.asked_at) as dated:
             details = {"clientOrderId": named, **dated}
             return self._once(
                 f"order {named}",
                 lambda: self._report(
-                    self.client.create_order(order.symbol, kind, side, quantity, price, details), named, order.symbol
+                    self.client.create_order(order.symbol, kind, side, quantity, price, details),
+                    named,
+                    order.symbol,
                 ),
             )
 
     def _once(self, call: str, ask: Callable[[], Answer]) -> Answer:
-        """Return `ask()`, which changes state. Only the answer to the request that changes it is the venue's word on it.
+        """Return `ask()`, which changes state. Only the answer to the request that changes it is
+        the venue's word on it.
 
-        For some venues ccxt asks something more afterwards: a refusal of that says nothing of what went before.
+        For some venues ccxt asks something more afterwards: a refusal of that says nothing of what
+        went before.
         """
         try:
             return self.understood(call, ask)
         except VenueError as error:
             if self.session.last.acted and type(error) is not VenueUnavailableError:
-                raise VenueUnavailableError(f"{error} (said of a later request: what the first one did is unknown)") from error
+                raise VenueUnavailableError(
+                    f"{error} (said of a later request: what the first one did is unknown)"
+                ) from error
             raise
 
     def _exact(self, what: str, order: OrderRequest, value: Decimal | None) -> str:
-        """Return the number as text; VenueRejectedError where ccxt would silently round it to the venue's step."""
+        """Return the number as text; VenueRejectedError where ccxt would silently round it to the
+        venue's step.
+        """
         if value is None or value <= 0:
-            raise VenueRejectedError(f"order {order.client_order_id}: {what} {value} is not above zero; nothing was sent")
-        to_precision = self.client.amount_to_precision if what == "quantity" else self.client.price_to_precision
-        sendable = self.understood(f"order {order.client_order_id}", lambda: Decimal(to_precision(order.symbol, f"{value:f}")))
+            raise VenueRejectedError(
+                f"order {order.client_order_id}: {what} {value} is not above zero; nothing was sent"
+            )
+        to_precision = (
+            self.client.amount_to_precision
+            if what == "quantity"
+            else self.client.price_to_precision
+        )
+        sendable = self.understood(
+            f"order {order.client_order_id}",
+            lambda: Decimal(to_precision(order.symbol, f"{value:f}")),
+        )
         if sendable != value:
             text = f"{what} {value} is not on the venue's step (nearest {sendable}): round it first; nothing was sent"
             raise VenueRejectedError(f"order {order.client_order_id}: {text}", "-1013")
@@ -123,13 +162,19 @@ class CcxtExchange(CcxtMarketData):
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
         self.require_symbol(symbol)
         for question in self._lookup.questions:
-            found = self.read(f"order {client_order_id}", partial(self._asked, question, client_order_id, symbol))
+            found = self.read(
+                f"order {client_order_id}", partial(self._asked, question, client_order_id, symbol)
+            )
             if found:
                 return found[0]
-        raise OrderNotFoundError(f"{self.venue}, order {client_order_id}: it is neither among its open nor its ended orders")
+        raise OrderNotFoundError(
+            f"{self.venue}, order {client_order_id}: it is neither among its open nor its ended orders"
+        )
 
     def _asked(self, question: Question, name: str, symbol: str) -> list[OrderReport]:
-        """Return the report of the order, or nothing. A list with other orders in it was not searched for ours: no denial."""
+        """Return the report of the order, or nothing. A list with other orders in it was not
+        searched for ours: no denial.
+        """
         orders = question(self.client, name, symbol)
         if not self._lookup.by_list:
             return [self._report(order, name, symbol) for order in orders]
@@ -139,60 +184,100 @@ class CcxtExchange(CcxtMarketData):
                 f"{self.venue} has orders {', '.join(ours)} under the one name {name}: compare them with the ledger"
             )
         if orders and not ours:
-            raise VenueUnavailableError(f"{self.venue}, order {name}: asked for it by name, it lists others ({len(orders)})")
+            raise VenueUnavailableError(
+                f"{self.venue}, order {name}: asked for it by name, it lists others ({len(orders)})"
+            )
         return [self._report(order, name, symbol) for order in ours.values()]
 
     def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
         self.require_symbol(symbol)
         if not client_order_id:
             return self._cancel_by_id(venue_order_id, symbol)
-        answer = self._ask_to_cancel(client_order_id, lambda: self._lookup.cancel(self.client, client_order_id, symbol))
+        answer = self._ask_to_cancel(
+            client_order_id, lambda: self._lookup.cancel(self.client, client_order_id, symbol)
+        )
         if not isinstance(answer, dict) or answer.get("status") is None:
-            return self.find_order(client_order_id, symbol)  # some venues only say that they took the cancellation
-        return self.understood(f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol))
+            return self.find_order(
+                client_order_id, symbol
+            )  # some venues only say that they took the cancellation
+        return self.understood(
+            f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol)
+        )
 
     def _cancel_by_id(self, venue_order_id: str, symbol: str) -> OrderReport:
-        """Cancel an order that has no name of ours; what is no longer among the working orders counts as cancelled."""
-        answer = self._ask_to_cancel(venue_order_id, lambda: self.client.cancel_order(venue_order_id, symbol))
+        """Cancel an order that has no name of ours; what is no longer among the working orders
+        counts as cancelled.
+        """
+        answer = self._ask_to_cancel(
+            venue_order_id, lambda: self.client.cancel_order(venue_order_id, symbol)
+        )
         if isinstance(answer, dict) and answer.get("status") is not None:
-            return self.understood(f"cancel {venue_order_id}", lambda: self._report(answer, "", symbol))
+            return self.understood(
+                f"cancel {venue_order_id}", lambda: self._report(answer, "", symbol)
+            )
         works = [report for report in self.open_orders() if report.venue_order_id == venue_order_id]
-        return works[0] if works else OrderReport("", venue_order_id, symbol, OrderState.CANCELED, Decimal(0))
+        return (
+            works[0]
+            if works
+            else OrderReport("", venue_order_id, symbol, OrderState.CANCELED, Decimal(0))
+        )
 
     def _ask_to_cancel(self, name: str, ask: Callable[[], Any]) -> Any:
-        """Return the answer to a cancellation; OrderNotFoundError also where the venue says that the order has ended."""
+        """Return the answer to a cancellation; OrderNotFoundError also where the venue says that
+        the order has ended.
+        """
         try:
             return self._once(f"cancel {name}", ask)
         except VenueRejectedError as refusal:
             if refusal.code in self._lookup.too_late:
-                raise OrderNotFoundError(f"{refusal} (it has ended: nothing is left to cancel)", refusal.code) from refusal
+                raise OrderNotFoundError(
+                    f"{refusal} (it has ended: nothing is left to cancel)", refusal.code
+                ) from refusal
             raise
 
     def open_orders(self) -> Sequence[OrderReport]:
         return self.read(
             "open orders",
-            lambda: [self._report(order, "", order["symbol"]) for order in self.client.fetch_open_orders()],
+            lambda: [
+                self._report(order, "", order["symbol"])
+                for order in self.client.fetch_open_orders()
+            ],
         )
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
         self.require_symbol(symbol)
         trades = self._all_trades(symbol, round(since.timestamp() * 1000))
-        if self._pager is not None:  # asking is the second choice: ccxt answers for no single order at Bybit
+        if (
+            self._pager is not None
+        ):  # asking is the second choice: ccxt answers for no single order at Bybit
             for order_id, named in self._pager.names(trades).items():
                 self._client_ids.setdefault(order_id, named)
-        self._learn_client_ids(symbol, {str(trade["order"]) for trade in trades if trade.get("order") is not None})
-        return self.understood(f"fills of {symbol}", lambda: [self._fill(trade) for trade in trades])
+        self._learn_client_ids(
+            symbol, {str(trade["order"]) for trade in trades if trade.get("order") is not None}
+        )
+        return self.understood(
+            f"fills of {symbol}", lambda: [self._fill(trade) for trade in trades]
+        )
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
         if not (self.client.has.get("fetchDeposits") and self.client.has.get("fetchWithdrawals")):
             return None
         first = max(since, self.now() - _TRANSFERS_KEPT)
         try:
-            rows = [(sign, row) for sign, ask in self._histories() for row in self._transfer_rows(ask, first)]
-        except VenueRejectedError as refusal:  # a test network has no such call, and keys may lack the right to it
+            rows = [
+                (sign, row)
+                for sign, ask in self._histories()
+                for row in self._transfer_rows(ask, first)
+            ]
+        except (
+            VenueRejectedError
+        ) as refusal:  # a test network has no such call, and keys may lack the right to it
             _log.warning("transfers_not_told", venue=self.venue, reason=str(refusal))
             return None
-        return sorted((_transfer(sign, row) for sign, row in rows if row.get("status") == "ok"), key=lambda each: each.at)
+        return sorted(
+            (_transfer(sign, row) for sign, row in rows if row.get("status") == "ok"),
+            key=lambda each: each.at,
+        )
 
     def _histories(self) -> tuple[tuple[int, Any], ...]:
         return (1, self.client.fetch_deposits), (-1, self.client.fetch_withdrawals)
@@ -202,11 +287,15 @@ class CcxtExchange(CcxtMarketData):
         return self.read("transfers", lambda: [dict(row) for row in ask(None, at, _PAGE)])
 
     def _all_trades(self, symbol: str, since: int) -> list[dict[str, Any]]:
-        """Return every trade from `since` on, oldest first: by id where the venue pages by id, in its own way elsewhere."""
+        """Return every trade from `since` on, oldest first: by id where the venue pages by id, in
+        its own way elsewhere.
+        """
         if self._pager is None:
             trades = self._trades_by_id(symbol, since)
         else:
-            trades = self._pager.trades(partial(self.read, f"fills of {symbol}"), self.client, symbol, since)
+            trades = self._pager.trades(
+                partial(self.read, f"fills of {symbol}"), self.client, symbol, since
+            )
         return sorted(trades, key=lambda trade: (int(trade["timestamp"]), _number(trade["id"])))
 
     def _trades_by_id(self, symbol: str, since: int) -> list[dict[str, Any]]:
@@ -220,29 +309,47 @@ class CcxtExchange(CcxtMarketData):
             newest = max(fresh, key=lambda trade: (int(trade["timestamp"]), _number(trade["id"])))
             page = self._trades_page(symbol, None, {"fromId": int(newest["id"]) + 1})
 
-    def _trades_page(self, symbol: str, since: int | None, extra: dict[str, Any]) -> list[dict[str, Any]]:
+    def _trades_page(
+        self, symbol: str, since: int | None, extra: dict[str, Any]
+    ) -> list[dict[str, Any]]:
         return self.read(
-            f"fills of {symbol}", lambda: [dict(trade) for trade in self.client.fetch_my_trades(symbol, since, _PAGE, extra)]
+            f"fills of {symbol}",
+            lambda: [
+                dict(trade) for trade in self.client.fetch_my_trades(symbol, since, _PAGE, extra)
+            ],
         )
 
     def _learn_client_ids(self, symbol: str, order_ids: set[str]) -> None:
-        """Find the client order ids of orders that this process has not seen yet: all at once if many, else one by one."""
+        """Find the client order ids of orders that this process has not seen yet: all at once if
+        many, else one by one.
+        """
         unknown = order_ids - self._client_ids.keys()
         if len(unknown) > _ASK_ONE_BY_ONE and self.client.has.get("fetchOrders"):
-            orders = self.read(f"orders of {symbol}", lambda: self.client.fetch_orders(symbol, None, _PAGE))
+            orders = self.read(
+                f"orders of {symbol}", lambda: self.client.fetch_orders(symbol, None, _PAGE)
+            )
             for order in orders:
                 self._report(order, "", symbol)
         for order_id in sorted(order_ids - self._client_ids.keys()):
             try:
-                order = self.read(f"order {order_id}", partial(self.client.fetch_order, order_id, symbol))
+                order = self.read(
+                    f"order {order_id}", partial(self.client.fetch_order, order_id, symbol)
+                )
             except OrderNotFoundError:
                 continue  # archived, or not visible yet: the fill then names no order of ours
             self._report(order, "", symbol)
 
     def _report(self, order: Mapping[str, Any], client_order_id: str, symbol: str) -> OrderReport:
-        """Return the report of a ccxt order; an order without a status (accepted, nothing more said) is OPEN."""
-        if order["id"] in (None, ""):  # ccxt makes an order without anything of an answer that holds none
-            raise VenueUnavailableError(f"{self.venue}, order {client_order_id} in {symbol}: the answer has no order in it")
+        """Return the report of a ccxt order; an order without a status (accepted, nothing more
+        said) is OPEN.
+        """
+        if order["id"] in (
+            None,
+            "",
+        ):  # ccxt makes an order without anything of an answer that holds none
+            raise VenueUnavailableError(
+                f"{self.venue}, order {client_order_id} in {symbol}: the answer has no order in it"
+            )
         venue_id, named = str(order["id"]), self._lookup.name_of(order) or client_order_id
         if named:
             self._client_ids[venue_id] = named
@@ -269,10 +376,14 @@ class CcxtExchange(CcxtMarketData):
         )
 
     def _fee(self, trade: Mapping[str, Any]) -> tuple[Decimal, str]:
-        """Return the fee and its asset. A venue that names none gives zero in quote; comparing balances then shows the rest."""
+        """Return the fee and its asset. A venue that names none gives zero in quote; comparing
+        balances then shows the rest.
+        """
         fee = trade.get("fee") or next(iter(trade.get("fees") or []), None) or {}
         if fee.get("cost") is None or fee.get("currency") is None:
-            _log.warning("fill_without_fee", venue=self.venue, symbol=trade["symbol"], trade=str(trade["id"]))
+            _log.warning(
+                "fill_without_fee", venue=self.venue, symbol=trade["symbol"], trade=str(trade["id"])
+            )
             return Decimal(0), str(trade["symbol"]).split("/")[1].split(":")[0]
         return Decimal(str(fee["cost"])), str(fee["currency"])
 
@@ -281,7 +392,9 @@ def _transfer(sign: int, row: Mapping[str, Any]) -> Transfer:
     """Return a deposit, or a withdrawal with the fee that was taken besides."""
     fee = Decimal(str((row.get("fee") or {}).get("cost") or 0)) if sign < 0 else Decimal(0)
     quantity = sign * (Decimal(str(row["amount"])) + fee)
-    return Transfer(str(row["currency"]), quantity, datetime.fromtimestamp(int(row["timestamp"]) / 1000, UTC))
+    return Transfer(
+        str(row["currency"]), quantity, datetime.fromtimestamp(int(row["timestamp"]) / 1000, UTC)
+    )
 
 
 def _number(trade_id: object) -> int:

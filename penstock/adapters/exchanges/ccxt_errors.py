@@ -1,8 +1,9 @@
 """ccxt's errors in Penstock's words. What decides is whether the venue itself has spoken.
 
-No whole answer, a 5xx, or an answer that makes no sense is VenueUnavailableError: the state at the venue is unknown. Only a
-complete answer under 500 that ccxt reads as a refusal, or a refusal by ccxt before anything was sent, is VenueRejectedError.
-RateLimitedError is such a refusal too, for an order may be sent again after it: ccxt's own word "rate limit" is never enough.
+No whole answer, a 5xx, or an answer that makes no sense is VenueUnavailableError: the state at the
+venue is unknown. Only a complete answer under 500 that ccxt reads as a refusal, or a refusal by
+ccxt before anything was sent, is VenueRejectedError. RateLimitedError is such a refusal too, for an
+order may be sent again after it: ccxt's own word "rate limit" is never enough.
 """
 
 import re
@@ -26,12 +27,28 @@ NONSENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError, Arithme
 
 _CODE = re.compile(r'"(?:code|retCode|sCode)"\s*:\s*"?(-?\d+)')
 _QUERY = re.compile(r"\?\S+")
-_REFUSALS = ((ccxt.OrderNotFound, OrderNotFoundError), (ccxt.InsufficientFunds, InsufficientFundsError))
-#: Codes by which a venue says that it does not know itself what became of the request, whatever class ccxt gives them.
+_REFUSALS = (
+    (ccxt.OrderNotFound, OrderNotFoundError),
+    (ccxt.InsufficientFunds, InsufficientFundsError),
+)
+#: Codes by which a venue says that it does not know itself what became of the request, whatever
+#: class ccxt gives them.
 _UNSURE = frozenset(
     {
-        *("-1000", "-1001", "-1006", "-1007", "-1008"),  # Binance: unknown error, disconnected, status unknown, busy
-        *("10000", "10016", "170001", "170007", "170032"),  # Bybit: server timeout, internal error, network error
+        *(
+            "-1000",
+            "-1001",
+            "-1006",
+            "-1007",
+            "-1008",
+        ),  # Binance: unknown error, disconnected, status unknown, busy
+        *(
+            "10000",
+            "10016",
+            "170001",
+            "170007",
+            "170032",
+        ),  # Bybit: server timeout, internal error, network error
     }
 )
 _REFUSED_KEYS = {
@@ -55,7 +72,9 @@ def translate(error: Exception, answer: LastAnswer, call: str) -> VenueError:
     if answer.sent and code in _UNSURE:
         return VenueUnavailableError(f"{message} (the venue itself does not know what it did)")
     if isinstance(error, (ccxt.RateLimitExceeded, ccxt.DDoSProtection)):
-        whose = "the venue asks to slow down" if answer.sent else "ccxt's own limit: nothing was sent"
+        whose = (
+            "the venue asks to slow down" if answer.sent else "ccxt's own limit: nothing was sent"
+        )
         return RateLimitedError(f"{message} ({whose})", answer.retry_after)
     if code in _REFUSED_KEYS:
         return VenueRejectedError(f"{message} ({_REFUSED_KEYS[code]})", code)

@@ -1,4 +1,6 @@
-"""The public side of any ccxt venue: time, instruments, bars, prices. No credentials, nothing that changes state."""
+"""The public side of any ccxt venue: time, instruments, bars, prices. No credentials, nothing that
+changes state.
+"""
 
 import logging
 import threading
@@ -16,7 +18,12 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
 from penstock.adapters.exchanges.venue_session import Throttle, VenueSession
 from penstock.core.bars import BARS_SCHEMA
-from penstock.core.errors import ConfigError, RateLimitedError, UnknownSymbolError, VenueUnavailableError
+from penstock.core.errors import (
+    ConfigError,
+    RateLimitedError,
+    UnknownSymbolError,
+    VenueUnavailableError,
+)
 from penstock.core.instruments import Instrument
 from penstock.core.quotes import Quote, two_sided
 from penstock.core.timeframes import Timeframe
@@ -27,10 +34,12 @@ _LONGEST_WAIT_SECONDS = 60.0
 
 
 class CcxtMarketData:
-    """MarketData of the ccxt venue `venue` ("binance", "kraken", ...). Thread-safe; reads are retried while it is unavailable.
+    """MarketData of the ccxt venue `venue` ("binance", "kraken", ...). Thread-safe; reads are
+    retried while it is unavailable.
 
-    `sandbox` uses the venue's test network. `base_url` leads every request to a practice exchange. `rate_limit_ms` is the
-    time between requests of cost 1, by default what ccxt says of the venue; 0 for a practice exchange.
+    `sandbox` uses the venue's test network. `base_url` leads every request to a practice exchange.
+    `rate_limit_ms` is the time between requests of cost 1, by default what ccxt says of the venue;
+    0 for a practice exchange.
     """
 
     def __init__(
@@ -47,7 +56,9 @@ class CcxtMarketData:
     ) -> None:
         self.venue = venue
         self.session = VenueSession(base_url)
-        self.client = _client(venue, self.session, timeout_seconds, base_url is None, credentials or {})
+        self.client = _client(
+            venue, self.session, timeout_seconds, base_url is None, credentials or {}
+        )
         if sandbox or base_url is not None:
             self._use_sandbox()
         if rate_limit_ms is None:
@@ -61,7 +72,9 @@ class CcxtMarketData:
 
     def now(self) -> datetime:
         if not self.client.has.get("fetchTime"):
-            return datetime.now(UTC)  # a venue that does not tell its time: this machine's is all there is
+            return datetime.now(
+                UTC
+            )  # a venue that does not tell its time: this machine's is all there is
         milliseconds = self.read("time", lambda: int(self.client.fetch_time()))
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
@@ -69,13 +82,24 @@ class CcxtMarketData:
         with self._markets_lock:
             markets = self.read("instruments", lambda: self.client.load_markets(True))
             self._has_markets = True
-        spot = [market for market in markets.values() if market.get("spot") and market.get("active") is not False]
-        return {market["symbol"]: self.understood("instruments", partial(self._instrument, market)) for market in spot}
+        spot = [
+            market
+            for market in markets.values()
+            if market.get("spot") and market.get("active") is not False
+        ]
+        return {
+            market["symbol"]: self.understood("instruments", partial(self._instrument, market))
+            for market in spot
+        }
 
-    def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
+    def fetch_bars(
+        self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
+    ) -> pl.DataFrame:
         self.require_symbol(symbol)
         if timeframe.value not in (self.client.timeframes or {}):
-            raise ConfigError(f"{self.venue} has no {timeframe} bars: it has {', '.join(self.client.timeframes or {})}")
+            raise ConfigError(
+                f"{self.venue} has no {timeframe} bars: it has {', '.join(self.client.timeframes or {})}"
+            )
         start = round(since.timestamp() * 1000)
         return self.read(
             f"bars of {symbol} {timeframe}",
@@ -94,7 +118,11 @@ class CcxtMarketData:
             found, key = self.client.fetch_last_prices(symbols), "price"
         else:
             found, key = self._tickers(symbols), "last"
-        return {name: Decimal(str(found[name][key])) for name in symbols if name in found and found[name][key] is not None}
+        return {
+            name: Decimal(str(found[name][key]))
+            for name in symbols
+            if name in found and found[name][key] is not None
+        }
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
         for symbol in symbols:
@@ -105,14 +133,20 @@ class CcxtMarketData:
         return {symbol: quote for symbol in symbols if (quote := tickers.get(symbol)) is not None}
 
     def _books(self, symbols: list[str]) -> dict[str, Quote | None]:
-        """Return the quotes by the venue's call for them, else by its tickers, which is where ccxt's others have them."""
+        """Return the quotes by the venue's call for them, else by its tickers, which is where
+        ccxt's others have them.
+        """
         found = None
         if self.client.has.get("fetchBidsAsks"):
             with suppress(ccxt.AuthenticationError):  # some venues have that call for accounts only
                 found = self.client.fetch_bids_asks(symbols)
         found = self._tickers(symbols) if found is None else found
         sides = ("bid", "ask", "bidVolume", "askVolume")
-        return {name: two_sided(*(_decimal(found[name].get(side)) for side in sides)) for name in symbols if name in found}
+        return {
+            name: two_sided(*(_decimal(found[name].get(side)) for side in sides))
+            for name in symbols
+            if name in found
+        }
 
     def _tickers(self, symbols: list[str]) -> Mapping[str, Any]:
         if self.client.has.get("fetchTickers"):
@@ -121,14 +155,18 @@ class CcxtMarketData:
         return {symbol: self.client.fetch_ticker(symbol) for symbol in symbols}
 
     def require_symbol(self, symbol: str) -> None:
-        """Raise UnknownSymbolError where the venue does not list the spot symbol; loads the markets the first time."""
+        """Raise UnknownSymbolError where the venue does not list the spot symbol; loads the markets
+        the first time.
+        """
         with self._markets_lock:
             if not self._has_markets:
                 self.read("instruments", self.client.load_markets)
                 self._has_markets = True
         market = self.client.markets.get(symbol)
         if market is None or not market.get("spot"):
-            raise UnknownSymbolError(f"{self.venue} does not list the spot symbol '{symbol}' (written like BTC/USDT)")
+            raise UnknownSymbolError(
+                f"{self.venue} does not list the spot symbol '{symbol}' (written like BTC/USDT)"
+            )
 
     def read(self, call: str, ask: Callable[[], Answer]) -> Answer:
         """Return `ask()`, again while the venue is unavailable, up to the attempts given."""
@@ -167,30 +205,50 @@ class CcxtMarketData:
                 raise ccxt.NotSupported
             self.client.set_sandbox_mode(True)
         except ccxt.NotSupported:
-            raise ConfigError(f"{self.venue} has no test network: trade on paper, or live by saying so explicitly") from None
+            raise ConfigError(
+                f"{self.venue} has no test network: trade on paper, or live by saying so explicitly"
+            ) from None
 
     def _parse_json(self, body: str) -> Any:
-        """Return the parsed answer. ccxt would hand on text that is not JSON as if it were an answer."""
+        """Return the parsed answer. ccxt would hand on text that is not JSON as if it were an
+        answer.
+        """
         try:
             return self.client.on_json_response(body)
         except ValueError:
             status = self.session.last.status
             if status in (418, 429):
-                raise RateLimitedError(f"{self.venue}: HTTP {status}", self.session.last.retry_after) from None
-            raise VenueUnavailableError(f"{self.venue}: HTTP {status} with an answer that is not JSON: {body[:80]!r}") from None
+                raise RateLimitedError(
+                    f"{self.venue}: HTTP {status}", self.session.last.retry_after
+                ) from None
+            raise VenueUnavailableError(
+                f"{self.venue}: HTTP {status} with an answer that is not JSON: {body[:80]!r}"
+            ) from None
 
     def _instrument(self, market: Mapping[str, Any]) -> Instrument:
-        """Return the instrument of a ccxt market, from Binance's own filters where the venue has them."""
-        filters = {rule["filterType"]: rule for rule in (market["info"] or {}).get("filters", []) if "filterType" in rule}
+        """Return the instrument of a ccxt market, from Binance's own filters where the venue has
+        them.
+        """
+        filters = {
+            rule["filterType"]: rule
+            for rule in (market["info"] or {}).get("filters", [])
+            if "filterType" in rule
+        }
         limits = market["limits"]
-        lot_step = _step(filters.get("LOT_SIZE", {}).get("stepSize"), market["precision"]["amount"], self.client.precisionMode)
+        lot_step = _step(
+            filters.get("LOT_SIZE", {}).get("stepSize"),
+            market["precision"]["amount"],
+            self.client.precisionMode,
+        )
         most = _decimal(limits["amount"].get("max"))
         return Instrument(
             symbol=market["symbol"],
             base=market["base"],
             quote=market["quote"],
             price_tick=_step(
-                filters.get("PRICE_FILTER", {}).get("tickSize"), market["precision"]["price"], self.client.precisionMode
+                filters.get("PRICE_FILTER", {}).get("tickSize"),
+                market["precision"]["price"],
+                self.client.precisionMode,
             ),
             lot_step=lot_step,
             min_quantity=_decimal(limits["amount"].get("min")) or lot_step,
@@ -199,11 +257,23 @@ class CcxtMarketData:
         )
 
 
-def _client(venue: str, session: VenueSession, timeout: float, adjust_time: bool, credentials: Mapping[str, str]) -> Any:
+def _client(
+    venue: str,
+    session: VenueSession,
+    timeout: float,
+    adjust_time: bool,
+    credentials: Mapping[str, str],
+) -> Any:
     """Return ccxt's client of a venue: exact decimals as text, no retries of its own."""
     if venue not in ccxt.exchanges:
-        raise ConfigError(f"ccxt knows no exchange '{venue}': see the list with python -c 'import ccxt; print(ccxt.exchanges)'")
-    options: dict[str, Any] = {"defaultType": "spot", "maxRetriesOnFailure": 0, "adjustForTimeDifference": adjust_time}
+        raise ConfigError(
+            f"ccxt knows no exchange '{venue}': see the list with python -c 'import ccxt; print(ccxt.exchanges)'"
+        )
+    options: dict[str, Any] = {
+        "defaultType": "spot",
+        "maxRetriesOnFailure": 0,
+        "adjustForTimeDifference": adjust_time,
+    }
     if venue.startswith("binance"):
         options |= {
             "fetchMarkets": {"types": ["spot"]},
@@ -230,11 +300,13 @@ def _bars(symbol: str, rows: list[list[Any]]) -> pl.DataFrame:
     columns = list(BARS_SCHEMA)[1:]
     data = {name: [row[i] for row in rows] for i, name in enumerate(columns)}
     try:
-        frame = pl.DataFrame({"ts": pl.Series(data.pop("ts"), dtype=pl.Int64), **data}).with_columns(
-            pl.lit(symbol).alias("symbol")
-        )
+        frame = pl.DataFrame(
+            {"ts": pl.Series(data.pop("ts"), dtype=pl.Int64), **data}
+        ).with_columns(pl.lit(symbol).alias("symbol"))
         return frame.select(
-            pl.col(name).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC") if name == "ts" else pl.col(name).cast(dtype)
+            pl.col(name).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
+            if name == "ts"
+            else pl.col(name).cast(dtype)
             for name, dtype in BARS_SCHEMA.items()
         )
     except pl.exceptions.PolarsError as error:

@@ -1,7 +1,9 @@
-"""How each venue is asked for an order by its client order id, and which venues can be traded because that is known.
+"""How each venue is asked for an order by its client order id, and which venues can be traded
+because that is known.
 
-ccxt's `fetch_order` takes a client order id at some venues, at others it drops it or looks for a venue's id of that name and
-then says that there is no such order. Such a denial would have a lost order sent again, so each venue's way stands here.
+ccxt's `fetch_order` takes a client order id at some venues, at others it drops it or looks for a
+venue's id of that name and then says that there is no such order. Such a denial would have a lost
+order sent again, so each venue's way stands here.
 """
 
 import re
@@ -11,8 +13,9 @@ from typing import Any
 
 from penstock.core.errors import ConfigError
 
-#: Asks a ccxt client for the order of this name in this symbol. The lists are read from the venue's own answer: ccxt's calls
-#: give an empty list also for an answer that has none in it, which would pass for a denial.
+#: Asks a ccxt client for the order of this name in this symbol. The lists are read from the venue's
+#: own answer: ccxt's calls give an empty list also for an answer that has none in it, which would
+#: pass for a denial.
 Question = Callable[[Any, str, str], list[dict[str, Any]]]
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -20,13 +23,16 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class OrderLookup:
-    """One venue's way. An order does not exist only when every one of `questions` was answered without it.
+    """One venue's way. An order does not exist only when every one of `questions` was answered
+    without it.
 
-    `by_list` says that the questions return lists, which may be empty; elsewhere ccxt raises where there is no order.
-    `named_in_cancel` is the parameter that names an order to cancel, where ccxt does not translate its own.
-    `cut_short` are the venue's own words for an order that ended partly filled, which ccxt calls closed. `may_add_dashes`
-    says that the venue takes 32 hexadecimal digits for a UUID, and may write them as one. `too_late` are the codes by which a
-    cancellation is told that the order has ended, where ccxt calls that an invalid order. To a question they are no denial.
+    `by_list` says that the questions return lists, which may be empty; elsewhere ccxt raises where
+    there is no order. `named_in_cancel` is the parameter that names an order to cancel, where ccxt
+    does not translate its own. `cut_short` are the venue's own words for an order that ended partly
+    filled, which ccxt calls closed. `may_add_dashes` says that the venue takes 32 hexadecimal
+    digits for a UUID, and may write them as one. `too_late` are the codes by which a cancellation
+    is told that the order has ended, where ccxt calls that an invalid order. To a question they are
+    no denial.
     """
 
     questions: tuple[Question, ...]
@@ -48,7 +54,9 @@ class OrderLookup:
         return name.replace("-", "") if self.may_add_dashes and _UUID.fullmatch(name) else name
 
     def is_cut_short(self, order: Mapping[str, Any]) -> bool:
-        return bool(self.cut_short) and (order.get("info") or {}).get("orderStatus") in self.cut_short
+        return (
+            bool(self.cut_short) and (order.get("info") or {}).get("orderStatus") in self.cut_short
+        )
 
 
 def _by_client_order_id(client: Any, name: str, symbol: str) -> list[dict[str, Any]]:
@@ -75,13 +83,16 @@ def _bybit_history(client: Any, name: str, symbol: str) -> list[dict[str, Any]]:
     return _bybit(client, client.privateGetV5OrderHistory, name, symbol)
 
 
-def _bybit(client: Any, ask: Callable[[dict[str, Any]], Any], name: str, symbol: str) -> list[dict[str, Any]]:
+def _bybit(
+    client: Any, ask: Callable[[dict[str, Any]], Any], name: str, symbol: str
+) -> list[dict[str, Any]]:
     market = client.market(symbol)
     answer = ask({"category": "spot", "symbol": market["id"], "orderLinkId": name})
     return [client.parse_order(order, market) for order in answer["result"]["list"]]
 
 
-#: ccxt hands the id on as origClientOrderId (Binance) and clOrdId (OKX), to the call that knows open and ended orders.
+#: ccxt hands the id on as origClientOrderId (Binance) and clOrdId (OKX), to the call that knows
+#: open and ended orders.
 _ONE_CALL = OrderLookup((_by_client_order_id,))
 #: An order that ends between two questions is in the second list: what is open is asked for first.
 _KRAKEN = OrderLookup((_kraken_open, _kraken_closed), by_list=True, may_add_dashes=True)
@@ -102,7 +113,9 @@ _LOOKUPS: Mapping[str, OrderLookup] = {
 
 
 def order_lookup(venue: str) -> OrderLookup:
-    """Return the venue's way; ConfigError where none is known: a lost order could not be found and might be sent twice."""
+    """Return the venue's way; ConfigError where none is known: a lost order could not be found and
+    might be sent twice.
+    """
     if venue not in _LOOKUPS:
         raise ConfigError(
             f"'{venue}' cannot be traded: it is not known how it is asked for an order by client order id, so a lost order "

@@ -1,7 +1,9 @@
-"""The paper exchange: orders are filled in this process at the last price of some market data, and nothing leaves it.
+"""The paper exchange: orders are filled in this process at the last price of some market data, and
+nothing leaves it.
 
-At a bar's open the last price is that open, so the same bars give the same fills as on the practice exchange. Volume is not
-modelled: an order fills whole. A limit order that does not cross rests until a later look finds the price strictly beyond it.
+At a bar's open the last price is that open, so the same bars give the same fills as on the practice
+exchange. Volume is not modelled: an order fills whole. A limit order that does not cross rests
+until a later look finds the price strictly beyond it.
 """
 
 import threading
@@ -14,7 +16,6 @@ from typing import Any, Literal
 
 import polars as pl
 
-from penstock.core.accounts import Transfer
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
@@ -26,6 +27,7 @@ from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
+from penstock.core.transfers import Transfer
 from penstock.ports import MarketData
 from penstock.practice.accounts import Balances
 from penstock.practice.journal import Journal
@@ -46,16 +48,19 @@ class PaperOrder:
     @property
     def report(self) -> OrderReport:
         filled = self.request.quantity if self.state is OrderState.FILLED else _ZERO
-        return OrderReport(self.request.client_order_id, str(self.number), self.request.symbol, self.state, filled)
+        return OrderReport(
+            self.request.client_order_id, str(self.number), self.request.symbol, self.state, filled
+        )
 
 
 class PaperExchange:
     """Exchange port over a MarketData, with balances of its own. Thread-safe.
 
-    Fees and slippage are in basis points; `fee_asset` "received" takes the fee in what a fill brings in, as Binance does,
-    "quote" always in quote. With `state_file` every change is appended there and a restart goes on from it; `balances`
-    then only open a new file. With `trading_timeframe` an order is refused while the market data has no bar of it at hand
-    (an outage), as the practice exchange and the backtest do.
+    Fees and slippage are in basis points; `fee_asset` "received" takes the fee in what a fill
+    brings in, as Binance does, "quote" always in quote. With `state_file` every change is appended
+    there and a restart goes on from it; `balances` then only open a new file. With
+    `trading_timeframe` an order is refused while the market data has no bar of it at hand (an
+    outage), as the practice exchange and the backtest do.
     """
 
     def __init__(
@@ -97,20 +102,26 @@ class PaperExchange:
         self._instruments = found
         return found
 
-    def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
+    def fetch_bars(
+        self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
+    ) -> pl.DataFrame:
         return self._market.fetch_bars(symbol, timeframe, since, limit)
 
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         return self._market.last_prices(symbols)
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
-        """Return the market data's quotes. Orders fill at the last price and the slippage, whatever is quoted."""
+        """Return the market data's quotes. Orders fill at the last price and the slippage, whatever
+        is quoted.
+        """
         return self._market.quotes(symbols)
 
     def balances(self) -> Mapping[str, Decimal]:
         with self._lock:
             self._match_resting()
-            return {asset: held.total for asset, held in self._balances.assets.items() if held.total}
+            return {
+                asset: held.total for asset, held in self._balances.assets.items() if held.total
+            }
 
     def free_balances(self) -> Mapping[str, Decimal]:
         """Return of every asset what no working order holds; assets without any are absent."""
@@ -121,7 +132,9 @@ class PaperExchange:
     def submit(self, order: OrderRequest) -> OrderReport:
         with self._lock:
             if order.client_order_id in self._orders:
-                raise DuplicateOrderError(f"order {order.client_order_id}: this client order id was used before", "-2010")
+                raise DuplicateOrderError(
+                    f"order {order.client_order_id}: this client order id was used before", "-2010"
+                )
             instrument = self._instrument(order.symbol)
             self._at = self._market.now()
             self._require_open(order)
@@ -148,7 +161,9 @@ class PaperExchange:
             named = client_order_id or self._named(venue_order_id)
             held = self._known(named, symbol)
             if held.state is not OrderState.OPEN:
-                raise OrderNotFoundError(f"order {named} is {held.state} and cannot be cancelled", "-2011")
+                raise OrderNotFoundError(
+                    f"order {named} is {held.state} and cannot be cancelled", "-2011"
+                )
             self._at = self._market.now()
             self._unlock(held)
             held = self._keep(replace(held, state=OrderState.CANCELED, locked=_ZERO))
@@ -175,18 +190,31 @@ class PaperExchange:
         if symbol not in self._instruments:
             self.instruments()
         if symbol not in self._instruments:
-            raise UnknownSymbolError(f"the market data of the paper exchange does not list '{symbol}'")
+            raise UnknownSymbolError(
+                f"the market data of the paper exchange does not list '{symbol}'"
+            )
         return self._instruments[symbol]
 
     def _named(self, venue_order_id: str) -> str:
-        """Return the client order id of an order; "" where there is none: on paper every order has one."""
-        return next((name for name, held in self._orders.items() if held.report.venue_order_id == venue_order_id), "")
+        """Return the client order id of an order; "" where there is none: on paper every order has
+        one.
+        """
+        return next(
+            (
+                name
+                for name, held in self._orders.items()
+                if held.report.venue_order_id == venue_order_id
+            ),
+            "",
+        )
 
     def _known(self, client_order_id: str, symbol: str) -> PaperOrder:
         self._instrument(symbol)
         held = self._orders.get(client_order_id)
         if held is None or held.request.symbol != symbol:
-            raise OrderNotFoundError(f"order {client_order_id} of {symbol} does not exist on the paper exchange", "-2013")
+            raise OrderNotFoundError(
+                f"order {client_order_id} of {symbol} does not exist on the paper exchange", "-2013"
+            )
         return held
 
     def _require_open(self, order: OrderRequest) -> None:
@@ -200,18 +228,28 @@ class PaperExchange:
             raise VenueRejectedError(text, "-1013")
 
     def _taker_price(self, order: OrderRequest) -> Decimal:
-        """Return the price a taker gets now: the last one, worse by the slippage, but never beyond the order's limit."""
+        """Return the price a taker gets now: the last one, worse by the slippage, but never beyond
+        the order's limit.
+        """
         last = self._market.last_prices([order.symbol]).get(order.symbol)
         if last is None:
-            raise VenueRejectedError(f"order {order.client_order_id}: {order.symbol} has no price yet")
+            raise VenueRejectedError(
+                f"order {order.client_order_id}: {order.symbol} has no price yet"
+            )
         if not self._slippage:
             return last
         slipped = (last * (1 + order.side.sign * self._slippage)).quantize(_UNIT)
-        if order.price is None or order.type is OrderType.MARKET or order.side.sign * (order.price - last) < 0:
+        if (
+            order.price is None
+            or order.type is OrderType.MARKET
+            or order.side.sign * (order.price - last) < 0
+        ):
             return slipped
         return min(slipped, order.price) if order.side is Side.BUY else max(slipped, order.price)
 
-    def _spent(self, order: OrderRequest, instrument: Instrument, price: Decimal) -> tuple[str, Decimal]:
+    def _spent(
+        self, order: OrderRequest, instrument: Instrument, price: Decimal
+    ) -> tuple[str, Decimal]:
         """Return the asset and quantity that the order spends at `price`."""
         if order.side is Side.SELL:
             return instrument.base, order.quantity
@@ -244,12 +282,24 @@ class PaperExchange:
         self._unlock(held)
         in_quote = order.side is Side.SELL or self._fee_asset == "quote"
         fee_asset = instrument.quote if in_quote else instrument.base
-        fee = ((order.quantity * price if in_quote else order.quantity) * self._fee_rate).quantize(_UNIT, rounding=ROUND_DOWN)
+        fee = ((order.quantity * price if in_quote else order.quantity) * self._fee_rate).quantize(
+            _UNIT, rounding=ROUND_DOWN
+        )
         self._change(instrument.base, order.side.sign * order.quantity)
         self._change(instrument.quote, -order.side.sign * order.quantity * price)
         self._change(fee_asset, -fee)
         number = str(len(self._fills) + 1)
-        fill = Fill(number, order.client_order_id, order.symbol, order.side, order.quantity, price, fee, fee_asset, self._at)
+        fill = Fill(
+            number,
+            order.client_order_id,
+            order.symbol,
+            order.side,
+            order.quantity,
+            price,
+            fee,
+            fee_asset,
+            self._at,
+        )
         self._fills.append(fill)
         self._note("fill", {**vars(fill), "at": fill.at.isoformat()})
         return self._keep(replace(held, state=OrderState.FILLED, locked=_ZERO))
@@ -263,13 +313,22 @@ class PaperExchange:
         prices = self._market.last_prices(sorted({held.request.symbol for held in resting}))
         for held in resting:
             limit, last = held.request.price, prices.get(held.request.symbol)
-            if limit is not None and last is not None and held.request.side.sign * (limit - last) > 0:
+            if (
+                limit is not None
+                and last is not None
+                and held.request.side.sign * (limit - last) > 0
+            ):
                 self._fill(held, self._instrument(held.request.symbol), limit)
         self._journal.commit()
 
     def _keep(self, held: PaperOrder) -> PaperOrder:
         self._orders[held.request.client_order_id] = held
-        values = {**vars(held.request), "number": held.number, "state": held.state, "locked": held.locked}
+        values = {
+            **vars(held.request),
+            "number": held.number,
+            "state": held.state,
+            "locked": held.locked,
+        }
         self._note("order", values)
         return held
 
@@ -282,7 +341,10 @@ class PaperExchange:
         self._note("balance", {"asset": asset, "free": held.free, "locked": held.locked})
 
     def _note(self, kind: str, values: Mapping[str, Any]) -> None:
-        plain = {key: str(value) if isinstance(value, Decimal) else value for key, value in values.items()}
+        plain = {
+            key: str(value) if isinstance(value, Decimal) else value
+            for key, value in values.items()
+        }
         self._journal.add(kind, "paper", round(self._at.timestamp() * 1000), {kind: plain})
 
     def _restore(self, entry: Mapping[str, Any]) -> None:
@@ -293,22 +355,33 @@ class PaperExchange:
             held = self._balances.of(values["asset"])
             held.free, held.locked = Decimal(values["free"]), Decimal(values["locked"])
         elif kind == "order":
-            number, state, locked = values.pop("number"), OrderState(values.pop("state")), Decimal(values.pop("locked"))
+            number, state, locked = (
+                values.pop("number"),
+                OrderState(values.pop("state")),
+                Decimal(values.pop("locked")),
+            )
             price = None if values["price"] is None else Decimal(values["price"])
-            typed = {"side": Side(values["side"]), "type": OrderType(values["type"]), "price": price}
+            typed = {
+                "side": Side(values["side"]),
+                "type": OrderType(values["type"]),
+                "price": price,
+            }
             request = OrderRequest(**{**values, **typed, "quantity": Decimal(values["quantity"])})
             self._orders[request.client_order_id] = PaperOrder(request, number, state, locked)
         else:
             decimals = {name: Decimal(values[name]) for name in ("quantity", "price", "fee")}
             at = datetime.fromisoformat(values["at"]).astimezone(UTC)
-            self._fills.append(Fill(**{**values, **decimals, "side": Side(values["side"]), "at": at}))
+            self._fills.append(
+                Fill(**{**values, **decimals, "side": Side(values["side"]), "at": at})
+            )
 
 
 def _limit_price(order: OrderRequest, instrument: Instrument) -> Decimal:
     """Return a limit order's price; VenueRejectedError where it is missing or off the tick."""
     if order.price is None or order.price <= 0 or order.price % instrument.price_tick:
         raise VenueRejectedError(
-            f"order {order.client_order_id}: price {order.price} is not on {instrument.price_tick}", "-1013"
+            f"order {order.client_order_id}: price {order.price} is not on {instrument.price_tick}",
+            "-1013",
         )
     return order.price
 

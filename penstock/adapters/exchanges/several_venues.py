@@ -1,6 +1,7 @@
-"""Several venues as one account: sums of balances, the trades and orders of all, each order at the venue that it names.
+"""Several venues as one account: sums of balances, the trades and orders of all, each order at the
+venue that it names.
 
-Where a part of an order goes is for penstock.execution.routing; here nothing is chosen.
+Where a part of an order goes is for penstock.execution.routing.split; here nothing is chosen.
 """
 
 import threading
@@ -13,7 +14,6 @@ from typing import TypeVar
 
 import polars as pl
 
-from penstock.core.accounts import Transfer
 from penstock.core.errors import (
     ConfigError,
     DuplicateOrderError,
@@ -27,6 +27,7 @@ from penstock.core.instruments import Instrument, common_rules
 from penstock.core.orders import Fill, OrderReport, OrderRequest
 from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
+from penstock.core.transfers import Transfer
 from penstock.ports import VenueAccount, VenueOffer
 
 Answer = TypeVar("Answer")
@@ -38,19 +39,24 @@ _OF = ":"
 class SeveralVenues:
     """Exchange port over accounts at several venues, by name; also Venues. Thread-safe as they are.
 
-    The order of the venues counts: time, bars, prices and quotes are those of the first that lists the symbol (the next ones
-    stand in while it is silent). Balances, trades, orders and transfers are those of all, and a venue that does not answer is
-    VenueUnavailableError: half a sum is none. `fee_bps` is what a taker pays, by venue.
+    The order of the venues counts: time, bars, prices and quotes are those of the first that lists
+    the symbol (the next ones stand in while it is silent). Balances, trades, orders and transfers
+    are those of all, and a venue that does not answer is VenueUnavailableError: half a sum is none.
+    `fee_bps` is what a taker pays, by venue.
     """
 
     def __init__(self, venues: Mapping[str, VenueAccount], fee_bps: Mapping[str, Decimal]) -> None:
         wrong = [name for name in venues if not name or _OF in name]
         if not venues or wrong or venues.keys() != fee_bps.keys():
-            raise ConfigError(f"venues {list(venues)} with fees {list(fee_bps)}: each needs a name without '{_OF}', and a fee")
+            raise ConfigError(
+                f"venues {list(venues)} with fees {list(fee_bps)}: each needs a name without '{_OF}', and a fee"
+            )
         self._venues = dict(venues)
         self._fee_bps = dict(fee_bps)
         self._listings: Mapping[str, Mapping[str, Instrument]] = {}
-        self._seen: dict[str, set[str]] = {name: set() for name in venues}  # venue -> every symbol that it has listed so far
+        self._seen: dict[str, set[str]] = {
+            name: set() for name in venues
+        }  # venue -> every symbol that it has listed so far
         self._where: dict[str, str] = {}  # client order id -> venue
         self._lock = threading.Lock()
 
@@ -75,7 +81,9 @@ class SeveralVenues:
         return self._first(list(self._venues), lambda venue: venue.now())
 
     def instruments(self) -> Mapping[str, Instrument]:
-        """Return the instruments of all venues; where several list a symbol, under rules that are legal at each of them."""
+        """Return the instruments of all venues; where several list a symbol, under rules that are
+        legal at each of them.
+        """
         self._listings = self._each(lambda name: self._venues[name].instruments())
         found: dict[str, list[Instrument]] = {}
         for name, listing in self._listings.items():
@@ -84,8 +92,12 @@ class SeveralVenues:
                 found.setdefault(symbol, []).append(instrument)
         return {symbol: common_rules(instruments) for symbol, instruments in found.items()}
 
-    def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
-        return self._first(self._listing(symbol), lambda venue: venue.fetch_bars(symbol, timeframe, since, limit))
+    def fetch_bars(
+        self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
+    ) -> pl.DataFrame:
+        return self._first(
+            self._listing(symbol), lambda venue: venue.fetch_bars(symbol, timeframe, since, limit)
+        )
 
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         return self._of_symbols(symbols, lambda venue, listed: venue.last_prices(listed))
@@ -105,16 +117,24 @@ class SeveralVenues:
         name = order.venue or self._listing(order.symbol)[0]
         if name not in self._venues:
             known = ", ".join(self._venues)
-            raise VenueRejectedError(f"order {order.client_order_id}: no venue '{name}' ({known}); nothing was sent")
+            raise VenueRejectedError(
+                f"order {order.client_order_id}: no venue '{name}' ({known}); nothing was sent"
+            )
         with self._lock:
             other = self._where.setdefault(order.client_order_id, name)
         if other != name:
-            raise DuplicateOrderError(f"order {order.client_order_id} was sent to {other}: it is not sent to {name} as well")
+            raise DuplicateOrderError(
+                f"order {order.client_order_id} was sent to {other}: it is not sent to {name} as well"
+            )
         return _named(name, self._venues[name].submit(order))
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
-        """Ask where the order was sent; where that is not known, ask all: not found only where every one has denied it."""
-        return self._found(client_order_id, symbol, lambda venue: venue.find_order(client_order_id, symbol))
+        """Ask where the order was sent; where that is not known, ask all: not found only where
+        every one has denied it.
+        """
+        return self._found(
+            client_order_id, symbol, lambda venue: venue.find_order(client_order_id, symbol)
+        )
 
     def find_order_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
         return _named(venue, self._account(venue).find_order(client_order_id, symbol))
@@ -123,9 +143,13 @@ class SeveralVenues:
         if not client_order_id:
             name, _, theirs = venue_order_id.partition(_OF)
             if name not in self._venues:
-                raise OrderNotFoundError(f"order '{venue_order_id}' names none of {', '.join(self._venues)}")
+                raise OrderNotFoundError(
+                    f"order '{venue_order_id}' names none of {', '.join(self._venues)}"
+                )
             return _named(name, self._venues[name].cancel("", symbol, theirs))
-        return self._found(client_order_id, symbol, lambda venue: venue.cancel(client_order_id, symbol))
+        return self._found(
+            client_order_id, symbol, lambda venue: venue.cancel(client_order_id, symbol)
+        )
 
     def cancel_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
         return _named(venue, self._account(venue).cancel(client_order_id, symbol))
@@ -135,7 +159,9 @@ class SeveralVenues:
         return [_named(name, report) for name, reports in found.items() for report in reports]
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
-        """Return the trades at all venues. One that pauses the symbol has its past trades: it is asked like the others."""
+        """Return the trades at all venues. One that pauses the symbol has its past trades: it is
+        asked like the others.
+        """
         self._listed()
         found = self._each(lambda name: self._fills_if_listed(name, symbol, since))
         told = [fills for fills in found.values() if fills is not None]
@@ -144,7 +170,9 @@ class SeveralVenues:
         return sorted((fill for fills in told for fill in fills), key=lambda fill: fill.at)
 
     def _fills_if_listed(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill] | None:
-        """Return the trades at one venue; None where it never listed the symbol as far as this process has seen."""
+        """Return the trades at one venue; None where it never listed the symbol as far as this
+        process has seen.
+        """
         try:
             return self.fills_at(venue, symbol, since)
         except UnknownSymbolError as error:
@@ -159,18 +187,26 @@ class SeveralVenues:
         return [replace(fill, trade_id=f"{venue}{_OF}{fill.trade_id}") for fill in found]
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
-        """Return the transfers of all venues, those between them included; None where one of them does not tell."""
+        """Return the transfers of all venues, those between them included; None where one of them
+        does not tell.
+        """
         found = self._each(lambda name: self._venues[name].transfers(since)).values()
         told = [transfers for transfers in found if transfers is not None]
         if len(told) < len(found):
             return None
-        return sorted((transfer for transfers in told for transfer in transfers), key=lambda each: each.at)
+        return sorted(
+            (transfer for transfers in told for transfer in transfers), key=lambda each: each.at
+        )
 
-    def _found(self, client_order_id: str, symbol: str, ask: Callable[[VenueAccount], OrderReport]) -> OrderReport:
-        """Return the answer of the venue that has the order: the one that it was sent to, or else any.
+    def _found(
+        self, client_order_id: str, symbol: str, ask: Callable[[VenueAccount], OrderReport]
+    ) -> OrderReport:
+        """Return the answer of the venue that has the order: the one that it was sent to, or else
+        any.
 
-        Whether they list the symbol now is not looked at, for one that pauses it still has its orders. A venue that does not
-        know the symbol has not denied the order: it may have listed it when the order was sent.
+        Whether they list the symbol now is not looked at, for one that pauses it still has its
+        orders. A venue that does not know the symbol has not denied the order: it may have listed
+        it when the order was sent.
         """
         sent_to = self._where.get(client_order_id)
         silence: VenueUnavailableError | None = None
@@ -180,7 +216,9 @@ class SeveralVenues:
             try:
                 report = _named(name, ask(self._venues[name]))
             except VenueUnavailableError as error:
-                silence = error if silence is None or isinstance(error, RateLimitedError) else silence
+                silence = (
+                    error if silence is None or isinstance(error, RateLimitedError) else silence
+                )
             except OrderNotFoundError as denial:
                 denials.append(f"{name}: {denial}")
             except UnknownSymbolError:
@@ -195,12 +233,20 @@ class SeveralVenues:
             )
         if silence is not None:
             raise silence
-        raise OrderNotFoundError("; ".join(denials)) if denials else UnknownSymbolError(_unlisted(unlisted, symbol))
+        raise (
+            OrderNotFoundError("; ".join(denials))
+            if denials
+            else UnknownSymbolError(_unlisted(unlisted, symbol))
+        )
 
     def _account(self, name: str) -> VenueAccount:
-        """Return the account at a venue. An order at a venue that is not the account's cannot be asked for: no denial."""
+        """Return the account at a venue. An order at a venue that is not the account's cannot be
+        asked for: no denial.
+        """
         if name not in self._venues:
-            raise VenueUnavailableError(f"the account is not at '{name}' ({', '.join(self._venues)}): was it taken away?")
+            raise VenueUnavailableError(
+                f"the account is not at '{name}' ({', '.join(self._venues)}): was it taken away?"
+            )
         return self._venues[name]
 
     def _listed(self) -> Mapping[str, Mapping[str, Instrument]]:
@@ -218,12 +264,16 @@ class SeveralVenues:
     def _of_symbols(
         self, symbols: Sequence[str], ask: Callable[[VenueAccount, list[str]], Mapping[str, Answer]]
     ) -> Mapping[str, Answer]:
-        """Return each symbol's answer by the first venue that lists it and has one; raise where silence leaves one out."""
+        """Return each symbol's answer by the first venue that lists it and has one; raise where
+        silence leaves one out.
+        """
         listing = {symbol: self._listing(symbol) for symbol in symbols}
         found: dict[str, Answer] = {}
         silence: VenueUnavailableError | None = None
         for name, venue in self._venues.items():
-            open_ones = [symbol for symbol in symbols if name in listing[symbol] and symbol not in found]
+            open_ones = [
+                symbol for symbol in symbols if name in listing[symbol] and symbol not in found
+            ]
             try:
                 found |= ask(venue, open_ones) if open_ones else {}
             except VenueUnavailableError as error:

@@ -1,7 +1,9 @@
-"""How each venue lists an account's trades, page by page: everything from an instant on, or an error, never a gap.
+"""How each venue lists an account's trades, page by page: everything from an instant on, or an
+error, never a gap.
 
-The venues here show the newest page of what they are asked for, so going on from its newest trade would lose the older ones.
-ccxt's `fetch_my_trades` asks once, and reads an answer without a list as an empty one: the venue's own answer is read instead.
+The venues here show the newest page of what they are asked for, so going on from its newest trade
+would lose the older ones. ccxt's `fetch_my_trades` asks once, and reads an answer without a list as
+an empty one: the venue's own answer is read instead.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +22,8 @@ Trade = dict[str, Any]
 
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = timedelta(days=1) // _MILLISECOND
-#: Bybit shows seven days at most. Bounded windows are shorter, so that the last one, which has no end, reaches beyond now
-#: by any clock.
+#: Bybit shows seven days at most. Bounded windows are shorter, so that the last one, which has no
+#: end, reaches beyond now by any clock.
 _BYBIT_WINDOW = 6 * _DAY
 _BYBIT_PAGE = 100
 #: A venue that never comes to an end is given up.
@@ -31,7 +33,8 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class TradesPage:
-    """One answer: its trades by the venue's own id, other symbols' too where it mixes them, and where older ones are.
+    """One answer: its trades by the venue's own id, other symbols' too where it mixes them, and
+    where older ones are.
 
     `older` is None where this was the last page.
     """
@@ -42,10 +45,11 @@ class TradesPage:
 
 @dataclass(frozen=True)
 class TradePager:
-    """One venue's way. `windows` cuts the time from `since` to now into what may be asked for at once (milliseconds).
+    """One venue's way. `windows` cuts the time from `since` to now into what may be asked for at
+    once (milliseconds).
 
-    `kept` is for how long the venue shows trades; None is for ever. `name_in` is the field of a trade with the client order id
-    of its order, "" where trades do not have it.
+    `kept` is for how long the venue shows trades; None is for ever. `name_in` is the field of a
+    trade with the client order id of its order, "" where trades do not have it.
     """
 
     windows: Callable[[int, int], list[Where]]
@@ -54,33 +58,55 @@ class TradePager:
     name_in: str = ""
 
     def names(self, trades: list[Trade]) -> dict[str, str]:
-        """Return venue order id -> client order id as the trades themselves tell them; "" is an order without one."""
+        """Return venue order id -> client order id as the trades themselves tell them; "" is an
+        order without one.
+        """
         told = [trade for trade in trades if self.name_in and self.name_in in trade["info"]]
         return {str(trade["order"]): str(trade["info"][self.name_in] or "") for trade in told}
 
     def trades(
-        self, read: Callable[[Callable[[], TradesPage]], TradesPage], client: Any, symbol: str, since: int
+        self,
+        read: Callable[[Callable[[], TradesPage]], TradesPage],
+        client: Any,
+        symbol: str,
+        since: int,
     ) -> list[Trade]:
-        """Return every trade of `symbol` from `since` on, each once. `read` puts one question to the venue.
+        """Return every trade of `symbol` from `since` on, each once. `read` puts one question to
+        the venue.
 
-        VenueUnavailableError where the venue goes round in circles: whether there are more is then unknown.
+        VenueUnavailableError where the venue goes round in circles: whether there are more is then
+        unknown.
         """
         now, market = int(client.milliseconds()), client.market(symbol)
-        if self.kept is not None and since < now - self.kept // _MILLISECOND:  # comparing with the ledger shows what is gone
-            _log.warning("trades_older_than_kept", venue=client.id, symbol=symbol, kept_days=self.kept.days)
+        if (
+            self.kept is not None and since < now - self.kept // _MILLISECOND
+        ):  # comparing with the ledger shows what is gone
+            _log.warning(
+                "trades_older_than_kept", venue=client.id, symbol=symbol, kept_days=self.kept.days
+            )
         found: dict[str, Trade] = {}
         for window in self.windows(since, now):
-            for page in self._pages(lambda where: read(partial(self.page, client, market, where)), window, client.id):
+            for page in self._pages(
+                lambda where: read(partial(self.page, client, market, where)), window, client.id
+            ):
                 found |= page.trades
-        return [trade for trade in found.values() if trade["symbol"] == symbol and int(trade["timestamp"]) >= since]
+        return [
+            trade
+            for trade in found.values()
+            if trade["symbol"] == symbol and int(trade["timestamp"]) >= since
+        ]
 
-    def _pages(self, ask: Callable[[Where], TradesPage], window: Where, venue: str) -> Iterator[TradesPage]:
+    def _pages(
+        self, ask: Callable[[Where], TradesPage], window: Where, venue: str
+    ) -> Iterator[TradesPage]:
         """Yield the pages of one window, newest first, until the venue has no older one."""
         where, seen = window, set[str]()
         for _ in range(_MOST_PAGES):
             page = ask(where)
             if page.trades and page.trades.keys() <= seen:
-                raise VenueUnavailableError(f"{venue} lists the same trades again for {dict(where)}: older ones are not shown")
+                raise VenueUnavailableError(
+                    f"{venue} lists the same trades again for {dict(where)}: older ones are not shown"
+                )
             seen |= page.trades.keys()
             yield page
             if page.older is None:
@@ -89,38 +115,59 @@ class TradePager:
             if following == where:
                 if not page.trades:
                     return  # nothing there, and nowhere else to look
-                raise VenueUnavailableError(f"{venue} leads from {dict(where)} to the same page: older trades are not shown")
+                raise VenueUnavailableError(
+                    f"{venue} leads from {dict(where)} to the same page: older trades are not shown"
+                )
             where = following
-        raise VenueUnavailableError(f"{venue} has no end of trades after {_MOST_PAGES} pages from {dict(window)}")
+        raise VenueUnavailableError(
+            f"{venue} has no end of trades after {_MOST_PAGES} pages from {dict(window)}"
+        )
 
 
-def _parsed(client: Any, key: str, row: Mapping[str, Any], market: Mapping[str, Any] | None) -> Trade:
+def _parsed(
+    client: Any, key: str, row: Mapping[str, Any], market: Mapping[str, Any] | None
+) -> Trade:
     """Return the ccxt trade of a row; ValueError where it lacks what a fill needs."""
     trade: Trade = client.parse_trade(dict(row), market)
-    if not key or any(trade.get(part) in (None, "") for part in ("id", "timestamp", "symbol", "side", "amount", "price")):
-        raise ValueError(f"a trade that lacks its id, time, symbol, side, amount or price: {dict(row)}")
+    if not key or any(
+        trade.get(part) in (None, "")
+        for part in ("id", "timestamp", "symbol", "side", "amount", "price")
+    ):
+        raise ValueError(
+            f"a trade that lacks its id, time, symbol, side, amount or price: {dict(row)}"
+        )
     return trade
 
 
 def _kraken_windows(since: int, _now: int) -> list[Where]:
-    """Return the whole time: `start` is in seconds and not itself included, hence one second before."""
+    """Return the whole time: `start` is in seconds and not itself included, hence one second
+    before.
+    """
     return [{"start": since // 1000 - 1, "ofs": 0}]
 
 
 def _kraken_page(client: Any, _market: Mapping[str, Any], where: Where) -> TradesPage:
-    """Return up to 50 trades of all symbols from the newest but `ofs` on. A new trade meanwhile shows one twice, hides none."""
+    """Return up to 50 trades of all symbols from the newest but `ofs` on. A new trade meanwhile
+    shows one twice, hides none.
+    """
     result = client.privatePostTradesHistory(dict(where))["result"]
-    trades = {key: _parsed(client, key, {**row, "id": key}, None) for key, row in result["trades"].items()}
+    trades = {
+        key: _parsed(client, key, {**row, "id": key}, None) for key, row in result["trades"].items()
+    }
     reached, count = where["ofs"] + len(trades), int(result["count"])
     if not trades and reached < count:
-        raise VenueUnavailableError(f"{client.id} speaks of {count} trades and lists none after {reached}")
+        raise VenueUnavailableError(
+            f"{client.id} speaks of {count} trades and lists none after {reached}"
+        )
     return TradesPage(trades, {"ofs": reached} if reached < count else None)
 
 
 def _bybit_windows(since: int, now: int) -> list[Where]:
     """Return windows that touch each other; the last has no end, for which Bybit takes seven days."""
     starts = list(range(since, max(since, now) + 1, _BYBIT_WINDOW))
-    bounded: list[Where] = [{"startTime": start, "endTime": start + _BYBIT_WINDOW} for start in starts[:-1]]
+    bounded: list[Where] = [
+        {"startTime": start, "endTime": start + _BYBIT_WINDOW} for start in starts[:-1]
+    ]
     return [*bounded, {"startTime": starts[-1]}]
 
 
@@ -128,19 +175,27 @@ def _bybit_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesP
     """Return up to 100 trades and the cursor to older ones."""
     asked = {"category": "spot", "symbol": market["id"], "execType": "Trade", "limit": _BYBIT_PAGE}
     result = client.privateGetV5ExecutionList({**asked, **where})["result"]
-    trades = {str(row["execId"]): _parsed(client, row["execId"], row, market) for row in result["list"]}
+    trades = {
+        str(row["execId"]): _parsed(client, row["execId"], row, market) for row in result["list"]
+    }
     cursor = result["nextPageCursor"]
     return TradesPage(trades, {"cursor": cursor} if cursor else None)
 
 
 def _okx_windows(since: int, _now: int) -> list[Where]:
-    """Return the whole time; one millisecond before, for it is not told whether `begin` itself is included."""
+    """Return the whole time; one millisecond before, for it is not told whether `begin` itself is
+    included.
+    """
     return [{"begin": since - 1}]
 
 
 def _okx_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesPage:
-    """Return up to 100 trades older than the bill `after`. Only an empty page is the end: a short one need not be."""
-    rows = client.privateGetTradeFillsHistory({"instType": "SPOT", "instId": market["id"], **where})["data"]
+    """Return up to 100 trades older than the bill `after`. Only an empty page is the end: a short
+    one need not be.
+    """
+    rows = client.privateGetTradeFillsHistory(
+        {"instType": "SPOT", "instId": market["id"], **where}
+    )["data"]
     trades = {str(row["billId"]): _parsed(client, row["billId"], row, market) for row in rows}
     return TradesPage(trades, {"after": str(min(map(int, trades)))} if trades else None)
 
@@ -159,7 +214,9 @@ _PAGERS: Mapping[str, TradePager | None] = {
 
 
 def trade_pager(venue: str) -> TradePager | None:
-    """Return the venue's way, None where it pages by trade id; ConfigError where none is known: fills might be lost."""
+    """Return the venue's way, None where it pages by trade id; ConfigError where none is known:
+    fills might be lost.
+    """
     if venue not in _PAGERS:
         raise ConfigError(
             f"'{venue}' cannot be traded: it is not known how it lists trades over several pages, so fills might be lost. "

@@ -1,7 +1,9 @@
-"""The HTTP session under ccxt: it remembers what answered the present call, and can lead a venue's addresses elsewhere.
+"""The HTTP session under ccxt: it remembers what answered the present call, and can lead a venue's
+addresses elsewhere.
 
-ccxt's error classes do not tell whether the venue has spoken (a broken answer may surface as ExchangeError), so the
-translation of errors asks the session. State is per thread: several threads may use one session at a time.
+ccxt's error classes do not tell whether the venue has spoken (a broken answer may surface as
+ExchangeError), so the translation of errors asks the session. State is per thread: several threads
+may use one session at a time.
 """
 
 import threading
@@ -14,9 +16,11 @@ from requests.adapters import HTTPAdapter
 
 
 class LastAnswer(threading.local):
-    """What this thread's last request came to: whether one was sent, and the status and Retry-After of a whole answer.
+    """What this thread's last request came to: whether one was sent, and the status and Retry-After
+    of a whole answer.
 
-    `acted` says that an earlier request of the same call may have changed something: the last answer is not its answer.
+    `acted` says that an earlier request of the same call may have changed something: the last
+    answer is not its answer.
     """
 
     sent: bool = False
@@ -27,7 +31,13 @@ class LastAnswer(threading.local):
 
     def reset(self) -> None:
         """Forget everything: a new call begins."""
-        self.sent, self.status, self.retry_after, self.acted, self._method = False, None, None, False, ""
+        self.sent, self.status, self.retry_after, self.acted, self._method = (
+            False,
+            None,
+            None,
+            False,
+            "",
+        )
 
     def begin(self, method: str) -> None:
         """Note that a request leaves now, perhaps not the first one of the call."""
@@ -36,9 +46,11 @@ class LastAnswer(threading.local):
 
 
 class VenueSession(requests.Session):
-    """A session that records into `last`. With `base_url` every request goes there: scheme and host replaced, path kept.
+    """A session that records into `last`. With `base_url` every request goes there: scheme and host
+    replaced, path kept.
 
-    So a practice exchange is used under the venue's own addresses, on which ccxt's choice of error table depends.
+    So a practice exchange is used under the venue's own addresses, on which ccxt's choice of error
+    table depends.
     """
 
     def __init__(self, base_url: str | None = None, connections: int = 32) -> None:
@@ -51,7 +63,9 @@ class VenueSession(requests.Session):
         self.mount("https://", adapter)
         self.mount("http://", adapter)
 
-    def request(self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any) -> requests.Response:
+    def request(
+        self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any
+    ) -> requests.Response:
         self.last.begin(str(method))
         response = super().request(method, self._led(str(url)), *args, **kwargs)
         self.last.status = response.status_code  # only now: the whole body has been read
@@ -73,7 +87,9 @@ def _seconds(header: str | None) -> float | None:
 
 
 class Throttle:
-    """Spaces calls `seconds_per_unit` times their cost apart, across threads. ccxt's own throttle is not thread-safe."""
+    """Spaces calls `seconds_per_unit` times their cost apart, across threads. ccxt's own throttle
+    is not thread-safe.
+    """
 
     def __init__(self, seconds_per_unit: float) -> None:
         self._unit = seconds_per_unit
@@ -81,7 +97,9 @@ class Throttle:
         self._next = 0.0
 
     def __call__(self, cost: float | None = None) -> None:
-        """Wait for this call's turn. One that costs nothing has no turn: an order must not age behind reads."""
+        """Wait for this call's turn. One that costs nothing has no turn: an order must not age
+        behind reads.
+        """
         if cost is not None and not float(cost):
             return
         with self._lock:

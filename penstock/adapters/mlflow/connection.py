@@ -1,4 +1,6 @@
-"""How MLflow is reached: quiet, without telemetry, in seconds rather than minutes where it is down, with one kind of error."""
+"""How MLflow is reached: quiet, without telemetry, in seconds rather than minutes where it is down,
+with one kind of error.
+"""
 
 import logging
 import os
@@ -26,16 +28,19 @@ _DEFAULTS = {
 
 
 def local_tracking_uri(folder: Path) -> str:
-    """Return the tracking URI of an MLflow database file in `folder`, which is created where it is missing."""
+    """Return the tracking URI of an MLflow database file in `folder`, which is created where it is
+    missing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
 
 
 def artifact_location(tracking_uri: str, folder: Path | None) -> str | None:
-    """Return where a new experiment keeps its artifacts, as a URI: `folder`, or `mlartifacts` beside a database file.
+    """Return where a new experiment keeps its artifacts, as a URI: `folder`, or `mlartifacts`
+    beside a database file.
 
-    None lets a server decide. Raises PromotionError for a database elsewhere without a folder: MLflow would take the
-    working directory.
+    None lets a server decide. Raises PromotionError for a database elsewhere without a folder:
+    MLflow would take the working directory.
     """
     if is_server(tracking_uri):
         return None
@@ -54,7 +59,9 @@ def is_server(tracking_uri: str) -> bool:
 
 
 def connect(tracking_uri: str) -> "MlflowClient":
-    """Return a client of the tracking server or database; raise PromotionError where it cannot be opened."""
+    """Return a client of the tracking server or database; raise PromotionError where it cannot be
+    opened.
+    """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -91,7 +98,9 @@ def without_password(text: str) -> str:
 
 @contextmanager
 def fluent(tracking_uri: str) -> Iterator[None]:
-    """Point MLflow's module-level functions at `tracking_uri` for a while: models can only be logged through them."""
+    """Point MLflow's module-level functions at `tracking_uri` for a while: models can only be
+    logged through them.
+    """
     import mlflow
 
     before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
@@ -101,4 +110,6 @@ def fluent(tracking_uri: str) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri("" if before[1] == before[0] else before[1])  # "" follows the tracking address again
+        mlflow.set_registry_uri(
+            "" if before[1] == before[0] else before[1]
+        )  # "" follows the tracking address again

@@ -1,7 +1,8 @@
-"""What a version consists of: the strategy's source, its parameters, and what they were found with, under one hash.
+"""What a version consists of: the strategy's source, its parameters, and what they were found with,
+under one hash.
 
-A version is a folder of three files: manifest.json, strategy.py and evidence.json. Reading it checks the hashes before
-any of its code runs. Needs no MLflow.
+A version is a folder of three files: manifest.json, strategy.py and evidence.json. Reading it
+checks the hashes before any of its code runs. Needs no MLflow.
 """
 
 import ast
@@ -66,18 +67,23 @@ class VersionContent:
 
     def strategy(self) -> Strategy:
         """Return the strategy, built from this content's own code and parameters."""
-        strategy_class = class_of(self.source, f"<registry {self.manifest.content_hash[:12]}>/{self.manifest.strategy}.py")
+        strategy_class = class_of(
+            self.source, f"<registry {self.manifest.content_hash[:12]}>/{self.manifest.strategy}.py"
+        )
         try:
             return strategy_class.from_params(dict(self.manifest.params))
         except StrategyError as error:
-            raise PromotionError(f"version {self.manifest.content_hash[:12]} cannot be built: {error}") from error
+            raise PromotionError(
+                f"version {self.manifest.content_hash[:12]} cannot be built: {error}"
+            ) from error
 
 
 def source_of(strategy_class: type[Strategy]) -> StrategySource:
-    """Return the source file of a strategy; raise PromotionError where it has none or cannot stand alone.
+    """Return the source file of a strategy; raise PromotionError where it has none or cannot stand
+    alone.
 
-    The file is what a version ships, so it may not import other strategy files: they would come from the worker's
-    checkout and not from the version.
+    The file is what a version ships, so it may not import other strategy files: they would come
+    from the worker's checkout and not from the version.
     """
     try:
         lines, _ = inspect.findsource(strategy_class)
@@ -97,19 +103,31 @@ def source_of(strategy_class: type[Strategy]) -> StrategySource:
 
 
 def class_of(source: StrategySource, filename: str) -> type[Strategy]:
-    """Run the source as a module of its own and return the strategy class; raise PromotionError where it has none."""
+    """Run the source as a module of its own and return the strategy class; raise PromotionError
+    where it has none.
+    """
     module = ModuleType(f"penstock_registered_{source.sha256[:16]}")
     module.__file__ = filename
-    # Pydantic resolves annotations through sys.modules, tracebacks and inspect read the text from linecache.
+    # Pydantic resolves annotations through sys.modules, tracebacks and inspect read the text from
+    # linecache.
     sys.modules[module.__name__] = module
-    linecache.cache[filename] = (len(source.text), None, source.text.splitlines(keepends=True), filename)
+    linecache.cache[filename] = (
+        len(source.text),
+        None,
+        source.text.splitlines(keepends=True),
+        filename,
+    )
     try:
         exec(compile(source.text, filename, "exec"), module.__dict__)
     except Exception as error:
-        raise PromotionError(f"{filename} cannot be run: {type(error).__name__}: {error}") from error
+        raise PromotionError(
+            f"{filename} cannot be run: {type(error).__name__}: {error}"
+        ) from error
     found = getattr(module, source.class_name, None)
     if not (isinstance(found, type) and issubclass(found, Strategy)):
-        raise PromotionError(f"{filename} has no strategy class '{source.class_name}': the version is not a strategy's")
+        raise PromotionError(
+            f"{filename} has no strategy class '{source.class_name}': the version is not a strategy's"
+        )
     return found
 
 
@@ -126,7 +144,9 @@ def manifest_of(source: StrategySource, evidence: Evidence) -> Manifest:
     )
 
 
-def write_version(folder: Path, manifest: Manifest, source: StrategySource, evidence: Evidence) -> None:
+def write_version(
+    folder: Path, manifest: Manifest, source: StrategySource, evidence: Evidence
+) -> None:
     """Write a version's three files into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
@@ -135,16 +155,20 @@ def write_version(folder: Path, manifest: Manifest, source: StrategySource, evid
 
 
 def read_version(folder: Path, expected_hash: str | None = None) -> VersionContent:
-    """Return the version in `folder`; raise PromotionError where a file is missing, malformed, or not what its hash says.
+    """Return the version in `folder`; raise PromotionError where a file is missing, malformed, or
+    not what its hash says.
 
-    `expected_hash` is the content hash that the registry names; None checks the folder against itself only.
+    `expected_hash` is the content hash that the registry names; None checks the folder against
+    itself only.
     """
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         text = (folder / SOURCE).read_bytes().decode()
         evidence = Evidence.model_validate_json((folder / EVIDENCE).read_bytes())
     except (OSError, ValidationError, UnicodeDecodeError) as error:
-        raise PromotionError(f"the version's files are incomplete or malformed: {error}; register it again") from error
+        raise PromotionError(
+            f"the version's files are incomplete or malformed: {error}; register it again"
+        ) from error
     source = StrategySource(manifest.class_name, text)
     if source.sha256 != manifest.source_sha256:
         raise PromotionError(
@@ -166,7 +190,9 @@ def environment_hash() -> str:
 
 
 def _imported(text: str) -> list[str]:
-    """Return the modules that a source text imports, at any depth of it; relative imports as '__main__'."""
+    """Return the modules that a source text imports, at any depth of it; relative imports as
+    '__main__'.
+    """
     modules: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):

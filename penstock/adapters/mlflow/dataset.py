@@ -1,4 +1,6 @@
-"""A snapshot as MLflow sees a dataset. Its source is a name and an address: MLflow itself refuses database addresses."""
+"""A snapshot as MLflow sees a dataset. Its source is a name and an address: MLflow itself refuses
+database addresses.
+"""
 
 from typing import Any
 

@@ -1,7 +1,9 @@
-"""A registered strategy as an MLflow model from code: MLflow runs this file when it loads or serves a version.
+"""A registered strategy as an MLflow model from code: MLflow runs this file when it loads or serves
+a version.
 
-`predict` takes a pandas frame of bars (symbol, ts, open, high, low, close, volume) and returns the target weights, one row
-for each bar. Penstock itself does not go this way: see registry.MlflowRegistry.load, which needs no pandas.
+`predict` takes a pandas frame of bars (symbol, ts, open, high, low, close, volume) and returns the
+target weights, one row for each bar. Penstock itself does not go this way: see
+registry.MlflowRegistry.load, which needs no pandas.
 """
 
 from pathlib import Path
@@ -23,13 +25,24 @@ class RegisteredStrategy(PythonModel):
         folder = Path(context.artifacts["version"])
         self.strategy = read_version(folder, context.model_config["content_hash"]).strategy()
 
-    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:  # noqa: ARG002 - MLflow's signature
+    def predict(  # MLflow's signature
+        self,
+        context: PythonModelContext,  # noqa: ARG002
+        model_input: pd.DataFrame,
+        params: Any = None,  # noqa: ARG002
+    ) -> pd.DataFrame:
         """Return symbol, ts (naive UTC) and weight for each bar; NaN where there is no decision."""
         frame = pl.from_pandas(model_input)
         if frame.schema["ts"] == pl.String:
             frame = frame.with_columns(pl.col("ts").str.to_datetime("ms"))
-        bars = require_bars(frame.with_columns(pl.col("ts").dt.replace_time_zone("UTC")), "model input").sort("symbol", "ts")
-        return self.strategy.decide(bars).with_columns(pl.col("ts").dt.replace_time_zone(None)).to_pandas()
+        bars = require_bars(
+            frame.with_columns(pl.col("ts").dt.replace_time_zone("UTC")), "model input"
+        ).sort("symbol", "ts")
+        return (
+            self.strategy.decide(bars)
+            .with_columns(pl.col("ts").dt.replace_time_zone(None))
+            .to_pandas()
+        )
 
 
 mlflow.models.set_model(RegisteredStrategy())

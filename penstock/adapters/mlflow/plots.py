@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.research.results import BacktestResult, SearchResult
+from penstock.research.engine.results import BacktestResult, SearchResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +20,12 @@ def save_plots(search: SearchResult, folder: Path) -> None:
     }
     figure, axes = _canvas(f"{search.strategy}: equity, quote units")
     for label, result in parts.items():
-        axes.plot(result.equity["ts"].to_list(), result.equity["equity"].to_list(), label=label, linewidth=1)
+        axes.plot(
+            result.equity["ts"].to_list(),
+            result.equity["equity"].to_list(),
+            label=label,
+            linewidth=1,
+        )
     axes.set_yscale("log")
     _save(figure, axes, folder / "equity.png")
     figure, axes = _canvas(f"{search.strategy}: drawdown, fraction of the last peak")

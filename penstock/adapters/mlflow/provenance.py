@@ -1,18 +1,23 @@
-"""Which code ran: the git commit, and what differs from it. Only source and configuration files, never the environment."""
+"""Which code ran: the git commit, and what differs from it. Only source and configuration files,
+never the environment.
+"""
 
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Kinds of files whose changes are recorded. Anything else (data, keys, notebooks with outputs) stays where it is.
-#: ":(top)" because a plain pattern would only match below the folder that git is asked from.
+#: Kinds of files whose changes are recorded. Anything else (data, keys, notebooks with outputs)
+#: stays where it is. ":(top)" because a plain pattern would only match below the folder that git is
+#: asked from.
 _RECORDED = tuple(f":(top)*.{kind}" for kind in ("py", "yaml", "toml", "lock", "sql"))
 _LONGEST_DIFF = 500_000
 
 
 @dataclass(frozen=True)
 class CodeState:
-    """A commit and the uncommitted difference to it ("" where there is none). Both "" outside a git checkout."""
+    """A commit and the uncommitted difference to it ("" where there is none). Both "" outside a git
+    checkout.
+    """
 
     commit: str
     diff: str
@@ -28,7 +33,13 @@ def code_state(folder: Path) -> CodeState:
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""

@@ -1,4 +1,5 @@
-"""The model registry: strategy versions made of their own code, under aliases. Keeps the promises of ports.Registry.
+"""The model registry: strategy versions made of their own code, under aliases. Keeps the promises
+of ports.Registry.
 
 Which version deserves which alias is for penstock.promotion.
 """
@@ -24,7 +25,9 @@ _VERSION_FOLDER = "artifacts/version"
 
 
 class MlflowRegistry:
-    """Versions in an MLflow server or database. Content that was loaded once is not downloaded again by this object."""
+    """Versions in an MLflow server or database. Content that was loaded once is not downloaded
+    again by this object.
+    """
 
     def __init__(self, tracking_uri: str) -> None:
         self.tracking_uri = tracking_uri
@@ -45,18 +48,27 @@ class MlflowRegistry:
         if aliases is None:
             return []
         with explained(self.tracking_uri, f"list the versions of '{name}'"):
-            found = self._client.search_model_versions(f"name = '{_quoted(name)}'", max_results=10_000)
-        return [_as_version(v, aliases) for v in sorted(found, key=lambda v: int(v.version), reverse=True)]
+            found = self._client.search_model_versions(
+                f"name = '{_quoted(name)}'", max_results=10_000
+            )
+        return [
+            _as_version(v, aliases)
+            for v in sorted(found, key=lambda v: int(v.version), reverse=True)
+        ]
 
     def move_alias(self, name: str, alias: str, version: str) -> None:
         """Point the alias at the version; PromotionError where there is no such version."""
         if self.find(name, version) is None:
-            raise PromotionError(f"'{name}' has no version {version}: it has {[v.version for v in self.versions(name)]}")
+            raise PromotionError(
+                f"'{name}' has no version {version}: it has {[v.version for v in self.versions(name)]}"
+            )
         with explained(self.tracking_uri, f"move the alias '{alias}' of '{name}'"):
             self._client.set_registered_model_alias(name, alias, version)
 
     def load(self, name: str, alias_or_version: str) -> LoadedModel:
-        """Return the strategy of a version, built from the registry's copy of its source after checking its hash."""
+        """Return the strategy of a version, built from the registry's copy of its source after
+        checking its hash.
+        """
         version = self._existing(name, alias_or_version)
         key = name, version.version
         if key not in self._loaded:
@@ -64,14 +76,17 @@ class MlflowRegistry:
         return LoadedModel(version, self._loaded[key].strategy)
 
     def evidence(self, name: str, alias_or_version: str) -> Evidence:
-        """Return the evidence that was registered with a version; PromotionError where there is none."""
+        """Return the evidence that was registered with a version; PromotionError where there is
+        none.
+        """
         return self._content(self._existing(name, alias_or_version)).evidence
 
     def register(self, run_id: str, name: str) -> ModelVersion:
         """Make the choice of a recorded search a version of model `name` and return it.
 
-        Source, parameters and evidence come from the run, so that what is registered is what was searched. The same
-        content is registered once: registering it again returns the version that exists.
+        Source, parameters and evidence come from the run, so that what is registered is what was
+        searched. The same content is registered once: registering it again returns the version that
+        exists.
         """
         with tempfile.TemporaryDirectory() as scratch:
             folder, run_tags = self._from_run(run_id, Path(scratch))
@@ -81,13 +96,18 @@ class MlflowRegistry:
                 if existing.tags.get("content_hash") == content.manifest.content_hash:
                     return existing
             with explained(self.tracking_uri, f"register '{name}'"):
-                number = self._create(run_id, name, folder, content.manifest, _tags(content, run_tags))
+                number = self._create(
+                    run_id, name, folder, content.manifest, _tags(content, run_tags)
+                )
         return self._existing(name, number)
 
-    def _create(self, run_id: str, name: str, folder: Path, manifest: Manifest, tags: dict[str, str]) -> str:
+    def _create(
+        self, run_id: str, name: str, folder: Path, manifest: Manifest, tags: dict[str, str]
+    ) -> str:
         from mlflow.exceptions import MlflowException
 
-        # All of it under `fluent`: MLflow's database store looks a logged model up through its module-level client.
+        # All of it under `fluent`: MLflow's database store looks a logged model up through its
+        # module-level client.
         with fluent(self.tracking_uri):
             model_id, model_uri = _log_model(run_id, manifest, folder)
             try:
@@ -95,7 +115,9 @@ class MlflowRegistry:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            made = self._client.create_model_version(name, model_uri, run_id=run_id, tags=tags, model_id=model_id)
+            made = self._client.create_model_version(
+                name, model_uri, run_id=run_id, tags=tags, model_id=model_id
+            )
         return str(made.version)
 
     def _from_run(self, run_id: str, scratch: Path) -> tuple[Path, dict[str, str]]:
@@ -105,9 +127,13 @@ class MlflowRegistry:
         with explained(self.tracking_uri, f"read the search in run {run_id}"):
             tags: dict[str, str] = self._client.get_run(run_id).data.tags
             if tags.get("penstock.kind") != "search":
-                raise PromotionError(f"run {run_id} is not a recorded search: only those can be registered")
+                raise PromotionError(
+                    f"run {run_id} is not a recorded search: only those can be registered"
+                )
             uri = f"runs:/{run_id}/version"
-            here = download_artifacts(artifact_uri=uri, dst_path=str(scratch), tracking_uri=self.tracking_uri)
+            here = download_artifacts(
+                artifact_uri=uri, dst_path=str(scratch), tracking_uri=self.tracking_uri
+            )
         return Path(here), tags
 
     def _content(self, version: ModelVersion) -> VersionContent:
@@ -115,18 +141,25 @@ class MlflowRegistry:
 
         with tempfile.TemporaryDirectory() as scratch:
             with explained(self.tracking_uri, f"download {version.label}"):
-                # Not "models:/...": that is resolved through MLflow's module-level client, whatever address is given.
+                # Not "models:/...": that is resolved through MLflow's module-level client, whatever
+                # address is given.
                 root = self._client.get_model_version_download_uri(version.name, version.version)
                 uri = f"{root.rstrip('/')}/{_VERSION_FOLDER}"
-                here = download_artifacts(artifact_uri=uri, dst_path=scratch, tracking_uri=self.tracking_uri)
+                here = download_artifacts(
+                    artifact_uri=uri, dst_path=scratch, tracking_uri=self.tracking_uri
+                )
             if "content_hash" not in version.tags:
-                raise PromotionError(f"{version.label} has no tag 'content_hash': it was not registered by penstock")
+                raise PromotionError(
+                    f"{version.label} has no tag 'content_hash': it was not registered by penstock"
+                )
             return read_version(Path(here), version.tags["content_hash"])
 
     def _existing(self, name: str, alias_or_version: str) -> ModelVersion:
         found = self.find(name, alias_or_version)
         if found is None:
-            raise PromotionError(f"'{name}' has no version or alias '{alias_or_version}': promote one first")
+            raise PromotionError(
+                f"'{name}' has no version or alias '{alias_or_version}': promote one first"
+            )
         return found
 
     def _aliases(self, name: str) -> dict[str, str] | None:
@@ -181,11 +214,15 @@ def _tags(content: VersionContent, run_tags: dict[str, str]) -> dict[str, str]:
 
 
 def _log_model(run_id: str, manifest: Manifest, folder: Path) -> tuple[str, str]:
-    """Log the version as an MLflow model of the run, through the module-level API; return its id and URI."""
+    """Log the version as an MLflow model of the run, through the module-level API; return its id
+    and URI.
+    """
     import mlflow
 
     with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
-        warnings.simplefilter("ignore", UserWarning)  # advice on type hints and examples that a signature makes moot
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # advice on type hints and examples that a signature makes moot
         logged = mlflow.pyfunc.log_model(
             name=manifest.strategy.replace("_", "-"),
             python_model=str(Path(__file__).with_name("model.py")),
@@ -204,10 +241,14 @@ def _signature() -> "ModelSignature":
 
     keys = [ColSpec(DataType.string, "symbol"), ColSpec(DataType.datetime, "ts")]
     values = [ColSpec(DataType.double, name) for name in ("open", "high", "low", "close", "volume")]
-    return ModelSignature(inputs=Schema([*keys, *values]), outputs=Schema([*keys, ColSpec(DataType.double, "weight")]))
+    return ModelSignature(
+        inputs=Schema([*keys, *values]), outputs=Schema([*keys, ColSpec(DataType.double, "weight")])
+    )
 
 
 def _quoted(name: str) -> str:
     if "'" in name or "\\" in name:
-        raise PromotionError(f"model name {name!r} is not allowed: use letters, digits, dots, dashes and underscores")
+        raise PromotionError(
+            f"model name {name!r} is not allowed: use letters, digits, dots, dashes and underscores"
+        )
     return name

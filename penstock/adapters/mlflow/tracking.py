@@ -1,7 +1,8 @@
-"""The record of searches: one MLflow run each, with its trials as a table and a series rather than a run apiece.
+"""The record of searches: one MLflow run each, with its trials as a table and a series rather than
+a run apiece.
 
-A nested run costs 30-160 ms and a step of a series 1-3, so only the best candidates and the out-of-sample run get runs
-of their own.
+A nested run costs 30-160 ms and a step of a series 1-3, so only the best candidates and the
+out-of-sample run get runs of their own.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ from penstock.core.strategy import Strategy
 from penstock.data.snapshots import Snapshot
 from penstock.monitoring.reports import Section, write_html
 from penstock.promotion.evidence import Evidence, gather_evidence
-from penstock.research.results import SearchResult
+from penstock.research.engine.results import SearchResult
 
 if TYPE_CHECKING:
     from mlflow.entities import Metric
@@ -37,7 +38,9 @@ _BATCH = 900  # MLflow takes at most 1000 metrics, 100 parameters and 100 tags i
 
 @dataclass(frozen=True)
 class RecordedSearch:
-    """A search as MLflow keeps it: its run, the evidence for its choice, and where its snapshot was."""
+    """A search as MLflow keeps it: its run, the evidence for its choice, and where its snapshot
+    was.
+    """
 
     run_id: str
     search_id: str
@@ -49,11 +52,13 @@ class RecordedSearch:
 class MlflowTracker:
     """Searches of one experiment, in an MLflow server or database.
 
-    `artifact_folder` is where a database without a server keeps artifacts, `mlartifacts` beside a SQLite file unless given;
-    a server decides that itself.
+    `artifact_folder` is where a database without a server keeps artifacts, `mlartifacts` beside a
+    SQLite file unless given; a server decides that itself.
     """
 
-    def __init__(self, tracking_uri: str, experiment: str, artifact_folder: Path | None = None) -> None:
+    def __init__(
+        self, tracking_uri: str, experiment: str, artifact_folder: Path | None = None
+    ) -> None:
         self.tracking_uri = tracking_uri
         self.experiment = experiment
         self._client = connect(tracking_uri)
@@ -67,26 +72,37 @@ class MlflowTracker:
         snapshot: Snapshot,
         evidence: Evidence | None = None,
     ) -> str:
-        """Record a search and return its run id. Evidence that is not given is gathered on the snapshot.
+        """Record a search and return its run id. Evidence that is not given is gathered on the
+        snapshot.
 
-        The same search with the same source is recorded once: recording it again returns the run that exists. A
-        recording that fails leaves a FAILED run.
+        The same search with the same source is recorded once: recording it again returns the run
+        that exists. A recording that fails leaves a FAILED run.
         """
         source = source_of(strategy_class)
         bars = snapshot.bars()
         evidence = gather_evidence(search, strategy_class, bars) if evidence is None else evidence
         manifest = manifest_of(source, evidence)
-        existing = self._find(f"tags.`content_hash` = '{manifest.content_hash}' and attributes.status = 'FINISHED'")
+        existing = self._find(
+            f"tags.`content_hash` = '{manifest.content_hash}' and attributes.status = 'FINISHED'"
+        )
         if existing is not None:
             return existing
         code = code_state(Path(_file_of(strategy_class)).parent)
-        with explained(self.tracking_uri, "record the search"), tempfile.TemporaryDirectory() as scratch:
+        with (
+            explained(self.tracking_uri, "record the search"),
+            tempfile.TemporaryDirectory() as scratch,
+        ):
             folder = Path(scratch)
             write_version(folder / "version", manifest, source, evidence)
             self._write_artifacts(folder, search, code)
             run_id = self._start(f"{search.strategy} {search.id[:8]}", None)
             try:
-                self._log(run_id, _params(search), _metrics(search), _tags(search, snapshot, manifest.content_hash, code))
+                self._log(
+                    run_id,
+                    _params(search),
+                    _metrics(search),
+                    _tags(search, snapshot, manifest.content_hash, code),
+                )
                 self._log_series(run_id, search.trials)
                 self._log_dataset(run_id, search, bars, snapshot.path)
                 self._client.log_artifacts(run_id, str(folder))
@@ -100,21 +116,32 @@ class MlflowTracker:
     def newest_search(self) -> RecordedSearch | None:
         """Return the newest search that was recorded completely, or None."""
         with explained(self.tracking_uri, "find the newest search"):
-            run_id = self._find("tags.`penstock.kind` = 'search' and attributes.status = 'FINISHED'")
+            run_id = self._find(
+                "tags.`penstock.kind` = 'search' and attributes.status = 'FINISHED'"
+            )
         return None if run_id is None else self.read_search(run_id)
 
     def read_search(self, run_id: str) -> RecordedSearch:
         """Return the recorded search of a run; PromotionError where the run is none."""
         from mlflow.artifacts import download_artifacts
 
-        with explained(self.tracking_uri, f"read run {run_id}"), tempfile.TemporaryDirectory() as scratch:
+        with (
+            explained(self.tracking_uri, f"read run {run_id}"),
+            tempfile.TemporaryDirectory() as scratch,
+        ):
             run = self._client.get_run(run_id)
             if run.data.tags.get("penstock.kind") != "search":
                 raise PromotionError(f"run {run_id} is not a recorded search")
-            here = download_artifacts(artifact_uri=f"runs:/{run_id}/version", dst_path=scratch, tracking_uri=self.tracking_uri)
+            here = download_artifacts(
+                artifact_uri=f"runs:/{run_id}/version",
+                dst_path=scratch,
+                tracking_uri=self.tracking_uri,
+            )
             evidence = read_version(Path(here)).evidence
         at = datetime.fromtimestamp(run.info.start_time / 1000, UTC)
-        return RecordedSearch(run_id, evidence.search_id, at, evidence, Path(run.data.tags["snapshot_path"]))
+        return RecordedSearch(
+            run_id, evidence.search_id, at, evidence, Path(run.data.tags["snapshot_path"])
+        )
 
     def _open_experiment(self, artifact_folder: Path | None) -> str:
         from mlflow.exceptions import MlflowException
@@ -132,21 +159,33 @@ class MlflowTracker:
             return str(found.experiment_id)
 
     def _find(self, condition: str) -> str | None:
-        runs = self._client.search_runs([self.experiment_id], condition, order_by=["attributes.start_time DESC"], max_results=1)
+        runs = self._client.search_runs(
+            [self.experiment_id], condition, order_by=["attributes.start_time DESC"], max_results=1
+        )
         return str(runs[0].info.run_id) if runs else None
 
     def _start(self, name: str, parent: str | None) -> str:
         tags = {} if parent is None else {"mlflow.parentRunId": parent}
-        return str(self._client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id)
+        return str(
+            self._client.create_run(self.experiment_id, run_name=name, tags=tags).info.run_id
+        )
 
-    def _log(self, run_id: str, params: Mapping[str, object], metrics: Mapping[str, float], tags: Mapping[str, str]) -> None:
+    def _log(
+        self,
+        run_id: str,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
         now = int(time.time() * 1000)
         logged_params = [Param(name, str(value)[:6000]) for name, value in params.items()]
         logged_tags = [RunTag(name, value[:5000]) for name, value in tags.items()]
         logged_metrics = [Metric(name, value, now, 0) for name, value in metrics.items()]
-        self._client.log_batch(run_id, metrics=logged_metrics, params=logged_params, tags=logged_tags)
+        self._client.log_batch(
+            run_id, metrics=logged_metrics, params=logged_params, tags=logged_tags
+        )
 
     def _log_series(self, run_id: str, trials: pl.DataFrame) -> None:
         """Log each trial's value, and the best so far, as series over the trial's number."""
@@ -154,7 +193,9 @@ class MlflowTracker:
 
         now = int(time.time() * 1000)
         done = (
-            trials.filter(pl.col("value").is_finite()).sort("number").select("number", "value", best=pl.col("value").cum_max())
+            trials.filter(pl.col("value").is_finite())
+            .sort("number")
+            .select("number", "value", best=pl.col("value").cum_max())
         )
         points: Iterable[Metric] = (
             Metric(name, float(value), now, int(number))
@@ -164,7 +205,9 @@ class MlflowTracker:
         for batch in _batches(points, _BATCH):
             self._client.log_batch(run_id, metrics=batch)
 
-    def _log_dataset(self, run_id: str, search: SearchResult, bars: pl.DataFrame, path: Path) -> None:
+    def _log_dataset(
+        self, run_id: str, search: SearchResult, bars: pl.DataFrame, path: Path
+    ) -> None:
         from mlflow.data.polars_dataset import from_polars
         from mlflow.entities import DatasetInput, InputTag
 
@@ -180,11 +223,24 @@ class MlflowTracker:
         for rank, candidate in enumerate(search.candidates[:MAX_CHILD_RUNS], start=1):
             run_id = self._start(f"candidate {rank}: trial {candidate.number}", parent)
             params = {"strategy": candidate.strategy, **candidate.params}
-            self._log(run_id, params, {search.settings.objective.value: candidate.value}, {"penstock.kind": "candidate"})
+            self._log(
+                run_id,
+                params,
+                {search.settings.objective.value: candidate.value},
+                {"penstock.kind": "candidate"},
+            )
             self._client.set_terminated(run_id, "FINISHED")
-        for name, result in (("out of sample", search.out_of_sample), ("equal weights", search.benchmark_out_of_sample)):
+        for name, result in (
+            ("out of sample", search.out_of_sample),
+            ("equal weights", search.benchmark_out_of_sample),
+        ):
             run_id = self._start(name, parent)
-            self._log(run_id, dict(result.params), result.metrics.as_dict(), {"penstock.kind": name.replace(" ", "_")})
+            self._log(
+                run_id,
+                dict(result.params),
+                result.metrics.as_dict(),
+                {"penstock.kind": name.replace(" ", "_")},
+            )
             self._client.set_terminated(run_id, "FINISHED")
 
     def _write_artifacts(self, folder: Path, search: SearchResult, code: CodeState) -> None:
@@ -195,18 +251,27 @@ class MlflowTracker:
         save_plots(search, folder / "plots")
         sections = [
             Section("Trials", figure=plots.trials_figure(search)),
-            Section("Out of sample", figure=plots.equity_figure(search.out_of_sample, search.benchmark_out_of_sample)),
+            Section(
+                "Out of sample",
+                figure=plots.equity_figure(search.out_of_sample, search.benchmark_out_of_sample),
+            ),
             Section("In sample", figure=plots.equity_figure(search.in_sample)),
             Section("Parameters", figure=plots.parameters_figure(search)),
-            Section("Target weights out of sample", figure=plots.weights_figure(search.out_of_sample)),
+            Section(
+                "Target weights out of sample", figure=plots.weights_figure(search.out_of_sample)
+            ),
         ]
-        write_html(f"Search {search.id}", sections, datetime.now(UTC), folder / "plots" / "report.html")
+        write_html(
+            f"Search {search.id}", sections, datetime.now(UTC), folder / "plots" / "report.html"
+        )
         if code.diff:
             (folder / "uncommitted.diff").write_text(code.diff, encoding="utf-8")
 
 
 def _params(search: SearchResult) -> dict[str, object]:
-    settings = search.settings.model_dump(mode="json", exclude={"storage_url"})  # a storage's URL may hold a password
+    settings = search.settings.model_dump(
+        mode="json", exclude={"storage_url"}
+    )  # a storage's URL may hold a password
     return {
         "strategy": search.strategy,
         "timeframe": search.timeframe.value,
@@ -226,7 +291,11 @@ def _metrics(search: SearchResult) -> dict[str, float]:
         "out_of_sample": search.out_of_sample,
         "benchmark_out_of_sample": search.benchmark_out_of_sample,
     }
-    figures = {f"{part}.{name}": value for part, result in parts.items() for name, value in result.metrics.as_dict().items()}
+    figures = {
+        f"{part}.{name}": value
+        for part, result in parts.items()
+        for name, value in result.metrics.as_dict().items()
+    }
     own = {
         "best_trial_value": search.best_value,
         "deflated_sharpe": search.deflated_sharpe,
@@ -235,7 +304,9 @@ def _metrics(search: SearchResult) -> dict[str, float]:
     return {**own, **figures}
 
 
-def _tags(search: SearchResult, snapshot: Snapshot, content_hash: str, code: CodeState) -> dict[str, str]:
+def _tags(
+    search: SearchResult, snapshot: Snapshot, content_hash: str, code: CodeState
+) -> dict[str, str]:
     return {
         "penstock.kind": "search",
         "search_id": search.id,

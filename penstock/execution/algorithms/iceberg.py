@@ -2,19 +2,26 @@
 
 from decimal import ROUND_CEILING, Decimal
 
-from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderType
+from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms.children import ChildOrder, cut
 from penstock.execution.algorithms.styles import Iceberg
 
 
-def plan_iceberg(order: DraftOrder, instrument: Instrument, style: Iceberg) -> tuple[ChildOrder, ...]:
-    """Return equal pieces of about the displayed fraction, all due at the start: each follows when the one before has gone.
+def plan_iceberg(
+    order: ProposedOrder, instrument: Instrument, style: Iceberg
+) -> tuple[ChildOrder, ...]:
+    """Return equal pieces of about the displayed fraction, all due at the start: each follows when
+    the one before has gone.
 
-    No more pieces than half of the children allowed, so that pieces that must be shown again have room.
+    No more pieces than half of the children allowed, so that pieces that must be shown again have
+    room.
     """
     wanted = int((1 / style.display_fraction).to_integral_value(rounding=ROUND_CEILING))
     count = max(1, min(wanted, (style.max_children + 1) // 2))
     pieces = cut(order, [Decimal(1)] * count, instrument)
-    return tuple(ChildOrder(OrderType.LIMIT, quantity, number=number) for number, (_, quantity) in enumerate(pieces))
+    return tuple(
+        ChildOrder(OrderType.LIMIT, quantity, number=number)
+        for number, (_, quantity) in enumerate(pieces)
+    )

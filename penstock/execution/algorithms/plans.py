@@ -1,24 +1,28 @@
-"""A plan: an order's child orders as they should go out, in the style that works them. Chooses the planner."""
+"""A plan: an order's child orders as they should go out, in the style that works them. Chooses the
+planner.
+"""
 
 from datetime import datetime
 from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict
 
-from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
+from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms.children import ChildOrder
 from penstock.execution.algorithms.iceberg import plan_iceberg
 from penstock.execution.algorithms.sliced import plan_twap, plan_vwap
-from penstock.execution.algorithms.styles import Iceberg, Limit, Market, Style, Twap, Vwap
+from penstock.execution.algorithms.styles import Iceberg, Limit, MarketStyle, Style, Twap, Vwap
 from penstock.execution.algorithms.volume import VolumeProfile, flat_profile
 from penstock.execution.algorithms.whole import plan_limit, plan_market
 
 
 class Plan(BaseModel):
-    """Child orders in the order in which they are due. Their quantities are whole lots and sum to the parent's.
+    """Child orders in the order in which they are due. Their quantities are whole lots and sum to
+    the parent's.
 
-    A piece that is not filled passes its rest on, so what is really sent may differ: `progress.next_step` says what comes next.
+    A piece that is not filled passes its rest on, so what is really sent may differ:
+    `progress.next_step` says what comes next.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,17 +36,29 @@ class Plan(BaseModel):
 
 
 def plan_order(
-    order: DraftOrder, instrument: Instrument, style: Style, start: datetime, profile: VolumeProfile | None = None
+    order: ProposedOrder,
+    instrument: Instrument,
+    style: Style,
+    start: datetime,
+    profile: VolumeProfile | None = None,
 ) -> Plan:
-    """Return the plan that works `order` from `start` on. `profile` is for VWAP: without one, volume counts as even."""
-    return Plan(style=style, children=_children(order, instrument, style, start, profile or flat_profile()))
+    """Return the plan that works `order` from `start` on. `profile` is for VWAP: without one,
+    volume counts as even.
+    """
+    return Plan(
+        style=style, children=_children(order, instrument, style, start, profile or flat_profile())
+    )
 
 
 def _children(
-    order: DraftOrder, instrument: Instrument, style: Style, start: datetime, profile: VolumeProfile
+    order: ProposedOrder,
+    instrument: Instrument,
+    style: Style,
+    start: datetime,
+    profile: VolumeProfile,
 ) -> tuple[ChildOrder, ...]:
     match style:
-        case Market():
+        case MarketStyle():
             return plan_market(order)
         case Limit():
             return plan_limit(order)

@@ -1,4 +1,5 @@
-"""Which child comes next: a pure function of the plan, what has become of the children before, and the time.
+"""Which child comes next: a pure function of the plan, what has become of the children before, and
+the time.
 
 Nothing is remembered between two calls, so a run that was killed goes on from what the ledger says.
 """
@@ -7,21 +8,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from penstock.core.drafts import DraftOrder
 from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderType
+from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms.children import ChildOrder, limit_price
 from penstock.execution.algorithms.plans import Plan
-from penstock.execution.algorithms.styles import Iceberg, Limit, Market, Twap, Vwap
+from penstock.execution.algorithms.styles import Iceberg, Limit, MarketStyle, Twap, Vwap
 
 _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What has been done: children that were sent (and have ended), their summed fills, and when the last one was sent.
+    """What has been done: children that were sent (and have ended), their summed fills, and when
+    the last one was sent.
 
-    `last_at` counts from the start of the work. `allowed` bounds the summed fills where risk allows less than the plan now.
+    `last_at` counts from the start of the work. `allowed` bounds the summed fills where risk allows
+    less than the plan now.
     """
 
     sent: int = 0
@@ -32,7 +35,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Send:
-    """Send this child now, and cancel what of it has not filled after `patience_seconds`; None: as for any other order."""
+    """Send this child now, and cancel what of it has not filled after `patience_seconds`; None: as
+    for any other order.
+    """
 
     child: ChildOrder
     patience_seconds: float | None
@@ -56,17 +61,27 @@ Step = Send | Wait | Finished
 
 
 def next_step(
-    plan: Plan, order: DraftOrder, progress: Progress, now: timedelta, last_price: Decimal, instrument: Instrument
+    plan: Plan,
+    order: ProposedOrder,
+    progress: Progress,
+    now: timedelta,
+    last_price: Decimal,
+    instrument: Instrument,
 ) -> Step:
     """Return what is to be done `now` (from the start of the work), no child being at the venue.
 
-    A child is legal at the venue at the last price: what is too small waits to join the next one; at the end it is left.
+    A child is legal at the venue at the last price: what is too small waits to join the next one;
+    at the end it is left.
     """
     ceiling = order.quantity if progress.allowed is None else min(order.quantity, progress.allowed)
     rest = ceiling - progress.filled
     if rest <= 0 or instrument.refusal(rest, last_price) is not None:
         return Finished(max(order.quantity - progress.filled, _ZERO))
-    moments = [moment for moment in _moments(plan, progress) if progress.last_at is None or moment > progress.last_at]
+    moments = [
+        moment
+        for moment in _moments(plan, progress)
+        if progress.last_at is None or moment > progress.last_at
+    ]
     due = [moment for moment in moments if moment <= now]
     later = min((moment for moment in moments if moment > now), default=None)
     if due:
@@ -80,10 +95,12 @@ def _moments(plan: Plan, progress: Progress) -> list[timedelta]:
     """Return the moments at which something is due, counted from the start of the work."""
     style = plan.style
     match style:
-        case Market():
+        case MarketStyle():
             return [timedelta(0)]
         case Limit():
-            moments = [n * timedelta(seconds=style.reprice_seconds) for n in range(style.max_children)]
+            moments = [
+                n * timedelta(seconds=style.reprice_seconds) for n in range(style.max_children)
+            ]
         case Twap() | Vwap():
             moments = sorted({child.at for child in plan.children})
         case Iceberg():
@@ -92,18 +109,28 @@ def _moments(plan: Plan, progress: Progress) -> list[timedelta]:
 
 
 def _pieces_in_turn(style: Iceberg, progress: Progress) -> list[timedelta]:
-    """The next piece of an iceberg is due as soon as the one before has ended, while there is time and a child left."""
+    """The next piece of an iceberg is due as soon as the one before has ended, while there is time
+    and a child left.
+    """
     if progress.sent >= style.max_children:
         return []
-    after = timedelta(0) if progress.last_at is None else progress.last_at + timedelta(microseconds=1)
+    after = (
+        timedelta(0) if progress.last_at is None else progress.last_at + timedelta(microseconds=1)
+    )
     return [after] if after < style.duration else []
 
 
 def _child(
-    plan: Plan, order: DraftOrder, progress: Progress, moment: timedelta, rest: Decimal, last: Decimal, instrument: Instrument
+    plan: Plan,
+    order: ProposedOrder,
+    progress: Progress,
+    moment: timedelta,
+    rest: Decimal,
+    last: Decimal,
+    instrument: Instrument,
 ) -> ChildOrder:
     style = plan.style
-    if isinstance(style, Market) or moment >= style.duration:
+    if isinstance(style, MarketStyle) or moment >= style.duration:
         return ChildOrder(OrderType.MARKET, rest, at=moment, number=progress.sent)
     quantity, kind = rest, OrderType.LIMIT
     if isinstance(style, Twap | Vwap):
@@ -115,14 +142,20 @@ def _child(
         quantity = rest if leaves_crumb else min(rest, piece)
     price = None
     if kind is OrderType.LIMIT:
-        price = limit_price(order.side, last, order.price, style.offset_bps, style.collar_bps, instrument)
+        price = limit_price(
+            order.side, last, order.price, style.offset_bps, style.collar_bps, instrument
+        )
     return ChildOrder(kind, quantity, price, moment, progress.sent)
 
 
-def _patience(plan: Plan, child: ChildOrder, now: timedelta, later: timedelta | None) -> float | None:
-    """Return for how long a limit child may work: its style's own time, or until the next slice is due."""
+def _patience(
+    plan: Plan, child: ChildOrder, now: timedelta, later: timedelta | None
+) -> float | None:
+    """Return for how long a limit child may work: its style's own time, or until the next slice is
+    due.
+    """
     style = plan.style
-    if child.type is OrderType.MARKET or isinstance(style, Market):
+    if child.type is OrderType.MARKET or isinstance(style, MarketStyle):
         return None
     if isinstance(style, Limit):
         return style.reprice_seconds

@@ -1,4 +1,6 @@
-"""The styles in which an order can be worked, as `execution` of configs/portfolio.yaml names them. The default is market."""
+"""The styles in which an order can be worked, as `execution` of configs/portfolio.yaml names them.
+The default is market.
+"""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -13,8 +15,10 @@ class _Style(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Market(_Style):
-    """The whole order at once, at what the book offers. What the venue does not fill waits for the next slot."""
+class MarketStyle(_Style):
+    """The whole order at once, at what the book offers. What the venue does not fill waits for the
+    next slot.
+    """
 
     algorithm: Literal["market"] = "market"
 
@@ -22,9 +26,10 @@ class Market(_Style):
 class _OverTime(_Style):
     """What all styles that take time share.
 
-    `finish` says what becomes of a rest when the time is over: "market" sends it once as a market order, "leave" leaves it to
-    the next slot. A limit child is priced at the last price x (1 + side x `offset_bps`) and never worse than the price that the
-    order was planned at by more than `collar_bps`.
+    `finish` says what becomes of a rest when the time is over: "market" sends it once as a market
+    order, "leave" leaves it to the next slot. A limit child is priced at the last price x (1 + side
+    x `offset_bps`) and never worse than the price that the order was planned at by more than
+    `collar_bps`.
     """
 
     finish: Literal["market", "leave"] = "leave"
@@ -33,7 +38,9 @@ class _OverTime(_Style):
 
 
 class Limit(_OverTime):
-    """The whole rest in the book, cancelled and priced anew every `reprice_seconds`, at most `max_children` times."""
+    """The whole rest in the book, cancelled and priced anew every `reprice_seconds`, at most
+    `max_children` times.
+    """
 
     algorithm: Literal["limit"] = "limit"
     reprice_seconds: float = Field(default=15, gt=0)
@@ -45,7 +52,9 @@ class Limit(_OverTime):
 
 
 class _Sliced(_OverTime):
-    """Slices sent on a grid of equal intervals. A limit child works until the next slice is due, then its rest joins that."""
+    """Slices sent on a grid of equal intervals. A limit child works until the next slice is due,
+    then its rest joins that.
+    """
 
     duration_seconds: float = Field(default=300, gt=0)
     slices: int = Field(default=10, ge=1, le=500)
@@ -77,7 +86,8 @@ class Vwap(_Sliced):
 
 
 class Iceberg(_OverTime):
-    """One piece of `display_fraction` of the order in the book at a time; the next is shown when it has gone.
+    """One piece of `display_fraction` of the order in the book at a time; the next is shown when it
+    has gone.
 
     A piece that is not filled in `piece_seconds` is cancelled and shown again at a new price.
     """
@@ -93,4 +103,4 @@ class Iceberg(_OverTime):
         return timedelta(seconds=self.duration_seconds)
 
 
-Style = Annotated[Market | Limit | Twap | Vwap | Iceberg, Field(discriminator="algorithm")]
+Style = Annotated[MarketStyle | Limit | Twap | Vwap | Iceberg, Field(discriminator="algorithm")]

@@ -14,13 +14,16 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class VolumeProfile:
-    """Mean volume (base units) of each bucket of the UTC day; `buckets` are equally long and cover it from midnight."""
+    """Mean volume (base units) of each bucket of the UTC day; `buckets` are equally long and cover
+    it from midnight.
+    """
 
     buckets: tuple[float, ...]
 
     @classmethod
     def of(cls, bars: pl.DataFrame, symbol: str, timeframe: Timeframe) -> "VolumeProfile":
-        """Return the profile of a symbol's bars (BARS_SCHEMA, of `timeframe`): the mean volume by time of day.
+        """Return the profile of a symbol's bars (BARS_SCHEMA, of `timeframe`): the mean volume by
+        time of day.
 
         A time of day without a bar counts 0. A symbol without bars has a flat profile.
         """
@@ -34,7 +37,8 @@ class VolumeProfile:
         return cls(tuple(float(volumes.get(bucket) or 0.0) for bucket in range(86400 // length)))
 
     def shares(self, start: datetime, interval: timedelta, count: int) -> list[Decimal]:
-        """Return the expected volume of `count` intervals from `start` on; the same for all where none is expected.
+        """Return the expected volume of `count` intervals from `start` on; the same for all where
+        none is expected.
 
         Volume is taken as even within a bucket; the day repeats.
         """
@@ -65,6 +69,8 @@ def flat_profile() -> VolumeProfile:
 def stored_profile(
     store: BarStore, exchange: str, symbol: str, timeframe: Timeframe, before: datetime, days: int
 ) -> VolumeProfile:
-    """Return the profile of the last `days` days of stored bars before an instant; flat where there are none."""
+    """Return the profile of the last `days` days of stored bars before an instant; flat where there
+    are none.
+    """
     bars = store.read_bars(exchange, timeframe, [symbol], before - days * _DAY, before)
     return VolumeProfile.of(bars, symbol, timeframe)

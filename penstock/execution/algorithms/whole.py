@@ -1,15 +1,17 @@
 """Market and limit: the order is one piece."""
 
-from penstock.core.drafts import DraftOrder
 from penstock.core.orders import OrderType
+from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms.children import ChildOrder
 
 
-def plan_market(order: DraftOrder) -> tuple[ChildOrder, ...]:
+def plan_market(order: ProposedOrder) -> tuple[ChildOrder, ...]:
     """Return the order as one market child at the start."""
     return (ChildOrder(OrderType.MARKET, order.quantity),)
 
 
-def plan_limit(order: DraftOrder) -> tuple[ChildOrder, ...]:
-    """Return the order as one limit child at the start; what it leaves is priced anew when `progress` says so."""
+def plan_limit(order: ProposedOrder) -> tuple[ChildOrder, ...]:
+    """Return the order as one limit child at the start; what it leaves is priced anew when
+    `progress` says so.
+    """
     return (ChildOrder(OrderType.LIMIT, order.quantity),)

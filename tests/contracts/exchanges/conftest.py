@@ -1,4 +1,6 @@
-"""One market for all exchanges: daily bars whose open rises by one a day, so a test can say every price beforehand."""
+"""One market for all exchanges: daily bars whose open rises by one a day, so a test can say every
+price beforehand.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -34,7 +36,9 @@ VOLUME = 300.0
 
 
 def daily_bars(days: int = 900) -> pl.DataFrame:
-    """Return three symbols: AAA opens at 100, 101, ... and moves four either way; BBB at half; GAP trades every other day."""
+    """Return three symbols: AAA opens at 100, 101, ... and moves four either way; BBB at half; GAP
+    trades every other day.
+    """
     opens = 100.0 + np.arange(days)
     ts = [FIRST_DAY + k * DAY for k in range(days)]
     frames = [
@@ -52,23 +56,43 @@ def daily_bars(days: int = 900) -> pl.DataFrame:
         for symbol, scale in (("AAA/USDT", 1.0), ("BBB/USDT", 0.5), ("GAP/USDT", 1.0))
     ]
     frames[-1] = frames[-1].gather_every(2)
-    return pl.concat(frames).with_columns(pl.col("ts").cast(BARS_SCHEMA["ts"])).select(list(BARS_SCHEMA))
+    return (
+        pl.concat(frames)
+        .with_columns(pl.col("ts").cast(BARS_SCHEMA["ts"]))
+        .select(list(BARS_SCHEMA))
+    )
 
 
 @dataclass
 class Venue:
-    """An exchange under test with its account, and how to move its day on. It stands at a day's open."""
+    """An exchange under test with its account, and how to move its day on. It stands at a day's
+    open.
+    """
 
     exchange: Exchange
     step: Callable[[timedelta], Any]
     fresh: Callable[[], Exchange]  # the same account seen by a new process
     named: str = ""  # the venue that orders name, where there are several
 
-    def order(self, quantity: str, side: Side = Side.BUY, price: str | None = None, symbol: str = "AAA/USDT") -> OrderRequest:
+    def order(
+        self,
+        quantity: str,
+        side: Side = Side.BUY,
+        price: str | None = None,
+        symbol: str = "AAA/USDT",
+    ) -> OrderRequest:
         """Return an order with an id of its own: market, or limit with a price."""
         kind = OrderType.MARKET if price is None else OrderType.LIMIT
         limit = None if price is None else Decimal(price)
-        return OrderRequest(f"order-{next(_NUMBERS)}", symbol, side, kind, Decimal(quantity), limit, venue=self.named)
+        return OrderRequest(
+            f"order-{next(_NUMBERS)}",
+            symbol,
+            side,
+            kind,
+            Decimal(quantity),
+            limit,
+            venue=self.named,
+        )
 
     @property
     def price(self) -> Decimal:
@@ -80,7 +104,9 @@ _NUMBERS = count(1)
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[PracticeServer]:
-    """One practice exchange for all tests; each test opens its own account and moves the day on first."""
+    """One practice exchange for all tests; each test opens its own account and moves the day on
+    first.
+    """
     source = GivenCandles({Timeframe.D1: daily_bars()})
     with PracticeServer(source, clock=stepped_clock(START), limits=UNLIMITED) as running:
         yield running
@@ -97,10 +123,15 @@ def control(server: PracticeServer) -> Iterator[PracticeControl]:
 
 @pytest.fixture
 def connect(server: PracticeServer, control: PracticeControl) -> Callable[..., CcxtExchange]:
-    """Return a function that connects ccxt to the practice exchange, with an account of its own unless told which."""
+    """Return a function that connects ccxt to the practice exchange, with an account of its own
+    unless told which.
+    """
 
     def connect(
-        api_key: str = "", secret: str = "secret", balances: Mapping[str, Decimal] = OPENING, **options: Any
+        api_key: str = "",
+        secret: str = "secret",
+        balances: Mapping[str, Decimal] = OPENING,
+        **options: Any,
     ) -> CcxtExchange:
         if not api_key:
             api_key = f"key-{next(_NUMBERS)}"
@@ -119,8 +150,12 @@ def other_server() -> Iterator[PracticeServer]:
         yield running
 
 
-def several_venues(connect: Callable[..., CcxtExchange], control: PracticeControl, other: PracticeServer) -> Venue:
-    """Return two practice exchanges as one account: all money is at the second one, where every order goes."""
+def several_venues(
+    connect: Callable[..., CcxtExchange], control: PracticeControl, other: PracticeServer
+) -> Venue:
+    """Return two practice exchanges as one account: all money is at the second one, where every
+    order goes.
+    """
     follower = PracticeControl(other.url)
     follower.step(to=control.now())
     first = connect(balances={})
@@ -128,7 +163,14 @@ def several_venues(connect: Callable[..., CcxtExchange], control: PracticeContro
     follower.create_account(key, "secret", OPENING)
 
     def fresh() -> SeveralVenues:
-        second = CcxtExchange("binance", key, "secret", base_url=other.url, timeout_seconds=5.0, retry_wait_seconds=0.01)
+        second = CcxtExchange(
+            "binance",
+            key,
+            "secret",
+            base_url=other.url,
+            timeout_seconds=5.0,
+            retry_wait_seconds=0.01,
+        )
         venues = {"first": connect(api_key=first.client.apiKey), "second": second}
         return SeveralVenues(venues, dict.fromkeys(venues, Decimal(10)))
 
@@ -156,6 +198,8 @@ def venue(request: pytest.FixtureRequest) -> Venue:
     market = BarsMarketData({Timeframe.D1: daily_bars()}, None, clock)
 
     def fresh() -> PaperExchange:
-        return PaperExchange(market, balances=OPENING, state_file=state, trading_timeframe=Timeframe.D1)
+        return PaperExchange(
+            market, balances=OPENING, state_file=state, trading_timeframe=Timeframe.D1
+        )
 
     return Venue(fresh(), lambda by: clock.sleep(by.total_seconds()), fresh)

@@ -1,4 +1,6 @@
-"""What the ccxt adapter makes of a venue's bad days: unknown is never mistaken for refused, and orders are sent once."""
+"""What the ccxt adapter makes of a venue's bad days: unknown is never mistaken for refused, and
+orders are sent once.
+"""
 
 import time
 from datetime import timedelta
@@ -33,7 +35,9 @@ def buy(client_order_id: str, quantity: str = "1") -> OrderRequest:
     return OrderRequest(client_order_id, "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(quantity))
 
 
-def submitted_into(connect, control, kind: FaultKind, **details) -> tuple[CcxtExchange, str, VenueError]:
+def submitted_into(
+    connect, control, kind: FaultKind, **details
+) -> tuple[CcxtExchange, str, VenueError]:
     """Submit one order into a fault; return the exchange, the order's id and the error."""
     exchange = connect(timeout_seconds=0.3 if "timeout" in kind else 5.0)
     exchange.instruments()
@@ -47,16 +51,23 @@ def submitted_into(connect, control, kind: FaultKind, **details) -> tuple[CcxtEx
     return exchange, order_id, failure.value
 
 
-@pytest.mark.parametrize("kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE, FaultKind.RATE_LIMIT, FaultKind.BAN])
+@pytest.mark.parametrize(
+    "kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE, FaultKind.RATE_LIMIT, FaultKind.BAN]
+)
 def test_order_lost_before_the_venue_took_it_is_unknown_and_then_not_found(connect, control, kind):
-    """Without a usable answer the error says unavailable; asking by id then gives the venue's word that there is none."""
+    """Without a usable answer the error says unavailable; asking by id then gives the venue's word
+    that there is none.
+    """
     exchange, order_id, error = submitted_into(connect, control, kind)
     assert isinstance(error, VenueUnavailableError)
     with pytest.raises(OrderNotFoundError):
         exchange.find_order(order_id, "AAA/USDT")
 
 
-@pytest.mark.parametrize("kind", [FaultKind.TIMEOUT_AFTER, FaultKind.ERROR_AFTER, FaultKind.RESET_AFTER, FaultKind.MALFORMED])
+@pytest.mark.parametrize(
+    "kind",
+    [FaultKind.TIMEOUT_AFTER, FaultKind.ERROR_AFTER, FaultKind.RESET_AFTER, FaultKind.MALFORMED],
+)
 def test_order_taken_without_a_usable_answer_is_unknown_and_then_found(connect, control, kind):
     """The same error as when it was lost, but asking by id finds it filled."""
     exchange, order_id, error = submitted_into(connect, control, kind)
@@ -109,7 +120,9 @@ TOO_MANY_ORDERS = '{"code":-1015,"msg":"Too many new orders."}'
 @pytest.mark.parametrize("body", [TOO_MANY, TOO_MANY_ORDERS])
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
 def test_too_many_requests_in_a_5xx_is_no_refusal(connect, status, body):
-    """ccxt reads these bodies as a rate limit whatever the status; here the order was taken: sending again would double it."""
+    """ccxt reads these bodies as a rate limit whatever the status; here the order was taken:
+    sending again would double it.
+    """
     exchange = connect()
     exchange.instruments()
     exchange.session.mount("http://", SaysInstead(status, body))
@@ -120,7 +133,8 @@ def test_too_many_requests_in_a_5xx_is_no_refusal(connect, status, body):
 
 
 @pytest.mark.parametrize(
-    ("status", "body"), [(400, TOO_MANY), (400, TOO_MANY_ORDERS), (429, "{}"), (418, TOO_MANY), (429, "busy")]
+    ("status", "body"),
+    [(400, TOO_MANY), (400, TOO_MANY_ORDERS), (429, "{}"), (418, TOO_MANY), (429, "busy")],
 )
 def test_too_many_requests_in_a_whole_answer_below_500_is_the_venues_word(connect, status, body):
     """A documented body or the status alone: refused for its rate, so that it may be sent again."""
@@ -136,14 +150,18 @@ def test_venue_that_says_it_does_not_know_is_believed(connect, code):
     """Binance has codes for "execution status unknown"; under a 400 too they are no refusal."""
     exchange = connect()
     exchange.instruments()
-    exchange.session.mount("http://", SaysInstead(400, f'{{"code":{code},"msg":"Internal error; unable to process."}}'))
+    exchange.session.mount(
+        "http://", SaysInstead(400, f'{{"code":{code},"msg":"Internal error; unable to process."}}')
+    )
     with pytest.raises(VenueError) as failure:
         exchange.submit(buy("unsure"))
     assert type(failure.value) is VenueUnavailableError
 
 
 def test_limit_of_ccxt_itself_is_known_to_have_sent_nothing(connect, control):
-    """ccxt may refuse before anything leaves: the order may be sent again, and the message does not blame the venue."""
+    """ccxt may refuse before anything leaves: the order may be sent again, and the message does not
+    blame the venue.
+    """
     exchange = connect()
     exchange.instruments()
 
@@ -157,7 +175,9 @@ def test_limit_of_ccxt_itself_is_known_to_have_sent_nothing(connect, control):
 
 
 def test_rate_limit_of_a_later_request_says_nothing_of_the_order(connect, control):
-    """Some venues' create_order asks again after it has ordered: a 429 to that question must not have the order sent again."""
+    """Some venues' create_order asks again after it has ordered: a 429 to that question must not
+    have the order sent again.
+    """
     exchange = connect()
     exchange.instruments()
     order = exchange.client.create_order
@@ -176,18 +196,32 @@ def test_rate_limit_of_a_later_request_says_nothing_of_the_order(connect, contro
 
 @pytest.mark.parametrize(
     "kind",
-    [FaultKind.ERROR_BEFORE, FaultKind.RESET_AFTER, FaultKind.MALFORMED, FaultKind.TIMEOUT_BEFORE, FaultKind.RATE_LIMIT],
+    [
+        FaultKind.ERROR_BEFORE,
+        FaultKind.RESET_AFTER,
+        FaultKind.MALFORMED,
+        FaultKind.TIMEOUT_BEFORE,
+        FaultKind.RATE_LIMIT,
+    ],
 )
-@pytest.mark.parametrize("path", ["/api/v3/klines", "/api/v3/account", "/api/v3/exchangeInfo", "/api/v3/myTrades"])
+@pytest.mark.parametrize(
+    "path", ["/api/v3/klines", "/api/v3/account", "/api/v3/exchangeInfo", "/api/v3/myTrades"]
+)
 def test_reads_are_asked_again(connect, control, kind, path):
     """Two bad answers in a row do not fail a read."""
     exchange = connect(timeout_seconds=0.2)
     exchange.last_prices(["AAA/USDT"])
-    control.arm(Fault(kind=kind, path=path, times=2, seconds=0 if kind is FaultKind.RATE_LIMIT else 30))
+    control.arm(
+        Fault(kind=kind, path=path, times=2, seconds=0 if kind is FaultKind.RATE_LIMIT else 30)
+    )
     calls = {
-        "/api/v3/klines": lambda: exchange.fetch_bars("AAA/USDT", Timeframe.D1, exchange.now() - DAY, 5).height == 2,
+        "/api/v3/klines": lambda: (
+            exchange.fetch_bars("AAA/USDT", Timeframe.D1, exchange.now() - DAY, 5).height == 2
+        ),
         "/api/v3/account": lambda: exchange.balances()["AAA"] == 50,
-        "/api/v3/exchangeInfo": lambda: set(exchange.instruments()) == {"AAA/USDT", "BBB/USDT", "GAP/USDT"},
+        "/api/v3/exchangeInfo": lambda: (
+            set(exchange.instruments()) == {"AAA/USDT", "BBB/USDT", "GAP/USDT"}
+        ),
         "/api/v3/myTrades": lambda: list(exchange.fills("AAA/USDT", exchange.now())) == [],
     }
     assert calls[path]()
@@ -217,7 +251,9 @@ def test_long_ban_is_not_waited_out(connect, control):
 def test_cancel_without_an_answer_is_unknown_and_sent_once(connect, control):
     """The cancellation was carried out, but the caller must ask."""
     exchange = connect()
-    order = OrderRequest(f"cancel-{time.time_ns()}", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(50))
+    order = OrderRequest(
+        f"cancel-{time.time_ns()}", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(50)
+    )
     exchange.submit(order)
     control.arm_next(FaultKind.ERROR_AFTER, "DELETE", ORDER_PATH)
     with pytest.raises(VenueUnavailableError):
@@ -231,7 +267,10 @@ def test_stale_candles_lack_the_newest_bars(connect, control):
     exchange = connect()
     now = exchange.now()
     control.arm(Fault(kind=FaultKind.STALE_CANDLES, path="/api/v3/klines", seconds=2 * 86_400))
-    assert exchange.fetch_bars("AAA/USDT", Timeframe.D1, now - 4 * DAY, 10)["ts"].to_list()[-1] == now - 2 * DAY
+    assert (
+        exchange.fetch_bars("AAA/USDT", Timeframe.D1, now - 4 * DAY, 10)["ts"].to_list()[-1]
+        == now - 2 * DAY
+    )
 
 
 def test_slow_answer_is_an_answer(connect, control):
@@ -244,7 +283,9 @@ def test_slow_answer_is_an_answer(connect, control):
 
 
 def test_order_may_become_visible_later(connect, control):
-    """An accepted order can be unknown to queries for a while; its trades and balances are real at once."""
+    """An accepted order can be unknown to queries for a while; its trades and balances are real at
+    once.
+    """
     exchange = connect()
     exchange.instruments()
     control.arm_next(FaultKind.HIDDEN_ORDER, "POST", ORDER_PATH, seconds=0.5)
@@ -258,9 +299,15 @@ def test_order_may_become_visible_later(connect, control):
 
 
 def test_wrong_credentials_are_refused_by_name(connect, control):
-    """A wrong secret is -1022, an unknown key -2015, a malformed one -2014; the message tells what to check."""
+    """A wrong secret is -1022, an unknown key -2015, a malformed one -2014; the message tells what
+    to check.
+    """
     control.create_account("right-key", "right-secret", {})
-    cases = (("right-key", "wrong", "-1022", "secret"), ("unknown-key", "x", "-2015", "key"), ("bad key!", "x", "-2014", "key"))
+    cases = (
+        ("right-key", "wrong", "-1022", "secret"),
+        ("unknown-key", "x", "-2015", "key"),
+        ("bad key!", "x", "-2014", "key"),
+    )
     for key, secret, code, remedy in cases:
         with pytest.raises(VenueRejectedError, match=remedy) as refusal:
             connect(key, secret).balances()
@@ -298,7 +345,9 @@ def test_all_pages_of_fills_are_fetched(connect, control):
 
 
 def test_market_order_beyond_the_bars_volume_expires_in_part(connect, control):
-    """The day's bar holds 300 units: of 450 ordered, 300 fill and the rest expires; the next order finds none."""
+    """The day's bar holds 300 units: of 450 ordered, 300 fill and the rest expires; the next order
+    finds none.
+    """
     exchange = connect(balances={"USDT": Decimal(1_000_000)})
     report = exchange.submit(buy(f"big-{time.time_ns()}", "450"))
     assert (report.state, report.filled_quantity) == (OrderState.EXPIRED, 300)
@@ -308,10 +357,14 @@ def test_market_order_beyond_the_bars_volume_expires_in_part(connect, control):
 
 
 def test_resting_order_fills_in_parts_by_volume(connect, control):
-    """A resting sell of 450 units takes the 300 of the first day that passes it and the rest the day after."""
+    """A resting sell of 450 units takes the 300 of the first day that passes it and the rest the
+    day after.
+    """
     exchange = connect(balances={"AAA": Decimal(450)})
     price = exchange.last_prices(["AAA/USDT"])["AAA/USDT"] + 1
-    order = OrderRequest(f"parts-{time.time_ns()}", "AAA/USDT", Side.SELL, OrderType.LIMIT, Decimal(450), price)
+    order = OrderRequest(
+        f"parts-{time.time_ns()}", "AAA/USDT", Side.SELL, OrderType.LIMIT, Decimal(450), price
+    )
     exchange.submit(order)
     control.step(seconds=DAY)
     part = exchange.find_order(order.client_order_id, "AAA/USDT")
@@ -323,7 +376,9 @@ def test_resting_order_fills_in_parts_by_volume(connect, control):
 
 def test_venue_that_is_down_is_unavailable(server):
     """Nothing listens: reads and orders raise VenueUnavailableError with the venue's name."""
-    exchange = CcxtExchange("binance", "k", "s", base_url="http://127.0.0.1:9", read_attempts=2, retry_wait_seconds=0.01)
+    exchange = CcxtExchange(
+        "binance", "k", "s", base_url="http://127.0.0.1:9", read_attempts=2, retry_wait_seconds=0.01
+    )
     with pytest.raises(VenueUnavailableError, match="binance"):
         exchange.now()
     with pytest.raises(VenueUnavailableError):
@@ -331,9 +386,13 @@ def test_venue_that_is_down_is_unavailable(server):
 
 
 def test_venues_own_network_is_the_test_network_unless_told_live():
-    """Without `live` ccxt points at the test network; a venue that has none is refused with the remedy."""
+    """Without `live` ccxt points at the test network; a venue that has none is refused with the
+    remedy.
+    """
     assert "testnet" in CcxtExchange("binance", "k", "s").client.urls["api"]["private"]
-    assert "testnet" not in CcxtExchange("binance", "k", "s", live=True).client.urls["api"]["private"]
+    assert (
+        "testnet" not in CcxtExchange("binance", "k", "s", live=True).client.urls["api"]["private"]
+    )
     with pytest.raises(ConfigError, match="no test network"):
         CcxtExchange("kraken", "k", "s")
     with pytest.raises(ConfigError, match="knows no exchange 'binanze'"):
@@ -343,7 +402,10 @@ def test_venues_own_network_is_the_test_network_unless_told_live():
 def test_practice_address_wins_over_live(server, control):
     """With a base_url no request can leave for the real venue, whatever else was said."""
     exchange = CcxtExchange("binance", "k", "s", live=True, base_url=server.url)
-    assert exchange.session._led("https://api.binance.com/api/v3/order?a=1") == f"{server.url}/api/v3/order?a=1"
+    assert (
+        exchange.session._led("https://api.binance.com/api/v3/order?a=1")
+        == f"{server.url}/api/v3/order?a=1"
+    )
     assert exchange.now() == control.now()
 
 
@@ -351,7 +413,9 @@ def test_used_up_weight_is_429_and_going_on_is_a_ban(server):
     """A server with a small weight limit refuses with Retry-After, and bans who goes on regardless."""
     limits = LimitSpec(weight_per_minute=200, ban_after=3, ban_seconds=60)
     account = AccountSpec("k", "s", {"USDT": "1000"})
-    with PracticeServer(server.config.candles, clock=server.config.clock, limits=limits, accounts=(account,)) as small:
+    with PracticeServer(
+        server.config.candles, clock=server.config.clock, limits=limits, accounts=(account,)
+    ) as small:
         exchange = CcxtExchange("binance", "k", "s", base_url=small.url, read_attempts=1)
         seen = []
         for _ in range(20):
@@ -367,7 +431,9 @@ def test_too_many_orders_are_refused_and_counted_per_account(connect, server):
     """Binance's -1015: the 6th order within ten seconds is refused, nothing is bought by it."""
     limits = LimitSpec(orders_per_10s=5)
     account = AccountSpec("k", "s", {"USDT": "10000"})
-    with PracticeServer(server.config.candles, clock=server.config.clock, limits=limits, accounts=(account,)) as small:
+    with PracticeServer(
+        server.config.candles, clock=server.config.clock, limits=limits, accounts=(account,)
+    ) as small:
         exchange = CcxtExchange("binance", "k", "s", base_url=small.url)
         refused = 0
         for k in range(12):
@@ -381,14 +447,22 @@ def test_too_many_orders_are_refused_and_counted_per_account(connect, server):
 
 
 def test_state_survives_kill_9_of_the_server(server, tmp_path):
-    """With a journal file the venue comes back with its time, balances, open orders and trades, and numbers on from there."""
+    """With a journal file the venue comes back with its time, balances, open orders and trades, and
+    numbers on from there.
+    """
     options = {"clock": server.config.clock, "journal": tmp_path / "venue.jsonl"}
     account = AccountSpec("k", "s", {"USDT": "10000"})
     first = PracticeServer(server.config.candles, accounts=(account,), **options).start()
     exchange = CcxtExchange("binance", "k", "s", base_url=first.url)
     exchange.submit(buy("one"))
-    exchange.submit(OrderRequest("two", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(50)))
-    balances, fills, opened = exchange.balances(), exchange.fills("AAA/USDT", exchange.now() - DAY), exchange.open_orders()
+    exchange.submit(
+        OrderRequest("two", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(50))
+    )
+    balances, fills, opened = (
+        exchange.balances(),
+        exchange.fills("AAA/USDT", exchange.now() - DAY),
+        exchange.open_orders(),
+    )
     stopped_at = PracticeControl(first.url).step(seconds=timedelta(hours=5))
     first.kill()
     with PracticeServer(server.config.candles, accounts=(account,), **options) as second:
@@ -401,10 +475,17 @@ def test_state_survives_kill_9_of_the_server(server, tmp_path):
 
 
 def test_trade_without_a_stated_fee_is_booked_with_none():
-    """Some venues name no fee: it is zero in quote, and comparing balances shows what was really taken."""
+    """Some venues name no fee: it is zero in quote, and comparing balances shows what was really
+    taken.
+    """
     exchange = CcxtExchange("binance", "k", "s")
-    assert exchange._fee({"id": 1, "symbol": "AAA/USDT", "fee": None, "fees": []}) == (Decimal(0), "USDT")
-    assert exchange._fee({"id": 1, "symbol": "AAA/USDT", "fees": [{"cost": "0.1", "currency": "BNB"}]}) == (
+    assert exchange._fee({"id": 1, "symbol": "AAA/USDT", "fee": None, "fees": []}) == (
+        Decimal(0),
+        "USDT",
+    )
+    assert exchange._fee(
+        {"id": 1, "symbol": "AAA/USDT", "fees": [{"cost": "0.1", "currency": "BNB"}]}
+    ) == (
         Decimal("0.1"),
         "BNB",
     )

@@ -32,7 +32,9 @@ def test_instruments_carry_exact_decimal_rules(venue):
 
 
 def test_bars_stop_at_now_and_the_open_bar_shows_its_open_only(venue):
-    """The bar that is still open is sent with what is known of it: never its future high, low, close or volume."""
+    """The bar that is still open is sent with what is known of it: never its future high, low,
+    close or volume.
+    """
     now, price = venue.exchange.now(), float(venue.price)
     bars = venue.exchange.fetch_bars("AAA/USDT", Timeframe.D1, now - 3 * DAY, 100)
     assert bars.schema == BARS_SCHEMA
@@ -63,7 +65,9 @@ def test_last_prices_are_the_open_of_the_current_bar(venue):
 
 
 def test_quotes_are_a_real_spread_around_the_last_price(venue):
-    """Bid under ask, a tick to either side of the last price, with the volume of the last closed bar to be had at each."""
+    """Bid under ask, a tick to either side of the last price, with the volume of the last closed
+    bar to be had at each.
+    """
     price, tick = venue.price, Decimal("0.01")
     quotes = venue.exchange.quotes(["AAA/USDT", "BBB/USDT"])
     assert set(quotes) == {"AAA/USDT", "BBB/USDT"}
@@ -73,7 +77,9 @@ def test_quotes_are_a_real_spread_around_the_last_price(venue):
 
 
 def test_symbol_that_cannot_be_traded_now_has_no_quote(venue):
-    """GAP trades every other day: on the days between it has a last price and nobody who bids or asks."""
+    """GAP trades every other day: on the days between it has a last price and nobody who bids or
+    asks.
+    """
     found = []
     for _ in range(2):
         found.append(set(venue.exchange.quotes(["AAA/USDT", "GAP/USDT"])))
@@ -89,7 +95,9 @@ def test_quotes_of_nothing_are_nothing(venue):
 
 @pytest.mark.parametrize("missing", [("fetchBidsAsks",), ("fetchBidsAsks", "fetchTickers")])
 def test_quotes_are_read_from_tickers_where_the_venue_has_no_call_for_them(connect, missing):
-    """ccxt has the two sides of most venues in their tickers, of some in one ticker a symbol: the quotes are the same."""
+    """ccxt has the two sides of most venues in their tickers, of some in one ticker a symbol: the
+    quotes are the same.
+    """
     exchange = connect()
     expected = exchange.quotes(["AAA/USDT", "BBB/USDT"])
     exchange.client.has = exchange.client.has | dict.fromkeys(missing, False)
@@ -147,6 +155,10 @@ def test_threads_fetch_bars_at_the_same_time(venue):
     since = venue.exchange.now() - 5 * DAY
     symbols = ["AAA/USDT", "BBB/USDT"] * 20
     with ThreadPoolExecutor(8) as pool:
-        frames = list(pool.map(lambda symbol: venue.exchange.fetch_bars(symbol, Timeframe.D1, since, 10), symbols))
+        frames = list(
+            pool.map(
+                lambda symbol: venue.exchange.fetch_bars(symbol, Timeframe.D1, since, 10), symbols
+            )
+        )
     assert [set(frame["symbol"]) for frame in frames] == [{symbol} for symbol in symbols]
     assert {frame.height for frame in frames} == {6}

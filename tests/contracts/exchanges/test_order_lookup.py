@@ -1,4 +1,6 @@
-"""How Kraken and Bybit are asked for an order by client order id, in the requests that ccxt makes; nothing leaves here."""
+"""How Kraken and Bybit are asked for an order by client order id, in the requests that ccxt makes;
+nothing leaves here.
+"""
 
 import json
 from collections.abc import Mapping
@@ -18,7 +20,14 @@ from penstock.core.orders import OrderState
 
 NAME = "0123456789abcdef0123456789abcdef"
 WITH_DASHES = "01234567-89ab-cdef-0123-456789abcdef"
-DESCR = {"pair": "AAAUSDT", "type": "buy", "ordertype": "limit", "price": "2.00", "price2": "0", "leverage": "none"}
+DESCR = {
+    "pair": "AAAUSDT",
+    "type": "buy",
+    "ordertype": "limit",
+    "price": "2.00",
+    "price2": "0",
+    "leverage": "none",
+}
 #: Venue -> the paths that are asked, what is open first.
 ASKED = {
     "kraken": ["/0/private/OpenOrders", "/0/private/ClosedOrders"],
@@ -27,16 +36,54 @@ ASKED = {
 
 
 def order_of(venue: str, kind: str, name: str = NAME) -> dict[str, object]:
-    """An order as the venue's documentation shows one: working with 0.4 of 1 filled, filled, or ended with 0.4 filled."""
+    """An order as the venue's documentation shows one: working with 0.4 of 1 filled, filled, or
+    ended with 0.4 filled.
+    """
     done = "1" if kind == "filled" else "0.4"
     if venue == "kraken":
         status = {"working": "open", "filled": "closed", "cut": "canceled"}[kind]
-        rest = {"userref": 0, "cl_ord_id": name, "status": status, "opentm": 1733815269.37, "descr": DESCR, "oflags": "fciq"}
-        return {**rest, "vol": "1", "vol_exec": done, "cost": "2", "fee": "0.01", "price": "2", "limitprice": "0.0"}
-    status = {"working": "PartiallyFilled", "filled": "Filled", "cut": "PartiallyFilledCanceled"}[kind]
-    rest = {"symbol": "AAAUSDT", "orderType": "Limit", "orderLinkId": name, "orderId": "77", "orderStatus": status}
-    figures = {"price": "2", "qty": "1", "cumExecQty": done, "avgPrice": "2", "cumExecValue": "2", "cumExecFee": "0"}
-    return {**rest, **figures, "side": "Buy", "createdTime": "1672217377164", "updatedTime": "1672217377164"}
+        rest = {
+            "userref": 0,
+            "cl_ord_id": name,
+            "status": status,
+            "opentm": 1733815269.37,
+            "descr": DESCR,
+            "oflags": "fciq",
+        }
+        return {
+            **rest,
+            "vol": "1",
+            "vol_exec": done,
+            "cost": "2",
+            "fee": "0.01",
+            "price": "2",
+            "limitprice": "0.0",
+        }
+    status = {"working": "PartiallyFilled", "filled": "Filled", "cut": "PartiallyFilledCanceled"}[
+        kind
+    ]
+    rest = {
+        "symbol": "AAAUSDT",
+        "orderType": "Limit",
+        "orderLinkId": name,
+        "orderId": "77",
+        "orderStatus": status,
+    }
+    figures = {
+        "price": "2",
+        "qty": "1",
+        "cumExecQty": done,
+        "avgPrice": "2",
+        "cumExecValue": "2",
+        "cumExecFee": "0",
+    }
+    return {
+        **rest,
+        **figures,
+        "side": "Buy",
+        "createdTime": "1672217377164",
+        "updatedTime": "1672217377164",
+    }
 
 
 def listing(venue: str, path: str, *orders: Mapping[str, object]) -> object:
@@ -45,25 +92,48 @@ def listing(venue: str, path: str, *orders: Mapping[str, object]) -> object:
         found = {f"OQCLML-BW3P3-BUCMW{n}": order for n, order in enumerate(orders)}
         return {
             "error": [],
-            "result": {"open": found} if path.endswith("OpenOrders") else {"closed": found, "count": len(found)},
+            "result": {"open": found}
+            if path.endswith("OpenOrders")
+            else {"closed": found, "count": len(found)},
         }
-    return {"retCode": 0, "retMsg": "OK", "result": {"category": "spot", "list": orders, "nextPageCursor": ""}}
+    return {
+        "retCode": 0,
+        "retMsg": "OK",
+        "result": {"category": "spot", "list": orders, "nextPageCursor": ""},
+    }
 
 
 @dataclass
 class Wire:
-    """A venue on the near side of the wire, and the account there. A path that it has no answer for gets a 503."""
+    """A venue on the near side of the wire, and the account there. A path that it has no answer for
+    gets a 503.
+    """
 
     venue: str
 
     def __post_init__(self) -> None:
         self.answers = {path: listing(self.venue, path) for path in ASKED[self.venue]}
         self.requests: list[requests.PreparedRequest] = []
-        self.exchange = CcxtExchange(self.venue, "key", "c2VjcmV0", live=True, rate_limit_ms=0, read_attempts=1)
+        self.exchange = CcxtExchange(
+            self.venue, "key", "c2VjcmV0", live=True, rate_limit_ms=0, read_attempts=1
+        )
         self.exchange.session.mount("https://", Answering(self))
-        steps = {"precision": {"amount": 0.001, "price": 0.01}, "limits": {"amount": {}, "price": {}, "cost": {}}}
-        market = {"id": "AAAUSDT", "symbol": "AAA/USDT", "base": "AAA", "quote": "USDT", "type": "spot", "spot": True, **steps}
-        self.exchange.client.set_markets([{**market, "swap": False, "future": False, "option": False, "info": {}}])
+        steps = {
+            "precision": {"amount": 0.001, "price": 0.01},
+            "limits": {"amount": {}, "price": {}, "cost": {}},
+        }
+        market = {
+            "id": "AAAUSDT",
+            "symbol": "AAA/USDT",
+            "base": "AAA",
+            "quote": "USDT",
+            "type": "spot",
+            "spot": True,
+            **steps,
+        }
+        self.exchange.client.set_markets(
+            [{**market, "swap": False, "future": False, "option": False, "info": {}}]
+        )
         self.exchange._has_markets = True
 
     def lists(self, path: str, *orders: Mapping[str, object]) -> None:
@@ -78,7 +148,10 @@ class Wire:
         text = request.body.decode() if isinstance(request.body, bytes) else str(request.body or "")
         if text.startswith("{"):
             return dict(json.loads(text))
-        return {name: values[0] for name, values in parse_qs(text or urlsplit(request.url).query).items()}
+        return {
+            name: values[0]
+            for name, values in parse_qs(text or urlsplit(request.url).query).items()
+        }
 
 
 class Answering(HTTPAdapter):
@@ -92,7 +165,10 @@ class Answering(HTTPAdapter):
         self.wire.requests.append(request)
         answer = self.wire.answers.get(urlsplit(request.url).path)
         response = requests.Response()
-        response.status_code, response._content = 503 if answer is None else 200, json.dumps(answer).encode()
+        response.status_code, response._content = (
+            503 if answer is None else 200,
+            json.dumps(answer).encode(),
+        )
         response.url, response.request = request.url, request
         return response
 
@@ -107,7 +183,9 @@ def named_by(wire: Wire) -> str:
 
 
 def test_working_order_is_found_by_the_name_it_was_sent_with(wire: Wire) -> None:
-    """The venue's list of open orders is asked for the id in the field that the order carried it in, and for nothing else."""
+    """The venue's list of open orders is asked for the id in the field that the order carried it
+    in, and for nothing else.
+    """
     wire.lists(ASKED[wire.venue][0], order_of(wire.venue, "working"))
     report = wire.exchange.find_order(NAME, "AAA/USDT")
     assert (report.client_order_id, report.state, report.filled_quantity) == (
@@ -121,9 +199,13 @@ def test_working_order_is_found_by_the_name_it_was_sent_with(wire: Wire) -> None
     assert not {"txid", "userref", "orderId", "clientOrderId"} & fields.keys()
 
 
-@pytest.mark.parametrize(("kind", "state"), [("filled", OrderState.FILLED), ("cut", OrderState.CANCELED)])
+@pytest.mark.parametrize(
+    ("kind", "state"), [("filled", OrderState.FILLED), ("cut", OrderState.CANCELED)]
+)
 def test_ended_order_is_found_after_the_open_ones(wire: Wire, kind: str, state: OrderState) -> None:
-    """What is not open is looked for among what has ended; an order that ended partly filled is not called filled."""
+    """What is not open is looked for among what has ended; an order that ended partly filled is not
+    called filled.
+    """
     wire.lists(ASKED[wire.venue][1], order_of(wire.venue, kind))
     report = wire.exchange.find_order(NAME, "AAA/USDT")
     assert (report.client_order_id, report.state) == (NAME, state)
@@ -145,7 +227,9 @@ def test_order_is_denied_only_after_every_list_was_answered_without_it(wire: Wir
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_answer_without_a_list_is_no_denial(wire: Wire, which: int) -> None:
-    """ccxt reads an answer that lacks the list as an empty one: the order would be believed not to exist."""
+    """ccxt reads an answer that lacks the list as an empty one: the order would be believed not to
+    exist.
+    """
     wire.answers[ASKED[wire.venue][which]] = {"error": [], "retCode": 0, "result": {}}
     with pytest.raises(VenueUnavailableError, match="no usable answer"):
         wire.exchange.find_order(NAME, "AAA/USDT")
@@ -169,7 +253,9 @@ def test_name_written_with_dashes_is_ours() -> None:
 
 
 def test_two_orders_under_one_name_are_not_chosen_from() -> None:
-    """Kraken takes a name again once its first order has ended: which one is meant is for a person to see."""
+    """Kraken takes a name again once its first order has ended: which one is meant is for a person
+    to see.
+    """
     wire = Wire("kraken")
     wire.lists(ASKED["kraken"][1], order_of("kraken", "filled"), order_of("kraken", "cut"))
     with pytest.raises(VenueError, match="under the one name"):
@@ -177,9 +263,15 @@ def test_two_orders_under_one_name_are_not_chosen_from() -> None:
 
 
 def test_order_is_cancelled_by_its_name_and_then_looked_for(wire: Wire) -> None:
-    """The venue only says that it took the cancellation: what became of the order is asked for. No other id is sent."""
+    """The venue only says that it took the cancellation: what became of the order is asked for. No
+    other id is sent.
+    """
     path = {"kraken": "/0/private/CancelOrder", "bybit": "/v5/order/cancel"}[wire.venue]
-    taken = {"retCode": 0, "error": [], "result": {"count": 1, "orderId": "77", "orderLinkId": NAME}}
+    taken = {
+        "retCode": 0,
+        "error": [],
+        "result": {"count": 1, "orderId": "77", "orderLinkId": NAME},
+    }
     wire.answers[path] = taken
     wire.lists(ASKED[wire.venue][1], order_of(wire.venue, "cut"))
     assert wire.exchange.cancel(NAME, "AAA/USDT").state is OrderState.CANCELED
@@ -200,12 +292,18 @@ def test_cancellation_of_what_is_not_there_is_a_denial(wire: Wire) -> None:
 
 def test_venue_whose_orders_cannot_be_found_is_not_traded() -> None:
     """An account there is refused with the venues that can be traded; its market data can be had."""
-    with pytest.raises(ConfigError, match=r"'bitstamp' cannot be traded.*binance.*kraken.*still serves for market data"):
+    with pytest.raises(
+        ConfigError,
+        match=r"'bitstamp' cannot be traded.*binance.*kraken.*still serves for market data",
+    ):
         CcxtExchange("bitstamp", "key", "secret", live=True)
     assert CcxtMarketData("bitstamp").venue == "bitstamp"
 
 
-@pytest.mark.parametrize("venue", ["binance", "binanceus", "okx", "okxus", "myokx", "bybit", "bybiteu", "bybitid", "kraken"])
+@pytest.mark.parametrize(
+    "venue",
+    ["binance", "binanceus", "okx", "okxus", "myokx", "bybit", "bybiteu", "bybitid", "kraken"],
+)
 def test_venue_of_the_table_is_one_that_ccxt_has(venue: str) -> None:
     """Each name leads to a ccxt client and to a way of finding orders there."""
     assert CcxtExchange(venue, "key", "c2VjcmV0", password="phrase", live=True).client.id == venue

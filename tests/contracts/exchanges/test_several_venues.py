@@ -1,4 +1,6 @@
-"""What several venues promise besides, as one account: sums, names, and that one venue's silence is never another's word."""
+"""What several venues promise besides, as one account: sums, names, and that one venue's silence is
+never another's word.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,13 +37,19 @@ EACH = {"USDT": Decimal(5_000), "AAA": Decimal(20)}
 
 
 class Shrinking(CcxtExchange):
-    """A venue that pauses symbols (its markets are then not active) or drops them (it knows them no more)."""
+    """A venue that pauses symbols (its markets are then not active) or drops them (it knows them no
+    more).
+    """
 
     paused: frozenset[str] = frozenset()
     dropped: frozenset[str] = frozenset()
 
     def instruments(self) -> dict[str, Instrument]:
-        return {name: rules for name, rules in super().instruments().items() if name not in self.paused | self.dropped}
+        return {
+            name: rules
+            for name, rules in super().instruments().items()
+            if name not in self.paused | self.dropped
+        }
 
     def require_symbol(self, symbol: str) -> None:
         super().require_symbol(symbol)
@@ -68,7 +76,15 @@ class Pair:
     def order(self, venue: str, quantity: str = "1", price: str | None = None) -> OrderRequest:
         kind = OrderType.MARKET if price is None else OrderType.LIMIT
         limit = None if price is None else Decimal(price)
-        return OrderRequest(f"part-{next(_NUMBERS)}", "AAA/USDT", Side.BUY, kind, Decimal(quantity), limit, venue=venue)
+        return OrderRequest(
+            f"part-{next(_NUMBERS)}",
+            "AAA/USDT",
+            Side.BUY,
+            kind,
+            Decimal(quantity),
+            limit,
+            venue=venue,
+        )
 
 
 @pytest.fixture
@@ -77,7 +93,10 @@ def pair(server: Any, other_server: Any, control: PracticeControl) -> Iterator[P
     second.step(to=control.now())
     key = f"pair-{next(_NUMBERS)}"
     venues = {}
-    for name, url, controls in (("first", server.url, control), ("second", other_server.url, second)):
+    for name, url, controls in (
+        ("first", server.url, control),
+        ("second", other_server.url, second),
+    ):
         controls.create_account(key, "secret", EACH)
         venues[name] = Shrinking("binance", key, "secret", base_url=url, read_attempts=1)
     yield Pair(SeveralVenues(venues, {"first": Decimal(10), "second": Decimal(4)}), control, second)
@@ -94,7 +113,9 @@ def test_balances_are_the_sums_of_all(pair: Pair) -> None:
 
 
 def test_trades_of_two_venues_never_share_an_id(pair: Pair) -> None:
-    """Each venue counts its trades for itself: the ids begin with the venue's name, and all of them are told."""
+    """Each venue counts its trades for itself: the ids begin with the venue's name, and all of them
+    are told.
+    """
     orders = [pair.order("first"), pair.order("second"), pair.order("second")]
     for order in orders:
         pair.exchange.submit(order)
@@ -108,7 +129,9 @@ def test_trades_of_two_venues_never_share_an_id(pair: Pair) -> None:
 
 
 def test_order_is_denied_only_when_every_venue_denies_it(pair: Pair) -> None:
-    """One venue's "no such order" says nothing while another is silent, whether the process remembers or not."""
+    """One venue's "no such order" says nothing while another is silent, whether the process
+    remembers or not.
+    """
     with pytest.raises(OrderNotFoundError, match=r"first: .*; second: "):
         pair.exchange.find_order("never-used", "AAA/USDT")
     order = pair.order("second")
@@ -133,7 +156,9 @@ def test_order_is_found_though_another_venue_is_silent(pair: Pair) -> None:
 
 
 def test_order_is_found_where_its_symbol_is_paused(pair: Pair) -> None:
-    """Its venue lists the symbol no more when the process begins: the order, its trades and its end are still to be had."""
+    """Its venue lists the symbol no more when the process begins: the order, its trades and its end
+    are still to be had.
+    """
     filled, resting = pair.order("first"), pair.order("first", price="50")
     sent = pair.exchange.submit(filled)
     pair.exchange.submit(resting)
@@ -147,7 +172,9 @@ def test_order_is_found_where_its_symbol_is_paused(pair: Pair) -> None:
 
 
 def test_venue_that_dropped_the_symbol_has_not_denied_the_order(pair: Pair) -> None:
-    """The other venue's denial is its own alone: whether the order exists is unknown, and nothing is sent again."""
+    """The other venue's denial is its own alone: whether the order exists is unknown, and nothing
+    is sent again.
+    """
     order = pair.order("first")
     pair.exchange.submit(order)
     pair.exchange.accounts["first"].dropped = frozenset({"AAA/USDT"})  # type: ignore[attr-defined]  # Shrinking
@@ -165,7 +192,9 @@ def test_venue_that_dropped_the_symbol_has_not_denied_the_order(pair: Pair) -> N
 
 
 def test_trades_of_a_venue_that_dropped_the_symbol_are_unknown_not_none(pair: Pair) -> None:
-    """Who saw it listed there knows that trades may be missing; for who never did, the venue has none."""
+    """Who saw it listed there knows that trades may be missing; for who never did, the venue has
+    none.
+    """
     pair.exchange.submit(pair.order("second"))
     pair.exchange.instruments()
     pair.exchange.accounts["first"].dropped = frozenset({"AAA/USDT"})  # type: ignore[attr-defined]  # Shrinking
@@ -179,20 +208,31 @@ def test_working_orders_of_all_are_listed_and_cancelled_where_they_are(pair: Pai
     orders = [pair.order(venue, price="50") for venue in ("first", "second")]
     for order in orders:
         pair.exchange.submit(order)
-    assert [report.client_order_id for report in pair.exchange.open_orders()] == [order.client_order_id for order in orders]
+    assert [report.client_order_id for report in pair.exchange.open_orders()] == [
+        order.client_order_id for order in orders
+    ]
     for order in reversed(orders):
         report = pair.exchange.cancel(order.client_order_id, "AAA/USDT")
-        assert (report.state, report.venue_order_id.split(":")[0]) == (OrderState.CANCELED, order.venue)
+        assert (report.state, report.venue_order_id.split(":")[0]) == (
+            OrderState.CANCELED,
+            order.venue,
+        )
     assert list(pair.exchange.open_orders()) == []
 
 
 def test_order_goes_to_the_venue_that_it_names_and_to_no_other(pair: Pair) -> None:
-    """A name that the account has not is refused before anything leaves; an id that went to one venue never goes to another."""
-    with pytest.raises(VenueRejectedError, match=r"no venue 'third' \(first, second\); nothing was sent"):
+    """A name that the account has not is refused before anything leaves; an id that went to one
+    venue never goes to another.
+    """
+    with pytest.raises(
+        VenueRejectedError, match=r"no venue 'third' \(first, second\); nothing was sent"
+    ):
         pair.exchange.submit(pair.order("third"))
     order = pair.order("first")
     pair.exchange.submit(order)
-    twin = OrderRequest(order.client_order_id, order.symbol, order.side, order.type, order.quantity, venue="second")
+    twin = OrderRequest(
+        order.client_order_id, order.symbol, order.side, order.type, order.quantity, venue="second"
+    )
     with pytest.raises(DuplicateOrderError, match="was sent to first"):
         pair.exchange.submit(twin)
     assert pair.exchange.accounts["second"].balances() == EACH
@@ -212,7 +252,9 @@ def test_rules_are_legal_at_every_venue(pair: Pair) -> None:
 
 
 def test_second_venue_stands_in_while_the_first_is_silent(pair: Pair) -> None:
-    """Time, prices and quotes are the first venue's, else the second's; with both silent there are none."""
+    """Time, prices and quotes are the first venue's, else the second's; with both silent there are
+    none.
+    """
     pair.exchange.instruments()
     pair.first.show_book("AAA/USDT", 90, 91)
     pair.second.show_book("AAA/USDT", 95, 96)
@@ -229,7 +271,9 @@ def test_second_venue_stands_in_while_the_first_is_silent(pair: Pair) -> None:
 
 
 def test_offers_tell_what_is_free_and_who_is_silent(pair: Pair) -> None:
-    """What a working order holds is not offered; a venue that does not answer offers nothing and says so."""
+    """What a working order holds is not offered; a venue that does not answer offers nothing and
+    says so.
+    """
     pair.exchange.submit(pair.order("second", quantity="40", price="50"))
     first, second = pair.exchange.offers(["AAA/USDT"])
     assert (first.free, first.fee_bps) == (EACH, 10)
@@ -248,15 +292,28 @@ def test_venues_need_names_of_their_own() -> None:
 
 
 def test_paper_accounts_can_be_several_venues_too() -> None:
-    """Cash and orders of two paper accounts are one account's; what a resting order holds at one is not offered there."""
+    """Cash and orders of two paper accounts are one account's; what a resting order holds at one is
+    not offered there.
+    """
     start = datetime(2024, 1, 1, tzinfo=UTC)
-    rows = [("AAA/USDT", start + n * timedelta(days=1), 110.0, 114.0, 106.0, 110.0, 300.0) for n in range(30)]
+    rows = [
+        ("AAA/USDT", start + n * timedelta(days=1), 110.0, 114.0, 106.0, 110.0, 300.0)
+        for n in range(30)
+    ]
     bars = pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
     market = BarsMarketData({Timeframe.D1: bars}, None, SteppedClock(start + timedelta(days=10)))
-    venues = {name: PaperExchange(market, balances={"USDT": Decimal(500)}) for name in ("here", "there")}
+    venues = {
+        name: PaperExchange(market, balances={"USDT": Decimal(500)}) for name in ("here", "there")
+    }
     account = SeveralVenues(venues, dict.fromkeys(venues, Decimal(10)))
-    account.submit(OrderRequest("rests", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(4), Decimal(50), venue="there"))
-    account.submit(OrderRequest("fills", "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(1), venue="here"))
+    account.submit(
+        OrderRequest(
+            "rests", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(4), Decimal(50), venue="there"
+        )
+    )
+    account.submit(
+        OrderRequest("fills", "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(1), venue="here")
+    )
     assert account.balances() == {"USDT": 1_000 - 110, "AAA": Decimal("0.999")}
     assert [offer.free["USDT"] for offer in account.offers(["AAA/USDT"])] == [390, 300]
     assert [fill.trade_id for fill in account.fills("AAA/USDT", start)] == ["here:1"]

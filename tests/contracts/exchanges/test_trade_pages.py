@@ -1,4 +1,6 @@
-"""Trades over several pages at Kraken, Bybit and OKX, whose rules stand here: none is lost, or the account says so."""
+"""Trades over several pages at Kraken, Bybit and OKX, whose rules stand here: none is lost, or the
+account says so.
+"""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,11 +16,21 @@ from structlog.testing import capture_logs
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.order_lookup import order_lookup
 from penstock.adapters.exchanges.trade_pages import trade_pager
-from penstock.core.errors import ConfigError, OrderNotFoundError, VenueError, VenueRejectedError, VenueUnavailableError
+from penstock.core.errors import (
+    ConfigError,
+    OrderNotFoundError,
+    VenueError,
+    VenueRejectedError,
+    VenueUnavailableError,
+)
 
 HOUR, WEEK = 3_600_000, 7 * 24 * 3_600_000
 IDS = {"kraken": "AAAUSDT", "bybit": "AAAUSDT", "okx": "AAA-USDT"}
-PATHS = {"kraken": "/0/private/TradesHistory", "bybit": "/v5/execution/list", "okx": "/api/v5/trade/fills-history"}
+PATHS = {
+    "kraken": "/0/private/TradesHistory",
+    "bybit": "/v5/execution/list",
+    "okx": "/api/v5/trade/fills-history",
+}
 
 
 @dataclass(frozen=True)
@@ -44,16 +56,30 @@ def kraken(trades: list[Trade], asked: Mapping[str, str]) -> object:
     """Fifty of all symbols, the newest first but `ofs`; `start` in seconds is not itself included."""
     rows = [trade for trade in newest_first(trades) if trade.at > int(asked["start"]) * 1000]
     page = rows[int(asked.get("ofs", 0)) :][:50]
-    figures = {"ordertxid": "O-1", "type": "buy", "ordertype": "limit", "price": "2", "cost": "2", "fee": "0.01", "vol": "1"}
+    figures = {
+        "ordertxid": "O-1",
+        "type": "buy",
+        "ordertype": "limit",
+        "price": "2",
+        "cost": "2",
+        "fee": "0.01",
+        "vol": "1",
+    }
     found = {
-        f"T-{trade.number}": {**figures, "time": trade.at / 1000, "pair": "BBBUSDT" if trade.other else "AAAUSDT"}
+        f"T-{trade.number}": {
+            **figures,
+            "time": trade.at / 1000,
+            "pair": "BBBUSDT" if trade.other else "AAAUSDT",
+        }
         for trade in page
     }
     return {"error": [], "result": {"trades": found, "count": len(rows)}}
 
 
 def bybit(trades: list[Trade], asked: Mapping[str, str]) -> object:
-    """At most a hundred of at most seven days from `startTime` on, and a cursor where there are more."""
+    """At most a hundred of at most seven days from `startTime` on, and a cursor where there are
+    more.
+    """
     start = int(asked["startTime"])
     end, limit = int(asked.get("endTime", start + WEEK)), int(asked.get("limit", 50))
     if end - start > WEEK or not 1 <= limit <= 100:
@@ -61,24 +87,60 @@ def bybit(trades: list[Trade], asked: Mapping[str, str]) -> object:
     rows = [trade for trade in newest_first(trades) if start <= trade.at <= end and not trade.other]
     if "cursor" in asked:
         rows = [trade for trade in rows if trade.number < int(asked["cursor"].split(":")[0])]
-    figures = {"symbol": "AAAUSDT", "orderId": "O-1", "side": "Buy", "execType": "Trade", "execFee": "0.01", "feeCoin": "USDT"}
+    figures = {
+        "symbol": "AAAUSDT",
+        "orderId": "O-1",
+        "side": "Buy",
+        "execType": "Trade",
+        "execFee": "0.01",
+        "feeCoin": "USDT",
+    }
     figures["orderLinkId"] = "ours"
     found = [
-        {**figures, "execId": f"T-{trade.number}", "execPrice": "2", "execQty": "1", "execTime": str(trade.at)}
+        {
+            **figures,
+            "execId": f"T-{trade.number}",
+            "execPrice": "2",
+            "execQty": "1",
+            "execTime": str(trade.at),
+        }
         for trade in rows[:limit]
     ]
-    cursor = f"{rows[limit - 1].number}%3A0" if len(rows) >= limit else ""  # a full page has one, also where it is the last
-    return {"retCode": 0, "retMsg": "OK", "result": {"category": "spot", "list": found, "nextPageCursor": cursor}}
+    cursor = (
+        f"{rows[limit - 1].number}%3A0" if len(rows) >= limit else ""
+    )  # a full page has one, also where it is the last
+    return {
+        "retCode": 0,
+        "retMsg": "OK",
+        "result": {"category": "spot", "list": found, "nextPageCursor": cursor},
+    }
 
 
 def okx(trades: list[Trade], asked: Mapping[str, str]) -> object:
     """The newest hundred from `begin` on that are older than the bill `after`."""
-    rows = [trade for trade in newest_first(trades) if trade.at >= int(asked["begin"]) and not trade.other]
+    rows = [
+        trade
+        for trade in newest_first(trades)
+        if trade.at >= int(asked["begin"]) and not trade.other
+    ]
     page = [trade for trade in rows if 1000 + trade.number < int(asked.get("after", 10**9))][:100]
-    figures = {"instId": "AAA-USDT", "instType": "SPOT", "ordId": "O-1", "side": "buy", "fillPx": "2", "fillSz": "1"}
+    figures = {
+        "instId": "AAA-USDT",
+        "instType": "SPOT",
+        "ordId": "O-1",
+        "side": "buy",
+        "fillPx": "2",
+        "fillSz": "1",
+    }
     figures["clOrdId"] = "ours"
     found = [
-        {**figures, "billId": str(1000 + each.number), "tradeId": f"T-{each.number}", "ts": str(each.at), "fee": "-0.01"}
+        {
+            **figures,
+            "billId": str(1000 + each.number),
+            "tradeId": f"T-{each.number}",
+            "ts": str(each.at),
+            "fee": "-0.01",
+        }
         for each in page
     ]
     return {"code": "0", "msg": "", "data": [{**row, "feeCcy": "USDT"} for row in found]}
@@ -90,7 +152,9 @@ def newest_first(trades: list[Trade]) -> list[Trade]:
 
 @dataclass
 class Wire:
-    """A venue with its trades on the near side of the wire, and the account there. Other paths have the answers given."""
+    """A venue with its trades on the near side of the wire, and the account there. Other paths have
+    the answers given.
+    """
 
     venue: str
     trades: list[Trade] = field(default_factory=list)
@@ -100,13 +164,29 @@ class Wire:
     seen_as: Callable[[dict[str, str]], dict[str, str]] = lambda fields: fields
 
     def __post_init__(self) -> None:
-        self.exchange = CcxtExchange(self.venue, "key", "c2VjcmV0", password="p", live=True, rate_limit_ms=0, read_attempts=1)
+        self.exchange = CcxtExchange(
+            self.venue, "key", "c2VjcmV0", password="p", live=True, rate_limit_ms=0, read_attempts=1
+        )
         self.exchange.session.mount("https://", Answering(self))
-        steps = {"precision": {"amount": 0.001, "price": 0.01}, "limits": {"amount": {}, "price": {}, "cost": {}}}
-        kind = {"type": "spot", "spot": True, "swap": False, "future": False, "option": False, "info": {}, **steps}
+        steps = {
+            "precision": {"amount": 0.001, "price": 0.01},
+            "limits": {"amount": {}, "price": {}, "cost": {}},
+        }
+        kind = {
+            "type": "spot",
+            "spot": True,
+            "swap": False,
+            "future": False,
+            "option": False,
+            "info": {},
+            **steps,
+        }
         names = [(IDS[self.venue].replace("AAA", base), base) for base in ("AAA", "BBB")]
         self.exchange.client.set_markets(
-            [{**kind, "id": name, "symbol": f"{base}/USDT", "base": base, "quote": "USDT"} for name, base in names]
+            [
+                {**kind, "id": name, "symbol": f"{base}/USDT", "base": base, "quote": "USDT"}
+                for name, base in names
+            ]
         )
         self.exchange._has_markets = True
         self.exchange._client_ids["O-1"] = "ours"
@@ -121,7 +201,10 @@ class Wire:
         return answer
 
     def fills_since(self, at: int) -> list[str]:
-        return [fill.trade_id for fill in self.exchange.fills("AAA/USDT", datetime.fromtimestamp(at / 1000, UTC))]
+        return [
+            fill.trade_id
+            for fill in self.exchange.fills("AAA/USDT", datetime.fromtimestamp(at / 1000, UTC))
+        ]
 
 
 class Answering(HTTPAdapter):
@@ -134,9 +217,14 @@ class Answering(HTTPAdapter):
     def send(self, request, **options):  # type: ignore[no-untyped-def]  # HTTPAdapter's own signature is untyped
         text = request.body.decode() if isinstance(request.body, bytes) else str(request.body or "")
         query = parse_qs(text if text and not text.startswith("{") else urlsplit(request.url).query)
-        answer = self.wire.answer(urlsplit(request.url).path, {name: values[0] for name, values in query.items()})
+        answer = self.wire.answer(
+            urlsplit(request.url).path, {name: values[0] for name, values in query.items()}
+        )
         response = requests.Response()
-        response.status_code, response._content = 503 if answer is None else 200, json.dumps(answer).encode()
+        response.status_code, response._content = (
+            503 if answer is None else 200,
+            json.dumps(answer).encode(),
+        )
         response.url, response.request = request.url, request
         return response
 
@@ -151,7 +239,9 @@ def named(trades: list[Trade]) -> list[str]:
 
 
 def test_trades_over_several_pages_are_all_returned_once_oldest_first(wire: Wire) -> None:
-    """230 trades over eight days and more pages: from the first millisecond asked for on, and none from before it."""
+    """230 trades over eight days and more pages: from the first millisecond asked for on, and none
+    from before it.
+    """
     wire.trades = history(232)
     expected = wire.trades[2:]
     found = wire.exchange.fills("AAA/USDT", datetime.fromtimestamp(expected[0].at / 1000, UTC))
@@ -176,7 +266,9 @@ def test_trades_long_ago_are_found_behind_weeks_without_any(wire: Wire) -> None:
 
 
 def test_trades_made_while_paging_hide_no_older_one(wire: Wire) -> None:
-    """Each page is followed by a new trade, which moves the older ones on where pages are counted from the newest."""
+    """Each page is followed by a new trade, which moves the older ones on where pages are counted
+    from the newest.
+    """
     wire.trades = history(230)
     old = set(named(wire.trades))
     wire.after_page = lambda: wire.trades.append(Trade(1000 + len(wire.asked), now()))
@@ -187,7 +279,9 @@ def test_trades_made_while_paging_hide_no_older_one(wire: Wire) -> None:
 
 @pytest.mark.parametrize("venue", ["bybit", "okx"])
 def test_new_process_knows_its_trades_by_the_name_in_them(venue: str) -> None:
-    """A process that sent none of the orders asks nothing more: ccxt's question for one order is refused at Bybit."""
+    """A process that sent none of the orders asks nothing more: ccxt's question for one order is
+    refused at Bybit.
+    """
     wire = Wire(venue, history(3))
     wire.exchange._client_ids.clear()
     found = wire.exchange.fills("AAA/USDT", datetime.fromtimestamp(wire.trades[0].at / 1000, UTC))
@@ -205,13 +299,17 @@ def test_trades_of_other_symbols_are_left_out_and_counted() -> None:
 def test_venue_that_shows_its_newest_page_again_is_not_believed(wire: Wire) -> None:
     """Where the way to older trades is overlooked, the account says that they are unknown."""
     wire.trades = [Trade(n, now() - 1000 * (230 - n)) for n in range(230)]
-    wire.seen_as = lambda fields: {name: text for name, text in fields.items() if name not in ("ofs", "cursor", "after")}
+    wire.seen_as = lambda fields: {
+        name: text for name, text in fields.items() if name not in ("ofs", "cursor", "after")
+    }
     with pytest.raises(VenueUnavailableError, match=r"again|same page"):
         wire.fills_since(wire.trades[0].at)
 
 
 def test_answer_without_a_list_is_not_an_empty_one(wire: Wire) -> None:
-    """ccxt reads an answer that lacks the trades as one that has none: fills would be lost without a word."""
+    """ccxt reads an answer that lacks the trades as one that has none: fills would be lost without
+    a word.
+    """
     wire.answers[PATHS[wire.venue]] = {"error": [], "retCode": 0, "code": "0", "result": {}}
     with pytest.raises(VenueUnavailableError, match="no usable answer"):
         wire.fills_since(now() - HOUR)
@@ -242,7 +340,10 @@ def test_asking_beyond_what_the_venue_keeps_is_said() -> None:
     assert [entry["event"] for entry in logs] == ["trades_older_than_kept"]
 
 
-@pytest.mark.parametrize("venue", ["binance", "binanceus", "okx", "okxus", "myokx", "bybit", "bybiteu", "bybitid", "kraken"])
+@pytest.mark.parametrize(
+    "venue",
+    ["binance", "binanceus", "okx", "okxus", "myokx", "bybit", "bybiteu", "bybitid", "kraken"],
+)
 def test_every_venue_that_is_traded_has_a_way_of_paging(venue: str) -> None:
     """What can be asked for its orders can be asked for all its trades; Binance pages by trade id."""
     assert order_lookup(venue)
@@ -257,7 +358,9 @@ def test_venue_whose_pages_are_not_known_is_refused() -> None:
 
 @pytest.mark.parametrize("code", [170139, 170142, 170143])
 def test_cancellation_of_an_ended_order_at_bybit_is_a_denial(code: int) -> None:
-    """The order was filled, was canceled or left the book meanwhile: there is nothing to cancel, and no refusal to stop at."""
+    """The order was filled, was canceled or left the book meanwhile: there is nothing to cancel,
+    and no refusal to stop at.
+    """
     wire = Wire("bybit")
     wire.answers["/v5/order/cancel"] = {"retCode": code, "retMsg": "Order has ended.", "result": {}}
     with pytest.raises(OrderNotFoundError):
@@ -265,9 +368,15 @@ def test_cancellation_of_an_ended_order_at_bybit_is_a_denial(code: int) -> None:
 
 
 def test_word_of_an_ended_order_is_no_denial_to_a_question() -> None:
-    """An order that was asked for and has ended did exist: only a cancellation reads the code as nothing left to cancel."""
+    """An order that was asked for and has ended did exist: only a cancellation reads the code as
+    nothing left to cancel.
+    """
     wire = Wire("bybit")
-    wire.answers["/v5/order/realtime"] = {"retCode": 170142, "retMsg": "Order has been canceled.", "result": {}}
+    wire.answers["/v5/order/realtime"] = {
+        "retCode": 170142,
+        "retMsg": "Order has been canceled.",
+        "result": {},
+    }
     with pytest.raises(VenueRejectedError) as refusal:
         wire.exchange.find_order("0" * 32, "AAA/USDT")
     assert type(refusal.value) is VenueRejectedError

@@ -23,9 +23,17 @@ def test_market_buy_fills_at_the_open_and_pays_its_fee_in_base(venue):
     order, price = venue.order("2"), venue.price
     report = venue.exchange.submit(order)
     assert (report.state, report.filled_quantity) == (OrderState.FILLED, Decimal(2))
-    assert venue.exchange.balances() == {"USDT": START_USDT - 2 * price, "AAA": START_AAA + Decimal("1.998")}
+    assert venue.exchange.balances() == {
+        "USDT": START_USDT - 2 * price,
+        "AAA": START_AAA + Decimal("1.998"),
+    }
     (fill,) = venue.exchange.fills("AAA/USDT", venue.exchange.now())
-    assert (fill.client_order_id, fill.side, fill.quantity, fill.price) == (order.client_order_id, Side.BUY, 2, price)
+    assert (fill.client_order_id, fill.side, fill.quantity, fill.price) == (
+        order.client_order_id,
+        Side.BUY,
+        2,
+        price,
+    )
     assert (fill.fee, fill.fee_asset, fill.at) == (Decimal("0.002"), "AAA", venue.exchange.now())
 
 
@@ -33,7 +41,10 @@ def test_market_sell_pays_its_fee_in_quote(venue):
     """Selling three units brings the notional less 10 bps."""
     price = venue.price
     venue.exchange.submit(venue.order("3", Side.SELL))
-    assert venue.exchange.balances() == {"USDT": START_USDT + 3 * price * Decimal("0.999"), "AAA": Decimal(47)}
+    assert venue.exchange.balances() == {
+        "USDT": START_USDT + 3 * price * Decimal("0.999"),
+        "AAA": Decimal(47),
+    }
     (fill,) = venue.exchange.fills("AAA/USDT", venue.exchange.now())
     assert (fill.fee, fill.fee_asset) == (3 * price * Decimal("0.001"), "USDT")
 
@@ -59,10 +70,18 @@ def test_order_without_funds_is_refused(venue):
 @pytest.mark.parametrize(
     ("quantity", "price"),
     [("0.001", None), ("0.5001", None), ("0.0001", None), ("0.01", "90"), ("1", "90.001")],
-    ids=["under the minimum notional", "off the lot step", "under a lot", "limit under the minimum notional", "off the tick"],
+    ids=[
+        "under the minimum notional",
+        "off the lot step",
+        "under a lot",
+        "limit under the minimum notional",
+        "off the tick",
+    ],
 )
 def test_order_that_breaks_a_filter_is_rejected_by_name(venue, quantity, price):
-    """The venue's filters are its own word: VenueRejectedError with code -1013, and no order comes to be."""
+    """The venue's filters are its own word: VenueRejectedError with code -1013, and no order comes
+    to be.
+    """
     order = venue.order(quantity, price=price)
     with pytest.raises(VenueRejectedError) as refusal:
         venue.exchange.submit(order)
@@ -72,12 +91,17 @@ def test_order_that_breaks_a_filter_is_rejected_by_name(venue, quantity, price):
 
 
 def test_order_is_found_by_its_client_order_id(venue):
-    """An ended order is found again, also by a new process; an id never used, or of another symbol, is not."""
+    """An ended order is found again, also by a new process; an id never used, or of another symbol,
+    is not.
+    """
     order = venue.order("1")
     sent = venue.exchange.submit(order)
     assert venue.exchange.find_order(order.client_order_id, "AAA/USDT") == sent
     assert venue.fresh().find_order(order.client_order_id, "AAA/USDT") == sent
-    for client_order_id, symbol in (("never-used", "AAA/USDT"), (order.client_order_id, "BBB/USDT")):
+    for client_order_id, symbol in (
+        ("never-used", "AAA/USDT"),
+        (order.client_order_id, "BBB/USDT"),
+    ):
         with pytest.raises(OrderNotFoundError):
             venue.exchange.find_order(client_order_id, symbol)
 
@@ -87,14 +111,18 @@ def test_resting_limit_order_is_open_and_locks_its_funds(venue):
     order = venue.order("70", price="90")
     report = venue.exchange.submit(order)
     assert (report.state, report.filled_quantity) == (OrderState.OPEN, 0)
-    assert [found.client_order_id for found in venue.exchange.open_orders()] == [order.client_order_id]
+    assert [found.client_order_id for found in venue.exchange.open_orders()] == [
+        order.client_order_id
+    ]
     assert venue.exchange.balances() == {"USDT": START_USDT, "AAA": START_AAA}
     with pytest.raises(InsufficientFundsError):
         venue.exchange.submit(venue.order("50", price="90"))
 
 
 def test_cancelled_order_frees_its_funds_and_is_not_cancelled_twice(venue):
-    """After the cancellation nothing is open and the money can be spent; a second one is OrderNotFoundError."""
+    """After the cancellation nothing is open and the money can be spent; a second one is
+    OrderNotFoundError.
+    """
     order = venue.order("70", price="90")
     venue.exchange.submit(order)
     report = venue.exchange.cancel(order.client_order_id, "AAA/USDT")
@@ -119,7 +147,9 @@ def test_order_is_cancelled_by_the_venues_id_where_it_has_no_other(venue):
 
 
 def test_resting_sell_fills_at_its_price_once_the_market_passes_it(venue):
-    """The open rises by one a day: a sell two above it is passed within three days, at its own price."""
+    """The open rises by one a day: a sell two above it is passed within three days, at its own
+    price.
+    """
     limit = venue.price + 2
     order = venue.order("1", Side.SELL, f"{limit:f}")
     venue.exchange.submit(order)
@@ -128,7 +158,10 @@ def test_resting_sell_fills_at_its_price_once_the_market_passes_it(venue):
     assert venue.exchange.find_order(order.client_order_id, "AAA/USDT").state is OrderState.FILLED
     (fill,) = venue.exchange.fills("AAA/USDT", since)
     assert (fill.price, fill.quantity, fill.fee) == (limit, 1, limit / 1000)
-    assert venue.exchange.balances() == {"USDT": START_USDT + limit * Decimal("0.999"), "AAA": START_AAA - 1}
+    assert venue.exchange.balances() == {
+        "USDT": START_USDT + limit * Decimal("0.999"),
+        "AAA": START_AAA - 1,
+    }
 
 
 def test_crossing_limit_fills_at_the_better_price(venue):
@@ -140,7 +173,9 @@ def test_crossing_limit_fills_at_the_better_price(venue):
 
 
 def test_fills_are_told_from_since_on_with_their_client_order_ids(venue):
-    """Fills come oldest first, from `since` on, of one symbol, and a new process names their orders too."""
+    """Fills come oldest first, from `since` on, of one symbol, and a new process names their orders
+    too.
+    """
     orders = []
     for _ in range(3):
         orders.append(venue.order("1"))
@@ -151,7 +186,9 @@ def test_fills_are_told_from_since_on_with_their_client_order_ids(venue):
     ids = [order.client_order_id for order in orders]
     for exchange in (venue.exchange, venue.fresh()):
         assert [fill.client_order_id for fill in exchange.fills("AAA/USDT", now - 10 * DAY)] == ids
-        assert [fill.client_order_id for fill in exchange.fills("AAA/USDT", now - 2 * DAY)] == ids[1:]
+        assert [fill.client_order_id for fill in exchange.fills("AAA/USDT", now - 2 * DAY)] == ids[
+            1:
+        ]
         assert list(exchange.fills("AAA/USDT", now)) == []
 
 
@@ -162,11 +199,16 @@ def test_account_outlives_the_process(venue):
     fresh = venue.fresh()
     assert fresh.balances() == venue.exchange.balances()
     assert fresh.open_orders() == venue.exchange.open_orders()
-    assert fresh.cancel(fresh.open_orders()[0].client_order_id, "AAA/USDT").state is OrderState.CANCELED
+    assert (
+        fresh.cancel(fresh.open_orders()[0].client_order_id, "AAA/USDT").state
+        is OrderState.CANCELED
+    )
 
 
 def test_symbol_without_a_bar_does_not_trade(venue):
-    """On a day without a bar an order is refused by the venue's word; on the next day with one it fills at that open."""
+    """On a day without a bar an order is refused by the venue's word; on the next day with one it
+    fills at that open.
+    """
     if venue.exchange.fetch_bars("GAP/USDT", Timeframe.D1, venue.exchange.now(), 1).height:
         venue.step(DAY)
     order = venue.order("1", symbol="GAP/USDT")
@@ -174,4 +216,6 @@ def test_symbol_without_a_bar_does_not_trade(venue):
         venue.exchange.submit(order)
     venue.step(DAY)
     venue.exchange.submit(order)
-    assert [fill.price for fill in venue.exchange.fills("GAP/USDT", venue.exchange.now())] == [venue.price]
+    assert [fill.price for fill in venue.exchange.fills("GAP/USDT", venue.exchange.now())] == [
+        venue.price
+    ]

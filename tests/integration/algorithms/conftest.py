@@ -1,4 +1,6 @@
-"""A practice exchange with minute bars and a stepped clock, a real ledger, and a killable worker of orders."""
+"""A practice exchange with minute bars and a stepped clock, a real ledger, and a killable worker of
+orders.
+"""
 
 import json
 import random
@@ -16,7 +18,13 @@ import pytest
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleWork, connect, migrate
+from penstock.adapters.stores.postgres import (
+    Database,
+    PostgresLedger,
+    PostgresParentOrderStore,
+    connect,
+    migrate,
+)
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.timeframes import Timeframe
 from penstock.practice.candles import GivenCandles
@@ -30,10 +38,14 @@ CLOSES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
 OPENING = {"USDT": "100000", "SOL": "100"}
 
 
-def candles(hours: int = 48, scale: float = 1.0, fall_at: int | None = None, fall: float = 1.0) -> GivenCandles:
-    """Minute bars that wander by a few basis points; each trades little enough that a large child is filled only in part.
+def candles(
+    hours: int = 48, scale: float = 1.0, fall_at: int | None = None, fall: float = 1.0
+) -> GivenCandles:
+    """Minute bars that wander by a few basis points; each trades little enough that a large child
+    is filled only in part.
 
-    `scale` makes all prices higher, for a dearer venue; from the minute `fall_at` on they are multiplied by `fall`.
+    `scale` makes all prices higher, for a dearer venue; from the minute `fall_at` on they are
+    multiplied by `fall`.
     """
     chance, rows = random.Random(7), []
     for symbol, price in CLOSES.items():
@@ -43,7 +55,15 @@ def candles(hours: int = 48, scale: float = 1.0, fall_at: int | None = None, fal
             following = round(at * chance.uniform(0.9998, 1.0002), 2)
             volume = 30_000 / price
             rows.append(
-                (symbol, SLOT + timedelta(minutes=minute), at, max(at, following), min(at, following), following, volume)
+                (
+                    symbol,
+                    SLOT + timedelta(minutes=minute),
+                    at,
+                    max(at, following),
+                    min(at, following),
+                    following,
+                    volume,
+                )
             )
             at = following
     return GivenCandles({Timeframe.M1: pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")})
@@ -69,9 +89,14 @@ class Stage:
         return {name: PracticeControl(url) for name, url in self.venues.items()}
 
     def open(self, account: str, opening: dict[str, dict[str, str]] | None = None) -> datetime:
-        """Open a new account at each venue and return its slot: the next full minute, to which the venues' time is moved."""
+        """Open a new account at each venue and return its slot: the next full minute, to which the
+        venues' time is moved.
+        """
         controls = self.controls()
-        slot = Timeframe.M1.floor(max(control.now() for control in controls.values())) + Timeframe.M1.duration
+        slot = (
+            Timeframe.M1.floor(max(control.now() for control in controls.values()))
+            + Timeframe.M1.duration
+        )
         for name, control in controls.items():
             control.create_account(account, "secret", OPENING if opening is None else opening[name])
             control.step(to=slot + timedelta(seconds=1))
@@ -91,7 +116,9 @@ class Stage:
         kill_at: int | None = None,
         limits: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Run the slot in a process of its own; `kill_at` is the call at which it is killed, `limits` are risk's."""
+        """Run the slot in a process of its own; `kill_at` is the call at which it is killed,
+        `limits` are risk's.
+        """
         trial = {
             "venues": self.venues,
             "fees": self.fees,
@@ -113,22 +140,33 @@ class Stage:
     def let_lease_run_out(self, account: str) -> None:
         """Stand in for waiting: the holder is dead, and its lease ends."""
         with self.database.transaction() as connection:
-            connection.execute("UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [account])
+            connection.execute(
+                "UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [account]
+            )
 
     @property
-    def ledger(self) -> TimescaleLedger:
-        return TimescaleLedger(self.database)
+    def ledger(self) -> PostgresLedger:
+        return PostgresLedger(self.database)
 
     @property
-    def work(self) -> TimescaleWork:
-        return TimescaleWork(self.database)
+    def work(self) -> PostgresParentOrderStore:
+        return PostgresParentOrderStore(self.database)
 
     def exchange(self, account: str, venue: str = "") -> CcxtExchange:
-        return CcxtExchange("binance", account, "secret", base_url=self.venues.get(venue, self.venue), rate_limit_ms=0)
+        return CcxtExchange(
+            "binance",
+            account,
+            "secret",
+            base_url=self.venues.get(venue, self.venue),
+            rate_limit_ms=0,
+        )
 
     def weights(self, account: str) -> dict[str, float]:
         held = self.ledger.positions(account)
-        values = {symbol: held.get(symbol.split("/")[0], Decimal(0)) * Decimal(str(price)) for symbol, price in CLOSES.items()}
+        values = {
+            symbol: held.get(symbol.split("/")[0], Decimal(0)) * Decimal(str(price))
+            for symbol, price in CLOSES.items()
+        }
         equity = sum(values.values()) + held["USDT"]
         return {symbol: float(value / equity) for symbol, value in values.items()}
 
@@ -143,7 +181,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         with practice, connect(url) as database:
             migrate(database)
             command = [sys.executable, str(script)]
-            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as worker:
+            with subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ) as worker:
                 yield Stage(practice.url, url, database, worker)
                 assert worker.stdin is not None
                 worker.stdin.close()
@@ -153,17 +193,32 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.fixture
 def falling(stage: Stage) -> Iterator[Stage]:
-    """The same ledger at a venue whose time is two minutes before SLOT and whose prices fall by 15% three minutes after it."""
+    """The same ledger at a venue whose time is two minutes before SLOT and whose prices fall by 15%
+    three minutes after it.
+    """
     clock = stepped_clock(SLOT - timedelta(minutes=2))
-    practice = PracticeServer(candles(fall_at=3, fall=0.85), clock, participation=1.0, limits=UNLIMITED)
+    practice = PracticeServer(
+        candles(fall_at=3, fall=0.85), clock, participation=1.0, limits=UNLIMITED
+    )
     with practice:
         yield Stage(practice.url, stage.database_url, stage.database, stage.worker)
 
 
 @pytest.fixture(scope="session")
 def two_venues(stage: Stage) -> Iterator[Stage]:
-    """The same stage with a second venue: its prices are 10 bps higher, its fee is 6 bps lower, its books half as deep."""
-    dearer = PracticeServer(candles(scale=1.001), stepped_clock(SLOT), fee_bps=4, participation=0.5, limits=UNLIMITED)
+    """The same stage with a second venue: its prices are 10 bps higher, its fee is 6 bps lower, its
+    books half as deep.
+    """
+    dearer = PracticeServer(
+        candles(scale=1.001), stepped_clock(SLOT), fee_bps=4, participation=0.5, limits=UNLIMITED
+    )
     with dearer:
         venues = {"cheap": stage.venue, "dear": dearer.url}
-        yield Stage(stage.venue, stage.database_url, stage.database, stage.worker, venues, {"cheap": "10", "dear": "4"})
+        yield Stage(
+            stage.venue,
+            stage.database_url,
+            stage.database,
+            stage.worker,
+            venues,
+            {"cheap": "10", "dear": "4"},
+        )

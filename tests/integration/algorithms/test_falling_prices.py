@@ -1,4 +1,6 @@
-"""A TWAP on the practice exchange while prices fall: risk's limits end it in its middle, on a real ledger."""
+"""A TWAP on the practice exchange while prices fall: risk's limits end it in its middle, on a real
+ledger.
+"""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -6,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from penstock.adapters.stores.timescale import TimescaleSupervision
-from penstock.core.accounts import TradingState
+from penstock.adapters.stores.postgres import PostgresControlStore
+from penstock.core.halts import TradingState
 from penstock.core.orders import OrderState
 
 BTC = "BTC/USDT"
@@ -22,17 +24,19 @@ LIMITS: dict[str, dict[str, Any]] = {
 def said_by_risk(stage: Any, account: str) -> list[tuple[str, str, Decimal, Decimal]]:
     with stage.database.transaction() as connection:
         rows: list[tuple[str, str, Decimal, Decimal]] = connection.execute(
-            "SELECT rule, verdict, wanted, passed FROM risk_verdict WHERE account = %s ORDER BY id", [account]
+            "SELECT rule, verdict, wanted, passed FROM risk_verdict WHERE account = %s ORDER BY id",
+            [account],
         ).fetchall()
     return rows
 
 
 @pytest.mark.parametrize("rule", LIMITS)
 def test_price_fall_in_mid_twap_ends_the_buys(falling: Any, rule: str) -> None:
-    """100,000 USDT buy BTC for 90% in four slices a minute apart; after two the price falls by 15%: two are never sent.
+    """100,000 USDT buy BTC for 90% in four slices a minute apart; after two the price falls by 15%:
+    two are never sent.
 
-    The slot before midnight records the day's first equity. The verdict has what the order still lacked, the state is set
-    where the limit says so, and ledger and venue agree.
+    The slot before midnight records the day's first equity. The verdict has what the order still
+    lacked, the state is set where the limit says so, and ledger and venue agree.
     """
     account = f"falling-{rule}"
     first = falling.open(account, {"only": {"USDT": "100000"}})
@@ -51,7 +55,7 @@ def test_price_fall_in_mid_twap_ends_the_buys(falling: Any, rule: str) -> None:
     lacking = [word[1:] for word in said_by_risk(falling, account) if word[0] == rule]
     assert lacking == [("deny", parent.order.quantity - filled, Decimal(0))]
     assert rule in report["rules"]
-    halt = TimescaleSupervision(falling.database).trading_state(account)
+    halt = PostgresControlStore(falling.database).trading_state(account)
     if rule == "stop_loss":
         assert (report["status"], halt.state) == ("done", TradingState.ACTIVE)
         assert "the next slot closes the position" in report["alerts"][0]

@@ -1,4 +1,6 @@
-"""TWAP and iceberg on the practice exchange with a stepped clock, killed by SIGKILL in the middle and resumed."""
+"""TWAP and iceberg on the practice exchange with a stepped clock, killed by SIGKILL in the middle
+and resumed.
+"""
 
 import os
 import random
@@ -29,7 +31,9 @@ STYLES = {"twap": TWAP, "iceberg": ICEBERG}
 
 
 def require_whole(stage: Any, account: str) -> None:
-    """Venue and ledger have the same fills and balances, no order stands twice, and the targets are reached."""
+    """Venue and ledger have the same fills and balances, no order stands twice, and the targets are
+    reached.
+    """
     exchange, ledger = stage.exchange(account), stage.ledger
     since = ledger.rebalances(account)[-1].slot - timedelta(minutes=5)
     traded = [fill for symbol in TARGETS for fill in exchange.fills(symbol, since)]
@@ -40,7 +44,9 @@ def require_whole(stage: Any, account: str) -> None:
     assert ledger.positions(account) == exchange.balances()
     orders = ledger.orders(account)
     assert all(order.state.is_final for order in orders)
-    work = {each.order.symbol: each for each in stage.work.work_of(ledger.rebalances(account)[0].id)}
+    work = {
+        each.order.symbol: each for each in stage.work.work_of(ledger.rebalances(account)[0].id)
+    }
     for symbol, parent in work.items():
         filled = sum((fill.quantity for fill in booked if fill.symbol == symbol), Decimal(0))
         assert filled <= parent.order.quantity, f"{symbol}: more than its parent was filled"
@@ -50,7 +56,9 @@ def require_whole(stage: Any, account: str) -> None:
 
 @pytest.mark.parametrize("name", STYLES)
 def test_work_is_spread_over_time_and_reaches_its_targets(stage: Any, name: str) -> None:
-    """Sells and then buys go out as several children each, within the venue's volume, over minutes of its time."""
+    """Sells and then buys go out as several children each, within the venue's volume, over minutes
+    of its time.
+    """
     account = f"whole-{name}"
     slot = stage.open(account)
     report = stage.run(account, slot, STYLES[name], TARGETS)
@@ -68,7 +76,9 @@ def test_work_is_spread_over_time_and_reaches_its_targets(stage: Any, name: str)
 
 @pytest.mark.parametrize("name", STYLES)
 def test_killed_work_is_resumed_without_sending_any_child_twice(stage: Any, name: str) -> None:
-    """Killed around a write or a request: one more run sends what is left; ledger = venue; a third run sends nothing."""
+    """Killed around a write or a request: one more run sends what is left; ledger = venue; a third
+    run sends nothing.
+    """
     trial = f"probe-{name}"
     calls = stage.run(trial, stage.open(trial), STYLES[name], TARGETS)["calls"]
     points = list(range(1, calls + 1))
@@ -86,4 +96,6 @@ def test_killed_work_is_resumed_without_sending_any_child_twice(stage: Any, name
         again = stage.run(account, slot, STYLES[name], TARGETS)
         assert again["already_done"]
         assert again["sent"] == 0
-    print(f"\n{name}: {len(chosen)} kills (seed {SEED}) over {calls} points: 0 children twice, ledger = venue, targets reached")
+    print(
+        f"\n{name}: {len(chosen)} kills (seed {SEED}) over {calls} points: 0 children twice, ledger = venue, targets reached"
+    )

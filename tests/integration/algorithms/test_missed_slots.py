@@ -1,31 +1,45 @@
-"""Missed slots on the real ledger: a day of minutes is on record after one call, and the account trades on."""
+"""Missed slots on the real ledger: a day of minutes is on record after one call, and the account
+trades on.
+"""
 
 import time
 from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from penstock.adapters.stores.timescale import TimescaleSupervision
-from penstock.core.accounts import RebalanceStatus
+from penstock.adapters.stores.postgres import PostgresControlStore
 from penstock.core.clock import VenueClock
+from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
-from penstock.execution.desk import ExecutionPolicy, TradingDesk
-from penstock.execution.slots import MissedSlots, account_for_missed
-from penstock.risk.kill_switch import KillSwitch
+from penstock.execution.kill_switch import KillSwitch
+from penstock.execution.rebalance.slots import MissedSlots, account_for_missed
+from penstock.execution.session import AccountSession, ExecutionPolicy
 
 STYLE = {"algorithm": "market"}
 WEIGHTS = {"ETH/USDT": 0.1}
 
 
-def desk_of(stage: Any, account: str) -> TradingDesk:
-    exchange, supervision = stage.exchange(account), TimescaleSupervision(stage.database)
-    switch = KillSwitch(account, supervision)
+def desk_of(stage: Any, account: str) -> AccountSession:
+    exchange, control_store = stage.exchange(account), PostgresControlStore(stage.database)
+    switch = KillSwitch(account, control_store)
     clock = VenueClock(exchange.now)
-    return TradingDesk(account, "practice", "USDT", exchange, stage.ledger, supervision, clock, switch, ExecutionPolicy())
+    return AccountSession(
+        account,
+        "practice",
+        "USDT",
+        exchange,
+        stage.ledger,
+        control_store,
+        clock,
+        switch,
+        ExecutionPolicy(),
+    )
 
 
 def test_day_of_missed_minutes_is_accounted_for_in_one_call(stage: Any) -> None:
-    """Done, then away for 1,000 minutes: 999 rows SKIPPED with the reason, the newest is run, and none is missing."""
+    """Done, then away for 1,000 minutes: 999 rows SKIPPED with the reason, the newest is run, and
+    none is missing.
+    """
     account = "away"
     slot = stage.open(account)
     assert stage.run(account, slot, STYLE, WEIGHTS)["status"] == "done"
@@ -37,7 +51,10 @@ def test_day_of_missed_minutes_is_accounted_for_in_one_call(stage: Any) -> None:
     stage.control.step(to=newest + timedelta(seconds=1))
     assert stage.run(account, newest, STYLE, WEIGHTS)["status"] == "done"
     rows = stage.ledger.rebalances(account, limit=2_000)
-    assert Counter(row.status for row in rows) == {RebalanceStatus.DONE: 2, RebalanceStatus.SKIPPED: 999}
+    assert Counter(row.status for row in rows) == {
+        RebalanceStatus.DONE: 2,
+        RebalanceStatus.SKIPPED: 999,
+    }
     assert [row.slot for row in rows] == [newest - n * Timeframe.M1.duration for n in range(1_001)]
     assert all(row.reason for row in rows if row.status is RebalanceStatus.SKIPPED)
     again = account_for_missed(desk_of(stage, account), Timeframe.M1, newest, MissedSlots.SKIP)

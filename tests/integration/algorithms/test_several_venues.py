@@ -1,4 +1,6 @@
-"""One account on two practice exchanges with other prices, fees and depths: split by cost, killed, one of them down."""
+"""One account on two practice exchanges with other prices, fees and depths: split by cost, killed,
+one of them down.
+"""
 
 import os
 import random
@@ -14,12 +16,12 @@ import pytest
 import yaml
 
 from penstock.adapters.exchanges.several_venues import SeveralVenues
-from penstock.core.accounts import RebalanceStatus
-from penstock.core.drafts import SeenBar
 from penstock.core.errors import StoreError, VenueUnavailableError
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
-from penstock.execution.rebalance import RebalanceInputs, rebalance
-from penstock.execution.stopping import cancel_working
+from penstock.core.proposals import SeenBar
+from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.orders.cancel import cancel_working
+from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.faults import Fault, FaultKind
@@ -35,8 +37,18 @@ CLOSES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
 OPENING = {"cheap": {"USDT": "60000", "SOL": "60"}, "dear": {"USDT": "40000", "SOL": "40"}}
 TARGETS = {"BTC/USDT": 0.4, "ETH/USDT": 0.3, "SOL/USDT": 0.0}
 TWAP = {"algorithm": "twap", "duration_seconds": 180, "slices": 3, "finish": "market"}
-ICEBERG = {"algorithm": "iceberg", "display_fraction": "0.5", "piece_seconds": 20, "duration_seconds": 60, "finish": "market"}
-STYLES: dict[str, dict[str, Any] | None] = {"at-once": None, "market": {"algorithm": "market"}, "twap": TWAP}
+ICEBERG = {
+    "algorithm": "iceberg",
+    "display_fraction": "0.5",
+    "piece_seconds": 20,
+    "duration_seconds": 60,
+    "finish": "market",
+}
+STYLES: dict[str, dict[str, Any] | None] = {
+    "at-once": None,
+    "market": {"algorithm": "market"},
+    "twap": TWAP,
+}
 
 
 def composite(stage: Any, account: str) -> SeveralVenues:
@@ -51,13 +63,17 @@ def sent_to(stage: Any, account: str) -> dict[str, list[str]]:
         exchange = stage.exchange(account, name)
         exchange.instruments()
         found[name] = [
-            order["clientOrderId"] for symbol in TARGETS for order in exchange.client.fetch_orders(symbol, None, 1000)
+            order["clientOrderId"]
+            for symbol in TARGETS
+            for order in exchange.client.fetch_orders(symbol, None, 1000)
         ]
     return found
 
 
 def require_whole(stage: Any, account: str) -> None:
-    """Ledger = sum of the venues to the last digit, every order is at the venue that it names and at no other."""
+    """Ledger = sum of the venues to the last digit, every order is at the venue that it names and
+    at no other.
+    """
     exchange, ledger = composite(stage, account), stage.ledger
     since = ledger.rebalances(account)[-1].slot - timedelta(minutes=5)
     traded = [fill for symbol in TARGETS for fill in exchange.fills(symbol, since)]
@@ -72,7 +88,11 @@ def require_whole(stage: Any, account: str) -> None:
     for name, ids in sent_to(stage, account).items():
         assert len(ids) == len(set(ids))
         assert set(ids) <= by_venue[name]
-    assert not [fill for fill in booked if not fill.trade_id.startswith(tuple(f"{name}:" for name in stage.venues))]
+    assert not [
+        fill
+        for fill in booked
+        if not fill.trade_id.startswith(tuple(f"{name}:" for name in stage.venues))
+    ]
 
 
 def traded_by_venue(stage: Any, account: str, symbol: str) -> dict[str, Decimal]:
@@ -86,7 +106,9 @@ def traded_by_venue(stage: Any, account: str, symbol: str) -> dict[str, Decimal]
 
 @pytest.mark.parametrize("name", STYLES)
 def test_rebalance_is_split_by_cost_and_done_once(two_venues: Any, name: str) -> None:
-    """Sells go out where the asset is held, buys to the cheaper venue up to its depth; a second run sends nothing."""
+    """Sells go out where the asset is held, buys to the cheaper venue up to its depth; a second run
+    sends nothing.
+    """
     account = f"routed-{name}"
     slot = two_venues.open(account, OPENING)
     report = two_venues.run(account, slot, STYLES[name], TARGETS)
@@ -107,7 +129,9 @@ def test_rebalance_is_split_by_cost_and_done_once(two_venues: Any, name: str) ->
 
 @pytest.mark.parametrize("name", STYLES)
 def test_killed_rebalance_sends_no_part_twice(two_venues: Any, name: str) -> None:
-    """Killed around a write or a request to either venue: one more run mends it, a third one sends nothing."""
+    """Killed around a write or a request to either venue: one more run mends it, a third one sends
+    nothing.
+    """
     probe = f"probe-routed-{name}"
     calls = two_venues.run(probe, two_venues.open(probe, OPENING), STYLES[name], TARGETS)["calls"]
     points = list(range(1, calls + 1))
@@ -118,12 +142,16 @@ def test_killed_rebalance_sends_no_part_twice(two_venues: Any, name: str) -> Non
         killed = two_venues.run(account, slot, STYLES[name], TARGETS, kill_at=point)
         assert killed["killed"], f"not killed at call {point} of {calls}: {killed}"
         two_venues.let_lease_run_out(account)
-        two_venues.wait(60)  # another bar: the practice exchange goes on showing what has been taken of this one
+        two_venues.wait(
+            60
+        )  # another bar: the practice exchange goes on showing what has been taken of this one
         mended = two_venues.run(account, slot, STYLES[name], TARGETS)
         assert mended.get("status") == "done", f"killed at call {point} of {calls}: {mended}"
         assert mended["breaks"] == 0
         require_whole(two_venues, account)
-        assert two_venues.weights(account) == pytest.approx(TARGETS, abs=0.01), f"killed at call {point} of {calls}"
+        assert two_venues.weights(account) == pytest.approx(TARGETS, abs=0.01), (
+            f"killed at call {point} of {calls}"
+        )
         again = two_venues.run(account, slot, STYLES[name], TARGETS)
         assert (again["already_done"], again["sent"]) == (True, 0)
     print(
@@ -150,18 +178,25 @@ def states(stage: Any, account: str, slot: datetime) -> dict[tuple[str, Side], O
 def test_part_at_a_venue_that_falls_silent_is_resolved_and_never_sent_twice(
     two_venues: Any, dear: Any, kind: FaultKind
 ) -> None:
-    """One venue answers neither an order nor any question about it: that part alone is UNKNOWN, and nothing is sent for it."""
+    """One venue answers neither an order nor any question about it: that part alone is UNKNOWN, and
+    nothing is sent for it.
+    """
     account = f"silent-{kind}"
     slot = two_venues.open(account, OPENING)
     dear.arm(Fault(kind=kind, method="POST", path="/api/v3/order", times=1))
     dear.arm(Fault(kind=FaultKind.ERROR_BEFORE, method="GET", path="/api/v3/order"))
     first = two_venues.run(account, slot, None, TARGETS)
-    assert first.get("status") == "failed" or "VenueUnavailableError" in first.get("error", ""), first
+    assert first.get("status") == "failed" or "VenueUnavailableError" in first.get("error", ""), (
+        first
+    )
     found = states(two_venues, account, slot)
     assert found["dear", Side.SELL] is OrderState.UNKNOWN
     assert found["cheap", Side.SELL] is OrderState.FILLED
     before = len(two_venues.ledger.orders(account))
-    for at in (slot, slot + timedelta(seconds=60)):  # neither the same slot nor the next one sends while the venue is silent
+    for at in (
+        slot,
+        slot + timedelta(seconds=60),
+    ):  # neither the same slot nor the next one sends while the venue is silent
         two_venues.wait(60)
         still = two_venues.run(account, at, None, TARGETS)
         assert "VenueUnavailableError" in still.get("error", ""), still
@@ -175,8 +210,12 @@ def test_part_at_a_venue_that_falls_silent_is_resolved_and_never_sent_twice(
     assert sum(order.filled_quantity for order in sold) == 100
 
 
-def test_venue_without_quotes_gets_nothing_and_what_the_other_cannot_take_is_skipped(two_venues: Any, dear: Any) -> None:
-    """The dearer venue quotes no price: its 40 SOL stay, its cash is not spent, and the report says why."""
+def test_venue_without_quotes_gets_nothing_and_what_the_other_cannot_take_is_skipped(
+    two_venues: Any, dear: Any
+) -> None:
+    """The dearer venue quotes no price: its 40 SOL stay, its cash is not spent, and the report says
+    why.
+    """
     account = "no-quotes"
     slot = two_venues.open(account, OPENING)
     dear.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/ticker/bookTicker"))
@@ -185,15 +224,21 @@ def test_venue_without_quotes_gets_nothing_and_what_the_other_cannot_take_is_ski
     require_whole(two_venues, account)
     assert traded_by_venue(two_venues, account, "SOL/USDT") == {"cheap": 60}
     why = report["skipped"]["SOL/USDT"]
-    assert why.startswith("sell of 40 of 100 fits no venue: cheap takes 60, it has 60 SOL free; dear does not answer (")
+    assert why.startswith(
+        "sell of 40 of 100 fits no venue: cheap takes 60, it has 60 SOL free; dear does not answer ("
+    )
     assert sent_to(two_venues, account)["dear"] == []
     again = two_venues.run(account, slot, None, TARGETS)
     assert (again["already_done"], again["sent"]) == (True, 0)
 
 
 @pytest.mark.parametrize("style", [None, {"algorithm": "market"}, TWAP, ICEBERG])
-def test_work_ends_where_no_venue_quotes(two_venues: Any, dear: Any, style: dict[str, Any] | None) -> None:
-    """With no quotes at all nothing is sent, the work waits out its time and ends, and every order says why."""
+def test_work_ends_where_no_venue_quotes(
+    two_venues: Any, dear: Any, style: dict[str, Any] | None
+) -> None:
+    """With no quotes at all nothing is sent, the work waits out its time and ends, and every order
+    says why.
+    """
     account = f"no-quotes-at-all-{(style or {}).get('algorithm')}"
     slot = two_venues.open(account, OPENING)
     try:
@@ -219,65 +264,95 @@ def test_every_order_is_found_at_the_venue_that_the_ledger_names(two_venues: Any
 
 
 def settings_for(stage: Any, account: str, folder: Path, venues: Sequence[str]) -> Settings:
-    """Return the project's settings with the daily portfolio's account at these venues of the stage."""
+    """Return the project's settings with the daily portfolio's account at these venues of the
+    stage.
+    """
     configs = Path(shutil.copytree(CONFIGS, folder / "-".join(venues)))
     path = configs / "environments.yaml"
     environments = yaml.safe_load(path.read_text())
     here = {"ccxt_id": "binance", "api_key_env": "ROUTED_KEY", "secret_env": "ROUTED_SECRET"}
-    details = {name: {**here, "base_url": stage.venues[name], "taker_fee_bps": float(stage.fees[name])} for name in venues}
+    details = {
+        name: {**here, "base_url": stage.venues[name], "taker_fee_bps": float(stage.fees[name])}
+        for name in venues
+    }
     one = {"name": account, "api_key_env": "ROUTED_KEY", "secret_env": "ROUTED_SECRET"}
     environments["practice"]["market"]["base_url"] = stage.venue
-    environments["practice"]["accounts"] = {"daily": {"name": account, "venues": details} if len(venues) > 1 else one}
+    environments["practice"]["accounts"] = {
+        "daily": {"name": account, "venues": details} if len(venues) > 1 else one
+    }
     path.write_text(yaml.safe_dump(environments))
-    return Settings(Process(configs=configs, home=folder / "home", env="practice", practice_url=None))
+    return Settings(
+        Process(configs=configs, home=folder / "home", env="practice", practice_url=None)
+    )
 
 
 def test_account_of_several_venues_is_chosen_by_configuration(
     two_venues: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A desk from configs/environments.yaml trades both venues; the account can never be opened at others."""
+    """A desk from configs/environments.yaml trades both venues; the account can never be opened at
+    others.
+    """
     account = "configured"
     slot = two_venues.open(account, OPENING)
     monkeypatch.setenv("ROUTED_KEY", account)
     monkeypatch.setenv("ROUTED_SECRET", "secret")
-    platform = Platform(settings_for(two_venues, account, tmp_path, ["cheap", "dear"]), two_venues.database_url)
-    desk = platform.desk("daily")
-    assert desk.venues is desk.exchange
+    platform = Platform(
+        settings_for(two_venues, account, tmp_path, ["cheap", "dear"]), two_venues.database_url
+    )
+    session = platform.session("daily")
+    assert session.venues is session.exchange
 
     def decide(version: str) -> PortfolioTargets:
-        return PortfolioTargets(version, TARGETS, {}, {symbol: SeenBar(slot, price) for symbol, price in CLOSES.items()})
+        return PortfolioTargets(
+            version, TARGETS, {}, {symbol: SeenBar(slot, price) for symbol, price in CLOSES.items()}
+        )
 
     limits = RiskLimits.model_validate({"max_gross": 1, "max_weight": 1, "price_collar": None})
-    report = rebalance(desk, RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits))
+    report = rebalance(session, RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits))
     assert (report.status, report.sent) == (RebalanceStatus.DONE, 6), report
     require_whole(two_venues, account)
     assert traded_by_venue(two_venues, account, "BTC/USDT")["cheap"] == Decimal("0.6")
     platform.close()
-    alone = Platform(settings_for(two_venues, account, tmp_path, ["cheap"]), two_venues.database_url)
+    alone = Platform(
+        settings_for(two_venues, account, tmp_path, ["cheap"]), two_venues.database_url
+    )
     with pytest.raises(StoreError, match=r"belongs to \('cheap\+dear', 'USDT'\)"):
-        rebalance(alone.desk("daily"), RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits))
+        rebalance(
+            alone.session("daily"),
+            RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits),
+        )
     alone.close()
 
 
 def test_kill_switch_cancels_at_the_venues_that_answer(
     two_venues: Any, dear: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An order works at each venue and one of them is silent: the other's is cancelled, and the silence is told."""
+    """An order works at each venue and one of them is silent: the other's is cancelled, and the
+    silence is told.
+    """
     account = "cancelled"
     two_venues.open(account, OPENING)
     monkeypatch.setenv("ROUTED_KEY", account)
     monkeypatch.setenv("ROUTED_SECRET", "secret")
-    platform = Platform(settings_for(two_venues, account, tmp_path, ["cheap", "dear"]), two_venues.database_url)
-    desk = platform.desk("daily")
+    platform = Platform(
+        settings_for(two_venues, account, tmp_path, ["cheap", "dear"]), two_venues.database_url
+    )
+    session = platform.session("daily")
     for name in two_venues.venues:
         request = OrderRequest(
-            f"rests-{name}", "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(40_000), venue=name
+            f"rests-{name}",
+            "BTC/USDT",
+            Side.BUY,
+            OrderType.LIMIT,
+            Decimal("0.01"),
+            Decimal(40_000),
+            venue=name,
         )
-        desk.exchange.submit(request)
+        session.exchange.submit(request)
     dear.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/openOrders"))
     with pytest.raises(VenueUnavailableError):
-        cancel_working(desk)
+        cancel_working(session)
     dear.clear_faults()
-    assert [report.client_order_id for report in desk.exchange.open_orders()] == ["rests-dear"]
-    assert cancel_working(desk).cancelled == ("rests-dear",)
+    assert [report.client_order_id for report in session.exchange.open_orders()] == ["rests-dear"]
+    assert cancel_working(session).cancelled == ("rests-dear",)
     platform.close()

@@ -1,7 +1,8 @@
-"""A trader of worked orders that can be killed: reads trials as JSON lines, runs each in a forked process of its own.
+"""A trader of worked orders that can be killed: reads trials as JSON lines, runs each in a forked
+process of its own.
 
-Run as `python worker.py`. The ports are wrapped here so that a trial can name the call at which its process kills itself.
-Waiting steps the venue's clock.
+Run as `python worker.py`. The ports are wrapped here so that a trial can name the call at which its
+process kills itself. Waiting steps the venue's clock.
 """
 
 import json
@@ -16,18 +17,23 @@ from pydantic import TypeAdapter
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.several_venues import SeveralVenues
-from penstock.adapters.stores.timescale import TimescaleLedger, TimescaleSupervision, TimescaleWork, connect
+from penstock.adapters.stores.postgres import (
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+    connect,
+)
 from penstock.core.clock import VenueClock
-from penstock.core.drafts import SeenBar
+from penstock.core.proposals import SeenBar
 from penstock.execution.algorithms import Style
-from penstock.execution.desk import ExecutionPolicy, TradingDesk
-from penstock.execution.rebalance import RebalanceInputs, rebalance
-from penstock.execution.workbench import Workbench
+from penstock.execution.algorithms.workbench import Workbench
+from penstock.execution.kill_switch import KillSwitch
+from penstock.execution.rebalance.run import RebalanceInputs, rebalance
+from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.ports import Exchange, Venues
 from penstock.practice.control import PracticeControl
-from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
 
 #: Writes, and calls of the venue that change it. A trial kills before or after the n-th of them.
@@ -45,7 +51,9 @@ CALLS = (
 
 
 class Killable:
-    """A port whose calls are counted together with those of the others; the process dies at the one asked for."""
+    """A port whose calls are counted together with those of the others; the process dies at the one
+    asked for.
+    """
 
     passed = 0
     kill_at: int | None = None
@@ -80,41 +88,73 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
     exchange, venues = exchange_of(trial)
     controls = [PracticeControl(url) for url in trial["venues"].values()]
     with connect(trial["database"], max_connections=2) as database:
-        supervision = TimescaleSupervision(database)
-        desk = TradingDesk(
+        control_store = PostgresControlStore(database)
+        session = AccountSession(
             account,
             "practice",
             "USDT",
             exchange,
-            Killable(TimescaleLedger(database)),  # type: ignore[arg-type]
-            supervision,
+            Killable(PostgresLedger(database)),  # type: ignore[arg-type]
+            control_store,
             VenueClock(exchange.now),
-            KillSwitch(account, supervision),
-            ExecutionPolicy(visibility_delay_seconds=0.5, poll_seconds=0.5, follow_timeout_seconds=5, lease_wait_seconds=0),
+            KillSwitch(account, control_store),
+            ExecutionPolicy(
+                visibility_delay_seconds=0.5,
+                poll_seconds=0.5,
+                follow_timeout_seconds=5,
+                lease_wait_seconds=0,
+            ),
             pause=lambda seconds: [control.step(seconds=seconds) for control in controls] and None,
             workbench=trial["style"]
             and Workbench(
-                Killable(TimescaleWork(database)),  # type: ignore[arg-type]
+                Killable(PostgresParentOrderStore(database)),  # type: ignore[arg-type]
                 TypeAdapter(Style).validate_python(trial["style"]),
             ),
             venues=venues,
         )
 
         def decide(version: str) -> PortfolioTargets:
-            return PortfolioTargets(version, trial["weights"], {}, {s: SeenBar(slot, p) for s, p in trial["closes"].items()})
+            return PortfolioTargets(
+                version,
+                trial["weights"],
+                {},
+                {s: SeenBar(slot, p) for s, p in trial["closes"].items()},
+            )
 
-        limits = RiskLimits.model_validate({"max_gross": 1, "max_weight": 1, "price_collar": None, **trial["limits"]})
-        report = rebalance(desk, RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits))
-    said = {"status": report.status, "reason": report.reason, "sent": report.sent, "resumed": report.resumed}
-    said |= {"already_done": report.already_done, "breaks": len(report.breaks), "calls": Killable.passed}
-    said |= {"alerts": report.alerts, "rules": sorted({word.rule for word in report.rejections})}
+        limits = RiskLimits.model_validate(
+            {"max_gross": 1, "max_weight": 1, "price_collar": None, **trial["limits"]}
+        )
+        report = rebalance(
+            session, RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits)
+        )
+    said = {
+        "status": report.status,
+        "reason": report.reason,
+        "sent": report.sent,
+        "resumed": report.resumed,
+    }
+    said |= {
+        "already_done": report.already_done,
+        "breaks": len(report.breaks),
+        "calls": Killable.passed,
+    }
+    said |= {"alerts": report.alerts, "rules": sorted({word.rule for word in report.findings})}
     return {**said, "skipped": {each.symbol: each.reason for each in report.skipped}}
 
 
 def exchange_of(trial: dict[str, Any]) -> tuple[Exchange, Venues | None]:
     """Return the trial's account: at one venue, or at several as one, each watched by itself."""
     accounts: dict[str, Any] = {
-        name: Killable(CcxtExchange("binance", trial["account"], "secret", base_url=url, rate_limit_ms=0, read_attempts=1))
+        name: Killable(
+            CcxtExchange(
+                "binance",
+                trial["account"],
+                "secret",
+                base_url=url,
+                rate_limit_ms=0,
+                read_attempts=1,
+            )
+        )
         for name, url in trial["venues"].items()
     }
     if len(accounts) == 1:

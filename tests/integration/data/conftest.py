@@ -1,4 +1,6 @@
-"""A real database and a venue that answers from a frame, with faults in the order they are asked for."""
+"""A real database and a venue that answers from a frame, with faults in the order they are asked
+for.
+"""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +15,7 @@ import polars as pl
 import pytest
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.timescale import TimescaleBarStore, connect, migrate
+from penstock.adapters.stores.postgres import PostgresBarStore, connect, migrate
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.errors import UnknownSymbolError
 from penstock.core.instruments import Instrument
@@ -24,20 +26,30 @@ from penstock.data.policy import IngestPolicy
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-def _walk(bars: int, timeframe: Timeframe = Timeframe.H1, symbol: str = "BTC/USDT", seed: int = 0) -> pl.DataFrame:
+def _walk(
+    bars: int, timeframe: Timeframe = Timeframe.H1, symbol: str = "BTC/USDT", seed: int = 0
+) -> pl.DataFrame:
     random = np.random.default_rng(seed)
     close = 100.0 * np.exp(np.cumsum(random.normal(0, 0.005, bars)))
     opens = np.concatenate([[100.0], close])[:-1]
-    values = {"open": opens, "high": np.maximum(opens, close), "low": np.minimum(opens, close), "close": close}
+    values = {
+        "open": opens,
+        "high": np.maximum(opens, close),
+        "low": np.minimum(opens, close),
+        "close": close,
+    }
     ts = [START + number * timeframe.duration for number in range(bars)]
     return pl.DataFrame(
-        {"symbol": [symbol] * bars, "ts": ts, **values, "volume": random.uniform(1, 50, bars)}, schema=BARS_SCHEMA
+        {"symbol": [symbol] * bars, "ts": ts, **values, "volume": random.uniform(1, 50, bars)},
+        schema=BARS_SCHEMA,
     )
 
 
 @dataclass
 class FrameVenue:
-    """MarketData over a frame of bars of one timeframe: a venue whose history, clock and faults the test sets."""
+    """MarketData over a frame of bars of one timeframe: a venue whose history, clock and faults the
+    test sets.
+    """
 
     bars: pl.DataFrame
     at: datetime
@@ -53,9 +65,13 @@ class FrameVenue:
     def instruments(self) -> Mapping[str, Instrument]:
         step = Decimal("0.01")
         names = self.bars["symbol"].unique(maintain_order=True)
-        return {name: Instrument(name, *name.split("/"), step, step, step, Decimal(5)) for name in names}
+        return {
+            name: Instrument(name, *name.split("/"), step, step, step, Decimal(5)) for name in names
+        }
 
-    def fetch_bars(self, symbol: str, timeframe: Timeframe, since: datetime, limit: int) -> pl.DataFrame:
+    def fetch_bars(
+        self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
+    ) -> pl.DataFrame:
         with self._lock:
             self.requests.append((symbol, since, limit))
             if self.faults:
@@ -94,7 +110,9 @@ def start() -> datetime:
 @pytest.fixture
 def policy() -> IngestPolicy:
     """Small pages and chunks, so that a few hundred bars exercise them, and no waiting."""
-    return IngestPolicy(start=START, page_bars=50, chunk_rows=200, backoff_seconds=0.001, max_wait_seconds=0.5)
+    return IngestPolicy(
+        start=START, page_bars=50, chunk_rows=200, backoff_seconds=0.001, max_wait_seconds=0.5
+    )
 
 
 @pytest.fixture(scope="session")
@@ -106,8 +124,8 @@ def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedd
 
 
 @pytest.fixture
-def store(database_server: EmbeddedPostgres) -> Iterator[TimescaleBarStore]:
+def store(database_server: EmbeddedPostgres) -> Iterator[PostgresBarStore]:
     """A bar store on an empty database of its own."""
     with connect(database_server.database_url(f"data_{uuid4().hex[:12]}")) as database:
         migrate(database)
-        yield TimescaleBarStore(database)
+        yield PostgresBarStore(database)

@@ -1,4 +1,6 @@
-"""The whole way on real components: ccxt, the practice exchange's wire, the checks, the database, the gate."""
+"""The whole way on real components: ccxt, the practice exchange's wire, the checks, the database,
+the gate.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +9,7 @@ import polars as pl
 
 from penstock.adapters.exchanges.ccxt import CcxtMarketData
 from penstock.adapters.expectations import ExpectationsGate
-from penstock.adapters.stores.timescale import TimescaleBarStore
+from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.bars import require_bars
 from penstock.core.timeframes import Timeframe
 from penstock.data.ingestion import ingest_universe
@@ -19,9 +21,11 @@ from penstock.practice.server import PracticeServer
 
 
 def test_bars_come_over_the_wire_as_they_were(
-    store: TimescaleBarStore, policy: IngestPolicy, walk: Callable[..., pl.DataFrame], tmp_path: Path
+    store: PostgresBarStore, policy: IngestPolicy, walk: Callable[..., pl.DataFrame], tmp_path: Path
 ) -> None:
-    """Backfill, a stepped clock, incremental: the database ends with the exchange's closed bars, to the last digit."""
+    """Backfill, a stepped clock, incremental: the database ends with the exchange's closed bars, to
+    the last digit.
+    """
     bars = pl.concat([walk(300), walk(300, symbol="ETH/USDT", seed=5)])
     bars = bars.with_columns(pl.col("open", "high", "low", "close", "volume").round(2))
     last = bars["ts"][299]
@@ -41,12 +45,30 @@ def test_bars_come_over_the_wire_as_they_were(
     assert index.is_file()
 
 
-def test_real_candles_come_in_with_their_real_gaps(candles_dir: Path, store: TimescaleBarStore, policy: IngestPolicy) -> None:
-    """Five years of hours of a real market: 45,345 bars, and the 27 outages that the venue itself had."""
-    file = require_bars(pl.read_parquet(candles_dir / "justin__binance__ETH-USDT__1h.parquet"), "candles")
-    with PracticeServer(GivenCandles({Timeframe.H1: file}), stepped_clock(file["ts"][-1] + Timeframe.H1.duration)) as server:
+def test_real_candles_come_in_with_their_real_gaps(
+    candles_dir: Path, store: PostgresBarStore, policy: IngestPolicy
+) -> None:
+    """Five years of hours of a real market: 45,345 bars, and the 27 outages that the venue itself
+    had.
+    """
+    file = require_bars(
+        pl.read_parquet(candles_dir / "justin__binance__ETH-USDT__1h.parquet"), "candles"
+    )
+    with PracticeServer(
+        GivenCandles({Timeframe.H1: file}), stepped_clock(file["ts"][-1] + Timeframe.H1.duration)
+    ) as server:
         market = CcxtMarketData("binance", base_url=server.url)
-        fast = policy.model_copy(update={"start": file["ts"][0], "page_bars": 1000, "chunk_rows": 20_000})
-        report = ingest_universe(market, store, "practice", ["ETH/USDT"], Timeframe.H1, fast, ExpectationsGate())[0]
-    assert (report.new, report.gaps, report.missing, report.quarantined, report.failure) == (45345, 27, 127, 0, "")
+        fast = policy.model_copy(
+            update={"start": file["ts"][0], "page_bars": 1000, "chunk_rows": 20_000}
+        )
+        report = ingest_universe(
+            market, store, "practice", ["ETH/USDT"], Timeframe.H1, fast, ExpectationsGate()
+        )[0]
+    assert (report.new, report.gaps, report.missing, report.quarantined, report.failure) == (
+        45345,
+        27,
+        127,
+        0,
+        "",
+    )
     assert store.read_bars("practice", Timeframe.H1, ["ETH/USDT"]).equals(file)

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from penstock.adapters.stores.timescale import TimescaleBarStore
+from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.errors import DataError
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import BoundsGate
@@ -22,7 +22,7 @@ NAMES = ["BTC/USDT", "ETH/USDT"]
 
 def test_a_snapshot_freezes_the_range_and_is_recorded_once(
     venue: Any,
-    store: TimescaleBarStore,
+    store: PostgresBarStore,
     policy: IngestPolicy,
     walk: Callable[..., pl.DataFrame],
     start: datetime,
@@ -37,6 +37,10 @@ def test_a_snapshot_freezes_the_range_and_is_recorded_once(
         snapshot = take_snapshot(store, "test", H1, NAMES, start, end, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     assert snapshot.rows == 200
-    assert load_snapshot(snapshot.path)[1].equals(bars.filter(pl.col("ts") < end).sort("symbol", "ts"))
+    assert load_snapshot(snapshot.path)[1].equals(
+        bars.filter(pl.col("ts") < end).sort("symbol", "ts")
+    )
     with pytest.raises(DataError, match=r"no 1h bars of DOGE/USDT on test between"):
-        take_snapshot(store, "test", H1, [*NAMES, "DOGE/USDT"], start, end + timedelta(days=1), tmp_path)
+        take_snapshot(
+            store, "test", H1, [*NAMES, "DOGE/USDT"], start, end + timedelta(days=1), tmp_path
+        )

@@ -13,12 +13,13 @@ import pytest
 from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.paper import PaperExchange
-from penstock.adapters.stores.timescale import Database, TimescaleLedger, TimescaleSupervision
+from penstock.adapters.stores.postgres import Database, PostgresControlStore, PostgresLedger
 from penstock.core.clock import SteppedClock, VenueClock
-from penstock.core.drafts import SeenBar
+from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
-from penstock.execution.desk import ExecutionPolicy, TradingDesk
-from penstock.execution.rebalance import RebalanceInputs
+from penstock.execution.kill_switch import KillSwitch
+from penstock.execution.rebalance.run import RebalanceInputs
+from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.candles import GivenCandles
@@ -26,24 +27,29 @@ from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
-from penstock.risk.kill_switch import KillSwitch
 from penstock.risk.limits import RiskLimits
 
 CASH = Decimal(100_000)
-PATIENCE = ExecutionPolicy(visibility_delay_seconds=0.3, poll_seconds=0.05, lease_wait_seconds=0, lease_ttl_seconds=60)
+PATIENCE = ExecutionPolicy(
+    visibility_delay_seconds=0.3, poll_seconds=0.05, lease_wait_seconds=0, lease_ttl_seconds=60
+)
 
 
 @dataclass
 class Stage:
     """A desk at one venue, and the way to move that venue's time."""
 
-    desk: TradingDesk
+    desk: AccountSession
     bars: pl.DataFrame
     move_to: Callable[[datetime], None]
     control: PracticeControl | None = None
 
     def inputs(self, weights: Mapping[str, float | None], slot: datetime) -> RebalanceInputs:
-        closes = self.bars.filter(pl.col("ts") < slot).group_by("symbol").agg(pl.col("close").sort_by("ts").last())
+        closes = (
+            self.bars.filter(pl.col("ts") < slot)
+            .group_by("symbol")
+            .agg(pl.col("close").sort_by("ts").last())
+        )
         seen = {symbol: SeenBar(slot, close) for symbol, close in closes.iter_rows()}
         limits = RiskLimits(max_gross=Decimal(1), max_weight=Decimal(1), price_collar=None)
 
@@ -54,23 +60,25 @@ class Stage:
 
 
 @pytest.fixture(scope="session")
-def database(open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]]) -> Iterator[Database]:
+def database(
+    open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]],
+) -> Iterator[Database]:
     with open_database("execution") as (_, database):
         yield database
 
 
-def desk_at(database: Database, exchange: object, clock: object) -> TradingDesk:
+def desk_at(database: Database, exchange: object, clock: object) -> AccountSession:
     account = f"account-{secrets.token_hex(4)}"
-    supervision = TimescaleSupervision(database)
-    return TradingDesk(
+    control_store = PostgresControlStore(database)
+    return AccountSession(
         account,
         "practice",
         "USDT",
         exchange,  # type: ignore[arg-type]
-        TimescaleLedger(database),
-        supervision,
+        PostgresLedger(database),
+        control_store,
         clock,  # type: ignore[arg-type]
-        KillSwitch(account, supervision),
+        KillSwitch(account, control_store),
         PATIENCE,
     )
 
@@ -87,7 +95,13 @@ def stage_on_practice(database: Database) -> Iterator[Callable[[pl.DataFrame, da
         control = PracticeControl(server.url)
         control.create_account("key", "secret", {"USDT": CASH})
         exchange = CcxtExchange(
-            "binance", "key", "secret", base_url=server.url, rate_limit_ms=0, timeout_seconds=1, retry_wait_seconds=0.05
+            "binance",
+            "key",
+            "secret",
+            base_url=server.url,
+            rate_limit_ms=0,
+            timeout_seconds=1,
+            retry_wait_seconds=0.05,
         )
         desk = desk_at(database, exchange, VenueClock(exchange.now))
         return Stage(desk, bars, lambda slot: _step(control, slot), control)
@@ -107,7 +121,9 @@ def stage_on_paper(database: Database) -> Callable[[pl.DataFrame, datetime], Sta
 
     def make(bars: pl.DataFrame, start: datetime) -> Stage:
         clock = SteppedClock(start + timedelta(seconds=2))
-        exchange = PaperExchange(BarsMarketData({Timeframe.D1: bars}, None, clock), balances={"USDT": CASH})
+        exchange = PaperExchange(
+            BarsMarketData({Timeframe.D1: bars}, None, clock), balances={"USDT": CASH}
+        )
 
         def move(slot: datetime) -> None:
             clock.at = slot + timedelta(seconds=2)

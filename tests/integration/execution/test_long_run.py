@@ -8,12 +8,12 @@ from typing import Any
 
 import polars as pl
 
-from penstock.core.accounts import RebalanceStatus
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.errors import VenueUnavailableError
 from penstock.core.orders import OrderState
-from penstock.execution.rebalance import rebalance
-from penstock.execution.report import RebalanceReport
+from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.run import rebalance
 from penstock.practice.faults import Fault, FaultKind
 
 FIRST, DAYS, SEED = datetime(2024, 3, 1, tzinfo=UTC), 10, 7
@@ -37,32 +37,42 @@ def run_until_it_ends(stage: Any, weights: dict[str, float], slot: datetime) -> 
     """Run the slot again while the venue is silent, as a flow's retries do."""
     for _ in range(20):
         try:
-            return rebalance(stage.desk, stage.inputs(weights, slot))
+            return rebalance(stage.session, stage.inputs(weights, slot))
         except VenueUnavailableError:
             continue
     raise AssertionError(f"the slot {slot} did not end in 20 runs")
 
 
-def test_ledger_and_venue_agree_after_many_slots_with_faults(stage_on_practice: Callable[..., Any]) -> None:
-    """Ten days, a tenth of all calls failing in four ways: all slots DONE, no duplicate, fills and balances equal."""
+def test_ledger_and_venue_agree_after_many_slots_with_faults(
+    stage_on_practice: Callable[..., Any],
+) -> None:
+    """Ten days, a tenth of all calls failing in four ways: all slots DONE, no duplicate, fills and
+    balances equal.
+    """
     chance = random.Random(SEED)
     stage = stage_on_practice(random_bars(chance), FIRST)
     for n, kind in enumerate(FAULTS):
         stage.control.arm(Fault(kind=kind, probability=0.025, seed=SEED + n))
-    desk = stage.desk
+    session = stage.session
     for day in range(DAYS):
         slot = FIRST + timedelta(days=day)
         stage.move_to(slot)
         raw = [chance.random() for _ in SYMBOLS]
-        weights = {symbol: 0.95 * weight / sum(raw) for symbol, weight in zip(SYMBOLS, raw, strict=True)}
+        weights = {
+            symbol: 0.95 * weight / sum(raw) for symbol, weight in zip(SYMBOLS, raw, strict=True)
+        }
         assert run_until_it_ends(stage, weights, slot).status is RebalanceStatus.DONE
     stage.control.clear_faults()
-    assert {r.status for r in desk.ledger.rebalances(desk.account)} == {RebalanceStatus.DONE}
-    orders = desk.ledger.orders(desk.account)
+    assert {r.status for r in session.ledger.rebalances(session.account)} == {RebalanceStatus.DONE}
+    orders = session.ledger.orders(session.account)
     assert {order.state for order in orders} <= {OrderState.FILLED, OrderState.REJECTED}
-    traded = Counter((o.rebalance_id, o.request.symbol) for o in orders if o.state is OrderState.FILLED)
+    traded = Counter(
+        (o.rebalance_id, o.request.symbol) for o in orders if o.state is OrderState.FILLED
+    )
     assert max(traded.values()) == 1
-    fills = [fill for symbol in SYMBOLS for fill in desk.exchange.fills(symbol, FIRST)]
-    assert {fill.trade_id for fill in fills} == {fill.trade_id for fill in desk.ledger.fills(desk.account)}
-    assert desk.ledger.positions(desk.account) == desk.exchange.balances()
+    fills = [fill for symbol in SYMBOLS for fill in session.exchange.fills(symbol, FIRST)]
+    assert {fill.trade_id for fill in fills} == {
+        fill.trade_id for fill in session.ledger.fills(session.account)
+    }
+    assert session.ledger.positions(session.account) == session.exchange.balances()
     assert stage.control.stats()["orders"] == sum(traded.values())

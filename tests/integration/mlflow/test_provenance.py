@@ -30,7 +30,9 @@ def test_clean_checkout_is_a_commit_without_a_diff(checkout: Path) -> None:
 
 
 def test_changes_anywhere_in_the_checkout_are_recorded_but_not_keys(checkout: Path) -> None:
-    """Asked from a sub-folder, changes in other folders are seen too; a file of keys is never copied out."""
+    """Asked from a sub-folder, changes in other folders are seen too; a file of keys is never
+    copied out.
+    """
     (checkout / "strategies" / "trend.py").write_text("LOOKBACK = 30\n")
     (checkout / "configs" / "costs.yaml").write_text("fee_bps: 5\n")
     (checkout / "keys.env").write_text("KEY=secret\n")

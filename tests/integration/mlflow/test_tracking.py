@@ -1,4 +1,6 @@
-"""What a recorded search leaves in MLflow, read back through MLflow's own client; and what a changed version does."""
+"""What a recorded search leaves in MLflow, read back through MLflow's own client; and what a
+changed version does.
+"""
 
 import json
 import sys
@@ -11,7 +13,12 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
-from penstock.adapters.mlflow.connection import artifact_location, fluent, local_tracking_uri, without_password
+from penstock.adapters.mlflow.connection import (
+    artifact_location,
+    fluent,
+    local_tracking_uri,
+    without_password,
+)
 from penstock.adapters.mlflow.content import read_version, source_of
 from penstock.adapters.mlflow.registry import MlflowRegistry
 from penstock.adapters.mlflow.tracking import MlflowTracker
@@ -20,9 +27,9 @@ from penstock.core.errors import PromotionError
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.data.snapshots import Snapshot, write_snapshot
-from penstock.research.costs import Costs
-from penstock.research.results import SearchResult, SearchSettings
-from penstock.research.search import search
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.results import SearchResult, SearchSettings
+from penstock.research.search.runner import search
 
 STRATEGY_FILE = '''
 """Follow the last close."""
@@ -33,7 +40,7 @@ from pydantic import Field
 from penstock.core.strategy import Strategy, StrategyParams
 
 
-class Follower(Strategy):
+class OrderTracker(Strategy):
     """Half of equity in what closed higher than `lag_bars` bars before."""
 
     name = "follower"
@@ -72,7 +79,7 @@ def follower(tmp_path_factory: pytest.TempPathFactory) -> type[Strategy]:
     import penstock_test_follower
 
     sys.path.remove(str(folder))
-    strategy: type[Strategy] = penstock_test_follower.Follower
+    strategy: type[Strategy] = penstock_test_follower.OrderTracker
     return strategy
 
 
@@ -88,7 +95,9 @@ def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def run_id(tracking_uri: str, found: SearchResult, follower: type[Strategy], snapshot: Snapshot) -> str:
+def run_id(
+    tracking_uri: str, found: SearchResult, follower: type[Strategy], snapshot: Snapshot
+) -> str:
     return MlflowTracker(tracking_uri, "test").record_search(found, follower, snapshot)
 
 
@@ -101,11 +110,15 @@ def test_run_holds_parameters_metrics_series_and_dataset(
     assert run.info.status == "FINISHED"
     assert run.data.params["best.lag_bars"] == str(found.best_params["lag_bars"])
     assert run.data.params["dataset_hash"] == snapshot.content_hash
-    assert run.data.metrics["out_of_sample.sharpe"] == pytest.approx(found.out_of_sample.metrics.sharpe)
+    assert run.data.metrics["out_of_sample.sharpe"] == pytest.approx(
+        found.out_of_sample.metrics.sharpe
+    )
     assert run.data.metrics["trials"] == found.trial_count
     complete = found.trials.filter(pl.col("value").is_finite())
     series = client.get_metric_history(run_id, "trial_value")
-    assert [point.value for point in series] == pytest.approx(complete.sort("number")["value"].to_list())
+    assert [point.value for point in series] == pytest.approx(
+        complete.sort("number")["value"].to_list()
+    )
     assert [point.step for point in series] == complete.sort("number")["number"].to_list()
     (dataset,) = run.inputs.dataset_inputs
     assert json.loads(dataset.dataset.source)["content_hash"] == snapshot.content_hash
@@ -114,7 +127,9 @@ def test_run_holds_parameters_metrics_series_and_dataset(
 def test_run_holds_trials_plots_source_and_evidence_as_artifacts(
     tracking_uri: str, run_id: str, found: SearchResult, tmp_path: Path
 ) -> None:
-    """Artifacts open without this checkout: the table of trials, pictures, an offline page, the strategy's own file."""
+    """Artifacts open without this checkout: the table of trials, pictures, an offline page, the
+    strategy's own file.
+    """
     folder = Path(MlflowClient(tracking_uri).download_artifacts(run_id, "", str(tmp_path)))
     assert pl.read_parquet(folder / "trials.parquet").height == found.trials.height
     for name in ("equity.png", "drawdown.png"):
@@ -124,7 +139,9 @@ def test_run_holds_trials_plots_source_and_evidence_as_artifacts(
     assert read_version(folder / "version").evidence.search_id == found.id
 
 
-def test_only_the_best_candidates_get_runs_of_their_own(tracking_uri: str, run_id: str, found: SearchResult) -> None:
+def test_only_the_best_candidates_get_runs_of_their_own(
+    tracking_uri: str, run_id: str, found: SearchResult
+) -> None:
     """At most ten candidates, the out-of-sample run and the benchmark; never one run a trial."""
     client = MlflowClient(tracking_uri)
     experiment = client.get_run(run_id).info.experiment_id
@@ -137,9 +154,15 @@ def test_only_the_best_candidates_get_runs_of_their_own(tracking_uri: str, run_i
 
 
 def test_recording_that_fails_is_marked_and_done_again(
-    tracking_uri: str, found: SearchResult, follower: type[Strategy], snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+    tracking_uri: str,
+    found: SearchResult,
+    follower: type[Strategy],
+    snapshot: Snapshot,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A crash in the middle leaves a FAILED run that no promotion picks; the next recording is whole."""
+    """A crash in the middle leaves a FAILED run that no promotion picks; the next recording is
+    whole.
+    """
     tracker = MlflowTracker(tracking_uri, "crash")
 
     def disk_full(*_: object) -> None:
@@ -160,28 +183,46 @@ def test_recording_that_fails_is_marked_and_done_again(
 def test_version_loads_where_the_strategy_is_not_installed_and_in_plain_mlflow(
     tracking_uri: str, run_id: str, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The registry's copy is enough, for penstock and for MLflow's own loader alike, and both decide the same."""
+    """The registry's copy is enough, for penstock and for MLflow's own loader alike, and both
+    decide the same.
+    """
     registry = MlflowRegistry(tracking_uri)
     version = registry.register(run_id, "elsewhere")
     monkeypatch.delitem(sys.modules, "penstock_test_follower")
-    weights = MlflowRegistry(tracking_uri).load("elsewhere", version.version).strategy.decide(snapshot.bars())
+    weights = (
+        MlflowRegistry(tracking_uri)
+        .load("elsewhere", version.version)
+        .strategy.decide(snapshot.bars())
+    )
     with fluent(tracking_uri):
         served = mlflow.pyfunc.load_model(f"models:/elsewhere/{version.version}")
     frame = snapshot.bars().with_columns(pl.col("ts").dt.replace_time_zone(None)).to_pandas()
-    assert np.array_equal(served.predict(frame)["weight"], weights["weight"].fill_null(np.nan), equal_nan=True)
+    assert np.array_equal(
+        served.predict(frame)["weight"], weights["weight"].fill_null(np.nan), equal_nan=True
+    )
 
 
 @pytest.mark.parametrize("part", ["strategy.py", "manifest.json"])
-def test_version_that_was_changed_after_registration_is_not_run(part: str, tracking_uri: str, run_id: str) -> None:
-    """Source or parameters edited in the artifact store: the hashes no longer agree and nothing of it is executed."""
+def test_version_that_was_changed_after_registration_is_not_run(
+    part: str, tracking_uri: str, run_id: str
+) -> None:
+    """Source or parameters edited in the artifact store: the hashes no longer agree and nothing of
+    it is executed.
+    """
     name = f"changed-{part.partition('.')[0]}"
     version = MlflowRegistry(tracking_uri).register(run_id, name)
     root = (
-        MlflowClient(tracking_uri, tracking_uri).get_model_version_download_uri(name, version.version).removeprefix("file://")
+        MlflowClient(tracking_uri, tracking_uri)
+        .get_model_version_download_uri(name, version.version)
+        .removeprefix("file://")
     )
     file = Path(root) / "artifacts" / "version" / part
     text = file.read_text()
-    changed = text + "\nraise SystemExit('run')\n" if part == "strategy.py" else text.replace('"lag_bars": ', '"lag_bars": 1')
+    changed = (
+        text + "\nraise SystemExit('run')\n"
+        if part == "strategy.py"
+        else text.replace('"lag_bars": ', '"lag_bars": 1')
+    )
     assert changed != text
     file.write_text(changed)
     with pytest.raises(PromotionError, match="changed after it was registered"):
@@ -196,20 +237,27 @@ def test_run_that_is_no_search_cannot_be_registered(tracking_uri: str, run_id: s
         MlflowRegistry(tracking_uri).register(other, "other")
 
 
-def test_strategy_that_leans_on_another_strategy_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strategy_that_leans_on_another_strategy_file_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its neighbour would come from the worker's checkout, not from the version."""
-    text = STRATEGY_FILE.replace("import polars as pl\n", "import polars as pl\nimport strategies.momentum\n", 1)
+    text = STRATEGY_FILE.replace(
+        "import polars as pl\n", "import polars as pl\nimport strategies.momentum\n", 1
+    )
     (tmp_path / "penstock_test_leaning.py").write_text(text)
     monkeypatch.syspath_prepend(str(tmp_path))
     import penstock_test_leaning
 
     with pytest.raises(PromotionError, match=r"imports 'strategies.momentum'"):
-        source_of(penstock_test_leaning.Follower)
+        source_of(penstock_test_leaning.OrderTracker)
 
 
 def test_passwords_are_taken_out_of_addresses() -> None:
     """What is printed names the host and never the credentials."""
-    assert without_password("postgresql://user:p4ss@db:5432/mlflow failed") == "postgresql://db:5432/mlflow failed"
+    assert (
+        without_password("postgresql://user:p4ss@db:5432/mlflow failed")
+        == "postgresql://db:5432/mlflow failed"
+    )
 
 
 def test_database_without_a_place_for_artifacts_is_refused(tmp_path: Path) -> None:
@@ -217,5 +265,8 @@ def test_database_without_a_place_for_artifacts_is_refused(tmp_path: Path) -> No
     with pytest.raises(PromotionError, match="artifact_folder"):
         artifact_location("postgresql://db/mlflow", None)
     assert artifact_location("postgresql://db/mlflow", tmp_path) == tmp_path.as_uri()
-    assert artifact_location(f"sqlite:///{tmp_path}/mlflow.db", None) == (tmp_path / "mlartifacts").as_uri()
+    assert (
+        artifact_location(f"sqlite:///{tmp_path}/mlflow.db", None)
+        == (tmp_path / "mlartifacts").as_uri()
+    )
     assert artifact_location("http://127.0.0.1:5000", None) is None

@@ -1,4 +1,6 @@
-"""A portfolio of two coins on a practice exchange whose days are stepped, with alerts that are kept. No MLflow is started."""
+"""A portfolio of two coins on a practice exchange whose days are stepped, with alerts that are
+kept. No MLflow is started.
+"""
 
 import os
 import shutil
@@ -14,9 +16,9 @@ import pytest
 import yaml
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.timescale import TimescaleLedger
-from penstock.core.accounts import Lease
-from penstock.execution.desk import TradingDesk
+from penstock.adapters.stores.postgres import PostgresLedger
+from penstock.core.leases import Lease
+from penstock.execution.session import AccountSession
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
@@ -72,8 +74,10 @@ class OneVersion:
         return LoadedModel(self.version, Deciding())
 
 
-class RememberingLedger(TimescaleLedger):
-    """The ledger, which knows its newest lease: a test writes what the running rebalance might have written."""
+class RememberingLedger(PostgresLedger):
+    """The ledger, which knows its newest lease: a test writes what the running rebalance might have
+    written.
+    """
 
     newest: Lease
 
@@ -87,10 +91,12 @@ class RememberingLedger(TimescaleLedger):
 class ImpatientPlatform(Platform):
     """A platform whose runs do not wait for an account that is held."""
 
-    def desk(self, portfolio: str) -> TradingDesk:
-        desk = super().desk(portfolio)
-        policy = desk.policy.model_copy(update={"lease_wait_seconds": 0, "visibility_delay_seconds": 0.3, "poll_seconds": 0.05})
-        return replace(desk, policy=policy)
+    def session(self, portfolio: str) -> AccountSession:
+        session = super().session(portfolio)
+        policy = session.policy.model_copy(
+            update={"lease_wait_seconds": 0, "visibility_delay_seconds": 0.3, "poll_seconds": 0.05}
+        )
+        return replace(session, policy=policy)
 
 
 @dataclass
@@ -112,10 +118,16 @@ class Place:
 
 def penstock(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as an operator runs it, in the place's environment."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PREFECT_"))}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PENSTOCK_", "PREFECT_"))
+    }
     command = [sys.executable, "-m", "penstock", *arguments]
     environment = {**clean, **place.environment, "COLUMNS": "300"}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150, check=False)
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=150, check=False
+    )
 
 
 def said(place: Place, *arguments: str) -> str:
@@ -129,14 +141,19 @@ def said(place: Place, *arguments: str) -> str:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     configs = Path(shutil.copytree(ROOT / "configs", tmp_path / "configs"))
     universe = yaml.safe_load((configs / "universe.yaml").read_text())
-    universe |= {"symbols": ["BTC/USDT", "ETH/USDT"], "timeframes": {"1d": {"start": FIRST_DAY.date()}}}
+    universe |= {
+        "symbols": ["BTC/USDT", "ETH/USDT"],
+        "timeframes": {"1d": {"start": FIRST_DAY.date()}},
+    }
     (configs / "universe.yaml").write_text(yaml.safe_dump(universe))
     home = tmp_path / "home"
     key, secret = practice_keys(home)["daily"]
     keys = practice_key_variables(home)
     for name, value in keys.items():
         monkeypatch.setenv(name, value)
-    candles = SyntheticCandles(("BTC/USDT", "ETH/USDT"), FIRST_DAY, datetime(2025, 1, 1, tzinfo=UTC), minutes=False)
+    candles = SyntheticCandles(
+        ("BTC/USDT", "ETH/USDT"), FIRST_DAY, datetime(2025, 1, 1, tzinfo=UTC), minutes=False
+    )
     accounts = (AccountSpec(key, secret, {"USDT": "100000"}),)
     clock = stepped_clock(FIRST_SLOT - DAY + timedelta(seconds=2))
     postgres = EmbeddedPostgres(home / "postgres", settings={"fsync": "off"})
@@ -144,7 +161,13 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         with PracticeServer(candles, clock=clock, limits=UNLIMITED, accounts=accounts) as server:
             postgres.start()
             url = postgres.database_url("penstock")
-            process = Process(home=home, configs=configs, env="practice", practice_url=server.url, database_url=url)
+            process = Process(
+                home=home,
+                configs=configs,
+                env="practice",
+                practice_url=server.url,
+                database_url=url,
+            )
             platform, alerts = ImpatientPlatform(Settings(process), url), KeptAlerts()
             ledger = RememberingLedger(platform.database)
             vars(platform).update(notifier=alerts, registry=OneVersion(), ledger=ledger)

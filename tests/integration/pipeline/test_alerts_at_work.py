@@ -1,4 +1,6 @@
-"""Alerts on their way from the commit of their cause to a channel: past a kill, a failed run and a channel that hangs."""
+"""Alerts on their way from the commit of their cause to a channel: past a kill, a failed run and a
+channel that hangs.
+"""
 
 import os
 import signal
@@ -11,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from penstock.core.accounts import RebalanceStatus
 from penstock.core.alerts import Alert
 from penstock.core.errors import StaleDataError
+from penstock.core.rebalances import RebalanceStatus
 from penstock.pipeline import alerts as sending
 from penstock.pipeline.reconcile import reconcile_account
 from penstock.pipeline.slots import trade_slot
@@ -53,7 +55,9 @@ def deposit(place: Place, *assets: str) -> None:
 
 
 def test_alert_of_a_killed_run_comes_with_the_next_one(traded: Place) -> None:
-    """A process is killed between a break's commit and its alert: the next run sends it, once, though it opens nothing."""
+    """A process is killed between a break's commit and its alert: the next run sends it, once,
+    though it opens nothing.
+    """
     deposit(traded, "ETH")
     killed = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("reconciler.py"))],
@@ -65,9 +69,15 @@ def test_alert_of_a_killed_run_comes_with_the_next_one(traded: Place) -> None:
     )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert "is locked" not in killed.stdout
-    assert [found.subject for found in traded.platform.supervision.open_breaks(ACCOUNT)] == ["ETH"]
-    with traded.platform.database.transaction() as connection:  # stand in for waiting until the dead one's lease ends
-        connection.execute("UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [ACCOUNT])
+    assert [found.subject for found in traded.platform.control_store.open_breaks(ACCOUNT)] == [
+        "ETH"
+    ]
+    with (
+        traded.platform.database.transaction() as connection
+    ):  # stand in for waiting until the dead one's lease ends
+        connection.execute(
+            "UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [ACCOUNT]
+        )
     assert not reconcile_account(traded.platform, "daily").found.opened
     assert [title for title, _ in traded.alerts] == [f"{ACCOUNT}: ETH is locked: deposit"]
     reconcile_account(traded.platform, "daily")
@@ -75,7 +85,9 @@ def test_alert_of_a_killed_run_comes_with_the_next_one(traded: Place) -> None:
 
 
 def test_several_openings_are_one_message_also_where_the_run_then_fails(traded: Place) -> None:
-    """Two breaks are opened, the decision finds no bar: three lines, one message, nothing said again later."""
+    """Two breaks are opened, the decision finds no bar: three lines, one message, nothing said
+    again later.
+    """
 
     def no_bar() -> None:
         raise StaleDataError("drill")
@@ -92,8 +104,12 @@ def test_several_openings_are_one_message_also_where_the_run_then_fails(traded: 
     assert not [body for _, body in traded.alerts[1:] if "is locked: deposit" in body]
 
 
-def test_channel_that_hangs_delays_no_order_and_loses_no_alert(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An older alert hangs from the start of the run: the slot is traded beside it, and all is sent when it is let go."""
+def test_channel_that_hangs_delays_no_order_and_loses_no_alert(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An older alert hangs from the start of the run: the slot is traded beside it, and all is sent
+    when it is let go.
+    """
     monkeypatch.setattr(sending, "PATIENCE_SECONDS", 0.5)
     channel = HangingChannel()
     vars(place.platform).update(notifier=channel)
@@ -110,4 +126,7 @@ def test_channel_that_hangs_delays_no_order_and_loses_no_alert(place: Place, mon
     while any(thread.name == f"alerts of {ACCOUNT}" for thread in threading.enumerate()):
         time.sleep(0.05)
     reconcile_account(place.platform, "daily")
-    assert [title for title, _ in channel.said] == [f"{ACCOUNT}: left by a killed run", f"{ACCOUNT}: ETH is locked: deposit"]
+    assert [title for title, _ in channel.said] == [
+        f"{ACCOUNT}: left by a killed run",
+        f"{ACCOUNT}: ETH is locked: deposit",
+    ]

@@ -1,4 +1,6 @@
-"""Bad input at the command line: one clear sentence on stderr, exit code 1, no traceback, nothing half-written."""
+"""Bad input at the command line: one clear sentence on stderr, exit code 1, no traceback, nothing
+half-written.
+"""
 
 import os
 import shutil
@@ -33,16 +35,32 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def venue() -> Iterator[PracticeServer]:
     """A practice exchange with two symbols."""
-    with PracticeServer(SyntheticCandles(("BTC/USDT", "ETH/USDT"), minutes=False), real_clock()) as server:
+    with PracticeServer(
+        SyntheticCandles(("BTC/USDT", "ETH/USDT"), minutes=False), real_clock()
+    ) as server:
         yield server
 
 
 def run(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PREFECT_"))}
-    settings = {"PENSTOCK_HOME": str(place / "home"), "PENSTOCK_CONFIGS": str(place / "configs"), "PENSTOCK_ENV": "practice"}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PENSTOCK_", "PREFECT_"))
+    }
+    settings = {
+        "PENSTOCK_HOME": str(place / "home"),
+        "PENSTOCK_CONFIGS": str(place / "configs"),
+        "PENSTOCK_ENV": "practice",
+    }
     command = [sys.executable, "-m", "penstock", *arguments]
     return subprocess.run(
-        command, env={**clean, **settings, **environment}, capture_output=True, text=True, timeout=120, check=False, cwd=place
+        command,
+        env={**clean, **settings, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=place,
     )
 
 
@@ -64,8 +82,12 @@ def test_unknown_timeframe_lists_the_allowed_ones(place: Path) -> None:
 
 
 def test_unknown_symbol_suggests_the_near_one(place: Path, venue: PracticeServer) -> None:
-    """A typo in a symbol is not a quiet market: the listed neighbour is named, and nothing is stored."""
-    said = sentence_of(run(place, "ingest", "-t", "1d", "-s", "BTC/USDTT", PENSTOCK_PRACTICE_URL=venue.url))
+    """A typo in a symbol is not a quiet market: the listed neighbour is named, and nothing is
+    stored.
+    """
+    said = sentence_of(
+        run(place, "ingest", "-t", "1d", "-s", "BTC/USDTT", PENSTOCK_PRACTICE_URL=venue.url)
+    )
     assert "'BTC/USDTT'" in said
     assert "BTC/USDT" in said.split("did you mean")[1]
     status = run(place, "status", PENSTOCK_PRACTICE_URL=venue.url)
@@ -84,7 +106,9 @@ def test_configuration_typo_names_file_and_key(place: Path, tmp_path: Path) -> N
 
 def test_database_that_is_down_names_the_address_but_no_password(place: Path) -> None:
     """The address and the remedy are said, the password never."""
-    said = sentence_of(run(place, "status", PENSTOCK_DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/penstock"))
+    said = sentence_of(
+        run(place, "status", PENSTOCK_DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/penstock")
+    )
     assert "127.0.0.1:1" in said
     assert "hunter2" not in said
 
@@ -98,8 +122,12 @@ def test_venue_that_does_not_answer_is_named(place: Path) -> None:
 def test_venue_that_answers_nonsense_is_an_error_and_stores_nothing(place: Path) -> None:
     """A venue whose answers cannot be read is unavailable, whatever its status code says."""
     nonsense = Fault(kind=FaultKind.MALFORMED, method="GET", path="/api/v3/exchangeInfo")
-    with PracticeServer(SyntheticCandles(("BTC/USDT",), minutes=False), faults=(nonsense,)) as server:
-        said = sentence_of(run(place, "ingest", "-t", "1d", "-s", "BTC/USDT", PENSTOCK_PRACTICE_URL=server.url))
+    with PracticeServer(
+        SyntheticCandles(("BTC/USDT",), minutes=False), faults=(nonsense,)
+    ) as server:
+        said = sentence_of(
+            run(place, "ingest", "-t", "1d", "-s", "BTC/USDT", PENSTOCK_PRACTICE_URL=server.url)
+        )
     assert "binance" in said
     assert "none stored" in run(place, "status").stdout
 
@@ -120,7 +148,8 @@ def test_rebalance_without_a_champion_says_what_to_do(place: Path, venue: Practi
 
 
 @pytest.mark.parametrize(
-    "command", ["demo", "ingest", "research", "promote", "rollback", "rebalance", "trade", "status", "halt"]
+    "command",
+    ["demo", "ingest", "research", "promote", "rollback", "rebalance", "trade", "status", "halt"],
 )
 def test_help_teaches_with_an_example(place: Path, command: str) -> None:
     """Every command's help shows how it is called."""

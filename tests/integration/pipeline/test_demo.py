@@ -1,4 +1,6 @@
-"""The whole line on real candles: ingest, checks, search, gate, orders at the practice exchange, reconciliation."""
+"""The whole line on real candles: ingest, checks, search, gate, orders at the practice exchange,
+reconciliation.
+"""
 
 import re
 from datetime import UTC, datetime
@@ -26,7 +28,12 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own for the demo; its database is destroyed at the end, wherever it is kept."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
-    for name in ("PENSTOCK_ENV", "PENSTOCK_DATABASE_URL", "PENSTOCK_MLFLOW_URL", "PENSTOCK_CONFIGS"):
+    for name in (
+        "PENSTOCK_ENV",
+        "PENSTOCK_DATABASE_URL",
+        "PENSTOCK_MLFLOW_URL",
+        "PENSTOCK_CONFIGS",
+    ):
         monkeypatch.delenv(name, raising=False)
     yield tmp_path
     for folder in tmp_path.glob("demo/*/postgres"):
@@ -45,8 +52,12 @@ def figure(text: str, name: str) -> str:
     return found.group(1)
 
 
-def test_demo_trades_real_candles_to_the_cent_and_does_nothing_the_second_time(home: Path, candles_dir: Path) -> None:
-    """Live equity equals the replay to the cent; a second run ingests nothing, sends nothing, and ends where the first did."""
+def test_demo_trades_real_candles_to_the_cent_and_does_nothing_the_second_time(
+    home: Path, candles_dir: Path
+) -> None:
+    """Live equity equals the replay to the cent; a second run ingests nothing, sends nothing, and
+    ends where the first did.
+    """
     first = demo(candles_dir)
     assert figure(first, "slots") == f"{DAYS} of {DAYS} done"
     assert int(figure(first, "orders").split(",")[0]) > 0
@@ -55,8 +66,12 @@ def test_demo_trades_real_candles_to_the_cent_and_does_nothing_the_second_time(h
     assert float(figure(first, "search").split()[0]) >= 50
 
     second = demo(candles_dir)
-    assert figure(second, "bars new") == "0 before trading, 0 while trading, 0 after it: 0 in this run"
-    before, trading, after, total = (int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d", figure(first, "bars new")))
+    assert (
+        figure(second, "bars new") == "0 before trading, 0 while trading, 0 after it: 0 in this run"
+    )
+    before, trading, after, total = (
+        int(n.replace(",", "")) for n in re.findall(r"[\d,]*\d", figure(first, "bars new"))
+    )
     assert before + trading + after == total == int(figure(first, "bars stored").replace(",", ""))
     assert figure(second, "sent in this run") == "0 orders"
     assert figure(second, "slots") == f"{DAYS} of {DAYS} done ({DAYS} were done already)"
@@ -75,7 +90,9 @@ def test_folder_without_candles_is_one_clear_error(home: Path, tmp_path: Path) -
 
 
 def test_venue_with_a_short_history_gives_a_world(tmp_path: Path) -> None:
-    """A venue that keeps under three years of bars is replayed from its first bar on; candles are fetched once."""
+    """A venue that keeps under three years of bars is replayed from its first bar on; candles are
+    fetched once.
+    """
     symbols = SyntheticCandles().symbols
     began, now = datetime(2024, 1, 1, tzinfo=UTC), datetime(2025, 7, 1, tzinfo=UTC)
     source = SyntheticCandles(symbols, began, now, minutes=False)

@@ -1,11 +1,14 @@
-"""The commands by which an operator ends positions and settles breaks, run as an operator runs them, on a practice venue."""
+"""The commands by which an operator ends positions and settles breaks, run as an operator runs
+them, on a practice venue.
+"""
 
 from decimal import Decimal
 
 import pytest
 
-from penstock.core.accounts import RebalanceStatus, TradingState
+from penstock.core.halts import TradingState
 from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.core.rebalances import RebalanceStatus
 from penstock.pipeline.halts import halt_trading
 from penstock.pipeline.slots import trade_slot
 from penstock.practice.faults import Fault, FaultKind
@@ -31,16 +34,24 @@ def sellable(place: Place) -> set[str]:
     """The coins of which the account has a lot or more; fees leave it parts of one."""
     exchange = place.platform.exchange("daily")
     listed = exchange.instruments()
-    return {asset for asset, held in balances(place).items() if asset != "USDT" and listed[f"{asset}/USDT"].round_lots(held)}
+    return {
+        asset
+        for asset, held in balances(place).items()
+        if asset != "USDT" and listed[f"{asset}/USDT"].round_lots(held)
+    }
 
 
 def test_halt_flatten_cancels_sells_everything_and_stays_halted(holding: Place) -> None:
-    """One command: the working order is cancelled, both coins are sold and booked, and the next slot trades nothing."""
+    """One command: the working order is cancelled, both coins are sold and booked, and the next
+    slot trades nothing.
+    """
     exchange = holding.platform.exchange("daily")
     price = exchange.last_prices(["BTC/USDT"])["BTC/USDT"]
     step = exchange.instruments()["BTC/USDT"]
     low = (price / 2).quantize(step.price_tick)
-    exchange.submit(OrderRequest("by-hand", "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.01"), low))
+    exchange.submit(
+        OrderRequest("by-hand", "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.01"), low)
+    )
     text = said(holding, "halt", "--reason", "drill", "--flatten")
     assert "practice-daily is set to halted" in text
     assert "cancelled 1 working orders" in text
@@ -69,14 +80,18 @@ def test_resumed_account_buys_again_in_its_next_slot(holding: Place) -> None:
     assert sellable(holding) == {"BTC", "ETH"}
 
 
-def test_flatten_that_the_venue_does_not_answer_is_told_and_done_by_the_next_slot(holding: Place) -> None:
-    """The halt is set all the same, the command ends with code 1, and the account's next slot sells."""
+def test_flatten_that_the_venue_does_not_answer_is_told_and_done_by_the_next_slot(
+    holding: Place,
+) -> None:
+    """The halt is set all the same, the command ends with code 1, and the account's next slot
+    sells.
+    """
     holding.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/openOrders"))
     done = penstock(holding, "halt", "--reason", "venue trouble", "--flatten")
     assert done.returncode == 1
     assert "not finished" in done.stderr
     assert "next slot" in done.stderr
-    assert holding.platform.supervision.trading_state(ACCOUNT).state is TradingState.HALTED
+    assert holding.platform.control_store.trading_state(ACCOUNT).state is TradingState.HALTED
     assert sellable(holding) == {"BTC", "ETH"}
     holding.control.clear_faults()
     outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
@@ -85,7 +100,9 @@ def test_flatten_that_the_venue_does_not_answer_is_told_and_done_by_the_next_slo
 
 
 def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding: Place) -> None:
-    """The rest is sold; the locked coin is named on the last line and in an alert, and sold once its break is accepted."""
+    """The rest is sold; the locked coin is named on the last line and in an alert, and sold once
+    its break is accepted.
+    """
     holding.control.correct(holding.environment["PENSTOCK_PRACTICE_DAILY_KEY"], "ETH", Decimal(1))
     done = halt_trading(holding.platform, "daily", "drill", flatten=True)
     assert done.flattened is not None
@@ -104,21 +121,32 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
     again = penstock(holding, "halt", "--reason", "drill", "--flatten")
     assert again.returncode == 1, again.stdout
     last = again.stderr.splitlines()[-1]
-    assert last.startswith("not finished: ETH/USDT is still held, locked by a break (position_mismatch")
-    ways = [last.index(f"`penstock {way} ") for way in ("breaks", "accept-break ETH -p daily", "halt --flatten -p daily")]
+    assert last.startswith(
+        "not finished: ETH/USDT is still held, locked by a break (position_mismatch"
+    )
+    ways = [
+        last.index(f"`penstock {way} ")
+        for way in ("breaks", "accept-break ETH -p daily", "halt --flatten -p daily")
+    ]
     assert ways == sorted(ways)
     outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
     assert outcome.report is not None
     (alert,) = [each for each in outcome.report.alerts if each.startswith("ETH")]
     assert alert.startswith("ETH/USDT is to be closed by kill_switch")
     assert "locked by a break: position_mismatch" in alert
-    said(holding, "accept-break", "ETH", "-p", "daily", "--reason", "credited by the venue's support")
-    assert "not finished" not in said(holding, "halt", "--reason", "drill", "--flatten", "-p", "daily")
+    said(
+        holding, "accept-break", "ETH", "-p", "daily", "--reason", "credited by the venue's support"
+    )
+    assert "not finished" not in said(
+        holding, "halt", "--reason", "drill", "--flatten", "-p", "daily"
+    )
     assert not sellable(holding)
 
 
 def test_accept_break_takes_over_what_the_venue_says_and_unlocks(holding: Place) -> None:
-    """A correction by the venue locks one coin; accepted with a reason, the ledger has it, and rebuilding agrees."""
+    """A correction by the venue locks one coin; accepted with a reason, the ledger has it, and
+    rebuilding agrees.
+    """
     key = holding.environment["PENSTOCK_PRACTICE_DAILY_KEY"]
     holding.control.correct(key, "ETH", Decimal(1))
     found = penstock(holding, "reconcile")
@@ -138,4 +166,4 @@ def test_accept_break_without_a_break_is_one_clear_sentence(holding: Place) -> N
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "ETH" in done.stderr
-    assert holding.platform.supervision.acceptances(ACCOUNT) == []
+    assert holding.platform.control_store.acceptances(ACCOUNT) == []

@@ -1,4 +1,6 @@
-"""A break from start to end by commands alone, and what the account has earned meanwhile, on a practice venue."""
+"""A break from start to end by commands alone, and what the account has earned meanwhile, on a
+practice venue.
+"""
 
 import re
 from decimal import Decimal
@@ -45,7 +47,8 @@ def test_deposit_becomes_a_break_is_accepted_and_unlocks(place: Place) -> None:
 
 
 def test_deposit_and_withdrawal_are_no_performance(place: Place) -> None:
-    """An account that is doubled by one transfer and more than halved by the next shows what the market did, and no more.
+    """An account that is doubled by one transfer and more than halved by the next shows what the
+    market did, and no more.
 
     The withdrawal stays unaccepted for a slot: it is no loss then, and no gain once it is accepted.
     """
@@ -65,7 +68,7 @@ def test_deposit_and_withdrawal_are_no_performance(place: Place) -> None:
     said(place, "accept-break", "USDT", "--reason", "paid out")
     trade_tomorrow(place)
     settled = figures(place)
-    equity = place.platform.supervision.equity_history(ACCOUNT)["equity"].to_list()
+    equity = place.platform.control_store.equity_history(ACCOUNT)["equity"].to_list()
     assert equity[2] > 1.7 * equity[1]
     assert equity[3] < 0.9 * equity[2]
     for each in (pending, settled):
@@ -83,7 +86,9 @@ def test_deposit_and_withdrawal_are_no_performance(place: Place) -> None:
         (("deposit", "USDT", "5", "-p", "weekly"), "no account for portfolio 'weekly'"),
     ],
 )
-def test_transfer_that_cannot_be_is_one_clear_sentence(place: Place, arguments: tuple[str, ...], sentence: str) -> None:
+def test_transfer_that_cannot_be_is_one_clear_sentence(
+    place: Place, arguments: tuple[str, ...], sentence: str
+) -> None:
     """What was typed wrongly is named, and nothing is moved."""
     done = penstock(place, "exchange", *arguments)
     assert done.returncode == 1
@@ -93,28 +98,43 @@ def test_transfer_that_cannot_be_is_one_clear_sentence(place: Place, arguments: 
 
 
 def test_transfer_elsewhere_than_at_the_practice_exchange_is_refused(place: Place) -> None:
-    """On paper there is nobody to deposit with; where the exchange does not run, the message says how to start it."""
+    """On paper there is nobody to deposit with; where the exchange does not run, the message says
+    how to start it.
+    """
     place.environment = {**place.environment, "PENSTOCK_ENV": "paper"}
     done = penstock(place, "exchange", "deposit", "USDT", "5")
-    assert (done.returncode, "environment 'paper' trades on paper" in done.stderr) == (1, True), done.stderr
-    place.environment = {**place.environment, "PENSTOCK_ENV": "practice", "PENSTOCK_PRACTICE_URL": "http://127.0.0.1:9"}
+    assert (done.returncode, "environment 'paper' trades on paper" in done.stderr) == (1, True), (
+        done.stderr
+    )
+    place.environment = {
+        **place.environment,
+        "PENSTOCK_ENV": "practice",
+        "PENSTOCK_PRACTICE_URL": "http://127.0.0.1:9",
+    }
     done = penstock(place, "exchange", "deposit", "USDT", "5")
     assert (done.returncode, "start it with `penstock up`" in done.stderr) == (1, True), done.stderr
 
 
 def test_fault_is_armed_strikes_and_is_cleared_by_command(place: Place) -> None:
-    """An operator's rehearsal of a venue that answers with errors, seen by the commands that meet it."""
+    """An operator's rehearsal of a venue that answers with errors, seen by the commands that meet
+    it.
+    """
     trade_tomorrow(place)
     text = said(place, "exchange", "fault", "error_before", "--path", "/api/v3/account")
     assert "error_before strikes any /api/v3/account*, until it is cleared" in text
     assert penstock(place, "reconcile").returncode == 1
-    assert re.search(r"error_before any /api/v3/account\*: matched \d+ calls, struck [1-9]", said(place, "exchange", "faults"))
+    assert re.search(
+        r"error_before any /api/v3/account\*: matched \d+ calls, struck [1-9]",
+        said(place, "exchange", "faults"),
+    )
     assert "no fault is armed" in said(place, "exchange", "faults", "--clear")
     assert "agree" in said(place, "reconcile")
 
 
 def test_report_needs_no_keys(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who only looks has no keys: the ledger's figures are reported, and the comparison with the backtest is left out."""
+    """Who only looks has no keys: the ledger's figures are reported, and the comparison with the
+    backtest is left out.
+    """
     trade_tomorrow(place)
     trade_tomorrow(place)
     for name in place.environment:

@@ -1,4 +1,6 @@
-"""Slots whose account is held elsewhere or whose run raises: on record, alerted once, and never traded twice."""
+"""Slots whose account is held elsewhere or whose run raises: on record, alerted once, and never
+traded twice.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -6,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from penstock.core.accounts import RebalanceStatus
 from penstock.core.errors import ConfigError, IllegalTransitionError, StaleDataError, VenueError
 from penstock.core.orders import OrderEventKind
+from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.lease import take_lease
 from penstock.pipeline.rebalance import newest_slot, rebalance_slot
 from penstock.pipeline.slots import due_slots, slots_due, slots_table, trade_slot
@@ -40,13 +42,19 @@ def traded(place: Place) -> Place:
     return place
 
 
-def test_slot_whose_account_is_held_is_alerted_and_open_and_then_accounted_for(traded: Place) -> None:
-    """Nothing is sent, one alert says so, `penstock slots` shows it as open; a day later it is on record as missed."""
+def test_slot_whose_account_is_held_is_alerted_and_open_and_then_accounted_for(
+    traded: Place,
+) -> None:
+    """Nothing is sent, one alert says so, `penstock slots` shows it as open; a day later it is on
+    record as missed.
+    """
     missed = traded.tomorrow()
     keeper = hold(traded)
     outcome = trade_slot(traded.platform, "daily", missed)
     assert outcome.failed
-    assert [title for title, _ in traded.alerts] == ["practice-daily: slot 2024-06-02 00:00 was not traded by this run"]
+    assert [title for title, _ in traded.alerts] == [
+        "practice-daily: slot 2024-06-02 00:00 was not traded by this run"
+    ]
     assert "not on record yet" in traded.alerts[0][1]
     assert [status for status, _ in table(traded)] == ["open", "done"]
     keeper.release()
@@ -58,7 +66,9 @@ def test_slot_whose_account_is_held_is_alerted_and_open_and_then_accounted_for(t
 
 
 def test_slot_that_the_other_process_has_done_is_no_alert(traded: Place) -> None:
-    """The account is held, but the slot has ended: that is what this run says, and nobody is called."""
+    """The account is held, but the slot has ended: that is what this run says, and nobody is
+    called.
+    """
     keeper = hold(traded)
     report = rebalance_slot(traded.platform, "daily", newest_slot(traded.platform, "daily"))
     keeper.release()
@@ -82,7 +92,9 @@ def test_two_workers_on_one_slot_leave_one_order_set_and_one_row(traded: Place) 
 
 @pytest.mark.parametrize("way", ["service", "flow"])
 def test_slot_that_failed_can_be_run_again_whoever_ran_it(traded: Place, way: str) -> None:
-    """The minute service and the daily flow leave the same: running, with the reason, one alert; run again it is done."""
+    """The minute service and the daily flow leave the same: running, with the reason, one alert;
+    run again it is done.
+    """
     slot = traded.tomorrow()
     trade_slot_once(traded, slot, way)
     assert len(traded.alerts) == 1
@@ -106,8 +118,12 @@ def trade_slot_once(place: Place, slot: Any, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["service", "flow"])
-def test_slot_that_failed_ends_with_its_reason_once_the_next_is_due(traded: Place, way: str) -> None:
-    """Nobody ran it again: a day later it is FAILED with what stopped it, and its alert is not repeated."""
+def test_slot_that_failed_ends_with_its_reason_once_the_next_is_due(
+    traded: Place, way: str
+) -> None:
+    """Nobody ran it again: a day later it is FAILED with what stopped it, and its alert is not
+    repeated.
+    """
     trade_slot_once(traded, traded.tomorrow(), way)
     traded.control.clear_faults()
     newest = traded.tomorrow()
@@ -131,10 +147,17 @@ def test_slot_without_bars_keeps_its_reason(traded: Place) -> None:
 
 
 def test_slot_at_which_no_bar_closes_is_refused_and_leaves_no_row(traded: Place) -> None:
-    """A typed slot half a minute off the grid: the nearest closes are named, nothing is sent, kept or alerted."""
-    slot, before = newest_slot(traded.platform, "daily") + timedelta(seconds=30), traded.control.stats()["orders"]
+    """A typed slot half a minute off the grid: the nearest closes are named, nothing is sent, kept
+    or alerted.
+    """
+    slot, before = (
+        newest_slot(traded.platform, "daily") + timedelta(seconds=30),
+        traded.control.stats()["orders"],
+    )
     for way in (rebalance_slot, due_slots):
-        with pytest.raises(ConfigError, match=r"not the close of a 1d bar.* 2024-06-01T00:00 and 2024-06-02T00:00"):
+        with pytest.raises(
+            ConfigError, match=r"not the close of a 1d bar.* 2024-06-01T00:00 and 2024-06-02T00:00"
+        ):
             way(traded.platform, "daily", slot)
     assert [status for status, _ in table(traded)] == ["done"]
     assert traded.control.stats()["orders"] == before
@@ -142,16 +165,22 @@ def test_slot_at_which_no_bar_closes_is_refused_and_leaves_no_row(traded: Place)
 
 
 def test_illegal_order_event_is_an_alert_of_its_own_once(traded: Place) -> None:
-    """The order machine refuses an event in the middle of a slot: one alert names the order, and the slot's run raises."""
+    """The order machine refuses an event in the middle of a slot: one alert names the order, and
+    the slot's run raises.
+    """
     order = traded.ledger.orders("practice-daily")[0].request.client_order_id
 
     def cancel_what_is_filled() -> None:
-        traded.ledger.record_event(traded.ledger.newest, order, OrderEventKind.CANCEL, traded.control.now())
+        traded.ledger.record_event(
+            traded.ledger.newest, order, OrderEventKind.CANCEL, traded.control.now()
+        )
 
     Deciding.meanwhile = staticmethod(cancel_what_is_filled)
     slot = traded.tomorrow()
     trade_slot(traded.platform, "daily", slot)
-    assert [title for title, _ in traded.alerts] == ["practice-daily: an illegal order event was refused"]
+    assert [title for title, _ in traded.alerts] == [
+        "practice-daily: an illegal order event was refused"
+    ]
     assert order in traded.alerts[0][1]
     with pytest.raises(IllegalTransitionError):
         rebalance_slot(traded.platform, "daily", slot)

@@ -1,4 +1,6 @@
-"""The local stack for real: database, Prefect server and worker, MLflow and the practice exchange, up and down again."""
+"""The local stack for real: database, Prefect server and worker, MLflow and the practice exchange,
+up and down again.
+"""
 
 import json
 import os
@@ -30,19 +32,33 @@ def free_port() -> int:
 
 
 class Stack:
-    """A stack in a folder of its own, with a small universe, driven by the same commands that a user types."""
+    """A stack in a folder of its own, with a small universe, driven by the same commands that a
+    user types.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
         configs = Path(shutil.copytree(ROOT / "configs", folder / "configs"))
         universe = configs / "universe.yaml"
         kept = ("BTC/USDT", "ETH/USDT", "SOL/USDT")
-        lines = [line for line in universe.read_text().splitlines() if not re.match(r"  - \w+/USDT", line) or line[4:] in kept]
+        lines = [
+            line
+            for line in universe.read_text().splitlines()
+            if not re.match(r"  - \w+/USDT", line) or line[4:] in kept
+        ]
         recent = (datetime.now(UTC) - timedelta(days=6)).date().isoformat()
         text = "\n".join(lines).replace("2021-01-01", "2025-06-01").replace("2026-10-01", recent)
         universe.write_text(text + "\n")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PENSTOCK_", "PREFECT_"))}
-        self.environment = {**clean, "PENSTOCK_HOME": str(self.home), "PENSTOCK_CONFIGS": str(configs)}
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PENSTOCK_", "PREFECT_"))
+        }
+        self.environment = {
+            **clean,
+            "PENSTOCK_HOME": str(self.home),
+            "PENSTOCK_CONFIGS": str(configs),
+        }
         self.ports = {name: free_port() for name in ("prefect", "mlflow", "practice")}
         self.api = f"http://127.0.0.1:{self.ports['prefect']}/api"
 
@@ -65,7 +81,11 @@ class Stack:
 
     def runs(self, **state: Any) -> list[dict[str, Any]]:
         """Return the flow runs in a state, as the server tells them."""
-        answer = httpx.post(f"{self.api}/flow_runs/filter", json={"flow_runs": {"state": state}, "limit": 100}, trust_env=False)
+        answer = httpx.post(
+            f"{self.api}/flow_runs/filter",
+            json={"flow_runs": {"state": state}, "limit": 100},
+            trust_env=False,
+        )
         return list(answer.json())
 
 
@@ -82,7 +102,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def test_schedules_produce_scheduled_runs(stack: Stack) -> None:
-    """Deploying is not enough: the server's scheduler must plan runs, which wrong library versions silently prevent."""
+    """Deploying is not enough: the server's scheduler must plan runs, which wrong library versions
+    silently prevent.
+    """
     deadline = 40
     for _ in range(deadline * 2):
         planned = {run["name"] for run in stack.runs(type={"any_": ["SCHEDULED"]})}
@@ -94,9 +116,13 @@ def test_schedules_produce_scheduled_runs(stack: Stack) -> None:
 
 def test_deployed_ingest_completes_in_the_worker_and_leaves_its_artifact(stack: Stack) -> None:
     """A run started as a user starts it completes in the worker, and its table says what came in."""
-    stack.run("prefect", "deployment", "run", "ingest-bars/ingest-1d", "--watch", "--watch-timeout=180")
+    stack.run(
+        "prefect", "deployment", "run", "ingest-bars/ingest-1d", "--watch", "--watch-timeout=180"
+    )
     found = httpx.post(
-        f"{stack.api}/artifacts/latest/filter", json={"artifacts": {"key": {"any_": ["ingest-1d"]}}}, trust_env=False
+        f"{stack.api}/artifacts/latest/filter",
+        json={"artifacts": {"key": {"any_": ["ingest-1d"]}}},
+        trust_env=False,
     )
     (artifact,) = found.json()
     rows = json.loads(artifact["data"])
@@ -112,15 +138,25 @@ def test_commands_follow_the_running_stack(stack: Stack) -> None:
 
 
 def test_minute_service_trades_a_slot_that_shows_as_a_flow_run(stack: Stack) -> None:
-    """From minute bars to a promoted model to a slot traded at its close, with the slot's own run in the Prefect server."""
-    for command in ("ingest -t 1m", "research --study practice-minute --trials 2", "promote --study practice-minute"):
+    """From minute bars to a promoted model to a slot traded at its close, with the slot's own run
+    in the Prefect server.
+    """
+    for command in (
+        "ingest -t 1m",
+        "research --study practice-minute --trials 2",
+        "promote --study practice-minute",
+    ):
         stack.run("penstock", *command.split())
     said = stack.run("penstock", "trade", "-p", "practice-minute", "--slots", "1")
     (line,) = [line for line in said.splitlines() if line.startswith("slot ")]
     lateness = float(re.search(r"late\s+([\d.]+) s", line).group(1))  # type: ignore[union-attr]
     assert lateness < 20, line
     assert ": done, 2 orders sent, 2 fills" in line
-    slots = [run for run in stack.runs(type={"any_": ["COMPLETED"]}) if run["name"].startswith("practice-minute-20")]
+    slots = [
+        run
+        for run in stack.runs(type={"any_": ["COMPLETED"]})
+        if run["name"].startswith("practice-minute-20")
+    ]
     assert len(slots) == 1
 
 
@@ -144,19 +180,27 @@ def test_worker_that_is_killed_is_started_again(stack: Stack) -> None:
 
 
 def test_practice_exchange_that_is_killed_answers_again(stack: Stack) -> None:
-    """The supervisor starts the venue again beside the running stack, whose database its children name themselves."""
+    """The supervisor starts the venue again beside the running stack, whose database its children
+    name themselves.
+    """
     supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])
     (venue,) = [child for child in supervisor.children() if "exchange" in child.cmdline()]
     venue.kill()
     venue.wait(10)
     for _ in range(120):
         try:
-            if httpx.get(f"http://127.0.0.1:{stack.ports['practice']}/api/v3/ping", trust_env=False).status_code == 200:
+            if (
+                httpx.get(
+                    f"http://127.0.0.1:{stack.ports['practice']}/api/v3/ping", trust_env=False
+                ).status_code
+                == 200
+            ):
                 return
         except httpx.HTTPError:
             time.sleep(0.25)
     pytest.fail(
-        "the practice exchange did not answer within 30 s: " + (stack.home / "logs" / "practice-exchange.log").read_text()
+        "the practice exchange did not answer within 30 s: "
+        + (stack.home / "logs" / "practice-exchange.log").read_text()
     )
 
 
@@ -166,7 +210,9 @@ def test_down_leaves_no_process(stack: Stack) -> None:
     family = [supervisor, *supervisor.children(recursive=True)]
     said = stack.run("penstock", "down")
     assert "their supervisor have ended" in " ".join(said.split())
-    assert not supervisor.is_running() or supervisor.status() == psutil.STATUS_ZOMBIE, "down came back before it had ended"
+    assert not supervisor.is_running() or supervisor.status() == psutil.STATUS_ZOMBIE, (
+        "down came back before it had ended"
+    )
     _, alive = psutil.wait_procs(family, timeout=20)
     assert [process.cmdline() for process in alive] == []
     assert not EmbeddedPostgres(stack.home / "postgres").running

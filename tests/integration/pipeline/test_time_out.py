@@ -1,4 +1,6 @@
-"""What a Prefect time-out leaves of a rebalance: nothing trades on, the lease ends, the slot goes on later."""
+"""What a Prefect time-out leaves of a rebalance: nothing trades on, the lease ends, the slot goes
+on later.
+"""
 
 import time
 from collections.abc import Iterator
@@ -11,8 +13,8 @@ from prefect.utilities.timeout import timeout
 
 import tasks.trading
 from flows.rebalance_portfolio import rebalance_portfolio
-from penstock.core.accounts import RebalanceStatus
 from penstock.core.orders import OrderState
+from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.lease import take_lease
 from penstock.pipeline.rebalance import newest_slot, rebalance_slot
 from penstock.pipeline.slots import _ingest, slots_table, trade_slot
@@ -30,10 +32,14 @@ def timed_out(place: Place) -> None:
 
 @pytest.mark.parametrize("where", ["main thread", "another thread"])
 def test_time_out_stops_the_trading_and_ends_the_lease(place: Place, where: str) -> None:
-    """The task raises; its process sends nothing more and holds nothing; the next run finishes the slot with one order set."""
+    """The task raises; its process sends nothing more and holds nothing; the next run finishes the
+    slot with one order set.
+    """
     slot = place.tomorrow()
     _ingest(place.platform, "daily", slot)
-    place.control.arm(Fault(kind=FaultKind.SLOW, method="POST", path="/api/v3/order", seconds=4, times=1))
+    place.control.arm(
+        Fault(kind=FaultKind.SLOW, method="POST", path="/api/v3/order", seconds=4, times=1)
+    )
     if where == "main thread":
         timed_out(place)
     else:
@@ -48,7 +54,9 @@ def test_time_out_stops_the_trading_and_ends_the_lease(place: Place, where: str)
     assert sent < 2, "the time-out came too late to show anything"
     report = rebalance_slot(place.platform, "daily", slot)
     assert report.status is RebalanceStatus.DONE
-    filled = [order for order in place.ledger.orders("practice-daily") if order.state is OrderState.FILLED]
+    filled = [
+        order for order in place.ledger.orders("practice-daily") if order.state is OrderState.FILLED
+    ]
     assert {order.request.symbol for order in filled} == {"BTC/USDT", "ETH/USDT"}
     assert place.control.stats()["orders"] == len(filled) == 2
     assert place.ledger.positions("practice-daily") == place.platform.exchange("daily").balances()
@@ -63,18 +71,26 @@ def prefect_server() -> Iterator[None]:
 def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     place: Place, monkeypatch: pytest.MonkeyPatch, prefect_server: None
 ) -> None:
-    """The venue fails the older slot: its task fails, the newer slot is traded, and the flow's run is a failed one."""
+    """The venue fails the older slot: its task fails, the newer slot is traded, and the flow's run
+    is a failed one.
+    """
     portfolios = place.platform.settings.process.configs / "portfolio.yaml"
     catching_up = "max_lateness_minutes: 720\n  missed_slots: run_all"
-    portfolios.write_text(portfolios.read_text().replace("max_lateness_minutes: 720", catching_up, 1))
+    portfolios.write_text(
+        portfolios.read_text().replace("max_lateness_minutes: 720", catching_up, 1)
+    )
     trade_slot(place.platform, "daily", place.tomorrow())
     place.tomorrow()
     _ingest(place.platform, "daily", place.tomorrow())
     monkeypatch.setattr(tasks.trading, "worker_platform", lambda: place.platform)
-    place.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account", times=4))  # as often as a read is tried
+    place.control.arm(
+        Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account", times=4)
+    )  # as often as a read is tried
     state: State[object] = rebalance_portfolio("daily", return_state=True)
     assert state.is_failed()
     found = slots_table(place.platform, "daily")
     assert found["status"].to_list() == ["done", "failed", "done"]
     assert "HTTP 503" in found["reason"][1]
-    assert [title for title, _ in place.alerts] == ["practice-daily: slot 2024-06-02 00:00 was not finished"]
+    assert [title for title, _ in place.alerts] == [
+        "practice-daily: slot 2024-06-02 00:00 was not finished"
+    ]

@@ -1,4 +1,6 @@
-"""An operator with more than one account: commands that name none of them say which other one is halted or locked."""
+"""An operator with more than one account: commands that name none of them say which other one is
+halted or locked.
+"""
 
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
@@ -14,8 +16,12 @@ OTHER = "practice-strict-minute"
 
 @pytest.fixture
 def both(place: Place) -> Place:
-    """The accounts of the portfolios daily and minute, each with both coins; minute trades days here."""
-    key, secret = (place.environment[f"PENSTOCK_PRACTICE_MINUTE_{part}"] for part in ("KEY", "SECRET"))
+    """The accounts of the portfolios daily and minute, each with both coins; minute trades days
+    here.
+    """
+    key, secret = (
+        place.environment[f"PENSTOCK_PRACTICE_MINUTE_{part}"] for part in ("KEY", "SECRET")
+    )
     place.control.create_account(key, secret, {"USDT": 100_000})
     file = place.platform.settings.process.configs / "portfolio.yaml"
     portfolios = yaml.safe_load(file.read_text())
@@ -33,7 +39,9 @@ def held(place: Place, portfolio: str) -> AbstractSet[str]:
     exchange = place.platform.exchange(portfolio)
     listed = exchange.instruments()
     coins = {asset: quantity for asset, quantity in exchange.balances().items() if asset != "USDT"}
-    return {asset for asset, quantity in coins.items() if listed[f"{asset}/USDT"].round_lots(quantity)}
+    return {
+        asset for asset, quantity in coins.items() if listed[f"{asset}/USDT"].round_lots(quantity)
+    }
 
 
 def lock_eth_of_minute(place: Place) -> None:
@@ -41,7 +49,9 @@ def lock_eth_of_minute(place: Place) -> None:
 
 
 def test_flatten_of_all_sells_at_every_account_and_answers_for_each(both: Place) -> None:
-    """A locked coin of an account that was not named is left, said with that account's commands, and makes the exit code 1."""
+    """A locked coin of an account that was not named is left, said with that account's commands,
+    and makes the exit code 1.
+    """
     lock_eth_of_minute(both)
     done = penstock(both, "halt", "--all", "--flatten", "--reason", "drill")
     assert done.returncode == 1, done.stdout
@@ -52,16 +62,23 @@ def test_flatten_of_all_sells_at_every_account_and_answers_for_each(both: Place)
     assert last.startswith(f"not finished: {OTHER}: ETH/USDT is still held, locked by a break")
     assert "`penstock accept-break ETH -p minute --reason ...`" in last
     said(both, "accept-break", "ETH", "-p", "minute", "--reason", "credited by the venue")
-    both.control.step(seconds=60)  # flattening is a slot: at the same instant it is the one that was done
+    both.control.step(
+        seconds=60
+    )  # flattening is a slot: at the same instant it is the one that was done
     said(both, "halt", "--all", "--flatten", "--reason", "drill")
     assert (held(both, "daily"), held(both, "minute")) == (set(), set())
     text = said(both, "resume", "--reason", "over")
-    assert f"still halted: {OTHER} (portfolio minute) is halted (drill): `penstock resume --all --reason ...`" in text
+    assert (
+        f"still halted: {OTHER} (portfolio minute) is halted (drill): `penstock resume --all --reason ...`"
+        in text
+    )
     assert "still halted" not in said(both, "resume", "--all", "--reason", "over")
 
 
 def test_account_without_keys_does_not_keep_the_others_from_being_sold(both: Place) -> None:
-    """The named account cannot be opened: that is said, the exit code is 1, and the other account is flat."""
+    """The named account cannot be opened: that is said, the exit code is 1, and the other account
+    is flat.
+    """
     both.environment = {**both.environment, "PENSTOCK_PRACTICE_DAILY_SECRET": ""}
     done = penstock(both, "halt", "--all", "--flatten", "--reason", "drill")
     assert done.returncode == 1
@@ -69,7 +86,9 @@ def test_account_without_keys_does_not_keep_the_others_from_being_sold(both: Pla
     assert (held(both, "daily"), held(both, "minute")) == ({"BTC", "ETH"}, set())
 
 
-def test_command_without_a_portfolio_names_the_account_that_it_should_have_named(both: Place) -> None:
+def test_command_without_a_portfolio_names_the_account_that_it_should_have_named(
+    both: Place,
+) -> None:
     """Halted, locked, or trading on elsewhere: each is one line with the command to paste."""
     lock_eth_of_minute(both)
     assert penstock(both, "reconcile", "-p", "minute").returncode == 1
@@ -77,9 +96,14 @@ def test_command_without_a_portfolio_names_the_account_that_it_should_have_named
     assert "none that the last comparison found" in text
     assert f"{OTHER} (portfolio minute) has 1: `penstock breaks -p minute`" in text
     text = said(both, "halt", "-p", "minute", "--reason", "who is that")
-    assert "practice-daily (portfolio daily) trades on: `penstock halt -p daily --reason ...`" in text
+    assert (
+        "practice-daily (portfolio daily) trades on: `penstock halt -p daily --reason ...`" in text
+    )
     text = said(both, "resume", "--reason", "a guess")
-    assert f"still halted: {OTHER} (portfolio minute) is halted (who is that): `penstock resume -p minute --reason ...`" in text
+    assert (
+        f"still halted: {OTHER} (portfolio minute) is halted (who is that): `penstock resume -p minute --reason ...`"
+        in text
+    )
     text = said(both, "status")
     assert text.startswith("environment practice (PENSTOCK_ENV says so)\n")
     assert f"ETH of {OTHER}: ask the venue" in text
@@ -87,9 +111,20 @@ def test_command_without_a_portfolio_names_the_account_that_it_should_have_named
     assert "`penstock resume -p minute --reason ...`" in text
 
 
-def test_status_says_which_environment_it_shows_and_how_to_see_the_one_that_traded(both: Place) -> None:
-    """After the stack is down, a plain status is of paper: it says so first, and names the environment with accounts."""
-    both.environment = {name: value for name, value in both.environment.items() if name != "PENSTOCK_ENV"}
+def test_status_says_which_environment_it_shows_and_how_to_see_the_one_that_traded(
+    both: Place,
+) -> None:
+    """After the stack is down, a plain status is of paper: it says so first, and names the
+    environment with accounts.
+    """
+    both.environment = {
+        name: value for name, value in both.environment.items() if name != "PENSTOCK_ENV"
+    }
     first, second, *_ = said(both, "status").splitlines()
-    assert first.startswith("environment paper (the default: PENSTOCK_ENV is not set, and no stack runs from ")
-    assert second == "this ledger has accounts of practice too: `PENSTOCK_ENV=practice penstock status`"
+    assert first.startswith(
+        "environment paper (the default: PENSTOCK_ENV is not set, and no stack runs from "
+    )
+    assert (
+        second
+        == "this ledger has accounts of practice too: `PENSTOCK_ENV=practice penstock status`"
+    )

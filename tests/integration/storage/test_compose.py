@@ -9,15 +9,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from penstock.adapters.stores.timescale import Database
+from penstock.adapters.stores.postgres import Database
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-DASHBOARD = json.loads((ROOT / "compose/grafana/dashboards/penstock.json").read_text(encoding="utf-8"))
+DASHBOARD = json.loads(
+    (ROOT / "compose/grafana/dashboards/penstock.json").read_text(encoding="utf-8")
+)
 
 
 @pytest.fixture(scope="module")
-def database(open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]]) -> Iterator[Database]:
+def database(
+    open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]],
+) -> Iterator[Database]:
     with open_database("dashboard") as (_, database):
         yield database
 
@@ -25,7 +29,11 @@ def database(open_database: Callable[[str], AbstractContextManager[tuple[str, Da
 def test_every_variable_stands_in_the_example() -> None:
     """Whoever copies .env.example sees every value that compose.yaml asks for."""
     asked = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE))
-    offered = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
+    offered = set(
+        re.findall(
+            r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
     assert asked == offered
 
 
@@ -39,21 +47,29 @@ def test_ports_are_bound_to_loopback() -> None:
 
 def test_mounted_files_exist() -> None:
     """Docker would make an empty folder of a missing one."""
-    mounts = [volume for service in yaml.safe_load(COMPOSE)["services"].values() for volume in service.get("volumes", [])]
+    mounts = [
+        volume
+        for service in yaml.safe_load(COMPOSE)["services"].values()
+        for volume in service.get("volumes", [])
+    ]
     local = [mount.split(":")[0] for mount in mounts if mount.startswith("./")]
     assert local
     assert all((ROOT / path).exists() for path in local)
 
 
 @pytest.mark.parametrize("panel", DASHBOARD["panels"], ids=lambda panel: panel["title"])
-def test_dashboard_query_fits_the_schema(database: Database, panel: dict[str, list[dict[str, str]]]) -> None:
+def test_dashboard_query_fits_the_schema(
+    database: Database, panel: dict[str, list[dict[str, str]]]
+) -> None:
     """Every panel's SQL runs on a migrated database."""
     with database.transaction() as connection:
         for target in panel["targets"]:
             connection.execute(_filled_in(target["rawSql"]).encode())
 
 
-@pytest.mark.parametrize("variable", DASHBOARD["templating"]["list"], ids=lambda variable: variable["name"])
+@pytest.mark.parametrize(
+    "variable", DASHBOARD["templating"]["list"], ids=lambda variable: variable["name"]
+)
 def test_dashboard_variable_fits_the_schema(database: Database, variable: dict[str, str]) -> None:
     """Every drop-down's SQL runs on a migrated database."""
     with database.transaction() as connection:
@@ -63,4 +79,9 @@ def test_dashboard_variable_fits_the_schema(database: Database, variable: dict[s
 def _filled_in(query: str) -> str:
     """Grafana's macros and variables as Grafana would put them."""
     query = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 BETWEEN '2025-01-01' AND '2026-01-01'", query)
-    return query.replace("$timeframe", "60").replace("$account", "a").replace("$exchange", "x").replace("$symbol", "BTC/USDT")
+    return (
+        query.replace("$timeframe", "60")
+        .replace("$account", "a")
+        .replace("$exchange", "x")
+        .replace("$symbol", "BTC/USDT")
+    )

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from penstock.adapters.stores.timescale import address_of, connect
+from penstock.adapters.stores.postgres import address_of, connect
 from penstock.core.errors import StoreError
 
 
@@ -33,19 +33,31 @@ def test_unusable_url_gives_one_sentence_without_the_password(url: str) -> None:
 
 def test_drivers_of_other_libraries_are_understood() -> None:
     """A URL copied from SQLAlchemy's settings means the same server."""
-    plain, copied = (address_of(f"postgresql{driver}://me@host:5433/name") for driver in ("", "+psycopg"))
+    plain, copied = (
+        address_of(f"postgresql{driver}://me@host:5433/name") for driver in ("", "+psycopg")
+    )
     assert plain == copied == "me@host:5433/name"
 
 
 def test_server_and_url_cannot_make_a_commit_forgettable(open_database: Any) -> None:
-    """An order leaves on a commit: on disk and in UTC, whatever the server's defaults or the URL's options say."""
+    """An order leaves on a commit: on disk and in UTC, whatever the server's defaults or the URL's
+    options say.
+    """
     with open_database("durable") as (url, database):
         with database.dedicated() as connection:
             connection.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
             connection.execute("ALTER ROLE CURRENT_USER SET timezone = 'Europe/Berlin'")
         asked = quote("-c lock_timeout=7s -c synchronous_commit=off")
-        names = ("synchronous_commit", "timezone", "lock_timeout", "idle_in_transaction_session_timeout")
-        for address, wait in ((url, "30s"), (f"{url}{'&' if '?' in url else '?'}options={asked}", "7s")):
+        names = (
+            "synchronous_commit",
+            "timezone",
+            "lock_timeout",
+            "idle_in_transaction_session_timeout",
+        )
+        for address, wait in (
+            (url, "30s"),
+            (f"{url}{'&' if '?' in url else '?'}options={asked}", "7s"),
+        ):
             with connect(address) as again, again.reading() as connection:
                 shown = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in names]
             assert shown == [("on",), ("UTC",), (wait,), ("2min",)]

@@ -1,4 +1,6 @@
-"""The embedded PostgreSQL: cold and warm starts, kill -9 of either side, two starters, closed folders, other users."""
+"""The embedded PostgreSQL: cold and warm starts, kill -9 of either side, two starters, closed
+folders, other users.
+"""
 
 import os
 import shutil
@@ -17,8 +19,8 @@ import psycopg
 import pytest
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
+from penstock.adapters.stores.postgres import connect, migrate
 from penstock.adapters.stores.server_home import SHARED_ROOT, ServerUser, wheel_binaries
-from penstock.adapters.stores.timescale import connect, migrate
 from penstock.core.errors import StoreError
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="shows what is done under root")
@@ -32,7 +34,9 @@ print(EmbeddedPostgres(Path(sys.argv[1])).start(), flush=True)
 
 
 def start_elsewhere(folder: Path) -> "subprocess.Popen[str]":
-    return subprocess.Popen([sys.executable, "-c", _START, str(folder)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", _START, str(folder)], stdout=subprocess.PIPE, text=True
+    )
 
 
 def postmaster(url: str) -> psutil.Process:
@@ -54,7 +58,9 @@ def memory(url: str) -> list[str]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server that is gone after the test, whatever the test did to it. Killed processes do not need fsync; power cuts do."""
+    """A server that is gone after the test, whatever the test did to it. Killed processes do not
+    need fsync; power cuts do.
+    """
     server = EmbeddedPostgres(tmp_path / "postgres", settings={"fsync": "off"})
     yield server
     server.destroy()
@@ -75,7 +81,9 @@ def test_data_survives_stop_and_start_on_the_same_address(server: EmbeddedPostgr
 
 
 def test_server_stopped_by_kill_comes_back_with_committed_data(server: EmbeddedPostgres) -> None:
-    """kill -9 of the postmaster leaves a stale pid file and orphans; the next start waits, recovers and serves."""
+    """kill -9 of the postmaster leaves a stale pid file and orphans; the next start waits, recovers
+    and serves.
+    """
     url = server.start()
     remember(url, "committed")
     postmaster(url).send_signal(signal.SIGKILL)
@@ -83,7 +91,9 @@ def test_server_stopped_by_kill_comes_back_with_committed_data(server: EmbeddedP
 
 
 def test_no_second_server_starts_beside_orphans_of_the_first(server: EmbeddedPostgres) -> None:
-    """A backend that outlives its killed postmaster may still write: the next server waits until it is gone."""
+    """A backend that outlives its killed postmaster may still write: the next server waits until it
+    is gone.
+    """
     url = server.start()
     remember(url, "safe")
     with psycopg.connect(url) as connection:
@@ -101,7 +111,9 @@ def test_no_second_server_starts_beside_orphans_of_the_first(server: EmbeddedPos
 
 
 def test_pool_mends_itself_after_a_crash_of_the_server(server: EmbeddedPostgres) -> None:
-    """A database that was open over the crash works again after the restart; meanwhile it says what is wrong."""
+    """A database that was open over the crash works again after the restart; meanwhile it says what
+    is wrong.
+    """
     url = server.start()
     with connect(url) as database:
         migrate(database)
@@ -114,13 +126,17 @@ def test_pool_mends_itself_after_a_crash_of_the_server(server: EmbeddedPostgres)
 
 
 def test_pid_file_that_names_a_stranger_does_not_hinder(server: EmbeddedPostgres) -> None:
-    """After a crash the pid may belong to another program: it is neither taken for the server nor touched."""
+    """After a crash the pid may belong to another program: it is neither taken for the server nor
+    touched.
+    """
     url = server.start()
     remember(url, "kept")
     main = postmaster(url)
     main.send_signal(signal.SIGKILL)
     _wait_for_exit(main)
-    pid_file = next(server.folder.glob("**/postmaster.pid"), None) or next(SHARED_ROOT.glob("*/data/postmaster.pid"))
+    pid_file = next(server.folder.glob("**/postmaster.pid"), None) or next(
+        SHARED_ROOT.glob("*/data/postmaster.pid")
+    )
     lines = pid_file.read_text().splitlines()
     pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     assert not server.running
@@ -128,14 +144,18 @@ def test_pid_file_that_names_a_stranger_does_not_hinder(server: EmbeddedPostgres
 
 
 def test_two_starters_at_once_share_one_server(server: EmbeddedPostgres) -> None:
-    """Of two processes that start a new folder at the same time one creates it and both get the same URL."""
+    """Of two processes that start a new folder at the same time one creates it and both get the
+    same URL.
+    """
     starters = [start_elsewhere(server.folder) for _ in range(3)]
     urls = {starter.communicate(timeout=60)[0].strip() for starter in starters}
     assert urls == {server.start()}
 
 
 def test_start_of_a_running_server_leaves_its_noted_port_alone(server: EmbeddedPostgres) -> None:
-    """Others read the port without the lock at any time: a file that is written anew is for a moment empty."""
+    """Others read the port without the lock at any time: a file that is written anew is for a
+    moment empty.
+    """
     server.start()
     noted = (server.folder / "port").stat()
     server.start()
@@ -144,8 +164,12 @@ def test_start_of_a_running_server_leaves_its_noted_port_alone(server: EmbeddedP
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.6, 0.9])
-def test_starter_killed_half_way_leaves_a_folder_that_starts(server: EmbeddedPostgres, seconds: float) -> None:
-    """Whenever the first start is killed (initdb included), the next one ends with a working server."""
+def test_starter_killed_half_way_leaves_a_folder_that_starts(
+    server: EmbeddedPostgres, seconds: float
+) -> None:
+    """Whenever the first start is killed (initdb included), the next one ends with a working
+    server.
+    """
     with start_elsewhere(server.folder) as starter:
         time.sleep(seconds)
         starter.kill()
@@ -169,14 +193,20 @@ def test_taken_port_is_given_up_for_a_free_one(server: EmbeddedPostgres) -> None
 
 
 def test_password_is_private_and_needed(server: EmbeddedPostgres) -> None:
-    """Only the owner reads the password, a wrong one is refused, and the server listens on loopback alone."""
+    """Only the owner reads the password, a wrong one is refused, and the server listens on loopback
+    alone.
+    """
     url = server.start()
     assert (server.folder / "password").stat().st_mode & 0o077 == 0
     password = (server.folder / "password").read_text().strip()
     with pytest.raises(StoreError) as refused:
         connect(url.replace(password, "wrong"))
     assert password not in str(refused.value)
-    assert {listener.laddr.ip for listener in postmaster(url).net_connections() if listener.status == "LISTEN"} == {"127.0.0.1"}
+    assert {
+        listener.laddr.ip
+        for listener in postmaster(url).net_connections()
+        if listener.status == "LISTEN"
+    } == {"127.0.0.1"}
 
 
 def test_database_that_is_down_is_named_without_its_password(server: EmbeddedPostgres) -> None:
@@ -199,7 +229,9 @@ def test_further_databases_are_made_once(server: EmbeddedPostgres) -> None:
 
 @as_root
 def test_server_of_root_runs_as_nobody_and_opens_no_folder(tmp_path: Path) -> None:
-    """In a folder that others cannot enter the data goes to a place of its own; no parent's mode changes."""
+    """In a folder that others cannot enter the data goes to a place of its own; no parent's mode
+    changes.
+    """
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     server = EmbeddedPostgres(closed / "postgres")
@@ -217,8 +249,12 @@ def test_server_of_root_runs_as_nobody_and_opens_no_folder(tmp_path: Path) -> No
 
 
 @as_root
-def test_programs_in_a_closed_folder_are_copied_to_where_nobody_can_run_them(tmp_path: Path) -> None:
-    """A virtual environment under root's own home still gives a server: its programs are copied once, with their libraries."""
+def test_programs_in_a_closed_folder_are_copied_to_where_nobody_can_run_them(
+    tmp_path: Path,
+) -> None:
+    """A virtual environment under root's own home still gives a server: its programs are copied
+    once, with their libraries.
+    """
     site = tmp_path / "closed" / "site-packages"
     site.parent.mkdir(mode=0o700)
     installed = wheel_binaries().parents[2]
@@ -229,8 +265,13 @@ def test_programs_in_a_closed_folder_are_copied_to_where_nobody_can_run_them(tmp
     server = EmbeddedPostgres(tmp_path / "closed" / "postgres")
     try:
         command = [sys.executable, "-c", _START, str(server.folder)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(Path(__file__).parents[3])])}
-        url = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment).stdout.strip()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(site), str(Path(__file__).parents[3])]),
+        }
+        url = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=60, env=environment
+        ).stdout.strip()
         assert Path(postmaster(url).exe()).is_relative_to(SHARED_ROOT / version)
     finally:
         server.destroy()
@@ -239,7 +280,9 @@ def test_programs_in_a_closed_folder_are_copied_to_where_nobody_can_run_them(tmp
 
 @as_root
 def test_ordinary_user_runs_a_server_of_its_own() -> None:
-    """The same code works without root, as the user itself, and leaves nothing when it is destroyed."""
+    """The same code works without root, as the user itself, and leaves nothing when it is
+    destroyed.
+    """
     user = ServerUser.choose()
     python = next(filter(user.can_reach, _pythons()), None)
     if python is None or not user.can_reach(Path(__file__)):
@@ -247,11 +290,28 @@ def test_ordinary_user_runs_a_server_of_its_own() -> None:
     folder = Path("/var/tmp") / f"penstock-test-{os.getpid()}"
     folder.mkdir(mode=0o700)
     user.own(folder)
-    command = [str(python), "-c", _START + "EmbeddedPostgres(Path(sys.argv[1])).destroy()", str(folder / "postgres")]
+    command = [
+        str(python),
+        "-c",
+        _START + "EmbeddedPostgres(Path(sys.argv[1])).destroy()",
+        str(folder / "postgres"),
+    ]
     options: dict[str, Any] = dict(user.process_options())
-    environment = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), str(Path(psycopg.__file__).parents[1])])}
+    environment = {
+        "PYTHONPATH": os.pathsep.join(
+            [str(Path(__file__).parents[3]), str(Path(psycopg.__file__).parents[1])]
+        )
+    }
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False, **options)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=environment,
+            check=False,
+            **options,
+        )
         assert done.stdout.startswith("postgresql://penstock:"), done.stderr
         assert list(folder.iterdir()) == []
     finally:
@@ -259,12 +319,18 @@ def test_ordinary_user_runs_a_server_of_its_own() -> None:
 
 
 def _pythons() -> list[Path]:
-    """This Python, and the system's of the same version: a user's own Python often lies in a closed home."""
+    """This Python, and the system's of the same version: a user's own Python often lies in a closed
+    home.
+    """
     system = Path(f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}")
     return [Path(sys.executable).resolve(), *([system] if system.exists() else [])]
 
 
 def _wait_for_exit(process: psutil.Process) -> None:
     deadline = time.monotonic() + 10
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+    while (
+        process.is_running()
+        and process.status() != psutil.STATUS_ZOMBIE
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)

@@ -12,9 +12,16 @@ import polars as pl
 import pytest
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.timescale import Database, Tier, connect, create_database, migrate, pending
-from penstock.adapters.stores.timescale.migrations import FOLDER, read_migrations
-from penstock.adapters.stores.timescale.partitions import Partitions
+from penstock.adapters.stores.postgres import (
+    Database,
+    Tier,
+    connect,
+    create_database,
+    migrate,
+    pending,
+)
+from penstock.adapters.stores.postgres.migrations import FOLDER, read_migrations
+from penstock.adapters.stores.postgres.partitions import Partitions
 from penstock.core.errors import StoreError
 
 
@@ -52,11 +59,18 @@ def test_migrations_are_applied_once(database: Database) -> None:
 
 
 def test_numbers_are_unique_within_each_layout() -> None:
-    """Two files of one number serve different layouts, and every tier-specific file has its counterpart."""
+    """Two files of one number serve different layouts, and every tier-specific file has its
+    counterpart.
+    """
     for layout in ("timescale", "plain"):
-        numbers = [migration.number for migration in read_migrations() if migration.layout in {"", layout}]
+        numbers = [
+            migration.number for migration in read_migrations() if migration.layout in {"", layout}
+        ]
         assert numbers == sorted(set(numbers))
-    names = {layout: [m.number for m in read_migrations() if m.layout == layout] for layout in ("timescale", "plain")}
+    names = {
+        layout: [m.number for m in read_migrations() if m.layout == layout]
+        for layout in ("timescale", "plain")
+    }
     assert names["timescale"] == names["plain"]
 
 
@@ -69,7 +83,9 @@ def test_edited_migration_is_an_error(database: Database, folder: Path) -> None:
         migrate(database, folder)
 
 
-def test_failed_migration_leaves_nothing_and_can_be_mended(database: Database, folder: Path) -> None:
+def test_failed_migration_leaves_nothing_and_can_be_mended(
+    database: Database, folder: Path
+) -> None:
     """A file that fails half-way is rolled back whole; those before it stay; mended, it is applied."""
     broken = folder / "9000_broken.sql"
     broken.write_text("CREATE TABLE half (id int); SELECT 1 / 0;")
@@ -81,7 +97,10 @@ def test_failed_migration_leaves_nothing_and_can_be_mended(database: Database, f
 
 def test_database_without_schema_says_how_to_make_one(database: Database) -> None:
     """A store on an empty database names the command that is missing."""
-    with pytest.raises(StoreError, match="penstock db migrate"), database.transaction() as connection:
+    with (
+        pytest.raises(StoreError, match="penstock db migrate"),
+        database.transaction() as connection,
+    ):
         connection.execute("SELECT * FROM bar")
 
 
@@ -100,7 +119,9 @@ def test_processes_that_migrate_at_once_apply_each_file_once(url: str, folder: P
     command = [sys.executable, "-c", _MIGRATE, target, str(folder)]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     applied = sorted(int(process.communicate(timeout=60)[0]) for process in processes)
-    every = len([migration for migration in read_migrations(folder) if migration.layout in {"", "plain"}])
+    every = len(
+        [migration for migration in read_migrations(folder) if migration.layout in {"", "plain"}]
+    )
     assert applied == [0, 0, every]
     with connect(target) as database, database.transaction() as connection:
         assert connection.execute("SELECT count(*) FROM schema_migration").fetchone() == (every,)
@@ -113,5 +134,7 @@ def test_partitions_are_made_once_by_many_stores(database: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: Partitions(database).ensure(months), range(4)))
     with database.transaction() as connection:
-        found = connection.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = 'bar'::regclass").fetchone()
+        found = connection.execute(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'bar'::regclass"
+        ).fetchone()
     assert found == (12,)

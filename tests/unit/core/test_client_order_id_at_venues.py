@@ -1,4 +1,6 @@
-"""The deterministic id of an order is legal wherever it may be sent. Each venue's rule stands beside its source."""
+"""The deterministic id of an order is legal wherever it may be sent. Each venue's rule stands
+beside its source.
+"""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -49,7 +51,9 @@ RULES = {
 def test_id_of_any_order_is_legal_at_the_venue(
     name: str, account: str, version: str, symbol: str, leg: int, attempt: int
 ) -> None:
-    """Whatever account, version and symbol are called and however many children there are, the venue takes the id."""
+    """Whatever account, version and symbol are called and however many children there are, the
+    venue takes the id.
+    """
     made = client_order_id(account, version, SLOT, symbol, leg, attempt)
     field, rule, source = RULES[name]
     assert rule.fullmatch(made), f"{made!r} is not legal as {field}: {source}"
@@ -62,15 +66,23 @@ def test_id_is_a_uuid_without_dashes() -> None:
 
 
 def test_children_attempts_and_phases_have_ids_of_their_own() -> None:
-    """A thousand children of both phases with three attempts each: no id comes twice, and each comes again the same."""
+    """A thousand children of both phases with three attempts each: no id comes twice, and each
+    comes again the same.
+    """
     parts = [(leg, attempt) for leg in range(2_000) for attempt in range(3)]
-    made = [client_order_id("main", "trend/1", SLOT, "BTC/USDT", leg, attempt) for leg, attempt in parts]
+    made = [
+        client_order_id("main", "trend/1", SLOT, "BTC/USDT", leg, attempt) for leg, attempt in parts
+    ]
     assert len(set(made)) == len(parts)
-    assert made == [client_order_id("main", "trend/1", SLOT, "BTC/USDT", leg, attempt) for leg, attempt in parts]
+    assert made == [
+        client_order_id("main", "trend/1", SLOT, "BTC/USDT", leg, attempt) for leg, attempt in parts
+    ]
 
 
 def test_same_slot_in_another_time_zone_gives_the_same_id() -> None:
-    """A database session may show the slot in its own time zone: the decision is the same, and so is its order."""
+    """A database session may show the slot in its own time zone: the decision is the same, and so
+    is its order.
+    """
     elsewhere = SLOT.astimezone(timezone(timedelta(hours=2)))
     assert client_order_id("main", "trend/1", elsewhere, "BTC/USDT", 1, 0) == client_order_id(
         "main", "trend/1", SLOT, "BTC/USDT", 1, 0

@@ -9,13 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.errors import IllegalTransitionError
-from penstock.core.orders import TRANSITIONS, OrderEventKind, OrderState, client_order_id, next_state
+from penstock.core.orders import (
+    TRANSITIONS,
+    OrderEventKind,
+    OrderState,
+    client_order_id,
+    next_state,
+)
 
 S, E = OrderState, OrderEventKind
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 FILLS = (E.PARTIAL_FILL, E.FILL)
 
-#: The machine once more, written the other way round: for each state the events it takes and where they lead.
+#: The machine once more, written the other way round: for each state the events it takes and where
+#: they lead.
 EXPECTED = {
     S.PLANNED: {E.SUBMIT: S.SUBMITTING, E.ABANDON: S.CANCELED},
     S.SUBMITTING: {
@@ -52,7 +59,13 @@ EXPECTED = {
         E.PARTIAL_FILL: S.CANCELED,
         E.FILL: S.FILLED,
     },
-    S.EXPIRED: {E.ACCEPT: S.EXPIRED, E.CANCEL: S.CANCELED, E.EXPIRE: S.EXPIRED, E.PARTIAL_FILL: S.EXPIRED, E.FILL: S.FILLED},
+    S.EXPIRED: {
+        E.ACCEPT: S.EXPIRED,
+        E.CANCEL: S.CANCELED,
+        E.EXPIRE: S.EXPIRED,
+        E.PARTIAL_FILL: S.EXPIRED,
+        E.FILL: S.FILLED,
+    },
     S.REJECTED: {
         E.REJECT: S.REJECTED,
         E.ACCEPT: S.OPEN,
@@ -62,12 +75,16 @@ EXPECTED = {
         E.EXPIRE: S.EXPIRED,
     },
 }
-EXPECTED[S.UNKNOWN] = {event: state for event, state in EXPECTED[S.SUBMITTING].items() if event is not E.ABANDON}
+EXPECTED[S.UNKNOWN] = {
+    event: state for event, state in EXPECTED[S.SUBMITTING].items() if event is not E.ABANDON
+}
 EXPECTED[S.PARTIALLY_FILLED] = EXPECTED[S.OPEN] | {E.ACCEPT: S.PARTIALLY_FILLED}
 
 
 @pytest.mark.parametrize(("state", "event"), list(product(S, E)))
-def test_pair_leads_where_the_table_says_or_is_illegal(state: OrderState, event: OrderEventKind) -> None:
+def test_pair_leads_where_the_table_says_or_is_illegal(
+    state: OrderState, event: OrderEventKind
+) -> None:
     """Each of the 100 pairs is either in the table with one outcome, or raises."""
     expected = EXPECTED[state].get(event)
     if expected is None:
@@ -90,13 +107,24 @@ def test_lost_order_is_never_final_by_itself() -> None:
 
 
 def test_order_whose_request_may_have_left_cannot_be_abandoned() -> None:
-    """Only the sender, before the request left, may call an order abandoned; an UNKNOWN one may be working."""
-    assert {state for (state, event) in TRANSITIONS if event is E.ABANDON} == {S.PLANNED, S.SUBMITTING}
+    """Only the sender, before the request left, may call an order abandoned; an UNKNOWN one may be
+    working.
+    """
+    assert {state for (state, event) in TRANSITIONS if event is E.ABANDON} == {
+        S.PLANNED,
+        S.SUBMITTING,
+    }
 
 
 def test_rejected_gives_way_only_to_the_venue_showing_the_order() -> None:
-    """A denial is corrected by what proves that the order exists, and by nothing that we do ourselves."""
-    proofs = {event for (state, event), after in TRANSITIONS.items() if state is S.REJECTED and after is not S.REJECTED}
+    """A denial is corrected by what proves that the order exists, and by nothing that we do
+    ourselves.
+    """
+    proofs = {
+        event
+        for (state, event), after in TRANSITIONS.items()
+        if state is S.REJECTED and after is not S.REJECTED
+    }
     assert proofs == {E.ACCEPT, E.PARTIAL_FILL, E.FILL, E.CANCEL, E.EXPIRE}
 
 

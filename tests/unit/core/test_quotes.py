@@ -26,4 +26,6 @@ def test_empty_and_crossed_sides_are_no_quote(bid: str, ask: str) -> None:
 def test_missing_side_is_no_quote_and_missing_size_is_zero() -> None:
     """A venue that tells no sizes still quotes."""
     assert two_sided(Decimal(1), None, None, None) is None
-    assert two_sided(Decimal(1), Decimal(2), None, Decimal(7)) == Quote(Decimal(1), Decimal(2), Decimal(0), Decimal(7))
+    assert two_sided(Decimal(1), Decimal(2), None, Decimal(7)) == Quote(
+        Decimal(1), Decimal(2), Decimal(0), Decimal(7)
+    )

@@ -11,7 +11,11 @@ from penstock.core.errors import ConfigError
 from penstock.core.instruments import Instrument
 from penstock.core.timeframes import Timeframe
 
-moments = st.datetimes(min_value=datetime(2010, 1, 1), max_value=datetime(2040, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - Hypothesis wants naive bounds
+moments = st.datetimes(
+    min_value=datetime(2010, 1, 1),  # noqa: DTZ001 (Hypothesis wants naive bounds)
+    max_value=datetime(2040, 1, 1),  # noqa: DTZ001
+    timezones=st.just(UTC),
+)
 steps = st.sampled_from([Decimal(text) for text in ("1", "0.1", "0.00001", "0.5", "0.25", "100")])
 
 
@@ -20,7 +24,9 @@ def instrument(step: Decimal, maximum: Decimal | None = None) -> Instrument:
 
 
 @given(moments, st.sampled_from(list(Timeframe)))
-def test_floor_is_the_open_of_the_bar_that_holds_the_instant(at: datetime, timeframe: Timeframe) -> None:
+def test_floor_is_the_open_of_the_bar_that_holds_the_instant(
+    at: datetime, timeframe: Timeframe
+) -> None:
     """The floor is on the grid, not after the instant, and less than one bar before it."""
     opened = timeframe.floor(at)
     assert opened <= at < opened + timeframe.duration
@@ -29,18 +35,26 @@ def test_floor_is_the_open_of_the_bar_that_holds_the_instant(at: datetime, timef
 
 def test_bar_is_closed_at_its_close_instant() -> None:
     """At 01:00:00 the hour that opened at 00:00 is closed; a second earlier it is not."""
-    assert Timeframe.H1.last_closed_open(datetime(2024, 1, 1, 1, tzinfo=UTC)) == datetime(2024, 1, 1, 0, tzinfo=UTC)
-    assert Timeframe.H1.last_closed_open(datetime(2024, 1, 1, 0, 59, 59, tzinfo=UTC)) == datetime(2023, 12, 31, 23, tzinfo=UTC)
+    assert Timeframe.H1.last_closed_open(datetime(2024, 1, 1, 1, tzinfo=UTC)) == datetime(
+        2024, 1, 1, 0, tzinfo=UTC
+    )
+    assert Timeframe.H1.last_closed_open(datetime(2024, 1, 1, 0, 59, 59, tzinfo=UTC)) == datetime(
+        2023, 12, 31, 23, tzinfo=UTC
+    )
 
 
 @given(moments, st.sampled_from(list(Timeframe)))
 def test_instant_is_a_close_only_on_the_grid(at: datetime, timeframe: Timeframe) -> None:
-    """The grid's own instants pass unchanged; any other is refused with the closes before and after it."""
+    """The grid's own instants pass unchanged; any other is refused with the closes before and after
+    it.
+    """
     close = timeframe.floor(at)
     assert timeframe.checked_close(close) == close
     if at != close:
         after = close + timeframe.duration
-        with pytest.raises(ConfigError, match=f"{close:%Y-%m-%dT%H:%M} and {after:%Y-%m-%dT%H:%M} "):
+        with pytest.raises(
+            ConfigError, match=f"{close:%Y-%m-%dT%H:%M} and {after:%Y-%m-%dT%H:%M} "
+        ):
             timeframe.checked_close(at)
 
 
@@ -65,7 +79,13 @@ def test_rounding_goes_towards_zero_by_less_than_a_lot(quantity: Decimal, step: 
 
 @pytest.mark.parametrize(
     ("quantity", "price", "word"),
-    [("0", "1", "minimum"), ("0.5", "100", "minimum"), ("1", "4.99", "notional"), ("11", "10", "maximum"), ("1", "5", None)],
+    [
+        ("0", "1", "minimum"),
+        ("0.5", "100", "minimum"),
+        ("1", "4.99", "notional"),
+        ("11", "10", "maximum"),
+        ("1", "5", None),
+    ],
 )
 def test_refusal_names_the_venues_rule(quantity: str, price: str, word: str | None) -> None:
     """Quantity, notional and maximum each have their reason; a legal order has none."""

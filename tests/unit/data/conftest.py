@@ -13,13 +13,21 @@ from penstock.core.timeframes import Timeframe
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
 
-def _walk(bars: int, timeframe: Timeframe = Timeframe.H1, symbol: str = "BTC/USDT", seed: int = 0) -> pl.DataFrame:
+def _walk(
+    bars: int, timeframe: Timeframe = Timeframe.H1, symbol: str = "BTC/USDT", seed: int = 0
+) -> pl.DataFrame:
     random = np.random.default_rng(seed)
     close = 100.0 * np.exp(np.cumsum(random.normal(0, 0.01, bars)))
     opens = np.concatenate([[100.0], close])[:-1]
     high = np.maximum(opens, close) * (1 + random.uniform(0, 0.005, bars))
     low = np.minimum(opens, close) * (1 - random.uniform(0, 0.005, bars))
-    values = {"open": opens, "high": high, "low": low, "close": close, "volume": random.uniform(1, 50, bars)}
+    values = {
+        "open": opens,
+        "high": high,
+        "low": low,
+        "close": close,
+        "volume": random.uniform(1, 50, bars),
+    }
     ts = [START + number * timeframe.duration for number in range(bars)]
     return pl.DataFrame({"symbol": [symbol] * bars, "ts": ts, **values}, schema=BARS_SCHEMA)
 

@@ -31,8 +31,14 @@ DEFECTS: dict[str, tuple[dict[str, pl.Expr], str]] = {
         {"high": pl.min_horizontal("open", "close", "low") * 0.999 + pl.col("low") * 0},
         "high_too_low, low_too_high",
     ),
-    "low above open": ({"low": pl.max_horizontal("open", "close") * 1.0001, "high": pl.col("close") * 2}, "low_too_high"),
-    "high between open and close": ({"high": (pl.col("open") + pl.col("close")) / 2}, "high_too_low"),
+    "low above open": (
+        {"low": pl.max_horizontal("open", "close") * 1.0001, "high": pl.col("close") * 2},
+        "low_too_high",
+    ),
+    "high between open and close": (
+        {"high": (pl.col("open") + pl.col("close")) / 2},
+        "high_too_low",
+    ),
     "low between open and close": ({"low": (pl.col("open") + pl.col("close")) / 2}, "low_too_high"),
     "off the grid": ({"ts": pl.col("ts") + pl.duration(seconds=1)}, "off_grid"),
     "from the future": ({"ts": pl.lit(LATE + timedelta(days=2)).cast(TS)}, "from_future"),
@@ -41,10 +47,14 @@ DEFECTS: dict[str, tuple[dict[str, pl.Expr], str]] = {
 
 def spoil(frame: pl.DataFrame, rows: list[int], changes: dict[str, pl.Expr]) -> pl.DataFrame:
     hit = pl.int_range(pl.len()).is_in(rows)
-    return frame.with_columns(pl.when(hit).then(new).otherwise(pl.col(name)).alias(name) for name, new in changes.items())
+    return frame.with_columns(
+        pl.when(hit).then(new).otherwise(pl.col(name)).alias(name) for name, new in changes.items()
+    )
 
 
-@given(bars=st.integers(1, 300), seed=st.integers(0, 1000), timeframe=st.sampled_from(list(Timeframe)))
+@given(
+    bars=st.integers(1, 300), seed=st.integers(0, 1000), timeframe=st.sampled_from(list(Timeframe))
+)
 @settings(max_examples=40, deadline=None)
 def test_good_bars_all_pass(walk: Walk, bars: int, seed: int, timeframe: Timeframe) -> None:
     """A row without a defect is never refused, whatever the timeframe, and comes out unchanged."""
@@ -55,27 +65,40 @@ def test_good_bars_all_pass(walk: Walk, bars: int, seed: int, timeframe: Timefra
     assert checked.held.is_empty()
     assert checked.metrics.schema == METRICS_SCHEMA
     metrics = checked.metrics.row(0, named=True)
-    assert (metrics["rows"], metrics["missing"], metrics["stale_bars"], metrics["not_increasing"]) == (bars, 0, 0, 0)
+    assert (
+        metrics["rows"],
+        metrics["missing"],
+        metrics["stale_bars"],
+        metrics["not_increasing"],
+    ) == (bars, 0, 0, 0)
 
 
 @pytest.mark.parametrize("name", DEFECTS)
 @given(rows=st.sets(st.integers(0, 59), min_size=1, max_size=6), seed=st.integers(0, 50))
 @settings(max_examples=15, deadline=None)
-def test_exactly_the_spoiled_rows_are_refused_with_their_reason(walk: Walk, name: str, rows: set[int], seed: int) -> None:
-    """The quarantine holds the spoiled rows as they came, with every reason; all the others are good."""
+def test_exactly_the_spoiled_rows_are_refused_with_their_reason(
+    walk: Walk, name: str, rows: set[int], seed: int
+) -> None:
+    """The quarantine holds the spoiled rows as they came, with every reason; all the others are
+    good.
+    """
     changes, reason = DEFECTS[name]
     clean = walk(60, seed=seed)
     frame = spoil(clean, sorted(rows), changes)
     checked = check_symbol(frame, "BTC/USDT", Timeframe.H1, LATE)
     assert checked.quarantined.schema == QUARANTINE_SCHEMA
-    assert checked.quarantined.select(list(BARS_SCHEMA)).equals(frame[sorted(rows)], null_equal=True)
+    assert checked.quarantined.select(list(BARS_SCHEMA)).equals(
+        frame[sorted(rows)], null_equal=True
+    )
     assert set(checked.quarantined["reason"]) == {reason}
     assert checked.good.equals(clean.filter(~pl.int_range(pl.len()).is_in(sorted(rows))))
 
 
 @given(order=st.permutations(list(range(20))))
 @settings(max_examples=30, deadline=None)
-def test_rows_in_any_order_come_out_sorted_and_none_is_refused(walk: Walk, order: list[int]) -> None:
+def test_rows_in_any_order_come_out_sorted_and_none_is_refused(
+    walk: Walk, order: list[int]
+) -> None:
     """The order of arrival is no defect of a row: it is repaired, and counted."""
     clean = walk(20)
     checked = check_symbol(clean[order], "BTC/USDT", Timeframe.H1, LATE)
@@ -121,14 +144,20 @@ def test_gaps_are_the_runs_of_absent_bars(walk: Walk, removed: set[int]) -> None
     clean = walk(100)
     kept = clean.filter(~pl.int_range(pl.len()).is_in(sorted(removed)))
     gaps = missing_ranges(kept, Timeframe.H1)
-    named = {start + step * Timeframe.H1.duration for start, bars in gaps.iter_rows() for step in range(bars)}
+    named = {
+        start + step * Timeframe.H1.duration
+        for start, bars in gaps.iter_rows()
+        for step in range(bars)
+    }
     assert named == set(clean["ts"][sorted(removed)])
     metrics = check_symbol(kept, "BTC/USDT", Timeframe.H1, LATE).metrics
     assert (metrics["missing"].item(), metrics["gaps"].item()) == (len(removed), gaps.height)
 
 
 def _scaled(frame: pl.DataFrame, rows: list[int], factor: float) -> pl.DataFrame:
-    return spoil(frame, rows, {name: pl.col(name) * factor for name in ("open", "high", "low", "close")})
+    return spoil(
+        frame, rows, {name: pl.col(name) * factor for name in ("open", "high", "low", "close")}
+    )
 
 
 @pytest.mark.parametrize("factor", [30.0, 1 / 30])
@@ -141,7 +170,9 @@ def test_an_absurd_print_that_reverts_is_refused(walk: Walk, factor: float) -> N
 
 def test_a_crash_that_stays_is_kept_and_counted_as_a_jump(walk: Walk) -> None:
     """A level that stays is the market's (a crash, a redenomination), however far it moved."""
-    checked = check_symbol(_scaled(walk(300), list(range(200, 300)), 0.02), "BTC/USDT", Timeframe.H1, LATE)
+    checked = check_symbol(
+        _scaled(walk(300), list(range(200, 300)), 0.02), "BTC/USDT", Timeframe.H1, LATE
+    )
     assert (checked.good.height, checked.quarantined.height) == (300, 0)
     assert checked.metrics["jumps"].item() == 1
 
@@ -159,9 +190,15 @@ def test_context_lets_a_single_new_bar_be_measured(walk: Walk) -> None:
     whole = _scaled(walk(200), [199], 2.0)
     alone = check_symbol(whole[199:], "BTC/USDT", Timeframe.H1, LATE, context=whole[100:199])
     assert alone.good.equals(whole[199:])
-    assert alone.metrics["jumps"].item() == check_symbol(whole, "BTC/USDT", Timeframe.H1, LATE).metrics["jumps"].item() == 1
+    assert (
+        alone.metrics["jumps"].item()
+        == check_symbol(whole, "BTC/USDT", Timeframe.H1, LATE).metrics["jumps"].item()
+        == 1
+    )
     absurd = _scaled(walk(200), [198], 30.0)
-    assert check_symbol(absurd[198:], "BTC/USDT", Timeframe.H1, LATE, context=absurd[:198]).good.equals(absurd[199:])
+    assert check_symbol(
+        absurd[198:], "BTC/USDT", Timeframe.H1, LATE, context=absurd[:198]
+    ).good.equals(absurd[199:])
 
 
 @given(seed=st.integers(0, 200))
@@ -169,17 +206,30 @@ def test_context_lets_a_single_new_bar_be_measured(walk: Walk) -> None:
 def test_jumps_agree_with_the_formula_taken_bar_by_bar(walk: Walk, seed: int) -> None:
     """The vectorised jump count equals the definition written as a loop."""
     random = np.random.default_rng(seed)
-    frame = _scaled(walk(300, seed=seed), sorted(random.choice(np.arange(1, 300), 12, replace=False).tolist()), 1.6)
-    frame = frame.filter(~pl.int_range(pl.len()).is_in(random.choice(np.arange(1, 299), 10, replace=False)))
+    frame = _scaled(
+        walk(300, seed=seed),
+        sorted(random.choice(np.arange(1, 300), 12, replace=False).tolist()),
+        1.6,
+    )
+    frame = frame.filter(
+        ~pl.int_range(pl.len()).is_in(random.choice(np.arange(1, 299), 10, replace=False))
+    )
     bounds = CheckBounds(jump_mads=45.0)
     closes, times = frame["close"].to_list(), frame["ts"].to_list()
     sizes = [float("nan")]
     for i in range(1, len(closes)):
-        sizes.append(abs(np.log(closes[i] / closes[i - 1])) / np.sqrt((times[i] - times[i - 1]) / Timeframe.H1.duration))
+        sizes.append(
+            abs(np.log(closes[i] / closes[i - 1]))
+            / np.sqrt((times[i] - times[i - 1]) / Timeframe.H1.duration)
+        )
     expected = sum(
-        sizes[i] > 0.2 and sizes[i] > 45.0 * 1.4826 * np.nanmedian(sizes[max(0, i - 96) : i]) for i in range(25, len(sizes))
+        sizes[i] > 0.2 and sizes[i] > 45.0 * 1.4826 * np.nanmedian(sizes[max(0, i - 96) : i])
+        for i in range(25, len(sizes))
     )
-    assert check_symbol(frame, "BTC/USDT", Timeframe.H1, LATE, bounds).metrics["jumps"].item() == expected
+    assert (
+        check_symbol(frame, "BTC/USDT", Timeframe.H1, LATE, bounds).metrics["jumps"].item()
+        == expected
+    )
 
 
 def test_no_rows_give_empty_parts_and_nothing_to_measure(walk: Walk) -> None:

@@ -26,14 +26,20 @@ def metrics(walk: Callable[..., pl.DataFrame]) -> pl.DataFrame:
     empty = check_symbol(walk(3).clear(), "EMPTY/USDT", Timeframe.D1, NOW).metrics
     numbers = [name for name, dtype in METRICS_SCHEMA.items() if dtype.is_numeric()]
     broken = [
-        good.with_columns(pl.lit(name.upper()).alias("symbol"), pl.lit(999).cast(METRICS_SCHEMA[name]).alias(name))
+        good.with_columns(
+            pl.lit(name.upper()).alias("symbol"), pl.lit(999).cast(METRICS_SCHEMA[name]).alias(name)
+        )
         for name in numbers
     ]
     return pl.concat([good, empty, *broken])
 
 
-def test_great_expectations_and_the_plain_gate_give_the_same_verdicts(metrics: pl.DataFrame) -> None:
-    """Symbol by symbol and bound by bound, in the same order, twice, and with another gate made in between."""
+def test_great_expectations_and_the_plain_gate_give_the_same_verdicts(
+    metrics: pl.DataFrame,
+) -> None:
+    """Symbol by symbol and bound by bound, in the same order, twice, and with another gate made in
+    between.
+    """
     expected = BoundsGate().judge(metrics)
     gate = ExpectationsGate()
     assert gate.judge(metrics) == expected
@@ -54,7 +60,9 @@ def test_each_bound_fails_just_above_its_maximum(metrics: pl.DataFrame, bound: o
         assert verdict.stops is (not success and verdict.severity is Severity.ERROR)
 
 
-def test_data_docs_show_what_was_judged_since_the_last_time(metrics: pl.DataFrame, tmp_path: Path) -> None:
+def test_data_docs_show_what_was_judged_since_the_last_time(
+    metrics: pl.DataFrame, tmp_path: Path
+) -> None:
     """The site has a page a suite; with nothing judged there is none."""
     gate = ExpectationsGate()
     assert gate.build_docs(tmp_path / "none") is None
@@ -71,13 +79,18 @@ def test_data_docs_show_what_was_judged_since_the_last_time(metrics: pl.DataFram
 def test_a_verdict_says_what_was_seen_and_what_was_allowed(metrics: pl.DataFrame) -> None:
     """The sentence has the rule, the value and the bound; the frame is what BarBatch.checks wants."""
     failed = [v for v in BoundsGate().judge(metrics) if not v.success and v.check == "ohlc"]
-    assert str(failed[0]) == "error: ohlc: share of rows with high or low contradicting open/close: 999 > 0.01"
+    assert (
+        str(failed[0])
+        == "error: ohlc: share of rows with high or low contradicting open/close: 999 > 0.01"
+    )
     assert verdict_frame(failed).columns == ["check", "success", "observed", "bound", "detail"]
 
 
 def test_bounds_of_one_timeframe_leave_the_others_at_their_defaults() -> None:
     """A configuration that names only 1m keeps the rest."""
-    mine = TimeframeBounds(max_missing_share=0.5, max_zero_volume_share=0.5, max_stale_bars=9, min_jump=0.1)
+    mine = TimeframeBounds(
+        max_missing_share=0.5, max_zero_volume_share=0.5, max_stale_bars=9, min_jump=0.1
+    )
     bounds = CheckBounds(timeframes={Timeframe.M1: mine})
     assert bounds.timeframes[Timeframe.M1] == mine
     assert bounds.timeframes[Timeframe.D1] == CheckBounds().timeframes[Timeframe.D1]
@@ -89,4 +102,9 @@ def test_the_minute_path_does_not_import_great_expectations() -> None:
     """Ingestion with the plain gate must not pay the seconds of that import, nor pandas'."""
     heavy = ("great_expectations", "pandas", "vectorbt", "mlflow")
     code = f"import sys, penstock.data.ingestion; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        == "[]"
+    )

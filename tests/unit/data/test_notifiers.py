@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import structlog
 
-from penstock.adapters.notifiers import AppriseNotifier, LogNotifier
+from penstock.adapters.notifications import AppriseNotifier, LogNotifier
 
 SECRET = "s3cr3t-token"
 
@@ -49,7 +49,10 @@ def test_a_channel_that_fails_is_logged_without_its_address_and_never_raises(url
     """The caller goes on; the log has the alert and that it was not sent, and not the URL."""
     with structlog.testing.capture_logs() as log:
         AppriseNotifier([url]).notify("title", "body")
-    assert [entry["event"] for entry in log if entry["event"] in ("alert", "alert_not_sent")] == ["alert", "alert_not_sent"]
+    assert [entry["event"] for entry in log if entry["event"] in ("alert", "alert_not_sent")] == [
+        "alert",
+        "alert_not_sent",
+    ]
     assert SECRET not in str(log)
 
 
@@ -71,10 +74,14 @@ def test_alert_of_several_lines_is_logged_a_line_at_a_time() -> None:
 
 
 def test_one_channel_that_takes_the_alert_is_enough(hook: tuple[str, list[dict[str, str]]]) -> None:
-    """The answer says whether anybody has it; a channel that failed beside it is in the log by its number."""
+    """The answer says whether anybody has it; a channel that failed beside it is in the log by its
+    number.
+    """
     url, received = hook
     with structlog.testing.capture_logs() as log:
         assert AppriseNotifier(["json://127.0.0.1:9/", url]).notify("title", "body")
         assert not AppriseNotifier(["json://127.0.0.1:9/"]).notify("title", "body")
     assert len(received) == 1
-    assert [(entry["channel"], entry["of"]) for entry in log if entry["event"] == "alert_not_sent"] == [(1, 2), (1, 1)]
+    assert [
+        (entry["channel"], entry["of"]) for entry in log if entry["event"] == "alert_not_sent"
+    ] == [(1, 2), (1, 1)]

@@ -11,7 +11,12 @@ from penstock.data.checks import CheckedBars, check_symbol
 
 #: What the collection's own notes say of each raw file; measures that are not named are zero.
 KNOWN = {
-    "justin__coinbase__BTC-USD__1h__raw": {"rows": 48060, "ohlc": 46480, "quarantined": 46480, "not_increasing": 48059},
+    "justin__coinbase__BTC-USD__1h__raw": {
+        "rows": 48060,
+        "ohlc": 46480,
+        "quarantined": 46480,
+        "not_increasing": 48059,
+    },
     "andrewsiah__binance__BTC-USDT__1h__raw": {
         "rows": 36062,
         "good": 33413,
@@ -22,10 +27,34 @@ KNOWN = {
         "longest_gap": 4,
         "zero_volume": 117,
     },
-    "freqtrade__binance__XRP-ETH__1m__raw": {"rows": 2469, "good": 2469, "missing": 1091, "gaps": 676, "longest_gap": 8},
-    "freqtrade__binance__ADA-BTC__5m__raw": {"rows": 5720, "good": 5720, "missing": 40, "gaps": 5, "longest_gap": 33},
-    "benicio__binance__BTC-USDT__1m__raw": {"rows": 50000, "good": 50000, "missing": 434, "gaps": 2, "longest_gap": 284},
-    "justin__binance__BTC-USDT__1h": {"rows": 45345, "good": 45345, "missing": 127, "gaps": 27, "longest_gap": 33},
+    "freqtrade__binance__XRP-ETH__1m__raw": {
+        "rows": 2469,
+        "good": 2469,
+        "missing": 1091,
+        "gaps": 676,
+        "longest_gap": 8,
+    },
+    "freqtrade__binance__ADA-BTC__5m__raw": {
+        "rows": 5720,
+        "good": 5720,
+        "missing": 40,
+        "gaps": 5,
+        "longest_gap": 33,
+    },
+    "benicio__binance__BTC-USDT__1m__raw": {
+        "rows": 50000,
+        "good": 50000,
+        "missing": 434,
+        "gaps": 2,
+        "longest_gap": 284,
+    },
+    "justin__binance__BTC-USDT__1h": {
+        "rows": 45345,
+        "good": 45345,
+        "missing": 127,
+        "gaps": 27,
+        "longest_gap": 33,
+    },
     "marketlab__binance__KITE-USDT__1m": {"rows": 155267, "good": 155267, "zero_volume": 9550},
 }
 
@@ -46,7 +75,9 @@ def test_known_defects_are_counted_exactly(candles_dir: Path, name: str) -> None
 
 
 def test_every_cleaned_file_passes_without_a_warning(candles_dir: Path) -> None:
-    """The default bounds pass real markets: outages, crashes and listings of eight years are no alarm."""
+    """The default bounds pass real markets: outages, crashes and listings of eight years are no
+    alarm.
+    """
     alarms = {}
     for path in sorted(candles_dir.glob("*.parquet")):
         if path.stem.endswith("__raw"):
@@ -60,12 +91,16 @@ def test_every_cleaned_file_passes_without_a_warning(candles_dir: Path) -> None:
 
 def test_swapped_columns_stop_the_symbol(candles_dir: Path) -> None:
     """A file whose open holds the low is refused as a whole, not piece by piece."""
-    verdicts = BoundsGate().judge(check_file(candles_dir / "justin__coinbase__BTC-USD__1h__raw.parquet").metrics)
+    verdicts = BoundsGate().judge(
+        check_file(candles_dir / "justin__coinbase__BTC-USD__1h__raw.parquet").metrics
+    )
     assert {"ohlc", "quarantined"} <= {verdict.check for verdict in verdicts if verdict.stops}
 
 
 def test_a_clock_shifted_by_whole_bars_cannot_be_seen(candles_dir: Path) -> None:
-    """Eight hours of shift are eight whole hourly bars: the bars alone look perfect. Only another source can tell."""
+    """Eight hours of shift are eight whole hourly bars: the bars alone look perfect. Only another
+    source can tell.
+    """
     shifted = check_file(candles_dir / "justin__binance__ETH-USDT__1h__raw.parquet")
     corrected = check_file(candles_dir / "justin__binance__ETH-USDT__1h.parquet")
     moved = shifted.good.with_columns(pl.col("ts") - pl.duration(hours=8))

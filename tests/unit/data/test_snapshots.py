@@ -1,4 +1,6 @@
-"""A snapshot's name is its content: the same bars, the same name; other bars, another; a changed file, an error."""
+"""A snapshot's name is its content: the same bars, the same name; other bars, another; a changed
+file, an error.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +30,9 @@ def test_a_snapshot_is_read_back_as_it_was(walk: Walk, tmp_path: Path) -> None:
         *(bars["ts"].min(), bars["ts"].max()),
     )
     assert snapshot.bars().equals(read)
-    assert [path.name for path in (tmp_path / "new").iterdir()] == [f"{snapshot.content_hash}.parquet"]
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [
+        f"{snapshot.content_hash}.parquet"
+    ]
 
 
 def test_the_name_does_not_depend_on_how_the_file_was_written(walk: Walk, tmp_path: Path) -> None:
@@ -36,7 +40,9 @@ def test_the_name_does_not_depend_on_how_the_file_was_written(walk: Walk, tmp_pa
     bars = pl.concat([walk(500), walk(500, symbol="ETH/USDT", seed=1)])
     name = content_hash(bars, "test", H1)
     assert content_hash(bars.sample(fraction=1.0, shuffle=True, seed=3), "test", H1) == name
-    bars.write_parquet(tmp_path / "other.parquet", compression="snappy", row_group_size=100, use_pyarrow=True)
+    bars.write_parquet(
+        tmp_path / "other.parquet", compression="snappy", row_group_size=100, use_pyarrow=True
+    )
     assert content_hash(pl.read_parquet(tmp_path / "other.parquet"), "test", H1) == name
 
 
@@ -44,7 +50,10 @@ def test_the_name_is_the_one_that_was_given_before(walk: Walk) -> None:
     """The hash is a promise to old records: changing how it is computed breaks them, and this test."""
     values = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.5, "volume": 0.0}
     bars = walk(3).with_columns(pl.lit(value).alias(name) for name, value in values.items())
-    assert content_hash(bars, "test", H1) == "bcd26c10057a7d6a24dc709ddac29be98e5eeb7f16c5a31bc91a62249c0bc30d"
+    assert (
+        content_hash(bars, "test", H1)
+        == "bcd26c10057a7d6a24dc709ddac29be98e5eeb7f16c5a31bc91a62249c0bc30d"
+    )
 
 
 @given(row=st.integers(0, 49), column=st.sampled_from(["open", "high", "low", "close", "volume"]))
@@ -54,7 +63,10 @@ def test_the_smallest_change_gives_another_name(walk: Walk, row: int, column: st
     bars = walk(50)
     value = bars[column][row]
     changed = bars.with_columns(
-        pl.when(pl.int_range(pl.len()) == row).then(pl.lit(value * (1 + 2.3e-16))).otherwise(pl.col(column)).alias(column)
+        pl.when(pl.int_range(pl.len()) == row)
+        .then(pl.lit(value * (1 + 2.3e-16)))
+        .otherwise(pl.col(column))
+        .alias(column)
     )
     assert changed[column][row] != value
     assert content_hash(changed, "test", H1) != content_hash(bars, "test", H1)
@@ -75,11 +87,15 @@ def test_exchange_timeframe_symbol_and_time_are_content(walk: Walk) -> None:
 
 
 def test_a_changed_file_is_refused(walk: Walk, tmp_path: Path) -> None:
-    """Whoever edits a snapshot, or damages it, is found out when it is read, and when it is written again."""
+    """Whoever edits a snapshot, or damages it, is found out when it is read, and when it is written
+    again.
+    """
     bars = walk(50)
     snapshot = write_snapshot(bars, "test", H1, tmp_path)
     kept = pl.read_parquet_metadata(snapshot.path)["penstock"]
-    bars.with_columns(volume=pl.col("volume") * 2).write_parquet(snapshot.path, metadata={"penstock": kept})
+    bars.with_columns(volume=pl.col("volume") * 2).write_parquet(
+        snapshot.path, metadata={"penstock": kept}
+    )
     with pytest.raises(DataError, match="holds other data than its name says"):
         load_snapshot(snapshot.path)
     with pytest.raises(DataError, match="holds other data than its name says"):
@@ -91,7 +107,9 @@ def test_a_changed_file_is_refused(walk: Walk, tmp_path: Path) -> None:
         load_snapshot(tmp_path / "nowhere.parquet")
 
 
-def test_a_write_that_fails_leaves_nothing_behind(walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_write_that_fails_leaves_nothing_behind(
+    walk: Walk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The file appears whole under its name, or not at all."""
 
     def full_disk(*_: object, **__: object) -> None:

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from penstock.core.accounts import PlannedOrder
 from penstock.core.errors import StoreError
+from penstock.core.order_records import OrderIntent
 from penstock.core.orders import OrderRequest, OrderType, Side
 
 
-def intent(name: str) -> PlannedOrder:
+def intent(name: str) -> OrderIntent:
     request = OrderRequest(name, "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal(1))
-    return PlannedOrder(request, 0, 0, "trend/1", 0.5, Decimal(100))
+    return OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(100))
 
 
 def test_ids_twice_in_a_batch_or_of_another_account_write_nothing(world: Any) -> None:

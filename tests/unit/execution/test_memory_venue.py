@@ -7,11 +7,14 @@ import pytest
 from penstock.core.clock import SteppedClock
 from penstock.core.errors import UnknownSymbolError
 from penstock.core.timeframes import Timeframe
-from tests.unit.execution.conftest import SLOT, MemoryVenue
+from penstock.testing.instruments import SLOT
+from penstock.testing.memory_venue import MemoryVenue
 
 
 def test_bars_open_from_since_up_to_now_and_carry_the_price() -> None:
-    """At or after `since`, none of the future, no more than the limit; what is not listed is an error."""
+    """At or after `since`, none of the future, no more than the limit; what is not listed is an
+    error.
+    """
     venue = MemoryVenue(SteppedClock(SLOT))
     symbol, price = next(iter(venue.prices.items()))
     hour = timedelta(hours=1)

@@ -1,4 +1,6 @@
-"""The difference between live and backtest is split into what rounding and fees do and what nothing explains."""
+"""The difference between live and backtest is split into what rounding and fees do and what nothing
+explains.
+"""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +20,9 @@ def curve(*equity: float, first_day: int = 0) -> pl.DataFrame:
 
 def test_parts_sum_to_the_whole_difference() -> None:
     """live - backtest = (replay - backtest) + (live - replay), in quote units."""
-    report = explain_difference(live=curve(1000, 1010), replay=curve(1000, 1012), backtest=curve(1000, 1020))
+    report = explain_difference(
+        live=curve(1000, 1010), replay=curve(1000, 1012), backtest=curve(1000, 1020)
+    )
     assert report.rounding_and_fees == -8
     assert report.unexplained == -2
     assert report.difference == report.rounding_and_fees + report.unexplained == -10
@@ -45,7 +49,9 @@ def test_table_and_sentence_say_the_amounts() -> None:
     """The report's text and table carry the same amounts."""
     report = explain_difference(curve(1000, 1010), curve(1000, 1012), curve(1000, 1020))
     amounts = dict(report.table().select("part", "amount").iter_rows())
-    assert amounts["live equity"] == amounts["backtest equity"] + sum(v for k, v in amounts.items() if "-" in k and "(" in k)
+    assert amounts["live equity"] == amounts["backtest equity"] + sum(
+        v for k, v in amounts.items() if "-" in k and "(" in k
+    )
     assert "-8.00" in report.sentence()
     assert "-2.00 is unexplained" in report.sentence()
 
@@ -58,7 +64,10 @@ def test_curves_without_a_common_instant_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [(pl.DataFrame({"ts": [START]}), "no column"), (pl.concat([curve(1), curve(2)]), "holds an instant twice")],
+    [
+        (pl.DataFrame({"ts": [START]}), "no column"),
+        (pl.concat([curve(1), curve(2)]), "holds an instant twice"),
+    ],
 )
 def test_malformed_curve_is_refused(bad: pl.DataFrame, message: str) -> None:
     """A curve has one equity for each instant."""

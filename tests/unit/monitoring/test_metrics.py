@@ -22,7 +22,10 @@ def test_noted_facts_are_scraped() -> None:
     metrics.note_lateness("demo", 1.5)
     metrics.note_equity("demo", Decimal("1234.56"))
     page = httpx.get(f"http://127.0.0.1:{metrics.export(0)}/metrics", trust_env=False).text
-    assert 'penstock_bars_ingested_total{exchange="binance",symbol="BTC/USDT",timeframe="1d"} 5.0' in page
+    assert (
+        'penstock_bars_ingested_total{exchange="binance",symbol="BTC/USDT",timeframe="1d"} 5.0'
+        in page
+    )
     assert 'penstock_orders{account="demo",state="filled"} 0.0' in page
     assert 'penstock_orders{account="demo",state="open"} 1.0' in page
     assert 'penstock_slot_lateness_seconds{account="demo"} 1.5' in page

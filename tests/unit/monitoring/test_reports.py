@@ -40,7 +40,11 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._open.append(tag)
-        self.loads += [value or "" for name, value in attrs if name == "src" or (tag == "link" and name == "href")]
+        self.loads += [
+            value or ""
+            for name, value in attrs
+            if name == "src" or (tag == "link" and name == "href")
+        ]
         if tag == "h2":
             self._heading = ""
         if tag == "tr":
@@ -63,7 +67,9 @@ class Page(HTMLParser):
 @pytest.fixture
 def drift() -> DriftReport:
     def curve(*equity: float) -> pl.DataFrame:
-        return pl.DataFrame({"ts": [NOW + timedelta(days=i) for i in range(len(equity))], "equity": list(equity)})
+        return pl.DataFrame(
+            {"ts": [NOW + timedelta(days=i) for i in range(len(equity))], "equity": list(equity)}
+        )
 
     return explain_difference(curve(1000, 1010), curve(1000, 1012), curve(1000, 1020))
 
@@ -76,7 +82,9 @@ def demo(drift: DriftReport) -> DemoReport:
         summary=pl.DataFrame({"fact": ["rows ingested"], "value": ["10,950"]}),
         ingest=pl.DataFrame({"symbol": ["BTC/USDT"], "new": [1095]}),
         checks=pl.DataFrame({"check": ["high_is_highest"], "success": [True]}),
-        verdicts=pl.DataFrame({"criterion": ["deflated_sharpe"], "passed": [False], "value": [0.91]}),
+        verdicts=pl.DataFrame(
+            {"criterion": ["deflated_sharpe"], "passed": [False], "value": [0.91]}
+        ),
         orders=pl.DataFrame({"symbol": ["BTC/USDT"], "quantity": [Decimal("0.0150")]}),
         fills=pl.DataFrame(schema={"symbol": pl.String()}),
         trials_figure=figure,
@@ -86,8 +94,12 @@ def demo(drift: DriftReport) -> DemoReport:
 
 
 def test_demo_report_holds_every_table_with_its_values(demo: DemoReport, tmp_path: Path) -> None:
-    """Each section's table is in the file, cell by cell; Decimals keep their digits, booleans are words."""
-    page = Page(write_demo_report(demo, tmp_path / "deep" / "report.html").read_text(encoding="utf-8"))
+    """Each section's table is in the file, cell by cell; Decimals keep their digits, booleans are
+    words.
+    """
+    page = Page(
+        write_demo_report(demo, tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
+    )
     assert page.tables["Summary"] == [["fact", "value"], ["rows ingested", "10,950"]]
     assert page.tables["Ingest"] == [["symbol", "new"], ["BTC/USDT", "1,095"]]
     assert page.tables["Checks"] == [["check", "success"], ["high_is_highest", "yes"]]
@@ -117,15 +129,21 @@ def test_text_and_cells_are_escaped() -> None:
 
 def test_long_table_is_cut_and_says_so() -> None:
     """A year of orders does not make a file that no browser opens."""
-    text = render_html("long", [Section("rows", table=pl.DataFrame({"n": range(MAX_ROWS + 7)}))], NOW)
+    text = render_html(
+        "long", [Section("rows", table=pl.DataFrame({"n": range(MAX_ROWS + 7)}))], NOW
+    )
     assert len(Page(text).tables["rows"]) == MAX_ROWS + 1
     assert f"7 more of {MAX_ROWS + 7} rows are not shown" in text
 
 
-def test_performance_report_works_without_a_backtest_to_compare(drift: DriftReport, tmp_path: Path) -> None:
+def test_performance_report_works_without_a_backtest_to_compare(
+    drift: DriftReport, tmp_path: Path
+) -> None:
     """A new account has no replay yet; with one, the comparison is there."""
     nothing = pl.DataFrame(schema={"symbol": pl.String()})
-    report = PerformanceReport(NOW, "demo", pl.DataFrame({"equity": [1.0]}), nothing, nothing, nothing, equity=nothing)
+    report = PerformanceReport(
+        NOW, "demo", pl.DataFrame({"equity": [1.0]}), nothing, nothing, nothing, equity=nothing
+    )
     text = write_performance_report(report, tmp_path / "p.html").read_text(encoding="utf-8")
     assert "Ledger and venue agree." in text
     assert "No slot was traded yet." in text
@@ -138,7 +156,9 @@ def test_performance_report_works_without_a_backtest_to_compare(drift: DriftRepo
 
 
 def test_differences_of_the_curves_have_a_panel_of_their_own(drift: DriftReport) -> None:
-    """Curves that lie on one another hide a difference of a few units: it is drawn apart, on its own scale."""
+    """Curves that lie on one another hide a difference of a few units: it is drawn apart, on its
+    own scale.
+    """
     drawn = {trace.name: trace for trace in equity_figure(drift).data}
     assert list(drawn["replay - backtest"].y) == [0, -8]
     assert list(drawn["live - replay"].y) == [0, -2]
@@ -150,7 +170,12 @@ def test_deposit_lifts_the_equity_curve_and_not_the_return() -> None:
     """The account's figure has the transfer in its upper panel only."""
     days = [NOW + timedelta(days=i) for i in range(3)]
     equity = pl.DataFrame(
-        {"at": days, "equity": [100.0, 110.0, 160.0], "cash": [10.0, 10.0, 60.0], "transferred": [0.0, 0.0, 50.0]}
+        {
+            "at": days,
+            "equity": [100.0, 110.0, 160.0],
+            "cash": [10.0, 10.0, 60.0],
+            "transferred": [0.0, 0.0, 50.0],
+        }
     )
     drawn = {trace.name: trace for trace in account_figure(equity).data}
     assert list(drawn["equity"].y) == [100, 110, 160]

@@ -9,13 +9,16 @@ from penstock.monitoring.returns import Performance, performance_of
 def performance(equity: list[float], transferred: list[float]) -> Performance:
     return performance_of(
         pl.DataFrame(
-            {"equity": equity, "transferred": transferred}, schema=dict.fromkeys(("equity", "transferred"), pl.Float64)
+            {"equity": equity, "transferred": transferred},
+            schema=dict.fromkeys(("equity", "transferred"), pl.Float64),
         )
     )
 
 
 def test_deposit_and_withdrawal_are_neither_gain_nor_loss() -> None:
-    """+10%, then 500 in and +10%, then 1,000 out and -5%: the account earned what the market did to it."""
+    """+10%, then 500 in and +10%, then 1,000 out and -5%: the account earned what the market did to
+    it.
+    """
     seen = performance([1000, 1100, 1710, 624.5], [0, 0, 500, -500])
     assert list(seen.growth) == pytest.approx([1, 1.1, 1.1 * 1.1, 1.21 * 0.95])
     assert seen.total_return == pytest.approx(0.1495)

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from penstock.core.accounts import Break, BreakKind, TradingState
 from penstock.core.alerts import Alert, break_alert, state_alert
+from penstock.core.breaks import Break, BreakKind
+from penstock.core.halts import TradingState
 from penstock.pipeline.alerts import message
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -12,7 +13,12 @@ NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
 def told(*alerts: Alert) -> tuple[str, str]:
     """The message of the account live-daily, which the portfolio daily trades."""
-    return message("live-daily", "daily", [replace(alert, made_at=alert.made_at or NOW) for alert in alerts], NOW)
+    return message(
+        "live-daily",
+        "daily",
+        [replace(alert, made_at=alert.made_at or NOW) for alert in alerts],
+        NOW,
+    )
 
 
 def broken(asset: str) -> Alert:
@@ -23,13 +29,19 @@ def test_single_alert_is_a_message_of_its_own() -> None:
     """Its title is the message's, with the account; a break's remedy names portfolio and subject."""
     title, body = told(broken("BTC"))
     assert title == "live-daily: BTC is locked: deposit"
-    assert body == "1 BTC came; do: if it is yours: `penstock accept-break BTC -p daily --reason ...`"
+    assert (
+        body == "1 BTC came; do: if it is yours: `penstock accept-break BTC -p daily --reason ...`"
+    )
 
 
 def test_several_alerts_are_a_line_each() -> None:
-    """One message, in the order in which they were made; a body of several lines stays below its own."""
+    """One message, in the order in which they were made; a body of several lines stays below its
+    own.
+    """
     state = state_alert(TradingState.HALTED, "25% lost", "risk rule drawdown")
-    title, body = told(broken("BTC"), broken("ETH"), state, Alert("2 symbols have no fresh bar", "A: no\nB: no"))
+    title, body = told(
+        broken("BTC"), broken("ETH"), state, Alert("2 symbols have no fresh bar", "A: no\nB: no")
+    )
     assert title == "live-daily: 4 things to look at"
     lines = body.splitlines()
     assert [line.split(":")[0] for line in lines] == [
@@ -46,5 +58,8 @@ def test_alert_of_a_killed_run_says_from_when_it_is() -> None:
     """What comes late says so, and a break that has closed meanwhile asks for nothing."""
     late = replace(broken("BTC"), made_at=NOW - timedelta(hours=2))
     assert " (since 2025-06-01 10:00 UTC); do: " in told(late)[1]
-    assert told(replace(late, is_over=True))[1] == "1 BTC came (since 2025-06-01 10:00 UTC); it has closed since"
+    assert (
+        told(replace(late, is_over=True))[1]
+        == "1 BTC came (since 2025-06-01 10:00 UTC); it has closed since"
+    )
     assert "since" not in told(broken("BTC"))[1]

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from penstock.core.drafts import SeenBar
 from penstock.core.errors import ConfigError
+from penstock.core.proposals import SeenBar
 from penstock.portfolio.allocation import StrategyTargets, allocate
 
 EARLY, LATE = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)
@@ -45,7 +45,9 @@ def test_oldest_bar_of_any_strategy_counts() -> None:
 def test_quotas_that_do_not_fit_one_account_are_refused(quotas: tuple[float, float]) -> None:
     """Quotas are fractions of one equity."""
     with pytest.raises(ConfigError, match="quotas"):
-        allocate([StrategyTargets(f"s/{n}", quota, {"BTC/USDT": 0.1}) for n, quota in enumerate(quotas)])
+        allocate(
+            [StrategyTargets(f"s/{n}", quota, {"BTC/USDT": 0.1}) for n, quota in enumerate(quotas)]
+        )
 
 
 def test_version_named_twice_is_refused() -> None:

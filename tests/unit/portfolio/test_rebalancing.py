@@ -1,4 +1,6 @@
-"""Weights to orders: what must hold for any account, and the cases that cost money when they are wrong."""
+"""Weights to orders: what must hold for any account, and the cases that cost money when they are
+wrong.
+"""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -10,19 +12,34 @@ from hypothesis import strategies as st
 from penstock.core.errors import ConfigError, DataError
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
-from penstock.portfolio.rebalancing import BUY_LEG, SELL_LEG, RebalancePlan, RebalancePolicy, plan_rebalance
+from penstock.portfolio.rebalancing import (
+    BUY_LEG,
+    SELL_LEG,
+    RebalancePlan,
+    RebalancePolicy,
+    plan_rebalance,
+)
 
 BASES = ("AAA", "BBB", "CCC", "DDD")
 ZERO = Decimal(0)
 
 
-def market(base: str, step: str = "0.001", min_notional: str = "5", max_quantity: Decimal | None = None) -> Instrument:
+def market(
+    base: str, step: str = "0.001", min_notional: str = "5", max_quantity: Decimal | None = None
+) -> Instrument:
     lot = Decimal(step)
-    return Instrument(f"{base}/USDT", base, "USDT", Decimal("0.01"), lot, lot, Decimal(min_notional), max_quantity)
+    return Instrument(
+        f"{base}/USDT", base, "USDT", Decimal("0.01"), lot, lot, Decimal(min_notional), max_quantity
+    )
 
 
 INSTRUMENTS = {f"{base}/USDT": market(base) for base in BASES}
-PRICES = {"AAA/USDT": Decimal(100), "BBB/USDT": Decimal(10), "CCC/USDT": Decimal(1), "DDD/USDT": Decimal(7)}
+PRICES = {
+    "AAA/USDT": Decimal(100),
+    "BBB/USDT": Decimal(10),
+    "CCC/USDT": Decimal(1),
+    "DDD/USDT": Decimal(7),
+}
 
 
 def plan(
@@ -32,11 +49,21 @@ def plan(
     prices: Mapping[str, Decimal] | None = None,
     instruments: Mapping[str, Instrument] | None = None,
 ) -> RebalancePlan:
-    return plan_rebalance(targets, positions, prices or PRICES, instruments or INSTRUMENTS, policy or RebalancePolicy())
+    return plan_rebalance(
+        targets,
+        positions,
+        prices or PRICES,
+        instruments or INSTRUMENTS,
+        policy or RebalancePolicy(),
+    )
 
 
-def filled(plan: RebalancePlan, positions: Mapping[str, Decimal], fee: Decimal = ZERO) -> dict[str, Decimal]:
-    """Return the positions after every order fills at its reference price, fee in the asset received."""
+def filled(
+    plan: RebalancePlan, positions: Mapping[str, Decimal], fee: Decimal = ZERO
+) -> dict[str, Decimal]:
+    """Return the positions after every order fills at its reference price, fee in the asset
+    received.
+    """
     after = {asset: Decimal(quantity) for asset, quantity in positions.items()}
     for order in plan.orders:
         base, quote = order.symbol.split("/")
@@ -50,11 +77,15 @@ def filled(plan: RebalancePlan, positions: Mapping[str, Decimal], fee: Decimal =
     return after
 
 
-def filled_value(positions: Mapping[str, Decimal], symbol: str, prices: Mapping[str, Decimal]) -> Decimal:
+def filled_value(
+    positions: Mapping[str, Decimal], symbol: str, prices: Mapping[str, Decimal]
+) -> Decimal:
     return positions[symbol.split("/", maxsplit=1)[0]] * prices[symbol]
 
 
-def lot_value(symbol: str, prices: Mapping[str, Decimal], instruments: Mapping[str, Instrument]) -> Decimal:
+def lot_value(
+    symbol: str, prices: Mapping[str, Decimal], instruments: Mapping[str, Instrument]
+) -> Decimal:
     return instruments[symbol].lot_step * prices[symbol]
 
 
@@ -64,10 +95,14 @@ steps = st.sampled_from(["1", "0.1", "0.01", "0.00001", "0.5", "25"])
 
 
 @st.composite
-def accounts(draw: st.DrawFn) -> tuple[dict[str, float | None], dict[str, Decimal], dict[str, Decimal], dict[str, Instrument]]:
+def accounts(
+    draw: st.DrawFn,
+) -> tuple[dict[str, float | None], dict[str, Decimal], dict[str, Decimal], dict[str, Instrument]]:
     raw = draw(st.lists(st.none() | st.floats(min_value=0, max_value=1), min_size=4, max_size=4))
     scale = max(1.0, sum(weight or 0 for weight in raw))
-    targets = {f"{base}/USDT": None if w is None else w / scale for base, w in zip(BASES, raw, strict=True)}
+    targets = {
+        f"{base}/USDT": None if w is None else w / scale for base, w in zip(BASES, raw, strict=True)
+    }
     positions = {base: draw(quantities) for base in BASES} | {"USDT": draw(quantities)}
     prices = {f"{base}/USDT": draw(some_prices) for base in BASES}
     return targets, positions, prices, {f"{base}/USDT": market(base, draw(steps)) for base in BASES}
@@ -76,7 +111,9 @@ def accounts(draw: st.DrawFn) -> tuple[dict[str, float | None], dict[str, Decima
 @settings(max_examples=400, deadline=None)
 @given(accounts())
 def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(account: tuple) -> None:
-    """Filled one by one at the reference price with fees taken, no balance goes under zero and the venue takes each order."""
+    """Filled one by one at the reference price with fees taken, no balance goes under zero and the
+    venue takes each order.
+    """
     targets, positions, prices, instruments = account
     policy = RebalancePolicy()
     result = plan(targets, positions, policy, prices, instruments)
@@ -91,36 +128,49 @@ def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(accoun
 
 @settings(max_examples=400, deadline=None)
 @given(accounts())
-def test_positions_after_the_plan_are_within_a_lot_of_the_target_or_explained(account: tuple) -> None:
-    """A symbol with an order that was not cut for cash ends within one lot of its target; others have a reason."""
+def test_positions_after_the_plan_are_within_a_lot_of_the_target_or_explained(
+    account: tuple,
+) -> None:
+    """A symbol with an order that was not cut for cash ends within one lot of its target; others
+    have a reason.
+    """
     targets, positions, prices, instruments = account
     policy = RebalancePolicy(no_trade_band=ZERO, fee_bps=ZERO, slippage_bps=ZERO)
     result = plan(targets, positions, policy, prices, instruments)
     after = filled(result, positions)
     traded = {order.symbol for order in result.orders}
     skipped = {skip.symbol for skip in result.skipped}
-    cut_for_cash = after["USDT"] < sum((i.lot_step * prices[s] for s, i in instruments.items()), ZERO) + 20
+    cut_for_cash = (
+        after["USDT"] < sum((i.lot_step * prices[s] for s, i in instruments.items()), ZERO) + 20
+    )
     for symbol, weight in targets.items():
         if weight is None:
             assert symbol not in traded
             continue
         gap = Decimal(str(weight)) * result.equity - after[symbol.split("/")[0]] * prices[symbol]
-        within_lot = abs(gap) <= instruments[symbol].lot_step * prices[symbol] * Decimal("1.000001") + Decimal("1e-12")
+        within_lot = abs(gap) <= instruments[symbol].lot_step * prices[symbol] * Decimal(
+            "1.000001"
+        ) + Decimal("1e-12")
         assert within_lot or symbol in skipped or (gap > 0 and cut_for_cash), symbol
 
 
 @settings(max_examples=400, deadline=None)
 @given(accounts())
 def test_planning_again_after_the_fills_gives_nothing_outside_the_band(account: tuple) -> None:
-    """The plan is a fixed point: once it is filled, a second plan orders nothing but what cash had cut short."""
+    """The plan is a fixed point: once it is filled, a second plan orders nothing but what cash had
+    cut short.
+    """
     targets, positions, prices, instruments = account
     free = RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO)
     first = plan(targets, positions, free, prices, instruments)
     after = filled(first, positions)
-    assume(after["USDT"] > 0)  # else buys were cut for cash, and a later plan tries again with what lots left over
+    assume(
+        after["USDT"] > 0
+    )  # else buys were cut for cash, and a later plan tries again with what lots left over
     assume(
         all(
-            Decimal(str(w or 0)) * first.equity - filled_value(after, s, prices) < lot_value(s, prices, instruments)
+            Decimal(str(w or 0)) * first.equity - filled_value(after, s, prices)
+            < lot_value(s, prices, instruments)
             for s, w in targets.items()
             if s in {order.symbol for order in first.orders}
         )
@@ -158,13 +208,21 @@ def test_undecided_symbol_is_held() -> None:
     """None is no decision: nothing is sold or bought of it, and it says so."""
     result = plan({"AAA/USDT": None, "BBB/USDT": 0.5}, {"AAA": Decimal(5), "USDT": Decimal(500)})
     assert {order.symbol for order in result.orders} == {"BBB/USDT"}
-    assert "no decision" in next(skip.reason for skip in result.skipped if skip.symbol == "AAA/USDT")
+    assert "no decision" in next(
+        skip.reason for skip in result.skipped if skip.symbol == "AAA/USDT"
+    )
 
 
 def test_difference_inside_the_band_is_left_alone_but_a_close_is_not() -> None:
-    """A position 0.2% off is not touched; a target of zero sells even a position smaller than the band."""
+    """A position 0.2% off is not touched; a target of zero sells even a position smaller than the
+    band.
+    """
     positions = {"AAA": Decimal("4.98"), "CCC": Decimal(6), "USDT": Decimal(496)}
-    result = plan({"AAA/USDT": 0.5, "CCC/USDT": 0.0}, positions, RebalancePolicy(no_trade_band=Decimal("0.02")))
+    result = plan(
+        {"AAA/USDT": 0.5, "CCC/USDT": 0.0},
+        positions,
+        RebalancePolicy(no_trade_band=Decimal("0.02")),
+    )
     assert [(o.symbol, o.quantity) for o in result.orders] == [("CCC/USDT", Decimal(6))]
     assert "band" in next(skip.reason for skip in result.skipped if skip.symbol == "AAA/USDT")
 
@@ -180,9 +238,13 @@ def test_close_sells_every_whole_lot_and_dust_is_skipped_with_the_venues_reason(
 
 @pytest.mark.parametrize(("rule", "sold"), [("close", True), ("hold", False)])
 def test_asset_outside_the_universe_follows_the_policy(rule: str, sold: bool) -> None:
-    """A held asset that no target names is closed or held, as the policy says; unlisted assets are left alone."""
+    """A held asset that no target names is closed or held, as the policy says; unlisted assets are
+    left alone.
+    """
     policy = RebalancePolicy.model_validate({"outside_universe": rule})
-    result = plan({"AAA/USDT": 0.1}, {"BBB": Decimal(50), "XXX": Decimal(1), "USDT": Decimal(500)}, policy)
+    result = plan(
+        {"AAA/USDT": 0.1}, {"BBB": Decimal(50), "XXX": Decimal(1), "USDT": Decimal(500)}, policy
+    )
     assert ("BBB/USDT" in {order.symbol for order in result.orders}) is sold
 
 
@@ -203,12 +265,18 @@ def test_order_over_the_venues_maximum_is_cut_to_it() -> None:
 def test_held_asset_without_price_stops_the_plan() -> None:
     """Equity that cannot be known is an error that names the symbol, not a smaller equity."""
     with pytest.raises(DataError, match="BBB/USDT"):
-        plan({"AAA/USDT": 0.5}, {"BBB": Decimal(1), "USDT": Decimal(1)}, prices={"AAA/USDT": Decimal(100)})
+        plan(
+            {"AAA/USDT": 0.5},
+            {"BBB": Decimal(1), "USDT": Decimal(1)},
+            prices={"AAA/USDT": Decimal(100)},
+        )
 
 
 def test_target_in_another_quote_is_refused() -> None:
     """An account trades against one quote asset; a target in another is a configuration error."""
-    other = Instrument("AAA/EUR", "AAA", "EUR", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
+    other = Instrument(
+        "AAA/EUR", "AAA", "EUR", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5)
+    )
     with pytest.raises(ConfigError, match="AAA/EUR"):
         plan({"AAA/EUR": 0.5}, {"USDT": Decimal(1)}, instruments={**INSTRUMENTS, "AAA/EUR": other})
 
@@ -221,7 +289,9 @@ def test_weight_on_an_exact_lot_boundary_is_not_a_lot_short() -> None:
 
 
 def test_buys_are_fractions_of_the_equity_before_the_plan() -> None:
-    """Costs of the sells are not taken from the buys' targets: a tenth of 1000 is 100, however dear the sale."""
+    """Costs of the sells are not taken from the buys' targets: a tenth of 1000 is 100, however dear
+    the sale.
+    """
     policy = RebalancePolicy(fee_bps=Decimal(500), slippage_bps=ZERO)
     result = plan({"AAA/USDT": 0.5, "BBB/USDT": 0.1}, {"AAA": Decimal(10)}, policy)
     assert next(order.quantity for order in result.orders if order.side is Side.BUY) == Decimal(10)

@@ -15,7 +15,7 @@ from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import VenueTime, stepped_clock
 from penstock.practice.filters import rules_of
 from penstock.practice.journal import Journal
-from penstock.practice.market import Market
+from penstock.practice.market import PracticeMarket
 from penstock.practice.matching import MatchingEngine, Terms
 from penstock.practice.private_api import PrivateApi
 from penstock.practice.venue import Venue
@@ -26,10 +26,17 @@ Row = tuple[float, float, float, float, float]
 
 
 def bars_frame(
-    rows: list[Row | None], timeframe: Timeframe, start: datetime = MIDNIGHT, symbol: str = "AAA/USDT"
+    rows: list[Row | None],
+    timeframe: Timeframe,
+    start: datetime = MIDNIGHT,
+    symbol: str = "AAA/USDT",
 ) -> pl.DataFrame:
-    """Return bars (open, high, low, close, volume) one a timeframe from `start` on; None leaves a bar out."""
-    present = [(start + k * timeframe.duration, *row) for k, row in enumerate(rows) if row is not None]
+    """Return bars (open, high, low, close, volume) one a timeframe from `start` on; None leaves a
+    bar out.
+    """
+    present = [
+        (start + k * timeframe.duration, *row) for k, row in enumerate(rows) if row is not None
+    ]
     frame = pl.DataFrame(present, schema=list(BARS_SCHEMA)[1:], orient="row")
     frame = frame.with_columns(pl.lit(symbol).alias("symbol"), pl.col("ts").dt.cast_time_unit("ms"))
     return frame.select(list(BARS_SCHEMA)).cast(BARS_SCHEMA)
@@ -53,15 +60,19 @@ class Desk:
     """One account on an engine, spoken to as the signed API does, without HTTP."""
 
     def __init__(self, bars: dict[Timeframe, pl.DataFrame], journal: Journal, **terms: Any) -> None:
-        self.market = Market.of(GivenCandles(bars).load())
+        self.market = PracticeMarket.of(GivenCandles(bars).load())
         self.time = VenueTime(stepped_clock(MIDNIGHT))
         self.venue = Venue(journal, self.time)
         rules = rules_of(self.market.table, self.market.listings, None)
         self.engine = MatchingEngine(self.market, rules, self.venue, Terms(**terms))
         self.api = PrivateApi(self.engine)
-        self.account: Account = self.venue.open_account("key", "secret", {"USDT": Decimal(1000), "AAA": Decimal(100)})
+        self.account: Account = self.venue.open_account(
+            "key", "secret", {"USDT": Decimal(1000), "AAA": Decimal(100)}
+        )
 
-    def place(self, side: str, quantity: str, price: str | None = None, **parameters: str) -> dict[str, Any]:
+    def place(
+        self, side: str, quantity: str, price: str | None = None, **parameters: str
+    ) -> dict[str, Any]:
         """Place a market order, or a limit order (GTC) with a price; return the venue's answer."""
         given = {"symbol": "AAAUSDT", "side": side, "quantity": quantity, "type": "MARKET"}
         if price is not None:
@@ -73,7 +84,9 @@ class Desk:
         self.engine.advance()
 
     def order(self, order_id: int) -> dict[str, Any]:
-        return dict(self.api.query_order(self.account, {"symbol": "AAAUSDT", "orderId": str(order_id)}))
+        return dict(
+            self.api.query_order(self.account, {"symbol": "AAAUSDT", "orderId": str(order_id)})
+        )
 
     def held(self, asset: str) -> tuple[Decimal, Decimal]:
         """Return what is free and locked."""
@@ -82,10 +95,12 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Callable[..., Desk]:
+def session() -> Callable[..., Desk]:
     """Return a function that opens a desk on bars by timeframe."""
 
-    def open_desk(bars: dict[Timeframe, pl.DataFrame], journal: Journal | None = None, **terms: Any) -> Desk:
+    def open_desk(
+        bars: dict[Timeframe, pl.DataFrame], journal: Journal | None = None, **terms: Any
+    ) -> Desk:
         return Desk(bars, journal or Journal(), **terms)
 
     return open_desk

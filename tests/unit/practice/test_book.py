@@ -9,23 +9,27 @@ from penstock.practice.book import Books
 D = Timeframe.D1
 
 
-def test_book_is_where_takers_fill(desk, frame):
-    """Fifty basis points of slippage on 10: a buyer pays the ask of 10.05, a seller gets the bid of 9.95."""
-    desk = desk({D: frame([(10.0, 11.0, 9.0, 10.0, 500.0)], D)}, slippage_bps=Decimal(50))
-    books = Books(desk.market, desk.engine.rules, desk.engine.terms.slippage_bps)
-    book = books.at(desk.market.listings["AAAUSDT"], desk.time.now_ms())
+def test_book_is_where_takers_fill(session, frame):
+    """Fifty basis points of slippage on 10: a buyer pays the ask of 10.05, a seller gets the bid of
+    9.95.
+    """
+    session = session({D: frame([(10.0, 11.0, 9.0, 10.0, 500.0)], D)}, slippage_bps=Decimal(50))
+    books = Books(session.market, session.engine.rules, session.engine.terms.slippage_bps)
+    book = books.at(session.market.listings["AAAUSDT"], session.time.now_ms())
     assert (book.bid, book.ask) == (Decimal("9.95"), Decimal("10.05"))
-    assert Decimal(desk.place("BUY", "1")["fills"][0]["price"]) == book.ask
-    assert Decimal(desk.place("SELL", "1")["fills"][0]["price"]) == book.bid
+    assert Decimal(session.place("BUY", "1")["fills"][0]["price"]) == book.ask
+    assert Decimal(session.place("SELL", "1")["fills"][0]["price"]) == book.bid
 
 
-def test_sizes_are_those_of_the_closed_bar_never_of_the_open_one(desk, frame):
+def test_sizes_are_those_of_the_closed_bar_never_of_the_open_one(session, frame):
     """The open bar's volume of 900 is the future; the day before traded 20."""
     flat = (10.0, 11.0, 9.0, 10.0)
-    desk = desk({D: frame([(*flat, 20.0), (*flat, 900.0)], D)})
-    books = Books(desk.market, desk.engine.rules)
-    listing = desk.market.listings["AAAUSDT"]
+    session = session({D: frame([(*flat, 20.0), (*flat, 900.0)], D)})
+    books = Books(session.market, session.engine.rules)
+    listing = session.market.listings["AAAUSDT"]
     first = Quote(Decimal("9.99"), Decimal("10.01"))
-    assert books.at(listing, desk.time.now_ms()) == first, "nothing has traded yet"
-    desk.step(D.duration)
-    assert books.at(listing, desk.time.now_ms()) == Quote(first.bid, first.ask, Decimal(20), Decimal(20))
+    assert books.at(listing, session.time.now_ms()) == first, "nothing has traded yet"
+    session.step(D.duration)
+    assert books.at(listing, session.time.now_ms()) == Quote(
+        first.bid, first.ask, Decimal(20), Decimal(20)
+    )

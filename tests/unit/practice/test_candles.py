@@ -11,9 +11,9 @@ D = Timeframe.D1
 
 
 def write(folder, name, frame, exchange="binance", timeframe=D):
-    frame.with_columns(pl.lit(exchange).alias("exchange"), pl.lit(timeframe.value).alias("timeframe")).write_parquet(
-        folder / name
-    )
+    frame.with_columns(
+        pl.lit(exchange).alias("exchange"), pl.lit(timeframe.value).alias("timeframe")
+    ).write_parquet(folder / name)
 
 
 def flat(price, days):
@@ -21,7 +21,9 @@ def flat(price, days):
 
 
 def test_files_of_one_symbol_are_merged_and_the_longest_wins(tmp_path, frame):
-    """Days that both files have come from the one with more rows; the other adds the days only it has."""
+    """Days that both files have come from the one with more rows; the other adds the days only it
+    has.
+    """
     write(tmp_path, "a.parquet", frame([*flat(1.0, 3), None, *flat(1.0, 1)], D))
     write(tmp_path, "b.parquet", frame([None, *flat(2.0, 5)], D))
     series = ParquetCandles(tmp_path).load()["AAA/USDT"][D]
@@ -29,11 +31,16 @@ def test_files_of_one_symbol_are_merged_and_the_longest_wins(tmp_path, frame):
 
 
 def test_one_exchange_is_taken_for_a_symbol(tmp_path, frame):
-    """Prices of two exchanges are never mixed: the one with most rows is taken, or the one asked for."""
+    """Prices of two exchanges are never mixed: the one with most rows is taken, or the one asked
+    for.
+    """
     write(tmp_path, "a.parquet", frame(flat(1.0, 3), D), exchange="binance")
     write(tmp_path, "b.parquet", frame([None, *flat(2.0, 4)], D), exchange="kraken")
     assert ParquetCandles(tmp_path).load()["AAA/USDT"][D].values[:, 0].tolist() == [2.0] * 4
-    assert ParquetCandles(tmp_path, exchange="binance").load()["AAA/USDT"][D].values[:, 0].tolist() == [1.0] * 3
+    assert (
+        ParquetCandles(tmp_path, exchange="binance").load()["AAA/USDT"][D].values[:, 0].tolist()
+        == [1.0] * 3
+    )
 
 
 def test_raw_files_and_derivatives_are_left_out(tmp_path, frame):
@@ -48,7 +55,9 @@ def test_raw_files_and_derivatives_are_left_out(tmp_path, frame):
 def test_file_with_wrong_columns_is_named_with_its_columns(tmp_path, frame):
     """One clear sentence: the file, what is missing, what it has."""
     frame(flat(1.0, 3), D).rename({"close": "last"}).write_parquet(tmp_path / "odd.parquet")
-    with pytest.raises(DataError, match=r"odd\.parquet: columns \['exchange', 'timeframe', 'close'\] are missing"):
+    with pytest.raises(
+        DataError, match=r"odd\.parquet: columns \['exchange', 'timeframe', 'close'\] are missing"
+    ):
         ParquetCandles(tmp_path).load()
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from penstock.core.timeframes import Timeframe
-from penstock.practice.refusal import Refusal
+from penstock.practice.binance_errors import Refusal
 
 D = Timeframe.D1
 DAY = timedelta(days=1)
@@ -18,13 +18,15 @@ def flat(price, volume=1000.0, reach=0.0):
 
 
 @pytest.fixture
-def calm(desk, frame):
+def calm(session, frame):
     """A desk on five days at 10 that reach one up and down."""
-    return desk({D: frame([flat(10.0, reach=1.0)] * 5, D)})
+    return session({D: frame([flat(10.0, reach=1.0)] * 5, D)})
 
 
 def test_touching_the_limit_is_not_enough(calm):
-    """The low equals the limit of one buy and is under that of another: only the second fills, as maker at its price."""
+    """The low equals the limit of one buy and is under that of another: only the second fills, as
+    maker at its price.
+    """
     touched, passed = calm.place("BUY", "1", "9"), calm.place("BUY", "1", "9.01")
     calm.step(DAY)
     assert calm.order(touched["orderId"])["status"] == "NEW"
@@ -44,7 +46,9 @@ def test_bar_that_is_still_open_fills_nothing(calm):
 
 
 def test_order_placed_within_a_bar_waits_for_the_next(calm):
-    """Whether the day's low came before or after noon is unknown: a bar that opened earlier does not count."""
+    """Whether the day's low came before or after noon is unknown: a bar that opened earlier does
+    not count.
+    """
     calm.step(DAY / 2)
     order = calm.place("BUY", "1", "9.5")
     calm.step(DAY / 2)
@@ -53,53 +57,60 @@ def test_order_placed_within_a_bar_waits_for_the_next(calm):
     assert calm.order(order["orderId"])["status"] == "FILLED"
 
 
-def test_hours_decide_before_days(desk, frame):
+def test_hours_decide_before_days(session, frame):
     """With hourly bars at hand a resting order fills in the hour that passes it."""
     hours = [flat(10.0)] * 5 + [flat(10.0, reach=2.0)] + [flat(10.0)] * 18
-    desk = desk({Timeframe.H1: frame(hours, Timeframe.H1), D: frame([flat(10.0, reach=2.0)], D)})
-    order = desk.place("BUY", "1", "9")
-    desk.step(timedelta(hours=5, minutes=59))
-    assert desk.order(order["orderId"])["status"] == "NEW"
-    desk.step(timedelta(minutes=1))
-    assert desk.order(order["orderId"])["status"] == "FILLED"
+    session = session(
+        {Timeframe.H1: frame(hours, Timeframe.H1), D: frame([flat(10.0, reach=2.0)], D)}
+    )
+    order = session.place("BUY", "1", "9")
+    session.step(timedelta(hours=5, minutes=59))
+    assert session.order(order["orderId"])["status"] == "NEW"
+    session.step(timedelta(minutes=1))
+    assert session.order(order["orderId"])["status"] == "FILLED"
 
 
-def test_volume_is_shared_between_orders(desk, frame):
-    """A bar of ten units at half participation gives five in all, and the rest of a market order expires."""
-    desk = desk({D: frame([flat(10.0, volume=10.0)], D)}, participation=0.5)
-    assert desk.place("BUY", "3")["status"] == "FILLED"
-    second = desk.place("BUY", "3")
+def test_volume_is_shared_between_orders(session, frame):
+    """A bar of ten units at half participation gives five in all, and the rest of a market order
+    expires.
+    """
+    session = session({D: frame([flat(10.0, volume=10.0)], D)}, participation=0.5)
+    assert session.place("BUY", "3")["status"] == "FILLED"
+    second = session.place("BUY", "3")
     assert (second["status"], second["executedQty"]) == ("EXPIRED", "2.00000000")
-    third = desk.place("BUY", "3")
+    third = session.place("BUY", "3")
     assert (third["status"], third["executedQty"], third["fills"]) == ("EXPIRED", "0.00000000", [])
-    assert desk.held("USDT") == (Decimal(950), 0)
+    assert session.held("USDT") == (Decimal(950), 0)
 
 
-def test_without_participation_volume_does_not_bind(desk, frame):
+def test_without_participation_volume_does_not_bind(session, frame):
     """`participation=None` fills any size."""
-    desk = desk({D: frame([flat(10.0, volume=1.0)], D)}, participation=None)
-    assert desk.place("BUY", "50")["status"] == "FILLED"
+    session = session({D: frame([flat(10.0, volume=1.0)], D)}, participation=None)
+    assert session.place("BUY", "50")["status"] == "FILLED"
 
 
-def test_what_a_crossing_limit_order_does_not_get_rests_with_its_lock(desk, frame):
+def test_what_a_crossing_limit_order_does_not_get_rests_with_its_lock(session, frame):
     """Of eight at 11 five fill at 10 and three rest, locking 33; cancelling frees them."""
-    desk = desk({D: frame([flat(10.0, volume=5.0)] * 2, D)})
-    answer = desk.place("BUY", "8", "11")
+    session = session({D: frame([flat(10.0, volume=5.0)] * 2, D)})
+    answer = session.place("BUY", "8", "11")
     assert (answer["status"], answer["executedQty"]) == ("PARTIALLY_FILLED", "5.00000000")
-    assert desk.held("USDT") == (Decimal(1000 - 50 - 33), Decimal(33))
-    desk.api.cancel_order(desk.account, {"symbol": "AAAUSDT", "orderId": str(answer["orderId"])})
-    assert desk.held("USDT") == (Decimal(950), 0)
+    assert session.held("USDT") == (Decimal(1000 - 50 - 33), Decimal(33))
+    session.api.cancel_order(
+        session.account, {"symbol": "AAAUSDT", "orderId": str(answer["orderId"])}
+    )
+    assert session.held("USDT") == (Decimal(950), 0)
 
 
 @pytest.mark.parametrize(
-    ("time_in_force", "status", "executed"), [("IOC", "EXPIRED", "5.00000000"), ("FOK", "EXPIRED", "0.00000000")]
+    ("time_in_force", "status", "executed"),
+    [("IOC", "EXPIRED", "5.00000000"), ("FOK", "EXPIRED", "0.00000000")],
 )
-def test_ioc_and_fok_never_rest(desk, frame, time_in_force, status, executed):
+def test_ioc_and_fok_never_rest(session, frame, time_in_force, status, executed):
     """Five of eight are at hand: IOC takes them, FOK takes none; nothing stays locked."""
-    desk = desk({D: frame([flat(10.0, volume=5.0)], D)})
-    answer = desk.place("BUY", "8", "11", timeInForce=time_in_force)
+    session = session({D: frame([flat(10.0, volume=5.0)], D)})
+    answer = session.place("BUY", "8", "11", timeInForce=time_in_force)
     assert (answer["status"], answer["executedQty"]) == (status, executed)
-    assert desk.held("USDT")[1] == 0
+    assert session.held("USDT")[1] == 0
 
 
 def test_post_only_order_that_would_take_is_refused(calm):
@@ -111,45 +122,49 @@ def test_post_only_order_that_would_take_is_refused(calm):
     assert calm.api.new_order(calm.account, parameters | {"price": "10.5"})["status"] == "NEW"
 
 
-def test_slippage_worsens_the_takers_price_but_not_beyond_the_limit(desk, frame):
+def test_slippage_worsens_the_takers_price_but_not_beyond_the_limit(session, frame):
     """Fifty basis points on 10 are 10.05 to a buyer and 9.95 to a seller; a limit of 10.02 caps it."""
-    desk = desk({D: frame([flat(10.0)], D)}, slippage_bps=Decimal(50))
-    assert desk.place("BUY", "1")["fills"][0]["price"] == "10.05000000"
-    assert desk.place("SELL", "1")["fills"][0]["price"] == "9.95000000"
-    assert desk.place("BUY", "1", "10.02")["fills"][0]["price"] == "10.02000000"
+    session = session({D: frame([flat(10.0)], D)}, slippage_bps=Decimal(50))
+    assert session.place("BUY", "1")["fills"][0]["price"] == "10.05000000"
+    assert session.place("SELL", "1")["fills"][0]["price"] == "9.95000000"
+    assert session.place("BUY", "1", "10.02")["fills"][0]["price"] == "10.02000000"
 
 
-def test_fee_can_be_taken_in_quote_on_both_sides(desk, frame):
-    """A buy then pays notional and fee in quote and receives whole units; without money for the fee it is refused."""
-    desk = desk({D: frame([flat(10.0)], D)}, fee_asset="quote", taker_fee_bps=Decimal(10))
-    desk.place("BUY", "50")
-    assert (desk.held("AAA")[0], desk.held("USDT")[0]) == (Decimal(150), Decimal("499.5"))
+def test_fee_can_be_taken_in_quote_on_both_sides(session, frame):
+    """A buy then pays notional and fee in quote and receives whole units; without money for the fee
+    it is refused.
+    """
+    session = session({D: frame([flat(10.0)], D)}, fee_asset="quote", taker_fee_bps=Decimal(10))
+    session.place("BUY", "50")
+    assert (session.held("AAA")[0], session.held("USDT")[0]) == (Decimal(150), Decimal("499.5"))
     with pytest.raises(Refusal, match="insufficient balance"):
-        desk.place("BUY", "49.95")
+        session.place("BUY", "49.95")
 
 
-def test_fee_can_be_taken_in_a_third_asset(desk, frame):
-    """The fee's worth leaves in BNB on both sides while there is enough of it, and else as Binance takes it."""
+def test_fee_can_be_taken_in_a_third_asset(session, frame):
+    """The fee's worth leaves in BNB on both sides while there is enough of it, and else as Binance
+    takes it.
+    """
     bars = pl.concat([frame([flat(10.0)], D), frame([flat(400.0)], D, symbol="BNB/USDT")])
-    desk = desk({D: bars}, fee_asset="BNB", taker_fee_bps=Decimal(10))
-    assert desk.place("BUY", "4")["fills"][0]["commissionAsset"] == "AAA"
-    desk.venue.change(desk.account, "BNB", Decimal("0.0003"), "deposit")
+    session = session({D: bars}, fee_asset="BNB", taker_fee_bps=Decimal(10))
+    assert session.place("BUY", "4")["fills"][0]["commissionAsset"] == "AAA"
+    session.venue.change(session.account, "BNB", Decimal("0.0003"), "deposit")
     for side in ("BUY", "SELL"):
-        (fill,) = desk.place(side, "4")["fills"]
+        (fill,) = session.place(side, "4")["fills"]
         assert (fill["commissionAsset"], fill["commission"]) == ("BNB", "0.00010000")
-    assert desk.held("BNB")[0] == Decimal("0.0001")
-    assert desk.place("SELL", "40")["fills"][0]["commissionAsset"] == "USDT"
+    assert session.held("BNB")[0] == Decimal("0.0001")
+    assert session.place("SELL", "40")["fills"][0]["commissionAsset"] == "USDT"
 
 
-def test_locks_follow_partial_fills_of_a_resting_sell(desk, frame):
+def test_locks_follow_partial_fills_of_a_resting_sell(session, frame):
     """Sixty rest at 10.5 and ten a day fill: what stays locked is what is left."""
-    desk = desk({D: frame([flat(10.0, volume=10.0, reach=1.0)] * 4, D)})
-    desk.place("SELL", "60", "10.5")
-    assert desk.held("AAA") == (40, 60)
+    session = session({D: frame([flat(10.0, volume=10.0, reach=1.0)] * 4, D)})
+    session.place("SELL", "60", "10.5")
+    assert session.held("AAA") == (40, 60)
     for left in (50, 40, 30):
-        desk.step(DAY)
-        assert desk.held("AAA") == (40, left)
-    assert desk.held("USDT")[0] == 1000 + 30 * Decimal("10.5") * Decimal("0.999")
+        session.step(DAY)
+        assert session.held("AAA") == (40, left)
+    assert session.held("USDT")[0] == 1000 + 30 * Decimal("10.5") * Decimal("0.999")
 
 
 @pytest.mark.parametrize(
@@ -174,7 +189,10 @@ def test_locks_follow_partial_fills_of_a_resting_sell(desk, frame):
 def test_bad_parameter_has_binances_code_and_changes_nothing(calm, parameters, code):
     """Each wrong parameter is refused with Binance's own code before anything happens."""
     with pytest.raises(Refusal) as refusal:
-        calm.api.new_order(calm.account, {"symbol": "AAAUSDT", "side": "BUY", "type": "MARKET", "quantity": "1"} | parameters)
+        calm.api.new_order(
+            calm.account,
+            {"symbol": "AAAUSDT", "side": "BUY", "type": "MARKET", "quantity": "1"} | parameters,
+        )
     assert refusal.value.code == code
     assert (calm.held("USDT"), calm.account.orders) == ((Decimal(1000), 0), {})
 
@@ -186,15 +204,15 @@ def test_client_order_id_is_unique_for_the_accounts_whole_life(calm):
         calm.place("BUY", "1", newClientOrderId="mine")
 
 
-def test_journal_explains_every_balance(desk, frame):
+def test_journal_explains_every_balance(session, frame):
     """The changes in the venue's ledger add up to the balances, trade by trade."""
-    desk = desk({D: frame([flat(10.0, reach=1.0)] * 4, D)})
-    desk.place("BUY", "3")
-    desk.place("SELL", "2", "10.5")
-    desk.step(DAY)
-    desk.place("SELL", "4")
+    session = session({D: frame([flat(10.0, reach=1.0)] * 4, D)})
+    session.place("BUY", "3")
+    session.place("SELL", "2", "10.5")
+    session.step(DAY)
+    session.place("SELL", "4")
     sums: dict[str, Decimal] = {}
-    for entry in desk.venue.journal.entries:
+    for entry in session.venue.journal.entries:
         if entry["kind"] == "balance":
             sums[entry["asset"]] = sums.get(entry["asset"], Decimal(0)) + Decimal(entry["change"])
-    assert sums == {asset: held.total for asset, held in desk.account.balances.assets.items()}
+    assert sums == {asset: held.total for asset, held in session.account.balances.assets.items()}

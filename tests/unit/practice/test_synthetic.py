@@ -7,10 +7,12 @@ import pytest
 
 from penstock.core.errors import ConfigError
 from penstock.core.timeframes import Timeframe
-from penstock.practice.market import Market
+from penstock.practice.market import PracticeMarket
 from penstock.practice.synthetic import SyntheticCandles
 
-YEAR = SyntheticCandles(("BTC/USDT", "DOGE/USDT"), datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC))
+YEAR = SyntheticCandles(
+    ("BTC/USDT", "DOGE/USDT"), datetime(2023, 1, 1, tzinfo=UTC), datetime(2024, 1, 1, tzinfo=UTC)
+)
 FAR = 2**62
 
 
@@ -22,7 +24,9 @@ def table():
 def test_same_seed_gives_the_same_candles_in_any_company(table):
     """A symbol's path depends on seed, name and start only; another seed gives another."""
     alone = SyntheticCandles(("DOGE/USDT",), YEAR.start, YEAR.end).load()["DOGE/USDT"][Timeframe.H1]
-    other = SyntheticCandles(("DOGE/USDT",), YEAR.start, YEAR.end, seed=8).load()["DOGE/USDT"][Timeframe.H1]
+    other = SyntheticCandles(("DOGE/USDT",), YEAR.start, YEAR.end, seed=8).load()["DOGE/USDT"][
+        Timeframe.H1
+    ]
     here = table["DOGE/USDT"][Timeframe.H1]
     assert np.array_equal(alone.window(0, FAR).values, here.window(0, FAR).values)
     assert not np.array_equal(other.window(0, FAR).values, here.window(0, FAR).values)
@@ -38,10 +42,12 @@ def test_minutes_resample_exactly_to_hours(table, symbol):
     assert np.allclose(built.values[:, 4], hours.values[:, 4], rtol=1e-9)
 
 
-@pytest.mark.parametrize("timeframe", [Timeframe.M1, Timeframe.M5, Timeframe.M30, Timeframe.H1, Timeframe.D1])
+@pytest.mark.parametrize(
+    "timeframe", [Timeframe.M1, Timeframe.M5, Timeframe.M30, Timeframe.H1, Timeframe.D1]
+)
 def test_bars_are_sane_and_on_their_grid(table, timeframe):
     """High and low embrace open and close, prices and volumes are positive, no bar is missing."""
-    series = Market.of(table).series("BTC/USDT", timeframe).page(0, FAR, 300)
+    series = PracticeMarket.of(table).series("BTC/USDT", timeframe).page(0, FAR, 300)
     opened, high, low, closed, volume = series.values.T
     assert (high >= np.maximum(opened, closed)).all()
     assert (low <= np.minimum(opened, closed)).all()
@@ -68,7 +74,12 @@ def test_asking_page_by_page_gives_the_same_bars(table):
 
 def test_volatility_and_correlation_are_bounded(table):
     """About 30-80% a year, and the two symbols move together but not as one."""
-    daily = [np.diff(np.log(Market.of(table).series(s, Timeframe.D1).window(0, FAR).values[:, 3])) for s in YEAR.symbols]
+    daily = [
+        np.diff(
+            np.log(PracticeMarket.of(table).series(s, Timeframe.D1).window(0, FAR).values[:, 3])
+        )
+        for s in YEAR.symbols
+    ]
     assert all(0.3 < returns.std() * np.sqrt(365) < 0.8 for returns in daily)
     assert 0.3 < np.corrcoef(daily)[0, 1] < 0.9
 

@@ -9,8 +9,8 @@ import pytest
 
 from penstock.core.timeframes import Timeframe
 from penstock.promotion.evidence import Evidence
-from penstock.research.costs import Costs
-from penstock.research.results import BacktestMetrics
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.results import BacktestMetrics
 
 METRICS = BacktestMetrics(
     total_return=0.4,
@@ -38,7 +38,9 @@ def metrics() -> Callable[..., BacktestMetrics]:
 
 @pytest.fixture
 def evidence(metrics: Callable[..., BacktestMetrics]) -> Callable[..., Evidence]:
-    """Make the evidence of a candidate that passes, some of it changed. `out` changes its out-of-sample figures."""
+    """Make the evidence of a candidate that passes, some of it changed. `out` changes its
+    out-of-sample figures.
+    """
 
     def make(out: dict[str, Any] | None = None, **changes: Any) -> Evidence:
         values: dict[str, Any] = {

@@ -1,4 +1,6 @@
-"""Every criterion says yes to a good candidate and no to one that lacks what the criterion is about."""
+"""Every criterion says yes to a good candidate and no to one that lacks what the criterion is
+about.
+"""
 
 import math
 from collections.abc import Callable
@@ -10,15 +12,17 @@ import pytest
 from penstock.promotion import criteria
 from penstock.promotion.criteria import CRITERIA, Criterion, PromotionThresholds
 from penstock.promotion.evidence import Evidence, doubled
-from penstock.research.costs import Costs
-from penstock.research.results import BacktestMetrics
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.results import BacktestMetrics
 
 Make = Callable[..., Evidence]
 THRESHOLDS = PromotionThresholds()
 
 
 @pytest.mark.parametrize("criterion", CRITERIA, ids=lambda c: c.__name__)
-def test_good_candidate_passes_every_criterion_with_a_reason(criterion: Criterion, evidence: Make) -> None:
+def test_good_candidate_passes_every_criterion_with_a_reason(
+    criterion: Criterion, evidence: Make
+) -> None:
     """The good candidate passes, and the verdict carries its criterion's name and a reason."""
     verdict = criterion(evidence(), THRESHOLDS)
     assert verdict.passed, verdict.reason
@@ -46,7 +50,10 @@ def test_good_candidate_passes_every_criterion_with_a_reason(criterion: Criterio
     ],
 )
 def test_candidate_that_lacks_it_fails_the_criterion(
-    criterion: Criterion, spoiled: dict[str, Any], evidence: Make, metrics: Callable[..., BacktestMetrics]
+    criterion: Criterion,
+    spoiled: dict[str, Any],
+    evidence: Make,
+    metrics: Callable[..., BacktestMetrics],
 ) -> None:
     """Just past its bound, or not measured at all, a criterion fails."""
     changes = dict(spoiled)
@@ -64,7 +71,8 @@ def test_candidate_that_lacks_it_fails_the_criterion(
 def test_bounds_themselves_pass(evidence: Make) -> None:
     """A value on its bound is good enough: 90 days, 20 orders, Sharpe 0.5, drawdown 0.35."""
     candidate = evidence(
-        out={"orders": 20, "sharpe": 0.5, "max_drawdown": 0.35}, out_of_sample_end=datetime(2024, 3, 30, tzinfo=UTC)
+        out={"orders": 20, "sharpe": 0.5, "max_drawdown": 0.35},
+        out_of_sample_end=datetime(2024, 3, 30, tzinfo=UTC),
     )
     assert candidate.out_of_sample_days == 90
     assert all(criterion(candidate, THRESHOLDS).passed for criterion in CRITERIA)
@@ -92,9 +100,13 @@ def test_evidence_survives_json_with_figures_that_are_not_finite(evidence: Make)
     after = Evidence.model_validate_json(before.model_dump_json())
     assert after.out_of_sample.calmar == math.inf
     assert math.isnan(after.out_of_sample.sortino)
-    assert after.model_dump(exclude={"out_of_sample"}) == before.model_dump(exclude={"out_of_sample"})
+    assert after.model_dump(exclude={"out_of_sample"}) == before.model_dump(
+        exclude={"out_of_sample"}
+    )
 
 
 def test_doubled_costs_double_fee_and_slippage_and_nothing_else() -> None:
     """What doubled_cost_return is measured with."""
-    assert doubled(Costs(fee_bps=7, slippage_bps=3, min_notional=5)) == Costs(fee_bps=14, slippage_bps=6, min_notional=5)
+    assert doubled(Costs(fee_bps=7, slippage_bps=3, min_notional=5)) == Costs(
+        fee_bps=14, slippage_bps=6, min_notional=5
+    )

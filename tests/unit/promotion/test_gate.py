@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from penstock.promotion.criteria import CRITERIA, PromotionThresholds, Verdict
+from penstock.promotion.criteria import CRITERIA, CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence
 from penstock.promotion.gate import Decision, judge
-from penstock.research.results import BacktestMetrics
+from penstock.research.engine.results import BacktestMetrics
 
 Make = Callable[..., Evidence]
 Metrics = Callable[..., BacktestMetrics]
@@ -20,7 +20,8 @@ def test_first_candidate_that_passes_is_champion(evidence: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("champion_sharpe", "decision"), [(1.1, Decision.CHAMPION), (1.2, Decision.CHALLENGER), (1.3, Decision.CHALLENGER)]
+    ("champion_sharpe", "decision"),
+    [(1.1, Decision.CHAMPION), (1.2, Decision.CHALLENGER), (1.3, Decision.CHALLENGER)],
 )
 def test_candidate_replaces_the_champion_only_where_it_is_better(
     champion_sharpe: float, decision: Decision, evidence: Make, metrics: Metrics
@@ -35,7 +36,9 @@ def test_margin_over_the_champion_is_asked_for(evidence: Make, metrics: Metrics)
     assert judge(evidence(), metrics(sharpe=1.1), thresholds).decision is Decision.CHALLENGER
 
 
-def test_candidate_that_fails_is_rejected_however_weak_the_champion(evidence: Make, metrics: Metrics) -> None:
+def test_candidate_that_fails_is_rejected_however_weak_the_champion(
+    evidence: Make, metrics: Metrics
+) -> None:
     """One failed criterion rejects, and losing to nobody does not mend it."""
     gate = judge(evidence(deflated_sharpe=0.5), metrics(sharpe=-3.0), THRESHOLDS)
     assert gate.decision is Decision.REJECTED
@@ -44,16 +47,28 @@ def test_candidate_that_fails_is_rejected_however_weak_the_champion(evidence: Ma
 
 def test_all_reasons_are_kept_when_several_criteria_fail(evidence: Make) -> None:
     """The gate does not stop at the first failure."""
-    gate = judge(evidence(leaks=("BTC/USDT",), out={"sharpe": -1.0, "max_drawdown": 0.9}), None, THRESHOLDS)
+    gate = judge(
+        evidence(leaks=("BTC/USDT",), out={"sharpe": -1.0, "max_drawdown": 0.9}), None, THRESHOLDS
+    )
     failed = {verdict.criterion for verdict in gate.failures}
-    assert failed == {"no_lookahead", "out_of_sample_sharpe", "out_of_sample_drawdown", "sharpe_retention"}
+    assert failed == {
+        "no_lookahead",
+        "out_of_sample_sharpe",
+        "out_of_sample_drawdown",
+        "sharpe_retention",
+    }
     assert all(name in gate.reason for name in failed)
     assert len(gate.verdicts) == len(CRITERIA) + 1
 
 
 def test_further_verdicts_are_as_binding_as_criteria(evidence: Make) -> None:
     """A failed rehearsal rejects a candidate whose figures are good."""
-    gate = judge(evidence(), None, THRESHOLDS, [Verdict("rehearsal", False, None, None, "orders were refused")])
+    gate = judge(
+        evidence(),
+        None,
+        THRESHOLDS,
+        [CriterionResult("rehearsal", False, None, None, "orders were refused")],
+    )
     assert gate.decision is Decision.REJECTED
 
 

@@ -21,7 +21,7 @@ from penstock.ports import Exchange, LoadedModel, ModelVersion
 from penstock.promotion.criteria import PromotionThresholds
 from penstock.promotion.evidence import Evidence
 from penstock.promotion.rehearsal import rehearse
-from penstock.research.costs import Costs
+from penstock.research.engine.costs import Costs
 from strategies.ma_cross import MovingAverageCross
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -46,8 +46,15 @@ def bars() -> pl.DataFrame:
         close = price * np.exp(np.cumsum(random.normal(swing, 0.02)))
         opened = np.concatenate([[price], close[:-1]]).round(2)
         ts = [START + timedelta(days=i) for i in range(BARS)]
-        values = {"open": opened, "high": np.maximum(opened, close), "low": np.minimum(opened, close), "close": close}
-        frames.append(pl.DataFrame({"symbol": symbol, "ts": ts, **values, "volume": np.full(BARS, 1e9)}))
+        values = {
+            "open": opened,
+            "high": np.maximum(opened, close),
+            "low": np.minimum(opened, close),
+            "close": close,
+        }
+        frames.append(
+            pl.DataFrame({"symbol": symbol, "ts": ts, **values, "volume": np.full(BARS, 1e9)})
+        )
     return require_bars(pl.concat(frames), "synthetic").sort("symbol", "ts")
 
 
@@ -62,14 +69,25 @@ def tested(evidence: Callable[..., Evidence]) -> Evidence:
     )
 
 
-def paper(min_notional: str = "5", slippage_bps: int = 0) -> Callable[[pl.DataFrame, SteppedClock, Decimal], Exchange]:
+def paper(
+    min_notional: str = "5", slippage_bps: int = 0
+) -> Callable[[pl.DataFrame, SteppedClock, Decimal], Exchange]:
     def listed(base: str) -> Instrument:
         step = Decimal("0.001")
-        return Instrument(f"{base}/USDT", base, "USDT", Decimal("0.01"), step, step, Decimal(min_notional))
+        return Instrument(
+            f"{base}/USDT", base, "USDT", Decimal("0.01"), step, step, Decimal(min_notional)
+        )
 
     def open_exchange(bars: pl.DataFrame, clock: SteppedClock, cash: Decimal) -> Exchange:
-        instruments = {instrument.symbol: instrument for instrument in (listed("AAA"), listed("BBB"))}
-        return PaperExchange(BarsMarketData({Timeframe.D1: bars}, instruments, clock), 10, slippage_bps, {"USDT": cash})
+        instruments = {
+            instrument.symbol: instrument for instrument in (listed("AAA"), listed("BBB"))
+        }
+        return PaperExchange(
+            BarsMarketData({Timeframe.D1: bars}, instruments, clock),
+            10,
+            slippage_bps,
+            {"USDT": cash},
+        )
 
     return open_exchange
 
@@ -106,15 +124,23 @@ def test_too_short_warm_up_is_found(bars: pl.DataFrame, tested: Evidence) -> Non
     assert "differ from the backtest's" in verdict.reason
 
 
-def test_account_that_cannot_follow_its_backtest_fails(bars: pl.DataFrame, tested: Evidence) -> None:
-    """A venue whose smallest order is larger than the account leaves it in cash: far from its backtest."""
+def test_account_that_cannot_follow_its_backtest_fails(
+    bars: pl.DataFrame, tested: Evidence
+) -> None:
+    """A venue whose smallest order is larger than the account leaves it in cash: far from its
+    backtest.
+    """
     done = rehearse(cross(), bars, tested, policy(), paper(min_notional="1000000"), slots=40)
     assert done.orders == 0
     assert not done.verdict(THRESHOLDS).passed
 
 
-def test_order_that_the_venue_refuses_fails_the_rehearsal(bars: pl.DataFrame, tested: Evidence) -> None:
-    """All of the equity is wanted and the policy keeps back less than the venue's prices take: funds do not suffice."""
+def test_order_that_the_venue_refuses_fails_the_rehearsal(
+    bars: pl.DataFrame, tested: Evidence
+) -> None:
+    """All of the equity is wanted and the policy keeps back less than the venue's prices take:
+    funds do not suffice.
+    """
     done = rehearse(cross(exposure=1.0), bars, tested, policy(), paper(slippage_bps=50), slots=40)
     assert done.refused
     verdict = done.verdict(PromotionThresholds(max_rehearsal_difference=10))

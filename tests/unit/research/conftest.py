@@ -11,14 +11,20 @@ import pytest
 from penstock.core.bars import TS, require_bars
 
 
-def random_walk(symbols: int = 4, bars: int = 300, seed: int = 0, volatility: float = 0.03, drift: float = 0.0) -> pl.DataFrame:
-    """Return daily bars of a geometric random walk with gaps between close and open; symbols are A/USDT, B/USDT, ..."""
+def random_walk(
+    symbols: int = 4, bars: int = 300, seed: int = 0, volatility: float = 0.03, drift: float = 0.0
+) -> pl.DataFrame:
+    """Return daily bars of a geometric random walk with gaps between close and open; symbols are
+    A/USDT, B/USDT, ...
+    """
     random = np.random.default_rng(seed)
     start = datetime(2021, 1, 1, tzinfo=UTC)
     tables = []
     for k in range(symbols):
         close = (10.0 + k) * np.exp(np.cumsum(random.normal(drift, volatility, bars)))
-        open_ = np.concatenate([[10.0 + k], close[:-1]]) * np.exp(random.normal(0, volatility / 10, bars))
+        open_ = np.concatenate([[10.0 + k], close[:-1]]) * np.exp(
+            random.normal(0, volatility / 10, bars)
+        )
         tables.append(
             pl.DataFrame(
                 {
@@ -45,11 +51,15 @@ def walk() -> Callable[..., pl.DataFrame]:
 def daily_candles(candles_dir: Path) -> pl.DataFrame:
     """Real daily bars of twenty coins, listed at different times, with the collectors' gaps."""
     paths = sorted(p for p in candles_dir.glob("*USDT__1d.parquet"))[:20]
-    return require_bars(pl.concat([pl.read_parquet(p) for p in paths]), "candles").sort("symbol", "ts")
+    return require_bars(pl.concat([pl.read_parquet(p) for p in paths]), "candles").sort(
+        "symbol", "ts"
+    )
 
 
 @pytest.fixture(scope="session")
 def dense_candles(daily_candles: pl.DataFrame) -> pl.DataFrame:
-    """The days on which all twenty coins have a bar: what vectorbt can simulate without losing orders."""
+    """The days on which all twenty coins have a bar: what vectorbt can simulate without losing
+    orders.
+    """
     complete = pl.len().over("ts") == daily_candles["symbol"].n_unique()
     return daily_candles.filter(complete)

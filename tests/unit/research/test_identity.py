@@ -7,9 +7,9 @@ import polars as pl
 
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
-from penstock.research.costs import Costs
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.results import SearchSettings
 from penstock.research.identity import hash_bars, search_id, strategy_code
-from penstock.research.results import SearchSettings
 from strategies import STRATEGIES
 
 
@@ -19,9 +19,9 @@ def test_hash_ignores_row_order_and_sees_every_value(walk: Callable[..., pl.Data
     assert hash_bars(bars) == hash_bars(bars.sample(fraction=1, shuffle=True, seed=3))
     last = pl.int_range(pl.len()) == bars.height - 1
     for column in ("open", "high", "low", "close", "volume"):
-        assert hash_bars(bars.with_columns(pl.when(last).then(pl.col(column) + 1e-9).otherwise(pl.col(column)))) != hash_bars(
-            bars
-        )
+        assert hash_bars(
+            bars.with_columns(pl.when(last).then(pl.col(column) + 1e-9).otherwise(pl.col(column)))
+        ) != hash_bars(bars)
     assert hash_bars(bars.with_columns(pl.col("symbol").str.replace("A/", "Z/"))) != hash_bars(bars)
     assert hash_bars(bars.with_columns(pl.col("ts").dt.offset_by("1d"))) != hash_bars(bars)
     assert hash_bars(bars.head(-1)) != hash_bars(bars)

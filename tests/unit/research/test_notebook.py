@@ -5,14 +5,28 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).resolve().parents[3] / "notebooks" / "02_write_and_backtest_a_strategy.ipynb"
+NOTEBOOK = (
+    Path(__file__).resolve().parents[3] / "notebooks" / "02_write_and_backtest_a_strategy.ipynb"
+)
 
 
 def test_notebook_writes_checks_and_searches_a_strategy(tmp_path: Path) -> None:
-    """Every cell runs; the honest strategy has no leak, the peeking one has, and both engines agree."""
+    """Every cell runs; the honest strategy has no leak, the peeking one has, and both engines
+    agree.
+    """
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
-    printed = "".join(o.get("text", "") for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs)
+    NotebookClient(
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    ).execute()
+    printed = "".join(
+        o.get("text", "")
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for o in cell.outputs
+    )
     assert "breakout: []" in printed
     assert "peeking:  Leak(" in printed
     assert "deflated" in printed

@@ -6,17 +6,19 @@ import polars as pl
 import pytest
 
 from penstock.core.errors import SearchError
-from penstock.research.costs import Costs
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.results import SearchResult, SearchSettings
 from penstock.research.plots import equity_figure, parameters_figure, trials_figure, weights_figure
-from penstock.research.results import SearchResult, SearchSettings
-from penstock.research.search import search
+from penstock.research.search.runner import search
 from strategies import STRATEGIES
 
 
 @pytest.fixture(scope="module")
 def found(walk: Callable[..., pl.DataFrame]) -> SearchResult:
     """A small search of two strategies."""
-    return search(walk(), [STRATEGIES["ma_cross"], STRATEGIES["momentum"]], Costs(), SearchSettings(trials=6))
+    return search(
+        walk(), [STRATEGIES["ma_cross"], STRATEGIES["momentum"]], Costs(), SearchSettings(trials=6)
+    )
 
 
 def test_equity_figure_has_both_curves_and_their_drawdowns(found: SearchResult) -> None:

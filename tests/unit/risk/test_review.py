@@ -9,24 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from penstock.core.accounts import Halt, TradingState
-from penstock.core.drafts import DraftOrder, SeenBar
 from penstock.core.errors import RiskError
+from penstock.core.halts import Halt, TradingState
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
+from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.risk.limits import RiskLimits
 from penstock.risk.review import ApprovedOrders, review
 from penstock.risk.rules import RiskContext
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
-BTC = Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
-ETH = Instrument("ETH/USDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.01"), Decimal("0.01"), Decimal(5))
+BTC = Instrument(
+    "BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5)
+)
+ETH = Instrument(
+    "ETH/USDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.01"), Decimal("0.01"), Decimal(5)
+)
 ACTIVE = Halt("main", TradingState.ACTIVE, "", "", SLOT)
-WIDE = RiskLimits(max_weight=Decimal(1), max_gross=Decimal(1), max_order_notional=None, price_collar=None)
+WIDE = RiskLimits(
+    max_weight=Decimal(1), max_gross=Decimal(1), max_order_notional=None, price_collar=None
+)
 
 
-def order(quantity: str = "1", side: Side = Side.BUY, symbol: str = "BTC/USDT", price: int = 100) -> DraftOrder:
-    return DraftOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, 0)
+def order(
+    quantity: str = "1", side: Side = Side.BUY, symbol: str = "BTC/USDT", price: int = 100
+) -> ProposedOrder:
+    return ProposedOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, 0)
 
 
 def context(**changes: object) -> RiskContext:
@@ -44,14 +52,14 @@ def context(**changes: object) -> RiskContext:
 
 
 def rules_against(approved: ApprovedOrders) -> list[str]:
-    return [rejection.rule for rejection in approved.rejections]
+    return [rejection.rule for rejection in approved.findings]
 
 
 def test_order_inside_every_limit_passes_as_it_is() -> None:
     """Nothing is changed and nothing is said."""
     approved = review([order()], context(), WIDE)
     assert approved.orders == (order(),)
-    assert not approved.rejections
+    assert not approved.findings
 
 
 def test_buy_over_the_weight_limit_is_shrunk_to_it() -> None:
@@ -80,7 +88,9 @@ def test_buys_over_the_gross_limit_shrink_alike() -> None:
 
 def test_order_over_the_notional_limit_is_shrunk() -> None:
     """A limit of 250 at price 100 lets 2.5 pass."""
-    approved = review([order("9")], context(), WIDE.model_copy(update={"max_order_notional": Decimal(250)}))
+    approved = review(
+        [order("9")], context(), WIDE.model_copy(update={"max_order_notional": Decimal(250)})
+    )
     assert [o.quantity for o in approved.orders] == [Decimal("2.5")]
 
 
@@ -107,13 +117,15 @@ def test_price_outside_the_collar_is_denied() -> None:
     assert len(review([order(price=119)], context(), limits).orders) == 1
 
 
-@pytest.mark.parametrize(("state", "passed"), [(TradingState.HALTED, []), (TradingState.REDUCE_ONLY, [Side.SELL])])
+@pytest.mark.parametrize(
+    ("state", "passed"), [(TradingState.HALTED, []), (TradingState.REDUCE_ONLY, [Side.SELL])]
+)
 def test_kill_switch_stops_all_or_buys_only(state: TradingState, passed: list[Side]) -> None:
     """HALTED passes nothing, REDUCE_ONLY passes sells."""
     halted = context(halt=Halt("main", state, "drill", "operator", SLOT))
     approved = review([order(), order(side=Side.SELL)], halted, WIDE)
     assert [o.side for o in approved.orders] == passed
-    assert "drill" in approved.rejections[0].reason
+    assert "drill" in approved.findings[0].reason
 
 
 @pytest.mark.parametrize("subject", ["BTC/USDT", "BTC"])
@@ -126,7 +138,9 @@ def test_break_locks_its_instrument_only(subject: str) -> None:
 
 def test_all_reasons_are_kept_and_the_strictest_counts() -> None:
     """An order against three limits shrinks to the smallest and shows all three."""
-    limits = RiskLimits(max_weight=Decimal("0.3"), max_gross=Decimal("0.4"), max_order_notional=Decimal(200))
+    limits = RiskLimits(
+        max_weight=Decimal("0.3"), max_gross=Decimal("0.4"), max_order_notional=Decimal(200)
+    )
     approved = review([order("9")], context(), limits)
     assert [o.quantity for o in approved.orders] == [Decimal(2)]
     assert rules_against(approved) == ["max_order_notional", "max_weight", "max_gross"]
@@ -134,7 +148,9 @@ def test_all_reasons_are_kept_and_the_strictest_counts() -> None:
 
 def test_what_the_limits_leave_under_the_venues_minimum_is_denied() -> None:
     """An order shrunk to less than the venue takes is denied, with the venue's reason."""
-    approved = review([order("9")], context(), WIDE.model_copy(update={"max_order_notional": Decimal(4)}))
+    approved = review(
+        [order("9")], context(), WIDE.model_copy(update={"max_order_notional": Decimal(4)})
+    )
     assert not approved.orders
     assert rules_against(approved) == ["max_order_notional", "venue_minimum"]
 
@@ -156,17 +172,27 @@ amounts = st.decimals(min_value=Decimal("0.001"), max_value=50, places=3)
 
 
 @given(
-    st.lists(st.tuples(amounts, st.sampled_from(list(Side)), st.sampled_from(["BTC/USDT", "ETH/USDT"])), max_size=6), amounts
+    st.lists(
+        st.tuples(amounts, st.sampled_from(list(Side)), st.sampled_from(["BTC/USDT", "ETH/USDT"])),
+        max_size=6,
+    ),
+    amounts,
 )
 def test_approved_orders_never_grow_and_gross_stays_inside(wanted: list, held: Decimal) -> None:
     """No order grows or changes side, and approved buys leave gross exposure inside its limit."""
-    account = context(positions={"BTC": held, "USDT": Decimal(1000)}, equity=Decimal(1000) + held * 100)
+    account = context(
+        positions={"BTC": held, "USDT": Decimal(1000)}, equity=Decimal(1000) + held * 100
+    )
     limits = WIDE.model_copy(update={"max_gross": Decimal("0.6")})
     orders = [order(str(quantity), side, symbol) for quantity, side, symbol in wanted]
     approved = review(orders, account, limits)
     remaining = list(orders)
     for passed in approved.orders:
-        origin = next(o for o in remaining if replace(o, quantity=passed.quantity) == passed and o.quantity >= passed.quantity)
+        origin = next(
+            o
+            for o in remaining
+            if replace(o, quantity=passed.quantity) == passed and o.quantity >= passed.quantity
+        )
         remaining.remove(origin)
     bought = sum(o.notional for o in approved.orders if o.side is Side.BUY)
     assert bought == 0 or account.gross + bought <= limits.max_gross * account.equity
@@ -177,6 +203,10 @@ def test_approved_orders_are_divided_and_never_grow() -> None:
     approved = review([order("3")], context(), WIDE)
     parts = [replace(order("1"), venue="a"), replace(order("2"), venue="b", leg=2)]
     assert approved.divided(parts).orders == tuple(parts)
-    for wrong in ([*parts, order("0.001")], [order("1", Side.SELL)], [order("1", symbol="ETH/USDT")]):
+    for wrong in (
+        [*parts, order("0.001")],
+        [order("1", Side.SELL)],
+        [order("1", symbol="ETH/USDT")],
+    ):
         with pytest.raises(RiskError, match="more than was approved"):
             approved.divided(wrong)

@@ -1,4 +1,6 @@
-"""Each rule with the order before it and what is left after it. 1,000 of equity, everything priced at 100 unless said."""
+"""Each rule with the order before it and what is left after it. 1,000 of equity, everything priced
+at 100 unless said.
+"""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -7,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from penstock.core.accounts import Halt, PositionMark, RiskHistory, TradingState, Verdict
-from penstock.core.drafts import DraftOrder, SeenBar
-from penstock.core.entries import entry_prices
+from penstock.core.cost_basis import entry_prices
+from penstock.core.halts import Halt, TradingState
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, Side
+from penstock.core.proposals import ProposedOrder, SeenBar
+from penstock.core.risk_records import PositionMark, RiskHistory, Verdict
 from penstock.risk.limits import LossLimit, RiskLimits
 from penstock.risk.memory import AccountMemory
 from penstock.risk.protection import advanced_marks, flattenings
@@ -19,15 +22,23 @@ from penstock.risk.review import ReviewedOrder, review
 from penstock.risk.rules import RiskContext
 
 SLOT = datetime(2024, 3, 1, 12, tzinfo=UTC)
-BTC = Instrument("BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5))
-ETH = Instrument("ETH/USDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.01"), Decimal("0.01"), Decimal(5))
+BTC = Instrument(
+    "BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5)
+)
+ETH = Instrument(
+    "ETH/USDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.01"), Decimal("0.01"), Decimal(5)
+)
 ACTIVE = Halt("main", TradingState.ACTIVE, "", "", SLOT)
-WIDE = RiskLimits(max_weight=Decimal(1), max_gross=Decimal(1), max_order_notional=None, price_collar=None)
+WIDE = RiskLimits(
+    max_weight=Decimal(1), max_gross=Decimal(1), max_order_notional=None, price_collar=None
+)
 ONE_HELD = {"BTC": Decimal(1), "USDT": Decimal(900)}
 
 
-def order(quantity: str = "1", side: Side = Side.BUY, symbol: str = "BTC/USDT", price: int = 100) -> DraftOrder:
-    return DraftOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, 0)
+def order(
+    quantity: str = "1", side: Side = Side.BUY, symbol: str = "BTC/USDT", price: int = 100
+) -> ProposedOrder:
+    return ProposedOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, 0)
 
 
 def context(**changes: Any) -> RiskContext:
@@ -44,7 +55,7 @@ def context(**changes: Any) -> RiskContext:
     return replace(plain, **changes)
 
 
-def judged(wanted: DraftOrder, account: RiskContext, limits: RiskLimits) -> ReviewedOrder:
+def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> ReviewedOrder:
     return review([wanted], account, limits).reviewed[0]
 
 
@@ -55,26 +66,92 @@ def limits(**changes: Any) -> RiskLimits:
 @pytest.mark.parametrize(
     ("name", "account", "bound", "before", "after", "verdict"),
     [
-        ("max_position", {"positions": ONE_HELD}, {"max_position": {"BTC/USDT": Decimal(3)}}, "5", "2", Verdict.SHRINK),
-        ("max_position_notional", {"positions": ONE_HELD}, {"max_position_notional": Decimal(250)}, "5", "1.5", Verdict.SHRINK),
-        ("max_weight", {"positions": ONE_HELD}, {"max_weight": Decimal("0.3")}, "5", "2", Verdict.SHRINK),
-        ("max_account_notional", {"positions": ONE_HELD}, {"max_account_notional": Decimal(350)}, "5", "2.5", Verdict.SHRINK),
-        ("max_gross", {"positions": ONE_HELD}, {"max_gross": Decimal("0.4")}, "5", "3", Verdict.SHRINK),
+        (
+            "max_position",
+            {"positions": ONE_HELD},
+            {"max_position": {"BTC/USDT": Decimal(3)}},
+            "5",
+            "2",
+            Verdict.SHRINK,
+        ),
+        (
+            "max_position_notional",
+            {"positions": ONE_HELD},
+            {"max_position_notional": Decimal(250)},
+            "5",
+            "1.5",
+            Verdict.SHRINK,
+        ),
+        (
+            "max_weight",
+            {"positions": ONE_HELD},
+            {"max_weight": Decimal("0.3")},
+            "5",
+            "2",
+            Verdict.SHRINK,
+        ),
+        (
+            "max_account_notional",
+            {"positions": ONE_HELD},
+            {"max_account_notional": Decimal(350)},
+            "5",
+            "2.5",
+            Verdict.SHRINK,
+        ),
+        (
+            "max_gross",
+            {"positions": ONE_HELD},
+            {"max_gross": Decimal("0.4")},
+            "5",
+            "3",
+            Verdict.SHRINK,
+        ),
         ("max_net", {"positions": ONE_HELD}, {"max_net": Decimal("0.4")}, "5", "3", Verdict.SHRINK),
         ("max_order_notional", {}, {"max_order_notional": Decimal(300)}, "5", "3", Verdict.SHRINK),
-        ("max_weight", {"positions": ONE_HELD}, {"max_weight": Decimal("0.1")}, "5", None, Verdict.DENY),
+        (
+            "max_weight",
+            {"positions": ONE_HELD},
+            {"max_weight": Decimal("0.1")},
+            "5",
+            None,
+            Verdict.DENY,
+        ),
         (
             "strategy_quota",
-            {"contributions": {"BTC/USDT": {"t/1": 0.5}, "ETH/USDT": {"t/1": 0.5}}, "quotas": {"t/1": 0.5}},
+            {
+                "contributions": {"BTC/USDT": {"t/1": 0.5}, "ETH/USDT": {"t/1": 0.5}},
+                "quotas": {"t/1": 0.5},
+            },
             {},
             "5",
             "2.5",
             Verdict.SHRINK,
         ),
-        ("daily_loss", {"history": RiskHistory(day_start=Decimal(1053))}, {}, "5", None, Verdict.DENY),
+        (
+            "daily_loss",
+            {"history": RiskHistory(day_start=Decimal(1053))},
+            {},
+            "5",
+            None,
+            Verdict.DENY,
+        ),
         ("drawdown", {"history": RiskHistory(peak=Decimal(1251))}, {}, "5", None, Verdict.DENY),
-        ("price_collar", {"mids": {"BTC/USDT": Decimal(70)}}, {"price_collar": Decimal("0.2")}, "5", None, Verdict.DENY),
-        ("price_collar", {"unquoted": "no answer"}, {"price_collar": Decimal("0.2")}, "5", None, Verdict.DENY),
+        (
+            "price_collar",
+            {"mids": {"BTC/USDT": Decimal(70)}},
+            {"price_collar": Decimal("0.2")},
+            "5",
+            None,
+            Verdict.DENY,
+        ),
+        (
+            "price_collar",
+            {"unquoted": "no answer"},
+            {"price_collar": Decimal("0.2")},
+            "5",
+            None,
+            Verdict.DENY,
+        ),
         (
             "volatility_filter",
             {"seen": {"BTC/USDT": SeenBar(SLOT, 100.0, 0.31)}},
@@ -83,7 +160,14 @@ def limits(**changes: Any) -> RiskLimits:
             None,
             Verdict.DENY,
         ),
-        ("stale_bars", {"seen": {"BTC/USDT": SeenBar(SLOT - timedelta(hours=1), 100.0)}}, {}, "5", None, Verdict.DENY),
+        (
+            "stale_bars",
+            {"seen": {"BTC/USDT": SeenBar(SLOT - timedelta(hours=1), 100.0)}},
+            {},
+            "5",
+            None,
+            Verdict.DENY,
+        ),
         (
             "max_orders_per_minute",
             {"history": RiskHistory(orders_last_minute=10)},
@@ -102,16 +186,29 @@ def limits(**changes: Any) -> RiskLimits:
         ),
         (
             "max_orders_per_day",
-            {"requests": {"BTC/USDT": (0.0, 20.0, 40.0, 60.0)}, "history": RiskHistory(orders_today=7)},
+            {
+                "requests": {"BTC/USDT": (0.0, 20.0, 40.0, 60.0)},
+                "history": RiskHistory(orders_today=7),
+            },
             {"max_orders_per_day": 10},
             "5",
             None,
             Verdict.DENY,
         ),
-        ("max_orders_per_day", {"history": RiskHistory(orders_today=10)}, {"max_orders_per_day": 10}, "5", None, Verdict.DENY),
+        (
+            "max_orders_per_day",
+            {"history": RiskHistory(orders_today=10)},
+            {"max_orders_per_day": 10},
+            "5",
+            None,
+            Verdict.DENY,
+        ),
         (
             "target_jump",
-            {"weights": {"BTC/USDT": 0.9}, "history": RiskHistory(targets=({"BTC/USDT": 0.1}, {"ETH/USDT": 0.5}))},
+            {
+                "weights": {"BTC/USDT": 0.9},
+                "history": RiskHistory(targets=({"BTC/USDT": 0.1}, {"ETH/USDT": 0.5})),
+            },
             {"max_target_jump": Decimal("0.7")},
             "5",
             None,
@@ -127,27 +224,54 @@ def limits(**changes: Any) -> RiskLimits:
         ),
         (
             "stop_cooldown",
-            {"history": RiskHistory(marks={"BTC": PositionMark(stopped_at=SLOT - timedelta(hours=1))})},
+            {
+                "history": RiskHistory(
+                    marks={"BTC": PositionMark(stopped_at=SLOT - timedelta(hours=1))}
+                )
+            },
             {"stop_loss": Decimal("0.1"), "stop_cooldown_minutes": 90.0},
             "5",
             None,
             Verdict.DENY,
         ),
-        ("kill_switch", {"halt": replace(ACTIVE, state=TradingState.HALTED)}, {}, "5", None, Verdict.DENY),
-        ("kill_switch", {"halt": replace(ACTIVE, state=TradingState.REDUCE_ONLY)}, {}, "5", None, Verdict.DENY),
+        (
+            "kill_switch",
+            {"halt": replace(ACTIVE, state=TradingState.HALTED)},
+            {},
+            "5",
+            None,
+            Verdict.DENY,
+        ),
+        (
+            "kill_switch",
+            {"halt": replace(ACTIVE, state=TradingState.REDUCE_ONLY)},
+            {},
+            "5",
+            None,
+            Verdict.DENY,
+        ),
         ("locked_instrument", {"locks": {"BTC": "deposit"}}, {}, "5", None, Verdict.DENY),
     ],
 )
 def test_order_before_and_after_a_rule(
-    name: str, account: dict[str, Any], bound: dict[str, Any], before: str, after: str | None, verdict: Verdict
+    name: str,
+    account: dict[str, Any],
+    bound: dict[str, Any],
+    before: str,
+    after: str | None,
+    verdict: Verdict,
 ) -> None:
-    """The rule alone speaks, says why, and leaves what it allows; inside its limit the same order passes as it is."""
+    """The rule alone speaks, says why, and leaves what it allows; inside its limit the same order
+    passes as it is.
+    """
     seen = judged(order(before), context(**account), limits(**bound))
     assert {reason.rule for reason in seen.reasons} == {name}, seen
     assert all(reason.reason for reason in seen.reasons)
     assert seen.order.quantity == Decimal(before)
     assert seen.verdict is verdict
-    assert (None if seen.passed is None else seen.passed.quantity) == (None if after is None else Decimal(after))
+    assert (None if seen.passed is None else seen.passed.quantity) == (
+        None if after is None else Decimal(after)
+    )
     free = judged(order(before), context(), WIDE)
     assert (free.verdict, free.passed, free.reasons) == (Verdict.ALLOW, order(before), ())
 
@@ -211,9 +335,11 @@ def test_worked_orders_of_one_plan_share_the_minute() -> None:
     """Three requests each: the first order fits into five, the second does not."""
     ahead = (0.0, 10.0, 20.0)
     account = context(requests={"BTC/USDT": ahead, "ETH/USDT": ahead})
-    approved = review([order("0.1"), order("0.1", symbol="ETH/USDT")], account, limits(max_orders_per_minute=5))
+    approved = review(
+        [order("0.1"), order("0.1", symbol="ETH/USDT")], account, limits(max_orders_per_minute=5)
+    )
     assert [each.verdict for each in approved.reviewed] == [Verdict.ALLOW, Verdict.DENY]
-    assert "6 orders in a minute" in approved.rejections[0].reason
+    assert "6 orders in a minute" in approved.findings[0].reason
 
 
 @pytest.mark.parametrize(
@@ -226,9 +352,16 @@ def test_worked_orders_of_one_plan_share_the_minute() -> None:
         (None, 70.0, "from the last close 70.0 (the venue quotes no mid);"),
     ],
 )
-def test_collar_holds_against_the_mid_and_the_close(mid: int | None, close: float, said: str | None) -> None:
-    """A price far from either is not traded; without a mid the close alone counts, and the reason says so."""
-    account = context(mids={} if mid is None else {"BTC/USDT": Decimal(mid)}, seen={"BTC/USDT": SeenBar(SLOT, close)})
+def test_collar_holds_against_the_mid_and_the_close(
+    mid: int | None, close: float, said: str | None
+) -> None:
+    """A price far from either is not traded; without a mid the close alone counts, and the reason
+    says so.
+    """
+    account = context(
+        mids={} if mid is None else {"BTC/USDT": Decimal(mid)},
+        seen={"BTC/USDT": SeenBar(SLOT, close)},
+    )
     seen = judged(order(), account, limits(price_collar=Decimal("0.2")))
     assert seen.verdict is (Verdict.ALLOW if said is None else Verdict.DENY)
     assert said is None or said in seen.reasons[0].reason
@@ -247,7 +380,8 @@ def test_first_rebalance_is_no_anomaly_and_a_change_that_stands_is_none_either()
 def test_quota_holds_one_strategy_and_leaves_the_other() -> None:
     """Two strategies want a symbol; the one inside its quota gets its whole part."""
     account = context(
-        contributions={"BTC/USDT": {"a/1": 0.4, "b/1": 0.2}, "ETH/USDT": {"a/1": 0.4}}, quotas={"a/1": 0.4, "b/1": 0.4}
+        contributions={"BTC/USDT": {"a/1": 0.4, "b/1": 0.2}, "ETH/USDT": {"a/1": 0.4}},
+        quotas={"a/1": 0.4, "b/1": 0.4},
     )
     seen = judged(order("6"), account, WIDE)
     assert seen.passed is not None
@@ -267,7 +401,9 @@ def test_quota_holds_one_strategy_and_leaves_the_other() -> None:
         ("trailing_stop", {"trailing_stop": Decimal("0.2")}, 80, None, True),
     ],
 )
-def test_position_is_closed_at_its_stop(rule: str, bound: dict[str, Any], price: int, high: int | None, closes: bool) -> None:
+def test_position_is_closed_at_its_stop(
+    rule: str, bound: dict[str, Any], price: int, high: int | None, closes: bool
+) -> None:
     """Bought at 100: the verdict is FLATTEN at the limit and nothing just before it."""
     marks = {"BTC": PositionMark(None if high is None else Decimal(high))}
     account = context(
@@ -289,17 +425,23 @@ def test_exit_passes_a_stale_bar_a_collar_and_a_pace() -> None:
         seen={"BTC/USDT": SeenBar(SLOT - timedelta(days=3), 500.0)},
         history=RiskHistory(orders_last_minute=99),
     )
-    bound = limits(price_collar=Decimal("0.2"), max_orders_per_minute=1, max_order_notional=Decimal(10))
+    bound = limits(
+        price_collar=Decimal("0.2"), max_orders_per_minute=1, max_order_notional=Decimal(10)
+    )
     assert judged(order("1", Side.SELL), account, bound).verdict is Verdict.DENY
     closing = replace(account, flatten=frozenset({"BTC/USDT"}))
     assert judged(order("1", Side.SELL), closing, bound).passed == order("1", Side.SELL)
-    assert judged(order("1", Side.SELL), replace(closing, locks={"BTC": "deposit"}), bound).verdict is Verdict.DENY
+    assert (
+        judged(order("1", Side.SELL), replace(closing, locks={"BTC": "deposit"}), bound).verdict
+        is Verdict.DENY
+    )
 
 
 def test_breached_loss_flattens_everything_where_the_limit_says_so() -> None:
     """Every held symbol gets the word of the rule; without `flatten` none does."""
     account = context(
-        positions={"BTC": Decimal(1), "ETH": Decimal(2), "USDT": Decimal(1)}, history=RiskHistory(peak=Decimal(2000))
+        positions={"BTC": Decimal(1), "ETH": Decimal(2), "USDT": Decimal(1)},
+        history=RiskHistory(peak=Decimal(2000)),
     )
     harsh = limits(drawdown=LossLimit(limit=Decimal("0.2"), state="halted", flatten=True))
     assert [(word.rule, word.symbol) for word in flattenings(account, harsh)] == [
@@ -310,14 +452,20 @@ def test_breached_loss_flattens_everything_where_the_limit_says_so() -> None:
 
 
 def test_entry_is_the_average_paid_for_what_is_held() -> None:
-    """Sells leave the average; a position that was closed starts anew; a fee in the base asset makes what is left dearer."""
+    """Sells leave the average; a position that was closed starts anew; a fee in the base asset
+    makes what is left dearer.
+    """
 
     def fill(side: Side, quantity: str, price: int, fee: str = "0") -> Fill:
-        return Fill("", "", "BTC/USDT", side, Decimal(quantity), Decimal(price), Decimal(fee), "BTC", SLOT)
+        return Fill(
+            "", "", "BTC/USDT", side, Decimal(quantity), Decimal(price), Decimal(fee), "BTC", SLOT
+        )
 
     bought = [fill(Side.BUY, "1", 100), fill(Side.BUY, "1", 200), fill(Side.SELL, "1", 500)]
     assert entry_prices(bought) == {"BTC/USDT": Decimal(150)}
-    assert entry_prices([*bought, fill(Side.SELL, "1", 500), fill(Side.BUY, "2", 80, "0.4")]) == {"BTC/USDT": Decimal(100)}
+    assert entry_prices([*bought, fill(Side.SELL, "1", 500), fill(Side.BUY, "2", 80, "0.4")]) == {
+        "BTC/USDT": Decimal(100)
+    }
     assert entry_prices([*bought, fill(Side.SELL, "1", 500)]) == {}
 
 
@@ -327,7 +475,9 @@ def test_marks_rise_with_the_price_and_are_forgotten_with_the_position() -> None
     prices = {"BTC/USDT": Decimal(110), "ETH/USDT": Decimal(95)}
     after = advanced_marks(marks, {"BTC": Decimal(1)}, prices, "USDT", {})
     assert after == {"BTC": PositionMark(Decimal(120))}
-    stopped = advanced_marks(marks, {"BTC": Decimal("0.0001"), "ETH": Decimal(1)}, prices, "USDT", {"BTC/USDT": SLOT})
+    stopped = advanced_marks(
+        marks, {"BTC": Decimal("0.0001"), "ETH": Decimal(1)}, prices, "USDT", {"BTC/USDT": SLOT}
+    )
     assert stopped == {"BTC": PositionMark(None, SLOT), "ETH": PositionMark(Decimal(95))}
 
 
@@ -344,7 +494,9 @@ def test_day_of_a_slot_at_midnight_is_the_one_that_ends() -> None:
 
 def test_every_reason_is_kept_as_a_verdict_with_both_quantities() -> None:
     """What goes into the record: wanted, passed, and each rule's word."""
-    approved = review([order("5")], context(), limits(max_order_notional=Decimal(300), max_weight=Decimal("0.4")))
+    approved = review(
+        [order("5")], context(), limits(max_order_notional=Decimal(300), max_weight=Decimal("0.4"))
+    )
     assert [(v.verdict, v.rule, v.wanted, v.passed) for v in approved.verdicts] == [
         (Verdict.SHRINK, "max_order_notional", 5, 3),
         (Verdict.SHRINK, "max_weight", 5, 3),

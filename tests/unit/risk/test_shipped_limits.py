@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from penstock.core.accounts import TradingState
+from penstock.core.halts import TradingState
 from penstock.risk.limits import RiskLimits
 from penstock.risk.protection import STOPS
 from penstock.risk.review import rules_of
@@ -21,18 +21,33 @@ def shipped() -> RiskLimits:
 
 def test_file_names_every_limit_there_is() -> None:
     """A limit that is left out would be in force, or off, without being seen."""
-    assert set(yaml.safe_load((ROOT / "configs" / "risk.yaml").read_text())) == set(RiskLimits.model_fields)
+    assert set(yaml.safe_load((ROOT / "configs" / "risk.yaml").read_text())) == set(
+        RiskLimits.model_fields
+    )
 
 
 def test_shipped_limits_are_the_promised_ones(shipped: RiskLimits) -> None:
-    """80% gross and net, 50% in one symbol, 5% a day, 20% from the peak, and both anomalies watched for."""
-    assert (shipped.max_gross, shipped.max_net, shipped.max_weight) == (Decimal("0.8"), Decimal("0.8"), Decimal("0.5"))
+    """80% gross and net, 50% in one symbol, 5% a day, 20% from the peak, and both anomalies watched
+    for.
+    """
+    assert (shipped.max_gross, shipped.max_net, shipped.max_weight) == (
+        Decimal("0.8"),
+        Decimal("0.8"),
+        Decimal("0.5"),
+    )
     assert shipped.daily_loss is not None
     assert shipped.drawdown is not None
     assert (shipped.daily_loss.limit, shipped.drawdown.limit) == (Decimal("0.05"), Decimal("0.2"))
     assert shipped.drawdown.trading_state is TradingState.REDUCE_ONLY
     names = {rule.name for rule in rules_of(shipped)}
-    assert {"price_collar", "volatility_filter", "stale_bars", "target_jump", "turnover_burst", "strategy_quota"} <= names
+    assert {
+        "price_collar",
+        "volatility_filter",
+        "stale_bars",
+        "target_jump",
+        "turnover_burst",
+        "strategy_quota",
+    } <= names
     assert {"max_order_notional", "max_orders_per_minute", "max_orders_per_day"} <= names
 
 
@@ -46,6 +61,18 @@ def test_table_of_the_architecture_has_every_rule() -> None:
         max_target_jump=Decimal(1),
         stop_loss=Decimal("0.1"),
     )
-    page = (ROOT / "docs" / "architecture.md").read_text().partition("## The rules of risk")[2].partition("\n## ")[0]
-    named = {name for line in page.splitlines() if line.startswith("|") for name in line.split("|")[1].split(", ")}
-    assert {rule.name for rule in rules_of(everything)} | set(STOPS) == {n.strip() for n in named} - {"Rule", "---"}
+    page = (
+        (ROOT / "docs" / "architecture.md")
+        .read_text()
+        .partition("## The rules of risk")[2]
+        .partition("\n## ")[0]
+    )
+    named = {
+        name
+        for line in page.splitlines()
+        if line.startswith("|")
+        for name in line.split("|")[1].split(", ")
+    }
+    assert {rule.name for rule in rules_of(everything)} | set(STOPS) == {
+        n.strip() for n in named
+    } - {"Rule", "---"}

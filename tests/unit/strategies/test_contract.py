@@ -1,4 +1,6 @@
-"""What every strategy must keep, whatever its parameters: shape, warm-up, long only, no leverage, self-contained source."""
+"""What every strategy must keep, whatever its parameters: shape, warm-up, long only, no leverage,
+self-contained source.
+"""
 
 import ast
 import inspect
@@ -23,14 +25,22 @@ CORNERS: list[tuple[str, dict[str, Any]]] = [
     ("momentum", {"lookback_bars": 5, "skip_bars": 0, "top_fraction": 0.1}),
     ("momentum", {"lookback_bars": 180, "skip_bars": 5, "top_fraction": 0.6}),
     ("mean_reversion", {}),
-    ("mean_reversion", {"band_bars": 10, "rsi_bars": 30, "hold_bars": 15, "band_width": 1.0, "rsi_ceiling": 50.0}),
-    ("mean_reversion", {"band_bars": 60, "rsi_bars": 5, "hold_bars": 1, "band_width": 1.0, "rsi_ceiling": 50.0}),
+    (
+        "mean_reversion",
+        {"band_bars": 10, "rsi_bars": 30, "hold_bars": 15, "band_width": 1.0, "rsi_ceiling": 50.0},
+    ),
+    (
+        "mean_reversion",
+        {"band_bars": 60, "rsi_bars": 5, "hold_bars": 1, "band_width": 1.0, "rsi_ceiling": 50.0},
+    ),
     ("inverse_volatility", {}),
     ("inverse_volatility", {"lookback_bars": 10, "max_weight": 0.1}),
     ("inverse_volatility", {"lookback_bars": 120, "max_weight": 1.0}),
 ]
 
-every_corner = pytest.mark.parametrize(("name", "values"), CORNERS, ids=[f"{n}-{i}" for i, (n, _) in enumerate(CORNERS)])
+every_corner = pytest.mark.parametrize(
+    ("name", "values"), CORNERS, ids=[f"{n}-{i}" for i, (n, _) in enumerate(CORNERS)]
+)
 
 
 def build(name: str, values: dict[str, Any]) -> Strategy:
@@ -38,7 +48,9 @@ def build(name: str, values: dict[str, Any]) -> Strategy:
 
 
 @every_corner
-def test_weights_are_long_only_and_within_the_account(name: str, values: dict[str, Any], daily_candles: pl.DataFrame) -> None:
+def test_weights_are_long_only_and_within_the_account(
+    name: str, values: dict[str, Any], daily_candles: pl.DataFrame
+) -> None:
     """One row a bar, no short, no leverage at any bar, and the strategy does something."""
     weights = build(name, values).decide(daily_candles)
     assert weights["weight"].min() >= 0  # type: ignore[operator]  # a float column with values
@@ -47,13 +59,18 @@ def test_weights_are_long_only_and_within_the_account(name: str, values: dict[st
 
 
 @every_corner
-def test_decisions_begin_exactly_after_the_warmup(name: str, values: dict[str, Any], daily_candles: pl.DataFrame) -> None:
+def test_decisions_begin_exactly_after_the_warmup(
+    name: str, values: dict[str, Any], daily_candles: pl.DataFrame
+) -> None:
     """Null for the first `warmup_bars` bars of each symbol, decided from then on."""
     strategy = build(name, values)
     undecided = (
         strategy.decide(daily_candles)
         .group_by("symbol")
-        .agg(nulls=pl.col("weight").is_null().sum(), leading=pl.col("weight").is_null().head(strategy.warmup_bars).sum())
+        .agg(
+            nulls=pl.col("weight").is_null().sum(),
+            leading=pl.col("weight").is_null().head(strategy.warmup_bars).sum(),
+        )
     )
     assert (undecided["nulls"] == strategy.warmup_bars).all()
     assert (undecided["leading"] == strategy.warmup_bars).all()
@@ -63,7 +80,9 @@ def test_decisions_begin_exactly_after_the_warmup(name: str, values: dict[str, A
 def test_last_row_over_a_warm_window_is_that_of_the_full_history(
     name: str, values: dict[str, Any], daily_candles: pl.DataFrame
 ) -> None:
-    """With `warmup_bars` earlier bars of each symbol the decision is exact, on sampled days and on the last."""
+    """With `warmup_bars` earlier bars of each symbol the decision is exact, on sampled days and on
+    the last.
+    """
     strategy = build(name, values)
     full = strategy.decide(daily_candles)
     days = daily_candles["ts"].unique().sort()
@@ -72,7 +91,9 @@ def test_last_row_over_a_warm_window_is_that_of_the_full_history(
         window = past.group_by("symbol", maintain_order=True).tail(strategy.warmup_bars + 1)
         last, truth = (w.filter(pl.col("ts") == day) for w in (strategy.decide(window), full))
         assert last["weight"].is_null().equals(truth["weight"].is_null())
-        assert last["weight"].fill_null(0).to_numpy() == pytest.approx(truth["weight"].fill_null(0).to_numpy(), abs=1e-12)
+        assert last["weight"].fill_null(0).to_numpy() == pytest.approx(
+            truth["weight"].fill_null(0).to_numpy(), abs=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
@@ -80,8 +101,14 @@ def test_flat_market_gives_finite_weights(name: str) -> None:
     """Prices that do not move divide by zero in careless formulas."""
     start = datetime(2024, 1, 1, tzinfo=UTC)
     ts = pl.Series("ts", [start + timedelta(days=i) for i in range(120)], dtype=TS)
-    flat = pl.DataFrame({"ts": ts}).join(pl.DataFrame({"symbol": ["A/USDT", "B/USDT"]}), how="cross").sort("symbol", "ts")
-    bars = flat.select("symbol", "ts", *(pl.lit(10.0).alias(c) for c in ("open", "high", "low", "close", "volume")))
+    flat = (
+        pl.DataFrame({"ts": ts})
+        .join(pl.DataFrame({"symbol": ["A/USDT", "B/USDT"]}), how="cross")
+        .sort("symbol", "ts")
+    )
+    bars = flat.select(
+        "symbol", "ts", *(pl.lit(10.0).alias(c) for c in ("open", "high", "low", "close", "volume"))
+    )
     weights = strategy_class(name)().decide(bars)["weight"].drop_nulls()
     assert len(weights) > 0
     assert np.isfinite(weights.to_numpy()).all()
@@ -89,7 +116,9 @@ def test_flat_market_gives_finite_weights(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
 def test_source_imports_only_what_the_registry_has(name: str) -> None:
-    """The file is loaded from the model registry alone, so it leans on the vocabulary, Polars, Pydantic and nothing else."""
+    """The file is loaded from the model registry alone, so it leans on the vocabulary, Polars,
+    Pydantic and nothing else.
+    """
     source = Path(inspect.getsourcefile(STRATEGIES[name]) or "").read_text(encoding="utf-8")
     imported = {
         node.module if isinstance(node, ast.ImportFrom) else alias.name
@@ -97,16 +126,28 @@ def test_source_imports_only_what_the_registry_has(name: str) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
     }
-    assert {str(module).split(".")[0] for module in imported} <= {"polars", "pydantic", "penstock", "datetime", "math"}
-    assert all(str(m).startswith("penstock.core") for m in imported if str(m).startswith("penstock"))
+    assert {str(module).split(".")[0] for module in imported} <= {
+        "polars",
+        "pydantic",
+        "penstock",
+        "datetime",
+        "math",
+    }
+    assert all(
+        str(m).startswith("penstock.core") for m in imported if str(m).startswith("penstock")
+    )
 
 
 def test_unknown_strategy_lists_the_allowed_names() -> None:
     """A typo is answered with the names that exist."""
-    with pytest.raises(StrategyError, match="unknown strategy 'momentun': allowed are inverse_volatility, ma_cross"):
+    with pytest.raises(
+        StrategyError, match="unknown strategy 'momentun': allowed are inverse_volatility, ma_cross"
+    ):
         strategy_class("momentun")
 
 
 def test_table_is_keyed_by_the_strategies_own_names() -> None:
-    """The name under which a strategy is found is the one it reports in results and in the registry."""
+    """The name under which a strategy is found is the one it reports in results and in the
+    registry.
+    """
     assert all(strategy.name == name for name, strategy in STRATEGIES.items())

@@ -18,7 +18,10 @@ def bars(**closes: list[float]) -> pl.DataFrame:
     start = datetime(2024, 1, 1, tzinfo=UTC)
     tables = [
         pl.DataFrame(
-            {"ts": pl.Series([start + timedelta(days=i) for i in range(len(values))], dtype=TS), "close": values}
+            {
+                "ts": pl.Series([start + timedelta(days=i) for i in range(len(values))], dtype=TS),
+                "close": values,
+            }
         ).select(
             pl.lit(f"{name}/USDT").alias("symbol"),
             "ts",
@@ -32,7 +35,10 @@ def bars(**closes: list[float]) -> pl.DataFrame:
 
 
 def last(table: pl.DataFrame) -> dict[str, float]:
-    return {s.split("/")[0]: w for s, w in table.group_by("symbol").agg(pl.col("weight").last()).iter_rows()}
+    return {
+        s.split("/")[0]: w
+        for s, w in table.group_by("symbol").agg(pl.col("weight").last()).iter_rows()
+    }
 
 
 def test_trend_holds_the_riser_and_leaves_the_faller_in_cash() -> None:
@@ -48,14 +54,18 @@ def test_trend_sells_after_the_turn() -> None:
 
 
 def test_trend_holds_nothing_on_a_tie() -> None:
-    """A price that cycles has equal averages at every bar: the last digit of a moving sum must not buy it."""
+    """A price that cycles has equal averages at every bar: the last digit of a moving sum must not
+    buy it.
+    """
     weights = MovingAverageCross().decide(bars(A=[0.1, 0.3, 0.7, 0.2] * 60))
     assert set(weights["weight"].drop_nulls()) == {0.0}
 
 
 def test_momentum_holds_the_strongest_third() -> None:
     """Of six rising symbols the best two share the exposure."""
-    table = bars(**{name: list(np.linspace(1, 1 + k, 100)) for k, name in enumerate("ABCDEF", start=1)})
+    table = bars(
+        **{name: list(np.linspace(1, 1 + k, 100)) for k, name in enumerate("ABCDEF", start=1)}
+    )
     weights = last(Momentum(Momentum.Params(top_fraction=0.3)).decide(table))
     assert {name for name, weight in weights.items() if weight > 0} == {"E", "F"}
     assert weights["F"] == pytest.approx(0.49)
@@ -70,7 +80,9 @@ def test_momentum_holds_nothing_that_has_fallen() -> None:
 def test_momentum_skips_the_newest_bars() -> None:
     """A jump within the skipped bars does not count yet."""
     jump = [1.0] * 99 + [5.0]
-    assert last(Momentum(Momentum.Params(skip_bars=1)).decide(bars(A=jump, B=[1.0] * 100)))["A"] == 0.0
+    assert (
+        last(Momentum(Momentum.Params(skip_bars=1)).decide(bars(A=jump, B=[1.0] * 100)))["A"] == 0.0
+    )
     assert last(Momentum(Momentum.Params(skip_bars=0)).decide(bars(A=jump, B=[1.0] * 100)))["A"] > 0
 
 

@@ -1,0 +1,34 @@
+"""One store for three tiers of PostgreSQL: TimescaleDB, TimescaleDB with the Apache licence, and
+PostgreSQL without it.
+"""
+
+from penstock.adapters.stores.postgres.alerts import PostgresAlertOutbox
+from penstock.adapters.stores.postgres.bars import PostgresBarStore
+from penstock.adapters.stores.postgres.connection import (
+    Database,
+    address_of,
+    connect,
+    create_database,
+)
+from penstock.adapters.stores.postgres.control_store import PostgresControlStore
+from penstock.adapters.stores.postgres.ledger import PostgresLedger
+from penstock.adapters.stores.postgres.migrations import migrate, pending
+from penstock.adapters.stores.postgres.parent_orders import PostgresParentOrderStore
+from penstock.adapters.stores.postgres.promotion import PromotionRecord
+from penstock.adapters.stores.postgres.tier import Tier
+
+__all__ = [
+    "Database",
+    "PostgresAlertOutbox",
+    "PostgresBarStore",
+    "PostgresControlStore",
+    "PostgresLedger",
+    "PostgresParentOrderStore",
+    "PromotionRecord",
+    "Tier",
+    "address_of",
+    "connect",
+    "create_database",
+    "migrate",
+    "pending",
+]

@@ -1,0 +1,72 @@
+"""The outbox of alerts: penstock.ports.AlertOutbox. Decides how alerts are kept and claimed, not
+what they say.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+
+from penstock.adapters.stores.postgres.connection import Database
+from penstock.core.alerts import Alert
+from penstock.core.breaks import Break, BreakKind
+
+#: What is handed over at once: a message of more things than these is read by nobody. The others go
+#: with the next.
+_MOST_AT_ONCE = 100
+
+#: Rows that another process is sending are passed over; a process that dies or hangs loses them
+#: with its session.
+_CLAIM = """
+    SELECT alert.id, title, body, made_at, subject, kind, detail, ledger_value, venue_value, closed_at IS NOT NULL
+    FROM alert LEFT JOIN account_break ON account_break.id = break_id
+    WHERE alert.account = %s AND sent_at IS NULL
+    ORDER BY alert.id LIMIT %s FOR UPDATE OF alert SKIP LOCKED
+"""
+
+
+class PostgresAlertOutbox:
+    """AlertOutbox on TimescaleDB or plain PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, account: str, alerts: Sequence[Alert]) -> None:
+        """Keep alerts that have no cause on record, all or none."""
+        if not alerts:
+            return
+        with self._database.transaction() as connection:
+            insert_alerts(connection, account, alerts)
+
+    def deliver(self, account: str, send: Callable[[Sequence[Alert]], bool]) -> int:
+        """Hand the account's unsent alerts to `send` in one call, and mark them where it returns
+        True: at least once.
+        """
+        with self._database.transaction() as connection:
+            rows = connection.execute(_CLAIM, [account, _MOST_AT_ONCE]).fetchall()
+            if not rows or not send([_alert_of(account, *row[1:]) for row in rows]):
+                return 0
+            sent = connection.execute(
+                "UPDATE alert SET sent_at = clock_timestamp() WHERE id = ANY(%s)",
+                [[row[0] for row in rows]],
+            )
+            return sent.rowcount
+
+
+def insert_alerts(
+    connection: psycopg.Connection[Any], account: str, alerts: Sequence[Alert]
+) -> None:
+    """Keep the alerts in the transaction of what they are about."""
+    connection.execute(
+        """INSERT INTO alert (account, title, body)
+           SELECT %s, title, body FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS line (title, body, n) ORDER BY n""",
+        [account, [alert.title for alert in alerts], [alert.body for alert in alerts]],
+    )
+
+
+def _alert_of(
+    account: str, title: str, body: str, made_at: Any, subject: str | None, kind: str, *rest: Any
+) -> Alert:
+    *values, is_over = rest
+    found = None if subject is None else Break(account, subject, BreakKind(kind), *values)
+    return Alert(title, body, found, is_over, made_at)

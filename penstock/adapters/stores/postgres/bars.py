@@ -1,0 +1,308 @@
+"""The record of bars on any tier: penstock.ports.BarStore.
+
+Decides keys, transactions and what is kept of the past. How rows reach the table quickly is for
+bar_writer and wire.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+
+from penstock.adapters.stores.postgres.bar_writer import write_bars
+from penstock.adapters.stores.postgres.binary_copy import bars_of, read_as_numpy
+from penstock.adapters.stores.postgres.connection import Database
+from penstock.adapters.stores.postgres.partitions import Partitions
+from penstock.core.bars import BARS_SCHEMA, TS, VALUE_COLUMNS, empty_bars, require_bars
+from penstock.core.errors import StoreError
+from penstock.core.instruments import Instrument
+from penstock.core.timeframes import Timeframe
+from penstock.ports import BarBatch, BatchResult
+
+_NOW = sql.SQL(
+    "SELECT symbol, ts, open, high, low, close, volume FROM bar JOIN wanted ON id = instrument_id WHERE {range}"
+)
+_THEN = sql.SQL(
+    """SELECT symbol, ts, open, high, low, close, volume FROM bar JOIN wanted ON id = instrument_id
+       WHERE {range} AND known_at <= %(known_at)s
+       UNION ALL
+       SELECT symbol, ts, open, high, low, close, volume FROM bar_revision JOIN wanted ON id = instrument_id
+       WHERE {range} AND known_from <= %(known_at)s AND %(known_at)s < known_until"""
+)
+_COLUMNS = sql.SQL(
+    """WITH wanted AS (SELECT id, symbol FROM instrument WHERE exchange = %(exchange)s AND symbol = ANY(%(symbols)s))
+       SELECT symbol, array_agg(ts), array_agg(open), array_agg(high), array_agg(low), array_agg(close), array_agg(volume)
+       FROM ({rows}) AS rows GROUP BY symbol"""
+)
+
+
+class PostgresBarStore:
+    """BarStore on TimescaleDB or plain PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._partitions = Partitions(database)
+
+    def save_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> None:
+        """Insert or update the instruments of a venue."""
+        rows = [
+            (
+                exchange,
+                i.symbol,
+                i.base,
+                i.quote,
+                i.price_tick,
+                i.lot_step,
+                i.min_quantity,
+                i.min_notional,
+                i.max_quantity,
+            )
+            for i in sorted(instruments, key=lambda instrument: instrument.symbol)
+        ]
+        with self._database.transaction() as connection:
+            connection.cursor().executemany(
+                """INSERT INTO instrument
+                   (exchange, symbol, base, quote, price_tick, lot_step, min_quantity, min_notional, max_quantity)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+                   ON CONFLICT (exchange, symbol) DO UPDATE
+                   SET price_tick = excluded.price_tick, lot_step = excluded.lot_step, min_quantity = excluded.min_quantity,
+                       min_notional = excluded.min_notional, max_quantity = excluded.max_quantity,
+                       updated_at = clock_timestamp()""",
+                rows,
+            )
+
+    def save_batch(self, batch: BarBatch) -> BatchResult:
+        """Store bars, quarantine, check results and watermark in one transaction. Storing it again
+        changes nothing.
+        """
+        bars = _checked(batch)
+        self._partitions.ensure(bars["ts"])
+        with self._database.transaction() as connection:
+            instrument_id = _instrument_id(connection, batch.exchange, batch.symbol)
+            at = _lock(connection, instrument_id, batch.timeframe)
+            new, revised = write_bars(connection, bars, instrument_id, batch.timeframe, at)
+            quarantined = _save_quarantine(connection, batch, instrument_id)
+            _save_checks(connection, batch, instrument_id)
+            _save_watermark(connection, batch, instrument_id)
+        return BatchResult(new, revised, bars.height - new - revised, quarantined)
+
+    def read_bars(
+        self,
+        exchange: str,
+        timeframe: Timeframe,
+        symbols: Sequence[str],
+        start: datetime | None = None,
+        end: datetime | None = None,
+        known_at: datetime | None = None,
+    ) -> pl.DataFrame:
+        """Return bars (BARS_SCHEMA, sorted by symbol, ts) with start <= ts < end, as known at
+        `known_at` (default: now).
+        """
+        conditions = [sql.SQL("timeframe = %(timeframe)s")]
+        if start is not None:
+            conditions.append(sql.SQL("ts >= %(start)s"))
+        if end is not None:
+            conditions.append(sql.SQL("ts < %(end)s"))
+        rows = (_NOW if known_at is None else _THEN).format(range=sql.SQL(" AND ").join(conditions))
+        arguments = {"exchange": exchange, "symbols": list(symbols), "timeframe": timeframe.seconds}
+        arguments |= {"start": start, "end": end, "known_at": known_at}
+        with self._database.transaction() as connection, connection.cursor(binary=True) as cursor:
+            read_as_numpy(cursor)
+            found = cursor.execute(_COLUMNS.format(rows=rows), arguments).fetchall()
+        frames = [bars_of(*columns) for columns in found]
+        return pl.concat(frames).sort("symbol", "ts") if frames else empty_bars()
+
+    def watermarks(self, exchange: str, timeframe: Timeframe) -> Mapping[str, datetime]:
+        """Return, per symbol, the open time of the newest bar that is done with."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT symbol, ts FROM watermark JOIN instrument ON id = instrument_id
+                   WHERE exchange = %s AND timeframe = %s ORDER BY symbol""",
+                [exchange, timeframe.seconds],
+            ).fetchall()
+        return dict(rows)
+
+    def read_quarantine(
+        self, exchange: str, timeframe: Timeframe, symbol: str | None = None
+    ) -> pl.DataFrame:
+        """Return quarantined rows, oldest first: BARS_SCHEMA plus reason and quarantined_at."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT symbol, ts, open, high, low, close, volume, reason, quarantined_at
+                   FROM quarantine JOIN instrument ON id = instrument_id
+                   WHERE exchange = %s AND timeframe = %s AND symbol = coalesce(%s, symbol)
+                   ORDER BY quarantined_at, symbol, ts""",
+                [exchange, timeframe.seconds, symbol],
+            ).fetchall()
+        schema = {**BARS_SCHEMA, "reason": pl.String(), "quarantined_at": TS}
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+    def save_snapshot(
+        self,
+        content_hash: str,
+        exchange: str,
+        timeframe: Timeframe,
+        symbols: Sequence[str],
+        rows: int,
+        uri: str,
+    ) -> None:
+        """Record a snapshot; recording the same hash again changes nothing."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                """INSERT INTO snapshot (content_hash, exchange, timeframe, symbols, row_count, uri)
+                   VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+                [content_hash, exchange, timeframe.seconds, list(symbols), rows, uri],
+            )
+
+    def coverage(self, exchange: str) -> pl.DataFrame:
+        """Return timeframe, symbol, rows, first, last of what is stored of a venue."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT timeframe, symbol, count(*), min(ts), max(ts) FROM bar JOIN instrument ON id = instrument_id
+                   WHERE exchange = %s GROUP BY timeframe, symbol ORDER BY timeframe, symbol""",
+                [exchange],
+            ).fetchall()
+        names = {timeframe.seconds: timeframe.value for timeframe in Timeframe}
+        schema = {
+            "timeframe": pl.String(),
+            "symbol": pl.String(),
+            "rows": pl.Int64(),
+            "first": TS,
+            "last": TS,
+        }
+        return pl.DataFrame(
+            [(names[seconds], *rest) for seconds, *rest in rows], schema=schema, orient="row"
+        )
+
+    def check_results(self, exchange: str, timeframe: Timeframe) -> pl.DataFrame:
+        """Return the newest result of every check: symbol, check, success, observed, bound, detail,
+        at.
+        """
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT DISTINCT ON (symbol, check_name) symbol, check_name, success, observed, bound, detail, at
+                   FROM check_result JOIN instrument ON instrument.id = instrument_id
+                   WHERE exchange = %s AND timeframe = %s ORDER BY symbol, check_name, check_result.id DESC""",
+                [exchange, timeframe.seconds],
+            ).fetchall()
+        text = dict.fromkeys(("observed", "bound", "detail"), pl.String())
+        schema = {
+            "symbol": pl.String(),
+            "check": pl.String(),
+            "success": pl.Boolean(),
+            **text,
+            "at": TS,
+        }
+        return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _checked(batch: BarBatch) -> pl.DataFrame:
+    """Return the batch's bars in order; StoreError for what a store must never hold."""
+    bars = require_bars(batch.bars, f"bars of {batch.symbol}").sort("ts")
+    where = f"bars of {batch.exchange} {batch.symbol} {batch.timeframe}"
+    strangers = bars.filter(pl.col("symbol").ne_missing(batch.symbol))["symbol"].unique().to_list()
+    if strangers:
+        raise StoreError(f"{where}: the batch also holds {strangers}; save one symbol at a time")
+    if bars["ts"].n_unique() != bars.height:
+        raise StoreError(
+            f"{where}: {bars.height - bars['ts'].n_unique()} open times occur twice; drop or quarantine them first"
+        )
+    nulls = [name for name in ("ts", *VALUE_COLUMNS) if bars[name].null_count()]
+    if nulls:
+        raise StoreError(
+            f"{where}: columns {nulls} have missing values; quarantine those rows first"
+        )
+    return bars
+
+
+def _instrument_id(connection: psycopg.Connection[Any], exchange: str, symbol: str) -> int:
+    """Return the id of an instrument, made without venue rules where save_instruments has not met
+    it yet.
+    """
+    find = "SELECT id FROM instrument WHERE exchange = %s AND symbol = %s"
+    row = connection.execute(find, [exchange, symbol]).fetchone()
+    if row is None:
+        base, _, quote = symbol.partition("/")
+        connection.execute(
+            "INSERT INTO instrument (exchange, symbol, base, quote) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
+            [exchange, symbol, base, quote],
+        )
+        row = connection.execute(find, [exchange, symbol]).fetchone()
+    if row is None:
+        raise StoreError(
+            f"instrument {symbol} of {exchange} could not be made: it was deleted at the same time"
+        )
+    return int(row[0])
+
+
+def _lock(
+    connection: psycopg.Connection[Any], instrument_id: int, timeframe: Timeframe
+) -> datetime:
+    """Make other writers of this series wait, and return the instant from which what we write is
+    known.
+    """
+    connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", [instrument_id, timeframe.seconds])
+    row = connection.execute("SELECT clock_timestamp()").fetchone()
+    if row is None:
+        raise StoreError("the database gave no time")
+    at: datetime = row[0]
+    return at
+
+
+def _save_quarantine(
+    connection: psycopg.Connection[Any], batch: BarBatch, instrument_id: int
+) -> int:
+    """Keep the refused rows that are not kept already and return their number."""
+    if batch.quarantined.is_empty():
+        return 0
+    frame = batch.quarantined.with_columns(pl.col("ts").cast(TS))
+    columns = [frame[name].to_list() for name in ("ts", *VALUE_COLUMNS, "reason")]
+    return connection.execute(
+        """INSERT INTO quarantine (instrument_id, timeframe, ts, open, high, low, close, volume, reason)
+           SELECT %s, %s, rows.* FROM unnest(%s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::float8[],
+                                             %s::float8[], %s::text[]) AS rows
+           ON CONFLICT DO NOTHING""",
+        [instrument_id, batch.timeframe.seconds, *columns],
+    ).rowcount
+
+
+def _save_checks(connection: psycopg.Connection[Any], batch: BarBatch, instrument_id: int) -> None:
+    """Append the results that differ from the newest one of their check, so that a repeated batch
+    adds nothing.
+    """
+    if batch.checks.is_empty():
+        return
+    text = batch.checks.with_columns(pl.col("observed", "bound", "detail").cast(pl.String))
+    columns = [text[name].to_list() for name in ("check", "success", "observed", "bound", "detail")]
+    connection.execute(
+        """INSERT INTO check_result (instrument_id, timeframe, check_name, success, observed, bound, detail)
+           SELECT %(id)s, %(timeframe)s, rows.check_name, rows.success, rows.observed, rows.bound, coalesce(rows.detail, '')
+           FROM unnest(%(checks)s::text[], %(success)s::boolean[], %(observed)s::text[], %(bound)s::text[], %(detail)s::text[])
+                AS rows (check_name, success, observed, bound, detail)
+           LEFT JOIN LATERAL (
+               SELECT * FROM check_result WHERE instrument_id = %(id)s AND timeframe = %(timeframe)s
+               AND check_result.check_name = rows.check_name ORDER BY check_result.id DESC LIMIT 1) AS newest ON true
+           WHERE (newest.success, newest.observed, newest.bound, newest.detail)
+                 IS DISTINCT FROM (rows.success, rows.observed, rows.bound, coalesce(rows.detail, ''))""",
+        dict(zip(("checks", "success", "observed", "bound", "detail"), columns, strict=True))
+        | {"id": instrument_id, "timeframe": batch.timeframe.seconds},
+    )
+
+
+def _save_watermark(
+    connection: psycopg.Connection[Any], batch: BarBatch, instrument_id: int
+) -> None:
+    """Move the watermark on; it never goes back, so that a repair of old bars does not make the
+    next run start over.
+    """
+    if batch.watermark is None:
+        return
+    connection.execute(
+        """INSERT INTO watermark (instrument_id, timeframe, ts) VALUES (%s, %s, %s)
+           ON CONFLICT (instrument_id, timeframe) DO UPDATE SET ts = excluded.ts, updated_at = clock_timestamp()
+           WHERE watermark.ts < excluded.ts""",
+        [instrument_id, batch.timeframe.seconds, batch.watermark],
+    )

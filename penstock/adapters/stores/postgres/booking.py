@@ -1,0 +1,140 @@
+"""How fills are booked: the fill, its event and the position it moves, in one ledger transaction.
+
+Which fills of a batch are new is decided here; that the writer may write at all was settled before,
+by the lease.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal, localcontext
+from typing import Any
+
+import psycopg
+
+from penstock.adapters.stores.postgres.order_events import JudgedEvent, append, judged, standings_of
+from penstock.core.leases import Lease
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind
+from penstock.core.profit import EXACT
+
+_MOVE_ONE = """
+    INSERT INTO position (account, asset, quantity) VALUES (%(account)s, %(asset)s, %(quantity)s)
+    ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
+"""
+
+_KNOWN_TRADES = """
+    SELECT symbol, trade_id FROM fill
+    WHERE account = %(account)s AND symbol = ANY(%(symbols)s) AND trade_id = ANY(%(trades)s)
+      AND (symbol, trade_id) IN (SELECT * FROM unnest(%(symbols)s::text[], %(trades)s::text[]))
+"""
+
+_APPEND_FILLS = """
+    INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
+    SELECT %s, symbol, trade_id, name, side, quantity, price, fee, fee_asset, at
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
+                %s::timestamptz[])
+        WITH ORDINALITY AS line (symbol, trade_id, name, side, quantity, price, fee, fee_asset, at, n)
+    ORDER BY n
+"""
+
+#: Base, quote and fee may be the same asset in pairs: one sum per asset. The products are numeric,
+#: hence exact.
+_MOVE_POSITIONS = """
+    INSERT INTO position (account, asset, quantity)
+    SELECT account, asset, sum(amount) FROM fill CROSS JOIN LATERAL (VALUES
+        (split_part(symbol, '/', 1), CASE side WHEN 'buy' THEN quantity ELSE -quantity END),
+        (split_part(symbol, '/', 2), CASE side WHEN 'buy' THEN -quantity * price ELSE quantity * price END),
+        (fee_asset, -fee)) AS change (asset, amount)
+    WHERE account = %(account)s AND symbol = ANY(%(symbols)s) AND trade_id = ANY(%(trades)s)
+      AND (symbol, trade_id) IN (SELECT * FROM unnest(%(symbols)s::text[], %(trades)s::text[]))
+    GROUP BY account, asset ORDER BY asset
+    ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
+"""
+
+
+def write_fills(
+    connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]
+) -> list[tuple[Fill, JudgedEvent]]:
+    """Append the fills that are not booked yet with their events, and move orders and positions by
+    those that are taken.
+
+    Return every fill that was not booked before with the line it made.
+    """
+    fresh = _not_booked(connection, lease, fills)
+    if not fresh:
+        return []
+    before = standings_of(connection, lease, {fill.client_order_id for fill in fresh})
+    standings, lines = dict(before), []
+    with localcontext(EXACT):
+        for fill in fresh:
+            standing = standings[fill.client_order_id]
+            total = standing.filled + fill.quantity
+            kind = (
+                OrderEventKind.FILL if total >= standing.quantity else OrderEventKind.PARTIAL_FILL
+            )
+            line = judged(
+                OrderEvent(fill.client_order_id, kind, fill.at, f"trade {fill.trade_id}"),
+                standing.state,
+            )
+            if line.refusal is None:
+                standings[fill.client_order_id] = replace(standing, state=line.after, filled=total)
+            lines.append((fill, line))
+        filled = {
+            name: standings[name].filled - standing.filled for name, standing in before.items()
+        }
+    _append_fills(connection, lease, [fill for fill, line in lines if line.refusal is None])
+    append(connection, lease, [line for _, line in lines], filled)
+    return lines
+
+
+def write_adjustment(
+    connection: psycopg.Connection[Any],
+    lease: Lease,
+    asset: str,
+    quantity: Decimal,
+    reason: str,
+    at: datetime,
+) -> None:
+    """Append the adjustment and move the position by it."""
+    connection.execute(
+        "INSERT INTO adjustment (account, asset, quantity, reason, at) VALUES (%s, %s, %s, %s, %s)",
+        [lease.account, asset, quantity, reason, at],
+    )
+    connection.execute(_MOVE_ONE, {"account": lease.account, "asset": asset, "quantity": quantity})
+
+
+def _not_booked(
+    connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]
+) -> list[Fill]:
+    """Return the fills whose trade the ledger does not have, each trade once."""
+    by_trade: dict[tuple[str, str], Fill] = {}
+    for fill in fills:
+        by_trade.setdefault((fill.symbol, fill.trade_id), fill)
+    symbols, trades = [key[0] for key in by_trade], [key[1] for key in by_trade]
+    known = set(
+        connection.execute(
+            _KNOWN_TRADES, {"account": lease.account, "symbols": symbols, "trades": trades}
+        ).fetchall()
+    )
+    return [fill for key, fill in by_trade.items() if key not in known]
+
+
+def _append_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> None:
+    if not fills:
+        return
+    symbols, trades = [fill.symbol for fill in fills], [fill.trade_id for fill in fills]
+    columns = (
+        symbols,
+        trades,
+        [fill.client_order_id for fill in fills],
+        [fill.side.value for fill in fills],
+        [fill.quantity for fill in fills],
+        [fill.price for fill in fills],
+        [fill.fee for fill in fills],
+        [fill.fee_asset for fill in fills],
+        [fill.at for fill in fills],
+    )
+    connection.execute(_APPEND_FILLS, [lease.account, *columns])
+    connection.execute(
+        _MOVE_POSITIONS, {"account": lease.account, "symbols": symbols, "trades": trades}
+    )

@@ -1,0 +1,257 @@
+"""Connections to the database, and what its failures mean in our words.
+
+Decides how connections are made, pooled and mended. Which server it is, is for the settings.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, urlencode
+from weakref import WeakKeyDictionary
+
+import psycopg
+from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from penstock.adapters.stores.postgres.tier import Tier, detect_tier
+from penstock.core.errors import StaleLeaseError, StoreError
+
+STALE_LEASE = "PS001"
+UNKNOWN_ACCOUNT = "PS002"
+#: A writer that hangs must not stop the others for ever: who waits gives up, and who holds a
+#: transaction idle loses it.
+_SESSION = (
+    "-c lock_timeout=30s -c idle_in_transaction_session_timeout=120s"
+    " -c plan_cache_mode=force_custom_plan"  # a plan kept from when a table was empty reads all of it ever after
+)
+#: Neither server nor URL may say otherwise: an order leaves on a commit that a crash of the server
+#: must not undo.
+_ALWAYS = "-c timezone=UTC -c synchronous_commit=on"
+_CONNECT_SECONDS = 10
+_POOL_SECONDS = 15.0
+_TRUSTED_SECONDS = 0.25
+
+
+class Database:
+    """A pool of connections to one server, and which tier of PostgreSQL it is. Thread-safe; close
+    it at the end.
+    """
+
+    def __init__(self, url: str, tier: Tier, max_connections: int) -> None:
+        """Use `connect`, which checks that the server answers."""
+        self.tier = tier
+        self.address = address_of(url)
+        self._conninfo = _conninfo(url)
+        self._pool = ConnectionPool(
+            self._conninfo,
+            min_size=1,
+            max_size=max_connections,
+            timeout=_POOL_SECONDS,
+            check=_check_idle,  # a restarted server leaves dead connections behind
+            reset=_note_use,
+            name="penstock",
+            open=True,
+        )
+
+    @contextmanager
+    def transaction(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
+        """Yield a connection inside one transaction: committed at the end, rolled back by any
+        exception.
+        """
+        with translated(self.address), self._pool.connection() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
+        """Yield a connection for one statement that reads: its own transaction, one round trip."""
+        with translated(self.address), self._pool.connection() as connection:
+            connection.autocommit = True
+            try:
+                yield connection
+            finally:
+                connection.autocommit = False
+
+    @contextmanager
+    def dedicated(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
+        """Yield a fresh autocommit connection that prepares nothing: for DDL, after which prepared
+        plans break.
+        """
+        with (
+            translated(self.address),
+            psycopg.connect(self._conninfo, autocommit=True, prepare_threshold=None) as connection,
+        ):
+            yield connection
+
+    def describe(self) -> str:
+        """Return the address and the tier in words, without the password."""
+        kind = {
+            Tier.TIMESCALE: "TimescaleDB",
+            Tier.APACHE: "TimescaleDB (Apache licence)",
+            Tier.PLAIN: "plain PostgreSQL",
+        }[self.tier]
+        return f"{kind} at {self.address}"
+
+    def detect_tier_again(self) -> None:
+        """Read the tier once more, after a migration may have created the extension."""
+        with self.dedicated() as connection:
+            self.tier = detect_tier(connection)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+_last_use: "WeakKeyDictionary[psycopg.Connection[Any], float]" = WeakKeyDictionary()
+
+
+def _note_use(connection: "psycopg.Connection[Any]") -> None:
+    _last_use[connection] = time.monotonic()
+
+
+def _check_idle(connection: "psycopg.Connection[Any]") -> None:
+    """Check a connection that has been idle: one that answered a moment ago need not be asked again
+    before each use.
+    """
+    if time.monotonic() - _last_use.get(connection, 0.0) > _TRUSTED_SECONDS:
+        ConnectionPool.check_connection(connection)
+
+
+def connect(url: str, max_connections: int = 10) -> Database:
+    """Return the database at `url` (postgresql://user:password@host:port/name); StoreError where it
+    cannot be used.
+    """
+    address = address_of(url)
+    with translated(address), psycopg.connect(_conninfo(url), prepare_threshold=None) as connection:
+        tier = detect_tier(connection)
+    return Database(url, tier, max_connections)
+
+
+def create_database(url: str, name: str) -> str:
+    """Return the URL of the database called `name` on the server of `url`, created there where it
+    is missing.
+    """
+    parts = conninfo_to_dict(_plain(url))
+    with (
+        translated(address_of(url)),
+        psycopg.connect(
+            make_conninfo(_conninfo(url), dbname="postgres"), autocommit=True
+        ) as connection,
+    ):
+        if (
+            connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+            is None
+        ):
+            with suppress(
+                errors.DuplicateDatabase, errors.UniqueViolation
+            ):  # another process may be first
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return _url({**parts, "dbname": name})
+
+
+def _url(parts: Mapping[str, object]) -> str:
+    user = quote(str(parts.get("user") or ""), safe="")
+    password = f":{quote(str(parts['password']), safe='')}" if parts.get("password") else ""
+    place = f"{parts.get('host') or '127.0.0.1'}:{parts.get('port') or 5432}/{parts['dbname']}"
+    others = {
+        key: value
+        for key, value in parts.items()
+        if key not in {"user", "password", "host", "port", "dbname"}
+    }
+    return f"postgresql://{user}{password}@{place}{'?' + urlencode(others) if others else ''}"
+
+
+def address_of(url: str) -> str:
+    """Return user@host:port/name: the URL without its password, fit for messages."""
+    try:
+        parts = conninfo_to_dict(_plain(url))
+    except psycopg.ProgrammingError:
+        raise StoreError(
+            "the database URL cannot be read: write postgresql://user:password@host:port/name"
+        ) from None
+    user = f"{parts['user']}@" if parts.get("user") else ""
+    return f"{user}{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+@contextmanager
+def translated(address: str) -> Iterator[None]:
+    """Turn psycopg's errors into ours; the message names the address, what the server said, and a
+    remedy.
+    """
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _translate(error, address) from error
+    except PoolTimeout as error:
+        raise StoreError(
+            f"no connection to the database at {address} within {_POOL_SECONDS:.0f} s: it is down, or all connections "
+            "are taken; start it with `penstock up`, or check PENSTOCK_DATABASE_URL"
+        ) from error
+
+
+def _translate(error: psycopg.Error, address: str) -> StoreError:
+    said = (error.diag.message_primary or " ".join(str(error).split())).strip()
+    if error.sqlstate == STALE_LEASE:
+        return StaleLeaseError(
+            f"{said}: another process is now the account's writer; stop this one"
+        )
+    if error.sqlstate == UNKNOWN_ACCOUNT:
+        return StoreError(f"{said}: open the account first")
+    if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.UndefinedFunction):
+        return StoreError(
+            f"the database at {address} lacks a part of Penstock's schema ({said}): run `penstock db migrate`"
+        )
+    if isinstance(error, errors.LockNotAvailable):
+        return StoreError(
+            f"another process held what this one needs in the database at {address} ({said}): find it, then try again"
+        )
+    if isinstance(error, psycopg.OperationalError):
+        return StoreError(
+            f"the database at {address} cannot be used ({said}): start it with `penstock up`, or check PENSTOCK_DATABASE_URL"
+        )
+    return StoreError(f"the database at {address} refused a request ({said})")
+
+
+def _plain(url: str) -> str:
+    """Drop SQLAlchemy's driver suffix, which people copy from other settings."""
+    return url.replace("postgresql+psycopg://", "postgresql://", 1).replace(
+        "postgresql+asyncpg://", "postgresql://", 1
+    )
+
+
+def _conninfo(url: str) -> str:
+    parts = conninfo_to_dict(_plain(url))
+    return make_conninfo(
+        _plain(url),
+        connect_timeout=parts.get("connect_timeout") or _CONNECT_SECONDS,
+        options=" ".join(
+            part for part in (_SESSION, str(parts.get("options") or ""), _ALWAYS) if part
+        ),
+        application_name="penstock",
+    )
+
+
+def has_clients(url: str) -> bool:
+    """Return whether anybody but this question is connected to the server at `url`, whichever
+    database they use.
+    """
+    with (
+        translated(address_of(url)),
+        psycopg.connect(_conninfo(url), prepare_threshold=None) as connection,
+    ):
+        row = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        ).fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,267 @@
+"""What stops trading: penstock.ports.ControlStore. Decides how breaks, halts and equity are kept,
+not what causes them.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg.types.json import Jsonb
+
+from penstock.adapters.stores.postgres.alerts import insert_alerts
+from penstock.adapters.stores.postgres.connection import Database
+from penstock.adapters.stores.postgres.fence import fenced, require_own
+from penstock.adapters.stores.postgres.risk_rows import (
+    insert_verdicts,
+    read_acceptances,
+    read_history,
+    read_instruments,
+    read_trade_marks,
+    replace_marks,
+    write_instruments,
+    write_trade_marks,
+)
+from penstock.adapters.stores.postgres.settling import CLOSE_BREAK, settle
+from penstock.core.alerts import break_alert, state_alert
+from penstock.core.bars import TS
+from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement, TradeMark
+from penstock.core.halts import Halt, TradingState, stricter, united
+from penstock.core.instruments import Instrument
+from penstock.core.leases import Lease
+from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
+
+EVERY_ACCOUNT = "*"
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _in_force(connection: psycopg.Connection[Any], account: str) -> Halt:
+    rows = connection.execute(
+        """SELECT DISTINCT ON (account) id, account, state, reason, set_by, at, cancel_orders, flatten FROM trading_state
+           WHERE account IN (%s, %s) ORDER BY account, id DESC""",
+        [account, EVERY_ACCOUNT],
+    ).fetchall()
+    last_first = sorted(rows, key=lambda row: row[0], reverse=True)
+    standing = [Halt(name, TradingState(state), *rest) for _, name, state, *rest in last_first]
+    return united(standing or [Halt(account, TradingState.ACTIVE, "never set", "", _NEVER)])
+
+
+def _quantities(changes: Mapping[str, str] | None) -> dict[str, Decimal] | None:
+    return (
+        None if changes is None else {asset: Decimal(change) for asset, change in changes.items()}
+    )
+
+
+class PostgresControlStore:
+    """ControlStore on TimescaleDB or plain PostgreSQL. What a run writes is fenced by its lease in
+    the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
+        """Record a break and, with it, its alert; False where the same (account, subject, kind) is
+        open already.
+        """
+        require_own(lease, found.account)
+        alert = break_alert(found)
+        changes = (
+            None
+            if found.changes is None
+            else Jsonb({asset: str(change) for asset, change in found.changes.items()})
+        )
+        with fenced(self._database, lease) as connection:
+            done = connection.execute(
+                """WITH opened AS (
+                       INSERT INTO account_break
+                           (account, subject, kind, detail, ledger_value, venue_value, changes, opened_at)
+                       VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+                       ON CONFLICT (account, subject, kind) WHERE closed_at IS NULL DO NOTHING
+                       RETURNING id, account)
+                   INSERT INTO alert (account, title, body, break_id) SELECT account, %s, %s, id FROM opened""",
+                [
+                    *(
+                        found.account,
+                        found.subject,
+                        found.kind.value,
+                        found.detail,
+                        found.ledger_value,
+                        found.venue_value,
+                    ),
+                    *(changes, at, alert.title, alert.body),
+                ],
+            )
+        return done.rowcount == 1
+
+    def close_break(
+        self, lease: Lease, subject: str, kind: BreakKind, at: datetime, reason: str
+    ) -> bool:
+        """Close an open break; False where there is none."""
+        with fenced(self._database, lease) as connection:
+            done = connection.execute(CLOSE_BREAK, [at, reason, lease.account, subject, kind.value])
+        return done.rowcount == 1
+
+    def open_breaks(self, account: str) -> Sequence[Break]:
+        """Return the breaks that lock something now, oldest first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT subject, kind, detail, ledger_value, venue_value, changes FROM account_break
+                   WHERE account = %s AND closed_at IS NULL ORDER BY id""",
+                [account],
+            ).fetchall()
+        return [
+            Break(
+                account,
+                subject,
+                BreakKind(kind),
+                detail,
+                ledger_value,
+                venue_value,
+                _quantities(changes),
+            )
+            for subject, kind, detail, ledger_value, venue_value, changes in rows
+        ]
+
+    def set_trading_state(
+        self,
+        account: str,
+        state: TradingState,
+        reason: str,
+        by: str,
+        at: datetime,
+        cancel: bool = False,
+        flatten: bool = False,
+        only_tighten: bool = False,
+        alert: bool = False,
+    ) -> None:
+        """Set the state of an account, or of every account with "*". History is kept.
+
+        With `only_tighten` nothing is set where the state in force allows as little already,
+        whoever set it a moment ago. With `alert` what is set leaves its alert, in the same
+        transaction.
+        """
+        with self._database.transaction() as connection:
+            if only_tighten:  # writers wait until this one is done, readers do not
+                connection.execute("LOCK TABLE trading_state IN SHARE ROW EXCLUSIVE MODE")
+                if not stricter(state, _in_force(connection, account).state):
+                    return
+            connection.execute(
+                """INSERT INTO trading_state (account, state, reason, set_by, at, cancel_orders, flatten)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+                [account, state.value, reason, by, at, cancel, flatten],
+            )
+            if alert:
+                insert_alerts(connection, account, [state_alert(state, reason, by)])
+
+    def trading_state(self, account: str) -> Halt:
+        """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where
+        none was ever set.
+
+        What either asks for besides (to cancel, to flatten) is asked for, and the reason names
+        both. Of two that are as strict the one set last comes first.
+        """
+        with self._database.reading() as connection:
+            return _in_force(connection, account)
+
+    def record_equity(
+        self,
+        lease: Lease,
+        at: datetime,
+        equity: Decimal,
+        cash: Decimal,
+        in_doubt: Decimal = Decimal(0),
+    ) -> None:
+        """Record the account's equity in quote units; recording the same instant again replaces it."""
+        with fenced(self._database, lease) as connection:
+            connection.execute(
+                """INSERT INTO equity (account, at, equity, cash, transferred)
+                   VALUES (%s, %s, %s, %s, %s + (SELECT coalesce(sum(value), 0) FROM break_acceptance WHERE account = %s))
+                   ON CONFLICT (account, at) DO UPDATE
+                       SET equity = excluded.equity, cash = excluded.cash, transferred = excluded.transferred""",
+                [lease.account, at, equity, cash, in_doubt, lease.account],
+            )
+
+    def equity_history(self, account: str) -> pl.DataFrame:
+        """Return columns at (ms, UTC), equity, cash, transferred (float64, quote units), oldest
+        first.
+        """
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT at, equity::float8, cash::float8, transferred::float8 FROM equity WHERE account = %s ORDER BY at",
+                [account],
+            ).fetchall()
+        return pl.DataFrame(
+            rows,
+            {"at": TS, **dict.fromkeys(("equity", "cash", "transferred"), pl.Float64())},
+            orient="row",
+        )
+
+    def break_history(self, account: str, limit: int = 50) -> pl.DataFrame:
+        """Return columns opened_at, closed_at (ms, UTC), subject, kind, detail, closed_reason
+        (text), newest first.
+        """
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT opened_at, closed_at, subject, kind, detail, coalesce(closed_reason, '') FROM account_break
+                   WHERE account = %s ORDER BY id DESC LIMIT %s""",
+                [account, limit],
+            ).fetchall()
+        texts = dict.fromkeys(("subject", "kind", "detail", "closed_reason"), pl.String())
+        return pl.DataFrame(rows, schema={"opened_at": TS, "closed_at": TS, **texts}, orient="row")
+
+    def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
+        """Return what the account did before `slot`, and in the minute, hour and day before `now`."""
+        with self._database.transaction() as connection:
+            return read_history(connection, account, slot, now)
+
+    def record_verdicts(
+        self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime
+    ) -> None:
+        """Keep what the rules said at a slot."""
+        with fenced(self._database, lease) as connection:
+            insert_verdicts(connection, lease.account, slot, verdicts, at)
+
+    def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
+        """Replace what is remembered of the account's positions, by asset."""
+        with fenced(self._database, lease) as connection:
+            replace_marks(connection, lease.account, marks)
+
+    def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
+        """Return the instruments that the account's orders were planned with, by symbol."""
+        with self._database.transaction() as connection:
+            return read_instruments(connection, account)
+
+    def record_instruments(self, lease: Lease, instruments: Sequence[Instrument]) -> None:
+        """Keep the instruments that orders are planned with from now on; what was kept of the
+        symbols before is replaced.
+        """
+        with fenced(self._database, lease) as connection:
+            write_instruments(connection, lease.account, instruments)
+
+    def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
+        """Book what the acceptances change, end their orders, keep their instruments and words, and
+        close their breaks.
+
+        All in one transaction, or none: StoreError where one of the breaks is not open (any more).
+        """
+        with fenced(self._database, lease) as connection:
+            for settlement in settlements:
+                settle(connection, lease, settlement)
+
+    def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
+        """Return the account's accepted breaks, oldest first."""
+        with self._database.transaction() as connection:
+            return read_acceptances(connection, account)
+
+    def trade_marks(self, account: str) -> Sequence[TradeMark]:
+        """Return, for every symbol with fills, how far they were compared with the venue's trades."""
+        with self._database.transaction() as connection:
+            return read_trade_marks(connection, account)
+
+    def record_compared(self, lease: Lease, newest: Mapping[str, int]) -> None:
+        """Keep that a symbol's fills up to this mark were found equal to the venue's trades."""
+        with fenced(self._database, lease) as connection:
+            write_trade_marks(connection, lease.account, newest)

@@ -1,0 +1,217 @@
+"""What was paid for the positions held, in SQL: checkpoints in the venue's order of fills, and the
+fills since.
+
+Decides how few fills are read; what they come to is for penstock.core.cost_basis. A symbol's
+checkpoint holds as long as no fill arrived after it that belongs before it: where one did, that
+symbol is counted anew from its first fill.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+
+import psycopg
+
+from penstock.adapters.stores.postgres.ledger_rows import fill_of
+from penstock.core.cost_basis import Entry
+from penstock.core.profit import venue_order
+
+#: A checkpoint stays this many fills behind the newest, so that one which arrives a little late is
+#: only read again; it is moved once this many more are uncounted.
+_BEHIND = 20
+_AT_ONCE = 40
+
+#: The venue's order of a symbol's fills, as penstock.core.profit.venue_order.
+_KEY = '{0}at, length({0}trade_id), {0}trade_id COLLATE "C"'
+_FILL_COLUMNS = "trade_id, client_order_id, symbol, side, quantity, price, fee, fee_asset, at"
+
+#: The symbols are found by skipping from one to the next in the fills' key.
+_SELECT_CHECKPOINTS = """
+    WITH RECURSIVE traded AS (
+        (SELECT symbol FROM fill WHERE account = %(account)s ORDER BY symbol LIMIT 1)
+        UNION ALL
+        SELECT (SELECT f.symbol FROM fill f WHERE f.account = %(account)s AND f.symbol > t.symbol ORDER BY f.symbol LIMIT 1)
+        FROM traded t WHERE t.symbol IS NOT NULL
+    )
+    SELECT t.symbol, c.quantity, c.cost, c.at, c.trade_id, c.sequence
+    FROM traded t LEFT JOIN entry_checkpoint c ON c.account = %(account)s AND c.symbol = t.symbol
+    WHERE t.symbol IS NOT NULL ORDER BY t.symbol
+"""
+#: One statement a symbol, given the checkpoint's values: from them the planner knows how few fills
+#: are meant. Both parts see the same instant. The row with `late` is there where fills that belong
+#: before the checkpoint were not known to it; what it reads is in an index, or the planner would
+#: walk the newer fills of all symbols.
+_SELECT_SINCE = f"""
+    SELECT false AS late, sequence, {_FILL_COLUMNS} FROM fill
+    WHERE account = %(account)s AND symbol = %(symbol)s AND at >= %(at)s
+      AND ({_KEY.format("")}) > (%(at)s, length(%(trade_id)s), %(trade_id)s COLLATE "C")
+    UNION ALL
+    SELECT true, max(sequence), {"NULL, " * 8} NULL FROM fill
+    WHERE account = %(account)s AND symbol = %(symbol)s AND sequence > %(sequence)s
+      AND ({_KEY.format("")}) <= (%(at)s, length(%(trade_id)s), %(trade_id)s COLLATE "C")
+    HAVING count(*) > 0
+"""  # noqa: S608 - our own constants
+_SELECT_ALL = f"""
+    SELECT false, sequence, {_FILL_COLUMNS} FROM fill WHERE account = %(account)s AND symbol = %(symbol)s
+"""  # noqa: S608 - our own constants
+
+_INSERT = """
+    INSERT INTO entry_checkpoint (account, symbol, quantity, cost, at, trade_id, sequence) VALUES (%s, %s, %s, %s, %s, %s, %s)
+    ON CONFLICT DO NOTHING
+"""
+#: Only what was read is replaced: another reader, or a rebuild, may have been here since.
+_MOVE = """
+    UPDATE entry_checkpoint SET quantity = %s, cost = %s, at = %s, trade_id = %s, sequence = %s
+    WHERE account = %s AND symbol = %s AND sequence = %s
+"""
+
+_SELECT_COUNTED = f"""
+    SELECT c.account, c.symbol, c.quantity, c.cost, {", ".join(f"f.{name}" for name in _FILL_COLUMNS.split(", "))}
+    FROM entry_checkpoint c LEFT JOIN fill f ON f.account = c.account AND f.symbol = c.symbol AND f.sequence <= c.sequence
+        AND ({_KEY.format("f.")}) <= ({_KEY.format("c.")})
+    ORDER BY c.account, c.symbol
+"""  # noqa: S608 - our own constants
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The entry after a symbol's fills up to `at` and `trade_id`; `sequence` is the newest of them
+    by arrival.
+    """
+
+    entry: Entry
+    at: datetime
+    trade_id: str
+    sequence: int
+
+
+@dataclass(frozen=True)
+class WrongCheckpoint:
+    """A checkpoint that is not what the fills it counted come to."""
+
+    account: str
+    symbol: str
+    stored: Entry
+    folded: Entry
+
+
+def read_entries(connection: psycopg.Connection[Any], account: str) -> Mapping[str, Decimal]:
+    """Return the average price paid for what is held, by symbol, and move the checkpoints that are
+    far behind.
+    """
+    known: dict[str, Checkpoint | None] = {}
+    for symbol, quantity, cost, at, trade_id, sequence in connection.execute(
+        _SELECT_CHECKPOINTS, {"account": account}
+    ):
+        known[symbol] = (
+            None if sequence is None else Checkpoint(Entry(quantity, cost), at, trade_id, sequence)
+        )
+    since = _fills_since(
+        connection, account, {symbol: found for symbol, found in known.items() if found is not None}
+    )
+    entries = {
+        symbol: _entry(connection, account, symbol, checkpoint, since.get(symbol))
+        for symbol, checkpoint in known.items()
+    }
+    return {
+        symbol: price for symbol, entry in entries.items() if (price := entry.price) is not None
+    }
+
+
+def _fills_since(
+    connection: psycopg.Connection[Any], account: str, checkpoints: Mapping[str, Checkpoint]
+) -> dict[str, list[Sequence[Any]]]:
+    """Return the rows of _SELECT_SINCE by symbol; all symbols are asked for in one round trip."""
+    if not checkpoints:
+        return {}
+    cursor = connection.cursor()
+    asked = [
+        {
+            "account": account,
+            "symbol": symbol,
+            "at": c.at,
+            "trade_id": c.trade_id,
+            "sequence": c.sequence,
+        }
+        for symbol, c in checkpoints.items()
+    ]
+    cursor.executemany(_SELECT_SINCE, asked, returning=True)
+    rows = {}
+    for symbol in checkpoints:
+        rows[symbol] = cursor.fetchall()
+        cursor.nextset()
+    return rows
+
+
+def _entry(
+    connection: psycopg.Connection[Any],
+    account: str,
+    symbol: str,
+    checkpoint: Checkpoint | None,
+    rows: Sequence[Sequence[Any]] | None,
+) -> Entry:
+    """Return the symbol's entry after all fills, and move its checkpoint where it is far behind."""
+    entry = checkpoint.entry if checkpoint is not None else Entry()
+    if rows is None or any(late for late, *_ in rows):
+        rows, entry = (
+            connection.execute(_SELECT_ALL, {"account": account, "symbol": symbol}).fetchall(),
+            Entry(),
+        )
+    fills = sorted(
+        ((fill_of(row), sequence) for _, sequence, *row in rows),
+        key=lambda pair: venue_order(pair[0]),
+    )
+    behind = len(fills) - _BEHIND
+    if behind >= _AT_ONCE:
+        entry = entry.after(fill for fill, _ in fills[:behind])
+        last, newest = fills[behind - 1][0], max(sequence for _, sequence in fills[:behind])
+        _move(
+            connection,
+            account,
+            symbol,
+            checkpoint,
+            Checkpoint(entry, last.at, last.trade_id, newest),
+        )
+        fills = fills[behind:]
+    return entry.after(fill for fill, _ in fills)
+
+
+def _move(
+    connection: psycopg.Connection[Any],
+    account: str,
+    symbol: str,
+    before: Checkpoint | None,
+    after: Checkpoint,
+) -> None:
+    place = [after.entry.quantity, after.entry.cost, after.at, after.trade_id]
+    if before is None:
+        connection.execute(_INSERT, [account, symbol, *place, after.sequence])
+    else:
+        newest = max(before.sequence, after.sequence)
+        connection.execute(_MOVE, [*place, newest, account, symbol, before.sequence])
+
+
+def wrong_checkpoints(connection: psycopg.Connection[Any]) -> list[WrongCheckpoint]:
+    """Return the checkpoints of every account that are not what the fills they counted come to."""
+    found = []
+    rows = connection.execute(_SELECT_COUNTED).fetchall()
+    for (account, symbol), of_one in groupby(rows, key=lambda row: (row[0], row[1])):
+        counted = list(of_one)
+        stored = Entry(counted[0][2], counted[0][3])
+        folded = Entry().after(
+            sorted((fill_of(row[4:]) for row in counted if row[4] is not None), key=venue_order)
+        )
+        if stored != folded:
+            found.append(WrongCheckpoint(account, symbol, stored, folded))
+    return found
+
+
+def drop_checkpoints(connection: psycopg.Connection[Any], wrong: Sequence[WrongCheckpoint]) -> None:
+    """Forget these; the next reading counts their symbols from the first fill."""
+    connection.cursor().executemany(
+        "DELETE FROM entry_checkpoint WHERE account = %s AND symbol = %s",
+        [(each.account, each.symbol) for each in wrong],
+    )

@@ -1,0 +1,337 @@
+"""The write-ahead record of an account's orders: penstock.ports.Ledger.
+
+Decides what is written together and who may write. Which event leads to which state is for
+penstock.core.orders.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+
+from psycopg.types.json import Jsonb
+
+from penstock.adapters.stores.postgres.booking import write_adjustment, write_fills
+from penstock.adapters.stores.postgres.connection import Database
+from penstock.adapters.stores.postgres.entry_rows import read_entries
+from penstock.adapters.stores.postgres.fence import fenced
+from penstock.adapters.stores.postgres.ledger_rows import (
+    BY_TIME,
+    IN_SEQUENCE,
+    OF_REBALANCE,
+    OF_SYMBOL,
+    OVERFILLED,
+    REBALANCE_COLUMNS,
+    SELECT_BEGINNING,
+    SELECT_FILLS,
+    SELECT_NAMED,
+    SELECT_ORDERS,
+    SELECT_SHORT,
+    SELECT_TOTALS,
+    SINCE,
+    UNFINISHED,
+    fill_of,
+    order_of,
+    rebalance_of,
+    totals_of,
+)
+from penstock.adapters.stores.postgres.order_events import refusals, write_events, write_intents
+from penstock.core.errors import StoreError
+from penstock.core.leases import Lease
+from penstock.core.order_records import OrderIntent, OrderRecord
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
+from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
+
+
+class PostgresLedger:
+    """Ledger on TimescaleDB or plain PostgreSQL. Money is exact; every write is fenced by the lease
+    in the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def open_account(self, account: str, exchange: str, quote: str) -> None:
+        """Create the account; opening it again changes nothing. StoreError where it exists for
+        another venue or quote.
+        """
+        with self._database.transaction() as connection:
+            connection.execute(
+                "INSERT INTO account VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",
+                [account, exchange, quote],
+            )
+            connection.execute(
+                "INSERT INTO lease (account) VALUES (%s) ON CONFLICT DO NOTHING", [account]
+            )
+            row = connection.execute(
+                "SELECT exchange, quote FROM account WHERE name = %s", [account]
+            ).fetchone()
+        if row != (exchange, quote):
+            raise StoreError(
+                f"account '{account}' belongs to {row}, not to ({exchange}, {quote}): give the other one its own name"
+            )
+
+    def acquire_lease(self, account: str, holder: str, ttl_seconds: float) -> Lease | None:
+        """Return a lease with a new, higher token, or None while another holder's lease is alive
+        (by the database's clock).
+        """
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                """UPDATE lease
+                   SET token = token + 1, holder = %(holder)s, expires_at = clock_timestamp() + %(ttl)s * interval '1 s'
+                   WHERE account = %(account)s AND (holder = %(holder)s OR expires_at <= clock_timestamp())
+                   RETURNING token, expires_at""",
+                {"account": account, "holder": holder, "ttl": ttl_seconds},
+            ).fetchone()
+            if row is not None:
+                return Lease(account, holder, row[0], row[1])
+            if (
+                connection.execute("SELECT FROM lease WHERE account = %s", [account]).fetchone()
+                is None
+            ):
+                raise StoreError(
+                    f"account '{account}' is not in the ledger: open the account first"
+                )
+        return None
+
+    def release_lease(self, lease: Lease) -> None:
+        """Let go of the lease; releasing a stale one changes nothing."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "UPDATE lease SET expires_at = '-infinity' WHERE account = %s AND token = %s",
+                [lease.account, lease.token],
+            )
+
+    def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
+        """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
+        with fenced(self._database, lease) as connection:
+            connection.execute(
+                """INSERT INTO rebalance (account, slot, portfolio_version, status) VALUES (%s, %s, %s, 'running')
+                   ON CONFLICT (account, slot) DO NOTHING""",
+                [lease.account, slot, portfolio_version],
+            )
+            row = connection.execute(
+                f"SELECT {REBALANCE_COLUMNS} FROM rebalance WHERE account = %s AND slot = %s",  # noqa: S608 - our own constant
+                [lease.account, slot],
+            ).fetchone()
+        if row is None:
+            raise StoreError(
+                f"the rebalance of '{lease.account}' for {slot} was deleted by someone else"
+            )
+        return rebalance_of(row)
+
+    def end_rebalance(
+        self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = ""
+    ) -> None:
+        """Set the final status of a rebalance."""
+        self._update_rebalance(
+            lease,
+            rebalance_id,
+            "UPDATE rebalance SET status = %s, reason = %s, ended_at = clock_timestamp()",
+            [status.value, reason],
+        )
+
+    def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
+        """Keep the target weights (fractions of equity by symbol) that a rebalance worked towards."""
+        self._update_rebalance(
+            lease, rebalance_id, "UPDATE rebalance SET targets = %s", [Jsonb(dict(targets))]
+        )
+
+    def slots_of(self, account: str, rebalance_ids: Collection[int]) -> Mapping[int, datetime]:
+        """Return the slot of each of these rebalances of the account."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT id, slot FROM rebalance WHERE account = %s AND id = ANY(%s)",
+                [account, list(rebalance_ids)],
+            ).fetchall()
+        return dict(rows)
+
+    def beginning(self, account: str, opening_reason: str) -> datetime | None:
+        """Return when the last opening balance was booked, else the first slot; None where the
+        account has neither.
+        """
+        with self._database.transaction() as connection:
+            row = connection.execute(
+                SELECT_BEGINNING, {"account": account, "opening": opening_reason}
+            ).fetchone()
+        return None if row is None else row[0]
+
+    def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
+        """Return the newest rebalances (by slot) first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                f"SELECT {REBALANCE_COLUMNS} FROM rebalance WHERE account = %s ORDER BY slot DESC LIMIT %s",  # noqa: S608 - constant
+                [account, limit],
+            ).fetchall()
+        return [rebalance_of(row) for row in rows]
+
+    def plan_orders(
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        orders: Sequence[OrderIntent],
+        at: datetime | None = None,
+    ) -> None:
+        """Commit the intents as PLANNED, all or none, stamped `at` (default: the database's time).
+
+        An intent whose client order id exists already is left as it is.
+        """
+        self.write_ahead(lease, rebalance_id, orders, [], at)
+
+    def write_ahead(
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        orders: Sequence[OrderIntent],
+        events: Sequence[OrderEvent],
+        at: datetime | None = None,
+    ) -> None:
+        """Commit the intents as plan_orders does and, in the same transaction, the events that they
+        begin with.
+        """
+        with fenced(self._database, lease) as connection:
+            lines = write_intents(connection, lease, rebalance_id, orders, events, at)
+        refusals(lines)
+
+    def record_event(
+        self,
+        lease: Lease,
+        client_order_id: str,
+        event: OrderEventKind,
+        at: datetime,
+        reason: str = "",
+        venue_order_id: str = "",
+    ) -> OrderState:
+        """Append the event and move the order along the table; return the new state.
+
+        An illegal event is appended with its refusal and raises IllegalTransitionError.
+        """
+        (state,) = self.record_events(
+            lease, [OrderEvent(client_order_id, event, at, reason, venue_order_id)]
+        )
+        return state
+
+    def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
+        """Append the events in their order, in one transaction; return the state that each one led
+        to.
+
+        Illegal events are appended with their refusal, the others take effect, and then
+        IllegalTransitionError names the illegal ones. StoreError (an unknown order, a fill event)
+        leaves nothing.
+        """
+        with fenced(self._database, lease) as connection:
+            lines = write_events(connection, lease, events)
+        refusals(lines)
+        return [line.after for line in lines]
+
+    def book_fill(self, lease: Lease, fill: Fill) -> bool:
+        """Append the fill, its order event and the position change in one transaction; False where
+        it is booked already.
+
+        StoreError for a fill of an order that this account does not have. A fill of an order that
+        was never sent is appended as a refused event, moves nothing, and raises
+        IllegalTransitionError.
+        """
+        return bool(self.book_fills(lease, [fill]))
+
+    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
+        """Append the fills in their order, in one transaction; return those that were not booked
+        before.
+
+        Refused fills are appended as refused events, the others are booked, and then
+        IllegalTransitionError names the refused ones. StoreError (an unknown order) leaves nothing.
+        """
+        with fenced(self._database, lease) as connection:
+            lines = write_fills(connection, lease, fills)
+        refusals([line for _, line in lines])
+        return [fill for fill, _ in lines]
+
+    def book_adjustment(
+        self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime
+    ) -> None:
+        """Append a change of a position that no fill explains: opening balance, deposit,
+        withdrawal, accepted break.
+        """
+        with fenced(self._database, lease) as connection:
+            write_adjustment(connection, lease, asset, quantity, reason, at)
+
+    def orders(
+        self,
+        account: str,
+        unfinished_only: bool = False,
+        rebalance_id: int | None = None,
+        overfilled_only: bool = False,
+    ) -> Sequence[OrderRecord]:
+        """Return the account's orders, oldest first. Overfilled are those that were filled beyond
+        their quantity.
+        """
+        question = (
+            SELECT_ORDERS + UNFINISHED * unfinished_only + OF_REBALANCE * (rebalance_id is not None)
+        )
+        question += OVERFILLED * overfilled_only + IN_SEQUENCE
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                question.encode(), {"account": account, "rebalance_id": rebalance_id}
+            ).fetchall()
+        return [order_of(row) for row in rows]
+
+    def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:
+        """Return those of the account's orders that have one of these client order ids, oldest
+        first.
+        """
+        with self._database.transaction() as connection:
+            rows = connection.execute(SELECT_NAMED, [account, list(names)]).fetchall()
+        return [order_of(row) for row in rows]
+
+    def short_orders(self, account: str, symbol: str, limit: int) -> Sequence[OrderRecord]:
+        """Return the newest orders of a symbol that were sent and filled with less than their
+        quantity, newest first.
+        """
+        with self._database.transaction() as connection:
+            rows = connection.execute(SELECT_SHORT, [account, symbol, limit]).fetchall()
+        return [order_of(row) for row in rows]
+
+    def fills(
+        self, account: str, symbol: str | None = None, since: datetime | None = None
+    ) -> Sequence[Fill]:
+        """Return the account's booked fills that were traded at or after `since`, oldest first."""
+        question = (
+            SELECT_FILLS + OF_SYMBOL * (symbol is not None) + SINCE * (since is not None) + BY_TIME
+        )
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                question.encode(), {"account": account, "symbol": symbol, "since": since}
+            ).fetchall()
+        return [fill_of(row) for row in rows]
+
+    def entry_prices(self, account: str) -> Mapping[str, Decimal]:
+        """Return the average price paid for what the fills have left, by symbol; newer fills are
+        added to what was counted.
+        """
+        with self._database.transaction() as connection:
+            return read_entries(connection, account)
+
+    def totals(self, account: str) -> AccountTotals:
+        """Return how many slots (by status), orders and fills the account has, and what was traded."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(SELECT_TOTALS, {"account": account}).fetchall()
+        return totals_of(rows)
+
+    def positions(self, account: str) -> Mapping[str, Decimal]:
+        """Return the quantity of every asset, the quote asset included; assets at zero are absent."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT asset, quantity FROM position WHERE account = %s AND quantity <> 0 ORDER BY asset",
+                [account],
+            ).fetchall()
+        return dict(rows)
+
+    def _update_rebalance(
+        self, lease: Lease, rebalance_id: int, change: str, values: list[object]
+    ) -> None:
+        with fenced(self._database, lease) as connection:
+            statement = f"{change} WHERE id = %s AND account = %s"
+            done = connection.execute(statement.encode(), [*values, rebalance_id, lease.account])
+            if done.rowcount != 1:
+                raise StoreError(
+                    f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first"
+                )

@@ -1,0 +1,80 @@
+"""The parents of child orders: penstock.ports.ParentOrderStore. Every write is fenced by the lease
+in the database.
+"""
+
+from collections.abc import Sequence
+
+from penstock.adapters.stores.postgres.connection import Database
+from penstock.adapters.stores.postgres.fence import fenced
+from penstock.core.errors import StoreError
+from penstock.core.leases import Lease
+from penstock.core.orders import Side
+from penstock.core.parent_orders import ParentOrder
+from penstock.core.proposals import ProposedOrder
+
+_INSERT = """
+    INSERT INTO worked_order (account, rebalance_id, symbol, side, leg, quantity, reference_price, target_weight,
+                              strategy_version, plan, started_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s)
+    ON CONFLICT (rebalance_id, symbol, leg) DO NOTHING
+"""
+_SELECT = """
+    SELECT rebalance_id, symbol, side, leg, quantity, reference_price, target_weight, strategy_version, plan::text, started_at
+    FROM worked_order WHERE rebalance_id = %s ORDER BY sequence
+"""
+
+
+class PostgresParentOrderStore:
+    """ParentOrderStore on TimescaleDB or plain PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def begin_work(self, lease: Lease, orders: Sequence[ParentOrder]) -> None:
+        """Commit the parents, all or none; StoreError where a rebalance is not the lease's
+        account's.
+        """
+        with fenced(self._database, lease) as connection:
+            for rebalance_id in {order.rebalance_id for order in orders}:
+                owner = connection.execute(
+                    "SELECT account FROM rebalance WHERE id = %s", [rebalance_id]
+                ).fetchone()
+                if owner != (lease.account,):
+                    raise StoreError(
+                        f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first"
+                    )
+            connection.cursor().executemany(
+                _INSERT, [_row_of(lease.account, order) for order in orders]
+            )
+
+    def work_of(self, rebalance_id: int) -> Sequence[ParentOrder]:
+        """Return the parents of a rebalance, in the order in which they were begun."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(_SELECT, [rebalance_id]).fetchall()
+        return [
+            ParentOrder(
+                owner,
+                ProposedOrder(symbol, Side(side), quantity, price, weight, leg),
+                version,
+                plan,
+                started_at,
+            )
+            for owner, symbol, side, leg, quantity, price, weight, version, plan, started_at in rows
+        ]
+
+
+def _row_of(account: str, work: ParentOrder) -> list[object]:
+    order = work.order
+    return [
+        account,
+        work.rebalance_id,
+        order.symbol,
+        order.side.value,
+        order.leg,
+        order.quantity,
+        order.price,
+        order.target_weight,
+        work.strategy_version,
+        work.plan,
+        work.started_at,
+    ]

@@ -1,0 +1,186 @@
+"""What risk rules and reconciliation remember, in SQL. Decides how it is kept, not what follows
+from it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from penstock.core.breaks import BreakAcceptance, BreakKind, TradeMark
+from penstock.core.instruments import Instrument
+from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
+from penstock.core.timeframes import day_before
+
+_LEVELS = """
+    SELECT (SELECT without_transfers FROM equity WHERE account = %(account)s AND at < %(slot)s AND at <= %(day)s
+            ORDER BY at DESC LIMIT 1),
+           (SELECT max(without_transfers) FROM equity WHERE account = %(account)s AND at < %(slot)s
+              AND at >= (SELECT coalesce(max(at), '-infinity') FROM trading_state
+                         WHERE account IN (%(account)s, '*') AND state = 'active')),
+           (SELECT coalesce(sum(value), 0) FROM break_acceptance WHERE account = %(account)s),
+           (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at > %(minute)s),
+           (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at >= %(midnight)s),
+           (SELECT coalesce(sum(quantity * price), 0) FROM fill WHERE account = %(account)s AND at >= %(hour)s)
+"""
+
+#: The symbols are found by skipping from one to the next in the fills' key, so that a long history
+#: costs nothing. OFFSET 0 keeps the planner from looking for the oldest fill by walking all of the
+#: account's in the order of time, and comparing whole keys from walking the newer fills of every
+#: symbol.
+_TRADE_MARKS = """
+    WITH RECURSIVE traded AS (
+        (SELECT symbol FROM fill WHERE account = %(account)s ORDER BY symbol LIMIT 1)
+        UNION ALL
+        SELECT (SELECT f.symbol FROM fill f WHERE f.account = %(account)s AND f.symbol > t.symbol ORDER BY f.symbol LIMIT 1)
+        FROM traded t WHERE t.symbol IS NOT NULL
+    )
+    SELECT t.symbol, least(c.at, fresh.oldest), coalesce(fresh.newest, c.sequence), fresh.oldest
+    FROM traded t
+    LEFT JOIN compared_trades c ON c.account = %(account)s AND c.symbol = t.symbol
+    CROSS JOIN LATERAL (SELECT min(f.at) AS oldest, max(f.sequence) AS newest FROM (
+                        SELECT at, sequence FROM fill f
+                        WHERE (f.account, f.symbol, f.sequence) > (%(account)s, t.symbol, coalesce(c.sequence, 0))
+                          AND (f.account, f.symbol) <= (%(account)s, t.symbol)
+                        OFFSET 0) f) fresh
+    WHERE t.symbol IS NOT NULL
+"""
+_RECORD_COMPARED = """
+    INSERT INTO compared_trades (account, symbol, sequence, at)
+    SELECT account, symbol, sequence, at FROM fill WHERE account = %s AND symbol = %s AND sequence = %s
+    ON CONFLICT (account, symbol) DO UPDATE SET sequence = excluded.sequence, at = excluded.at
+        WHERE excluded.sequence > compared_trades.sequence
+"""
+
+
+def read_history(
+    connection: psycopg.Connection[Any], account: str, slot: datetime, now: datetime
+) -> RiskHistory:
+    arguments = {
+        "account": account,
+        "slot": slot,
+        "day": day_before(slot),
+        "minute": now - timedelta(minutes=1),
+        "midnight": now.replace(hour=0, minute=0, second=0, microsecond=0),
+        "hour": slot - timedelta(hours=1),
+    }
+    row = connection.execute(_LEVELS, arguments).fetchone()
+    targets = connection.execute(
+        """SELECT targets FROM rebalance WHERE account = %s AND slot < %s AND targets IS NOT NULL
+           ORDER BY slot DESC LIMIT 2""",
+        [account, slot],
+    ).fetchall()
+    marks = connection.execute(
+        "SELECT asset, high, stopped_at FROM position_mark WHERE account = %s", [account]
+    ).fetchall()
+    assert row is not None
+    return RiskHistory(
+        day_start=row[0],
+        peak=row[1],
+        transferred=Decimal(row[2]),
+        targets=tuple(found[0] for found in targets),
+        orders_last_minute=row[3],
+        orders_today=row[4],
+        traded_last_hour=Decimal(row[5]),
+        marks={asset: PositionMark(high, stopped_at) for asset, high, stopped_at in marks},
+    )
+
+
+def insert_verdicts(
+    connection: psycopg.Connection[Any],
+    account: str,
+    slot: datetime,
+    verdicts: Sequence[RiskVerdict],
+    at: datetime,
+) -> None:
+    connection.cursor().executemany(
+        """INSERT INTO risk_verdict (account, slot, symbol, verdict, rule, reason, wanted, passed, at)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+        [
+            (account, slot, v.symbol, v.verdict.value, v.rule, v.reason, v.wanted, v.passed, at)
+            for v in verdicts
+        ],
+    )
+
+
+def replace_marks(
+    connection: psycopg.Connection[Any], account: str, marks: Mapping[str, PositionMark]
+) -> None:
+    connection.execute("DELETE FROM position_mark WHERE account = %s", [account])
+    connection.cursor().executemany(
+        "INSERT INTO position_mark (account, asset, high, stopped_at) VALUES (%s, %s, %s, %s)",
+        [(account, asset, mark.high, mark.stopped_at) for asset, mark in sorted(marks.items())],
+    )
+
+
+def read_instruments(connection: psycopg.Connection[Any], account: str) -> dict[str, Instrument]:
+    rows = connection.execute(
+        """SELECT symbol, base, quote, price_tick, lot_step, min_quantity, min_notional, listed
+           FROM planned_instrument WHERE account = %s""",
+        [account],
+    ).fetchall()
+    return {row[0]: replace(Instrument(*row[:7]), listed=row[7]) for row in rows}
+
+
+def write_instruments(
+    connection: psycopg.Connection[Any], account: str, instruments: Sequence[Instrument]
+) -> None:
+    connection.cursor().executemany(
+        """INSERT INTO planned_instrument (account, symbol, base, quote, price_tick, lot_step, min_quantity, min_notional,
+               listed)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+           ON CONFLICT (account, symbol) DO UPDATE SET price_tick = excluded.price_tick, lot_step = excluded.lot_step,
+               min_quantity = excluded.min_quantity, min_notional = excluded.min_notional, listed = excluded.listed""",
+        [
+            (
+                account,
+                i.symbol,
+                i.base,
+                i.quote,
+                i.price_tick,
+                i.lot_step,
+                i.min_quantity,
+                i.min_notional,
+                i.listed,
+            )
+            for i in instruments
+        ],
+    )
+
+
+def insert_acceptance(connection: psycopg.Connection[Any], accepted: BreakAcceptance) -> None:
+    connection.execute(
+        """INSERT INTO break_acceptance (account, subject, kind, reason, accepted_by, at, value)
+           VALUES (%s, %s, %s, %s, %s, %s, %s)""",
+        [
+            *(accepted.account, accepted.subject, accepted.kind.value, accepted.reason),
+            *(accepted.by, accepted.at, accepted.value),
+        ],
+    )
+
+
+def read_acceptances(connection: psycopg.Connection[Any], account: str) -> list[BreakAcceptance]:
+    rows = connection.execute(
+        "SELECT subject, kind, reason, accepted_by, at, value FROM break_acceptance WHERE account = %s ORDER BY id",
+        [account],
+    ).fetchall()
+    return [
+        BreakAcceptance(account, subject, BreakKind(kind), reason, by, at, value)
+        for subject, kind, reason, by, at, value in rows
+    ]
+
+
+def read_trade_marks(connection: psycopg.Connection[Any], account: str) -> list[TradeMark]:
+    rows = connection.execute(_TRADE_MARKS, {"account": account}).fetchall()
+    return [TradeMark(*row) for row in rows]
+
+
+def write_trade_marks(
+    connection: psycopg.Connection[Any], account: str, newest: Mapping[str, int]
+) -> None:
+    connection.cursor().executemany(
+        _RECORD_COMPARED, [(account, symbol, mark) for symbol, mark in sorted(newest.items())]
+    )

@@ -1,0 +1,43 @@
+"""The three kinds of server that one store works on, and how to tell them apart."""
+
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+
+
+class Tier(StrEnum):
+    """TimescaleDB with all features, TimescaleDB with the Apache subset, and PostgreSQL without it."""
+
+    TIMESCALE = "timescale"
+    APACHE = "apache"
+    PLAIN = "plain"
+
+    @property
+    def has_hypertables(self) -> bool:
+        return self is not Tier.PLAIN
+
+
+def detect_tier(connection: psycopg.Connection[Any]) -> Tier:
+    """Return the tier of the connected database. The licence setting alone proves nothing: the
+    extension must exist.
+    """
+    row = connection.execute(
+        """SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
+                  current_setting('timescaledb.license', true)"""
+    ).fetchone()
+    if row is None or row[0] is None:
+        return Tier.PLAIN
+    return Tier.TIMESCALE if row[1] == "timescale" else Tier.APACHE
+
+
+def can_become_timescale(connection: psycopg.Connection[Any]) -> bool:
+    """Return whether the server has loaded TimescaleDB's library and this database only lacks the
+    extension.
+    """
+    row = connection.execute(
+        """SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
+                  AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'
+                  AND NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb')"""
+    ).fetchone()
+    return bool(row and row[0])

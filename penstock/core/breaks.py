@@ -1,0 +1,104 @@
+"""Differences between ledger and venue, and what an operator's acceptance of one books."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from penstock.core.instruments import Instrument
+
+
+class BreakKind(StrEnum):
+    """Ways in which ledger and venue can disagree."""
+
+    POSITION_MISMATCH = "position_mismatch"
+    MISSING_FILL = "missing_fill"
+    DOUBLED_FILL = "doubled_fill"
+    OVERFILL = "overfill"
+    UNKNOWN_ORDER = "unknown_order"
+    ORDER_GONE = "order_gone"
+    MANUAL_TRADE = "manual_trade"
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    TRUNCATED_TRADES = "truncated_trades"
+    BASE_ASSET_FEE = "base_asset_fee"
+    FILL_DIFFERS = "fill_differs"
+    DUST = "dust"
+    INSTRUMENT_CHANGED = "instrument_changed"
+
+
+@dataclass(frozen=True)
+class Break:
+    """A difference between ledger and venue. While open, `subject` (a symbol or an asset) is locked
+    for trading.
+
+    `changes` is what accepting it would book, by asset; None where that was not kept.
+    """
+
+    account: str
+    subject: str
+    kind: BreakKind
+    detail: str
+    ledger_value: Decimal | None = None
+    venue_value: Decimal | None = None
+    changes: Mapping[str, Decimal] | None = None
+
+    @property
+    def told(self) -> str:
+        """The detail, and what accepting the break books."""
+        booked = ", ".join(
+            f"{change:+f} {asset}"
+            for asset, change in sorted((self.changes or {}).items())
+            if change
+        )
+        return f"{self.detail} (accepting books {booked})" if booked else self.detail
+
+
+@dataclass(frozen=True)
+class TradeMark:
+    """How far a symbol's fills were compared with the venue's trades, one by one.
+
+    `since` is the time from which trades are of interest: the newest fill that was found equal, or
+    the oldest that was not compared yet where that is older. `newest` marks the newest fill there
+    is. `due_since` is the time of the oldest that was not compared yet; None where all were.
+    """
+
+    symbol: str
+    since: datetime
+    newest: int
+    due_since: datetime | None
+
+
+@dataclass(frozen=True)
+class BreakAcceptance:
+    """An operator's word that the ledger takes over what the venue says. `value` is what it changed
+    equity by (quote units).
+    """
+
+    account: str
+    subject: str
+    kind: BreakKind
+    reason: str
+    by: str
+    at: datetime
+    value: Decimal = Decimal(0)
+
+    @property
+    def word(self) -> str:
+        """The reason that stands with all that the acceptance books, ends and closes."""
+        return f"accepted {self.kind} by {self.by}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """An acceptance with all that follows from it, to be written together.
+
+    That is the `changes` of positions by asset, the `orders` (client order ids) to be cancelled in
+    the ledger, and the `instrument` to plan with from now on.
+    """
+
+    accepted: BreakAcceptance
+    changes: Mapping[str, Decimal] = field(default_factory=dict)
+    orders: tuple[str, ...] = ()
+    instrument: Instrument | None = None

@@ -1,0 +1,101 @@
+"""An order as it was at some time, folded from its events and fills alone.
+
+The fold is by when things happened, not by when they were written down; the table of
+penstock.core.orders gives the same end either way.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal, localcontext
+
+from penstock.core.order_records import OrderRecord
+from penstock.core.orders import TRANSITIONS, Fill, OrderEvent, OrderEventKind, OrderState
+from penstock.core.profit import EXACT
+
+#: What comes first where two things have the same instant: our own acts cause what the venue says
+#: of them.
+_FIRST = {
+    OrderEventKind.SUBMIT: 0,
+    OrderEventKind.LOSE_TRACK: 1,
+    OrderEventKind.REJECT: 2,
+    OrderEventKind.ACCEPT: 3,
+}
+
+
+def order_as_of(
+    intent: OrderRecord, events: Iterable[OrderEvent], fills: Iterable[Fill], at: datetime
+) -> OrderRecord:
+    """Return the order as it was at `at`. `intent` says what was planned; its state and what
+    follows from it are not read.
+
+    `events` are the order's events but for fills, illegal ones among them (they move nothing here
+    either); `fills` are its fills. Both in any order.
+    """
+    steps: list[tuple[datetime, int, OrderEvent | Fill]] = []
+    steps += [(event.at, _FIRST.get(event.kind, 5), event) for event in events if event.at <= at]
+    trades = [fill for fill in fills if fill.at <= at]
+    steps += [(fill.at, 4, fill) for fill in trades]
+    begun = replace(
+        intent,
+        state=OrderState.PLANNED,
+        filled_quantity=Decimal(0),
+        venue_order_id="",
+        reason="",
+        updated_at=intent.created_at,
+    )
+    order = begun if not trades else _submitted(begun)
+    with localcontext(EXACT):
+        for _, _, step in sorted(steps, key=lambda entry: entry[:2]):
+            order = _with_fill(order, step) if isinstance(step, Fill) else _with_event(order, step)
+    return order
+
+
+def _submitted(order: OrderRecord) -> OrderRecord:
+    """A venue whose clock is behind ours dates a fill before our request: the request came first
+    all the same.
+    """
+    return replace(order, state=OrderState.SUBMITTING)
+
+
+def _with_event(order: OrderRecord, event: OrderEvent) -> OrderRecord:
+    after = TRANSITIONS.get((order.state, event.kind))
+    if event.kind is OrderEventKind.SUBMIT and order.state is not OrderState.PLANNED:
+        after = order.state
+    if after is None:
+        return order
+    return replace(
+        order,
+        state=after,
+        updated_at=event.at,
+        reason=event.reason or order.reason,
+        venue_order_id=event.venue_order_id or order.venue_order_id,
+    )
+
+
+def _with_fill(order: OrderRecord, fill: Fill) -> OrderRecord:
+    filled = order.filled_quantity + fill.quantity
+    kind = OrderEventKind.FILL if filled >= order.request.quantity else OrderEventKind.PARTIAL_FILL
+    return replace(
+        order, state=TRANSITIONS[order.state, kind], filled_quantity=filled, updated_at=fill.at
+    )
+
+
+def positions_of(changes: Sequence[tuple[str, Decimal]]) -> dict[str, Decimal]:
+    """Return the sum by asset, exactly; assets at zero are absent."""
+    held: dict[str, Decimal] = {}
+    with localcontext(EXACT):
+        for asset, change in changes:
+            held[asset] = held.get(asset, Decimal(0)) + change
+    return {asset: quantity for asset, quantity in sorted(held.items()) if quantity}
+
+
+def changes_of(fill: Fill) -> list[tuple[str, Decimal]]:
+    """Return what a fill changes, exactly: base, quote, and the fee in its own asset."""
+    base, _, quote = fill.symbol.partition("/")
+    with localcontext(EXACT):
+        return [
+            (base, fill.side.sign * fill.quantity),
+            (quote, -fill.side.sign * fill.notional),
+            (fill.fee_asset, -fill.fee),
+        ]

@@ -1,0 +1,109 @@
+"""Ending what an account has at the venue, by an operator's word or the kill switch's: its orders,
+and every position.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from penstock.core.errors import OrderNotFoundError, VenueError, VenueUnavailableError
+from penstock.core.instruments import Instrument
+from penstock.execution.session import AccountSession
+from penstock.ports import Exchange
+
+#: The portfolio version of a slot that closes everything: no strategy decided it.
+FLATTEN_VERSION = "flatten"
+
+
+@dataclass(frozen=True)
+class Cancellation:
+    """Which orders the venue cancelled (their ids: ours, or the venue's where there is no other),
+    and which are left.
+
+    `left` has a sentence for each order that may still work: what it is, and what the venue said or
+    that it did not answer.
+    """
+
+    cancelled: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
+def cancel_working(session: AccountSession) -> Cancellation:
+    """Ask the venue to cancel every working order of the account, ours or not; one refusal does not
+    keep the others.
+
+    The ledger is not written: the venue's word reaches it when the orders are followed or
+    recovered, by whoever holds the account. An order that ended meanwhile is none; one without an
+    answer is asked for again by the next who looks. Raises VenueUnavailableError where a venue does
+    not tell its orders, after those of the others.
+    """
+    venues = (
+        [session.exchange] if session.venues is None else list(session.venues.accounts.values())
+    )
+    done = Cancellation()
+    silent: VenueUnavailableError | None = None
+    for venue in venues:
+        try:
+            here = _cancel_at(venue)
+        except VenueUnavailableError as error:  # the others are cancelled first
+            silent = error
+        else:
+            done = Cancellation(done.cancelled + here.cancelled, done.left + here.left)
+    if silent is not None:
+        raise silent
+    return done
+
+
+def _cancel_at(venue: Exchange) -> Cancellation:
+    cancelled: list[str] = []
+    left: list[str] = []
+    for report in venue.open_orders():
+        try:
+            venue.cancel(report.client_order_id, report.symbol, report.venue_order_id)
+        except OrderNotFoundError:
+            continue
+        except VenueError as error:
+            named = report.client_order_id or f"{report.venue_order_id} (the venue's id)"
+            left.append(f"order {named} of {report.symbol} may still work: {error}")
+        else:
+            cancelled.append(report.client_order_id or report.venue_order_id)
+    return Cancellation(tuple(cancelled), tuple(left))
+
+
+def holds_positions(session: AccountSession, instruments: Mapping[str, Instrument]) -> bool:
+    """Return whether the ledger has anything that the venue would take an order to sell: what fees
+    left of a lot is none.
+    """
+    return bool(left_to_sell(session, instruments, session.ledger.positions(session.account)))
+
+
+def left_to_sell(
+    session: AccountSession, instruments: Mapping[str, Instrument], positions: Mapping[str, Decimal]
+) -> tuple[str, ...]:
+    """Return the symbols, sorted, of which these positions (base units by asset) are enough for an
+    order.
+    """
+    held = {f"{asset}/{session.quote}": quantity for asset, quantity in positions.items()}
+    lots = {
+        symbol: instruments[symbol].round_lots(quantity)
+        for symbol, quantity in held.items()
+        if symbol in instruments
+    }
+    prices = session.exchange.last_prices(
+        sorted(symbol for symbol, quantity in lots.items() if quantity > 0)
+    )
+    return tuple(
+        sorted(
+            symbol
+            for symbol in prices
+            if _could_be_sold(instruments[symbol], lots[symbol], prices[symbol])
+        )
+    )
+
+
+def _could_be_sold(instrument: Instrument, lots: Decimal, price: Decimal) -> bool:
+    """Return whether the venue takes an order over these lots; what is over its maximum is sold in
+    pieces.
+    """
+    piece = lots if instrument.max_quantity is None else min(lots, instrument.max_quantity)
+    return instrument.refusal(piece, price) is None

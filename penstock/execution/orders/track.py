@@ -1,0 +1,273 @@
+"""Following orders to their end: asking the venue, booking fills by trade id, and cancelling what
+takes too long.
+
+Fills are booked before an order's last word is, so that a crash between the two leaves the order
+unfinished, not a fill lost.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from penstock.core.errors import (
+    OrderNotFoundError,
+    RateLimitedError,
+    UnknownSymbolError,
+    VenueUnavailableError,
+)
+from penstock.core.order_records import OrderRecord
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderReport, OrderState, Side
+from penstock.execution.lease import LeaseKeeper
+from penstock.execution.orders.submit import NEVER_ARRIVED, wait_alive
+from penstock.execution.session import AccountSession
+
+#: No order is older than its slot but for clocks that differ; trades are asked for from this long
+#: before it.
+TRADES_MARGIN = timedelta(minutes=5)
+
+_LOST = (OrderState.SUBMITTING, OrderState.UNKNOWN)
+_WORKING = (OrderState.OPEN, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL)
+_LAST_WORDS = {
+    OrderState.CANCELED: OrderEventKind.CANCEL,
+    OrderState.EXPIRED: OrderEventKind.EXPIRE,
+    OrderState.REJECTED: OrderEventKind.REJECT,
+}
+
+
+class OrderTracker:
+    """Follows a set of orders of one slot to their end.
+
+    `booked` is every fill booked on the way, `unlisted` the orders on symbols that the venue did
+    not list when last asked.
+    """
+
+    def __init__(self, session: AccountSession, keeper: LeaseKeeper, slot: datetime) -> None:
+        self._session = session
+        self._keeper = keeper
+        self._since = slot - TRADES_MARGIN
+        self.booked: list[Fill] = []
+        self.unlisted: set[str] = set()
+
+    def follow(
+        self, ids: Collection[str], reports: Mapping[str, OrderReport], patience_seconds: float
+    ) -> list[OrderRecord]:
+        """Poll until every order has ended; cancel what still works after `patience_seconds`;
+        return what has not ended.
+
+        `reports` are answers that are known already: the first look needs no question for them. An
+        order that was lost is asked about for the visibility delay before "no such order" is
+        believed. One on a symbol that the venue does not list is not waited for: nobody will ever
+        answer. A halt that cancels ends the patience.
+        """
+        policy, waited = self._session.policy, 0.0
+        cancelled: set[str] = set()
+        limit = (
+            max(patience_seconds, policy.visibility_delay_seconds) + policy.follow_timeout_seconds
+        )
+        known = dict(reports)
+        while True:
+            unfinished = self._look(ids, known, waited)
+            known = {}
+            if waited >= limit or all(
+                order.request.client_order_id in self.unlisted for order in unfinished
+            ):
+                return unfinished
+            if waited >= patience_seconds:
+                known = self._cancel(unfinished, cancelled, "not filled in time")
+            else:
+                known = self._called_back(unfinished, cancelled)
+            if known:
+                continue
+            self._session.pause(policy.poll_seconds)
+            _ = (
+                self._keeper.lease
+            )  # renews it: waiting writes nothing, and must not let the lease run out
+            waited += policy.poll_seconds
+
+    def _look(
+        self, ids: Collection[str], known: Mapping[str, OrderReport], waited: float
+    ) -> list[OrderRecord]:
+        """Ask about and settle every unfinished order once; return those that are still unfinished."""
+        orders = self._unfinished(ids)
+        reports: dict[str, OrderReport] = {}
+        events: list[OrderEvent] = []
+        for order in orders:
+            name = order.request.client_order_id
+            answer = known.get(name) or self._ask(order, waited)
+            if isinstance(answer, OrderReport):
+                reports[name] = answer
+            elif answer is not None:
+                events.append(answer)
+        self._write(events)
+        self._settle(
+            [order for order in orders if order.request.client_order_id in reports], reports
+        )
+        return self._unfinished(ids) if orders else []
+
+    def _unfinished(self, ids: Collection[str]) -> list[OrderRecord]:
+        orders = self._session.ledger.orders(self._session.account, unfinished_only=True)
+        return [order for order in orders if order.request.client_order_id in ids]
+
+    def _ask(self, order: OrderRecord, waited: float) -> OrderReport | OrderEvent | None:
+        """Return the venue's report, or the event that its silence or its denial makes of the
+        order, or None.
+        """
+        request = order.request
+        try:
+            report = self._session.find_order(request)
+            self.unlisted.discard(request.client_order_id)
+            return report
+        except VenueUnavailableError as silence:
+            if isinstance(silence, RateLimitedError):  # to ask on against a 429 earns a ban
+                self._slow_down(silence)
+            if order.state is OrderState.SUBMITTING:
+                return self._event(order, OrderEventKind.LOSE_TRACK, str(silence))
+        except UnknownSymbolError as silence:
+            self.unlisted.add(request.client_order_id)
+            if order.state is OrderState.SUBMITTING:
+                return self._event(order, OrderEventKind.LOSE_TRACK, str(silence))
+        except OrderNotFoundError as denial:
+            if order.state in _LOST and waited >= self._session.policy.visibility_delay_seconds:
+                reason = f"{NEVER_ARRIVED}: asked for {waited:g} s, the venue says: {denial}"
+                return self._event(order, OrderEventKind.REJECT, reason)
+        return None
+
+    def _slow_down(self, refusal: RateLimitedError) -> None:
+        asked = refusal.retry_after_seconds or self._session.policy.poll_seconds
+        wait_alive(
+            self._session, self._keeper, min(asked, self._session.policy.longest_pacing_seconds)
+        )
+
+    def _settle(self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport]) -> None:
+        """Bring the ledger to what the venue reports: accepted, then the fills, then the last
+        words; each in one write.
+        """
+        self._write(
+            [
+                self._event(
+                    order,
+                    OrderEventKind.ACCEPT,
+                    venue_order_id=reports[order.request.client_order_id].venue_order_id,
+                )
+                for order in orders
+                if order.state in _LOST
+                and reports[order.request.client_order_id].state not in _LAST_WORDS
+            ]
+        )
+        missing = {
+            order.request.client_order_id: reports[order.request.client_order_id].filled_quantity
+            - order.filled_quantity
+            for order in orders
+        }
+        for fill in self._book(
+            [order for order in orders if missing[order.request.client_order_id] > 0]
+        ):
+            missing[fill.client_order_id] -= fill.quantity
+        self._write(
+            [
+                event
+                for order in orders
+                if (event := self._last_word(order, reports, missing)) is not None
+            ]
+        )
+
+    def _last_word(
+        self, order: OrderRecord, reports: Mapping[str, OrderReport], missing: Mapping[str, Decimal]
+    ) -> OrderEvent | None:
+        """Return the order's end as the venue says it, once every fill that the venue speaks of is
+        booked.
+        """
+        report = reports[order.request.client_order_id]
+        kind = _LAST_WORDS.get(report.state)
+        if kind is None or missing[order.request.client_order_id] > 0:
+            return None
+        if kind is OrderEventKind.REJECT and (
+            order.state not in _LOST or report.filled_quantity > 0
+        ):
+            kind = (
+                OrderEventKind.CANCEL
+            )  # it had worked before the venue took it back: only a request can be rejected
+        return self._event(order, kind, report.reason, report.venue_order_id)
+
+    def _book(self, orders: Sequence[OrderRecord]) -> Sequence[Fill]:
+        """Book the orders' trades that are not booked yet, asking once a symbol (and venue); return
+        them.
+        """
+        if not orders:
+            return []
+        names = {order.request.client_order_id for order in orders}
+        places = sorted({(order.request.venue, order.request.symbol) for order in orders})
+        with ThreadPoolExecutor(
+            min(self._session.policy.senders, len(places)), thread_name_prefix="trades"
+        ) as pool:
+            trades = [
+                fill
+                for found in pool.map(self._trades, places)
+                for fill in found
+                if fill.client_order_id in names
+            ]
+        booked = self._session.ledger.book_fills(self._keeper.lease, trades) if trades else []
+        self.booked += booked
+        return booked
+
+    def _trades(self, place: tuple[str, str]) -> Sequence[Fill]:
+        venue, symbol = place
+        try:
+            if venue and self._session.venues is not None:
+                return self._session.venues.fills_at(venue, symbol, self._since)
+            return self._session.exchange.fills(symbol, self._since)
+        except (VenueUnavailableError, UnknownSymbolError):
+            return []  # the next look asks again
+
+    def _called_back(
+        self, unfinished: Collection[OrderRecord], cancelled: set[str]
+    ) -> dict[str, OrderReport]:
+        """Cancel what the kill switch wants cancelled now; one that flattens leaves the sells,
+        which do as it asks.
+        """
+        halt = self._session.kill_switch.read() if unfinished else None
+        if halt is None or not (halt.cancel or halt.flatten):
+            return {}
+        left = [order for order in unfinished if not halt.flatten or order.request.side is Side.BUY]
+        return self._cancel(
+            left, cancelled, f"cancelled by the kill switch: {halt.reason} (set by {halt.by})"
+        )
+
+    def _cancel(
+        self, unfinished: Collection[OrderRecord], cancelled: set[str], why: str
+    ) -> dict[str, OrderReport]:
+        """Ask the venue once to cancel each order that works; return its answers, and note in
+        `cancelled` who got one.
+
+        An order that ended meanwhile is found by the next look; a cancellation without an answer is
+        asked for again.
+        """
+        working = [
+            order
+            for order in unfinished
+            if order.state in _WORKING and order.request.client_order_id not in cancelled
+        ]
+        self._write([self._event(order, OrderEventKind.REQUEST_CANCEL, why) for order in working])
+        reports: dict[str, OrderReport] = {}
+        for order in working:
+            name = order.request.client_order_id
+            try:
+                reports[name] = self._session.cancel(order.request)
+            except VenueUnavailableError:
+                continue
+            except (OrderNotFoundError, UnknownSymbolError):
+                pass
+            cancelled.add(name)
+        return reports
+
+    def _event(
+        self, order: OrderRecord, kind: OrderEventKind, reason: str = "", venue_order_id: str = ""
+    ) -> OrderEvent:
+        return OrderEvent(
+            order.request.client_order_id, kind, self._session.clock.now(), reason, venue_order_id
+        )
+
+    def _write(self, events: Sequence[OrderEvent]) -> None:
+        if events:
+            self._session.ledger.record_events(self._keeper.lease, events)

@@ -1,0 +1,1 @@
+"""The run of one slot, which slots are due, and how a slot ended."""

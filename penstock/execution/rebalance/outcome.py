@@ -1,0 +1,83 @@
+"""The word on a slot: why it is not traded, how its orders ended, and which breaks are new."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from penstock.core.breaks import Break
+from penstock.core.halts import TradingState
+from penstock.core.instruments import Instrument
+from penstock.core.order_records import OrderRecord
+from penstock.core.orders import OrderState
+from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.execution.orders.cancel import holds_positions
+from penstock.execution.orders.intents import NEVER_ARRIVED, STOPPED
+from penstock.execution.session import AccountSession
+
+#: How many slots that are newer than a late one are looked at: a week of minutes.
+_NEWER_SLOTS = 10_080
+
+
+def refusal_of(
+    session: AccountSession, slot: datetime, lateness: float, instruments: Mapping[str, Instrument]
+) -> str | None:
+    """Return why the slot is not to be traded now, or None."""
+    recent = session.ledger.rebalances(session.account, limit=1)
+    if any(
+        each.slot > slot for each in recent
+    ):  # behind an outage's skipped slots a newer one may have been traded
+        recent = session.ledger.rebalances(session.account, limit=_NEWER_SLOTS)
+    newest = max(
+        (done.slot for done in recent if done.status is RebalanceStatus.DONE), default=slot
+    )
+    if newest > slot:
+        return f"the slot {newest:%Y-%m-%d %H:%M} has been traded: an older decision must not undo a newer one"
+    if lateness > session.policy.max_lateness_seconds:
+        return f"{lateness:.0f} s late; the policy skips a slot after {session.policy.max_lateness_seconds:.0f} s"
+    halt = session.kill_switch.read()
+    if halt.state is TradingState.HALTED and not (
+        halt.flatten and holds_positions(session, instruments)
+    ):
+        return f"halted: {halt.reason} (set by {halt.by})"
+    return None
+
+
+def outcome_of(orders: Sequence[OrderRecord]) -> tuple[RebalanceStatus, str]:
+    """Return how the slot ended: FAILED where the kill switch cut it short or an order has no end,
+    else DONE.
+    """
+    stopped = [order for order in orders if order.reason.startswith(STOPPED)]
+    endless = [order for order in orders if not order.state.is_final]
+    if stopped or endless:
+        parts = [stopped[0].reason] if stopped else []
+        parts += (
+            [f"{len(endless)} orders have not ended, first {endless[0].request.client_order_id}"]
+            if endless
+            else []
+        )
+        return RebalanceStatus.FAILED, "; ".join(parts)
+    refused = [
+        order
+        for order in orders
+        if order.state is OrderState.REJECTED and not order.reason.startswith(NEVER_ARRIVED)
+    ]
+    return (
+        RebalanceStatus.DONE,
+        f"{len(refused)} orders refused by the venue: {refused[0].reason}" if refused else "",
+    )
+
+
+def cut_short(passed: Sequence[Rebalance]) -> tuple[str, ...]:
+    """Return an alert for each earlier slot that ended in the middle of its work and did not say
+    why.
+    """
+    return tuple(
+        f"slot {each.slot:%Y-%m-%d %H:%M} was cut short and is over"
+        for each in passed
+        if not each.reason
+    )
+
+
+def new_breaks(breaks: Sequence[Break], before: Sequence[Break]) -> list[Break]:
+    """Return the breaks that were not open before, whichever look of the run opened them."""
+    known = {(found.subject, found.kind) for found in before}
+    return [found for found in breaks if (found.subject, found.kind) not in known]

@@ -1,0 +1,109 @@
+"""What a rebalance did, as values: for an artifact, a log line, or a test."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from penstock.core.breaks import Break
+from penstock.core.order_records import OrderRecord
+from penstock.core.orders import Fill
+from penstock.core.rebalances import RebalanceStatus
+from penstock.core.risk_records import Verdict
+from penstock.portfolio.rebalancing import Skipped
+from penstock.risk.rules import RuleFinding
+
+
+@dataclass(frozen=True)
+class RebalanceReport:
+    """One run of one slot. Equity and notionals in quote units.
+
+    `sent` is how many requests this run sent; `already_done` says that the slot had ended before
+    this run, which then sent nothing. `status` is None where another process held the account.
+    `orders` are all of the slot's, by any run. `breaks` are open now, `opened` are those that this
+    run found; `alerts` are what risk did to the account, and the slots of killed runs that this one
+    ended.
+    """
+
+    account: str
+    slot: datetime
+    status: RebalanceStatus | None
+    reason: str
+    portfolio_version: str
+    already_done: bool = False
+    resumed: bool = False
+    sent: int = 0
+    equity_before: Decimal | None = None
+    equity_after: Decimal | None = None
+    cash_after: Decimal | None = None
+    orders: tuple[OrderRecord, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    findings: tuple[RuleFinding, ...] = ()
+    breaks: tuple[Break, ...] = ()
+    opened: tuple[Break, ...] = ()
+    alerts: tuple[str, ...] = ()
+    lateness_seconds: float = 0.0
+    duration_seconds: float = 0.0
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the slot failed, or was left because another process held the account and has not
+        ended it either.
+        """
+        return self.status is RebalanceStatus.FAILED or (
+            self.status is None and not self.already_done
+        )
+
+    @property
+    def turnover(self) -> Decimal:
+        """Summed notional of the fills as a fraction of the equity before; zero where nothing is
+        known.
+        """
+        traded = sum((fill.notional for fill in self.fills), Decimal(0))
+        return traded / self.equity_before if self.equity_before else Decimal(0)
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return one row an order, skipped symbol, rejection or break, with columns what, symbol,
+        detail, state, reason.
+        """
+        rows = [
+            {
+                "what": "order",
+                "symbol": order.request.symbol,
+                "detail": f"{order.request.side} {order.request.quantity:f}{_at(order)}, {order.filled_quantity:f} filled",
+                "state": order.state.value,
+                "reason": order.reason,
+            }
+            for order in self.orders
+        ]
+        rows += [_row("skipped", skip.symbol, "", skip.reason) for skip in self.skipped]
+        words = {Verdict.SHRINK: "shrunk", Verdict.DENY: "denied", Verdict.FLATTEN: "flattened"}
+        denied = {each.symbol for each in self.findings if each.verdict is Verdict.DENY}
+        told = [
+            each
+            for each in self.findings
+            if each.verdict is not Verdict.FLATTEN or each.symbol not in denied
+        ]
+        rows += [_row(words[each.verdict], each.symbol, each.rule, each.reason) for each in told]
+        return rows + [
+            _row("break", found.subject, found.kind.value, found.detail) for found in self.breaks
+        ]
+
+    def summary(self) -> str:
+        """Return one line: slot, what happened, orders, fills, equity, lateness and duration."""
+        if self.status is None or self.already_done:
+            return f"{self.account} {self.slot:%Y-%m-%d %H:%M}: {self.reason}"
+        equity = "" if self.equity_after is None else f", equity {self.equity_after:.2f}"
+        return (
+            f"{self.account} {self.slot:%Y-%m-%d %H:%M}: {self.status}{f' ({self.reason})' if self.reason else ''}, "
+            f"{self.sent} orders sent, {len(self.fills)} fills{equity}, "
+            f"{self.lateness_seconds:.1f} s late, took {self.duration_seconds:.1f} s"
+        )
+
+
+def _at(order: OrderRecord) -> str:
+    return f" at {order.request.venue}" if order.request.venue else ""
+
+
+def _row(what: str, symbol: str, detail: str, reason: str) -> dict[str, str]:
+    return {"what": what, "symbol": symbol, "detail": detail, "state": "", "reason": reason}

@@ -1,0 +1,250 @@
+"""Slots that passed without a run: which of them are run after all, and a row for each of the
+others.
+
+After `account_for_missed` every slot up to the newest is either on record or about to be run:
+nothing passes in silence. A slot whose run raised can be run again until the next one is due or it
+is too late; then it ends as FAILED, with the reason.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from penstock.core.errors import VenueError
+from penstock.core.rebalances import RebalanceStatus
+from penstock.core.timeframes import Timeframe
+from penstock.execution.lease import LeaseKeeper, take_lease
+from penstock.execution.orders.recover import taken_over
+from penstock.execution.session import AccountSession
+
+#: Rows written one by one for missed slots in one go (a day of minutes); what was missed before
+#: them is one row together.
+MOST_ROWS = 1440
+#: Missed slots that "run_all" runs after all; older ones are skipped.
+MOST_RUNS = 100
+#: The portfolio version of a slot for which nothing was decided.
+NO_VERSION = "none"
+
+
+class MissedSlots(StrEnum):
+    """What is done about slots that passed without a run.
+
+    skip: none is run; the newest is run only if it is not too late. run_latest: the newest is run
+    however late, the others are not. run_all: each is run, oldest first, however late.
+    """
+
+    SKIP = "skip"
+    RUN_LATEST = "run_latest"
+    RUN_ALL = "run_all"
+
+
+@dataclass(frozen=True)
+class SlotAccount:
+    """What became of the slots up to the newest. `to_run` is oldest first; those in `late` may be
+    run however late they are.
+
+    `skipped` and `together` never had a run. `failed` are ended by this call: their runs were
+    killed and said nothing.
+    """
+
+    to_run: tuple[datetime, ...]
+    skipped: tuple[datetime, ...] = ()
+    together: int = 0
+    late: frozenset[datetime] = frozenset()
+    failed: tuple[datetime, ...] = ()
+
+    def summary(self) -> str:
+        """Return in one line how many slots were skipped and run after all."""
+        skipped = len(self.skipped) + self.together
+        named = (
+            f" ({self.skipped[0]:%Y-%m-%d %H:%M} to {self.skipped[-1]:%Y-%m-%d %H:%M})"
+            if self.skipped
+            else ""
+        )
+        failed = f", {len(self.failed)} interrupted slots ended as failed" if self.failed else ""
+        return f"{skipped} missed slots skipped{named}{failed}, {len(self.to_run)} to run now"
+
+
+@dataclass(frozen=True)
+class SlotGaps:
+    """Slots without a row, oldest first. `uncounted` more lie before them, from `since` to
+    `before`.
+    """
+
+    missing: tuple[datetime, ...]
+    uncounted: int = 0
+    since: datetime | None = None
+    before: datetime | None = None
+
+
+def find_gaps(
+    known: Collection[datetime], newest: datetime, timeframe: Timeframe, most: int = MOST_ROWS
+) -> SlotGaps:
+    """Return the slots of the grid after the oldest known one, up to `newest`, that are not known;
+    at most `most` by name.
+
+    An account that has no slot yet has missed none.
+    """
+    if not known:
+        return SlotGaps(())
+    oldest, step, slots = min(known), timeframe.duration, set(known)
+    missing: list[datetime] = []
+    slot = newest
+    while slot > oldest and len(missing) < most:
+        if slot not in slots:
+            missing.append(slot)
+        slot -= step
+    first = timeframe.floor(oldest) + step
+    between = max(0, (slot - first) // step + 1)
+    uncounted = between - sum(
+        first <= each <= slot and timeframe.floor(each) == each for each in slots
+    )
+    if uncounted <= 0:
+        return SlotGaps(tuple(reversed(missing)))
+    while slot in slots:
+        slot -= step
+    return SlotGaps(tuple(reversed(missing)), uncounted, first, slot)
+
+
+def account_for_missed(
+    session: AccountSession,
+    timeframe: Timeframe,
+    newest: datetime,
+    policy: MissedSlots,
+    most_rows: int = MOST_ROWS,
+) -> SlotAccount:
+    """Write a SKIPPED row for every missed slot that `policy` does not run, and return what is to
+    be run now.
+
+    `newest` is the newest slot that is due. Where another process holds the account, nothing is
+    written and `newest` alone is returned: its rebalance will say so. A slot whose run never ended
+    is finished by "run_all"; otherwise it ends as FAILED.
+    """
+    session.ledger.open_account(session.account, session.exchange_name, session.quote)
+    rows = session.ledger.rebalances(session.account, limit=most_rows)
+    gaps = find_gaps({row.slot for row in rows}, newest, timeframe, most_rows)
+    interrupted = tuple(
+        row for row in reversed(rows) if row.status is RebalanceStatus.RUNNING and row.slot < newest
+    )
+    to_run = _chosen(gaps.missing, tuple(row.slot for row in interrupted), newest, policy)
+    late = frozenset() if policy is MissedSlots.SKIP else frozenset(to_run)
+    skipped = tuple(slot for slot in gaps.missing if slot not in to_run)
+    passed = tuple(row for row in interrupted if row.slot not in to_run)
+    if not skipped and not gaps.uncounted and not passed:
+        return SlotAccount(to_run, late=late)
+    patience = session.policy
+    keeper = take_lease(
+        session.ledger,
+        session.account,
+        patience.lease_ttl_seconds,
+        patience.lease_wait_seconds,
+        session.pause,
+    )
+    if keeper is None:
+        return SlotAccount((newest,))
+    try:
+        for (
+            row
+        ) in passed:  # first: behind the rows that follow a later look back would not find it again
+            _end(session, keeper, row.slot, RebalanceStatus.FAILED, taken_over(row, newest))
+        reason = f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; policy {policy}"
+        _write(session, keeper, gaps, skipped, reason)
+    finally:
+        keeper.release()
+    return SlotAccount(
+        to_run, skipped, gaps.uncounted, late, tuple(row.slot for row in passed if not row.reason)
+    )
+
+
+def record_failure(
+    session: AccountSession, timeframe: Timeframe, slot: datetime, reason: str, version: str | None
+) -> bool:
+    """Keep why a slot's run raised, and return whether that was done. `version` is what it would
+    have traded, where known.
+
+    While the slot may still be traded its row stays RUNNING with the reason: the next run of it
+    goes on where this one stopped (without a version there may be no row yet, and none is made).
+    Afterwards the slot is over: FAILED. Nothing is written for an account that has no slot yet (its
+    opening balances are still to be taken over), for one that another process holds, or for a slot
+    that has ended.
+    """
+    known = session.ledger.rebalances(session.account, limit=MOST_ROWS)
+    again = _may_be_run_again(session, timeframe, slot)
+    if not known or (again and version is None and slot not in {row.slot for row in known}):
+        return False
+    keeper = take_lease(
+        session.ledger, session.account, session.policy.lease_ttl_seconds, 0.0, session.pause
+    )
+    if keeper is None:
+        return False
+    try:
+        status = RebalanceStatus.RUNNING if again else RebalanceStatus.FAILED
+        return _end(
+            session,
+            keeper,
+            slot,
+            status,
+            f"interrupted: {reason}" if again else reason,
+            version or NO_VERSION,
+        )
+    finally:
+        keeper.release()
+
+
+def _may_be_run_again(session: AccountSession, timeframe: Timeframe, slot: datetime) -> bool:
+    """Return whether the slot is the newest and not too late; where the venue does not tell its
+    time, that it may be.
+    """
+    try:
+        lateness = session.clock.now() - slot
+    except VenueError:
+        return True
+    return (
+        lateness < timeframe.duration
+        and lateness.total_seconds() <= session.policy.max_lateness_seconds
+    )
+
+
+def _chosen(
+    missing: tuple[datetime, ...],
+    interrupted: tuple[datetime, ...],
+    newest: datetime,
+    policy: MissedSlots,
+) -> tuple[datetime, ...]:
+    """Return the slots to run, oldest first; the newest is always among them (what has ended is not
+    done again).
+    """
+    if policy is not MissedSlots.RUN_ALL:
+        return (newest,)
+    return tuple(sorted({*sorted({*missing, *interrupted})[-MOST_RUNS:], newest}))
+
+
+def _write(
+    session: AccountSession,
+    keeper: LeaseKeeper,
+    gaps: SlotGaps,
+    skipped: tuple[datetime, ...],
+    reason: str,
+) -> None:
+    """Write the rows oldest first, so that an interrupted writing is taken up where it stopped."""
+    if gaps.before is not None:
+        together = f"{reason}; with it {gaps.uncounted} slots since {gaps.since:%Y-%m-%d %H:%M}, not listed one by one"
+        _end(session, keeper, gaps.before, RebalanceStatus.SKIPPED, together)
+    for slot in skipped:
+        _end(session, keeper, slot, RebalanceStatus.SKIPPED, reason)
+
+
+def _end(
+    session: AccountSession,
+    keeper: LeaseKeeper,
+    slot: datetime,
+    status: RebalanceStatus,
+    reason: str,
+    version: str = NO_VERSION,
+) -> bool:
+    row = session.ledger.start_rebalance(keeper.lease, slot, version)
+    if row.status is not RebalanceStatus.RUNNING:
+        return False
+    session.ledger.end_rebalance(keeper.lease, row.id, status, reason)
+    return True

@@ -1,0 +1,1 @@
+"""Comparing the ledger with the venue, explaining differences, and accepting them."""

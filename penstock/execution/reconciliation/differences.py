@@ -1,0 +1,205 @@
+"""What explains a difference between the ledger's positions and the venue's balances. Decides the
+kind of each break.
+
+Our own trades that the ledger lacks are booked on the spot; everything else is only named here.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from decimal import Decimal
+
+from penstock.core.breaks import Break, BreakAcceptance, BreakKind
+from penstock.core.instruments import Instrument
+from penstock.core.orders import Fill
+from penstock.execution.session import AccountSession
+
+_ZERO = Decimal(0)
+#: Balances that came through a float are exact to some fifteen digits.
+_FLOAT_DIGITS = Decimal("1e-14")
+#: Venues show balances to eight decimals, while notionals have as many as price and lot together:
+#: less is their rounding.
+_SHOWN = Decimal("1e-8")
+
+
+def _noise(held: Decimal, venues: int) -> Decimal:
+    """Return by how much a balance of `held` may be off on its way here."""
+    return max(_SHOWN * venues, abs(held) * _FLOAT_DIGITS)
+
+
+def venues_of(session: AccountSession) -> int:
+    """Return how many venues the account's balances are the sum of."""
+    return 1 if session.venues is None else len(session.venues.accounts)
+
+
+@dataclass(frozen=True)
+class ExplainedDifference:
+    """A break, and what the ledger would book if an operator accepted it, by asset."""
+
+    found: Break
+    changes: Mapping[str, Decimal] = field(default_factory=dict)
+    orders: tuple[str, ...] = ()
+    instrument: Instrument | None = None
+
+
+@dataclass
+class Gaps:
+    """Venue minus ledger by asset, less what findings have explained so far. Each of `venues`
+    rounds what it shows.
+    """
+
+    balances: Mapping[str, Decimal]
+    ledger: Mapping[str, Decimal]
+    findings: list[ExplainedDifference] = field(default_factory=list)
+    venues: int = 1
+
+    @property
+    def assets(self) -> list[str]:
+        touched = {asset for finding in self.findings for asset in finding.changes}
+        return sorted({*self.balances, *self.ledger, *touched})
+
+    def of(self, asset: str) -> Decimal:
+        """Return what is left unexplained of an asset; zero where it is no more than rounding on
+        the way here.
+        """
+        held = self.balances.get(asset, _ZERO)
+        explained = sum((finding.changes.get(asset, _ZERO) for finding in self.findings), _ZERO)
+        gap = held - self.ledger.get(asset, _ZERO) - explained
+        return _ZERO if abs(gap) < _noise(held, self.venues) else gap
+
+    def without(self, changes: Mapping[str, Decimal]) -> "Gaps":
+        """Return the gaps that would be left if the ledger had these changes too."""
+        return replace(self, ledger=summed([self.ledger, changes]))
+
+    def open(self) -> dict[str, Decimal]:
+        """Return every unexplained gap."""
+        return {asset: gap for asset in self.assets if (gap := self.of(asset))}
+
+
+def merged(findings: Sequence[ExplainedDifference]) -> tuple[ExplainedDifference, ...]:
+    """Return one finding for each subject and kind, for one break stands for them all, with all
+    that they would change.
+    """
+    alike: dict[tuple[str, BreakKind], list[ExplainedDifference]] = {}
+    for finding in findings:
+        alike.setdefault((finding.found.subject, finding.found.kind), []).append(finding)
+    return tuple(_one(each) for each in alike.values())
+
+
+def _one(alike: Sequence[ExplainedDifference]) -> ExplainedDifference:
+    changes = summed([each.changes for each in alike])
+    detail = "; ".join(each.found.detail for each in alike)
+    orders = tuple(name for each in alike for name in each.orders)
+    return ExplainedDifference(
+        replace(alike[0].found, detail=detail, changes=changes),
+        changes,
+        orders,
+        alike[-1].instrument,
+    )
+
+
+def is_as_recorded(
+    recorded: Break, now: Break, balances: Mapping[str, Decimal], venues: int
+) -> bool:
+    """Whether a break is now what it was when it was recorded, so that who was told of that one may
+    accept this one.
+
+    What would be booked decides, but for what venues round off; the words do where nothing would be
+    or it was not kept.
+    """
+    if recorded.changes is None or not (recorded.changes or now.changes):
+        return recorded.detail == now.detail
+    before, after = recorded.changes, now.changes or {}
+    return all(
+        abs(after.get(asset, _ZERO) - before.get(asset, _ZERO))
+        < _noise(balances.get(asset, _ZERO), venues)
+        for asset in {*before, *after}
+    )
+
+
+def unexplained(
+    session: AccountSession, gaps: Gaps, since: datetime, accepted: Sequence[BreakAcceptance]
+) -> list[ExplainedDifference]:
+    """Return a break for each asset whose gap no trade explains: a transfer, dust, or a mismatch.
+
+    A venue that shows its transfers tells a deposit or withdrawal from a mismatch; elsewhere more
+    is called a deposit and less a withdrawal. What is worth less than `dust_notional` is dust,
+    whatever it came from.
+    """
+    left = gaps.open()
+    if not left:
+        return []
+    prices = prices_of(session, left)
+    transfers = session.exchange.transfers(since)
+    dust = Decimal(str(session.policy.dust_notional))
+    found: list[ExplainedDifference] = []
+    for asset, gap in left.items():
+        price, settled = prices.get(asset), _settled(accepted, asset, since)
+        moved = (
+            None
+            if transfers is None
+            else [t.quantity for t in transfers if t.asset == asset and t.at > settled]
+        )
+        if price is not None and abs(gap) * price <= dust:
+            kind = BreakKind.DUST
+        elif moved is None or any(abs(each - gap) < _SHOWN for each in (sum(moved, _ZERO), *moved)):
+            kind = BreakKind.DEPOSIT if gap > 0 else BreakKind.WITHDRAWAL
+        else:
+            kind = BreakKind.POSITION_MISMATCH
+        found.append(_finding(session, gaps, asset, kind, gap))
+    return found
+
+
+def _finding(
+    session: AccountSession, gaps: Gaps, asset: str, kind: BreakKind, gap: Decimal
+) -> ExplainedDifference:
+    why = {
+        BreakKind.DUST: "worth too little to matter",
+        BreakKind.POSITION_MISMATCH: "and neither a trade nor a transfer explains it",
+    }.get(kind, "and no trade explains it")
+    detail = (
+        f"the venue has {abs(gap)} {asset} {'more' if gap > 0 else 'less'} than the ledger, {why}"
+    )
+    ledger, venue = gaps.ledger.get(asset, _ZERO), gaps.balances.get(asset, _ZERO)
+    return ExplainedDifference(
+        Break(session.account, asset, kind, detail, ledger, venue), {asset: gap}
+    )
+
+
+def _settled(accepted: Sequence[BreakAcceptance], asset: str, since: datetime) -> datetime:
+    """Return until when transfers of an asset are in the ledger: the last acceptance, or the
+    account's first slot.
+    """
+    return max((each.at for each in accepted if asset in each.subject.split("/")), default=since)
+
+
+def prices_of(session: AccountSession, assets: Mapping[str, Decimal]) -> dict[str, Decimal]:
+    """Return the price of each asset in quote units, where the venue has a market for it."""
+    listed = session.exchange.instruments()
+    symbols = [
+        f"{asset}/{session.quote}" for asset in assets if f"{asset}/{session.quote}" in listed
+    ]
+    prices = session.exchange.last_prices(symbols) if symbols else {}
+    return {
+        session.quote: Decimal(1),
+        **{symbol.split("/")[0]: price for symbol, price in prices.items()},
+    }
+
+
+def changes_of(fill: Fill) -> dict[str, Decimal]:
+    """Return by how much a fill changes each asset's position: base, quote, and the fee in its own
+    asset.
+    """
+    base, quote = fill.symbol.split("/")
+    changes = {base: fill.side.sign * fill.quantity, quote: -fill.side.sign * fill.notional}
+    changes[fill.fee_asset] = changes.get(fill.fee_asset, _ZERO) - fill.fee
+    return changes
+
+
+def summed(changes: Sequence[Mapping[str, Decimal]]) -> dict[str, Decimal]:
+    """Return the sum of changes by asset."""
+    total: dict[str, Decimal] = {}
+    for change in changes:
+        for asset, quantity in change.items():
+            total[asset] = total.get(asset, _ZERO) + quantity
+    return total

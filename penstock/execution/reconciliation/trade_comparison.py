@@ -1,0 +1,166 @@
+"""Which trades are asked for, and what follows: every fill is compared with the venue's once, and
+where balances differ.
+
+A symbol is asked about when it has fills that were not compared yet, or when its asset's balance
+differs; from the newest fill that was found equal on. An account at rest asks for no trades at all.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from penstock.core.breaks import TradeMark
+from penstock.core.order_records import OrderRecord
+from penstock.core.orders import Fill
+from penstock.execution.lease import LeaseKeeper
+from penstock.execution.reconciliation.differences import ExplainedDifference, Gaps, unexplained
+from penstock.execution.reconciliation.trade_history import TradeHistory
+from penstock.execution.session import AccountSession
+
+OPENING_BALANCE = "opening balance"
+#: What venues' times are rounded to.
+_INSTANT = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class ComparedTrades:
+    """What the comparison led to: our trades booked, fills that stand twice, and how far each
+    symbol is compared now.
+    """
+
+    booked: tuple[Fill, ...] = ()
+    doubled: tuple[Fill, ...] = ()
+    newest: Mapping[str, int] = field(default_factory=dict)
+
+
+def compare_trades(
+    session: AccountSession, keeper: LeaseKeeper, gaps: Gaps, overfilled: Sequence[OrderRecord]
+) -> ComparedTrades:
+    """Put into `gaps` what explains them, the surest first, and what differs though balances agree."""
+    marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
+    due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
+    asked = sorted(
+        due.keys() | {f"{asset}/{session.quote}" for asset in gaps.open() if asset != session.quote}
+    )
+    if not asked and not gaps.open():
+        return ComparedTrades()
+    since = {symbol: mark.since for symbol, mark in marks.items()}
+    if any(symbol not in since for symbol in asked):
+        since = dict.fromkeys(asked, _beginning(session)) | since
+    histories = _read(
+        session, [TradeHistory(session, symbol, since[symbol], due.get(symbol)) for symbol in asked]
+    )
+    if not gaps.open() and not all(history.agrees for history in histories):
+        session.pause(
+            session.policy.poll_seconds
+        )  # a venue's list may lag behind its answers: look twice before saying so
+        histories = _read(session, histories)
+    suspected = {order.request.symbol for order in overfilled}
+    if not gaps.open() and all(
+        history.agrees and history.symbol not in suspected for history in histories
+    ):
+        return ComparedTrades(
+            newest={
+                history.symbol: marks[history.symbol].newest
+                for history in histories
+                if history.told
+            }
+        )
+    return _Explanation(session, keeper, gaps, histories, suspected, _beginning(session)).find()
+
+
+def _beginning(session: AccountSession) -> datetime:
+    """Return the last instant before the account was taken over. Its first slot may have closed
+    before that.
+    """
+    return (
+        session.ledger.beginning(session.account, OPENING_BALANCE) or session.clock.now()
+    ) - _INSTANT
+
+
+def _read(session: AccountSession, histories: Sequence[TradeHistory]) -> list[TradeHistory]:
+    """Read both sides of every symbol, several symbols at a time at the venue."""
+    if not histories:
+        return []
+    with ThreadPoolExecutor(
+        min(session.policy.senders, len(histories)), thread_name_prefix="trades"
+    ) as pool:
+        asked = list(pool.map(TradeHistory.ask, histories))
+    return [history.recall() for history in asked]
+
+
+@dataclass
+class _Explanation:
+    """What is behind differences: our trades are booked, in the window and where need be from
+    before it; the rest is named.
+    """
+
+    session: AccountSession
+    keeper: LeaseKeeper
+    gaps: Gaps
+    histories: Sequence[TradeHistory]
+    suspected: set[str]
+    begun: datetime
+    booked: list[Fill] = field(default_factory=list)
+
+    def find(self) -> ComparedTrades:
+        accepted = self.session.control_store.acceptances(self.session.account)
+        for history in self.histories:
+            history.begun, history.accepted = self.begun, accepted
+        self._explain()
+        left = [
+            history for history in self.histories if history.told and self.gaps.of(history.base)
+        ]
+        if left:
+            for history in self.histories:
+                history.look_back() if history in left else history.forget()
+            self.gaps.findings.clear()
+            self._explain()
+        for history in self.histories:
+            lacking = history.lacking(self.gaps)
+            self.gaps.findings += [] if lacking is None else [lacking]
+        self.gaps.findings += unexplained(self.session, self.gaps, self.begun, accepted)
+        doubled = [fill for history in self.histories for fill in history.doubled]
+        return ComparedTrades(
+            tuple(self.booked),
+            tuple(doubled),
+            _newest(self.session, self.gaps.findings, self.histories),
+        )
+
+    def _explain(self) -> None:
+        """Book what is ours, then name what the lists show by themselves."""
+        names = {fill.client_order_id for history in self.histories for fill in history.venue}
+        found = self.session.ledger.orders_named(self.session.account, names)
+        ours = frozenset(order.request.client_order_id for order in found)
+        for history in self.histories:
+            booked, refused = history.book_ours(self.keeper, ours)
+            self.booked += booked
+            self.gaps.findings += refused
+        self.gaps.ledger = self.session.ledger.positions(self.session.account)
+        for history in self.histories:
+            self.gaps.findings += history.findings(
+                ours, self.gaps, history.symbol in self.suspected
+            )
+
+
+def _newest(
+    session: AccountSession,
+    findings: Sequence[ExplainedDifference],
+    histories: Sequence[TradeHistory],
+) -> dict[str, int]:
+    """Return how far the symbols are compared on which nothing was found, what was booked just now
+    included.
+    """
+    locked = {finding.found.subject for finding in findings}
+    equal = {
+        each.symbol
+        for each in histories
+        if each.told and not locked & {each.symbol, each.symbol.split("/")[0]}
+    }
+    marks: Sequence[TradeMark] = session.control_store.trade_marks(session.account) if equal else ()
+    return {
+        mark.symbol: mark.newest
+        for mark in marks
+        if mark.due_since is not None and mark.symbol in equal
+    }

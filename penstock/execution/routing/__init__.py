@@ -1,0 +1,1 @@
+"""Which venue an order goes to, for an account on several."""

@@ -1,0 +1,112 @@
+"""Which venue an order goes to, where an asset trades on more than one: parts by quoted cost. Pure.
+
+Asking the venues what they offer, and what becomes of the parts, is for
+penstock.execution.routing.router.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from penstock.core.instruments import Instrument
+from penstock.core.orders import Side
+from penstock.core.proposals import ProposedOrder
+
+_ZERO = Decimal(0)
+_BPS = Decimal(10_000)
+
+
+@dataclass(frozen=True)
+class VenueQuote:
+    """What a venue offers for a symbol now.
+
+    `price` is its mid price (quote units), `spread_bps` the whole spread, `fee_bps` the taker fee.
+    `depth` (base units) is what can be had at that cost. `free` bounds what the account there can
+    spend or sell (quote units for a buy, base units for a sell); None is no bound.
+    """
+
+    venue: str
+    instrument: Instrument
+    price: Decimal
+    fee_bps: Decimal
+    spread_bps: Decimal
+    depth: Decimal
+    free: Decimal | None = None
+
+
+@dataclass(frozen=True)
+class RoutedPart:
+    """The part of an order that goes to one venue, and what it should cost above (or yield below)
+    price x quantity.
+    """
+
+    venue: str
+    order: ProposedOrder
+    cost: Decimal
+
+
+@dataclass(frozen=True)
+class Route:
+    """An order's parts, cheapest venue first, and what no venue takes (base units)."""
+
+    parts: tuple[RoutedPart, ...]
+    left: Decimal
+
+
+def unit_price(quote: VenueQuote, side: Side) -> Decimal:
+    """Return what one unit costs a buyer, or yields a seller, all in: price x (1 + side x (half the
+    spread + fee)).
+    """
+    return quote.price * (1 + side.sign * (quote.spread_bps / 2 + quote.fee_bps) / _BPS)
+
+
+def route(order: ProposedOrder, quotes: Sequence[VenueQuote]) -> Route:
+    """Split `order` over the venues so that it is cheapest all in.
+
+    The cheapest venue is taken up to its depth, then the next; what exceeds all depth goes to the
+    deepest that can take it. Parts are whole lots, legal at their venue and within what the account
+    has there. With what is left they sum exactly to the order: what a venue's lot or minimum leaves
+    over joins another part where that can take it.
+    """
+    ranked = sorted(
+        quotes, key=lambda quote: (order.side.sign * unit_price(quote, order.side), quote.venue)
+    )
+    quantities = dict.fromkeys((quote.venue for quote in ranked), _ZERO)
+    rest = order.quantity
+    for quote in ranked:
+        rest -= _give(quantities, quote, order.side, min(rest, quote.depth))
+    for quote in sorted(ranked, key=lambda each: -each.depth):
+        rest -= _give(quantities, quote, order.side, rest)
+    parts = tuple(
+        _part(order, quote, quantities[quote.venue]) for quote in ranked if quantities[quote.venue]
+    )
+    return Route(parts, rest)
+
+
+def _give(quantities: dict[str, Decimal], quote: VenueQuote, side: Side, more: Decimal) -> Decimal:
+    """Let the venue have up to `more` besides what it has; return how much it takes: nothing where
+    it would refuse the part.
+    """
+    had = quantities[quote.venue]
+    wanted = min(had + more, _affordable(quote, side, had + more))
+    if quote.instrument.max_quantity is not None:
+        wanted = min(wanted, quote.instrument.max_quantity)
+    quantity = quote.instrument.round_lots(wanted)
+    if quantity <= had or quote.instrument.refusal(quantity, quote.price) is not None:
+        return _ZERO
+    quantities[quote.venue] = quantity
+    return quantity - had
+
+
+def _affordable(quote: VenueQuote, side: Side, quantity: Decimal) -> Decimal:
+    """Return how much of `quantity` the account at the venue can pay for, or has."""
+    if quote.free is None:
+        return quantity
+    return min(quantity, quote.free / unit_price(quote, side) if side is Side.BUY else quote.free)
+
+
+def _part(order: ProposedOrder, quote: VenueQuote, quantity: Decimal) -> RoutedPart:
+    cost = order.side.sign * (unit_price(quote, order.side) - quote.price) * quantity
+    return RoutedPart(
+        quote.venue, replace(order, quantity=quantity, price=quote.price, venue=quote.venue), cost
+    )

@@ -1,0 +1,1 @@
+"""How a use case is reached and shown."""

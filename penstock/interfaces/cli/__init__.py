@@ -1,0 +1,100 @@
+"""The `penstock` command: every step of the pipeline from a terminal. Each command's help shows an
+example.
+
+Decides how a step is called and how its outcome is shown; what the step does is for
+penstock.pipeline. The tables below are the commands in the order in which the help lists them.
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+import typer
+
+from penstock import __version__
+from penstock.core.errors import PenstockError
+from penstock.interfaces.cli import account, exchange, ledger, machine, models, trading
+from penstock.interfaces.cli.terminal import err, out
+from penstock.stack import follow_running_stack
+
+COMMANDS: tuple[Callable[..., None], ...] = (
+    machine.demo,
+    machine.up,
+    machine.down,
+    models.ingest,
+    models.research,
+    models.promote,
+    models.rollback,
+    trading.rebalance,
+    trading.trade,
+    account.status,
+    account.slots,
+    trading.halt,
+    trading.resume,
+    account.breaks,
+    account.accept_break,
+    account.reconcile,
+    account.report,
+    machine.doctor,
+)
+GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
+    ("db", "The database and its schema.", {"migrate": machine.database_migrate}),
+    (
+        "exchange",
+        "The practice exchange: a server that speaks Binance's spot wire on this machine.",
+        {
+            "serve": exchange.serve,
+            "deposit": exchange.deposit,
+            "withdraw": exchange.withdraw,
+            "fault": exchange.fault,
+            "faults": exchange.faults,
+        },
+    ),
+    (
+        "ledger",
+        "The ledger: proved against its own events, and shown as of any time.",
+        {"rebuild": ledger.rebuild, "show": ledger.show},
+    ),
+)
+
+app = typer.Typer(
+    name="penstock",
+    help="From market data to orders, with gates between: ingest, research, promote, rebalance.\n\nStart with: penstock demo",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+for command in COMMANDS:
+    app.command()(command)
+for group, purpose, members in GROUPS:
+    group_app = typer.Typer(help=purpose, no_args_is_help=True)
+    for name, member in members.items():
+        group_app.command(name)(member)
+    app.add_typer(group_app, name=group)
+
+
+def main() -> None:
+    """Run the command; a PenstockError becomes one sentence on stderr and exit code 1."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except PenstockError as error:
+        err.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        err.print(
+            "stopped; what was committed stays, and running the command again goes on from there"
+        )
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        out.print(f"penstock {__version__}")
+        raise typer.Exit
+    for difference in follow_running_stack():
+        err.print(f"[yellow]note:[/] {difference}", highlight=False, soft_wrap=True)

@@ -1,0 +1,172 @@
+"""How outcomes look in a terminal: tables and progress bars. Decides nothing but looks."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import polars as pl
+from rich.console import Console, Group, JustifyMethod
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from penstock.data.ingestion import IngestProgress, OnProgress
+from penstock.monitoring.reports import format_number
+from penstock.pipeline.doctor import HealthCheck
+from penstock.pipeline.status import AccountStatus
+
+#: A width in characters that no table reaches.
+_NO_LIMIT = 10_000
+
+
+def table_of(frame: pl.DataFrame, title: str, empty: str = "nothing yet") -> Table:
+    """Return a frame as a table; columns that are empty in every row are left out."""
+    table = Table(
+        title=title,
+        title_justify="left",
+        header_style="bold",
+        caption=None if frame.height else empty,
+    )
+    shown = [
+        name
+        for name in frame.columns
+        if frame.height == 0 or any(_text(value) for value in frame[name])
+    ]
+    for name in shown:
+        side: JustifyMethod = "right" if frame.schema[name].is_numeric() else "left"
+        table.add_column(
+            name.replace("_", " "), justify=side, overflow="fold"
+        )  # a name that is cut cannot be looked up
+    for row in frame.select(shown).iter_rows():
+        table.add_row(*(_text(value) for value in row))
+    return table
+
+
+def table_or_records(frame: pl.DataFrame, title: str, console: Console) -> Table:
+    """Return a frame as a table where the console is wide enough for it, else each row as a block
+    of name and value.
+    """
+    table = table_of(frame, title)
+    wanted = console.measure(table, options=console.options.update(width=_NO_LIMIT)).maximum
+    if wanted <= console.width or frame.is_empty():
+        return table
+    records = Table(title=title, title_justify="left", show_header=False)
+    records.add_column(style="bold")
+    records.add_column(overflow="fold")
+    for row in frame.iter_rows(named=True):
+        filled = [(name, _text(value)) for name, value in row.items() if _text(value)]
+        for place, (name, text) in enumerate(filled, 1):
+            records.add_row(name, text, end_section=place == len(filled))
+    return records
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "[green]yes[/]" if value else "[red]no[/]"
+    if isinstance(value, int | float):
+        return format_number(value)
+    return (
+        f"{value:%Y-%m-%d %H:%M}" if hasattr(value, "strftime") else str(value).replace("[", "\\[")
+    )
+
+
+def status_view(status: AccountStatus) -> Group:
+    """Return the status as the tables that `penstock status` shows."""
+    tables = [
+        table_of(
+            status.coverage,
+            f"Bars ({status.environment}, {status.database})",
+            "none stored: run 'penstock ingest'",
+        ),
+        table_of(
+            status.models,
+            "Models",
+            "none promoted: run 'penstock research', then 'penstock promote'",
+        ),
+        *(table_of(figures, f"Portfolio {name}") for name, figures in status.accounts.items()),
+        table_of(status.breaks, "Locked instruments", "none: ledger and venue agree"),
+        table_of(status.halts, "Halted accounts", "none"),
+    ]
+    return Group(*tables)
+
+
+@contextmanager
+def bars_progress(console: Console) -> Iterator[OnProgress]:
+    """Show one progress bar a symbol while bars come in."""
+    with _progress(console) as bars:
+        rows: dict[str, TaskID] = {}
+
+        def tell(progress: IngestProgress) -> None:
+            if progress.symbol not in rows:
+                rows[progress.symbol] = bars.add_task(progress.symbol, total=progress.total)
+            bars.update(rows[progress.symbol], completed=progress.done)
+
+        yield tell
+
+
+class TrialsProgress:
+    """Progress of a search: a bar over its trials (call it with each) and one over the cuts of its
+    check, else lines.
+    """
+
+    def __init__(self, bars: Progress, total: int) -> None:
+        self._bars = bars
+        self._total, self._done = total, 0
+        self._row = bars.add_task("trials", total=total)
+        self._cuts: TaskID | None = None
+
+    def __call__(self, _trial: object) -> None:
+        self._bars.advance(self._row)
+        self._done += 1
+        tenth = max(self._total // 10, 1)
+        if not self._bars.console.is_terminal and self._done % tenth == 0:
+            self._bars.console.print(f"trial {self._done} of {self._total}", highlight=False)
+
+    def cut(self, done: int, total: int) -> None:
+        """Say how many cuts of the check against lookahead are done."""
+        if self._cuts is None:
+            self._cuts = self._bars.add_task("cuts", total=total)
+        self._bars.update(self._cuts, completed=done)
+        if not self._bars.console.is_terminal and done % max(total // 10, 1) == 0:
+            self._bars.console.print(f"cut {done} of {total}", highlight=False)
+
+    def stage(self, name: str) -> None:
+        """Say that a step begins."""
+        self._bars.console.print(f"{name} ...", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def trials_progress(console: Console, total: int) -> Iterator[TrialsProgress]:
+    """Show how many trials of a search are done."""
+    with _progress(console) as bars:
+        yield TrialsProgress(bars, total)
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        yield bars
+
+
+def findings_view(findings: Sequence[HealthCheck]) -> Table:
+    """Return the doctor's findings, with a remedy for each that is not well."""
+    table = Table(title="Doctor", title_justify="left", header_style="bold")
+    for name in ("", "what", "seen", "remedy"):
+        table.add_column(name, overflow="fold")
+    for finding in findings:
+        mark = "[green]ok[/]" if finding.ok else "[red]bad[/]"
+        table.add_row(mark, finding.what, finding.seen.replace("[", "\\["), finding.remedy)
+    return table

@@ -1,0 +1,146 @@
+"""Commands for the practice exchange: serve it, move money there from outside, and have it
+misbehave.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from penstock.interfaces.cli.terminal import PortfolioOption, out, parse_instant
+from penstock.practice.faults import FaultKind
+
+AssetArgument = Annotated[str, typer.Argument(help="An asset of the universe, like USDT or BTC.")]
+QuantityArgument = Annotated[str, typer.Argument(help="How much, in units of the asset.")]
+
+
+def serve(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8190,
+    candles: Annotated[
+        Path | None,
+        typer.Option(help="A folder of Parquet candle files; without it: synthetic candles."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Venue time at the start, like 2024-01-01T00:00. Default: now."),
+    ] = None,
+    speed: Annotated[
+        float,
+        typer.Option(
+            help="Venue seconds in a real second; 0 is a clock that only steps on request."
+        ),
+    ] = 1.0,
+    cash: Annotated[
+        float, typer.Option(help="Quote balance of the account whose keys are in the environment.")
+    ] = 100_000,
+) -> None:
+    """Serve the practice exchange until interrupted. ccxt trades on it unmodified.
+
+    The accounts' keys are those that Penstock made in its home folder (practice-keys.json).
+
+    Example: `penstock exchange serve --candles ~/candles --start 2024-01-01T00:00 --speed 60`
+    """
+    from penstock.pipeline.stack_commands import serve_practice
+
+    serve_practice(out, port, candles, parse_instant(start) if start else None, speed, cash)
+
+
+def deposit(
+    asset: AssetArgument, quantity: QuantityArgument, portfolio: PortfolioOption = "daily"
+) -> None:
+    """Put money on a portfolio's account at the practice exchange, as if its owner had: the ledger
+    does not know of it.
+
+    The next comparison finds it as a break of kind deposit.
+
+    Example: `penstock exchange deposit USDT 1000`, then `penstock reconcile`
+    """
+    _transfer(asset, quantity, portfolio, 1)
+
+
+def withdraw(
+    asset: AssetArgument, quantity: QuantityArgument, portfolio: PortfolioOption = "daily"
+) -> None:
+    """Take money off a portfolio's account at the practice exchange, as if its owner had.
+
+    The next comparison finds it as a break of kind withdrawal.
+
+    Example: `penstock exchange withdraw BTC 0.01 -p minute`, then `penstock reconcile -p minute`
+    """
+    _transfer(asset, quantity, portfolio, -1)
+
+
+def fault(
+    kind: Annotated[
+        FaultKind,
+        typer.Argument(
+            metavar="KIND", help="What goes wrong; one of those above.", show_choices=False
+        ),
+    ],
+    method: Annotated[
+        str, typer.Option(help="Only calls with this HTTP method: GET, POST or DELETE.")
+    ] = "",
+    path: Annotated[
+        str,
+        typer.Option(help="Only calls whose path begins so: /api/v3/order, /api/v3/myTrades ..."),
+    ] = "/api/",
+    times: Annotated[
+        int | None, typer.Option(min=1, help="Strike so often at most. Default: until cleared.")
+    ] = None,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="How long an answer is away, or how much is hidden.")
+    ] = 30.0,
+) -> None:
+    """Have the practice exchange misbehave, until the fault is cleared or has struck often enough.
+
+    - nothing is done and the answer is bad: timeout_before, error_before, rate_limit, ban
+
+    - done, and the answer is lost: timeout_after, error_after, reset_after, malformed
+
+    - done, and the answer is late: slow
+
+    - trades or orders are shown wrongly: hidden_trades, truncated_trades, doubled_trades, feeless_trades, hidden_order
+
+    - candles are shown as they were: stale_candles
+
+    Example: `penstock exchange fault timeout_after --method POST --path /api/v3/order --times 1
+    --seconds 12`
+    """
+    from penstock.pipeline.practice_venue import arm_fault
+    from penstock.practice.faults import Fault
+    from penstock.settings import Settings
+
+    armed = Fault(kind=kind, method=method.upper(), path=path, times=times, seconds=seconds)
+    out.print(arm_fault(Settings(), armed), soft_wrap=True, highlight=False)
+    out.print("end it with: penstock exchange faults --clear", highlight=False)
+
+
+def faults(
+    clear: Annotated[bool, typer.Option("--clear", help="Disarm them all.")] = False,
+) -> None:
+    """The faults that are armed at the practice exchange, with how many calls each matched and
+    struck.
+
+    Example: `penstock exchange faults --clear`
+    """
+    from penstock.pipeline.practice_venue import armed_faults
+    from penstock.settings import Settings
+
+    for line in armed_faults(Settings(), clear) or ["no fault is armed"]:
+        out.print(line, soft_wrap=True, highlight=False)
+
+
+def _transfer(asset: str, quantity: str, portfolio: str, sign: int) -> None:
+    from penstock.pipeline.practice_venue import transfer
+    from penstock.settings import Settings
+
+    out.print(
+        transfer(Settings(), portfolio, asset, quantity, sign).summary(),
+        soft_wrap=True,
+        highlight=False,
+    )
+    out.print(
+        f"the ledger does not know of it yet: penstock reconcile -p {portfolio}",
+        soft_wrap=True,
+        highlight=False,
+    )

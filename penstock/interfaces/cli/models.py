@@ -1,0 +1,103 @@
+"""Commands on the way from bars to a champion: ingest, research, promote, and back."""
+
+from typing import Annotated
+
+import typer
+
+from penstock.core.timeframes import Timeframe
+from penstock.interfaces.cli.terminal import (
+    StudyOption,
+    SymbolsOption,
+    TimeframeOption,
+    err,
+    opened_platform,
+    out,
+)
+
+
+def ingest(timeframe: TimeframeOption = "1d", symbol: SymbolsOption = None) -> None:
+    """Bring the universe's bars up to date: backfill and increment are the same command.
+
+    Example: `penstock ingest -t 1h -s BTC/USDT -s ETH/USDT`
+    """
+    from penstock.interfaces.cli.console import bars_progress, table_of
+    from penstock.pipeline.ingest import ingest_timeframe
+
+    with opened_platform() as platform, bars_progress(err) as progress:
+        outcome = ingest_timeframe(
+            platform, Timeframe.parse(timeframe), symbol, on_progress=progress
+        )
+    out.print(table_of(outcome.table(), outcome.summary()))
+    out.print(f"checks: {outcome.data_docs}")
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def research(
+    study: StudyOption = "daily",
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Trials for each strategy; default from configs/research.yaml."),
+    ] = None,
+    strategy: Annotated[
+        list[str] | None, typer.Option(help="Only this strategy (repeat for more).")
+    ] = None,
+) -> None:
+    """Snapshot the bars and search the strategies' parameters, tracked in MLflow.
+
+    Example: `penstock research --strategy momentum --trials 200`
+    """
+    from penstock.interfaces.cli.console import table_of, trials_progress
+    from penstock.pipeline.research import planned_trials, run_research
+
+    with (
+        opened_platform() as platform,
+        trials_progress(err, planned_trials(platform, study, strategy, trials)) as progress,
+    ):
+        outcome = run_research(
+            platform,
+            study,
+            strategies=strategy,
+            trials=trials,
+            on_trial=progress,
+            on_stage=progress.stage,
+            on_cut=progress.cut,
+        )
+    out.print(table_of(outcome.table(), "Search"))
+    out.print(outcome.summary())
+
+
+def promote(
+    study: StudyOption = "daily",
+    run: Annotated[
+        str | None, typer.Option(help="MLflow run of the search; default: the study's newest.")
+    ] = None,
+) -> None:
+    """Judge the best candidate of a search; passing moves the registry aliases.
+
+    Example: `penstock promote --run 3f2c...`
+    """
+    from penstock.interfaces.cli.console import table_of
+    from penstock.pipeline.promote import promote_candidate
+
+    with (
+        opened_platform() as platform,
+        err.status("judging the candidate: reproduction, leakage, rehearsal, comparison"),
+    ):
+        outcome = promote_candidate(platform, study, run)
+    out.print(table_of(outcome.table(), "Verdicts"))
+    out.print(outcome.summary())
+
+
+def rollback(
+    model: Annotated[str, typer.Argument(help="A registered model.")] = "daily-portfolio",
+) -> None:
+    """Give the champion alias back to the version that held it before.
+
+    Example: `penstock rollback daily-portfolio`
+    """
+    from penstock.pipeline.promote import roll_back
+
+    with opened_platform() as platform:
+        was, now = roll_back(platform, model)
+    out.print(f"champion was {was}, is {now} again")

@@ -1,0 +1,40 @@
+"""How the practice exchange says no: Binance's numbers and sentences."""
+
+from penstock.core.errors import PenstockError
+
+
+class Refusal(PenstockError):
+    """An answer with an error code. `code` and `message` are Binance's, `status` the HTTP status,
+    `retry_after` in seconds.
+    """
+
+    def __init__(
+        self, code: int, message: str, status: int = 400, retry_after: int | None = None
+    ) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+
+
+def missing_parameter(name: str) -> Refusal:
+    return Refusal(
+        -1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
+    )
+
+
+def illegal_parameter(name: str) -> Refusal:
+    return Refusal(-1100, f"Illegal characters found in parameter '{name}'.")
+
+
+def invalid_symbol() -> Refusal:
+    return Refusal(-1121, "Invalid symbol.")
+
+
+def insufficient_balance() -> Refusal:
+    return Refusal(-2010, "Account has insufficient balance for requested action.")
+
+
+def filter_failure(name: str) -> Refusal:
+    return Refusal(-1013, f"Filter failure: {name}")

@@ -1,0 +1,228 @@
+"""Binance's JSON: how orders, trades, balances, candles and symbols look on the wire."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from penstock.core.quotes import Quote
+from penstock.practice.accounts import ZERO, Account, Order, Trade
+from penstock.practice.filters import SymbolRules
+from penstock.practice.limits import LimitSpec
+from penstock.practice.market import Listing
+from penstock.practice.series import Series
+
+Json = dict[str, Any]
+
+
+def text(value: Decimal) -> str:
+    """Return a quantity or price with Binance's eight places."""
+    return f"{value:.8f}"
+
+
+def book_answer(listing: Listing, book: Quote | None) -> Json:
+    """Return the best bid and ask; an empty book is all zeros."""
+    sides = (ZERO,) * 4 if book is None else (book.bid, book.bid_size, book.ask, book.ask_size)
+    return {"symbol": listing.wire} | dict(
+        zip(("bidPrice", "bidQty", "askPrice", "askQty"), map(text, sides), strict=True)
+    )
+
+
+def klines(series: Series) -> bytes:
+    """Return candles as Binance's 12-element arrays. Trade counts and taker volumes are not known:
+    0.
+    """
+    span = series.step - 1
+    rows = [
+        f'[{ts},"{o:.8f}","{h:.8f}","{low:.8f}","{c:.8f}","{v:.8f}",{ts + span},"{v * c:.8f}",0,"0.00000000","0.00000000","0"]'
+        for ts, (o, h, low, c, v) in zip(series.ts.tolist(), series.values.tolist(), strict=True)
+    ]
+    return f"[{','.join(rows)}]".encode()
+
+
+def order_fields(order: Order) -> Json:
+    """Return the fields that every answer about an order has."""
+    return {
+        "symbol": order.symbol,
+        "orderId": order.order_id,
+        "orderListId": -1,
+        "clientOrderId": order.client_id,
+        "price": text(order.price),
+        "origQty": text(order.quantity),
+        "executedQty": text(order.executed),
+        "origQuoteOrderQty": "0.00000000",
+        "cummulativeQuoteQty": text(order.executed_quote),
+        "status": str(order.status),
+        "timeInForce": order.time_in_force,
+        "type": order.type,
+        "side": order.side,
+        "workingTime": order.created_ms,
+        "selfTradePreventionMode": "NONE",
+    }
+
+
+def order_answer(order: Order) -> Json:
+    """Return an order as queries show it."""
+    return {
+        **order_fields(order),
+        "stopPrice": "0.00000000",
+        "icebergQty": "0.00000000",
+        "time": order.created_ms,
+        "updateTime": order.updated_ms,
+        "isWorking": True,
+    }
+
+
+def new_order_answer(order: Order, trades: list[Trade], kind: str) -> Json:
+    """Return the answer to a new order; `kind` is newOrderRespType: ACK, RESULT or FULL."""
+    if kind == "ACK":
+        keys = ("symbol", "orderId", "orderListId", "clientOrderId")
+        return {**{key: order_fields(order)[key] for key in keys}, "transactTime": order.created_ms}
+    answer = {**order_fields(order), "transactTime": order.created_ms}
+    if kind == "FULL":
+        answer["fills"] = [
+            {
+                "price": text(trade.price),
+                "qty": text(trade.quantity),
+                "commission": text(trade.commission),
+                "commissionAsset": trade.commission_asset,
+                "tradeId": trade.trade_id,
+            }
+            for trade in trades
+        ]
+    return answer
+
+
+def cancel_answer(order: Order, at_ms: int) -> Json:
+    """Return the answer to a cancellation."""
+    return {**order_fields(order), "origClientOrderId": order.client_id, "transactTime": at_ms}
+
+
+def trade_answer(trade: Trade) -> Json:
+    """Return a trade as myTrades shows it."""
+    return {
+        "symbol": trade.symbol,
+        "id": trade.trade_id,
+        "orderId": trade.order_id,
+        "orderListId": -1,
+        "price": text(trade.price),
+        "qty": text(trade.quantity),
+        "quoteQty": text(trade.price * trade.quantity),
+        "commission": text(trade.commission),
+        "commissionAsset": trade.commission_asset,
+        "time": trade.at_ms,
+        "isBuyer": trade.side == "BUY",
+        "isMaker": trade.is_maker,
+        "isBestMatch": True,
+    }
+
+
+def transfer_answer(entry: Json) -> Json:
+    """Return a deposit or withdrawal of the journal as the capital history shows it."""
+    return {
+        "id": str(entry["seq"]),
+        "txId": f"practice-{entry['seq']}",
+        "coin": entry["asset"],
+        "amount": text(abs(Decimal(entry["change"]))),
+        "transactionFee": "0",
+        "status": 1 if entry["reason"] == "deposit" else 6,
+        "insertTime": entry["at"],
+        "completeTime": entry["at"],
+        "applyTime": f"{datetime.fromtimestamp(entry['at'] / 1000, UTC):%Y-%m-%d %H:%M:%S}",
+        "address": "",
+        "network": entry["asset"],
+        "transferType": 0,
+    }
+
+
+def account_answer(account: Account, taker_bps: Decimal, maker_bps: Decimal, at_ms: int) -> Json:
+    """Return the account with every asset it holds."""
+    balances = [
+        {"asset": asset, "free": text(held.free), "locked": text(held.locked)}
+        for asset, held in sorted(account.balances.assets.items())
+        if held.total != ZERO
+    ]
+    return {
+        "makerCommission": int(maker_bps),
+        "takerCommission": int(taker_bps),
+        "buyerCommission": 0,
+        "sellerCommission": 0,
+        "commissionRates": {
+            "maker": text(maker_bps / 10_000),
+            "taker": text(taker_bps / 10_000),
+            "buyer": "0.00000000",
+            "seller": "0.00000000",
+        },
+        "canTrade": True,
+        "canWithdraw": True,
+        "canDeposit": True,
+        "updateTime": at_ms,
+        "accountType": "SPOT",
+        "balances": balances,
+        "permissions": ["SPOT"],
+        "uid": 1,
+    }
+
+
+def symbol_answer(listing: Listing, rules: SymbolRules) -> Json:
+    """Return one symbol of exchangeInfo."""
+    instrument = rules.instrument
+    step = {"stepSize": text(instrument.lot_step), "maxQty": text(rules.max_quantity)}
+    return {
+        "symbol": listing.wire,
+        "status": "TRADING",
+        "baseAsset": listing.base,
+        "baseAssetPrecision": 8,
+        "quoteAsset": listing.quote,
+        "quotePrecision": 8,
+        "quoteAssetPrecision": 8,
+        "baseCommissionPrecision": 8,
+        "quoteCommissionPrecision": 8,
+        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
+        "icebergAllowed": False,
+        "ocoAllowed": False,
+        "quoteOrderQtyMarketAllowed": False,
+        "allowTrailingStop": False,
+        "cancelReplaceAllowed": False,
+        "isSpotTradingAllowed": True,
+        "isMarginTradingAllowed": False,
+        "filters": [
+            {
+                "filterType": "PRICE_FILTER",
+                "minPrice": text(instrument.price_tick),
+                "maxPrice": text(rules.max_price),
+                "tickSize": text(instrument.price_tick),
+            },
+            {"filterType": "LOT_SIZE", "minQty": text(instrument.min_quantity), **step},
+            {
+                "filterType": "NOTIONAL",
+                "minNotional": text(instrument.min_notional),
+                "applyMinToMarket": True,
+                "maxNotional": "9000000.00000000",
+                "applyMaxToMarket": False,
+                "avgPriceMins": 0,
+            },
+        ],
+        "permissions": [],
+        "permissionSets": [["SPOT"]],
+        "defaultSelfTradePreventionMode": "NONE",
+        "allowedSelfTradePreventionModes": ["NONE"],
+    }
+
+
+def rate_limits_answer(spec: LimitSpec) -> list[Json]:
+    """Return exchangeInfo's rate limits."""
+    rows = (
+        ("REQUEST_WEIGHT", "MINUTE", 1, spec.weight_per_minute),
+        ("ORDERS", "SECOND", 10, spec.orders_per_10s),
+        ("ORDERS", "DAY", 1, spec.orders_per_day),
+    )
+    return [
+        {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}
+        for kind, interval, number, limit in rows
+        if limit is not None
+    ]
+
+
+def is_visible(order: Order, monotonic_now: float, venue_now_ms: int) -> bool:
+    """Return whether queries see the order yet."""
+    return monotonic_now >= order.hidden_until and venue_now_ms >= order.hidden_until_ms

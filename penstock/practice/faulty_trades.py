@@ -1,0 +1,32 @@
+"""What a fault makes of a list of trades: a venue whose history is late, short, doubled or silent
+about fees.
+"""
+
+from typing import Any
+
+from penstock.practice.faults import Fault, FaultKind
+
+#: Far above any id that the practice exchange gives.
+_OTHER_ID = 10**9
+
+Row = dict[str, Any]
+
+
+def spoiled_trades(rows: list[Row], fault: Fault, now_ms: int) -> list[Row]:
+    """Return the answer of myTrades as the fault wants it; a fault of another kind leaves it as it
+    is.
+    """
+    if fault.symbol and any(row["symbol"] != fault.symbol for row in rows):
+        return rows
+    border = now_ms - round(fault.seconds * 1000)
+    match fault.kind:
+        case FaultKind.HIDDEN_TRADES:
+            return [row for row in rows if row["time"] < border]
+        case FaultKind.TRUNCATED_TRADES:
+            return [row for row in rows if row["time"] >= border]
+        case FaultKind.DOUBLED_TRADES:
+            return [copy for row in rows for copy in (row, {**row, "id": row["id"] + _OTHER_ID})]
+        case FaultKind.FEELESS_TRADES:
+            return [{**row, "commission": "0.00000000"} for row in rows]
+        case _:
+            return rows

@@ -1,0 +1,1 @@
+"""One backtest: the kernel, its oracle, costs, metrics and results."""

@@ -1,0 +1,155 @@
+"""The figures of an equity curve, and the statistics that say how much of a Sharpe ratio is luck.
+
+Per-bar simple returns r_1..r_n of the equity marked at each close; no risk-free rate; B bars in a
+year of 365 days. A ratio whose denominator is zero is 0.0, never infinite, so that a curve without
+any risk or trade cannot win a search.
+"""
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+
+from penstock.core.timeframes import Timeframe
+from penstock.research.engine.kernel import Moments
+from penstock.research.engine.market import Matrix
+from penstock.research.engine.results import BacktestMetrics
+
+_EULER_GAMMA = 0.5772156649015329
+_NORMAL = NormalDist()
+
+
+def moments_of(equity: Matrix, traded: float = 0.0, orders: int = 0) -> Moments:
+    """Return the sums over `equity` (one value a bar), for curves that did not come out of the
+    kernel.
+    """
+    r = equity[1:] / equity[:-1] - 1
+    peaks = np.maximum.accumulate(equity)
+    return Moments(
+        returns=len(r),
+        total=float(r.sum()),
+        total2=float((r**2).sum()),
+        total3=float((r**3).sum()),
+        total4=float((r**4).sum()),
+        downside2=float((np.minimum(r, 0) ** 2).sum()),
+        max_drawdown=float((1 - equity / peaks).max()),
+        traded=traded,
+        orders=orders,
+        equity_sum=float(equity.sum()),
+        first_equity=float(equity[0]),
+        final_equity=float(equity[-1]),
+    )
+
+
+def metrics_of(moments: Moments, timeframe: Timeframe) -> BacktestMetrics:
+    """Return the figures of a curve.
+
+    annual return = (1 + total)^(B/n) - 1. Volatility = s * sqrt(B), s with n - 1. Sharpe = mean/s *
+    sqrt(B) (Sharpe, Journal of Portfolio Management 21, 1994). Sortino = mean / sqrt(mean(min(r,
+    0)^2)) * sqrt(B) (Sortino and Price, Journal of Investing 3, 1994). Calmar = annual return /
+    maximum drawdown (Young, Futures, October 1991). Turnover = notional traded / mean equity /
+    years.
+    """
+    n, per_year = moments.returns, timeframe.bars_per_year
+    years = n / per_year
+    mean, deviation, skewness, kurtosis = _shape(moments)
+    total_return = moments.final_equity / moments.first_equity - 1
+    annual_return = (
+        math.expm1(math.log1p(total_return) / years)
+        if years > 0 and total_return > -1
+        else total_return
+    )
+    sharpe = _ratio(mean, deviation)
+    return BacktestMetrics(
+        total_return=total_return,
+        annual_return=annual_return,
+        annual_volatility=deviation * math.sqrt(per_year),
+        sharpe=sharpe * math.sqrt(per_year),
+        sortino=_ratio(mean, math.sqrt(moments.downside2 / max(n, 1))) * math.sqrt(per_year),
+        max_drawdown=moments.max_drawdown,
+        calmar=_ratio(annual_return, moments.max_drawdown),
+        turnover=_ratio(moments.traded / (moments.equity_sum / (n + 1)), years),
+        orders=moments.orders,
+        bars=n + 1,
+        final_equity=moments.final_equity,
+        skewness=skewness,
+        kurtosis=kurtosis,
+        probabilistic_sharpe=probabilistic_sharpe(sharpe, n, skewness, kurtosis)
+        if deviation > 0
+        else 0.0,
+    )
+
+
+def probabilistic_sharpe(
+    sharpe: float, returns: int, skewness: float, kurtosis: float, benchmark: float = 0.0
+) -> float:
+    """Return the probability that the true Sharpe ratio is above `benchmark`; both ratios per bar,
+    kurtosis raw.
+
+    PSR = Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - g3 SR + (g4 - 1)/4 SR^2)): Bailey and Lopez de
+    Prado, The Sharpe ratio efficient frontier, Journal of Risk 15(2), 2012, equation 11.
+    """
+    if returns < 2:
+        return 0.0
+    spread = 1 - skewness * sharpe + (kurtosis - 1) / 4 * sharpe**2
+    return _NORMAL.cdf(
+        (sharpe - benchmark) * math.sqrt(returns - 1) / math.sqrt(max(spread, 1e-12))
+    )
+
+
+def expected_best_sharpe(trial_variance: float, trials: int) -> float:
+    """Return the Sharpe ratio to expect of the best of `trials` worthless trials whose ratios have
+    this variance.
+
+    SR0 = sqrt(V) ((1 - g) Z(1 - 1/N) + g Z(1 - 1/(N e))), g Euler's constant, Z the normal
+    quantile: Bailey and Lopez de Prado, The deflated Sharpe ratio, Journal of Portfolio Management
+    40(5), 2014, equation 1. One trial has no luck to take off: 0.
+    """
+    if trials < 2:
+        return 0.0
+    usual, extreme = _NORMAL.inv_cdf(1 - 1 / trials), _NORMAL.inv_cdf(1 - 1 / (trials * math.e))
+    return math.sqrt(max(trial_variance, 0.0)) * (
+        (1 - _EULER_GAMMA) * usual + _EULER_GAMMA * extreme
+    )
+
+
+def deflated_sharpe(
+    sharpe: float,
+    returns: int,
+    skewness: float,
+    kurtosis: float,
+    trial_variance: float,
+    trials: int,
+) -> float:
+    """Return the probability that the best of `trials` is better than luck (ratios and their
+    variance per bar, kurtosis raw).
+
+    DSR = PSR against the expected best of worthless trials: Bailey and Lopez de Prado 2014,
+    equation 2. `trials` must be the true number tried, the discarded ones included.
+    """
+    return probabilistic_sharpe(
+        sharpe, returns, skewness, kurtosis, expected_best_sharpe(trial_variance, trials)
+    )
+
+
+def _shape(moments: Moments) -> tuple[float, float, float, float]:
+    """Return mean, sample deviation, skewness and raw kurtosis of the returns; a flat curve has
+    those of a normal one.
+    """
+    n = max(moments.returns, 1)
+    mean = moments.total / n
+    variance = max(moments.total2 / n - mean**2, 0.0)
+    if variance < 1e-24 or n < 2:
+        return mean, 0.0, 0.0, 3.0
+    third = moments.total3 / n - 3 * mean * moments.total2 / n + 2 * mean**3
+    fourth = (
+        moments.total4 / n
+        - 4 * mean * moments.total3 / n
+        + 6 * mean**2 * moments.total2 / n
+        - 3 * mean**4
+    )
+    return mean, math.sqrt(variance * n / (n - 1)), third / variance**1.5, fourth / variance**2
+
+
+def _ratio(numerator: float, denominator: float) -> float:
+    return numerator / denominator if denominator > 0 else 0.0

@@ -1,0 +1,1 @@
+"""Parameter searches: the space and the runner."""

@@ -1,0 +1,334 @@
+"""Parameter search: which parameters did best in sample, and what that is worth.
+
+The search sees the in-sample bars only. The out-of-sample part is simulated once, for the one
+choice, after all trials. How much of the choice's Sharpe is luck is told by the deflated Sharpe
+ratio with the true number of trials. This is the only file that uses Optuna; whether a result is
+good enough is for promotion to decide.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+import polars as pl
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import SQLAlchemyError
+
+from penstock.core.errors import SearchError, StrategyError
+from penstock.core.strategy import Strategy
+from penstock.core.timeframes import Timeframe
+from penstock.research.engine.backtest import run
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.kernel import simulate
+from penstock.research.engine.market import BarMatrices, market_of
+from penstock.research.engine.metrics import deflated_sharpe, metrics_of
+from penstock.research.engine.results import (
+    BacktestResult,
+    Candidate,
+    ParamValues,
+    SearchResult,
+    SearchSettings,
+)
+from penstock.research.identity import hash_bars, search_id
+from penstock.research.search.space import Choices, NumberRange, search_space
+from penstock.research.validation.splits import Split, split_in_two
+
+#: The figures of a trial that its row in `SearchResult.trials` shows.
+TRIAL_METRICS = ("sharpe", "total_return", "max_drawdown", "turnover", "orders")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One finished trial. `value` and `metrics` (TRIAL_METRICS) are NaN and empty where the
+    parameters were not allowed.
+    """
+
+    number: int
+    strategy: str
+    params: ParamValues
+    allowed: bool
+    value: float
+    metrics: dict[str, float]
+    took_ms: float
+
+
+OnTrial = Callable[[Trial], None]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What a search works on: the whole market, the part of it that may be seen, and its terms."""
+
+    market: BarMatrices
+    seen: BarMatrices
+    split: Split
+    strategies: tuple[type[Strategy], ...]
+    costs: Costs
+    settings: SearchSettings
+    dataset_hash: str
+    id: str
+
+
+def search(
+    bars: pl.DataFrame,
+    strategies: type[Strategy] | Sequence[type[Strategy]],
+    costs: Costs,
+    settings: SearchSettings,
+    on_trial: OnTrial | None = None,
+    dataset_hash: str = "",
+    timeframe: Timeframe | None = None,
+) -> SearchResult:
+    """Return what `settings.trials` trials of each strategy found on `bars` (BARS_SCHEMA), best
+    in-sample objective first.
+
+    `dataset_hash` is the snapshot's where there is one, else computed. `on_trial` is called after
+    each trial of this call. With a storage, a search that was broken off goes on where it stopped,
+    and a complete one is read, not run again. Raises SearchError where no trial had allowed
+    parameters, DataError for unusable bars, StrategyError for bad weights.
+    """
+    classes = (strategies,) if isinstance(strategies, type) else tuple(strategies)
+    if not classes:
+        raise SearchError("no strategy to search: name one at least")
+    market = market_of(bars, timeframe)
+    split = split_in_two(len(market.ts), settings.oos_fraction, settings.purge_bars)
+    seen = market_of(
+        market.bars.filter(pl.col("ts") < market.ts[split.in_sample_stop]), market.timeframe
+    )
+    data = dataset_hash or hash_bars(market.bars)
+    identity = search_id(data, classes, costs, settings, market.timeframe)
+    plan = _Plan(market, seen, split, classes, costs, settings, data, identity)
+    trials: list[Trial] = []
+    with _quiet_optuna():
+        for strategy in classes:
+            trials += _search_one(plan, strategy, on_trial, first_number=len(trials))
+    return _conclude(plan, trials)
+
+
+def evaluate(
+    market: BarMatrices, strategy: Strategy, costs: Costs, settings: SearchSettings
+) -> tuple[float, dict[str, float]]:
+    """Return the objective and the TRIAL_METRICS of a strategy over a whole market."""
+    moments = simulate(market, market.decide(strategy), costs, settings.initial_cash).moments
+    figures = metrics_of(moments, market.timeframe).as_dict()
+    return figures[settings.objective.value], {name: figures[name] for name in TRIAL_METRICS}
+
+
+def _search_one(
+    plan: _Plan, strategy: type[Strategy], on_trial: OnTrial | None, first_number: int
+) -> list[Trial]:
+    """Return the trials of one strategy: those its study holds already, and the rest, run now."""
+    study = _study(plan.settings, f"{strategy.name}-{plan.id}")
+    space = {name: _distribution(dimension) for name, dimension in search_space(strategy).items()}
+    done = [
+        _read(t, strategy.name, first_number + i)
+        for i, t in enumerate(t for t in study.trials if t.state.is_finished())
+    ]
+    known: dict[str, tuple[float, dict[str, float]]] = {}
+    for number in range(first_number + len(done), first_number + plan.settings.trials):
+        trial = _run_trial(plan, strategy, study, study.ask(space), known, number)
+        done.append(trial)
+        if on_trial is not None:
+            on_trial(trial)
+    return done
+
+
+def _run_trial(
+    plan: _Plan,
+    strategy: type[Strategy],
+    study: optuna.Study,
+    asked: optuna.trial.Trial,
+    known: dict[str, tuple[float, dict[str, float]]],
+    number: int,
+) -> Trial:
+    started, params = time.perf_counter(), dict(asked.params)
+    try:
+        chosen = strategy.from_params(params)
+    except StrategyError:
+        study.tell(asked, state=optuna.trial.TrialState.PRUNED)
+        return Trial(number, strategy.name, params, False, math.nan, {}, 0.0)
+    # The sampler comes back to the same whole numbers: what is known is not simulated again.
+    key = json.dumps(params, sort_keys=True)
+    if key not in known:
+        known[key] = evaluate(plan.seen, chosen, plan.costs, plan.settings)
+    value, figures = known[key]
+    took_ms = (time.perf_counter() - started) * 1e3
+    asked.set_user_attr("trial", {"metrics": figures, "took_ms": took_ms})
+    study.tell(asked, value)
+    return Trial(number, strategy.name, params, True, value, figures, took_ms)
+
+
+def _distribution(dimension: NumberRange | Choices) -> optuna.distributions.BaseDistribution:
+    if isinstance(dimension, Choices):
+        return optuna.distributions.CategoricalDistribution(dimension.values)
+    if dimension.whole:
+        return optuna.distributions.IntDistribution(
+            int(dimension.low), int(dimension.high), step=int(dimension.step)
+        )
+    return optuna.distributions.FloatDistribution(
+        dimension.low, dimension.high, step=dimension.step or None
+    )
+
+
+def _study(settings: SearchSettings, name: str) -> optuna.Study:
+    storage: Any = settings.storage_url
+    try:
+        if storage is not None and storage.startswith("journal:"):
+            backend = JournalFileBackend(storage.removeprefix("journal:"))
+            storage = optuna.storages.JournalStorage(backend)
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction="maximize", load_if_exists=True
+        )
+    except (optuna.exceptions.OptunaError, SQLAlchemyError, OSError, ImportError) as error:
+        kind = str(settings.storage_url).split(":", 1)[
+            0
+        ]  # the rest of the address may hold a password
+        raise SearchError(f"the search storage ({kind}) cannot be used: {error}") from error
+    # A study that goes on must not draw again what it drew at its start.
+    study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.trials))
+    return study
+
+
+def _read(trial: optuna.trial.FrozenTrial, strategy: str, number: int) -> Trial:
+    kept = trial.user_attrs.get("trial", {"metrics": {}, "took_ms": 0.0})
+    allowed = trial.state is optuna.trial.TrialState.COMPLETE
+    value = float(trial.value) if allowed and trial.value is not None else math.nan
+    return Trial(
+        number,
+        strategy,
+        dict(trial.params),
+        allowed,
+        value,
+        kept["metrics"],
+        float(kept["took_ms"]),
+    )
+
+
+def _best(trials: list[Trial], settings: SearchSettings) -> tuple[Candidate, ...]:
+    """Return the best distinct candidates, best first; an earlier trial wins a tie."""
+    allowed = sorted((t for t in trials if t.allowed), key=lambda t: (-t.value, t.number))
+    if not allowed:
+        raise SearchError(
+            f"none of {len(trials)} trials had parameters that the strategy allows: widen the bounds"
+        )
+    distinct = {
+        (t.strategy, json.dumps(dict(t.params), sort_keys=True)): t for t in reversed(allowed)
+    }
+    chosen = sorted(distinct.values(), key=lambda t: (-t.value, t.number))[: settings.top]
+    return tuple(Candidate(t.number, t.strategy, t.params, t.value) for t in chosen)
+
+
+def _conclude(plan: _Plan, trials: list[Trial]) -> SearchResult:
+    """Simulate the choice in sample and, this once, out of sample."""
+    candidates = _best(trials, plan.settings)
+    best, market = candidates[0], plan.market
+    strategy = next(s for s in plan.strategies if s.name == best.strategy).from_params(
+        dict(best.params)
+    )
+    params, cash, unseen = (
+        strategy.params.model_dump(),
+        plan.settings.initial_cash,
+        plan.split.out_of_sample_first,
+    )
+    in_sample = run(
+        plan.seen,
+        plan.seen.decide(strategy),
+        0,
+        plan.costs,
+        cash,
+        name=best.strategy,
+        params=params,
+    )
+    return SearchResult(
+        id=plan.id,
+        dataset_hash=plan.dataset_hash,
+        settings=plan.settings,
+        costs=plan.costs,
+        timeframe=market.timeframe,
+        symbols=market.symbols,
+        trials=_frame(trials),
+        candidates=candidates,
+        strategy=best.strategy,
+        best_params=params,
+        best_value=best.value,
+        in_sample=in_sample,
+        out_of_sample=run(
+            market,
+            market.decide(strategy),
+            unseen,
+            plan.costs,
+            cash,
+            name=best.strategy,
+            params=params,
+        ),
+        benchmark_out_of_sample=equal_weights(market, unseen, plan.costs, cash),
+        deflated_sharpe=_deflated(in_sample, trials),
+        trial_count=sum(t.allowed for t in trials),
+        in_sample_end=plan.seen.ts[-1],
+        out_of_sample_start=market.ts[unseen],
+        study_name=f"{best.strategy}-{plan.id}",
+    )
+
+
+def equal_weights(
+    market: BarMatrices, first: int, costs: Costs, initial_cash: float
+) -> BacktestResult:
+    """Return the run that holds equal parts (98% in all) of whatever has a bar, rebalanced at each:
+    the naive benchmark.
+    """
+    present = ~np.isnan(market.close)
+    weights = np.where(present, 0.98 / np.maximum(present.sum(axis=1, keepdims=True), 1), np.nan)
+    return run(market, weights, first, costs, initial_cash, name="equal_weights")
+
+
+def _deflated(chosen: BacktestResult, trials: list[Trial]) -> float:
+    """Deflate the choice by what the best of as many worthless trials would show.
+
+    The ratio of a worthless trial has the variance 1 / (returns - 1) (Lo, The statistics of Sharpe
+    ratios, Financial Analysts Journal 58(4), 2002, equation 5 at zero). The spread of the trials
+    themselves, which the paper on the deflated ratio puts in its place, grows where strategies
+    truly differ, and shrinks where the sampler has converged: it would punish a real edge and
+    flatter a narrow search. Repeats count as trials, which errs on the strict side.
+    """
+    per_bar = math.sqrt(chosen.timeframe.bars_per_year)
+    m, returns = chosen.metrics, chosen.metrics.bars - 1
+    tried = sum(1 for trial in trials if trial.allowed)
+    return deflated_sharpe(
+        m.sharpe / per_bar, returns, m.skewness, m.kurtosis, 1 / max(returns - 1, 1), tried
+    )
+
+
+def _frame(trials: list[Trial]) -> pl.DataFrame:
+    names = sorted({name for t in trials for name in t.params})
+    rows = [
+        {
+            "number": t.number,
+            "strategy": t.strategy,
+            "state": "complete" if t.allowed else "pruned",
+            "value": t.value if t.allowed else None,
+            **{name: t.metrics.get(name) for name in TRIAL_METRICS},
+            "took_ms": t.took_ms,
+            "params": json.dumps(dict(t.params), sort_keys=True),
+            **{f"param_{name}": t.params.get(name) for name in names},
+        }
+        for t in trials
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None).with_columns(
+        pl.col("orders").cast(pl.Int64)
+    )
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Keep Optuna's log to warnings for the duration: one line a trial helps nobody."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

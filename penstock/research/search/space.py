@@ -1,0 +1,63 @@
+"""Which parameters a search explores, and between which bounds: read from the strategy's own
+Params, the one place for both.
+
+A number is explored when both of its bounds are inclusive (`ge` and `le`), in steps of
+`multiple_of` where it has one; a `Literal` and a `bool` are explored value by value. Every other
+field keeps its default, so `gt=0, le=1` checks a parameter without exploring it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args, get_origin
+
+from annotated_types import Ge, Le, MultipleOf
+from pydantic.fields import FieldInfo
+
+from penstock.core.errors import SearchError
+from penstock.core.strategy import Strategy
+
+
+@dataclass(frozen=True)
+class NumberRange:
+    """A whole (`whole`) or real number from `low` to `high`, both included; `step` 0.0 means any
+    value between.
+    """
+
+    low: float
+    high: float
+    step: float
+    whole: bool
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of `values`."""
+
+    values: tuple[str | int | bool, ...]
+
+
+def search_space(strategy: type[Strategy]) -> dict[str, NumberRange | Choices]:
+    """Return what is explored for each explored parameter; SearchError where there is nothing to
+    explore.
+    """
+    found = {name: _explored(field) for name, field in strategy.Params.model_fields.items()}
+    space = {name: dimension for name, dimension in found.items() if dimension is not None}
+    if not space:
+        raise SearchError(
+            f"{strategy.name}: no parameter has both ge and le bounds, so there is nothing to search"
+        )
+    return space
+
+
+def _explored(field: FieldInfo) -> NumberRange | Choices | None:
+    if field.annotation is bool:
+        return Choices((False, True))
+    if get_origin(field.annotation) is Literal:
+        return Choices(get_args(field.annotation))
+    bounds = {type(rule): rule for rule in field.metadata}
+    low, high, step = bounds.get(Ge), bounds.get(Le), bounds.get(MultipleOf)
+    if field.annotation not in (int, float) or low is None or high is None:
+        return None
+    whole = field.annotation is int
+    return NumberRange(
+        float(low.ge), float(high.le), float(step.multiple_of) if step else float(whole), whole
+    )

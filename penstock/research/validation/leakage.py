@@ -1,0 +1,149 @@
+"""Does a strategy look ahead? Its past is decided again with another future, on the whole universe.
+
+A strategy that only reads bars up to t gives the same weight at t whatever comes later. At each cut
+the bars after it are once taken away and once replaced by other prices; every weight up to the cut,
+of every symbol, must stay what it was. Some tens of cuts find a leak that is there at every bar. A
+leak at one single bar shows only at a cut through that bar: for that, `cuts=None` cuts at every
+bar, each over a warm window, and compares the decision of that bar.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from penstock.core.bars import PRICE_COLUMNS
+from penstock.core.errors import DataError
+from penstock.core.strategy import Strategy
+
+#: Told how many cuts of how many are done.
+OnCut = Callable[[int, int], None]
+
+#: Weights that differ by less are the same: moving sums may round differently on a shorter table.
+TOLERANCE = 1e-12
+
+
+@dataclass(frozen=True)
+class Leak:
+    """The future after `cut` changed the weight of `symbol` at `ts` from `before` (full history) to
+    `after`.
+
+    None is "no decision".
+    """
+
+    symbol: str
+    ts: datetime
+    cut: datetime
+    change: Literal["removed", "replaced"]
+    before: float | None
+    after: float | None
+
+
+def check_no_lookahead(
+    strategy: Strategy,
+    bars: pl.DataFrame,
+    cuts: int | None = 20,
+    seed: int = 0,
+    on_cut: OnCut = lambda _done, _total: None,
+) -> list[Leak]:
+    """Return the first leak of each cut and change; an empty list is a clean strategy.
+
+    `bars` (BARS_SCHEMA) is the whole universe. `cuts` instants are drawn at random from the part
+    where the strategy is warm, the very last but one always among them; None takes every one, which
+    also shows a `warmup_bars` that is too small. `on_cut` is told after each cut how many of how
+    many are done. Raises DataError where the bars are too few to warm the strategy up.
+    """
+    table = bars.sort("symbol", "ts")
+    instants = table["ts"].unique().sort()
+    warm = instants[strategy.warmup_bars : -1]
+    if warm.is_empty():
+        raise DataError(
+            f"{strategy.name} needs {strategy.warmup_bars + 2} bars to be checked, these are {len(instants)}"
+        )
+    truth = strategy.decide(table)
+    if cuts is None:
+        found: list[Leak | None] = []
+        for done, cut in enumerate(warm, 1):
+            found.append(_leak_at(strategy, table, truth, cut))
+            on_cut(done, len(warm))
+        return [leak for leak in found if leak is not None]
+    random = np.random.default_rng(seed)
+    drawn = random.choice(len(warm), size=min(cuts, len(warm)), replace=False)
+    places = sorted({int(place) for place in drawn} | {len(warm) - 1})
+    leaks: list[Leak | None] = []
+    for done, place in enumerate(places, 1):
+        leaks += [
+            _first_leak(strategy, table, truth, warm[place], change, random) for change in _CHANGES
+        ]
+        on_cut(done, len(places))
+    return [leak for leak in leaks if leak is not None]
+
+
+_CHANGES: tuple[Literal["removed", "replaced"], ...] = ("removed", "replaced")
+
+
+def _leak_at(
+    strategy: Strategy, bars: pl.DataFrame, truth: pl.DataFrame, cut: datetime
+) -> Leak | None:
+    """Decide at `cut` from a warm window that ends there, and compare with the decision of the full
+    history.
+    """
+    window = (
+        bars.filter(pl.col("ts") <= cut)
+        .group_by("symbol", maintain_order=True)
+        .tail(strategy.warmup_bars + 1)
+    )
+    return _first_difference(truth, strategy.decide(window), pl.col("ts") == cut, cut, "removed")
+
+
+def _first_leak(
+    strategy: Strategy,
+    bars: pl.DataFrame,
+    truth: pl.DataFrame,
+    cut: datetime,
+    change: Literal["removed", "replaced"],
+    random: np.random.Generator,
+) -> Leak | None:
+    past = pl.col("ts") <= cut
+    other = bars.filter(past) if change == "removed" else _with_other_future(bars, cut, random)
+    return _first_difference(truth, strategy.decide(other), past, cut, change)
+
+
+def _first_difference(
+    truth: pl.DataFrame,
+    again: pl.DataFrame,
+    rows: pl.Expr,
+    cut: datetime,
+    change: Literal["removed", "replaced"],
+) -> Leak | None:
+    both = truth.filter(rows).join(
+        again.filter(rows).rename({"weight": "after"}), on=["symbol", "ts"], how="left"
+    )
+    apart = (pl.col("weight") - pl.col("after")).abs() > TOLERANCE
+    differs = pl.col("weight").is_null().ne(pl.col("after").is_null()) | apart.fill_null(False)
+    found = both.filter(differs).sort("ts", "symbol")
+    if found.is_empty():
+        return None
+    first = found.row(0, named=True)
+    return Leak(first["symbol"], first["ts"], cut, change, first["weight"], first["after"])
+
+
+def _with_other_future(
+    bars: pl.DataFrame, cut: datetime, random: np.random.Generator
+) -> pl.DataFrame:
+    """Return the bars with every price and volume after `cut` scaled, bar by bar, by a random
+    factor.
+    """
+    factor = pl.Series("factor", np.exp(random.normal(0, 0.3, bars.height)))
+    later = pl.col("ts") > cut
+    return (
+        bars.with_columns(factor)
+        .with_columns(
+            pl.when(later).then(pl.col(c) * pl.col("factor")).otherwise(pl.col(c))
+            for c in (*PRICE_COLUMNS, "volume")
+        )
+        .drop("factor")
+    )

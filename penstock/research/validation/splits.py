@@ -1,0 +1,72 @@
+"""Where the past is cut: what a search may see, what it may not, and the gap between that neither
+uses.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from penstock.core.errors import SearchError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows [0, in_sample_stop) may be searched; rows from `out_of_sample_first` on may not; those
+    between are purged.
+    """
+
+    in_sample_stop: int
+    out_of_sample_first: int
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Rows [train_first, train_stop) to fit on, rows [test_first, test_stop) to judge by."""
+
+    train_first: int
+    train_stop: int
+    test_first: int
+    test_stop: int
+
+
+def split_in_two(bars: int, oos_fraction: float, purge_bars: int) -> Split:
+    """Return the split of `bars` rows that leaves the last `oos_fraction` untouched, with
+    `purge_bars` before it unused.
+
+    Raises SearchError where either part would have fewer than 30 rows: figures of so few returns
+    mean nothing.
+    """
+    out_of_sample = round(bars * oos_fraction)
+    split = Split(bars - out_of_sample - purge_bars, bars - out_of_sample)
+    if min(split.in_sample_stop, out_of_sample) < 30:
+        raise SearchError(
+            f"{bars} bars split into {split.in_sample_stop} in sample and {out_of_sample} out of sample (purge {purge_bars}): "
+            "each part needs 30 at least; ingest a longer history or change oos_fraction"
+        )
+    return split
+
+
+def walk_forward(
+    ts: pl.Series, train_bars: int, test_bars: int, purge_bars: int = 1, expanding: bool = False
+) -> list[Fold]:
+    """Return folds that walk through `ts` (one row a bar): each trains on the bars before its test,
+    `purge_bars` apart.
+
+    With `expanding` each fold trains on everything before its test. Cut by skfolio's WalkForward.
+    Raises SearchError where not even one fold fits.
+    """
+    from skfolio.model_selection import WalkForward
+
+    needed = train_bars + purge_bars + test_bars
+    if len(ts) < needed:
+        raise SearchError(
+            f"{len(ts)} bars hold no fold of {train_bars} + {purge_bars} + {test_bars} bars: shorten the fold"
+        )
+    walk = WalkForward(
+        test_size=test_bars, train_size=train_bars, purged_size=purge_bars, expand_train=expanding
+    )
+    return [
+        Fold(int(train[0]), int(train[-1]) + 1, int(test[0]), int(test[-1]) + 1)
+        for train, test in walk.split(np.zeros((len(ts), 1)))
+    ]

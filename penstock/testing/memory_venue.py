@@ -1,0 +1,200 @@
+"""A venue in memory that fills at once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import ROUND_DOWN, Decimal
+
+import polars as pl
+
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.clock import SteppedClock
+from penstock.core.errors import (
+    DuplicateOrderError,
+    InsufficientFundsError,
+    OrderNotFoundError,
+    UnknownSymbolError,
+    VenueUnavailableError,
+)
+from penstock.core.instruments import Instrument
+from penstock.core.orders import (
+    Fill,
+    OrderReport,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Side,
+)
+from penstock.core.quotes import Quote
+from penstock.core.timeframes import Timeframe
+from penstock.core.transfers import Transfer
+from penstock.execution.reconciliation.reconcile import changes_of
+from penstock.testing.instruments import PRICES, instrument
+
+
+@dataclass
+class MemoryVenue:
+    """A venue in memory that fills market orders at once at its prices, fee in the asset received,
+    as Binance does.
+
+    `before` and `after` are called with each request's client order id around its acceptance: a
+    test makes them raise.
+    """
+
+    clock: SteppedClock
+    prices: dict[str, Decimal] = field(default_factory=lambda: dict(PRICES))
+    assets: dict[str, Decimal] = field(default_factory=lambda: {"USDT": Decimal(10_000)})
+    fee: Decimal = Decimal("0.001")
+    placed: dict[str, OrderReport] = field(default_factory=dict)
+    trades: list[Fill] = field(default_factory=list)
+    submitted: list[OrderRequest] = field(default_factory=list)
+    before: Callable[[OrderRequest], None] = lambda _: None
+    after: Callable[[OrderRequest], None] = lambda _: None
+    hidden: set[str] = field(default_factory=set)
+    fraction: Decimal = Decimal(1)
+    down: bool = False
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    def instruments(self) -> Mapping[str, Instrument]:
+        return {symbol: instrument(symbol) for symbol in self.prices}
+
+    def fetch_bars(
+        self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
+    ) -> pl.DataFrame:
+        """Return a flat bar for each that opened from `since` up to now: the prices stand still
+        until a test moves them.
+        """
+        if symbol not in self.prices:
+            raise UnknownSymbolError(
+                f"{symbol} is not listed here; listed are {sorted(self.prices)}"
+            )
+        first = timeframe.floor(since)
+        first += timeframe.duration if first < since else timedelta(0)
+        price = float(self.prices[symbol])
+        opens = [at for n in range(limit) if (at := first + n * timeframe.duration) <= self.now()]
+        return pl.DataFrame(
+            [(symbol, at, *[price] * 4, 0.0) for at in opens], BARS_SCHEMA, orient="row"
+        )
+
+    def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        return {symbol: self.prices[symbol] for symbol in symbols if symbol in self.prices}
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
+        tick = Decimal("0.01")
+        return {
+            symbol: Quote(price - tick, price + tick)
+            for symbol, price in self.last_prices(symbols).items()
+        }
+
+    def balances(self) -> Mapping[str, Decimal]:
+        return {asset: quantity for asset, quantity in self.assets.items() if quantity}
+
+    def submit(self, order: OrderRequest) -> OrderReport:
+        self.before(order)
+        self.submitted.append(order)
+        if order.client_order_id in self.placed:
+            raise DuplicateOrderError("Duplicate order sent.", "-2010")
+        price = self.prices[order.symbol]
+        base, quote = order.symbol.split("/")
+        needed, asset = (
+            (order.quantity * price, quote) if order.side is Side.BUY else (order.quantity, base)
+        )
+        if self.assets.get(asset, Decimal(0)) < needed:
+            raise InsufficientFundsError(
+                "Account has insufficient balance for requested action.", "-2010"
+            )
+        report = self._fill(order, price)
+        self.placed[order.client_order_id] = report
+        self.after(order)
+        return report
+
+    def _fill(self, order: OrderRequest, price: Decimal) -> OrderReport:
+        waits = (
+            order.type is OrderType.LIMIT
+            and order.price is not None
+            and order.side.sign * (order.price - price) < 0
+        )
+        step = instrument(order.symbol).lot_step
+        quantity = (
+            Decimal(0)
+            if waits
+            else (order.quantity * self.fraction / step).to_integral_value(ROUND_DOWN) * step
+        )
+        if quantity:
+            self.trade(order.symbol, order.side, quantity, price, order.client_order_id)
+        state = (
+            OrderState.FILLED
+            if quantity == order.quantity
+            else OrderState.OPEN
+            if waits
+            else OrderState.EXPIRED
+        )
+        return OrderReport(
+            order.client_order_id, str(len(self.placed) + 1), order.symbol, state, quantity
+        )
+
+    def trade(
+        self, symbol: str, side: Side, quantity: Decimal, price: Decimal, client_order_id: str = ""
+    ) -> Fill:
+        """Make a trade, ours or (without a client order id) someone else's."""
+        base, quote = symbol.split("/")
+        received, amount = (base, quantity) if side is Side.BUY else (quote, quantity * price)
+        fee = (amount * self.fee).quantize(Decimal("1e-8"), rounding=ROUND_DOWN)
+        name = f"t{len(self.trades) + 1}"
+        fill = Fill(name, client_order_id, symbol, side, quantity, price, fee, received, self.now())
+        self.trades.append(fill)
+        for asset, change in changes_of(fill).items():
+            self.assets[asset] = self.assets.get(asset, Decimal(0)) + change
+        return fill
+
+    def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
+        if self.down:
+            raise VenueUnavailableError("no answer in 5 s")
+        if client_order_id in self.hidden or client_order_id not in self.placed:
+            raise OrderNotFoundError("Order does not exist.", "-2013")
+        return self.placed[client_order_id]
+
+    def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        theirs = (
+            name for name, report in self.placed.items() if report.venue_order_id == venue_order_id
+        )
+        key = client_order_id or next(theirs, "no such id")
+        report = self.find_order(key, symbol)
+        if report.state is not OrderState.OPEN:
+            raise OrderNotFoundError("Unknown order sent.", "-2011")
+        self.placed[key] = replace(report, state=OrderState.CANCELED)
+        return self.placed[key]
+
+    def open_orders(self) -> Sequence[OrderReport]:
+        return [report for report in self.placed.values() if report.state is OrderState.OPEN]
+
+    def transfers(self, since: datetime) -> Sequence[Transfer] | None:
+        return None
+
+    def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
+        return [fill for fill in self.trades if fill.symbol == symbol and fill.at >= since]
+
+
+@dataclass
+class OneOfTwo(MemoryVenue):
+    """A venue with deep quotes that can pause symbols: it then lists them no more, and answers for
+    its orders all the same.
+    """
+
+    paused: frozenset[str] = frozenset()
+
+    def instruments(self) -> Mapping[str, Instrument]:
+        return {
+            symbol: rules
+            for symbol, rules in super().instruments().items()
+            if symbol not in self.paused
+        }
+
+    def free_balances(self) -> Mapping[str, Decimal]:
+        return self.balances()
+
+    def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
+        deep = {"bid_size": Decimal(1000), "ask_size": Decimal(1000)}
+        return {symbol: replace(quote, **deep) for symbol, quote in super().quotes(symbols).items()}

@@ -1,0 +1,121 @@
+"""One account in memory with all that execution needs, and one that trades at two venues."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from penstock.adapters.exchanges.several_venues import SeveralVenues
+from penstock.core.clock import SteppedClock
+from penstock.core.proposals import SeenBar
+from penstock.execution.kill_switch import KillSwitch
+from penstock.execution.rebalance.run import RebalanceInputs
+from penstock.execution.session import AccountSession, ExecutionPolicy
+from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.risk.limits import RiskLimits
+from penstock.testing.instruments import SLOT
+from penstock.testing.memory_ledger import MemoryLedger
+from penstock.testing.memory_venue import MemoryVenue, OneOfTwo
+
+
+@dataclass
+class World:
+    """One account at one venue with its ledger, and the inputs of a rebalance; tests change what
+    they are about.
+    """
+
+    ledger: MemoryLedger
+    venue: MemoryVenue
+    clock: SteppedClock
+    session: AccountSession
+
+    def inputs(
+        self, weights: Mapping[str, float | None], slot: datetime = SLOT, version: str = "trend/1"
+    ) -> RebalanceInputs:
+        def decide(asked: str) -> PortfolioTargets:
+            seen = {
+                symbol: SeenBar(slot, float(price)) for symbol, price in self.venue.prices.items()
+            }
+            return PortfolioTargets(
+                asked, weights, {symbol: {asked: 0.0} for symbol in weights}, seen
+            )
+
+        policy = RebalancePolicy()
+        return RebalanceInputs(
+            slot, version, decide, policy, RiskLimits(max_gross=Decimal(1), max_weight=Decimal(1))
+        )
+
+
+def make_world() -> World:
+    clock = SteppedClock(SLOT + timedelta(seconds=2))
+    ledger, venue = MemoryLedger(), MemoryVenue(clock)
+    policy = ExecutionPolicy(
+        poll_seconds=1,
+        follow_timeout_seconds=5,
+        visibility_delay_seconds=10,
+        lease_ttl_seconds=60,
+        lease_wait_seconds=0,
+        senders=1,  # the venue and the clock of these tests are for one thread
+        kill_switch_seconds=0,  # their time stands still while orders leave
+    )
+    kill_switch = KillSwitch("test", ledger)
+    session = AccountSession(
+        "test",
+        "memory",
+        "USDT",
+        venue,
+        ledger,
+        ledger,
+        clock,
+        kill_switch,
+        policy,
+        pause=clock.sleep,
+    )
+    return World(ledger, venue, clock, session)
+
+
+@dataclass
+class Two:
+    """An account at two venues, of which the first is cheaper, and one ledger for all its
+    processes.
+    """
+
+    clock: SteppedClock
+    ledger: MemoryLedger
+    near: OneOfTwo
+    far: OneOfTwo
+
+    def process(self) -> World:
+        """Return a process that remembers nothing but what is in the ledger."""
+        self.ledger.holder = ""
+        both = SeveralVenues(
+            {"near": self.near, "far": self.far}, {"near": Decimal(1), "far": Decimal(10)}
+        )
+        policy = ExecutionPolicy(
+            poll_seconds=1,
+            follow_timeout_seconds=5,
+            visibility_delay_seconds=10,
+            lease_wait_seconds=0,
+            kill_switch_seconds=0,
+        )
+        ledger, clock, switch = self.ledger, self.clock, KillSwitch("test", self.ledger)
+        session = AccountSession(
+            "test",
+            "both",
+            "USDT",
+            both,
+            ledger,
+            ledger,
+            clock,
+            switch,
+            policy,
+            clock.sleep,
+            venues=both,
+        )
+        return World(self.ledger, self.near, self.clock, session)
+
+
+def make_two() -> Two:
+    clock = SteppedClock(SLOT + timedelta(seconds=2))
+    return Two(clock, MemoryLedger(), OneOfTwo(clock), OneOfTwo(clock))

@@ -1,0 +1,274 @@
+"""What the venues are told of an order's age, in the requests that ccxt makes. Nothing leaves the
+machine.
+"""
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from urllib.parse import parse_qs
+
+import ccxt
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+
+from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.adapters.exchanges.order_expiry import RequestAge, age_limit, visibility_delay
+from penstock.adapters.exchanges.order_lookup import _LOOKUPS
+from penstock.adapters.exchanges.venue_session import Throttle
+from penstock.core.errors import ConfigError, VenueRejectedError
+from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.execution.session import ExecutionPolicy
+
+NAME = "0123456789abcdef0123456789abcdef"
+ANSWERS = {
+    "bybit": {
+        "retCode": 0,
+        "result": {"orderId": "1", "orderLinkId": NAME, "uta": "1", "unified": "1"},
+    },
+    "okx": {"code": "0", "data": [{"ordId": "1", "clOrdId": NAME, "sCode": "0"}]},
+    "kraken": {
+        "error": [],
+        "result": {"txid": ["O1"], "descr": {"order": "buy 1.0 AAAUSDT @ market"}},
+    },
+}
+
+
+class Answering(HTTPAdapter):
+    """A venue on the near side of the wire: it keeps every request and gives one answer to all."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__()
+        self.answer, self.requests = answer, []
+
+    def send(self, request, **options):  # type: ignore[no-untyped-def]  # HTTPAdapter's own signature is untyped
+        self.requests.append(request)
+        response = requests.Response()
+        response.status_code, response._content = 200, json.dumps(self.answer).encode()
+        response.url, response.request = request.url, request
+        return response
+
+
+def listed(market_id: str) -> dict[str, object]:
+    """A spot market as ccxt keeps it."""
+    kind = {
+        "type": "spot",
+        "spot": True,
+        "margin": False,
+        "swap": False,
+        "future": False,
+        "option": False,
+        "contract": False,
+    }
+    steps = {
+        "precision": {"amount": 0.001, "price": 0.01},
+        "limits": {"amount": {}, "price": {}, "cost": {}},
+        "active": True,
+    }
+    return {
+        "id": market_id,
+        "symbol": "AAA/USDT",
+        "base": "AAA",
+        "quote": "USDT",
+        "info": {},
+        **kind,
+        **steps,
+    }
+
+
+def wired(venue: str, answer: object, ahead: int = 0) -> tuple[CcxtExchange, Answering]:
+    """Return an account at the venue that asks nobody but us."""
+    exchange = CcxtExchange(venue, "key", "c2VjcmV0", password="phrase", live=True, rate_limit_ms=0)
+    wire = Answering(answer)
+    exchange.session.mount("https://", wire)
+    exchange.client.set_markets([listed("AAAUSDT")])
+    exchange._has_markets = True
+    exchange.client.options["timeDifference"] = ahead
+    return exchange, wire
+
+
+def sent_order(venue: str, asked_at: datetime | None, ahead: int = 0) -> requests.PreparedRequest:
+    """Return the request by which the venue would be given an order that was asked for at
+    `asked_at`.
+    """
+    exchange, wire = wired(venue, ANSWERS[venue], ahead)
+    exchange.submit(
+        OrderRequest(
+            NAME, "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(2), asked_at=asked_at
+        )
+    )
+    (order,) = [request for request in wire.requests if request.method == "POST"]
+    return order
+
+
+def order_of(kind: OrderType) -> OrderRequest:
+    return OrderRequest(
+        NAME,
+        "AAA/USDT",
+        Side.BUY,
+        kind,
+        Decimal(1),
+        None if kind is OrderType.MARKET else Decimal(2),
+    )
+
+
+def slept() -> datetime:
+    return datetime.now(UTC).replace(microsecond=123_000) - timedelta(minutes=5)
+
+
+def test_bybit_order_is_stamped_with_the_time_it_was_asked_for():
+    """A sender that slept for five minutes signs what it was to send then: Bybit refuses that
+    (recv_window, 5 s).
+    """
+    asked_at = slept()
+    order = sent_order("bybit", asked_at)
+    assert int(order.headers["X-BAPI-TIMESTAMP"]) == round(asked_at.timestamp() * 1000)
+    assert order.headers["X-BAPI-RECV-WINDOW"] == "5000"
+    assert json.loads(order.body)["orderLinkId"] == NAME
+
+
+def test_okx_order_is_stamped_with_the_time_it_was_asked_for():
+    """OKX refuses a request whose timestamp is more than 30 seconds old."""
+    asked_at = slept()
+    order = sent_order("okx", asked_at)
+    assert order.headers["OK-ACCESS-TIMESTAMP"] == asked_at.isoformat(
+        timespec="milliseconds"
+    ).replace("+00:00", "Z")
+    assert NAME in order.body.decode()
+
+
+def test_kraken_order_has_a_deadline_ten_seconds_after_it_was_asked_for():
+    """Kraken's matching engine refuses an order after its deadline; the nonce stays Kraken's own,
+    which must always rise.
+    """
+    asked_at = slept()
+    fields = parse_qs(sent_order("kraken", asked_at).body.decode())
+    assert datetime.fromisoformat(fields["deadline"][0]) == asked_at + timedelta(seconds=10)
+    assert fields["deadline"][0].endswith(".123Z")
+    assert fields["cl_ord_id"] == [NAME]
+    assert int(fields["nonce"][0]) > asked_at.timestamp() * 1000 + 200_000
+
+
+@pytest.mark.parametrize("venue", ["bybit", "okx"])
+def test_clock_that_is_ahead_of_the_venues_is_corrected(venue):
+    """What ccxt measured at the opening is taken off, as it is for its own stamps."""
+    asked_at = slept()
+    order = sent_order(venue, asked_at, ahead=2_000)
+    stamp = order.headers.get("X-BAPI-TIMESTAMP") or order.headers["OK-ACCESS-TIMESTAMP"]
+    at = (
+        datetime.fromtimestamp(int(stamp) / 1000, UTC)
+        if stamp.isdigit()
+        else datetime.fromisoformat(stamp)
+    )
+    assert at == asked_at - timedelta(seconds=2)
+
+
+@pytest.mark.parametrize("venue", ["bybit", "okx"])
+def test_what_is_not_an_order_is_stamped_with_now(venue):
+    """Only orders carry the time of the lease; an order without one is signed as ccxt signs
+    everything.
+    """
+    order = sent_order(venue, None)
+    stamp = order.headers.get("X-BAPI-TIMESTAMP") or order.headers["OK-ACCESS-TIMESTAMP"]
+    at = (
+        datetime.fromtimestamp(int(stamp) / 1000, UTC)
+        if stamp.isdigit()
+        else datetime.fromisoformat(stamp)
+    )
+    assert abs(datetime.now(UTC) - at) < timedelta(seconds=30)
+
+
+def test_venue_without_such_a_thing_is_not_passed_over_in_silence(capsys):
+    """A venue that takes old orders says so when its orders are to be signed, and in the doctor's
+    words there is none.
+    """
+    RequestAge("bitstamp", CcxtMarketData("bitstamp").client)
+    assert "old_orders_are_taken" in capsys.readouterr().out
+    assert age_limit("bitstamp") is None
+    assert "30 s" in str(age_limit("okx"))
+
+
+def test_order_that_costs_nothing_does_not_wait_for_the_turns_of_reads():
+    """Kraken counts reads by the second and orders apart: behind a read an order would leave on an
+    old word of the switch.
+    """
+    throttle = Throttle(3.0)
+    throttle(2)
+    began = time.monotonic()
+    throttle(ccxt.kraken().api["private"]["post"]["AddOrder"]["cost"])
+    assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("venues", "seconds"),
+    [
+        (["binance"], 75),  # taken for 10 s, out of sight for 60, and 5 for the clocks
+        (["binanceus"], 75),
+        (["bybit"], 70),
+        (["bybiteu"], 70),
+        (["okx"], 95),
+        (["myokx"], 95),
+        (["kraken"], 75),
+        (["bybit", "okx", "kraken"], 95),
+        (["coinbase"], 95),  # nothing is sent there: it is the prices of trading on paper
+    ],
+)
+def test_denial_is_doubted_until_no_old_request_can_arrive_unseen(venues, seconds):
+    """The longest of an account's venues counts; more may be asked for, and less is refused with
+    the figures that say why.
+    """
+    assert visibility_delay(venues) == seconds
+    assert visibility_delay(venues, seconds + 30) == seconds + 30
+    with pytest.raises(ConfigError, match=f"needs {seconds} at least"):
+        visibility_delay(venues, seconds - 1)
+
+
+def test_every_venue_that_can_be_traded_refuses_old_orders():
+    """The delay is derived from the age limit: a venue without one may not slip in among those that
+    orders are sent to.
+    """
+    assert all(age_limit(venue) for venue in _LOOKUPS)
+
+
+def test_no_default_believes_a_denial_earlier_than_any_venue_allows():
+    """A desk that is built without a word on it is as patient as the slowest venue needs."""
+    assert ExecutionPolicy().visibility_delay_seconds >= visibility_delay(list(_LOOKUPS))
+
+
+@pytest.mark.parametrize("kind", list(OrderType))
+def test_bybit_market_order_says_that_its_quantity_is_in_base_units(kind):
+    """Without that word the venue reads a market buy's quantity as quote units; a limit order is in
+    base units always.
+    """
+    exchange, wire = wired("bybit", ANSWERS["bybit"])
+    exchange.submit(order_of(kind))
+    (order,) = [request for request in wire.requests if request.method == "POST"]
+    body = json.loads(order.body)
+    assert Decimal(body["qty"]) == 1
+    assert body.get("marketUnit") == ("baseCoin" if kind is OrderType.MARKET else None)
+
+
+@pytest.mark.parametrize("uta", ["0", None])
+@pytest.mark.parametrize("kind", list(OrderType))
+def test_order_of_a_bybit_account_that_is_not_unified_is_refused_and_nothing_leaves(kind, uta):
+    """A classic account has no such word: its market buys would have the wrong size, so it is not
+    traded at all.
+    """
+    exchange, wire = wired(
+        "bybit", {"retCode": 0, "result": {"unified": "0", **({} if uta is None else {"uta": uta})}}
+    )
+    with pytest.raises(VenueRejectedError, match=r"classic account.*nothing was sent"):
+        exchange.submit(order_of(kind))
+    assert {request.method for request in wire.requests} == {"GET"}
+
+
+def test_okx_market_order_says_that_its_quantity_is_in_base_units():
+    """OKX, too, reads a spot market buy's size as quote units unless it is told otherwise."""
+    exchange, wire = wired("okx", ANSWERS["okx"])
+    exchange.submit(OrderRequest(NAME, "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(1)))
+    (order,) = [request for request in wire.requests if request.method == "POST"]
+    found = json.loads(order.body)
+    sent = found[0] if isinstance(found, list) else found
+    assert (Decimal(sent["sz"]), sent["tgtCcy"]) == (1, "base_ccy")

@@ -1,0 +1,109 @@
+"""What every ParentOrderStore promises, held against every tier."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import psycopg
+import pytest
+
+from penstock.adapters.stores.postgres import Database, PostgresLedger, PostgresParentOrderStore
+from penstock.core.errors import StaleLeaseError, StoreError
+from penstock.core.leases import Lease
+from penstock.core.orders import OrderType, Side
+from penstock.core.parent_orders import ParentOrder
+from penstock.core.proposals import ProposedOrder
+from penstock.execution.algorithms import ChildOrder, Plan, Twap
+
+SLOT = datetime(2025, 6, 1, tzinfo=UTC)
+AT = SLOT + timedelta(seconds=30, microseconds=123_456)
+
+
+def _piece(quantity: str) -> ChildOrder:
+    return ChildOrder(OrderType.MARKET, Decimal(quantity))
+
+
+PLAN = Plan(style=Twap(slices=2), children=(_piece("0.5"), _piece("0.25")))
+
+
+@pytest.fixture
+def store(database: Database) -> PostgresParentOrderStore:
+    return PostgresParentOrderStore(database)
+
+
+@pytest.fixture
+def rebalance_id(database: Database, writer: Lease) -> int:
+    return PostgresLedger(database).start_rebalance(writer, SLOT, "portfolio/1").id
+
+
+def parent(
+    rebalance_id: int, symbol: str = "BTC/USDT", leg: int = 1, quantity: str = "0.75000000001"
+) -> ParentOrder:
+    order = ProposedOrder(symbol, Side.BUY, Decimal(quantity), Decimal("50000.01"), 0.3, leg)
+    return ParentOrder(rebalance_id, order, "trend/1", PLAN.model_dump_json(), AT)
+
+
+def test_parents_come_back_as_they_were_begun(
+    store: PostgresParentOrderStore, writer: Lease, rebalance_id: int
+) -> None:
+    """Exact quantities and instants, in the order in which they were begun, with a plan that reads
+    the same.
+    """
+    begun = [parent(rebalance_id, "ETH/USDT"), parent(rebalance_id)]
+    store.begin_work(writer, begun)
+    found = store.work_of(rebalance_id)
+    assert [replace(each, plan="") for each in found] == [replace(each, plan="") for each in begun]
+    assert Plan.model_validate_json(found[0].plan) == PLAN
+
+
+def test_parent_begun_twice_is_left_as_it_is(
+    store: PostgresParentOrderStore, writer: Lease, rebalance_id: int
+) -> None:
+    """One a (rebalance, symbol, leg): a second beginning changes nothing, another leg is another
+    parent.
+    """
+    store.begin_work(writer, [parent(rebalance_id)])
+    store.begin_work(writer, [parent(rebalance_id, quantity="9"), parent(rebalance_id, leg=0)])
+    assert [(each.order.leg, each.order.quantity) for each in store.work_of(rebalance_id)] == [
+        (1, Decimal("0.75000000001")),
+        (0, Decimal("0.75000000001")),
+    ]
+
+
+def test_stale_lease_begins_nothing(
+    ledger: PostgresLedger, store: PostgresParentOrderStore, writer: Lease, rebalance_id: int
+) -> None:
+    """Once a later writer exists the database refuses the parent."""
+    assert ledger.acquire_lease(writer.account, writer.holder, 60) is not None
+    with pytest.raises(StaleLeaseError):
+        store.begin_work(writer, [parent(rebalance_id)])
+    assert store.work_of(rebalance_id) == []
+
+
+def test_rebalance_of_another_account_is_refused(
+    database: Database, store: PostgresParentOrderStore, rebalance_id: int, name: str
+) -> None:
+    """A parent belongs to a rebalance of the writer's own account."""
+    ledger = PostgresLedger(database)
+    ledger.open_account(f"{name}-other", "venue", "USDT")
+    other = ledger.acquire_lease(f"{name}-other", "writer", 60)
+    assert other is not None
+    with pytest.raises(StoreError, match="is not one of account"):
+        store.begin_work(other, [parent(rebalance_id)])
+
+
+def test_parents_are_append_only(
+    database: Database, store: PostgresParentOrderStore, writer: Lease, rebalance_id: int
+) -> None:
+    """What was begun is never changed or deleted."""
+    store.begin_work(writer, [parent(rebalance_id)])
+    for statement in (
+        "UPDATE worked_order SET quantity = 1",
+        "DELETE FROM worked_order",
+        "TRUNCATE worked_order",
+    ):
+        with (
+            pytest.raises((StoreError, psycopg.Error), match="append-only"),
+            database.transaction() as connection,
+        ):
+            connection.execute(statement.encode())

@@ -1,0 +1,190 @@
+"""Each rule of risk on a real ledger and a practice exchange: what was wanted, what the venue got,
+what is on record.
+
+The account has about 100,000, 30% of it in BTC, 70% in all; the decision is 40% BTC, so about 0.2
+BTC are to be bought.
+"""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.adapters.stores.postgres import Database
+from penstock.core.proposals import SeenBar
+from penstock.core.risk_records import PositionMark, Verdict
+from penstock.risk.limits import RiskLimits
+from penstock.risk.review import rules_of
+
+MORE_BTC = {"BTC/USDT": 0.4, "ETH/USDT": None, "SOL/USDT": None}
+KEEP = {"BTC/USDT": None, "ETH/USDT": None, "SOL/USDT": None}
+WIDE = RiskLimits(max_gross=Decimal(1), max_weight=Decimal(1), max_hourly_turnover=None)
+WANTED = Decimal("0.2")
+#: Rules whose work is shown in the files beside this one: risk, collar and pace at work, and the
+#: injected breaks.
+ELSEWHERE = {
+    "kill_switch",
+    "locked_instrument",
+    "price_collar",
+    "drawdown",
+    "stop_cooldown",
+    "max_orders_per_minute",
+    "max_orders_per_day",
+}
+HALVED = {
+    "max_position": {"max_position": {"BTC/USDT": Decimal("0.7")}},
+    "max_position_notional": {"max_position_notional": Decimal(35_000)},
+    "max_weight": {"max_weight": Decimal("0.35")},
+    "max_account_notional": {"max_account_notional": Decimal(75_000)},
+    "max_gross": {"max_gross": Decimal("0.75")},
+    "max_net": {"max_net": Decimal("0.75")},
+    "max_order_notional": {"max_order_notional": Decimal(5_000)},
+}
+DENIED = {
+    "daily_loss": {},
+    "volatility_filter": {},
+    "stale_bars": {},
+    "target_jump": {"max_target_jump": Decimal("0.05")},
+    "turnover_burst": {"max_hourly_turnover": Decimal("0.05")},
+}
+
+
+def bought(report: Any, symbol: str = "BTC/USDT") -> Decimal:
+    return sum(
+        (fill.side.sign * fill.quantity for fill in report.fills if fill.symbol == symbol),
+        Decimal(0),
+    )
+
+
+def on_record(database: Database, account: Any) -> list[tuple[Any, ...]]:
+    """Return symbol, verdict, rule, wanted and passed of every word kept at the newest slot."""
+    with database.transaction() as connection:
+        return connection.execute(
+            """SELECT symbol, verdict, rule, wanted, passed FROM risk_verdict
+               WHERE account = %(account)s AND slot = (SELECT max(slot) FROM rebalance WHERE account = %(account)s)""",
+            {"account": account.session.account},
+        ).fetchall()
+
+
+def require(database: Database, account: Any, report: Any, rule: str, verdict: Verdict) -> Decimal:
+    """Require one word, the rule's, and that the venue got what it let pass; return that."""
+    ((symbol, kept, name, wanted, passed),) = on_record(database, account)
+    assert (symbol, kept, name) == ("BTC/USDT", verdict, rule)
+    assert wanted == pytest.approx(WANTED, abs=Decimal("0.002"))
+    assert bought(report) == passed
+    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
+    return Decimal(passed)
+
+
+def test_order_that_no_limit_holds_reaches_the_venue_as_it_is(
+    account: Any, database: Database
+) -> None:
+    """The order before any rule: 0.2 BTC, nothing said."""
+    assert bought(account.trade(MORE_BTC, WIDE)) == pytest.approx(WANTED, abs=Decimal("0.002"))
+    assert on_record(database, account) == []
+
+
+@pytest.mark.parametrize("rule", HALVED)
+def test_limit_on_size_sends_what_fits(account: Any, database: Database, rule: str) -> None:
+    """Each limit has room for half of the order: that half is bought and no more."""
+    report = account.trade(MORE_BTC, WIDE.model_copy(update=HALVED[rule]))
+    passed = require(database, account, report, rule, Verdict.SHRINK)
+    assert passed == pytest.approx(WANTED / 2, abs=Decimal("0.003"))
+
+
+def test_strategy_buys_no_more_than_its_quota(account: Any, database: Database) -> None:
+    """It asks for 40% and may use 35%."""
+    asked = {"contributions": {"BTC/USDT": {"trend/1": 0.4}}, "quotas": {"trend/1": 0.35}}
+    report = account.trade(MORE_BTC, WIDE, **asked)
+    passed = require(database, account, report, "strategy_quota", Verdict.SHRINK)
+    assert passed == pytest.approx(WANTED / 2, abs=Decimal("0.003"))
+
+
+@pytest.mark.parametrize("rule", DENIED)
+def test_order_on_bad_grounds_is_not_sent(account: Any, database: Database, rule: str) -> None:
+    """A day's loss, wild prices, an old bar, a jump of the targets, a burst of turnover: the venue
+    hears nothing.
+    """
+    slot, targets = account.slots[-1], {}
+    if rule == "daily_loss":
+        with account.writer() as lease:
+            account.session.control_store.record_equity(
+                lease, account.slots[0], Decimal(110_000), Decimal(0)
+            )
+    elif rule == "volatility_filter":
+        targets = {"seen": {"BTC/USDT": SeenBar(slot, 50_000.0, 0.6)}}
+    elif rule == "stale_bars":
+        targets = {"seen": {"BTC/USDT": SeenBar(slot - timedelta(days=1), 50_000.0)}}
+    report = account.trade(MORE_BTC, WIDE.model_copy(update=DENIED[rule]), **targets)
+    assert require(database, account, report, rule, Verdict.DENY) == 0
+    assert report.orders == ()
+
+
+def test_jump_that_is_decided_again_is_traded(account: Any) -> None:
+    """The slot after the one that was held back."""
+    limits = WIDE.model_copy(update=DENIED["target_jump"])
+    assert bought(account.trade(MORE_BTC, limits)) == 0
+    assert bought(account.trade(MORE_BTC, limits)) == pytest.approx(WANTED, abs=Decimal("0.002"))
+
+
+def test_take_profit_sells_a_position_that_has_risen(account: Any, database: Database) -> None:
+    """Bought at 110 and at 133 two days later: at 121 a quarter is not reached and it is kept, 15%
+    are and it is sold whole.
+    """
+    account.trade({**KEEP, "UP/USDT": 0.05}, WIDE)
+    held = account.ledger.positions(account.session.account)["UP"]
+    kept = account.trade(
+        {**KEEP, "UP/USDT": None}, WIDE.model_copy(update={"take_profit": Decimal("0.25")})
+    )
+    assert kept.orders == ()
+    report = account.trade(
+        {**KEEP, "UP/USDT": None}, WIDE.model_copy(update={"take_profit": Decimal("0.15")})
+    )
+    assert -bought(report, "UP/USDT") == pytest.approx(held, abs=Decimal("0.01"))
+    assert [row[:3] for row in on_record(database, account)] == [
+        ("UP/USDT", "flatten", "take_profit")
+    ]
+
+
+def remember(account: Any, mark: PositionMark) -> None:
+    """Have this on record of ETH."""
+    with account.writer() as lease:
+        account.session.control_store.record_marks(lease, {"ETH": mark})
+
+
+def test_trailing_stop_sells_a_position_under_its_high(account: Any, database: Database) -> None:
+    """ETH is at 2,500: a quarter under a remembered high of 3,400 sells it all, a high of 3,000
+    does not.
+    """
+    limits, name = (
+        WIDE.model_copy(update={"trailing_stop": Decimal("0.25")}),
+        account.session.account,
+    )
+    remember(account, PositionMark(Decimal(3_000)))
+    assert account.trade(KEEP, limits).orders == ()
+    held = account.ledger.positions(name)["ETH"]
+    remember(account, PositionMark(Decimal(3_400)))
+    report = account.trade(KEEP, limits)
+    assert -bought(report, "ETH/USDT") == pytest.approx(held, abs=Decimal("0.001"))
+    assert [row[:3] for row in on_record(database, account)] == [
+        ("ETH/USDT", "flatten", "trailing_stop")
+    ]
+
+
+def test_no_rule_is_left_out_here() -> None:
+    """A new rule needs a test that shows its order before and after."""
+    everything = RiskLimits(
+        max_net=Decimal(1),
+        max_position={"BTC/USDT": Decimal(1)},
+        max_position_notional=Decimal(1),
+        max_account_notional=Decimal(1),
+        max_target_jump=Decimal(1),
+        stop_loss=Decimal("0.1"),
+    )
+    assert {rule.name for rule in rules_of(everything)} == {
+        *HALVED,
+        *DENIED,
+        *ELSEWHERE,
+        "strategy_quota",
+    }

@@ -1,0 +1,346 @@
+"""Every break, injected for real: found in one cycle, only its instrument locked, a second look
+writes nothing, unlocked.
+
+One check for all kinds, against the practice exchange and PostgreSQL; at the end one line of
+figures is printed.
+"""
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.core.breaks import BreakKind
+from penstock.core.order_records import OrderIntent
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
+from penstock.execution.reconciliation.remedies import remedy
+from penstock.practice.faults import Fault, FaultKind
+
+TRADES = "/api/v3/myTrades"
+MANY_DAYS = 100 * 86_400.0
+SYMBOLS = frozenset({"BTC/USDT", "ETH/USDT", "SOL/USDT"})
+
+Mend = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One break: how it comes about, what it must be called and lock, and how it is mended.
+
+    `inject` disturbs one side and returns what mends it. What only an operator can say is mended
+    `by_hand`: accepted.
+    """
+
+    name: str
+    kind: BreakKind
+    subject: str
+    inject: Callable[[Any], Mend]
+    by_hand: bool = False
+
+
+@dataclass
+class Tally:
+    """What is counted over all cases."""
+
+    kinds: set[BreakKind] = field(default_factory=set)
+    count: Counter[str] = field(default_factory=Counter)
+
+
+@pytest.fixture(scope="module")
+def tally() -> Iterator[Tally]:
+    tally = Tally()
+    yield tally
+    count = tally.count
+    print(
+        f"\nbreaks: {count['injected']} injected of {len(tally.kinds)} kinds, {count['found']} found in one cycle, "
+        f"{count['false']} false locks, {count['silent']} second looks wrote nothing, {count['unlocked']} unlocked "
+        f"({count['alone']} by themselves, {count['accepted']} by acceptance)"
+    )
+
+
+def nothing() -> None:
+    """There is nothing to undo: an operator has the word."""
+
+
+def deposited(account: Any) -> Mend:
+    account.control.deposit(account.key, "ETH", 1)
+    return lambda: account.control.withdraw(account.key, "ETH", 1)
+
+
+def withdrawn(account: Any) -> Mend:
+    account.control.withdraw(account.key, "ETH", 1)
+    return lambda: account.control.deposit(account.key, "ETH", 1)
+
+
+def corrected(asset: str, quantity: str) -> Callable[[Any], Mend]:
+    """The venue mends its books: no trade and no transfer shows it."""
+
+    def inject(account: Any) -> Mend:
+        account.control.correct(account.key, asset, quantity)
+        return lambda: account.control.correct(account.key, asset, -Decimal(quantity))
+
+    return inject
+
+
+def traded_by_hand(account: Any) -> Mend:
+    """Someone sells under the same keys; buying it back would not undo the fees."""
+    account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
+    return nothing
+
+
+def traded_there_and_back_by_hand(account: Any) -> Mend:
+    """Someone sells and buys the same: the position agrees, and we traded the symbol just now."""
+    account.own_order("0.5")
+    account.direct.create_order("ETH/USDT", "market", "sell", 1.0)
+    account.direct.create_order("ETH/USDT", "market", "buy", 1.001001)
+    return nothing
+
+
+def ordered_by_hand(account: Any) -> Mend:
+    order = account.direct.create_order("SOL/USDT", "limit", "buy", 1, 60)
+    return lambda: account.direct.cancel_order(order["id"], "SOL/USDT")
+
+
+def forgotten_by_the_venue(account: Any) -> Mend:
+    """An order of ours rests in the book, and the venue loses it."""
+    name = account.own_order("1", "1000", followed=False)
+    assert account.found() == {}
+    account.control.lose_order(account.key, name)
+    return nothing
+
+
+def trades_hidden(account: Any) -> Mend:
+    """Our order was filled, and the venue does not show the trade yet."""
+    spoil(account, FaultKind.HIDDEN_TRADES, MANY_DAYS)
+    account.own_order("1", followed=False)
+    return account.control.clear_faults
+
+
+def trades_cut_off(account: Any) -> Mend:
+    """The venue's history no longer reaches back to a fill that was booked a moment ago; the
+    balances agree.
+    """
+    account.own_order("1")
+    account.control.step(seconds=600)
+    spoil(account, FaultKind.TRUNCATED_TRADES, 60)
+    return account.control.clear_faults
+
+
+def trade_listed_twice_and_booked_twice(account: Any) -> Mend:
+    spoil(account, FaultKind.DOUBLED_TRADES)
+    account.own_order("1")
+    return account.control.clear_faults
+
+
+def trade_listed_twice_and_booked_once(account: Any) -> Mend:
+    account.own_order("1")
+    spoil(account, FaultKind.DOUBLED_TRADES)
+    return account.control.clear_faults
+
+
+def fill_doubled_and_another_missing(account: Any) -> Mend:
+    """One trade stands twice in the ledger and another of the same size is not booked: balances
+    agree.
+    """
+    first, second = account.own_order("1"), account.own_order("1", followed=False)
+    booked = next(fill for fill in account.shown_trades() if fill.client_order_id == first)
+    book(account, replace(booked, trade_id="again"))
+    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
+    assert any(fill.client_order_id == second for fill in account.shown_trades())
+    return nothing
+
+
+def fee_not_named_at_first(account: Any) -> Mend:
+    """The venue was silent about a fee when the trade was booked, and had taken it from what was
+    bought.
+    """
+    spoil(account, FaultKind.FEELESS_TRADES)
+    account.own_order("1")
+    account.control.clear_faults()
+    return nothing
+
+
+def fees_exchanged(account: Any) -> Mend:
+    """Two fills are booked each with the fee of the other: balances agree."""
+    names = [account.own_order("1", followed=False), account.own_order("2", followed=False)]
+    one, two = [fill for fill in account.shown_trades() if fill.client_order_id in names]
+    book(account, replace(one, fee=two.fee), replace(two, fee=one.fee))
+    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
+    return nothing
+
+
+def booked_at_another_price(account: Any) -> Mend:
+    name = account.own_order("1", followed=False)
+    (fill,) = [fill for fill in account.shown_trades() if fill.client_order_id == name]
+    book(account, replace(fill, price=fill.price + 7))
+    return nothing
+
+
+def filled_beyond_the_order(account: Any) -> Mend:
+    """The venue fills twice what the ledger ordered: both sides agree that it happened."""
+    name, keeper = secrets.token_hex(16), account.keeper()
+    request = OrderRequest(name, "ETH/USDT", Side.BUY, OrderType.MARKET, Decimal("0.5"))
+    planned = OrderIntent(request, 1, 0, "trend/1", 0.2, Decimal(2_500))
+    slot, at = (
+        account.ledger.rebalances(account.session.account, limit=1)[0],
+        account.session.clock.now(),
+    )
+    submit = OrderEvent(name, OrderEventKind.SUBMIT, at)
+    account.ledger.write_ahead(keeper.lease, slot.id, [planned], [submit], at)
+    keeper.release()
+    account.direct.create_order("ETH/USDT", "market", "buy", 1.0, None, {"newClientOrderId": name})
+    return nothing
+
+
+def changed_step(step: str, other: str) -> Callable[[Any], Mend]:
+    def inject(account: Any) -> Mend:
+        present = getattr(account.session.exchange.instruments()["ETH/USDT"], step)
+        account.control.change_instrument("ETH/USDT", **{step: other})
+        return lambda: account.control.change_instrument("ETH/USDT", **{step: present})
+
+    return inject
+
+
+def spoil(account: Any, kind: FaultKind, seconds: float = 0) -> None:
+    account.control.arm(Fault(kind=kind, path=TRADES, seconds=seconds, symbol="ETHUSDT"))
+
+
+def book(account: Any, *fills: Fill) -> None:
+    keeper = account.keeper()
+    account.ledger.book_fills(keeper.lease, fills)
+    keeper.release()
+
+
+CASES = (
+    Case("deposit", BreakKind.DEPOSIT, "ETH", deposited),
+    Case("withdrawal", BreakKind.WITHDRAWAL, "ETH", withdrawn),
+    Case("position mismatch", BreakKind.POSITION_MISMATCH, "SOL", corrected("SOL", "-3.5")),
+    Case("dust", BreakKind.DUST, "BTC", corrected("BTC", "-0.0000001")),
+    Case("manual trade", BreakKind.MANUAL_TRADE, "BTC/USDT", traded_by_hand, by_hand=True),
+    Case(
+        "manual round trip",
+        BreakKind.MANUAL_TRADE,
+        "ETH/USDT",
+        traded_there_and_back_by_hand,
+        by_hand=True,
+    ),
+    Case("unknown order", BreakKind.UNKNOWN_ORDER, "SOL/USDT", ordered_by_hand),
+    Case("order gone", BreakKind.ORDER_GONE, "ETH/USDT", forgotten_by_the_venue, by_hand=True),
+    Case("missing fill", BreakKind.MISSING_FILL, "ETH/USDT", trades_hidden),
+    Case("truncated trades", BreakKind.TRUNCATED_TRADES, "ETH/USDT", trades_cut_off),
+    Case(
+        "doubled in both",
+        BreakKind.DOUBLED_FILL,
+        "ETH/USDT",
+        trade_listed_twice_and_booked_twice,
+        by_hand=True,
+    ),
+    Case(
+        "doubled at the venue",
+        BreakKind.DOUBLED_FILL,
+        "ETH/USDT",
+        trade_listed_twice_and_booked_once,
+    ),
+    Case(
+        "doubled and missing",
+        BreakKind.DOUBLED_FILL,
+        "ETH/USDT",
+        fill_doubled_and_another_missing,
+        by_hand=True,
+    ),
+    Case(
+        "fee in the base asset",
+        BreakKind.BASE_ASSET_FEE,
+        "ETH/USDT",
+        fee_not_named_at_first,
+        by_hand=True,
+    ),
+    Case("fees exchanged", BreakKind.BASE_ASSET_FEE, "ETH/USDT", fees_exchanged, by_hand=True),
+    Case("other price", BreakKind.FILL_DIFFERS, "ETH/USDT", booked_at_another_price, by_hand=True),
+    Case("overfill", BreakKind.OVERFILL, "ETH/USDT", filled_beyond_the_order, by_hand=True),
+    Case(
+        "lot step changed",
+        BreakKind.INSTRUMENT_CHANGED,
+        "ETH/USDT",
+        changed_step("lot_step", "0.01"),
+    ),
+    Case(
+        "price tick changed",
+        BreakKind.INSTRUMENT_CHANGED,
+        "ETH/USDT",
+        changed_step("price_tick", "0.5"),
+    ),
+)
+
+
+def test_every_kind_of_break_is_injected() -> None:
+    """A kind that is added has to be added here."""
+    assert {case.kind for case in CASES} == set(BreakKind)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_break_is_found_locks_its_instrument_only_and_unlocks(
+    account: Any, case: Case, tally: Tally, contents: Callable[[], Any]
+) -> None:
+    """Found in one cycle and by its name; written once; the other instruments are traded; unlocked
+    when it is mended.
+    """
+    tally.kinds.add(case.kind)
+    tally.count["injected"] += 1
+    mend = case.inject(account)
+    first = account.check()
+    tally.count["false"] += sum(each.subject != case.subject for each in first.breaks)
+    assert {(each.subject, each.kind) for each in first.breaks} == {(case.subject, case.kind)}, (
+        first.breaks
+    )
+    assert [each.kind for each in first.opened] == [case.kind]
+    tally.count["found"] += 1
+    require_silence(account, contents)
+    tally.count["silent"] += 1
+    base = case.subject.split("/", maxsplit=1)[0]
+    assert account.traded_symbols() == SYMBOLS - {f"{base}/USDT"}
+    standing = account.session.control_store.open_breaks(account.session.account)
+    assert {(each.subject, each.kind) for each in standing} == {(case.subject, case.kind)}, standing
+    mend()
+    require_unlocked(account, case)
+    tally.count["unlocked"] += 1
+    tally.count["accepted" if case.by_hand else "alone"] += 1
+
+
+def require_silence(account: Any, contents: Callable[[], Any]) -> None:
+    """A second look at the same state changes no row of any table."""
+    before = contents()
+    again = account.check()
+    assert (again.opened, again.closed, again.fills) == ((), (), ())
+    assert contents() == before
+
+
+def require_unlocked(account: Any, case: Case) -> None:
+    """The lock goes, by itself or by an operator's word; the books agree and every instrument is
+    traded again.
+    """
+    if case.by_hand:
+        assert account.found() == {case.subject: case.kind}, (
+            "nothing that happened since can have settled it"
+        )
+        assert account.accept(case.subject).breaks == ()
+    else:
+        assert [(each.subject, each.kind) for each in account.check().closed] == [
+            (case.subject, case.kind)
+        ]
+    assert account.found() == {}
+    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
+    report = account.trade(dict.fromkeys(SYMBOLS, 0.05))
+    assert {order.request.symbol for order in report.orders} == SYMBOLS
+    assert account.found() == {}
+
+
+@pytest.mark.parametrize("kind", BreakKind)
+def test_every_kind_has_a_remedy(kind: BreakKind) -> None:
+    """What stands beside a break names the command that settles it, or the one thing that does."""
+    text = remedy(kind, "ETH/USDT", "minute")
+    assert "penstock accept-break ETH/USDT" in text or "cancel the order at the venue" in text

@@ -1,0 +1,377 @@
+"""Orders worked over time through the ledger: children once each, remainders passed on,
+interruptions resumed.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.core.errors import OrderNotFoundError, VenueUnavailableError
+from penstock.core.halts import TradingState
+from penstock.core.orders import OrderRequest, OrderState, OrderType
+from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.algorithms import Iceberg, Limit, Style, Twap
+from penstock.execution.algorithms.workbench import Workbench
+from penstock.execution.orders.intents import PHASES
+from penstock.execution.rebalance.run import rebalance
+from penstock.testing.memory_parent_orders import MemoryParentOrderStore
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+HALF = {"BTC/USDT": 0.5}
+TWAP = Twap(duration_seconds=40, slices=4)
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def worked(world: Any, style: Style) -> Any:
+    """Give the world's desk a workbench, and stamp its ledger's orders with the time of their
+    intent.
+    """
+    plan_orders = world.ledger.plan_orders
+
+    def stamped(lease: Any, rebalance_id: int, orders: Any, at: datetime | None = None) -> None:
+        known = set(world.ledger.book)
+        plan_orders(lease, rebalance_id, orders, at)
+        for name in set(world.ledger.book) - known:
+            world.ledger.book[name] = replace(world.ledger.book[name], created_at=at)
+
+    world.ledger.plan_orders = stamped
+    world.session = replace(world.session, workbench=Workbench(MemoryParentOrderStore(), style))
+    return world
+
+
+def sent_at(world: Any) -> list[float]:
+    """When each child was written down, in seconds after the first."""
+    times = [order.created_at for order in world.ledger.book.values()]
+    return [round((at - times[0]).total_seconds(), 1) for at in times]
+
+
+def require_whole(world: Any, weight: float = 0.5) -> None:
+    orders = list(world.ledger.book.values())
+    assert all(order.state.is_final for order in orders)
+    assert len({order.client_order_id for order in world.venue.submitted}) == len(
+        world.venue.submitted
+    )
+    assert world.ledger.positions("test") == world.venue.balances()
+    bought = world.ledger.positions("test")["BTC"] * world.venue.prices["BTC/USDT"]
+    assert float(bought) / 10_000 == pytest.approx(weight, abs=0.003)
+
+
+def test_twap_sends_its_slices_when_they_are_due(world: Any) -> None:
+    """Four slices, ten seconds apart, each under its own leg; together they reach the target."""
+    worked(world, TWAP)
+    report = rebalance(world.session, world.inputs(HALF))
+    assert report.status is RebalanceStatus.DONE, report
+    assert sent_at(world) == [0, 10, 20, 30]
+    assert [order.leg for order in report.orders] == [1, 1 + PHASES, 1 + 2 * PHASES, 1 + 3 * PHASES]
+    assert (report.sent, len(report.fills)) == (4, 4)
+    require_whole(world)
+
+
+def test_slot_of_worked_orders_run_again_sends_nothing(world: Any) -> None:
+    """A slot that is DONE is not worked again."""
+    worked(world, TWAP)
+    rebalance(world.session, world.inputs(HALF))
+    again = rebalance(world.session, world.inputs({"BTC/USDT": 0.9}))
+    assert again.already_done
+    assert len(world.venue.submitted) == 4
+
+
+def test_unfilled_part_of_a_slice_is_passed_on(world: Any) -> None:
+    """The venue fills half of each child: every rest joins the next, and the last rest is swept at
+    the end.
+    """
+    worked(world, TWAP.model_copy(update={"finish": "market"}))
+    world.venue.fraction = Decimal("0.5")
+    rebalance(world.session, world.inputs(HALF))
+    quantities = [order.quantity for order in world.venue.submitted]
+    assert len(quantities) == 5
+    assert quantities[1] > quantities[0]
+    filled = sum(fill.quantity for fill in world.venue.trades)
+    assert filled + quantities[-1] / 2 == pytest.approx(Decimal("0.1"), abs=Decimal("0.001"))
+
+
+@pytest.mark.parametrize(
+    "style", [TWAP, Iceberg(display_fraction=Decimal("0.25"), offset_bps=Decimal(5))]
+)
+@pytest.mark.parametrize("call", ["before", "after"])
+@pytest.mark.parametrize("child", [1, 2, 3, 4])
+def test_killed_work_goes_on_with_the_children_that_are_left(
+    world: Any, style: Style, call: str, child: int
+) -> None:
+    """Killed before or after any child's request: the next run sends the rest, no child twice, and
+    reaches the target.
+    """
+    worked(world, style)
+
+    def kill(order: OrderRequest) -> None:
+        if len({*world.venue.placed, order.client_order_id}) == child:
+            raise Killed
+
+    setattr(world.venue, call, kill)
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF))
+    setattr(world.venue, call, lambda _: None)
+    world.ledger.holder = ""
+    world.clock.at += timedelta(seconds=3)
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.9}))
+    assert report.status is RebalanceStatus.DONE, report
+    assert report.resumed
+    require_whole(world)
+    filled = [fill.client_order_id for fill in world.venue.trades]
+    assert len(filled) == len(set(filled))
+    assert len(filled) in (
+        3,
+        4,
+    )  # the visibility delay may have passed over a slice, which then joined the next
+
+
+def test_run_killed_before_its_first_child_starts_from_the_committed_parent(world: Any) -> None:
+    """The parent is on record before any child: the next run works it though the targets have
+    changed since.
+    """
+    worked(world, TWAP)
+    place = world.ledger.plan_orders
+
+    def die(*args: Any) -> None:
+        raise Killed
+
+    world.ledger.plan_orders = die
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF))
+    world.ledger.plan_orders, world.ledger.holder = place, ""
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.0, "ETH/USDT": 0.4}))
+    require_whole(world)
+    assert {order.symbol for order in world.venue.submitted} == {"BTC/USDT"}
+
+
+def test_child_whose_answer_is_lost_is_found_and_not_repeated(world: Any) -> None:
+    """A lost answer is asked for; the plan goes on with the next child."""
+    worked(world, TWAP)
+
+    def lose(order: OrderRequest) -> None:
+        if len(world.venue.placed) == 2:
+            raise VenueUnavailableError("read timed out")
+
+    world.venue.after = lose
+    report = rebalance(world.session, world.inputs(HALF))
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert len(world.venue.submitted) == 4
+    require_whole(world)
+
+
+def test_child_that_never_arrived_goes_out_under_a_new_attempt(world: Any) -> None:
+    """The venue's own "no such order" for the whole delay lets the same child out again, under the
+    same leg.
+    """
+    worked(world, TWAP)
+    lost: list[str] = []
+
+    def refuse_second(order: OrderRequest) -> None:
+        if len(world.venue.placed) == 1 and not lost:
+            lost.append(order.client_order_id)
+            raise VenueUnavailableError("connection refused")
+
+    world.venue.before = refuse_second
+    report = rebalance(world.session, world.inputs(HALF))
+    assert [(order.leg, order.attempt) for order in report.orders if order.leg == 3] == [
+        (3, 0),
+        (3, 1),
+    ]
+    require_whole(world)
+
+
+def test_kill_switch_stops_work_while_it_waits(world: Any) -> None:
+    """Halted between two slices, the rest is written down as stopped within a look, and the slot is
+    FAILED with the reason.
+    """
+    worked(world, TWAP)
+    pause, paused = world.session.pause, []
+
+    def halt_later(seconds: float) -> None:
+        paused.append(seconds)
+        if len(paused) == 3:
+            world.ledger.set_trading_state(
+                "test", TradingState.HALTED, "drill", "test", world.clock.now()
+            )
+        pause(seconds)
+
+    world.session = replace(world.session, pause=halt_later)
+    report = rebalance(world.session, world.inputs(HALF))
+    assert report.status is RebalanceStatus.FAILED
+    assert "drill" in report.reason
+    assert len(world.venue.submitted) == 1
+    assert len(paused) == 3
+    assert [order.state for order in report.orders] == [OrderState.FILLED, OrderState.CANCELED]
+
+
+def test_limit_that_waits_is_cancelled_and_priced_anew(world: Any) -> None:
+    """A passive bid is not filled, is cancelled after its time, and its whole rest is bid at the
+    price of then.
+    """
+    style = Limit(
+        reprice_seconds=5,
+        max_children=2,
+        offset_bps=Decimal(-10),
+        finish="market",
+        collar_bps=Decimal(500),
+    )
+    worked(world, style)
+    pause = world.session.pause
+
+    def drift(seconds: float) -> None:
+        world.venue.prices["BTC/USDT"] += 10
+        pause(seconds)
+
+    world.session = replace(world.session, pause=drift)
+    report = rebalance(world.session, world.inputs(HALF))
+    kinds = [(order.request.type, order.state) for order in report.orders]
+    assert kinds == [(OrderType.LIMIT, OrderState.CANCELED)] * 2 + [
+        (OrderType.MARKET, OrderState.FILLED)
+    ]
+    first, second = (order.request.price for order in report.orders[:2])
+    assert second > first
+    assert world.ledger.positions("test") == world.venue.balances()
+
+
+def test_sells_are_worked_to_their_end_before_buys_begin(world: Any) -> None:
+    """A switch sells in slices first; the buys' parent is planned with what the sells yielded."""
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.9}))
+    world.clock.at += timedelta(days=1)
+    worked(world, TWAP)
+    report = rebalance(
+        world.session, world.inputs({"BTC/USDT": 0.0, "ETH/USDT": 0.9}, SLOT + timedelta(days=1))
+    )
+    sides = [order.request.side.value for order in report.orders]
+    assert sides == ["sell"] * 4 + ["buy"] * 4
+    assert world.ledger.positions("test") == world.venue.balances()
+    assert "BTC" not in {
+        asset for asset, held in world.ledger.positions("test").items() if held > Decimal("0.0001")
+    }
+
+
+def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: Any) -> None:
+    """The first answer is lost and the venue denies the child for good, wrongly: it is not sent
+    twice, and the work ends.
+    """
+    worked(world, TWAP)
+
+    def deny(client_order_id: str, symbol: str) -> Any:
+        raise OrderNotFoundError("could not find order id")
+
+    def lose(order: OrderRequest) -> None:
+        raise VenueUnavailableError("time-out")
+
+    world.venue.find_order = deny
+    world.venue.after = lose
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.2}))
+    assert len(world.venue.submitted) == 1, report
+    assert world.ledger.positions("test") == world.venue.balances()
+
+
+def test_buys_never_ask_for_more_cash_than_there_is(world: Any) -> None:
+    """The price rises by four percent in each interval: the last children shrink to the cash, and
+    none is refused for funds.
+    """
+    worked(world, TWAP)
+    pause = world.session.pause
+
+    def rise(seconds: float) -> None:
+        world.venue.prices["BTC/USDT"] *= Decimal("1.004")
+        pause(seconds)
+
+    world.session = replace(world.session, pause=rise)
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.99}))
+    assert report.status is RebalanceStatus.DONE, report
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert 0 <= world.ledger.positions("test")["USDT"] < 200
+
+
+def test_account_that_is_flattened_is_sold_at_once(world: Any) -> None:
+    """Flattening does not wait for slices: each position goes out whole."""
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.5, "ETH/USDT": 0.4}))
+    worked(world, TWAP)
+    world.ledger.set_trading_state(
+        "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
+    )
+    world.clock.at += timedelta(days=1)
+    report = rebalance(world.session, world.inputs(HALF, SLOT + timedelta(days=1)))
+    assert [order.request.side.value for order in report.orders] == ["sell", "sell"]
+    assert {
+        asset for asset, held in world.ledger.positions("test").items() if held > Decimal("0.001")
+    } == {"USDT"}
+
+
+def test_flattening_ends_work_that_is_under_way(world: Any) -> None:
+    """Slow sells stop where everything is to be closed, so that the next slot can close all at
+    once.
+    """
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.9}))
+    world.clock.at += timedelta(days=1)
+    worked(world, TWAP)
+    pause, paused = world.session.pause, []
+
+    def flatten_later(seconds: float) -> None:
+        paused.append(seconds)
+        if len(paused) == 2:
+            world.ledger.set_trading_state(
+                "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
+            )
+        pause(seconds)
+
+    world.session = replace(world.session, pause=flatten_later)
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.1}, SLOT + timedelta(days=1)))
+    assert report.status is RebalanceStatus.FAILED
+    assert [order.state for order in report.orders] == [OrderState.FILLED, OrderState.CANCELED]
+
+
+def test_sells_are_not_planned_anew_once_buys_have_begun(world: Any) -> None:
+    """Killed between the buys' parent and its first child: the next run sells nothing, though
+    prices would now ask for it.
+    """
+    rebalance(world.session, world.inputs(HALF))
+    world.clock.at += timedelta(days=1)
+    worked(world, TWAP)
+    inputs = world.inputs({"BTC/USDT": 0.5, "ETH/USDT": 0.3}, SLOT + timedelta(days=1))
+    write_ahead = world.ledger.write_ahead
+
+    def die(*args: Any) -> None:
+        raise Killed
+
+    world.ledger.write_ahead = die
+    with pytest.raises(Killed):
+        rebalance(world.session, inputs)
+    world.ledger.write_ahead, world.ledger.holder = write_ahead, ""
+    world.venue.prices["BTC/USDT"] *= Decimal("1.3")
+    report = rebalance(world.session, inputs)
+    assert {(order.request.symbol, order.request.side.value) for order in report.orders} == {
+        ("ETH/USDT", "buy")
+    }
+
+
+def test_denied_child_is_looked_for_before_the_next_child_takes_its_quantity(world: Any) -> None:
+    """The venue filled a child's last attempt and denies it: its trade is found, and what it bought
+    is not bought again.
+    """
+    worked(world, TWAP)
+    tries: list[str] = []
+
+    def lose(order: OrderRequest) -> None:
+        tries.append(order.client_order_id)
+        if len(tries) < 3:
+            raise VenueUnavailableError("no answer")
+
+    def hide(order: OrderRequest) -> None:
+        if len(tries) == 3:
+            world.venue.hidden.add(order.client_order_id)
+            raise VenueUnavailableError("no answer")
+
+    world.venue.before, world.venue.after = lose, hide
+    rebalance(world.session, world.inputs(HALF))
+    assert world.ledger.positions("test") == world.venue.balances()
+    assert sum(fill.quantity for fill in world.venue.trades) <= Decimal("0.1")

@@ -1,0 +1,179 @@
+"""The way of one request: the venue's pace, the kill switch in between, and orders that leave side
+by side.
+"""
+
+import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.core.errors import RateLimitedError, UnknownSymbolError
+from penstock.core.halts import TradingState
+from penstock.core.orders import OrderEventKind, OrderRequest, OrderState
+from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.rebalance.run import rebalance
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+HALF_HALF = {"BTC/USDT": 0.5, "ETH/USDT": 0.4}
+
+
+def refuse_for_rate(world: Any, times: int, retry_after: float | None = 2.0) -> list[OrderRequest]:
+    """Make the venue refuse the first `times` requests with a 429; return the list of all that
+    came.
+    """
+    came: list[OrderRequest] = []
+
+    def refuse(order: OrderRequest) -> None:
+        came.append(order)
+        if len(came) <= times:
+            raise RateLimitedError("HTTP 429 -1015 Too many new orders", retry_after)
+
+    world.venue.before = refuse
+    return came
+
+
+def test_order_refused_for_its_rate_is_paced_and_sent_again_under_the_same_id(world: Any) -> None:
+    """A 429 is the venue's word that nothing was placed: the same order goes out after the pause
+    the venue asked for.
+    """
+    came = refuse_for_rate(world, 2)
+    start = world.clock.now()
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    assert report.status is RebalanceStatus.DONE
+    assert len({order.client_order_id for order in came}) == 1
+    assert len(came) == 3
+    assert len(world.venue.submitted) == 1
+    assert (world.clock.now() - start).total_seconds() >= 4
+    assert [order.state for order in report.orders] == [OrderState.FILLED]
+
+
+def test_venue_that_refuses_for_rate_without_end_is_given_up(world: Any) -> None:
+    """After the longest pacing the order is REJECTED on the venue's word, and the slot ends:
+    nothing is UNKNOWN for it.
+    """
+    refuse_for_rate(world, 10**6)
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    assert not world.venue.submitted
+    assert {order.state for order in report.orders} == {OrderState.REJECTED}
+    assert "refuses it for its rate" in report.orders[0].reason
+
+
+def test_kill_switch_thrown_while_an_order_is_paced_keeps_it_back(world: Any) -> None:
+    """Waiting for the venue's pace is no way around the switch: it is read again before the request
+    leaves again.
+    """
+
+    def refuse(order: OrderRequest) -> None:
+        world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "test", SLOT)
+        raise RateLimitedError("HTTP 429", 2.0)
+
+    world.venue.before = refuse
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    assert [order.state for order in report.orders] == [OrderState.CANCELED]
+    assert "drill" in report.orders[0].reason
+    assert report.status is RebalanceStatus.FAILED
+
+
+def test_pause_longer_than_the_lease_keeps_it_alive(world: Any) -> None:
+    """A pause that the venue asks for may be longer than the lease lives: it is renewed while
+    waiting.
+    """
+    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 0.4})
+    session = replace(world.session, policy=policy, pause=lambda _: time.sleep(0.12))
+    refuse_for_rate(world, 1, retry_after=6.0)
+    report = rebalance(session, world.inputs({"BTC/USDT": 0.5}))
+    assert report.status is RebalanceStatus.DONE
+    assert world.ledger.token > 2
+
+
+def test_all_intents_of_a_phase_have_begun_before_the_first_request_leaves(world: Any) -> None:
+    """When the first request comes to the venue, the ledger already has SUBMIT for every order of
+    the phase.
+    """
+    seen: list[set[OrderState]] = []
+    world.venue.before = lambda _: seen.append(
+        {order.state for order in world.ledger.book.values()}
+    )
+    rebalance(world.session, world.inputs(HALF_HALF))
+    assert seen[0] == {OrderState.SUBMITTING}
+
+
+def test_order_held_back_in_the_middle_of_a_phase_is_abandoned_not_lost(world: Any) -> None:
+    """The switch thrown after the first request: the second has SUBMIT and ABANDON in its history
+    and never left.
+    """
+
+    def halt(order: OrderRequest) -> None:
+        world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "test", SLOT)
+
+    world.venue.after = halt
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    (held,) = [order for order in report.orders if order.state is OrderState.CANCELED]
+    kinds = [kind for name, kind in world.ledger.events if name == held.request.client_order_id]
+    assert kinds == [OrderEventKind.SUBMIT, OrderEventKind.ABANDON]
+    assert len(world.venue.submitted) == 1
+
+
+def test_symbol_that_the_venue_no_longer_lists_is_a_refusal(world: Any) -> None:
+    """Nothing was sent: the order is REJECTED, and the others go through."""
+
+    def refuse(order: OrderRequest) -> None:
+        if order.symbol == "BTC/USDT":
+            raise UnknownSymbolError("memory does not list BTC/USDT")
+
+    world.venue.before = refuse
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    states = {order.request.symbol: order.state for order in report.orders}
+    assert states == {"BTC/USDT": OrderState.REJECTED, "ETH/USDT": OrderState.FILLED}
+
+
+@pytest.mark.parametrize("senders", [2, 8])
+def test_requests_leave_side_by_side_and_each_once(world: Any, senders: int) -> None:
+    """With several senders a phase's requests are under way together, each leaves once, and the
+    books agree.
+    """
+    policy = world.session.policy.model_copy(update={"senders": senders})
+    together = threading.Barrier(2, timeout=5)
+    one_at_a_time = threading.Lock()  # the venue in memory is for one thread
+    submit = world.venue.submit
+
+    def submit_together(order: OrderRequest) -> Any:
+        together.wait()
+        with one_at_a_time:
+            return submit(order)
+
+    world.venue.submit = submit_together
+    report = rebalance(replace(world.session, policy=policy), world.inputs(HALF_HALF))
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert (
+        len({order.client_order_id for order in world.venue.submitted})
+        == len(world.venue.submitted)
+        == 2
+    )
+    assert world.ledger.positions("test") == world.venue.balances()
+
+
+def test_order_that_the_venue_accepts_and_then_takes_back_ends_cancelled(world: Any) -> None:
+    """REJECTED is the answer to a request; of an order that had worked it means that nothing works
+    any more.
+    """
+    submit = world.venue.submit
+
+    def accept_then_reject(order: OrderRequest) -> Any:
+        world.venue.fraction = Decimal(0)
+        report = submit(order)
+        world.venue.placed[order.client_order_id] = replace(
+            report, state=OrderState.REJECTED, reason="post-trade check"
+        )
+        return replace(report, state=OrderState.OPEN)
+
+    world.venue.submit = accept_then_reject
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    assert [(order.state, order.reason) for order in report.orders] == [
+        (OrderState.CANCELED, "post-trade check")
+    ]
+    assert report.status is RebalanceStatus.DONE

@@ -1,0 +1,143 @@
+"""What may change in the middle of a slot: the kill switch, the account's state, who has had the
+lease.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+import pytest
+
+from penstock.core.errors import StaleLeaseError
+from penstock.core.halts import TradingState
+from penstock.core.orders import OrderState, OrderType
+from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.execution.lease import take_lease
+from penstock.execution.rebalance.run import rebalance
+from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.risk.limits import LossLimit
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+HALF = {"BTC/USDT": 0.5}
+
+
+def halt(world: Any, **asked: bool) -> None:
+    world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "ada", SLOT, **asked)
+
+
+def test_switch_thrown_while_the_lease_is_renewed_keeps_the_order_back(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A renewal may wait for a slow database: what the switch says after it counts, not what it
+    said before.
+    """
+    looks = count()
+    monkeypatch.setattr(
+        "penstock.execution.lease.boottime_seconds", lambda: 40.0 * next(looks)
+    )  # each look renews
+    acquire = world.ledger.acquire_lease
+
+    def slow(account: str, holder: str, ttl_seconds: float) -> Any:
+        if any(order.state is OrderState.SUBMITTING for order in world.ledger.book.values()):
+            halt(world)
+        return acquire(account, holder, ttl_seconds)
+
+    world.ledger.acquire_lease = slow
+    report = rebalance(world.session, world.inputs(HALF))
+    assert world.venue.submitted == []
+    assert [order.state for order in report.orders] == [OrderState.CANCELED]
+
+
+def test_lease_that_another_process_has_had_is_not_renewed(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database's clock jumped, another process did the slot and let go: who wakes finds the
+    lease free, and stops.
+    """
+    now = 0.0
+    monkeypatch.setattr("penstock.execution.lease.boottime_seconds", lambda: now)
+    keeper = take_lease(world.ledger, "test", 60, 0, world.clock.sleep)
+    assert keeper is not None
+    world.ledger.holder = ""
+    other = take_lease(world.ledger, "test", 60, 0, world.clock.sleep)
+    assert other is not None
+    other.release()
+    now = 40.0
+    with pytest.raises(StaleLeaseError, match="has had the lease"):
+        _ = keeper.lease
+    assert world.ledger.holder == ""
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+def test_risk_rule_never_weakens_a_halt_set_while_it_judged(world: Any, flatten: bool) -> None:
+    """A loss limit asks for reduce-only in the moment in which an operator halts: the operator's
+    word stays in force.
+    """
+    world.ledger.equity[SLOT - timedelta(hours=1)] = Decimal(20_000)
+    asked = world.inputs(HALF)
+    limits = asked.limits.model_copy(
+        update={"drawdown": LossLimit(limit=Decimal("0.2"), state="reduce_only")}
+    )
+
+    def decide(version: str) -> Any:
+        halt(world, flatten=flatten)
+        return asked.decide(version)
+
+    rebalance(world.session, replace(asked, decide=decide, limits=limits))
+    assert (world.ledger.halt.state, world.ledger.halt.reason) == (TradingState.HALTED, "drill")
+    assert world.ledger.halt.flatten is flatten
+
+
+def resting(world: Any, at_pause: Any) -> Any:
+    """Rebalance by a limit order that waits in the book; call `at_pause` once while it is followed.
+    Return the report.
+    """
+    calls = count()
+
+    def pause(seconds: float) -> None:
+        if next(calls) == 0:
+            at_pause()
+        world.clock.sleep(seconds)
+
+    policy = RebalancePolicy(order_type=OrderType.LIMIT, limit_offset_bps=Decimal(-50))
+    patient = world.session.policy.model_copy(update={"follow_timeout_seconds": 3600})
+    session = replace(world.session, pause=pause, policy=patient)
+    return rebalance(session, replace(world.inputs(HALF), policy=policy))
+
+
+def test_halt_that_cancels_takes_a_resting_order_back_at_once(world: Any) -> None:
+    """An order that may rest for an hour is cancelled by the next look, not at the end of its
+    patience.
+    """
+    start = world.clock.now()
+    report = resting(world, lambda: halt(world, cancel=True))
+    assert [(order.state, "kill switch: drill" in order.reason) for order in report.orders] == [
+        (OrderState.CANCELED, True)
+    ]
+    assert (world.clock.now() - start).total_seconds() < 10
+
+
+def test_plain_halt_leaves_a_resting_order_alone(world: Any) -> None:
+    """Halting stops new orders; what works is ended only where the halt says so."""
+    start = world.clock.now()
+    resting(world, lambda: halt(world))
+    assert (world.clock.now() - start).total_seconds() >= 3600
+
+
+def test_late_slot_does_not_undo_a_newer_one_behind_an_outage(world: Any) -> None:
+    """After an hour of skipped minutes the newest slots say nothing: the one that was traded before
+    them still counts.
+    """
+    for minute in range(1, 61):
+        slot, status = (
+            SLOT + timedelta(minutes=minute),
+            RebalanceStatus.DONE if minute == 1 else RebalanceStatus.SKIPPED,
+        )
+        world.ledger.slots[slot] = Rebalance(minute + 1, "test", slot, "trend/1", status)
+    world.ledger.held = dict(world.venue.assets)
+    report = rebalance(world.session, world.inputs(HALF))
+    assert report.status is RebalanceStatus.SKIPPED
+    assert "must not undo a newer one" in report.reason
+    assert world.venue.submitted == []

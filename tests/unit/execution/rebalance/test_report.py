@@ -1,0 +1,30 @@
+"""What a rebalance's report says of itself."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.rebalance.report import RebalanceReport
+
+SLOT = datetime(2025, 6, 2, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "already_done", "failure"),
+    [
+        (RebalanceStatus.DONE, False, False),
+        (RebalanceStatus.SKIPPED, False, False),
+        (RebalanceStatus.FAILED, False, True),
+        (RebalanceStatus.FAILED, True, True),
+        (None, False, True),
+        (None, True, False),
+    ],
+)
+def test_slot_that_was_not_traded_as_it_should_is_a_failure(
+    status: RebalanceStatus | None, already_done: bool, failure: bool
+) -> None:
+    """A script learns it by the exit code: failed, or left because another process held the account
+    and did not end it.
+    """
+    assert RebalanceReport("main", SLOT, status, "", "v/1", already_done).is_failure is failure

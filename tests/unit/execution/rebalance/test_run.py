@@ -1,0 +1,477 @@
+"""The rebalance of a slot: once, whole, and resumable."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.core.errors import (
+    DuplicateOrderError,
+    OrderNotFoundError,
+    StaleDataError,
+    StaleLeaseError,
+    VenueRejectedError,
+    VenueUnavailableError,
+)
+from penstock.core.halts import TradingState
+from penstock.core.orders import OrderEventKind, OrderRequest, OrderState, OrderType, Side
+from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.rebalance.run import rebalance
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+HALF_HALF = {"BTC/USDT": 0.5, "ETH/USDT": 0.4}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def weights_of(world: Any) -> dict[str, float]:
+    prices, held = world.venue.prices, world.ledger.positions("test")
+    values = {
+        symbol: held.get(symbol.split("/")[0], Decimal(0)) * price
+        for symbol, price in prices.items()
+    }
+    equity = sum(values.values()) + held["USDT"]
+    return {symbol: round(float(value / equity), 3) for symbol, value in values.items() if value}
+
+
+def agree(world: Any) -> bool:
+    return world.ledger.positions("test") == world.venue.balances()
+
+
+def test_first_rebalance_takes_over_balances_and_reaches_its_targets(world: Any) -> None:
+    """From cash alone the targets are bought, and ledger and venue agree to the last digit."""
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    assert report.status is RebalanceStatus.DONE
+    assert (report.sent, len(report.fills)) == (2, 2)
+    assert weights_of(world) == pytest.approx({"BTC/USDT": 0.5, "ETH/USDT": 0.4}, abs=0.002)
+    assert agree(world)
+    assert not report.breaks
+
+
+def test_same_slot_twice_sends_nothing_the_second_time(world: Any) -> None:
+    """The second run of a slot that is DONE writes no order and sends no request, even with other
+    targets.
+    """
+    rebalance(world.session, world.inputs(HALF_HALF))
+    again = rebalance(world.session, world.inputs({"BTC/USDT": 0.0, "ADA/USDT": 0.9}))
+    assert again.already_done
+    assert again.sent == 0
+    assert len(world.venue.submitted) == 2
+
+
+def test_sells_are_over_before_buys_leave(world: Any) -> None:
+    """A full switch sells first and buys with what the sells yielded."""
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.95}))
+    world.clock.at += timedelta(days=1)
+    report = rebalance(
+        world.session, world.inputs({"BTC/USDT": 0.0, "ETH/USDT": 0.95}, SLOT + timedelta(days=1))
+    )
+    assert [order.request.side for order in report.orders] == [Side.SELL, Side.BUY]
+    assert "BTC/USDT" not in {s for s, w in weights_of(world).items() if w > 0.001}
+    assert weights_of(world)["ETH/USDT"] == pytest.approx(0.95, abs=0.002)
+    assert agree(world)
+
+
+def test_lost_answer_is_asked_for_and_never_sent_again(world: Any) -> None:
+    """A request whose answer is lost after acceptance is found by its id: one order, its fill
+    booked, targets reached.
+    """
+
+    def lose(order: OrderRequest) -> None:
+        raise VenueUnavailableError("read timed out")
+
+    world.venue.after = lose
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    assert report.status is RebalanceStatus.DONE
+    assert len(world.venue.submitted) == 2
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert agree(world)
+
+
+def test_order_that_never_arrived_is_sent_under_a_new_id_after_the_visibility_delay(
+    world: Any,
+) -> None:
+    """Only the venue's own "no such order", repeated for the whole delay, lets the quantity go out
+    again.
+    """
+    lost: list[str] = []
+
+    def lose_first(order: OrderRequest) -> None:
+        if not lost:
+            lost.append(order.client_order_id)
+            raise VenueUnavailableError("connection refused")
+
+    world.venue.before = lose_first
+    start = world.clock.now()
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    states = {order.request.client_order_id: order.state for order in report.orders}
+    assert states.pop(lost[0]) is OrderState.REJECTED
+    assert set(states.values()) == {OrderState.FILLED}
+    assert lost[0] not in {order.client_order_id for order in world.venue.submitted}
+    assert (
+        world.clock.now() - start
+    ).total_seconds() >= world.session.policy.visibility_delay_seconds
+    assert agree(world)
+
+
+def test_denied_order_whose_trade_the_venue_shows_is_not_sent_again(world: Any) -> None:
+    """The answer is lost and the venue denies the order for good, wrongly: its trades are looked at
+    before a second attempt.
+    """
+
+    def deny(client_order_id: str, symbol: str) -> Any:
+        raise OrderNotFoundError("could not find order id")
+
+    def lose(order: OrderRequest) -> None:
+        raise VenueUnavailableError("time-out")
+
+    world.venue.find_order = deny
+    world.venue.after = lose
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.2}))
+    assert len(world.venue.submitted) == 1, report
+    assert agree(world)
+
+
+def test_hidden_order_that_shows_late_is_not_duplicated(world: Any) -> None:
+    """An accepted order that the venue denies for a while is not sent again: it is found when it
+    shows.
+    """
+
+    def lose_and_hide(order: OrderRequest) -> None:
+        world.venue.hidden.add(order.client_order_id)
+        raise VenueUnavailableError("reset by peer")
+
+    world.venue.after = lose_and_hide
+    original, polls = world.venue.find_order, []
+
+    def find(client_order_id: str, symbol: str) -> Any:
+        polls.append(client_order_id)
+        if len(polls) > 8:
+            world.venue.hidden.clear()
+        return original(client_order_id, symbol)
+
+    world.venue.find_order = find
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    assert len(world.venue.submitted) == 2
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert agree(world)
+
+
+def test_venue_refusal_is_final_and_keeps_the_venues_words(world: Any) -> None:
+    """A refused order is REJECTED with the venue's reason, is not tried again, and the other order
+    goes through.
+    """
+
+    def refuse(order: OrderRequest) -> None:
+        if order.symbol == "BTC/USDT":
+            raise VenueRejectedError("Filter failure: MARKET_LOT_SIZE", "-1013")
+
+    world.venue.before = refuse
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    by_symbol = {order.request.symbol: order for order in report.orders}
+    assert by_symbol["BTC/USDT"].state is OrderState.REJECTED
+    assert "MARKET_LOT_SIZE" in by_symbol["BTC/USDT"].reason
+    assert by_symbol["ETH/USDT"].state is OrderState.FILLED
+    assert report.status is RebalanceStatus.DONE
+    assert "MARKET_LOT_SIZE" in report.reason
+
+
+@pytest.mark.parametrize("point", ["before", "after"])
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_interrupted_slot_goes_on_without_duplicates(world: Any, point: str, nth: int) -> None:
+    """Killed before or after the nth request: the next run of the slot finishes it, each order
+    once, targets reached.
+    """
+    world.venue.assets = {"USDT": Decimal(5_000), "ADA": Decimal(10_000)}
+    calls: list[str] = []
+
+    def kill(order: OrderRequest) -> None:
+        calls.append(order.client_order_id)
+        if len(calls) == nth:
+            raise Killed
+
+    setattr(world.venue, point, kill)
+    targets: Mapping[str, float | None] = {"BTC/USDT": 0.5, "ETH/USDT": 0.4, "ADA/USDT": 0.0}
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(targets))
+    world.ledger.holder = ""  # the lease has run out
+    setattr(world.venue, point, lambda _: None)
+    report = rebalance(world.session, world.inputs(targets, version="trend/2"))
+    assert report.status is RebalanceStatus.DONE
+    assert report.portfolio_version == "trend/1"
+    assert len(world.venue.trades) == 3
+    assert weights_of(world) == pytest.approx({"BTC/USDT": 0.5, "ETH/USDT": 0.4}, abs=0.003)
+    assert agree(world)
+
+
+def test_late_slot_is_skipped_with_its_reason(world: Any) -> None:
+    """A slot older than the policy allows sends nothing and says why."""
+    world.clock.at += timedelta(hours=2)
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    assert report.status is RebalanceStatus.SKIPPED
+    assert "late" in report.reason
+    assert not world.venue.submitted
+
+
+def test_slot_in_the_future_is_refused(world: Any) -> None:
+    """A run that starts before the bar closes raises and leaves no trace of the slot."""
+    with pytest.raises(StaleDataError, match="closes in"):
+        rebalance(world.session, world.inputs(HALF_HALF, SLOT + timedelta(hours=1)))
+    assert not world.ledger.slots
+
+
+def test_halted_account_sends_nothing(world: Any) -> None:
+    """With the kill switch on, the slot is skipped with the operator's reason."""
+    world.ledger.set_trading_state(
+        "test", TradingState.HALTED, "venue behaves oddly", "operator", SLOT
+    )
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    assert report.status is RebalanceStatus.SKIPPED
+    assert "venue behaves oddly" in report.reason
+    assert not world.venue.submitted
+
+
+def test_kill_switch_in_mid_plan_stops_the_rest(world: Any) -> None:
+    """The switch is read before every single order: once set after the first, the second never
+    leaves.
+    """
+
+    def halt(order: OrderRequest) -> None:
+        world.ledger.set_trading_state("test", TradingState.HALTED, "stop", "operator", SLOT)
+
+    world.venue.after = halt
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    assert len(world.venue.submitted) == 1
+    assert sorted(order.state for order in report.orders) == [
+        OrderState.CANCELED,
+        OrderState.FILLED,
+    ]
+    assert report.status is RebalanceStatus.FAILED
+    assert agree(world)
+
+
+def test_order_that_does_not_fill_in_time_is_cancelled(world: Any) -> None:
+    """A limit order that waits in the book is cancelled when patience ends, and the slot ends DONE."""
+    inputs = world.inputs(HALF_HALF)
+    passive = inputs.policy.model_copy(
+        update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}
+    )
+    report = rebalance(world.session, replace(inputs, policy=passive))
+    assert {order.state for order in report.orders} == {OrderState.CANCELED}
+    assert not world.venue.open_orders()
+    assert report.status is RebalanceStatus.DONE
+
+
+def test_partial_fill_then_expiry_books_what_was_filled(world: Any) -> None:
+    """A market order that the venue fills in part and expires is EXPIRED with its fill booked."""
+    world.venue.fraction = Decimal("0.5")
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    (order,) = report.orders
+    assert order.state is OrderState.EXPIRED
+    assert 0 < order.filled_quantity < order.request.quantity
+    assert agree(world)
+
+
+def test_account_under_another_lease_is_left_alone(world: Any) -> None:
+    """Where another process trades the account this one does nothing and says so."""
+    world.ledger.acquire_lease("test", "someone else", 60)
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    assert report.status is None
+    assert "lease" in report.reason
+    assert not world.venue.submitted
+
+
+def test_silent_venue_stops_recovery_before_anything_new_is_sent(world: Any) -> None:
+    """An order that cannot be resolved because the venue is silent blocks the next slot; nothing is
+    sent.
+    """
+
+    def kill(order: OrderRequest) -> None:
+        raise Killed
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF_HALF))
+    world.clock.at += timedelta(minutes=5)
+    world.ledger.holder, world.venue.down, world.venue.after = "", True, lambda _: None
+    with pytest.raises(VenueUnavailableError, match="cannot be resolved"):
+        rebalance(world.session, world.inputs(HALF_HALF, SLOT + timedelta(minutes=5)))
+    assert len(world.venue.submitted) == 1
+
+
+def test_duplicate_is_looked_up_and_taken_as_ours(world: Any) -> None:
+    """A venue that calls our id a duplicate has the order: its report counts, and it is neither
+    refused nor sent again.
+    """
+    submit = world.venue.submit
+
+    def twice(order: OrderRequest) -> Any:
+        submit(order)
+        raise DuplicateOrderError("Duplicate order sent.", "-2010")
+
+    world.venue.submit = twice
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert len(world.venue.submitted) == 2
+    assert agree(world)
+
+
+def test_process_that_slept_through_its_lease_sends_nothing(world: Any) -> None:
+    """Between the write-ahead of an order and its request the lease lapses: the request must not
+    leave.
+    """
+    session = replace(
+        world.session, policy=world.session.policy.model_copy(update={"lease_ttl_seconds": 0.2})
+    )
+    record = world.ledger.record_event
+
+    def slow(lease: Any, client_order_id: str, event: OrderEventKind, *rest: Any) -> Any:
+        state = record(lease, client_order_id, event, *rest)
+        if event is OrderEventKind.SUBMIT:
+            time.sleep(0.25)
+        return state
+
+    world.ledger.record_event = slow
+    with pytest.raises(StaleLeaseError, match="lapsed"):
+        rebalance(session, world.inputs(HALF_HALF))
+    assert not world.venue.submitted
+
+
+def test_last_word_waits_until_the_fills_are_booked(world: Any) -> None:
+    """A venue that shows an order's end before its trades: the order stays unfinished until they
+    are booked.
+    """
+    world.venue.fraction = Decimal("0.5")
+    fills, asked = world.venue.fills, []
+
+    def late(symbol: str, since: datetime) -> Any:
+        asked.append(symbol)
+        return fills(symbol, since) if len(asked) > 3 else []
+
+    world.venue.fills = late
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    (order,) = report.orders
+    assert order.state is OrderState.EXPIRED
+    assert order.filled_quantity > 0
+    assert agree(world)
+
+
+def test_trades_of_others_in_the_same_minutes_are_not_booked_as_ours(world: Any) -> None:
+    """A manual trade in a symbol that we trade too is left to reconciliation."""
+    world.venue.trade("BTC/USDT", Side.BUY, Decimal("0.01"), Decimal(50_000))
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    assert {fill.client_order_id for fill in report.fills} == {
+        o.request.client_order_id for o in report.orders
+    }
+    assert report.status is RebalanceStatus.DONE
+    assert agree(world)
+
+
+def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(world: Any) -> None:
+    """A limit order left open by a killed run is cancelled by the next slot, which then trades
+    freely.
+    """
+    inputs = world.inputs(HALF_HALF)
+    passive = inputs.policy.model_copy(
+        update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}
+    )
+
+    def kill(order: OrderRequest) -> None:
+        raise Killed
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        rebalance(world.session, replace(world.inputs({"BTC/USDT": 0.5}), policy=passive))
+    world.ledger.holder, world.venue.after = "", lambda _: None
+    assert len(world.venue.open_orders()) == 1
+    world.clock.at += timedelta(days=1)
+    began = world.clock.now()
+    report = rebalance(world.session, world.inputs(HALF_HALF, SLOT + timedelta(days=1)))
+    assert (world.clock.now() - began).total_seconds() < world.session.policy.follow_timeout_seconds
+    assert report.status is RebalanceStatus.DONE
+    assert not world.venue.open_orders()
+    assert {order.state for order in world.ledger.book.values()} == {
+        OrderState.CANCELED,
+        OrderState.FILLED,
+    }
+    assert world.ledger.slots[SLOT].status is RebalanceStatus.FAILED
+    assert "took over" in world.ledger.slots[SLOT].reason
+
+
+def test_waiting_for_an_order_keeps_the_lease_alive(world: Any) -> None:
+    """An order that waits longer than the lease lives is still followed, cancelled and booked."""
+    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 0.4})
+    session = replace(world.session, policy=policy, pause=lambda _: time.sleep(0.12))
+    inputs = world.inputs({"BTC/USDT": 0.5})
+    passive = inputs.policy.model_copy(
+        update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}
+    )
+    report = rebalance(session, replace(inputs, policy=passive))
+    assert report.status is RebalanceStatus.DONE
+    assert {order.state for order in report.orders} == {OrderState.CANCELED}
+
+
+def test_cancellation_without_an_answer_is_asked_for_again(world: Any) -> None:
+    """The first cancel request gets no answer: the next look repeats it, and the order ends
+    CANCELED.
+    """
+    cancel, silent = world.venue.cancel, []
+
+    def lose_first(client_order_id: str, symbol: str) -> Any:
+        if not silent:
+            silent.append(client_order_id)
+            raise VenueUnavailableError("no answer in 5 s")
+        return cancel(client_order_id, symbol)
+
+    world.venue.cancel = lose_first
+    inputs = world.inputs({"BTC/USDT": 0.5})
+    passive = inputs.policy.model_copy(
+        update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}
+    )
+    report = rebalance(world.session, replace(inputs, policy=passive))
+    assert silent
+    assert report.status is RebalanceStatus.DONE
+    assert not world.venue.open_orders()
+
+
+def test_symbol_that_was_sold_is_not_bought_in_the_same_slot(world: Any) -> None:
+    """A price that falls between the sells and the buys must not turn a sale round."""
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.6}))
+    world.clock.at += timedelta(days=1)
+
+    def crash(order: OrderRequest) -> None:
+        if order.side is Side.SELL:
+            world.venue.prices["BTC/USDT"] = Decimal(45_000)
+
+    world.venue.after = crash
+    report = rebalance(
+        world.session, world.inputs({"BTC/USDT": 0.4, "ETH/USDT": 0.3}, SLOT + timedelta(days=1))
+    )
+    assert [(o.request.symbol, o.request.side) for o in report.orders] == [
+        ("BTC/USDT", Side.SELL),
+        ("ETH/USDT", Side.BUY),
+    ]
+
+
+def test_resumed_slot_whose_buys_were_committed_plans_no_sells(world: Any) -> None:
+    """The sells of a slot are over once its buys are committed, though prices have moved since."""
+
+    def kill(order: OrderRequest) -> None:
+        raise Killed
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF_HALF))
+    world.ledger.holder, world.venue.after = "", lambda _: None
+    world.venue.prices["BTC/USDT"] *= 2
+    inputs = world.inputs(HALF_HALF)
+    wide = inputs.limits.model_copy(update={"price_collar": None})
+    report = rebalance(world.session, replace(inputs, limits=wide))
+    assert {order.request.side for order in report.orders} == {Side.BUY}
+    assert report.status is RebalanceStatus.DONE

@@ -1,0 +1,159 @@
+"""What an operator's word covers: the difference that was recorded, and no other."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.core.breaks import BreakKind
+from penstock.core.errors import StaleLeaseError, StoreError
+from penstock.core.orders import OrderState, Side
+from penstock.execution.lease import take_lease
+from penstock.execution.rebalance.run import rebalance
+from penstock.execution.reconciliation.acceptance import accept_break
+from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def traded(world: Any) -> Any:
+    """An account that has had one rebalance, and holds two assets."""
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.4, "ETH/USDT": 0.4}))
+    return world
+
+
+def leased(world: Any, act: Any, *arguments: Any) -> Reconciliation:
+    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+    assert keeper is not None
+    try:
+        found = act(world.session, keeper, *arguments)
+        assert isinstance(found, Reconciliation)
+        return found
+    finally:
+        keeper.release()
+
+
+def check(world: Any) -> Reconciliation:
+    return leased(world, reconcile)
+
+
+def accept(world: Any, subject: str) -> Reconciliation:
+    return leased(world, accept_break, subject, "seen", "ada")
+
+
+def test_deposit_that_grew_since_it_was_recorded_is_not_accepted_unseen(traded: Any) -> None:
+    """The refusal names both figures and books nothing; the break then has the new ones, and is
+    accepted with them.
+    """
+    traded.venue.assets["USDT"] += 100
+    check(traded)
+    traded.venue.assets["USDT"] += 900
+    before = traded.ledger.positions("test")
+    with pytest.raises(
+        StoreError,
+        match=r"(?s)has 100\.?0* USDT more.*books \+100.*and is now.*books \+1000.*look again",
+    ):
+        accept(traded, "USDT")
+    assert (traded.ledger.positions("test"), traded.ledger.accepted) == (before, [])
+    (standing,) = traded.ledger.open_breaks("test")
+    assert standing.changes == {"USDT": 1_000}
+    assert not accept(traded, "USDT").breaks
+    assert traded.ledger.positions("test") == traded.venue.balances()
+
+
+def test_look_in_between_does_not_put_other_figures_under_the_operators_word(traded: Any) -> None:
+    """A slot that runs between an operator's look and the word finds more: the break keeps what the
+    operator has seen.
+    """
+    traded.venue.assets["ETH"] += 1
+    check(traded)
+    (shown,) = traded.ledger.open_breaks("test")
+    traded.venue.assets["ETH"] += 1
+    assert not check(traded).opened
+    assert traded.ledger.open_breaks("test") == [shown]
+    with pytest.raises(StoreError, match="has changed since it was recorded"):
+        accept(traded, "ETH")
+
+
+def test_second_trade_by_hand_is_not_accepted_with_the_first(traded: Any) -> None:
+    """What would be booked is compared, whatever the words of the break are."""
+    traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.01"), Decimal(50_000))
+    check(traded)
+    traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.02"), Decimal(50_000))
+    with pytest.raises(StoreError, match="2 trades by someone else"):
+        accept(traded, "BTC/USDT")
+    assert not accept(traded, "BTC/USDT").breaks
+    assert traded.ledger.positions("test") == traded.venue.balances()
+
+
+def test_rounding_of_what_the_venue_shows_asks_for_no_second_look(traded: Any) -> None:
+    """The last digit of a balance moves with every trade: that is no other difference."""
+    traded.venue.assets["USDT"] += 100
+    check(traded)
+    traded.venue.assets["USDT"] += Decimal("0.000000004")
+    assert not accept(traded, "USDT").breaks
+
+
+def test_break_from_before_changes_were_kept_is_accepted_by_its_words(traded: Any) -> None:
+    """An account that was upgraded with a break open needs no second look, unless the words differ."""
+    traded.venue.assets["USDT"] += 100
+    (found,) = check(traded).breaks
+    key = (found.subject, found.kind)
+    traded.ledger.breaks[key] = replace(found, changes=None, detail="the venue has 50 USDT more")
+    with pytest.raises(StoreError, match="has changed"):
+        accept(traded, "USDT")
+    traded.ledger.breaks[key] = replace(found, changes=None)
+    assert not accept(traded, "USDT").breaks
+
+
+def test_two_orders_that_are_gone_are_one_break_and_settled_together(traded: Any) -> None:
+    """One break stands for both, says so of both, and the operator's word ends both; a third needs
+    another look.
+    """
+    order = next(iter(traded.ledger.book.values()))
+
+    def lose(name: str) -> None:
+        request = replace(order.request, client_order_id=name)
+        traded.ledger.book[name] = replace(
+            order, request=request, state=OrderState.OPEN, filled_quantity=Decimal(0)
+        )
+
+    lose("first")
+    lose("second")
+    (found,) = check(traded).breaks
+    assert (found.kind, "first" in found.detail, "second" in found.detail) == (
+        BreakKind.ORDER_GONE,
+        True,
+        True,
+    )
+    lose("third")
+    with pytest.raises(StoreError, match="order third"):
+        accept(traded, order.request.symbol)
+    assert traded.ledger.book["first"].state is OrderState.OPEN
+    assert not accept(traded, order.request.symbol).breaks
+    assert {traded.ledger.book[name].state for name in ("first", "second", "third")} == {
+        OrderState.CANCELED
+    }
+
+
+def test_former_holder_can_neither_reconcile_nor_accept(traded: Any) -> None:
+    """Another process took the lease while this one looked: nothing is closed and nothing is
+    booked.
+    """
+    traded.venue.assets["USDT"] += 100
+    check(traded)
+    keeper = take_lease(traded.ledger, "test", 60, 0, traded.session.pause)
+    assert keeper is not None
+    traded.ledger.holder = ""
+    assert take_lease(traded.ledger, "test", 60, 0, traded.session.pause) is not None
+    before = traded.ledger.positions("test")
+    with pytest.raises(StaleLeaseError):
+        accept_break(traded.session, keeper, "USDT", "seen")
+    traded.venue.assets["USDT"] -= 100
+    with pytest.raises(StaleLeaseError):
+        reconcile(traded.session, keeper)
+    assert [found.kind for found in traded.ledger.open_breaks("test")] == [BreakKind.DEPOSIT]
+    assert (traded.ledger.positions("test"), traded.ledger.accepted) == (before, [])

@@ -1,0 +1,284 @@
+"""Ledger against venue: each difference is found in one cycle, locks its instrument only, and
+unlocks by itself.
+"""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from penstock.core.breaks import Break, BreakKind
+from penstock.core.errors import StoreError, UnknownSymbolError
+from penstock.core.orders import OrderReport, OrderState, Side
+from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.lease import LeaseKeeper, take_lease
+from penstock.execution.rebalance.run import rebalance
+from penstock.execution.reconciliation.acceptance import accept_break
+from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+TARGETS = {"BTC/USDT": 0.4, "ETH/USDT": 0.4}
+
+
+@pytest.fixture
+def traded(world: Any) -> Any:
+    """An account that has had one rebalance, and holds two assets."""
+    rebalance(world.session, world.inputs(TARGETS))
+    return world
+
+
+def check(world: Any) -> Reconciliation:
+    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+    assert isinstance(keeper, LeaseKeeper)
+    try:
+        return reconcile(world.session, keeper)
+    finally:
+        keeper.release()
+
+
+def kinds(found: Reconciliation) -> dict[str, BreakKind]:
+    return {each.subject: each.kind for each in found.breaks}
+
+
+def test_agreement_finds_nothing_and_writes_nothing(traded: Any) -> None:
+    """A clean account stays clean, and checking it again leaves no trace."""
+    writes = traded.ledger.writes
+    for _ in range(3):
+        assert not check(traded).breaks
+    assert traded.ledger.writes == writes
+
+
+def test_deposit_locks_its_asset_only_and_unlocks_when_it_leaves(traded: Any) -> None:
+    """Three ETH from outside lock ETH; BTC trades on; when they are gone again the lock goes too."""
+    traded.venue.assets["ETH"] += 3
+    assert kinds(check(traded)) == {"ETH": BreakKind.DEPOSIT}
+    assert not check(traded).opened
+    traded.clock.at += timedelta(days=1)
+    report = rebalance(
+        traded.session, traded.inputs({"BTC/USDT": 0.2, "ETH/USDT": 0.1}, SLOT + timedelta(days=1))
+    )
+    assert {order.request.symbol for order in report.orders} == {"BTC/USDT"}
+    assert "locked_instrument" in {rejection.rule for rejection in report.findings}
+    traded.venue.assets["ETH"] -= 3
+    assert [each.subject for each in check(traded).closed] == ["ETH"]
+
+
+def test_withdrawal_is_found(traded: Any) -> None:
+    """Less at the venue than in the ledger, and no trade explains it."""
+    traded.venue.assets["BTC"] /= 2
+    assert kinds(check(traded)) == {"BTC": BreakKind.WITHDRAWAL}
+
+
+def test_withdrawn_cash_is_not_planned_with(traded: Any) -> None:
+    """A break on the quote locks no instrument, and buys are sized to what the venue has."""
+    traded.venue.assets["USDT"] = Decimal(500)
+    traded.clock.at += timedelta(days=1)
+    report = rebalance(
+        traded.session, traded.inputs({**TARGETS, "ADA/USDT": 0.2}, SLOT + timedelta(days=1))
+    )
+    assert report.status is RebalanceStatus.DONE
+    assert {order.state for order in report.orders} == {OrderState.FILLED}
+    assert kinds(check(traded)) == {"USDT": BreakKind.WITHDRAWAL}
+
+
+def test_manual_trade_locks_its_symbol_and_not_the_cash(traded: Any) -> None:
+    """Someone sells half of our BTC by hand: the trade explains both differences, so only BTC/USDT
+    is locked.
+    """
+    traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.04"), Decimal(50_000))
+    assert kinds(check(traded)) == {"BTC/USDT": BreakKind.MANUAL_TRADE}
+
+
+def test_our_own_trade_that_was_never_booked_is_booked_on_the_spot(traded: Any) -> None:
+    """A late fill of our order is booked and both agree; that it is more than was ordered is said
+    in the same cycle.
+    """
+    order = next(o for o in traded.ledger.book.values() if o.request.symbol == "BTC/USDT")
+    traded.venue.trade(
+        "BTC/USDT", Side.BUY, Decimal("0.001"), Decimal(50_000), order.request.client_order_id
+    )
+    found = check(traded)
+    assert len(found.fills) == 1
+    assert kinds(found) == {"BTC/USDT": BreakKind.OVERFILL}
+    assert traded.ledger.positions("test") == traded.venue.balances()
+
+
+def test_foreign_open_order_locks_its_symbol(traded: Any) -> None:
+    """An order that works at the venue and not in the ledger is shown until it is gone."""
+    foreign = OrderReport("by-hand", "77", "ADA/USDT", OrderState.OPEN, Decimal(0))
+    traded.venue.placed["by-hand"] = foreign
+    assert kinds(check(traded)) == {"ADA/USDT": BreakKind.UNKNOWN_ORDER}
+    del traded.venue.placed["by-hand"]
+    assert not check(traded).breaks
+
+
+def test_difference_worth_less_than_dust_is_called_dust(traded: Any) -> None:
+    """Half a cent of BTC is a break of its own kind; it goes when the half cent goes."""
+    traded.venue.assets["BTC"] += Decimal("0.0000001")
+    assert kinds(check(traded)) == {"BTC": BreakKind.DUST}
+    traded.venue.assets["BTC"] -= Decimal("0.0000001")
+    assert not check(traded).breaks
+
+
+def test_noise_of_a_float_is_no_break(traded: Any) -> None:
+    """A balance that came through a float may be off in its sixteenth digit."""
+    traded.venue.assets["BTC"] *= 1 + Decimal("1e-15")
+    assert not check(traded).breaks
+
+
+def test_opening_balances_are_taken_over_once(world: Any) -> None:
+    """Before the first rebalance differences are opening balances; a second look finds nothing to
+    take over.
+    """
+    world.venue.assets = {"USDT": Decimal(100), "BTC": Decimal(2), "XYZ": Decimal(7)}
+    assert check(world).opening == world.venue.balances()
+    assert not check(world).opening
+    assert world.ledger.positions("test") == world.venue.balances()
+
+
+def accept(world: Any, subject: str) -> Reconciliation:
+    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+    assert keeper is not None
+    try:
+        return accept_break(world.session, keeper, subject, "topped up by the owner")
+    finally:
+        keeper.release()
+
+
+def test_accepted_deposit_becomes_a_position_and_unlocks(traded: Any) -> None:
+    """The ledger takes over what the venue has; the break closes."""
+    traded.venue.assets["USDT"] += 1_000
+    assert kinds(check(traded)) == {"USDT": BreakKind.DEPOSIT}
+    assert not accept(traded, "USDT").breaks
+    assert traded.ledger.positions("test") == traded.venue.balances()
+
+
+def test_accepted_manual_trade_settles_both_of_its_assets(traded: Any) -> None:
+    """A sale by hand changed base and quote: both are taken over."""
+    traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.04"), Decimal(50_000))
+    check(traded)
+    assert not accept(traded, "BTC/USDT").breaks
+    assert traded.ledger.positions("test") == traded.venue.balances()
+
+
+def test_break_that_is_not_open_cannot_be_accepted(traded: Any) -> None:
+    """A typo is answered with the breaks that are open."""
+    traded.venue.assets["BTC"] += 1
+    check(traded)
+    with pytest.raises(StoreError, match=r"BTC \(deposit\)"):
+        accept(traded, "ETH")
+
+
+def test_balances_that_lag_behind_the_trades_open_no_break(traded: Any) -> None:
+    """A venue whose balances are one look late is asked twice before a break is opened."""
+    current, asked = traded.venue.balances, []
+
+    def lagging() -> Any:
+        asked.append(1)
+        return {**current(), "ETH": Decimal(0)} if len(asked) == 1 else current()
+
+    traded.venue.balances = lagging
+    found = check(traded)
+    assert len(asked) == 2
+    assert not found.breaks
+    assert not found.opened
+
+
+def test_manual_trade_before_the_first_slot_is_part_of_the_opening_balances(world: Any) -> None:
+    """A trade that the opening balances contain already does not explain a later deposit."""
+    world.clock.at = SLOT - timedelta(minutes=2)
+    world.venue.trade("ETH/USDT", Side.BUY, Decimal(1), Decimal(2_500))
+    world.clock.at = SLOT + timedelta(seconds=2)
+    rebalance(world.session, world.inputs(TARGETS))
+    world.venue.assets["ETH"] += 1
+    assert kinds(check(world)) == {"ETH": BreakKind.DEPOSIT}
+
+
+def test_break_that_someone_else_opened_is_not_closed_here(traded: Any) -> None:
+    """An overfill stays until an operator has seen it, though both sides agree on it."""
+    keeper = take_lease(traded.ledger, "test", 60, 0, traded.session.pause)
+    assert keeper is not None
+    traded.ledger.open_break(
+        keeper.lease, Break("test", "BTC/USDT", BreakKind.OVERFILL, "filled twice"), SLOT
+    )
+    keeper.release()
+    assert kinds(check(traded)) == {"BTC/USDT": BreakKind.OVERFILL}
+    assert not accept(traded, "BTC/USDT").breaks
+
+
+def test_order_that_nobody_has_asked_about_yet_is_not_called_gone(traded: Any) -> None:
+    """An order in flight is recovery's affair: that the venue does not show it yet is no break."""
+    order = next(iter(traded.ledger.book.values()))
+    traded.ledger.book["lost"] = replace(
+        order,
+        request=replace(order.request, client_order_id="lost"),
+        state=OrderState.UNKNOWN,
+        filled_quantity=Decimal(0),
+    )
+    assert not check(traded).breaks
+    traded.ledger.book["lost"] = replace(traded.ledger.book["lost"], state=OrderState.OPEN)
+    assert kinds(check(traded)) == {order.request.symbol: BreakKind.ORDER_GONE}
+
+
+def test_symbol_that_is_no_longer_listed_stays_accepted_until_it_is_listed_again(
+    traded: Any,
+) -> None:
+    """An operator has seen that the venue took it off: no lock comes back, until the venue changes
+    it once more.
+    """
+    price = traded.venue.prices.pop("ETH/USDT")
+    assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
+    assert not accept(traded, "ETH/USDT").breaks
+    for _ in range(3):
+        assert not check(traded).opened
+    traded.venue.prices["ETH/USDT"] = price
+    assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
+    assert not accept(traded, "ETH/USDT").breaks
+    assert not check(traded).breaks
+    del traded.venue.prices["ETH/USDT"]
+    assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
+
+
+def test_fills_of_a_symbol_that_is_no_longer_listed_are_not_called_cut_off(traded: Any) -> None:
+    """Where the venue does not know the symbol its silence about trades says nothing."""
+    traded.ledger.compared.clear()
+    del traded.venue.prices["ETH/USDT"]
+    listed = traded.venue.fills
+
+    def unknown(symbol: str, since: datetime) -> Any:
+        if symbol not in traded.venue.prices:
+            raise UnknownSymbolError(symbol)
+        return listed(symbol, since)
+
+    traded.venue.fills = unknown
+    assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
+
+
+def test_list_of_trades_that_lags_opens_no_break(traded: Any) -> None:
+    """A fill that was booked a moment ago and is not listed now is asked for twice."""
+    traded.ledger.compared.clear()
+    listed, asked = traded.venue.fills, []
+
+    def lagging(symbol: str, since: datetime) -> Any:
+        asked.append(symbol)
+        return [] if len(asked) <= 2 else listed(symbol, since)
+
+    traded.venue.fills = lagging
+    assert not check(traded).breaks
+    assert sorted(asked) == ["BTC/USDT", "BTC/USDT", "ETH/USDT", "ETH/USDT"]
+
+
+def test_two_real_fills_that_are_alike_are_not_called_doubled(traded: Any) -> None:
+    """Same price, quantity and instant under two ids: the order says that both were filled."""
+    name, report = next(iter(traded.venue.placed.items()))
+    order = traded.ledger.book[name]
+    half = order.request.quantity
+    traded.ledger.book[name] = replace(order, request=replace(order.request, quantity=half * 2))
+    price = traded.venue.prices[report.symbol]
+    traded.venue.trade(report.symbol, order.request.side, half, price, name)
+    traded.venue.placed[name] = replace(report, filled_quantity=half * 2)
+    found = check(traded)
+    assert len(found.fills) == 1
+    assert not found.breaks

@@ -1,0 +1,55 @@
+"""What a terminal shows: tables where they fit, rows one below the other where they do not, and
+progress without a terminal.
+"""
+
+import io
+
+import polars as pl
+from rich.console import Console
+
+from penstock.interfaces.cli.console import table_or_records, trials_progress
+
+FRAME = pl.DataFrame(
+    {
+        "strategy": ["a-portfolio-with-a-long-name/1"] * 2,
+        "cost": ["12,492.39", "7.50"],
+        "reason": ["", "late"],
+    }
+)
+
+
+def shown(width: int) -> str:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(table_or_records(FRAME, "Profit", console))
+    return console.export_text()
+
+
+def test_table_that_fits_is_a_table() -> None:
+    """Columns beside each other, under their names."""
+    assert "strategy" in next(line for line in shown(80).splitlines() if "cost" in line)
+
+
+def test_table_that_does_not_fit_is_shown_row_by_row_with_every_value_whole() -> None:
+    """A value broken over five lines cannot be read: each name and value has a line of its own,
+    empty ones are left out.
+    """
+    text = shown(45)
+    assert text.count("a-portfolio-with-a-long-name/1") == 2
+    assert "12,492.39" in text
+    assert text.count("reason") == 1
+    assert all(len(line) <= 45 for line in text.splitlines())
+
+
+def test_long_search_without_a_terminal_says_where_it_is() -> None:
+    """In a log no bar moves: steps, trials and cuts are lines, about ten of each."""
+    file = io.StringIO()
+    with trials_progress(Console(file=file, width=100), 20) as progress:
+        progress.stage("searching")
+        for _ in range(20):
+            progress(object())
+        for done in range(1, 3002):
+            progress.cut(done, 3001)
+    lines = file.getvalue().splitlines()
+    assert lines[0] == "searching ..."
+    assert [line for line in lines if line.startswith("trial")][-1] == "trial 20 of 20"
+    assert sum(line.startswith("cut") for line in lines) == 10

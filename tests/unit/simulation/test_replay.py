@@ -1,0 +1,141 @@
+"""The replay is live trading without a venue: it must come to the same cent."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import polars as pl
+import pytest
+
+from penstock.core.bars import BARS_SCHEMA
+from penstock.core.instruments import Instrument
+from penstock.execution.rebalance.run import rebalance
+from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.risk.limits import RiskLimits
+from penstock.simulation.replay import VenueTerms, replay
+
+SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+OPENS = {
+    "BTC/USDT": [50_000, 51_000, 49_500, 52_345.67],
+    "ETH/USDT": [2_500, 2_440, 2_610.5, 2_600],
+}
+WEIGHTS = [
+    {"BTC/USDT": 0.5, "ETH/USDT": 0.4},
+    {"BTC/USDT": 0.1, "ETH/USDT": 0.85},
+    {"BTC/USDT": None, "ETH/USDT": 0.0},
+    {"BTC/USDT": 0.6, "ETH/USDT": 0.4},
+]
+
+
+def slot(day: int) -> datetime:
+    return SLOT + timedelta(days=day)
+
+
+def bars(volume: float = 1e9) -> pl.DataFrame:
+    rows = [
+        (symbol, slot(day), float(price), float(price), float(price), float(price), volume)
+        for symbol, prices in OPENS.items()
+        for day, price in enumerate([prices[0], *prices], start=-1)
+    ]
+    return pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row").sort("symbol", "ts")
+
+
+TARGETS = {slot(day): weights for day, weights in enumerate(WEIGHTS)}
+
+
+def test_replay_equals_live_trading_to_the_last_digit(world: Any) -> None:
+    """The same targets traded live on a venue and replayed over its bars give the same equity, cash
+    and positions.
+    """
+    live = []
+    for day, weights in enumerate(WEIGHTS):
+        world.clock.at = slot(day) + timedelta(seconds=2)
+        world.venue.prices = {symbol: Decimal(str(prices[day])) for symbol, prices in OPENS.items()}
+        report = rebalance(world.session, world.inputs(weights, slot(day)))
+        live.append((report.equity_after, report.cash_after))
+    instruments = world.venue.instruments()
+    result = replay(bars(), TARGETS, RebalancePolicy(), instruments, Decimal(10_000))
+    assert [(row.equity, row.cash) for row in result.rows] == live
+    assert {a: q for a, q in result.positions.items() if q} == world.ledger.positions("test")
+    assert result.frame["equity"].to_list() == [float(equity) for equity, _ in live]
+
+
+def flat(step: str = "0.00001") -> dict[str, Instrument]:
+    lot = Decimal(step)
+    return {
+        symbol: Instrument(
+            symbol, symbol.split("/")[0], "USDT", Decimal("0.01"), lot, lot, Decimal(5)
+        )
+        for symbol in OPENS
+    }
+
+
+def test_equity_falls_by_the_fees_alone_where_prices_do_not_move() -> None:
+    """On one slot the loss against the initial cash is the fee that the row reports."""
+    result = replay(bars(), {SLOT: WEIGHTS[0]}, RebalancePolicy(), flat(), Decimal(10_000))
+    (row,) = result.rows
+    assert Decimal(10_000) - row.equity == row.fees
+    assert row.fees == pytest.approx(row.traded * Decimal("0.001"), abs=Decimal("0.001"))
+
+
+def test_fee_in_quote_leaves_the_bought_quantity_whole() -> None:
+    """With fees in quote the base position is whole lots."""
+    terms = VenueTerms(fee_asset="quote")
+    result = replay(
+        bars(), {SLOT: WEIGHTS[0]}, RebalancePolicy(), flat("0.001"), Decimal(10_000), terms
+    )
+    assert result.positions["BTC"] % Decimal("0.001") == 0
+
+
+def test_slippage_is_paid_on_both_sides() -> None:
+    """Buys fill above and sells below the open."""
+    targets = {SLOT: {"BTC/USDT": 0.5}, slot(1): {"BTC/USDT": 0.0}}
+    free = replay(
+        bars(), targets, RebalancePolicy(), flat(), Decimal(10_000), VenueTerms(fee_bps=Decimal(0))
+    )
+    dear = replay(
+        bars(),
+        targets,
+        RebalancePolicy(),
+        flat(),
+        Decimal(10_000),
+        VenueTerms(Decimal(0), Decimal(10)),
+    )
+    cost = free.rows[-1].equity - dear.rows[-1].equity
+    assert cost == pytest.approx(Decimal("0.002") * 5_000, rel=Decimal("0.05"))
+
+
+def test_thin_bar_fills_in_part() -> None:
+    """An order larger than the bar's volume gets the volume."""
+    result = replay(
+        bars(volume=0.01), {SLOT: {"BTC/USDT": 0.5}}, RebalancePolicy(), flat(), Decimal(10_000)
+    )
+    assert result.rows[0].traded == Decimal(500)
+
+
+def test_symbol_without_a_bar_at_the_slot_does_not_trade_and_keeps_its_value() -> None:
+    """It is valued at its last close and traded at the next slot that has a bar."""
+    missing = bars().filter(~((pl.col("symbol") == "ETH/USDT") & (pl.col("ts") == slot(1))))
+    targets = {SLOT: {"ETH/USDT": 0.5}, slot(1): {"ETH/USDT": 0.0}, slot(2): {"ETH/USDT": 0.0}}
+    result = replay(missing, targets, RebalancePolicy(), flat(), Decimal(10_000))
+    assert [row.orders for row in result.rows] == [1, 0, 1]
+    assert result.rows[1].equity == result.rows[0].equity
+
+
+def test_limits_apply_as_they_do_live() -> None:
+    """With a gross limit of 50% the replay holds no more than that."""
+    limits = RiskLimits(max_gross=Decimal("0.5"), max_weight=Decimal(1))
+    result = replay(
+        bars(), {SLOT: WEIGHTS[0]}, RebalancePolicy(), flat(), Decimal(10_000), limits=limits
+    )
+    assert result.rows[0].traded == pytest.approx(Decimal(5_000), rel=Decimal("0.001"))
+
+
+def test_buy_that_slippage_makes_dearer_than_the_cash_is_refused() -> None:
+    """As at the venue: an order whose cost at the slipped price exceeds the cash does not fill."""
+    dear = VenueTerms(slippage_bps=Decimal(200))
+    result = replay(
+        bars(), {SLOT: {"BTC/USDT": 1.0}}, RebalancePolicy(), flat(), Decimal(10_000), dear
+    )
+    assert result.rows[0].orders == 0
+    assert result.rows[0].cash == Decimal(10_000)
