@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 
+from penstock.core.errors import DataError
+
 
 @dataclass(frozen=True)
 class Instrument:
@@ -53,6 +55,14 @@ class Instrument:
         if quantity * price < self.min_notional:
             return f"notional {quantity * price:.2f} is under the venue's minimum {self.min_notional} {self.quote}"
         return None
+
+
+def spot_assets(symbol: str) -> tuple[str, str]:
+    """Return the base and the quote asset of a spot symbol such as "BTC/USDT"; else DataError."""
+    base, _, quote = symbol.partition("/")
+    if not base or not quote or "/" in quote or ":" in quote:
+        raise DataError(f"'{symbol}' is no spot symbol: write it as BASE/QUOTE, such as BTC/USDT")
+    return base, quote
 
 
 def common_rules(instruments: Sequence[Instrument]) -> Instrument:

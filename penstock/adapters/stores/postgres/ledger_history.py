@@ -28,11 +28,13 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     fill_of,
     order_of,
 )
+from penstock.core.accounting import EXACT, changes_of, positions_of
 from penstock.core.errors import IllegalTransitionError, StoreError
-from penstock.core.order_history import changes_of, order_as_of, positions_of
+from penstock.core.instruments import spot_assets
+from penstock.core.order_history import order_as_of
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState, next_state
-from penstock.core.profit import EXACT, profits
+from penstock.core.profit import profits
 
 _FILL_EVENTS = (OrderEventKind.FILL.value, OrderEventKind.PARTIAL_FILL.value)
 _SHOWN = 20
@@ -187,8 +189,8 @@ class LedgerHistory:
             for order in intents
             if order.created_at <= at and (name := order.request.client_order_id)
         ]
-        changes = [(asset, quantity) for _, asset, quantity in adjustments]
-        changes += [change for fill in fills for change in changes_of(fill)]
+        changes = [{asset: quantity} for _, asset, quantity in adjustments]
+        changes += [changes_of(fill) for fill in fills]
         return AccountState(account, at, orders, positions_of(changes))
 
     def rebuild(self, *, replace: bool) -> Rebuild:
@@ -311,11 +313,11 @@ def _folded_positions(
     adjustments: Sequence[Sequence[Any]], fills: Sequence[tuple[str, Fill]]
 ) -> list[Sequence[object]]:
     """Return the rows of rebuilt_position."""
-    changes: dict[str, list[tuple[str, Decimal]]] = {}
+    changes: dict[str, list[dict[str, Decimal]]] = {}
     for account, asset, quantity in adjustments:
-        changes.setdefault(account, []).append((asset, quantity))
+        changes.setdefault(account, []).append({asset: quantity})
     for account, fill in fills:
-        changes.setdefault(account, []).extend(changes_of(fill))
+        changes.setdefault(account, []).append(changes_of(fill))
     return [
         (account, *held)
         for account in sorted(changes)
@@ -360,7 +362,7 @@ def _unbalanced(
         entries = [(account, asset, quantity) for account, asset, quantity in adjustments]
         for account in sorted({account for account, _ in traded}):
             for held in profits([pair for owner, pair in traded if owner == account]).holdings:
-                base, _, quote = held.symbol.partition("/")
+                base, quote = spot_assets(held.symbol)
                 entries += [
                     (account, base, held.quantity),
                     (account, quote, held.realised - held.cost),
