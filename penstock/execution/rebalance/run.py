@@ -12,7 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.errors import ConfigError, StaleDataError
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, Side
 from penstock.core.proposals import ProposedOrder
@@ -346,7 +346,7 @@ class _Run:
                 positions.get(quote, Decimal(0)),
                 self.session.exchange.balances().get(quote, Decimal(0)),
             )
-        held = {f"{asset}/{quote}" for asset in positions}
+        held = holdings_by_symbol(positions, quote, instruments)
         symbols = sorted(
             symbol for symbol in {*targets.weights, *held, *worked} if symbol in instruments
         )
