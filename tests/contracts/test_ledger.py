@@ -502,7 +502,7 @@ import sys
 from datetime import datetime
 from decimal import Decimal, localcontext
 from penstock.adapters.stores.postgres import PostgresLedger, connect
-from penstock.core.accounts import Lease
+from penstock.core.leases import Lease
 from penstock.core.orders import Fill, Side
 url, account, token, order, at = sys.argv[1:]
 at = datetime.fromisoformat(at)

@@ -9,6 +9,7 @@ the ledger.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from penstock.core.breaks import lock_subjects
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import Fill
@@ -88,5 +89,5 @@ def _spoken_for(
     alive = any(not each.state.is_final for each in siblings)
     filled = any(each.filled_quantity for each in siblings if each.child == order.child)
     came = any(each.request.client_order_id in fresh for each in _in_doubt(order, before))
-    locked = symbol in found.locks or symbol.split("/")[0] in found.locks
+    locked = any(subject in found.locks for subject in lock_subjects(symbol))
     return alive or filled or came or locked

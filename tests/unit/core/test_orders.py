@@ -170,7 +170,6 @@ def test_id_changes_with_every_part_of_the_decision() -> None:
     assert len(names) == 8
 
 
-
 @pytest.mark.parametrize(
     ("before", "cause", "event", "named", "expected"),
     [
@@ -206,7 +205,8 @@ def test_cause_of_an_end_is_what_ended_the_order(
 @given(
     events=st.lists(
         st.tuples(
-            st.sampled_from(E), st.sampled_from([None, *(cause for cause in C if cause != C.FILLED)])
+            st.sampled_from(E),
+            st.sampled_from([None, *(cause for cause in C if cause != C.FILLED)]),
         )
     )
 )

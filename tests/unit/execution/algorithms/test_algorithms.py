@@ -42,7 +42,12 @@ BTC = Instrument(
 
 def order_of(quantity: str, price: str = "50000", side: Side = Side.BUY) -> ProposedOrder:
     return ProposedOrder(
-        "BTC/USDT", side, Decimal(quantity), Decimal(price), 0.5, Phase.SELLS if side is Side.SELL else Phase.BUYS
+        "BTC/USDT",
+        side,
+        Decimal(quantity),
+        Decimal(price),
+        0.5,
+        Phase.SELLS if side is Side.SELL else Phase.BUYS,
     )
 
 

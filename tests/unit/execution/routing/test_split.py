@@ -29,7 +29,12 @@ def venue(
 
 def order_of(quantity: str, side: Side = Side.BUY) -> ProposedOrder:
     return ProposedOrder(
-        "X/USDT", side, Decimal(quantity), Decimal(100), 0.1, Phase.BUYS if side is Side.BUY else Phase.SELLS
+        "X/USDT",
+        side,
+        Decimal(quantity),
+        Decimal(100),
+        0.1,
+        Phase.BUYS if side is Side.BUY else Phase.SELLS,
     )
 
 
