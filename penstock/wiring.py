@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.exchanges.order_expiry import visibility_delay
-from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.adapters.notifications import AppriseNotifier, LogNotifier
 from penstock.adapters.stores.embedded import EmbeddedPostgres
