@@ -77,7 +77,7 @@ class Account:
     else's hand.
     """
 
-    desk: AccountSession
+    session: AccountSession
     control: PracticeControl
     direct: Any
     key: str
@@ -86,7 +86,7 @@ class Account:
 
     @property
     def ledger(self) -> Any:
-        return self.desk.ledger
+        return self.session.ledger
 
     def own_order(
         self,
@@ -104,16 +104,19 @@ class Account:
         request = OrderRequest(
             secrets.token_hex(16), symbol, Side.BUY, kind, Decimal(quantity), limit
         )
-        keeper, newest = self.keeper(), self.desk.ledger.rebalances(self.desk.account, limit=1)[0]
+        keeper, newest = (
+            self.keeper(),
+            self.session.ledger.rebalances(self.session.account, limit=1)[0],
+        )
         try:
             place(
-                self.desk,
+                self.session,
                 keeper,
                 newest,
                 [OrderIntent(request, 1, 0, "trend/1", 0.2, limit or Decimal(1))],
             )
             if followed:
-                OrderTracker(self.desk, keeper, newest.slot).follow(
+                OrderTracker(self.session, keeper, newest.slot).follow(
                     {request.client_order_id}, {}, 1
                 )
         finally:
@@ -122,10 +125,10 @@ class Account:
 
     def shown_trades(self, symbol: str = "ETH/USDT") -> list[Any]:
         """Return the venue's trades of a symbol since the first slot."""
-        return list(self.desk.exchange.fills(symbol, SLOT))
+        return list(self.session.exchange.fills(symbol, SLOT))
 
     def keeper(self) -> LeaseKeeper:
-        keeper = take_lease(self.desk.ledger, self.desk.account, 60, 0, self.desk.pause)
+        keeper = take_lease(self.session.ledger, self.session.account, 60, 0, self.session.pause)
         assert keeper is not None
         return keeper
 
@@ -142,14 +145,14 @@ class Account:
         """Run one reconciliation."""
         keeper = self.keeper()
         try:
-            return reconcile(self.desk, keeper)
+            return reconcile(self.session, keeper)
         finally:
             keeper.release()
 
     def accept(self, subject: str, reason: str = "seen and settled") -> Reconciliation:
         keeper = self.keeper()
         try:
-            return accept_break(self.desk, keeper, subject, reason, "ada")
+            return accept_break(self.session, keeper, subject, reason, "ada")
         finally:
             keeper.release()
 
@@ -178,7 +181,7 @@ class Account:
 
         self.slots.append(slot + timedelta(days=1))
         return rebalance(
-            self.desk,
+            self.session,
             RebalanceInputs(
                 slot,
                 "trend/1",
@@ -261,7 +264,7 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
             retry_wait_seconds=0.05,
         )
         account, control_store = f"account-{secrets.token_hex(4)}", PostgresControlStore(database)
-        desk = AccountSession(
+        session = AccountSession(
             account,
             "practice",
             "USDT",
@@ -272,7 +275,7 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
             KillSwitch(account, control_store),
             PATIENCE,
         )
-        return Account(desk, control, _by_hand(server.url), "key", seen)
+        return Account(session, control, _by_hand(server.url), "key", seen)
 
     yield make
     for server in servers:
