@@ -14,11 +14,9 @@ from penstock.core.halts import TradingState
 from penstock.core.orders import OrderReport, OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Twap
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.rebalance.report import RebalanceReport
 from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import RiskLimits
-from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 from penstock.testing.memory_venue import OneOfTwo
 from penstock.testing.world import World
 
@@ -121,7 +119,7 @@ def test_children_over_time_spend_no_more_than_their_parent_was_approved(pair: P
     pair.a.assets = {"USDT": Decimal(1)}
     pair.session = replace(
         pair.session,
-        workbench=Workbench(MemoryParentOrderStore(), Twap(duration_seconds=40, slices=4)),
+        style=Twap(duration_seconds=40, slices=4),
     )
     pause = pair.session.pause
 
