@@ -2,17 +2,16 @@
 how patient it is.
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from penstock.core.clock import Clock
+from penstock.core.clock import Clock, MachineClock
+from penstock.core.ids import IdSource
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.kill_switch import KillSwitch
-from penstock.ports import ControlStore, Exchange, Ledger, Venues
+from penstock.ports import ControlStore, Exchange, Ledger, TaskRunner, Venues
 
 
 class ExecutionPolicy(BaseModel):
@@ -47,8 +46,9 @@ class ExecutionPolicy(BaseModel):
 class AccountSession:
     """One account and everything needed to trade it.
 
-    `clock` says what time it is at the venue. `pause` waits between questions to the venue: real
-    time, because a stepped venue's clock does not move while it is watched. Without a `workbench`
+    `clock` says what time it is at the venue. `machine_clock` waits between questions to the venue,
+    because a stepped venue's clock does not move while it is watched; it measures how old a lease
+    is, and dates what we sign. `runner` asks and sends side by side. Without a `workbench`
     every order goes out whole and at once. `venues` are those of an account that trades on several,
     which `exchange` then is as one: each order is divided over them.
     """
@@ -62,9 +62,15 @@ class AccountSession:
     clock: Clock
     kill_switch: KillSwitch
     policy: ExecutionPolicy
-    pause: Callable[[float], None] = time.sleep
     workbench: Workbench | None = None
     venues: Venues | None = None
+    machine_clock: MachineClock = field(kw_only=True)
+    runner: TaskRunner = field(kw_only=True)
+    ids: IdSource = field(kw_only=True)
+
+    def pause(self, seconds: float) -> None:
+        """Wait for `seconds` of the machine's time."""
+        self.machine_clock.sleep(seconds)
 
     def find_order(self, order: OrderRequest) -> OrderReport:
         """Ask for the order, as Exchange.find_order does, at the venue that its intent names."""
