@@ -7,11 +7,9 @@ its clock then differs from the machine's. The machine's real clock is penstock.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Protocol
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -75,6 +73,10 @@ class SteppedClock:
 
     at: datetime
     """The instant it shows."""
+    _start: datetime = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._start = self.at
 
     def now(self) -> datetime:
         return self.at
@@ -83,5 +85,5 @@ class SteppedClock:
         self.at += timedelta(seconds=max(0.0, seconds))
 
     def elapsed_seconds(self) -> float:
-        """Return the shown instant in seconds since 1970."""
-        return (self.at - _EPOCH).total_seconds()
+        """Return how far it was moved since it was made."""
+        return (self.at - self._start).total_seconds()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, localcontext
 
+from penstock.core.instruments import spot_assets
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import TRANSITIONS, Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.profit import EXACT
@@ -92,7 +93,7 @@ def positions_of(changes: Sequence[tuple[str, Decimal]]) -> dict[str, Decimal]:
 
 def changes_of(fill: Fill) -> list[tuple[str, Decimal]]:
     """Return what a fill changes, exactly: base, quote, and the fee in its own asset."""
-    base, _, quote = fill.symbol.partition("/")
+    base, quote = spot_assets(fill.symbol)
     with localcontext(EXACT):
         return [
             (base, fill.side.sign * fill.quantity),

@@ -92,13 +92,13 @@ def take_lease(
     """Return the account's lease, waiting up to `wait_seconds` for another holder's to end; None
     where it does not.
     """
-    holder, step, waited = holder_name(ids), min(0.5, max(ttl_seconds / 10, 0.05)), 0.0
+    holder, step = holder_name(ids), min(0.5, max(ttl_seconds / 10, 0.05))
+    begun = clock.elapsed_seconds()
     while True:
         asked_at = clock.elapsed_seconds()
         lease = ledger.acquire_lease(account, holder, ttl_seconds)
         if lease is not None:
             return LeaseKeeper(ledger, lease, ttl_seconds, asked_at, clock=clock)
-        if waited >= wait_seconds:
+        if asked_at - begun >= wait_seconds:
             return None
         clock.sleep(step)
-        waited += step

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.core.errors import ConfigError, DataError
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.core.orders import OrderType, Side
 from penstock.core.proposals import ProposedOrder
 
@@ -89,12 +89,8 @@ class Book:
     @property
     def held(self) -> dict[str, Decimal]:
         """Quantity by symbol of every held asset that has a market against the quote asset."""
-        pairs = (
-            (f"{asset}/{self.policy.quote}", quantity)
-            for asset, quantity in self.positions.items()
-            if quantity > 0
-        )
-        return {symbol: quantity for symbol, quantity in pairs if symbol in self.instruments}
+        held = holdings_by_symbol(self.positions, self.policy.quote, self.instruments)
+        return {symbol: quantity for symbol, quantity in held.items() if quantity > 0}
 
     @property
     def equity(self) -> Decimal:

@@ -1,7 +1,7 @@
 """One account in memory with all that execution needs, and one that trades at two venues."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -18,6 +18,7 @@ from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import RiskLimits
 from penstock.testing.instruments import SLOT
 from penstock.testing.memory_ledger import MemoryLedger
+from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 from penstock.testing.memory_venue import MemoryVenue, OneOfTwo
 
 
@@ -63,16 +64,18 @@ def make_world() -> World:
     )
     kill_switch = KillSwitch("test", ledger, clock=clock)
     session = AccountSession(
-        "test",
-        "memory",
-        "USDT",
-        venue,
-        ledger,
-        ledger,
-        clock,
-        kill_switch,
-        policy,
+        account="test",
+        exchange_name="memory",
+        quote="USDT",
+        exchange=venue,
+        ledger=ledger,
+        parent_orders=MemoryParentOrderStore(),
+        control_store=ledger,
+        clock=clock,
+        kill_switch=kill_switch,
+        policy=policy,
         machine_clock=clock,
+        pause=clock.sleep,
         runner=InlineRunner(),
         ids=CountedIds(),
     )
@@ -89,6 +92,7 @@ class Two:
     ledger: MemoryLedger
     near: OneOfTwo
     far: OneOfTwo
+    parent_orders: MemoryParentOrderStore = field(default_factory=MemoryParentOrderStore)
 
     def process(self) -> World:
         """Return a process that remembers nothing but what is in the ledger."""
@@ -108,17 +112,19 @@ class Two:
         ledger, clock = self.ledger, self.clock
         switch = KillSwitch("test", ledger, clock=clock)
         session = AccountSession(
-            "test",
-            "both",
-            "USDT",
-            both,
-            ledger,
-            ledger,
-            clock,
-            switch,
-            policy,
+            account="test",
+            exchange_name="both",
+            quote="USDT",
+            exchange=both,
+            ledger=ledger,
+            parent_orders=self.parent_orders,
+            control_store=ledger,
+            clock=clock,
+            kill_switch=switch,
+            policy=policy,
             venues=both,
             machine_clock=clock,
+            pause=clock.sleep,
             runner=InlineRunner(),
             ids=CountedIds(),
         )

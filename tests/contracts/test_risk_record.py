@@ -10,7 +10,7 @@ from penstock.adapters.stores.postgres import Database, PostgresControlStore, Po
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement
 from penstock.core.errors import StoreError
 from penstock.core.halts import TradingState
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, InstrumentKind
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
@@ -165,7 +165,8 @@ def test_marks_and_instruments_are_replaced_and_words_are_only_added(
     new = Instrument(
         "BTC/USDT", "BTC", "USDT", Decimal("0.1"), Decimal("0.01"), Decimal("0.01"), Decimal(5)
     )
-    for each in (old, new, replace(new, listed=False)):
+    perpetual = replace(new, kind=InstrumentKind.LINEAR_PERPETUAL, contract_size=Decimal("0.1"))
+    for each in (old, new, replace(new, listed=False), replace(perpetual, settle="USDC")):
         control_store.record_instruments(writer, [each])
         assert control_store.planned_instruments(name) == {"BTC/USDT": each}
     word = RiskVerdict("BTC/USDT", Verdict.SHRINK, "max_weight", "too much", Decimal(2), Decimal(1))

@@ -13,10 +13,15 @@ import polars as pl
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.order_expiry import visibility_delay
-from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger
+from penstock.adapters.stores.postgres import (
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+)
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import VenueClock
 from penstock.core.errors import VenueUnavailableError
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType
 from penstock.core.proposals import SeenBar
@@ -174,15 +179,16 @@ def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: st
         control.step(seconds=seconds)
 
     session = AccountSession(
-        account,
-        "practice",
-        "USDT",
-        exchange,
-        PostgresLedger(stage.database),
-        control_store,
-        VenueClock(exchange.now),
-        KillSwitch(account, control_store),
-        ExecutionPolicy(
+        account=account,
+        exchange_name="practice",
+        quote="USDT",
+        exchange=exchange,
+        ledger=PostgresLedger(stage.database),
+        parent_orders=PostgresParentOrderStore(stage.database),
+        control_store=control_store,
+        clock=VenueClock(exchange.now, SYSTEM_CLOCK),
+        kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
+        policy=ExecutionPolicy(
             visibility_delay_seconds=visibility_delay(["binance"]),
             poll_seconds=5,
             follow_timeout_seconds=130,
@@ -190,6 +196,9 @@ def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: st
             senders=4,
         ),
         pause=pause,
+        machine_clock=SYSTEM_CLOCK,
+        runner=THREADS,
+        ids=RANDOM_IDS,
     )
     closes: dict[datetime, dict[str, float]] = {}
     for symbol, ts, close in bars.select("symbol", "ts", "close").iter_rows():

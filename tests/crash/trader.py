@@ -26,8 +26,14 @@ import psycopg
 import requests
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger, connect
+from penstock.adapters.stores.postgres import (
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+    connect,
+)
 from penstock.core.clock import VenueClock
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.proposals import SeenBar
 from penstock.execution.kill_switch import KillSwitch
@@ -143,16 +149,20 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
     with connect(trial["database"], max_connections=4) as database:
         control_store = PostgresControlStore(database)
         desk = AccountSession(
-            trial["account"],
-            "practice",
-            "USDT",
-            exchange,
-            PostgresLedger(database),
-            control_store,
-            VenueClock(exchange.now),
-            KillSwitch(trial["account"], control_store),
-            ExecutionPolicy(**trial["policy"]),
+            account=trial["account"],
+            exchange_name="practice",
+            quote="USDT",
+            exchange=exchange,
+            ledger=PostgresLedger(database),
+            parent_orders=PostgresParentOrderStore(database),
+            control_store=control_store,
+            clock=VenueClock(exchange.now, SYSTEM_CLOCK),
+            kill_switch=KillSwitch(trial["account"], control_store, clock=SYSTEM_CLOCK),
+            policy=ExecutionPolicy(**trial["policy"]),
             pause=pause_of(trial),
+            machine_clock=SYSTEM_CLOCK,
+            runner=THREADS,
+            ids=RANDOM_IDS,
         )
 
         def decide(version: str) -> PortfolioTargets:

@@ -19,9 +19,15 @@ import psutil
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.order_expiry import visibility_delay
-from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger, connect
+from penstock.adapters.stores.postgres import (
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+    connect,
+)
 from penstock.core.clock import VenueClock
 from penstock.core.errors import ConfigError, PenstockError
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.proposals import SeenBar
 from penstock.core.rebalances import RebalanceStatus
@@ -81,15 +87,18 @@ class Worker:
         control_store = PostgresControlStore(self.database)
         account = settings["account"]
         self.session = AccountSession(
-            account,
-            "practice",
-            "USDT",
-            self.exchange,
-            self.ledger,
-            control_store,
-            VenueClock(self.exchange.now),
-            KillSwitch(account, control_store, Path(settings["switch"])),
-            ExecutionPolicy(
+            account=account,
+            exchange_name="practice",
+            quote="USDT",
+            exchange=self.exchange,
+            ledger=self.ledger,
+            parent_orders=PostgresParentOrderStore(self.database),
+            control_store=control_store,
+            clock=VenueClock(self.exchange.now, SYSTEM_CLOCK),
+            kill_switch=KillSwitch(
+                account, control_store, Path(settings["switch"]), clock=SYSTEM_CLOCK
+            ),
+            policy=ExecutionPolicy(
                 visibility_delay_seconds=visibility_delay(["binance"]),
                 poll_seconds=5,
                 max_lateness_seconds=TOO_LATE_SECONDS,
@@ -97,6 +106,9 @@ class Worker:
                 lease_wait_seconds=6,
             ),
             pause=self.pause,
+            machine_clock=SYSTEM_CLOCK,
+            runner=THREADS,
+            ids=RANDOM_IDS,
         )
         self.limits = RiskLimits.model_validate(settings["limits"])
 

@@ -9,6 +9,7 @@ the ledger.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from penstock.core.breaks import lock_subjects
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import Fill
@@ -77,4 +78,4 @@ def _spoken_for(order: OrderIntent, standing: Sequence[OrderRecord], found: Reco
     alive = any(each.filled_quantity or not each.state.is_final for each in earlier)
     denied = _denied_before(order, standing)
     came = any(not each.state.is_final or each.request.client_order_id in fresh for each in denied)
-    return alive or came or symbol in found.locks or symbol.split("/")[0] in found.locks
+    return alive or came or any(subject in found.locks for subject in lock_subjects(symbol))

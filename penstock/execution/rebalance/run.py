@@ -11,14 +11,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.errors import ConfigError, StaleDataError
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.algorithms import MarketStyle
 from penstock.execution.algorithms.phase_worker import PhaseWorker
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.orders.cancel import cancel_working
 from penstock.execution.orders.intents import NEVER_ARRIVED, NEVER_SENT, PHASES, intents, place
@@ -238,8 +237,8 @@ class _Run:
         """Plan one phase (or take up the plan that an interrupted run committed), review it, place
         and follow it.
         """
-        if self.session.workbench is not None:
-            self._work(self.session.workbench, leg, targets, instruments)
+        if not isinstance(self.session.style, MarketStyle):
+            self._work(leg, targets, instruments)
             return
         for _ in range(_MAX_ATTEMPTS):
             if not self._trade_once(leg, targets, instruments):
@@ -247,12 +246,11 @@ class _Run:
 
     def _work(
         self,
-        bench: Workbench,
         leg: int,
         targets: PortfolioTargets,
         instruments: Mapping[str, Instrument],
     ) -> None:
-        """Work one phase over time, in the style of the workbench; what risk wants closed goes out
+        """Work one phase over time, in the session's style; what risk wants closed goes out
         whole and at once.
         """
 
@@ -265,10 +263,10 @@ class _Run:
             return self._book(targets, instruments, symbols)
 
         urgent = self.guard.halt.flatten or (leg == SELL_LEG and self.guard.closing)
-        style = MarketStyle() if urgent else bench.style
+        style = MarketStyle() if urgent else self.session.style
         worked = PhaseWorker(
             self.session,
-            replace(bench, style=style),
+            style,
             self.keeper,
             self.slot,
             leg,
@@ -349,7 +347,7 @@ class _Run:
                 positions.get(quote, Decimal(0)),
                 self.session.exchange.balances().get(quote, Decimal(0)),
             )
-        held = {f"{asset}/{quote}" for asset in positions}
+        held = holdings_by_symbol(positions, quote, instruments)
         symbols = sorted(
             symbol for symbol in {*targets.weights, *held, *worked} if symbol in instruments
         )

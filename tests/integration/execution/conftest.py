@@ -13,8 +13,14 @@ import pytest
 from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.paper import PaperExchange
-from penstock.adapters.stores.postgres import Database, PostgresControlStore, PostgresLedger
+from penstock.adapters.stores.postgres import (
+    Database,
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+)
 from penstock.core.clock import SteppedClock, VenueClock
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
@@ -71,15 +77,20 @@ def desk_at(database: Database, exchange: object, clock: object) -> AccountSessi
     account = f"account-{secrets.token_hex(4)}"
     control_store = PostgresControlStore(database)
     return AccountSession(
-        account,
-        "practice",
-        "USDT",
-        exchange,  # type: ignore[arg-type]
-        PostgresLedger(database),
-        control_store,
-        clock,  # type: ignore[arg-type]
-        KillSwitch(account, control_store),
-        PATIENCE,
+        account=account,
+        exchange_name="practice",
+        quote="USDT",
+        exchange=exchange,  # type: ignore[arg-type]
+        ledger=PostgresLedger(database),
+        parent_orders=PostgresParentOrderStore(database),
+        control_store=control_store,
+        clock=clock,  # type: ignore[arg-type]
+        kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
+        policy=PATIENCE,
+        pause=SYSTEM_CLOCK.sleep,
+        machine_clock=SYSTEM_CLOCK,
+        runner=THREADS,
+        ids=RANDOM_IDS,
     )
 
 
@@ -103,7 +114,7 @@ def stage_on_practice(database: Database) -> Iterator[Callable[[pl.DataFrame, da
             timeout_seconds=1,
             retry_wait_seconds=0.05,
         )
-        desk = desk_at(database, exchange, VenueClock(exchange.now))
+        desk = desk_at(database, exchange, VenueClock(exchange.now, SYSTEM_CLOCK))
         return Stage(desk, bars, lambda slot: _step(control, slot), control)
 
     yield make

@@ -20,6 +20,7 @@ from penstock.adapters.stores.postgres import (
     Database,
     PostgresControlStore,
     PostgresLedger,
+    PostgresParentOrderStore,
     connect,
     migrate,
 )
@@ -27,6 +28,7 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.breaks import BreakKind
 from penstock.core.clock import VenueClock
 from penstock.core.leases import Lease
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import OrderRequest, OrderType, Side
 from penstock.core.proposals import SeenBar
@@ -125,7 +127,9 @@ class Account:
         return list(self.desk.exchange.fills(symbol, SLOT))
 
     def keeper(self) -> LeaseKeeper:
-        keeper = take_lease(self.desk.ledger, self.desk.account, 60, 0, self.desk.pause)
+        keeper = take_lease(
+            self.desk.ledger, self.desk.account, 60, 0, clock=SYSTEM_CLOCK, ids=RANDOM_IDS
+        )
         assert keeper is not None
         return keeper
 
@@ -262,15 +266,20 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
         )
         account, control_store = f"account-{secrets.token_hex(4)}", PostgresControlStore(database)
         desk = AccountSession(
-            account,
-            "practice",
-            "USDT",
-            exchange,
-            PostgresLedger(database),
-            control_store,
-            VenueClock(exchange.now),
-            KillSwitch(account, control_store),
-            PATIENCE,
+            account=account,
+            exchange_name="practice",
+            quote="USDT",
+            exchange=exchange,
+            ledger=PostgresLedger(database),
+            parent_orders=PostgresParentOrderStore(database),
+            control_store=control_store,
+            clock=VenueClock(exchange.now, SYSTEM_CLOCK),
+            kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
+            policy=PATIENCE,
+            pause=SYSTEM_CLOCK.sleep,
+            machine_clock=SYSTEM_CLOCK,
+            runner=THREADS,
+            ids=RANDOM_IDS,
         )
         return Account(desk, control, _by_hand(server.url), "key", seen)
 

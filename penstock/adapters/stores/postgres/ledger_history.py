@@ -29,6 +29,7 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     order_of,
 )
 from penstock.core.errors import IllegalTransitionError, StoreError
+from penstock.core.instruments import spot_assets
 from penstock.core.order_history import changes_of, order_as_of, positions_of
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState, next_state
@@ -360,7 +361,7 @@ def _unbalanced(
         entries = [(account, asset, quantity) for account, asset, quantity in adjustments]
         for account in sorted({account for account, _ in traded}):
             for held in profits([pair for owner, pair in traded if owner == account]).holdings:
-                base, _, quote = held.symbol.partition("/")
+                base, quote = spot_assets(held.symbol)
                 entries += [
                     (account, base, held.quantity),
                     (account, quote, held.realised - held.cost),

@@ -406,8 +406,8 @@ def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(
 
 def test_waiting_for_an_order_keeps_the_lease_alive(world: Any) -> None:
     """An order that waits longer than the lease lives is still followed, cancelled and booked."""
-    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 0.4})
-    session = replace(world.session, policy=policy, pause=lambda _: time.sleep(0.12))
+    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 4})
+    session = replace(world.session, policy=policy)
     inputs = world.inputs({"BTC/USDT": 0.5})
     passive = inputs.policy.model_copy(
         update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}
