@@ -219,7 +219,7 @@ class Books:
     def doubled(self) -> list[tuple[object, ...]]:
         """Decisions of which the venue accepted more than one attempt."""
         counts = Counter(
-            (order.rebalance_id, order.request.symbol, order.leg)
+            (order.rebalance_id, order.request.symbol, order.phase, order.child)
             for order in self.orders
             if order.request.client_order_id in self.accepted
         )
