@@ -12,6 +12,7 @@ import pytest
 
 from penstock.core.errors import RateLimitedError, UnknownSymbolError
 from penstock.core.halts import TradingState
+from penstock.core.machine import THREADS
 from penstock.core.orders import OrderEventKind, OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
@@ -146,7 +147,9 @@ def test_requests_leave_side_by_side_and_each_once(world: Any, senders: int) -> 
             return submit(order)
 
     world.venue.submit = submit_together
-    report = rebalance(replace(world.session, policy=policy), world.inputs(HALF_HALF))
+    report = rebalance(
+        replace(world.session, policy=policy, runner=THREADS), world.inputs(HALF_HALF)
+    )
     assert {order.state for order in report.orders} == {OrderState.FILLED}
     assert (
         len({order.client_order_id for order in world.venue.submitted})

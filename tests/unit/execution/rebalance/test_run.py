@@ -1,6 +1,5 @@
 """The rebalance of a slot: once, whole, and resumable."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -334,7 +333,7 @@ def test_process_that_slept_through_its_lease_sends_nothing(world: Any) -> None:
     def slow(lease: Any, client_order_id: str, event: OrderEventKind, *rest: Any) -> Any:
         state = record(lease, client_order_id, event, *rest)
         if event is OrderEventKind.SUBMIT:
-            time.sleep(0.25)
+            world.clock.sleep(0.25)
         return state
 
     world.ledger.record_event = slow
