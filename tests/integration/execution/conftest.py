@@ -1,4 +1,4 @@
-"""A real ledger and a real practice exchange behind a desk."""
+"""A real ledger and a real practice exchange behind an account."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -43,9 +43,9 @@ PATIENCE = ExecutionPolicy(
 
 @dataclass
 class Stage:
-    """A desk at one venue, and the way to move that venue's time."""
+    """One account at one venue, and the way to move that venue's time."""
 
-    desk: AccountSession
+    session: AccountSession
     bars: pl.DataFrame
     move_to: Callable[[datetime], None]
     control: PracticeControl | None = None
