@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import polars as pl
 
+from penstock.core.accounting import changes_of
 from penstock.core.alerts import Alert, break_alert, state_alert
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement, TradeMark
 from penstock.core.cost_basis import entry_prices
@@ -30,7 +31,6 @@ from penstock.core.orders import (
 )
 from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
 from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
-from penstock.execution.reconciliation.reconcile import changes_of
 from penstock.risk.memory import AccountMemory
 from penstock.testing.instruments import SLOT
 

@@ -18,6 +18,7 @@ from penstock.adapters.stores.postgres import (
     PostgresLedger,
     PostgresParentOrderStore,
 )
+from penstock.core.accounting import changes_of
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import VenueClock
 from penstock.core.errors import VenueUnavailableError
@@ -28,7 +29,6 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
-from penstock.execution.reconciliation.reconcile import changes_of
 from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
