@@ -16,10 +16,10 @@ import polars as pl
 from penstock.core.errors import (
     ConfigError,
     DuplicateOrderError,
+    NotSentError,
     OrderNotFoundError,
     RateLimitedError,
     UnknownSymbolError,
-    VenueRejectedError,
     VenueUnavailableError,
 )
 from penstock.core.instruments import Instrument, common_rules
@@ -124,7 +124,7 @@ class SeveralVenues:
         name = order.venue or self._listing(order.symbol)[0]
         if name not in self._venues:
             known = ", ".join(self._venues)
-            raise VenueRejectedError(
+            raise NotSentError(
                 f"order {order.client_order_id}: no venue '{name}' ({known}); nothing was sent"
             )
         with self._lock:

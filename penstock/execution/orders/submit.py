@@ -12,9 +12,11 @@ from datetime import datetime
 
 from penstock.core.errors import (
     DuplicateOrderError,
+    NotSentError,
     OrderNotFoundError,
     RateLimitedError,
     UnknownSymbolError,
+    VenueError,
     VenueRejectedError,
     VenueUnavailableError,
 )
@@ -130,8 +132,8 @@ def _send(
             )
         except DuplicateOrderError:
             return _ask(session, request)
-        except (VenueRejectedError, UnknownSymbolError) as refusal:
-            return _outcome(session, request, OrderEventKind.REJECT, str(refusal), EndCause.REFUSED)
+        except (NotSentError, VenueRejectedError, UnknownSymbolError) as error:
+            return _refused(session, request, error)
         except RateLimitedError as refusal:
             seconds = refusal.retry_after_seconds or _DEFAULT_PACE_SECONDS
             if waited + seconds > session.policy.longest_pacing_seconds:
@@ -152,6 +154,15 @@ def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
     return OrderEvent(
         request.client_order_id, OrderEventKind.ABANDON, at, reason, end_cause=EndCause.STOPPED
     )
+
+
+def _refused(session: AccountSession, request: OrderRequest, error: VenueError) -> Outcome:
+    """Return the end of an order that our own adapter refused, or else the venue."""
+    if isinstance(error, NotSentError):
+        kind, cause = OrderEventKind.ABANDON, EndCause.REFUSED_HERE
+    else:
+        kind, cause = OrderEventKind.REJECT, EndCause.REFUSED
+    return _outcome(session, request, kind, str(error), cause)
 
 
 def _ask(session: AccountSession, request: OrderRequest) -> Outcome:

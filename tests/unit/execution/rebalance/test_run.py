@@ -10,6 +10,7 @@ import pytest
 
 from penstock.core.errors import (
     DuplicateOrderError,
+    NotSentError,
     OrderNotFoundError,
     StaleDataError,
     StaleLeaseError,
@@ -17,7 +18,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.halts import TradingState
-from penstock.core.orders import OrderEventKind, OrderRequest, OrderState, OrderType, Side
+from penstock.core.orders import EndCause, OrderEventKind, OrderRequest, OrderState, OrderType, Side
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
 
@@ -179,6 +180,24 @@ def test_venue_refusal_is_final_and_keeps_the_venues_words(world: Any) -> None:
     assert by_symbol["ETH/USDT"].state is OrderState.FILLED
     assert report.status is RebalanceStatus.DONE
     assert "MARKET_LOT_SIZE" in report.reason
+
+
+def test_order_that_is_refused_here_was_never_sent(world: Any) -> None:
+    """What our own adapter refuses ends CANCELED with its own cause, once; nothing left, and the
+    slot names it apart from the venue's refusals.
+    """
+
+    def refuse(order: OrderRequest) -> None:
+        if order.symbol == "BTC/USDT":
+            raise NotSentError("quantity 0.05001 is not on the venue's step; nothing was sent")
+
+    world.venue.before = refuse
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    (order,) = [order for order in report.orders if order.request.symbol == "BTC/USDT"]
+    assert (order.state, order.end_cause) == (OrderState.CANCELED, EndCause.REFUSED_HERE)
+    assert [request.symbol for request in world.venue.submitted] == ["ETH/USDT"]
+    assert report.status is RebalanceStatus.DONE
+    assert report.reason.startswith("1 orders refused before sending: quantity 0.05001")
 
 
 @pytest.mark.parametrize("point", ["before", "after"])
