@@ -106,7 +106,10 @@ class Account:
         request = OrderRequest(
             secrets.token_hex(16), symbol, Side.BUY, kind, Decimal(quantity), limit
         )
-        keeper, newest = self.keeper(), self.session.ledger.rebalances(self.session.account, limit=1)[0]
+        keeper, newest = (
+            self.keeper(),
+            self.session.ledger.rebalances(self.session.account, limit=1)[0],
+        )
         try:
             place(
                 self.session,
