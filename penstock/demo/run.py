@@ -5,7 +5,6 @@ and the flows call too.
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.promotion.gate import GateDecision, judge
 from penstock.settings import Settings, practice_key_variables, practice_keys
+from penstock.simulation.fill_model import FillModel
 from penstock.wiring import Platform, open_platform
 
 PORTFOLIO = "daily"
@@ -110,9 +110,9 @@ class _Demo:
     @contextmanager
     def _step(self, name: str, what: str) -> Iterator[None]:
         self.out.print(f"[bold]{name:<10}[/] {what} ...")
-        started = time.monotonic()
+        started = self.platform.machine_clock.elapsed_seconds()
         yield
-        self.took[name] = time.monotonic() - started
+        self.took[name] = self.platform.machine_clock.elapsed_seconds() - started
         self.out.print(f"{'':<10} done in {self.took[name]:.1f} s")
 
     def _ingest(self, timeframe: Timeframe) -> IngestOutcome:
@@ -198,12 +198,10 @@ def _practice(
     """
     key, secret = practice_keys(home)[PORTFOLIO]
     os.environ.update(practice_key_variables(home))
-    costs = template.costs
     server = PracticeServer(
         world.source,
         stepped_clock(world.live),
-        fee_bps=str(costs.fee_bps),
-        slippage_bps=str(costs.slippage_bps),
+        fill_model=FillModel.of(template.costs),
         limits=UNLIMITED,  # a venue limits orders a second; here a day passes in one
         accounts=(AccountSpec(key, secret, {template.universe.quote: str(CASH)}),),
         journal=home / "exchange.sqlite",

@@ -45,7 +45,7 @@ class MemoryVenue:
     clock: SteppedClock
     prices: dict[str, Decimal] = field(default_factory=lambda: dict(PRICES))
     assets: dict[str, Decimal] = field(default_factory=lambda: {"USDT": Decimal(10_000)})
-    fill_model: FillModel = FillModel()
+    fill_model: FillModel = field(default_factory=FillModel)
     placed: dict[str, OrderReport] = field(default_factory=dict)
     trades: list[Fill] = field(default_factory=list)
     submitted: list[OrderRequest] = field(default_factory=list)

@@ -15,7 +15,9 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
 from penstock.portfolio.rebalancing import RebalancePolicy
-from penstock.simulation.replay import VenueTerms, replay
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.replay import replay
+from tests.integration.execution.conftest import Stage
 
 SYMBOLS = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "ADA/USDT"]
 FIRST, DAYS = datetime(2023, 6, 1, tzinfo=UTC), 12
@@ -51,7 +53,7 @@ def slots() -> list[datetime]:
 
 
 def trade(
-    stage: Any, targets: Mapping[datetime, Mapping[str, float | None]]
+    stage: Stage, targets: Mapping[datetime, Mapping[str, float | None]]
 ) -> list[tuple[Decimal, Decimal]]:
     live = []
     for slot, weights in targets.items():
@@ -75,12 +77,12 @@ def test_equity_on_real_candles_equals_the_replay(
     stage = make(bars, FIRST)
     targets = {slot: momentum(bars, slot) for slot in slots()}
     live = trade(stage, targets)
-    terms = VenueTerms(participation=1.0 if venue == "stage_on_practice" else None)
+    model = FillModel(participation=1.0 if venue == "stage_on_practice" else None)
     limits = stage.inputs(
         {}, FIRST
     ).limits  # a day of these candles loses over 5%: both must stop buying then
     instruments = stage.session.exchange.instruments()
-    result = replay(bars, targets, RebalancePolicy(), instruments, Decimal(100_000), terms, limits)
+    result = replay(bars, targets, RebalancePolicy(), instruments, Decimal(100_000), model, limits)
     assert [(row.equity, row.cash) for row in result.rows] == live
     held = stage.session.ledger.positions(stage.session.account)
     assert (
