@@ -17,7 +17,13 @@ import polars as pl
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger, connect, migrate
+from penstock.adapters.stores.postgres import (
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+    connect,
+    migrate,
+)
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SystemClock
 from penstock.core.order_records import OrderIntent
@@ -148,15 +154,16 @@ def main() -> None:
                 switch = KillSwitch("bench", control_store)
                 policy = ExecutionPolicy(lease_ttl_seconds=600, senders=senders)
                 session = AccountSession(
-                    "bench",
-                    "practice",
-                    "USDT",
-                    ours,
-                    ledger,
-                    control_store,
-                    SystemClock(),
-                    switch,
-                    policy,
+                    account="bench",
+                    exchange_name="practice",
+                    quote="USDT",
+                    exchange=ours,
+                    ledger=ledger,
+                    parent_orders=PostgresParentOrderStore(database),
+                    control_store=control_store,
+                    clock=SystemClock(),
+                    kill_switch=switch,
+                    policy=policy,
                 )
                 keeper = take_lease(ledger, "bench", 600, 0, time.sleep)
                 assert keeper is not None

@@ -138,8 +138,8 @@ class MemoryLedger:
                 OrderState.PLANNED,
                 Decimal(0),
                 "",
-                SLOT,
-                SLOT,
+                at or SLOT,
+                at or SLOT,
                 leg=each.leg,
                 attempt=each.attempt,
             )

@@ -26,12 +26,12 @@ from penstock.execution.algorithms import (
     Progress,
     Send,
     Step,
+    Style,
     Wait,
     plan_order,
     requests_ahead,
 )
 from penstock.execution.algorithms.parents import Parent
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.orders.intents import PHASES, STOPPED, place
 from penstock.execution.orders.resend import cleared
@@ -66,7 +66,7 @@ class Worked:
 
 @dataclass
 class PhaseWorker:
-    """One phase (sells or buys) of one rebalance, worked by `bench`.
+    """One phase (sells or buys) of one rebalance, worked in `style`.
 
     `review_all(None, ahead)` plans the phase anew and reviews it; `review_all(orders, ahead)`
     reviews what an interrupted run left; `ahead` says when their requests may leave. Risk has the
@@ -77,7 +77,7 @@ class PhaseWorker:
     """
 
     session: AccountSession
-    bench: Workbench
+    style: Style
     keeper: LeaseKeeper
     rebalance: Rebalance
     leg: int
@@ -101,13 +101,13 @@ class PhaseWorker:
         """Send what is due until nothing more will be; return what was done. Raises what placement
         and following raise.
         """
-        begun = self.bench.store.work_of(self.rebalance.id)
+        begun = self.session.parent_orders.work_of(self.rebalance.id)
         mine = [work for work in begun if work.order.leg == self.leg]
         if begun and not mine and all(work.order.leg > self.leg for work in begun):
             return Worked()  # a later phase was begun, so this one was over
         works = self._resumed(mine) if mine else self._begun()
         self._just_reviewed = isinstance(
-            self.bench.style, MarketStyle
+            self.style, MarketStyle
         )  # all goes out at once, a moment after its review
         while works and not self._stopped and self._turn(works):
             pass
@@ -130,16 +130,16 @@ class PhaseWorker:
             for order in approved
         ]
         if works:
-            self.bench.store.begin_work(self.keeper.lease, works)
+            self.session.parent_orders.begin_work(self.keeper.lease, works)
         return [Parent(work, self.instruments[work.order.symbol]) for work in works]
 
     def _planned(self, order: ProposedOrder) -> Plan:
-        ask = self.bench.profile
+        ask = self.session.volume_profiles
         profile = None if ask is None else ask(order.symbol, self.rebalance.slot)
         return plan_order(
             order,
             self.instruments[order.symbol],
-            self.bench.style,
+            self.style,
             self.session.clock.now(),
             profile,
         )

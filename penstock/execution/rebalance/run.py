@@ -19,7 +19,6 @@ from penstock.core.proposals import ProposedOrder
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.algorithms import MarketStyle
 from penstock.execution.algorithms.phase_worker import PhaseWorker
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.orders.cancel import cancel_working
 from penstock.execution.orders.intents import NEVER_ARRIVED, NEVER_SENT, PHASES, intents, place
@@ -237,8 +236,8 @@ class _Run:
         """Plan one phase (or take up the plan that an interrupted run committed), review it, place
         and follow it.
         """
-        if self.session.workbench is not None:
-            self._work(self.session.workbench, leg, targets, instruments)
+        if not isinstance(self.session.style, MarketStyle):
+            self._work(leg, targets, instruments)
             return
         for _ in range(_MAX_ATTEMPTS):
             if not self._trade_once(leg, targets, instruments):
@@ -246,12 +245,11 @@ class _Run:
 
     def _work(
         self,
-        bench: Workbench,
         leg: int,
         targets: PortfolioTargets,
         instruments: Mapping[str, Instrument],
     ) -> None:
-        """Work one phase over time, in the style of the workbench; what risk wants closed goes out
+        """Work one phase over time, in the session's style; what risk wants closed goes out
         whole and at once.
         """
 
@@ -264,10 +262,10 @@ class _Run:
             return self._book(targets, instruments, symbols)
 
         urgent = self.guard.halt.flatten or (leg == SELL_LEG and self.guard.closing)
-        style = MarketStyle() if urgent else bench.style
+        style = MarketStyle() if urgent else self.session.style
         worked = PhaseWorker(
             self.session,
-            replace(bench, style=style),
+            style,
             self.keeper,
             self.slot,
             leg,

@@ -20,6 +20,7 @@ from penstock.adapters.stores.postgres import (
     Database,
     PostgresControlStore,
     PostgresLedger,
+    PostgresParentOrderStore,
     connect,
     migrate,
 )
@@ -262,15 +263,16 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
         )
         account, control_store = f"account-{secrets.token_hex(4)}", PostgresControlStore(database)
         desk = AccountSession(
-            account,
-            "practice",
-            "USDT",
-            exchange,
-            PostgresLedger(database),
-            control_store,
-            VenueClock(exchange.now),
-            KillSwitch(account, control_store),
-            PATIENCE,
+            account=account,
+            exchange_name="practice",
+            quote="USDT",
+            exchange=exchange,
+            ledger=PostgresLedger(database),
+            parent_orders=PostgresParentOrderStore(database),
+            control_store=control_store,
+            clock=VenueClock(exchange.now),
+            kill_switch=KillSwitch(account, control_store),
+            policy=PATIENCE,
         )
         return Account(desk, control, _by_hand(server.url), "key", seen)
 

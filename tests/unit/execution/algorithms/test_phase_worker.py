@@ -14,10 +14,8 @@ from penstock.core.halts import TradingState
 from penstock.core.orders import OrderRequest, OrderState, OrderType
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Iceberg, Limit, Style, Twap
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.orders.intents import PHASES
 from penstock.execution.rebalance.run import rebalance
-from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 HALF = {"BTC/USDT": 0.5}
@@ -29,19 +27,8 @@ class Killed(BaseException):
 
 
 def worked(world: Any, style: Style) -> Any:
-    """Give the world's desk a workbench, and stamp its ledger's orders with the time of their
-    intent.
-    """
-    plan_orders = world.ledger.plan_orders
-
-    def stamped(lease: Any, rebalance_id: int, orders: Any, at: datetime | None = None) -> None:
-        known = set(world.ledger.book)
-        plan_orders(lease, rebalance_id, orders, at)
-        for name in set(world.ledger.book) - known:
-            world.ledger.book[name] = replace(world.ledger.book[name], created_at=at)
-
-    world.ledger.plan_orders = stamped
-    world.session = replace(world.session, workbench=Workbench(MemoryParentOrderStore(), style))
+    """Have the world's account work its orders in this style."""
+    world.session = replace(world.session, style=style)
     return world
 
 
