@@ -100,8 +100,7 @@ class ApprovedOrders:
     def __post_init__(self) -> None:
         if self.seal is not _SEAL:
             raise RiskError(
-                "ApprovedOrders come from penstock.risk.review.review alone: "
-                "have the plan reviewed"
+                "ApprovedOrders come from penstock.risk.review.review alone: have the plan reviewed"
             )
 
     def divided(self, parts: Sequence[ProposedOrder]) -> "ApprovedOrders":

@@ -169,7 +169,7 @@ class KillSwitchRule:
     name: ClassVar[str] = "kill_switch"
 
     @classmethod
-    def of(cls, limits: RiskLimits) -> Self:
+    def of(cls, limits: RiskLimits) -> Self:  # noqa: ARG003 - always in force
         return cls()
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
@@ -187,7 +187,7 @@ class LockedInstrument:
     name: ClassVar[str] = "locked_instrument"
 
     @classmethod
-    def of(cls, limits: RiskLimits) -> Self:
+    def of(cls, limits: RiskLimits) -> Self:  # noqa: ARG003 - always in force
         return cls()
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:

@@ -24,7 +24,6 @@ from penstock.core.orders import OrderEvent, OrderEventKind, OrderReport, OrderR
 from penstock.execution.kill_switch import SwitchWatch
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.session import AccountSession
-from penstock.risk.rules import halted
 
 #: How an order that the venue says it never had, or that the kill switch held back, is told apart
 #: from one it ended.
@@ -123,7 +122,7 @@ def _send(
         )  # before the lease is looked at: who sleeps after that sends a request too old
         _ = keeper.lease  # a process that slept since the intent was committed must not send: another may have resolved it
         halt = watch.look()  # after the lease, whose renewal may wait for the database
-        if halted(halt, request.side):
+        if session.forbids(halt, request):
             return Outcome(None, stopped(request, halt, session.clock.now()))
         try:
             return _accepted(

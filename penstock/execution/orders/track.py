@@ -7,6 +7,7 @@ unfinished, not a fill lost.
 
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -17,7 +18,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderReport, OrderState, Side
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderReport, OrderState
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.orders.submit import NEVER_ARRIVED, wait_alive
 from penstock.execution.session import AccountSession
@@ -223,16 +224,19 @@ class OrderTracker:
     def _called_back(
         self, unfinished: Collection[OrderRecord], cancelled: set[str]
     ) -> dict[str, OrderReport]:
-        """Cancel what the kill switch wants cancelled now; one that flattens leaves the sells,
-        which do as it asks.
-        """
+        """Cancel what the kill switch wants cancelled now; one that flattens leaves what reduces."""
         halt = self._session.kill_switch.read() if unfinished else None
         if halt is None or not (halt.cancel or halt.flatten):
             return {}
-        left = [order for order in unfinished if not halt.flatten or order.request.side is Side.BUY]
+        left = [order for order in unfinished if not (halt.flatten and self._reduces(order))]
         return self._cancel(
             left, cancelled, f"cancelled by the kill switch: {halt.reason} (set by {halt.by})"
         )
+
+    def _reduces(self, order: OrderRecord) -> bool:
+        """Return whether what is still open of the order makes its position smaller."""
+        left = order.request.quantity - order.filled_quantity
+        return self._session.reduces(replace(order.request, quantity=left))
 
     def _cancel(
         self, unfinished: Collection[OrderRecord], cancelled: set[str], why: str
