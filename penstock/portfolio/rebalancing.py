@@ -13,10 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.core.errors import ConfigError, DataError
 from penstock.core.instruments import Instrument, holdings_by_symbol
-from penstock.core.orders import OrderType, Side
+from penstock.core.orders import OrderType, Phase, Side
 from penstock.core.proposals import ProposedOrder
 
-SELL_LEG, BUY_LEG = 0, 1
 _ZERO = Decimal(0)
 _BPS = Decimal(10_000)
 
@@ -122,7 +121,7 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
         excess = held - max(Decimal(str(weight)), _ZERO) * equity / price
         if excess <= 0:
             continue
-        order = ProposedOrder(symbol, Side.SELL, excess, price, weight, SELL_LEG)
+        order = ProposedOrder(symbol, Side.SELL, excess, price, weight, Phase.SELLS)
         _keep_or_skip(book, order, equity, orders, skipped, closes=weight <= 0)
     return orders, skipped
 
@@ -139,7 +138,7 @@ def plan_buys(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
         price = book.prices[symbol]
         lacking = Decimal(str(weight)) * equity / price - book.positions.get(symbol, _ZERO)
         if lacking > 0:
-            order = ProposedOrder(symbol, Side.BUY, lacking, price, weight, BUY_LEG)
+            order = ProposedOrder(symbol, Side.BUY, lacking, price, weight, Phase.BUYS)
             _keep_or_skip(book, order, equity, wanted, skipped)
     return _within_cash(book, wanted, skipped), skipped
 

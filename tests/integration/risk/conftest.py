@@ -29,7 +29,7 @@ from penstock.core.breaks import BreakKind
 from penstock.core.clock import VenueClock
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.core.orders import OrderRequest, OrderType, Phase, Side
 from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
@@ -111,7 +111,7 @@ class Account:
                 self.desk,
                 keeper,
                 newest,
-                [OrderIntent(request, 1, 0, "trend/1", 0.2, limit or Decimal(1))],
+                [OrderIntent(request, Phase.BUYS, 0, 0, "trend/1", 0.2, limit or Decimal(1))],
             )
             if followed:
                 OrderTracker(self.desk, keeper, newest.slot).follow(
