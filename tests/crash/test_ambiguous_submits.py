@@ -167,7 +167,7 @@ def test_order_that_is_denied_for_too_long_is_not_sent_again(
     books = books_of(day)
     print(
         f"\nwrong denials: {sum(day.sends.left.values())} orders, {len(day.sends.lost)} without an answer, {denied} of them "
-        f"denied after {day.desk.policy.visibility_delay_seconds:g} s though the venue had them (trades hidden for "
+        f"denied after {day.session.policy.visibility_delay_seconds:g} s though the venue had them (trades hidden for "
         f"{trades_hidden:g} s): {len(day.sends.twice) + len(books.doubled)} sent twice, {books.missing.total()} lost and "
         f"{books.surplus.total()} doubled fills, {breaks} breaks opened and closed"
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 from penstock.adapters.stores.postgres import PostgresControlStore, PostgresParentOrderStore
 from penstock.core.clock import VenueClock
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
@@ -21,8 +22,8 @@ WEIGHTS = {"ETH/USDT": 0.1}
 
 def desk_of(stage: Any, account: str) -> AccountSession:
     exchange, control_store = stage.exchange(account), PostgresControlStore(stage.database)
-    switch = KillSwitch(account, control_store)
-    clock = VenueClock(exchange.now)
+    switch = KillSwitch(account, control_store, clock=SYSTEM_CLOCK)
+    clock = VenueClock(exchange.now, SYSTEM_CLOCK)
     return AccountSession(
         account=account,
         exchange_name="practice",
@@ -34,6 +35,10 @@ def desk_of(stage: Any, account: str) -> AccountSession:
         clock=clock,
         kill_switch=switch,
         policy=ExecutionPolicy(),
+        pause=SYSTEM_CLOCK.sleep,
+        machine_clock=SYSTEM_CLOCK,
+        runner=THREADS,
+        ids=RANDOM_IDS,
     )
 
 

@@ -16,6 +16,7 @@ from penstock.core.errors import (
     UnknownSymbolError,
     VenueUnavailableError,
 )
+from penstock.core.machine import SYSTEM_CLOCK, THREADS
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import BoundsGate
 from penstock.data.ingestion import (
@@ -35,7 +36,7 @@ GATE = BoundsGate()
 def ingest(
     venue: Any, store: PostgresBarStore, policy: IngestPolicy, **options: Any
 ) -> IngestReport:
-    return ingest_symbol(venue, store, "test", BTC, H1, policy, GATE, **options)
+    return ingest_symbol(venue, store, "test", BTC, H1, policy, GATE, clock=SYSTEM_CLOCK, **options)
 
 
 def stored(store: PostgresBarStore, symbol: str = BTC) -> pl.DataFrame:
@@ -233,7 +234,7 @@ def test_an_unknown_symbol_is_never_retried(
     """Asking again cannot help."""
     market = venue(walk(60), datetime(2024, 2, 1, tzinfo=UTC))
     with pytest.raises(UnknownSymbolError):
-        ingest_symbol(market, store, "test", "NO/NE", H1, policy, GATE)
+        ingest_symbol(market, store, "test", "NO/NE", H1, policy, GATE, clock=SYSTEM_CLOCK)
     assert len(market.requests) == 1
 
 
@@ -292,7 +293,17 @@ def test_a_universe_goes_on_when_one_symbol_fails(
     bad = walk(100, symbol="BAD/USDT", seed=2).with_columns(close=pl.lit(None, dtype=pl.Float64))
     market = venue(pl.concat([good, also, bad]), good["ts"][-1] + H1.duration)
     names = ["ETH/USDT", "BAD/USDT", "BTC/USD", BTC]
-    reports = ingest_universe(market, store, "test", names, H1, policy, ExpectationsGate())
+    reports = ingest_universe(
+        market,
+        store,
+        "test",
+        names,
+        H1,
+        policy,
+        ExpectationsGate(),
+        clock=SYSTEM_CLOCK,
+        runner=THREADS,
+    )
     assert [r.symbol for r in reports] == names
     assert [r.ok for r in reports] == [True, False, False, True]
     assert "error: nulls" in reports[1].failure
@@ -318,4 +329,6 @@ def test_a_database_that_fails_ends_the_run(
             H1,
             policy,
             GATE,
+            clock=SYSTEM_CLOCK,
+            runner=THREADS,
         )

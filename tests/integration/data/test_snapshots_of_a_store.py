@@ -10,6 +10,7 @@ import pytest
 
 from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.errors import DataError
+from penstock.core.machine import SYSTEM_CLOCK, THREADS
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import BoundsGate
 from penstock.data.ingestion import ingest_universe
@@ -33,7 +34,17 @@ def test_a_snapshot_freezes_the_range_and_is_recorded_once(
     end = start + 100 * H1.duration
     for count in (150, 200):
         market = venue(bars, start + count * H1.duration)
-        ingest_universe(market, store, "test", NAMES, H1, policy, BoundsGate())
+        ingest_universe(
+            market,
+            store,
+            "test",
+            NAMES,
+            H1,
+            policy,
+            BoundsGate(),
+            clock=SYSTEM_CLOCK,
+            runner=THREADS,
+        )
         snapshot = take_snapshot(store, "test", H1, NAMES, start, end, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     assert snapshot.rows == 200

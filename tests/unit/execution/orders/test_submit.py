@@ -3,7 +3,6 @@ by side.
 """
 
 import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,6 +12,7 @@ import pytest
 
 from penstock.core.errors import RateLimitedError, UnknownSymbolError
 from penstock.core.halts import TradingState
+from penstock.core.machine import THREADS
 from penstock.core.orders import OrderEventKind, OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
@@ -82,8 +82,8 @@ def test_pause_longer_than_the_lease_keeps_it_alive(world: Any) -> None:
     """A pause that the venue asks for may be longer than the lease lives: it is renewed while
     waiting.
     """
-    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 0.4})
-    session = replace(world.session, policy=policy, pause=lambda _: time.sleep(0.12))
+    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 4})
+    session = replace(world.session, policy=policy)
     refuse_for_rate(world, 1, retry_after=6.0)
     report = rebalance(session, world.inputs({"BTC/USDT": 0.5}))
     assert report.status is RebalanceStatus.DONE
@@ -147,7 +147,9 @@ def test_requests_leave_side_by_side_and_each_once(world: Any, senders: int) -> 
             return submit(order)
 
     world.venue.submit = submit_together
-    report = rebalance(replace(world.session, policy=policy), world.inputs(HALF_HALF))
+    report = rebalance(
+        replace(world.session, policy=policy, runner=THREADS), world.inputs(HALF_HALF)
+    )
     assert {order.state for order in report.orders} == {OrderState.FILLED}
     assert (
         len({order.client_order_id for order in world.venue.submitted})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from penstock.core.clock import SteppedClock
 from penstock.core.errors import StaleLeaseError
 from penstock.core.halts import TradingState
 from penstock.core.orders import OrderState, OrderType
@@ -23,20 +24,25 @@ SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 HALF = {"BTC/USDT": 0.5}
 
 
+class RenewingClock(SteppedClock):
+    """Forty seconds elapse between two looks: each look at a lease of a minute renews it."""
+
+    def elapsed_seconds(self) -> float:
+        self.sleep(40)
+        return super().elapsed_seconds()
+
+
 def halt(world: Any, **asked: bool) -> None:
     world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "ada", SLOT, **asked)
 
 
 def test_switch_thrown_while_the_lease_is_renewed_keeps_the_order_back(
-    world: Any, monkeypatch: pytest.MonkeyPatch
+    world: Any,
 ) -> None:
     """A renewal may wait for a slow database: what the switch says after it counts, not what it
     said before.
     """
-    looks = count()
-    monkeypatch.setattr(
-        "penstock.execution.lease.boottime_seconds", lambda: 40.0 * next(looks)
-    )  # each look renews
+    session = replace(world.session, machine_clock=RenewingClock(SLOT))
     acquire = world.ledger.acquire_lease
 
     def slow(account: str, holder: str, ttl_seconds: float) -> Any:
@@ -45,26 +51,24 @@ def test_switch_thrown_while_the_lease_is_renewed_keeps_the_order_back(
         return acquire(account, holder, ttl_seconds)
 
     world.ledger.acquire_lease = slow
-    report = rebalance(world.session, world.inputs(HALF))
+    report = rebalance(session, world.inputs(HALF))
     assert world.venue.submitted == []
     assert [order.state for order in report.orders] == [OrderState.CANCELED]
 
 
 def test_lease_that_another_process_has_had_is_not_renewed(
-    world: Any, monkeypatch: pytest.MonkeyPatch
+    world: Any,
 ) -> None:
     """The database's clock jumped, another process did the slot and let go: who wakes finds the
     lease free, and stops.
     """
-    now = 0.0
-    monkeypatch.setattr("penstock.execution.lease.boottime_seconds", lambda: now)
-    keeper = take_lease(world.ledger, "test", 60, 0, world.clock.sleep)
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert keeper is not None
     world.ledger.holder = ""
-    other = take_lease(world.ledger, "test", 60, 0, world.clock.sleep)
+    other = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert other is not None
     other.release()
-    now = 40.0
+    world.clock.sleep(40)
     with pytest.raises(StaleLeaseError, match="has had the lease"):
         _ = keeper.lease
     assert world.ledger.holder == ""

@@ -1,6 +1,5 @@
 """The rebalance of a slot: once, whole, and resumable."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ import pytest
 
 from penstock.core.errors import (
     DuplicateOrderError,
+    NotSentError,
     OrderNotFoundError,
     StaleDataError,
     StaleLeaseError,
@@ -18,7 +18,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.halts import TradingState
-from penstock.core.orders import OrderEventKind, OrderRequest, OrderState, OrderType, Side
+from penstock.core.orders import EndCause, OrderEventKind, OrderRequest, OrderState, OrderType, Side
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
 
@@ -182,6 +182,24 @@ def test_venue_refusal_is_final_and_keeps_the_venues_words(world: Any) -> None:
     assert "MARKET_LOT_SIZE" in report.reason
 
 
+def test_order_that_is_refused_here_was_never_sent(world: Any) -> None:
+    """What our own adapter refuses ends CANCELED with its own cause, once; nothing left, and the
+    slot names it apart from the venue's refusals.
+    """
+
+    def refuse(order: OrderRequest) -> None:
+        if order.symbol == "BTC/USDT":
+            raise NotSentError("quantity 0.05001 is not on the venue's step; nothing was sent")
+
+    world.venue.before = refuse
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    (order,) = [order for order in report.orders if order.request.symbol == "BTC/USDT"]
+    assert (order.state, order.end_cause) == (OrderState.CANCELED, EndCause.REFUSED_HERE)
+    assert [request.symbol for request in world.venue.submitted] == ["ETH/USDT"]
+    assert report.status is RebalanceStatus.DONE
+    assert report.reason.startswith("1 orders refused before sending: quantity 0.05001")
+
+
 @pytest.mark.parametrize("point", ["before", "after"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
 def test_interrupted_slot_goes_on_without_duplicates(world: Any, point: str, nth: int) -> None:
@@ -334,7 +352,7 @@ def test_process_that_slept_through_its_lease_sends_nothing(world: Any) -> None:
     def slow(lease: Any, client_order_id: str, event: OrderEventKind, *rest: Any) -> Any:
         state = record(lease, client_order_id, event, *rest)
         if event is OrderEventKind.SUBMIT:
-            time.sleep(0.25)
+            world.clock.sleep(0.25)
         return state
 
     world.ledger.record_event = slow
@@ -406,8 +424,8 @@ def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(
 
 def test_waiting_for_an_order_keeps_the_lease_alive(world: Any) -> None:
     """An order that waits longer than the lease lives is still followed, cancelled and booked."""
-    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 0.4})
-    session = replace(world.session, policy=policy, pause=lambda _: time.sleep(0.12))
+    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 4})
+    session = replace(world.session, policy=policy)
     inputs = world.inputs({"BTC/USDT": 0.5})
     passive = inputs.policy.model_copy(
         update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}

@@ -26,7 +26,7 @@ def traded(world: Any) -> Any:
 
 
 def leased(world: Any, act: Any, *arguments: Any) -> Reconciliation:
-    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert keeper is not None
     try:
         found = act(world.session, keeper, *arguments)
@@ -145,10 +145,13 @@ def test_former_holder_can_neither_reconcile_nor_accept(traded: Any) -> None:
     """
     traded.venue.assets["USDT"] += 100
     check(traded)
-    keeper = take_lease(traded.ledger, "test", 60, 0, traded.session.pause)
+    keeper = take_lease(traded.ledger, "test", 60, 0, clock=traded.clock, ids=traded.session.ids)
     assert keeper is not None
     traded.ledger.holder = ""
-    assert take_lease(traded.ledger, "test", 60, 0, traded.session.pause) is not None
+    assert (
+        take_lease(traded.ledger, "test", 60, 0, clock=traded.clock, ids=traded.session.ids)
+        is not None
+    )
     before = traded.ledger.positions("test")
     with pytest.raises(StaleLeaseError):
         accept_break(traded.session, keeper, "USDT", "seen")

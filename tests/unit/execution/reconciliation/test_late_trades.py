@@ -23,7 +23,7 @@ PRICE = Decimal(50_000)
 
 
 def lease(world: Any) -> LeaseKeeper:
-    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert isinstance(keeper, LeaseKeeper)
     return keeper
 

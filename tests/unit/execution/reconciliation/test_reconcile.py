@@ -30,7 +30,7 @@ def traded(world: Any) -> Any:
 
 
 def check(world: Any) -> Reconciliation:
-    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert isinstance(keeper, LeaseKeeper)
     try:
         return reconcile(world.session, keeper)
@@ -139,7 +139,7 @@ def test_opening_balances_are_taken_over_once(world: Any) -> None:
 
 
 def accept(world: Any, subject: str) -> Reconciliation:
-    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert keeper is not None
     try:
         return accept_break(world.session, keeper, subject, "topped up by the owner")
@@ -198,7 +198,7 @@ def test_manual_trade_before_the_first_slot_is_part_of_the_opening_balances(worl
 
 def test_break_that_someone_else_opened_is_not_closed_here(traded: Any) -> None:
     """An overfill stays until an operator has seen it, though both sides agree on it."""
-    keeper = take_lease(traded.ledger, "test", 60, 0, traded.session.pause)
+    keeper = take_lease(traded.ledger, "test", 60, 0, clock=traded.clock, ids=traded.session.ids)
     assert keeper is not None
     traded.ledger.open_break(
         keeper.lease, Break("test", "BTC/USDT", BreakKind.OVERFILL, "filled twice"), SLOT
