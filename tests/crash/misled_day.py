@@ -1,4 +1,4 @@
-"""A desk at a venue with bad answers, whose waiting moves the venue's clock, and what both sides
+"""An account at a venue with bad answers, whose waiting moves the venue's clock, and what both sides
 hold at the end of its day.
 """
 
@@ -97,7 +97,7 @@ class Sends:
 
 @dataclass
 class Day:
-    """A desk on a venue with bad answers, whose waiting moves the venue's clock."""
+    """An account at a venue with bad answers, whose waiting moves the venue's clock."""
 
     session: AccountSession
     control: PracticeControl

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -16,13 +15,14 @@ from penstock.data.bounds import BoundsGate
 from penstock.data.ingestion import ingest_universe
 from penstock.data.policy import IngestPolicy
 from penstock.data.snapshots import load_snapshot, take_snapshot
+from tests.integration.data.conftest import FrameVenue
 
 H1 = Timeframe.H1
 NAMES = ["BTC/USDT", "ETH/USDT"]
 
 
 def test_a_snapshot_freezes_the_range_and_is_recorded_once(
-    venue: Any,
+    venue: type[FrameVenue],
     store: PostgresBarStore,
     policy: IngestPolicy,
     walk: Callable[..., pl.DataFrame],

@@ -73,7 +73,7 @@ def database(
         yield database
 
 
-def desk_at(database: Database, exchange: object, clock: object) -> AccountSession:
+def session_at(database: Database, exchange: object, clock: object) -> AccountSession:
     account = f"account-{secrets.token_hex(4)}"
     control_store = PostgresControlStore(database)
     return AccountSession(
@@ -114,8 +114,8 @@ def stage_on_practice(database: Database) -> Iterator[Callable[[pl.DataFrame, da
             timeout_seconds=1,
             retry_wait_seconds=0.05,
         )
-        desk = desk_at(database, exchange, VenueClock(exchange.now, SYSTEM_CLOCK))
-        return Stage(desk, bars, lambda slot: _step(control, slot), control)
+        session = session_at(database, exchange, VenueClock(exchange.now, SYSTEM_CLOCK))
+        return Stage(session, bars, lambda slot: _step(control, slot), control)
 
     yield make
     for server in servers:
@@ -139,6 +139,6 @@ def stage_on_paper(database: Database) -> Callable[[pl.DataFrame, datetime], Sta
         def move(slot: datetime) -> None:
             clock.at = slot + timedelta(seconds=2)
 
-        return Stage(desk_at(database, exchange, clock), bars, move)
+        return Stage(session_at(database, exchange, clock), bars, move)
 
     return make
