@@ -17,7 +17,7 @@ import polars as pl
 
 from penstock.core.accounting import effect_of, summed
 from penstock.core.halts import Halt, TradingState
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.core.orders import Fill
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.core.risk_records import RiskHistory
@@ -26,7 +26,7 @@ from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, pla
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
 from penstock.risk.memory import AccountMemory
-from penstock.risk.protection import STOPS, advanced_marks, flattenings
+from penstock.risk.protection import STOP_NAMES, advanced_marks, positions_to_close
 from penstock.risk.review import review
 from penstock.risk.rules import RiskContext, RuleFinding
 from penstock.simulation.fill_model import FillModel, decimal_of
@@ -48,7 +48,7 @@ class ReplayRow:
     """Notional of this slot's fills."""
     orders: int
     """Orders that reached the market in this slot."""
-    positions: Mapping[str, Decimal]
+    balances: Mapping[str, Decimal]
     """What is held after the slot, by asset."""
 
 
@@ -58,7 +58,7 @@ class Replay:
 
     rows: tuple[ReplayRow, ...]
     """One row per slot."""
-    positions: Mapping[str, Decimal]
+    balances: Mapping[str, Decimal]
     """What is held at the end, by asset."""
 
     @property
@@ -119,7 +119,7 @@ def replay(
         )
         for moment in _moments(bars, sorted(targets))
     ]
-    return Replay(tuple(rows), account.positions)
+    return Replay(tuple(rows), account.balances)
 
 
 def _moments(bars: pl.DataFrame, slots: list[datetime]) -> Iterator[_Moment]:
@@ -149,7 +149,7 @@ def _never_halted() -> AccountMemory:
 
 @dataclass
 class _Account:
-    positions: dict[str, Decimal]
+    balances: dict[str, Decimal]
     instruments: Mapping[str, Instrument]
     policy: RebalancePolicy
     fill_model: FillModel
@@ -158,7 +158,7 @@ class _Account:
 
     def rebalance(self, moment: _Moment, decided: PortfolioTargets) -> ReplayRow:
         history, closing = self.memory.history(moment.slot), self._closing(moment, decided)
-        stopped = {word.symbol: moment.slot for word in closing if word.rule in STOPS}
+        stopped = {word.symbol: moment.slot for word in closing if word.rule in STOP_NAMES}
         weights = {**decided.weights, **dict.fromkeys((word.symbol for word in closing), 0.0)}
         targets = replace(decided, weights=weights)
         exits = frozenset(word.symbol for word in closing)
@@ -175,14 +175,13 @@ class _Account:
         )
         filled += self._fill_all(self._reviewed(buys, moment, targets, later, exits), moment)
         book = self._book(moment, weights)
-        self.memory.marks = advanced_marks(
-            history.marks, self.positions, moment.prices, self.policy.quote, stopped
-        )
+        holdings = holdings_by_symbol(self.balances, self.policy.quote)
+        self.memory.marks = advanced_marks(history.marks, holdings, moment.prices, stopped)
         self.memory.note(moment.slot, book.equity, decided.weights)
         fees = sum((self._fee_in_quote(fill) for fill in filled), _ZERO)
         traded = sum((fill.notional for fill in filled), _ZERO)
         return ReplayRow(
-            moment.slot, book.equity, book.cash, fees, traded, len(filled), dict(self.positions)
+            moment.slot, book.equity, book.cash, fees, traded, len(filled), dict(self.balances)
         )
 
     def _fee_in_quote(self, fill: Fill) -> Decimal:
@@ -190,7 +189,7 @@ class _Account:
         return fill.fee * fill.price if in_base else fill.fee
 
     def _book(self, moment: _Moment, weights: Mapping[str, float | None]) -> Book:
-        return Book(weights, dict(self.positions), moment.prices, self.instruments, self.policy)
+        return Book(weights, dict(self.balances), moment.prices, self.instruments, self.policy)
 
     def _closing(self, moment: _Moment, targets: PortfolioTargets) -> tuple[RuleFinding, ...]:
         """Return the positions that risk closes at this slot; breached loss limits set the
@@ -200,7 +199,7 @@ class _Account:
             return ()
         context = self._context(moment, targets, self.memory.history(moment.slot), frozenset())
         self.memory.breach(breaches(context, self.limits), moment.slot)
-        return flattenings(replace(context, halt=self.memory.halt), self.limits)
+        return positions_to_close(replace(context, halt=self.memory.halt), self.limits)
 
     def _reviewed(
         self,
@@ -232,13 +231,12 @@ class _Account:
             instruments=self.instruments,
             seen=targets.seen,
             halt=self.memory.halt,
-            quote=self.policy.quote,
             weights=targets.weights,
             contributions=targets.contributions,
             quotas=targets.quotas,
             history=history,
             entries=self.memory.entry_prices,
-            flatten=exits,
+            exits=exits,
         )
 
     def _fill_all(self, orders: list[ProposedOrder], moment: _Moment) -> list[Fill]:
@@ -252,12 +250,12 @@ class _Account:
         instrument, model = self.instruments[order.symbol], self.fill_model
         price = model.taker_price(order.side, moment.prices[order.symbol])
         asset, needed = model.spends(instrument, order.side, order.quantity, price)
-        if needed > self.positions.get(asset, _ZERO):
+        if needed > self.balances.get(asset, _ZERO):
             return None
         quantity = model.fillable(instrument, order.quantity, moment.volumes[order.symbol])
         fill = model.fill(instrument, order.side, quantity, price, at=moment.slot)
         changes = effect_of(fill, instrument.base, instrument.quote).balances
-        self.positions = summed([self.positions, changes])
+        self.balances = summed([self.balances, changes])
         self.memory.trades.append((moment.slot, fill.notional))
         if self.limits is not None and self.limits.guards_positions:
             self.memory.filled(fill)

@@ -88,6 +88,6 @@ def test_replay_equals_live_where_a_rule_steps_in(
     }
     model = FillModel(taker_fee_bps=Decimal(10))
     done = replay(bars(), targets, RebalancePolicy(), instruments, Decimal(10_000), model, limits)
-    replayed = [{asset: held for asset, held in row.positions.items() if held} for row in done.rows]
+    replayed = [{asset: held for asset, held in row.balances.items() if held} for row in done.rows]
     assert replayed == live
     assert (world.ledger.halt.state is TradingState.ACTIVE) == (not limits.drawdown)
