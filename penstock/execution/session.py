@@ -2,19 +2,30 @@
 patience.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from penstock.core.clock import Clock
+from penstock.core.clock import Clock, MachineClock
+from penstock.core.halts import Halt
+from penstock.core.ids import IdSource
+from penstock.core.instruments import spot_assets
 from penstock.core.orders import OrderReport, OrderRequest
+from penstock.core.positions import reduces
 from penstock.execution.algorithms.styles import MarketStyle, Style
 from penstock.execution.algorithms.volume import VolumeProfile
 from penstock.execution.kill_switch import KillSwitch
-from penstock.ports import ControlStore, Exchange, Ledger, ParentOrderStore, Venues
+from penstock.ports import (
+    ControlStore,
+    Exchange,
+    Ledger,
+    ParentOrderStore,
+    TaskRunner,
+    Venues,
+)
 
 #: Says how the volume of a symbol is spread over the day, as known at a slot.
 VolumeProfiles = Callable[[str, datetime], VolumeProfile]
@@ -98,10 +109,20 @@ class AccountSession:
     policy: ExecutionPolicy
     """How long execution waits, and for what."""
 
-    pause: Callable[[float], None] = time.sleep
-    """Waits between questions to the venue, in real time: a stepped venue clock stands still
-    while it is watched.
+    machine_clock: MachineClock
+    """Waits for leases, measures how old they are, and dates the requests that we sign."""
+
+    pause: Callable[[float], None]
+    """Waits between questions to the venue, in the machine's time.
+
+    A stepped venue clock stands still while it is watched. A test may step it here.
     """
+
+    runner: TaskRunner
+    """Asks and sends side by side."""
+
+    ids: IdSource
+    """Names each holder of the account's lease."""
 
     venues: Venues | None = None
     """The single venues of an account that trades on several: each child order is divided."""
@@ -111,6 +132,23 @@ class AccountSession:
 
     volume_profiles: VolumeProfiles | None = None
     """The volume by time of day, for VWAP. Without it volume counts as even."""
+
+    def position(self, symbol: str) -> Decimal:
+        """Return the signed quantity of a symbol that the ledger has: of spot, its base asset's."""
+        return self.ledger.positions(self.account).get(spot_assets(symbol)[0], Decimal(0))
+
+    def reduces(self, order: OrderRequest) -> bool:
+        """Return whether the order makes smaller what the ledger has of its symbol."""
+        return reduces(order, self.position(order.symbol))
+
+    def forbids(self, halt: Halt, order: OrderRequest) -> bool:
+        """Return whether the state forbids the order.
+
+        The ledger is asked only where the answer depends on whether the order reduces.
+        """
+        if halt.forbids(reduces=True) == halt.forbids(reduces=False):
+            return halt.forbids(reduces=False)
+        return halt.forbids(reduces=self.reduces(order))
 
     def find_order(self, order: OrderRequest) -> OrderReport:
         """Ask for the order, as Exchange.find_order does, at the venue that its intent names."""

@@ -15,6 +15,7 @@ from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.quantity_units import require_base_units
 from penstock.adapters.exchanges.trade_pages import trade_pager
+from penstock.core.clock import MachineClock
 from penstock.core.errors import (
     NotSentError,
     OrderNotFoundError,
@@ -23,6 +24,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.instruments import spot_assets
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 from penstock.core.transfers import Transfer
 
@@ -62,6 +64,7 @@ class CcxtExchange(CcxtMarketData):
         rate_limit_ms: float | None = None,
         read_attempts: int = 4,
         retry_wait_seconds: float = 0.25,
+        clock: MachineClock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(
             venue,
@@ -71,6 +74,7 @@ class CcxtExchange(CcxtMarketData):
             rate_limit_ms=rate_limit_ms,
             read_attempts=read_attempts,
             retry_wait_seconds=retry_wait_seconds,
+            clock=clock,
             credentials={
                 "apiKey": api_key,
                 "secret": secret,

@@ -7,9 +7,8 @@ to record. That lets the requests of a phase leave side by side.
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from penstock.core.errors import (
     DuplicateOrderError,
@@ -33,7 +32,6 @@ from penstock.core.orders import (
 from penstock.execution.kill_switch import SwitchWatch
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.session import AccountSession
-from penstock.risk.rules import halted
 
 #: Waiting is done in pieces of this length, so that the lease is renewed and the kill switch read
 #: in between.
@@ -98,13 +96,12 @@ def send_all(
     leave. All of them are then still SUBMITTING in the ledger.
     """
     pace, watch = Pace(), SwitchWatch(session.kill_switch, session.policy.kill_switch_seconds)
-    senders = min(session.policy.senders, len(requests))
-    if senders <= 1:
-        return [_send(session, keeper, pace, watch, request) for request in requests]
-    with ThreadPoolExecutor(senders, thread_name_prefix="sender") as pool:
-        return list(
-            pool.map(lambda request: _send(session, keeper, pace, watch, request), requests)
-        )
+    return session.runner.map(
+        lambda request: _send(session, keeper, pace, watch, request),
+        requests,
+        at_once=session.policy.senders,
+        name="sender",
+    )
 
 
 def _send(
@@ -122,12 +119,11 @@ def _send(
     waited = 0.0
     while True:
         passed = pace.pass_gate()
-        asked_at = datetime.now(
-            UTC
-        )  # before the lease is looked at: who sleeps after that sends a request too old
+        # Before the lease is looked at: who sleeps after that sends a request too old.
+        asked_at = session.machine_clock.now()
         _ = keeper.lease  # a process that slept since the intent was committed must not send: another may have resolved it
         halt = watch.look()  # after the lease, whose renewal may wait for the database
-        if halted(halt, request.side):
+        if session.forbids(halt, request):
             return Outcome(None, stopped(request, halt, session.clock.now()))
         try:
             return _accepted(

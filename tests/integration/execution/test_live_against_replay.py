@@ -16,6 +16,7 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.simulation.replay import VenueTerms, replay
+from tests.integration.execution.conftest import Stage
 
 SYMBOLS = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "ADA/USDT"]
 FIRST, DAYS = datetime(2023, 6, 1, tzinfo=UTC), 12
@@ -51,7 +52,7 @@ def slots() -> list[datetime]:
 
 
 def trade(
-    stage: Any, targets: Mapping[datetime, Mapping[str, float | None]]
+    stage: Stage, targets: Mapping[datetime, Mapping[str, float | None]]
 ) -> list[tuple[Decimal, Decimal]]:
     live = []
     for slot, weights in targets.items():
@@ -84,7 +85,7 @@ def test_equity_on_real_candles_equals_the_replay(
     assert [(row.equity, row.cash) for row in result.rows] == live
     held = stage.session.ledger.positions(stage.session.account)
     assert (
-        {asset: quantity for asset, quantity in result.positions.items() if quantity}
+        {asset: quantity for asset, quantity in result.balances.items() if quantity}
         == held
         == stage.session.exchange.balances()
     )

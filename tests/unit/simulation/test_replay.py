@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import polars as pl
 import pytest
@@ -13,6 +12,7 @@ from penstock.execution.rebalance.run import rebalance
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import RiskLimits
 from penstock.simulation.replay import VenueTerms, replay
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 OPENS = {
@@ -43,7 +43,7 @@ def bars(volume: float = 1e9) -> pl.DataFrame:
 TARGETS = {slot(day): weights for day, weights in enumerate(WEIGHTS)}
 
 
-def test_replay_equals_live_trading_to_the_last_digit(world: Any) -> None:
+def test_replay_equals_live_trading_to_the_last_digit(world: World) -> None:
     """The same targets traded live on a venue and replayed over its bars give the same equity, cash
     and positions.
     """
@@ -56,7 +56,7 @@ def test_replay_equals_live_trading_to_the_last_digit(world: Any) -> None:
     instruments = world.venue.instruments()
     result = replay(bars(), TARGETS, RebalancePolicy(), instruments, Decimal(10_000))
     assert [(row.equity, row.cash) for row in result.rows] == live
-    assert {a: q for a, q in result.positions.items() if q} == world.ledger.positions("test")
+    assert {a: q for a, q in result.balances.items() if q} == world.ledger.positions("test")
     assert result.frame["equity"].to_list() == [float(equity) for equity, _ in live]
 
 
@@ -84,7 +84,7 @@ def test_fee_in_quote_leaves_the_bought_quantity_whole() -> None:
     result = replay(
         bars(), {SLOT: WEIGHTS[0]}, RebalancePolicy(), flat("0.001"), Decimal(10_000), terms
     )
-    assert result.positions["BTC"] % Decimal("0.001") == 0
+    assert result.balances["BTC"] % Decimal("0.001") == 0
 
 
 def test_slippage_is_paid_on_both_sides() -> None:
