@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.core.errors import ConfigError, DataError
 from penstock.core.instruments import Instrument, holdings_by_symbol
-from penstock.core.orders import OrderType, Side
+from penstock.core.orders import Side
 from penstock.core.proposals import ProposedOrder
 
 SELL_LEG, BUY_LEG = 0, 1
@@ -35,8 +35,18 @@ class RebalancePolicy(BaseModel):
     fee_bps: Decimal = Field(default=Decimal(10), ge=0, lt=1000)
     slippage_bps: Decimal = Field(default=Decimal(10), ge=0, lt=1000)
     outside_universe: Literal["close", "hold"] = "hold"
-    order_type: OrderType = OrderType.MARKET
-    limit_offset_bps: Decimal = Field(default=Decimal(5), ge=-100, le=1000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_style_of_execution(cls, data: object) -> object:
+        gone = {"order_type", "limit_offset_bps"} & data.keys() if isinstance(data, dict) else set()
+        if gone:
+            raise ValueError(
+                f"{' and '.join(sorted(gone))} are no settings of rebalancing any more: how orders "
+                "are worked is the portfolio's `execution`, for example "
+                "`execution: {algorithm: limit, offset_bps: 5}`"
+            )
+        return data
 
     @property
     def cost_fraction(self) -> Decimal:

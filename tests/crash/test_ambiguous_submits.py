@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from penstock.execution.orders.intents import NEVER_ARRIVED
+from penstock.execution.orders.submit import NEVER_ARRIVED
 from penstock.practice.faults import Fault, FaultKind
 from tests.crash.misled_day import (
     SYMBOLS,

@@ -11,7 +11,7 @@ from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.orders.intents import NEVER_SENT
+from penstock.execution.orders.submit import NEVER_SENT
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.session import AccountSession
 

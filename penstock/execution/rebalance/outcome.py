@@ -10,7 +10,7 @@ from penstock.core.order_records import OrderRecord
 from penstock.core.orders import OrderState
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.orders.cancel import holds_positions
-from penstock.execution.orders.intents import NEVER_ARRIVED, STOPPED
+from penstock.execution.orders.submit import NEVER_ARRIVED, STOPPED
 from penstock.execution.session import AccountSession
 
 #: How many slots that are newer than a late one are looked at: a week of minutes.

@@ -14,7 +14,7 @@ from penstock.core.halts import TradingState
 from penstock.core.orders import OrderRequest, OrderState, OrderType
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Iceberg, Limit, Style, Twap
-from penstock.execution.orders.intents import PHASES
+from penstock.execution.orders.submit import PHASES
 from penstock.execution.rebalance.run import rebalance
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)

@@ -12,11 +12,11 @@ import pytest
 
 from penstock.core.errors import StaleLeaseError
 from penstock.core.halts import TradingState
-from penstock.core.orders import OrderState, OrderType
+from penstock.core.orders import OrderState
 from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.execution.algorithms import Limit
 from penstock.execution.lease import take_lease
 from penstock.execution.rebalance.run import rebalance
-from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import LossLimit
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -101,10 +101,10 @@ def resting(world: Any, at_pause: Any) -> Any:
             at_pause()
         world.clock.sleep(seconds)
 
-    policy = RebalancePolicy(order_type=OrderType.LIMIT, limit_offset_bps=Decimal(-50))
+    style = Limit(offset_bps=Decimal(-50), max_children=1, reprice_seconds=3600)
     patient = world.session.policy.model_copy(update={"follow_timeout_seconds": 3600})
-    session = replace(world.session, pause=pause, policy=patient)
-    return rebalance(session, replace(world.inputs(HALF), policy=policy))
+    session = replace(world.session, pause=pause, policy=patient, style=style)
+    return rebalance(session, world.inputs(HALF))
 
 
 def test_halt_that_cancels_takes_a_resting_order_back_at_once(world: Any) -> None:
