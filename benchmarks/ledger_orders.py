@@ -32,6 +32,7 @@ from penstock.core.orders import (
     OrderEventKind,
     OrderRequest,
     OrderType,
+    Phase,
     Side,
     client_order_id,
 )
@@ -62,13 +63,14 @@ def intents(account: str, slot: datetime, symbols: list[str]) -> list[OrderInten
     return [
         OrderIntent(
             OrderRequest(
-                client_order_id(account, "bench/1", slot, symbol, 1, 0),
+                client_order_id(account, "bench/1", slot, symbol, Phase.BUYS, 0, 0),
                 symbol,
                 Side.BUY,
                 OrderType.MARKET,
                 Decimal(1),
             ),
-            leg=1,
+            phase=Phase.BUYS,
+            child=0,
             attempt=0,
             strategy_version="bench/1",
             target_weight=0.05,

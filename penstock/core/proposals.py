@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from penstock.core.orders import Side
+from penstock.core.orders import Phase, Side
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,7 @@ class ProposedOrder:
     quantity: Decimal
     price: Decimal
     target_weight: float
-    leg: int
-    attempt: int = 0
+    phase: Phase
     venue: str = ""
 
     @property

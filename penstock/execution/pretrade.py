@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from penstock.core.breaks import lock_subjects
 from penstock.core.halts import Halt, stricter
-from penstock.core.orders import Side
+from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import RiskVerdict, Verdict
 from penstock.execution.lease import LeaseKeeper
@@ -74,7 +74,7 @@ class PreTradeRisk:
         self._kept_instruments = kept_instruments
         self._findings: list[RuleFinding] = []
         self._alerts: list[str] = []
-        self._recorded: set[tuple[str, int, str]] = set()
+        self._recorded: set[tuple[str, Phase, str]] = set()
 
     @property
     def halt(self) -> Halt:
@@ -222,9 +222,9 @@ class PreTradeRisk:
         found = [(each, finding) for each in reviewed for finding in each.reasons]
         for each, finding in found:
             order, waits = each.order, each.order.symbol in deferred
-            if (order.symbol, order.leg, finding.rule) in self._recorded:
+            if (order.symbol, order.phase, finding.rule) in self._recorded:
                 continue
-            self._recorded.add((order.symbol, order.leg, finding.rule))
+            self._recorded.add((order.symbol, order.phase, finding.rule))
             reason = f"{finding.reason}; {_consequence(finding, waits)}"
             self._findings.append(replace(finding, reason=reason, flatten=False))
             wanted = order.quantity if waits else rests[order.symbol]

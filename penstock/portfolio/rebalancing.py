@@ -12,10 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.core.errors import ConfigError, DataError
 from penstock.core.instruments import Instrument, holdings_by_symbol
-from penstock.core.orders import Side
+from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 
-SELL_LEG, BUY_LEG = 0, 1
 _ZERO = Decimal(0)
 _BPS = Decimal(10_000)
 
@@ -162,7 +161,7 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
         excess = held - max(Decimal(str(weight)), _ZERO) * equity / price
         if excess <= 0:
             continue
-        order = ProposedOrder(symbol, Side.SELL, excess, price, weight, SELL_LEG)
+        order = ProposedOrder(symbol, Side.SELL, excess, price, weight, Phase.SELLS)
         _keep(book, order, equity, orders, skipped, closes=weight <= 0)
     return orders, skipped
 
@@ -187,7 +186,7 @@ def plan_buys(
         if lacking > 0:
             _keep(
                 book,
-                ProposedOrder(symbol, Side.BUY, lacking, price, weight, BUY_LEG),
+                ProposedOrder(symbol, Side.BUY, lacking, price, weight, Phase.BUYS),
                 base,
                 wanted,
                 skipped,

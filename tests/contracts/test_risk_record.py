@@ -13,7 +13,15 @@ from penstock.core.halts import TradingState
 from penstock.core.instruments import Instrument, InstrumentKind
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderType,
+    Phase,
+    Side,
+)
 from penstock.core.risk_records import PositionMark, RiskVerdict, Verdict
 
 SLOT = datetime(2025, 6, 2, 12, tzinfo=UTC)
@@ -199,7 +207,7 @@ def test_trade_marks_say_what_was_not_compared_yet(
     def fill(trade: str, symbol: str, minutes: int) -> None:
         request = OrderRequest(f"{name}-{trade}", symbol, Side.BUY, OrderType.MARKET, Decimal(1))
         order, at = (
-            OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(1)),
+            OrderIntent(request, Phase.SELLS, 0, 0, "trend/1", 0.5, Decimal(1)),
             SLOT + timedelta(minutes=minutes),
         )
         ledger.write_ahead(

@@ -1,4 +1,4 @@
-"""A desk at a venue with bad answers, whose waiting moves the venue's clock, and what both sides
+"""A session at a venue with bad answers, whose waiting moves the venue's clock, and what both sides
 hold at the end of its day.
 """
 
@@ -18,6 +18,7 @@ from penstock.adapters.stores.postgres import (
     PostgresLedger,
     PostgresParentOrderStore,
 )
+from penstock.core.accounting import changes_of
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import VenueClock
 from penstock.core.errors import VenueUnavailableError
@@ -28,7 +29,6 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
-from penstock.execution.reconciliation.reconcile import changes_of
 from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
@@ -96,7 +96,7 @@ class Sends:
 
 @dataclass
 class Day:
-    """A desk on a venue with bad answers, whose waiting moves the venue's clock."""
+    """A session on a venue with bad answers, whose waiting moves the venue's clock."""
 
     session: AccountSession
     control: PracticeControl
@@ -215,7 +215,7 @@ class Books:
     def doubled(self) -> list[tuple[object, ...]]:
         """Decisions of which the venue accepted more than one attempt."""
         counts = Counter(
-            (order.rebalance_id, order.request.symbol, order.leg)
+            (order.rebalance_id, order.request.symbol, order.phase, order.child)
             for order in self.orders
             if order.request.client_order_id in self.accepted
         )

@@ -147,7 +147,7 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
     exchange.client.options["recvWindow"] = trial["receive_window_ms"]
     with connect(trial["database"], max_connections=4) as database:
         control_store = PostgresControlStore(database)
-        desk = AccountSession(
+        session = AccountSession(
             account=trial["account"],
             exchange_name="practice",
             quote="USDT",
@@ -169,7 +169,7 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
         policy = RebalancePolicy.model_validate(trial["rebalancing"])
         inputs = RebalanceInputs(slot, trial["version"], decide, policy, limits)
         ready()
-        report = rebalance(desk, inputs)
+        report = rebalance(session, inputs)
     return {
         "status": report.status,
         "reason": report.reason,

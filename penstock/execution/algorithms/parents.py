@@ -11,10 +11,10 @@ from itertools import count
 
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderRecord
+from penstock.core.orders import EndCause
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms import Plan, Progress, Step, next_step, requests_ahead
-from penstock.execution.orders.submit import NEVER_ARRIVED, NEVER_SENT, PHASES, STOPPED
 
 #: A child that never reached the venue is sent under a new attempt at most this many times in all;
 #: then its turn is over.
@@ -23,7 +23,7 @@ MAX_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class WorkingParent:
-    """A parent order while it is worked. Its n-th child has the leg `order.leg + PHASES * n`.
+    """A parent order while it is worked; its children are numbered from 0.
 
     Nothing is remembered here: methods take the slot's orders as the ledger has them.
     """
@@ -75,13 +75,13 @@ class WorkingParent:
         over.
         """
         children, lost = self._children(orders), self._lost(orders)
-        taken = [order for order in children if order.leg // PHASES not in lost]
+        taken = [order for order in children if order.child not in lost]
         moments = {self._moment(order) for order in taken}
         newest = max(moments, default=None)
         if newest in {self._moment(order) for order in children if order not in taken}:
             newest = max((moment for moment in moments if moment != newest), default=None)
         return Progress(
-            sent=max((order.leg // PHASES + 1 for order in taken), default=0),
+            sent=max((order.child + 1 for order in taken), default=0),
             filled=sum((order.filled_quantity for order in children), Decimal(0)),
             last_at=newest,
             allowed=allowed,
@@ -97,22 +97,20 @@ class WorkingParent:
         """
         lost = self._lost(orders)
         yield from sorted(lost)
-        yield from count(
-            max((order.leg // PHASES + 1 for order in self._children(orders)), default=0)
-        )
+        yield from count(max((order.child + 1 for order in self._children(orders)), default=0))
 
     def attempt(self, number: int, orders: Sequence[OrderRecord]) -> int:
         """Return the attempt under which the child `number` is to be sent: one more than any
         before.
         """
-        attempts = [o.attempt for o in self._children(orders) if o.leg // PHASES == number]
+        attempts = [o.attempt for o in self._children(orders) if o.child == number]
         return max(attempts, default=-1) + 1
 
     def _children(self, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
         return [
             order
             for order in orders
-            if order.request.symbol == self.symbol and order.leg % PHASES == self.order.leg % PHASES
+            if order.request.symbol == self.symbol and order.phase is self.order.phase
         ]
 
     def _lost(self, orders: Sequence[OrderRecord]) -> set[int]:
@@ -120,7 +118,7 @@ class WorkingParent:
         later attempt stands for the earlier ones.
         """
         children = sorted(self._children(orders), key=lambda order: order.attempt)
-        newest = {order.leg // PHASES: order for order in children}
+        newest = {order.child: order for order in children}
         return {
             number
             for number, order in newest.items()
@@ -135,4 +133,5 @@ class WorkingParent:
 
 
 def _never_traded(order: OrderRecord) -> bool:
-    return order.state.is_final and order.reason.startswith((NEVER_SENT, NEVER_ARRIVED, STOPPED))
+    cause = order.end_cause
+    return cause is EndCause.STOPPED or (cause is not None and cause.may_be_sent_again)

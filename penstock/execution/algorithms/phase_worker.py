@@ -15,7 +15,7 @@ from decimal import Decimal
 from penstock.core.errors import StoreError
 from penstock.core.halts import Halt
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill, Side
+from penstock.core.orders import EndCause, Fill, Phase, Side
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms import (
@@ -33,11 +33,11 @@ from penstock.execution.algorithms import (
 from penstock.execution.algorithms.parents import WorkingParent
 from penstock.execution.orders.intents import child_intents, rest_intent
 from penstock.execution.orders.resend import cleared
-from penstock.execution.orders.submit import STOPPED, place, stopped
+from penstock.execution.orders.submit import place, stopped
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.slot_context import SlotContext
-from penstock.portfolio.rebalancing import SELL_LEG, Book, Skipped, plan_buys, plan_sells
+from penstock.portfolio.rebalancing import Book, Skipped, plan_buys, plan_sells
 from penstock.risk.rules import halted
 
 #: While nothing is due, the kill switch and the lease are looked at this often.
@@ -66,7 +66,7 @@ class PhaseWorker:
     """
 
     def __init__(
-        self, context: SlotContext, risk: PreTradeRisk, *, phase: int, style: Style
+        self, context: SlotContext, risk: PreTradeRisk, *, phase: Phase, style: Style
     ) -> None:
         self._context = context
         self._session = context.session
@@ -108,10 +108,10 @@ class PhaseWorker:
             )
         # What goes out at once does so a moment after its review.
         self._reviewed_now = isinstance(self._style, MarketStyle)
-        mine = [parent for parent in begun if parent.order.leg == self._phase]
+        mine = [parent for parent in begun if parent.order.phase is self._phase]
         if mine:
             return self._resume(mine)
-        if any(parent.order.leg > self._phase for parent in begun):
+        if any(parent.order.phase > self._phase for parent in begun):
             return []  # a later phase was begun, so this one was over
         return self._begin()
 
@@ -144,7 +144,7 @@ class PhaseWorker:
         """Return the phase's orders. What was sold in this slot is not bought again in it, though
         prices have moved since.
         """
-        if self._phase == SELL_LEG:
+        if self._phase is Phase.SELLS:
             orders, skipped = plan_sells(self._book)
         else:
             sold = {
@@ -288,7 +288,7 @@ class PhaseWorker:
         self._fills += tracker.booked
         self._orders = context.read_orders()
         self._stopped = bool(endless or going.kept_back) or any(
-            order.reason.startswith(STOPPED)
+            order.end_cause is EndCause.STOPPED
             for order in self._orders
             if order.request.client_order_id in names
         )

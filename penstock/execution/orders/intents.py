@@ -13,7 +13,6 @@ from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import OrderRequest, OrderType, client_order_id
 from penstock.execution.algorithms import ChildOrder
 from penstock.execution.algorithms.parents import WorkingParent
-from penstock.execution.orders.submit import PHASES
 from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.routing.limits import Bounds
 from penstock.execution.routing.router import route_orders
@@ -112,8 +111,7 @@ def _bounds_left(
         earlier = {
             order.request.client_order_id
             for order in orders
-            if order.request.symbol == parent.symbol
-            and order.leg % PHASES == parent.order.leg % PHASES
+            if order.request.symbol == parent.symbol and order.phase is parent.order.phase
         }
         if not earlier:
             continue
@@ -133,20 +131,22 @@ def _intent(
     venue: str = "",
 ) -> OrderIntent:
     rebalance, order = context.rebalance, parent.order
-    leg, attempt = order.leg + PHASES * number, parent.attempt(number, orders)
+    attempt = parent.attempt(number, orders)
     name = client_order_id(
         rebalance.account,
         rebalance.portfolio_version,
         rebalance.slot,
         order.symbol,
-        leg,
+        order.phase,
+        number,
         attempt,
     )
     return OrderIntent(
         request=OrderRequest(
             name, order.symbol, order.side, child.type, child.quantity, child.price, venue=venue
         ),
-        leg=leg,
+        phase=order.phase,
+        child=number,
         attempt=attempt,
         strategy_version=parent.parent.strategy_version,
         target_weight=order.target_weight,

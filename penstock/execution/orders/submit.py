@@ -21,21 +21,19 @@ from penstock.core.errors import (
 )
 from penstock.core.halts import Halt
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import OrderEvent, OrderEventKind, OrderReport, OrderRequest, OrderState
+from penstock.core.orders import (
+    EndCause,
+    OrderEvent,
+    OrderEventKind,
+    OrderReport,
+    OrderRequest,
+    OrderState,
+)
 from penstock.core.rebalances import Rebalance
 from penstock.execution.kill_switch import SwitchWatch
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.session import AccountSession
 from penstock.risk.rules import halted
-
-#: An intent that never left: a later run sends it under another attempt.
-NEVER_SENT = "never sent"
-#: How an order that the venue says it never had, or that the kill switch held back, is told apart
-#: from one it ended.
-NEVER_ARRIVED = "never arrived"
-STOPPED = "stopped by the kill switch"
-#: Legs of one phase are this far apart: a child order of the same phase adds it to its leg.
-PHASES = 2
 
 #: Waiting is done in pieces of this length, so that the lease is renewed and the kill switch read
 #: in between.
@@ -172,15 +170,15 @@ def _send(
         except DuplicateOrderError:
             return _ask(session, request)
         except (VenueRejectedError, UnknownSymbolError) as error:
-            return _outcome(session, request, OrderEventKind.REJECT, str(error))
+            return _outcome(session, request, OrderEventKind.REJECT, str(error), EndCause.REFUSED)
         except RateLimitedError as error:
             seconds = error.retry_after_seconds or _DEFAULT_PACE_SECONDS
             if waited + seconds > session.policy.longest_pacing_seconds:
                 reason = (
-                    f"{NEVER_ARRIVED}: paced for {waited:g} s, "
+                    f"never arrived: paced for {waited:g} s, "
                     f"the venue still refuses it for its rate: {error}"
                 )
-                return _outcome(session, request, OrderEventKind.REJECT, reason)
+                return _outcome(session, request, OrderEventKind.REJECT, reason, EndCause.PACED_OUT)
             pace.hold(session, keeper, seconds, passed)
             waited += seconds
         except VenueUnavailableError as error:
@@ -189,8 +187,10 @@ def _send(
 
 def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
     """Return the event of an order that the kill switch kept from leaving."""
-    reason = f"{STOPPED}: {halt.state}, {halt.reason} (set by {halt.by})"
-    return OrderEvent(request.client_order_id, OrderEventKind.ABANDON, at, reason)
+    reason = f"stopped by the kill switch: {halt.state}, {halt.reason} (set by {halt.by})"
+    return OrderEvent(
+        request.client_order_id, OrderEventKind.ABANDON, at, reason, end_cause=EndCause.STOPPED
+    )
 
 
 def _ask(session: AccountSession, request: OrderRequest) -> Outcome:
@@ -219,6 +219,12 @@ def _accepted(session: AccountSession, request: OrderRequest, report: OrderRepor
 
 
 def _outcome(
-    session: AccountSession, request: OrderRequest, kind: OrderEventKind, reason: str
+    session: AccountSession,
+    request: OrderRequest,
+    kind: OrderEventKind,
+    reason: str,
+    end_cause: EndCause | None = None,
 ) -> Outcome:
-    return Outcome(None, OrderEvent(request.client_order_id, kind, session.clock.now(), reason))
+    at = session.clock.now()
+    event = OrderEvent(request.client_order_id, kind, at, reason, end_cause=end_cause)
+    return Outcome(None, event)

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
+from penstock.core.orders import Phase
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.algorithms import MarketStyle
 from penstock.execution.algorithms.phase_worker import PhaseWorker
@@ -25,7 +26,7 @@ from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
-from penstock.portfolio.rebalancing import BUY_LEG, SELL_LEG, RebalancePolicy
+from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import RiskLimits
 
 #: A run may start this much before its slot by the venue's clock without being early.
@@ -182,9 +183,9 @@ def _traded(context: SlotContext, risk: PreTradeRisk, report: RebalanceReport) -
     before = context.read_book(risk.locks)
     context = replace(context, targets=risk.open(before, context.targets))
     phases = []
-    for phase in (SELL_LEG, BUY_LEG):
+    for phase in Phase:
         # What risk wants closed goes out whole and at once.
-        urgent = risk.halt.flatten or (phase == SELL_LEG and risk.closing)
+        urgent = risk.halt.flatten or (phase is Phase.SELLS and risk.closing)
         style = MarketStyle() if urgent else session.style
         phases.append(PhaseWorker(context, risk, phase=phase, style=style).work())
     after = context.read_book(risk.locks)

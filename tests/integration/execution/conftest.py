@@ -1,4 +1,4 @@
-"""A real ledger and a real practice exchange behind a desk."""
+"""A real ledger and a real practice exchange behind a session."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -42,9 +42,9 @@ PATIENCE = ExecutionPolicy(
 
 @dataclass
 class Stage:
-    """A desk at one venue, and the way to move that venue's time."""
+    """A session at one venue, and the way to move that venue's time."""
 
-    desk: AccountSession
+    session: AccountSession
     bars: pl.DataFrame
     move_to: Callable[[datetime], None]
     control: PracticeControl | None = None
@@ -72,7 +72,7 @@ def database(
         yield database
 
 
-def desk_at(database: Database, exchange: object, clock: object) -> AccountSession:
+def session_at(database: Database, exchange: object, clock: object) -> AccountSession:
     account = f"account-{secrets.token_hex(4)}"
     control_store = PostgresControlStore(database)
     return AccountSession(
@@ -109,8 +109,8 @@ def stage_on_practice(database: Database) -> Iterator[Callable[[pl.DataFrame, da
             timeout_seconds=1,
             retry_wait_seconds=0.05,
         )
-        desk = desk_at(database, exchange, VenueClock(exchange.now))
-        return Stage(desk, bars, lambda slot: _step(control, slot), control)
+        session = session_at(database, exchange, VenueClock(exchange.now))
+        return Stage(session, bars, lambda slot: _step(control, slot), control)
 
     yield make
     for server in servers:
@@ -134,6 +134,6 @@ def stage_on_paper(database: Database) -> Callable[[pl.DataFrame, datetime], Sta
         def move(slot: datetime) -> None:
             clock.at = slot + timedelta(seconds=2)
 
-        return Stage(desk_at(database, exchange, clock), bars, move)
+        return Stage(session_at(database, exchange, clock), bars, move)
 
     return make

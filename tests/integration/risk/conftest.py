@@ -29,7 +29,7 @@ from penstock.core.breaks import BreakKind
 from penstock.core.clock import VenueClock
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.core.orders import OrderRequest, OrderType, Phase, Side
 from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
@@ -78,7 +78,7 @@ class Account:
     else's hand.
     """
 
-    desk: AccountSession
+    session: AccountSession
     control: PracticeControl
     direct: Any
     key: str
@@ -87,7 +87,7 @@ class Account:
 
     @property
     def ledger(self) -> Any:
-        return self.desk.ledger
+        return self.session.ledger
 
     def own_order(
         self,
@@ -105,16 +105,19 @@ class Account:
         request = OrderRequest(
             secrets.token_hex(16), symbol, Side.BUY, kind, Decimal(quantity), limit
         )
-        keeper, newest = self.keeper(), self.desk.ledger.rebalances(self.desk.account, limit=1)[0]
+        keeper, newest = (
+            self.keeper(),
+            self.session.ledger.rebalances(self.session.account, limit=1)[0],
+        )
         try:
             place(
-                self.desk,
+                self.session,
                 keeper,
                 newest,
-                [OrderIntent(request, 1, 0, "trend/1", 0.2, limit or Decimal(1))],
+                [OrderIntent(request, Phase.BUYS, 0, 0, "trend/1", 0.2, limit or Decimal(1))],
             )
             if followed:
-                OrderTracker(self.desk, keeper, newest.slot).follow(
+                OrderTracker(self.session, keeper, newest.slot).follow(
                     {request.client_order_id}, {}, 1
                 )
         finally:
@@ -123,10 +126,10 @@ class Account:
 
     def shown_trades(self, symbol: str = "ETH/USDT") -> list[Any]:
         """Return the venue's trades of a symbol since the first slot."""
-        return list(self.desk.exchange.fills(symbol, SLOT))
+        return list(self.session.exchange.fills(symbol, SLOT))
 
     def keeper(self) -> LeaseKeeper:
-        keeper = take_lease(self.desk.ledger, self.desk.account, 60, 0, self.desk.pause)
+        keeper = take_lease(self.session.ledger, self.session.account, 60, 0, self.session.pause)
         assert keeper is not None
         return keeper
 
@@ -143,14 +146,14 @@ class Account:
         """Run one reconciliation."""
         keeper = self.keeper()
         try:
-            return reconcile(self.desk, keeper)
+            return reconcile(self.session, keeper)
         finally:
             keeper.release()
 
     def accept(self, subject: str, reason: str = "seen and settled") -> Reconciliation:
         keeper = self.keeper()
         try:
-            return accept_break(self.desk, keeper, subject, reason, "ada")
+            return accept_break(self.session, keeper, subject, reason, "ada")
         finally:
             keeper.release()
 
@@ -179,7 +182,7 @@ class Account:
 
         self.slots.append(slot + timedelta(days=1))
         return rebalance(
-            self.desk,
+            self.session,
             RebalanceInputs(
                 slot,
                 "trend/1",
@@ -262,7 +265,7 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
             retry_wait_seconds=0.05,
         )
         account, control_store = f"account-{secrets.token_hex(4)}", PostgresControlStore(database)
-        desk = AccountSession(
+        session = AccountSession(
             account=account,
             exchange_name="practice",
             quote="USDT",
@@ -274,7 +277,7 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
             kill_switch=KillSwitch(account, control_store),
             policy=PATIENCE,
         )
-        return Account(desk, control, _by_hand(server.url), "key", seen)
+        return Account(session, control, _by_hand(server.url), "key", seen)
 
     yield make
     for server in servers:

@@ -46,7 +46,7 @@ def test_order_that_is_gone_is_ended_with_the_operators_reason(account: Any) -> 
     account.accept("ETH/USDT", "the venue lost it")
     ended = next(
         order
-        for order in account.ledger.orders(account.desk.account)
+        for order in account.ledger.orders(account.session.account)
         if order.request.client_order_id == name
     )
     assert ended.state is OrderState.CANCELED
@@ -98,12 +98,12 @@ def test_accepted_break_is_an_event_with_its_reason(account: Any) -> None:
         "cash in doubt locks no instrument"
     )
     assert account.accept("USDT", "topped up by the owner").breaks == ()
-    accepted = account.desk.control_store.acceptances(account.desk.account)
+    accepted = account.session.control_store.acceptances(account.session.account)
     assert [(each.subject, each.kind, each.reason, each.by) for each in accepted] == [
         ("USDT", BreakKind.DEPOSIT, "topped up by the owner", "ada")
     ]
     assert accepted[0].value == 1_000
-    history = account.desk.control_store.break_history(account.desk.account)
+    history = account.session.control_store.break_history(account.session.account)
     assert "topped up by the owner" in history["closed_reason"][0]
     with pytest.raises(StoreError, match="open there are: none"):
         account.accept("USDT")
@@ -116,7 +116,7 @@ def test_accepting_a_transfer_leaves_a_manual_trade_as_it_is(account: Any) -> No
     assert account.found() == {"BTC/USDT": BreakKind.MANUAL_TRADE, "USDT": BreakKind.DEPOSIT}
     assert [each.subject for each in account.accept("USDT").breaks] == ["BTC/USDT"]
     assert account.accept("BTC/USDT").breaks == ()
-    assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
+    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def test_accept_that_was_killed_half_way_books_the_difference_once(
     """Its session dies between the parts of the settlement: nothing of it is left, and accepting
     again settles all of it.
     """
-    name, order = account.desk.account, account.own_order("1", followed=False)
+    name, order = account.session.account, account.own_order("1", followed=False)
     (fill,) = [fill for fill in account.shown_trades() if fill.client_order_id == order]
     with account.writer() as lease:
         account.ledger.book_fills(lease, [replace(fill, price=fill.price + 7)])
@@ -151,11 +151,11 @@ def test_accept_that_was_killed_half_way_books_the_difference_once(
     with dying_at(database, table), pytest.raises(StoreError, match="cannot be used"):
         account.accept("ETH/USDT")
     assert account.ledger.positions(name) == before
-    assert account.desk.control_store.acceptances(name) == []
+    assert account.session.control_store.acceptances(name) == []
     assert account.found() == {"ETH/USDT": BreakKind.FILL_DIFFERS}
     assert account.accept("ETH/USDT").breaks == ()
-    assert account.ledger.positions(name) == account.desk.exchange.balances()
-    assert len(account.desk.control_store.acceptances(name)) == 1
+    assert account.ledger.positions(name) == account.session.exchange.balances()
+    assert len(account.session.control_store.acceptances(name)) == 1
 
 
 def test_account_at_rest_asks_for_no_trades(account: Any) -> None:

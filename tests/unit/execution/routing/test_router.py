@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.instruments import Instrument, common_rules
-from penstock.core.orders import Side
+from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.quotes import Quote
 from penstock.execution.routing.limits import Bounds
@@ -41,7 +41,12 @@ def offer(
 
 def draft(symbol: str, quantity: str, side: Side = Side.BUY) -> ProposedOrder:
     return ProposedOrder(
-        symbol, side, Decimal(quantity), Decimal(100), 0.1, 1 if side is Side.BUY else 0
+        symbol,
+        side,
+        Decimal(quantity),
+        Decimal(100),
+        0.1,
+        Phase.BUYS if side is Side.BUY else Phase.SELLS,
     )
 
 
