@@ -70,31 +70,6 @@ class ApprovedOrders:
                 "ApprovedOrders come from penstock.risk.review.review alone: have the plan reviewed"
             )
 
-    def divided(self, parts: Sequence[ProposedOrder]) -> "ApprovedOrders":
-        """Return the same approval with its orders in parts; RiskError where those sum to more than
-        was approved.
-
-        Quantities on both sides, and of buys also what they spend: a part has its own venue's
-        price.
-        """
-        left = {(order.symbol, order.side): order.quantity for order in self.orders}
-        for part in parts:
-            left[part.symbol, part.side] = (
-                left.get((part.symbol, part.side), Decimal(0)) - part.quantity
-            )
-        cash = {order.symbol: order.notional for order in self.orders if order.side is Side.BUY}
-        for part in (each for each in parts if each.side is Side.BUY):
-            cash[part.symbol] = cash.get(part.symbol, Decimal(0)) - part.notional
-        over = sorted(
-            {symbol for (symbol, _), quantity in left.items() if quantity < 0}
-            | {s for s in cash if cash[s] < 0}
-        )
-        if over:
-            raise RiskError(
-                f"the parts of {', '.join(over)} are more than was approved: divide only what was reviewed"
-            )
-        return replace(self, orders=tuple(parts))
-
     @property
     def verdicts(self) -> tuple[RiskVerdict, ...]:
         """Every rule's word as it is to be kept: the verdict on the order, and the rule and reason

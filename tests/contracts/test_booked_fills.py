@@ -2,7 +2,7 @@
 
 import random
 import secrets
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from hypothesis import HealthCheck, given, settings
@@ -13,7 +13,15 @@ from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
 from penstock.core.accounting import changes_of, positions_of
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderType,
+    Phase,
+    Side,
+)
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 SYMBOLS = ("BTC/USDT", "ETH/BTC")  # BTC is the base of one and the quote of the other
@@ -40,11 +48,12 @@ def account_with_orders(ledger: PostgresLedger) -> tuple[str, Lease, dict[tuple[
     orders = [
         OrderIntent(
             OrderRequest(name, symbol, side, OrderType.MARKET, LARGEST * 100),
-            0,
-            0,
-            "v",
-            0.5,
-            Decimal(1),
+            Phase.SELLS if side is Side.SELL else Phase.BUYS,
+            child=0,
+            attempt=0,
+            strategy_version="v",
+            target_weight=0.5,
+            reference_price=Decimal(1),
         )
         for (symbol, side), name in names.items()
     ]
@@ -75,16 +84,8 @@ def test_booked_positions_equal_the_accounting_rule(
     ledger = PostgresLedger(database)
     account, lease, names = account_with_orders(ledger)
     fills = [
-        Fill(
-            f"t{number}",
-            names[symbol, side],
-            symbol,
-            side,
-            *amounts_of_trade,
-            fee_asset,
-            AT + timedelta(seconds=number),
-        )
-        for number, (symbol, side, *amounts_of_trade, fee_asset) in enumerate(made)
+        Fill(f"t{n}", names[symbol, side], symbol, side, quantity, price, fee, asset, AT)
+        for n, (symbol, side, quantity, price, fee, asset) in enumerate(made)
     ]
     arriving = shuffler.sample(fills * 2, 2 * len(fills))
     booked: list[Fill] = []
@@ -94,5 +95,5 @@ def test_booked_positions_equal_the_accounting_rule(
     assert sorted(fill.trade_id for fill in booked) == sorted(fill.trade_id for fill in fills)
     expected = positions_of(changes_of(fill) for fill in fills)
     assert dict(ledger.positions(account)) == expected
-    seen = LedgerHistory(database).state_at(account, AT + timedelta(days=1))
+    seen = LedgerHistory(database).state_at(account, AT)
     assert dict(seen.positions) == expected

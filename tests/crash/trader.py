@@ -34,6 +34,7 @@ from penstock.adapters.stores.postgres import (
     connect,
 )
 from penstock.core.clock import VenueClock
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.proposals import SeenBar
 from penstock.execution.algorithms import Style
@@ -157,11 +158,14 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
             ledger=PostgresLedger(database),
             parent_orders=PostgresParentOrderStore(database),
             control_store=control_store,
-            clock=VenueClock(exchange.now),
-            kill_switch=KillSwitch(trial["account"], control_store),
+            clock=VenueClock(exchange.now, SYSTEM_CLOCK),
+            kill_switch=KillSwitch(trial["account"], control_store, clock=SYSTEM_CLOCK),
             policy=ExecutionPolicy(**trial["policy"]),
             pause=pause_of(trial),
             style=TypeAdapter(Style).validate_python(trial["style"]),
+            machine_clock=SYSTEM_CLOCK,
+            runner=THREADS,
+            ids=RANDOM_IDS,
         )
 
         def decide(version: str) -> PortfolioTargets:

@@ -7,15 +7,16 @@ sends twice.
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from penstock.core.errors import (
     DuplicateOrderError,
+    NotSentError,
     OrderNotFoundError,
     RateLimitedError,
     UnknownSymbolError,
+    VenueError,
     VenueRejectedError,
     VenueUnavailableError,
 )
@@ -101,8 +102,8 @@ def place(
 
     What the venue answered is recorded in a second transaction, after all requests have come back.
     A crash before it leaves the orders SUBMITTING, which is resolved by asking the venue. An order
-    without a report was refused (REJECTED), lost (UNKNOWN), or not sent because of the kill switch
-    (CANCELED). Raises what `send_all` raises; nothing is recorded then.
+    without a report was refused (REJECTED), lost (UNKNOWN), or not sent (CANCELED): because of the
+    kill switch, or because our own adapter refused it. Raises what `send_all` raises; nothing is recorded then.
     """
     if not orders:
         return {}
@@ -130,13 +131,12 @@ def send_all(
     have not been begun do not leave. All of them are then still SUBMITTING in the ledger.
     """
     pace, watch = Pace(), SwitchWatch(session.kill_switch, session.policy.kill_switch_seconds)
-    senders = min(session.policy.senders, len(requests))
-    if senders <= 1:
-        return [_send(session, keeper, pace, watch, request) for request in requests]
-    with ThreadPoolExecutor(senders, thread_name_prefix="sender") as pool:
-        return list(
-            pool.map(lambda request: _send(session, keeper, pace, watch, request), requests)
-        )
+    return session.runner.map(
+        lambda request: _send(session, keeper, pace, watch, request),
+        requests,
+        at_once=session.policy.senders,
+        name="sender",
+    )
 
 
 def _send(
@@ -156,7 +156,7 @@ def _send(
         passed = pace.pass_gate()
         # The request is dated before the lease is looked at: a process that sleeps after the look
         # sends a request too old for the venue (docs/decisions/0007).
-        asked_at = datetime.now(UTC)
+        asked_at = session.machine_clock.now()
         # A process that slept since the intent was committed must not send: another may have
         # resolved it.
         _ = keeper.lease
@@ -169,8 +169,8 @@ def _send(
             )
         except DuplicateOrderError:
             return _ask(session, request)
-        except (VenueRejectedError, UnknownSymbolError) as error:
-            return _outcome(session, request, OrderEventKind.REJECT, str(error), EndCause.REFUSED)
+        except (NotSentError, VenueRejectedError, UnknownSymbolError) as error:
+            return _refused(session, request, error)
         except RateLimitedError as error:
             seconds = error.retry_after_seconds or _DEFAULT_PACE_SECONDS
             if waited + seconds > session.policy.longest_pacing_seconds:
@@ -191,6 +191,15 @@ def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
     return OrderEvent(
         request.client_order_id, OrderEventKind.ABANDON, at, reason, end_cause=EndCause.STOPPED
     )
+
+
+def _refused(session: AccountSession, request: OrderRequest, error: VenueError) -> Outcome:
+    """Return the end of an order that our own adapter refused, or else the venue."""
+    if isinstance(error, NotSentError):
+        kind, cause = OrderEventKind.ABANDON, EndCause.REFUSED_HERE
+    else:
+        kind, cause = OrderEventKind.REJECT, EndCause.REFUSED
+    return _outcome(session, request, kind, str(error), cause)
 
 
 def _ask(session: AccountSession, request: OrderRequest) -> Outcome:

@@ -1,4 +1,4 @@
-"""A real ledger and a real practice exchange behind a session."""
+"""A real ledger and a real practice exchange behind an account."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,7 @@ from penstock.adapters.stores.postgres import (
     PostgresParentOrderStore,
 )
 from penstock.core.clock import SteppedClock, VenueClock
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
@@ -42,7 +43,7 @@ PATIENCE = ExecutionPolicy(
 
 @dataclass
 class Stage:
-    """A session at one venue, and the way to move that venue's time."""
+    """One account at one venue, and the way to move that venue's time."""
 
     session: AccountSession
     bars: pl.DataFrame
@@ -84,8 +85,12 @@ def session_at(database: Database, exchange: object, clock: object) -> AccountSe
         parent_orders=PostgresParentOrderStore(database),
         control_store=control_store,
         clock=clock,  # type: ignore[arg-type]
-        kill_switch=KillSwitch(account, control_store),
+        kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
         policy=PATIENCE,
+        pause=SYSTEM_CLOCK.sleep,
+        machine_clock=SYSTEM_CLOCK,
+        runner=THREADS,
+        ids=RANDOM_IDS,
     )
 
 
@@ -109,7 +114,7 @@ def stage_on_practice(database: Database) -> Iterator[Callable[[pl.DataFrame, da
             timeout_seconds=1,
             retry_wait_seconds=0.05,
         )
-        session = session_at(database, exchange, VenueClock(exchange.now))
+        session = session_at(database, exchange, VenueClock(exchange.now, SYSTEM_CLOCK))
         return Stage(session, bars, lambda slot: _step(control, slot), control)
 
     yield make

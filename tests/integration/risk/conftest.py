@@ -28,6 +28,7 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.breaks import BreakKind
 from penstock.core.clock import VenueClock
 from penstock.core.leases import Lease
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import OrderRequest, OrderType, Phase, Side
 from penstock.core.proposals import SeenBar
@@ -129,7 +130,9 @@ class Account:
         return list(self.session.exchange.fills(symbol, SLOT))
 
     def keeper(self) -> LeaseKeeper:
-        keeper = take_lease(self.session.ledger, self.session.account, 60, 0, self.session.pause)
+        keeper = take_lease(
+            self.session.ledger, self.session.account, 60, 0, clock=SYSTEM_CLOCK, ids=RANDOM_IDS
+        )
         assert keeper is not None
         return keeper
 
@@ -273,9 +276,13 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
             ledger=PostgresLedger(database),
             parent_orders=PostgresParentOrderStore(database),
             control_store=control_store,
-            clock=VenueClock(exchange.now),
-            kill_switch=KillSwitch(account, control_store),
+            clock=VenueClock(exchange.now, SYSTEM_CLOCK),
+            kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
             policy=PATIENCE,
+            pause=SYSTEM_CLOCK.sleep,
+            machine_clock=SYSTEM_CLOCK,
+            runner=THREADS,
+            ids=RANDOM_IDS,
         )
         return Account(session, control, _by_hand(server.url), "key", seen)
 

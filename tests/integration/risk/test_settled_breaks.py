@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -15,12 +14,13 @@ from penstock.core.breaks import BreakKind
 from penstock.core.errors import StoreError
 from penstock.core.orders import OrderState
 from penstock.practice.faults import Fault, FaultKind
+from tests.integration.risk.conftest import Account
 
 TRADES = "/api/v3/myTrades"
 SYMBOLS = frozenset({"BTC/USDT", "ETH/USDT", "SOL/USDT"})
 
 
-def test_unknown_order_cannot_be_accepted(account: Any) -> None:
+def test_unknown_order_cannot_be_accepted(account: Account) -> None:
     """No entry of the ledger could own an order that works at the venue."""
     account.direct.create_order("SOL/USDT", "limit", "buy", 1, 60)
     assert account.found() == {"SOL/USDT": BreakKind.UNKNOWN_ORDER}
@@ -28,7 +28,7 @@ def test_unknown_order_cannot_be_accepted(account: Any) -> None:
         account.accept("SOL/USDT")
 
 
-def test_accepted_trades_are_not_counted_a_second_time(account: Any) -> None:
+def test_accepted_trades_are_not_counted_a_second_time(account: Account) -> None:
     """What comes after an accepted manual trade is a break of its own."""
     account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
     account.check()
@@ -38,7 +38,7 @@ def test_accepted_trades_are_not_counted_a_second_time(account: Any) -> None:
     assert account.found() == {"BTC": BreakKind.DEPOSIT}
 
 
-def test_order_that_is_gone_is_ended_with_the_operators_reason(account: Any) -> None:
+def test_order_that_is_gone_is_ended_with_the_operators_reason(account: Account) -> None:
     """The order is cancelled in the ledger, and the reason can be read there."""
     name = account.own_order("1", "1000", followed=False)
     account.control.lose_order(account.key, name)
@@ -53,7 +53,7 @@ def test_order_that_is_gone_is_ended_with_the_operators_reason(account: Any) -> 
     assert "the venue lost it" in ended.reason
 
 
-def test_history_that_is_whole_again_says_what_was_hidden(account: Any) -> None:
+def test_history_that_is_whole_again_says_what_was_hidden(account: Account) -> None:
     """Someone traded while the venue's history was short: truncated at first, then a manual trade."""
     account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
     account.control.step(seconds=600)
@@ -63,7 +63,7 @@ def test_history_that_is_whole_again_says_what_was_hidden(account: Any) -> None:
     assert account.found() == {"BTC/USDT": BreakKind.MANUAL_TRADE}
 
 
-def test_trades_that_an_accepted_short_history_hid_are_settled(account: Any) -> None:
+def test_trades_that_an_accepted_short_history_hid_are_settled(account: Account) -> None:
     """The operator took over the balance; that the trade behind it shows up later changes nothing
     any more.
     """
@@ -78,7 +78,7 @@ def test_trades_that_an_accepted_short_history_hid_are_settled(account: Any) -> 
     assert account.found() == {}
 
 
-def test_new_steps_that_were_accepted_are_planned_with(account: Any) -> None:
+def test_new_steps_that_were_accepted_are_planned_with(account: Account) -> None:
     """An announced change is taken over and the symbol is traded with it."""
     account.control.change_instrument("ETH/USDT", lot_step="0.01")
     account.check()
@@ -88,7 +88,7 @@ def test_new_steps_that_were_accepted_are_planned_with(account: Any) -> None:
     assert order.request.quantity % Decimal("0.01") == 0
 
 
-def test_accepted_break_is_an_event_with_its_reason(account: Any) -> None:
+def test_accepted_break_is_an_event_with_its_reason(account: Account) -> None:
     """Who accepted what, when and why can be read afterwards; the ledger then agrees with the
     venue.
     """
@@ -109,7 +109,7 @@ def test_accepted_break_is_an_event_with_its_reason(account: Any) -> None:
         account.accept("USDT")
 
 
-def test_accepting_a_transfer_leaves_a_manual_trade_as_it_is(account: Any) -> None:
+def test_accepting_a_transfer_leaves_a_manual_trade_as_it_is(account: Account) -> None:
     """Two breaks touch the cash: accepting one settles its own part only."""
     account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
     account.control.deposit(account.key, "USDT", 777)
@@ -137,7 +137,7 @@ def dying_at(database: Database, table: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("table", ["adjustment", "break_acceptance"])
 def test_accept_that_was_killed_half_way_books_the_difference_once(
-    account: Any, database: Database, table: str
+    account: Account, database: Database, table: str
 ) -> None:
     """Its session dies between the parts of the settlement: nothing of it is left, and accepting
     again settles all of it.
@@ -158,7 +158,7 @@ def test_accept_that_was_killed_half_way_books_the_difference_once(
     assert len(account.session.control_store.acceptances(name)) == 1
 
 
-def test_account_at_rest_asks_for_no_trades(account: Any) -> None:
+def test_account_at_rest_asks_for_no_trades(account: Account) -> None:
     """Every fill is compared once: a cycle with nothing new costs no call for trades."""
     asked = account.control.stats()["requests"].get(f"GET {TRADES}", 0)
     for _ in range(3):

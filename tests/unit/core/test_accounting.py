@@ -1,5 +1,6 @@
 """What a fill changes: the rule, stated once more by cases, and the laws that hold for any fill."""
 
+import random
 from datetime import UTC, datetime
 from decimal import Decimal, localcontext
 
@@ -71,11 +72,13 @@ def test_fill_changes_exactly_what_its_figures_say(made: Fill) -> None:
 
 
 @given(st.lists(fills, max_size=8), st.randoms(use_true_random=False))
-def test_sum_does_not_depend_on_order_or_grouping(made: list[Fill], shuffler: object) -> None:
+def test_sum_does_not_depend_on_order_or_grouping(
+    made: list[Fill], shuffler: random.Random
+) -> None:
     """Positions are the same summed one by one, in another order, or in two parts."""
     changes = [changes_of(each) for each in made]
     whole = positions_of(changes)
-    shuffled = shuffler.sample(changes, len(changes))  # type: ignore[attr-defined]
+    shuffled = shuffler.sample(changes, len(changes))
     assert positions_of(shuffled) == whole
     assert positions_of([summed(changes[:3]), summed(changes[3:])]) == whole
     assert all(whole.values())
