@@ -12,7 +12,8 @@ from decimal import Decimal
 
 from penstock.core.breaks import lock_subjects
 from penstock.core.halts import Halt, stricter
-from penstock.core.orders import Phase, Side
+from penstock.core.instruments import holdings_by_symbol
+from penstock.core.orders import Phase
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import RiskVerdict, Verdict
 from penstock.execution.lease import LeaseKeeper
@@ -23,7 +24,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
-from penstock.risk.protection import STOPS, advanced_marks, flattenings
+from penstock.risk.protection import STOP_NAMES, advanced_marks, positions_to_close
 from penstock.risk.review import ApprovedOrders, ReviewedOrder, review
 from penstock.risk.rules import PriceCollar, RiskContext, RuleFinding
 
@@ -72,6 +73,7 @@ class PreTradeRisk:
         self._limits = limits
         self._slot = slot
         self._kept_instruments = kept_instruments
+        self._exit_positions: Mapping[str, Decimal] = {}
         self._findings: list[RuleFinding] = []
         self._alerts: list[str] = []
         self._recorded: set[tuple[str, Phase, str]] = set()
@@ -101,14 +103,17 @@ class PreTradeRisk:
     def bounds(self) -> Bounds:
         """What the limits demand of the parts of an order that is divided over venues."""
         limits = self._limits
-        return Bounds(limits.price_collar, limits.max_order_notional, self.view.exits)
+        return Bounds(limits.price_collar, limits.max_order_notional, self._exit_positions)
 
     def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
         """Start the slot: act on breached limits; return the targets with every position that is to
         be closed at zero.
         """
-        self.closing = flattenings(self._enforced(self.view.read(book, targets)), self._limits)
+        self.closing = positions_to_close(
+            self._enforced(self.view.read(book, targets)), self._limits
+        )
         self.view.exits = frozenset(finding.symbol for finding in self.closing)
+        self._exit_positions = {symbol: book.positions[symbol] for symbol in self.view.exits}
         self._record([_closing_verdict(finding, book) for finding in self.closing])
         self._alerts += [_closing_alert(finding, self.locks) for finding in self.closing]
         return replace(targets, weights={**targets.weights, **dict.fromkeys(self.view.exits, 0.0)})
@@ -152,11 +157,13 @@ class PreTradeRisk:
         position whose stop fires by now is not bought on.
         """
         context = self._enforced(self.view.read_again(book, targets))
-        stops = [each for each in flattenings(context, self._limits) if each.rule in STOPS]
+        stops = [
+            each for each in positions_to_close(context, self._limits) if each.rule in STOP_NAMES
+        ]
         stopped = [
             ReviewedOrder(child, Verdict.DENY, None, findings)
             for child in children
-            if child.side is Side.BUY
+            if not context.reduces(child)
             and (findings := tuple(each for each in stops if each.symbol == child.symbol))
         ]
         going = [child for child in children if all(child is not each.order for each in stopped)]
@@ -165,7 +172,7 @@ class PreTradeRisk:
         deferred = frozenset(
             each.order.symbol
             for each in approved.reviewed
-            if each.passed is None and all(found.rule in _MOMENTARY for found in each.reasons)
+            if each.passed is None and all(found.rule in _MOMENTARY for found in each.findings)
         )
         self._record_new([*approved.reviewed, *stopped], rests, deferred)
         return WaveReview({order.symbol: order.quantity for order in approved.orders}, deferred)
@@ -176,10 +183,9 @@ class PreTradeRisk:
         """
         if not self._limits.guards_positions:
             return
-        stopped = {each.symbol: self._slot for each in self.closing if each.rule in STOPS}
-        marks = advanced_marks(
-            self.view.history.marks, book.positions, book.prices, self._session.quote, stopped
-        )
+        stopped = {each.symbol: self._slot for each in self.closing if each.rule in STOP_NAMES}
+        positions = holdings_by_symbol(book.balances, self._session.quote)
+        marks = advanced_marks(self.view.history.marks, positions, book.prices, stopped)
         if marks != self.view.history.marks:
             self._session.control_store.record_marks(self._keeper.lease, marks)
 
@@ -219,20 +225,20 @@ class PreTradeRisk:
         would repeat them.
         """
         verdicts: list[RiskVerdict] = []
-        found = [(each, finding) for each in reviewed for finding in each.reasons]
+        found = [(each, finding) for each in reviewed for finding in each.findings]
         for each, finding in found:
             order, waits = each.order, each.order.symbol in deferred
             if (order.symbol, order.phase, finding.rule) in self._recorded:
                 continue
             self._recorded.add((order.symbol, order.phase, finding.rule))
             reason = f"{finding.reason}; {_consequence(finding, waits)}"
-            self._findings.append(replace(finding, reason=reason, flatten=False))
+            self._findings.append(replace(finding, reason=reason, closes=False))
             wanted = order.quantity if waits else rests[order.symbol]
             passed = _ZERO if each.passed is None else each.passed.quantity
             verdicts.append(
                 RiskVerdict(order.symbol, each.verdict, finding.rule, reason, wanted, passed)
             )
-            if finding.flatten:
+            if finding.closes:
                 self._alerts.append(
                     f"{order.symbol} is no longer bought by {finding.rule}: {reason}"
                 )
@@ -257,14 +263,16 @@ def _closing_alert(finding: RuleFinding, locks: Mapping[str, str]) -> str:
 
 
 def _closing_verdict(finding: RuleFinding, book: Book) -> RiskVerdict:
-    held = book.held.get(finding.symbol, _ZERO)
-    return RiskVerdict(finding.symbol, Verdict.FLATTEN, finding.rule, finding.reason, held, _ZERO)
+    position = book.positions.get(finding.symbol, _ZERO)
+    return RiskVerdict(
+        finding.symbol, Verdict.FLATTEN, finding.rule, finding.reason, position, _ZERO
+    )
 
 
 def _consequence(finding: RuleFinding, deferred: bool) -> str:
     if deferred:
         return "this piece joins the next one"
-    if finding.flatten:
+    if finding.closes:
         return (
             "the rest is not bought, "
             "and the next slot closes the position if the price is still there"

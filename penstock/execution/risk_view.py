@@ -114,14 +114,13 @@ class RiskView:
             instruments=book.instruments,
             seen=targets.seen,
             halt=self.halt,
-            quote=self.session.quote,
             locks=self.locks,
             weights=targets.weights,
             contributions=targets.contributions,
             quotas=targets.quotas,
             history=self.history,
             entries=self._entries,
-            flatten=self.exits,
+            exits=self.exits,
         )
 
     def quoted(

@@ -38,7 +38,6 @@ from penstock.execution.orders.track import OrderTracker
 from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.portfolio.rebalancing import Book, Skipped, plan_buys, plan_sells
-from penstock.risk.rules import halted
 
 #: While nothing is due, the kill switch and the lease are looked at this often.
 _LOOK_SECONDS = 1.0
@@ -326,7 +325,7 @@ class PhaseWorker:
         forbidden = [
             parent
             for parent, step in steps
-            if not isinstance(step, Finished) and _must_stop(halt, parent)
+            if not isinstance(step, Finished) and self._must_stop(halt, parent)
         ]
         if not forbidden:
             return False
@@ -338,16 +337,17 @@ class PhaseWorker:
         )
         return True
 
+    def _must_stop(self, halt: Halt, parent: WorkingParent) -> bool:
+        """Return whether the rest of a parent may not be sent.
+
+        A halt that closes all positions lets pass what reduces them, but not slowly: what is worked
+        over time ends, and the next slot closes all at once.
+        """
+        if halt.flatten and not isinstance(parent.plan.style, MarketStyle):
+            return True
+        rest = rest_intent(self._context, parent, self._orders)
+        return self._session.forbids(halt, rest.request)
+
 
 def _due(steps: Sequence[tuple[WorkingParent, Step]]) -> list[tuple[WorkingParent, Send]]:
     return [(parent, step) for parent, step in steps if isinstance(step, Send)]
-
-
-def _must_stop(halt: Halt, parent: WorkingParent) -> bool:
-    """Return whether the halt ends the work on a parent.
-
-    A halt that closes all positions lets sells pass, but not slowly: what is worked over time ends,
-    and the next slot closes all at once.
-    """
-    slow = not isinstance(parent.plan.style, MarketStyle)
-    return halted(halt, parent.order.side) or (halt.flatten and slow)

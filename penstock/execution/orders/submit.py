@@ -34,7 +34,6 @@ from penstock.core.rebalances import Rebalance
 from penstock.execution.kill_switch import SwitchWatch
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.session import AccountSession
-from penstock.risk.rules import halted
 
 #: Waiting is done in pieces of this length, so that the lease is renewed and the kill switch read
 #: in between.
@@ -108,10 +107,14 @@ def place(
     if not orders:
         return {}
     halt, at = session.kill_switch.read(), session.clock.now()
-    leaving = [order.request for order in orders if not halted(halt, order.request.side)]
-    kept = [order.request for order in orders if halted(halt, order.request.side)]
-    events = [OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at) for request in leaving]
-    events += [stopped(request, halt, at) for request in kept]
+    leaving: list[OrderRequest] = []
+    events: list[OrderEvent] = []
+    for request in (order.request for order in orders):
+        if session.forbids(halt, request):
+            events.append(stopped(request, halt, at))
+        else:
+            leaving.append(request)
+            events.append(OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at))
     session.ledger.write_ahead(keeper.lease, rebalance.id, orders, events, at)
     outcomes = send_all(session, keeper, leaving)
     answers = [outcome.event for outcome in outcomes if outcome.event is not None]
@@ -161,7 +164,7 @@ def _send(
         # resolved it.
         _ = keeper.lease
         halt = watch.look()  # after the lease, whose renewal may wait for the database
-        if halted(halt, request.side):
+        if session.forbids(halt, request):
             return Outcome(None, stopped(request, halt, session.clock.now()))
         try:
             return _accepted(

@@ -39,12 +39,12 @@ class SlotContext:
         Where a break locks the cash, the ledger's figure is in doubt: never more cash is planned
         with than the venue shows.
         """
-        positions = dict(self.session.ledger.positions(self.session.account))
+        balances = dict(self.session.ledger.positions(self.session.account))
         quote = self.session.quote
         if quote in locks:
             shown = self.session.exchange.balances().get(quote, Decimal(0))
-            positions[quote] = min(positions.get(quote, Decimal(0)), shown)
-        held = holdings_by_symbol(positions, quote, self.instruments)
+            balances[quote] = min(balances.get(quote, Decimal(0)), shown)
+        held = holdings_by_symbol(balances, quote, self.instruments)
         known = {*self.targets.weights, *symbols} & self.instruments.keys()
         prices = self.session.exchange.last_prices(sorted({*known, *held}))
-        return Book(self.targets.weights, positions, prices, self.instruments, self.policy)
+        return Book(self.targets.weights, balances, prices, self.instruments, self.policy)

@@ -86,8 +86,8 @@ def test_nothing_is_traded_blind_but_exits_while_quotes_cannot_be_read(account: 
 
 
 @pytest.fixture
-def worked(account: Account, database: Database) -> Account:
-    """The account, working its orders in four slices of ten seconds; waiting moves the
+def worked(account: Account, database: Database) -> Any:
+    """The account with a session that works orders in four slices of ten seconds; waiting moves the
     venue's clock.
     """
 
