@@ -17,7 +17,7 @@ import pytest
 from penstock.core.breaks import BreakKind
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
-from penstock.execution.reconciliation.remedies import remedy
+from penstock.interfaces.cli.remedies import break_remedy
 from penstock.practice.faults import Fault, FaultKind
 
 TRADES = "/api/v3/myTrades"
@@ -342,5 +342,5 @@ def require_unlocked(account: Any, case: Case) -> None:
 @pytest.mark.parametrize("kind", BreakKind)
 def test_every_kind_has_a_remedy(kind: BreakKind) -> None:
     """What stands beside a break names the command that settles it, or the one thing that does."""
-    text = remedy(kind, "ETH/USDT", "minute")
+    text = break_remedy(kind, "ETH/USDT", "minute")
     assert "penstock accept-break ETH/USDT" in text or "cancel the order at the venue" in text
