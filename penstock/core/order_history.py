@@ -4,14 +4,21 @@ The fold is by when things happened, not by when they were written down; the tab
 penstock.core.orders gives the same end either way.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, localcontext
 
+from penstock.core.accounting import EXACT
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import TRANSITIONS, Fill, OrderEvent, OrderEventKind, OrderState
-from penstock.core.profit import EXACT
+from penstock.core.orders import (
+    TRANSITIONS,
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderState,
+    next_cause,
+)
 
 #: What comes first where two things have the same instant: our own acts cause what the venue says
 #: of them.
@@ -42,6 +49,7 @@ def order_as_of(
         filled_quantity=Decimal(0),
         venue_order_id="",
         reason="",
+        end_cause=None,
         updated_at=intent.created_at,
     )
     order = begun if not trades else _submitted(begun)
@@ -69,6 +77,7 @@ def _with_event(order: OrderRecord, event: OrderEvent) -> OrderRecord:
         state=after,
         updated_at=event.at,
         reason=event.reason or order.reason,
+        end_cause=next_cause(order.state, order.end_cause, event.kind, event.end_cause, after),
         venue_order_id=event.venue_order_id or order.venue_order_id,
     )
 
@@ -76,26 +85,11 @@ def _with_event(order: OrderRecord, event: OrderEvent) -> OrderRecord:
 def _with_fill(order: OrderRecord, fill: Fill) -> OrderRecord:
     filled = order.filled_quantity + fill.quantity
     kind = OrderEventKind.FILL if filled >= order.request.quantity else OrderEventKind.PARTIAL_FILL
+    after = TRANSITIONS[order.state, kind]
     return replace(
-        order, state=TRANSITIONS[order.state, kind], filled_quantity=filled, updated_at=fill.at
+        order,
+        state=after,
+        filled_quantity=filled,
+        updated_at=fill.at,
+        end_cause=next_cause(order.state, order.end_cause, kind, None, after),
     )
-
-
-def positions_of(changes: Sequence[tuple[str, Decimal]]) -> dict[str, Decimal]:
-    """Return the sum by asset, exactly; assets at zero are absent."""
-    held: dict[str, Decimal] = {}
-    with localcontext(EXACT):
-        for asset, change in changes:
-            held[asset] = held.get(asset, Decimal(0)) + change
-    return {asset: quantity for asset, quantity in sorted(held.items()) if quantity}
-
-
-def changes_of(fill: Fill) -> list[tuple[str, Decimal]]:
-    """Return what a fill changes, exactly: base, quote, and the fee in its own asset."""
-    base, _, quote = fill.symbol.partition("/")
-    with localcontext(EXACT):
-        return [
-            (base, fill.side.sign * fill.quantity),
-            (quote, -fill.side.sign * fill.notional),
-            (fill.fee_asset, -fill.fee),
-        ]

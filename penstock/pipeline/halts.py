@@ -8,7 +8,7 @@ from pathlib import Path
 
 from penstock.core.actors import Actor
 from penstock.core.alerts import Alert
-from penstock.core.breaks import Break
+from penstock.core.breaks import Break, lock_subjects, subject_assets
 from penstock.core.errors import IllegalTransitionError, PenstockError
 from penstock.core.halts import Halt, TradingState
 from penstock.core.remedies import remedy
@@ -242,15 +242,14 @@ def still_held(session: AccountSession, report: RebalanceReport) -> tuple[HeldPo
     """
     positions = dict(session.ledger.positions(session.account))
     balances = session.exchange.balances()
-    for asset in {found.subject.split("/")[0] for found in report.breaks} - {session.quote}:
+    for asset in {subject_assets(found.subject)[0] for found in report.breaks} - {session.quote}:
         positions[asset] = max(positions.get(asset, Decimal(0)), balances.get(asset, Decimal(0)))
     left = left_to_sell(session, session.exchange.instruments(), positions)
     return tuple(_held(symbol, report) for symbol in left)
 
 
 def _held(symbol: str, report: RebalanceReport) -> HeldPosition:
-    base = symbol.split("/", maxsplit=1)[0]
-    locks = tuple(found for found in report.breaks if found.subject in (symbol, base))
+    locks = tuple(found for found in report.breaks if found.subject in lock_subjects(symbol))
     reasons = [
         each.reason
         for each in report.findings

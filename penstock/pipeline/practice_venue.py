@@ -14,6 +14,7 @@ from penstock.core.errors import (
     PracticeExchangeDownError,
     VenueUnavailableError,
 )
+from penstock.core.instruments import spot_assets
 from penstock.pipeline.use_case import use_case
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault
@@ -101,7 +102,7 @@ def _transfer(
 ) -> PracticeTransfer:
     control, named = _control(settings), asset.upper()
     account, key = settings.environment.account_of(portfolio), _key_of(settings, portfolio)
-    known = {part for symbol in settings.universe.symbols for part in symbol.split("/")}
+    known = {part for symbol in settings.universe.symbols for part in spot_assets(symbol)}
     if named not in known:
         raise ConfigError(f"'{asset}' is none of the universe's assets: {', '.join(sorted(known))}")
     if not quantity.is_finite() or quantity <= 0:

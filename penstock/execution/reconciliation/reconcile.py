@@ -13,21 +13,20 @@ from decimal import Decimal
 
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind
 from penstock.core.errors import OrderNotFoundError, UnknownSymbolError, VenueUnavailableError
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, InstrumentKind
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderReport, OrderState
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.reconciliation.differences import (
     ExplainedDifference,
     Gaps,
-    changes_of,
     merged,
     venues_of,
 )
 from penstock.execution.reconciliation.trade_comparison import OPENING_BALANCE, compare_trades
 from penstock.execution.session import AccountSession
 
-__all__ = ["OPENING_BALANCE", "Reconciliation", "changes_of", "compare", "locks_of", "reconcile"]
+__all__ = ["OPENING_BALANCE", "Reconciliation", "compare", "locks_of", "reconcile"]
 
 _ZERO = Decimal(0)
 #: An overfill is a fact that both sides agree on: it stays locked until an operator has seen it.
@@ -274,9 +273,9 @@ def _changed_instruments(
     ]
 
 
-def _steps(instrument: Instrument | None) -> tuple[Decimal, Decimal] | None:
+def _steps(instrument: Instrument | None) -> tuple[Decimal, Decimal, Decimal] | None:
     return (
-        (instrument.price_tick, instrument.lot_step)
+        (instrument.price_tick, instrument.lot_step, instrument.contract_size)
         if instrument is not None and instrument.listed
         else None
     )
@@ -297,7 +296,10 @@ def _changed(
 def _described(instrument: Instrument | None) -> str:
     if instrument is None or not instrument.listed:
         return "not listed"
-    return f"price tick {instrument.price_tick.normalize():f} and lot step {instrument.lot_step.normalize():f}"
+    steps = [("price tick", instrument.price_tick), ("lot step", instrument.lot_step)]
+    if instrument.kind is not InstrumentKind.SPOT:
+        steps.append(("contract size", instrument.contract_size))
+    return " and ".join(f"{name} {step.normalize():f}" for name, step in steps)
 
 
 def _sync(
