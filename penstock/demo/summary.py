@@ -152,7 +152,7 @@ def _write_report(platform: Platform, result: DemoResult, checks: pl.DataFrame) 
         for outcome in (*result.ingested, *result.ingested_at_end)
     ]
     report = DemoReport(
-        made_at=platform.wall_clock.now(),
+        made_at=platform.machine_clock.now(),
         summary=summary_table(result),
         ingest=pl.concat(ingest),
         checks=_checks_by_kind(checks),

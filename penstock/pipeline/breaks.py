@@ -1,6 +1,5 @@
 """Breaks as an operator sees them: what is open, what was, and the acceptance that settles one."""
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -73,7 +72,8 @@ def _accept(session: AccountSession, subject: str, reason: str, by: str) -> Reco
         session.account,
         session.policy.lease_ttl_seconds,
         session.policy.lease_wait_seconds,
-        time.sleep,
+        clock=session.machine_clock,
+        ids=session.ids,
     )
     if keeper is None:
         raise StoreError(

@@ -291,7 +291,7 @@ def _set_state(
     account = platform.settings.environment.account_of(portfolio).name
     target = EVERY_ACCOUNT if everything else account
     at = (
-        _venue_time(platform) if state is TradingState.ACTIVE else platform.wall_clock.now()
+        _venue_time(platform) if state is TradingState.ACTIVE else platform.machine_clock.now()
     )  # a halt waits for nobody
     platform.control_store.set_trading_state(target, state, reason, actor.name, at, cancel, flatten)
     in_force = platform.control_store.trading_state(account)
@@ -305,4 +305,4 @@ def _venue_time(platform: Platform) -> datetime:
     try:
         return platform.clock.now()
     except PenstockError:
-        return platform.wall_clock.now()
+        return platform.machine_clock.now()

@@ -2,7 +2,6 @@
 
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +12,7 @@ import psutil
 
 from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.pipeline.use_case import use_case
 from penstock.practice.candles import ParquetCandles
 from penstock.practice.clock import ClockSpec, real_clock, sped_up_clock, stepped_clock
@@ -121,7 +121,7 @@ def stop_stack(settings: Settings, actor: Actor) -> StoppedStack:
         return StoppedStack(settings.home, was_running=False)
     supervisor = psutil.Process(found[0])
     supervisor.terminate()
-    if not _has_ended(supervisor, time.monotonic() + _STOP_TIMEOUT_SECONDS):
+    if not _has_ended(supervisor, SYSTEM_CLOCK.elapsed_seconds() + _STOP_TIMEOUT_SECONDS):
         raise StackError(
             f"the supervisor (process {found[0]}) has not ended within {_STOP_TIMEOUT_SECONDS} s: "
             f"read {settings.home / 'logs' / 'supervisor.log'}, then stop the stack again, or end "
@@ -163,13 +163,13 @@ def _has_ended(process: psutil.Process, deadline: float) -> bool:
     """Wait for a process that may not be our child; one that nobody has waited for yet (a zombie)
     has ended.
     """
-    while time.monotonic() < deadline:
+    while SYSTEM_CLOCK.elapsed_seconds() < deadline:
         try:
             if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
                 return True
         except psutil.NoSuchProcess:
             return True
-        time.sleep(0.1)
+        SYSTEM_CLOCK.sleep(0.1)
     return False
 
 
@@ -179,7 +179,7 @@ def _clock_of(request: PracticeRequest) -> ClockSpec:
         raise ConfigError(
             f"speed {speed:g}: venue time cannot run backwards; use 0 for a stepped clock"
         )
-    at = request.start or datetime.now(UTC)
+    at = request.start or SYSTEM_CLOCK.now()
     if speed == 0:
         return stepped_clock(at)
     return real_clock() if request.start is None and speed == 1 else sped_up_clock(at, speed)
@@ -216,8 +216,8 @@ def _supervise(
 
 
 def _wait_for_stack(settings: Settings, poll: Callable[[], int | None], log: Path) -> Addresses:
-    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
+    deadline = SYSTEM_CLOCK.elapsed_seconds() + _START_TIMEOUT_SECONDS
+    while SYSTEM_CLOCK.elapsed_seconds() < deadline:
         found = running(settings.home)
         if found is not None:
             return found[1]
@@ -225,5 +225,5 @@ def _wait_for_stack(settings: Settings, poll: Callable[[], int | None], log: Pat
             last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
             reason = last[0] if last else "its log is empty"
             raise StackError(f"the stack did not start: {reason}; read {log}")
-        time.sleep(0.3)
+        SYSTEM_CLOCK.sleep(0.3)
     raise StackError(f"the stack did not come up within {_START_TIMEOUT_SECONDS} s: read {log}")

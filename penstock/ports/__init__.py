@@ -12,11 +12,13 @@ from penstock.ports.ledger_history import AccountState, Difference, LedgerHistor
 from penstock.ports.market import Exchange, MarketData
 from penstock.ports.notifier import Notifier
 from penstock.ports.registry import LoadedModel, ModelVersion, Registry
+from penstock.ports.task_runner import BackgroundTask, TaskRunner
 from penstock.ports.venues import VenueAccount, VenueOffer, Venues
 
 __all__ = [
     "AccountState",
     "AlertOutbox",
+    "BackgroundTask",
     "BarBatch",
     "BarStore",
     "BatchResult",
@@ -32,6 +34,7 @@ __all__ = [
     "ParentOrderStore",
     "Rebuild",
     "Registry",
+    "TaskRunner",
     "VenueAccount",
     "VenueOffer",
     "Venues",

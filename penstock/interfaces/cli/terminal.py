@@ -38,12 +38,13 @@ def environment() -> Mapping[str, str]:
     return _variables.get(os.environ)
 
 
-def settings(default_env: str = "paper") -> Settings:
-    """Return the settings of the command's environment; where PENSTOCK_ENV is not set, those of
-    `default_env`.
+def settings(default_env: str = "") -> Settings:
+    """Return the settings of the command's environment. `default_env` is the environment of a
+    command that has another default than the others, where PENSTOCK_ENV is not set.
     """
     variables = environment()
-    return Settings.of({**variables, "PENSTOCK_ENV": variables.get("PENSTOCK_ENV") or default_env})
+    env = variables.get("PENSTOCK_ENV") or default_env
+    return Settings.of({**variables, "PENSTOCK_ENV": env})
 
 
 def operator() -> Actor:

@@ -8,7 +8,6 @@ good enough is for promotion to decide.
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,9 @@ import polars as pl
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
+from penstock.core.clock import MachineClock
 from penstock.core.errors import SearchError, StrategyError
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.backtest import run
@@ -73,6 +74,7 @@ class _Plan:
     settings: SearchSettings
     dataset_hash: str
     id: str
+    clock: MachineClock
 
 
 def search(
@@ -83,6 +85,8 @@ def search(
     on_trial: OnTrial | None = None,
     dataset_hash: str = "",
     timeframe: Timeframe | None = None,
+    *,
+    clock: MachineClock = SYSTEM_CLOCK,
 ) -> SearchResult:
     """Return what `settings.trials` trials of each strategy found on `bars` (BARS_SCHEMA), best
     in-sample objective first.
@@ -102,7 +106,7 @@ def search(
     )
     data = dataset_hash or hash_bars(market.bars)
     identity = search_id(data, classes, costs, settings, market.timeframe)
-    plan = _Plan(market, seen, split, classes, costs, settings, data, identity)
+    plan = _Plan(market, seen, split, classes, costs, settings, data, identity, clock)
     trials: list[Trial] = []
     with _quiet_optuna():
         for strategy in classes:
@@ -146,7 +150,7 @@ def _run_trial(
     known: dict[str, tuple[float, dict[str, float]]],
     number: int,
 ) -> Trial:
-    started, params = time.perf_counter(), dict(asked.params)
+    started, params = plan.clock.elapsed_seconds(), dict(asked.params)
     try:
         chosen = strategy.from_params(params)
     except StrategyError:
@@ -157,7 +161,7 @@ def _run_trial(
     if key not in known:
         known[key] = evaluate(plan.seen, chosen, plan.costs, plan.settings)
     value, figures = known[key]
-    took_ms = (time.perf_counter() - started) * 1e3
+    took_ms = (plan.clock.elapsed_seconds() - started) * 1e3
     asked.set_user_attr("trial", {"metrics": figures, "took_ms": took_ms})
     study.tell(asked, value)
     return Trial(number, strategy.name, params, True, value, figures, took_ms)

@@ -5,7 +5,6 @@ slot.
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -22,19 +21,22 @@ from penstock.execution.orders.cancel import cancel_working
 from penstock.execution.rebalance.run import rebalance
 from penstock.interfaces.cli.remedies import ending_remedy
 from penstock.pipeline.halts import AccountEnding, still_held
+from penstock.testing.world import World
 
 DONE = RebalanceStatus.DONE
 ONE_DAY = timedelta(days=1)
+#: Nothing was to be ended.
+ENDED = AccountEnding("daily", "test")
 
 
-def working(world: Any, *named: str) -> None:
+def working(world: World, *named: str) -> None:
     """Let orders work at the venue; one without a client order id was made by hand."""
     for number, name in enumerate(named, 71):
         report = OrderReport(name, str(number), "ADA/USDT", OrderState.OPEN, Decimal(0))
         world.venue.placed[name or f"by-hand-{number}"] = report
 
 
-def refusing(world: Any, name: str, error: VenueError) -> None:
+def refusing(world: World, name: str, error: VenueError) -> None:
     cancel = world.venue.cancel
 
     def refuse(client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
@@ -45,7 +47,7 @@ def refusing(world: Any, name: str, error: VenueError) -> None:
     world.venue.cancel = refuse
 
 
-def test_order_without_a_client_id_is_cancelled_by_the_venues(world: Any) -> None:
+def test_order_without_a_client_id_is_cancelled_by_the_venues(world: World) -> None:
     """An order made by hand has the venue's id only: it is cancelled by that, and those after it
     too.
     """
@@ -59,7 +61,7 @@ def test_order_without_a_client_id_is_cancelled_by_the_venues(world: Any) -> Non
     "error",
     [VenueRejectedError("EGeneral:Invalid arguments"), VenueUnavailableError("no answer in 5 s")],
 )
-def test_refused_cancellation_is_told_and_the_others_go_on(world: Any, error: VenueError) -> None:
+def test_refused_cancellation_is_told_and_the_others_go_on(world: World, error: VenueError) -> None:
     """Whatever the venue says of the first order, the second is cancelled; the first is named with
     its words.
     """
@@ -71,7 +73,7 @@ def test_refused_cancellation_is_told_and_the_others_go_on(world: Any, error: Ve
     assert [report.client_order_id for report in world.venue.open_orders()] == ["stubborn"]
 
 
-def test_order_that_ended_meanwhile_is_neither_cancelled_nor_left(world: Any) -> None:
+def test_order_that_ended_meanwhile_is_neither_cancelled_nor_left(world: World) -> None:
     """The venue no longer has it open: nothing is left to do."""
     working(world, "gone", "ours")
     refusing(world, "gone", OrderNotFoundError("Unknown order sent.", "-2011"))
@@ -79,7 +81,7 @@ def test_order_that_ended_meanwhile_is_neither_cancelled_nor_left(world: Any) ->
     assert (done.cancelled, done.left) == (("ours",), ())
 
 
-def test_slot_of_a_halt_flattens_past_an_order_that_cannot_be_cancelled(world: Any) -> None:
+def test_slot_of_a_halt_flattens_past_an_order_that_cannot_be_cancelled(world: World) -> None:
     """The position is sold, the slot ends, and the alert names the order that is left."""
     rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
     working(world, "stubborn")
@@ -95,11 +97,7 @@ def test_slot_of_a_halt_flattens_past_an_order_that_cannot_be_cancelled(world: A
     assert "order stubborn of ADA/USDT may still work: EGeneral:Invalid arguments" in report.alerts
 
 
-def ending(**what: Any) -> AccountEnding:
-    return AccountEnding("daily", "test", **what)
-
-
-def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: Any) -> None:
+def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: World) -> None:
     """A flattening that FAILED is not finished, one that is done or had nothing to sell is; orders
     that are left never are.
     """
@@ -108,17 +106,20 @@ def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: Any)
     world.venue.down = True
     failed = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
     assert failed.status is RebalanceStatus.FAILED
-    assert not ending(flattened=failed).is_finished
-    assert ending(flattened=failed).unfinished() == failed.reason != ""
-    for done in (ending(), ending(cancelled=("ours",), flattened=replace(failed, status=DONE))):
+    assert not replace(ENDED, flattened=failed).is_finished
+    assert replace(ENDED, flattened=failed).unfinished() == failed.reason != ""
+    for done in (
+        ENDED,
+        replace(ENDED, cancelled=("ours",), flattened=replace(failed, status=DONE)),
+    ):
         assert done.is_finished
         assert done.unfinished() == ""
-    left = ending(working=("order 7 may still work",))
+    left = replace(ENDED, working=("order 7 may still work",))
     assert not left.is_finished
     assert left.unfinished() == "order 7 may still work; cancel it at the venue"
 
 
-def test_position_that_a_flattening_left_is_named_with_the_reason(world: Any) -> None:
+def test_position_that_a_flattening_left_is_named_with_the_reason(world: World) -> None:
     """No break, but a slot that was not traded: its reason is said. Once sold, nothing is left to
     say.
     """
@@ -131,7 +132,7 @@ def test_position_that_a_flattening_left_is_named_with_the_reason(world: Any) ->
         skipped=(),
     )
     held = still_held(world.session, skipped)
-    left = ending(flattened=skipped, held=held)
+    left = replace(ENDED, flattened=skipped, held=held)
     sentence = "BTC/USDT is still held (a newer slot has been traded)"
     assert left.unfinished() == sentence
     assert ending_remedy(left) == (
