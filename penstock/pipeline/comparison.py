@@ -178,7 +178,7 @@ def _replayed(
         platform.settings.risk,
         decided,
     )
-    return {row.slot: row.positions for row in done.rows}
+    return {row.slot: row.balances for row in done.rows}
 
 
 def _simulated(

@@ -17,7 +17,7 @@ from typing import Literal
 import polars as pl
 
 from penstock.core.halts import Halt, TradingState
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.core.orders import Fill, Side
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.core.risk_records import RiskHistory
@@ -26,7 +26,7 @@ from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, pla
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
 from penstock.risk.memory import AccountMemory
-from penstock.risk.protection import STOPS, advanced_marks, flattenings
+from penstock.risk.protection import STOP_NAMES, advanced_marks, positions_to_close
 from penstock.risk.review import review
 from penstock.risk.rules import RiskContext, RuleFinding
 
@@ -53,7 +53,7 @@ class ReplayRow:
     """The account after one slot, valued at the slot's opens (quote units); fees and turnover are
     those of the slot.
 
-    `positions` is what is held then, by asset.
+    `balances` is what is held then, by asset.
     """
 
     slot: datetime
@@ -62,7 +62,7 @@ class ReplayRow:
     fees: Decimal
     traded: Decimal
     orders: int
-    positions: Mapping[str, Decimal]
+    balances: Mapping[str, Decimal]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Replay:
     """One row a slot, and what is held at the end, by asset."""
 
     rows: tuple[ReplayRow, ...]
-    positions: Mapping[str, Decimal]
+    balances: Mapping[str, Decimal]
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -129,7 +129,7 @@ def replay(
         )
         for moment in _moments(bars, sorted(targets))
     ]
-    return Replay(tuple(rows), account.positions)
+    return Replay(tuple(rows), account.balances)
 
 
 def _moments(bars: pl.DataFrame, slots: list[datetime]) -> Iterator[_Moment]:
@@ -159,7 +159,7 @@ def _never_halted() -> AccountMemory:
 
 @dataclass
 class _Account:
-    positions: dict[str, Decimal]
+    balances: dict[str, Decimal]
     instruments: Mapping[str, Instrument]
     policy: RebalancePolicy
     terms: VenueTerms
@@ -168,7 +168,7 @@ class _Account:
 
     def rebalance(self, moment: _Moment, decided: PortfolioTargets) -> ReplayRow:
         history, closing = self.memory.history(moment.slot), self._closing(moment, decided)
-        stopped = {word.symbol: moment.slot for word in closing if word.rule in STOPS}
+        stopped = {word.symbol: moment.slot for word in closing if word.rule in STOP_NAMES}
         weights = {**decided.weights, **dict.fromkeys((word.symbol for word in closing), 0.0)}
         targets = replace(decided, weights=weights)
         exits = frozenset(word.symbol for word in closing)
@@ -191,18 +191,17 @@ class _Account:
         )
         filled += self._fill_all(self._reviewed(buys, moment, targets, later, exits), moment)
         book = self._book(moment, weights)
-        self.memory.marks = advanced_marks(
-            history.marks, self.positions, moment.prices, self.policy.quote, stopped
-        )
+        holdings = holdings_by_symbol(self.balances, self.policy.quote)
+        self.memory.marks = advanced_marks(history.marks, holdings, moment.prices, stopped)
         self.memory.note(moment.slot, book.equity, decided.weights)
         fees = sum((fee for _, fee in filled), _ZERO)
         traded = sum((notional for notional, _ in filled), _ZERO)
         return ReplayRow(
-            moment.slot, book.equity, book.cash, fees, traded, len(filled), dict(self.positions)
+            moment.slot, book.equity, book.cash, fees, traded, len(filled), dict(self.balances)
         )
 
     def _book(self, moment: _Moment, weights: Mapping[str, float | None]) -> Book:
-        return Book(weights, dict(self.positions), moment.prices, self.instruments, self.policy)
+        return Book(weights, dict(self.balances), moment.prices, self.instruments, self.policy)
 
     def _closing(self, moment: _Moment, targets: PortfolioTargets) -> tuple[RuleFinding, ...]:
         """Return the positions that risk closes at this slot; breached loss limits set the
@@ -212,7 +211,7 @@ class _Account:
             return ()
         context = self._context(moment, targets, self.memory.history(moment.slot), frozenset())
         self.memory.breach(breaches(context, self.limits), moment.slot)
-        return flattenings(replace(context, halt=self.memory.halt), self.limits)
+        return positions_to_close(replace(context, halt=self.memory.halt), self.limits)
 
     def _reviewed(
         self,
@@ -244,13 +243,12 @@ class _Account:
             instruments=self.instruments,
             seen=targets.seen,
             halt=self.memory.halt,
-            quote=self.policy.quote,
             weights=targets.weights,
             contributions=targets.contributions,
             quotas=targets.quotas,
             history=history,
             entries=self.memory.entry_prices,
-            flatten=exits,
+            exits=exits,
         )
 
     def _fill_all(
@@ -266,7 +264,7 @@ class _Account:
         price = moment.prices[order.symbol]
         if self.terms.slippage_bps:
             price = (price * (1 + sign * self.terms.slippage_bps / 10_000)).quantize(_EIGHT_PLACES)
-        if order.side is Side.BUY and order.quantity * price > self.positions[self.policy.quote]:
+        if order.side is Side.BUY and order.quantity * price > self.balances[self.policy.quote]:
             return None  # the venue refuses for lack of funds
         quantity = order.quantity
         if self.terms.participation is not None:
@@ -306,4 +304,4 @@ class _Account:
             )
 
     def _move(self, asset: str, change: Decimal) -> None:
-        self.positions[asset] = self.positions.get(asset, _ZERO) + change
+        self.balances[asset] = self.balances.get(asset, _ZERO) + change

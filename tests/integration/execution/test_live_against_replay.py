@@ -85,7 +85,7 @@ def test_equity_on_real_candles_equals_the_replay(
     assert [(row.equity, row.cash) for row in result.rows] == live
     held = stage.session.ledger.positions(stage.session.account)
     assert (
-        {asset: quantity for asset, quantity in result.positions.items() if quantity}
+        {asset: quantity for asset, quantity in result.balances.items() if quantity}
         == held
         == stage.session.exchange.balances()
     )

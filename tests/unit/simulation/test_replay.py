@@ -56,7 +56,7 @@ def test_replay_equals_live_trading_to_the_last_digit(world: World) -> None:
     instruments = world.venue.instruments()
     result = replay(bars(), TARGETS, RebalancePolicy(), instruments, Decimal(10_000))
     assert [(row.equity, row.cash) for row in result.rows] == live
-    assert {a: q for a, q in result.positions.items() if q} == world.ledger.positions("test")
+    assert {a: q for a, q in result.balances.items() if q} == world.ledger.positions("test")
     assert result.frame["equity"].to_list() == [float(equity) for equity, _ in live]
 
 
@@ -84,7 +84,7 @@ def test_fee_in_quote_leaves_the_bought_quantity_whole() -> None:
     result = replay(
         bars(), {SLOT: WEIGHTS[0]}, RebalancePolicy(), flat("0.001"), Decimal(10_000), terms
     )
-    assert result.positions["BTC"] % Decimal("0.001") == 0
+    assert result.balances["BTC"] % Decimal("0.001") == 0
 
 
 def test_slippage_is_paid_on_both_sides() -> None:

@@ -87,6 +87,6 @@ def test_replay_equals_live_where_a_rule_steps_in(
     }
     terms = VenueTerms(Decimal(10))
     done = replay(bars(), targets, RebalancePolicy(), instruments, Decimal(10_000), terms, limits)
-    replayed = [{asset: held for asset, held in row.positions.items() if held} for row in done.rows]
+    replayed = [{asset: held for asset, held in row.balances.items() if held} for row in done.rows]
     assert replayed == live
     assert (world.ledger.halt.state is TradingState.ACTIVE) == (not limits.drawdown)
