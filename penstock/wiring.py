@@ -7,6 +7,7 @@ trading path never pays for them.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -19,7 +20,6 @@ from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.exchanges.order_expiry import age_limit, visibility_delay
-from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.adapters.notifications import AppriseNotifier, LogNotifier
 from penstock.adapters.stores.embedded import EmbeddedPostgres
@@ -64,6 +64,8 @@ from penstock.settings import (
     VenueSettings,
     secret,
 )
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.paper import PaperExchange
 from penstock.stack import running
 
 if TYPE_CHECKING:  # these import MLflow or Great Expectations
@@ -271,12 +273,8 @@ class Platform:
         """Return a paper account with `cash` over given bars (BARS_SCHEMA), seen at the clock's
         time, with these costs.
         """
-        return PaperExchange(
-            BarsMarketData({timeframe: bars}, None, clock),
-            str(costs.fee_bps),
-            str(costs.slippage_bps),
-            {self.settings.universe.quote: cash},
-        )
+        market = BarsMarketData({timeframe: bars}, None, clock)
+        return PaperExchange(market, FillModel.of(costs), {self.settings.universe.quote: cash})
 
     def _volume_profiles(self, portfolio: str) -> VolumeProfiles | None:
         """Return what tells the volume by time of day; None where the style does not need it."""
@@ -346,11 +344,10 @@ class Platform:
     ) -> VenueAccount:
         """Return one account at one venue, or on paper with that venue's market data."""
         if self.environment.trading == "paper":
-            costs = self.settings.costs
+            model = FillModel.of(self.settings.costs)
             return PaperExchange(
                 self.market if market == self.environment.market else self._market_of(market),
-                fee_bps=str(costs.fee_bps if fee_bps is None else fee_bps),
-                slippage_bps=str(costs.slippage_bps),
+                model if fee_bps is None else replace(model, taker_fee_bps=fee_bps),
                 balances={self.settings.universe.quote: Decimal(str(keys.paper_cash))},
                 state_file=self.home / "paper" / f"{name}.json",
                 trading_timeframe=self.settings.portfolio(portfolio).timeframe,

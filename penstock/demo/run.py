@@ -40,6 +40,7 @@ from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.promotion.gate import GateDecision, judge
 from penstock.settings import Settings, practice_keys
+from penstock.simulation.fill_model import FillModel
 from penstock.wiring import Platform, embedded_server, open_platform, public_market
 
 #: A rebalance starts this long after the day's close.
@@ -214,12 +215,10 @@ def _practice(
     run to run.
     """
     key, secret = practice_keys(home)[PORTFOLIO]
-    costs = template.costs
     server = PracticeServer(
         world.source,
         stepped_clock(world.live),
-        fee_bps=str(costs.fee_bps),
-        slippage_bps=str(costs.slippage_bps),
+        fill_model=FillModel.of(template.costs),
         limits=UNLIMITED,  # a venue limits orders per second; here a day passes in one
         accounts=(AccountSpec(key, secret, {template.universe.quote: str(CASH)}),),
         journal=home / "exchange.sqlite",

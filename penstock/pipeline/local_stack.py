@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 
 import psutil
@@ -16,10 +15,10 @@ from penstock.core.machine import SYSTEM_CLOCK
 from penstock.pipeline.use_case import use_case
 from penstock.practice.candles import ParquetCandles
 from penstock.practice.clock import ClockSpec, real_clock, sped_up_clock, stepped_clock
-from penstock.practice.matching import Terms
 from penstock.practice.server import AccountSpec, PracticeConfig, serve
 from penstock.practice.synthetic import SyntheticCandles
 from penstock.settings import Settings, practice_keys
+from penstock.simulation.fill_model import FillModel
 from penstock.stack import (
     Addresses,
     StackError,
@@ -149,12 +148,9 @@ def serve_practice(
     )
     journal = settings.home / "practice" / "journal.sqlite"
     journal.parent.mkdir(parents=True, exist_ok=True)
-    costs = settings.costs
-    terms = Terms(
-        taker_fee_bps=Decimal(str(costs.fee_bps)), slippage_bps=Decimal(str(costs.slippage_bps))
-    )
+    model = FillModel.of(settings.costs)
     config = PracticeConfig(
-        source, _clock_of(request), accounts, terms, journal=journal, port=request.port
+        source, _clock_of(request), accounts, model, journal=journal, port=request.port
     )
     serve(config, on_ready=on_ready)
 
