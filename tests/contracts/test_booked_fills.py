@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.adapters.stores.postgres import Database, PostgresLedger, PostgresLedgerHistory
-from penstock.core.accounting import changes_of, positions_of
+from penstock.core.accounting import balances_of, changes_of
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import (
@@ -92,7 +92,7 @@ def test_booked_positions_equal_the_accounting_rule(
         batch, arriving = arriving[:size], arriving[size:]
         booked += ledger.book_fills(lease, batch)
     assert sorted(fill.trade_id for fill in booked) == sorted(fill.trade_id for fill in fills)
-    expected = positions_of(changes_of(fill) for fill in fills)
+    expected = balances_of(changes_of(fill) for fill in fills)
     assert dict(ledger.positions(account)) == expected
     seen = PostgresLedgerHistory(database).state_at(account, AT)
     assert dict(seen.positions) == expected

@@ -30,7 +30,7 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     SELECT_ORDERS,
     order_of,
 )
-from penstock.core.accounting import EXACT, changes_of, positions_of
+from penstock.core.accounting import EXACT, balances_of, changes_of
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.instruments import spot_assets
 from penstock.core.order_history import order_as_of
@@ -164,7 +164,7 @@ class PostgresLedgerHistory:
         ]
         changes = [{asset: quantity} for _, asset, quantity in adjustments]
         changes += [changes_of(fill) for fill in fills]
-        return AccountState(account, at, orders, positions_of(changes))
+        return AccountState(account, at, orders, balances_of(changes))
 
     def rebuild(self, *, replace: bool) -> Rebuild:
         """Fold every event, fill and adjustment into temporary tables and compare them with the
@@ -280,7 +280,7 @@ def _folded_positions(
     return [
         (account, *held)
         for account in sorted(changes)
-        for held in positions_of(changes[account]).items()
+        for held in balances_of(changes[account]).items()
     ]
 
 
