@@ -15,7 +15,6 @@ import polars as pl
 import pytest
 import yaml
 
-from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import PostgresLedger
 from penstock.core.leases import Lease
 from penstock.execution.session import AccountSession
@@ -28,6 +27,7 @@ from penstock.practice.synthetic import SyntheticCandles
 from penstock.settings import Process, Settings, practice_key_variables, practice_keys
 from penstock.wiring import Platform
 from strategies.inverse_volatility import InverseVolatility
+from tests.servers import DatabaseServers
 
 ROOT = Path(__file__).resolve().parents[3]
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -138,7 +138,9 @@ def said(place: Place, *arguments: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, servers: DatabaseServers
+) -> Iterator[Place]:
     configs = Path(shutil.copytree(ROOT / "configs", tmp_path / "configs"))
     universe = yaml.safe_load((configs / "universe.yaml").read_text())
     universe |= {
@@ -156,11 +158,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     )
     accounts = (AccountSpec(key, secret, {"USDT": "100000"}),)
     clock = stepped_clock(FIRST_SLOT - DAY + timedelta(seconds=2))
-    postgres = EmbeddedPostgres(home / "postgres", settings={"fsync": "off"})
     try:
         with PracticeServer(candles, clock=clock, limits=UNLIMITED, accounts=accounts) as server:
-            postgres.start()
-            url = postgres.database_url("penstock")
+            url = servers.migrated()
             process = Process(
                 home=home,
                 configs=configs,
@@ -183,4 +183,3 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
             platform.close()
     finally:
         Deciding.meanwhile = staticmethod(lambda: None)
-        postgres.destroy()
