@@ -13,6 +13,7 @@ from decimal import Decimal
 from penstock.core.breaks import lock_subjects
 from penstock.core.errors import VenueError
 from penstock.core.halts import Halt, stricter
+from penstock.core.instruments import holdings_by_symbol
 from penstock.core.orders import Fill
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import RiskHistory, RiskVerdict, Verdict
@@ -24,7 +25,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
-from penstock.risk.protection import STOPS, advanced_marks, flattenings
+from penstock.risk.protection import STOP_NAMES, advanced_marks, positions_to_close
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import RiskContext, RuleFinding
 
@@ -48,6 +49,7 @@ class Guard:
     history: RiskHistory = field(default_factory=RiskHistory)
     entries: Mapping[str, Decimal] = field(default_factory=dict)
     closing: tuple[RuleFinding, ...] = ()
+    closed_positions: Mapping[str, Decimal] = field(default_factory=dict)
     alerts: list[str] = field(default_factory=list)
     counted_at: datetime | None = None
 
@@ -55,7 +57,10 @@ class Guard:
         """Read the account's past, act on breached limits, and return the targets with every
         position to be closed at zero.
         """
-        self.closing = flattenings(self._acted_on(book, targets, self.in_doubt(book)), self.limits)
+        self.closing = positions_to_close(
+            self._acted_on(book, targets, self.in_doubt(book)), self.limits
+        )
+        self.closed_positions = {each: book.positions[each] for each in self._closed}
         self._keep([_closing_verdict(word, book) for word in self.closing])
         self.alerts += [_closing_alert(word, self.locks) for word in self.closing]
         return replace(targets, weights={**targets.weights, **dict.fromkeys(self._closed, 0.0)})
@@ -99,7 +104,9 @@ class Guard:
 
     def stops(self, context: RiskContext) -> tuple[RuleFinding, ...]:
         """Return the stops that fire now."""
-        return tuple(word for word in flattenings(context, self.limits) if word.rule in STOPS)
+        return tuple(
+            word for word in positions_to_close(context, self.limits) if word.rule in STOP_NAMES
+        )
 
     def fresh_context(
         self,
@@ -135,14 +142,13 @@ class Guard:
             instruments=book.instruments,
             seen=targets.seen,
             halt=self.halt,
-            quote=self.session.quote,
             locks=self.locks,
             weights=targets.weights,
             contributions=targets.contributions,
             quotas=targets.quotas,
             history=self.history,
             entries=self.entries,
-            flatten=self._closed,
+            exits=self._closed,
         )
 
     def _mids(self, orders: Sequence[ProposedOrder]) -> tuple[Mapping[str, Decimal], str]:
@@ -184,7 +190,9 @@ class Guard:
     @property
     def bounds(self) -> Bounds:
         """What the limits demand of the parts of an order that is divided over venues."""
-        return Bounds(self.limits.price_collar, self.limits.max_order_notional, self._closed)
+        return Bounds(
+            self.limits.price_collar, self.limits.max_order_notional, self.closed_positions
+        )
 
     @property
     def _closed(self) -> frozenset[str]:
@@ -244,10 +252,9 @@ class Guard:
         """Remember the positions' highs, and which were stopped out, where a rule asks for them."""
         if not self.limits.guards_positions:
             return
-        stopped = {word.symbol: self.slot for word in self.closing if word.rule in STOPS}
-        marks = advanced_marks(
-            self.history.marks, book.positions, book.prices, self.session.quote, stopped
-        )
+        stopped = {word.symbol: self.slot for word in self.closing if word.rule in STOP_NAMES}
+        positions = holdings_by_symbol(book.balances, self.session.quote)
+        marks = advanced_marks(self.history.marks, positions, book.prices, stopped)
         if marks != self.history.marks:
             self.session.control_store.record_marks(self.keeper.lease, marks)
 
@@ -260,5 +267,5 @@ def _closing_alert(word: RuleFinding, locks: Mapping[str, str]) -> str:
 
 
 def _closing_verdict(word: RuleFinding, book: Book) -> RiskVerdict:
-    held = book.held.get(word.symbol, Decimal(0))
+    held = book.positions.get(word.symbol, Decimal(0))
     return RiskVerdict(word.symbol, Verdict.FLATTEN, word.rule, word.reason, held, Decimal(0))

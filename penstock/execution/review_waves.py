@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from penstock.core.orders import Phase, Side
+from penstock.core.orders import Phase
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import RiskVerdict, Verdict
 from penstock.execution.pretrade import Guard
@@ -94,7 +94,7 @@ class Judge:
         stopped = [
             ReviewedOrder(child, Verdict.DENY, None, words)
             for child in children
-            if child.side is Side.BUY
+            if not context.reduces(child)
             and (words := tuple(word for word in stops if word.symbol == child.symbol))
         ]
         going = [child for child in children if all(child is not each.order for each in stopped)]
@@ -125,13 +125,13 @@ class Judge:
             order, passed = each.order, _ZERO if each.passed is None else each.passed.quantity
             for word in (
                 word
-                for word in each.reasons
+                for word in each.findings
                 if (order.symbol, order.phase, word.rule) not in self._said
             ):
                 self._said.add((order.symbol, order.phase, word.rule))
                 follows = _what_follows(word, order.symbol in put_off)
                 self.findings.append(
-                    replace(word, reason=f"{word.reason}; {follows}", flatten=False)
+                    replace(word, reason=f"{word.reason}; {follows}", closes=False)
                 )
                 wanted = order.quantity if order.symbol in put_off else rests[order.symbol]
                 verdicts.append(
@@ -144,7 +144,7 @@ class Judge:
                         passed,
                     )
                 )
-                if word.flatten:
+                if word.closes:
                     alerts.append(
                         f"{order.symbol} is no longer bought by {word.rule}: {word.reason}; {follows}"
                     )
@@ -152,12 +152,12 @@ class Judge:
 
 
 def _is_put_off(each: ReviewedOrder) -> bool:
-    return each.passed is None and all(word.rule in _MOMENTARY for word in each.reasons)
+    return each.passed is None and all(word.rule in _MOMENTARY for word in each.findings)
 
 
 def _what_follows(word: RuleFinding, put_off: bool) -> str:
     if put_off:
         return "this piece joins the next one"
-    if word.flatten:
+    if word.closes:
         return "the rest is not bought, and the next slot closes the position if the price is still there"
     return "the rest of the order is not sent"

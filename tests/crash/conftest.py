@@ -28,6 +28,7 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.risk.limits import RiskLimits
+from penstock.simulation.fill_model import FillModel
 from tests.servers import DatabaseServers
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -301,7 +302,9 @@ def stage(
     servers: DatabaseServers,
 ) -> Iterator[Stage]:
     clock = stepped_clock(SLOT + timedelta(seconds=2))
-    practice = PracticeServer(candles(), clock, participation=None, limits=UNLIMITED)
+    practice = PracticeServer(
+        candles(), clock, fill_model=FillModel(participation=None), limits=UNLIMITED
+    )
     script = Path(__file__).with_name("trader.py")
     command = [sys.executable, str(script)]
     with (

@@ -44,7 +44,6 @@ from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book, Skipped
 from penstock.risk.review import ApprovedOrders
-from penstock.risk.rules import halted
 
 #: While nothing is due, the kill switch and the lease are looked at this often.
 _LOOK_SECONDS = 1.0
@@ -378,9 +377,7 @@ class PhaseWorker:
         """
         halt = self.session.kill_switch.read()
         forbidden = [
-            w
-            for w, step in steps
-            if not isinstance(step, Finished) and _must_stop(halt, w.order.side)
+            w for w, step in steps if not isinstance(step, Finished) and self._must_stop(halt, w)
         ]
         if not forbidden:
             return False
@@ -393,12 +390,17 @@ class PhaseWorker:
         self.session.ledger.write_ahead(self.keeper.lease, self.rebalance.id, planned, events, at)
         return True
 
+    def _must_stop(self, halt: Halt, work: Parent) -> bool:
+        """Return whether the rest of a parent may not be sent.
+
+        A halt that flattens lets pass what reduces, but not slowly: the work ends, and the next
+        slot closes all at once.
+        """
+        if halt.flatten or not halt.forbids(reduces=False):
+            return halt.flatten
+        orders = self._orders()
+        rest = self._request(work, work.rest(orders).child, orders).request
+        return self.session.forbids(halt, rest)
+
     def _orders(self) -> Sequence[OrderRecord]:
         return self.session.ledger.orders(self.session.account, rebalance_id=self.rebalance.id)
-
-
-def _must_stop(halt: Halt, side: Side) -> bool:
-    """A halt that flattens lets sells pass, but not slowly: the work ends, and the next slot closes
-    all at once.
-    """
-    return halt.flatten or halted(halt, side)

@@ -25,7 +25,6 @@ from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.review import ApprovedOrders
-from penstock.risk.rules import halted
 
 
 def intents(
@@ -82,8 +81,8 @@ def place(
     if not orders:
         return {}
     halt, at = session.kill_switch.read(), session.clock.now()
-    leaving = [order.request for order in orders if not halted(halt, order.request.side)]
-    held = [order.request for order in orders if halted(halt, order.request.side)]
+    leaving = [order.request for order in orders if not session.forbids(halt, order.request)]
+    held = [order.request for order in orders if session.forbids(halt, order.request)]
     events = [OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at) for request in leaving]
     events += [stopped(request, halt, at) for request in held]
     session.ledger.write_ahead(keeper.lease, rebalance.id, orders, events, at)

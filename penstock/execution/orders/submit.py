@@ -32,7 +32,6 @@ from penstock.core.orders import (
 from penstock.execution.kill_switch import SwitchWatch
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.session import AccountSession
-from penstock.risk.rules import halted
 
 #: Waiting is done in pieces of this length, so that the lease is renewed and the kill switch read
 #: in between.
@@ -124,7 +123,7 @@ def _send(
         asked_at = session.machine_clock.now()
         _ = keeper.lease  # a process that slept since the intent was committed must not send: another may have resolved it
         halt = watch.look()  # after the lease, whose renewal may wait for the database
-        if halted(halt, request.side):
+        if session.forbids(halt, request):
             return Outcome(None, stopped(request, halt, session.clock.now()))
         try:
             return _accepted(

@@ -336,21 +336,21 @@ class _Run:
         """Return the account as it is now, at the venue's last prices; those of `worked` symbols
         are among them.
         """
-        positions = dict(self.session.ledger.positions(self.session.account))
+        balances = dict(self.session.ledger.positions(self.session.account))
         quote = self.session.quote
         if (
             quote in self.guard.locks
         ):  # the ledger's cash is in doubt: never plan with more than the venue has
-            positions[quote] = min(
-                positions.get(quote, Decimal(0)),
+            balances[quote] = min(
+                balances.get(quote, Decimal(0)),
                 self.session.exchange.balances().get(quote, Decimal(0)),
             )
-        held = holdings_by_symbol(positions, quote, instruments)
+        held = holdings_by_symbol(balances, quote, instruments)
         symbols = sorted(
             symbol for symbol in {*targets.weights, *held, *worked} if symbol in instruments
         )
         prices = self.session.exchange.last_prices(symbols)
-        return Book(targets.weights, positions, prices, instruments, self.inputs.policy)
+        return Book(targets.weights, balances, prices, instruments, self.inputs.policy)
 
     def _orders(self) -> list[OrderRecord]:
         return list(self.session.ledger.orders(self.session.account, rebalance_id=self.slot.id))

@@ -29,6 +29,7 @@ from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
+from penstock.simulation.fill_model import FillModel
 from tests.servers import DatabaseServers
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -171,7 +172,7 @@ class Stage:
 
 @pytest.fixture(scope="session")
 def stage(servers: DatabaseServers) -> Iterator[Stage]:
-    practice = PracticeServer(candles(), stepped_clock(SLOT), participation=1.0, limits=UNLIMITED)
+    practice = PracticeServer(candles(), stepped_clock(SLOT), limits=UNLIMITED)
     command = [sys.executable, str(Path(__file__).with_name("worker.py"))]
     with (
         practice,
@@ -191,9 +192,7 @@ def falling(stage: Stage) -> Iterator[Stage]:
     three minutes after it.
     """
     clock = stepped_clock(SLOT - timedelta(minutes=2))
-    practice = PracticeServer(
-        candles(fall_at=3, fall=0.85), clock, participation=1.0, limits=UNLIMITED
-    )
+    practice = PracticeServer(candles(fall_at=3, fall=0.85), clock, limits=UNLIMITED)
     with practice:
         yield Stage(practice.url, stage.database_url, stage.database, stage.worker)
 
@@ -204,7 +203,10 @@ def two_venues(stage: Stage) -> Iterator[Stage]:
     books half as deep.
     """
     dearer = PracticeServer(
-        candles(scale=1.001), stepped_clock(SLOT), fee_bps=4, participation=0.5, limits=UNLIMITED
+        candles(scale=1.001),
+        stepped_clock(SLOT),
+        fill_model=FillModel(taker_fee_bps=Decimal(4), participation=0.5),
+        limits=UNLIMITED,
     )
     with dearer:
         venues = {"cheap": stage.venue, "dear": dearer.url}

@@ -219,7 +219,7 @@ def test_exit_is_not_held_back_by_collar_or_notional() -> None:
     """
     offers = [offer("only", {"X": "4", "Y": "4"}, ask="60")]
     orders = [draft("X/USDT", "4", Side.SELL), draft("Y/USDT", "4", Side.SELL)]
-    bounds = Bounds(Decimal("0.03"), Decimal(100), frozenset({"X/USDT"}))
+    bounds = Bounds(Decimal("0.03"), Decimal(100), {"X/USDT": Decimal(4)})
     routed = route_orders(orders, offers, ZERO, bounds)
     assert [(part.symbol, part.quantity) for part in routed.parts] == [("X/USDT", 4)]
     assert not route_orders([draft("X/USDT", "4")], offers, ZERO, bounds).parts, "a buy is no exit"
