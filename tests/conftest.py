@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from tests.forked import ForkedPrograms
     from tests.servers import DatabaseServers
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,3 +35,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[DatabaseServe
     running = DatabaseServers(tmp_path_factory.mktemp("servers"))
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[ForkedPrograms]":
+    """Runs programs, each in a process of its own that need not import the libraries again."""
+    from tests.forked import ForkedPrograms
+
+    programs = ForkedPrograms(tmp_path_factory.mktemp("forked"))
+    yield programs
+    programs.stop()
