@@ -82,7 +82,7 @@ class Guard:
         """
         if self.session.quote not in self.locks:
             return Decimal(0)
-        return book.cash - self.session.ledger.positions(self.session.account).get(
+        return book.cash - self.session.ledger.balances(self.session.account).get(
             self.session.quote, Decimal(0)
         )
 

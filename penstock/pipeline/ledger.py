@@ -25,7 +25,7 @@ _ORDER_COLUMNS = ("planned", "symbol", "venue", "side", "quantity", "filled", "s
 
 @dataclass(frozen=True)
 class LedgerView:
-    """An account as of `at`, as tables: orders, positions, profit by strategy and symbol, and days.
+    """An account as of `at`, as tables: orders, balances, profit by strategy and symbol, and days.
 
     Quantities are exact text; so are amounts of the quote where they were asked for exactly, else
     they are in cents.
@@ -34,7 +34,7 @@ class LedgerView:
     account: str
     at: datetime
     orders: pl.DataFrame
-    positions: pl.DataFrame
+    balances: pl.DataFrame
     profit: pl.DataFrame
     days: pl.DataFrame
 
@@ -43,7 +43,7 @@ class LedgerView:
         """The tables by the title under which they are shown."""
         return {
             "Orders": self.orders,
-            "Positions": self.positions,
+            "Balances": self.balances,
             "Profit and loss (quote units; unrealised at the last fill)": self.profit,
             "Days (UTC)": self.days,
         }
@@ -60,8 +60,8 @@ def rebuild_lines(result: Rebuild) -> list[str]:
     """Return what was compared and what came of it, a line each."""
     compared = (
         f"folded {result.events} order events, {result.fills} fills and {result.adjustments} adjustments; "
-        f"compared {result.orders} orders and {result.positions} positions, row for row, "
-        "the entry checkpoints, and the profit books of all strategies with the positions"
+        f"compared {result.orders} orders and {result.balances} balances, row for row, "
+        "the entry checkpoints, and the profit books of all strategies with the balances"
     )
     if not result.different:
         return [compared, "equal: the read models are what their events lead to"]
@@ -93,7 +93,7 @@ def show_ledger(
         account,
         at,
         _frame([_order_row(order) for order in state.orders], _ORDER_COLUMNS),
-        _frame(list(state.positions.items()), ("asset", "quantity")),
+        _frame(list(state.balances.items()), ("asset", "quantity")),
         _frame(
             [
                 (

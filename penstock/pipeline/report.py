@@ -46,7 +46,7 @@ def report_account(platform: Platform, portfolio: str) -> ReportOutcome:
         made_at=now,
         account=account,
         summary=figures,
-        positions=_positions(platform, account),
+        balances=_balances(platform, account),
         orders=orders_table(platform.ledger.orders(account)),
         breaks=_breaks(platform, account),
         equity=platform.control_store.equity_history(account),
@@ -149,10 +149,10 @@ def fills_table(fills: Sequence[Fill]) -> pl.DataFrame:
     )
 
 
-def _positions(platform: Platform, account: str) -> pl.DataFrame:
+def _balances(platform: Platform, account: str) -> pl.DataFrame:
     rows = [
         (asset, f"{quantity.normalize():f}")
-        for asset, quantity in sorted(platform.ledger.positions(account).items())
+        for asset, quantity in sorted(platform.ledger.balances(account).items())
     ]
     return pl.DataFrame(rows, schema={"asset": pl.String, "quantity": pl.String}, orient="row")
 

@@ -336,7 +336,7 @@ class _Run:
         """Return the account as it is now, at the venue's last prices; those of `worked` symbols
         are among them.
         """
-        balances = dict(self.session.ledger.positions(self.session.account))
+        balances = dict(self.session.ledger.balances(self.session.account))
         quote = self.session.quote
         if (
             quote in self.guard.locks

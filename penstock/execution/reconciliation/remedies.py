@@ -7,7 +7,7 @@ from penstock.core.breaks import BreakKind
 _ACCEPT = "`penstock accept-break {subject} -p {portfolio} --reason ...`"
 
 _REMEDIES = {
-    BreakKind.POSITION_MISMATCH: f"ask the venue what changed the balance, then {_ACCEPT}",
+    BreakKind.BALANCE_MISMATCH: f"ask the venue what changed the balance, then {_ACCEPT}",
     BreakKind.MISSING_FILL: f"wait: the trades mostly follow; else compare the order at the venue, then {_ACCEPT}",
     BreakKind.DOUBLED_FILL: f"look the order up at the venue; the lock goes when its list has the trade once, or by {_ACCEPT}",
     BreakKind.OVERFILL: f"look the order up at the venue and decide whether to keep the surplus, then {_ACCEPT}",

@@ -15,7 +15,7 @@ def rebuild(
         ),
     ] = False,
 ) -> None:
-    """Rebuild orders and positions from the append-only events, fills and adjustments.
+    """Rebuild orders and balances from the append-only events, fills and adjustments.
 
     Example: `penstock ledger rebuild --check`
     """
@@ -35,7 +35,7 @@ def show(
         bool, typer.Option("--exact", help="Amounts to their last digit, not in cents.")
     ] = False,
 ) -> None:
-    """An account as it was at any time: orders, positions, profit and loss by strategy, and days.
+    """An account as it was at any time: orders, balances, profit and loss by strategy, and days.
 
     A table that is wider than the terminal is shown row by row.
 
