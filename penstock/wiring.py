@@ -7,6 +7,7 @@ trading path never pays for them.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.exchanges.order_expiry import visibility_delay
-from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.adapters.notifications import AppriseNotifier, LogNotifier
 from penstock.adapters.stores.embedded import EmbeddedPostgres
@@ -49,6 +49,8 @@ from penstock.settings import (
     VenueSettings,
     secret,
 )
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.paper import PaperExchange
 from penstock.stack import running
 
 if TYPE_CHECKING:  # these import MLflow or Great Expectations
@@ -300,11 +302,10 @@ class Platform:
     ) -> VenueAccount:
         """Return one account at one venue, or on paper with that venue's market data."""
         if self.environment.trading == "paper":
-            costs = self.settings.costs
+            model = FillModel.of(self.settings.costs)
             return PaperExchange(
                 self.market if market == self.environment.market else self._market_of(market),
-                fee_bps=str(costs.fee_bps if fee_bps is None else fee_bps),
-                slippage_bps=str(costs.slippage_bps),
+                model if fee_bps is None else replace(model, taker_fee_bps=fee_bps),
                 balances={self.settings.universe.quote: Decimal(str(keys.paper_cash))},
                 state_file=self.home / "paper" / f"{name}.json",
                 trading_timeframe=self.settings.portfolio(portfolio).timeframe,

@@ -34,6 +34,7 @@ from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.promotion.gate import GateDecision, judge
 from penstock.settings import Settings, practice_key_variables, practice_keys
+from penstock.simulation.fill_model import FillModel
 from penstock.wiring import Platform, open_platform
 
 PORTFOLIO = "daily"
@@ -197,12 +198,10 @@ def _practice(
     """
     key, secret = practice_keys(home)[PORTFOLIO]
     os.environ.update(practice_key_variables(home))
-    costs = template.costs
     server = PracticeServer(
         world.source,
         stepped_clock(world.live),
-        fee_bps=str(costs.fee_bps),
-        slippage_bps=str(costs.slippage_bps),
+        fill_model=FillModel.of(template.costs),
         limits=UNLIMITED,  # a venue limits orders a second; here a day passes in one
         accounts=(AccountSpec(key, secret, {template.universe.quote: str(CASH)}),),
         journal=home / "exchange.sqlite",

@@ -27,7 +27,8 @@ from penstock.portfolio.allocation import PortfolioTargets, allocate
 from penstock.portfolio.decision import decide_targets
 from penstock.ports import LoadedModel
 from penstock.research.engine.backtest import backtest
-from penstock.simulation.replay import VenueTerms, replay
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.replay import replay
 from penstock.wiring import Platform
 
 
@@ -168,14 +169,13 @@ def _replayed(
     decided: Mapping[datetime, PortfolioTargets],
     period: Period,
 ) -> dict[datetime, Mapping[str, Decimal]]:
-    costs = platform.settings.costs
     done = replay(
         bars,
         {slot: targets.weights for slot, targets in decided.items()},
         platform.settings.portfolio(portfolio).rebalancing,
         platform.exchange(portfolio).instruments(),
         period.cash,
-        VenueTerms(Decimal(str(costs.fee_bps)), Decimal(str(costs.slippage_bps))),
+        FillModel.of(platform.settings.costs),
         platform.settings.risk,
         decided,
     )

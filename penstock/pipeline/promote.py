@@ -8,7 +8,6 @@ from decimal import Decimal
 import polars as pl
 
 from penstock.adapters.exchanges.bars_market import BarsMarketData
-from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.core.clock import SteppedClock
 from penstock.core.errors import PromotionError
 from penstock.data.snapshots import load_snapshot
@@ -17,6 +16,8 @@ from penstock.promotion.criteria import CriterionResult
 from penstock.promotion.evidence import Evidence
 from penstock.promotion.promote import CHAMPION, Promotion, measure_out_of_sample, promote, rollback
 from penstock.promotion.rehearsal import rehearse
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.paper import PaperExchange
 from penstock.wiring import Platform
 
 
@@ -94,13 +95,8 @@ def _paper(
 ) -> Exchange:
     """Return a paper exchange over the bars, with the costs that the evidence was measured with."""
     market = BarsMarketData({evidence.timeframe: bars}, None, clock)
-    costs = evidence.costs
-    return PaperExchange(
-        market,
-        str(costs.fee_bps),
-        str(costs.slippage_bps),
-        {platform.settings.universe.quote: cash},
-    )
+    cash_only = {platform.settings.universe.quote: cash}
+    return PaperExchange(market, FillModel.of(evidence.costs), cash_only)
 
 
 def roll_back(platform: Platform, name: str) -> tuple[str, str]:

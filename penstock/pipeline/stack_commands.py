@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 
 import psutil
@@ -18,10 +17,10 @@ from penstock.core.errors import ConfigError
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.practice.candles import ParquetCandles
 from penstock.practice.clock import ClockSpec, real_clock, sped_up_clock, stepped_clock
-from penstock.practice.matching import Terms
 from penstock.practice.server import AccountSpec, PracticeConfig, serve
 from penstock.practice.synthetic import SyntheticCandles
 from penstock.settings import Settings, practice_keys
+from penstock.simulation.fill_model import FillModel
 from penstock.stack import (
     Addresses,
     StackError,
@@ -132,12 +131,9 @@ def serve_practice(
     )
     journal = settings.home / "practice" / "journal.sqlite"
     journal.parent.mkdir(parents=True, exist_ok=True)
-    costs = settings.costs
-    terms = Terms(
-        taker_fee_bps=Decimal(str(costs.fee_bps)), slippage_bps=Decimal(str(costs.slippage_bps))
-    )
+    model = FillModel.of(settings.costs)
     config = PracticeConfig(
-        source, _clock_of(start, speed), accounts, terms, journal=journal, port=port
+        source, _clock_of(start, speed), accounts, model, journal=journal, port=port
     )
     shown = f"candles of {candles}" if candles else "synthetic candles"
     serve(config, on_ready=lambda url: out.print(f"practice exchange on {url} with {shown}"))

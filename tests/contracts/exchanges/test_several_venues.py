@@ -14,7 +14,6 @@ import pytest
 
 from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
@@ -31,6 +30,7 @@ from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
 from penstock.core.timeframes import Timeframe
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind
+from penstock.simulation.paper import PaperExchange
 
 _NUMBERS = count(1)
 EACH = {"USDT": Decimal(5_000), "AAA": Decimal(20)}
