@@ -13,7 +13,6 @@ from decimal import Decimal
 
 import polars as pl
 
-from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
 from penstock.core.accounting import changes_of
 from penstock.core.bars import wide
 from penstock.core.errors import DataError
@@ -223,7 +222,7 @@ def traded_period(platform: Platform, portfolio: str) -> Period:
     slots = sorted(versions_of(platform, portfolio))
     if not slots:
         raise DataError(f"{account} has traded no slot yet")
-    if LedgerHistory(platform.database).moved_from_outside(account, OPENING_BALANCE):
+    if platform.ledger_history.moved_from_outside(account, OPENING_BALANCE):
         raise DataError(
             f"{account} has had deposits, withdrawals or accepted breaks: its equity is not its trades' alone"
         )
