@@ -149,7 +149,7 @@ class Stage:
             "steps_clock": False,
             "receive_window_ms": 10_000,
             "policy": POLICY,
-            "rebalancing": {},
+            "style": {"algorithm": "market"},
             "limits": self.limits,
             "weights": {f"{base}/USDT": weight for base, weight in scene.weights.items()},
             "closes": {f"{base}/USDT": price for base, price in PRICES.items()},

@@ -292,7 +292,7 @@ def settings_for(stage: Stage, account: str, folder: Path, venues: Sequence[str]
 def test_account_of_several_venues_is_chosen_by_configuration(
     two_venues: Stage, tmp_path: Path
 ) -> None:
-    """A desk from configs/environments.yaml trades both venues; the account can never be opened at
+    """A session from configs/environments.yaml trades both venues; the account can never be opened at
     others.
     """
     account = "configured"
