@@ -39,7 +39,7 @@ from penstock.core.orders import (
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.lease import LeaseKeeper, take_lease
-from penstock.execution.orders.intents import place
+from penstock.execution.orders.submit import place
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.practice.candles import GivenCandles

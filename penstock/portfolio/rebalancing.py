@@ -9,11 +9,11 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.core.errors import ConfigError, DataError
 from penstock.core.instruments import Instrument, holdings_by_symbol
-from penstock.core.orders import OrderType, Phase, Side
+from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 
 _ZERO = Decimal(0)
@@ -35,8 +35,18 @@ class RebalancePolicy(BaseModel):
     """Kept back from the cash that buys may use, for slippage."""
     outside_universe: Literal["close", "hold"] = "hold"
     """What happens to a held asset that no target names."""
-    order_type: OrderType = OrderType.MARKET
-    limit_offset_bps: Decimal = Field(default=Decimal(5), ge=-100, le=1000)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_style_of_execution(cls, data: object) -> object:
+        gone = {"order_type", "limit_offset_bps"} & data.keys() if isinstance(data, dict) else set()
+        if gone:
+            raise ValueError(
+                f"{' and '.join(sorted(gone))} are no settings of rebalancing any more: how orders "
+                "are worked is the portfolio's `execution`, for example "
+                "`execution: {algorithm: limit, offset_bps: 5}`"
+            )
+        return data
 
     @property
     def cost_fraction(self) -> Decimal:

@@ -103,33 +103,6 @@ class ApprovedOrders:
                 "ApprovedOrders come from penstock.risk.review.review alone: have the plan reviewed"
             )
 
-    def divided(self, parts: Sequence[ProposedOrder]) -> "ApprovedOrders":
-        """Return the same approval with its orders in parts.
-
-        Raises RiskError where the parts sum to more than was approved: in quantity, and for orders
-        that do not reduce in notional too, since each part has its own venue's price.
-        """
-        left = {(order.symbol, order.side): order.quantity for order in self.orders}
-        spendable = {
-            (each.passed.symbol, each.passed.side): each.passed.notional
-            for each in self.reviewed
-            if each.passed is not None and not each.reduces
-        }
-        for part in parts:
-            key = part.symbol, part.side
-            left[key] = left.get(key, Decimal(0)) - part.quantity
-            if key in spendable:
-                spendable[key] -= part.notional
-        over = sorted(
-            {symbol for each in (left, spendable) for (symbol, _), rest in each.items() if rest < 0}
-        )
-        if over:
-            raise RiskError(
-                f"the parts of {', '.join(over)} are more than was approved: "
-                "divide only what was reviewed"
-            )
-        return replace(self, orders=tuple(parts))
-
     @property
     def verdicts(self) -> tuple[RiskVerdict, ...]:
         """Every finding as it is to be kept, with the decision on its order."""

@@ -43,12 +43,6 @@ class Bounds:
             return ""
         return f"quotes {mid:f}, {distance:.1%} from the approved price {order.price:f}; at most {self.collar:.1%} is allowed"
 
-    def unconfirmed(self, order: ProposedOrder) -> bool:
-        """Return whether an order has to stay where a venue's quotes cannot be read, as the collar
-        rule has it.
-        """
-        return self.collar is not None and not self._is_exit(order)
-
     def ceiling(self, order: ProposedOrder) -> Decimal | None:
         """Return what an order's parts may come to, each at its venue's mid; None is no bound.
 

@@ -279,8 +279,8 @@ def test_offers_tell_what_is_free_and_who_is_silent(pair: Pair) -> None:
     assert second.quotes["AAA/USDT"].ask > second.quotes["AAA/USDT"].bid
     pair.silence("first", "/api/v3/account")
     silent, answering = pair.exchange.offers(["AAA/USDT"])
-    assert "503" in silent.silence
-    assert (silent.free, silent.quotes, answering.silence) == ({}, {}, "")
+    assert "503" in silent.error
+    assert (silent.free, silent.quotes, answering.error) == ({}, {}, "")
 
 
 def test_venues_need_names_of_their_own() -> None:

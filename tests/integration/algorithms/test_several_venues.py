@@ -81,7 +81,7 @@ def require_whole(stage: Stage, account: str) -> None:
     traded = [fill for symbol in TARGETS for fill in exchange.fills(symbol, since)]
     booked = ledger.fills(account)
     assert Counter(traded) == Counter(booked)
-    assert ledger.positions(account) == exchange.balances()
+    assert ledger.balances(account) == exchange.balances()
     orders = ledger.orders(account)
     assert all(order.state.is_final for order in orders)
     by_venue: dict[str, set[str]] = {name: set() for name in stage.venues}
@@ -292,7 +292,7 @@ def settings_for(stage: Stage, account: str, folder: Path, venues: Sequence[str]
 def test_account_of_several_venues_is_chosen_by_configuration(
     two_venues: Stage, tmp_path: Path
 ) -> None:
-    """A desk from configs/environments.yaml trades both venues; the account can never be opened at
+    """A session from configs/environments.yaml trades both venues; the account can never be opened at
     others.
     """
     account = "configured"

@@ -32,7 +32,7 @@ from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.lease import LeaseKeeper, take_lease
-from penstock.execution.orders.intents import place
+from penstock.execution.orders.submit import place
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.rebalance.report import RebalanceReport
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance

@@ -197,17 +197,3 @@ def test_approved_orders_never_grow_and_gross_stays_inside(wanted: list, held: D
         remaining.remove(origin)
     bought = sum(o.notional for o in approved.orders if o.side is Side.BUY)
     assert bought == 0 or account.gross + bought <= limits.max_gross * account.equity
-
-
-def test_approved_orders_are_divided_and_never_grow() -> None:
-    """Parts of what was approved are approved; parts that sum to more, or of another side, are not."""
-    approved = review([order("3")], context(), WIDE)
-    parts = [replace(order("1"), venue="a"), replace(order("2"), venue="b", child=1)]
-    assert approved.divided(parts).orders == tuple(parts)
-    for wrong in (
-        [*parts, order("0.001")],
-        [order("1", Side.SELL)],
-        [order("1", symbol="ETH/USDT")],
-    ):
-        with pytest.raises(RiskError, match="more than was approved"):
-            approved.divided(wrong)
