@@ -301,7 +301,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
         for side, model in self.models.items():
             assert (stored[side].state, stored[side].filled_quantity) == (model.state, model.filled)
         held = [change for model in self.models.values() for change in model.held]
-        assert dict(self.ledger.positions(self.account)) == balances_of(held)
+        assert dict(self.ledger.balances(self.account)) == balances_of(held)
 
     def teardown(self) -> None:
         if not hasattr(self, "models"):
