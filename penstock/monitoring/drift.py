@@ -22,12 +22,10 @@ class DriftReport:
     """Live, replay and backtest equity on their common instants, and the parts of the final
     difference (quote units).
 
-    `curves` has columns ts, live, replay, backtest, sorted by ts. `live_only` counts live instants
-    that the other two lack: they are left out of the comparison.
+    `curves` has columns ts, live, replay, backtest, sorted by ts.
     """
 
     curves: pl.DataFrame
-    live_only: int = 0
 
     def _last(self, name: str) -> float:
         return float(self.curves[name][-1])
@@ -48,29 +46,6 @@ class DriftReport:
     def unexplained(self) -> float:
         """live - replay: prices, delays or orders that the replay did not have."""
         return self._last("live") - self._last("replay")
-
-    @property
-    def largest_unexplained(self) -> float:
-        """The live - replay that is largest in size over all instants, with its sign."""
-        gaps = (self.curves["live"] - self.curves["replay"]).to_list()
-        return float(max(gaps, key=abs))
-
-    @property
-    def unexplained_bps(self) -> float:
-        """`unexplained` in basis points of the backtest's last equity."""
-        return self.unexplained / self._last("backtest") * 1e4
-
-    @property
-    def tracking_error(self) -> float:
-        """Standard deviation of the difference between live's and the backtest's returns per
-        instant (a fraction).
-
-        0 where there are fewer than three instants.
-        """
-        gaps = (
-            self.curves["live"].pct_change() - self.curves["backtest"].pct_change()
-        ).drop_nulls()
-        return _number(gaps.std()) if gaps.len() > 1 else 0.0
 
     def sentence(self) -> str:
         """Return the comparison as one sentence with amounts."""
@@ -119,7 +94,7 @@ def explain_difference(
         raise DataError(
             f"drift: the equity curves share no instant ({spans}); compare curves of the same bars"
         )
-    return DriftReport(curves=joined, live_only=tables["live"].height - joined.height)
+    return DriftReport(joined)
 
 
 def _curve(frame: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -138,7 +113,3 @@ def _curve(frame: pl.DataFrame, name: str) -> pl.DataFrame:
 
 def _span(frame: pl.DataFrame) -> str:
     return "has no rows" if frame.is_empty() else f"{frame['ts'].min()!s} to {frame['ts'].max()!s}"
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
