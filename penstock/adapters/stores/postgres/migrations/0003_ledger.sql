@@ -149,13 +149,22 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE
     ON adjustment FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE INDEX ON adjustment (account, at);
 
--- A read model of fills and adjustments, changed in the same transaction as they are.
-CREATE TABLE position (
+-- Read models of fills and adjustments, changed in the same transaction as they are. What an
+-- account has of each asset is a balance, which spot trading moves. A position is by instrument:
+-- perpetuals move it.
+CREATE TABLE balance (
     account    text NOT NULL REFERENCES account,
     asset      text NOT NULL,
     quantity   numeric NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (account, asset)
+);
+CREATE TABLE position (
+    account    text NOT NULL REFERENCES account,
+    symbol     text NOT NULL,
+    quantity   numeric NOT NULL, -- signed: below zero is short
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (account, symbol)
 );
 
 -- The parents of child orders: what was approved and how it is worked, committed before the first

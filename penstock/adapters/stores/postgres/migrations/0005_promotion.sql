@@ -9,6 +9,7 @@ CREATE TABLE promotion_verdict (
     value     double precision,
     bound     double precision,
     reason    text NOT NULL,
-    at        timestamptz NOT NULL
+    at        timestamptz NOT NULL,
+    asked_by  text NOT NULL -- who asked for the judgement
 );
 CREATE INDEX ON promotion_verdict (model, version, id);

@@ -16,6 +16,33 @@ ALTER TABLE planned_instrument
 UPDATE planned_instrument SET settle = quote;
 ALTER TABLE planned_instrument ALTER COLUMN settle SET NOT NULL;
 
+-- Who asked for a judgement is kept with its verdicts.
+ALTER TABLE promotion_verdict ADD COLUMN asked_by text NOT NULL DEFAULT '';
+ALTER TABLE promotion_verdict ALTER COLUMN asked_by DROP DEFAULT;
+
+-- What an account has of each asset is a balance. A position is by instrument: perpetuals move it.
+CREATE TABLE balance (
+    account    text NOT NULL REFERENCES account,
+    asset      text NOT NULL,
+    quantity   numeric NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (account, asset)
+);
+INSERT INTO balance (account, asset, quantity, updated_at)
+SELECT account, asset, quantity, updated_at FROM position;
+DROP TABLE position;
+CREATE TABLE position (
+    account    text NOT NULL REFERENCES account,
+    symbol     text NOT NULL,
+    quantity   numeric NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (account, symbol)
+);
+UPDATE account_break SET kind = 'balance_mismatch' WHERE kind = 'position_mismatch';
+ALTER TABLE break_acceptance DISABLE TRIGGER append_only;
+UPDATE break_acceptance SET kind = 'balance_mismatch' WHERE kind = 'position_mismatch';
+ALTER TABLE break_acceptance ENABLE TRIGGER append_only;
+
 -- What is remembered of a position is kept by its symbol.
 ALTER TABLE position_mark ADD COLUMN symbol text;
 UPDATE position_mark SET symbol = asset || '/' || quote
