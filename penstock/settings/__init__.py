@@ -1,6 +1,6 @@
 """configs/*.yaml and the environment, read once into frozen, validated models. Unknown keys fail.
 
-Decides what the configuration means; which adapters it leads to is for penstock.wiring.
+penstock.wiring decides which adapters a configuration leads to.
 """
 
 from functools import cached_property
@@ -47,56 +47,64 @@ LIVE_CONFIRMATION = "real-money"
 
 
 class Process(BaseSettings):
-    """What the environment says (prefix PENSTOCK_): which folder, database and environment this
-    process works with.
-    """
+    """What the environment variables with the prefix PENSTOCK_ say."""
 
     model_config = SettingsConfigDict(
         env_prefix="PENSTOCK_", frozen=True, extra="ignore", env_ignore_empty=True
     )
 
     home: Path = Path(".penstock")
+    """The folder of everything that this installation keeps."""
     configs: Path = Path("configs")
+    """The folder of the configuration files."""
     env: str = "paper"
+    """The environment, by its name in configs/environments.yaml."""
     live: str = ""
+    """The other consent that real money needs: "real-money"."""
     database_url: SecretStr | None = None
+    """The database; without it the embedded one is used."""
     mlflow_url: str | None = None
+    """The MLflow server; without it that of `penstock up`, or a file in the home folder."""
     practice_url: str | None = None
+    """Where the practice exchange answers, if not at the configured address."""
+    notify_urls: SecretStr = SecretStr("")
+    """The channels of alerts, as Apprise URLs with spaces between them."""
 
     @field_validator("practice_url")
     @classmethod
     def _practice_on_this_machine(cls, url: str | None) -> str | None:
         return loopback(url) if url else None
 
-    notify_urls: SecretStr = SecretStr("")
-
 
 class Settings:
-    """Everything configured. Files are read on first use, so that a command needs only those it
-    uses.
-    """
+    """Everything that is configured. A file is read when it is first used."""
 
     def __init__(self, process: Process | None = None) -> None:
         self.process = process if process is not None else _read_process()
 
     @property
     def home(self) -> Path:
+        """The absolute path of the home folder."""
         return self.process.home.resolve()
 
     @cached_property
     def universe(self) -> Universe:
+        """configs/universe.yaml: which bars are kept."""
         return self._read("universe.yaml", Universe)
 
     @cached_property
     def costs(self) -> Costs:
+        """configs/costs.yaml: what a backtest pays."""
         return self._read("costs.yaml", Costs)
 
     @cached_property
     def checks(self) -> CheckBounds:
+        """configs/checks.yaml: how much of each defect is allowed."""
         return self._read("checks.yaml", CheckBounds)
 
     @cached_property
     def risk(self) -> RiskLimits:
+        """configs/risk.yaml: the limits that every order must pass."""
         return self._read("risk.yaml", RiskLimits)
 
     def portfolio(self, name: str) -> Portfolio:
@@ -126,17 +134,17 @@ class Settings:
         return Settings(self.process.model_copy(update={"env": name}))
 
     def require_consent(self) -> None:
-        """Raise ConfigError where this environment trades real money and not both places agree to
-        it.
+        """Raise ConfigError where this environment trades real money without both consents.
 
-        Asked before an account is opened for orders. Looking, and halting, need no consent.
+        This is called before an account is opened for orders. Reading and halting need no consent.
         """
         if self.environment.is_real_venue and not (
             self.environment.live and self.process.live == LIVE_CONFIRMATION
         ):
             raise ConfigError(
-                f"environment '{self.process.env}' would trade real money: it needs 'live: true' in "
-                f"{self.process.configs / 'environments.yaml'} and the environment variable PENSTOCK_LIVE={LIVE_CONFIRMATION}; "
+                f"environment '{self.process.env}' would trade real money: it needs "
+                f"'live: true' in {self.process.configs / 'environments.yaml'} and "
+                f"the environment variable PENSTOCK_LIVE={LIVE_CONFIRMATION}; "
                 "use PENSTOCK_ENV=paper or testnet otherwise"
             )
 

@@ -1,5 +1,6 @@
-"""Keys of accounts: read from the environment, and made for the practice exchange. No message ever
-shows one.
+"""Keys of accounts: read from the environment, and made for the practice exchange.
+
+No message shows a key.
 """
 
 import json
@@ -16,20 +17,23 @@ PRACTICE_PORTFOLIOS = ("daily", "minute", "practice-minute")
 
 
 def secret(variable: str | None, purpose: str) -> SecretStr:
-    """Return the secret in an environment variable; raise ConfigError naming the variable, never a
-    value.
+    """Return the secret in an environment variable.
+
+    Raises ConfigError, which names the variable and no value, where it is empty.
     """
     value = os.environ.get(variable or "")
     if not value:
         raise ConfigError(
-            f"{purpose}: the environment variable {variable or '(none configured)'} is empty; set it before trading"
+            f"{purpose}: the environment variable {variable or '(none configured)'} is empty; "
+            "set it before trading"
         )
     return SecretStr(value)
 
 
 def practice_keys(home: Path) -> dict[str, tuple[str, str]]:
-    """Return (key, secret) of each practice account, by portfolio: made once, readable by the owner
-    only.
+    """Return (key, secret) of each practice account, by portfolio.
+
+    They are made once, in a file that only its owner can read.
     """
     path = home / "practice-keys.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -43,9 +47,7 @@ def practice_keys(home: Path) -> dict[str, tuple[str, str]]:
 
 
 def practice_key_variables(home: Path) -> dict[str, str]:
-    """Return the environment variables that configs/environments.yaml names for the practice
-    accounts' keys.
-    """
+    """Return the practice accounts' keys by the variables that configs/environments.yaml names."""
     variables: dict[str, str] = {}
     for portfolio, (key, secret_key) in practice_keys(home).items():
         name = portfolio.upper().replace("-", "_")
