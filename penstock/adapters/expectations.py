@@ -7,7 +7,6 @@ use this module.
 """
 
 import logging
-import os
 import shutil
 import threading
 from dataclasses import dataclass
@@ -142,8 +141,7 @@ def suite(timeframe: Timeframe, table: tuple[Bound, ...]) -> Any:
 
 
 def _great_expectations() -> Any:
-    """Import Great Expectations with its usage statistics off."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    """Import Great Expectations, with its log at warnings."""
     import great_expectations as gx
     import great_expectations.expectations  # makes the attribute gx.expectations
 

@@ -15,8 +15,23 @@ class ConfigError(PenstockError):
     """A configuration file or environment variable holds a value that is not allowed."""
 
 
+class NotPracticeError(ConfigError):
+    """What was asked for is possible at the practice exchange only, and another venue is
+    configured.
+    """
+
+
 class DataError(PenstockError):
     """Market data is missing, malformed, or broke a rule that stops its symbol."""
+
+
+class NoBarsError(DataError):
+    """No bar of a timeframe is stored for a venue: `exchange` and `timeframe` say which."""
+
+    def __init__(self, exchange: str, timeframe: str) -> None:
+        super().__init__(f"no {timeframe} bars of {exchange} are stored: ingest them first")
+        self.exchange = exchange
+        self.timeframe = timeframe
 
 
 class StaleDataError(DataError):
@@ -49,6 +64,14 @@ class PromotionError(PenstockError):
     """A model version cannot be registered, promoted, loaded or rolled back."""
 
 
+class NoSearchError(PromotionError):
+    """A study has no tracked search, so it has no candidate either."""
+
+    def __init__(self, study: str) -> None:
+        super().__init__(f"study '{study}' has no tracked search yet: search first")
+        self.study = study
+
+
 class StrategyError(PenstockError):
     """A strategy broke its contract: unknown name, bad parameters or malformed weights."""
 
@@ -66,6 +89,10 @@ class VenueUnavailableError(VenueError):
 
     The outcome of a request that changes state is then unknown. It must not be taken as failed.
     """
+
+
+class PracticeExchangeDownError(VenueUnavailableError):
+    """The practice exchange does not answer at the address where it should."""
 
 
 class RateLimitedError(VenueUnavailableError):

@@ -3,11 +3,12 @@
 penstock.wiring decides which adapters a configuration leads to.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
-from pydantic import SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
 from penstock.core.errors import ConfigError
 from penstock.data.bounds import CheckBounds
@@ -46,12 +47,10 @@ __all__ = [
 LIVE_CONFIRMATION = "real-money"
 
 
-class Process(BaseSettings):
+class Process(BaseModel):
     """What the environment variables with the prefix PENSTOCK_ say."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PENSTOCK_", frozen=True, extra="ignore", env_ignore_empty=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Path(".penstock")
     """The folder of everything that this installation keeps."""
@@ -75,12 +74,37 @@ class Process(BaseSettings):
     def _practice_on_this_machine(cls, url: str | None) -> str | None:
         return loopback(url) if url else None
 
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> "Process":
+        """Return what the variables PENSTOCK_* say; an empty one counts as none.
+
+        Raises ConfigError, which names the variable, for a value that is not allowed.
+        """
+        named = {name: variables.get(f"PENSTOCK_{name.upper()}", "") for name in cls.model_fields}
+        try:
+            return cls.model_validate({name: value for name, value in named.items() if value})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(
+                f"environment variable PENSTOCK_{str(first['loc'][0]).upper()}: {first['msg']}"
+            ) from None
+
 
 class Settings:
-    """Everything that is configured. A file is read when it is first used."""
+    """Everything that is configured. A file is read when it is first used.
 
-    def __init__(self, process: Process | None = None) -> None:
-        self.process = process if process is not None else _read_process()
+    `variables` are the environment variables that were passed in, which hold the keys of accounts.
+    The environment of this process is not read.
+    """
+
+    def __init__(self, process: Process, variables: Mapping[str, str] | None = None) -> None:
+        self.process = process
+        self.variables: Mapping[str, str] = MappingProxyType(dict(variables or {}))
+
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> "Settings":
+        """Return the settings of an environment, such as `os.environ`."""
+        return cls(Process.of(variables), variables)
 
     @property
     def home(self) -> Path:
@@ -131,7 +155,7 @@ class Settings:
 
     def of_environment(self, name: str) -> "Settings":
         """Return the same settings for another environment."""
-        return Settings(self.process.model_copy(update={"env": name}))
+        return Settings(self.process.model_copy(update={"env": name}), self.variables)
 
     def require_consent(self) -> None:
         """Raise ConfigError where this environment trades real money without both consents.
@@ -158,13 +182,3 @@ class Settings:
         if name not in entries:
             raise ConfigError(f"{what} '{name}' is not in {path}: it has {', '.join(entries)}")
         return validate(entries[name] or {}, model, path, f"{name}.")
-
-
-def _read_process() -> Process:
-    try:
-        return Process()
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(
-            f"environment variable PENSTOCK_{str(first['loc'][0]).upper()}: {first['msg']}"
-        ) from None

@@ -5,6 +5,7 @@ No message shows a key.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -16,15 +17,15 @@ from penstock.core.machine import new_secret
 PRACTICE_PORTFOLIOS = ("daily", "minute", "practice-minute")
 
 
-def secret(variable: str | None, purpose: str) -> SecretStr:
-    """Return the secret in an environment variable.
+def secret(variables: Mapping[str, str], name: str | None, purpose: str) -> SecretStr:
+    """Return the secret in the environment variable `name`.
 
     Raises ConfigError, which names the variable and no value, where it is empty.
     """
-    value = os.environ.get(variable or "")
+    value = variables.get(name or "")
     if not value:
         raise ConfigError(
-            f"{purpose}: the environment variable {variable or '(none configured)'} is empty; "
+            f"{purpose}: the environment variable {name or '(none configured)'} is empty; "
             "set it before trading"
         )
     return SecretStr(value)

@@ -6,8 +6,13 @@ from decimal import Decimal
 
 import pytest
 
-from penstock.adapters.stores.postgres import Database, PostgresLedger, connect, migrate
-from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
+from penstock.adapters.stores.postgres import (
+    Database,
+    PostgresLedger,
+    PostgresLedgerHistory,
+    connect,
+    migrate,
+)
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
@@ -116,7 +121,7 @@ def test_rebuild_of_an_untouched_ledger_finds_every_row_equal(
     """Orders and positions are exactly what events, fills and adjustments lead to, refused events
     included.
     """
-    result = LedgerHistory(own_database).rebuild(replace=False)
+    result = PostgresLedgerHistory(own_database).rebuild(replace=False)
     assert (result.orders, result.positions, result.events, result.fills, result.adjustments) == (
         3,
         3,
@@ -146,7 +151,7 @@ def test_damaged_read_model_is_named_and_mended(
     """
     with own_database.transaction() as connection:
         connection.execute(damage.encode())
-    history = LedgerHistory(own_database)
+    history = PostgresLedgerHistory(own_database)
     for _ in range(2):  # the check changes nothing
         found = history.rebuild(replace=False)
         assert [difference.row for difference in found.differences] == [row]
@@ -162,7 +167,7 @@ def test_rebuild_replaces_all_or_nothing(own_database: Database, lease: Lease) -
             "ALTER TABLE position ADD CONSTRAINT no_bnb CHECK (asset <> 'BNB') NOT VALID"
         )
     with pytest.raises(StoreError, match="no_bnb"):
-        LedgerHistory(own_database).rebuild(replace=True)
+        PostgresLedgerHistory(own_database).rebuild(replace=True)
     with own_database.transaction() as connection:
         assert connection.execute(
             "SELECT state FROM orders WHERE client_order_id = 'sell'"
@@ -183,7 +188,7 @@ def test_intent_cannot_be_changed(own_database: Database, lease: Lease, change: 
 def states_at(
     database: Database, seconds: float
 ) -> tuple[dict[str, OrderState], dict[str, Decimal]]:
-    state = LedgerHistory(database).state_at("main", after(seconds))
+    state = PostgresLedgerHistory(database).state_at("main", after(seconds))
     return {order.request.client_order_id: order.state for order in state.orders}, dict(
         state.positions
     )
@@ -210,7 +215,7 @@ def test_state_at_the_end_is_the_read_model(
     own_database: Database, ledger: PostgresLedger, lease: Lease
 ) -> None:
     """Asked for now, the fold by time gives the very records that are stored."""
-    assert list(LedgerHistory(own_database).state_at("main", after(3600)).orders) == list(
+    assert list(PostgresLedgerHistory(own_database).state_at("main", after(3600)).orders) == list(
         ledger.orders("main")
     )
 
@@ -218,7 +223,7 @@ def test_state_at_the_end_is_the_read_model(
 def test_unknown_account_has_no_past(own_database: Database, lease: Lease) -> None:
     """An account that was never opened is an error, not an empty one."""
     with pytest.raises(StoreError, match="'other' is not in the ledger"):
-        LedgerHistory(own_database).state_at("other", after(60))
+        PostgresLedgerHistory(own_database).state_at("other", after(60))
 
 
 def test_profit_and_positions_agree_to_the_last_digit(
@@ -227,7 +232,7 @@ def test_profit_and_positions_agree_to_the_last_digit(
     """What the books say was bought, paid and charged is what the positions say, fees in every
     asset included.
     """
-    (holding,) = profits(LedgerHistory(own_database).fills("main")).holdings
+    (holding,) = profits(PostgresLedgerHistory(own_database).fills("main")).holdings
     held = ledger.positions("main")
     assert held["BTC"] == holding.quantity
     assert held["USDT"] == 1000 + holding.realised - holding.cost

@@ -196,3 +196,14 @@ class SearchResult:
     """The open time of the first bar out of sample."""
     study_name: str
     """The name of the chosen strategy's Optuna study."""
+
+    def figures_table(self) -> pl.DataFrame:
+        """Return the choice's figures, one row per metric, as text.
+
+        The columns are metric, in_sample, out_of_sample and equal_weights.
+        """
+        parts = (self.in_sample, self.out_of_sample, self.benchmark_out_of_sample)
+        figures = [part.metrics.as_dict() for part in parts]
+        rows = [(name, *(f"{figure[name]:.4f}" for figure in figures)) for name in figures[0]]
+        columns = ["metric", "in_sample", "out_of_sample", "equal_weights"]
+        return pl.DataFrame(rows, schema=columns, orient="row")

@@ -6,9 +6,8 @@ penstock.core, in Decimal, not by the SQL that keeps them up to date: that both 
 what a check proves.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any
@@ -32,7 +31,6 @@ from penstock.core.accounting import EXACT, changes_of, positions_of
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.instruments import spot_assets
 from penstock.core.order_history import order_as_of
-from penstock.core.order_records import OrderRecord
 from penstock.core.orders import (
     EndCause,
     Fill,
@@ -43,6 +41,7 @@ from penstock.core.orders import (
     next_state,
 )
 from penstock.core.profit import profits
+from penstock.ports.ledger_history import AccountState, Difference, Rebuild
 
 _FILL_EVENTS = (OrderEventKind.FILL.value, OrderEventKind.PARTIAL_FILL.value)
 _SHOWN = 20
@@ -95,43 +94,7 @@ _REPLACE = """
 """
 
 
-@dataclass(frozen=True)
-class Difference:
-    """One row of a read model that is not what its events lead to."""
-
-    table: str
-    row: str
-    stored: str
-    rebuilt: str
-
-
-@dataclass(frozen=True)
-class Rebuild:
-    """What was folded and compared. `different` counts all that differs, `differences` has at most
-    20 of each table.
-    """
-
-    orders: int
-    positions: int
-    events: int
-    fills: int
-    adjustments: int
-    different: int
-    differences: tuple[Difference, ...]
-    replaced: bool
-
-
-@dataclass(frozen=True)
-class AccountState:
-    """An account as it was at `at`: its orders, oldest first, and what it held by asset."""
-
-    account: str
-    at: datetime
-    orders: Sequence[OrderRecord]
-    positions: Mapping[str, Decimal]
-
-
-class LedgerHistory:
+class PostgresLedgerHistory:
     """Reads the append-only tables of the ledger, and rebuilds the read models from them."""
 
     def __init__(self, database: Database) -> None:
