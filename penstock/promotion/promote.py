@@ -35,9 +35,9 @@ class VerdictRecord(Protocol):
     """Where verdicts are kept for good."""
 
     def save_verdicts(
-        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime
+        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
     ) -> None:
-        """Append every verdict of one judgement of this version, all or none."""
+        """Append every verdict of one judgement of this version, which `by` asked for, all or none."""
         ...
 
 
@@ -68,14 +68,15 @@ def promote(
     measure: Measure,
     thresholds: PromotionThresholds,
     at: datetime,
+    by: str,
     rehearse: Rehearse | None = None,
 ) -> Promotion:
     """Judge a registered version, and move the aliases that it earned.
 
     The candidate is loaded from the registry and must reproduce its evidence. The champion is
-    measured on the same bars. The verdicts are recorded, with the instant `at`, before any alias
-    moves. A repeat ends in the same state: a candidate that is champion already stays champion, and
-    `previous` keeps naming the champion before it.
+    measured on the same bars. The verdicts are recorded before any alias moves, with the instant
+    `at` and the name `by` of who asked for them. A repeat ends in the same state: a candidate that
+    is champion already stays champion, and `previous` keeps naming the champion before it.
     """
     name = candidate.name
     champion = registry.find(name, CHAMPION)
@@ -87,7 +88,7 @@ def promote(
     )
     further = _further_verdicts(registry, candidate, evidence, measure, thresholds, rehearse)
     gate = judge(evidence, rival, thresholds, further, incumbent)
-    record.save_verdicts(name, candidate.version, gate.verdicts, at)
+    record.save_verdicts(name, candidate.version, gate.verdicts, at, by)
     before = None if champion is None else champion.version
     if gate.decision is not Decision.REJECTED:
         registry.move_alias(name, CHALLENGER, candidate.version)
