@@ -28,7 +28,7 @@ _DEFAULTS = {
 
 
 def local_tracking_uri(folder: Path) -> str:
-    """Return the tracking URI of an MLflow database file in `folder`, which is created if missing."""
+    """Return the tracking URI of an MLflow database file in `folder`, created if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
 
