@@ -17,6 +17,7 @@ from typing import Any
 import polars as pl
 
 from penstock.core.errors import DataError
+from penstock.core.extras import extra
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import Bound, CheckBounds, CheckVerdict, Severity, verdict_on
 
@@ -145,8 +146,9 @@ def suite(timeframe: Timeframe, table: tuple[Bound, ...]) -> Any:
 def _great_expectations() -> Any:
     """Import Great Expectations with its usage statistics off."""
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx
-    import great_expectations.expectations  # makes the attribute gx.expectations
+    with extra("checks"):
+        import great_expectations as gx
+        import great_expectations.expectations  # makes the attribute gx.expectations
 
     for name in (
         "great_expectations",

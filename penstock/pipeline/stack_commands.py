@@ -27,6 +27,7 @@ from penstock.stack import (
     StackError,
     StackPorts,
     Supervisor,
+    require_servers,
     running,
     start_in_background,
 )
@@ -56,6 +57,7 @@ def bring_up(out: Console, foreground: bool, ports: StackPorts) -> None:
         out.print("already running:")
         out.print(_addresses_table(found[1], settings))
         return
+    require_servers(practice=settings.process.env == "practice")
     if foreground:
         _supervise(out, settings, ports)
         return

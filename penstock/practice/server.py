@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.core.extras import extra
 from penstock.practice.candles import CandleSource
 from penstock.practice.clock import ClockSpec, VenueTime, real_clock
 from penstock.practice.faults import Fault
@@ -104,7 +105,8 @@ def serve(config: PracticeConfig, on_ready: Callable[[str], None] | None = None)
     """Serve until interrupted. `on_ready(url)` is called once the address is known and the candles
     are loaded.
     """
-    import uvicorn
+    with extra("practice"):
+        import uvicorn
 
     listener = _bind(config.port)
     app = build_app(config)

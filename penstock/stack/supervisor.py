@@ -1,5 +1,6 @@
 """The supervisor: what runs, in which order and with which settings; what dies is started again."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from penstock.adapters.stores.postgres.connection import address_of
+from penstock.core.extras import extra
 from penstock.settings import Settings, practice_key_variables
 from penstock.stack.children import Child, StackError, require_free
 from penstock.stack.state import Addresses, forget_state, write_state
@@ -204,6 +206,16 @@ class Supervisor:
             raise StackError(
                 f"'{' '.join(command[2:])}' failed with code {done.returncode}: read {log}"
             )
+
+
+def require_servers(practice: bool) -> None:
+    """Raise MissingExtraError where a server that the stack starts is not installed."""
+    servers = {"prefect": "prefect", "research": "mlflow"} | (
+        {"practice": "uvicorn"} if practice else {}
+    )
+    for name, distribution in servers.items():
+        with extra(name):
+            importlib.metadata.distribution(distribution)
 
 
 def start_in_background(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:

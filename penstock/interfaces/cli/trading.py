@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.core.extras import extra
 from penstock.interfaces.cli.terminal import (
     PortfolioOption,
     ReasonOption,
@@ -62,7 +63,8 @@ def trade(
     os.environ.setdefault(
         "PREFECT_LOGGING_LEVEL", "WARNING"
     )  # a line a slot is enough for a terminal
-    from flows.trade_minutes import trade_minutes
+    with extra("prefect"):
+        from flows.trade_minutes import trade_minutes
 
     asyncio.run(trade_minutes(portfolio, slots))
 

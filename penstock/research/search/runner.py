@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import optuna
 import polars as pl
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.core.errors import SearchError, StrategyError
+from penstock.core.extras import extra
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.backtest import run
@@ -38,6 +37,10 @@ from penstock.research.engine.results import (
 from penstock.research.identity import hash_bars, search_id
 from penstock.research.search.space import Choices, NumberRange, search_space
 from penstock.research.validation.splits import Split, split_in_two
+
+with extra("research"):
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
 
 #: The figures of a trial that its row in `SearchResult.trials` shows.
 TRIAL_METRICS = ("sharpe", "total_return", "max_drawdown", "turnover", "orders")

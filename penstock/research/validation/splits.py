@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from penstock.core.errors import SearchError
+from penstock.core.extras import extra
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ def walk_forward(
     With `expanding` each fold trains on everything before its test. Cut by skfolio's WalkForward.
     Raises SearchError where not even one fold fits.
     """
-    from skfolio.model_selection import WalkForward
+    with extra("research"):
+        from skfolio.model_selection import WalkForward
 
     needed = train_bars + purge_bars + test_bars
     if len(ts) < needed:
