@@ -17,7 +17,13 @@ import polars as pl
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger, connect, migrate
+from penstock.adapters.stores.postgres import (
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+    connect,
+    migrate,
+)
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SystemClock
 from penstock.core.order_records import OrderIntent
@@ -26,6 +32,7 @@ from penstock.core.orders import (
     OrderEventKind,
     OrderRequest,
     OrderType,
+    Phase,
     Side,
     client_order_id,
 )
@@ -56,13 +63,14 @@ def intents(account: str, slot: datetime, symbols: list[str]) -> list[OrderInten
     return [
         OrderIntent(
             OrderRequest(
-                client_order_id(account, "bench/1", slot, symbol, 1, 0),
+                client_order_id(account, "bench/1", slot, symbol, Phase.BUYS, 0, 0),
                 symbol,
                 Side.BUY,
                 OrderType.MARKET,
                 Decimal(1),
             ),
-            leg=1,
+            phase=Phase.BUYS,
+            child=0,
             attempt=0,
             strategy_version="bench/1",
             target_weight=0.05,
@@ -148,15 +156,16 @@ def main() -> None:
                 switch = KillSwitch("bench", control_store)
                 policy = ExecutionPolicy(lease_ttl_seconds=600, senders=senders)
                 session = AccountSession(
-                    "bench",
-                    "practice",
-                    "USDT",
-                    ours,
-                    ledger,
-                    control_store,
-                    SystemClock(),
-                    switch,
-                    policy,
+                    account="bench",
+                    exchange_name="practice",
+                    quote="USDT",
+                    exchange=ours,
+                    ledger=ledger,
+                    parent_orders=PostgresParentOrderStore(database),
+                    control_store=control_store,
+                    clock=SystemClock(),
+                    kill_switch=switch,
+                    policy=policy,
                 )
                 keeper = take_lease(ledger, "bench", 600, 0, time.sleep)
                 assert keeper is not None

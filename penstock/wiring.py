@@ -34,11 +34,10 @@ from penstock.adapters.stores.postgres import (
 from penstock.core.clock import Clock, SystemClock, VenueClock
 from penstock.core.errors import ConfigError
 from penstock.data.bounds import BoundsGate
-from penstock.execution.algorithms.styles import MarketStyle, Vwap
+from penstock.execution.algorithms.styles import Vwap
 from penstock.execution.algorithms.volume import VolumeProfile, flat_profile, stored_profile
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.kill_switch import KillSwitch
-from penstock.execution.session import AccountSession, ExecutionPolicy
+from penstock.execution.session import AccountSession, ExecutionPolicy, VolumeProfiles
 from penstock.ports import Exchange, MarketData, Notifier, VenueAccount
 from penstock.settings import (
     AccountSettings,
@@ -184,6 +183,7 @@ class Platform:
             quote=self.settings.universe.quote,
             exchange=exchange,
             ledger=self.ledger,
+            parent_orders=PostgresParentOrderStore(self.database),
             control_store=self.control_store,
             clock=self.clock,
             kill_switch=KillSwitch(account.name, self.control_store, self.kill_switch_file),
@@ -191,8 +191,9 @@ class Platform:
                 max_lateness_seconds=lateness,
                 visibility_delay_seconds=self.visibility_delay(portfolio),
             ),
-            workbench=self._workbench(portfolio),
             venues=exchange if isinstance(exchange, SeveralVenues) else None,
+            style=self.settings.portfolio(portfolio).execution,
+            volume_profiles=self._volume_profiles(portfolio),
         )
 
     def visibility_delay(self, portfolio: str) -> float:
@@ -206,21 +207,13 @@ class Platform:
             {venue.ccxt_id for venue in venues}, self.environment.visibility_delay_seconds
         )
 
-    def _workbench(self, portfolio: str) -> Workbench | None:
-        """Return what the portfolio's style of execution needs; None where orders go out whole and
-        at once.
-        """
+    def _volume_profiles(self, portfolio: str) -> VolumeProfiles | None:
+        """Return what tells the volume by time of day; None where the style does not need it."""
         style = self.settings.portfolio(portfolio).execution
-        if isinstance(style, MarketStyle):
-            return None
         if not isinstance(style, Vwap):
-            return Workbench(PostgresParentOrderStore(self.database), style)
+            return None
         days = style.profile_days
-        return Workbench(
-            PostgresParentOrderStore(self.database),
-            style,
-            lambda symbol, slot: self._volume_profile(symbol, slot, days),
-        )
+        return lambda symbol, slot: self._volume_profile(symbol, slot, days)
 
     def _volume_profile(self, symbol: str, slot: datetime, days: int) -> VolumeProfile:
         """Return a symbol's volume by time of day, from the shortest bars that are kept of it."""

@@ -2,6 +2,7 @@
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
 
 from penstock.core.errors import VenueUnavailableError
 from penstock.core.timeframes import Timeframe
@@ -11,11 +12,9 @@ from tasks.artifacts import publish_file, publish_table
 from tasks.platform import worker_platform
 
 
-def _venue_was_silent(_task: object, _run: object, state: object) -> bool:
-    """Only a venue that gave no usable answer is worth asking again."""
-    return isinstance(
-        getattr(state, "data", None), VenueUnavailableError
-    ) or "VenueUnavailableError" in str(getattr(state, "message", ""))
+def _venue_was_silent(_task: object, _run: TaskRun, state: State[object]) -> bool:
+    """Only a venue that gave no usable answer is worth asking again: Prefect keeps what was raised."""
+    return isinstance(state.data, VenueUnavailableError)
 
 
 @task(cache_policy=NO_CACHE)

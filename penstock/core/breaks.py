@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, is_spot_symbol, spot_assets
 
 
 class BreakKind(StrEnum):
@@ -102,3 +102,13 @@ class Settlement:
     changes: Mapping[str, Decimal] = field(default_factory=dict)
     orders: tuple[str, ...] = ()
     instrument: Instrument | None = None
+
+
+def lock_subjects(symbol: str) -> tuple[str, str]:
+    """Return the subjects whose open break locks a symbol: the symbol itself and its base asset."""
+    return symbol, spot_assets(symbol)[0]
+
+
+def subject_assets(subject: str) -> tuple[str, ...]:
+    """Return the assets that a break is about: base and quote of a symbol, or the asset itself."""
+    return spot_assets(subject) if is_spot_symbol(subject) else (subject,)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Context, Decimal, localcontext
 
+from penstock.core.instruments import spot_assets
 from penstock.core.orders import Fill
 from penstock.core.profit import EXACT, cost_after, venue_order
 
@@ -44,7 +45,7 @@ class Entry:
         """A buy adds its notional, a sale takes its share of the cost away; a base fee makes what
         is left dearer.
         """
-        fee = fill.fee if fill.fee_asset == fill.symbol.partition("/")[0] else _ZERO
+        fee = fill.fee if fill.fee_asset == spot_assets(fill.symbol)[0] else _ZERO
         change, cash = fill.side.sign * fill.quantity - fee, -fill.side.sign * fill.notional
         quantity = self.quantity + change
         return (

@@ -1,32 +1,75 @@
 """An instrument and its venue rules, with the Decimal rounding that every order goes through.
 
 Lots and prices are rounded in Decimal against the venue's step: floats lose a lot on exact
-multiples.
+multiples. This module alone knows how a symbol is written. Other code has the Instrument, or asks
+`spot_assets` and `spot_symbol` where it has a text only.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from enum import StrEnum
+
+from penstock.core.errors import DataError
+
+
+class InstrumentKind(StrEnum):
+    """What is traded."""
+
+    SPOT = "spot"
+    """A trade moves two assets: base against quote."""
+    LINEAR_PERPETUAL = "linear_perpetual"
+    """A trade changes a position; profit and loss are paid in the settle asset."""
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """A spot market on one venue. Quantities are in base units, prices and notionals in quote
-    units.
+    """A market on one venue, with the venue's rules for orders.
 
-    `listed` is False where the venue no longer has it, of which an operator has taken note.
+    Raises DataError where the contract size is not above zero, or where a spot market has another
+    contract size than 1 or settles in another asset than its quote.
     """
 
     symbol: str
+    """How ccxt writes it: "BTC/USDT" (spot) or "BTC/USDT:USDT" (perpetual)."""
     base: str
+    """The asset that is priced."""
     quote: str
+    """The asset in which prices and notionals are stated."""
     price_tick: Decimal
+    """Prices are whole multiples of it (quote units)."""
     lot_step: Decimal
+    """Quantities are whole multiples of it."""
     min_quantity: Decimal
+    """The smallest quantity of an order."""
     min_notional: Decimal
+    """The smallest notional of an order (quote units)."""
     max_quantity: Decimal | None = None
+    """The largest quantity of an order; None where the venue has no such bound."""
     listed: bool = True
+    """False where an operator has taken note that the venue no longer has it."""
+    kind: InstrumentKind = InstrumentKind.SPOT
+    """Spot or perpetual."""
+    contract_size: Decimal = Decimal(1)
+    """Base units per unit of quantity. 1 for spot: its quantities are base units."""
+    settle: str = ""
+    """The asset in which trades are paid. Quote unless given."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "settle", self.settle or self.quote)
+        if not self.contract_size > 0:
+            raise DataError(f"{self.symbol}: contract size {self.contract_size} is not above zero")
+        spot = self.kind is InstrumentKind.SPOT
+        if spot and (self.contract_size != 1 or self.settle != self.quote):
+            raise DataError(
+                f"{self.symbol}: a spot market has contract size 1 and settles in {self.quote}, "
+                f"not {self.contract_size} and {self.settle}"
+            )
+
+    def notional(self, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return quantity x contract size x price (quote units)."""
+        return quantity * self.contract_size * price
 
     def round_lots(self, quantity: Decimal) -> Decimal:
         """Return `quantity` rounded towards zero to a whole number of lot steps."""
@@ -50,9 +93,46 @@ class Instrument:
             return (
                 f"quantity {quantity} is over the venue's maximum {self.max_quantity} {self.base}"
             )
-        if quantity * price < self.min_notional:
-            return f"notional {quantity * price:.2f} is under the venue's minimum {self.min_notional} {self.quote}"
+        notional = self.notional(quantity, price)
+        if notional < self.min_notional:
+            return (
+                f"notional {notional:.2f} is under the venue's minimum "
+                f"{self.min_notional} {self.quote}"
+            )
         return None
+
+
+def spot_symbol(asset: str, quote: str) -> str:
+    """Return the symbol of the spot market of `asset` against `quote`: "BTC/USDT"."""
+    return f"{asset}/{quote}"
+
+
+def spot_assets(symbol: str) -> tuple[str, str]:
+    """Return base and quote of a spot symbol; DataError where the text is none."""
+    parts = symbol.split("/")
+    if len(parts) != 2 or not all(parts) or ":" in symbol:
+        raise DataError(f"'{symbol}' is not a symbol: write it as BASE/QUOTE, for example BTC/USDT")
+    return parts[0], parts[1]
+
+
+def is_spot_symbol(text: str) -> bool:
+    """Return whether the text is a spot symbol ("BTC/USDT") and not, say, an asset ("BTC")."""
+    try:
+        spot_assets(text)
+    except DataError:
+        return False
+    return True
+
+
+def holdings_by_symbol(
+    balances: Mapping[str, Decimal], quote: str, listed: Container[str]
+) -> dict[str, Decimal]:
+    """Return the balances (by asset) by the symbol of each asset's spot market against `quote`.
+
+    Assets whose symbol is not among `listed` are left out, and so is the quote asset itself.
+    """
+    symbols = {spot_symbol(asset, quote): quantity for asset, quantity in balances.items()}
+    return {symbol: quantity for symbol, quantity in symbols.items() if symbol in listed}
 
 
 def common_rules(instruments: Sequence[Instrument]) -> Instrument:

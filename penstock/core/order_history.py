@@ -9,8 +9,16 @@ from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, localcontext
 
+from penstock.core.instruments import spot_assets
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import TRANSITIONS, Fill, OrderEvent, OrderEventKind, OrderState
+from penstock.core.orders import (
+    TRANSITIONS,
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderState,
+    next_cause,
+)
 from penstock.core.profit import EXACT
 
 #: What comes first where two things have the same instant: our own acts cause what the venue says
@@ -42,6 +50,7 @@ def order_as_of(
         filled_quantity=Decimal(0),
         venue_order_id="",
         reason="",
+        end_cause=None,
         updated_at=intent.created_at,
     )
     order = begun if not trades else _submitted(begun)
@@ -69,6 +78,7 @@ def _with_event(order: OrderRecord, event: OrderEvent) -> OrderRecord:
         state=after,
         updated_at=event.at,
         reason=event.reason or order.reason,
+        end_cause=next_cause(order.state, order.end_cause, event.kind, event.end_cause, after),
         venue_order_id=event.venue_order_id or order.venue_order_id,
     )
 
@@ -76,8 +86,13 @@ def _with_event(order: OrderRecord, event: OrderEvent) -> OrderRecord:
 def _with_fill(order: OrderRecord, fill: Fill) -> OrderRecord:
     filled = order.filled_quantity + fill.quantity
     kind = OrderEventKind.FILL if filled >= order.request.quantity else OrderEventKind.PARTIAL_FILL
+    after = TRANSITIONS[order.state, kind]
     return replace(
-        order, state=TRANSITIONS[order.state, kind], filled_quantity=filled, updated_at=fill.at
+        order,
+        state=after,
+        filled_quantity=filled,
+        updated_at=fill.at,
+        end_cause=next_cause(order.state, order.end_cause, kind, None, after),
     )
 
 
@@ -92,7 +107,7 @@ def positions_of(changes: Sequence[tuple[str, Decimal]]) -> dict[str, Decimal]:
 
 def changes_of(fill: Fill) -> list[tuple[str, Decimal]]:
     """Return what a fill changes, exactly: base, quote, and the fee in its own asset."""
-    base, _, quote = fill.symbol.partition("/")
+    base, quote = spot_assets(fill.symbol)
     with localcontext(EXACT):
         return [
             (base, fill.side.sign * fill.quantity),

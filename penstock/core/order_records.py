@@ -6,17 +6,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from penstock.core.orders import OrderRequest, OrderState
+from penstock.core.orders import EndCause, OrderRequest, OrderState, Phase
 
 
 @dataclass(frozen=True)
 class OrderIntent:
     """An order to be written ahead, with what it was decided on. `reference_price` is the price the
     plan used (quote units).
+
+    `child` counts a parent's requests from 0, `attempt` how often one of them was tried before.
     """
 
     request: OrderRequest
-    leg: int
+    phase: Phase
+    child: int
     attempt: int
     strategy_version: str
     target_weight: float
@@ -25,7 +28,10 @@ class OrderIntent:
 
 @dataclass(frozen=True)
 class OrderRecord:
-    """An order as the ledger knows it."""
+    """An order as the ledger knows it.
+
+    `end_cause` is why it has ended, or is being cancelled; None while it works. `reason` is text.
+    """
 
     account: str
     rebalance_id: int
@@ -37,7 +43,9 @@ class OrderRecord:
     created_at: datetime
     updated_at: datetime
     reason: str = ""
-    leg: int = 0
+    end_cause: EndCause | None = None
+    phase: Phase = Phase.SELLS
+    child: int = 0
     attempt: int = 0
 
     @property

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 from penstock.core.errors import IllegalTransitionError
 
@@ -20,6 +20,13 @@ class Side(StrEnum):
     @property
     def sign(self) -> int:
         return 1 if self is Side.BUY else -1
+
+
+class Phase(IntEnum):
+    """The two phases of a rebalance: buys are planned from what the sells have yielded."""
+
+    SELLS = 0
+    BUYS = 1
 
 
 class OrderType(StrEnum):
@@ -61,6 +68,64 @@ class OrderEventKind(StrEnum):
     REJECT = "reject"  # the venue's word: refused, or it has never had the order
     EXPIRE = "expire"  # the venue's word: expired
     ABANDON = "abandon"  # never sent, and never will be
+
+
+class EndCause(StrEnum):
+    """Why an order has ended. Decisions ask for it; the reason beside it is text for people."""
+
+    FILLED = "filled"
+    NEVER_SENT = "never_sent"  # its run ended before the request left
+    STOPPED = "stopped"  # the kill switch kept the request from leaving
+    REFUSED = "refused"  # the venue refused the request
+    PACED_OUT = "paced_out"  # the venue refused it for its rate for as long as it was offered
+    NEVER_ARRIVED = "never_arrived"  # the venue says that it has no such order
+    NOT_FILLED_IN_TIME = "not_filled_in_time"  # cancelled by us: its time was over
+    CANCELLED_BY_KILL_SWITCH = "cancelled_by_kill_switch"
+    CANCELLED = "cancelled"  # by the venue, or by somebody there
+    EXPIRED = "expired"
+    ACCEPTED_BREAK = "accepted_break"  # an operator accepted that the venue does not have it
+
+    @property
+    def is_denial(self) -> bool:
+        """The venue denies that it has the order. That alone has been wrong before."""
+        return self in {EndCause.PACED_OUT, EndCause.NEVER_ARRIVED}
+
+    @property
+    def may_be_sent_again(self) -> bool:
+        """As far as is known no venue has had the order: its quantity may go out anew."""
+        return self is EndCause.NEVER_SENT or self.is_denial
+
+
+#: What an event says of an order's end where it names no cause itself.
+_CAUSE_OF = {
+    OrderEventKind.REQUEST_CANCEL: EndCause.CANCELLED,
+    OrderEventKind.CANCEL: EndCause.CANCELLED,
+    OrderEventKind.REJECT: EndCause.REFUSED,
+    OrderEventKind.EXPIRE: EndCause.EXPIRED,
+    OrderEventKind.ABANDON: EndCause.NEVER_SENT,
+}
+
+
+def next_cause(
+    before: OrderState,
+    cause: EndCause | None,
+    event: OrderEventKind,
+    named: EndCause | None,
+    after: OrderState,
+) -> EndCause | None:
+    """Return why an order has ended once `event` has led it from `before` to `after`.
+
+    `cause` is the one it had, `named` the one that the event names. None where the order works. An
+    order that is being cancelled has the cause of the request, and keeps it when that succeeds.
+    """
+    if after is OrderState.FILLED:
+        return EndCause.FILLED
+    if not after.is_final and after is not OrderState.PENDING_CANCEL:
+        return None
+    if named is not None:
+        return named
+    cancelled = before is OrderState.PENDING_CANCEL and event is OrderEventKind.CANCEL
+    return cause if cancelled or after is before else _CAUSE_OF[event]
 
 
 _S, _E = OrderState, OrderEventKind
@@ -202,6 +267,8 @@ class OrderReport:
 class OrderEvent:
     """One event of one order, to be appended: what happened, when, and what the venue said. Fills
     are booked as Fill.
+
+    `end_cause` is why the order ends by this event, or is cancelled; None where the kind says it.
     """
 
     client_order_id: str
@@ -209,10 +276,17 @@ class OrderEvent:
     at: datetime
     reason: str = ""
     venue_order_id: str = ""
+    end_cause: EndCause | None = None
 
 
 def client_order_id(
-    account: str, portfolio_version: str, slot: datetime, symbol: str, leg: int, attempt: int
+    account: str,
+    portfolio_version: str,
+    slot: datetime,
+    symbol: str,
+    phase: Phase,
+    child: int,
+    attempt: int,
 ) -> str:
     """Return the deterministic id of an order: the same decision gives the same id, so that the
     venue can be asked for it.
@@ -223,6 +297,8 @@ def client_order_id(
     32 hexadecimal digits, the first 128 bits of a SHA-256. Legal at Binance and Bybit (36
     characters), OKX (32, letters and digits) and Kraken (a UUID without dashes is 32 hexadecimal
     digits).
+
+    Phase and child are hashed as one number: an order has the id that earlier versions gave it.
     """
     key = "|".join(
         [
@@ -230,7 +306,7 @@ def client_order_id(
             portfolio_version,
             slot.astimezone(UTC).isoformat(),
             symbol,
-            str(leg),
+            str(phase + len(Phase) * child),
             str(attempt),
         ]
     )

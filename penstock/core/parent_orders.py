@@ -10,7 +10,7 @@ from penstock.core.proposals import ProposedOrder
 class ParentOrder:
     """The parent of child orders: what was approved, and how it is to be worked.
 
-    There is one a (rebalance, symbol, leg). `plan` is the plan as JSON text, fixed when the work
+    There is one per rebalance, symbol and phase. `plan` is the plan as JSON text, fixed when the work
     began: an interrupted run is resumed by the plan that it started with. Offsets in the plan count
     from `started_at` (UTC).
     """

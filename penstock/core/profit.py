@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
+from penstock.core.instruments import spot_assets
 from penstock.core.orders import Fill
 
 _ZERO = Decimal(0)
@@ -105,7 +106,7 @@ def _after(held: Holding, fill: Fill) -> Holding:
     """Return the holding after one more fill. A base fee changes the quantity, a quote fee the
     cash.
     """
-    base, _, quote = fill.symbol.partition("/")
+    base, quote = spot_assets(fill.symbol)
     change, cash = fill.side.sign * fill.quantity, -fill.side.sign * fill.notional
     fee = _ZERO
     others = held.other_fees

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from penstock.core.orders import Side
+from penstock.core.orders import Phase, Side
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class ProposedOrder:
     """An order that a plan wants, not yet reviewed. `price` is the reference the plan used (quote
     units).
 
+    `child` numbers the requests of one order from 0, `attempt` how often this one was tried before.
     `venue` is where a part of it goes, for an account on several venues; "" until it is routed.
     """
 
@@ -36,7 +37,8 @@ class ProposedOrder:
     quantity: Decimal
     price: Decimal
     target_weight: float
-    leg: int
+    phase: Phase
+    child: int = 0
     attempt: int = 0
     venue: str = ""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from penstock.core.breaks import lock_subjects
 from penstock.core.errors import VenueError
 from penstock.core.halts import Halt, stricter
 from penstock.core.orders import Fill
@@ -252,7 +253,7 @@ class Guard:
 
 
 def _closing_alert(word: RuleFinding, locks: Mapping[str, str]) -> str:
-    for subject in (word.symbol, word.symbol.split("/", maxsplit=1)[0]):
+    for subject in lock_subjects(word.symbol):
         if subject in locks:
             return f"{word.symbol} is to be closed by {word.rule} ({word.reason}) but is locked by a break: {locks[subject]}"
     return f"{word.symbol} is closed by {word.rule}: {word.reason}"

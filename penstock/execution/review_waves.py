@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from penstock.core.orders import Side
+from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import RiskVerdict, Verdict
 from penstock.execution.pretrade import Guard
@@ -47,7 +47,7 @@ class Judge:
     guard: Guard
     planned: Collection[str] = ()
     findings: list[RuleFinding] = field(default_factory=list)
-    _said: set[tuple[str, int, str]] = field(default_factory=set)
+    _said: set[tuple[str, Phase, str]] = field(default_factory=set)
 
     def plan(
         self,
@@ -126,9 +126,9 @@ class Judge:
             for word in (
                 word
                 for word in each.reasons
-                if (order.symbol, order.leg, word.rule) not in self._said
+                if (order.symbol, order.phase, word.rule) not in self._said
             ):
-                self._said.add((order.symbol, order.leg, word.rule))
+                self._said.add((order.symbol, order.phase, word.rule))
                 follows = _what_follows(word, order.symbol in put_off)
                 self.findings.append(
                     replace(word, reason=f"{word.reason}; {follows}", flatten=False)

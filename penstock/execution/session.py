@@ -1,70 +1,116 @@
-"""What execution works with: one account's venue, ledger, supervision, clock and kill switch, and
-how patient it is.
+"""One account as execution sees it: its venue, its records, its clock, its kill switch and its
+patience.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.core.clock import Clock
 from penstock.core.orders import OrderReport, OrderRequest
-from penstock.execution.algorithms.workbench import Workbench
+from penstock.execution.algorithms.styles import MarketStyle, Style
+from penstock.execution.algorithms.volume import VolumeProfile
 from penstock.execution.kill_switch import KillSwitch
-from penstock.ports import ControlStore, Exchange, Ledger, Venues
+from penstock.ports import ControlStore, Exchange, Ledger, ParentOrderStore, Venues
+
+#: Says how the volume of a symbol is spread over the day, as known at a slot.
+VolumeProfiles = Callable[[str, datetime], VolumeProfile]
 
 
 class ExecutionPolicy(BaseModel):
-    """How long execution waits, and for what.
-
-    `visibility_delay_seconds`: how long "no such order" is doubted after a lost request; it must
-    exceed the time for which the venue accepts an old request and the longest that an accepted
-    order stays out of its answers: whoever believes too early sends a second order. The adapters
-    know it of each venue (`request_age.visibility_delay`); the default is that of the slowest.
-    `dust_notional` (quote units): a smaller difference between ledger and venue is not a break.
-    `senders`: how many requests of one phase may be under way at once; with more than one, as many
-    as are under way when the kill switch is thrown still leave. `kill_switch_seconds`: how old the
-    kill switch's last word may be when an order leaves. `longest_pacing_seconds`: how long in all
-    an order that the venue refuses for its rate (429) waits to be sent again.
-    """
+    """How long execution waits, and for what. All times are in seconds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_lateness_seconds: float = Field(default=3600, gt=0)
+    """A slot is skipped where the venue's clock is later than this after the slot."""
+
     lease_ttl_seconds: float = Field(default=60, gt=0)
+    """How long a lease on the account lives unless it is renewed."""
+
     lease_wait_seconds: float = Field(default=75, ge=0)
+    """How long a run waits for another holder's lease to end."""
+
     poll_seconds: float = Field(default=0.25, gt=0)
+    """The pause between two questions to the venue about the same orders."""
+
     follow_timeout_seconds: float = Field(default=30, gt=0)
+    """An order that still works after this time is cancelled, unless its style says otherwise."""
+
     visibility_delay_seconds: float = Field(default=95, gt=0)
-    dust_notional: float = Field(default=0.01, ge=0)
-    senders: int = Field(default=1, ge=1, le=16)
-    kill_switch_seconds: float = Field(default=0.05, ge=0, le=0.5)
-    longest_pacing_seconds: float = Field(default=30, ge=0)
+    """How long "no such order" is doubted after a lost request.
 
-
-@dataclass(frozen=True)
-class AccountSession:
-    """One account and everything needed to trade it.
-
-    `clock` says what time it is at the venue. `pause` waits between questions to the venue: real
-    time, because a stepped venue's clock does not move while it is watched. Without a `workbench`
-    every order goes out whole and at once. `venues` are those of an account that trades on several,
-    which `exchange` then is as one: each order is divided over them.
+    It must exceed the time for which the venue accepts an old request, and the longest time for
+    which an accepted order stays out of its answers. Whoever believes too early sends a second
+    order. The adapters know it for each venue; the default is that of the slowest.
     """
 
+    dust_notional: float = Field(default=0.01, ge=0)
+    """A difference between ledger and venue that is worth no more than this is dust (quote units)."""
+
+    senders: int = Field(default=1, ge=1, le=16)
+    """How many requests of one phase may be under way at once.
+
+    When the kill switch is thrown, as many requests as are under way still leave.
+    """
+
+    kill_switch_seconds: float = Field(default=0.05, ge=0, le=0.5)
+    """How old the last reading of the kill switch may be when an order leaves."""
+
+    longest_pacing_seconds: float = Field(default=30, ge=0)
+    """How long in all an order that the venue refuses for its rate (429) waits to be sent again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountSession:
+    """One account and everything needed to trade it."""
+
     account: str
+    """The account's name in the ledger."""
+
     exchange_name: str
+    """The name of the exchange as the ledger keeps it."""
+
     quote: str
+    """The asset that the account's cash is in."""
+
     exchange: Exchange
+    """The account at its venue, or at all its venues as one."""
+
     ledger: Ledger
+    """Orders, fills and positions, written ahead."""
+
+    parent_orders: ParentOrderStore
+    """The parent orders of each slot, committed before the first of their child orders leaves."""
+
     control_store: ControlStore
+    """Trading state, breaks, verdicts and the account's risk history."""
+
     clock: Clock
+    """The time at the venue: it dates records, and schedules and limits count by it."""
+
     kill_switch: KillSwitch
+    """What stops new orders."""
+
     policy: ExecutionPolicy
+    """How long execution waits, and for what."""
+
     pause: Callable[[float], None] = time.sleep
-    workbench: Workbench | None = None
+    """Waits between questions to the venue, in real time: a stepped venue clock stands still
+    while it is watched.
+    """
+
     venues: Venues | None = None
+    """The single venues of an account that trades on several: each child order is divided."""
+
+    style: Style = field(default_factory=MarketStyle)
+    """The style in which orders are worked."""
+
+    volume_profiles: VolumeProfiles | None = None
+    """The volume by time of day, for VWAP. Without it volume counts as even."""
 
     def find_order(self, order: OrderRequest) -> OrderReport:
         """Ask for the order, as Exchange.find_order does, at the venue that its intent names."""
@@ -73,17 +119,12 @@ class AccountSession:
         return self.exchange.find_order(order.client_order_id, order.symbol)
 
     def find_named(self, client_order_id: str, symbol: str) -> OrderReport:
-        """Ask for an order of which only the name is at hand; the ledger knows where it was sent."""
-        known = (
-            self.ledger.orders_named(self.account, [client_order_id])
-            if self.venues is not None
-            else []
-        )
-        return (
-            self.find_order(known[0].request)
-            if known
-            else self.exchange.find_order(client_order_id, symbol)
-        )
+        """Ask for an order by its id alone; the ledger knows at which venue it was sent."""
+        if self.venues is not None:
+            known = self.ledger.orders_named(self.account, [client_order_id])
+            if known:
+                return self.find_order(known[0].request)
+        return self.exchange.find_order(client_order_id, symbol)
 
     def cancel(self, order: OrderRequest) -> OrderReport:
         """Cancel the order, as Exchange.cancel does, at the venue that its intent names."""

@@ -16,6 +16,7 @@ import polars as pl
 from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
 from penstock.core.bars import wide
 from penstock.core.errors import DataError
+from penstock.core.instruments import spot_symbol
 from penstock.core.timeframes import Timeframe
 from penstock.execution.orders.cancel import FLATTEN_VERSION
 from penstock.execution.reconciliation.reconcile import OPENING_BALANCE, changes_of
@@ -149,9 +150,9 @@ def _marked(
         held = positions.get(row["ts"])
         if held is not None:
             worth = sum(
-                float(units) * row[f"{asset}/{quote}"]
+                float(units) * close
                 for asset, units in held.items()
-                if row.get(f"{asset}/{quote}")
+                if (close := row.get(spot_symbol(asset, quote)))
             )
             rows.append((row["ts"], float(held.get(quote, Decimal(0))) + worth))
     return pl.DataFrame(

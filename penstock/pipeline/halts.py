@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.alerts import Alert
+from penstock.core.breaks import lock_subjects, subject_assets
 from penstock.core.errors import IllegalTransitionError, PenstockError
 from penstock.core.halts import TradingState
 from penstock.core.risk_records import Verdict
@@ -171,7 +172,7 @@ def still_held(session: AccountSession, portfolio: str, report: RebalanceReport)
         dict(session.ledger.positions(session.account)),
         session.exchange.balances(),
     )
-    for asset in {found.subject.split("/")[0] for found in report.breaks} - {session.quote}:
+    for asset in {subject_assets(found.subject)[0] for found in report.breaks} - {session.quote}:
         positions[asset] = max(positions.get(asset, Decimal(0)), balances.get(asset, Decimal(0)))
     left = left_to_sell(session, session.exchange.instruments(), positions)
     return tuple(_why_held(symbol, portfolio, report) for symbol in left)
@@ -179,11 +180,7 @@ def still_held(session: AccountSession, portfolio: str, report: RebalanceReport)
 
 def _why_held(symbol: str, portfolio: str, report: RebalanceReport) -> str:
     again = f"`penstock halt --flatten -p {portfolio} --reason ...` again"
-    locks = [
-        found
-        for found in report.breaks
-        if found.subject in (symbol, symbol.split("/", maxsplit=1)[0])
-    ]
+    locks = [found for found in report.breaks if found.subject in lock_subjects(symbol)]
     if locks:
         why = "; ".join(f"{found.kind}: {found.detail}" for found in locks)
         look = f"`penstock breaks -p {portfolio}`"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from penstock.core.errors import ConfigError, VenueUnavailableError
+from penstock.core.instruments import spot_assets
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault
 from penstock.settings import Settings, practice_key_variables
@@ -46,7 +47,7 @@ def transfer(
     """
     control, named = practice_control(settings), asset.upper()
     account, key = settings.environment.account_of(portfolio), _key_of(settings, portfolio)
-    known = {part for symbol in settings.universe.symbols for part in symbol.split("/")}
+    known = {part for symbol in settings.universe.symbols for part in spot_assets(symbol)}
     if named not in known:
         raise ConfigError(f"'{asset}' is none of the universe's assets: {', '.join(sorted(known))}")
     moved = _amount(quantity)

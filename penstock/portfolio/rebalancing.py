@@ -11,11 +11,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.core.errors import ConfigError, DataError
-from penstock.core.instruments import Instrument
-from penstock.core.orders import OrderType, Side
+from penstock.core.instruments import Instrument, holdings_by_symbol
+from penstock.core.orders import OrderType, Phase, Side
 from penstock.core.proposals import ProposedOrder
 
-SELL_LEG, BUY_LEG = 0, 1
 _ZERO = Decimal(0)
 _BPS = Decimal(10_000)
 
@@ -89,12 +88,8 @@ class Book:
     @property
     def held(self) -> dict[str, Decimal]:
         """Quantity by symbol of every held asset that has a market against the quote asset."""
-        pairs = (
-            (f"{asset}/{self.policy.quote}", quantity)
-            for asset, quantity in self.positions.items()
-            if quantity > 0
-        )
-        return {symbol: quantity for symbol, quantity in pairs if symbol in self.instruments}
+        held = holdings_by_symbol(self.positions, self.policy.quote, self.instruments)
+        return {symbol: quantity for symbol, quantity in held.items() if quantity > 0}
 
     @property
     def equity(self) -> Decimal:
@@ -156,7 +151,7 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
         excess = held - max(Decimal(str(weight)), _ZERO) * equity / price
         if excess <= 0:
             continue
-        order = ProposedOrder(symbol, Side.SELL, excess, price, weight, SELL_LEG)
+        order = ProposedOrder(symbol, Side.SELL, excess, price, weight, Phase.SELLS)
         _keep(book, order, equity, orders, skipped, closes=weight <= 0)
     return orders, skipped
 
@@ -181,7 +176,7 @@ def plan_buys(
         if lacking > 0:
             _keep(
                 book,
-                ProposedOrder(symbol, Side.BUY, lacking, price, weight, BUY_LEG),
+                ProposedOrder(symbol, Side.BUY, lacking, price, weight, Phase.BUYS),
                 base,
                 wanted,
                 skipped,

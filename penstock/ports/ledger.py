@@ -9,7 +9,7 @@ from typing import Protocol
 
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
+from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
 
@@ -105,6 +105,7 @@ class Ledger(Protocol):
         at: datetime,
         reason: str = "",
         venue_order_id: str = "",
+        end_cause: EndCause | None = None,
     ) -> OrderState:
         """Append the event and move the order along the table; return the new state.
 
@@ -204,7 +205,7 @@ class ParentOrderStore(Protocol):
     """
 
     def begin_work(self, lease: Lease, orders: Sequence[ParentOrder]) -> None:
-        """Commit the parents, all or none. One that its (rebalance, symbol, leg) has already is
+        """Commit the parents, all or none. One that its (rebalance, symbol, phase) has already is
         left as it is.
         """
         ...

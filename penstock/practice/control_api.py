@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from penstock.core.breaks import subject_assets
 from penstock.core.errors import ConfigError, DataError, PenstockError
 from penstock.core.quotes import Quote
 from penstock.practice.accounts import Account
@@ -121,7 +122,7 @@ class ControlApi:
 
     def change_instrument(self, body: Body) -> Any:
         """Give a symbol another `price_tick` or `lot_step`."""
-        name = str(body["symbol"]).replace("/", "")
+        name = _wire_name(str(body["symbol"]))
         if name not in self.engine.rules:
             raise ControlError(f"no symbol '{body['symbol']}' is listed")
         rules = self.engine.rules[name]
@@ -138,7 +139,7 @@ class ControlApi:
         """Show `bid` and `ask` as the symbol's best prices; last prices, candles and fills stay
         what they were.
         """
-        name = str(body["symbol"]).replace("/", "")
+        name = _wire_name(str(body["symbol"]))
         if name not in self.engine.rules:
             raise ControlError(f"no symbol '{body['symbol']}' is listed")
         size = Decimal(body.get("size", 1))
@@ -181,6 +182,11 @@ class ControlApi:
             ),
             "journal_entries": len(self.venue.journal.entries),
         }
+
+
+def _wire_name(symbol: str) -> str:
+    """Return a symbol as Binance writes it: "BTCUSDT" for "BTC/USDT" and for itself."""
+    return "".join(subject_assets(symbol))
 
 
 def _shown(account: Account) -> dict[str, dict[str, str]]:

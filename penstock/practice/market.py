@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from penstock.core.instruments import spot_assets
 from penstock.core.timeframes import Timeframe
 from penstock.practice.binance_errors import invalid_symbol
 from penstock.practice.candles import CandleTable
@@ -57,7 +58,7 @@ class PracticeMarket:
         """
         listings = {}
         for symbol in sorted(table):
-            base, _, quote = symbol.partition("/")
+            base, quote = spot_assets(symbol)
             listings[base + quote] = Listing(symbol, base + quote, base, quote)
         return cls(table, listings)
 

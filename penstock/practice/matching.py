@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from penstock.core.instruments import spot_symbol
 from penstock.core.timeframes import Timeframe
 from penstock.practice.accounts import ZERO, Account, Order, PracticeOrderStatus, Trade
 from penstock.practice.binance_errors import Refusal, insufficient_balance
@@ -292,7 +293,7 @@ class MatchingEngine:
         rate: Decimal,
     ) -> tuple[str, Decimal]:
         """Return the asset and quantity of a trade's commission."""
-        third = f"BNB/{listing.quote}" if self.terms.fee_asset == "BNB" else ""
+        third = spot_symbol("BNB", listing.quote) if self.terms.fee_asset == "BNB" else ""
         quote = (
             self.market.quote(third, self.venue.time.now_ms())
             if third in self.market.table

@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 
 from penstock.core.errors import ConfigError
+from penstock.core.instruments import spot_assets, spot_symbol
 from penstock.core.timeframes import Timeframe
 from penstock.practice.candles import CandleTable
 from penstock.practice.series import BarSeries, Floats, Series
@@ -38,7 +39,7 @@ _REGIME_HOURS = 60 * 24
 _HOURLY_TURNOVER = 1e8  # quote units
 
 DEFAULT_SYMBOLS = tuple(
-    f"{base}/USDT"
+    spot_symbol(base, "USDT")
     for base in (
         "BTC",
         "ETH",
@@ -120,7 +121,7 @@ class _Path:
 
     @property
     def first_price(self) -> float:
-        base = self.symbol.split("/", maxsplit=1)[0]
+        base, _ = spot_assets(self.symbol)
         return _FIRST_PRICES.get(base, float(f"{10 ** (self.key % 3000 / 1000 - 0.5):.3g}"))
 
     @property

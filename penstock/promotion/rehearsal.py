@@ -166,7 +166,13 @@ class _Stage:
     def _send(self, slot: datetime, drafts: list[ProposedOrder]) -> None:
         for draft in drafts:
             identity = client_order_id(
-                "rehearsal", self.model.version.label, slot, draft.symbol, draft.leg, draft.attempt
+                "rehearsal",
+                self.model.version.label,
+                slot,
+                draft.symbol,
+                draft.phase,
+                draft.child,
+                draft.attempt,
             )
             request = OrderRequest(
                 identity, draft.symbol, draft.side, OrderType.MARKET, draft.quantity

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from penstock.core.instruments import spot_assets, spot_symbol
 from penstock.core.orders import Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import PositionMark
@@ -138,8 +139,8 @@ def advanced_marks(
     `stopped` says which symbols were closed by a stop, and when.
     """
     after: dict[str, PositionMark] = {}
-    for asset in {*marks, *positions, *(symbol.split("/")[0] for symbol in stopped)} - {quote}:
-        symbol, mark = f"{asset}/{quote}", marks.get(asset, PositionMark())
+    for asset in {*marks, *positions, *(spot_assets(symbol)[0] for symbol in stopped)} - {quote}:
+        symbol, mark = spot_symbol(asset, quote), marks.get(asset, PositionMark())
         price, held = prices.get(symbol), positions.get(asset, _ZERO) > 0 and symbol not in stopped
         highs = [high for high in (mark.high, price) if high is not None]
         mark = replace(

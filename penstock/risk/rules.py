@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from penstock.core.halts import Halt, TradingState
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.core.orders import Side
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.core.risk_records import RiskHistory, Verdict
@@ -62,10 +62,8 @@ class RiskContext:
     @property
     def held(self) -> list[str]:
         """The symbols of every position that has a market against the quote asset, sorted."""
-        symbols = (
-            f"{asset}/{self.quote}" for asset, quantity in self.positions.items() if quantity
-        )
-        return sorted(symbol for symbol in symbols if symbol in self.instruments)
+        held = holdings_by_symbol(self.positions, self.quote, self.instruments)
+        return sorted(symbol for symbol, quantity in held.items() if quantity)
 
     @property
     def gross(self) -> Decimal:

@@ -4,7 +4,8 @@ from datetime import UTC, date, datetime
 
 from pydantic import Field, field_validator
 
-from penstock.core.errors import ConfigError
+from penstock.core.errors import ConfigError, DataError
+from penstock.core.instruments import spot_assets
 from penstock.core.timeframes import Timeframe
 from penstock.data.policy import IngestPolicy
 from penstock.settings.files import Frozen
@@ -35,10 +36,10 @@ class Universe(Frozen):
     @classmethod
     def _well_formed(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
         for symbol in symbols:
-            if symbol.count("/") != 1:
-                raise ValueError(
-                    f"'{symbol}' is not a symbol: write it as BASE/QUOTE, for example BTC/USDT"
-                )
+            try:
+                spot_assets(symbol)
+            except DataError as error:
+                raise ValueError(str(error)) from None
         if len(set(symbols)) != len(symbols):
             raise ValueError(
                 f"a symbol is listed twice: {sorted({s for s in symbols if symbols.count(s) > 1})}"

@@ -20,10 +20,12 @@ from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import (
+    EndCause,
     Fill,
     OrderEvent,
     OrderEventKind,
     OrderState,
+    next_cause,
     next_state,
 )
 from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
@@ -138,9 +140,10 @@ class MemoryLedger:
                 OrderState.PLANNED,
                 Decimal(0),
                 "",
-                SLOT,
-                SLOT,
-                leg=each.leg,
+                at or SLOT,
+                at or SLOT,
+                phase=each.phase,
+                child=each.child,
                 attempt=each.attempt,
             )
             self.book.setdefault(each.request.client_order_id, record)
@@ -164,6 +167,7 @@ class MemoryLedger:
         at: datetime,
         reason: str = "",
         venue_order_id: str = "",
+        end_cause: EndCause | None = None,
     ) -> OrderState:
         self._check(lease)
         order = self.book[client_order_id]
@@ -173,6 +177,7 @@ class MemoryLedger:
             order,
             state=state,
             reason=reason or order.reason,
+            end_cause=next_cause(order.state, order.end_cause, event, end_cause, state),
             venue_order_id=venue_order_id or order.venue_order_id,
         )
         return state
@@ -188,7 +193,12 @@ class MemoryLedger:
         )
         state = next_state(order.state, event)
         self.trades[fill.symbol, fill.trade_id] = fill
-        self.book[fill.client_order_id] = replace(order, state=state, filled_quantity=filled)
+        self.book[fill.client_order_id] = replace(
+            order,
+            state=state,
+            filled_quantity=filled,
+            end_cause=next_cause(order.state, order.end_cause, event, None, state),
+        )
         for asset, change in changes_of(fill).items():
             self._move(asset, change)
         return True
@@ -196,7 +206,13 @@ class MemoryLedger:
     def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
         return [
             self.record_event(
-                lease, each.client_order_id, each.kind, each.at, each.reason, each.venue_order_id
+                lease,
+                each.client_order_id,
+                each.kind,
+                each.at,
+                each.reason,
+                each.venue_order_id,
+                each.end_cause,
             )
             for each in events
         ]
@@ -350,7 +366,17 @@ class MemoryLedger:
             for asset, change in each.changes.items():
                 self.book_adjustment(lease, asset, change, word, at)
             self.record_events(
-                lease, [OrderEvent(name, OrderEventKind.CANCEL, at, word) for name in each.orders]
+                lease,
+                [
+                    OrderEvent(
+                        name,
+                        OrderEventKind.CANCEL,
+                        at,
+                        word,
+                        end_cause=EndCause.ACCEPTED_BREAK,
+                    )
+                    for name in each.orders
+                ],
             )
             self.record_instruments(lease, [] if each.instrument is None else [each.instrument])
             self.accepted.append(each.accepted)

@@ -16,7 +16,7 @@ from penstock.core.errors import (
     UnknownSymbolError,
     VenueUnavailableError,
 )
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, spot_assets
 from penstock.core.orders import (
     Fill,
     OrderReport,
@@ -97,7 +97,7 @@ class MemoryVenue:
         if order.client_order_id in self.placed:
             raise DuplicateOrderError("Duplicate order sent.", "-2010")
         price = self.prices[order.symbol]
-        base, quote = order.symbol.split("/")
+        base, quote = spot_assets(order.symbol)
         needed, asset = (
             (order.quantity * price, quote) if order.side is Side.BUY else (order.quantity, base)
         )
@@ -139,7 +139,7 @@ class MemoryVenue:
         self, symbol: str, side: Side, quantity: Decimal, price: Decimal, client_order_id: str = ""
     ) -> Fill:
         """Make a trade, ours or (without a client order id) someone else's."""
-        base, quote = symbol.split("/")
+        base, quote = spot_assets(symbol)
         received, amount = (base, quantity) if side is Side.BUY else (quote, quantity * price)
         fee = (amount * self.fee).quantize(Decimal("1e-8"), rounding=ROUND_DOWN)
         name = f"t{len(self.trades) + 1}"

@@ -1,7 +1,7 @@
 """One account in memory with all that execution needs, and one that trades at two venues."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -16,6 +16,7 @@ from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import RiskLimits
 from penstock.testing.instruments import SLOT
 from penstock.testing.memory_ledger import MemoryLedger
+from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 from penstock.testing.memory_venue import MemoryVenue, OneOfTwo
 
 
@@ -61,15 +62,16 @@ def make_world() -> World:
     )
     kill_switch = KillSwitch("test", ledger)
     session = AccountSession(
-        "test",
-        "memory",
-        "USDT",
-        venue,
-        ledger,
-        ledger,
-        clock,
-        kill_switch,
-        policy,
+        account="test",
+        exchange_name="memory",
+        quote="USDT",
+        exchange=venue,
+        ledger=ledger,
+        parent_orders=MemoryParentOrderStore(),
+        control_store=ledger,
+        clock=clock,
+        kill_switch=kill_switch,
+        policy=policy,
         pause=clock.sleep,
     )
     return World(ledger, venue, clock, session)
@@ -85,6 +87,7 @@ class Two:
     ledger: MemoryLedger
     near: OneOfTwo
     far: OneOfTwo
+    parent_orders: MemoryParentOrderStore = field(default_factory=MemoryParentOrderStore)
 
     def process(self) -> World:
         """Return a process that remembers nothing but what is in the ledger."""
@@ -101,16 +104,17 @@ class Two:
         )
         ledger, clock, switch = self.ledger, self.clock, KillSwitch("test", self.ledger)
         session = AccountSession(
-            "test",
-            "both",
-            "USDT",
-            both,
-            ledger,
-            ledger,
-            clock,
-            switch,
-            policy,
-            clock.sleep,
+            account="test",
+            exchange_name="both",
+            quote="USDT",
+            exchange=both,
+            ledger=ledger,
+            parent_orders=self.parent_orders,
+            control_store=ledger,
+            clock=clock,
+            kill_switch=switch,
+            policy=policy,
+            pause=clock.sleep,
             venues=both,
         )
         return World(self.ledger, self.near, self.clock, session)

@@ -22,7 +22,15 @@ from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.halts import TradingState
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderType,
+    Phase,
+    Side,
+)
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 REFUSED = "an illegal order event was refused"
@@ -42,7 +50,10 @@ def order(ledger: PostgresLedger, writer: Lease) -> str:
     )
     rebalance_id = ledger.start_rebalance(writer, AT, "v/1").id
     ledger.plan_orders(
-        writer, rebalance_id, [OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(100))], AT
+        writer,
+        rebalance_id,
+        [OrderIntent(request, Phase.SELLS, 0, 0, "trend/1", 0.5, Decimal(100))],
+        AT,
     )
     return request.client_order_id
 

@@ -293,7 +293,11 @@ def test_instruments_and_snapshots_are_recorded_once(
             "SELECT lot_step FROM instrument WHERE exchange = %s", [name]
         ).fetchall()
         uris = connection.execute("SELECT uri FROM snapshot WHERE exchange = %s", [name]).fetchall()
+        kinds = connection.execute(
+            "SELECT kind, settle, contract_size FROM instrument WHERE exchange = %s", [name]
+        ).fetchall()
     assert steps == [(Decimal("0.01"),)]
+    assert kinds == [("spot", "USDT", 1)]
     assert uris == [("first",)]
 
 

@@ -17,7 +17,15 @@ from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
 from penstock.core.cost_basis import entry_prices
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderType,
+    Phase,
+    Side,
+)
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
 SYMBOLS = ("BTC/USDT", "ETH/USDT")
@@ -38,6 +46,7 @@ class Account:
                 OrderRequest(
                     self.order(symbol, side), symbol, side, OrderType.MARKET, Decimal(10**12)
                 ),
+                Phase.SELLS,
                 0,
                 0,
                 "v",

@@ -24,6 +24,7 @@ from penstock.core.orders import (
     OrderRequest,
     OrderState,
     OrderType,
+    Phase,
     Side,
 )
 from penstock.core.risk_records import PositionMark, RiskVerdict, Verdict
@@ -108,7 +109,10 @@ def account(database: Database, control_store: PostgresControlStore, writer: Lea
         for kind in (OrderEventKind.SUBMIT, OrderEventKind.ACCEPT)
     ]
     ledger.write_ahead(
-        writer, rebalance.id, [OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(1))], sent
+        writer,
+        rebalance.id,
+        [OrderIntent(request, Phase.SELLS, 0, 0, "trend/1", 0.5, Decimal(1))],
+        sent,
     )
     ledger.book_fill(
         writer,

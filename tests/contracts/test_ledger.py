@@ -22,7 +22,15 @@ from penstock.adapters.stores.postgres import Database, PostgresLedger
 from penstock.core.errors import IllegalTransitionError, StaleLeaseError, StoreError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import Fill, OrderEventKind, OrderRequest, OrderState, OrderType, Side
+from penstock.core.orders import (
+    Fill,
+    OrderEventKind,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Phase,
+    Side,
+)
 from penstock.core.rebalances import RebalanceStatus
 
 SLOT = datetime(2025, 6, 1, tzinfo=UTC)
@@ -42,7 +50,8 @@ def planned(
     )
     return OrderIntent(
         request,
-        leg=0,
+        phase=Phase.SELLS,
+        child=0,
         attempt=0,
         strategy_version="trend/1",
         target_weight=0.5,
@@ -492,8 +501,8 @@ _BOOKS_ONE_FILL = """
 import sys
 from datetime import datetime
 from decimal import Decimal, localcontext
-from penstock.adapters.stores.timescale import TimescaleLedger, connect
-from penstock.core.accounts import Lease
+from penstock.adapters.stores.postgres import PostgresLedger, connect
+from penstock.core.leases import Lease
 from penstock.core.orders import Fill, Side
 url, account, token, order, at = sys.argv[1:]
 at = datetime.fromisoformat(at)

@@ -21,6 +21,7 @@ from penstock.core.orders import (
     OrderRequest,
     OrderState,
     OrderType,
+    Phase,
     Side,
 )
 
@@ -38,7 +39,7 @@ def planned(symbol: str = "BTC/USDT") -> OrderIntent:
     request = OrderRequest(
         f"batch-{os.getpid()}-{next(_numbers)}", symbol, Side.BUY, OrderType.MARKET, Decimal(1)
     )
-    return OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(100))
+    return OrderIntent(request, Phase.SELLS, 0, 0, "trend/1", 0.5, Decimal(100))
 
 
 def begun(
@@ -101,7 +102,7 @@ def test_id_that_stands_twice_in_a_batch_writes_nothing(
     it too.
     """
     good, twin = planned(), planned("ETH/USDT")
-    orders = [good, twin, replace(twin, leg=2)]
+    orders = [good, twin, replace(twin, child=1)]
     for write in (
         lambda: ledger.plan_orders(writer, rebalance_id, orders),
         lambda: begun(ledger, writer, rebalance_id, *orders),

@@ -18,6 +18,7 @@ from penstock.core.orders import (
     OrderRequest,
     OrderState,
     OrderType,
+    Phase,
     Side,
 )
 from penstock.core.profit import profits
@@ -83,7 +84,7 @@ def lease(ledger: PostgresLedger) -> Lease:
 
 def planned(name: str, side: Side, quantity: str) -> OrderIntent:
     request = OrderRequest(name, "BTC/USDT", side, OrderType.MARKET, Decimal(quantity))
-    return OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(100))
+    return OrderIntent(request, Phase.SELLS, 0, 0, "trend/1", 0.5, Decimal(100))
 
 
 def fill(

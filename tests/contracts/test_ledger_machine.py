@@ -38,6 +38,7 @@ from penstock.core.orders import (
     OrderRequest,
     OrderState,
     OrderType,
+    Phase,
     Side,
     next_state,
 )
@@ -232,6 +233,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
         orders = [
             OrderIntent(
                 OrderRequest(name, "BTC/USDT", side, OrderType.MARKET, Decimal(1)),
+                Phase.SELLS,
                 0,
                 0,
                 "v/1",

@@ -10,7 +10,7 @@ import pytest
 from penstock.adapters.stores.postgres import Database, PostgresLedger, PostgresParentOrderStore
 from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.core.leases import Lease
-from penstock.core.orders import OrderType, Side
+from penstock.core.orders import OrderType, Phase, Side
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms import ChildOrder, Plan, Twap
@@ -37,9 +37,12 @@ def rebalance_id(database: Database, writer: Lease) -> int:
 
 
 def parent(
-    rebalance_id: int, symbol: str = "BTC/USDT", leg: int = 1, quantity: str = "0.75000000001"
+    rebalance_id: int,
+    symbol: str = "BTC/USDT",
+    phase: Phase = Phase.BUYS,
+    quantity: str = "0.75000000001",
 ) -> ParentOrder:
-    order = ProposedOrder(symbol, Side.BUY, Decimal(quantity), Decimal("50000.01"), 0.3, leg)
+    order = ProposedOrder(symbol, Side.BUY, Decimal(quantity), Decimal("50000.01"), 0.3, phase)
     return ParentOrder(rebalance_id, order, "trend/1", PLAN.model_dump_json(), AT)
 
 
@@ -59,12 +62,14 @@ def test_parents_come_back_as_they_were_begun(
 def test_parent_begun_twice_is_left_as_it_is(
     store: PostgresParentOrderStore, writer: Lease, rebalance_id: int
 ) -> None:
-    """One a (rebalance, symbol, leg): a second beginning changes nothing, another leg is another
+    """One per (rebalance, symbol, phase): a second beginning changes nothing, another phase is another
     parent.
     """
     store.begin_work(writer, [parent(rebalance_id)])
-    store.begin_work(writer, [parent(rebalance_id, quantity="9"), parent(rebalance_id, leg=0)])
-    assert [(each.order.leg, each.order.quantity) for each in store.work_of(rebalance_id)] == [
+    store.begin_work(
+        writer, [parent(rebalance_id, quantity="9"), parent(rebalance_id, phase=Phase.SELLS)]
+    )
+    assert [(each.order.phase, each.order.quantity) for each in store.work_of(rebalance_id)] == [
         (1, Decimal("0.75000000001")),
         (0, Decimal("0.75000000001")),
     ]

@@ -10,10 +10,18 @@ from penstock.adapters.stores.postgres import Database, PostgresControlStore, Po
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement
 from penstock.core.errors import StoreError
 from penstock.core.halts import TradingState
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, InstrumentKind
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderType,
+    Phase,
+    Side,
+)
 from penstock.core.risk_records import PositionMark, RiskVerdict, Verdict
 
 SLOT = datetime(2025, 6, 2, 12, tzinfo=UTC)
@@ -165,7 +173,8 @@ def test_marks_and_instruments_are_replaced_and_words_are_only_added(
     new = Instrument(
         "BTC/USDT", "BTC", "USDT", Decimal("0.1"), Decimal("0.01"), Decimal("0.01"), Decimal(5)
     )
-    for each in (old, new, replace(new, listed=False)):
+    perpetual = replace(new, kind=InstrumentKind.LINEAR_PERPETUAL, contract_size=Decimal("0.1"))
+    for each in (old, new, replace(new, listed=False), replace(perpetual, settle="USDC")):
         control_store.record_instruments(writer, [each])
         assert control_store.planned_instruments(name) == {"BTC/USDT": each}
     word = RiskVerdict("BTC/USDT", Verdict.SHRINK, "max_weight", "too much", Decimal(2), Decimal(1))
@@ -198,7 +207,7 @@ def test_trade_marks_say_what_was_not_compared_yet(
     def fill(trade: str, symbol: str, minutes: int) -> None:
         request = OrderRequest(f"{name}-{trade}", symbol, Side.BUY, OrderType.MARKET, Decimal(1))
         order, at = (
-            OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(1)),
+            OrderIntent(request, Phase.SELLS, 0, 0, "trend/1", 0.5, Decimal(1)),
             SLOT + timedelta(minutes=minutes),
         )
         ledger.write_ahead(

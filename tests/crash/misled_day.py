@@ -13,7 +13,11 @@ import polars as pl
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.order_expiry import visibility_delay
-from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger
+from penstock.adapters.stores.postgres import (
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+)
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import VenueClock
 from penstock.core.errors import VenueUnavailableError
@@ -174,15 +178,16 @@ def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: st
         control.step(seconds=seconds)
 
     session = AccountSession(
-        account,
-        "practice",
-        "USDT",
-        exchange,
-        PostgresLedger(stage.database),
-        control_store,
-        VenueClock(exchange.now),
-        KillSwitch(account, control_store),
-        ExecutionPolicy(
+        account=account,
+        exchange_name="practice",
+        quote="USDT",
+        exchange=exchange,
+        ledger=PostgresLedger(stage.database),
+        parent_orders=PostgresParentOrderStore(stage.database),
+        control_store=control_store,
+        clock=VenueClock(exchange.now),
+        kill_switch=KillSwitch(account, control_store),
+        policy=ExecutionPolicy(
             visibility_delay_seconds=visibility_delay(["binance"]),
             poll_seconds=5,
             follow_timeout_seconds=130,
@@ -210,7 +215,7 @@ class Books:
     def doubled(self) -> list[tuple[object, ...]]:
         """Decisions of which the venue accepted more than one attempt."""
         counts = Counter(
-            (order.rebalance_id, order.request.symbol, order.leg)
+            (order.rebalance_id, order.request.symbol, order.phase, order.child)
             for order in self.orders
             if order.request.client_order_id in self.accepted
         )

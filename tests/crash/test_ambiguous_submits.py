@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from penstock.execution.orders.intents import NEVER_ARRIVED
+from penstock.core.orders import EndCause
 from penstock.practice.faults import Fault, FaultKind
 from tests.crash.misled_day import (
     SYMBOLS,
@@ -92,7 +92,7 @@ def send_ambiguously(day: Day, wanted: int, seed: int) -> None:
     day.control.clear_faults()
     books = books_of(day)
     late = sum(fill.client_order_id in day.sends.lost for fill in books.booked)
-    never = sum(order.reason.startswith(NEVER_ARRIVED) for order in books.orders)
+    never = sum(order.end_cause is EndCause.NEVER_ARRIVED for order in books.orders)
     print(
         f"\nambiguous submits: {sum(day.sends.left.values())} orders in {number} slots (seed {seed}), "
         f"{len(day.sends.lost)} without an answer, of which {never} had never arrived: "
@@ -122,8 +122,8 @@ def believed(stage: Any, account: str) -> int:
     with stage.database.transaction() as connection:
         (count,) = connection.execute(
             """SELECT count(*) FROM order_event JOIN orders USING (client_order_id)
-               WHERE account = %s AND order_event.reason LIKE %s""",
-            [account, f"{NEVER_ARRIVED}%"],
+               WHERE account = %s AND order_event.end_cause = %s""",
+            [account, EndCause.NEVER_ARRIVED.value],
         ).fetchone()
     return int(count)
 

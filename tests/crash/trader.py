@@ -26,7 +26,12 @@ import psycopg
 import requests
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger, connect
+from penstock.adapters.stores.postgres import (
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+    connect,
+)
 from penstock.core.clock import VenueClock
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.proposals import SeenBar
@@ -143,15 +148,16 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
     with connect(trial["database"], max_connections=4) as database:
         control_store = PostgresControlStore(database)
         desk = AccountSession(
-            trial["account"],
-            "practice",
-            "USDT",
-            exchange,
-            PostgresLedger(database),
-            control_store,
-            VenueClock(exchange.now),
-            KillSwitch(trial["account"], control_store),
-            ExecutionPolicy(**trial["policy"]),
+            account=trial["account"],
+            exchange_name="practice",
+            quote="USDT",
+            exchange=exchange,
+            ledger=PostgresLedger(database),
+            parent_orders=PostgresParentOrderStore(database),
+            control_store=control_store,
+            clock=VenueClock(exchange.now),
+            kill_switch=KillSwitch(trial["account"], control_store),
+            policy=ExecutionPolicy(**trial["policy"]),
             pause=pause_of(trial),
         )
 

@@ -19,7 +19,12 @@ import psutil
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.order_expiry import visibility_delay
-from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger, connect
+from penstock.adapters.stores.postgres import (
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+    connect,
+)
 from penstock.core.clock import VenueClock
 from penstock.core.errors import ConfigError, PenstockError
 from penstock.core.orders import OrderReport, OrderRequest
@@ -81,15 +86,16 @@ class Worker:
         control_store = PostgresControlStore(self.database)
         account = settings["account"]
         self.session = AccountSession(
-            account,
-            "practice",
-            "USDT",
-            self.exchange,
-            self.ledger,
-            control_store,
-            VenueClock(self.exchange.now),
-            KillSwitch(account, control_store, Path(settings["switch"])),
-            ExecutionPolicy(
+            account=account,
+            exchange_name="practice",
+            quote="USDT",
+            exchange=self.exchange,
+            ledger=self.ledger,
+            parent_orders=PostgresParentOrderStore(self.database),
+            control_store=control_store,
+            clock=VenueClock(self.exchange.now),
+            kill_switch=KillSwitch(account, control_store, Path(settings["switch"])),
+            policy=ExecutionPolicy(
                 visibility_delay_seconds=visibility_delay(["binance"]),
                 poll_seconds=5,
                 max_lateness_seconds=TOO_LATE_SECONDS,

@@ -21,6 +21,7 @@ from penstock.core.errors import (
     VenueRejectedError,
     VenueUnavailableError,
 )
+from penstock.core.instruments import spot_assets
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 from penstock.core.transfers import Transfer
 
@@ -384,7 +385,7 @@ class CcxtExchange(CcxtMarketData):
             _log.warning(
                 "fill_without_fee", venue=self.venue, symbol=trade["symbol"], trade=str(trade["id"])
             )
-            return Decimal(0), str(trade["symbol"]).split("/")[1].split(":")[0]
+            return Decimal(0), spot_assets(str(trade["symbol"]))[1]
         return Decimal(str(fee["cost"])), str(fee["currency"])
 
 

@@ -22,7 +22,7 @@ class ChildOrder:
     orders only), and when.
 
     `at` counts from the start of the work. `number` counts the parent's children from 0 and gives
-    each its own leg. A limit child of a plan has no price yet: it is priced when it is sent.
+    each its own id. A limit child of a plan has no price yet: it is priced when it is sent.
     """
 
     type: OrderType

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import OrderType
+from penstock.core.orders import EndCause, OrderType
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms import (
@@ -22,7 +22,6 @@ from penstock.execution.algorithms import (
     next_step,
     requests_ahead,
 )
-from penstock.execution.orders.intents import NEVER_ARRIVED, NEVER_SENT, PHASES, STOPPED
 
 #: A child that never reached the venue is sent under a new attempt at most this many times in all;
 #: then its turn is over.
@@ -31,7 +30,7 @@ MAX_ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Parent:
-    """One order that is worked by children. Its n-th child has the leg `order.leg + PHASES * n`."""
+    """One order that is worked by children, which are numbered from 0."""
 
     begun: ParentOrder
     instrument: Instrument
@@ -90,7 +89,7 @@ class Parent:
         if any(order.created_at - self.start == newest for order in lost):
             newest = max((moment for moment in moments if moment != newest), default=None)
         return Progress(
-            sent=max((order.leg // PHASES + 1 for order in taken), default=0),
+            sent=max((order.child + 1 for order in taken), default=0),
             filled=sum((order.filled_quantity for order in children), Decimal(0)),
             last_at=newest,
             allowed=allowed,
@@ -104,9 +103,9 @@ class Parent:
         """Return the attempt under which the child `number` is to be sent: one more than any
         before.
         """
-        leg = self.order.leg + PHASES * number
         return max(
-            (order.attempt + 1 for order in self._children(orders) if order.leg == leg), default=0
+            (order.attempt + 1 for order in self._children(orders) if order.child == number),
+            default=0,
         )
 
     def rest(self, orders: Sequence[OrderRecord]) -> Send:
@@ -125,9 +124,10 @@ class Parent:
         return [
             order
             for order in orders
-            if order.request.symbol == self.symbol and order.leg % PHASES == self.order.leg % PHASES
+            if order.request.symbol == self.symbol and order.phase == self.order.phase
         ]
 
 
 def _never_traded(order: OrderRecord) -> bool:
-    return order.state.is_final and order.reason.startswith((NEVER_SENT, NEVER_ARRIVED, STOPPED))
+    cause = order.end_cause
+    return cause is EndCause.STOPPED or (cause is not None and cause.may_be_sent_again)

@@ -14,7 +14,7 @@ from decimal import Decimal
 from penstock.core.halts import Halt
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderIntent, OrderRecord
-from penstock.core.orders import Fill, OrderRequest, Side, client_order_id
+from penstock.core.orders import EndCause, Fill, OrderRequest, Phase, Side, client_order_id
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 from penstock.core.rebalances import Rebalance
@@ -26,20 +26,20 @@ from penstock.execution.algorithms import (
     Progress,
     Send,
     Step,
+    Style,
     Wait,
     plan_order,
     requests_ahead,
 )
 from penstock.execution.algorithms.parents import Parent
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.orders.intents import PHASES, STOPPED, place
+from penstock.execution.orders.intents import place
 from penstock.execution.orders.resend import cleared
 from penstock.execution.orders.submit import stopped
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.review_waves import Ahead, Judge
 from penstock.execution.routing.limits import Bounds
-from penstock.execution.routing.router import route_orders, with_legs
+from penstock.execution.routing.router import numbered, route_orders
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book, Skipped
@@ -66,7 +66,7 @@ class Worked:
 
 @dataclass
 class PhaseWorker:
-    """One phase (sells or buys) of one rebalance, worked by `bench`.
+    """One phase (sells or buys) of one rebalance, worked in `style`.
 
     `review_all(None, ahead)` plans the phase anew and reviews it; `review_all(orders, ahead)`
     reviews what an interrupted run left; `ahead` says when their requests may leave. Risk has the
@@ -77,10 +77,10 @@ class PhaseWorker:
     """
 
     session: AccountSession
-    bench: Workbench
+    style: Style
     keeper: LeaseKeeper
     rebalance: Rebalance
-    leg: int
+    phase: Phase
     targets: PortfolioTargets
     instruments: Mapping[str, Instrument]
     review_all: Callable[[Sequence[ProposedOrder] | None, Ahead], ApprovedOrders]
@@ -101,13 +101,13 @@ class PhaseWorker:
         """Send what is due until nothing more will be; return what was done. Raises what placement
         and following raise.
         """
-        begun = self.bench.store.work_of(self.rebalance.id)
-        mine = [work for work in begun if work.order.leg == self.leg]
-        if begun and not mine and all(work.order.leg > self.leg for work in begun):
+        begun = self.session.parent_orders.work_of(self.rebalance.id)
+        mine = [work for work in begun if work.order.phase == self.phase]
+        if begun and not mine and all(work.order.phase > self.phase for work in begun):
             return Worked()  # a later phase was begun, so this one was over
         works = self._resumed(mine) if mine else self._begun()
         self._just_reviewed = isinstance(
-            self.bench.style, MarketStyle
+            self.style, MarketStyle
         )  # all goes out at once, a moment after its review
         while works and not self._stopped and self._turn(works):
             pass
@@ -130,16 +130,16 @@ class PhaseWorker:
             for order in approved
         ]
         if works:
-            self.bench.store.begin_work(self.keeper.lease, works)
+            self.session.parent_orders.begin_work(self.keeper.lease, works)
         return [Parent(work, self.instruments[work.order.symbol]) for work in works]
 
     def _planned(self, order: ProposedOrder) -> Plan:
-        ask = self.bench.profile
+        ask = self.session.volume_profiles
         profile = None if ask is None else ask(order.symbol, self.rebalance.slot)
         return plan_order(
             order,
             self.instruments[order.symbol],
-            self.bench.style,
+            self.style,
             self.session.clock.now(),
             profile,
         )
@@ -285,7 +285,7 @@ class PhaseWorker:
         self._fills += follower.booked
         ended = [order for order in self._orders() if order.request.client_order_id in names]
         self._stopped = bool(endless or going.held_back) or any(
-            order.reason.startswith(STOPPED) for order in ended
+            order.end_cause is EndCause.STOPPED for order in ended
         )
         return True
 
@@ -307,7 +307,7 @@ class PhaseWorker:
         routed = route_orders(
             drafts, self.session.venues.offers(list(children)), self.cost_fraction, bounds, limits
         )
-        parts = with_legs(routed.parts)
+        parts = numbered(routed.parts)
         going = {part.symbol for part in parts}
         self._passed |= {
             symbol: now - work.start
@@ -326,11 +326,7 @@ class PhaseWorker:
         """
         ceilings = {work.symbol: self.bounds.ceiling(work.order) for work in works}
         spent = dict.fromkeys(ceilings, Decimal(0))
-        mine = {
-            order.request.client_order_id
-            for order in orders
-            if order.leg % PHASES == self.leg % PHASES
-        }
+        mine = {order.request.client_order_id for order in orders if order.phase == self.phase}
         for symbol in (symbol for symbol, ceiling in ceilings.items() if ceiling is not None):
             booked = self.session.ledger.fills(
                 self.session.account, symbol, self.rebalance.slot - _FILLS_BEFORE
@@ -349,7 +345,7 @@ class PhaseWorker:
         self, work: Parent, child: ChildOrder, part: ProposedOrder, orders: Sequence[OrderRecord]
     ) -> OrderIntent:
         """Return the request of a child's part: the parts are children of their own, numbered on."""
-        number = child.number + (part.leg - work.order.leg) // PHASES
+        number = child.number + part.child - work.order.child
         return self._request(
             work, replace(child, quantity=part.quantity, number=number), orders, part.venue
         )
@@ -357,16 +353,24 @@ class PhaseWorker:
     def _request(
         self, work: Parent, child: ChildOrder, orders: Sequence[OrderRecord], venue: str = ""
     ) -> OrderIntent:
-        leg, attempt = work.order.leg + PHASES * child.number, work.attempt(child.number, orders)
+        number, attempt = child.number, work.attempt(child.number, orders)
         rebalance, symbol = self.rebalance, work.symbol
         name = client_order_id(
-            rebalance.account, rebalance.portfolio_version, rebalance.slot, symbol, leg, attempt
+            rebalance.account,
+            rebalance.portfolio_version,
+            rebalance.slot,
+            symbol,
+            self.phase,
+            number,
+            attempt,
         )
         request = OrderRequest(
             name, symbol, work.order.side, child.type, child.quantity, child.price, venue=venue
         )
         order, version = work.order, work.begun.strategy_version
-        return OrderIntent(request, leg, attempt, version, order.target_weight, order.price)
+        return OrderIntent(
+            request, self.phase, number, attempt, version, order.target_weight, order.price
+        )
 
     def _halted(self, steps: Sequence[tuple[Parent, Step]]) -> bool:
         """Where the kill switch forbids what is still to come, write each next child down as

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from penstock.core.errors import OrderNotFoundError, VenueError, VenueUnavailableError
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.execution.session import AccountSession
 from penstock.ports import Exchange
 
@@ -83,12 +83,8 @@ def left_to_sell(
     """Return the symbols, sorted, of which these positions (base units by asset) are enough for an
     order.
     """
-    held = {f"{asset}/{session.quote}": quantity for asset, quantity in positions.items()}
-    lots = {
-        symbol: instruments[symbol].round_lots(quantity)
-        for symbol, quantity in held.items()
-        if symbol in instruments
-    }
+    held = holdings_by_symbol(positions, session.quote, instruments)
+    lots = {symbol: instruments[symbol].round_lots(held[symbol]) for symbol in held}
     prices = session.exchange.last_prices(
         sorted(symbol for symbol, quantity in lots.items() if quantity > 0)
     )

@@ -18,22 +18,14 @@ from penstock.core.orders import (
 )
 from penstock.core.proposals import ProposedOrder
 from penstock.core.rebalances import Rebalance
-from penstock.execution.algorithms import ChildOrder, plan_children
+from penstock.execution.algorithms import plan_children
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.orders.submit import NEVER_ARRIVED, STOPPED, send_all, stopped
+from penstock.execution.orders.submit import send_all, stopped
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.review import ApprovedOrders
 from penstock.risk.rules import halted
-
-#: An intent that never left: a later run plans it anew.
-NEVER_SENT = "never sent"
-
-__all__ = ["NEVER_ARRIVED", "NEVER_SENT", "PHASES", "STOPPED", "intents", "place"]
-
-#: Legs of one phase are this far apart: a child order of the same phase adds it to its leg.
-PHASES = 2
 
 
 def intents(
@@ -47,7 +39,7 @@ def intents(
     return [
         OrderIntent(
             request=OrderRequest(
-                _id(rebalance, order, leg),
+                _id(rebalance, order, number),
                 order.symbol,
                 order.side,
                 child.type,
@@ -55,29 +47,23 @@ def intents(
                 child.price,
                 venue=order.venue,
             ),
-            leg=leg,
+            phase=order.phase,
+            child=number,
             attempt=order.attempt,
             strategy_version=targets.versions_of(order.symbol),
             target_weight=order.target_weight,
             reference_price=order.price,
         )
         for order in approved.orders
-        for leg, child in _legs(order, instruments[order.symbol], policy)
+        for number, child in enumerate(
+            plan_children(order, instruments[order.symbol], policy), order.child
+        )
     ]
 
 
-def _id(rebalance: Rebalance, order: ProposedOrder, leg: int) -> str:
-    version, slot = rebalance.portfolio_version, rebalance.slot
-    return client_order_id(rebalance.account, version, slot, order.symbol, leg, order.attempt)
-
-
-def _legs(
-    order: ProposedOrder, instrument: Instrument, policy: RebalancePolicy
-) -> list[tuple[int, ChildOrder]]:
-    return [
-        (order.leg + PHASES * n, child)
-        for n, child in enumerate(plan_children(order, instrument, policy))
-    ]
+def _id(rebalance: Rebalance, order: ProposedOrder, child: int) -> str:
+    account, version, slot = rebalance.account, rebalance.portfolio_version, rebalance.slot
+    return client_order_id(account, version, slot, order.symbol, order.phase, child, order.attempt)
 
 
 def place(

@@ -8,10 +8,9 @@ from datetime import datetime
 
 from penstock.core.errors import VenueUnavailableError
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
+from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.orders.intents import NEVER_SENT
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.session import AccountSession
 
@@ -45,9 +44,15 @@ def recover(session: AccountSession, keeper: LeaseKeeper, slot: datetime | None)
         return Recovery()
     abandoned = [order for order in unfinished if order.state is OrderState.PLANNED]
     if abandoned:
-        reason, at = f"{NEVER_SENT}: its run ended before the request left", session.clock.now()
+        reason, at = "never sent: its run ended before the request left", session.clock.now()
         events = [
-            OrderEvent(order.request.client_order_id, OrderEventKind.ABANDON, at, reason)
+            OrderEvent(
+                order.request.client_order_id,
+                OrderEventKind.ABANDON,
+                at,
+                reason,
+                end_cause=EndCause.NEVER_SENT,
+            )
             for order in abandoned
         ]
         session.ledger.record_events(keeper.lease, events)

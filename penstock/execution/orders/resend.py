@@ -9,12 +9,12 @@ the ledger.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from penstock.core.breaks import lock_subjects
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import Fill
 from penstock.core.rebalances import Rebalance
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.orders.intents import NEVER_ARRIVED, PHASES
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
 from penstock.execution.session import AccountSession
 
@@ -44,13 +44,15 @@ def cleared(
     order. What speaks of it is booked, or stays as a break that locks the symbol: the next slot
     then finds it.
     """
-    standing = session.ledger.orders(session.account, rebalance_id=rebalance.id)
-    again = [order for order in orders if order.attempt or _denied_before(order, standing)]
+    before = session.ledger.orders(session.account, rebalance_id=rebalance.id)
+    again = [order for order in orders if order.attempt or _in_doubt(order, before)]
     if not again:
         return Cleared(tuple(orders))
     found = reconcile(session, keeper, instruments)
-    standing = session.ledger.orders(session.account, rebalance_id=rebalance.id)
-    held = {order.request.client_order_id for order in again if _spoken_for(order, standing, found)}
+    after = session.ledger.orders(session.account, rebalance_id=rebalance.id)
+    held = {
+        order.request.client_order_id for order in again if _spoken_for(order, before, after, found)
+    }
     return Cleared(
         tuple(order for order in orders if order.request.client_order_id not in held),
         tuple(order for order in orders if order.request.client_order_id in held),
@@ -58,23 +60,34 @@ def cleared(
     )
 
 
-def _denied_before(order: OrderIntent, standing: Sequence[OrderRecord]) -> list[OrderRecord]:
-    """Return the phase's orders in the symbol that the venue denied: another leg, too, may send
-    their quantity again.
-    """
+def _siblings(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
+    """Return the phase's orders in the symbol: another child, too, may send their quantity again."""
     return [
         each
-        for each in standing
-        if each.request.symbol == order.request.symbol
-        and each.leg % PHASES == order.leg % PHASES
-        and each.reason.startswith(NEVER_ARRIVED)
+        for each in orders
+        if each.request.symbol == order.request.symbol and each.phase == order.phase
     ]
 
 
-def _spoken_for(order: OrderIntent, standing: Sequence[OrderRecord], found: Reconciliation) -> bool:
+def _in_doubt(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
+    """Return the siblings that the venue denied, and those that have no end."""
+    return [
+        each
+        for each in _siblings(order, orders)
+        if not each.state.is_final or (each.end_cause is not None and each.end_cause.is_denial)
+    ]
+
+
+def _spoken_for(
+    order: OrderIntent,
+    before: Sequence[OrderRecord],
+    after: Sequence[OrderRecord],
+    found: Reconciliation,
+) -> bool:
     symbol, fresh = order.request.symbol, {fill.client_order_id for fill in found.fills}
-    earlier = [each for each in standing if each.request.symbol == symbol and each.leg == order.leg]
-    alive = any(each.filled_quantity or not each.state.is_final for each in earlier)
-    denied = _denied_before(order, standing)
-    came = any(not each.state.is_final or each.request.client_order_id in fresh for each in denied)
-    return alive or came or symbol in found.locks or symbol.split("/")[0] in found.locks
+    siblings = _siblings(order, after)
+    alive = any(not each.state.is_final for each in siblings)
+    filled = any(each.filled_quantity for each in siblings if each.child == order.child)
+    came = any(each.request.client_order_id in fresh for each in _in_doubt(order, before))
+    locked = any(subject in found.locks for subject in lock_subjects(symbol))
+    return alive or filled or came or locked

@@ -20,16 +20,18 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.halts import Halt
-from penstock.core.orders import OrderEvent, OrderEventKind, OrderReport, OrderRequest, OrderState
+from penstock.core.orders import (
+    EndCause,
+    OrderEvent,
+    OrderEventKind,
+    OrderReport,
+    OrderRequest,
+    OrderState,
+)
 from penstock.execution.kill_switch import SwitchWatch
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.session import AccountSession
 from penstock.risk.rules import halted
-
-#: How an order that the venue says it never had, or that the kill switch held back, is told apart
-#: from one it ended.
-NEVER_ARRIVED = "never arrived"
-STOPPED = "stopped by the kill switch"
 
 #: Waiting is done in pieces of this length, so that the lease is renewed and the kill switch read
 #: in between.
@@ -132,12 +134,15 @@ def _send(
         except DuplicateOrderError:
             return _ask(session, request)
         except (VenueRejectedError, UnknownSymbolError) as refusal:
-            return _outcome(session, request, OrderEventKind.REJECT, str(refusal))
+            return _outcome(session, request, OrderEventKind.REJECT, str(refusal), EndCause.REFUSED)
         except RateLimitedError as refusal:
             seconds = refusal.retry_after_seconds or _DEFAULT_PACE_SECONDS
             if waited + seconds > session.policy.longest_pacing_seconds:
-                reason = f"{NEVER_ARRIVED}: paced for {waited:g} s, the venue still refuses it for its rate: {refusal}"
-                return _outcome(session, request, OrderEventKind.REJECT, reason)
+                reason = (
+                    f"never arrived: paced for {waited:g} s, the venue still refuses it for its "
+                    f"rate: {refusal}"
+                )
+                return _outcome(session, request, OrderEventKind.REJECT, reason, EndCause.PACED_OUT)
             pace.hold(session, keeper, seconds, passed)
             waited += seconds
         except VenueUnavailableError as silence:
@@ -146,8 +151,10 @@ def _send(
 
 def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
     """Return the event of an order that the kill switch kept from leaving."""
-    reason = f"{STOPPED}: {halt.state}, {halt.reason} (set by {halt.by})"
-    return OrderEvent(request.client_order_id, OrderEventKind.ABANDON, at, reason)
+    reason = f"stopped by the kill switch: {halt.state}, {halt.reason} (set by {halt.by})"
+    return OrderEvent(
+        request.client_order_id, OrderEventKind.ABANDON, at, reason, end_cause=EndCause.STOPPED
+    )
 
 
 def _ask(session: AccountSession, request: OrderRequest) -> Outcome:
@@ -176,6 +183,12 @@ def _accepted(session: AccountSession, request: OrderRequest, report: OrderRepor
 
 
 def _outcome(
-    session: AccountSession, request: OrderRequest, kind: OrderEventKind, reason: str
+    session: AccountSession,
+    request: OrderRequest,
+    kind: OrderEventKind,
+    reason: str,
+    end_cause: EndCause | None = None,
 ) -> Outcome:
-    return Outcome(None, OrderEvent(request.client_order_id, kind, session.clock.now(), reason))
+    at = session.clock.now()
+    event = OrderEvent(request.client_order_id, kind, at, reason, end_cause=end_cause)
+    return Outcome(None, event)

@@ -17,9 +17,17 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderReport, OrderState, Side
+from penstock.core.orders import (
+    EndCause,
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderReport,
+    OrderState,
+    Side,
+)
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.orders.submit import NEVER_ARRIVED, wait_alive
+from penstock.execution.orders.submit import wait_alive
 from penstock.execution.session import AccountSession
 
 #: No order is older than its slot but for clocks that differ; trades are asked for from this long
@@ -74,7 +82,9 @@ class OrderTracker:
             ):
                 return unfinished
             if waited >= patience_seconds:
-                known = self._cancel(unfinished, cancelled, "not filled in time")
+                known = self._cancel(
+                    unfinished, cancelled, "not filled in time", EndCause.NOT_FILLED_IN_TIME
+                )
             else:
                 known = self._called_back(unfinished, cancelled)
             if known:
@@ -129,8 +139,10 @@ class OrderTracker:
                 return self._event(order, OrderEventKind.LOSE_TRACK, str(silence))
         except OrderNotFoundError as denial:
             if order.state in _LOST and waited >= self._session.policy.visibility_delay_seconds:
-                reason = f"{NEVER_ARRIVED}: asked for {waited:g} s, the venue says: {denial}"
-                return self._event(order, OrderEventKind.REJECT, reason)
+                reason = f"never arrived: asked for {waited:g} s, the venue says: {denial}"
+                return self._event(
+                    order, OrderEventKind.REJECT, reason, end_cause=EndCause.NEVER_ARRIVED
+                )
         return None
 
     def _slow_down(self, refusal: RateLimitedError) -> None:
@@ -230,12 +242,15 @@ class OrderTracker:
         if halt is None or not (halt.cancel or halt.flatten):
             return {}
         left = [order for order in unfinished if not halt.flatten or order.request.side is Side.BUY]
-        return self._cancel(
-            left, cancelled, f"cancelled by the kill switch: {halt.reason} (set by {halt.by})"
-        )
+        reason = f"cancelled by the kill switch: {halt.reason} (set by {halt.by})"
+        return self._cancel(left, cancelled, reason, EndCause.CANCELLED_BY_KILL_SWITCH)
 
     def _cancel(
-        self, unfinished: Collection[OrderRecord], cancelled: set[str], why: str
+        self,
+        unfinished: Collection[OrderRecord],
+        cancelled: set[str],
+        reason: str,
+        cause: EndCause,
     ) -> dict[str, OrderReport]:
         """Ask the venue once to cancel each order that works; return its answers, and note in
         `cancelled` who got one.
@@ -248,7 +263,12 @@ class OrderTracker:
             for order in unfinished
             if order.state in _WORKING and order.request.client_order_id not in cancelled
         ]
-        self._write([self._event(order, OrderEventKind.REQUEST_CANCEL, why) for order in working])
+        self._write(
+            [
+                self._event(order, OrderEventKind.REQUEST_CANCEL, reason, end_cause=cause)
+                for order in working
+            ]
+        )
         reports: dict[str, OrderReport] = {}
         for order in working:
             name = order.request.client_order_id
@@ -262,11 +282,15 @@ class OrderTracker:
         return reports
 
     def _event(
-        self, order: OrderRecord, kind: OrderEventKind, reason: str = "", venue_order_id: str = ""
+        self,
+        order: OrderRecord,
+        kind: OrderEventKind,
+        reason: str = "",
+        venue_order_id: str = "",
+        end_cause: EndCause | None = None,
     ) -> OrderEvent:
-        return OrderEvent(
-            order.request.client_order_id, kind, self._session.clock.now(), reason, venue_order_id
-        )
+        name, at = order.request.client_order_id, self._session.clock.now()
+        return OrderEvent(name, kind, at, reason, venue_order_id, end_cause)
 
     def _write(self, events: Sequence[OrderEvent]) -> None:
         if events:

@@ -7,10 +7,9 @@ from penstock.core.breaks import Break
 from penstock.core.halts import TradingState
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import OrderState
+from penstock.core.orders import EndCause
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.orders.cancel import holds_positions
-from penstock.execution.orders.intents import NEVER_ARRIVED, STOPPED
 from penstock.execution.session import AccountSession
 
 #: How many slots that are newer than a late one are looked at: a week of minutes.
@@ -45,7 +44,7 @@ def outcome_of(orders: Sequence[OrderRecord]) -> tuple[RebalanceStatus, str]:
     """Return how the slot ended: FAILED where the kill switch cut it short or an order has no end,
     else DONE.
     """
-    stopped = [order for order in orders if order.reason.startswith(STOPPED)]
+    stopped = [order for order in orders if order.end_cause is EndCause.STOPPED]
     endless = [order for order in orders if not order.state.is_final]
     if stopped or endless:
         parts = [stopped[0].reason] if stopped else []
@@ -55,11 +54,7 @@ def outcome_of(orders: Sequence[OrderRecord]) -> tuple[RebalanceStatus, str]:
             else []
         )
         return RebalanceStatus.FAILED, "; ".join(parts)
-    refused = [
-        order
-        for order in orders
-        if order.state is OrderState.REJECTED and not order.reason.startswith(NEVER_ARRIVED)
-    ]
+    refused = [order for order in orders if order.end_cause is EndCause.REFUSED]
     return (
         RebalanceStatus.DONE,
         f"{len(refused)} orders refused by the venue: {refused[0].reason}" if refused else "",

@@ -12,17 +12,16 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.errors import ConfigError, StaleDataError
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill, Side
+from penstock.core.orders import Fill, Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.algorithms import MarketStyle
 from penstock.execution.algorithms.phase_worker import PhaseWorker
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.orders.cancel import cancel_working
-from penstock.execution.orders.intents import NEVER_ARRIVED, NEVER_SENT, PHASES, intents, place
+from penstock.execution.orders.intents import intents, place
 from penstock.execution.orders.recover import Recovery, end_superseded, recover
 from penstock.execution.orders.resend import cleared
 from penstock.execution.orders.track import OrderTracker
@@ -35,8 +34,6 @@ from penstock.execution.routing.router import divided, joined, margin_of
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import (
-    BUY_LEG,
-    SELL_LEG,
     Book,
     RebalancePolicy,
     Skipped,
@@ -190,8 +187,8 @@ class _Run:
         targets = self._decided()
         before = self._book(targets, instruments)
         targets = self.guard.open(before, targets)
-        for leg in (SELL_LEG, BUY_LEG):
-            self._trade(leg, targets, instruments)
+        for phase in Phase:
+            self._trade(phase, targets, instruments)
         after = self._book(targets, instruments)
         self.guard.close(after)
         final = reconcile(self.session, self.keeper, instruments)
@@ -232,45 +229,44 @@ class _Run:
         return targets
 
     def _trade(
-        self, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]
+        self, phase: Phase, targets: PortfolioTargets, instruments: Mapping[str, Instrument]
     ) -> None:
         """Plan one phase (or take up the plan that an interrupted run committed), review it, place
         and follow it.
         """
-        if self.session.workbench is not None:
-            self._work(self.session.workbench, leg, targets, instruments)
+        if not isinstance(self.session.style, MarketStyle):
+            self._work(phase, targets, instruments)
             return
         for _ in range(_MAX_ATTEMPTS):
-            if not self._trade_once(leg, targets, instruments):
+            if not self._trade_once(phase, targets, instruments):
                 return
 
     def _work(
         self,
-        bench: Workbench,
-        leg: int,
+        phase: Phase,
         targets: PortfolioTargets,
         instruments: Mapping[str, Instrument],
     ) -> None:
-        """Work one phase over time, in the style of the workbench; what risk wants closed goes out
+        """Work one phase over time, in the session's style; what risk wants closed goes out
         whole and at once.
         """
 
         def review_all(left: Sequence[ProposedOrder] | None, ahead: Ahead) -> ApprovedOrders:
             book = self._book(targets, instruments)
-            drafts = self._drafts(leg, targets, book) if left is None else left
+            drafts = self._drafts(phase, targets, book) if left is None else left
             return self.judge.plan(drafts, book, targets, ahead)
 
         def look(symbols: Collection[str]) -> Book:
             return self._book(targets, instruments, symbols)
 
-        urgent = self.guard.halt.flatten or (leg == SELL_LEG and self.guard.closing)
-        style = MarketStyle() if urgent else bench.style
+        urgent = self.guard.halt.flatten or (phase is Phase.SELLS and self.guard.closing)
+        style = MarketStyle() if urgent else self.session.style
         worked = PhaseWorker(
             self.session,
-            replace(bench, style=style),
+            style,
             self.keeper,
             self.slot,
-            leg,
+            phase,
             targets,
             instruments,
             review_all,
@@ -285,11 +281,11 @@ class _Run:
         self.guard.forget_counts()
 
     def _trade_once(
-        self, leg: int, targets: PortfolioTargets, instruments: Mapping[str, Instrument]
+        self, phase: Phase, targets: PortfolioTargets, instruments: Mapping[str, Instrument]
     ) -> bool:
         """Send what the phase still lacks; return whether anything was sent."""
         book = self._book(targets, instruments)
-        drafts = self._drafts(leg, targets, book)
+        drafts = self._drafts(phase, targets, book)
         approved = self.judge.plan(joined(drafts), book, targets)
         approved, skipped = divided(
             self.session, approved, drafts, margin_of(self.inputs.policy), self.guard.bounds
@@ -309,18 +305,18 @@ class _Run:
         self.guard.sent(len(orders), follower.booked)
         return True
 
-    def _drafts(self, leg: int, targets: PortfolioTargets, book: Book) -> list[ProposedOrder]:
+    def _drafts(self, phase: Phase, targets: PortfolioTargets, book: Book) -> list[ProposedOrder]:
         orders = self._orders()
-        committed = [order for order in orders if order.leg % PHASES == leg]
+        committed = [order for order in orders if order.phase == phase]
         if committed:
             return [
                 draft
                 for order in committed
                 if (draft := _again(order, committed, targets, book)) is not None
             ]
-        if leg == SELL_LEG and orders:
+        if phase is Phase.SELLS and orders:
             return []  # the buys were committed, so the sells were over
-        if leg == SELL_LEG:
+        if phase is Phase.SELLS:
             drafts, skipped = plan_sells(book)
         else:
             sold = {
@@ -348,7 +344,7 @@ class _Run:
                 positions.get(quote, Decimal(0)),
                 self.session.exchange.balances().get(quote, Decimal(0)),
             )
-        held = {f"{asset}/{quote}" for asset in positions}
+        held = holdings_by_symbol(positions, quote, instruments)
         symbols = sorted(
             symbol for symbol in {*targets.weights, *held, *worked} if symbol in instruments
         )
@@ -367,17 +363,23 @@ def _again(
     """
     request = order.request
     later = any(
-        o.request.symbol == request.symbol and o.leg == order.leg and o.attempt > order.attempt
+        o.request.symbol == request.symbol and o.child == order.child and o.attempt > order.attempt
         for o in committed
     )
-    lost = order.state.is_final and order.reason.startswith((NEVER_SENT, NEVER_ARRIVED))
-    if later or not lost:
+    if later or order.end_cause is None or not order.end_cause.may_be_sent_again:
         return None
     price = book.prices.get(request.symbol, request.price)
     weight = targets.weights.get(request.symbol) or 0.0
     if price is None:
         return None
-    leg, attempt = order.leg, order.attempt + 1
     return ProposedOrder(
-        request.symbol, request.side, request.quantity, price, weight, leg, attempt, request.venue
+        request.symbol,
+        request.side,
+        request.quantity,
+        price,
+        weight,
+        order.phase,
+        order.child,
+        order.attempt + 1,
+        request.venue,
     )

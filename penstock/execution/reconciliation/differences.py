@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
-from penstock.core.breaks import Break, BreakAcceptance, BreakKind
-from penstock.core.instruments import Instrument
+from penstock.core.breaks import Break, BreakAcceptance, BreakKind, subject_assets
+from penstock.core.instruments import Instrument, holdings_by_symbol, spot_assets
 from penstock.core.orders import Fill
 from penstock.execution.session import AccountSession
 
@@ -170,19 +170,19 @@ def _settled(accepted: Sequence[BreakAcceptance], asset: str, since: datetime) -
     """Return until when transfers of an asset are in the ledger: the last acceptance, or the
     account's first slot.
     """
-    return max((each.at for each in accepted if asset in each.subject.split("/")), default=since)
+    return max(
+        (each.at for each in accepted if asset in subject_assets(each.subject)), default=since
+    )
 
 
 def prices_of(session: AccountSession, assets: Mapping[str, Decimal]) -> dict[str, Decimal]:
     """Return the price of each asset in quote units, where the venue has a market for it."""
     listed = session.exchange.instruments()
-    symbols = [
-        f"{asset}/{session.quote}" for asset in assets if f"{asset}/{session.quote}" in listed
-    ]
+    symbols = list(holdings_by_symbol(assets, session.quote, listed))
     prices = session.exchange.last_prices(symbols) if symbols else {}
     return {
         session.quote: Decimal(1),
-        **{symbol.split("/")[0]: price for symbol, price in prices.items()},
+        **{listed[symbol].base: price for symbol, price in prices.items()},
     }
 
 
@@ -190,7 +190,7 @@ def changes_of(fill: Fill) -> dict[str, Decimal]:
     """Return by how much a fill changes each asset's position: base, quote, and the fee in its own
     asset.
     """
-    base, quote = fill.symbol.split("/")
+    base, quote = spot_assets(fill.symbol)
     changes = {base: fill.side.sign * fill.quantity, quote: -fill.side.sign * fill.notional}
     changes[fill.fee_asset] = changes.get(fill.fee_asset, _ZERO) - fill.fee
     return changes

@@ -13,7 +13,7 @@ from decimal import Decimal
 
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind
 from penstock.core.errors import OrderNotFoundError, UnknownSymbolError, VenueUnavailableError
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, InstrumentKind
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderReport, OrderState
 from penstock.execution.lease import LeaseKeeper
@@ -274,9 +274,9 @@ def _changed_instruments(
     ]
 
 
-def _steps(instrument: Instrument | None) -> tuple[Decimal, Decimal] | None:
+def _steps(instrument: Instrument | None) -> tuple[Decimal, Decimal, Decimal] | None:
     return (
-        (instrument.price_tick, instrument.lot_step)
+        (instrument.price_tick, instrument.lot_step, instrument.contract_size)
         if instrument is not None and instrument.listed
         else None
     )
@@ -297,7 +297,10 @@ def _changed(
 def _described(instrument: Instrument | None) -> str:
     if instrument is None or not instrument.listed:
         return "not listed"
-    return f"price tick {instrument.price_tick.normalize():f} and lot step {instrument.lot_step.normalize():f}"
+    steps = [("price tick", instrument.price_tick), ("lot step", instrument.lot_step)]
+    if instrument.kind is not InstrumentKind.SPOT:
+        steps.append(("contract size", instrument.contract_size))
+    return " and ".join(f"{name} {step.normalize():f}" for name, step in steps)
 
 
 def _sync(

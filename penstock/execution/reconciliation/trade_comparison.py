@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from penstock.core.breaks import TradeMark
+from penstock.core.breaks import TradeMark, lock_subjects
+from penstock.core.instruments import spot_symbol
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.execution.lease import LeaseKeeper
@@ -41,7 +42,8 @@ def compare_trades(
     marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
     due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
     asked = sorted(
-        due.keys() | {f"{asset}/{session.quote}" for asset in gaps.open() if asset != session.quote}
+        due.keys()
+        | {spot_symbol(asset, session.quote) for asset in gaps.open() if asset != session.quote}
     )
     if not asked and not gaps.open():
         return ComparedTrades()
@@ -156,7 +158,7 @@ def _newest(
     equal = {
         each.symbol
         for each in histories
-        if each.told and not locked & {each.symbol, each.symbol.split("/")[0]}
+        if each.told and locked.isdisjoint(lock_subjects(each.symbol))
     }
     marks: Sequence[TradeMark] = session.control_store.trade_marks(session.account) if equal else ()
     return {

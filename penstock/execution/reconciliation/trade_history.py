@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind
 from penstock.core.errors import IllegalTransitionError, OrderNotFoundError, UnknownSymbolError
+from penstock.core.instruments import spot_assets
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.execution.lease import LeaseKeeper
@@ -101,7 +102,7 @@ class TradeHistory:
 
     @property
     def base(self) -> str:
-        return self.symbol.split("/")[0]
+        return spot_assets(self.symbol)[0]
 
     @property
     def _asked_from(self) -> datetime:
@@ -172,7 +173,7 @@ class TradeHistory:
             for fill in self.venue
             if fill.client_order_id not in ours and fill.trade_id not in known and fill.at > start
         ]
-        assets = self.symbol.split("/")
+        assets = spot_assets(self.symbol)
         word = max((each.at for each in self.accepted if each.subject in assets), default=start)
         fresh = [fill for fill in every if fill.at > word]
         trades = every if fresh == every or self._closes(every, gaps) else fresh
@@ -187,7 +188,7 @@ class TradeHistory:
         to explain too.
         """
         changes = summed([changes_of(fill) for fill in trades])
-        base, quote = self.symbol.split("/")
+        base, quote = spot_assets(self.symbol)
         return bool(gaps.of(base) and gaps.of(quote)) and not gaps.without(changes).of(base)
 
     def _opens(self, trades: Sequence[Fill], gaps: Gaps) -> bool:
@@ -282,9 +283,10 @@ class TradeHistory:
         """Fills whose quantity, price or fee is another at the venue. A fee in the base asset has a
         kind of its own.
         """
-        base = self.symbol.split("/")[0]
         fees = [
-            pair for pair in self._differing() if _same_trade(*pair) and pair[1].fee_asset == base
+            pair
+            for pair in self._differing()
+            if _same_trade(*pair) and pair[1].fee_asset == self.base
         ]
         others = [pair for pair in self._differing() if pair not in fees]
         return [
@@ -333,7 +335,7 @@ class TradeHistory:
         """
         if not self.told:
             return None
-        base, quote = self.symbol.split("/")
+        base, quote = spot_assets(self.symbol)
         changes = (
             {asset: gap for asset in (base, quote) if (gap := gaps.of(asset))}
             if gaps.of(base)

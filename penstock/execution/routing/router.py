@@ -11,7 +11,6 @@ from decimal import Decimal
 
 from penstock.core.orders import OrderType, Side
 from penstock.core.proposals import ProposedOrder
-from penstock.execution.orders.intents import PHASES
 from penstock.execution.routing.limits import Bounds, within
 from penstock.execution.routing.split import VenueQuote, route, unit_price
 from penstock.execution.session import AccountSession
@@ -25,7 +24,7 @@ _BPS = Decimal(10_000)
 
 @dataclass(frozen=True)
 class Routed:
-    """Orders' parts, each with its venue, and what is left out. A part's leg is still its order's."""
+    """Orders' parts, each with its venue, and what is left out. A part's number is still its order's."""
 
     parts: tuple[ProposedOrder, ...]
     skipped: tuple[Skipped, ...] = ()
@@ -158,10 +157,10 @@ def divided(
     margin: Decimal,
     bounds: Bounds,
 ) -> tuple[ApprovedOrders, tuple[Skipped, ...]]:
-    """Return the approved orders in parts, each with a leg of its own, and what no venue takes.
+    """Return the approved orders in parts, each with a number of its own, and what no venue takes.
 
     `drafts` are what was reviewed, before it was joined: parts that name their venue already (they
-    never arrived there) go there again under their own legs, as far as they are still approved and
+    never arrived there) go there again under their own numbers, as far as they are still approved and
     `bounds` lets them.
     """
     if session.venues is None or not approved.orders:
@@ -172,7 +171,7 @@ def divided(
     fresh = route_orders(
         [order for order in approved.orders if not order.venue], offers, margin, bounds
     )
-    parts = [*(part for each in again for part in each.parts), *with_legs(fresh.parts)]
+    parts = [*(part for each in again for part in each.parts), *numbered(fresh.parts)]
     return approved.divided(parts), (
         *(skip for each in again for skip in each.skipped),
         *fresh.skipped,
@@ -247,14 +246,12 @@ def margin_of(policy: RebalancePolicy) -> Decimal:
     return (policy.slippage_bps + max(crossed, _ZERO)) / _BPS
 
 
-def with_legs(parts: Sequence[ProposedOrder]) -> list[ProposedOrder]:
-    """Return the parts with legs of their own: those of one symbol are a phase apart, as child
-    orders are.
-    """
+def numbered(parts: Sequence[ProposedOrder]) -> list[ProposedOrder]:
+    """Return the parts numbered on from their order's child: each is a child order of its own."""
     count: dict[str, int] = {}
-    numbered: list[ProposedOrder] = []
+    children: list[ProposedOrder] = []
     for part in parts:
         number = count.get(part.symbol, 0)
         count[part.symbol] = number + 1
-        numbered.append(replace(part, leg=part.leg + PHASES * number))
-    return numbered
+        children.append(replace(part, child=part.child + number))
+    return children

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
-from penstock.adapters.stores.postgres import PostgresControlStore
+from penstock.adapters.stores.postgres import PostgresControlStore, PostgresParentOrderStore
 from penstock.core.clock import VenueClock
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
@@ -24,15 +24,16 @@ def desk_of(stage: Any, account: str) -> AccountSession:
     switch = KillSwitch(account, control_store)
     clock = VenueClock(exchange.now)
     return AccountSession(
-        account,
-        "practice",
-        "USDT",
-        exchange,
-        stage.ledger,
-        control_store,
-        clock,
-        switch,
-        ExecutionPolicy(),
+        account=account,
+        exchange_name="practice",
+        quote="USDT",
+        exchange=exchange,
+        ledger=stage.ledger,
+        parent_orders=PostgresParentOrderStore(stage.database),
+        control_store=control_store,
+        clock=clock,
+        kill_switch=switch,
+        policy=ExecutionPolicy(),
     )
 
 

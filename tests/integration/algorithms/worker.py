@@ -26,7 +26,6 @@ from penstock.adapters.stores.postgres import (
 from penstock.core.clock import VenueClock
 from penstock.core.proposals import SeenBar
 from penstock.execution.algorithms import Style
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession, ExecutionPolicy
@@ -90,27 +89,24 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
     with connect(trial["database"], max_connections=2) as database:
         control_store = PostgresControlStore(database)
         session = AccountSession(
-            account,
-            "practice",
-            "USDT",
-            exchange,
-            Killable(PostgresLedger(database)),  # type: ignore[arg-type]
-            control_store,
-            VenueClock(exchange.now),
-            KillSwitch(account, control_store),
-            ExecutionPolicy(
+            account=account,
+            exchange_name="practice",
+            quote="USDT",
+            exchange=exchange,
+            ledger=Killable(PostgresLedger(database)),  # type: ignore[arg-type]
+            parent_orders=Killable(PostgresParentOrderStore(database)),  # type: ignore[arg-type]
+            control_store=control_store,
+            clock=VenueClock(exchange.now),
+            kill_switch=KillSwitch(account, control_store),
+            policy=ExecutionPolicy(
                 visibility_delay_seconds=0.5,
                 poll_seconds=0.5,
                 follow_timeout_seconds=5,
                 lease_wait_seconds=0,
             ),
             pause=lambda seconds: [control.step(seconds=seconds) for control in controls] and None,
-            workbench=trial["style"]
-            and Workbench(
-                Killable(PostgresParentOrderStore(database)),  # type: ignore[arg-type]
-                TypeAdapter(Style).validate_python(trial["style"]),
-            ),
             venues=venues,
+            style=TypeAdapter(Style).validate_python(trial["style"] or {"algorithm": "market"}),
         )
 
         def decide(version: str) -> PortfolioTargets:

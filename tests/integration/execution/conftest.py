@@ -13,7 +13,12 @@ import pytest
 from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.paper import PaperExchange
-from penstock.adapters.stores.postgres import Database, PostgresControlStore, PostgresLedger
+from penstock.adapters.stores.postgres import (
+    Database,
+    PostgresControlStore,
+    PostgresLedger,
+    PostgresParentOrderStore,
+)
 from penstock.core.clock import SteppedClock, VenueClock
 from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
@@ -71,15 +76,16 @@ def desk_at(database: Database, exchange: object, clock: object) -> AccountSessi
     account = f"account-{secrets.token_hex(4)}"
     control_store = PostgresControlStore(database)
     return AccountSession(
-        account,
-        "practice",
-        "USDT",
-        exchange,  # type: ignore[arg-type]
-        PostgresLedger(database),
-        control_store,
-        clock,  # type: ignore[arg-type]
-        KillSwitch(account, control_store),
-        PATIENCE,
+        account=account,
+        exchange_name="practice",
+        quote="USDT",
+        exchange=exchange,  # type: ignore[arg-type]
+        ledger=PostgresLedger(database),
+        parent_orders=PostgresParentOrderStore(database),
+        control_store=control_store,
+        clock=clock,  # type: ignore[arg-type]
+        kill_switch=KillSwitch(account, control_store),
+        policy=PATIENCE,
     )
 
 

@@ -20,6 +20,7 @@ from penstock.adapters.stores.postgres import (
     Database,
     PostgresControlStore,
     PostgresLedger,
+    PostgresParentOrderStore,
     connect,
     migrate,
 )
@@ -28,7 +29,7 @@ from penstock.core.breaks import BreakKind
 from penstock.core.clock import VenueClock
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.core.orders import OrderRequest, OrderType, Phase, Side
 from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
@@ -110,7 +111,7 @@ class Account:
                 self.desk,
                 keeper,
                 newest,
-                [OrderIntent(request, 1, 0, "trend/1", 0.2, limit or Decimal(1))],
+                [OrderIntent(request, Phase.BUYS, 0, 0, "trend/1", 0.2, limit or Decimal(1))],
             )
             if followed:
                 OrderTracker(self.desk, keeper, newest.slot).follow(
@@ -262,15 +263,16 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
         )
         account, control_store = f"account-{secrets.token_hex(4)}", PostgresControlStore(database)
         desk = AccountSession(
-            account,
-            "practice",
-            "USDT",
-            exchange,
-            PostgresLedger(database),
-            control_store,
-            VenueClock(exchange.now),
-            KillSwitch(account, control_store),
-            PATIENCE,
+            account=account,
+            exchange_name="practice",
+            quote="USDT",
+            exchange=exchange,
+            ledger=PostgresLedger(database),
+            parent_orders=PostgresParentOrderStore(database),
+            control_store=control_store,
+            clock=VenueClock(exchange.now),
+            kill_switch=KillSwitch(account, control_store),
+            policy=PATIENCE,
         )
         return Account(desk, control, _by_hand(server.url), "key", seen)
 

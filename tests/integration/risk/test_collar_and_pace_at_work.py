@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from penstock.adapters.stores.postgres import Database, PostgresParentOrderStore
+from penstock.adapters.stores.postgres import Database
 from penstock.core.halts import TradingState
 from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Twap
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.practice.faults import Fault, FaultKind
 from penstock.risk.limits import RiskLimits
 
@@ -91,8 +90,8 @@ def worked(account: Any, database: Database) -> Any:
     def pause(seconds: float) -> None:
         account.control.step(seconds=seconds)
 
-    bench = Workbench(PostgresParentOrderStore(database), Twap(duration_seconds=40, slices=4))
-    account.session = replace(account.session, workbench=bench, pause=pause)
+    style = Twap(duration_seconds=40, slices=4)
+    account.session = replace(account.session, style=style, pause=pause)
     return account
 
 

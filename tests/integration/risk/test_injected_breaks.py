@@ -16,7 +16,15 @@ import pytest
 
 from penstock.core.breaks import BreakKind
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderRequest, OrderType, Side
+from penstock.core.orders import (
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderType,
+    Phase,
+    Side,
+)
 from penstock.execution.reconciliation.remedies import remedy
 from penstock.practice.faults import Fault, FaultKind
 
@@ -184,7 +192,7 @@ def filled_beyond_the_order(account: Any) -> Mend:
     """The venue fills twice what the ledger ordered: both sides agree that it happened."""
     name, keeper = secrets.token_hex(16), account.keeper()
     request = OrderRequest(name, "ETH/USDT", Side.BUY, OrderType.MARKET, Decimal("0.5"))
-    planned = OrderIntent(request, 1, 0, "trend/1", 0.2, Decimal(2_500))
+    planned = OrderIntent(request, Phase.BUYS, 0, 0, "trend/1", 0.2, Decimal(2_500))
     slot, at = (
         account.ledger.rebalances(account.session.account, limit=1)[0],
         account.session.clock.now(),

@@ -107,7 +107,7 @@ def test_database_without_schema_says_how_to_make_one(database: Database) -> Non
 _MIGRATE = """
 import sys
 from pathlib import Path
-from penstock.adapters.stores.timescale import connect, migrate
+from penstock.adapters.stores.postgres import connect, migrate
 print(len(migrate(connect(sys.argv[1]), Path(sys.argv[2]))))
 """
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.orders import client_order_id
+from penstock.core.orders import Phase, client_order_id
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 
@@ -45,23 +45,24 @@ RULES = {
     account=st.text(min_size=1),
     version=st.text(min_size=1),
     symbol=st.text(min_size=1),
-    leg=st.integers(0, 10_000),
+    phase=st.sampled_from(Phase),
+    child=st.integers(0, 5_000),
     attempt=st.integers(0, 100),
 )
 def test_id_of_any_order_is_legal_at_the_venue(
-    name: str, account: str, version: str, symbol: str, leg: int, attempt: int
+    name: str, account: str, version: str, symbol: str, phase: Phase, child: int, attempt: int
 ) -> None:
     """Whatever account, version and symbol are called and however many children there are, the
     venue takes the id.
     """
-    made = client_order_id(account, version, SLOT, symbol, leg, attempt)
+    made = client_order_id(account, version, SLOT, symbol, phase, child, attempt)
     field, rule, source = RULES[name]
     assert rule.fullmatch(made), f"{made!r} is not legal as {field}: {source}"
 
 
 def test_id_is_a_uuid_without_dashes() -> None:
     """Kraken reads 32 hexadecimal digits as a UUID: the id survives being written as one and back."""
-    made = client_order_id("main", "trend/1", SLOT, "BTC/USDT", 1, 0)
+    made = client_order_id("main", "trend/1", SLOT, "BTC/USDT", Phase.BUYS, 0, 0)
     assert UUID(made).hex == made
 
 
@@ -69,14 +70,30 @@ def test_children_attempts_and_phases_have_ids_of_their_own() -> None:
     """A thousand children of both phases with three attempts each: no id comes twice, and each
     comes again the same.
     """
-    parts = [(leg, attempt) for leg in range(2_000) for attempt in range(3)]
-    made = [
-        client_order_id("main", "trend/1", SLOT, "BTC/USDT", leg, attempt) for leg, attempt in parts
+    parts = [
+        (phase, child, attempt) for phase in Phase for child in range(1_000) for attempt in range(3)
     ]
+    made = [client_order_id("main", "trend/1", SLOT, "BTC/USDT", *part) for part in parts]
     assert len(set(made)) == len(parts)
-    assert made == [
-        client_order_id("main", "trend/1", SLOT, "BTC/USDT", leg, attempt) for leg, attempt in parts
-    ]
+    assert made == [client_order_id("main", "trend/1", SLOT, "BTC/USDT", *part) for part in parts]
+
+
+@pytest.mark.parametrize(
+    ("phase", "child", "attempt", "known"),
+    [
+        (Phase.SELLS, 0, 0, "59beaf82c6a784ff96baabf594d4922e"),
+        (Phase.BUYS, 0, 0, "0cda4279cb89231990bfa9d23f1b861c"),
+        (Phase.SELLS, 1, 0, "763dbc9fba232256f523f9ea1e0909db"),
+        (Phase.BUYS, 1, 1, "884e356b08c68a6bab797848bd8effe5"),
+        (Phase.BUYS, 7, 2, "e4e4b4b3fd9daa59fb963a9c98a2786b"),
+    ],
+)
+def test_decision_has_the_id_that_it_always_had(
+    phase: Phase, child: int, attempt: int, known: str
+) -> None:
+    """An order that an earlier version sent is asked for by the same id."""
+    made = client_order_id("main", "trend/1", SLOT, "BTC/USDT", phase, child, attempt)
+    assert made == known
 
 
 def test_same_slot_in_another_time_zone_gives_the_same_id() -> None:
@@ -84,6 +101,6 @@ def test_same_slot_in_another_time_zone_gives_the_same_id() -> None:
     is its order.
     """
     elsewhere = SLOT.astimezone(timezone(timedelta(hours=2)))
-    assert client_order_id("main", "trend/1", elsewhere, "BTC/USDT", 1, 0) == client_order_id(
-        "main", "trend/1", SLOT, "BTC/USDT", 1, 0
-    )
+    assert client_order_id(
+        "main", "trend/1", elsewhere, "BTC/USDT", Phase.BUYS, 0, 0
+    ) == client_order_id("main", "trend/1", SLOT, "BTC/USDT", Phase.BUYS, 0, 0)

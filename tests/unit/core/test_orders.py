@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from penstock.core.errors import IllegalTransitionError
 from penstock.core.orders import (
     TRANSITIONS,
+    EndCause,
     OrderEventKind,
     OrderState,
+    Phase,
     client_order_id,
+    next_cause,
     next_state,
 )
 
-S, E = OrderState, OrderEventKind
+S, E, C = OrderState, OrderEventKind, EndCause
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 FILLS = (E.PARTIAL_FILL, E.FILL)
 
@@ -143,24 +146,81 @@ def test_filled_is_never_left(events: list[OrderEventKind]) -> None:
 
 def test_id_is_the_same_for_the_same_decision_and_legal_at_the_venues() -> None:
     """32 lower-case hexadecimal digits, equal for equal inputs."""
-    name = client_order_id("main", "trend/1", SLOT, "BTC/USDT", 0, 0)
-    assert name == client_order_id("main", "trend/1", SLOT, "BTC/USDT", 0, 0)
+    name = client_order_id("main", "trend/1", SLOT, "BTC/USDT", Phase.SELLS, 0, 0)
+    assert name == client_order_id("main", "trend/1", SLOT, "BTC/USDT", Phase.SELLS, 0, 0)
     assert len(name) == 32
     assert set(name) <= set(string.hexdigits.lower())
 
 
 def test_id_changes_with_every_part_of_the_decision() -> None:
-    """Account, version, slot, symbol, leg and attempt each give another id."""
+    """Account, version, slot, symbol, phase, child and attempt each give another id."""
     names = {
         client_order_id(*parts)
         for parts in [
-            ("main", "trend/1", SLOT, "BTC/USDT", 0, 0),
-            ("other", "trend/1", SLOT, "BTC/USDT", 0, 0),
-            ("main", "trend/2", SLOT, "BTC/USDT", 0, 0),
-            ("main", "trend/1", SLOT + timedelta(minutes=1), "BTC/USDT", 0, 0),
-            ("main", "trend/1", SLOT, "ETH/USDT", 0, 0),
-            ("main", "trend/1", SLOT, "BTC/USDT", 1, 0),
-            ("main", "trend/1", SLOT, "BTC/USDT", 0, 1),
+            ("main", "trend/1", SLOT, "BTC/USDT", Phase.SELLS, 0, 0),
+            ("other", "trend/1", SLOT, "BTC/USDT", Phase.SELLS, 0, 0),
+            ("main", "trend/2", SLOT, "BTC/USDT", Phase.SELLS, 0, 0),
+            ("main", "trend/1", SLOT + timedelta(minutes=1), "BTC/USDT", Phase.SELLS, 0, 0),
+            ("main", "trend/1", SLOT, "ETH/USDT", Phase.SELLS, 0, 0),
+            ("main", "trend/1", SLOT, "BTC/USDT", Phase.BUYS, 0, 0),
+            ("main", "trend/1", SLOT, "BTC/USDT", Phase.SELLS, 1, 0),
+            ("main", "trend/1", SLOT, "BTC/USDT", Phase.SELLS, 0, 1),
         ]
     }
-    assert len(names) == 7
+    assert len(names) == 8
+
+
+@pytest.mark.parametrize(
+    ("before", "cause", "event", "named", "expected"),
+    [
+        (S.SUBMITTING, None, E.REJECT, None, C.REFUSED),
+        (S.UNKNOWN, None, E.REJECT, C.NEVER_ARRIVED, C.NEVER_ARRIVED),
+        (S.PLANNED, None, E.ABANDON, None, C.NEVER_SENT),
+        (S.SUBMITTING, None, E.ABANDON, C.STOPPED, C.STOPPED),
+        (S.OPEN, None, E.REQUEST_CANCEL, C.NOT_FILLED_IN_TIME, C.NOT_FILLED_IN_TIME),
+        (S.PENDING_CANCEL, C.NOT_FILLED_IN_TIME, E.CANCEL, None, C.NOT_FILLED_IN_TIME),
+        (S.PENDING_CANCEL, C.NOT_FILLED_IN_TIME, E.PARTIAL_FILL, None, C.NOT_FILLED_IN_TIME),
+        (S.PENDING_CANCEL, C.NOT_FILLED_IN_TIME, E.EXPIRE, None, C.EXPIRED),
+        (S.PENDING_CANCEL, C.NOT_FILLED_IN_TIME, E.FILL, None, C.FILLED),
+        (S.OPEN, None, E.CANCEL, None, C.CANCELLED),
+        (S.CANCELED, C.STOPPED, E.EXPIRE, None, C.STOPPED),
+        (S.CANCELED, C.CANCELLED, E.PARTIAL_FILL, None, C.CANCELLED),
+        (S.REJECTED, C.NEVER_ARRIVED, E.ACCEPT, None, None),
+        (S.REJECTED, C.NEVER_ARRIVED, E.PARTIAL_FILL, None, None),
+        (S.REJECTED, C.NEVER_ARRIVED, E.CANCEL, None, C.CANCELLED),
+        (S.SUBMITTING, None, E.ACCEPT, None, None),
+    ],
+)
+def test_cause_of_an_end_is_what_ended_the_order(
+    before: OrderState,
+    cause: EndCause | None,
+    event: OrderEventKind,
+    named: EndCause | None,
+    expected: EndCause | None,
+) -> None:
+    """A cause that the event names holds; a cancellation keeps that of its request."""
+    assert next_cause(before, cause, event, named, next_state(before, event)) is expected
+
+
+@given(
+    events=st.lists(
+        st.tuples(
+            st.sampled_from(E),
+            st.sampled_from([None, *(cause for cause in C if cause != C.FILLED)]),
+        )
+    )
+)
+def test_order_has_a_cause_exactly_when_it_ended_or_is_being_cancelled(
+    events: list[tuple[OrderEventKind, EndCause | None]],
+) -> None:
+    """Whatever comes in whatever order: an order that works never says why it ended."""
+    state: OrderState = S.PLANNED
+    cause: EndCause | None = None
+    for kind, named in events:
+        try:
+            after = next_state(state, kind)
+        except IllegalTransitionError:
+            continue
+        state, cause = after, next_cause(state, cause, kind, named, after)
+        assert (cause is not None) is (state.is_final or state is S.PENDING_CANCEL)
+        assert (cause is C.FILLED) is (state is S.FILLED)

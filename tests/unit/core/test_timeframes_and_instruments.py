@@ -1,5 +1,6 @@
 """The time grid and the Decimal rounding that every order goes through."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -7,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.errors import ConfigError
-from penstock.core.instruments import Instrument
+from penstock.core.errors import ConfigError, DataError
+from penstock.core.instruments import (
+    Instrument,
+    InstrumentKind,
+    holdings_by_symbol,
+    is_spot_symbol,
+    spot_assets,
+    spot_symbol,
+)
 from penstock.core.timeframes import Timeframe
 
 moments = st.datetimes(
@@ -91,3 +99,57 @@ def test_refusal_names_the_venues_rule(quantity: str, price: str, word: str | No
     """Quantity, notional and maximum each have their reason; a legal order has none."""
     refusal = instrument(Decimal(1), Decimal(10)).refusal(Decimal(quantity), Decimal(price))
     assert refusal is None if word is None else word in str(refusal)
+
+
+assets = st.text("ABCDEFGHIJ0123456789", min_size=1, max_size=6)
+
+
+@given(assets, assets)
+def test_spot_symbol_is_read_back_as_it_was_written(base: str, quote: str) -> None:
+    """Base and quote come out of the symbol that they made."""
+    assert spot_assets(spot_symbol(base, quote)) == (base, quote)
+    assert not is_spot_symbol(base)
+
+
+@pytest.mark.parametrize("text", ["", "BTC", "/USDT", "BTC/", "A/B/C", "BTC/USDT:USDT"])
+def test_text_that_is_no_spot_symbol_is_refused(text: str) -> None:
+    """An asset or a perpetual's symbol is never taken for a spot market's."""
+    with pytest.raises(DataError, match="write it as BASE/QUOTE"):
+        spot_assets(text)
+
+
+def test_holdings_are_those_with_a_listed_market_against_the_quote() -> None:
+    """Assets without such a market, and the quote itself, have no symbol."""
+    balances = {"BTC": Decimal(2), "XYZ": Decimal(3), "USDT": Decimal(100)}
+    assert holdings_by_symbol(balances, "USDT", {"BTC/USDT", "ETH/USDT"}) == {
+        "BTC/USDT": Decimal(2)
+    }
+
+
+def test_perpetual_notional_counts_contracts() -> None:
+    """Three contracts of 0.1 at 50 are worth 15, in notional and against the venue's minimum."""
+    spot = instrument(Decimal(1))
+    perpetual = replace(
+        spot,
+        kind=InstrumentKind.LINEAR_PERPETUAL,
+        contract_size=Decimal("0.1"),
+        min_notional=Decimal(16),
+    )
+    assert spot.settle == "Q"
+    assert perpetual.notional(Decimal(3), Decimal(50)) == 15
+    assert perpetual.refusal(Decimal(3), Decimal(50)) is not None
+    assert perpetual.refusal(Decimal(4), Decimal(50)) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"contract_size": Decimal("0.1")},
+        {"settle": "X"},
+        {"kind": InstrumentKind.LINEAR_PERPETUAL, "contract_size": Decimal(0)},
+    ],
+)
+def test_instrument_that_cannot_be_is_not_made(changed: dict[str, object]) -> None:
+    """A spot market has no contracts and settles in its quote; no contract is worth nothing."""
+    with pytest.raises(DataError, match="A/Q"):
+        replace(instrument(Decimal(1)), **changed)  # type: ignore[arg-type]  # fields by name

@@ -8,12 +8,12 @@ import pytest
 
 from penstock.core.errors import StoreError
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.core.orders import OrderRequest, OrderType, Phase, Side
 
 
 def intent(name: str) -> OrderIntent:
     request = OrderRequest(name, "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal(1))
-    return OrderIntent(request, 0, 0, "trend/1", 0.5, Decimal(100))
+    return OrderIntent(request, Phase.SELLS, 0, 0, "trend/1", 0.5, Decimal(100))
 
 
 def test_ids_twice_in_a_batch_or_of_another_account_write_nothing(world: Any) -> None:
@@ -21,7 +21,7 @@ def test_ids_twice_in_a_batch_or_of_another_account_write_nothing(world: Any) ->
     ledger = world.ledger
     lease = ledger.acquire_lease("test", "writer", 60)
     with pytest.raises(StoreError):
-        ledger.plan_orders(lease, 1, [intent("a"), intent("b"), replace(intent("b"), leg=2)])
+        ledger.plan_orders(lease, 1, [intent("a"), intent("b"), replace(intent("b"), child=1)])
     assert not ledger.book
     ledger.plan_orders(lease, 1, [intent("a")])
     ledger.plan_orders(lease, 1, [intent("a")])

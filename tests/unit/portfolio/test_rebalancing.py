@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 
 from penstock.core.errors import ConfigError, DataError
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Side
+from penstock.core.orders import Phase, Side
 from penstock.portfolio.rebalancing import (
-    BUY_LEG,
-    SELL_LEG,
     RebalancePlan,
     RebalancePolicy,
     plan_rebalance,
@@ -182,9 +180,9 @@ def test_planning_again_after_the_fills_gives_nothing_outside_the_band(account: 
 def test_half_and_half_from_cash_buys_both() -> None:
     """From cash alone, the targets are bought to the lot."""
     result = plan({"AAA/USDT": 0.5, "BBB/USDT": 0.4}, {"USDT": Decimal(1000)})
-    assert [(o.symbol, o.side, o.quantity, o.leg) for o in result.orders] == [
-        ("AAA/USDT", Side.BUY, Decimal(5), BUY_LEG),
-        ("BBB/USDT", Side.BUY, Decimal(40), BUY_LEG),
+    assert [(o.symbol, o.side, o.quantity, o.phase) for o in result.orders] == [
+        ("AAA/USDT", Side.BUY, Decimal(5), Phase.BUYS),
+        ("BBB/USDT", Side.BUY, Decimal(40), Phase.BUYS),
     ]
 
 
@@ -200,7 +198,7 @@ def test_sell_comes_before_buy_and_its_proceeds_are_used() -> None:
     """A switch sells first; the buy is sized to what the sale yields after costs."""
     result = plan({"AAA/USDT": 0.0, "BBB/USDT": 1.0}, {"AAA": Decimal(10)})
     sell, buy = result.orders
-    assert (sell.side, sell.quantity, sell.leg) == (Side.SELL, Decimal(10), SELL_LEG)
+    assert (sell.side, sell.quantity, sell.phase) == (Side.SELL, Decimal(10), Phase.SELLS)
     assert Decimal(995) < buy.notional <= Decimal(998) / Decimal("1.002")
 
 

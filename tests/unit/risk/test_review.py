@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from penstock.core.errors import RiskError
 from penstock.core.halts import Halt, TradingState
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Side
+from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.risk.limits import RiskLimits
 from penstock.risk.review import ApprovedOrders, review
@@ -34,7 +34,7 @@ WIDE = RiskLimits(
 def order(
     quantity: str = "1", side: Side = Side.BUY, symbol: str = "BTC/USDT", price: int = 100
 ) -> ProposedOrder:
-    return ProposedOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, 0)
+    return ProposedOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, Phase.SELLS)
 
 
 def context(**changes: object) -> RiskContext:
@@ -201,7 +201,7 @@ def test_approved_orders_never_grow_and_gross_stays_inside(wanted: list, held: D
 def test_approved_orders_are_divided_and_never_grow() -> None:
     """Parts of what was approved are approved; parts that sum to more, or of another side, are not."""
     approved = review([order("3")], context(), WIDE)
-    parts = [replace(order("1"), venue="a"), replace(order("2"), venue="b", leg=2)]
+    parts = [replace(order("1"), venue="a"), replace(order("2"), venue="b", child=1)]
     assert approved.divided(parts).orders == tuple(parts)
     for wrong in (
         [*parts, order("0.001")],

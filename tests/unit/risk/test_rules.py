@@ -12,7 +12,7 @@ import pytest
 from penstock.core.cost_basis import entry_prices
 from penstock.core.halts import Halt, TradingState
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Fill, Side
+from penstock.core.orders import Fill, Phase, Side
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.core.risk_records import PositionMark, RiskHistory, Verdict
 from penstock.risk.limits import LossLimit, RiskLimits
@@ -38,7 +38,7 @@ ONE_HELD = {"BTC": Decimal(1), "USDT": Decimal(900)}
 def order(
     quantity: str = "1", side: Side = Side.BUY, symbol: str = "BTC/USDT", price: int = 100
 ) -> ProposedOrder:
-    return ProposedOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, 0)
+    return ProposedOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, Phase.SELLS)
 
 
 def context(**changes: Any) -> RiskContext:

@@ -18,7 +18,7 @@ from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.partitions import Partitions
 from penstock.core.bars import BARS_SCHEMA, TS, VALUE_COLUMNS, empty_bars, require_bars
 from penstock.core.errors import StoreError
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, spot_assets
 from penstock.core.timeframes import Timeframe
 from penstock.ports import BarBatch, BatchResult
 
@@ -50,27 +50,23 @@ class PostgresBarStore:
         """Insert or update the instruments of a venue."""
         rows = [
             (
-                exchange,
-                i.symbol,
-                i.base,
-                i.quote,
-                i.price_tick,
-                i.lot_step,
-                i.min_quantity,
-                i.min_notional,
-                i.max_quantity,
+                *(exchange, i.symbol, i.kind.value, i.base, i.quote, i.settle, i.contract_size),
+                *(i.price_tick, i.lot_step, i.min_quantity, i.min_notional, i.max_quantity),
             )
             for i in sorted(instruments, key=lambda instrument: instrument.symbol)
         ]
         with self._database.transaction() as connection:
             connection.cursor().executemany(
                 """INSERT INTO instrument
-                   (exchange, symbol, base, quote, price_tick, lot_step, min_quantity, min_notional, max_quantity)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+                   (exchange, symbol, kind, base, quote, settle, contract_size,
+                    price_tick, lot_step, min_quantity, min_notional, max_quantity)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
                    ON CONFLICT (exchange, symbol) DO UPDATE
-                   SET price_tick = excluded.price_tick, lot_step = excluded.lot_step, min_quantity = excluded.min_quantity,
-                       min_notional = excluded.min_notional, max_quantity = excluded.max_quantity,
-                       updated_at = clock_timestamp()""",
+                   SET kind = excluded.kind, base = excluded.base, quote = excluded.quote,
+                       settle = excluded.settle, contract_size = excluded.contract_size,
+                       price_tick = excluded.price_tick, lot_step = excluded.lot_step,
+                       min_quantity = excluded.min_quantity, min_notional = excluded.min_notional,
+                       max_quantity = excluded.max_quantity, updated_at = clock_timestamp()""",
                 rows,
             )
 
@@ -225,10 +221,11 @@ def _instrument_id(connection: psycopg.Connection[Any], exchange: str, symbol: s
     find = "SELECT id FROM instrument WHERE exchange = %s AND symbol = %s"
     row = connection.execute(find, [exchange, symbol]).fetchone()
     if row is None:
-        base, _, quote = symbol.partition("/")
+        base, quote = spot_assets(symbol)
         connection.execute(
-            "INSERT INTO instrument (exchange, symbol, base, quote) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            [exchange, symbol, base, quote],
+            """INSERT INTO instrument (exchange, symbol, base, quote, settle)
+               VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING""",
+            [exchange, symbol, base, quote, quote],
         )
         row = connection.execute(find, [exchange, symbol]).fetchone()
     if row is None:

@@ -75,9 +75,12 @@ def write_fills(
             line = judged(
                 OrderEvent(fill.client_order_id, kind, fill.at, f"trade {fill.trade_id}"),
                 standing.state,
+                standing.end_cause,
             )
             if line.refusal is None:
-                standings[fill.client_order_id] = replace(standing, state=line.after, filled=total)
+                standings[fill.client_order_id] = replace(
+                    standing, state=line.after, end_cause=line.end_cause, filled=total
+                )
             lines.append((fill, line))
         filled = {
             name: standings[name].filled - standing.filled for name, standing in before.items()

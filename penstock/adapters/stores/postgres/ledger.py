@@ -38,7 +38,7 @@ from penstock.adapters.stores.postgres.order_events import refusals, write_event
 from penstock.core.errors import StoreError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
+from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
 
 
@@ -200,13 +200,14 @@ class PostgresLedger:
         at: datetime,
         reason: str = "",
         venue_order_id: str = "",
+        end_cause: EndCause | None = None,
     ) -> OrderState:
         """Append the event and move the order along the table; return the new state.
 
         An illegal event is appended with its refusal and raises IllegalTransitionError.
         """
         (state,) = self.record_events(
-            lease, [OrderEvent(client_order_id, event, at, reason, venue_order_id)]
+            lease, [OrderEvent(client_order_id, event, at, reason, venue_order_id, end_cause)]
         )
         return state
 

@@ -29,9 +29,18 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     order_of,
 )
 from penstock.core.errors import IllegalTransitionError, StoreError
+from penstock.core.instruments import spot_assets
 from penstock.core.order_history import changes_of, order_as_of, positions_of
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState, next_state
+from penstock.core.orders import (
+    EndCause,
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderState,
+    next_cause,
+    next_state,
+)
 from penstock.core.profit import EXACT, profits
 
 _FILL_EVENTS = (OrderEventKind.FILL.value, OrderEventKind.PARTIAL_FILL.value)
@@ -50,22 +59,25 @@ _SELECT_ADJUSTMENTS = """
     WHERE account = coalesce(%(account)s, account) AND at <= coalesce(%(at)s, 'infinity'::timestamptz) ORDER BY id
 """
 _SELECT_EVENTS = """
-    SELECT client_order_id, kind, at, order_event.reason, order_event.venue_order_id, refusal, from_state, to_state
+    SELECT client_order_id, kind, at, order_event.reason, order_event.venue_order_id,
+           order_event.end_cause, refusal, from_state, to_state
     FROM order_event JOIN orders USING (client_order_id)
     WHERE orders.account = coalesce(%(account)s, orders.account) ORDER BY order_event.id
 """
 _TEMPORARY = """
     CREATE TEMPORARY TABLE rebuilt_order (client_order_id text PRIMARY KEY, state text, filled_quantity numeric,
-        venue_order_id text, reason text, updated_at timestamptz) ON COMMIT DROP;
+        venue_order_id text, reason text, end_cause text, updated_at timestamptz) ON COMMIT DROP;
     CREATE TEMPORARY TABLE rebuilt_position (account text, asset text, quantity numeric, PRIMARY KEY (account, asset))
         ON COMMIT DROP
 """
 _DIFFERENT_ORDERS = """
-    SELECT client_order_id, row(o.state, o.filled_quantity, o.venue_order_id, o.reason, o.updated_at)::text,
-           row(r.state, r.filled_quantity, r.venue_order_id, r.reason, r.updated_at)::text
+    SELECT client_order_id,
+           row(o.state, o.filled_quantity, o.venue_order_id, o.reason, o.end_cause, o.updated_at)::text,
+           row(r.state, r.filled_quantity, r.venue_order_id, r.reason, r.end_cause, r.updated_at)::text
     FROM orders AS o FULL JOIN rebuilt_order AS r USING (client_order_id)
-    WHERE (o.state, o.filled_quantity, o.venue_order_id, o.reason, o.updated_at)
-          IS DISTINCT FROM (r.state, r.filled_quantity, r.venue_order_id, r.reason, r.updated_at)
+    WHERE (o.state, o.filled_quantity, o.venue_order_id, o.reason, o.end_cause, o.updated_at)
+          IS DISTINCT FROM
+          (r.state, r.filled_quantity, r.venue_order_id, r.reason, r.end_cause, r.updated_at)
     ORDER BY client_order_id
 """
 _DIFFERENT_POSITIONS = """
@@ -74,8 +86,8 @@ _DIFFERENT_POSITIONS = """
     WHERE coalesce(p.quantity, 0) <> coalesce(r.quantity, 0) ORDER BY account, asset
 """
 _REPLACE = """
-    UPDATE orders SET state = r.state, filled_quantity = r.filled_quantity, venue_order_id = r.venue_order_id,
-        reason = r.reason, updated_at = r.updated_at
+    UPDATE orders SET state = r.state, filled_quantity = r.filled_quantity,
+        venue_order_id = r.venue_order_id, reason = r.reason, end_cause = r.end_cause, updated_at = r.updated_at
     FROM rebuilt_order AS r WHERE orders.client_order_id = r.client_order_id;
     DELETE FROM position;
     INSERT INTO position (account, asset, quantity) SELECT account, asset, quantity FROM rebuilt_position
@@ -174,10 +186,10 @@ class LedgerHistory:
             ]
             adjustments = connection.execute(_SELECT_ADJUSTMENTS, arguments).fetchall()
         said: dict[str, list[OrderEvent]] = {}
-        for name, kind, when, reason, venue_id, *_ in events:
+        for name, kind, when, reason, venue_id, cause, *_ in events:
             if kind not in _FILL_EVENTS:
                 said.setdefault(name, []).append(
-                    OrderEvent(name, OrderEventKind(kind), when, reason, venue_id)
+                    OrderEvent(name, OrderEventKind(kind), when, reason, venue_id, _cause_of(cause))
                 )
         filled: dict[str, list[Fill]] = {}
         for fill in fills:
@@ -261,22 +273,35 @@ def _folded_orders(
     filled: dict[str, list[Decimal]] = {}
     for fill in fills:
         filled.setdefault(fill.client_order_id, []).append(fill.quantity)
-    rows: dict[str, tuple[OrderState, str, str, datetime]] = {
-        name: (OrderState.PLANNED, "", "", created_at) for name, created_at in planned
+    rows: dict[str, tuple[OrderState, str, str, EndCause | None, datetime]] = {
+        name: (OrderState.PLANNED, "", "", None, created_at) for name, created_at in planned
     }
-    for name, kind, at, reason, venue_id, refusal, before, after in events:
-        state, known_venue_id, last_reason, _ = rows[name]
+    for name, kind, at, reason, venue_id, named, refusal, before, after in events:
+        state, known_venue_id, last_reason, cause, _ = rows[name]
         judged = _judged(name, state, OrderEventKind(kind), refusal, (before, after))
         if judged is None:
             continue
         if kind not in _FILL_EVENTS:
             known_venue_id, last_reason = venue_id or known_venue_id, reason or last_reason
-        rows[name] = (judged, known_venue_id, last_reason, at)
+        cause = next_cause(state, cause, OrderEventKind(kind), _cause_of(named), judged)
+        rows[name] = (judged, known_venue_id, last_reason, cause, at)
     with localcontext(EXACT):
         return [
-            (name, state.value, sum(filled.get(name, []), Decimal(0)), venue_id, reason, updated_at)
-            for name, (state, venue_id, reason, updated_at) in rows.items()
+            (
+                name,
+                state.value,
+                sum(filled.get(name, []), Decimal(0)),
+                venue_id,
+                reason,
+                None if cause is None else cause.value,
+                updated_at,
+            )
+            for name, (state, venue_id, reason, cause, updated_at) in rows.items()
         ]
+
+
+def _cause_of(text: str | None) -> EndCause | None:
+    return None if text is None else EndCause(text)
 
 
 def _judged(
@@ -360,7 +385,7 @@ def _unbalanced(
         entries = [(account, asset, quantity) for account, asset, quantity in adjustments]
         for account in sorted({account for account, _ in traded}):
             for held in profits([pair for owner, pair in traded if owner == account]).holdings:
-                base, _, quote = held.symbol.partition("/")
+                base, quote = spot_assets(held.symbol)
                 entries += [
                     (account, base, held.quantity),
                     (account, quote, held.realised - held.cost),

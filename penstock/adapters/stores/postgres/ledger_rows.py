@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from penstock.core.order_records import OrderIntent, OrderRecord
-from penstock.core.orders import Fill, OrderRequest, OrderState, OrderType, Side
+from penstock.core.orders import EndCause, Fill, OrderRequest, OrderState, OrderType, Phase, Side
 from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
 
 REBALANCE_COLUMNS = "id, account, slot, portfolio_version, status, reason"
 
-_ORDER_COLUMNS = """account, rebalance_id, client_order_id, symbol, side, type, quantity, price, strategy_version, state,
-           filled_quantity, venue_order_id, created_at, updated_at, reason, leg, attempt, venue"""
+_ORDER_COLUMNS = """account, rebalance_id, client_order_id, symbol, side, type, quantity, price,
+           strategy_version, state, filled_quantity, venue_order_id, created_at, updated_at, reason,
+           end_cause, phase, child, attempt, venue"""
 
 SELECT_ORDERS = f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account = %(account)s"  # noqa: S608 - our own constant
 #: What narrows it. Each question is a statement of its own, so that no plan has to fit all of them.
@@ -53,15 +54,19 @@ SELECT_TOTALS = """
 """
 
 INSERT_ORDERS = """
-    INSERT INTO orders (account, rebalance_id, client_order_id, symbol, side, type, quantity, price, leg, attempt,
-                        strategy_version, target_weight, reference_price, venue, state, reason, created_at, updated_at)
-    SELECT rebalance.account, rebalance.id, name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference,
-           line.venue, state, line.reason, at, coalesce(moved_at, at)
+    INSERT INTO orders (account, rebalance_id, client_order_id, symbol, side, type, quantity, price,
+                        phase, child, attempt, strategy_version, target_weight, reference_price,
+                        venue, state, reason, end_cause, created_at, updated_at)
+    SELECT rebalance.account, rebalance.id, name, symbol, side, type, quantity, price, phase, child,
+           attempt, version, weight, reference, line.venue, state, line.reason, end_cause, at,
+           coalesce(moved_at, at)
     FROM rebalance, coalesce(%s::timestamptz, clock_timestamp()) AS at,
-         unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::integer[], %s::integer[],
-                %s::text[], %s::float8[], %s::numeric[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
-         WITH ORDINALITY AS line (name, symbol, side, type, quantity, price, leg, attempt, version, weight, reference, venue,
-                                  state, reason, moved_at, n)
+         unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[],
+                %s::integer[], %s::integer[], %s::integer[], %s::text[], %s::float8[],
+                %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+         WITH ORDINALITY AS line (name, symbol, side, type, quantity, price, phase, child, attempt,
+                                  version, weight, reference, venue, state, reason, end_cause,
+                                  moved_at, n)
     WHERE rebalance.id = %s AND rebalance.account = %s
     ORDER BY n
     ON CONFLICT (client_order_id) DO NOTHING
@@ -98,7 +103,7 @@ def order_of(row: Sequence[Any]) -> OrderRecord:
         venue_id,
         *rest,
     ) = row
-    created_at, updated_at, reason, leg, attempt, venue = rest
+    created_at, updated_at, reason, cause, phase, child, attempt, venue = rest
     return OrderRecord(
         account=account,
         rebalance_id=rebalance_id,
@@ -112,7 +117,9 @@ def order_of(row: Sequence[Any]) -> OrderRecord:
         created_at=created_at,
         updated_at=updated_at,
         reason=reason,
-        leg=leg,
+        end_cause=None if cause is None else EndCause(cause),
+        phase=Phase(phase),
+        child=child,
         attempt=attempt,
     )
 
@@ -133,7 +140,8 @@ def intent_columns(orders: Sequence[OrderIntent]) -> list[list[object]]:
             order.request.type.value,
             order.request.quantity,
             order.request.price,
-            order.leg,
+            order.phase,
+            order.child,
             order.attempt,
             order.strategy_version,
             order.target_weight,

@@ -19,18 +19,30 @@ from penstock.core.alerts import refusal_alert
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
-from penstock.core.orders import OrderEvent, OrderEventKind, OrderState, next_state
+from penstock.core.orders import (
+    EndCause,
+    OrderEvent,
+    OrderEventKind,
+    OrderState,
+    next_cause,
+    next_state,
+)
 
 _FILL_EVENTS = frozenset({OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL})
 
 
 @dataclass(frozen=True)
 class JudgedEvent:
-    """One line of an order's history. `refusal` is why the machine did not take it, or None."""
+    """One line of an order's history. `refusal` is why the machine did not take it, or None.
+
+    `end_cause` is why the order has ended once the event is taken, or is being cancelled; of a
+    refused event it is what that named.
+    """
 
     event: OrderEvent
     before: OrderState
     after: OrderState
+    end_cause: EndCause | None
     refusal: str | None = None
 
 
@@ -39,6 +51,7 @@ class Standing:
     """Where an order stands while a batch is judged. Quantities are in base units."""
 
     state: OrderState
+    end_cause: EndCause | None
     quantity: Decimal
     filled: Decimal
 
@@ -47,7 +60,8 @@ class Standing:
 #: still. The account is compared here, not there: to the planner of a young table it looks rare,
 #: and its index is read through for every batch.
 _SELECT_STANDINGS = """
-    SELECT client_order_id, account, state, quantity, filled_quantity FROM orders WHERE client_order_id = ANY(%s)
+    SELECT client_order_id, account, state, end_cause, quantity, filled_quantity FROM orders
+    WHERE client_order_id = ANY(%s)
 """
 
 _SELECT_REFUSED_FILLS = """
@@ -56,21 +70,26 @@ _SELECT_REFUSED_FILLS = """
 """
 
 _APPEND_EVENTS = """
-    INSERT INTO order_event (client_order_id, kind, from_state, to_state, at, reason, venue_order_id, refusal, lease_token)
-    SELECT name, kind, before, after, at, reason, venue_id, refusal, %s
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[], %s::text[], %s::text[])
-        WITH ORDINALITY AS line (name, kind, before, after, at, reason, venue_id, refusal, n)
+    INSERT INTO order_event (client_order_id, kind, from_state, to_state, at, reason, end_cause,
+                             venue_order_id, refusal, lease_token)
+    SELECT name, kind, before, after, at, reason, end_cause, venue_id, refusal, %s
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[],
+                %s::text[], %s::text[], %s::text[])
+        WITH ORDINALITY AS line (name, kind, before, after, at, reason, end_cause, venue_id,
+                                 refusal, n)
     ORDER BY n
 """
 
 #: The names are given twice: as a list they lead to the rows by the index, however large the table
 #: and its statistics.
 _MOVE_ORDERS = """
-    UPDATE orders SET state = line.state, updated_at = line.at, filled_quantity = filled_quantity + line.filled,
+    UPDATE orders SET state = line.state, end_cause = line.end_cause, updated_at = line.at,
+        filled_quantity = filled_quantity + line.filled,
         reason = coalesce(nullif(line.reason, ''), orders.reason),
         venue_order_id = coalesce(nullif(line.venue_id, ''), orders.venue_order_id)
-    FROM unnest(%s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::text[], %s::text[])
-        AS line (name, state, at, filled, reason, venue_id)
+    FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::text[],
+                %s::text[])
+        AS line (name, state, end_cause, at, filled, reason, venue_id)
     WHERE client_order_id = line.name AND client_order_id = ANY(%s)
 """
 
@@ -109,7 +128,9 @@ def _begun(
     for event in events:
         of_one = begun.get(event.client_order_id)
         if of_one is not None:
-            of_one.append(judged(event, of_one[-1].after if of_one else OrderState.PLANNED))
+            taken = [line for line in of_one if line.refusal is None]
+            state = taken[-1].after if taken else OrderState.PLANNED
+            of_one.append(judged(event, state, taken[-1].end_cause if taken else None))
     return begun
 
 
@@ -161,17 +182,17 @@ def _no_twins(orders: Sequence[OrderIntent]) -> None:
     if twins:
         raise StoreError(
             f"{len(twins)} client order ids stand twice in one batch, first '{twins[0]}': two intents would become one order; "
-            "nothing was written (are two legs or attempts numbered alike?)"
+            "nothing was written (are two children or attempts numbered alike?)"
         )
 
 
-def _start(lines: Sequence[JudgedEvent]) -> tuple[str, str, datetime | None]:
-    """Return the state, reason and time of change that an order begins with."""
+def _start(lines: Sequence[JudgedEvent]) -> tuple[str, str, str | None, datetime | None]:
+    """Return the state, reason, end cause and time of change that an order begins with."""
     taken = [line for line in lines if line.refusal is None]
     if not taken:
-        return OrderState.PLANNED.value, "", None
+        return OrderState.PLANNED.value, "", None, None
     reason = next((line.event.reason for line in reversed(taken) if line.event.reason), "")
-    return taken[-1].after.value, reason, taken[-1].event.at
+    return taken[-1].after.value, reason, _text_of(taken[-1].end_cause), taken[-1].event.at
 
 
 def write_events(
@@ -186,10 +207,12 @@ def write_events(
     standings = standings_of(connection, lease, {event.client_order_id for event in events})
     lines = []
     for event in events:
-        line = judged(event, standings[event.client_order_id].state)
-        standings[event.client_order_id] = replace(
-            standings[event.client_order_id], state=line.after
-        )
+        standing = standings[event.client_order_id]
+        line = judged(event, standing.state, standing.end_cause)
+        if line.refusal is None:
+            standings[event.client_order_id] = replace(
+                standing, state=line.after, end_cause=line.end_cause
+            )
         lines.append(line)
     append(connection, lease, lines, {})
     return lines
@@ -228,8 +251,8 @@ def standings_of(
     """Return where each order stands; StoreError where the lease's account has no such order."""
     rows = connection.execute(_SELECT_STANDINGS, [list(names)]).fetchall()
     found = {
-        name: Standing(OrderState(state), *amounts)
-        for name, account, state, *amounts in rows
+        name: Standing(OrderState(state), _cause_of(cause), *amounts)
+        for name, account, state, cause, *amounts in rows
         if account == lease.account
     }
     missing = sorted(set(names) - found.keys())
@@ -241,11 +264,23 @@ def standings_of(
     return found
 
 
-def judged(event: OrderEvent, before: OrderState) -> JudgedEvent:
+def judged(event: OrderEvent, before: OrderState, cause: EndCause | None) -> JudgedEvent:
+    """Return what the machine makes of an event of an order that is `before`, with its `cause`."""
     try:
-        return JudgedEvent(event, before, next_state(before, event.kind))
+        after = next_state(before, event.kind)
     except IllegalTransitionError as error:
-        return JudgedEvent(event, before, before, str(error))
+        return JudgedEvent(event, before, before, event.end_cause, str(error))
+    return JudgedEvent(
+        event, before, after, next_cause(before, cause, event.kind, event.end_cause, after)
+    )
+
+
+def _cause_of(text: str | None) -> EndCause | None:
+    return None if text is None else EndCause(text)
+
+
+def _text_of(cause: EndCause | None) -> str | None:
+    return None if cause is None else cause.value
 
 
 def append(
@@ -281,6 +316,7 @@ def _append_events(
         [line.after.value for line in lines],
         [line.event.at for line in lines],
         [line.event.reason for line in lines],
+        [_text_of(line.end_cause) for line in lines],
         [line.event.venue_order_id for line in lines],
         [line.refusal for line in lines],
     )
@@ -307,10 +343,11 @@ def _news(connection: psycopg.Connection[Any], refused: Sequence[JudgedEvent]) -
 
 def _moved_row(
     name: str, lines: Sequence[JudgedEvent], filled: Decimal
-) -> tuple[str, str, datetime, Decimal, str, str]:
+) -> tuple[str, str, str | None, datetime, Decimal, str, str]:
     last, spoken = lines[-1], [line.event for line in lines if line.event.kind not in _FILL_EVENTS]
     reason = next((event.reason for event in reversed(spoken) if event.reason), "")
     venue_id = next(
         (event.venue_order_id for event in reversed(spoken) if event.venue_order_id), ""
     )
-    return name, last.after.value, last.event.at, filled, reason, venue_id
+    cause = _text_of(last.end_cause)
+    return name, last.after.value, cause, last.event.at, filled, reason, venue_id

@@ -8,18 +8,19 @@ from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.fence import fenced
 from penstock.core.errors import StoreError
 from penstock.core.leases import Lease
-from penstock.core.orders import Side
+from penstock.core.orders import Phase, Side
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 
 _INSERT = """
-    INSERT INTO worked_order (account, rebalance_id, symbol, side, leg, quantity, reference_price, target_weight,
-                              strategy_version, plan, started_at)
+    INSERT INTO worked_order (account, rebalance_id, symbol, side, phase, quantity,
+                              reference_price, target_weight, strategy_version, plan, started_at)
     VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s)
-    ON CONFLICT (rebalance_id, symbol, leg) DO NOTHING
+    ON CONFLICT (rebalance_id, symbol, phase) DO NOTHING
 """
 _SELECT = """
-    SELECT rebalance_id, symbol, side, leg, quantity, reference_price, target_weight, strategy_version, plan::text, started_at
+    SELECT rebalance_id, symbol, side, phase, quantity, reference_price, target_weight,
+           strategy_version, plan::text, started_at
     FROM worked_order WHERE rebalance_id = %s ORDER BY sequence
 """
 
@@ -54,12 +55,12 @@ class PostgresParentOrderStore:
         return [
             ParentOrder(
                 owner,
-                ProposedOrder(symbol, Side(side), quantity, price, weight, leg),
+                ProposedOrder(symbol, Side(side), quantity, price, weight, Phase(phase)),
                 version,
                 plan,
                 started_at,
             )
-            for owner, symbol, side, leg, quantity, price, weight, version, plan, started_at in rows
+            for owner, symbol, side, phase, quantity, price, weight, version, plan, started_at in rows
         ]
 
 
@@ -70,7 +71,7 @@ def _row_of(account: str, work: ParentOrder) -> list[object]:
         work.rebalance_id,
         order.symbol,
         order.side.value,
-        order.leg,
+        order.phase,
         order.quantity,
         order.price,
         order.target_weight,

@@ -3,7 +3,6 @@ from it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import psycopg
 
 from penstock.core.breaks import BreakAcceptance, BreakKind, TradeMark
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, InstrumentKind
 from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
 from penstock.core.timeframes import day_before
 
@@ -118,33 +117,60 @@ def replace_marks(
 
 def read_instruments(connection: psycopg.Connection[Any], account: str) -> dict[str, Instrument]:
     rows = connection.execute(
-        """SELECT symbol, base, quote, price_tick, lot_step, min_quantity, min_notional, listed
+        """SELECT symbol, kind, base, quote, settle, contract_size,
+                  price_tick, lot_step, min_quantity, min_notional, listed
            FROM planned_instrument WHERE account = %s""",
         [account],
     ).fetchall()
-    return {row[0]: replace(Instrument(*row[:7]), listed=row[7]) for row in rows}
+    return {row[0]: _instrument(*row) for row in rows}
+
+
+def _instrument(
+    symbol: str,
+    kind: str,
+    base: str,
+    quote: str,
+    settle: str,
+    contract_size: Decimal,
+    price_tick: Decimal,
+    lot_step: Decimal,
+    min_quantity: Decimal,
+    min_notional: Decimal,
+    listed: bool,
+) -> Instrument:
+    return Instrument(
+        symbol=symbol,
+        kind=InstrumentKind(kind),
+        base=base,
+        quote=quote,
+        settle=settle,
+        contract_size=contract_size,
+        price_tick=price_tick,
+        lot_step=lot_step,
+        min_quantity=min_quantity,
+        min_notional=min_notional,
+        listed=listed,
+    )
 
 
 def write_instruments(
     connection: psycopg.Connection[Any], account: str, instruments: Sequence[Instrument]
 ) -> None:
     connection.cursor().executemany(
-        """INSERT INTO planned_instrument (account, symbol, base, quote, price_tick, lot_step, min_quantity, min_notional,
-               listed)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
-           ON CONFLICT (account, symbol) DO UPDATE SET price_tick = excluded.price_tick, lot_step = excluded.lot_step,
-               min_quantity = excluded.min_quantity, min_notional = excluded.min_notional, listed = excluded.listed""",
+        """INSERT INTO planned_instrument
+           (account, symbol, kind, base, quote, settle, contract_size,
+            price_tick, lot_step, min_quantity, min_notional, listed)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+           ON CONFLICT (account, symbol) DO UPDATE
+           SET kind = excluded.kind, base = excluded.base, quote = excluded.quote,
+               settle = excluded.settle, contract_size = excluded.contract_size,
+               price_tick = excluded.price_tick, lot_step = excluded.lot_step,
+               min_quantity = excluded.min_quantity, min_notional = excluded.min_notional,
+               listed = excluded.listed""",
         [
             (
-                account,
-                i.symbol,
-                i.base,
-                i.quote,
-                i.price_tick,
-                i.lot_step,
-                i.min_quantity,
-                i.min_notional,
-                i.listed,
+                *(account, i.symbol, i.kind.value, i.base, i.quote, i.settle, i.contract_size),
+                *(i.price_tick, i.lot_step, i.min_quantity, i.min_notional, i.listed),
             )
             for i in instruments
         ],

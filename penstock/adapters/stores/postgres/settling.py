@@ -13,7 +13,7 @@ from penstock.adapters.stores.postgres.risk_rows import insert_acceptance, write
 from penstock.core.breaks import BreakAcceptance, Settlement
 from penstock.core.errors import StoreError
 from penstock.core.leases import Lease
-from penstock.core.orders import OrderEvent, OrderEventKind
+from penstock.core.orders import EndCause, OrderEvent, OrderEventKind
 
 CLOSE_BREAK = """
     UPDATE account_break SET closed_at = %s, closed_reason = %s
@@ -32,7 +32,13 @@ def settle(connection: psycopg.Connection[Any], lease: Lease, settlement: Settle
         if change:
             write_adjustment(connection, lease, asset, change, accepted.word, accepted.at)
     ended = [
-        OrderEvent(name, OrderEventKind.CANCEL, accepted.at, accepted.word)
+        OrderEvent(
+            name,
+            OrderEventKind.CANCEL,
+            accepted.at,
+            accepted.word,
+            end_cause=EndCause.ACCEPTED_BREAK,
+        )
         for name in settlement.orders
     ]
     refusals(write_events(connection, lease, ended))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.instruments import Instrument
-from penstock.core.orders import OrderType, Side
+from penstock.core.orders import OrderType, Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.timeframes import Timeframe
 from penstock.execution.algorithms import (
@@ -42,7 +42,12 @@ BTC = Instrument(
 
 def order_of(quantity: str, price: str = "50000", side: Side = Side.BUY) -> ProposedOrder:
     return ProposedOrder(
-        "BTC/USDT", side, Decimal(quantity), Decimal(price), 0.5, 0 if side is Side.SELL else 1
+        "BTC/USDT",
+        side,
+        Decimal(quantity),
+        Decimal(price),
+        0.5,
+        Phase.SELLS if side is Side.SELL else Phase.BUYS,
     )
 
 
@@ -59,7 +64,7 @@ def markets(draw: st.DrawFn) -> tuple[Instrument, ProposedOrder]:
     assume(instrument.refusal(quantity, price) is None)
     side = draw(st.sampled_from(Side))
     return instrument, ProposedOrder(
-        "X/USDT", side, quantity, price, 0.1, 0 if side is Side.SELL else 1
+        "X/USDT", side, quantity, price, 0.1, Phase.SELLS if side is Side.SELL else Phase.BUYS
     )
 
 

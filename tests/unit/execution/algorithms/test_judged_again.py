@@ -97,7 +97,7 @@ def test_loss_limit_passed_in_mid_twap_ends_the_buys_and_sets_the_state(
     later(world, 12, move(world, BTC, "0.85"))
     limit = LossLimit(limit=Decimal("0.05"), state="reduce_only")
     report = run(world, {BTC: 0.9}, limits={"daily_loss": None, "drawdown": None, name: limit})
-    parent = next(iter(world.session.workbench.store.kept.values())).order
+    parent = next(iter(world.session.parent_orders.kept.values())).order
     filled = sum((fill.quantity for fill in world.venue.trades), Decimal(0))
     assert len(bought(world)) == 2
     assert filled / parent.quantity == pytest.approx(Decimal("0.5"), abs=Decimal("0.001"))
@@ -287,7 +287,7 @@ def test_price_outside_the_collar_costs_one_piece_its_moment(world: Any) -> None
     later(world, 26, lambda: world.venue.prices.update({BTC: Decimal(50_000)}))
     world.session = replace(
         world.session,
-        workbench=replace(world.session.workbench, style=Twap(duration_seconds=100, slices=4)),
+        style=Twap(duration_seconds=100, slices=4),
     )  # slices at 0, 25, 50 and 75 s
     report = run(world, {BTC: 0.5})
     quantities = bought(world)

@@ -11,13 +11,10 @@ import pytest
 
 from penstock.core.errors import OrderNotFoundError, VenueUnavailableError
 from penstock.core.halts import TradingState
-from penstock.core.orders import OrderRequest, OrderState, OrderType
+from penstock.core.orders import OrderRequest, OrderState, OrderType, Phase
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Iceberg, Limit, Style, Twap
-from penstock.execution.algorithms.workbench import Workbench
-from penstock.execution.orders.intents import PHASES
 from penstock.execution.rebalance.run import rebalance
-from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 HALF = {"BTC/USDT": 0.5}
@@ -29,19 +26,8 @@ class Killed(BaseException):
 
 
 def worked(world: Any, style: Style) -> Any:
-    """Give the world's desk a workbench, and stamp its ledger's orders with the time of their
-    intent.
-    """
-    plan_orders = world.ledger.plan_orders
-
-    def stamped(lease: Any, rebalance_id: int, orders: Any, at: datetime | None = None) -> None:
-        known = set(world.ledger.book)
-        plan_orders(lease, rebalance_id, orders, at)
-        for name in set(world.ledger.book) - known:
-            world.ledger.book[name] = replace(world.ledger.book[name], created_at=at)
-
-    world.ledger.plan_orders = stamped
-    world.session = replace(world.session, workbench=Workbench(MemoryParentOrderStore(), style))
+    """Have the world's account work its orders in this style."""
+    world.session = replace(world.session, style=style)
     return world
 
 
@@ -63,12 +49,14 @@ def require_whole(world: Any, weight: float = 0.5) -> None:
 
 
 def test_twap_sends_its_slices_when_they_are_due(world: Any) -> None:
-    """Four slices, ten seconds apart, each under its own leg; together they reach the target."""
+    """Four slices, ten seconds apart, each under its own number; together they reach the target."""
     worked(world, TWAP)
     report = rebalance(world.session, world.inputs(HALF))
     assert report.status is RebalanceStatus.DONE, report
     assert sent_at(world) == [0, 10, 20, 30]
-    assert [order.leg for order in report.orders] == [1, 1 + PHASES, 1 + 2 * PHASES, 1 + 3 * PHASES]
+    assert [(order.phase, order.child) for order in report.orders] == [
+        (Phase.BUYS, child) for child in range(4)
+    ]
     assert (report.sent, len(report.fills)) == (4, 4)
     require_whole(world)
 
@@ -167,7 +155,7 @@ def test_child_whose_answer_is_lost_is_found_and_not_repeated(world: Any) -> Non
 
 def test_child_that_never_arrived_goes_out_under_a_new_attempt(world: Any) -> None:
     """The venue's own "no such order" for the whole delay lets the same child out again, under the
-    same leg.
+    same number.
     """
     worked(world, TWAP)
     lost: list[str] = []
@@ -179,9 +167,9 @@ def test_child_that_never_arrived_goes_out_under_a_new_attempt(world: Any) -> No
 
     world.venue.before = refuse_second
     report = rebalance(world.session, world.inputs(HALF))
-    assert [(order.leg, order.attempt) for order in report.orders if order.leg == 3] == [
-        (3, 0),
-        (3, 1),
+    assert [(order.child, order.attempt) for order in report.orders if order.child == 1] == [
+        (1, 0),
+        (1, 1),
     ]
     require_whole(world)
 

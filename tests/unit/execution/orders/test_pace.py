@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.core.instruments import Instrument
-from penstock.core.orders import OrderType, Side
+from penstock.core.orders import OrderType, Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms import (
     Finished,
@@ -29,7 +29,7 @@ START = datetime(2024, 3, 1, tzinfo=UTC)
 BTC = Instrument(
     "BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.00001"), Decimal("0.00001"), Decimal(5)
 )
-ORDER = ProposedOrder("BTC/USDT", Side.BUY, Decimal(1), Decimal(50_000), 0.5, 1)
+ORDER = ProposedOrder("BTC/USDT", Side.BUY, Decimal(1), Decimal(50_000), 0.5, Phase.BUYS)
 SLACK = 0.001  # patience is in floats: a moment may be missed by a microsecond
 
 

@@ -17,10 +17,8 @@ from penstock.core.orders import OrderReport, OrderRequest, OrderState
 from penstock.core.quotes import Quote
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Twap
-from penstock.execution.algorithms.workbench import Workbench
 from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import RiskLimits
-from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 BTC = "BTC/USDT"
@@ -127,7 +125,7 @@ def test_children_over_time_spend_no_more_than_their_parent_was_approved(pair: A
     pair.a.assets = {"USDT": Decimal(1)}
     pair.session = replace(
         pair.session,
-        workbench=Workbench(MemoryParentOrderStore(), Twap(duration_seconds=40, slices=4)),
+        style=Twap(duration_seconds=40, slices=4),
     )
     pause = pair.session.pause
 

@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.instruments import Instrument, common_rules
-from penstock.core.orders import OrderType, Side
+from penstock.core.orders import OrderType, Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.quotes import Quote
-from penstock.execution.orders.intents import PHASES
 from penstock.execution.routing.limits import Bounds
-from penstock.execution.routing.router import joined, margin_of, route_orders, with_legs
+from penstock.execution.routing.router import joined, margin_of, numbered, route_orders
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.ports import VenueOffer
 
@@ -43,7 +42,12 @@ def offer(
 
 def draft(symbol: str, quantity: str, side: Side = Side.BUY) -> ProposedOrder:
     return ProposedOrder(
-        symbol, side, Decimal(quantity), Decimal(100), 0.1, 1 if side is Side.BUY else 0
+        symbol,
+        side,
+        Decimal(quantity),
+        Decimal(100),
+        0.1,
+        Phase.BUYS if side is Side.BUY else Phase.SELLS,
     )
 
 
@@ -99,10 +103,14 @@ def test_every_venue_says_why_it_takes_nothing() -> None:
     assert skipped.reason == f"buy of 1 of 1 fits no venue: {why}"
 
 
-def test_parts_of_one_symbol_have_legs_a_phase_apart() -> None:
+def test_parts_of_one_symbol_are_numbered_as_children_of_one_phase() -> None:
     """Each part has a client order id of its own, and stays in its phase."""
     parts = [draft("X/USDT", "1"), draft("Y/USDT", "1"), draft("X/USDT", "2")]
-    assert [part.leg for part in with_legs(parts)] == [1, 1, 1 + PHASES]
+    assert [(part.phase, part.child) for part in numbered(parts)] == [
+        (Phase.BUYS, 0),
+        (Phase.BUYS, 0),
+        (Phase.BUYS, 1),
+    ]
 
 
 def test_parts_are_joined_for_review() -> None:
@@ -110,7 +118,7 @@ def test_parts_are_joined_for_review() -> None:
     parts = [
         replace(draft("X/USDT", "1"), venue="a"),
         draft("Y/USDT", "4"),
-        replace(draft("X/USDT", "2"), venue="b", leg=3),
+        replace(draft("X/USDT", "2"), venue="b", child=1),
     ]
     assert [(each.symbol, each.quantity) for each in joined(parts)] == [
         ("X/USDT", 3),

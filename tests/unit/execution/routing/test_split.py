@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.core.instruments import Instrument
-from penstock.core.orders import Side
+from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.routing.split import Route, VenueQuote, route, unit_price
 
@@ -29,7 +29,12 @@ def venue(
 
 def order_of(quantity: str, side: Side = Side.BUY) -> ProposedOrder:
     return ProposedOrder(
-        "X/USDT", side, Decimal(quantity), Decimal(100), 0.1, 1 if side is Side.BUY else 0
+        "X/USDT",
+        side,
+        Decimal(quantity),
+        Decimal(100),
+        0.1,
+        Phase.BUYS if side is Side.BUY else Phase.SELLS,
     )
 
 
