@@ -13,7 +13,6 @@ from penstock.core.orders import Fill
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.reports import PerformanceReport, write_performance_report
 from penstock.monitoring.returns import performance_of
-from penstock.pipeline.comparison import compare_with_backtest, traded_period
 from penstock.wiring import Platform
 
 _log = structlog.get_logger(__name__)
@@ -65,6 +64,9 @@ def _drift(platform: Platform, portfolio: str) -> DriftReport | None:
     There is nothing to compare yet, no champion, or nobody to tell the venue's steps: no keys here,
     or no answer there. What the ledger knows is reported all the same.
     """
+    # Here, because the backtest comes with an extra and the figures below are the core's.
+    from penstock.pipeline.comparison import compare_with_backtest, traded_period
+
     try:
         return compare_with_backtest(platform, portfolio, traded_period(platform, portfolio))
     except (ConfigError, DataError, PromotionError, VenueError) as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from penstock import __version__
 from penstock.core.errors import PenstockError
@@ -80,7 +81,7 @@ def main() -> None:
     try:
         app()
     except PenstockError as error:
-        err.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         err.print(
