@@ -25,7 +25,7 @@ from penstock.adapters.stores.postgres import (
     migrate,
 )
 from penstock.core.bars import BARS_SCHEMA
-from penstock.core.clock import SystemClock
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import (
     OrderEvent,
@@ -153,7 +153,7 @@ def main() -> None:
                 )
                 ledger, control_store = PostgresLedger(database), PostgresControlStore(database)
                 ledger.open_account("bench", "practice", "USDT")
-                switch = KillSwitch("bench", control_store)
+                switch = KillSwitch("bench", control_store, clock=SYSTEM_CLOCK)
                 policy = ExecutionPolicy(lease_ttl_seconds=600, senders=senders)
                 session = AccountSession(
                     account="bench",
@@ -163,11 +163,15 @@ def main() -> None:
                     ledger=ledger,
                     parent_orders=PostgresParentOrderStore(database),
                     control_store=control_store,
-                    clock=SystemClock(),
+                    clock=SYSTEM_CLOCK,
                     kill_switch=switch,
                     policy=policy,
+                    pause=SYSTEM_CLOCK.sleep,
+                    machine_clock=SYSTEM_CLOCK,
+                    runner=THREADS,
+                    ids=RANDOM_IDS,
                 )
-                keeper = take_lease(ledger, "bench", 600, 0, time.sleep)
+                keeper = take_lease(ledger, "bench", 600, 0, clock=SYSTEM_CLOCK, ids=RANDOM_IDS)
                 assert keeper is not None
                 for exchange in (bare, ours):
                     exchange.instruments()

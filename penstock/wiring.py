@@ -31,14 +31,16 @@ from penstock.adapters.stores.postgres import (
     connect,
     migrate,
 )
-from penstock.core.clock import Clock, SystemClock, VenueClock
+from penstock.core.clock import Clock, MachineClock, VenueClock
 from penstock.core.errors import ConfigError
+from penstock.core.ids import IdSource
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.data.bounds import BoundsGate
 from penstock.execution.algorithms.styles import Vwap
 from penstock.execution.algorithms.volume import VolumeProfile, flat_profile, stored_profile
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.session import AccountSession, ExecutionPolicy, VolumeProfiles
-from penstock.ports import Exchange, MarketData, Notifier, VenueAccount
+from penstock.ports import BackgroundTask, Exchange, MarketData, Notifier, TaskRunner, VenueAccount
 from penstock.settings import (
     AccountSettings,
     Environment,
@@ -62,10 +64,22 @@ class Platform:
     are made.
     """
 
-    def __init__(self, settings: Settings, database_url: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database_url: str,
+        *,
+        machine_clock: MachineClock = SYSTEM_CLOCK,
+        ids: IdSource = RANDOM_IDS,
+        runner: TaskRunner = THREADS,
+    ) -> None:
         self.settings = settings
         self.database_url = database_url
-        self.wall_clock: Clock = SystemClock()
+        self.machine_clock = machine_clock
+        self.ids = ids
+        self.runner = runner
+        #: The last delivery of each account's alerts, and the elapsed seconds when it began.
+        self.deliveries: dict[str, tuple[BackgroundTask, float]] = {}
         self._exchanges: dict[str, Exchange] = {}
 
     @property
@@ -124,7 +138,9 @@ class Platform:
         """The venue's clock where it may differ from ours (the practice exchange), else the
         machine's.
         """
-        return VenueClock(self.market.now) if self._base_url else SystemClock()
+        if not self._base_url:
+            return self.machine_clock
+        return VenueClock(self.market.now, self.machine_clock)
 
     @cached_property
     def gate(self) -> "ExpectationsGate":
@@ -160,7 +176,7 @@ class Platform:
         """Return the tracker of an experiment: one a study."""
         from penstock.adapters.mlflow.tracking import MlflowTracker
 
-        return MlflowTracker(self.tracking_uri, experiment)
+        return MlflowTracker(self.tracking_uri, experiment, clock=self.machine_clock)
 
     @cached_property
     def notifier(self) -> Notifier:
@@ -186,7 +202,12 @@ class Platform:
             parent_orders=PostgresParentOrderStore(self.database),
             control_store=self.control_store,
             clock=self.clock,
-            kill_switch=KillSwitch(account.name, self.control_store, self.kill_switch_file),
+            kill_switch=KillSwitch(
+                account.name,
+                self.control_store,
+                self.kill_switch_file,
+                clock=self.machine_clock,
+            ),
             policy=ExecutionPolicy(
                 max_lateness_seconds=lateness,
                 visibility_delay_seconds=self.visibility_delay(portfolio),
@@ -194,6 +215,10 @@ class Platform:
             venues=exchange if isinstance(exchange, SeveralVenues) else None,
             style=self.settings.portfolio(portfolio).execution,
             volume_profiles=self._volume_profiles(portfolio),
+            machine_clock=self.machine_clock,
+            pause=self.machine_clock.sleep,
+            runner=self.runner,
+            ids=self.ids,
         )
 
     def visibility_delay(self, portfolio: str) -> float:
@@ -263,7 +288,7 @@ class Platform:
             name: self._open_account(portfolio, f"{account.name}-{name}", venue, venue, fees[name])
             for name, venue in account.venues.items()
         }
-        return SeveralVenues(opened, fees)
+        return SeveralVenues(opened, fees, runner=self.runner)
 
     def _open_account(
         self,
@@ -291,11 +316,16 @@ class Platform:
             secret(keys.secret_env, purpose).get_secret_value(),
             live=market.is_real,
             base_url=self._address(market),
+            clock=self.machine_clock,
         )
 
     def _market_of(self, market: MarketSettings) -> MarketData:
         return CcxtMarketData(
-            market.ccxt_id, sandbox=market.sandbox, base_url=self._address(market), read_attempts=2
+            market.ccxt_id,
+            sandbox=market.sandbox,
+            base_url=self._address(market),
+            read_attempts=2,
+            clock=self.machine_clock,
         )
 
 

@@ -1,26 +1,15 @@
-"""Where "now" comes from. What acts on time takes a Clock, so that a stepped replay and the real
+"""Where "now" comes from. What acts on time is given a clock, so that a simulated day and the real
 day run the same code.
+
+Two clocks are told apart. The venue's clock dates slots, orders and fills. The machine's clock
+waits, measures elapsed time and dates what only we see. A practice venue may be stepped or sped up:
+its clock then differs from the machine's. The machine's real clock is penstock.core.machine's.
 """
 
-import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Protocol
-
-
-def boottime_seconds() -> float:
-    """Return seconds on a clock that nobody sets and that goes on while the machine is suspended,
-    where there is one.
-
-    Linux has it (CLOCK_BOOTTIME). Elsewhere it is Python's monotonic clock, which may stand still
-    meanwhile: what is measured by it (a lease, the kill switch's last word) can look younger than
-    it is after a suspension, and for a lease only the venue's refusal of old orders stands between.
-    """
-    if sys.platform == "linux":
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
 
 
 class Clock(Protocol):
@@ -31,49 +20,70 @@ class Clock(Protocol):
         ...
 
     def sleep(self, seconds: float) -> None:
-        """Wait for `seconds` of this clock's time."""
+        """Wait for `seconds` of this clock's time; return at once where they are not above zero."""
+        ...
+
+
+class MachineClock(Clock, Protocol):
+    """The clock of the machine that we run on: it also measures elapsed time."""
+
+    def elapsed_seconds(self) -> float:
+        """Return the seconds since an arbitrary start.
+
+        Only differences mean something. The count never goes back, and goes on while the machine is
+        suspended: leases, the kill switch's age and durations are measured with it.
+        """
         ...
 
 
 @dataclass(frozen=True)
-class SystemClock:
-    """The machine's clock."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(max(0.0, seconds))
-
-
-@dataclass(frozen=True)
 class VenueClock:
-    """A venue's clock (the practice exchange may be stepped or sped up). `read` asks the venue for
-    its time.
+    """The clock of a venue whose time may be stepped or sped up, as the practice exchange's.
 
-    Waiting polls the venue, because how fast its time runs is its own affair.
+    It measures no elapsed time: how fast its time runs is the venue's own affair.
     """
 
     read: Callable[[], datetime]
+    """Asks the venue for its time."""
+    machine_clock: MachineClock
+    """Waits between two questions to the venue."""
     poll_seconds: float = 0.05
+    """Seconds of the machine's time between two questions."""
 
     def now(self) -> datetime:
         return self.read()
 
     def sleep(self, seconds: float) -> None:
+        """Ask the venue for its time until `seconds` of it have passed."""
         start = self.read()
         while (self.read() - start).total_seconds() < seconds:
-            time.sleep(self.poll_seconds)
+            self.machine_clock.sleep(self.poll_seconds)
 
 
 @dataclass
 class SteppedClock:
-    """A clock that moves only when told to."""
+    """A clock that stands still until somebody sleeps on it or sets it, as venue and machine alike.
+
+    >>> from datetime import UTC, datetime
+    >>> clock = SteppedClock(datetime(2026, 1, 1, tzinfo=UTC))
+    >>> clock.sleep(90)
+    >>> clock.now()
+    datetime.datetime(2026, 1, 1, 0, 1, 30, tzinfo=datetime.timezone.utc)
+    """
 
     at: datetime
+    """The instant it shows."""
+    _start: datetime = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._start = self.at
 
     def now(self) -> datetime:
         return self.at
 
     def sleep(self, seconds: float) -> None:
-        self.at += timedelta(seconds=seconds)
+        self.at += timedelta(seconds=max(0.0, seconds))
+
+    def elapsed_seconds(self) -> float:
+        """Return how far it was moved since it was made."""
+        return (self.at - self._start).total_seconds()

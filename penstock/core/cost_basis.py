@@ -1,68 +1,93 @@
-"""What was paid for the position that is held, by symbol: the average cost of profit and loss, as
-stops ask for it.
+"""Average cost: what is left of the price paid when a position grows, shrinks or turns.
 
-It differs from a strategy's books (penstock.core.profit) in two things: fees in quote are no part
-of the price, and a sale closes no more than the fills had bought, because what came in without a
-fill (an opening balance, a deposit) has no entry.
+`cost_after` is the arithmetic, which profit and loss uses too. CostBasis is what stops ask for: the
+entry price of the position that is held. It differs from a strategy's books in
+penstock.core.profit in two things. A fee in quote is no part of the entry price. A sell closes no
+more than the fills have bought, because what came in without a fill (an opening balance, a deposit)
+has no cost.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Context, Decimal, localcontext
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 
+from penstock.core.accounting import EXACT, effect_of, venue_order
 from penstock.core.instruments import spot_assets
 from penstock.core.orders import Fill
-from penstock.core.profit import EXACT, cost_after, venue_order
 
 _ZERO = Decimal(0)
 #: Digits of a price that is divided out: the same wherever it is asked for.
 _PRICE = Context(prec=28)
+#: The cost of a part of a position is rounded to this; what is rounded off stays with the rest, so
+#: nothing is lost.
+_SHARE = Decimal("1e-18")
+
+
+def cost_after(held: Decimal, cost: Decimal, change: Decimal, cash: Decimal) -> Decimal:
+    """Return the cost of a position after a trade, by the average cost method.
+
+    `held` is the quantity before and `cost` its cost. The trade changes the quantity by `change`
+    and the cash by `cash`, both signed. A trade that adds to the position adds its cash to the
+    cost. A trade that reduces it takes the same share of the cost away. A trade through zero leaves
+    a position that has cost its share of the trade's cash. Call it in the context EXACT: only the
+    share is rounded then, to 18 decimals.
+    """
+    quantity = held + change
+    if held * change >= 0:
+        return cost - cash
+    if quantity == 0:
+        return _ZERO
+    if held * quantity > 0:
+        return _share(cost, quantity, held)
+    return _share(-cash, quantity, change)
+
+
+def _share(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    return (amount * part / whole).quantize(_SHARE, rounding=ROUND_HALF_EVEN)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """The quantity of a symbol that its fills have left (base units) and what that was bought for
-    (quote units).
-    """
+class CostBasis:
+    """What is held of a symbol by its fills alone, and what it was bought for."""
 
     quantity: Decimal = _ZERO
+    """Base units that the fills have left; never below zero."""
     cost: Decimal = _ZERO
+    """Quote units paid for that quantity, without fees in quote."""
 
     @property
     def price(self) -> Decimal | None:
-        """The average price paid; None where nothing is held."""
+        """The entry price: the average price paid, in quote units; None where nothing is held."""
         return _PRICE.divide(self.cost, self.quantity) if self.quantity else None
 
-    def after(self, fills: Iterable[Fill]) -> "Entry":
-        """Return the entry after fills of its symbol, given in the venue's order."""
-        entry = self
+    def after(self, fills: Iterable[Fill]) -> "CostBasis":
+        """Return the cost basis after fills of its symbol, given in the venue's order.
+
+        A buy adds its notional, a sell takes its share of the cost away. A fee in the base asset
+        leaves less at the same cost.
+        """
+        basis = self
         with localcontext(EXACT):
             for fill in fills:
-                entry = entry._after_one(fill)
-        return entry
-
-    def _after_one(self, fill: Fill) -> "Entry":
-        """A buy adds its notional, a sale takes its share of the cost away; a base fee makes what
-        is left dearer.
-        """
-        fee = fill.fee if fill.fee_asset == spot_assets(fill.symbol)[0] else _ZERO
-        change, cash = fill.side.sign * fill.quantity - fee, -fill.side.sign * fill.notional
-        quantity = self.quantity + change
-        return (
-            Entry(quantity, cost_after(self.quantity, self.cost, change, cash))
-            if quantity > 0
-            else Entry()
-        )
+                base, quote = spot_assets(fill.symbol)
+                effect = effect_of(fill, base, quote)
+                change = effect.of(base)
+                quantity = basis.quantity + change
+                if quantity <= 0:
+                    basis = CostBasis()
+                    continue
+                cost = cost_after(basis.quantity, basis.cost, change, effect.paid.amount)
+                basis = CostBasis(quantity, cost)
+        return basis
 
 
 def entry_prices(fills: Iterable[Fill]) -> dict[str, Decimal]:
-    """Return the average price paid for what is held now, by symbol, whatever the order in which
-    the fills are given.
+    """Return the average price paid for what is held now, by symbol.
+
+    The fills may be given in any order. A symbol of which nothing is held is absent.
     """
     by_symbol: dict[str, list[Fill]] = {}
     for fill in sorted(fills, key=venue_order):
         by_symbol.setdefault(fill.symbol, []).append(fill)
-    entries = {symbol: Entry().after(of_one) for symbol, of_one in by_symbol.items()}
-    return {
-        symbol: price for symbol, entry in entries.items() if (price := entry.price) is not None
-    }
+    held = {symbol: CostBasis().after(each) for symbol, each in by_symbol.items()}
+    return {symbol: basis.price for symbol, basis in held.items() if basis.price is not None}

@@ -79,6 +79,13 @@ class RateLimitedError(VenueUnavailableError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class NotSentError(VenueError):
+    """Refused on this machine before anything was sent: the venue has never heard of the request.
+
+    Sending the same again would be refused again.
+    """
+
+
 class VenueRejectedError(VenueError):
     """The venue's own word that it refused the request: nothing was changed there. `code` is the
     venue's code.

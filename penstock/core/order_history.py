@@ -4,12 +4,12 @@ The fold is by when things happened, not by when they were written down; the tab
 penstock.core.orders gives the same end either way.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, localcontext
 
-from penstock.core.instruments import spot_assets
+from penstock.core.accounting import EXACT
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import (
     TRANSITIONS,
@@ -19,7 +19,6 @@ from penstock.core.orders import (
     OrderState,
     next_cause,
 )
-from penstock.core.profit import EXACT
 
 #: What comes first where two things have the same instant: our own acts cause what the venue says
 #: of them.
@@ -94,23 +93,3 @@ def _with_fill(order: OrderRecord, fill: Fill) -> OrderRecord:
         updated_at=fill.at,
         end_cause=next_cause(order.state, order.end_cause, kind, None, after),
     )
-
-
-def positions_of(changes: Sequence[tuple[str, Decimal]]) -> dict[str, Decimal]:
-    """Return the sum by asset, exactly; assets at zero are absent."""
-    held: dict[str, Decimal] = {}
-    with localcontext(EXACT):
-        for asset, change in changes:
-            held[asset] = held.get(asset, Decimal(0)) + change
-    return {asset: quantity for asset, quantity in sorted(held.items()) if quantity}
-
-
-def changes_of(fill: Fill) -> list[tuple[str, Decimal]]:
-    """Return what a fill changes, exactly: base, quote, and the fee in its own asset."""
-    base, quote = spot_assets(fill.symbol)
-    with localcontext(EXACT):
-        return [
-            (base, fill.side.sign * fill.quantity),
-            (quote, -fill.side.sign * fill.notional),
-            (fill.fee_asset, -fill.fee),
-        ]

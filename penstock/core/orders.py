@@ -76,6 +76,7 @@ class EndCause(StrEnum):
     FILLED = "filled"
     NEVER_SENT = "never_sent"  # its run ended before the request left
     STOPPED = "stopped"  # the kill switch kept the request from leaving
+    REFUSED_HERE = "refused_here"  # by our own adapter: nothing was sent
     REFUSED = "refused"  # the venue refused the request
     PACED_OUT = "paced_out"  # the venue refused it for its rate for as long as it was offered
     NEVER_ARRIVED = "never_arrived"  # the venue says that it has no such order

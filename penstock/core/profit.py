@@ -1,80 +1,81 @@
-"""Profit and loss of fills, in Decimal: average cost per strategy and symbol, realised and
-unrealised, and by day.
+"""Profit and loss of fills, in Decimal, by average cost: per strategy and symbol, and per day.
 
 Fills are taken in the venue's order (time, then trade id), so the figures do not depend on the
 order in which they arrived. What came into the account without a fill (an opening balance, a
-deposit) has no cost: it is in the positions and not in here.
+deposit) has no cost. It is in the ledger's positions and not in these books.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date
-from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
+from decimal import Decimal, localcontext
 
+from penstock.core.accounting import EXACT, effect_of, venue_order
+from penstock.core.cost_basis import cost_after
 from penstock.core.instruments import spot_assets
 from penstock.core.orders import Fill
 
 _ZERO = Decimal(0)
-#: Sums and products of amounts are exact in this context; only the division that shares out a cost
-#: is rounded.
-EXACT = Context(prec=400)
-#: The cost of a part of a position is rounded to this; what is rounded off stays with the rest, so
-#: nothing is lost.
-_SHARE = Decimal("1e-18")
 
 
 @dataclass(frozen=True)
 class Holding:
-    """What one strategy made of one symbol. Quantities in base units, the others in quote units.
+    """What one strategy made of one symbol.
 
-    `cost` is what the quantity held has cost, fees included (negative where more was sold than
-    bought: what it brought in). `realised` is what closed quantities brought over their average
-    cost, after fees in base or quote. `fees` are those fees, at the fill's price. `other_fees` are
-    fees in a third asset, by asset, in that asset: they are in no quote figure. At all times
-    realised - cost is the quote cash that the fills moved, to the last digit.
+    At all times `realised - cost` is the quote cash that the fills moved, to the last digit.
     """
 
     strategy: str
+    """The strategy version whose orders were filled, such as "trend/1"."""
     symbol: str
     quantity: Decimal = _ZERO
+    """Base units held, less fees in base; below zero where more was sold than bought."""
     cost: Decimal = _ZERO
+    """Quote units that this quantity has cost, fees included; below zero for a short position."""
     realised: Decimal = _ZERO
+    """Quote units that closed quantities brought over their average cost, after fees in base or
+    quote."""
     fees: Decimal = _ZERO
+    """Fees in base or quote, in quote units at the fill's price."""
     traded: Decimal = _ZERO
+    """Sum of the fills' notionals, in quote units."""
     fills: int = 0
     other_fees: Mapping[str, Decimal] = field(default_factory=dict)
+    """Fees in third assets, by asset and in that asset. They are in none of the quote figures."""
 
     def unrealised(self, price: Decimal) -> Decimal:
-        """Return what the quantity held is worth at `price` over its cost."""
+        """Return what the quantity held is worth at `price` over its cost, in quote units."""
         with localcontext(EXACT):
             return self.quantity * price - self.cost
 
 
 @dataclass(frozen=True)
 class DayResult:
-    """One strategy's day (UTC): what it realised, paid in fees (base and quote fees, in quote) and
-    traded, in quote units.
-    """
+    """What one strategy made on one day (UTC). Amounts are in quote units."""
 
     day: date
     strategy: str
     realised: Decimal = _ZERO
     fees: Decimal = _ZERO
+    """Fees in base or quote, at the fill's price."""
     traded: Decimal = _ZERO
     fills: int = 0
 
 
 @dataclass(frozen=True)
 class Profits:
-    """The holdings by strategy and symbol, and the days, oldest first."""
+    """Profit and loss of an account."""
 
     holdings: Sequence[Holding]
+    """One row per strategy and symbol, sorted by both."""
     days: Sequence[DayResult]
+    """One row per day and strategy that traded, oldest first."""
 
 
 def profits(fills: Iterable[tuple[str, Fill]]) -> Profits:
-    """Return profit and loss of the fills, each given with the strategy version whose order it
-    filled.
+    """Return profit and loss of fills, each given with the strategy version that ordered it.
+
+    The fills may be given in any order.
     """
     holdings: dict[tuple[str, str], Holding] = {}
     days: dict[tuple[date, str], DayResult] = {}
@@ -95,31 +96,25 @@ def profits(fills: Iterable[tuple[str, Fill]]) -> Profits:
     return Profits([holdings[key] for key in sorted(holdings)], [days[key] for key in sorted(days)])
 
 
-def venue_order(fill: Fill) -> tuple[object, ...]:
-    """Return what fills are sorted by: time, then symbol, then trade id (ids that are numbers in
-    the order of numbers).
-    """
-    return fill.at, fill.symbol, len(fill.trade_id), fill.trade_id
-
-
 def _after(held: Holding, fill: Fill) -> Holding:
-    """Return the holding after one more fill. A base fee changes the quantity, a quote fee the
-    cash.
+    """Return the holding after one more fill.
+
+    A fee in base changes the quantity, a fee in quote the cash, a fee in a third asset neither.
     """
     base, quote = spot_assets(fill.symbol)
-    change, cash = fill.side.sign * fill.quantity, -fill.side.sign * fill.notional
-    fee = _ZERO
-    others = held.other_fees
+    effect = effect_of(fill, base, quote)
+    change, cash = effect.of(base), effect.of(quote)
+    fee, others = _ZERO, held.other_fees
     if fill.fee_asset == base:
-        change, fee = change - fill.fee, fill.fee * fill.price
+        fee = fill.fee * fill.price
     elif fill.fee_asset == quote:
-        cash, fee = cash - fill.fee, fill.fee
+        fee = fill.fee
     elif fill.fee:
         others = {**others, fill.fee_asset: others.get(fill.fee_asset, _ZERO) + fill.fee}
-    quantity, cost = held.quantity + change, cost_after(held.quantity, held.cost, change, cash)
+    cost = cost_after(held.quantity, held.cost, change, cash)
     return replace(
         held,
-        quantity=quantity,
+        quantity=held.quantity + change,
         cost=cost,
         realised=held.realised + cash - held.cost + cost,
         fees=held.fees + fee,
@@ -127,25 +122,3 @@ def _after(held: Holding, fill: Fill) -> Holding:
         fills=held.fills + 1,
         other_fees=others,
     )
-
-
-def cost_after(held: Decimal, cost: Decimal, change: Decimal, cash: Decimal) -> Decimal:
-    """Return the average cost, summed up, of what is left of `held` (which had `cost`) after
-    `change`, which moved `cash`.
-
-    More of the same side adds its cash; less takes its share of the cost away; what goes through
-    zero begins anew with its share of the cash. It is exact, but for the sharing, in a context that
-    is (EXACT).
-    """
-    quantity = held + change
-    if held * change >= 0:
-        return cost - cash
-    if quantity == 0:
-        return _ZERO
-    if held * quantity > 0:
-        return _shared(cost, quantity, held)
-    return _shared(-cash, quantity, change)
-
-
-def _shared(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
-    return (amount * part / whole).quantize(_SHARE, rounding=ROUND_HALF_EVEN)

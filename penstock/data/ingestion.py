@@ -7,22 +7,21 @@ gap that the venue itself has is reported, never filled in. What is wrong with a
 too much of it, is decided in penstock.data.checks and penstock.data.bounds.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 
 import polars as pl
 
+from penstock.core.clock import MachineClock
 from penstock.core.errors import DataError, UnknownSymbolError, VenueError
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import CheckBounds, CheckGate, CheckVerdict, verdict_frame
 from penstock.data.checks import CheckedBars, check_symbol, missing_ranges
 from penstock.data.paging import Stretch, ask_again, read_stretch, retrying
 from penstock.data.policy import IngestPolicy
-from penstock.ports import BarBatch, BarStore, MarketData
+from penstock.ports import BarBatch, BarStore, MarketData, TaskRunner
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,8 @@ def ingest_symbol(
     now: datetime | None = None,
     on_progress: OnProgress | None = None,
     bounds: CheckBounds | None = None,
+    *,
+    clock: MachineClock,
 ) -> IngestReport:
     """Bring one symbol up to its newest bar that is closed at `now` (by default the venue's own
     time).
@@ -83,9 +84,10 @@ def ingest_symbol(
     recorded, none of its bars), VenueError where the venue does not answer after all tries,
     UnknownSymbolError at once, and StoreError. Chunks committed before an error stay.
     """
-    run = _Run(market, store, exchange, symbol, timeframe, policy, gate, bounds or CheckBounds())
-    began = time.monotonic()
-    now = now if now is not None else retrying(market.now, policy)
+    checks = bounds or CheckBounds()
+    run = _Run(market, store, exchange, symbol, timeframe, policy, gate, checks, clock)
+    began = clock.elapsed_seconds()
+    now = now if now is not None else retrying(market.now, policy, clock=clock)
     watermark = store.watermarks(exchange, timeframe).get(symbol)
     report = IngestReport(exchange, symbol, timeframe, watermark=watermark)
     first, until = policy.first_open(timeframe, watermark), timeframe.last_closed_open(now)
@@ -98,7 +100,7 @@ def ingest_symbol(
         following = policy.resume_open(timeframe, newest)
         cursor, counted = following if following > cursor else newest + timeframe.duration, newest
     tell(until)
-    return replace(report, seconds=time.monotonic() - began)
+    return replace(report, seconds=clock.elapsed_seconds() - began)
 
 
 def ingest_universe(
@@ -113,6 +115,9 @@ def ingest_universe(
     on_progress: OnProgress | None = None,
     bounds: CheckBounds | None = None,
     register: bool = True,
+    *,
+    clock: MachineClock,
+    runner: TaskRunner,
 ) -> list[IngestReport]:
     """Ingest several symbols, `policy.workers` at a time; return their reports in the order of
     `symbols`.
@@ -122,11 +127,15 @@ def ingest_universe(
     saves those of `symbols`; the minute path, which has done so already, leaves it out.
     `on_progress` is called from the working threads.
     """
-    unknown = register_instruments(market, store, exchange, symbols, policy) if register else {}
-    instant = now if now is not None else retrying(market.now, policy)
+    unknown = (
+        register_instruments(market, store, exchange, symbols, policy, clock=clock)
+        if register
+        else {}
+    )
+    instant = now if now is not None else retrying(market.now, policy, clock=clock)
 
     def one(symbol: str) -> IngestReport:
-        began = time.monotonic()
+        began = clock.elapsed_seconds()
         try:
             if symbol in unknown:
                 raise unknown[symbol]
@@ -141,28 +150,28 @@ def ingest_universe(
                 instant,
                 on_progress,
                 bounds,
+                clock=clock,
             )
         except (DataError, VenueError) as error:
-            return IngestReport(
-                exchange, symbol, timeframe, seconds=time.monotonic() - began, failure=str(error)
-            )
+            seconds = clock.elapsed_seconds() - began
+            return IngestReport(exchange, symbol, timeframe, seconds=seconds, failure=str(error))
 
-    with ThreadPoolExecutor(max_workers=policy.workers, thread_name_prefix="ingest") as pool:
-        waiting = [pool.submit(one, symbol) for symbol in symbols]
-        try:
-            return [future.result() for future in waiting]
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    return runner.map(one, symbols, at_once=policy.workers, name="ingest")
 
 
 def register_instruments(
-    market: MarketData, store: BarStore, exchange: str, symbols: Sequence[str], policy: IngestPolicy
+    market: MarketData,
+    store: BarStore,
+    exchange: str,
+    symbols: Sequence[str],
+    policy: IngestPolicy,
+    *,
+    clock: MachineClock,
 ) -> dict[str, UnknownSymbolError]:
     """Save the venue's rules of `symbols`; return the error of each symbol that the venue does not
     list.
     """
-    listed = retrying(market.instruments, policy)
+    listed = retrying(market.instruments, policy, clock=clock)
     store.save_instruments(exchange, [listed[symbol] for symbol in symbols if symbol in listed])
     return {
         symbol: _unknown(exchange, symbol, listed) for symbol in symbols if symbol not in listed
@@ -199,6 +208,7 @@ class _Run:
     policy: IngestPolicy
     gate: CheckGate
     bounds: CheckBounds
+    clock: MachineClock
 
     def chunk(
         self,
@@ -216,7 +226,14 @@ class _Run:
         first read.
         """
         stretch = read_stretch(
-            self.market, self.symbol, self.timeframe, since, until, self.policy, tell
+            self.market,
+            self.symbol,
+            self.timeframe,
+            since,
+            until,
+            self.policy,
+            tell,
+            clock=self.clock,
         )
         context = self._context(since, report.watermark)
         checked = self._check_and_repair(stretch, now, until, context)
@@ -243,7 +260,15 @@ class _Run:
     ) -> CheckedBars:
         checked = self._check(stretch.rows, stretch.ended, now, until, context)
         gaps = missing_ranges(checked.good, self.timeframe)
-        found = ask_again(self.market, self.symbol, self.timeframe, gaps, stretch.rows, self.policy)
+        found = ask_again(
+            self.market,
+            self.symbol,
+            self.timeframe,
+            gaps,
+            stretch.rows,
+            self.policy,
+            clock=self.clock,
+        )
         if found.is_empty():
             return checked
         return self._check(pl.concat([stretch.rows, found]), stretch.ended, now, until, context)

@@ -11,6 +11,7 @@ import polars as pl
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from penstock.core.bars import BARS_SCHEMA, TS, empty_bars, require_bars
+from penstock.core.clock import MachineClock
 from penstock.core.errors import RateLimitedError, VenueUnavailableError
 from penstock.core.timeframes import Timeframe
 from penstock.data.policy import IngestPolicy
@@ -29,7 +30,7 @@ class Stretch:
     ended: bool
 
 
-def retrying(call: Callable[[], T], policy: IngestPolicy) -> T:
+def retrying(call: Callable[[], T], policy: IngestPolicy, *, clock: MachineClock) -> T:
     """Return `call()`, tried again while the venue is unavailable, waiting as long as the venue
     itself asks for.
 
@@ -38,6 +39,7 @@ def retrying(call: Callable[[], T], policy: IngestPolicy) -> T:
     refusal).
     """
     tries = Retrying(
+        sleep=clock.sleep,
         stop=stop_after_attempt(policy.attempts),
         wait=lambda state: _wait_seconds(state, policy),
         retry=retry_if_exception(lambda error: _worth_retrying(error, policy)),
@@ -54,6 +56,8 @@ def read_stretch(
     until: datetime,
     policy: IngestPolicy,
     on_page: Callable[[datetime], None],
+    *,
+    clock: MachineClock,
 ) -> Stretch:
     """Read pages from `since` on, until the bar that opens at `until`, or `policy.chunk_rows` rows,
     or the venue has no more.
@@ -64,7 +68,7 @@ def read_stretch(
     """
     pages, height, empty, cursor = [empty_bars()], 0, 0, since
     while cursor <= until and height < policy.chunk_rows and empty < policy.max_empty_pages:
-        page = _page(market, symbol, timeframe, cursor, until, policy)
+        page = _page(market, symbol, timeframe, cursor, until, policy, clock)
         wanted = page.filter(pl.col("ts").is_null() | (pl.col("ts") >= pl.lit(cursor).cast(TS)))
         newest = wanted.filter(pl.col("ts") <= pl.lit(until).cast(TS))["ts"].max()
         pages.append(wanted)
@@ -86,6 +90,8 @@ def ask_again(
     gaps: pl.DataFrame,
     seen: pl.DataFrame,
     policy: IngestPolicy,
+    *,
+    clock: MachineClock,
 ) -> pl.DataFrame:
     """Return what the venue says, asked once more, about the `gaps`
     (penstock.data.checks.missing_ranges).
@@ -94,7 +100,9 @@ def ask_again(
     are made. Rows that `seen` holds already, and rows outside the gaps, are left out.
     """
     windows = _windows(gaps, timeframe, policy.page_bars)[: policy.max_gap_requests]
-    answers = [_page(market, symbol, timeframe, first, last, policy) for first, last in windows]
+    answers = [
+        _page(market, symbol, timeframe, first, last, policy, clock) for first, last in windows
+    ]
     if not answers:
         return empty_bars()
     starts = gaps.select(
@@ -141,13 +149,16 @@ def _page(
     since: datetime,
     until: datetime,
     policy: IngestPolicy,
+    clock: MachineClock,
 ) -> pl.DataFrame:
     """Return the venue's answer to one request for the bars from `since` to `until`, at most a
     page.
     """
     wanted = (until - since) // timeframe.duration + 1
     limit = min(policy.page_bars, wanted)
-    answer = retrying(lambda: market.fetch_bars(symbol, timeframe, since, limit), policy)
+    answer = retrying(
+        lambda: market.fetch_bars(symbol, timeframe, since, limit), policy, clock=clock
+    )
     return require_bars(answer, f"the venue's {timeframe.value} bars of {symbol}")
 
 

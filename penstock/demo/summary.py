@@ -124,7 +124,7 @@ def write_report(platform: Platform, result: DemoResult) -> Path:
     """Write the demo's HTML report and return its path."""
     account = platform.environment.account_of(PORTFOLIO).name
     report = DemoReport(
-        made_at=platform.wall_clock.now(),
+        made_at=platform.machine_clock.now(),
         summary=summary_table(platform, result),
         ingest=pl.concat(
             [

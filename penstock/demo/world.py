@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from penstock.core.errors import DataError
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.timeframes import Timeframe
 from penstock.data.paging import read_stretch
 from penstock.data.policy import IngestPolicy
@@ -130,6 +131,7 @@ def venue_world(
                     end - timeframe.duration,
                     IngestPolicy(),
                     lambda _: None,
+                    clock=SYSTEM_CLOCK,
                 )
                 _write(stretch.rows, venue, timeframe, path)
     return parquet_world(folder, symbols, days, shortest=_SHORTEST_VENUE_HISTORY)

@@ -3,10 +3,9 @@ order, and fails closed.
 """
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from penstock.core.clock import boottime_seconds
+from penstock.core.clock import MachineClock
 from penstock.core.errors import StoreError
 from penstock.core.halts import Halt, TradingState, united
 from penstock.ports import ControlStore
@@ -28,6 +27,7 @@ class KillSwitch:
     account: str
     control_store: ControlStore
     file: Path | None = None
+    clock: MachineClock = field(kw_only=True)
 
     def read(self) -> Halt:
         """Return the state in force now."""
@@ -65,7 +65,7 @@ class KillSwitch:
         return replace(halt, cancel=asked in _ACTIONS, flatten=asked == "flatten")
 
     def _halt(self, state: TradingState, reason: str, by: str) -> Halt:
-        return Halt(self.account, state, reason, by, datetime.now(UTC))
+        return Halt(self.account, state, reason, by, self.clock.now())
 
 
 @dataclass
@@ -73,8 +73,9 @@ class SwitchWatch:
     """Looks at the switch before each of many orders, and reads it again once its last word is
     `max_age_seconds` old.
 
-    To ask the database before each order of a burst costs a third of the burst. Real time, as the
-    switch is thrown in it; a machine's sleep counts, for the switch may be thrown meanwhile.
+    To ask the database before each order of a burst costs a third of the burst. The age is measured
+    in the machine's elapsed seconds, as the switch is thrown in its time. A machine's sleep counts,
+    for the switch may be thrown meanwhile.
     """
 
     switch: KillSwitch
@@ -85,7 +86,7 @@ class SwitchWatch:
         """Return the state in force at most `max_age_seconds` ago. Thread-safe: an instant and its
         word are kept as one.
         """
-        now = boottime_seconds()
+        now = self.switch.clock.elapsed_seconds()
         if self._last is None or now - self._last[0] >= self.max_age_seconds:
             self._last = now, self.switch.read()
         return self._last[1]

@@ -1,37 +1,44 @@
 """Holding the account's lease: taking it, renewing it in time, and noticing that it was lost."""
 
-import os
-import socket
 import threading
-import uuid
-from collections.abc import Callable
 from contextlib import suppress
 
-from penstock.core.clock import boottime_seconds
+from penstock.core.clock import MachineClock
 from penstock.core.errors import StaleLeaseError, StoreError
+from penstock.core.ids import IdSource
 from penstock.core.leases import Lease
 from penstock.ports import Ledger
 
 
-def holder_name() -> str:
+def holder_name(ids: IdSource) -> str:
     """Return a name for this holder that no other process, and no earlier run of this one, has."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+    return f"{ids.process_name()}:{ids.new_id()[-8:]}"
 
 
 class LeaseKeeper:
     """A lease that renews itself past half of its life, and refuses once its life is over.
 
-    Life is measured on a clock that counts the machine's sleep too, from before the lease was asked
-    for, so this side gives up before the database does. A process that slept through its lease must
+    Life is measured in the machine's elapsed seconds (MachineClock), which count its sleep too, from
+    before the lease was asked for. So this side gives up before the database does. A process that slept through its lease must
     not act again: another may have finished its work. Thread-safe: two threads that find the lease
     half over renew it once, for each renewal voids the token before it.
     """
 
-    def __init__(self, ledger: Ledger, lease: Lease, ttl_seconds: float, asked_at: float) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        lease: Lease,
+        ttl_seconds: float,
+        asked_at: float,
+        *,
+        clock: MachineClock,
+    ) -> None:
+        """`asked_at` is what `clock` had elapsed just before the lease was asked for."""
         self._ledger = ledger
         self._lease = lease
         self._ttl = ttl_seconds
         self._asked_at = asked_at
+        self._clock = clock
         self._renewing = threading.Lock()
 
     @property
@@ -43,7 +50,7 @@ class LeaseKeeper:
             return self._alive()
 
     def _alive(self) -> Lease:
-        asked_at = boottime_seconds()
+        asked_at = self._clock.elapsed_seconds()
         age = asked_at - self._asked_at
         if age >= self._ttl:
             raise StaleLeaseError(
@@ -78,18 +85,20 @@ def take_lease(
     account: str,
     ttl_seconds: float,
     wait_seconds: float,
-    pause: Callable[[float], None],
+    *,
+    clock: MachineClock,
+    ids: IdSource,
 ) -> LeaseKeeper | None:
     """Return the account's lease, waiting up to `wait_seconds` for another holder's to end; None
     where it does not.
     """
-    holder, step, waited = holder_name(), min(0.5, max(ttl_seconds / 10, 0.05)), 0.0
+    holder, step = holder_name(ids), min(0.5, max(ttl_seconds / 10, 0.05))
+    begun = clock.elapsed_seconds()
     while True:
-        asked_at = boottime_seconds()
+        asked_at = clock.elapsed_seconds()
         lease = ledger.acquire_lease(account, holder, ttl_seconds)
         if lease is not None:
-            return LeaseKeeper(ledger, lease, ttl_seconds, asked_at)
-        if waited >= wait_seconds:
+            return LeaseKeeper(ledger, lease, ttl_seconds, asked_at, clock=clock)
+        if asked_at - begun >= wait_seconds:
             return None
-        pause(step)
-        waited += step
+        clock.sleep(step)

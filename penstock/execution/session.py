@@ -2,19 +2,26 @@
 patience.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from penstock.core.clock import Clock
+from penstock.core.clock import Clock, MachineClock
+from penstock.core.ids import IdSource
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.execution.algorithms.styles import MarketStyle, Style
 from penstock.execution.algorithms.volume import VolumeProfile
 from penstock.execution.kill_switch import KillSwitch
-from penstock.ports import ControlStore, Exchange, Ledger, ParentOrderStore, Venues
+from penstock.ports import (
+    ControlStore,
+    Exchange,
+    Ledger,
+    ParentOrderStore,
+    TaskRunner,
+    Venues,
+)
 
 #: Says how the volume of a symbol is spread over the day, as known at a slot.
 VolumeProfiles = Callable[[str, datetime], VolumeProfile]
@@ -98,10 +105,20 @@ class AccountSession:
     policy: ExecutionPolicy
     """How long execution waits, and for what."""
 
-    pause: Callable[[float], None] = time.sleep
-    """Waits between questions to the venue, in real time: a stepped venue clock stands still
-    while it is watched.
+    machine_clock: MachineClock
+    """Waits for leases, measures how old they are, and dates the requests that we sign."""
+
+    pause: Callable[[float], None]
+    """Waits between questions to the venue, in the machine's time.
+
+    A stepped venue clock stands still while it is watched. A test may step it here.
     """
+
+    runner: TaskRunner
+    """Asks and sends side by side."""
+
+    ids: IdSource
+    """Names each holder of the account's lease."""
 
     venues: Venues | None = None
     """The single venues of an account that trades on several: each child order is divided."""

@@ -7,8 +7,6 @@ only, and not for long: a channel that fails or hangs delays no order. What was 
 the account's next run, in whichever process.
 """
 
-import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -18,6 +16,7 @@ import structlog
 from penstock.core.alerts import Alert
 from penstock.core.errors import ConfigError, IllegalTransitionError, PenstockError, StoreError
 from penstock.execution.reconciliation.remedies import remedy
+from penstock.ports import BackgroundTask
 from penstock.wiring import Platform
 
 _log = structlog.get_logger(__name__)
@@ -52,9 +51,11 @@ def tell(
     except StoreError as error:
         if not alerts:
             return
-        title, body = message(account, portfolio, alerts, platform.wall_clock.now())
+        title, body = message(account, portfolio, alerts, platform.machine_clock.now())
         _log.warning("alerts_not_kept", account=account, title=title, reason=str(error))
-        _beside(account, lambda: bool(platform.notifier.notify(title, body)), wait_seconds)
+        _beside(
+            platform, account, lambda: bool(platform.notifier.notify(title, body)), wait_seconds
+        )
     else:
         send_alerts(platform, portfolio, wait_seconds)
 
@@ -79,7 +80,7 @@ def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIEN
 
     def send(alerts: Sequence[Alert]) -> bool:
         return platform.notifier.notify(
-            *message(account, portfolio, alerts, platform.wall_clock.now())
+            *message(account, portfolio, alerts, platform.machine_clock.now())
         )
 
     try:
@@ -87,7 +88,7 @@ def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIEN
     except StoreError as error:
         _log.warning("alerts_not_sent", account=account, reason=str(error))
         return
-    _beside(account, lambda: outbox.deliver(account, send), wait_seconds)
+    _beside(platform, account, lambda: outbox.deliver(account, send), wait_seconds)
 
 
 def message(
@@ -129,43 +130,17 @@ def _account(platform: Platform, portfolio: str) -> str:
         return portfolio
 
 
-class _Sending(threading.Thread):
-    """One delivery. It ends with the process: what it has not marked by then is sent again."""
+def _beside(
+    platform: Platform, account: str, work: Callable[[], object], wait_seconds: float
+) -> None:
+    """Run `work` beside the run, one delivery per account at a time.
 
-    def __init__(self, account: str, work: Callable[[], object]) -> None:
-        super().__init__(name=f"alerts of {account}", daemon=True)
-        self._work = work
-        self._began = time.monotonic()
-
-    def run(self) -> None:
-        try:
-            self._work()
-        except StoreError as error:
-            _log.warning("alerts_not_sent", thread=self.name, reason=str(error))
-        except Exception as error:  # noqa: BLE001 - a channel's words may hold its secrets; the alerts stay in the outbox
-            _log.error("alerts_not_sent", thread=self.name, reason=type(error).__name__)
-
-    def ends_within(self, seconds: float) -> bool:
-        """Wait, though never for longer than patience since it began; return whether it has ended."""
-        left = self._began + PATIENCE_SECONDS - time.monotonic()
-        self.join(max(0.0, min(seconds, left)))
-        return not self.is_alive()
-
-
-def _beside(account: str, work: Callable[[], object], wait_seconds: float) -> None:
-    """Run `work` on a thread of its own, one at a time an account: behind a channel that hangs
-    nothing piles up.
+    Behind a channel that hangs nothing piles up. What a delivery has not marked by the end of the
+    process is sent again by the next run.
     """
     name = f"alerts of {account}"
-    before = next(
-        (
-            each
-            for each in threading.enumerate()
-            if isinstance(each, _Sending) and each.name == name
-        ),
-        None,
-    )
-    if before is not None and not before.ends_within(wait_seconds):
+    before = platform.deliveries.get(account)
+    if before is not None and not _has_ended(platform, *before, wait_seconds):
         if wait_seconds:
             _log.warning(
                 "alerts_wait",
@@ -173,11 +148,27 @@ def _beside(account: str, work: Callable[[], object], wait_seconds: float) -> No
                 reason="a channel has not answered yet; they go with the next run",
             )
         return
-    sending = _Sending(account, work)
-    sending.start()
-    if wait_seconds and not sending.ends_within(wait_seconds):
+    began = platform.machine_clock.elapsed_seconds()
+    task = platform.runner.start(lambda: _deliver(name, work), name=name)
+    platform.deliveries[account] = task, began
+    if wait_seconds and not _has_ended(platform, task, began, wait_seconds):
         _log.warning(
             "alerts_wait",
             thread=name,
             reason="a channel has not answered yet; the run goes on without it",
         )
+
+
+def _deliver(name: str, work: Callable[[], object]) -> None:
+    try:
+        work()
+    except StoreError as error:
+        _log.warning("alerts_not_sent", thread=name, reason=str(error))
+    except Exception as error:  # noqa: BLE001 - a channel's words may hold its secrets; the alerts stay in the outbox
+        _log.error("alerts_not_sent", thread=name, reason=type(error).__name__)
+
+
+def _has_ended(platform: Platform, task: BackgroundTask, began: float, seconds: float) -> bool:
+    """Wait, though never for longer than patience since it began; return whether it has ended."""
+    left = began + PATIENCE_SECONDS - platform.machine_clock.elapsed_seconds()
+    return task.wait(max(0.0, min(seconds, left)))

@@ -1,7 +1,6 @@
 """Breaks as an operator sees them: what is open, what was, and the word that settles one."""
 
 import getpass
-import time
 
 import polars as pl
 
@@ -70,7 +69,8 @@ def _accept(session: AccountSession, subject: str, reason: str) -> ReconcileOutc
         session.account,
         session.policy.lease_ttl_seconds,
         session.policy.lease_wait_seconds,
-        time.sleep,
+        clock=session.machine_clock,
+        ids=session.ids,
     )
     if keeper is None:
         raise StoreError(

@@ -14,12 +14,13 @@ from decimal import Decimal
 import polars as pl
 
 from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
+from penstock.core.accounting import changes_of
 from penstock.core.bars import wide
 from penstock.core.errors import DataError
 from penstock.core.instruments import spot_symbol
 from penstock.core.timeframes import Timeframe
 from penstock.execution.orders.cancel import FLATTEN_VERSION
-from penstock.execution.reconciliation.reconcile import OPENING_BALANCE, changes_of
+from penstock.execution.reconciliation.reconcile import OPENING_BALANCE
 from penstock.monitoring.drift import DriftReport, explain_difference
 from penstock.pipeline.rebalance import pinned_models
 from penstock.portfolio.allocation import PortfolioTargets, allocate

@@ -155,7 +155,7 @@ def _venue(platform: Platform) -> str:
 
 
 def _clock(platform: Platform) -> str:
-    skew = (platform.market.now() - platform.wall_clock.now()).total_seconds()
+    skew = (platform.market.now() - platform.machine_clock.now()).total_seconds()
     if platform.environment.market.base_url:
         return f"practice time is {skew:+.1f} s from ours"
     if abs(skew) > 1:

@@ -235,7 +235,7 @@ def _set(
     account = platform.settings.environment.account_of(portfolio).name
     target = EVERY_ACCOUNT if everything else account
     at = (
-        _venue_time(platform) if state is TradingState.ACTIVE else platform.wall_clock.now()
+        _venue_time(platform) if state is TradingState.ACTIVE else platform.machine_clock.now()
     )  # a halt waits for nobody
     platform.control_store.set_trading_state(
         target, state, reason, getpass.getuser(), at, cancel, flatten
@@ -252,4 +252,4 @@ def _venue_time(platform: Platform) -> datetime:
     try:
         return platform.clock.now()
     except PenstockError:
-        return platform.wall_clock.now()
+        return platform.machine_clock.now()

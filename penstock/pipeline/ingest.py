@@ -67,7 +67,12 @@ def symbols_to_ingest(
     names = list(symbols or platform.settings.universe.symbols_of(timeframe))
     policy = platform.settings.universe.policy_of(timeframe)
     unknown = register_instruments(
-        platform.market, platform.bars, platform.exchange_name, names, policy
+        platform.market,
+        platform.bars,
+        platform.exchange_name,
+        names,
+        policy,
+        clock=platform.machine_clock,
     )
     if symbols and unknown:
         raise next(iter(unknown.values()))
@@ -88,6 +93,7 @@ def ingest_one(platform: Platform, timeframe: Timeframe, symbol: str) -> IngestR
             policy,
             platform.gate,
             bounds=settings.checks,
+            clock=platform.machine_clock,
         )
     except DataError as error:
         return IngestReport(platform.exchange_name, symbol, timeframe, failure=str(error))
@@ -114,6 +120,8 @@ def ingest_timeframe(
         on_progress=on_progress,
         bounds=platform.settings.checks,
         register=False,
+        clock=platform.machine_clock,
+        runner=platform.runner,
     )
     return conclude(platform, timeframe, reports)
 

@@ -80,7 +80,7 @@ def promote_candidate(
         evidence,
         measure,
         platform.settings.promotion(study_name),
-        platform.wall_clock.now(),
+        platform.machine_clock.now(),
         rehearsal,
     )
     outcome = PromotionOutcome(promotion)

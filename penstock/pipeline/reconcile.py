@@ -1,6 +1,5 @@
 """Compare an account's ledger with its venue outside of a rebalance."""
 
-import time
 from dataclasses import dataclass
 
 import polars as pl
@@ -56,7 +55,8 @@ def _reconcile(session: AccountSession) -> ReconcileOutcome:
         session.account,
         session.policy.lease_ttl_seconds,
         session.policy.lease_wait_seconds,
-        time.sleep,
+        clock=session.machine_clock,
+        ids=session.ids,
     )
     if keeper is None:
         raise StoreError(

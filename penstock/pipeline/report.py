@@ -39,7 +39,7 @@ class ReportOutcome:
 def report_account(platform: Platform, portfolio: str) -> ReportOutcome:
     """Write the account's HTML report into the home folder and return it with its figures."""
     account = platform.environment.account_of(portfolio).name
-    now = platform.wall_clock.now()
+    now = platform.machine_clock.now()
     figures = account_figures(platform, account)
     report = PerformanceReport(
         made_at=now,

@@ -4,7 +4,6 @@ and so does the demo.
 Slots that passed without a run are accounted for here, by the portfolio's `missed_slots`.
 """
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -175,7 +174,7 @@ def trade_slot(
     """Ingest the closed bar of every symbol and rebalance; a failure is an outcome, so that the
     service goes on.
     """
-    started = time.monotonic()
+    started = platform.machine_clock.elapsed_seconds()
     lateness = (platform.clock.now() - slot).total_seconds()
     new_bars, report, failure = 0, None, ""
     try:
@@ -183,7 +182,8 @@ def trade_slot(
         report = rebalance_slot(platform, portfolio, slot, however_late)
     except PenstockError as error:
         failure = str(error)
-    return SlotOutcome(slot, lateness, time.monotonic() - started, new_bars, report, failure)
+    duration = platform.machine_clock.elapsed_seconds() - started
+    return SlotOutcome(slot, lateness, duration, new_bars, report, failure)
 
 
 def _ingested(platform: Platform, portfolio: str, slot: datetime) -> int:
@@ -210,6 +210,8 @@ def _ingest(platform: Platform, portfolio: str, slot: datetime) -> int:
         now=slot,
         bounds=platform.settings.checks,
         register=False,
+        clock=platform.machine_clock,
+        runner=platform.runner,
     )
     stopped = [f"{report.symbol}: {report.failure}" for report in reports if not report.ok]
     if stopped:

@@ -5,7 +5,6 @@ from a terminal.
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from penstock.core.errors import ConfigError
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.practice.candles import ParquetCandles
 from penstock.practice.clock import ClockSpec, real_clock, sped_up_clock, stepped_clock
 from penstock.practice.matching import Terms
@@ -92,7 +92,7 @@ def take_down(out: Console) -> None:
     supervisor = psutil.Process(found[0])
     supervisor.terminate()
     with out.status("stopping the worker, the servers and the database ..."):
-        ended = _has_ended(supervisor, time.monotonic() + _STOP_TIMEOUT_SECONDS)
+        ended = _has_ended(supervisor, SYSTEM_CLOCK.elapsed_seconds() + _STOP_TIMEOUT_SECONDS)
     if not ended:
         raise StackError(
             f"the supervisor (process {found[0]}) has not ended within {_STOP_TIMEOUT_SECONDS} s: read "
@@ -107,13 +107,13 @@ def _has_ended(process: psutil.Process, deadline: float) -> bool:
     """Wait for a process that may not be our child; one that nobody has waited for yet (a zombie)
     has ended.
     """
-    while time.monotonic() < deadline:
+    while SYSTEM_CLOCK.elapsed_seconds() < deadline:
         try:
             if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
                 return True
         except psutil.NoSuchProcess:
             return True
-        time.sleep(0.1)
+        SYSTEM_CLOCK.sleep(0.1)
     return False
 
 
@@ -150,7 +150,7 @@ def _clock_of(start: datetime | None, speed: float) -> ClockSpec:
         raise ConfigError(
             f"--speed {speed:g}: venue time cannot run backwards; use 0 for a stepped clock"
         )
-    at = start or datetime.now(UTC)
+    at = start or SYSTEM_CLOCK.now()
     if speed == 0:
         return stepped_clock(at)
     return real_clock() if start is None and speed == 1 else sped_up_clock(at, speed)
@@ -189,8 +189,8 @@ def _sibling_of(url: str) -> Callable[[str], str]:
 
 
 def _wait_for_stack(settings: Settings, poll: Callable[[], int | None], log: Path) -> Addresses:
-    deadline = time.monotonic() + _START_TIMEOUT_SECONDS
-    while time.monotonic() < deadline:
+    deadline = SYSTEM_CLOCK.elapsed_seconds() + _START_TIMEOUT_SECONDS
+    while SYSTEM_CLOCK.elapsed_seconds() < deadline:
         found = running(settings.home)
         if found is not None:
             return found[1]
@@ -199,7 +199,7 @@ def _wait_for_stack(settings: Settings, poll: Callable[[], int | None], log: Pat
             raise StackError(
                 f"the stack did not start: {last[0] if last else 'no word'}; read {log}"
             )
-        time.sleep(0.3)
+        SYSTEM_CLOCK.sleep(0.3)
     raise StackError(f"the stack did not come up within {_START_TIMEOUT_SECONDS} s: read {log}")
 
 

@@ -11,10 +11,12 @@ from penstock.ports.ledger import Ledger, ParentOrderStore
 from penstock.ports.market import Exchange, MarketData
 from penstock.ports.notifier import Notifier
 from penstock.ports.registry import LoadedModel, ModelVersion, Registry
+from penstock.ports.task_runner import BackgroundTask, TaskRunner
 from penstock.ports.venues import VenueAccount, VenueOffer, Venues
 
 __all__ = [
     "AlertOutbox",
+    "BackgroundTask",
     "BarBatch",
     "BarStore",
     "BatchResult",
@@ -27,6 +29,7 @@ __all__ = [
     "Notifier",
     "ParentOrderStore",
     "Registry",
+    "TaskRunner",
     "VenueAccount",
     "VenueOffer",
     "Venues",

@@ -61,7 +61,7 @@ class Exchange(MarketData, Protocol):
 
     A call that changes state and gets no usable answer raises VenueUnavailableError: the order is
     then UNKNOWN. VenueRejectedError and its subclasses are the venue's own word that nothing was
-    changed.
+    changed. NotSentError is ours: the request was refused here, and the venue knows nothing of it.
     """
 
     def balances(self) -> Mapping[str, Decimal]:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl
 
+from penstock.core.ids import IdSource
 from penstock.practice.binance_errors import Refusal
 from penstock.practice.control_api import ControlApi, ControlError
 from penstock.practice.faults import Fault, FaultKind, Faults
@@ -57,14 +58,20 @@ class PracticeApp:
     """
 
     def __init__(
-        self, engine: MatchingEngine, public: PublicApi, limiter: Limiter, faults: Faults
+        self,
+        engine: MatchingEngine,
+        public: PublicApi,
+        limiter: Limiter,
+        faults: Faults,
+        *,
+        ids: IdSource,
     ) -> None:
         self.engine = engine
         self.faults = faults
         self.limiter = limiter
         self.requests: Counter[str] = Counter()
         self.public = public
-        self.private = PrivateApi(engine)
+        self.private = PrivateApi(engine, ids)
         self.control = ControlApi(engine, faults, self.requests, public.books)
         self._public_routes = public.routes()
         self._private_routes = self.private.routes()

@@ -1,10 +1,10 @@
 """The venue's time: the machine's, sped up, or moved only by the control endpoint."""
 
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from penstock.core.clock import MachineClock
 from penstock.core.errors import ConfigError
 
 
@@ -49,21 +49,30 @@ def sped_up_clock(start: datetime, speed: float) -> ClockSpec:
 
 
 class VenueTime:
-    """The running clock of a spec. All times are milliseconds since the epoch."""
+    """The running clock of a spec. All times are milliseconds since the epoch.
 
-    def __init__(self, spec: ClockSpec) -> None:
+    A sped-up clock goes by the machine's elapsed seconds.
+    """
+
+    def __init__(self, spec: ClockSpec, *, machine_clock: MachineClock) -> None:
+        self.machine_clock = machine_clock
         self.mode = spec.mode
         self.speed = spec.speed
         self._anchor_ms = 0 if spec.start is None else round(spec.start.timestamp() * 1000)
-        self._anchored_at = time.monotonic()
+        self._anchored_at = self.machine_clock.elapsed_seconds()
 
     def now_ms(self) -> int:
         """Return the venue's instant."""
         if self.mode is ClockMode.REAL:
-            return time.time_ns() // 1_000_000
+            return self.machine_now_ms()
         if self.mode is ClockMode.STEPPED:
             return self._anchor_ms
-        return self._anchor_ms + int((time.monotonic() - self._anchored_at) * 1000 * self.speed)
+        passed = self.machine_clock.elapsed_seconds() - self._anchored_at
+        return self._anchor_ms + int(passed * 1000 * self.speed)
+
+    def machine_now_ms(self) -> int:
+        """Return the machine's instant."""
+        return int(self.machine_clock.now().timestamp() * 1000)
 
     def move_to(self, at_ms: int) -> None:
         """Move forward to `at_ms`; ConfigError for the real clock and for going back."""
@@ -76,4 +85,4 @@ class VenueTime:
                 f"the venue's time only moves forward: {at_ms} is before {self.now_ms()}"
             )
         self._anchor_ms = at_ms
-        self._anchored_at = time.monotonic()
+        self._anchored_at = self.machine_clock.elapsed_seconds()

@@ -5,9 +5,9 @@ Weights are counted for the whole server (Binance: per address), orders per acco
 the answer is 429 with Retry-After; who goes on regardless is banned with 418.
 """
 
-import time
 from dataclasses import dataclass, field
 
+from penstock.core.clock import MachineClock
 from penstock.practice.binance_errors import Refusal
 
 _DAY = 86_400
@@ -75,6 +75,7 @@ class Limiter:
     """Counts what was used and refuses what is too much."""
 
     spec: LimitSpec
+    machine_clock: MachineClock
     _weight: Window = field(default_factory=lambda: Window(60))
     _orders: dict[str, tuple[Window, Window]] = field(default_factory=dict)
     _refused: Window = field(default_factory=lambda: Window(60))
@@ -84,7 +85,7 @@ class Limiter:
         """Count a request and return its headers; Refusal 429 or 418 where the minute's weight is
         used up.
         """
-        now = time.time()
+        now = self.machine_clock.now().timestamp()
         if now < self._banned_until:
             left = int(self._banned_until - now) + 1
             message = f"Way too much request weight used; IP banned until {int(self._banned_until * 1000)}."
@@ -105,7 +106,7 @@ class Limiter:
 
     def spend_order(self, account: str) -> dict[str, str]:
         """Count an order and return its headers; Refusal -1015 (429) where there were too many."""
-        now = time.time()
+        now = self.machine_clock.now().timestamp()
         short, day = self._orders.setdefault(account, (Window(10), Window(_DAY)))
         for window, limit, words in (
             (short, self.spec.orders_per_10s, "10 SECOND"),

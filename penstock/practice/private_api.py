@@ -1,11 +1,10 @@
 """The signed calls: account, orders, trades."""
 
-import time as machine_time
-import uuid
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
+from penstock.core.ids import IdSource
 from penstock.practice import binance_json
 from penstock.practice.accounts import Account, Order
 from penstock.practice.binance_errors import Refusal, illegal_parameter, missing_parameter
@@ -24,8 +23,9 @@ _CLIENT_ID_LENGTH = 36
 class PrivateApi:
     """Answers for one authenticated account. Refusals change nothing."""
 
-    def __init__(self, engine: MatchingEngine) -> None:
+    def __init__(self, engine: MatchingEngine, ids: IdSource) -> None:
         self.engine = engine
+        self._ids = ids
         self.market = engine.market
 
     def routes(self) -> dict[str, Callable[[Account, Parameters], Any]]:
@@ -62,7 +62,7 @@ class PrivateApi:
         if fault is not None:
             order.hidden_until_ms = self._now() + round(fault.hides_seconds * 1000)
             if fault.kind is FaultKind.HIDDEN_ORDER:
-                order.hidden_until = machine_time.monotonic() + fault.seconds
+                order.hidden_until = self._elapsed() + fault.seconds
         trades = self.engine.place(account, order)
         return binance_json.new_order_answer(
             order, trades, parameters.get("newOrderRespType", "FULL")
@@ -89,7 +89,7 @@ class PrivateApi:
         now = self._now()
         return Order(
             order_id=0,
-            client_id=_client_id(parameters),
+            client_id=self._client_id(parameters),
             symbol=symbol,
             side=side,
             type=kind,
@@ -100,6 +100,18 @@ class PrivateApi:
             updated_ms=now,
             matched_to_ms=now,
         )
+
+    def _client_id(self, parameters: Parameters) -> str:
+        given = parameters.get("newClientOrderId")
+        if given is None:
+            return self._ids.new_id()
+        if (
+            not given
+            or len(given) > _CLIENT_ID_LENGTH
+            or not all(c.isalnum() or c in ".:/_-" for c in given)
+        ):
+            raise illegal_parameter("newClientOrderId")
+        return given
 
     def query_order(self, account: Account, parameters: Parameters) -> Any:
         order = self._find(account, parameters)
@@ -190,7 +202,10 @@ class PrivateApi:
         return order if order is not None and order.symbol == symbol else None
 
     def _sees(self, order: Order) -> bool:
-        return binance_json.is_visible(order, machine_time.monotonic(), self._now())
+        return binance_json.is_visible(order, self._elapsed(), self._now())
+
+    def _elapsed(self) -> float:
+        return self.engine.venue.time.machine_clock.elapsed_seconds()
 
     def _now(self) -> int:
         return self.engine.venue.time.now_ms()
@@ -205,19 +220,6 @@ def _decimal(parameters: Parameters, name: str) -> Decimal:
     if not value.is_finite() or value <= 0 or value > 10**15:
         raise illegal_parameter(name)
     return value
-
-
-def _client_id(parameters: Parameters) -> str:
-    given = parameters.get("newClientOrderId")
-    if given is None:
-        return uuid.uuid4().hex
-    if (
-        not given
-        or len(given) > _CLIENT_ID_LENGTH
-        or not all(c.isalnum() or c in ".:/_-" for c in given)
-    ):
-        raise illegal_parameter("newClientOrderId")
-    return given
 
 
 def _time_in_force(parameters: Parameters, kind: str) -> str:

@@ -15,8 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from penstock.core.clock import MachineClock
 from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
 from penstock.core.extras import extra
+from penstock.core.ids import IdSource
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
 from penstock.practice.candles import CandleSource
 from penstock.practice.clock import ClockSpec, VenueTime, real_clock
 from penstock.practice.faults import Fault
@@ -56,7 +59,12 @@ class PracticeConfig:
     port: int = 0
 
 
-def build_app(config: PracticeConfig) -> "PracticeApp":
+def build_app(
+    config: PracticeConfig,
+    *,
+    machine_clock: MachineClock = SYSTEM_CLOCK,
+    ids: IdSource = RANDOM_IDS,
+) -> "PracticeApp":
     """Return the ASGI application of a configuration; DataError where its candles or files are bad."""
     from penstock.practice.app import PracticeApp
     from penstock.practice.book import Books
@@ -72,7 +80,7 @@ def build_app(config: PracticeConfig) -> "PracticeApp":
     table = config.candles.load()
     market = PracticeMarket.of(table)
     rules = rules_of(market.table, market.listings, config.exchange_info)
-    venue = Venue(Journal(config.journal), VenueTime(config.clock))
+    venue = Venue(Journal(config.journal), VenueTime(config.clock, machine_clock=machine_clock))
     for spec in config.accounts:
         venue.open_account(
             spec.api_key, spec.secret, {asset: Decimal(q) for asset, q in spec.balances.items()}
@@ -82,7 +90,8 @@ def build_app(config: PracticeConfig) -> "PracticeApp":
     public = PublicApi(
         Books(market, rules, config.terms.slippage_bps), rules, venue.time, config.limits
     )
-    return PracticeApp(engine, public, Limiter(config.limits), Faults(config.faults))
+    limiter = Limiter(config.limits, machine_clock)
+    return PracticeApp(engine, public, limiter, Faults(config.faults), ids=ids)
 
 
 def _bind(port: int) -> socket.socket:

@@ -3,7 +3,6 @@
 import hashlib
 import hmac
 import re
-import time
 from collections.abc import Mapping
 
 from penstock.practice.accounts import Account
@@ -54,7 +53,7 @@ def _check_time(time_of_venue: VenueTime, parameters: Mapping[str, str]) -> None
         raise Refusal(-1131, "recvWindow must be less than 60000")
     clocks = [time_of_venue.now_ms()]
     if time_of_venue.mode is not ClockMode.REAL:
-        clocks.append(time.time_ns() // 1_000_000)
+        clocks.append(time_of_venue.machine_now_ms())
     if any(now - window <= timestamp < now + _AHEAD_MS for now in clocks):
         return
     if timestamp >= max(clocks) + _AHEAD_MS:

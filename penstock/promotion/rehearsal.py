@@ -15,7 +15,7 @@ from decimal import Decimal
 import polars as pl
 
 from penstock.core.clock import SteppedClock
-from penstock.core.errors import PromotionError, VenueRejectedError
+from penstock.core.errors import NotSentError, PromotionError, VenueRejectedError
 from penstock.core.orders import OrderRequest, OrderType, client_order_id
 from penstock.core.proposals import ProposedOrder
 from penstock.portfolio.decision import decide_targets
@@ -180,7 +180,7 @@ class _Stage:
             try:
                 self.exchange.submit(request)
                 self.orders += 1
-            except VenueRejectedError as error:
+            except (NotSentError, VenueRejectedError) as error:
                 self.refused.append(
                     f"{draft.side} {draft.quantity} {draft.symbol} at {slot}: {error}"
                 )

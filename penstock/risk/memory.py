@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from penstock.core.cost_basis import Entry
+from penstock.core.cost_basis import CostBasis
 from penstock.core.halts import Halt, stricter
 from penstock.core.orders import Fill
 from penstock.core.risk_records import PositionMark, RiskHistory
@@ -26,7 +26,7 @@ class AccountMemory:
     targets: list[Mapping[str, float]] = field(default_factory=list)
     trades: list[tuple[datetime, Decimal]] = field(default_factory=list)
     marks: Mapping[str, PositionMark] = field(default_factory=dict)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    cost_basis: dict[str, CostBasis] = field(default_factory=dict)
     peak: Decimal | None = None
 
     def history(self, slot: datetime) -> RiskHistory:
@@ -50,14 +50,14 @@ class AccountMemory:
     def entry_prices(self) -> dict[str, Decimal]:
         """The average price paid for what is held now, by symbol."""
         return {
-            symbol: price
-            for symbol, entry in self.entries.items()
-            if (price := entry.price) is not None
+            symbol: basis.price
+            for symbol, basis in self.cost_basis.items()
+            if basis.price is not None
         }
 
     def filled(self, fill: Fill) -> None:
         """Count a fill that is not older than those counted before."""
-        self.entries[fill.symbol] = self.entries.get(fill.symbol, Entry()).after([fill])
+        self.cost_basis[fill.symbol] = self.cost_basis.get(fill.symbol, CostBasis()).after([fill])
 
     def _since(self, at: datetime) -> list[tuple[datetime, Decimal]]:
         """Return the trades from `at` on; they are few, and at the end."""

@@ -4,12 +4,12 @@ shows one.
 
 import json
 import os
-import secrets
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from penstock.core.errors import ConfigError
+from penstock.core.machine import new_secret
 
 #: The portfolios that have an account on the practice exchange.
 PRACTICE_PORTFOLIOS = ("daily", "minute", "practice-minute")
@@ -36,9 +36,7 @@ def practice_keys(home: Path) -> dict[str, tuple[str, str]]:
     missing = [portfolio for portfolio in PRACTICE_PORTFOLIOS if portfolio not in known]
     if missing:
         home.mkdir(parents=True, exist_ok=True)
-        known |= {
-            portfolio: [secrets.token_hex(16), secrets.token_hex(32)] for portfolio in missing
-        }
+        known |= {portfolio: [new_secret(16), new_secret(32)] for portfolio in missing}
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(known, file)
     return {name: (key, secret) for name, (key, secret) in known.items()}

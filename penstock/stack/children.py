@@ -5,7 +5,6 @@ started.
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import psutil
 import requests
 
 from penstock.core.errors import PenstockError
+from penstock.core.machine import SYSTEM_CLOCK
 
 
 class StackError(PenstockError):
@@ -46,13 +46,13 @@ class Child:
 
     def wait_until_healthy(self, timeout_seconds: float) -> None:
         """Return once the process answers; raise StackError when it dies or stays silent."""
-        deadline = time.monotonic() + timeout_seconds
-        while self.health_url and time.monotonic() < deadline:
+        deadline = SYSTEM_CLOCK.elapsed_seconds() + timeout_seconds
+        while self.health_url and SYSTEM_CLOCK.elapsed_seconds() < deadline:
             if self.process is not None and self.process.poll() is not None:
                 break
             if _answers(self.health_url):
                 return
-            time.sleep(0.25)
+            SYSTEM_CLOCK.sleep(0.25)
         if self.health_url:
             raise StackError(
                 f"{self.name} did not answer within {timeout_seconds:.0f} s: read {self.log}"

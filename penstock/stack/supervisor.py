@@ -4,13 +4,13 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO
 
 from penstock.adapters.stores.postgres.connection import address_of
 from penstock.core.extras import extra
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.settings import Settings, practice_key_variables
 from penstock.stack.children import Child, StackError, require_free
 from penstock.stack.state import Addresses, forget_state, write_state
@@ -92,9 +92,9 @@ class Supervisor:
                         log.write(
                             f"\n{child.name} ended with code {child.process.returncode}; starting it again\n"
                         )
-                    time.sleep(_RESTART_PAUSE_SECONDS)
+                    SYSTEM_CLOCK.sleep(_RESTART_PAUSE_SECONDS)
                     child.start()
-            time.sleep(0.5)
+            SYSTEM_CLOCK.sleep(0.5)
 
     def stop_watching(self) -> None:
         self._stopping = True

@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
 
+from penstock.core.accounting import changes_of
 from penstock.core.alerts import Alert, break_alert, state_alert
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement, TradeMark
+from penstock.core.clock import Clock
 from penstock.core.cost_basis import entry_prices
 from penstock.core.errors import (
     StaleLeaseError,
@@ -30,7 +32,6 @@ from penstock.core.orders import (
 )
 from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
 from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
-from penstock.execution.reconciliation.reconcile import changes_of
 from penstock.risk.memory import AccountMemory
 from penstock.testing.instruments import SLOT
 
@@ -41,6 +42,7 @@ class MemoryLedger:
     machine.
     """
 
+    clock: Clock
     token: int = 0
     holder: str = ""
     slots: dict[datetime, Rebalance] = field(default_factory=dict)
@@ -74,9 +76,7 @@ class MemoryLedger:
         if self.holder and self.holder != holder:
             return None
         self.holder, self.token = holder, self.token + 1
-        return Lease(
-            account, holder, self.token, datetime.now(UTC) + timedelta(seconds=ttl_seconds)
-        )
+        return Lease(account, holder, self.token, self.clock.now() + timedelta(seconds=ttl_seconds))
 
     def release_lease(self, lease: Lease) -> None:
         if lease.token == self.token:

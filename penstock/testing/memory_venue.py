@@ -7,6 +7,7 @@ from decimal import ROUND_DOWN, Decimal
 
 import polars as pl
 
+from penstock.core.accounting import changes_of
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
 from penstock.core.errors import (
@@ -28,7 +29,6 @@ from penstock.core.orders import (
 from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
 from penstock.core.transfers import Transfer
-from penstock.execution.reconciliation.reconcile import changes_of
 from penstock.testing.instruments import PRICES, instrument
 
 

@@ -7,6 +7,8 @@ from decimal import Decimal
 
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.clock import SteppedClock
+from penstock.core.executor import InlineRunner
+from penstock.core.ids import CountedIds
 from penstock.core.proposals import SeenBar
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs
@@ -50,7 +52,7 @@ class World:
 
 def make_world() -> World:
     clock = SteppedClock(SLOT + timedelta(seconds=2))
-    ledger, venue = MemoryLedger(), MemoryVenue(clock)
+    ledger, venue = MemoryLedger(clock), MemoryVenue(clock)
     policy = ExecutionPolicy(
         poll_seconds=1,
         follow_timeout_seconds=5,
@@ -60,7 +62,7 @@ def make_world() -> World:
         senders=1,  # the venue and the clock of these tests are for one thread
         kill_switch_seconds=0,  # their time stands still while orders leave
     )
-    kill_switch = KillSwitch("test", ledger)
+    kill_switch = KillSwitch("test", ledger, clock=clock)
     session = AccountSession(
         account="test",
         exchange_name="memory",
@@ -72,7 +74,10 @@ def make_world() -> World:
         clock=clock,
         kill_switch=kill_switch,
         policy=policy,
+        machine_clock=clock,
         pause=clock.sleep,
+        runner=InlineRunner(),
+        ids=CountedIds(),
     )
     return World(ledger, venue, clock, session)
 
@@ -93,7 +98,9 @@ class Two:
         """Return a process that remembers nothing but what is in the ledger."""
         self.ledger.holder = ""
         both = SeveralVenues(
-            {"near": self.near, "far": self.far}, {"near": Decimal(1), "far": Decimal(10)}
+            {"near": self.near, "far": self.far},
+            {"near": Decimal(1), "far": Decimal(10)},
+            runner=InlineRunner(),
         )
         policy = ExecutionPolicy(
             poll_seconds=1,
@@ -102,7 +109,8 @@ class Two:
             lease_wait_seconds=0,
             kill_switch_seconds=0,
         )
-        ledger, clock, switch = self.ledger, self.clock, KillSwitch("test", self.ledger)
+        ledger, clock = self.ledger, self.clock
+        switch = KillSwitch("test", ledger, clock=clock)
         session = AccountSession(
             account="test",
             exchange_name="both",
@@ -114,12 +122,15 @@ class Two:
             clock=clock,
             kill_switch=switch,
             policy=policy,
-            pause=clock.sleep,
             venues=both,
+            machine_clock=clock,
+            pause=clock.sleep,
+            runner=InlineRunner(),
+            ids=CountedIds(),
         )
         return World(self.ledger, self.near, self.clock, session)
 
 
 def make_two() -> Two:
     clock = SteppedClock(SLOT + timedelta(seconds=2))
-    return Two(clock, MemoryLedger(), OneOfTwo(clock), OneOfTwo(clock))
+    return Two(clock, MemoryLedger(clock), OneOfTwo(clock), OneOfTwo(clock))

@@ -16,6 +16,7 @@ from penstock.core.breaks import Break, BreakKind
 from penstock.core.errors import StoreError
 from penstock.core.halts import TradingState
 from penstock.core.leases import Lease
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.execution.kill_switch import KillSwitch
 from penstock.promotion.criteria import CriterionResult
 
@@ -236,7 +237,7 @@ def test_no_source_of_halts_hides_what_another_asks_for(
         file.unlink(missing_ok=True)
         if text != "nothing":
             file.write_text(f"{text} by file" if " " in text else text)
-        halt = KillSwitch(name, control_store, file).read()
+        halt = KillSwitch(name, control_store, file, clock=SYSTEM_CLOCK).read()
         every = (by_file, ASKED[own], ASKED[common])
         expected = tuple(max(asked[n] for asked in every) for n in range(3))
         assert (states.index(halt.state), halt.cancel, halt.flatten) == expected, (

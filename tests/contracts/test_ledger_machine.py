@@ -27,9 +27,9 @@ from hypothesis.stateful import (
 
 from penstock.adapters.stores.postgres import Database, PostgresLedger
 from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
+from penstock.core.accounting import changes_of, positions_of
 from penstock.core.errors import IllegalTransitionError
 from penstock.core.leases import Lease
-from penstock.core.order_history import changes_of, positions_of
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import (
     Fill,
@@ -65,7 +65,7 @@ class Model:
     state: OrderState = S.PLANNED
     trades: dict[str, Fill] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
-    held: list[tuple[str, Decimal]] = field(default_factory=list)
+    held: list[dict[str, Decimal]] = field(default_factory=list)
 
     @property
     def filled(self) -> Decimal:
@@ -82,7 +82,7 @@ class Model:
         kind = E.FILL if self.filled + arrival.quantity >= self.quantity else E.PARTIAL_FILL
         if self._move(kind):
             self.trades[arrival.trade_id] = arrival
-            self.held += changes_of(arrival)
+            self.held.append(changes_of(arrival))
             return True
         return False
 
@@ -143,7 +143,7 @@ def require_same_end(once: list[Arrival], shuffler: random.Random, orders: int) 
     """
     first = end_of(once)
     fills = {arrival.trade_id: arrival for arrival in once if isinstance(arrival, Fill)}
-    expected = positions_of([change for fill in fills.values() for change in changes_of(fill)])
+    expected = positions_of(changes_of(fill) for fill in fills.values())
     for _ in range(orders):
         sequence = shuffler.sample(once, len(once))
         end = end_of(sequence)

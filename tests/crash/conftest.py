@@ -19,10 +19,10 @@ import pytest
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.postgres import Database, PostgresLedger
+from penstock.core.accounting import changes_of
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.orders import Fill
 from penstock.core.timeframes import Timeframe
-from penstock.execution.reconciliation.reconcile import changes_of
 from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl

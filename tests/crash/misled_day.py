@@ -1,4 +1,4 @@
-"""A desk at a venue with bad answers, whose waiting moves the venue's clock, and what both sides
+"""An account at a venue with bad answers, whose waiting moves the venue's clock, and what both sides
 hold at the end of its day.
 """
 
@@ -18,9 +18,11 @@ from penstock.adapters.stores.postgres import (
     PostgresLedger,
     PostgresParentOrderStore,
 )
+from penstock.core.accounting import changes_of
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import VenueClock
 from penstock.core.errors import VenueUnavailableError
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType
 from penstock.core.proposals import SeenBar
@@ -28,7 +30,6 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
-from penstock.execution.reconciliation.reconcile import changes_of
 from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
@@ -96,7 +97,7 @@ class Sends:
 
 @dataclass
 class Day:
-    """A desk on a venue with bad answers, whose waiting moves the venue's clock."""
+    """An account at a venue with bad answers, whose waiting moves the venue's clock."""
 
     session: AccountSession
     control: PracticeControl
@@ -185,8 +186,8 @@ def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: st
         ledger=PostgresLedger(stage.database),
         parent_orders=PostgresParentOrderStore(stage.database),
         control_store=control_store,
-        clock=VenueClock(exchange.now),
-        kill_switch=KillSwitch(account, control_store),
+        clock=VenueClock(exchange.now, SYSTEM_CLOCK),
+        kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
         policy=ExecutionPolicy(
             visibility_delay_seconds=visibility_delay(["binance"]),
             poll_seconds=5,
@@ -195,6 +196,9 @@ def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: st
             senders=4,
         ),
         pause=pause,
+        machine_clock=SYSTEM_CLOCK,
+        runner=THREADS,
+        ids=RANDOM_IDS,
     )
     closes: dict[datetime, dict[str, float]] = {}
     for symbol, ts, close in bars.select("symbol", "ts", "close").iter_rows():

@@ -10,12 +10,12 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 from penstock.core.orders import EndCause
 from penstock.practice.faults import Fault, FaultKind
+from tests.crash.conftest import Stage
 from tests.crash.misled_day import (
     SYMBOLS,
     Day,
@@ -67,7 +67,7 @@ _CLEARED_SLOTS = (4, 6)
 
 
 @pytest.fixture
-def day_of(stage: Any) -> Iterator[Callable[[int, int], Day]]:
+def day_of(stage: Stage) -> Iterator[Callable[[int, int], Day]]:
     """Makes a day of so many slots."""
     with ExitStack() as servers:
 
@@ -117,7 +117,7 @@ def test_lost_answers_never_send_an_order_twice(day_of: Callable[[int, int], Day
     send_ambiguously(day_of(slots_for(SLICE), SEED), SLICE, SEED)
 
 
-def believed(stage: Any, account: str) -> int:
+def believed(stage: Stage, account: str) -> int:
     """Return how many times "no such order" was believed of an order."""
     with stage.database.transaction() as connection:
         (count,) = connection.execute(
@@ -130,7 +130,7 @@ def believed(stage: Any, account: str) -> int:
 
 @pytest.mark.parametrize("trades_hidden", [0.0, 30.0, 200.0])
 def test_order_that_is_denied_for_too_long_is_not_sent_again(
-    stage: Any, day_of: Callable[[int, int], Day], trades_hidden: float
+    stage: Stage, day_of: Callable[[int, int], Day], trades_hidden: float
 ) -> None:
     """Filled, its answer lost and its name denied for longer than a denial is doubted: only trades
     and balances speak of it.
@@ -167,7 +167,7 @@ def test_order_that_is_denied_for_too_long_is_not_sent_again(
     books = books_of(day)
     print(
         f"\nwrong denials: {sum(day.sends.left.values())} orders, {len(day.sends.lost)} without an answer, {denied} of them "
-        f"denied after {day.desk.policy.visibility_delay_seconds:g} s though the venue had them (trades hidden for "
+        f"denied after {day.session.policy.visibility_delay_seconds:g} s though the venue had them (trades hidden for "
         f"{trades_hidden:g} s): {len(day.sends.twice) + len(books.doubled)} sent twice, {books.missing.total()} lost and "
         f"{books.surplus.total()} doubled fills, {breaks} breaks opened and closed"
     )

@@ -2,6 +2,7 @@
 the process is killed.
 """
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import pytest
 
 from penstock.adapters.stores.postgres import PostgresAlertOutbox, PostgresControlStore
-from tests.crash.conftest import LIMITS, SLOT
+from tests.crash.conftest import LIMITS, SLOT, Scenario, Stage
 
 SEED = 20240301
 
 
-def break_two_coins(stage: Any, scene: Any, account: str) -> dict[str, Any]:
+def break_two_coins(stage: Stage, scene: Scenario, account: str) -> dict[str, Any]:
     """Trade, then let two coins come that nobody bought. The slot has ended: a run of it finds them
     and trades nothing.
     """
@@ -24,7 +25,7 @@ def break_two_coins(stage: Any, scene: Any, account: str) -> dict[str, Any]:
     return {}
 
 
-def lose_a_quarter(stage: Any, scene: Any, account: str) -> dict[str, Any]:
+def lose_a_quarter(stage: Stage, scene: Scenario, account: str) -> dict[str, Any]:
     """Have had more than twice as much a day before, under a limit that then lets the account only
     reduce.
     """
@@ -43,7 +44,7 @@ CASES = [
 ]
 
 
-def told(stage: Any, account: str) -> list[str]:
+def told(stage: Stage, account: str) -> list[str]:
     """Send what the outbox holds; return the titles in order of the alphabet."""
     titles: list[str] = []
     PostgresAlertOutbox(stage.database).deliver(
@@ -56,7 +57,11 @@ def told(stage: Any, account: str) -> list[str]:
     ("cause", "write", "titles"), CASES, ids=lambda value: getattr(value, "__name__", None)
 )
 def test_alert_outlives_a_kill_around_the_commit_of_its_cause(
-    stage: Any, make_scenario: Any, cause: Any, write: str, titles: list[str]
+    stage: Stage,
+    make_scenario: Callable[[int], Scenario],
+    cause: Any,
+    write: str,
+    titles: list[str],
 ) -> None:
     """Killed before or after each commit and run once more: every cause has one alert, not yet
     sent.

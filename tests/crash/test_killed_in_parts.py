@@ -9,7 +9,7 @@ venue's clock. A slice is part of the ordinary tests; PENSTOCK_PARTS_KILLS chang
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import stepped_clock
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
-from tests.crash.conftest import LIMITS, POLICY, PRICES, SLOT
+from tests.crash.conftest import LIMITS, POLICY, PRICES, SLOT, Scenario, Stage
 
 SLICE = 8
 KILLS = int(os.environ.get("PENSTOCK_PARTS_KILLS", "60"))
@@ -54,7 +54,7 @@ def thin_minutes(runs: int) -> GivenCandles:
 
 
 @pytest.fixture(scope="module")
-def thin(stage: Any) -> Iterator[Any]:
+def thin(stage: Stage) -> Iterator[Any]:
     """The same traders and ledger, at a venue where an order takes minutes."""
     clock = stepped_clock(SLOT + timedelta(seconds=1))
     with PracticeServer(thin_minutes(KILLS + SLICE + 4), clock, limits=UNLIMITED) as practice:
@@ -74,7 +74,7 @@ def details(slot: datetime) -> dict[str, Any]:
     }
 
 
-def in_parts(stage: Any, account: str) -> int:
+def in_parts(stage: Stage, account: str) -> int:
     """Return how many orders are booked in part."""
     return sum(
         0 < order.filled_quantity < order.request.quantity for order in stage.ledger.orders(account)
@@ -84,7 +84,7 @@ def in_parts(stage: Any, account: str) -> int:
 class Slots:
     """Gives every run a slot of its own and moves the venue's clock there."""
 
-    def __init__(self, stage: Any) -> None:
+    def __init__(self, stage: Stage) -> None:
         self._stage = stage
 
     def next(self) -> datetime:
@@ -94,7 +94,7 @@ class Slots:
         return slot
 
 
-def kill_in_parts(stage: Any, make_scenario: Any, kills: int) -> None:
+def kill_in_parts(stage: Stage, make_scenario: Callable[[int], Scenario], kills: int) -> None:
     """Kill `kills` runs between their first and their last booking; require that one more run mends
     each.
     """
@@ -136,7 +136,9 @@ def kill_in_parts(stage: Any, make_scenario: Any, kills: int) -> None:
     assert parts > len(chosen), "too few orders were in parts when their process was killed"
 
 
-def test_run_killed_while_its_orders_fill_in_parts_is_mended(thin: Any, make_scenario: Any) -> None:
+def test_run_killed_while_its_orders_fill_in_parts_is_mended(
+    thin: Stage, make_scenario: Callable[[int], Scenario]
+) -> None:
     """A slice: trades that were booked before the kill are offered again after it, and move no
     position twice.
     """
@@ -145,7 +147,7 @@ def test_run_killed_while_its_orders_fill_in_parts_is_mended(thin: Any, make_sce
 
 @pytest.mark.soak
 def test_many_runs_killed_while_their_orders_fill_in_parts_are_mended(
-    thin: Any, make_scenario: Any
+    thin: Stage, make_scenario: Callable[[int], Scenario]
 ) -> None:
     """The same at length."""
     kill_in_parts(thin, make_scenario, KILLS)

@@ -10,9 +10,12 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+from tests.crash.conftest import Scenario, Stage
 
 SLICE = 60
 KILLS = int(os.environ.get("PENSTOCK_CRASH_KILLS", "1000"))
@@ -21,7 +24,7 @@ SEED = int(os.environ.get("PENSTOCK_CRASH_SEED", "20240301"))
 THIRD_RUN_EVERY = 10
 
 
-def boundaries_of(stage: Any, scene: Any, account: str) -> list[str]:
+def boundaries_of(stage: Stage, scene: Scenario, account: str) -> list[str]:
     """Return the boundaries that an undisturbed rebalance crosses, which must itself come out
     whole.
     """
@@ -35,7 +38,7 @@ def boundaries_of(stage: Any, scene: Any, account: str) -> list[str]:
 
 
 def kill_and_mend(
-    stage: Any, scene: Any, account: str, point: int, third_run: bool
+    stage: Stage, scene: Scenario, account: str, point: int, third_run: bool
 ) -> tuple[Any, str]:
     """Kill one rebalance at the boundary, run it once more, and return what is left and what went
     wrong (or nothing).
@@ -64,7 +67,9 @@ def kill_and_mend(
     return whole, "" if whole.is_whole else str(whole)
 
 
-def run_matrix(stage: Any, make_scenario: Any, kills: int, seeds: list[int]) -> None:
+def run_matrix(
+    stage: Stage, make_scenario: Callable[[int], Scenario], kills: int, seeds: list[int]
+) -> None:
     """Kill `kills` times, at boundaries spread over all of each seed's, and require that every slot
     was mended.
     """
@@ -103,7 +108,9 @@ def _shares(kills: int, seeds: int) -> list[int]:
     return [kills // seeds + (n < kills % seeds) for n in range(seeds)]
 
 
-def test_slot_killed_anywhere_is_mended_by_one_more_run(stage: Any, make_scenario: Any) -> None:
+def test_slot_killed_anywhere_is_mended_by_one_more_run(
+    stage: Stage, make_scenario: Callable[[int], Scenario]
+) -> None:
     """A slice of the matrix: no order twice, no fill lost or doubled, books equal to the last
     digit, targets reached.
     """
@@ -112,7 +119,7 @@ def test_slot_killed_anywhere_is_mended_by_one_more_run(stage: Any, make_scenari
 
 @pytest.mark.soak
 def test_slot_killed_at_every_boundary_is_mended_by_one_more_run(
-    stage: Any, make_scenario: Any
+    stage: Stage, make_scenario: Callable[[int], Scenario]
 ) -> None:
     """The whole matrix: every boundary of as many seeds as the kills asked for need."""
     boundaries = len(boundaries_of(stage, make_scenario(SEED), "measured"))
@@ -122,7 +129,9 @@ def test_slot_killed_at_every_boundary_is_mended_by_one_more_run(
     )
 
 
-def test_two_kills_in_a_row_are_mended(stage: Any, make_scenario: Any) -> None:
+def test_two_kills_in_a_row_are_mended(
+    stage: Stage, make_scenario: Callable[[int], Scenario]
+) -> None:
     """The recovering run is killed too, in its middle; the third run mends both."""
     scene = make_scenario(SEED)
     names = boundaries_of(stage, scene, "undisturbed-twice")

@@ -8,10 +8,13 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+
+from tests.crash.conftest import Scenario, Stage
 
 SLICE = 10
 RACES = int(os.environ.get("PENSTOCK_RACES", "200"))
@@ -45,7 +48,7 @@ _REFUSALS = {
 
 
 def race(
-    stage: Any, scene: Any, account: str, workers: int, patient: bool
+    stage: Stage, scene: Scenario, account: str, workers: int, patient: bool
 ) -> tuple[Any, Counter[str]]:
     """Let the workers begin the slot at one moment; return what is left and how each ended."""
     stage.open(account, scene)
@@ -72,7 +75,7 @@ def _end(end: dict[str, Any]) -> str:
     )
 
 
-def run_races(stage: Any, make_scenario: Any, trials: int) -> None:
+def run_races(stage: Stage, make_scenario: Callable[[int], Scenario], trials: int) -> None:
     started, chance, wrong, processes = time.monotonic(), random.Random(SEED), [], 0
     sets, duplicates = 0, 0
     for number in range(trials):
@@ -95,7 +98,7 @@ def run_races(stage: Any, make_scenario: Any, trials: int) -> None:
 
 
 def sleep_through(
-    stage: Any, scene: Any, account: str, point: int, about_to_send: bool
+    stage: Stage, scene: Scenario, account: str, point: int, about_to_send: bool
 ) -> tuple[Any, str, str]:
     """Stop a process at the boundary until another has done its slot; return what is left, how it
     ended, what went wrong.
@@ -150,7 +153,11 @@ def refused(boundaries: list[str], point: int, end: str) -> bool:
 
 
 def sleepers(
-    stage: Any, make_scenario: Any, boundaries: list[str], points: list[int], name: str
+    stage: Stage,
+    make_scenario: Callable[[int], Scenario],
+    boundaries: list[str],
+    points: list[int],
+    name: str,
 ) -> None:
     """Stop one process at each of the points and require that only the other process's order set
     stands.
@@ -175,7 +182,7 @@ def sleepers(
 
 
 @pytest.fixture(scope="module")
-def boundaries(stage: Any, make_scenario: Any) -> list[str]:
+def boundaries(stage: Stage, make_scenario: Callable[[int], Scenario]) -> list[str]:
     """What an undisturbed run of the sleepers' scenario crosses."""
     scene = make_scenario(SEED)
     stage.open("awake", scene)
@@ -204,7 +211,9 @@ def before_supervision(boundaries: list[str]) -> list[int]:
     ]
 
 
-def test_racing_processes_give_one_order_set(stage: Any, make_scenario: Any) -> None:
+def test_racing_processes_give_one_order_set(
+    stage: Stage, make_scenario: Callable[[int], Scenario]
+) -> None:
     """Two to eight processes begin one slot at one moment: one trades, the others find it taken or
     done.
     """
@@ -212,7 +221,7 @@ def test_racing_processes_give_one_order_set(stage: Any, make_scenario: Any) -> 
 
 
 def test_process_that_slept_through_its_lease_is_refused(
-    stage: Any, make_scenario: Any, boundaries: list[str]
+    stage: Stage, make_scenario: Callable[[int], Scenario], boundaries: list[str]
 ) -> None:
     """Stopped here and there while another does the slot, then resumed: the database refuses all
     that it writes.
@@ -228,14 +237,16 @@ def test_process_that_slept_through_its_lease_is_refused(
 
 
 @pytest.mark.soak
-def test_two_hundred_races_give_one_order_set_each(stage: Any, make_scenario: Any) -> None:
+def test_two_hundred_races_give_one_order_set_each(
+    stage: Stage, make_scenario: Callable[[int], Scenario]
+) -> None:
     """The same at length."""
     run_races(stage, make_scenario, RACES)
 
 
 @pytest.mark.soak
 def test_process_stopped_at_any_boundary_is_refused(
-    stage: Any, make_scenario: Any, boundaries: list[str]
+    stage: Stage, make_scenario: Callable[[int], Scenario], boundaries: list[str]
 ) -> None:
     """A stop at every boundary at which the lease is held."""
     sleepers(stage, make_scenario, boundaries, within_lease(boundaries), "slept-anywhere")

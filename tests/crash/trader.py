@@ -33,6 +33,7 @@ from penstock.adapters.stores.postgres import (
     connect,
 )
 from penstock.core.clock import VenueClock
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.proposals import SeenBar
 from penstock.execution.kill_switch import KillSwitch
@@ -147,7 +148,7 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
     exchange.client.options["recvWindow"] = trial["receive_window_ms"]
     with connect(trial["database"], max_connections=4) as database:
         control_store = PostgresControlStore(database)
-        desk = AccountSession(
+        session = AccountSession(
             account=trial["account"],
             exchange_name="practice",
             quote="USDT",
@@ -155,10 +156,13 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
             ledger=PostgresLedger(database),
             parent_orders=PostgresParentOrderStore(database),
             control_store=control_store,
-            clock=VenueClock(exchange.now),
-            kill_switch=KillSwitch(trial["account"], control_store),
+            clock=VenueClock(exchange.now, SYSTEM_CLOCK),
+            kill_switch=KillSwitch(trial["account"], control_store, clock=SYSTEM_CLOCK),
             policy=ExecutionPolicy(**trial["policy"]),
             pause=pause_of(trial),
+            machine_clock=SYSTEM_CLOCK,
+            runner=THREADS,
+            ids=RANDOM_IDS,
         )
 
         def decide(version: str) -> PortfolioTargets:
@@ -169,7 +173,7 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
         policy = RebalancePolicy.model_validate(trial["rebalancing"])
         inputs = RebalanceInputs(slot, trial["version"], decide, policy, limits)
         ready()
-        report = rebalance(desk, inputs)
+        report = rebalance(session, inputs)
     return {
         "status": report.status,
         "reason": report.reason,

@@ -37,10 +37,10 @@ import pytest
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import PostgresControlStore, PostgresLedger, connect, migrate
+from penstock.core.accounting import changes_of
 from penstock.core.halts import TradingState
 from penstock.core.orders import Fill
 from penstock.core.rebalances import RebalanceStatus
-from penstock.execution.reconciliation.reconcile import changes_of
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind

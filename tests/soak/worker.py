@@ -27,6 +27,7 @@ from penstock.adapters.stores.postgres import (
 )
 from penstock.core.clock import VenueClock
 from penstock.core.errors import ConfigError, PenstockError
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.proposals import SeenBar
 from penstock.core.rebalances import RebalanceStatus
@@ -93,8 +94,10 @@ class Worker:
             ledger=self.ledger,
             parent_orders=PostgresParentOrderStore(self.database),
             control_store=control_store,
-            clock=VenueClock(self.exchange.now),
-            kill_switch=KillSwitch(account, control_store, Path(settings["switch"])),
+            clock=VenueClock(self.exchange.now, SYSTEM_CLOCK),
+            kill_switch=KillSwitch(
+                account, control_store, Path(settings["switch"]), clock=SYSTEM_CLOCK
+            ),
             policy=ExecutionPolicy(
                 visibility_delay_seconds=visibility_delay(["binance"]),
                 poll_seconds=5,
@@ -103,6 +106,9 @@ class Worker:
                 lease_wait_seconds=6,
             ),
             pause=self.pause,
+            machine_clock=SYSTEM_CLOCK,
+            runner=THREADS,
+            ids=RANDOM_IDS,
         )
         self.limits = RiskLimits.model_validate(settings["limits"])
 

@@ -15,13 +15,16 @@ from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.quantity_units import require_base_units
 from penstock.adapters.exchanges.trade_pages import trade_pager
+from penstock.core.clock import MachineClock
 from penstock.core.errors import (
+    NotSentError,
     OrderNotFoundError,
     VenueError,
     VenueRejectedError,
     VenueUnavailableError,
 )
 from penstock.core.instruments import spot_assets
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 from penstock.core.transfers import Transfer
 
@@ -61,6 +64,7 @@ class CcxtExchange(CcxtMarketData):
         rate_limit_ms: float | None = None,
         read_attempts: int = 4,
         retry_wait_seconds: float = 0.25,
+        clock: MachineClock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__(
             venue,
@@ -70,6 +74,7 @@ class CcxtExchange(CcxtMarketData):
             rate_limit_ms=rate_limit_ms,
             read_attempts=read_attempts,
             retry_wait_seconds=retry_wait_seconds,
+            clock=clock,
             credentials={
                 "apiKey": api_key,
                 "secret": secret,
@@ -139,11 +144,11 @@ class CcxtExchange(CcxtMarketData):
             raise
 
     def _exact(self, what: str, order: OrderRequest, value: Decimal | None) -> str:
-        """Return the number as text; VenueRejectedError where ccxt would silently round it to the
-        venue's step.
+        """Return the number as text; NotSentError where ccxt would silently round it to the venue's
+        step.
         """
         if value is None or value <= 0:
-            raise VenueRejectedError(
+            raise NotSentError(
                 f"order {order.client_order_id}: {what} {value} is not above zero; nothing was sent"
             )
         to_precision = (
@@ -156,8 +161,10 @@ class CcxtExchange(CcxtMarketData):
             lambda: Decimal(to_precision(order.symbol, f"{value:f}")),
         )
         if sendable != value:
-            text = f"{what} {value} is not on the venue's step (nearest {sendable}): round it first; nothing was sent"
-            raise VenueRejectedError(f"order {order.client_order_id}: {text}", "-1013")
+            raise NotSentError(
+                f"order {order.client_order_id}: {what} {value} is not on the venue's step "
+                f"(nearest {sendable}): round it first; nothing was sent"
+            )
         return f"{value:f}"
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
@@ -270,9 +277,8 @@ class CcxtExchange(CcxtMarketData):
                 for sign, ask in self._histories()
                 for row in self._transfer_rows(ask, first)
             ]
-        except (
-            VenueRejectedError
-        ) as refusal:  # a test network has no such call, and keys may lack the right to it
+        except (NotSentError, VenueRejectedError) as refusal:
+            # a test network has no such call, and keys may lack the right to it
             _log.warning("transfers_not_told", venue=self.venue, reason=str(refusal))
             return None
         return sorted(

@@ -1,9 +1,10 @@
 """ccxt's errors in Penstock's words. What decides is whether the venue itself has spoken.
 
 No whole answer, a 5xx, or an answer that makes no sense is VenueUnavailableError: the state at the
-venue is unknown. Only a complete answer under 500 that ccxt reads as a refusal, or a refusal by
-ccxt before anything was sent, is VenueRejectedError. RateLimitedError is such a refusal too, for an
-order may be sent again after it: ccxt's own word "rate limit" is never enough.
+venue is unknown. Only a complete answer under 500 that ccxt reads as a refusal is
+VenueRejectedError. What ccxt refuses before anything was sent is NotSentError. RateLimitedError is
+a refusal by the venue too, for an order may be sent again after it: ccxt's own word "rate limit" is
+never enough.
 """
 
 import re
@@ -14,6 +15,7 @@ from penstock.adapters.exchanges.venue_session import LastAnswer
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
+    NotSentError,
     OrderNotFoundError,
     RateLimitedError,
     UnknownSymbolError,
@@ -78,10 +80,12 @@ def translate(error: Exception, answer: LastAnswer, call: str) -> VenueError:
         return RateLimitedError(f"{message} ({whose})", answer.retry_after)
     if code in _REFUSED_KEYS:
         return VenueRejectedError(f"{message} ({_REFUSED_KEYS[code]})", code)
-    return _refusal(error, said, message, code)
+    return _refusal(error, answer, said, message, code)
 
 
-def _refusal(error: Exception, said: str, message: str, code: str) -> VenueError:
+def _refusal(
+    error: Exception, answer: LastAnswer, said: str, message: str, code: str
+) -> VenueError:
     """Return the error for a whole answer under 500, or for what ccxt refused before sending."""
     if isinstance(error, ccxt.DuplicateOrderId) or "duplicate order" in said.lower():
         return DuplicateOrderError(message, code)
@@ -89,6 +93,8 @@ def _refusal(error: Exception, said: str, message: str, code: str) -> VenueError
         return VenueUnavailableError(f"{message} (no usable answer: {type(error).__name__})")
     if isinstance(error, ccxt.BadSymbol):
         return UnknownSymbolError(message)
+    if not answer.sent:
+        return NotSentError(f"{message} (refused by ccxt: nothing was sent)")
     for known, ours in _REFUSALS:
         if isinstance(error, known):
             return ours(message, code)

@@ -18,6 +18,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
 from penstock.adapters.exchanges.venue_session import Throttle, VenueSession
 from penstock.core.bars import BARS_SCHEMA
+from penstock.core.clock import MachineClock
 from penstock.core.errors import (
     ConfigError,
     RateLimitedError,
@@ -25,6 +26,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.instruments import Instrument
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.quotes import Quote, two_sided
 from penstock.core.timeframes import Timeframe
 
@@ -53,8 +55,10 @@ class CcxtMarketData:
         read_attempts: int = 4,
         retry_wait_seconds: float = 0.25,
         credentials: Mapping[str, str] | None = None,
+        clock: MachineClock = SYSTEM_CLOCK,
     ) -> None:
         self.venue = venue
+        self._clock = clock
         self.session = VenueSession(base_url)
         self.client = _client(
             venue, self.session, timeout_seconds, base_url is None, credentials or {}
@@ -63,7 +67,7 @@ class CcxtMarketData:
             self._use_sandbox()
         if rate_limit_ms is None:
             rate_limit_ms = 0.0 if base_url is not None else float(self.client.rateLimit)
-        self.client.throttle = Throttle(rate_limit_ms / 1000)
+        self.client.throttle = Throttle(rate_limit_ms / 1000, clock=clock)
         self.client.parse_json = self._parse_json
         self._attempts = read_attempts
         self._retry_wait = retry_wait_seconds
@@ -72,9 +76,8 @@ class CcxtMarketData:
 
     def now(self) -> datetime:
         if not self.client.has.get("fetchTime"):
-            return datetime.now(
-                UTC
-            )  # a venue that does not tell its time: this machine's is all there is
+            # A venue that does not tell its time: this machine's is all there is.
+            return self._clock.now()
         milliseconds = self.read("time", lambda: int(self.client.fetch_time()))
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
@@ -174,6 +177,7 @@ class CcxtMarketData:
             retry=retry_if_exception(self._is_worth_another),
             stop=stop_after_attempt(self._attempts),
             wait=self._wait,
+            sleep=self._clock.sleep,
             reraise=True,
         )
         answer: Answer = retrying(self.understood, call, ask)

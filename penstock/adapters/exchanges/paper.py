@@ -19,6 +19,7 @@ import polars as pl
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
+    NotSentError,
     OrderNotFoundError,
     UnknownSymbolError,
     VenueRejectedError,
@@ -377,20 +378,23 @@ class PaperExchange:
 
 
 def _limit_price(order: OrderRequest, instrument: Instrument) -> Decimal:
-    """Return a limit order's price; VenueRejectedError where it is missing or off the tick."""
+    """Return a limit order's price; NotSentError where it is missing or off the tick."""
     if order.price is None or order.price <= 0 or order.price % instrument.price_tick:
-        raise VenueRejectedError(
-            f"order {order.client_order_id}: price {order.price} is not on {instrument.price_tick}",
-            "-1013",
+        raise NotSentError(
+            f"order {order.client_order_id}: price {order.price} is not on {instrument.price_tick}"
         )
     return order.price
 
 
 def _check_numbers(order: OrderRequest, instrument: Instrument, price: Decimal) -> None:
-    """Raise VenueRejectedError where the quantity breaks the instrument's rules."""
+    """Raise NotSentError where the quantity is off the lot step, as for a real venue, and
+    VenueRejectedError where it breaks another of the instrument's rules.
+    """
     if order.quantity % instrument.lot_step:
-        text = f"order {order.client_order_id}: quantity {order.quantity} is not on the lot step {instrument.lot_step}"
-        raise VenueRejectedError(text, "-1013")
+        raise NotSentError(
+            f"order {order.client_order_id}: quantity {order.quantity} is not on the lot step "
+            f"{instrument.lot_step}"
+        )
     refusal = instrument.refusal(order.quantity, price)
     if refusal is not None:
         raise VenueRejectedError(f"order {order.client_order_id}: {refusal}", "-1013")

@@ -9,20 +9,20 @@ the wrong size by the price.
 
 from typing import Any
 
-from penstock.core.errors import VenueRejectedError
+from penstock.core.errors import NotSentError
 
 _UNIFIED_ONLY = frozenset({"bybit", "bybiteu", "bybitid"})
 
 
 def require_base_units(venue: str, client: Any) -> None:
-    """Raise VenueRejectedError where the venue could read our quantities as another asset's. ccxt
-    asks once and remembers.
+    """Raise NotSentError where the venue could read our quantities as another asset's. ccxt asks
+    once and remembers.
     """
     if venue not in _UNIFIED_ONLY:
         return
     _, is_unified = client.is_unified_enabled()
     if is_unified is not True:
-        raise VenueRejectedError(
+        raise NotSentError(
             f"{venue}: this is a classic account, which reads the quantity of a market buy as an amount of the quote asset; "
             "nothing was sent. Upgrade it to a unified trading account at the venue, then start again"
         )

@@ -6,7 +6,6 @@ Where a part of an order goes is for penstock.execution.routing.split; here noth
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -17,18 +16,19 @@ import polars as pl
 from penstock.core.errors import (
     ConfigError,
     DuplicateOrderError,
+    NotSentError,
     OrderNotFoundError,
     RateLimitedError,
     UnknownSymbolError,
-    VenueRejectedError,
     VenueUnavailableError,
 )
 from penstock.core.instruments import Instrument, common_rules
+from penstock.core.machine import THREADS
 from penstock.core.orders import Fill, OrderReport, OrderRequest
 from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
 from penstock.core.transfers import Transfer
-from penstock.ports import VenueAccount, VenueOffer
+from penstock.ports import TaskRunner, VenueAccount, VenueOffer
 
 Answer = TypeVar("Answer")
 
@@ -45,13 +45,20 @@ class SeveralVenues:
     `fee_bps` is what a taker pays, by venue.
     """
 
-    def __init__(self, venues: Mapping[str, VenueAccount], fee_bps: Mapping[str, Decimal]) -> None:
+    def __init__(
+        self,
+        venues: Mapping[str, VenueAccount],
+        fee_bps: Mapping[str, Decimal],
+        *,
+        runner: TaskRunner = THREADS,
+    ) -> None:
         wrong = [name for name in venues if not name or _OF in name]
         if not venues or wrong or venues.keys() != fee_bps.keys():
             raise ConfigError(
                 f"venues {list(venues)} with fees {list(fee_bps)}: each needs a name without '{_OF}', and a fee"
             )
         self._venues = dict(venues)
+        self._runner = runner
         self._fee_bps = dict(fee_bps)
         self._listings: Mapping[str, Mapping[str, Instrument]] = {}
         self._seen: dict[str, set[str]] = {
@@ -117,7 +124,7 @@ class SeveralVenues:
         name = order.venue or self._listing(order.symbol)[0]
         if name not in self._venues:
             known = ", ".join(self._venues)
-            raise VenueRejectedError(
+            raise NotSentError(
                 f"order {order.client_order_id}: no venue '{name}' ({known}); nothing was sent"
             )
         with self._lock:
@@ -293,8 +300,9 @@ class SeveralVenues:
 
     def _each(self, ask: Callable[[str], Answer]) -> dict[str, Answer]:
         """Return every venue's answer, all asked at the same time; raise the first error."""
-        with ThreadPoolExecutor(len(self._venues), thread_name_prefix="venue") as pool:
-            return dict(zip(self._venues, pool.map(ask, self._venues), strict=True))
+        names = list(self._venues)
+        answers = self._runner.map(ask, names, at_once=len(names), name="venue")
+        return dict(zip(names, answers, strict=True))
 
 
 def _unlisted(names: Iterable[str], symbol: str) -> str:

@@ -7,12 +7,14 @@ may use one session at a time.
 """
 
 import threading
-import time
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+
+from penstock.core.clock import MachineClock
+from penstock.core.machine import SYSTEM_CLOCK
 
 
 class LastAnswer(threading.local):
@@ -91,7 +93,8 @@ class Throttle:
     is not thread-safe.
     """
 
-    def __init__(self, seconds_per_unit: float) -> None:
+    def __init__(self, seconds_per_unit: float, *, clock: MachineClock = SYSTEM_CLOCK) -> None:
+        self._clock = clock
         self._unit = seconds_per_unit
         self._lock = threading.Lock()
         self._next = 0.0
@@ -103,8 +106,8 @@ class Throttle:
         if cost is not None and not float(cost):
             return
         with self._lock:
-            turn = max(self._next, time.monotonic())
+            turn = max(self._next, self._clock.elapsed_seconds())
             self._next = turn + self._unit * (1.0 if cost is None else float(cost))
-        wait = turn - time.monotonic()
+        wait = turn - self._clock.elapsed_seconds()
         if wait > 0:
-            time.sleep(wait)
+            self._clock.sleep(wait)

@@ -9,7 +9,6 @@ import hashlib
 import inspect
 import json
 import tempfile
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +20,9 @@ import polars as pl
 from penstock.adapters.mlflow.connection import artifact_location, connect, explained
 from penstock.adapters.mlflow.content import manifest_of, read_version, source_of, write_version
 from penstock.adapters.mlflow.provenance import CodeState, code_state
+from penstock.core.clock import MachineClock
 from penstock.core.errors import PromotionError
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.strategy import Strategy
 from penstock.data.snapshots import Snapshot
 from penstock.monitoring.reports import Section, write_html
@@ -57,10 +58,16 @@ class MlflowTracker:
     """
 
     def __init__(
-        self, tracking_uri: str, experiment: str, artifact_folder: Path | None = None
+        self,
+        tracking_uri: str,
+        experiment: str,
+        artifact_folder: Path | None = None,
+        *,
+        clock: MachineClock = SYSTEM_CLOCK,
     ) -> None:
         self.tracking_uri = tracking_uri
         self.experiment = experiment
+        self._clock = clock
         self._client = connect(tracking_uri)
         with explained(tracking_uri, f"open the experiment '{experiment}'"):
             self.experiment_id = self._open_experiment(artifact_folder)
@@ -179,7 +186,7 @@ class MlflowTracker:
     ) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        now = int(time.time() * 1000)
+        now = int(self._clock.now().timestamp() * 1000)
         logged_params = [Param(name, str(value)[:6000]) for name, value in params.items()]
         logged_tags = [RunTag(name, value[:5000]) for name, value in tags.items()]
         logged_metrics = [Metric(name, value, now, 0) for name, value in metrics.items()]
@@ -191,7 +198,7 @@ class MlflowTracker:
         """Log each trial's value, and the best so far, as series over the trial's number."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
+        now = int(self._clock.now().timestamp() * 1000)
         done = (
             trials.filter(pl.col("value").is_finite())
             .sort("number")
@@ -262,7 +269,7 @@ class MlflowTracker:
             ),
         ]
         write_html(
-            f"Search {search.id}", sections, datetime.now(UTC), folder / "plots" / "report.html"
+            f"Search {search.id}", sections, self._clock.now(), folder / "plots" / "report.html"
         )
         if code.diff:
             (folder / "uncommitted.diff").write_text(code.diff, encoding="utf-8")

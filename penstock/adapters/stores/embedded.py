@@ -9,11 +9,9 @@ The server outlives the process that started it and is found again by the next `
 
 import fcntl
 import os
-import secrets
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +29,7 @@ from penstock.adapters.stores.server_home import (
     wheel_binaries,
 )
 from penstock.core.errors import StoreError
+from penstock.core.machine import SYSTEM_CLOCK, new_secret
 
 _ROLE = "penstock"
 _START_ATTEMPTS = 3
@@ -152,7 +151,7 @@ class EmbeddedPostgres:
         """Return once the server answers. One that exists may be dying of a kill, or still
         recovering from the last one.
         """
-        deadline = time.monotonic() + _ANSWER_SECONDS
+        deadline = SYSTEM_CLOCK.elapsed_seconds() + _ANSWER_SECONDS
         while True:
             if self._postmaster(home) is None:
                 self._create(home)
@@ -160,11 +159,11 @@ class EmbeddedPostgres:
             failure = self._failure_to_answer(home)
             if failure is None:
                 return
-            if time.monotonic() > deadline:
+            if SYSTEM_CLOCK.elapsed_seconds() > deadline:
                 raise StoreError(
                     f"the PostgreSQL in {home} runs but does not answer ({failure}): read {home / 'server.log'}"
                 )
-            time.sleep(0.05)
+            SYSTEM_CLOCK.sleep(0.05)
 
     def _failure_to_answer(self, home: Path) -> str | None:
         """Return why a connection fails, or None. The port is the server's word: its starter may
@@ -208,10 +207,10 @@ class EmbeddedPostgres:
         """
         if (home / "data" / "PG_VERSION").is_file():
             return
-        password = secrets.token_hex(24)
+        password = new_secret(24)
         for unfinished in home.glob("data.new-*"):
             shutil.rmtree(unfinished, ignore_errors=True)
-        fresh = home / f"data.new-{secrets.token_hex(4)}"
+        fresh = home / f"data.new-{new_secret(4)}"
         handed_over = home / "initial-password"
         _write_private(handed_over, password)
         self._user.own(handed_over)
@@ -330,16 +329,16 @@ def _wait_for_orphans(data: Path) -> None:
     """Wait until the children of a killed server are gone: a second server beside them would damage
     the data.
     """
-    deadline = time.monotonic() + _ORPHAN_PATIENCE_SECONDS
+    deadline = SYSTEM_CLOCK.elapsed_seconds() + _ORPHAN_PATIENCE_SECONDS
     while True:
         orphans = [process.pid for process in psutil.process_iter() if _works_in(process, data)]
         if not orphans:
             return
-        if time.monotonic() > deadline:
+        if SYSTEM_CLOCK.elapsed_seconds() > deadline:
             raise StoreError(
                 f"processes {orphans} of an earlier server still use {data}: end them and start again"
             )
-        time.sleep(0.05)
+        SYSTEM_CLOCK.sleep(0.05)
 
 
 def _tail(path: Path) -> str:

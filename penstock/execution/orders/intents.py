@@ -76,8 +76,8 @@ def place(
 
     Two transactions, however many orders: that all are about to leave, and what the venue said. A
     crash between them leaves them SUBMITTING, which is resolved by asking the venue. An order
-    without a report was refused (REJECTED), lost (UNKNOWN), or not sent because of the kill switch
-    (CANCELED).
+    without a report was refused (REJECTED), lost (UNKNOWN), or not sent (CANCELED): because of the
+    kill switch, or because our own adapter refused it.
     """
     if not orders:
         return {}

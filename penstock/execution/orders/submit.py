@@ -7,15 +7,16 @@ to record. That lets the requests of a phase leave side by side.
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from penstock.core.errors import (
     DuplicateOrderError,
+    NotSentError,
     OrderNotFoundError,
     RateLimitedError,
     UnknownSymbolError,
+    VenueError,
     VenueRejectedError,
     VenueUnavailableError,
 )
@@ -96,13 +97,12 @@ def send_all(
     leave. All of them are then still SUBMITTING in the ledger.
     """
     pace, watch = Pace(), SwitchWatch(session.kill_switch, session.policy.kill_switch_seconds)
-    senders = min(session.policy.senders, len(requests))
-    if senders <= 1:
-        return [_send(session, keeper, pace, watch, request) for request in requests]
-    with ThreadPoolExecutor(senders, thread_name_prefix="sender") as pool:
-        return list(
-            pool.map(lambda request: _send(session, keeper, pace, watch, request), requests)
-        )
+    return session.runner.map(
+        lambda request: _send(session, keeper, pace, watch, request),
+        requests,
+        at_once=session.policy.senders,
+        name="sender",
+    )
 
 
 def _send(
@@ -120,9 +120,8 @@ def _send(
     waited = 0.0
     while True:
         passed = pace.pass_gate()
-        asked_at = datetime.now(
-            UTC
-        )  # before the lease is looked at: who sleeps after that sends a request too old
+        # Before the lease is looked at: who sleeps after that sends a request too old.
+        asked_at = session.machine_clock.now()
         _ = keeper.lease  # a process that slept since the intent was committed must not send: another may have resolved it
         halt = watch.look()  # after the lease, whose renewal may wait for the database
         if halted(halt, request.side):
@@ -133,8 +132,8 @@ def _send(
             )
         except DuplicateOrderError:
             return _ask(session, request)
-        except (VenueRejectedError, UnknownSymbolError) as refusal:
-            return _outcome(session, request, OrderEventKind.REJECT, str(refusal), EndCause.REFUSED)
+        except (NotSentError, VenueRejectedError, UnknownSymbolError) as error:
+            return _refused(session, request, error)
         except RateLimitedError as refusal:
             seconds = refusal.retry_after_seconds or _DEFAULT_PACE_SECONDS
             if waited + seconds > session.policy.longest_pacing_seconds:
@@ -155,6 +154,15 @@ def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
     return OrderEvent(
         request.client_order_id, OrderEventKind.ABANDON, at, reason, end_cause=EndCause.STOPPED
     )
+
+
+def _refused(session: AccountSession, request: OrderRequest, error: VenueError) -> Outcome:
+    """Return the end of an order that our own adapter refused, or else the venue."""
+    if isinstance(error, NotSentError):
+        kind, cause = OrderEventKind.ABANDON, EndCause.REFUSED_HERE
+    else:
+        kind, cause = OrderEventKind.REJECT, EndCause.REFUSED
+    return _outcome(session, request, kind, str(error), cause)
 
 
 def _ask(session: AccountSession, request: OrderRequest) -> Outcome:

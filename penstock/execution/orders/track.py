@@ -6,7 +6,6 @@ unfinished, not a fill lost.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -210,15 +209,10 @@ class OrderTracker:
             return []
         names = {order.request.client_order_id for order in orders}
         places = sorted({(order.request.venue, order.request.symbol) for order in orders})
-        with ThreadPoolExecutor(
-            min(self._session.policy.senders, len(places)), thread_name_prefix="trades"
-        ) as pool:
-            trades = [
-                fill
-                for found in pool.map(self._trades, places)
-                for fill in found
-                if fill.client_order_id in names
-            ]
+        answers = self._session.runner.map(
+            self._trades, places, at_once=self._session.policy.senders, name="trades"
+        )
+        trades = [fill for found in answers for fill in found if fill.client_order_id in names]
         booked = self._session.ledger.book_fills(self._keeper.lease, trades) if trades else []
         self.booked += booked
         return booked

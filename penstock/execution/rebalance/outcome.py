@@ -54,11 +54,15 @@ def outcome_of(orders: Sequence[OrderRecord]) -> tuple[RebalanceStatus, str]:
             else []
         )
         return RebalanceStatus.FAILED, "; ".join(parts)
-    refused = [order for order in orders if order.end_cause is EndCause.REFUSED]
-    return (
-        RebalanceStatus.DONE,
-        f"{len(refused)} orders refused by the venue: {refused[0].reason}" if refused else "",
-    )
+    refused = {"by the venue": EndCause.REFUSED, "before sending": EndCause.REFUSED_HERE}
+    found = {
+        where: [order for order in orders if order.end_cause is cause]
+        for where, cause in refused.items()
+    }
+    reasons = [
+        f"{len(of)} orders refused {where}: {of[0].reason}" for where, of in found.items() if of
+    ]
+    return RebalanceStatus.DONE, "; ".join(reasons)
 
 
 def cut_short(passed: Sequence[Rebalance]) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ Running a slot again is safe: a slot that has ended sends nothing, one that was 
 where it stopped.
 """
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -75,7 +74,8 @@ def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceRepo
         raise ConfigError(
             f"the policy's quote is {inputs.policy.quote} and the account's is {session.quote}: make them the same"
         )
-    started = time.monotonic()
+    clock = session.machine_clock
+    started = clock.elapsed_seconds()
     policy = session.policy
     session.ledger.open_account(session.account, session.exchange_name, session.quote)
     keeper = take_lease(
@@ -83,7 +83,8 @@ def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceRepo
         session.account,
         policy.lease_ttl_seconds,
         policy.lease_wait_seconds,
-        time.sleep,
+        clock=clock,
+        ids=session.ids,
     )
     if keeper is None:
         reason = "another process holds the account's lease: it is trading now"
@@ -92,7 +93,7 @@ def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceRepo
         report = _run(session, keeper, inputs)
     finally:
         keeper.release()
-    return replace(report, duration_seconds=time.monotonic() - started)
+    return replace(report, duration_seconds=clock.elapsed_seconds() - started)
 
 
 def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) -> RebalanceReport:

@@ -139,7 +139,8 @@ def account_for_missed(
         session.account,
         patience.lease_ttl_seconds,
         patience.lease_wait_seconds,
-        session.pause,
+        clock=session.machine_clock,
+        ids=session.ids,
     )
     if keeper is None:
         return SlotAccount((newest,))
@@ -174,7 +175,12 @@ def record_failure(
     if not known or (again and version is None and slot not in {row.slot for row in known}):
         return False
     keeper = take_lease(
-        session.ledger, session.account, session.policy.lease_ttl_seconds, 0.0, session.pause
+        session.ledger,
+        session.account,
+        session.policy.lease_ttl_seconds,
+        0.0,
+        clock=session.machine_clock,
+        ids=session.ids,
     )
     if keeper is None:
         return False

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
+from penstock.core.accounting import summed
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, subject_assets
-from penstock.core.instruments import Instrument, holdings_by_symbol, spot_assets
-from penstock.core.orders import Fill
+from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.execution.session import AccountSession
 
 _ZERO = Decimal(0)
@@ -184,22 +184,3 @@ def prices_of(session: AccountSession, assets: Mapping[str, Decimal]) -> dict[st
         session.quote: Decimal(1),
         **{listed[symbol].base: price for symbol, price in prices.items()},
     }
-
-
-def changes_of(fill: Fill) -> dict[str, Decimal]:
-    """Return by how much a fill changes each asset's position: base, quote, and the fee in its own
-    asset.
-    """
-    base, quote = spot_assets(fill.symbol)
-    changes = {base: fill.side.sign * fill.quantity, quote: -fill.side.sign * fill.notional}
-    changes[fill.fee_asset] = changes.get(fill.fee_asset, _ZERO) - fill.fee
-    return changes
-
-
-def summed(changes: Sequence[Mapping[str, Decimal]]) -> dict[str, Decimal]:
-    """Return the sum of changes by asset."""
-    total: dict[str, Decimal] = {}
-    for change in changes:
-        for asset, quantity in change.items():
-            total[asset] = total.get(asset, _ZERO) + quantity
-    return total

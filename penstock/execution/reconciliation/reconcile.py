@@ -20,14 +20,13 @@ from penstock.execution.lease import LeaseKeeper
 from penstock.execution.reconciliation.differences import (
     ExplainedDifference,
     Gaps,
-    changes_of,
     merged,
     venues_of,
 )
 from penstock.execution.reconciliation.trade_comparison import OPENING_BALANCE, compare_trades
 from penstock.execution.session import AccountSession
 
-__all__ = ["OPENING_BALANCE", "Reconciliation", "changes_of", "compare", "locks_of", "reconcile"]
+__all__ = ["OPENING_BALANCE", "Reconciliation", "compare", "locks_of", "reconcile"]
 
 _ZERO = Decimal(0)
 #: An overfill is a fact that both sides agree on: it stays locked until an operator has seen it.

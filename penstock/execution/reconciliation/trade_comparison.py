@@ -6,7 +6,6 @@ differs; from the newest fill that was found equal on. An account at rest asks f
 """
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -83,12 +82,9 @@ def _beginning(session: AccountSession) -> datetime:
 
 def _read(session: AccountSession, histories: Sequence[TradeHistory]) -> list[TradeHistory]:
     """Read both sides of every symbol, several symbols at a time at the venue."""
-    if not histories:
-        return []
-    with ThreadPoolExecutor(
-        min(session.policy.senders, len(histories)), thread_name_prefix="trades"
-    ) as pool:
-        asked = list(pool.map(TradeHistory.ask, histories))
+    asked = session.runner.map(
+        TradeHistory.ask, histories, at_once=session.policy.senders, name="trades"
+    )
     return [history.recall() for history in asked]
 
 

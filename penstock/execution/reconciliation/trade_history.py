@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from penstock.core.accounting import changes_of, summed
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind
 from penstock.core.errors import IllegalTransitionError, OrderNotFoundError, UnknownSymbolError
 from penstock.core.instruments import spot_assets
@@ -19,8 +20,6 @@ from penstock.execution.orders.track import TRADES_MARGIN
 from penstock.execution.reconciliation.differences import (
     ExplainedDifference,
     Gaps,
-    changes_of,
-    summed,
 )
 from penstock.execution.session import AccountSession
 

@@ -8,7 +8,6 @@ good enough is for promotion to decide.
 
 import json
 import math
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,8 +17,10 @@ import numpy as np
 import polars as pl
 from sqlalchemy.exc import SQLAlchemyError
 
+from penstock.core.clock import MachineClock
 from penstock.core.errors import SearchError, StrategyError
 from penstock.core.extras import extra
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.backtest import run
@@ -76,6 +77,7 @@ class _Plan:
     settings: SearchSettings
     dataset_hash: str
     id: str
+    clock: MachineClock
 
 
 def search(
@@ -86,6 +88,8 @@ def search(
     on_trial: OnTrial | None = None,
     dataset_hash: str = "",
     timeframe: Timeframe | None = None,
+    *,
+    clock: MachineClock = SYSTEM_CLOCK,
 ) -> SearchResult:
     """Return what `settings.trials` trials of each strategy found on `bars` (BARS_SCHEMA), best
     in-sample objective first.
@@ -105,7 +109,7 @@ def search(
     )
     data = dataset_hash or hash_bars(market.bars)
     identity = search_id(data, classes, costs, settings, market.timeframe)
-    plan = _Plan(market, seen, split, classes, costs, settings, data, identity)
+    plan = _Plan(market, seen, split, classes, costs, settings, data, identity, clock)
     trials: list[Trial] = []
     with _quiet_optuna():
         for strategy in classes:
@@ -149,7 +153,7 @@ def _run_trial(
     known: dict[str, tuple[float, dict[str, float]]],
     number: int,
 ) -> Trial:
-    started, params = time.perf_counter(), dict(asked.params)
+    started, params = plan.clock.elapsed_seconds(), dict(asked.params)
     try:
         chosen = strategy.from_params(params)
     except StrategyError:
@@ -160,7 +164,7 @@ def _run_trial(
     if key not in known:
         known[key] = evaluate(plan.seen, chosen, plan.costs, plan.settings)
     value, figures = known[key]
-    took_ms = (time.perf_counter() - started) * 1e3
+    took_ms = (plan.clock.elapsed_seconds() - started) * 1e3
     asked.set_user_attr("trial", {"metrics": figures, "took_ms": took_ms})
     study.tell(asked, value)
     return Trial(number, strategy.name, params, True, value, figures, took_ms)

@@ -8,6 +8,7 @@ import pytest
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
+    NotSentError,
     OrderNotFoundError,
     VenueRejectedError,
 )
@@ -69,14 +70,8 @@ def test_order_without_funds_is_refused(venue):
 
 @pytest.mark.parametrize(
     ("quantity", "price"),
-    [("0.001", None), ("0.5001", None), ("0.0001", None), ("0.01", "90"), ("1", "90.001")],
-    ids=[
-        "under the minimum notional",
-        "off the lot step",
-        "under a lot",
-        "limit under the minimum notional",
-        "off the tick",
-    ],
+    [("0.001", None), ("0.01", "90")],
+    ids=["under the minimum notional", "limit under the minimum notional"],
 )
 def test_order_that_breaks_a_filter_is_rejected_by_name(venue, quantity, price):
     """The venue's filters are its own word: VenueRejectedError with code -1013, and no order comes
@@ -86,6 +81,20 @@ def test_order_that_breaks_a_filter_is_rejected_by_name(venue, quantity, price):
     with pytest.raises(VenueRejectedError) as refusal:
         venue.exchange.submit(order)
     assert type(refusal.value) is VenueRejectedError
+    with pytest.raises(OrderNotFoundError):
+        venue.exchange.find_order(order.client_order_id, "AAA/USDT")
+
+
+@pytest.mark.parametrize(
+    ("quantity", "price"),
+    [("0.5001", None), ("0.0001", None), ("1", "90.001")],
+    ids=["off the lot step", "under a lot", "off the tick"],
+)
+def test_order_that_no_request_can_say_is_not_sent(venue, quantity, price):
+    """A number off the venue's steps is refused here: NotSentError, and no order comes to be."""
+    order = venue.order(quantity, price=price)
+    with pytest.raises(NotSentError):
+        venue.exchange.submit(order)
     with pytest.raises(OrderNotFoundError):
         venue.exchange.find_order(order.client_order_id, "AAA/USDT")
 

@@ -11,6 +11,7 @@ import pytest
 from penstock.adapters.stores.postgres import PostgresControlStore
 from penstock.core.halts import TradingState
 from penstock.core.orders import OrderState
+from tests.integration.algorithms.conftest import Stage
 
 BTC = "BTC/USDT"
 TWAP = {"algorithm": "twap", "duration_seconds": 240, "slices": 4, "finish": "market"}
@@ -21,7 +22,7 @@ LIMITS: dict[str, dict[str, Any]] = {
 }
 
 
-def said_by_risk(stage: Any, account: str) -> list[tuple[str, str, Decimal, Decimal]]:
+def said_by_risk(stage: Stage, account: str) -> list[tuple[str, str, Decimal, Decimal]]:
     with stage.database.transaction() as connection:
         rows: list[tuple[str, str, Decimal, Decimal]] = connection.execute(
             "SELECT rule, verdict, wanted, passed FROM risk_verdict WHERE account = %s ORDER BY id",
@@ -31,7 +32,7 @@ def said_by_risk(stage: Any, account: str) -> list[tuple[str, str, Decimal, Deci
 
 
 @pytest.mark.parametrize("rule", LIMITS)
-def test_price_fall_in_mid_twap_ends_the_buys(falling: Any, rule: str) -> None:
+def test_price_fall_in_mid_twap_ends_the_buys(falling: Stage, rule: str) -> None:
     """100,000 USDT buy BTC for 90% in four slices a minute apart; after two the price falls by 15%:
     two are never sent.
 

@@ -8,11 +8,11 @@ from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
 from penstock.execution.algorithms import Plan
+from tests.integration.algorithms.conftest import Stage
 
 #: Kills a style; PENSTOCK_WORK_KILLS=0 kills at every call.
 KILLS = int(os.environ.get("PENSTOCK_WORK_KILLS", "6"))
@@ -30,7 +30,7 @@ ICEBERG = {
 STYLES = {"twap": TWAP, "iceberg": ICEBERG}
 
 
-def require_whole(stage: Any, account: str) -> None:
+def require_whole(stage: Stage, account: str) -> None:
     """Venue and ledger have the same fills and balances, no order stands twice, and the targets are
     reached.
     """
@@ -55,7 +55,7 @@ def require_whole(stage: Any, account: str) -> None:
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_work_is_spread_over_time_and_reaches_its_targets(stage: Any, name: str) -> None:
+def test_work_is_spread_over_time_and_reaches_its_targets(stage: Stage, name: str) -> None:
     """Sells and then buys go out as several children each, within the venue's volume, over minutes
     of its time.
     """
@@ -75,7 +75,7 @@ def test_work_is_spread_over_time_and_reaches_its_targets(stage: Any, name: str)
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_killed_work_is_resumed_without_sending_any_child_twice(stage: Any, name: str) -> None:
+def test_killed_work_is_resumed_without_sending_any_child_twice(stage: Stage, name: str) -> None:
     """Killed around a write or a request: one more run sends what is left; ledger = venue; a third
     run sends nothing.
     """

@@ -5,24 +5,25 @@ trades on.
 import time
 from collections import Counter
 from datetime import timedelta
-from typing import Any
 
 from penstock.adapters.stores.postgres import PostgresControlStore, PostgresParentOrderStore
 from penstock.core.clock import VenueClock
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.slots import MissedSlots, account_for_missed
 from penstock.execution.session import AccountSession, ExecutionPolicy
+from tests.integration.algorithms.conftest import Stage
 
 STYLE = {"algorithm": "market"}
 WEIGHTS = {"ETH/USDT": 0.1}
 
 
-def desk_of(stage: Any, account: str) -> AccountSession:
+def desk_of(stage: Stage, account: str) -> AccountSession:
     exchange, control_store = stage.exchange(account), PostgresControlStore(stage.database)
-    switch = KillSwitch(account, control_store)
-    clock = VenueClock(exchange.now)
+    switch = KillSwitch(account, control_store, clock=SYSTEM_CLOCK)
+    clock = VenueClock(exchange.now, SYSTEM_CLOCK)
     return AccountSession(
         account=account,
         exchange_name="practice",
@@ -34,10 +35,14 @@ def desk_of(stage: Any, account: str) -> AccountSession:
         clock=clock,
         kill_switch=switch,
         policy=ExecutionPolicy(),
+        pause=SYSTEM_CLOCK.sleep,
+        machine_clock=SYSTEM_CLOCK,
+        runner=THREADS,
+        ids=RANDOM_IDS,
     )
 
 
-def test_day_of_missed_minutes_is_accounted_for_in_one_call(stage: Any) -> None:
+def test_day_of_missed_minutes_is_accounted_for_in_one_call(stage: Stage) -> None:
     """Done, then away for 1,000 minutes: 999 rows SKIPPED with the reason, the newest is run, and
     none is missing.
     """

@@ -24,10 +24,12 @@ from penstock.execution.orders.cancel import cancel_working
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind
 from penstock.risk.limits import RiskLimits
 from penstock.settings import Process, Settings
 from penstock.wiring import Platform
+from tests.integration.algorithms.conftest import Stage
 
 #: Kills a style; PENSTOCK_ROUTE_KILLS=0 kills at every call.
 KILLS = int(os.environ.get("PENSTOCK_ROUTE_KILLS", "6"))
@@ -51,12 +53,12 @@ STYLES: dict[str, dict[str, Any] | None] = {
 }
 
 
-def composite(stage: Any, account: str) -> SeveralVenues:
+def composite(stage: Stage, account: str) -> SeveralVenues:
     fees = {name: Decimal(fee) for name, fee in stage.fees.items()}
     return SeveralVenues({name: stage.exchange(account, name) for name in stage.venues}, fees)
 
 
-def sent_to(stage: Any, account: str) -> dict[str, list[str]]:
+def sent_to(stage: Stage, account: str) -> dict[str, list[str]]:
     """Return the client order ids that each venue itself has of the account."""
     found = {}
     for name in stage.venues:
@@ -70,7 +72,7 @@ def sent_to(stage: Any, account: str) -> dict[str, list[str]]:
     return found
 
 
-def require_whole(stage: Any, account: str) -> None:
+def require_whole(stage: Stage, account: str) -> None:
     """Ledger = sum of the venues to the last digit, every order is at the venue that it names and
     at no other.
     """
@@ -95,7 +97,7 @@ def require_whole(stage: Any, account: str) -> None:
     ]
 
 
-def traded_by_venue(stage: Any, account: str, symbol: str) -> dict[str, Decimal]:
+def traded_by_venue(stage: Stage, account: str, symbol: str) -> dict[str, Decimal]:
     """Return the filled quantity of a symbol at each venue."""
     found: Counter[str] = Counter()
     for order in stage.ledger.orders(account):
@@ -105,7 +107,7 @@ def traded_by_venue(stage: Any, account: str, symbol: str) -> dict[str, Decimal]
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_rebalance_is_split_by_cost_and_done_once(two_venues: Any, name: str) -> None:
+def test_rebalance_is_split_by_cost_and_done_once(two_venues: Stage, name: str) -> None:
     """Sells go out where the asset is held, buys to the cheaper venue up to its depth; a second run
     sends nothing.
     """
@@ -128,7 +130,7 @@ def test_rebalance_is_split_by_cost_and_done_once(two_venues: Any, name: str) ->
 
 
 @pytest.mark.parametrize("name", STYLES)
-def test_killed_rebalance_sends_no_part_twice(two_venues: Any, name: str) -> None:
+def test_killed_rebalance_sends_no_part_twice(two_venues: Stage, name: str) -> None:
     """Killed around a write or a request to either venue: one more run mends it, a third one sends
     nothing.
     """
@@ -160,14 +162,14 @@ def test_killed_rebalance_sends_no_part_twice(two_venues: Any, name: str) -> Non
 
 
 @pytest.fixture
-def dear(two_venues: Any) -> Iterator[Any]:
+def dear(two_venues: Stage) -> Iterator[Any]:
     """The dearer venue's control calls, with no fault left behind."""
     control = two_venues.controls()["dear"]
     yield control
     control.clear_faults()
 
 
-def states(stage: Any, account: str, slot: datetime) -> dict[tuple[str, Side], OrderState]:
+def states(stage: Stage, account: str, slot: datetime) -> dict[tuple[str, Side], OrderState]:
     """Return the state of each order of the slot by venue and side."""
     (rebalance,) = (each for each in stage.ledger.rebalances(account) if each.slot == slot)
     orders = stage.ledger.orders(account, rebalance_id=rebalance.id)
@@ -176,7 +178,7 @@ def states(stage: Any, account: str, slot: datetime) -> dict[tuple[str, Side], O
 
 @pytest.mark.parametrize("kind", [FaultKind.ERROR_AFTER, FaultKind.ERROR_BEFORE])
 def test_part_at_a_venue_that_falls_silent_is_resolved_and_never_sent_twice(
-    two_venues: Any, dear: Any, kind: FaultKind
+    two_venues: Stage, dear: PracticeControl, kind: FaultKind
 ) -> None:
     """One venue answers neither an order nor any question about it: that part alone is UNKNOWN, and
     nothing is sent for it.
@@ -211,7 +213,7 @@ def test_part_at_a_venue_that_falls_silent_is_resolved_and_never_sent_twice(
 
 
 def test_venue_without_quotes_gets_nothing_and_what_the_other_cannot_take_is_skipped(
-    two_venues: Any, dear: Any
+    two_venues: Stage, dear: PracticeControl
 ) -> None:
     """The dearer venue quotes no price: its 40 SOL stay, its cash is not spent, and the report says
     why.
@@ -234,7 +236,7 @@ def test_venue_without_quotes_gets_nothing_and_what_the_other_cannot_take_is_ski
 
 @pytest.mark.parametrize("style", [None, {"algorithm": "market"}, TWAP, ICEBERG])
 def test_work_ends_where_no_venue_quotes(
-    two_venues: Any, dear: Any, style: dict[str, Any] | None
+    two_venues: Stage, dear: PracticeControl, style: dict[str, Any] | None
 ) -> None:
     """With no quotes at all nothing is sent, the work waits out its time and ends, and every order
     says why.
@@ -251,7 +253,7 @@ def test_work_ends_where_no_venue_quotes(
     assert report["skipped"].keys() >= TARGETS.keys()
 
 
-def test_every_order_is_found_at_the_venue_that_the_ledger_names(two_venues: Any) -> None:
+def test_every_order_is_found_at_the_venue_that_the_ledger_names(two_venues: Stage) -> None:
     """The venue of every order is in the ledger, and a later process reads it there."""
     account = "audited"
     slot = two_venues.open(account, OPENING)
@@ -263,7 +265,7 @@ def test_every_order_is_found_at_the_venue_that_the_ledger_names(two_venues: Any
         assert report.filled_quantity == order.filled_quantity
 
 
-def settings_for(stage: Any, account: str, folder: Path, venues: Sequence[str]) -> Settings:
+def settings_for(stage: Stage, account: str, folder: Path, venues: Sequence[str]) -> Settings:
     """Return the project's settings with the daily portfolio's account at these venues of the
     stage.
     """
@@ -287,7 +289,7 @@ def settings_for(stage: Any, account: str, folder: Path, venues: Sequence[str]) 
 
 
 def test_account_of_several_venues_is_chosen_by_configuration(
-    two_venues: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_venues: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A desk from configs/environments.yaml trades both venues; the account can never be opened at
     others.
@@ -325,7 +327,7 @@ def test_account_of_several_venues_is_chosen_by_configuration(
 
 
 def test_kill_switch_cancels_at_the_venues_that_answer(
-    two_venues: Any, dear: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_venues: Stage, dear: PracticeControl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An order works at each venue and one of them is silent: the other's is cancelled, and the
     silence is told.

@@ -24,6 +24,7 @@ from penstock.adapters.stores.postgres import (
     connect,
 )
 from penstock.core.clock import VenueClock
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.proposals import SeenBar
 from penstock.execution.algorithms import Style
 from penstock.execution.kill_switch import KillSwitch
@@ -96,8 +97,8 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
             ledger=Killable(PostgresLedger(database)),  # type: ignore[arg-type]
             parent_orders=Killable(PostgresParentOrderStore(database)),  # type: ignore[arg-type]
             control_store=control_store,
-            clock=VenueClock(exchange.now),
-            kill_switch=KillSwitch(account, control_store),
+            clock=VenueClock(exchange.now, SYSTEM_CLOCK),
+            kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
             policy=ExecutionPolicy(
                 visibility_delay_seconds=0.5,
                 poll_seconds=0.5,
@@ -105,6 +106,9 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
                 lease_wait_seconds=0,
             ),
             pause=lambda seconds: [control.step(seconds=seconds) for control in controls] and None,
+            machine_clock=SYSTEM_CLOCK,
+            runner=THREADS,
+            ids=RANDOM_IDS,
             venues=venues,
             style=TypeAdapter(Style).validate_python(trial["style"] or {"algorithm": "market"}),
         )

@@ -16,6 +16,7 @@ from penstock.core.errors import (
     UnknownSymbolError,
     VenueUnavailableError,
 )
+from penstock.core.machine import SYSTEM_CLOCK, THREADS
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import BoundsGate
 from penstock.data.ingestion import (
@@ -26,6 +27,7 @@ from penstock.data.ingestion import (
     report_frame,
 )
 from penstock.data.policy import IngestPolicy
+from tests.integration.data.conftest import FrameVenue
 
 H1, BTC = Timeframe.H1, "BTC/USDT"
 Walk = Callable[..., pl.DataFrame]
@@ -33,9 +35,9 @@ GATE = BoundsGate()
 
 
 def ingest(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, **options: Any
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, **options: Any
 ) -> IngestReport:
-    return ingest_symbol(venue, store, "test", BTC, H1, policy, GATE, **options)
+    return ingest_symbol(venue, store, "test", BTC, H1, policy, GATE, clock=SYSTEM_CLOCK, **options)
 
 
 def stored(store: PostgresBarStore, symbol: str = BTC) -> pl.DataFrame:
@@ -43,7 +45,7 @@ def stored(store: PostgresBarStore, symbol: str = BTC) -> pl.DataFrame:
 
 
 def test_a_backfill_stores_every_closed_bar_once(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """Over pages and chunks the store ends with the venue's closed bars, and the forming one is
     left out.
@@ -67,7 +69,7 @@ def test_a_backfill_stores_every_closed_bar_once(
 
 
 def test_a_second_run_with_nothing_new_writes_nothing(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """Only the overlap is read again, and found unchanged."""
     bars = walk(300)
@@ -80,7 +82,7 @@ def test_a_second_run_with_nothing_new_writes_nothing(
 
 
 def test_incremental_runs_end_with_the_same_store_as_one_backfill(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """Bar by bar or at once: the same bars."""
     bars = walk(40)
@@ -90,7 +92,7 @@ def test_incremental_runs_end_with_the_same_store_as_one_backfill(
 
 
 def test_a_late_revision_inside_the_overlap_replaces_the_bar(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """The venue's later word counts, and `reread` finds revisions of any age."""
     bars = walk(100)
@@ -108,7 +110,7 @@ def test_a_late_revision_inside_the_overlap_replaces_the_bar(
 
 
 def test_bars_missing_from_the_first_answer_are_asked_for_once_more(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """What the venue has after all is filled in; nothing is reported missing."""
     bars = walk(150)
@@ -123,7 +125,7 @@ def test_bars_missing_from_the_first_answer_are_asked_for_once_more(
 
 
 def test_a_gap_that_the_venue_has_is_reported_and_not_invented(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """The gap stays a gap, is counted once, and is no news for the next run."""
     whole = walk(500)
@@ -139,7 +141,7 @@ def test_a_gap_that_the_venue_has_is_reported_and_not_invented(
 
 
 def test_bad_rows_go_to_quarantine_and_the_rest_goes_on(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """Each refused row is kept with its reason; a second run refuses it again without counting it
     again.
@@ -158,7 +160,7 @@ def test_bad_rows_go_to_quarantine_and_the_rest_goes_on(
 
 
 def test_a_batch_beyond_the_bounds_stops_with_nothing_stored_but_the_evidence(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """The symbol stops with the rule and the value; bars and watermark stay as they were."""
     half = pl.int_range(pl.len()) < 75
@@ -177,7 +179,7 @@ def test_a_batch_beyond_the_bounds_stops_with_nothing_stored_but_the_evidence(
 
 
 def test_an_absurd_newest_print_waits_until_the_next_bar_tells(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """Held back at first; refused once the next bar is back at the old level."""
     bars = walk(60)
@@ -201,7 +203,7 @@ def test_an_absurd_newest_print_waits_until_the_next_bar_tells(
 
 
 def test_an_outage_is_retried_and_the_venue_s_own_wait_is_kept(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """Time-outs and rate limits pass; the bars are complete."""
     bars = walk(60)
@@ -216,7 +218,7 @@ def test_an_outage_is_retried_and_the_venue_s_own_wait_is_kept(
 
 
 def test_a_ban_longer_than_the_policy_waits_ends_the_symbol_at_once(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """Waiting hours inside a run helps nobody: the error goes to the caller after one request."""
     market = venue(
@@ -228,17 +230,17 @@ def test_a_ban_longer_than_the_policy_waits_ends_the_symbol_at_once(
 
 
 def test_an_unknown_symbol_is_never_retried(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """Asking again cannot help."""
     market = venue(walk(60), datetime(2024, 2, 1, tzinfo=UTC))
     with pytest.raises(UnknownSymbolError):
-        ingest_symbol(market, store, "test", "NO/NE", H1, policy, GATE)
+        ingest_symbol(market, store, "test", "NO/NE", H1, policy, GATE, clock=SYSTEM_CLOCK)
     assert len(market.requests) == 1
 
 
 def test_history_starts_where_the_venue_s_does(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """A start before the listing costs no gap, and a start off the grid begins at the next bar."""
     bars = walk(60)
@@ -253,7 +255,7 @@ def test_history_starts_where_the_venue_s_does(
 
 
 def test_a_venue_that_repeats_old_bars_ends_the_run(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """A page without progress stops: no endless loop, and what came before is kept."""
 
@@ -273,7 +275,7 @@ def test_a_venue_that_repeats_old_bars_ends_the_run(
 
 
 def test_newest_first_pages_come_out_right(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """The order inside a page is repaired, and a warning says so."""
     bars = walk(170)
@@ -283,7 +285,7 @@ def test_newest_first_pages_come_out_right(
 
 
 def test_a_universe_goes_on_when_one_symbol_fails(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """Each symbol has its report, in the order asked; failures name their cause; the venue's rules
     are saved.
@@ -292,7 +294,17 @@ def test_a_universe_goes_on_when_one_symbol_fails(
     bad = walk(100, symbol="BAD/USDT", seed=2).with_columns(close=pl.lit(None, dtype=pl.Float64))
     market = venue(pl.concat([good, also, bad]), good["ts"][-1] + H1.duration)
     names = ["ETH/USDT", "BAD/USDT", "BTC/USD", BTC]
-    reports = ingest_universe(market, store, "test", names, H1, policy, ExpectationsGate())
+    reports = ingest_universe(
+        market,
+        store,
+        "test",
+        names,
+        H1,
+        policy,
+        ExpectationsGate(),
+        clock=SYSTEM_CLOCK,
+        runner=THREADS,
+    )
     assert [r.symbol for r in reports] == names
     assert [r.ok for r in reports] == [True, False, False, True]
     assert "error: nulls" in reports[1].failure
@@ -305,7 +317,7 @@ def test_a_universe_goes_on_when_one_symbol_fails(
 
 
 def test_a_database_that_fails_ends_the_run(
-    venue: Any, store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
     """It is nobody's data that is bad: the error is not put down to a symbol."""
     store._database.close()  # the database goes away under the store
@@ -318,4 +330,6 @@ def test_a_database_that_fails_ends_the_run(
             H1,
             policy,
             GATE,
+            clock=SYSTEM_CLOCK,
+            runner=THREADS,
         )

@@ -11,6 +11,7 @@ from penstock.adapters.exchanges.ccxt import CcxtMarketData
 from penstock.adapters.expectations import ExpectationsGate
 from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.bars import require_bars
+from penstock.core.machine import SYSTEM_CLOCK, THREADS
 from penstock.core.timeframes import Timeframe
 from penstock.data.ingestion import ingest_universe
 from penstock.data.policy import IngestPolicy
@@ -34,9 +35,29 @@ def test_bars_come_over_the_wire_as_they_were(
     clock = stepped_clock(last - 49 * Timeframe.H1.duration)
     with PracticeServer(GivenCandles({Timeframe.H1: bars}), clock) as server:
         market = CcxtMarketData("binance", base_url=server.url)
-        first = ingest_universe(market, store, "practice", names, Timeframe.H1, policy, gate)
+        first = ingest_universe(
+            market,
+            store,
+            "practice",
+            names,
+            Timeframe.H1,
+            policy,
+            gate,
+            clock=SYSTEM_CLOCK,
+            runner=THREADS,
+        )
         PracticeControl(server.url).step(to=last + Timeframe.H1.duration)
-        second = ingest_universe(market, store, "practice", names, Timeframe.H1, policy, gate)
+        second = ingest_universe(
+            market,
+            store,
+            "practice",
+            names,
+            Timeframe.H1,
+            policy,
+            gate,
+            clock=SYSTEM_CLOCK,
+            runner=THREADS,
+        )
     assert [(r.new, r.failure) for r in first] == [(250, ""), (250, "")]
     assert [(r.new, r.revised, r.unchanged) for r in second] == [(50, 0, 3), (50, 0, 3)]
     assert store.read_bars("practice", Timeframe.H1, names).equals(bars.sort("symbol", "ts"))
@@ -62,7 +83,15 @@ def test_real_candles_come_in_with_their_real_gaps(
             update={"start": file["ts"][0], "page_bars": 1000, "chunk_rows": 20_000}
         )
         report = ingest_universe(
-            market, store, "practice", ["ETH/USDT"], Timeframe.H1, fast, ExpectationsGate()
+            market,
+            store,
+            "practice",
+            ["ETH/USDT"],
+            Timeframe.H1,
+            fast,
+            ExpectationsGate(),
+            clock=SYSTEM_CLOCK,
+            runner=THREADS,
         )[0]
     assert (report.new, report.gaps, report.missing, report.quarantined, report.failure) == (
         45345,

@@ -3,25 +3,26 @@
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
 
 from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.errors import DataError
+from penstock.core.machine import SYSTEM_CLOCK, THREADS
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import BoundsGate
 from penstock.data.ingestion import ingest_universe
 from penstock.data.policy import IngestPolicy
 from penstock.data.snapshots import load_snapshot, take_snapshot
+from tests.integration.data.conftest import FrameVenue
 
 H1 = Timeframe.H1
 NAMES = ["BTC/USDT", "ETH/USDT"]
 
 
 def test_a_snapshot_freezes_the_range_and_is_recorded_once(
-    venue: Any,
+    venue: type[FrameVenue],
     store: PostgresBarStore,
     policy: IngestPolicy,
     walk: Callable[..., pl.DataFrame],
@@ -33,7 +34,17 @@ def test_a_snapshot_freezes_the_range_and_is_recorded_once(
     end = start + 100 * H1.duration
     for count in (150, 200):
         market = venue(bars, start + count * H1.duration)
-        ingest_universe(market, store, "test", NAMES, H1, policy, BoundsGate())
+        ingest_universe(
+            market,
+            store,
+            "test",
+            NAMES,
+            H1,
+            policy,
+            BoundsGate(),
+            clock=SYSTEM_CLOCK,
+            runner=THREADS,
+        )
         snapshot = take_snapshot(store, "test", H1, NAMES, start, end, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     assert snapshot.rows == 200

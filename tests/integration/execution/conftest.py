@@ -1,4 +1,4 @@
-"""A real ledger and a real practice exchange behind a desk."""
+"""A real ledger and a real practice exchange behind an account."""
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +20,7 @@ from penstock.adapters.stores.postgres import (
     PostgresParentOrderStore,
 )
 from penstock.core.clock import SteppedClock, VenueClock
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
@@ -42,9 +43,9 @@ PATIENCE = ExecutionPolicy(
 
 @dataclass
 class Stage:
-    """A desk at one venue, and the way to move that venue's time."""
+    """One account at one venue, and the way to move that venue's time."""
 
-    desk: AccountSession
+    session: AccountSession
     bars: pl.DataFrame
     move_to: Callable[[datetime], None]
     control: PracticeControl | None = None
@@ -72,7 +73,7 @@ def database(
         yield database
 
 
-def desk_at(database: Database, exchange: object, clock: object) -> AccountSession:
+def session_at(database: Database, exchange: object, clock: object) -> AccountSession:
     account = f"account-{secrets.token_hex(4)}"
     control_store = PostgresControlStore(database)
     return AccountSession(
@@ -84,8 +85,12 @@ def desk_at(database: Database, exchange: object, clock: object) -> AccountSessi
         parent_orders=PostgresParentOrderStore(database),
         control_store=control_store,
         clock=clock,  # type: ignore[arg-type]
-        kill_switch=KillSwitch(account, control_store),
+        kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
         policy=PATIENCE,
+        pause=SYSTEM_CLOCK.sleep,
+        machine_clock=SYSTEM_CLOCK,
+        runner=THREADS,
+        ids=RANDOM_IDS,
     )
 
 
@@ -109,8 +114,8 @@ def stage_on_practice(database: Database) -> Iterator[Callable[[pl.DataFrame, da
             timeout_seconds=1,
             retry_wait_seconds=0.05,
         )
-        desk = desk_at(database, exchange, VenueClock(exchange.now))
-        return Stage(desk, bars, lambda slot: _step(control, slot), control)
+        session = session_at(database, exchange, VenueClock(exchange.now, SYSTEM_CLOCK))
+        return Stage(session, bars, lambda slot: _step(control, slot), control)
 
     yield make
     for server in servers:
@@ -134,6 +139,6 @@ def stage_on_paper(database: Database) -> Callable[[pl.DataFrame, datetime], Sta
         def move(slot: datetime) -> None:
             clock.at = slot + timedelta(seconds=2)
 
-        return Stage(desk_at(database, exchange, clock), bars, move)
+        return Stage(session_at(database, exchange, clock), bars, move)
 
     return make

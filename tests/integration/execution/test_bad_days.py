@@ -18,6 +18,7 @@ from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
 from penstock.practice.faults import FaultKind
+from tests.integration.execution.conftest import Stage
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
@@ -38,7 +39,7 @@ def stage(stage_on_practice: Callable[..., Any]) -> Any:
     return stage_on_practice(BARS, SLOT)
 
 
-def require_whole(stage: Any) -> None:
+def require_whole(stage: Stage) -> None:
     session = stage.session
     fills = [fill for symbol in WEIGHTS for fill in session.exchange.fills(symbol, SLOT)]
     assert Counter(fill.symbol for fill in fills) == dict.fromkeys(WEIGHTS, 1)
@@ -61,7 +62,7 @@ def require_whole(stage: Any) -> None:
     ],
 )
 def test_ambiguous_submit_gives_one_order_and_its_fill(
-    stage: Any, kind: FaultKind, details: dict[str, float]
+    stage: Stage, kind: FaultKind, details: dict[str, float]
 ) -> None:
     """Whatever became of the second order's answer, each symbol trades once and the slot is DONE."""
     stage.control.arm_next(kind, "POST", "/api/v3/order", nth=(2,), **details)
@@ -71,7 +72,7 @@ def test_ambiguous_submit_gives_one_order_and_its_fill(
     require_whole(stage)
 
 
-def test_order_hidden_for_a_while_is_found_and_not_repeated(stage: Any) -> None:
+def test_order_hidden_for_a_while_is_found_and_not_repeated(stage: Stage) -> None:
     """Accepted, its answer lost, and not visible at once: within the visibility delay it is found,
     not sent again.
     """
@@ -92,7 +93,7 @@ def test_order_hidden_for_a_while_is_found_and_not_repeated(stage: Any) -> None:
     require_whole(stage)
 
 
-def test_halt_in_the_database_stops_the_next_order(stage: Any) -> None:
+def test_halt_in_the_database_stops_the_next_order(stage: Stage) -> None:
     """Set between two orders of one plan, the kill switch leaves the rest unsent and the slot
     FAILED with the reason.
     """
@@ -121,7 +122,7 @@ def test_halt_in_the_database_stops_the_next_order(stage: Any) -> None:
     )
 
 
-def test_deposit_at_the_venue_locks_and_unlocks(stage: Any) -> None:
+def test_deposit_at_the_venue_locks_and_unlocks(stage: Stage) -> None:
     """A deposit opens a break in the database, and closes by itself when it is withdrawn again."""
     rebalance(stage.session, stage.inputs(WEIGHTS, SLOT))
     stage.control.deposit("key", "ETH", 1)

@@ -16,6 +16,7 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.simulation.replay import VenueTerms, replay
+from tests.integration.execution.conftest import Stage
 
 SYMBOLS = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "ADA/USDT"]
 FIRST, DAYS = datetime(2023, 6, 1, tzinfo=UTC), 12
@@ -51,7 +52,7 @@ def slots() -> list[datetime]:
 
 
 def trade(
-    stage: Any, targets: Mapping[datetime, Mapping[str, float | None]]
+    stage: Stage, targets: Mapping[datetime, Mapping[str, float | None]]
 ) -> list[tuple[Decimal, Decimal]]:
     live = []
     for slot, weights in targets.items():

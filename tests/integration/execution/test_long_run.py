@@ -15,6 +15,7 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.report import RebalanceReport
 from penstock.execution.rebalance.run import rebalance
 from penstock.practice.faults import Fault, FaultKind
+from tests.integration.execution.conftest import Stage
 
 FIRST, DAYS, SEED = datetime(2024, 3, 1, tzinfo=UTC), 10, 7
 SYMBOLS = ("AAA/USDT", "BBB/USDT", "CCC/USDT", "DDD/USDT")
@@ -33,7 +34,7 @@ def random_bars(chance: random.Random) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
 
 
-def run_until_it_ends(stage: Any, weights: dict[str, float], slot: datetime) -> RebalanceReport:
+def run_until_it_ends(stage: Stage, weights: dict[str, float], slot: datetime) -> RebalanceReport:
     """Run the slot again while the venue is silent, as a flow's retries do."""
     for _ in range(20):
         try:

@@ -14,6 +14,7 @@ import pytest
 
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.errors import StaleLeaseError
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
 from penstock.core.orders import OrderEventKind
 from penstock.execution.lease import take_lease
 from penstock.execution.rebalance.run import rebalance
@@ -60,12 +61,14 @@ def test_stale_holder_is_refused_by_the_database(stage_on_practice: Callable[...
     session = stage.session
     rebalance(session, stage.inputs(WEIGHTS, SLOT))
     order = session.ledger.orders(session.account)[0].request.client_order_id
-    slow = take_lease(session.ledger, session.account, 0.2, 0, lambda _: None)
+    slow = take_lease(session.ledger, session.account, 0.2, 0, clock=SYSTEM_CLOCK, ids=RANDOM_IDS)
     assert slow is not None
     stale = slow.lease
     later = None
     while later is None:
-        later = take_lease(session.ledger, session.account, 30, 0, lambda _: None)
+        later = take_lease(
+            session.ledger, session.account, 30, 0, clock=SYSTEM_CLOCK, ids=RANDOM_IDS
+        )
     with pytest.raises(StaleLeaseError, match="replaced"):
         session.ledger.record_event(stale, order, OrderEventKind.ACCEPT, SLOT)
     later.release()
@@ -83,7 +86,7 @@ def test_lease_ages_while_the_machine_is_suspended(
     session.ledger.open_account(session.account, session.exchange_name, session.quote)
     frozen = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: frozen)
-    keeper = take_lease(session.ledger, session.account, 0.3, 0, lambda _: None)
+    keeper = take_lease(session.ledger, session.account, 0.3, 0, clock=SYSTEM_CLOCK, ids=RANDOM_IDS)
     assert keeper is not None
     time.sleep(0.35)
     with pytest.raises(StaleLeaseError, match="lapsed"):

@@ -40,7 +40,7 @@ from pydantic import Field
 from penstock.core.strategy import Strategy, StrategyParams
 
 
-class OrderTracker(Strategy):
+class FollowTheClose(Strategy):
     """Half of equity in what closed higher than `lag_bars` bars before."""
 
     name = "follower"
@@ -79,7 +79,7 @@ def follower(tmp_path_factory: pytest.TempPathFactory) -> type[Strategy]:
     import penstock_test_follower
 
     sys.path.remove(str(folder))
-    strategy: type[Strategy] = penstock_test_follower.OrderTracker
+    strategy: type[Strategy] = penstock_test_follower.FollowTheClose
     return strategy
 
 

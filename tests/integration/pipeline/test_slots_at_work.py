@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from penstock.core.errors import ConfigError, IllegalTransitionError, StaleDataError, VenueError
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
 from penstock.core.orders import OrderEventKind
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.lease import take_lease
@@ -26,7 +27,7 @@ def table(place: Place) -> list[tuple[str, str]]:
 
 def hold(place: Place) -> Any:
     """Take the account's lease as another process would."""
-    keeper = take_lease(place.ledger, "practice-daily", 600, 0, lambda _: None)
+    keeper = take_lease(place.ledger, "practice-daily", 600, 0, clock=SYSTEM_CLOCK, ids=RANDOM_IDS)
     assert keeper is not None
     return keeper
 

@@ -13,6 +13,7 @@ from prefect.utilities.timeout import timeout
 
 import tasks.trading
 from flows.rebalance_portfolio import rebalance_portfolio
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
 from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.lease import take_lease
@@ -45,7 +46,7 @@ def test_time_out_stops_the_trading_and_ends_the_lease(place: Place, where: str)
     else:
         with ThreadPoolExecutor(1) as pool:
             pool.submit(timed_out, place).result()
-    keeper = take_lease(place.ledger, "practice-daily", 60, 0, lambda _: None)
+    keeper = take_lease(place.ledger, "practice-daily", 60, 0, clock=SYSTEM_CLOCK, ids=RANDOM_IDS)
     assert keeper is not None, "the lease outlived the run"
     sent = place.control.stats()["orders"]
     time.sleep(5)

@@ -28,6 +28,7 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.breaks import BreakKind
 from penstock.core.clock import VenueClock
 from penstock.core.leases import Lease
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import OrderRequest, OrderType, Phase, Side
 from penstock.core.proposals import SeenBar
@@ -78,7 +79,7 @@ class Account:
     else's hand.
     """
 
-    desk: AccountSession
+    session: AccountSession
     control: PracticeControl
     direct: Any
     key: str
@@ -87,7 +88,7 @@ class Account:
 
     @property
     def ledger(self) -> Any:
-        return self.desk.ledger
+        return self.session.ledger
 
     def own_order(
         self,
@@ -105,16 +106,19 @@ class Account:
         request = OrderRequest(
             secrets.token_hex(16), symbol, Side.BUY, kind, Decimal(quantity), limit
         )
-        keeper, newest = self.keeper(), self.desk.ledger.rebalances(self.desk.account, limit=1)[0]
+        keeper, newest = (
+            self.keeper(),
+            self.session.ledger.rebalances(self.session.account, limit=1)[0],
+        )
         try:
             place(
-                self.desk,
+                self.session,
                 keeper,
                 newest,
                 [OrderIntent(request, Phase.BUYS, 0, 0, "trend/1", 0.2, limit or Decimal(1))],
             )
             if followed:
-                OrderTracker(self.desk, keeper, newest.slot).follow(
+                OrderTracker(self.session, keeper, newest.slot).follow(
                     {request.client_order_id}, {}, 1
                 )
         finally:
@@ -123,10 +127,12 @@ class Account:
 
     def shown_trades(self, symbol: str = "ETH/USDT") -> list[Any]:
         """Return the venue's trades of a symbol since the first slot."""
-        return list(self.desk.exchange.fills(symbol, SLOT))
+        return list(self.session.exchange.fills(symbol, SLOT))
 
     def keeper(self) -> LeaseKeeper:
-        keeper = take_lease(self.desk.ledger, self.desk.account, 60, 0, self.desk.pause)
+        keeper = take_lease(
+            self.session.ledger, self.session.account, 60, 0, clock=SYSTEM_CLOCK, ids=RANDOM_IDS
+        )
         assert keeper is not None
         return keeper
 
@@ -143,14 +149,14 @@ class Account:
         """Run one reconciliation."""
         keeper = self.keeper()
         try:
-            return reconcile(self.desk, keeper)
+            return reconcile(self.session, keeper)
         finally:
             keeper.release()
 
     def accept(self, subject: str, reason: str = "seen and settled") -> Reconciliation:
         keeper = self.keeper()
         try:
-            return accept_break(self.desk, keeper, subject, reason, "ada")
+            return accept_break(self.session, keeper, subject, reason, "ada")
         finally:
             keeper.release()
 
@@ -179,7 +185,7 @@ class Account:
 
         self.slots.append(slot + timedelta(days=1))
         return rebalance(
-            self.desk,
+            self.session,
             RebalanceInputs(
                 slot,
                 "trend/1",
@@ -262,7 +268,7 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
             retry_wait_seconds=0.05,
         )
         account, control_store = f"account-{secrets.token_hex(4)}", PostgresControlStore(database)
-        desk = AccountSession(
+        session = AccountSession(
             account=account,
             exchange_name="practice",
             quote="USDT",
@@ -270,11 +276,15 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
             ledger=PostgresLedger(database),
             parent_orders=PostgresParentOrderStore(database),
             control_store=control_store,
-            clock=VenueClock(exchange.now),
-            kill_switch=KillSwitch(account, control_store),
+            clock=VenueClock(exchange.now, SYSTEM_CLOCK),
+            kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
             policy=PATIENCE,
+            pause=SYSTEM_CLOCK.sleep,
+            machine_clock=SYSTEM_CLOCK,
+            runner=THREADS,
+            ids=RANDOM_IDS,
         )
-        return Account(desk, control, _by_hand(server.url), "key", seen)
+        return Account(session, control, _by_hand(server.url), "key", seen)
 
     yield make
     for server in servers:

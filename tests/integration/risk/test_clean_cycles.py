@@ -22,6 +22,7 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.orders import OrderState
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.risk.limits import RiskLimits
+from tests.integration.risk.conftest import Account
 
 SEED = int(os.environ.get("PENSTOCK_CLEAN_SEED", "20240301"))
 #: First price and decimals of each symbol.
@@ -69,7 +70,7 @@ def random_weights(chance: random.Random) -> dict[str, float]:
     }
 
 
-def rest_half_filled(account: Any, chance: random.Random) -> None:
+def rest_half_filled(account: Account, chance: random.Random) -> None:
     """Leave an order of ours in the book that took what its bar had and waits for the rest."""
     symbol = chance.choice(TRADED)
     instrument = account.session.exchange.instruments()[symbol]
@@ -82,7 +83,7 @@ def rest_half_filled(account: Any, chance: random.Random) -> None:
         account.own_order(str(quantity), str(price), symbol, followed=False)
 
 
-def cycle(account: Any, cycles: int, contents: Callable[[], Any], count: Counter[str]) -> None:
+def cycle(account: Account, cycles: int, contents: Callable[[], Any], count: Counter[str]) -> None:
     """Reconcile so often; the first look may book and note what is new, every further one must
     leave no trace.
     """
@@ -121,7 +122,7 @@ def run(
     return count
 
 
-def note(account: Any, count: Counter[str]) -> None:
+def note(account: Account, count: Counter[str]) -> None:
     """Count what made the numbers awkward."""
     name = account.session.account
     fills, orders = account.ledger.fills(name), account.ledger.orders(name)

@@ -12,8 +12,10 @@ from penstock.core.halts import TradingState
 from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Twap
+from penstock.execution.rebalance.report import RebalanceReport
 from penstock.practice.faults import Fault, FaultKind
 from penstock.risk.limits import RiskLimits
+from tests.integration.risk.conftest import Account
 
 HALF = {"BTC/USDT": 0.15, "ETH/USDT": 0.1, "SOL/USDT": 0.1}
 LESS_BTC = {"BTC/USDT": 0.15, "ETH/USDT": None, "SOL/USDT": None}
@@ -24,12 +26,12 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 
 
-def sold(report: Any) -> set[str]:
+def sold(report: RebalanceReport) -> set[str]:
     return {order.request.symbol for order in report.orders if order.state is OrderState.FILLED}
 
 
 def test_wild_mid_holds_its_symbol_back_until_the_quotes_are_sane_again(
-    account: Any, database: Database
+    account: Account, database: Database
 ) -> None:
     """BTC last traded at 50,000 and is quoted at 80,000: its order is denied with the mid, the
     others pass as they are.
@@ -49,7 +51,9 @@ def test_wild_mid_holds_its_symbol_back_until_the_quotes_are_sane_again(
     assert sold(account.trade(HALF, RiskLimits())) == {"BTC/USDT"}
 
 
-def test_quotes_are_one_request_a_phase_and_none_for_a_phase_without_orders(account: Any) -> None:
+def test_quotes_are_one_request_a_phase_and_none_for_a_phase_without_orders(
+    account: Account,
+) -> None:
     """Three sells are looked up together; there are no buys, so nothing is asked for them."""
 
     def asked() -> int:
@@ -62,7 +66,7 @@ def test_quotes_are_one_request_a_phase_and_none_for_a_phase_without_orders(acco
     assert asked() == before + 1
 
 
-def test_nothing_is_traded_blind_but_exits_while_quotes_cannot_be_read(account: Any) -> None:
+def test_nothing_is_traded_blind_but_exits_while_quotes_cannot_be_read(account: Account) -> None:
     """Every order of the slot is denied and the operator is told; an operator's flatten still gets
     out.
     """
@@ -82,7 +86,7 @@ def test_nothing_is_traded_blind_but_exits_while_quotes_cannot_be_read(account: 
 
 
 @pytest.fixture
-def worked(account: Any, database: Database) -> Any:
+def worked(account: Account, database: Database) -> Any:
     """The account with a desk that works orders in four slices of ten seconds; waiting moves the
     venue's clock.
     """
@@ -99,7 +103,7 @@ def worked(account: Any, database: Database) -> Any:
     ("limit", "sent"), [("max_orders_per_minute", 3), ("max_orders_per_day", 3)]
 )
 def test_slices_of_a_worked_order_count_as_the_orders_that_they_are(
-    worked: Any, limit: str, sent: int
+    worked: Account, limit: str, sent: int
 ) -> None:
     """Four slices do not fit into three orders and none leaves; they fit into four, and no fifth
     leaves.
@@ -116,7 +120,9 @@ def test_slices_of_a_worked_order_count_as_the_orders_that_they_are(
 
 
 @pytest.mark.parametrize(("limit", "whole"), [(4, True), (3, False)])
-def test_count_of_the_day_is_right_after_a_restart(worked: Any, limit: int, whole: bool) -> None:
+def test_count_of_the_day_is_right_after_a_restart(
+    worked: Account, limit: int, whole: bool
+) -> None:
     """Killed behind its second slice, the order goes on with the other two: the ledger counts two,
     not none and not six.
     """

@@ -14,8 +14,10 @@ import pytest
 from penstock.adapters.stores.postgres import Database
 from penstock.core.proposals import SeenBar
 from penstock.core.risk_records import PositionMark, Verdict
+from penstock.execution.rebalance.report import RebalanceReport
 from penstock.risk.limits import RiskLimits
 from penstock.risk.review import rules_of
+from tests.integration.risk.conftest import Account
 
 MORE_BTC = {"BTC/USDT": 0.4, "ETH/USDT": None, "SOL/USDT": None}
 KEEP = {"BTC/USDT": None, "ETH/USDT": None, "SOL/USDT": None}
@@ -50,14 +52,14 @@ DENIED = {
 }
 
 
-def bought(report: Any, symbol: str = "BTC/USDT") -> Decimal:
+def bought(report: RebalanceReport, symbol: str = "BTC/USDT") -> Decimal:
     return sum(
         (fill.side.sign * fill.quantity for fill in report.fills if fill.symbol == symbol),
         Decimal(0),
     )
 
 
-def on_record(database: Database, account: Any) -> list[tuple[Any, ...]]:
+def on_record(database: Database, account: Account) -> list[tuple[Any, ...]]:
     """Return symbol, verdict, rule, wanted and passed of every word kept at the newest slot."""
     with database.transaction() as connection:
         return connection.execute(
@@ -67,7 +69,9 @@ def on_record(database: Database, account: Any) -> list[tuple[Any, ...]]:
         ).fetchall()
 
 
-def require(database: Database, account: Any, report: Any, rule: str, verdict: Verdict) -> Decimal:
+def require(
+    database: Database, account: Account, report: RebalanceReport, rule: str, verdict: Verdict
+) -> Decimal:
     """Require one word, the rule's, and that the venue got what it let pass; return that."""
     ((symbol, kept, name, wanted, passed),) = on_record(database, account)
     assert (symbol, kept, name) == ("BTC/USDT", verdict, rule)
@@ -78,7 +82,7 @@ def require(database: Database, account: Any, report: Any, rule: str, verdict: V
 
 
 def test_order_that_no_limit_holds_reaches_the_venue_as_it_is(
-    account: Any, database: Database
+    account: Account, database: Database
 ) -> None:
     """The order before any rule: 0.2 BTC, nothing said."""
     assert bought(account.trade(MORE_BTC, WIDE)) == pytest.approx(WANTED, abs=Decimal("0.002"))
@@ -86,14 +90,14 @@ def test_order_that_no_limit_holds_reaches_the_venue_as_it_is(
 
 
 @pytest.mark.parametrize("rule", HALVED)
-def test_limit_on_size_sends_what_fits(account: Any, database: Database, rule: str) -> None:
+def test_limit_on_size_sends_what_fits(account: Account, database: Database, rule: str) -> None:
     """Each limit has room for half of the order: that half is bought and no more."""
     report = account.trade(MORE_BTC, WIDE.model_copy(update=HALVED[rule]))
     passed = require(database, account, report, rule, Verdict.SHRINK)
     assert passed == pytest.approx(WANTED / 2, abs=Decimal("0.003"))
 
 
-def test_strategy_buys_no_more_than_its_quota(account: Any, database: Database) -> None:
+def test_strategy_buys_no_more_than_its_quota(account: Account, database: Database) -> None:
     """It asks for 40% and may use 35%."""
     asked = {"contributions": {"BTC/USDT": {"trend/1": 0.4}}, "quotas": {"trend/1": 0.35}}
     report = account.trade(MORE_BTC, WIDE, **asked)
@@ -102,7 +106,7 @@ def test_strategy_buys_no_more_than_its_quota(account: Any, database: Database) 
 
 
 @pytest.mark.parametrize("rule", DENIED)
-def test_order_on_bad_grounds_is_not_sent(account: Any, database: Database, rule: str) -> None:
+def test_order_on_bad_grounds_is_not_sent(account: Account, database: Database, rule: str) -> None:
     """A day's loss, wild prices, an old bar, a jump of the targets, a burst of turnover: the venue
     hears nothing.
     """
@@ -121,14 +125,14 @@ def test_order_on_bad_grounds_is_not_sent(account: Any, database: Database, rule
     assert report.orders == ()
 
 
-def test_jump_that_is_decided_again_is_traded(account: Any) -> None:
+def test_jump_that_is_decided_again_is_traded(account: Account) -> None:
     """The slot after the one that was held back."""
     limits = WIDE.model_copy(update=DENIED["target_jump"])
     assert bought(account.trade(MORE_BTC, limits)) == 0
     assert bought(account.trade(MORE_BTC, limits)) == pytest.approx(WANTED, abs=Decimal("0.002"))
 
 
-def test_take_profit_sells_a_position_that_has_risen(account: Any, database: Database) -> None:
+def test_take_profit_sells_a_position_that_has_risen(account: Account, database: Database) -> None:
     """Bought at 110 and at 133 two days later: at 121 a quarter is not reached and it is kept, 15%
     are and it is sold whole.
     """
@@ -147,13 +151,15 @@ def test_take_profit_sells_a_position_that_has_risen(account: Any, database: Dat
     ]
 
 
-def remember(account: Any, mark: PositionMark) -> None:
+def remember(account: Account, mark: PositionMark) -> None:
     """Have this on record of ETH."""
     with account.writer() as lease:
         account.session.control_store.record_marks(lease, {"ETH": mark})
 
 
-def test_trailing_stop_sells_a_position_under_its_high(account: Any, database: Database) -> None:
+def test_trailing_stop_sells_a_position_under_its_high(
+    account: Account, database: Database
+) -> None:
     """ETH is at 2,500: a quarter under a remembered high of 3,400 sells it all, a high of 3,000
     does not.
     """

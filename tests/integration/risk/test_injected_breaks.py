@@ -27,6 +27,7 @@ from penstock.core.orders import (
 )
 from penstock.execution.reconciliation.remedies import remedy
 from penstock.practice.faults import Fault, FaultKind
+from tests.integration.risk.conftest import Account
 
 TRADES = "/api/v3/myTrades"
 MANY_DAYS = 100 * 86_400.0
@@ -74,12 +75,12 @@ def nothing() -> None:
     """There is nothing to undo: an operator has the word."""
 
 
-def deposited(account: Any) -> Mend:
+def deposited(account: Account) -> Mend:
     account.control.deposit(account.key, "ETH", 1)
     return lambda: account.control.withdraw(account.key, "ETH", 1)
 
 
-def withdrawn(account: Any) -> Mend:
+def withdrawn(account: Account) -> Mend:
     account.control.withdraw(account.key, "ETH", 1)
     return lambda: account.control.deposit(account.key, "ETH", 1)
 
@@ -87,20 +88,20 @@ def withdrawn(account: Any) -> Mend:
 def corrected(asset: str, quantity: str) -> Callable[[Any], Mend]:
     """The venue mends its books: no trade and no transfer shows it."""
 
-    def inject(account: Any) -> Mend:
+    def inject(account: Account) -> Mend:
         account.control.correct(account.key, asset, quantity)
         return lambda: account.control.correct(account.key, asset, -Decimal(quantity))
 
     return inject
 
 
-def traded_by_hand(account: Any) -> Mend:
+def traded_by_hand(account: Account) -> Mend:
     """Someone sells under the same keys; buying it back would not undo the fees."""
     account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
     return nothing
 
 
-def traded_there_and_back_by_hand(account: Any) -> Mend:
+def traded_there_and_back_by_hand(account: Account) -> Mend:
     """Someone sells and buys the same: the position agrees, and we traded the symbol just now."""
     account.own_order("0.5")
     account.direct.create_order("ETH/USDT", "market", "sell", 1.0)
@@ -108,12 +109,12 @@ def traded_there_and_back_by_hand(account: Any) -> Mend:
     return nothing
 
 
-def ordered_by_hand(account: Any) -> Mend:
+def ordered_by_hand(account: Account) -> Mend:
     order = account.direct.create_order("SOL/USDT", "limit", "buy", 1, 60)
     return lambda: account.direct.cancel_order(order["id"], "SOL/USDT")
 
 
-def forgotten_by_the_venue(account: Any) -> Mend:
+def forgotten_by_the_venue(account: Account) -> Mend:
     """An order of ours rests in the book, and the venue loses it."""
     name = account.own_order("1", "1000", followed=False)
     assert account.found() == {}
@@ -121,14 +122,14 @@ def forgotten_by_the_venue(account: Any) -> Mend:
     return nothing
 
 
-def trades_hidden(account: Any) -> Mend:
+def trades_hidden(account: Account) -> Mend:
     """Our order was filled, and the venue does not show the trade yet."""
     spoil(account, FaultKind.HIDDEN_TRADES, MANY_DAYS)
     account.own_order("1", followed=False)
     return account.control.clear_faults
 
 
-def trades_cut_off(account: Any) -> Mend:
+def trades_cut_off(account: Account) -> Mend:
     """The venue's history no longer reaches back to a fill that was booked a moment ago; the
     balances agree.
     """
@@ -138,19 +139,19 @@ def trades_cut_off(account: Any) -> Mend:
     return account.control.clear_faults
 
 
-def trade_listed_twice_and_booked_twice(account: Any) -> Mend:
+def trade_listed_twice_and_booked_twice(account: Account) -> Mend:
     spoil(account, FaultKind.DOUBLED_TRADES)
     account.own_order("1")
     return account.control.clear_faults
 
 
-def trade_listed_twice_and_booked_once(account: Any) -> Mend:
+def trade_listed_twice_and_booked_once(account: Account) -> Mend:
     account.own_order("1")
     spoil(account, FaultKind.DOUBLED_TRADES)
     return account.control.clear_faults
 
 
-def fill_doubled_and_another_missing(account: Any) -> Mend:
+def fill_doubled_and_another_missing(account: Account) -> Mend:
     """One trade stands twice in the ledger and another of the same size is not booked: balances
     agree.
     """
@@ -162,7 +163,7 @@ def fill_doubled_and_another_missing(account: Any) -> Mend:
     return nothing
 
 
-def fee_not_named_at_first(account: Any) -> Mend:
+def fee_not_named_at_first(account: Account) -> Mend:
     """The venue was silent about a fee when the trade was booked, and had taken it from what was
     bought.
     """
@@ -172,7 +173,7 @@ def fee_not_named_at_first(account: Any) -> Mend:
     return nothing
 
 
-def fees_exchanged(account: Any) -> Mend:
+def fees_exchanged(account: Account) -> Mend:
     """Two fills are booked each with the fee of the other: balances agree."""
     names = [account.own_order("1", followed=False), account.own_order("2", followed=False)]
     one, two = [fill for fill in account.shown_trades() if fill.client_order_id in names]
@@ -181,14 +182,14 @@ def fees_exchanged(account: Any) -> Mend:
     return nothing
 
 
-def booked_at_another_price(account: Any) -> Mend:
+def booked_at_another_price(account: Account) -> Mend:
     name = account.own_order("1", followed=False)
     (fill,) = [fill for fill in account.shown_trades() if fill.client_order_id == name]
     book(account, replace(fill, price=fill.price + 7))
     return nothing
 
 
-def filled_beyond_the_order(account: Any) -> Mend:
+def filled_beyond_the_order(account: Account) -> Mend:
     """The venue fills twice what the ledger ordered: both sides agree that it happened."""
     name, keeper = secrets.token_hex(16), account.keeper()
     request = OrderRequest(name, "ETH/USDT", Side.BUY, OrderType.MARKET, Decimal("0.5"))
@@ -205,7 +206,7 @@ def filled_beyond_the_order(account: Any) -> Mend:
 
 
 def changed_step(step: str, other: str) -> Callable[[Any], Mend]:
-    def inject(account: Any) -> Mend:
+    def inject(account: Account) -> Mend:
         present = getattr(account.session.exchange.instruments()["ETH/USDT"], step)
         account.control.change_instrument("ETH/USDT", **{step: other})
         return lambda: account.control.change_instrument("ETH/USDT", **{step: present})
@@ -213,11 +214,11 @@ def changed_step(step: str, other: str) -> Callable[[Any], Mend]:
     return inject
 
 
-def spoil(account: Any, kind: FaultKind, seconds: float = 0) -> None:
+def spoil(account: Account, kind: FaultKind, seconds: float = 0) -> None:
     account.control.arm(Fault(kind=kind, path=TRADES, seconds=seconds, symbol="ETHUSDT"))
 
 
-def book(account: Any, *fills: Fill) -> None:
+def book(account: Account, *fills: Fill) -> None:
     keeper = account.keeper()
     account.ledger.book_fills(keeper.lease, fills)
     keeper.release()
@@ -292,7 +293,7 @@ def test_every_kind_of_break_is_injected() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_break_is_found_locks_its_instrument_only_and_unlocks(
-    account: Any, case: Case, tally: Tally, contents: Callable[[], Any]
+    account: Account, case: Case, tally: Tally, contents: Callable[[], Any]
 ) -> None:
     """Found in one cycle and by its name; written once; the other instruments are traded; unlocked
     when it is mended.
@@ -319,7 +320,7 @@ def test_break_is_found_locks_its_instrument_only_and_unlocks(
     tally.count["accepted" if case.by_hand else "alone"] += 1
 
 
-def require_silence(account: Any, contents: Callable[[], Any]) -> None:
+def require_silence(account: Account, contents: Callable[[], Any]) -> None:
     """A second look at the same state changes no row of any table."""
     before = contents()
     again = account.check()
@@ -327,7 +328,7 @@ def require_silence(account: Any, contents: Callable[[], Any]) -> None:
     assert contents() == before
 
 
-def require_unlocked(account: Any, case: Case) -> None:
+def require_unlocked(account: Account, case: Case) -> None:
     """The lock goes, by itself or by an operator's word; the books agree and every instrument is
     traded again.
     """

@@ -18,11 +18,12 @@ from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.orders.cancel import cancel_working
 from penstock.risk.limits import LossLimit, RiskLimits
+from tests.integration.risk.conftest import Account
 
 HALF = {"BTC/USDT": 0.15, "ETH/USDT": 0.1, "SOL/USDT": 0.1}
 
 
-def record(account: Any, days: int, equity: int) -> None:
+def record(account: Account, days: int, equity: int) -> None:
     """Have had this equity so many days after the first slot."""
     with account.writer() as lease:
         account.session.control_store.record_equity(
@@ -31,7 +32,7 @@ def record(account: Any, days: int, equity: int) -> None:
 
 
 def test_drawdown_sets_reduce_only_until_an_operator_resumes(
-    account: Any, database: Database
+    account: Account, database: Database
 ) -> None:
     """130,000 once, 100,000 now: buys are denied, the state is set and said, sells pass; a resume
     starts a new peak.
@@ -61,7 +62,7 @@ def test_drawdown_sets_reduce_only_until_an_operator_resumes(
     assert {order.request.symbol for order in again.orders} == {"BTC/USDT"}
 
 
-def test_withdrawal_is_no_loss_before_it_is_accepted_and_after(account: Any) -> None:
+def test_withdrawal_is_no_loss_before_it_is_accepted_and_after(account: Account) -> None:
     """A third of the account leaves the venue, more than any loss limit allows: it keeps trading
     with what is left.
     """
@@ -81,7 +82,7 @@ def test_withdrawal_is_no_loss_before_it_is_accepted_and_after(account: Any) -> 
     )
 
 
-def test_drawdown_closes_everything_and_halts_where_the_limit_says_so(account: Any) -> None:
+def test_drawdown_closes_everything_and_halts_where_the_limit_says_so(account: Account) -> None:
     """Everything is sold in the slot that finds the breach, and the next slot is skipped."""
     record(account, -3, 130_000)
     harsh = RiskLimits(
@@ -99,7 +100,7 @@ def test_drawdown_closes_everything_and_halts_where_the_limit_says_so(account: A
     )
 
 
-def test_stop_loss_sells_the_position_and_keeps_it_out(account: Any) -> None:
+def test_stop_loss_sells_the_position_and_keeps_it_out(account: Account) -> None:
     """A stop above the price (it was bought dearer) closes one position, and it is not bought back
     at once.
     """
@@ -119,7 +120,7 @@ def test_stop_loss_sells_the_position_and_keeps_it_out(account: Any) -> None:
     assert {(word.rule, word.symbol) for word in later.findings} >= {("stop_cooldown", "ETH/USDT")}
 
 
-def test_halt_cancels_and_flattens_by_database_row(account: Any) -> None:
+def test_halt_cancels_and_flattens_by_database_row(account: Account) -> None:
     """The row asks for it; the next slot sells everything though the account is halted, the one
     after it is skipped.
     """
@@ -133,7 +134,7 @@ def test_halt_cancels_and_flattens_by_database_row(account: Any) -> None:
     assert account.ledger.positions(name) == account.session.exchange.balances()
 
 
-def test_halt_flattens_by_file(account: Any, tmp_path: Path) -> None:
+def test_halt_flattens_by_file(account: Account, tmp_path: Path) -> None:
     """The file's first word is enough."""
     file = tmp_path / "HALT"
     file.write_text("flatten: the house is on fire")
@@ -143,7 +144,7 @@ def test_halt_flattens_by_file(account: Any, tmp_path: Path) -> None:
     assert {word.rule for word in report.findings} == {"kill_switch"}
 
 
-def test_working_orders_are_cancelled_without_the_lease(account: Any) -> None:
+def test_working_orders_are_cancelled_without_the_lease(account: Account) -> None:
     """An operator cancels at the venue while another process holds the account."""
     keeper = account.keeper()
     account.direct.create_order("SOL/USDT", "limit", "buy", 1, 60)
@@ -155,7 +156,7 @@ def test_working_orders_are_cancelled_without_the_lease(account: Any) -> None:
 
 @pytest.mark.parametrize("how", ["database", "file"])
 def test_kill_switch_stops_new_orders_within_a_second_in_mid_plan(
-    account: Any, how: str, tmp_path: Path
+    account: Account, how: str, tmp_path: Path
 ) -> None:
     """Set while a plan of slow orders is being sent: no request leaves a second later, and most of
     the plan is unsent.
@@ -196,7 +197,7 @@ def test_kill_switch_stops_new_orders_within_a_second_in_mid_plan(
     assert "drill" in report.reason
 
 
-def test_words_of_the_rules_are_kept_in_the_database(account: Any, database: Any) -> None:
+def test_words_of_the_rules_are_kept_in_the_database(account: Account, database: Any) -> None:
     """What was wanted, what passed and why can be read afterwards."""
     account.trade(
         {"BTC/USDT": 0.7, "ETH/USDT": 0.05, "SOL/USDT": 0.05}, RiskLimits(price_collar=None)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -15,12 +14,13 @@ from penstock.core.breaks import BreakKind
 from penstock.core.errors import StoreError
 from penstock.core.orders import OrderState
 from penstock.practice.faults import Fault, FaultKind
+from tests.integration.risk.conftest import Account
 
 TRADES = "/api/v3/myTrades"
 SYMBOLS = frozenset({"BTC/USDT", "ETH/USDT", "SOL/USDT"})
 
 
-def test_unknown_order_cannot_be_accepted(account: Any) -> None:
+def test_unknown_order_cannot_be_accepted(account: Account) -> None:
     """No entry of the ledger could own an order that works at the venue."""
     account.direct.create_order("SOL/USDT", "limit", "buy", 1, 60)
     assert account.found() == {"SOL/USDT": BreakKind.UNKNOWN_ORDER}
@@ -28,7 +28,7 @@ def test_unknown_order_cannot_be_accepted(account: Any) -> None:
         account.accept("SOL/USDT")
 
 
-def test_accepted_trades_are_not_counted_a_second_time(account: Any) -> None:
+def test_accepted_trades_are_not_counted_a_second_time(account: Account) -> None:
     """What comes after an accepted manual trade is a break of its own."""
     account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
     account.check()
@@ -38,7 +38,7 @@ def test_accepted_trades_are_not_counted_a_second_time(account: Any) -> None:
     assert account.found() == {"BTC": BreakKind.DEPOSIT}
 
 
-def test_order_that_is_gone_is_ended_with_the_operators_reason(account: Any) -> None:
+def test_order_that_is_gone_is_ended_with_the_operators_reason(account: Account) -> None:
     """The order is cancelled in the ledger, and the reason can be read there."""
     name = account.own_order("1", "1000", followed=False)
     account.control.lose_order(account.key, name)
@@ -46,14 +46,14 @@ def test_order_that_is_gone_is_ended_with_the_operators_reason(account: Any) -> 
     account.accept("ETH/USDT", "the venue lost it")
     ended = next(
         order
-        for order in account.ledger.orders(account.desk.account)
+        for order in account.ledger.orders(account.session.account)
         if order.request.client_order_id == name
     )
     assert ended.state is OrderState.CANCELED
     assert "the venue lost it" in ended.reason
 
 
-def test_history_that_is_whole_again_says_what_was_hidden(account: Any) -> None:
+def test_history_that_is_whole_again_says_what_was_hidden(account: Account) -> None:
     """Someone traded while the venue's history was short: truncated at first, then a manual trade."""
     account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
     account.control.step(seconds=600)
@@ -63,7 +63,7 @@ def test_history_that_is_whole_again_says_what_was_hidden(account: Any) -> None:
     assert account.found() == {"BTC/USDT": BreakKind.MANUAL_TRADE}
 
 
-def test_trades_that_an_accepted_short_history_hid_are_settled(account: Any) -> None:
+def test_trades_that_an_accepted_short_history_hid_are_settled(account: Account) -> None:
     """The operator took over the balance; that the trade behind it shows up later changes nothing
     any more.
     """
@@ -78,7 +78,7 @@ def test_trades_that_an_accepted_short_history_hid_are_settled(account: Any) -> 
     assert account.found() == {}
 
 
-def test_new_steps_that_were_accepted_are_planned_with(account: Any) -> None:
+def test_new_steps_that_were_accepted_are_planned_with(account: Account) -> None:
     """An announced change is taken over and the symbol is traded with it."""
     account.control.change_instrument("ETH/USDT", lot_step="0.01")
     account.check()
@@ -88,7 +88,7 @@ def test_new_steps_that_were_accepted_are_planned_with(account: Any) -> None:
     assert order.request.quantity % Decimal("0.01") == 0
 
 
-def test_accepted_break_is_an_event_with_its_reason(account: Any) -> None:
+def test_accepted_break_is_an_event_with_its_reason(account: Account) -> None:
     """Who accepted what, when and why can be read afterwards; the ledger then agrees with the
     venue.
     """
@@ -98,25 +98,25 @@ def test_accepted_break_is_an_event_with_its_reason(account: Any) -> None:
         "cash in doubt locks no instrument"
     )
     assert account.accept("USDT", "topped up by the owner").breaks == ()
-    accepted = account.desk.control_store.acceptances(account.desk.account)
+    accepted = account.session.control_store.acceptances(account.session.account)
     assert [(each.subject, each.kind, each.reason, each.by) for each in accepted] == [
         ("USDT", BreakKind.DEPOSIT, "topped up by the owner", "ada")
     ]
     assert accepted[0].value == 1_000
-    history = account.desk.control_store.break_history(account.desk.account)
+    history = account.session.control_store.break_history(account.session.account)
     assert "topped up by the owner" in history["closed_reason"][0]
     with pytest.raises(StoreError, match="open there are: none"):
         account.accept("USDT")
 
 
-def test_accepting_a_transfer_leaves_a_manual_trade_as_it_is(account: Any) -> None:
+def test_accepting_a_transfer_leaves_a_manual_trade_as_it_is(account: Account) -> None:
     """Two breaks touch the cash: accepting one settles its own part only."""
     account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
     account.control.deposit(account.key, "USDT", 777)
     assert account.found() == {"BTC/USDT": BreakKind.MANUAL_TRADE, "USDT": BreakKind.DEPOSIT}
     assert [each.subject for each in account.accept("USDT").breaks] == ["BTC/USDT"]
     assert account.accept("BTC/USDT").breaks == ()
-    assert account.ledger.positions(account.desk.account) == account.desk.exchange.balances()
+    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
 
 
 @contextmanager
@@ -137,12 +137,12 @@ def dying_at(database: Database, table: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("table", ["adjustment", "break_acceptance"])
 def test_accept_that_was_killed_half_way_books_the_difference_once(
-    account: Any, database: Database, table: str
+    account: Account, database: Database, table: str
 ) -> None:
     """Its session dies between the parts of the settlement: nothing of it is left, and accepting
     again settles all of it.
     """
-    name, order = account.desk.account, account.own_order("1", followed=False)
+    name, order = account.session.account, account.own_order("1", followed=False)
     (fill,) = [fill for fill in account.shown_trades() if fill.client_order_id == order]
     with account.writer() as lease:
         account.ledger.book_fills(lease, [replace(fill, price=fill.price + 7)])
@@ -151,14 +151,14 @@ def test_accept_that_was_killed_half_way_books_the_difference_once(
     with dying_at(database, table), pytest.raises(StoreError, match="cannot be used"):
         account.accept("ETH/USDT")
     assert account.ledger.positions(name) == before
-    assert account.desk.control_store.acceptances(name) == []
+    assert account.session.control_store.acceptances(name) == []
     assert account.found() == {"ETH/USDT": BreakKind.FILL_DIFFERS}
     assert account.accept("ETH/USDT").breaks == ()
-    assert account.ledger.positions(name) == account.desk.exchange.balances()
-    assert len(account.desk.control_store.acceptances(name)) == 1
+    assert account.ledger.positions(name) == account.session.exchange.balances()
+    assert len(account.session.control_store.acceptances(name)) == 1
 
 
-def test_account_at_rest_asks_for_no_trades(account: Any) -> None:
+def test_account_at_rest_asks_for_no_trades(account: Account) -> None:
     """Every fill is compared once: a cycle with nothing new costs no call for trades."""
     asked = account.control.stats()["requests"].get(f"GET {TRADES}", 0)
     for _ in range(3):

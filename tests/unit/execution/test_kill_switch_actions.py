@@ -6,11 +6,14 @@ from typing import cast
 
 import pytest
 
+from penstock.core.clock import SteppedClock
 from penstock.core.halts import Halt, TradingState
 from penstock.core.orders import Side
 from penstock.execution.kill_switch import KillSwitch
 from penstock.ports import ControlStore
 from penstock.risk.rules import halted
+
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 
 class NeverHalted:
@@ -39,7 +42,9 @@ def test_file_may_ask_to_cancel_and_to_flatten(
     """The word after the state says what else is wanted; the rest is the reason."""
     file = tmp_path / "HALT"
     file.write_text(text)
-    halt = KillSwitch("main", cast(ControlStore, NeverHalted()), file).read()
+    halt = KillSwitch(
+        "main", cast(ControlStore, NeverHalted()), file, clock=SteppedClock(NOW)
+    ).read()
     assert (halt.state, halt.cancel, halt.flatten, halt.reason) == (state, cancel, flatten, reason)
 
 

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
 from penstock.core.errors import StoreError
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import OrderRequest, OrderType, Phase, Side
+from penstock.testing.world import World
 
 
 def intent(name: str) -> OrderIntent:
@@ -16,7 +16,7 @@ def intent(name: str) -> OrderIntent:
     return OrderIntent(request, Phase.SELLS, 0, 0, "trend/1", 0.5, Decimal(100))
 
 
-def test_ids_twice_in_a_batch_or_of_another_account_write_nothing(world: Any) -> None:
+def test_ids_twice_in_a_batch_or_of_another_account_write_nothing(world: World) -> None:
     """As tests/contracts/test_ledger_batches.py has it of the ledger in the database."""
     ledger = world.ledger
     lease = ledger.acquire_lease("test", "writer", 60)

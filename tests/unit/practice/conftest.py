@@ -9,6 +9,8 @@ import polars as pl
 import pytest
 
 from penstock.core.bars import BARS_SCHEMA
+from penstock.core.clock import SteppedClock
+from penstock.core.ids import CountedIds
 from penstock.core.timeframes import Timeframe
 from penstock.practice.accounts import Account
 from penstock.practice.candles import GivenCandles
@@ -61,11 +63,11 @@ class Desk:
 
     def __init__(self, bars: dict[Timeframe, pl.DataFrame], journal: Journal, **terms: Any) -> None:
         self.market = PracticeMarket.of(GivenCandles(bars).load())
-        self.time = VenueTime(stepped_clock(MIDNIGHT))
+        self.time = VenueTime(stepped_clock(MIDNIGHT), machine_clock=SteppedClock(MIDNIGHT))
         self.venue = Venue(journal, self.time)
         rules = rules_of(self.market.table, self.market.listings, None)
         self.engine = MatchingEngine(self.market, rules, self.venue, Terms(**terms))
-        self.api = PrivateApi(self.engine)
+        self.api = PrivateApi(self.engine, CountedIds())
         self.account: Account = self.venue.open_account(
             "key", "secret", {"USDT": Decimal(1000), "AAA": Decimal(100)}
         )

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import polars as pl
 import pytest
@@ -13,6 +12,7 @@ from penstock.execution.rebalance.run import rebalance
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import RiskLimits
 from penstock.simulation.replay import VenueTerms, replay
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 OPENS = {
@@ -43,7 +43,7 @@ def bars(volume: float = 1e9) -> pl.DataFrame:
 TARGETS = {slot(day): weights for day, weights in enumerate(WEIGHTS)}
 
 
-def test_replay_equals_live_trading_to_the_last_digit(world: Any) -> None:
+def test_replay_equals_live_trading_to_the_last_digit(world: World) -> None:
     """The same targets traded live on a venue and replayed over its bars give the same equity, cash
     and positions.
     """

@@ -16,6 +16,7 @@ from penstock.execution.rebalance.run import rebalance
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import LossLimit, RiskLimits
 from penstock.simulation.replay import VenueTerms, replay
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 OPENS = {
@@ -62,7 +63,7 @@ def bars() -> pl.DataFrame:
     ],
 )
 def test_replay_equals_live_where_a_rule_steps_in(
-    world: Any, changes: dict[str, Any], rule: str
+    world: World, changes: dict[str, Any], rule: str
 ) -> None:
     """Each rule that remembers earlier slots speaks live, and the replay of the same targets ends
     with the same holdings.

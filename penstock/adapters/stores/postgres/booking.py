@@ -4,7 +4,7 @@ Which fills of a batch are new is decided here; that the writer may write at all
 by the lease.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, localcontext
@@ -13,13 +13,18 @@ from typing import Any
 import psycopg
 
 from penstock.adapters.stores.postgres.order_events import JudgedEvent, append, judged, standings_of
+from penstock.core.accounting import EXACT, changes_of, summed
 from penstock.core.leases import Lease
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind
-from penstock.core.profit import EXACT
 
-_MOVE_ONE = """
-    INSERT INTO position (account, asset, quantity) VALUES (%(account)s, %(asset)s, %(quantity)s)
-    ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
+#: What a fill changes is for penstock.core.accounting: these are its sums, one row per asset. Rows
+#: are locked in the order of assets, so that two writers cannot wait for each other.
+_MOVE_POSITIONS = """
+    INSERT INTO position (account, asset, quantity)
+    SELECT %s, asset, amount FROM unnest(%s::text[], %s::numeric[]) AS change (asset, amount)
+    ORDER BY asset
+    ON CONFLICT (account, asset) DO UPDATE
+    SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
 """
 
 _KNOWN_TRADES = """
@@ -35,20 +40,6 @@ _APPEND_FILLS = """
                 %s::timestamptz[])
         WITH ORDINALITY AS line (symbol, trade_id, name, side, quantity, price, fee, fee_asset, at, n)
     ORDER BY n
-"""
-
-#: Base, quote and fee may be the same asset in pairs: one sum per asset. The products are numeric,
-#: hence exact.
-_MOVE_POSITIONS = """
-    INSERT INTO position (account, asset, quantity)
-    SELECT account, asset, sum(amount) FROM fill CROSS JOIN LATERAL (VALUES
-        (split_part(symbol, '/', 1), CASE side WHEN 'buy' THEN quantity ELSE -quantity END),
-        (split_part(symbol, '/', 2), CASE side WHEN 'buy' THEN -quantity * price ELSE quantity * price END),
-        (fee_asset, -fee)) AS change (asset, amount)
-    WHERE account = %(account)s AND symbol = ANY(%(symbols)s) AND trade_id = ANY(%(trades)s)
-      AND (symbol, trade_id) IN (SELECT * FROM unnest(%(symbols)s::text[], %(trades)s::text[]))
-    GROUP BY account, asset ORDER BY asset
-    ON CONFLICT (account, asset) DO UPDATE SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
 """
 
 
@@ -103,7 +94,13 @@ def write_adjustment(
         "INSERT INTO adjustment (account, asset, quantity, reason, at) VALUES (%s, %s, %s, %s, %s)",
         [lease.account, asset, quantity, reason, at],
     )
-    connection.execute(_MOVE_ONE, {"account": lease.account, "asset": asset, "quantity": quantity})
+    _move_positions(connection, lease, {asset: quantity})
+
+
+def _move_positions(
+    connection: psycopg.Connection[Any], lease: Lease, changes: Mapping[str, Decimal]
+) -> None:
+    connection.execute(_MOVE_POSITIONS, [lease.account, list(changes), list(changes.values())])
 
 
 def _not_booked(
@@ -125,10 +122,9 @@ def _not_booked(
 def _append_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> None:
     if not fills:
         return
-    symbols, trades = [fill.symbol for fill in fills], [fill.trade_id for fill in fills]
     columns = (
-        symbols,
-        trades,
+        [fill.symbol for fill in fills],
+        [fill.trade_id for fill in fills],
         [fill.client_order_id for fill in fills],
         [fill.side.value for fill in fills],
         [fill.quantity for fill in fills],
@@ -138,6 +134,4 @@ def _append_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequ
         [fill.at for fill in fills],
     )
     connection.execute(_APPEND_FILLS, [lease.account, *columns])
-    connection.execute(
-        _MOVE_POSITIONS, {"account": lease.account, "symbols": symbols, "trades": trades}
-    )
+    _move_positions(connection, lease, summed(changes_of(fill) for fill in fills))

@@ -3,7 +3,6 @@
 Decides how connections are made, pooled and mended. Which server it is, is for the settings.
 """
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from types import TracebackType
@@ -18,6 +17,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from penstock.adapters.stores.postgres.tier import Tier, detect_tier
 from penstock.core.errors import StaleLeaseError, StoreError
+from penstock.core.machine import SYSTEM_CLOCK
 
 STALE_LEASE = "PS001"
 UNKNOWN_ACCOUNT = "PS002"
@@ -118,14 +118,14 @@ _last_use: "WeakKeyDictionary[psycopg.Connection[Any], float]" = WeakKeyDictiona
 
 
 def _note_use(connection: "psycopg.Connection[Any]") -> None:
-    _last_use[connection] = time.monotonic()
+    _last_use[connection] = SYSTEM_CLOCK.elapsed_seconds()
 
 
 def _check_idle(connection: "psycopg.Connection[Any]") -> None:
     """Check a connection that has been idle: one that answered a moment ago need not be asked again
     before each use.
     """
-    if time.monotonic() - _last_use.get(connection, 0.0) > _TRUSTED_SECONDS:
+    if SYSTEM_CLOCK.elapsed_seconds() - _last_use.get(connection, 0.0) > _TRUSTED_SECONDS:
         ConnectionPool.check_connection(connection)
 
 

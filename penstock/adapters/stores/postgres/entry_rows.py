@@ -16,15 +16,15 @@ from typing import Any
 import psycopg
 
 from penstock.adapters.stores.postgres.ledger_rows import fill_of
-from penstock.core.cost_basis import Entry
-from penstock.core.profit import venue_order
+from penstock.core.accounting import venue_order
+from penstock.core.cost_basis import CostBasis
 
 #: A checkpoint stays this many fills behind the newest, so that one which arrives a little late is
 #: only read again; it is moved once this many more are uncounted.
 _BEHIND = 20
 _AT_ONCE = 40
 
-#: The venue's order of a symbol's fills, as penstock.core.profit.venue_order.
+#: The venue's order of a symbol's fills, as penstock.core.accounting.venue_order.
 _KEY = '{0}at, length({0}trade_id), {0}trade_id COLLATE "C"'
 _FILL_COLUMNS = "trade_id, client_order_id, symbol, side, quantity, price, fee, fee_asset, at"
 
@@ -82,7 +82,7 @@ class Checkpoint:
     by arrival.
     """
 
-    entry: Entry
+    entry: CostBasis
     at: datetime
     trade_id: str
     sequence: int
@@ -94,8 +94,8 @@ class WrongCheckpoint:
 
     account: str
     symbol: str
-    stored: Entry
-    folded: Entry
+    stored: CostBasis
+    folded: CostBasis
 
 
 def read_entries(connection: psycopg.Connection[Any], account: str) -> Mapping[str, Decimal]:
@@ -107,7 +107,9 @@ def read_entries(connection: psycopg.Connection[Any], account: str) -> Mapping[s
         _SELECT_CHECKPOINTS, {"account": account}
     ):
         known[symbol] = (
-            None if sequence is None else Checkpoint(Entry(quantity, cost), at, trade_id, sequence)
+            None
+            if sequence is None
+            else Checkpoint(CostBasis(quantity, cost), at, trade_id, sequence)
         )
     since = _fills_since(
         connection, account, {symbol: found for symbol, found in known.items() if found is not None}
@@ -152,13 +154,13 @@ def _entry(
     symbol: str,
     checkpoint: Checkpoint | None,
     rows: Sequence[Sequence[Any]] | None,
-) -> Entry:
+) -> CostBasis:
     """Return the symbol's entry after all fills, and move its checkpoint where it is far behind."""
-    entry = checkpoint.entry if checkpoint is not None else Entry()
+    entry = checkpoint.entry if checkpoint is not None else CostBasis()
     if rows is None or any(late for late, *_ in rows):
         rows, entry = (
             connection.execute(_SELECT_ALL, {"account": account, "symbol": symbol}).fetchall(),
-            Entry(),
+            CostBasis(),
         )
     fills = sorted(
         ((fill_of(row), sequence) for _, sequence, *row in rows),
@@ -200,8 +202,8 @@ def wrong_checkpoints(connection: psycopg.Connection[Any]) -> list[WrongCheckpoi
     rows = connection.execute(_SELECT_COUNTED).fetchall()
     for (account, symbol), of_one in groupby(rows, key=lambda row: (row[0], row[1])):
         counted = list(of_one)
-        stored = Entry(counted[0][2], counted[0][3])
-        folded = Entry().after(
+        stored = CostBasis(counted[0][2], counted[0][3])
+        folded = CostBasis().after(
             sorted((fill_of(row[4:]) for row in counted if row[4] is not None), key=venue_order)
         )
         if stored != folded:

@@ -28,9 +28,10 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     fill_of,
     order_of,
 )
+from penstock.core.accounting import EXACT, changes_of, positions_of
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.instruments import spot_assets
-from penstock.core.order_history import changes_of, order_as_of, positions_of
+from penstock.core.order_history import order_as_of
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import (
     EndCause,
@@ -41,7 +42,7 @@ from penstock.core.orders import (
     next_cause,
     next_state,
 )
-from penstock.core.profit import EXACT, profits
+from penstock.core.profit import profits
 
 _FILL_EVENTS = (OrderEventKind.FILL.value, OrderEventKind.PARTIAL_FILL.value)
 _SHOWN = 20
@@ -199,8 +200,8 @@ class LedgerHistory:
             for order in intents
             if order.created_at <= at and (name := order.request.client_order_id)
         ]
-        changes = [(asset, quantity) for _, asset, quantity in adjustments]
-        changes += [change for fill in fills for change in changes_of(fill)]
+        changes = [{asset: quantity} for _, asset, quantity in adjustments]
+        changes += [changes_of(fill) for fill in fills]
         return AccountState(account, at, orders, positions_of(changes))
 
     def rebuild(self, *, replace: bool) -> Rebuild:
@@ -336,11 +337,11 @@ def _folded_positions(
     adjustments: Sequence[Sequence[Any]], fills: Sequence[tuple[str, Fill]]
 ) -> list[Sequence[object]]:
     """Return the rows of rebuilt_position."""
-    changes: dict[str, list[tuple[str, Decimal]]] = {}
+    changes: dict[str, list[dict[str, Decimal]]] = {}
     for account, asset, quantity in adjustments:
-        changes.setdefault(account, []).append((asset, quantity))
+        changes.setdefault(account, []).append({asset: quantity})
     for account, fill in fills:
-        changes.setdefault(account, []).extend(changes_of(fill))
+        changes.setdefault(account, []).append(changes_of(fill))
     return [
         (account, *held)
         for account in sorted(changes)

@@ -20,13 +20,14 @@ from penstock.core.risk_records import Verdict
 from penstock.execution.algorithms import Twap
 from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import LossLimit, RiskLimits
+from penstock.testing.world import World
 from tests.unit.execution.algorithms.test_phase_worker import TWAP, Killed, worked
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 BTC, ETH = "BTC/USDT", "ETH/USDT"
 
 
-def later(world: Any, seconds: float, act: Callable[[], object]) -> None:
+def later(world: World, seconds: float, act: Callable[[], object]) -> None:
     """Have `act` happen once while the desk waits, so many seconds into the slot's work."""
     pause, begun = world.session.pause, world.clock.now()
     done: list[object] = []
@@ -39,7 +40,7 @@ def later(world: Any, seconds: float, act: Callable[[], object]) -> None:
     world.session = replace(world.session, pause=wait)
 
 
-def lock(world: Any, found: Break) -> None:
+def lock(world: World, found: Break) -> None:
     """Have a break opened by whoever holds the account's lease now."""
     ledger, now = world.ledger, world.clock.now()
     ledger.open_break(
@@ -47,7 +48,7 @@ def lock(world: Any, found: Break) -> None:
     )
 
 
-def move(world: Any, symbol: str, factor: str) -> Callable[[], None]:
+def move(world: World, symbol: str, factor: str) -> Callable[[], None]:
     def act() -> None:
         world.venue.prices[symbol] *= Decimal(factor)
 
@@ -55,7 +56,7 @@ def move(world: Any, symbol: str, factor: str) -> Callable[[], None]:
 
 
 def run(
-    world: Any,
+    world: World,
     weights: dict[str, float],
     slot: datetime = SLOT,
     limits: dict[str, Any] | None = None,
@@ -66,7 +67,7 @@ def run(
     )
 
 
-def bought(world: Any, symbol: str = BTC) -> list[Decimal]:
+def bought(world: World, symbol: str = BTC) -> list[Decimal]:
     return [
         order.quantity
         for order in world.venue.submitted
@@ -74,12 +75,12 @@ def bought(world: Any, symbol: str = BTC) -> list[Decimal]:
     ]
 
 
-def verdicts(world: Any) -> list[tuple[str, str, Verdict]]:
+def verdicts(world: World) -> list[tuple[str, str, Verdict]]:
     return [(said.symbol, said.rule, said.verdict) for said in world.ledger.verdicts]
 
 
 @pytest.fixture
-def world(world: Any) -> Any:
+def world(world: World) -> Any:
     """The world with 10,000 USDT on record for yesterday, its orders worked as four slices, ten
     seconds apart.
     """
@@ -89,7 +90,7 @@ def world(world: Any) -> Any:
 
 @pytest.mark.parametrize("name", ["daily_loss", "drawdown"])
 def test_loss_limit_passed_in_mid_twap_ends_the_buys_and_sets_the_state(
-    world: Any, name: str
+    world: World, name: str
 ) -> None:
     """Half is bought when the price falls by 15%: nothing more is sent, what was lacking is on
     record, buys are forbidden.
@@ -115,7 +116,7 @@ def test_loss_limit_passed_in_mid_twap_ends_the_buys_and_sets_the_state(
     assert {word.rule for word in report.findings} == {name, "kill_switch"}
 
 
-def test_loss_limit_without_a_state_denies_each_order_once(world: Any) -> None:
+def test_loss_limit_without_a_state_denies_each_order_once(world: World) -> None:
     """The account stays active; each of two orders ends at its own next child, with one verdict,
     and the slot is DONE.
     """
@@ -130,7 +131,7 @@ def test_loss_limit_without_a_state_denies_each_order_once(world: Any) -> None:
     ]
 
 
-def test_price_that_falls_less_than_the_limit_changes_nothing(world: Any) -> None:
+def test_price_that_falls_less_than_the_limit_changes_nothing(world: World) -> None:
     """A loss of 4% under a limit of 5%: all four children go out and no rule says a word."""
     later(world, 12, move(world, BTC, "0.91"))
     report = run(world, {BTC: 0.9})
@@ -139,7 +140,7 @@ def test_price_that_falls_less_than_the_limit_changes_nothing(world: Any) -> Non
     assert verdicts(world) == []
 
 
-def test_cash_that_is_in_doubt_in_mid_plan_is_no_loss(world: Any) -> None:
+def test_cash_that_is_in_doubt_in_mid_plan_is_no_loss(world: World) -> None:
     """15% leave the venue unexplained while an order is worked: a break, not a loss of the day, and
     the work goes on.
     """
@@ -155,7 +156,7 @@ def test_cash_that_is_in_doubt_in_mid_plan_is_no_loss(world: Any) -> None:
     assert verdicts(world) == []
 
 
-def test_reduce_only_in_mid_plan_ends_buys(world: Any) -> None:
+def test_reduce_only_in_mid_plan_ends_buys(world: World) -> None:
     """An operator allows sells alone: no further child of a buy leaves, and the slot says who and
     why.
     """
@@ -172,7 +173,7 @@ def test_reduce_only_in_mid_plan_ends_buys(world: Any) -> None:
     assert "drill (set by ada)" in report.reason
 
 
-def test_reduce_only_in_mid_plan_lets_sells_go_on(world: Any) -> None:
+def test_reduce_only_in_mid_plan_lets_sells_go_on(world: World) -> None:
     """The same word while sells are worked: all four leave, and the buys after them are denied."""
     run(world, {BTC: 0.9})
     world.clock.at += timedelta(days=1)
@@ -190,7 +191,7 @@ def test_reduce_only_in_mid_plan_lets_sells_go_on(world: Any) -> None:
 
 
 @pytest.mark.parametrize("subject", [BTC, "BTC"])
-def test_lock_that_appears_in_mid_plan_ends_that_symbol_alone(world: Any, subject: str) -> None:
+def test_lock_that_appears_in_mid_plan_ends_that_symbol_alone(world: World, subject: str) -> None:
     """A break opened while two orders are worked ends the one on its symbol; the other is worked to
     its end.
     """
@@ -204,7 +205,7 @@ def test_lock_that_appears_in_mid_plan_ends_that_symbol_alone(world: Any, subjec
 
 @pytest.mark.parametrize("rule", ["stop_loss", "trailing_stop"])
 def test_stop_that_fires_in_mid_plan_ends_the_buys_and_the_next_slot_sells(
-    world: Any, rule: str
+    world: World, rule: str
 ) -> None:
     """Bought at 50,000, now 47,000: no more is bought, the alert says what follows, and the next
     slot closes the position.
@@ -222,7 +223,7 @@ def test_stop_that_fires_in_mid_plan_ends_the_buys_and_the_next_slot_sells(
     assert world.ledger.positions("test").get("BTC", Decimal(0)) < Decimal("0.0001")
 
 
-def test_concentration_limit_reached_in_mid_plan_cuts_the_last_child(world: Any) -> None:
+def test_concentration_limit_reached_in_mid_plan_cuts_the_last_child(world: World) -> None:
     """The price rises while a third of equity is bought: the child that would pass the limit is cut
     to it and is the last.
     """
@@ -237,7 +238,7 @@ def test_concentration_limit_reached_in_mid_plan_cuts_the_last_child(world: Any)
     assert verdicts(world) == [(BTC, "max_weight", Verdict.SHRINK)]
 
 
-def test_slow_sells_that_an_urgent_run_takes_up_are_judged_too(world: Any) -> None:
+def test_slow_sells_that_an_urgent_run_takes_up_are_judged_too(world: World) -> None:
     """Killed in mid-sale and resumed under a stop, a break appears before the next slice is due:
     that slice does not leave.
     """
@@ -261,7 +262,7 @@ def test_slow_sells_that_an_urgent_run_takes_up_are_judged_too(world: Any) -> No
     assert (BTC, "locked_instrument", Verdict.DENY) in verdicts(world)
 
 
-def test_orders_that_others_sent_count_before_each_child(world: Any) -> None:
+def test_orders_that_others_sent_count_before_each_child(world: World) -> None:
     """The plan fitted into the day's number of orders; what was sent besides since does not leave
     room for its third child.
     """
@@ -279,7 +280,7 @@ def test_orders_that_others_sent_count_before_each_child(world: Any) -> None:
     assert verdicts(world) == [(BTC, "max_orders_per_day", Verdict.DENY)]
 
 
-def test_price_outside_the_collar_costs_one_piece_its_moment(world: Any) -> None:
+def test_price_outside_the_collar_costs_one_piece_its_moment(world: World) -> None:
     """A price 30% off at the third slice: it is not traded on, and with the right price again the
     fourth makes it up.
     """
@@ -297,7 +298,7 @@ def test_price_outside_the_collar_costs_one_piece_its_moment(world: Any) -> None
     assert verdicts(world) == [(BTC, "price_collar", Verdict.DENY)]
 
 
-def test_quotes_that_cannot_be_read_for_a_while_do_not_end_the_work(world: Any) -> None:
+def test_quotes_that_cannot_be_read_for_a_while_do_not_end_the_work(world: World) -> None:
     """The venue gives no quotes for two slices: none is sent unseen, one alert, and the last slice
     makes up for them.
     """
@@ -318,7 +319,7 @@ def test_quotes_that_cannot_be_read_for_a_while_do_not_end_the_work(world: Any) 
     assert sum("quotes cannot be read" in alert for alert in report.alerts) == 1
 
 
-def test_wave_costs_one_read_of_prices_and_waiting_costs_none(world: Any) -> None:
+def test_wave_costs_one_read_of_prices_and_waiting_costs_none(world: World) -> None:
     """Two orders of four slices: prices are read once an instant, only where children are due, and
     balances never.
     """

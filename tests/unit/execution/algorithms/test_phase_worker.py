@@ -15,6 +15,7 @@ from penstock.core.orders import OrderRequest, OrderState, OrderType, Phase
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Iceberg, Limit, Style, Twap
 from penstock.execution.rebalance.run import rebalance
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 HALF = {"BTC/USDT": 0.5}
@@ -25,19 +26,19 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 
 
-def worked(world: Any, style: Style) -> Any:
+def worked(world: World, style: Style) -> Any:
     """Have the world's account work its orders in this style."""
     world.session = replace(world.session, style=style)
     return world
 
 
-def sent_at(world: Any) -> list[float]:
+def sent_at(world: World) -> list[float]:
     """When each child was written down, in seconds after the first."""
     times = [order.created_at for order in world.ledger.book.values()]
     return [round((at - times[0]).total_seconds(), 1) for at in times]
 
 
-def require_whole(world: Any, weight: float = 0.5) -> None:
+def require_whole(world: World, weight: float = 0.5) -> None:
     orders = list(world.ledger.book.values())
     assert all(order.state.is_final for order in orders)
     assert len({order.client_order_id for order in world.venue.submitted}) == len(
@@ -48,7 +49,7 @@ def require_whole(world: Any, weight: float = 0.5) -> None:
     assert float(bought) / 10_000 == pytest.approx(weight, abs=0.003)
 
 
-def test_twap_sends_its_slices_when_they_are_due(world: Any) -> None:
+def test_twap_sends_its_slices_when_they_are_due(world: World) -> None:
     """Four slices, ten seconds apart, each under its own number; together they reach the target."""
     worked(world, TWAP)
     report = rebalance(world.session, world.inputs(HALF))
@@ -61,7 +62,7 @@ def test_twap_sends_its_slices_when_they_are_due(world: Any) -> None:
     require_whole(world)
 
 
-def test_slot_of_worked_orders_run_again_sends_nothing(world: Any) -> None:
+def test_slot_of_worked_orders_run_again_sends_nothing(world: World) -> None:
     """A slot that is DONE is not worked again."""
     worked(world, TWAP)
     rebalance(world.session, world.inputs(HALF))
@@ -70,7 +71,7 @@ def test_slot_of_worked_orders_run_again_sends_nothing(world: Any) -> None:
     assert len(world.venue.submitted) == 4
 
 
-def test_unfilled_part_of_a_slice_is_passed_on(world: Any) -> None:
+def test_unfilled_part_of_a_slice_is_passed_on(world: World) -> None:
     """The venue fills half of each child: every rest joins the next, and the last rest is swept at
     the end.
     """
@@ -90,7 +91,7 @@ def test_unfilled_part_of_a_slice_is_passed_on(world: Any) -> None:
 @pytest.mark.parametrize("call", ["before", "after"])
 @pytest.mark.parametrize("child", [1, 2, 3, 4])
 def test_killed_work_goes_on_with_the_children_that_are_left(
-    world: Any, style: Style, call: str, child: int
+    world: World, style: Style, call: str, child: int
 ) -> None:
     """Killed before or after any child's request: the next run sends the rest, no child twice, and
     reaches the target.
@@ -119,7 +120,7 @@ def test_killed_work_goes_on_with_the_children_that_are_left(
     )  # the visibility delay may have passed over a slice, which then joined the next
 
 
-def test_run_killed_before_its_first_child_starts_from_the_committed_parent(world: Any) -> None:
+def test_run_killed_before_its_first_child_starts_from_the_committed_parent(world: World) -> None:
     """The parent is on record before any child: the next run works it though the targets have
     changed since.
     """
@@ -138,7 +139,7 @@ def test_run_killed_before_its_first_child_starts_from_the_committed_parent(worl
     assert {order.symbol for order in world.venue.submitted} == {"BTC/USDT"}
 
 
-def test_child_whose_answer_is_lost_is_found_and_not_repeated(world: Any) -> None:
+def test_child_whose_answer_is_lost_is_found_and_not_repeated(world: World) -> None:
     """A lost answer is asked for; the plan goes on with the next child."""
     worked(world, TWAP)
 
@@ -153,7 +154,7 @@ def test_child_whose_answer_is_lost_is_found_and_not_repeated(world: Any) -> Non
     require_whole(world)
 
 
-def test_child_that_never_arrived_goes_out_under_a_new_attempt(world: Any) -> None:
+def test_child_that_never_arrived_goes_out_under_a_new_attempt(world: World) -> None:
     """The venue's own "no such order" for the whole delay lets the same child out again, under the
     same number.
     """
@@ -174,7 +175,7 @@ def test_child_that_never_arrived_goes_out_under_a_new_attempt(world: Any) -> No
     require_whole(world)
 
 
-def test_kill_switch_stops_work_while_it_waits(world: Any) -> None:
+def test_kill_switch_stops_work_while_it_waits(world: World) -> None:
     """Halted between two slices, the rest is written down as stopped within a look, and the slot is
     FAILED with the reason.
     """
@@ -198,7 +199,7 @@ def test_kill_switch_stops_work_while_it_waits(world: Any) -> None:
     assert [order.state for order in report.orders] == [OrderState.FILLED, OrderState.CANCELED]
 
 
-def test_limit_that_waits_is_cancelled_and_priced_anew(world: Any) -> None:
+def test_limit_that_waits_is_cancelled_and_priced_anew(world: World) -> None:
     """A passive bid is not filled, is cancelled after its time, and its whole rest is bid at the
     price of then.
     """
@@ -227,7 +228,7 @@ def test_limit_that_waits_is_cancelled_and_priced_anew(world: Any) -> None:
     assert world.ledger.positions("test") == world.venue.balances()
 
 
-def test_sells_are_worked_to_their_end_before_buys_begin(world: Any) -> None:
+def test_sells_are_worked_to_their_end_before_buys_begin(world: World) -> None:
     """A switch sells in slices first; the buys' parent is planned with what the sells yielded."""
     rebalance(world.session, world.inputs({"BTC/USDT": 0.9}))
     world.clock.at += timedelta(days=1)
@@ -243,7 +244,7 @@ def test_sells_are_worked_to_their_end_before_buys_begin(world: Any) -> None:
     }
 
 
-def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: Any) -> None:
+def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: World) -> None:
     """The first answer is lost and the venue denies the child for good, wrongly: it is not sent
     twice, and the work ends.
     """
@@ -262,7 +263,7 @@ def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: Any) 
     assert world.ledger.positions("test") == world.venue.balances()
 
 
-def test_buys_never_ask_for_more_cash_than_there_is(world: Any) -> None:
+def test_buys_never_ask_for_more_cash_than_there_is(world: World) -> None:
     """The price rises by four percent in each interval: the last children shrink to the cash, and
     none is refused for funds.
     """
@@ -280,7 +281,7 @@ def test_buys_never_ask_for_more_cash_than_there_is(world: Any) -> None:
     assert 0 <= world.ledger.positions("test")["USDT"] < 200
 
 
-def test_account_that_is_flattened_is_sold_at_once(world: Any) -> None:
+def test_account_that_is_flattened_is_sold_at_once(world: World) -> None:
     """Flattening does not wait for slices: each position goes out whole."""
     rebalance(world.session, world.inputs({"BTC/USDT": 0.5, "ETH/USDT": 0.4}))
     worked(world, TWAP)
@@ -295,7 +296,7 @@ def test_account_that_is_flattened_is_sold_at_once(world: Any) -> None:
     } == {"USDT"}
 
 
-def test_flattening_ends_work_that_is_under_way(world: Any) -> None:
+def test_flattening_ends_work_that_is_under_way(world: World) -> None:
     """Slow sells stop where everything is to be closed, so that the next slot can close all at
     once.
     """
@@ -318,7 +319,7 @@ def test_flattening_ends_work_that_is_under_way(world: Any) -> None:
     assert [order.state for order in report.orders] == [OrderState.FILLED, OrderState.CANCELED]
 
 
-def test_sells_are_not_planned_anew_once_buys_have_begun(world: Any) -> None:
+def test_sells_are_not_planned_anew_once_buys_have_begun(world: World) -> None:
     """Killed between the buys' parent and its first child: the next run sells nothing, though
     prices would now ask for it.
     """
@@ -342,7 +343,7 @@ def test_sells_are_not_planned_anew_once_buys_have_begun(world: Any) -> None:
     }
 
 
-def test_denied_child_is_looked_for_before_the_next_child_takes_its_quantity(world: Any) -> None:
+def test_denied_child_is_looked_for_before_the_next_child_takes_its_quantity(world: World) -> None:
     """The venue filled a child's last attempt and denies it: its trade is found, and what it bought
     is not bought again.
     """

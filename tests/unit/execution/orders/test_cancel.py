@@ -5,7 +5,6 @@ slot.
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -21,19 +20,20 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.orders.cancel import Cancellation, cancel_working
 from penstock.execution.rebalance.run import rebalance
 from penstock.pipeline.halts import still_held, unfinished
+from penstock.testing.world import World
 
 DONE = RebalanceStatus.DONE
 ONE_DAY = timedelta(days=1)
 
 
-def working(world: Any, *named: str) -> None:
+def working(world: World, *named: str) -> None:
     """Let orders work at the venue; one without a client order id was made by hand."""
     for number, name in enumerate(named, 71):
         report = OrderReport(name, str(number), "ADA/USDT", OrderState.OPEN, Decimal(0))
         world.venue.placed[name or f"by-hand-{number}"] = report
 
 
-def refusing(world: Any, name: str, error: VenueError) -> None:
+def refusing(world: World, name: str, error: VenueError) -> None:
     cancel = world.venue.cancel
 
     def refuse(client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
@@ -44,7 +44,7 @@ def refusing(world: Any, name: str, error: VenueError) -> None:
     world.venue.cancel = refuse
 
 
-def test_order_without_a_client_id_is_cancelled_by_the_venues(world: Any) -> None:
+def test_order_without_a_client_id_is_cancelled_by_the_venues(world: World) -> None:
     """An order made by hand has the venue's id only: it is cancelled by that, and those after it
     too.
     """
@@ -58,7 +58,7 @@ def test_order_without_a_client_id_is_cancelled_by_the_venues(world: Any) -> Non
     "error",
     [VenueRejectedError("EGeneral:Invalid arguments"), VenueUnavailableError("no answer in 5 s")],
 )
-def test_refused_cancellation_is_told_and_the_others_go_on(world: Any, error: VenueError) -> None:
+def test_refused_cancellation_is_told_and_the_others_go_on(world: World, error: VenueError) -> None:
     """Whatever the venue says of the first order, the second is cancelled; the first is named with
     its words.
     """
@@ -70,7 +70,7 @@ def test_refused_cancellation_is_told_and_the_others_go_on(world: Any, error: Ve
     assert [report.client_order_id for report in world.venue.open_orders()] == ["stubborn"]
 
 
-def test_order_that_ended_meanwhile_is_neither_cancelled_nor_left(world: Any) -> None:
+def test_order_that_ended_meanwhile_is_neither_cancelled_nor_left(world: World) -> None:
     """The venue no longer has it open: nothing is left to do."""
     working(world, "gone", "ours")
     refusing(world, "gone", OrderNotFoundError("Unknown order sent.", "-2011"))
@@ -78,7 +78,7 @@ def test_order_that_ended_meanwhile_is_neither_cancelled_nor_left(world: Any) ->
     assert (done.cancelled, done.left) == (("ours",), ())
 
 
-def test_slot_of_a_halt_flattens_past_an_order_that_cannot_be_cancelled(world: Any) -> None:
+def test_slot_of_a_halt_flattens_past_an_order_that_cannot_be_cancelled(world: World) -> None:
     """The position is sold, the slot ends, and the alert names the order that is left."""
     rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
     working(world, "stubborn")
@@ -94,7 +94,7 @@ def test_slot_of_a_halt_flattens_past_an_order_that_cannot_be_cancelled(world: A
     assert "order stubborn of ADA/USDT may still work: EGeneral:Invalid arguments" in report.alerts
 
 
-def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: Any) -> None:
+def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: World) -> None:
     """A flattening that FAILED is not finished, one that is done or had nothing to sell is; orders
     that are left never are.
     """
@@ -115,7 +115,7 @@ def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: Any)
     )
 
 
-def test_position_that_a_flattening_left_is_named_with_the_reason(world: Any) -> None:
+def test_position_that_a_flattening_left_is_named_with_the_reason(world: World) -> None:
     """No break, but a slot that was not traded: its reason is said. Once sold, nothing is left to
     say.
     """

@@ -3,7 +3,6 @@ by side.
 """
 
 import threading
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,15 +12,19 @@ import pytest
 
 from penstock.core.errors import RateLimitedError, UnknownSymbolError
 from penstock.core.halts import TradingState
+from penstock.core.machine import THREADS
 from penstock.core.orders import OrderEventKind, OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 HALF_HALF = {"BTC/USDT": 0.5, "ETH/USDT": 0.4}
 
 
-def refuse_for_rate(world: Any, times: int, retry_after: float | None = 2.0) -> list[OrderRequest]:
+def refuse_for_rate(
+    world: World, times: int, retry_after: float | None = 2.0
+) -> list[OrderRequest]:
     """Make the venue refuse the first `times` requests with a 429; return the list of all that
     came.
     """
@@ -36,7 +39,7 @@ def refuse_for_rate(world: Any, times: int, retry_after: float | None = 2.0) -> 
     return came
 
 
-def test_order_refused_for_its_rate_is_paced_and_sent_again_under_the_same_id(world: Any) -> None:
+def test_order_refused_for_its_rate_is_paced_and_sent_again_under_the_same_id(world: World) -> None:
     """A 429 is the venue's word that nothing was placed: the same order goes out after the pause
     the venue asked for.
     """
@@ -51,7 +54,7 @@ def test_order_refused_for_its_rate_is_paced_and_sent_again_under_the_same_id(wo
     assert [order.state for order in report.orders] == [OrderState.FILLED]
 
 
-def test_venue_that_refuses_for_rate_without_end_is_given_up(world: Any) -> None:
+def test_venue_that_refuses_for_rate_without_end_is_given_up(world: World) -> None:
     """After the longest pacing the order is REJECTED on the venue's word, and the slot ends:
     nothing is UNKNOWN for it.
     """
@@ -62,7 +65,7 @@ def test_venue_that_refuses_for_rate_without_end_is_given_up(world: Any) -> None
     assert "refuses it for its rate" in report.orders[0].reason
 
 
-def test_kill_switch_thrown_while_an_order_is_paced_keeps_it_back(world: Any) -> None:
+def test_kill_switch_thrown_while_an_order_is_paced_keeps_it_back(world: World) -> None:
     """Waiting for the venue's pace is no way around the switch: it is read again before the request
     leaves again.
     """
@@ -78,19 +81,19 @@ def test_kill_switch_thrown_while_an_order_is_paced_keeps_it_back(world: Any) ->
     assert report.status is RebalanceStatus.FAILED
 
 
-def test_pause_longer_than_the_lease_keeps_it_alive(world: Any) -> None:
+def test_pause_longer_than_the_lease_keeps_it_alive(world: World) -> None:
     """A pause that the venue asks for may be longer than the lease lives: it is renewed while
     waiting.
     """
-    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 0.4})
-    session = replace(world.session, policy=policy, pause=lambda _: time.sleep(0.12))
+    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 4})
+    session = replace(world.session, policy=policy)
     refuse_for_rate(world, 1, retry_after=6.0)
     report = rebalance(session, world.inputs({"BTC/USDT": 0.5}))
     assert report.status is RebalanceStatus.DONE
     assert world.ledger.token > 2
 
 
-def test_all_intents_of_a_phase_have_begun_before_the_first_request_leaves(world: Any) -> None:
+def test_all_intents_of_a_phase_have_begun_before_the_first_request_leaves(world: World) -> None:
     """When the first request comes to the venue, the ledger already has SUBMIT for every order of
     the phase.
     """
@@ -102,7 +105,7 @@ def test_all_intents_of_a_phase_have_begun_before_the_first_request_leaves(world
     assert seen[0] == {OrderState.SUBMITTING}
 
 
-def test_order_held_back_in_the_middle_of_a_phase_is_abandoned_not_lost(world: Any) -> None:
+def test_order_held_back_in_the_middle_of_a_phase_is_abandoned_not_lost(world: World) -> None:
     """The switch thrown after the first request: the second has SUBMIT and ABANDON in its history
     and never left.
     """
@@ -118,7 +121,7 @@ def test_order_held_back_in_the_middle_of_a_phase_is_abandoned_not_lost(world: A
     assert len(world.venue.submitted) == 1
 
 
-def test_symbol_that_the_venue_no_longer_lists_is_a_refusal(world: Any) -> None:
+def test_symbol_that_the_venue_no_longer_lists_is_a_refusal(world: World) -> None:
     """Nothing was sent: the order is REJECTED, and the others go through."""
 
     def refuse(order: OrderRequest) -> None:
@@ -132,7 +135,7 @@ def test_symbol_that_the_venue_no_longer_lists_is_a_refusal(world: Any) -> None:
 
 
 @pytest.mark.parametrize("senders", [2, 8])
-def test_requests_leave_side_by_side_and_each_once(world: Any, senders: int) -> None:
+def test_requests_leave_side_by_side_and_each_once(world: World, senders: int) -> None:
     """With several senders a phase's requests are under way together, each leaves once, and the
     books agree.
     """
@@ -147,7 +150,9 @@ def test_requests_leave_side_by_side_and_each_once(world: Any, senders: int) -> 
             return submit(order)
 
     world.venue.submit = submit_together
-    report = rebalance(replace(world.session, policy=policy), world.inputs(HALF_HALF))
+    report = rebalance(
+        replace(world.session, policy=policy, runner=THREADS), world.inputs(HALF_HALF)
+    )
     assert {order.state for order in report.orders} == {OrderState.FILLED}
     assert (
         len({order.client_order_id for order in world.venue.submitted})
@@ -157,7 +162,7 @@ def test_requests_leave_side_by_side_and_each_once(world: Any, senders: int) -> 
     assert world.ledger.positions("test") == world.venue.balances()
 
 
-def test_order_that_the_venue_accepts_and_then_takes_back_ends_cancelled(world: Any) -> None:
+def test_order_that_the_venue_accepts_and_then_takes_back_ends_cancelled(world: World) -> None:
     """REJECTED is the answer to a request; of an order that had worked it means that nothing works
     any more.
     """

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from penstock.core.clock import SteppedClock
 from penstock.core.errors import StaleLeaseError
 from penstock.core.halts import TradingState
 from penstock.core.orders import OrderState, OrderType
@@ -18,25 +19,31 @@ from penstock.execution.lease import take_lease
 from penstock.execution.rebalance.run import rebalance
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import LossLimit
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 HALF = {"BTC/USDT": 0.5}
 
 
-def halt(world: Any, **asked: bool) -> None:
+class RenewingClock(SteppedClock):
+    """Forty seconds elapse between two looks: each look at a lease of a minute renews it."""
+
+    def elapsed_seconds(self) -> float:
+        self.sleep(40)
+        return super().elapsed_seconds()
+
+
+def halt(world: World, **asked: bool) -> None:
     world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "ada", SLOT, **asked)
 
 
 def test_switch_thrown_while_the_lease_is_renewed_keeps_the_order_back(
-    world: Any, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
     """A renewal may wait for a slow database: what the switch says after it counts, not what it
     said before.
     """
-    looks = count()
-    monkeypatch.setattr(
-        "penstock.execution.lease.boottime_seconds", lambda: 40.0 * next(looks)
-    )  # each look renews
+    session = replace(world.session, machine_clock=RenewingClock(SLOT))
     acquire = world.ledger.acquire_lease
 
     def slow(account: str, holder: str, ttl_seconds: float) -> Any:
@@ -45,33 +52,31 @@ def test_switch_thrown_while_the_lease_is_renewed_keeps_the_order_back(
         return acquire(account, holder, ttl_seconds)
 
     world.ledger.acquire_lease = slow
-    report = rebalance(world.session, world.inputs(HALF))
+    report = rebalance(session, world.inputs(HALF))
     assert world.venue.submitted == []
     assert [order.state for order in report.orders] == [OrderState.CANCELED]
 
 
 def test_lease_that_another_process_has_had_is_not_renewed(
-    world: Any, monkeypatch: pytest.MonkeyPatch
+    world: World,
 ) -> None:
     """The database's clock jumped, another process did the slot and let go: who wakes finds the
     lease free, and stops.
     """
-    now = 0.0
-    monkeypatch.setattr("penstock.execution.lease.boottime_seconds", lambda: now)
-    keeper = take_lease(world.ledger, "test", 60, 0, world.clock.sleep)
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert keeper is not None
     world.ledger.holder = ""
-    other = take_lease(world.ledger, "test", 60, 0, world.clock.sleep)
+    other = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert other is not None
     other.release()
-    now = 40.0
+    world.clock.sleep(40)
     with pytest.raises(StaleLeaseError, match="has had the lease"):
         _ = keeper.lease
     assert world.ledger.holder == ""
 
 
 @pytest.mark.parametrize("flatten", [False, True])
-def test_risk_rule_never_weakens_a_halt_set_while_it_judged(world: Any, flatten: bool) -> None:
+def test_risk_rule_never_weakens_a_halt_set_while_it_judged(world: World, flatten: bool) -> None:
     """A loss limit asks for reduce-only in the moment in which an operator halts: the operator's
     word stays in force.
     """
@@ -90,7 +95,7 @@ def test_risk_rule_never_weakens_a_halt_set_while_it_judged(world: Any, flatten:
     assert world.ledger.halt.flatten is flatten
 
 
-def resting(world: Any, at_pause: Any) -> Any:
+def resting(world: World, at_pause: Any) -> Any:
     """Rebalance by a limit order that waits in the book; call `at_pause` once while it is followed.
     Return the report.
     """
@@ -107,7 +112,7 @@ def resting(world: Any, at_pause: Any) -> Any:
     return rebalance(session, replace(world.inputs(HALF), policy=policy))
 
 
-def test_halt_that_cancels_takes_a_resting_order_back_at_once(world: Any) -> None:
+def test_halt_that_cancels_takes_a_resting_order_back_at_once(world: World) -> None:
     """An order that may rest for an hour is cancelled by the next look, not at the end of its
     patience.
     """
@@ -119,14 +124,14 @@ def test_halt_that_cancels_takes_a_resting_order_back_at_once(world: Any) -> Non
     assert (world.clock.now() - start).total_seconds() < 10
 
 
-def test_plain_halt_leaves_a_resting_order_alone(world: Any) -> None:
+def test_plain_halt_leaves_a_resting_order_alone(world: World) -> None:
     """Halting stops new orders; what works is ended only where the halt says so."""
     start = world.clock.now()
     resting(world, lambda: halt(world))
     assert (world.clock.now() - start).total_seconds() >= 3600
 
 
-def test_late_slot_does_not_undo_a_newer_one_behind_an_outage(world: Any) -> None:
+def test_late_slot_does_not_undo_a_newer_one_behind_an_outage(world: World) -> None:
     """After an hour of skipped minutes the newest slots say nothing: the one that was traded before
     them still counts.
     """

@@ -1,6 +1,5 @@
 """The rebalance of a slot: once, whole, and resumable."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ import pytest
 
 from penstock.core.errors import (
     DuplicateOrderError,
+    NotSentError,
     OrderNotFoundError,
     StaleDataError,
     StaleLeaseError,
@@ -18,9 +18,10 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.halts import TradingState
-from penstock.core.orders import OrderEventKind, OrderRequest, OrderState, OrderType, Side
+from penstock.core.orders import EndCause, OrderEventKind, OrderRequest, OrderState, OrderType, Side
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 HALF_HALF = {"BTC/USDT": 0.5, "ETH/USDT": 0.4}
@@ -30,7 +31,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 
 
-def weights_of(world: Any) -> dict[str, float]:
+def weights_of(world: World) -> dict[str, float]:
     prices, held = world.venue.prices, world.ledger.positions("test")
     values = {
         symbol: held.get(symbol.split("/")[0], Decimal(0)) * price
@@ -40,11 +41,11 @@ def weights_of(world: Any) -> dict[str, float]:
     return {symbol: round(float(value / equity), 3) for symbol, value in values.items() if value}
 
 
-def agree(world: Any) -> bool:
+def agree(world: World) -> bool:
     return world.ledger.positions("test") == world.venue.balances()
 
 
-def test_first_rebalance_takes_over_balances_and_reaches_its_targets(world: Any) -> None:
+def test_first_rebalance_takes_over_balances_and_reaches_its_targets(world: World) -> None:
     """From cash alone the targets are bought, and ledger and venue agree to the last digit."""
     report = rebalance(world.session, world.inputs(HALF_HALF))
     assert report.status is RebalanceStatus.DONE
@@ -54,7 +55,7 @@ def test_first_rebalance_takes_over_balances_and_reaches_its_targets(world: Any)
     assert not report.breaks
 
 
-def test_same_slot_twice_sends_nothing_the_second_time(world: Any) -> None:
+def test_same_slot_twice_sends_nothing_the_second_time(world: World) -> None:
     """The second run of a slot that is DONE writes no order and sends no request, even with other
     targets.
     """
@@ -65,7 +66,7 @@ def test_same_slot_twice_sends_nothing_the_second_time(world: Any) -> None:
     assert len(world.venue.submitted) == 2
 
 
-def test_sells_are_over_before_buys_leave(world: Any) -> None:
+def test_sells_are_over_before_buys_leave(world: World) -> None:
     """A full switch sells first and buys with what the sells yielded."""
     rebalance(world.session, world.inputs({"BTC/USDT": 0.95}))
     world.clock.at += timedelta(days=1)
@@ -78,7 +79,7 @@ def test_sells_are_over_before_buys_leave(world: Any) -> None:
     assert agree(world)
 
 
-def test_lost_answer_is_asked_for_and_never_sent_again(world: Any) -> None:
+def test_lost_answer_is_asked_for_and_never_sent_again(world: World) -> None:
     """A request whose answer is lost after acceptance is found by its id: one order, its fill
     booked, targets reached.
     """
@@ -95,7 +96,7 @@ def test_lost_answer_is_asked_for_and_never_sent_again(world: Any) -> None:
 
 
 def test_order_that_never_arrived_is_sent_under_a_new_id_after_the_visibility_delay(
-    world: Any,
+    world: World,
 ) -> None:
     """Only the venue's own "no such order", repeated for the whole delay, lets the quantity go out
     again.
@@ -120,7 +121,7 @@ def test_order_that_never_arrived_is_sent_under_a_new_id_after_the_visibility_de
     assert agree(world)
 
 
-def test_denied_order_whose_trade_the_venue_shows_is_not_sent_again(world: Any) -> None:
+def test_denied_order_whose_trade_the_venue_shows_is_not_sent_again(world: World) -> None:
     """The answer is lost and the venue denies the order for good, wrongly: its trades are looked at
     before a second attempt.
     """
@@ -138,7 +139,7 @@ def test_denied_order_whose_trade_the_venue_shows_is_not_sent_again(world: Any) 
     assert agree(world)
 
 
-def test_hidden_order_that_shows_late_is_not_duplicated(world: Any) -> None:
+def test_hidden_order_that_shows_late_is_not_duplicated(world: World) -> None:
     """An accepted order that the venue denies for a while is not sent again: it is found when it
     shows.
     """
@@ -163,7 +164,7 @@ def test_hidden_order_that_shows_late_is_not_duplicated(world: Any) -> None:
     assert agree(world)
 
 
-def test_venue_refusal_is_final_and_keeps_the_venues_words(world: Any) -> None:
+def test_venue_refusal_is_final_and_keeps_the_venues_words(world: World) -> None:
     """A refused order is REJECTED with the venue's reason, is not tried again, and the other order
     goes through.
     """
@@ -182,9 +183,27 @@ def test_venue_refusal_is_final_and_keeps_the_venues_words(world: Any) -> None:
     assert "MARKET_LOT_SIZE" in report.reason
 
 
+def test_order_that_is_refused_here_was_never_sent(world: World) -> None:
+    """What our own adapter refuses ends CANCELED with its own cause, once; nothing left, and the
+    slot names it apart from the venue's refusals.
+    """
+
+    def refuse(order: OrderRequest) -> None:
+        if order.symbol == "BTC/USDT":
+            raise NotSentError("quantity 0.05001 is not on the venue's step; nothing was sent")
+
+    world.venue.before = refuse
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    (order,) = [order for order in report.orders if order.request.symbol == "BTC/USDT"]
+    assert (order.state, order.end_cause) == (OrderState.CANCELED, EndCause.REFUSED_HERE)
+    assert [request.symbol for request in world.venue.submitted] == ["ETH/USDT"]
+    assert report.status is RebalanceStatus.DONE
+    assert report.reason.startswith("1 orders refused before sending: quantity 0.05001")
+
+
 @pytest.mark.parametrize("point", ["before", "after"])
 @pytest.mark.parametrize("nth", [1, 2, 3])
-def test_interrupted_slot_goes_on_without_duplicates(world: Any, point: str, nth: int) -> None:
+def test_interrupted_slot_goes_on_without_duplicates(world: World, point: str, nth: int) -> None:
     """Killed before or after the nth request: the next run of the slot finishes it, each order
     once, targets reached.
     """
@@ -210,7 +229,7 @@ def test_interrupted_slot_goes_on_without_duplicates(world: Any, point: str, nth
     assert agree(world)
 
 
-def test_late_slot_is_skipped_with_its_reason(world: Any) -> None:
+def test_late_slot_is_skipped_with_its_reason(world: World) -> None:
     """A slot older than the policy allows sends nothing and says why."""
     world.clock.at += timedelta(hours=2)
     report = rebalance(world.session, world.inputs(HALF_HALF))
@@ -219,14 +238,14 @@ def test_late_slot_is_skipped_with_its_reason(world: Any) -> None:
     assert not world.venue.submitted
 
 
-def test_slot_in_the_future_is_refused(world: Any) -> None:
+def test_slot_in_the_future_is_refused(world: World) -> None:
     """A run that starts before the bar closes raises and leaves no trace of the slot."""
     with pytest.raises(StaleDataError, match="closes in"):
         rebalance(world.session, world.inputs(HALF_HALF, SLOT + timedelta(hours=1)))
     assert not world.ledger.slots
 
 
-def test_halted_account_sends_nothing(world: Any) -> None:
+def test_halted_account_sends_nothing(world: World) -> None:
     """With the kill switch on, the slot is skipped with the operator's reason."""
     world.ledger.set_trading_state(
         "test", TradingState.HALTED, "venue behaves oddly", "operator", SLOT
@@ -237,7 +256,7 @@ def test_halted_account_sends_nothing(world: Any) -> None:
     assert not world.venue.submitted
 
 
-def test_kill_switch_in_mid_plan_stops_the_rest(world: Any) -> None:
+def test_kill_switch_in_mid_plan_stops_the_rest(world: World) -> None:
     """The switch is read before every single order: once set after the first, the second never
     leaves.
     """
@@ -256,7 +275,7 @@ def test_kill_switch_in_mid_plan_stops_the_rest(world: Any) -> None:
     assert agree(world)
 
 
-def test_order_that_does_not_fill_in_time_is_cancelled(world: Any) -> None:
+def test_order_that_does_not_fill_in_time_is_cancelled(world: World) -> None:
     """A limit order that waits in the book is cancelled when patience ends, and the slot ends DONE."""
     inputs = world.inputs(HALF_HALF)
     passive = inputs.policy.model_copy(
@@ -268,7 +287,7 @@ def test_order_that_does_not_fill_in_time_is_cancelled(world: Any) -> None:
     assert report.status is RebalanceStatus.DONE
 
 
-def test_partial_fill_then_expiry_books_what_was_filled(world: Any) -> None:
+def test_partial_fill_then_expiry_books_what_was_filled(world: World) -> None:
     """A market order that the venue fills in part and expires is EXPIRED with its fill booked."""
     world.venue.fraction = Decimal("0.5")
     report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
@@ -278,7 +297,7 @@ def test_partial_fill_then_expiry_books_what_was_filled(world: Any) -> None:
     assert agree(world)
 
 
-def test_account_under_another_lease_is_left_alone(world: Any) -> None:
+def test_account_under_another_lease_is_left_alone(world: World) -> None:
     """Where another process trades the account this one does nothing and says so."""
     world.ledger.acquire_lease("test", "someone else", 60)
     report = rebalance(world.session, world.inputs(HALF_HALF))
@@ -287,7 +306,7 @@ def test_account_under_another_lease_is_left_alone(world: Any) -> None:
     assert not world.venue.submitted
 
 
-def test_silent_venue_stops_recovery_before_anything_new_is_sent(world: Any) -> None:
+def test_silent_venue_stops_recovery_before_anything_new_is_sent(world: World) -> None:
     """An order that cannot be resolved because the venue is silent blocks the next slot; nothing is
     sent.
     """
@@ -305,7 +324,7 @@ def test_silent_venue_stops_recovery_before_anything_new_is_sent(world: Any) -> 
     assert len(world.venue.submitted) == 1
 
 
-def test_duplicate_is_looked_up_and_taken_as_ours(world: Any) -> None:
+def test_duplicate_is_looked_up_and_taken_as_ours(world: World) -> None:
     """A venue that calls our id a duplicate has the order: its report counts, and it is neither
     refused nor sent again.
     """
@@ -322,7 +341,7 @@ def test_duplicate_is_looked_up_and_taken_as_ours(world: Any) -> None:
     assert agree(world)
 
 
-def test_process_that_slept_through_its_lease_sends_nothing(world: Any) -> None:
+def test_process_that_slept_through_its_lease_sends_nothing(world: World) -> None:
     """Between the write-ahead of an order and its request the lease lapses: the request must not
     leave.
     """
@@ -334,7 +353,7 @@ def test_process_that_slept_through_its_lease_sends_nothing(world: Any) -> None:
     def slow(lease: Any, client_order_id: str, event: OrderEventKind, *rest: Any) -> Any:
         state = record(lease, client_order_id, event, *rest)
         if event is OrderEventKind.SUBMIT:
-            time.sleep(0.25)
+            world.clock.sleep(0.25)
         return state
 
     world.ledger.record_event = slow
@@ -343,7 +362,7 @@ def test_process_that_slept_through_its_lease_sends_nothing(world: Any) -> None:
     assert not world.venue.submitted
 
 
-def test_last_word_waits_until_the_fills_are_booked(world: Any) -> None:
+def test_last_word_waits_until_the_fills_are_booked(world: World) -> None:
     """A venue that shows an order's end before its trades: the order stays unfinished until they
     are booked.
     """
@@ -362,7 +381,7 @@ def test_last_word_waits_until_the_fills_are_booked(world: Any) -> None:
     assert agree(world)
 
 
-def test_trades_of_others_in_the_same_minutes_are_not_booked_as_ours(world: Any) -> None:
+def test_trades_of_others_in_the_same_minutes_are_not_booked_as_ours(world: World) -> None:
     """A manual trade in a symbol that we trade too is left to reconciliation."""
     world.venue.trade("BTC/USDT", Side.BUY, Decimal("0.01"), Decimal(50_000))
     report = rebalance(world.session, world.inputs(HALF_HALF))
@@ -373,7 +392,9 @@ def test_trades_of_others_in_the_same_minutes_are_not_booked_as_ours(world: Any)
     assert agree(world)
 
 
-def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(world: Any) -> None:
+def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(
+    world: World,
+) -> None:
     """A limit order left open by a killed run is cancelled by the next slot, which then trades
     freely.
     """
@@ -404,10 +425,10 @@ def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(
     assert "took over" in world.ledger.slots[SLOT].reason
 
 
-def test_waiting_for_an_order_keeps_the_lease_alive(world: Any) -> None:
+def test_waiting_for_an_order_keeps_the_lease_alive(world: World) -> None:
     """An order that waits longer than the lease lives is still followed, cancelled and booked."""
-    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 0.4})
-    session = replace(world.session, policy=policy, pause=lambda _: time.sleep(0.12))
+    policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 4})
+    session = replace(world.session, policy=policy)
     inputs = world.inputs({"BTC/USDT": 0.5})
     passive = inputs.policy.model_copy(
         update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}
@@ -417,7 +438,7 @@ def test_waiting_for_an_order_keeps_the_lease_alive(world: Any) -> None:
     assert {order.state for order in report.orders} == {OrderState.CANCELED}
 
 
-def test_cancellation_without_an_answer_is_asked_for_again(world: Any) -> None:
+def test_cancellation_without_an_answer_is_asked_for_again(world: World) -> None:
     """The first cancel request gets no answer: the next look repeats it, and the order ends
     CANCELED.
     """
@@ -440,7 +461,7 @@ def test_cancellation_without_an_answer_is_asked_for_again(world: Any) -> None:
     assert not world.venue.open_orders()
 
 
-def test_symbol_that_was_sold_is_not_bought_in_the_same_slot(world: Any) -> None:
+def test_symbol_that_was_sold_is_not_bought_in_the_same_slot(world: World) -> None:
     """A price that falls between the sells and the buys must not turn a sale round."""
     rebalance(world.session, world.inputs({"BTC/USDT": 0.6}))
     world.clock.at += timedelta(days=1)
@@ -459,7 +480,7 @@ def test_symbol_that_was_sold_is_not_bought_in_the_same_slot(world: Any) -> None
     ]
 
 
-def test_resumed_slot_whose_buys_were_committed_plans_no_sells(world: Any) -> None:
+def test_resumed_slot_whose_buys_were_committed_plans_no_sells(world: World) -> None:
     """The sells of a slot are over once its buys are committed, though prices have moved since."""
 
     def kill(order: OrderRequest) -> None:

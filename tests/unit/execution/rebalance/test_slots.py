@@ -18,13 +18,14 @@ from penstock.execution.rebalance.slots import (
     find_gaps,
     record_failure,
 )
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 WEIGHTS = {"BTC/USDT": 0.5}
 
 
-def rows(world: Any) -> dict[int, tuple[RebalanceStatus, str]]:
+def rows(world: World) -> dict[int, tuple[RebalanceStatus, str]]:
     """Status and reason by minutes after the first slot."""
     return {
         int((row.slot - SLOT) / MINUTE): (row.status, row.reason)
@@ -32,18 +33,18 @@ def rows(world: Any) -> dict[int, tuple[RebalanceStatus, str]]:
     }
 
 
-def account(world: Any, minutes: int, policy: MissedSlots = MissedSlots.SKIP, **more: Any) -> Any:
+def account(world: World, minutes: int, policy: MissedSlots = MissedSlots.SKIP, **more: Any) -> Any:
     return account_for_missed(world.session, Timeframe.M1, SLOT + minutes * MINUTE, policy, **more)
 
 
 @pytest.fixture
-def traded(world: Any) -> Any:
+def traded(world: World) -> Any:
     """An account whose first slot is DONE."""
     rebalance(world.session, world.inputs(WEIGHTS))
     return world
 
 
-def test_brand_new_account_has_missed_nothing(world: Any) -> None:
+def test_brand_new_account_has_missed_nothing(world: World) -> None:
     """Before the first run there is no slot to account for, and no row that would hide the opening
     balances.
     """
@@ -51,14 +52,14 @@ def test_brand_new_account_has_missed_nothing(world: Any) -> None:
     assert not world.ledger.slots
 
 
-def test_next_slot_in_time_writes_nothing(traded: Any) -> None:
+def test_next_slot_in_time_writes_nothing(traded: World) -> None:
     """Slot after slot, the account is read and not written."""
     writes = traded.ledger.writes
     assert account(traded, 1).to_run == (SLOT + MINUTE,)
     assert traded.ledger.writes == writes
 
 
-def test_skip_writes_a_row_for_each_missed_slot(traded: Any) -> None:
+def test_skip_writes_a_row_for_each_missed_slot(traded: World) -> None:
     """Back after five minutes: four slots are SKIPPED with the reason, the fifth is to be run if it
     is not late.
     """
@@ -73,7 +74,7 @@ def test_skip_writes_a_row_for_each_missed_slot(traded: Any) -> None:
     } == {"missed: no run had the account before 2024-03-01 00:05 was due; policy skip"}
 
 
-def test_accounting_twice_writes_once(traded: Any) -> None:
+def test_accounting_twice_writes_once(traded: World) -> None:
     """A second call finds nothing missing."""
     account(traded, 5)
     before = rows(traded)
@@ -82,7 +83,7 @@ def test_accounting_twice_writes_once(traded: Any) -> None:
     assert rows(traded) == before
 
 
-def test_run_latest_runs_the_newest_however_late(traded: Any) -> None:
+def test_run_latest_runs_the_newest_however_late(traded: World) -> None:
     """Only the newest is run, and it may be late."""
     found = account(traded, 3, MissedSlots.RUN_LATEST)
     assert found.to_run == (SLOT + 3 * MINUTE,)
@@ -90,14 +91,14 @@ def test_run_latest_runs_the_newest_however_late(traded: Any) -> None:
     assert len(found.skipped) == 2
 
 
-def test_run_all_runs_each_oldest_first(traded: Any) -> None:
+def test_run_all_runs_each_oldest_first(traded: World) -> None:
     """No row is written: each slot gets its own by being run."""
     found = account(traded, 3, MissedSlots.RUN_ALL)
     assert found.to_run == tuple(SLOT + n * MINUTE for n in (1, 2, 3))
     assert list(rows(traded)) == [0]
 
 
-def test_run_all_takes_up_an_interrupted_slot(traded: Any) -> None:
+def test_run_all_takes_up_an_interrupted_slot(traded: World) -> None:
     """A slot that is still RUNNING is run before those after it."""
     lease = traded.ledger.acquire_lease("test", "other", 60)
     traded.ledger.start_rebalance(lease, SLOT + MINUTE, "trend/1")
@@ -106,7 +107,7 @@ def test_run_all_takes_up_an_interrupted_slot(traded: Any) -> None:
     assert account(traded, 2).to_run == (SLOT + 2 * MINUTE,)
 
 
-def test_many_missed_slots_are_bounded_and_still_counted(traded: Any) -> None:
+def test_many_missed_slots_are_bounded_and_still_counted(traded: World) -> None:
     """Of 100 missed slots the newest ten have rows of their own; one row before them says for how
     many it stands.
     """
@@ -120,7 +121,7 @@ def test_many_missed_slots_are_bounded_and_still_counted(traded: Any) -> None:
     assert (again.skipped, again.together) == ((), 0)
 
 
-def test_slot_between_two_runs_is_found_behind_a_newer_one(traded: Any) -> None:
+def test_slot_between_two_runs_is_found_behind_a_newer_one(traded: World) -> None:
     """An operator ran a later slot by hand: what lies between is accounted for by the next call."""
     later = SLOT + 3 * MINUTE
     traded.clock.at = later
@@ -134,14 +135,14 @@ def test_slot_between_two_runs_is_found_behind_a_newer_one(traded: Any) -> None:
     ]
 
 
-def test_account_held_by_another_process_is_left_alone(traded: Any) -> None:
+def test_account_held_by_another_process_is_left_alone(traded: World) -> None:
     """Without the lease nothing is written; the newest slot's own run will say who trades."""
     traded.ledger.acquire_lease("test", "other", 60)
     assert account(traded, 5).to_run == (SLOT + 5 * MINUTE,)
     assert list(rows(traded)) == [0]
 
 
-def test_late_slots_that_run_all_chose_are_really_run(traded: Any) -> None:
+def test_late_slots_that_run_all_chose_are_really_run(traded: World) -> None:
     """The catch-up leaves every slot DONE, in order."""
     traded.clock.at += 5 * MINUTE
     session = replace(
@@ -153,14 +154,14 @@ def test_late_slots_that_run_all_chose_are_really_run(traded: Any) -> None:
     assert [status for status, _ in rows(traded).values()] == [RebalanceStatus.DONE] * 4
 
 
-def failed(world: Any, minutes: int, version: str | None = "trend/1") -> bool:
+def failed(world: World, minutes: int, version: str | None = "trend/1") -> bool:
     """Keep that the run of this slot raised."""
     return record_failure(
         world.session, Timeframe.M1, SLOT + minutes * MINUTE, "no answer in 5 s", version
     )
 
 
-def test_slot_whose_run_raised_can_be_run_again_while_it_is_the_newest(traded: Any) -> None:
+def test_slot_whose_run_raised_can_be_run_again_while_it_is_the_newest(traded: World) -> None:
     """Its row stays RUNNING with the error, and the next run of it trades it."""
     traded.clock.at += MINUTE
     assert failed(traded, 1)
@@ -172,7 +173,7 @@ def test_slot_whose_run_raised_can_be_run_again_while_it_is_the_newest(traded: A
     assert rows(traded)[1] == (RebalanceStatus.DONE, "")
 
 
-def test_slot_whose_run_raised_too_late_is_failed_with_its_reason(traded: Any) -> None:
+def test_slot_whose_run_raised_too_late_is_failed_with_its_reason(traded: World) -> None:
     """Once the next slot is due nobody comes back to it: FAILED with the error; one that ended
     stays as it is.
     """
@@ -185,7 +186,7 @@ def test_slot_whose_run_raised_too_late_is_failed_with_its_reason(traded: Any) -
 
 @pytest.mark.parametrize("ends", ["the account of slots", "the next rebalance"])
 def test_interrupted_slot_that_nobody_ran_again_ends_with_what_stopped_it(
-    traded: Any, ends: str
+    traded: World, ends: str
 ) -> None:
     """Whoever comes next ends it as FAILED, and the first error is still in the reason."""
     traded.clock.at += MINUTE
@@ -201,7 +202,7 @@ def test_interrupted_slot_that_nobody_ran_again_ends_with_what_stopped_it(
     )
 
 
-def test_interrupted_slot_that_is_too_late_ends_with_both_reasons(traded: Any) -> None:
+def test_interrupted_slot_that_is_too_late_ends_with_both_reasons(traded: World) -> None:
     """Run again after the policy's limit it is skipped as late, and what stopped it first is kept."""
     traded.clock.at += MINUTE
     failed(traded, 1)
@@ -216,7 +217,7 @@ def test_interrupted_slot_that_is_too_late_ends_with_both_reasons(traded: Any) -
     assert "no answer in 5 s" in reason
 
 
-def test_slot_that_failed_before_its_version_was_known_is_left_without_a_row(traded: Any) -> None:
+def test_slot_that_failed_before_its_version_was_known_is_left_without_a_row(traded: World) -> None:
     """A row would fix a version that nobody decided; the slot can be run once there is one."""
     traded.clock.at += MINUTE
     assert not failed(traded, 1, version=None)
@@ -226,7 +227,7 @@ def test_slot_that_failed_before_its_version_was_known_is_left_without_a_row(tra
     assert rows(traded)[1] == (RebalanceStatus.FAILED, "no answer in 5 s")
 
 
-def test_pile_of_interrupted_slots_is_ended_whatever_its_height(traded: Any) -> None:
+def test_pile_of_interrupted_slots_is_ended_whatever_its_height(traded: World) -> None:
     """A venue that is down for hours leaves more interrupted slots than a rebalance looks back for:
     all of them end.
     """
@@ -241,7 +242,7 @@ def test_pile_of_interrupted_slots_is_ended_whatever_its_height(traded: Any) -> 
     ] * 150
 
 
-def test_killed_run_is_told_apart_from_one_that_said_why(traded: Any) -> None:
+def test_killed_run_is_told_apart_from_one_that_said_why(traded: World) -> None:
     """A slot that stands RUNNING without a word was killed: it ends as FAILED and is named, for
     nobody has been told.
     """
@@ -256,7 +257,7 @@ def test_killed_run_is_told_apart_from_one_that_said_why(traded: Any) -> None:
     )
 
 
-def test_failure_before_the_first_slot_leaves_the_account_new(world: Any) -> None:
+def test_failure_before_the_first_slot_leaves_the_account_new(world: World) -> None:
     """Opening balances are taken over by the first run that reaches the venue: no row may come
     before it.
     """
@@ -289,7 +290,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("writes", range(16, 25))
-def test_killed_accounting_leaves_no_slot_running_for_ever(traded: Any, writes: int) -> None:
+def test_killed_accounting_leaves_no_slot_running_for_ever(traded: World, writes: int) -> None:
     """Killed at any write of the rows, the next call still ends the slot that was cut short,
     however many rows follow it.
     """

@@ -14,19 +14,20 @@ from penstock.execution.lease import take_lease
 from penstock.execution.rebalance.run import rebalance
 from penstock.execution.reconciliation.acceptance import accept_break
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def traded(world: Any) -> Any:
+def traded(world: World) -> Any:
     """An account that has had one rebalance, and holds two assets."""
     rebalance(world.session, world.inputs({"BTC/USDT": 0.4, "ETH/USDT": 0.4}))
     return world
 
 
-def leased(world: Any, act: Any, *arguments: Any) -> Reconciliation:
-    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+def leased(world: World, act: Any, *arguments: Any) -> Reconciliation:
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert keeper is not None
     try:
         found = act(world.session, keeper, *arguments)
@@ -36,15 +37,15 @@ def leased(world: Any, act: Any, *arguments: Any) -> Reconciliation:
         keeper.release()
 
 
-def check(world: Any) -> Reconciliation:
+def check(world: World) -> Reconciliation:
     return leased(world, reconcile)
 
 
-def accept(world: Any, subject: str) -> Reconciliation:
+def accept(world: World, subject: str) -> Reconciliation:
     return leased(world, accept_break, subject, "seen", "ada")
 
 
-def test_deposit_that_grew_since_it_was_recorded_is_not_accepted_unseen(traded: Any) -> None:
+def test_deposit_that_grew_since_it_was_recorded_is_not_accepted_unseen(traded: World) -> None:
     """The refusal names both figures and books nothing; the break then has the new ones, and is
     accepted with them.
     """
@@ -64,7 +65,7 @@ def test_deposit_that_grew_since_it_was_recorded_is_not_accepted_unseen(traded: 
     assert traded.ledger.positions("test") == traded.venue.balances()
 
 
-def test_look_in_between_does_not_put_other_figures_under_the_operators_word(traded: Any) -> None:
+def test_look_in_between_does_not_put_other_figures_under_the_operators_word(traded: World) -> None:
     """A slot that runs between an operator's look and the word finds more: the break keeps what the
     operator has seen.
     """
@@ -78,7 +79,7 @@ def test_look_in_between_does_not_put_other_figures_under_the_operators_word(tra
         accept(traded, "ETH")
 
 
-def test_second_trade_by_hand_is_not_accepted_with_the_first(traded: Any) -> None:
+def test_second_trade_by_hand_is_not_accepted_with_the_first(traded: World) -> None:
     """What would be booked is compared, whatever the words of the break are."""
     traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.01"), Decimal(50_000))
     check(traded)
@@ -89,7 +90,7 @@ def test_second_trade_by_hand_is_not_accepted_with_the_first(traded: Any) -> Non
     assert traded.ledger.positions("test") == traded.venue.balances()
 
 
-def test_rounding_of_what_the_venue_shows_asks_for_no_second_look(traded: Any) -> None:
+def test_rounding_of_what_the_venue_shows_asks_for_no_second_look(traded: World) -> None:
     """The last digit of a balance moves with every trade: that is no other difference."""
     traded.venue.assets["USDT"] += 100
     check(traded)
@@ -97,7 +98,7 @@ def test_rounding_of_what_the_venue_shows_asks_for_no_second_look(traded: Any) -
     assert not accept(traded, "USDT").breaks
 
 
-def test_break_from_before_changes_were_kept_is_accepted_by_its_words(traded: Any) -> None:
+def test_break_from_before_changes_were_kept_is_accepted_by_its_words(traded: World) -> None:
     """An account that was upgraded with a break open needs no second look, unless the words differ."""
     traded.venue.assets["USDT"] += 100
     (found,) = check(traded).breaks
@@ -109,7 +110,7 @@ def test_break_from_before_changes_were_kept_is_accepted_by_its_words(traded: An
     assert not accept(traded, "USDT").breaks
 
 
-def test_two_orders_that_are_gone_are_one_break_and_settled_together(traded: Any) -> None:
+def test_two_orders_that_are_gone_are_one_break_and_settled_together(traded: World) -> None:
     """One break stands for both, says so of both, and the operator's word ends both; a third needs
     another look.
     """
@@ -139,16 +140,19 @@ def test_two_orders_that_are_gone_are_one_break_and_settled_together(traded: Any
     }
 
 
-def test_former_holder_can_neither_reconcile_nor_accept(traded: Any) -> None:
+def test_former_holder_can_neither_reconcile_nor_accept(traded: World) -> None:
     """Another process took the lease while this one looked: nothing is closed and nothing is
     booked.
     """
     traded.venue.assets["USDT"] += 100
     check(traded)
-    keeper = take_lease(traded.ledger, "test", 60, 0, traded.session.pause)
+    keeper = take_lease(traded.ledger, "test", 60, 0, clock=traded.clock, ids=traded.session.ids)
     assert keeper is not None
     traded.ledger.holder = ""
-    assert take_lease(traded.ledger, "test", 60, 0, traded.session.pause) is not None
+    assert (
+        take_lease(traded.ledger, "test", 60, 0, clock=traded.clock, ids=traded.session.ids)
+        is not None
+    )
     before = traded.ledger.positions("test")
     with pytest.raises(StaleLeaseError):
         accept_break(traded.session, keeper, "USDT", "seen")

@@ -17,18 +17,19 @@ from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.rebalance.run import rebalance
 from penstock.execution.reconciliation.acceptance import accept_break
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICE = Decimal(50_000)
 
 
-def lease(world: Any) -> LeaseKeeper:
-    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+def lease(world: World) -> LeaseKeeper:
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert isinstance(keeper, LeaseKeeper)
     return keeper
 
 
-def check(world: Any) -> Reconciliation:
+def check(world: World) -> Reconciliation:
     world.clock.at += timedelta(minutes=1)
     keeper = lease(world)
     try:
@@ -37,7 +38,7 @@ def check(world: Any) -> Reconciliation:
         keeper.release()
 
 
-def accept(world: Any, subject: str) -> Reconciliation:
+def accept(world: World, subject: str) -> Reconciliation:
     world.clock.at += timedelta(minutes=1)
     keeper = lease(world)
     try:
@@ -50,14 +51,14 @@ def kinds(found: Reconciliation) -> dict[str, BreakKind]:
     return {each.subject: each.kind for each in found.breaks}
 
 
-def slot(world: Any, minute: int, weight: float) -> Any:
+def slot(world: World, minute: int, weight: float) -> Any:
     world.clock.at = SLOT + timedelta(minutes=minute, seconds=2)
     return rebalance(
         world.session, world.inputs({"BTC/USDT": weight}, SLOT + timedelta(minutes=minute))
     )
 
 
-def expired_at(world: Any, minute: int) -> Any:
+def expired_at(world: World, minute: int) -> Any:
     """Run a slot whose order the venue ends without a fill, as far as it says; return the order and
     when that was.
     """
@@ -71,7 +72,7 @@ def expired_at(world: Any, minute: int) -> Any:
     return late, world.clock.now()
 
 
-def fill_late(world: Any, late: Any, at: datetime, listed: bool = True) -> None:
+def fill_late(world: World, late: Any, at: datetime, listed: bool = True) -> None:
     """The venue filled the order at `at`, and says so only now."""
     name, quantity = late.request.client_order_id, late.request.quantity
     now, world.clock.at = world.clock.at, at
@@ -82,7 +83,7 @@ def fill_late(world: Any, late: Any, at: datetime, listed: bool = True) -> None:
     world.clock.at = now
 
 
-def test_trade_that_shows_after_the_window_moved_on_is_booked(world: Any) -> None:
+def test_trade_that_shows_after_the_window_moved_on_is_booked(world: World) -> None:
     """An order expired with nothing filled; minutes later newer trades are compared; then its trade
     appears, and is booked.
     """
@@ -96,7 +97,7 @@ def test_trade_that_shows_after_the_window_moved_on_is_booked(world: Any) -> Non
     assert world.ledger.positions("test") == world.venue.balances()
 
 
-def test_late_trade_of_days_ago_is_found_by_its_order(world: Any) -> None:
+def test_late_trade_of_days_ago_is_found_by_its_order(world: World) -> None:
     """However old the trade is, the order that was not filled says from when on to look."""
     slot(world, 0, 0.3)
     late, at = expired_at(world, 1)
@@ -107,7 +108,7 @@ def test_late_trade_of_days_ago_is_found_by_its_order(world: Any) -> None:
     assert not check(world).breaks
 
 
-def test_missing_fill_is_named_behind_many_newer_orders(world: Any) -> None:
+def test_missing_fill_is_named_behind_many_newer_orders(world: World) -> None:
     """The venue filled an order and lists no trade of it; thirty newer orders do not hide that."""
     slot(world, 0, 0.3)
     late, at = expired_at(world, 1)
@@ -120,7 +121,7 @@ def test_missing_fill_is_named_behind_many_newer_orders(world: Any) -> None:
     assert late.request.client_order_id in found.breaks[0].detail
 
 
-def test_manual_trade_that_shows_after_the_window_moved_on_is_named(world: Any) -> None:
+def test_manual_trade_that_shows_after_the_window_moved_on_is_named(world: World) -> None:
     """Someone else's trade of ten minutes ago appears with its balances: a manual trade, not a
     deposit and a withdrawal.
     """
@@ -133,7 +134,7 @@ def test_manual_trade_that_shows_after_the_window_moved_on_is_named(world: Any) 
     assert kinds(check(world)) == {"BTC/USDT": BreakKind.MANUAL_TRADE}
 
 
-def test_trade_by_hand_before_the_first_run_is_part_of_the_opening_balances(world: Any) -> None:
+def test_trade_by_hand_before_the_first_run_is_part_of_the_opening_balances(world: World) -> None:
     """The first slot closed before the owner bought: what the take-over saw already is neither a
     break nor booked again.
     """
@@ -146,7 +147,7 @@ def test_trade_by_hand_before_the_first_run_is_part_of_the_opening_balances(worl
     assert kinds(check(world)) == {"BTC": BreakKind.DEPOSIT}
 
 
-def hidden_sale(world: Any) -> Any:
+def hidden_sale(world: World) -> Any:
     """Someone sells by hand, and the venue does not list the trade."""
     slot(world, 0, 0.3)
     world.clock.at += timedelta(minutes=1)
@@ -156,7 +157,7 @@ def hidden_sale(world: Any) -> Any:
     return hidden
 
 
-def test_hidden_trade_that_was_accepted_by_asset_opens_nothing_when_it_shows(world: Any) -> None:
+def test_hidden_trade_that_was_accepted_by_asset_opens_nothing_when_it_shows(world: World) -> None:
     """Its base and its quote were taken over: the trade, listed at last, is part of both."""
     hidden = hidden_sale(world)
     accept(world, "BTC")
@@ -167,7 +168,7 @@ def test_hidden_trade_that_was_accepted_by_asset_opens_nothing_when_it_shows(wor
     assert world.ledger.positions("test") == world.venue.balances()
 
 
-def test_hidden_trade_of_which_one_asset_was_accepted_leaves_the_other(world: Any) -> None:
+def test_hidden_trade_of_which_one_asset_was_accepted_leaves_the_other(world: World) -> None:
     """Only the base was taken over when the trade shows: the quote stays what it was called, and is
     accepted by itself.
     """
@@ -179,7 +180,7 @@ def test_hidden_trade_of_which_one_asset_was_accepted_leaves_the_other(world: An
     assert world.ledger.positions("test") == world.venue.balances()
 
 
-def test_accepted_deposit_does_not_settle_a_manual_trade_that_is_shown(world: Any) -> None:
+def test_accepted_deposit_does_not_settle_a_manual_trade_that_is_shown(world: World) -> None:
     """Cash came in while a sale by hand was open: accepting the cash leaves the sale as it was."""
     slot(world, 0, 0.3)
     world.clock.at += timedelta(minutes=1)
@@ -196,7 +197,7 @@ class KilledError(Exception):
 
 
 @pytest.fixture
-def delisted(world: Any) -> Any:
+def delisted(world: World) -> Any:
     """An account whose process died after it had sent an order for ETH, before ETH was taken off
     the venue.
     """
@@ -226,7 +227,7 @@ def delisted(world: Any) -> Any:
     return world
 
 
-def test_lost_order_on_a_delisted_symbol_locks_that_symbol_only(delisted: Any) -> None:
+def test_lost_order_on_a_delisted_symbol_locks_that_symbol_only(delisted: World) -> None:
     """Nobody will ever answer for it: it stays unknown, its symbol is locked, and the account
     trades on without waiting.
     """
@@ -245,7 +246,7 @@ def test_lost_order_on_a_delisted_symbol_locks_that_symbol_only(delisted: Any) -
     assert lost.state is OrderState.UNKNOWN
 
 
-def test_accepting_ends_the_lost_order_of_a_delisted_symbol(delisted: Any) -> None:
+def test_accepting_ends_the_lost_order_of_a_delisted_symbol(delisted: World) -> None:
     """An operator looked: the order is cancelled in the ledger, and what the venue holds is taken
     over.
     """
@@ -258,7 +259,7 @@ def test_accepting_ends_the_lost_order_of_a_delisted_symbol(delisted: Any) -> No
     assert BreakKind.ORDER_GONE not in kinds(check(delisted)).values()
 
 
-def test_lost_order_is_resolved_when_the_symbol_is_listed_again(delisted: Any) -> None:
+def test_lost_order_is_resolved_when_the_symbol_is_listed_again(delisted: World) -> None:
     """The venue lists the symbol again and answers: the fill is booked as if nothing had been."""
     slot(delisted, 1, 0.3)
     delisted.venue.prices["ETH/USDT"] = Decimal(2_500)

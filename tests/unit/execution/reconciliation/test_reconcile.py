@@ -17,20 +17,21 @@ from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.rebalance.run import rebalance
 from penstock.execution.reconciliation.acceptance import accept_break
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 TARGETS = {"BTC/USDT": 0.4, "ETH/USDT": 0.4}
 
 
 @pytest.fixture
-def traded(world: Any) -> Any:
+def traded(world: World) -> Any:
     """An account that has had one rebalance, and holds two assets."""
     rebalance(world.session, world.inputs(TARGETS))
     return world
 
 
-def check(world: Any) -> Reconciliation:
-    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+def check(world: World) -> Reconciliation:
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert isinstance(keeper, LeaseKeeper)
     try:
         return reconcile(world.session, keeper)
@@ -42,7 +43,7 @@ def kinds(found: Reconciliation) -> dict[str, BreakKind]:
     return {each.subject: each.kind for each in found.breaks}
 
 
-def test_agreement_finds_nothing_and_writes_nothing(traded: Any) -> None:
+def test_agreement_finds_nothing_and_writes_nothing(traded: World) -> None:
     """A clean account stays clean, and checking it again leaves no trace."""
     writes = traded.ledger.writes
     for _ in range(3):
@@ -50,7 +51,7 @@ def test_agreement_finds_nothing_and_writes_nothing(traded: Any) -> None:
     assert traded.ledger.writes == writes
 
 
-def test_deposit_locks_its_asset_only_and_unlocks_when_it_leaves(traded: Any) -> None:
+def test_deposit_locks_its_asset_only_and_unlocks_when_it_leaves(traded: World) -> None:
     """Three ETH from outside lock ETH; BTC trades on; when they are gone again the lock goes too."""
     traded.venue.assets["ETH"] += 3
     assert kinds(check(traded)) == {"ETH": BreakKind.DEPOSIT}
@@ -65,13 +66,13 @@ def test_deposit_locks_its_asset_only_and_unlocks_when_it_leaves(traded: Any) ->
     assert [each.subject for each in check(traded).closed] == ["ETH"]
 
 
-def test_withdrawal_is_found(traded: Any) -> None:
+def test_withdrawal_is_found(traded: World) -> None:
     """Less at the venue than in the ledger, and no trade explains it."""
     traded.venue.assets["BTC"] /= 2
     assert kinds(check(traded)) == {"BTC": BreakKind.WITHDRAWAL}
 
 
-def test_withdrawn_cash_is_not_planned_with(traded: Any) -> None:
+def test_withdrawn_cash_is_not_planned_with(traded: World) -> None:
     """A break on the quote locks no instrument, and buys are sized to what the venue has."""
     traded.venue.assets["USDT"] = Decimal(500)
     traded.clock.at += timedelta(days=1)
@@ -83,7 +84,7 @@ def test_withdrawn_cash_is_not_planned_with(traded: Any) -> None:
     assert kinds(check(traded)) == {"USDT": BreakKind.WITHDRAWAL}
 
 
-def test_manual_trade_locks_its_symbol_and_not_the_cash(traded: Any) -> None:
+def test_manual_trade_locks_its_symbol_and_not_the_cash(traded: World) -> None:
     """Someone sells half of our BTC by hand: the trade explains both differences, so only BTC/USDT
     is locked.
     """
@@ -91,7 +92,7 @@ def test_manual_trade_locks_its_symbol_and_not_the_cash(traded: Any) -> None:
     assert kinds(check(traded)) == {"BTC/USDT": BreakKind.MANUAL_TRADE}
 
 
-def test_our_own_trade_that_was_never_booked_is_booked_on_the_spot(traded: Any) -> None:
+def test_our_own_trade_that_was_never_booked_is_booked_on_the_spot(traded: World) -> None:
     """A late fill of our order is booked and both agree; that it is more than was ordered is said
     in the same cycle.
     """
@@ -105,7 +106,7 @@ def test_our_own_trade_that_was_never_booked_is_booked_on_the_spot(traded: Any) 
     assert traded.ledger.positions("test") == traded.venue.balances()
 
 
-def test_foreign_open_order_locks_its_symbol(traded: Any) -> None:
+def test_foreign_open_order_locks_its_symbol(traded: World) -> None:
     """An order that works at the venue and not in the ledger is shown until it is gone."""
     foreign = OrderReport("by-hand", "77", "ADA/USDT", OrderState.OPEN, Decimal(0))
     traded.venue.placed["by-hand"] = foreign
@@ -114,7 +115,7 @@ def test_foreign_open_order_locks_its_symbol(traded: Any) -> None:
     assert not check(traded).breaks
 
 
-def test_difference_worth_less_than_dust_is_called_dust(traded: Any) -> None:
+def test_difference_worth_less_than_dust_is_called_dust(traded: World) -> None:
     """Half a cent of BTC is a break of its own kind; it goes when the half cent goes."""
     traded.venue.assets["BTC"] += Decimal("0.0000001")
     assert kinds(check(traded)) == {"BTC": BreakKind.DUST}
@@ -122,13 +123,13 @@ def test_difference_worth_less_than_dust_is_called_dust(traded: Any) -> None:
     assert not check(traded).breaks
 
 
-def test_noise_of_a_float_is_no_break(traded: Any) -> None:
+def test_noise_of_a_float_is_no_break(traded: World) -> None:
     """A balance that came through a float may be off in its sixteenth digit."""
     traded.venue.assets["BTC"] *= 1 + Decimal("1e-15")
     assert not check(traded).breaks
 
 
-def test_opening_balances_are_taken_over_once(world: Any) -> None:
+def test_opening_balances_are_taken_over_once(world: World) -> None:
     """Before the first rebalance differences are opening balances; a second look finds nothing to
     take over.
     """
@@ -138,8 +139,8 @@ def test_opening_balances_are_taken_over_once(world: Any) -> None:
     assert world.ledger.positions("test") == world.venue.balances()
 
 
-def accept(world: Any, subject: str) -> Reconciliation:
-    keeper = take_lease(world.ledger, "test", 60, 0, world.session.pause)
+def accept(world: World, subject: str) -> Reconciliation:
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
     assert keeper is not None
     try:
         return accept_break(world.session, keeper, subject, "topped up by the owner")
@@ -147,7 +148,7 @@ def accept(world: Any, subject: str) -> Reconciliation:
         keeper.release()
 
 
-def test_accepted_deposit_becomes_a_position_and_unlocks(traded: Any) -> None:
+def test_accepted_deposit_becomes_a_position_and_unlocks(traded: World) -> None:
     """The ledger takes over what the venue has; the break closes."""
     traded.venue.assets["USDT"] += 1_000
     assert kinds(check(traded)) == {"USDT": BreakKind.DEPOSIT}
@@ -155,7 +156,7 @@ def test_accepted_deposit_becomes_a_position_and_unlocks(traded: Any) -> None:
     assert traded.ledger.positions("test") == traded.venue.balances()
 
 
-def test_accepted_manual_trade_settles_both_of_its_assets(traded: Any) -> None:
+def test_accepted_manual_trade_settles_both_of_its_assets(traded: World) -> None:
     """A sale by hand changed base and quote: both are taken over."""
     traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.04"), Decimal(50_000))
     check(traded)
@@ -163,7 +164,7 @@ def test_accepted_manual_trade_settles_both_of_its_assets(traded: Any) -> None:
     assert traded.ledger.positions("test") == traded.venue.balances()
 
 
-def test_break_that_is_not_open_cannot_be_accepted(traded: Any) -> None:
+def test_break_that_is_not_open_cannot_be_accepted(traded: World) -> None:
     """A typo is answered with the breaks that are open."""
     traded.venue.assets["BTC"] += 1
     check(traded)
@@ -171,7 +172,7 @@ def test_break_that_is_not_open_cannot_be_accepted(traded: Any) -> None:
         accept(traded, "ETH")
 
 
-def test_balances_that_lag_behind_the_trades_open_no_break(traded: Any) -> None:
+def test_balances_that_lag_behind_the_trades_open_no_break(traded: World) -> None:
     """A venue whose balances are one look late is asked twice before a break is opened."""
     current, asked = traded.venue.balances, []
 
@@ -186,7 +187,7 @@ def test_balances_that_lag_behind_the_trades_open_no_break(traded: Any) -> None:
     assert not found.opened
 
 
-def test_manual_trade_before_the_first_slot_is_part_of_the_opening_balances(world: Any) -> None:
+def test_manual_trade_before_the_first_slot_is_part_of_the_opening_balances(world: World) -> None:
     """A trade that the opening balances contain already does not explain a later deposit."""
     world.clock.at = SLOT - timedelta(minutes=2)
     world.venue.trade("ETH/USDT", Side.BUY, Decimal(1), Decimal(2_500))
@@ -196,9 +197,9 @@ def test_manual_trade_before_the_first_slot_is_part_of_the_opening_balances(worl
     assert kinds(check(world)) == {"ETH": BreakKind.DEPOSIT}
 
 
-def test_break_that_someone_else_opened_is_not_closed_here(traded: Any) -> None:
+def test_break_that_someone_else_opened_is_not_closed_here(traded: World) -> None:
     """An overfill stays until an operator has seen it, though both sides agree on it."""
-    keeper = take_lease(traded.ledger, "test", 60, 0, traded.session.pause)
+    keeper = take_lease(traded.ledger, "test", 60, 0, clock=traded.clock, ids=traded.session.ids)
     assert keeper is not None
     traded.ledger.open_break(
         keeper.lease, Break("test", "BTC/USDT", BreakKind.OVERFILL, "filled twice"), SLOT
@@ -208,7 +209,7 @@ def test_break_that_someone_else_opened_is_not_closed_here(traded: Any) -> None:
     assert not accept(traded, "BTC/USDT").breaks
 
 
-def test_order_that_nobody_has_asked_about_yet_is_not_called_gone(traded: Any) -> None:
+def test_order_that_nobody_has_asked_about_yet_is_not_called_gone(traded: World) -> None:
     """An order in flight is recovery's affair: that the venue does not show it yet is no break."""
     order = next(iter(traded.ledger.book.values()))
     traded.ledger.book["lost"] = replace(
@@ -223,7 +224,7 @@ def test_order_that_nobody_has_asked_about_yet_is_not_called_gone(traded: Any) -
 
 
 def test_symbol_that_is_no_longer_listed_stays_accepted_until_it_is_listed_again(
-    traded: Any,
+    traded: World,
 ) -> None:
     """An operator has seen that the venue took it off: no lock comes back, until the venue changes
     it once more.
@@ -241,7 +242,7 @@ def test_symbol_that_is_no_longer_listed_stays_accepted_until_it_is_listed_again
     assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
 
 
-def test_fills_of_a_symbol_that_is_no_longer_listed_are_not_called_cut_off(traded: Any) -> None:
+def test_fills_of_a_symbol_that_is_no_longer_listed_are_not_called_cut_off(traded: World) -> None:
     """Where the venue does not know the symbol its silence about trades says nothing."""
     traded.ledger.compared.clear()
     del traded.venue.prices["ETH/USDT"]
@@ -256,7 +257,7 @@ def test_fills_of_a_symbol_that_is_no_longer_listed_are_not_called_cut_off(trade
     assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
 
 
-def test_list_of_trades_that_lags_opens_no_break(traded: Any) -> None:
+def test_list_of_trades_that_lags_opens_no_break(traded: World) -> None:
     """A fill that was booked a moment ago and is not listed now is asked for twice."""
     traded.ledger.compared.clear()
     listed, asked = traded.venue.fills, []
@@ -270,7 +271,7 @@ def test_list_of_trades_that_lags_opens_no_break(traded: Any) -> None:
     assert sorted(asked) == ["BTC/USDT", "BTC/USDT", "ETH/USDT", "ETH/USDT"]
 
 
-def test_two_real_fills_that_are_alike_are_not_called_doubled(traded: Any) -> None:
+def test_two_real_fills_that_are_alike_are_not_called_doubled(traded: World) -> None:
     """Same price, quantity and instant under two ids: the order says that both were filled."""
     name, report = next(iter(traded.venue.placed.items()))
     order = traded.ledger.book[name]

@@ -2,11 +2,9 @@
 the venue that it goes to.
 """
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -14,11 +12,13 @@ from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.errors import OrderNotFoundError, VenueUnavailableError
 from penstock.core.halts import TradingState
 from penstock.core.orders import OrderReport, OrderRequest, OrderState
-from penstock.core.quotes import Quote
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Twap
+from penstock.execution.rebalance.report import RebalanceReport
 from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import RiskLimits
+from penstock.testing.memory_venue import OneOfTwo
+from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 BTC = "BTC/USDT"
@@ -27,45 +27,39 @@ LIMITS = RiskLimits(max_gross=Decimal(1), max_weight=Decimal(1), price_collar=De
 WORKING = OrderReport("", "", "ADA/USDT", OrderState.OPEN, Decimal(0))
 
 
-@pytest.fixture
-def pair(world: Any) -> Any:
-    """The world with two venues, "a" (the first) and "b" (ten times the fee), each with 10,000 USDT
+@dataclass
+class Pair(World):
+    """An account at two venues, "a" (the first) and "b" (ten times the fee), each with 10,000 USDT
     and a deep book.
     """
-    world.a, world.b = world.venue, type(world.venue)(world.clock)
-    for venue in (world.a, world.b):
-        venue.free_balances = venue.balances
-        venue.quotes = deep(venue)
-    both = SeveralVenues({"a": world.a, "b": world.b}, {"a": Decimal(1), "b": Decimal(10)})
-    world.session = replace(world.session, exchange=both, venues=both, exchange_name="a+b")
-    return world
+
+    a: OneOfTwo
+    b: OneOfTwo
 
 
-def deep(venue: Any) -> Any:
-    narrow = venue.quotes
-
-    def quotes(symbols: Sequence[str]) -> dict[str, Quote]:
-        return {
-            s: replace(q, bid_size=Decimal(1000), ask_size=Decimal(1000))
-            for s, q in narrow(symbols).items()
-        }
-
-    return quotes
+@pytest.fixture
+def pair(world: World) -> Pair:
+    a, b = OneOfTwo(world.clock), OneOfTwo(world.clock)
+    both = SeveralVenues({"a": a, "b": b}, {"a": Decimal(1), "b": Decimal(10)})
+    session = replace(world.session, exchange=both, venues=both, exchange_name="a+b")
+    return Pair(world.ledger, a, world.clock, session, a, b)
 
 
-def run(pair: Any, weight: float, limits: RiskLimits = LIMITS, slot: datetime = SLOT) -> Any:
+def run(
+    pair: Pair, weight: float, limits: RiskLimits = LIMITS, slot: datetime = SLOT
+) -> RebalanceReport:
     return rebalance(pair.session, replace(pair.inputs({BTC: weight}, slot), limits=limits))
 
 
-def sent(pair: Any) -> list[tuple[str, Decimal]]:
+def sent(pair: Pair) -> list[tuple[str, Decimal]]:
     return [(order.request.venue, order.request.quantity) for order in pair.ledger.book.values()]
 
 
-def skipped(report: Any) -> str:
+def skipped(report: RebalanceReport) -> str:
     return "; ".join(each.reason for each in report.skipped)
 
 
-def test_venue_that_quotes_far_below_gets_no_part(pair: Any) -> None:
+def test_venue_that_quotes_far_below_gets_no_part(pair: Pair) -> None:
     """First venue 50,000, the other 30,000, collar 3%: the cheap offer is more likely wrong than
     true.
     """
@@ -76,7 +70,7 @@ def test_venue_that_quotes_far_below_gets_no_part(pair: Any) -> None:
     assert pair.b.assets == {"USDT": 10_000}
 
 
-def test_buy_never_spends_more_at_another_venue_than_was_approved(pair: Any) -> None:
+def test_buy_never_spends_more_at_another_venue_than_was_approved(pair: Pair) -> None:
     """The first venue has no cash and the other quotes 80,000: nothing is sent, and the report says
     why.
     """
@@ -90,7 +84,7 @@ def test_buy_never_spends_more_at_another_venue_than_was_approved(pair: Any) -> 
 
 
 @pytest.mark.parametrize("limit", [None, 3000])
-def test_notional_holds_at_the_parts_own_price(pair: Any, limit: int | None) -> None:
+def test_notional_holds_at_the_parts_own_price(pair: Pair, limit: int | None) -> None:
     """Two per cent dearer is within the collar, but not another cent is spent than was approved or
     the limit says.
     """
@@ -103,7 +97,7 @@ def test_notional_holds_at_the_parts_own_price(pair: Any, limit: int | None) -> 
     assert "is not approved" in skipped(report)
 
 
-def test_retried_part_keeps_the_collar_too(pair: Any) -> None:
+def test_retried_part_keeps_the_collar_too(pair: Pair) -> None:
     """A part that never arrived is not sent again at a price that went away meanwhile."""
     pair.a.assets = {"USDT": Decimal(1)}
 
@@ -118,7 +112,7 @@ def test_retried_part_keeps_the_collar_too(pair: Any) -> None:
     assert not pair.b.submitted
 
 
-def test_children_over_time_spend_no_more_than_their_parent_was_approved(pair: Any) -> None:
+def test_children_over_time_spend_no_more_than_their_parent_was_approved(pair: Pair) -> None:
     """The price rises by half a per cent between slices: the last slice is smaller, the sum is the
     approved notional.
     """
@@ -139,7 +133,7 @@ def test_children_over_time_spend_no_more_than_their_parent_was_approved(pair: A
     assert Decimal(4950) < Decimal(10_000) - pair.b.assets["USDT"] <= Decimal("5000.5")
 
 
-def test_position_that_is_closed_is_sold_whatever_the_venue_quotes(pair: Any) -> None:
+def test_position_that_is_closed_is_sold_whatever_the_venue_quotes(pair: Pair) -> None:
     """The venue that holds the coin quotes a third less than the first: a halt that flattens sells
     it there all the same.
     """
@@ -158,7 +152,7 @@ def test_position_that_is_closed_is_sold_whatever_the_venue_quotes(pair: Any) ->
     assert pair.b.assets["BTC"] < Decimal("0.0001")
 
 
-def test_order_by_hand_is_cancelled_at_the_venue_that_its_id_names(pair: Any) -> None:
+def test_order_by_hand_is_cancelled_at_the_venue_that_its_id_names(pair: Pair) -> None:
     """Without a client order id the venue's own id, as the account shows it, leads to the venue;
     another one is no order.
     """

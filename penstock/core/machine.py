@@ -1,0 +1,100 @@
+"""The real clock, the real source of names and the real threads of the machine that we run on.
+
+This is the only file that reads the machine's time, draws random names and starts threads. Which
+part is given what is decided in penstock.wiring. The lower rooms may not import this file (an
+import contract holds it), so that a simulation can replace all three.
+"""
+
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class SystemClock:
+    """The machine's clock; see penstock.core.clock.MachineClock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(max(0.0, seconds))
+
+    def elapsed_seconds(self) -> float:
+        """Return CLOCK_BOOTTIME on Linux, which counts while the machine is suspended.
+
+        Other systems have Python's monotonic clock, which may stand still during a suspension. A
+        lease can look younger there than it is: only the venue's refusal of old orders is left.
+        """
+        if sys.platform == "linux":
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
+        return time.monotonic()
+
+
+@dataclass(frozen=True)
+class RandomIds:
+    """Random names (UUID version 4) and this process's own; see penstock.core.ids.IdSource."""
+
+    def new_id(self) -> str:
+        return uuid.uuid4().hex
+
+    def process_name(self) -> str:
+        return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@dataclass(frozen=True)
+class ThreadTask:
+    """Work that runs on a thread of its own; see penstock.ports.BackgroundTask."""
+
+    thread: threading.Thread
+
+    def wait(self, seconds: float) -> bool:
+        self.thread.join(max(0.0, seconds))
+        return not self.thread.is_alive()
+
+
+@dataclass(frozen=True)
+class ThreadRunner:
+    """Runs work on threads; one item, or one at a time, on the caller's own.
+
+    See penstock.ports.TaskRunner.
+    """
+
+    def map(
+        self, work: Callable[[Item], Result], items: Sequence[Item], *, at_once: int, name: str
+    ) -> list[Result]:
+        size = min(at_once, len(items))
+        if size <= 1:
+            return [work(item) for item in items]
+        with ThreadPoolExecutor(size, thread_name_prefix=name) as pool:
+            return list(pool.map(work, items))  # an error cancels what has not begun
+
+    def start(self, work: Callable[[], None], *, name: str) -> ThreadTask:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread.start()
+        return ThreadTask(thread)
+
+
+SYSTEM_CLOCK = SystemClock()
+RANDOM_IDS = RandomIds()
+THREADS = ThreadRunner()
+
+
+def new_secret(size: int) -> str:
+    """Return `size` random bytes as hexadecimal digits, fit for a password or a key.
+
+    A secret is never counted or seeded, not even in a simulation: it must not be guessed.
+    """
+    return secrets.token_hex(size)

@@ -1,0 +1,108 @@
+"""What the clock, the source of names and the task runner promise, held by the real ones and by
+those of a simulation alike.
+"""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from penstock.core.clock import MachineClock, SteppedClock
+from penstock.core.executor import InlineRunner
+from penstock.core.ids import CountedIds, IdSource
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS, new_secret
+from penstock.ports import TaskRunner
+
+START = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=["system", "stepped"])
+def clock(request: pytest.FixtureRequest) -> MachineClock:
+    return SYSTEM_CLOCK if request.param == "system" else SteppedClock(START)
+
+
+@pytest.fixture(params=["random", "counted"])
+def ids(request: pytest.FixtureRequest) -> IdSource:
+    return RANDOM_IDS if request.param == "random" else CountedIds()
+
+
+@pytest.fixture(params=["threads", "in-line"])
+def runner(request: pytest.FixtureRequest) -> TaskRunner:
+    return THREADS if request.param == "threads" else InlineRunner()
+
+
+def test_sleep_moves_the_instant_and_what_elapsed_alike(clock: MachineClock) -> None:
+    """Twenty milliseconds of sleep are at least so much by both measures."""
+    instant, elapsed = clock.now(), clock.elapsed_seconds()
+    clock.sleep(0.02)
+    assert clock.elapsed_seconds() - elapsed >= 0.02
+    assert clock.now() - instant >= timedelta(milliseconds=19)
+    assert clock.now().tzinfo is UTC
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0])
+def test_sleep_of_nothing_returns_at_once(clock: MachineClock, seconds: float) -> None:
+    """What is past needs no waiting, and no clock goes back."""
+    elapsed = clock.elapsed_seconds()
+    clock.sleep(seconds)
+    assert 0 <= clock.elapsed_seconds() - elapsed < 1
+
+
+def test_names_are_used_once(ids: IdSource) -> None:
+    """A thousand names differ, also in their last eight digits, which lease holders are told by."""
+    names = [ids.new_id() for _ in range(1000)]
+    assert len({name[-8:] for name in names}) == 1000
+    assert {len(name) for name in names} == {32}
+    assert all(int(name, 16) for name in names)
+    assert ids.process_name() == ids.process_name() != ""
+
+
+def test_secrets_are_as_long_as_asked_and_never_the_same() -> None:
+    """Sixteen bytes are 32 digits."""
+    assert len(new_secret(16)) == 32
+    assert new_secret(16) != new_secret(16)
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 100])
+def test_results_come_in_the_order_of_the_items(runner: TaskRunner, at_once: int) -> None:
+    """However many run at a time, and with nothing to run there is nothing."""
+    assert runner.map(lambda n: n * n, range(20), at_once=at_once, name="squares") == [
+        n * n for n in range(20)
+    ]
+    assert runner.map(str, [], at_once=at_once, name="nothing") == []
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_first_error_is_raised_and_what_had_not_begun_is_left_out(
+    runner: TaskRunner, at_once: int
+) -> None:
+    """The second of many fails: it is raised, and at most the few that were under way were run."""
+    begun: list[int] = []
+
+    def work(n: int) -> int:
+        begun.append(n)
+        if n == 1:
+            raise ValueError("the second")
+        SYSTEM_CLOCK.sleep(0.01)
+        return n
+
+    with pytest.raises(ValueError, match="the second"):
+        runner.map(work, range(100), at_once=at_once, name="failing")
+    assert len(begun) < 50
+
+
+def test_started_work_ends_and_can_be_waited_for(runner: TaskRunner) -> None:
+    """`wait` says whether the work has ended."""
+    done = threading.Event()
+    task = runner.start(done.set, name="background")
+    assert task.wait(5)
+    assert done.is_set()
+
+
+def test_work_on_a_thread_is_not_waited_for_longer_than_asked() -> None:
+    """A channel that hangs holds nobody up: `wait` returns False, and True once it is let go."""
+    let_go = threading.Event()
+    task = THREADS.start(lambda: (let_go.wait(5), None)[1], name="hangs")
+    assert not task.wait(0.01)
+    let_go.set()
+    assert task.wait(5)
