@@ -11,11 +11,12 @@ from penstock.core.errors import MissingExtraError
 
 
 @contextmanager
-def extra(name: str) -> Iterator[None]:
+def extra(name: str, otherwise: str = "") -> Iterator[None]:
     """Turn a missing library inside the block into MissingExtraError, which names the command.
 
     Parameters:
         name: the extra of pyproject.toml that brings the libraries of this block.
+        otherwise: what can be done instead, for the end of the message.
 
     A module of Penstock's own that is missing stays an ImportError: that is a broken install.
 
@@ -31,6 +32,7 @@ def extra(name: str) -> Iterator[None]:
         missing = (error.name or "").split(".")[0]
         if missing in ("", "penstock", "strategies", "tasks", "flows"):
             raise
+        way_out = f", or {otherwise}" if otherwise else ""
         raise MissingExtraError(
-            f"{missing} is not installed: run pip install 'penstock[{name}]'"
+            f"{missing} is not installed: run pip install 'penstock[{name}]'{way_out}"
         ) from error
