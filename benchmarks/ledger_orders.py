@@ -39,12 +39,13 @@ from penstock.core.orders import (
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.lease import LeaseKeeper, take_lease
-from penstock.execution.orders.intents import place
+from penstock.execution.orders.submit import place
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.practice.candles import GivenCandles
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
+from penstock.simulation.fill_model import FillModel
 
 SYMBOLS = [f"C{n:02d}/USDT" for n in range(20)]
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -140,7 +141,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedPostgres(Path(folder) / "postgres")
         practice = PracticeServer(
-            candles(), accounts=accounts, limits=UNLIMITED, participation=None
+            candles(), accounts=accounts, limits=UNLIMITED, fill_model=FillModel(participation=None)
         )
         try:
             with practice, connect(server.start()) as database:

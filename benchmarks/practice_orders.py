@@ -22,6 +22,7 @@ from penstock.practice.clock import stepped_clock
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.practice.synthetic import SyntheticCandles
+from penstock.simulation.fill_model import FillModel
 
 
 def per_second(count: int, call: Callable[[int], object]) -> float:
@@ -58,7 +59,11 @@ def main() -> None:
     account = AccountSpec("key", "secret", {"USDT": "1000000000"})
     clock = stepped_clock(candles.end - Timeframe.D1.duration)
     with PracticeServer(
-        candles, clock=clock, accounts=(account,), limits=UNLIMITED, participation=None
+        candles,
+        clock=clock,
+        accounts=(account,),
+        limits=UNLIMITED,
+        fill_model=FillModel(participation=None),
     ) as server:
         session = requests.Session()
         session.trust_env = False

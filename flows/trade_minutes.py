@@ -1,4 +1,4 @@
-"""The minute service: at every bar's close ingest it, decide, place - and show each slot as a flow
+"""The minute service: at every bar's close ingest it, decide, place, and show each slot as a flow
 run.
 
 The orders go first and the flow run is written after them: a slow or absent Prefect server delays
@@ -15,10 +15,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from penstock.core.errors import RiskError
-from penstock.pipeline.rebalance import rows_table
 from penstock.pipeline.slots import SlotOutcome, require_ready, slots_due, trade_slot, wait_for_slot
-from tasks.artifacts import publish_table_async
-from tasks.platform import worker_platform
+from tasks.artifacts import publish_rows_async
+from tasks.platform import worker_actor, worker_platform
 
 #: A record that takes longer is given up: its slot is in the ledger.
 RECORD_TIMEOUT_SECONDS = 300
@@ -35,8 +34,8 @@ async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State[
     """Leave the slot's outcome as a flow run: its state, its figures, its orders."""
     print(outcome.line())
     if outcome.report is not None and outcome.report.rows():
-        await publish_table_async(
-            f"slot-{portfolio}", rows_table(outcome.report), f"Orders of slot {slot}"
+        await publish_rows_async(
+            f"slot-{portfolio}", outcome.report.rows(), f"Orders of slot {slot}"
         )
     return Failed(message=outcome.line()) if outcome.failed else Completed(message=outcome.line())
 
@@ -60,16 +59,17 @@ async def _record(portfolio: str, slot: datetime, outcome: SlotOutcome) -> None:
 async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> None:
     """Trade slot after slot: for ever, or for `slots` of them."""
     platform = await asyncio.to_thread(worker_platform)
-    await asyncio.to_thread(require_ready, platform, portfolio)
+    actor = worker_actor()
+    await asyncio.to_thread(require_ready, platform, actor, portfolio)
     slot: datetime | None = None
     done = failed = 0
     records: set[asyncio.Task[None]] = set()
     while slots is None or done < slots:
-        slot = await asyncio.to_thread(wait_for_slot, platform, portfolio, slot)
-        account = await asyncio.to_thread(slots_due, platform, portfolio, slot)
+        slot = await asyncio.to_thread(wait_for_slot, platform, actor, portfolio, slot)
+        account = await asyncio.to_thread(slots_due, platform, actor, portfolio, slot)
         for due in account.to_run:
             outcome = await asyncio.to_thread(
-                trade_slot, platform, portfolio, due, due in account.late
+                trade_slot, platform, actor, portfolio, due, due in account.late
             )
             print(
                 outcome.line(), flush=True

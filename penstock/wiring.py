@@ -5,18 +5,21 @@ Heavy libraries (MLflow, Great Expectations) are imported when their part is fir
 trading path never pays for them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
-from penstock.adapters.exchanges.order_expiry import visibility_delay
-from penstock.adapters.exchanges.paper import PaperExchange
+from penstock.adapters.exchanges.order_expiry import age_limit, visibility_delay
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.adapters.notifications import AppriseNotifier, LogNotifier
 from penstock.adapters.stores.embedded import EmbeddedPostgres
@@ -26,21 +29,33 @@ from penstock.adapters.stores.postgres import (
     PostgresBarStore,
     PostgresControlStore,
     PostgresLedger,
+    PostgresLedgerHistory,
     PostgresParentOrderStore,
     PromotionRecord,
     connect,
+    create_database,
     migrate,
 )
 from penstock.core.clock import Clock, MachineClock, VenueClock
 from penstock.core.errors import ConfigError
 from penstock.core.ids import IdSource
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
+from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import BoundsGate
 from penstock.execution.algorithms.styles import Vwap
 from penstock.execution.algorithms.volume import VolumeProfile, flat_profile, stored_profile
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.session import AccountSession, ExecutionPolicy, VolumeProfiles
-from penstock.ports import BackgroundTask, Exchange, MarketData, Notifier, TaskRunner, VenueAccount
+from penstock.ports import (
+    BackgroundTask,
+    Exchange,
+    LedgerHistory,
+    MarketData,
+    Notifier,
+    TaskRunner,
+    VenueAccount,
+)
+from penstock.research.engine.costs import Costs
 from penstock.settings import (
     AccountSettings,
     Environment,
@@ -49,6 +64,8 @@ from penstock.settings import (
     VenueSettings,
     secret,
 )
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.paper import PaperExchange
 from penstock.stack import running
 
 if TYPE_CHECKING:  # these import MLflow or Great Expectations
@@ -115,6 +132,11 @@ class Platform:
         return PostgresLedger(self.database)
 
     @cached_property
+    def ledger_history(self) -> LedgerHistory:
+        """The ledger's past: accounts as they were, and the proof of what the ledger shows."""
+        return PostgresLedgerHistory(self.database)
+
+    @cached_property
     def control_store(self) -> PostgresControlStore:
         return PostgresControlStore(self.database)
 
@@ -165,6 +187,13 @@ class Platform:
             return self.settings.process.mlflow_url
         found = running(self.home)
         return found[1].mlflow if found else local_tracking_uri(self.home)
+
+    @property
+    def tracking_address(self) -> str:
+        """Where MLflow is reached, without user names and passwords: what may be printed."""
+        from penstock.adapters.mlflow.connection import without_password
+
+        return without_password(self.tracking_uri)
 
     @cached_property
     def registry(self) -> "MlflowRegistry":
@@ -231,6 +260,21 @@ class Platform:
         return visibility_delay(
             {venue.ccxt_id for venue in venues}, self.environment.visibility_delay_seconds
         )
+
+    def order_age_limits(self) -> dict[str, str | None]:
+        """Return, for each venue that an account trades, how it refuses an old order; None where no
+        way is known.
+        """
+        return {market.ccxt_id: age_limit(market.ccxt_id) for market in self.environment.traded}
+
+    def rehearsal_account(
+        self, bars: pl.DataFrame, timeframe: Timeframe, costs: Costs, clock: Clock, cash: Decimal
+    ) -> Exchange:
+        """Return a paper account with `cash` over given bars (BARS_SCHEMA), seen at the clock's
+        time, with these costs.
+        """
+        market = BarsMarketData({timeframe: bars}, None, clock)
+        return PaperExchange(market, FillModel.of(costs), {self.settings.universe.quote: cash})
 
     def _volume_profiles(self, portfolio: str) -> VolumeProfiles | None:
         """Return what tells the volume by time of day; None where the style does not need it."""
@@ -300,11 +344,10 @@ class Platform:
     ) -> VenueAccount:
         """Return one account at one venue, or on paper with that venue's market data."""
         if self.environment.trading == "paper":
-            costs = self.settings.costs
+            model = FillModel.of(self.settings.costs)
             return PaperExchange(
                 self.market if market == self.environment.market else self._market_of(market),
-                fee_bps=str(costs.fee_bps if fee_bps is None else fee_bps),
-                slippage_bps=str(costs.slippage_bps),
+                model if fee_bps is None else replace(model, taker_fee_bps=fee_bps),
                 balances={self.settings.universe.quote: Decimal(str(keys.paper_cash))},
                 state_file=self.home / "paper" / f"{name}.json",
                 trading_timeframe=self.settings.portfolio(portfolio).timeframe,
@@ -312,8 +355,8 @@ class Platform:
         purpose = f"account '{name}'"
         return CcxtExchange(
             market.ccxt_id,
-            secret(keys.api_key_env, purpose).get_secret_value(),
-            secret(keys.secret_env, purpose).get_secret_value(),
+            secret(self.settings.variables, keys.api_key_env, purpose).get_secret_value(),
+            secret(self.settings.variables, keys.secret_env, purpose).get_secret_value(),
             live=market.is_real,
             base_url=self._address(market),
             clock=self.machine_clock,
@@ -330,13 +373,12 @@ class Platform:
 
 
 @contextmanager
-def open_platform(settings: Settings | None = None) -> Iterator[Platform]:
+def open_platform(settings: Settings) -> Iterator[Platform]:
     """Open the platform; where no database is configured the embedded one is started, and stopped
     again if we started it.
     """
-    chosen = settings if settings is not None else Settings()
-    with database_url(chosen) as url:
-        platform = Platform(chosen, url)
+    with database_url(settings) as url:
+        platform = Platform(settings, url)
         try:
             yield platform
         finally:
@@ -358,6 +400,18 @@ def database_url(settings: Settings) -> Iterator[str]:
     finally:
         if not was_running:
             server.stop_if_unused()
+
+
+def sibling_databases(url: str) -> Callable[[str], str]:
+    """Return a function that gives the URL of a named database on the server of `url`, created
+    where it is missing. Penstock's own is the one that `url` names.
+    """
+    return lambda name: url if name == DATABASE_NAME else create_database(url, name)
+
+
+def public_market(ccxt_id: str) -> MarketData:
+    """Return the public side of a venue by its ccxt name: no keys, and no configuration."""
+    return CcxtMarketData(ccxt_id)
 
 
 def embedded_server(settings: Settings) -> EmbeddedPostgres:

@@ -1,7 +1,7 @@
-"""The strategies. One file each; this table is where a name becomes a class.
+"""The shipped strategies, one file each, and the table from names to classes.
 
-A strategy file imports only penstock.core, Polars, Pydantic and the standard library: its source
-goes into the model registry and is loaded from there.
+A strategy file imports only penstock.core, Polars, Pydantic and the standard library. Its source is
+kept in the model registry and is loaded from there.
 """
 
 from penstock.core.errors import StrategyError
@@ -18,7 +18,10 @@ STRATEGIES: dict[str, type[Strategy]] = {
 
 
 def strategy_class(name: str) -> type[Strategy]:
-    """Return the strategy called `name`; raise StrategyError listing the allowed names."""
+    """Return the strategy class called `name`.
+
+    Raises StrategyError, which lists the allowed names, where there is none.
+    """
     if name not in STRATEGIES:
         raise StrategyError(
             f"unknown strategy '{name}': allowed are {', '.join(sorted(STRATEGIES))}"

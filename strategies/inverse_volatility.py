@@ -1,4 +1,4 @@
-"""Allocation: hold everything, each in inverse proportion to how much it moves."""
+"""Allocation: hold every symbol, in inverse proportion to its volatility."""
 
 import polars as pl
 from pydantic import Field
@@ -7,13 +7,14 @@ from penstock.core.strategy import Strategy, StrategyParams
 
 
 class InverseVolatility(Strategy):
-    """Long every symbol, weighted by the inverse of its recent volatility, no symbol above
-    `max_weight`.
+    """Long every symbol, weighted by the inverse of its recent volatility.
 
-    Thesis: risk is easier to forecast than return; equal risk from each symbol spreads the bet
-    better than equal money (risk parity with correlations left out: Maillard, Roncalli and
-    Teiletche, Journal of Portfolio Management 36, 2010, where equal correlations make the two the
-    same). What the cap cuts off stays in cash.
+    weight = exposure * (1 / volatility) / sum over symbols of (1 / volatility), at most max_weight.
+    Volatility is the standard deviation of log returns. What the cap cuts off stays in cash.
+
+    Thesis: risk is easier to forecast than return, and equal risk diversifies better than equal
+    money. Source: Maillard, Roncalli and Teiletche, Journal of Portfolio Management 36, 2010. With
+    equal correlations their risk parity is this formula.
     """
 
     name = "inverse_volatility"
@@ -38,8 +39,7 @@ class InverseVolatility(Strategy):
     def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         log_return = pl.col("close").log().diff()
         volatility = log_return.rolling_std(self.params.lookback_bars).over("symbol")
-        # A price that did not move at all has no measurable risk: a floor keeps it from taking the
-        # whole book.
+        # A price that did not move has no measurable risk: the floor keeps its weight finite.
         inverse = 1 / volatility.clip(lower_bound=1e-6)
         share = self.params.exposure * pl.col("inverse") / pl.col("inverse").sum().over("ts")
         return bars.select("symbol", "ts", inverse=inverse).select(

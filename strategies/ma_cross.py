@@ -1,21 +1,23 @@
-"""Trend: hold what trades above its own past."""
+"""Trend: hold the symbols whose fast moving average is above the slow one."""
 
 import polars as pl
 from pydantic import Field
 
 from penstock.core.strategy import Strategy, StrategyParams
 
-#: Moving averages round in their last digit, and prices lie on ticks, so exact ties happen: this
-#: much apart is a tie.
+#: A relative difference that counts as a tie. Prices lie on ticks, so ties happen, and moving
+#: averages round in their last digit.
 _TIE = 1e-9
 
 
 class MovingAverageCross(Strategy):
     """Long a symbol while its fast moving average of closes is above its slow one, else cash.
 
-    Thesis: crypto trends because news and leverage spread slowly; a crossover is late at both ends
-    but stays out of the long declines. Each symbol that has enough history owns an equal share of
-    the exposure, used or left in cash.
+    weight = exposure / n where mean(close, fast_bars) > mean(close, slow_bars), else 0; n is the
+    number of symbols with enough history. The share of a symbol that is not held stays in cash.
+
+    Thesis: crypto trends, because news and leverage spread slowly. A crossover is late at both
+    ends, but stays out of long declines.
     """
 
     name = "ma_cross"
@@ -33,7 +35,7 @@ class MovingAverageCross(Strategy):
 
     @property
     def slow_bars(self) -> int:
-        """Bars in the slow average; always more than in the fast one."""
+        """The number of bars in the slow average, always more than in the fast one."""
         return round(self.params.fast_bars * self.params.slow_ratio)
 
     @property

@@ -1,12 +1,12 @@
-"""Mean reversion: buy the fall that has gone too far, sell the return to the mean."""
+"""Mean reversion: buy what has fallen too far, sell at the return to the mean."""
 
 import polars as pl
 from pydantic import Field
 
 from penstock.core.strategy import Strategy, StrategyParams
 
-#: Moving averages round in their last digit, and prices lie on ticks, so exact ties happen: this
-#: much apart is a tie.
+#: A relative difference that counts as a tie. Prices lie on ticks, so ties happen, and moving
+#: averages round in their last digit.
 _TIE = 1e-9
 
 
@@ -14,11 +14,13 @@ class MeanReversion(Strategy):
     """Long a symbol that was oversold within the last `hold_bars` bars, until its close is back at
     its mean.
 
-    Oversold means that the close is under the lower Bollinger band (mean less `band_width` standard
-    deviations) and that the relative strength index is under `rsi_ceiling`. Thesis: forced selling
-    overshoots and the overshoot is given back within days; the time limit is the stop. The index is
-    Cutler's, with simple averages where Wilder's smooths for ever, so that a decision depends on a
-    bounded number of bars.
+    A bar is oversold where two conditions hold. The close is under the lower Bollinger band: the
+    mean less `band_width` standard deviations. The relative strength index is under `rsi_ceiling`.
+    The index is Cutler's, with simple averages: Wilder's never forgets a bar, and a decision must
+    depend on a bounded number of them.
+
+    Thesis: forced selling overshoots, and the price recovers within days. The time limit is the
+    stop.
     """
 
     name = "mean_reversion"
@@ -50,14 +52,12 @@ class MeanReversion(Strategy):
     def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
         p, close, change = self.params, pl.col("close"), pl.col("close").diff()
         mean, deviation = close.rolling_mean(p.band_bars), close.rolling_std(p.band_bars)
-        # gains / moves is the index; written without division so that a flat market (0 / 0) is not
-        # oversold.
+        # gains / moves is the index. Without the division a flat market (0 / 0) is not oversold.
         gains = change.clip(lower_bound=0).rolling_mean(p.rsi_bars)
         moves = change.abs().rolling_mean(p.rsi_bars)
         below = close < (mean - p.band_width * deviation) * (1 - _TIE)
         weak = 100 * gains < p.rsi_ceiling * moves * (1 - _TIE)
-        # Products of 0 and 1, because `False and null` would be a decision before the warm-up is
-        # over.
+        # Products of 0 and 1: `False and null` would be a decision before the warm-up is over.
         recently = (below.cast(pl.Float64) * weak.cast(pl.Float64)).rolling_max(p.hold_bars)
         held = recently * (close < mean * (1 - _TIE)).cast(pl.Float64)
         share = p.exposure / pl.col("held").count().over("ts")

@@ -1,4 +1,4 @@
-"""Cross-sectional momentum: hold the strongest of the universe."""
+"""Cross-sectional momentum: hold the symbols with the highest past return."""
 
 import polars as pl
 from pydantic import Field
@@ -7,13 +7,14 @@ from penstock.core.strategy import Strategy, StrategyParams
 
 
 class Momentum(Strategy):
-    """Long the symbols with the highest past return, in equal parts, as long as that return is
-    positive.
+    """Long the symbols with the highest past return, in equal parts, where that return is positive.
 
-    Thesis: relative strength persists over weeks (Jegadeesh and Titman, Journal of Finance 48,
-    1993; for coins Liu, Tsyvinski and Wu, Journal of Finance 77, 2022). The newest bars are skipped
-    because the shortest moves revert, and a symbol that has fallen is not held however well it
-    compares: its part stays in cash.
+    score = close[t - skip] / close[t - skip - lookback] - 1. The best ceil(n * top_fraction) of n
+    ranked symbols are held. The part of one with a negative score stays in cash.
+
+    Thesis: relative strength persists over weeks, and the newest bars are skipped because the
+    shortest moves revert. Sources: Jegadeesh and Titman, Journal of Finance 48, 1993; for coins
+    Liu, Tsyvinski and Wu, Journal of Finance 77, 2022.
     """
 
     name = "momentum"
@@ -41,7 +42,7 @@ class Momentum(Strategy):
         recent = close.shift(self.params.skip_bars).over("symbol")
         past = close.shift(self.params.skip_bars + self.params.lookback_bars).over("symbol")
         held = (score.count().over("ts") * self.params.top_fraction).ceil()
-        # Equal scores rank by symbol, because bars come sorted by symbol.
+        # Bars are sorted by symbol, so equal scores rank by symbol.
         rank = score.rank("ordinal", descending=True).over("ts")
         weight = ((rank <= held) & (score > 0)).cast(pl.Float64) * self.params.exposure / held
         return bars.select("symbol", "ts", score=recent / past - 1).select(

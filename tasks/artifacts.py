@@ -1,6 +1,7 @@
 """Prefect artifacts: what a run leaves behind for a reader of the UI."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -22,10 +23,17 @@ def publish_table(key: str, table: pl.DataFrame, description: str) -> None:
     create_table_artifact(key=artifact_key(key), table=_as_text(table), description=description)
 
 
-async def publish_table_async(key: str, table: pl.DataFrame, description: str) -> None:
-    """Keep a table as an artifact of an async flow."""
+def publish_rows(key: str, rows: Sequence[Mapping[str, str]], description: str) -> None:
+    """Keep rows of text as a table."""
+    create_table_artifact(
+        key=artifact_key(key), table=[dict(row) for row in rows], description=description
+    )
+
+
+async def publish_rows_async(key: str, rows: Sequence[Mapping[str, str]], description: str) -> None:
+    """Keep rows of text as a table of an async flow."""
     await acreate_table_artifact(
-        key=artifact_key(key), table=_as_text(table), description=description
+        key=artifact_key(key), table=[dict(row) for row in rows], description=description
     )
 
 

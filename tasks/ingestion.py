@@ -6,10 +6,10 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from penstock.core.errors import VenueUnavailableError
 from penstock.core.timeframes import Timeframe
-from penstock.data.ingestion import IngestReport
+from penstock.data.ingestion import IngestReport, report_frame
 from penstock.pipeline import ingest
 from tasks.artifacts import publish_file, publish_table
-from tasks.platform import worker_platform
+from tasks.platform import worker_actor, worker_platform
 
 
 def _venue_was_silent(_task: object, _run: TaskRun, state: State[object]) -> bool:
@@ -22,7 +22,9 @@ def symbols_to_ingest(timeframe: str, symbols: list[str] | None) -> list[str]:
     """Return the symbols that the universe keeps in this timeframe (or the given ones, checked
     against the venue).
     """
-    return ingest.symbols_to_ingest(worker_platform(), Timeframe.parse(timeframe), symbols)
+    return ingest.symbols_to_ingest(
+        worker_platform(), worker_actor(), Timeframe.parse(timeframe), symbols
+    )
 
 
 def symbols_at_once() -> int:
@@ -42,7 +44,7 @@ def symbols_at_once() -> int:
 )
 def ingest_symbol(timeframe: str, symbol: str) -> IngestReport:
     """Bring one symbol up to date; a failed check is an outcome, not an exception."""
-    return ingest.ingest_one(worker_platform(), Timeframe.parse(timeframe), symbol)
+    return ingest.ingest_one(worker_platform(), worker_actor(), Timeframe.parse(timeframe), symbol)
 
 
 @task(cache_policy=NO_CACHE)
@@ -62,8 +64,11 @@ def publish_ingest(
         )
         for symbol in unreachable
     ]
-    outcome = ingest.conclude(platform, Timeframe.parse(timeframe), [*outcomes, *silent])
-    publish_table(f"ingest-{timeframe}", outcome.table(), f"What came in: {timeframe} bars")
+    outcome = ingest.conclude_ingest(
+        platform, worker_actor(), Timeframe.parse(timeframe), [*outcomes, *silent]
+    )
+    table = report_frame(outcome.reports)
+    publish_table(f"ingest-{timeframe}", table, f"What came in: {timeframe} bars")
     if outcome.data_docs is not None:
         publish_file(
             f"data-docs-{timeframe}", outcome.data_docs, "Great Expectations Data Docs of this run"

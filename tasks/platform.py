@@ -1,11 +1,15 @@
-"""The Platform of this worker process: opened once, shared by all tasks of a run (its parts are
-thread-safe).
+"""The Platform of this worker process, opened once and shared by all tasks of a run (its parts are
+thread-safe), and who asks for what its flows do.
 """
 
 import atexit
+import getpass
+import os
 from contextlib import ExitStack
 from functools import cache
 
+from penstock.core.actors import Actor, Channel
+from penstock.settings import Settings
 from penstock.wiring import Platform, open_platform
 
 
@@ -14,4 +18,9 @@ def worker_platform() -> Platform:
     """Return the process's Platform, opened on first use and closed when the process ends."""
     stack = ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(open_platform())
+    return stack.enter_context(open_platform(Settings.of(os.environ)))
+
+
+def worker_actor() -> Actor:
+    """Return who asks: the user under whose name the worker runs."""
+    return Actor(getpass.getuser(), Channel.FLOW)

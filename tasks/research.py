@@ -7,15 +7,19 @@ from prefect.cache_policies import NO_CACHE
 
 from penstock.pipeline import promote, research
 from tasks.artifacts import publish_table, publish_text
-from tasks.platform import worker_platform
+from tasks.platform import worker_actor, worker_platform
 
 
 @task(task_run_name="search-{study}", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
 def search_parameters(study: str, strategies: list[str] | None, trials: int | None) -> str:
     """Snapshot, search and track; return the MLflow run's id."""
-    outcome = research.run_research(worker_platform(), study, strategies=strategies, trials=trials)
+    outcome = research.run_research(
+        worker_platform(), worker_actor(), study, strategies=strategies, trials=trials
+    )
     publish_table(
-        f"search-{study}", outcome.table(), "The chosen candidate, in sample and out of sample"
+        f"search-{study}",
+        outcome.result.figures_table(),
+        "The chosen candidate, in sample and out of sample",
     )
     print(outcome.summary())
     return outcome.run_id
@@ -24,7 +28,8 @@ def search_parameters(study: str, strategies: list[str] | None, trials: int | No
 @task(task_run_name="gate-{study}", cache_policy=NO_CACHE, timeout_seconds=3600)
 def judge_candidate(study: str, run_id: str | None) -> None:
     """Register and judge the run's candidate; keep every verdict."""
-    outcome = promote.promote_candidate(worker_platform(), study, run_id)
-    publish_table(f"verdicts-{study}", outcome.table(), f"Verdicts on {outcome.version.label}")
+    outcome = promote.promote_candidate(worker_platform(), worker_actor(), study, run_id)
+    verdicts = outcome.promotion.gate.table()
+    publish_table(f"verdicts-{study}", verdicts, f"Verdicts on {outcome.version.label}")
     publish_text(f"promotion-{study}", outcome.summary(), "What the gate decided")
     print(outcome.summary())

@@ -9,10 +9,11 @@ from prefect.cache_policies import NO_CACHE
 
 from penstock.core.errors import RiskError
 from penstock.core.rebalances import RebalanceStatus
+from penstock.monitoring.tables import breaks_table, figures_table
 from penstock.pipeline import rebalance, reconcile, report, slots
 from penstock.pipeline.slots import DueSlot
-from tasks.artifacts import publish_file, publish_table, publish_text
-from tasks.platform import worker_platform
+from tasks.artifacts import publish_file, publish_rows, publish_table, publish_text
+from tasks.platform import worker_actor, worker_platform
 
 
 @task(task_run_name="slots-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
@@ -20,16 +21,18 @@ def find_due_slots(portfolio: str, slot: datetime | None) -> list[DueSlot]:
     """Account for the slots that passed without a run, and return those to run now (with `slot`:
     that one).
     """
-    return slots.due_slots(worker_platform(), portfolio, slot)
+    return slots.due_slots(worker_platform(), worker_actor(), portfolio, slot)
 
 
 @task(task_run_name="rebalance-{portfolio}-{slot:%Y-%m-%dT%H:%M}", cache_policy=NO_CACHE)
 def rebalance_account(portfolio: str, slot: datetime, however_late: bool) -> None:
     """Rebalance one slot and keep its orders, fills and refusals as artifacts."""
-    outcome = rebalance.rebalance_slot(worker_platform(), portfolio, slot, however_late)
-    publish_table(
+    outcome = rebalance.rebalance_slot(
+        worker_platform(), worker_actor(), portfolio, slot, however_late
+    )
+    publish_rows(
         f"orders-{portfolio}",
-        rebalance.rows_table(outcome),
+        outcome.rows(),
         f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}",
     )
     publish_text(f"rebalance-{portfolio}", outcome.summary(), "What the rebalance did")
@@ -41,15 +44,17 @@ def rebalance_account(portfolio: str, slot: datetime, however_late: bool) -> Non
 @task(task_run_name="reconcile-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
 def compare_with_venue(portfolio: str) -> None:
     """Compare ledger and venue and keep the breaks as an artifact."""
-    outcome = reconcile.reconcile_account(worker_platform(), portfolio)
-    publish_table(f"breaks-{portfolio}", outcome.table(), "Differences between ledger and venue")
+    outcome = reconcile.reconcile_account(worker_platform(), worker_actor(), portfolio)
+    table = breaks_table(outcome.found.breaks)
+    publish_table(f"breaks-{portfolio}", table, "Differences between ledger and venue")
     print(outcome.summary())
 
 
 @task(task_run_name="report-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
 def write_report(portfolio: str) -> None:
     """Write the account's HTML report and keep its figures as artifacts."""
-    outcome = report.report_account(worker_platform(), portfolio)
-    publish_table(f"performance-{portfolio}", outcome.table(), "The account in figures")
+    outcome = report.report_account(worker_platform(), worker_actor(), portfolio)
+    table = figures_table(outcome.figures)
+    publish_table(f"performance-{portfolio}", table, "The account in figures")
     publish_file(f"report-{portfolio}", outcome.path, "The report with its plots")
     print(outcome.summary())

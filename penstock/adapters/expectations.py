@@ -1,13 +1,12 @@
-"""Great Expectations as the formal gate: the bounds table becomes a suite over the metrics frame,
-and Data Docs once a run.
+"""Great Expectations as the formal gate, with Data Docs once per run.
 
-It asserts over one row a symbol that Polars has computed, so it costs tens of milliseconds whatever
-the number of bars. Importing Great Expectations takes seconds: it is imported when the first frame
-is judged, and this module must stay out of the minute path all the same.
+The bounds table becomes a suite over the metrics frame. Polars has computed that frame, one row per
+symbol, so a judgement costs tens of milliseconds for any number of bars. The import of Great
+Expectations takes seconds. It happens when the first frame is judged, and the minute path does not
+use this module.
 """
 
 import logging
-import os
 import shutil
 import threading
 from dataclasses import dataclass
@@ -24,22 +23,22 @@ from penstock.data.bounds import Bound, CheckBounds, CheckVerdict, Severity, ver
 _SEVERITIES = {Severity.WARN: "warning", Severity.ERROR: "critical"}
 _RESULT_FORMAT = {"result_format": "COMPLETE", "unexpected_index_column_names": ["row", "symbol"]}
 
-#: Great Expectations keeps the current context in a process-wide variable: one validation at a
-#: time.
+#: Great Expectations keeps its context in a process-wide variable, so it can judge one at a time.
 _ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass
 class _Session:
-    """A context and what was made in it, by timeframe."""
+    """A context of Great Expectations, which publishes no types, and what was made in it."""
 
-    context: Any  # great_expectations publishes no types
+    context: Any
     definitions: dict[Timeframe, Any]
 
 
 class ExpectationsGate:
-    """The gate of the flows (a CheckGate). It remembers what it has judged until `build_docs` shows
-    it.
+    """The gate of the flows (a CheckGate).
+
+    It keeps the frames that it has judged until `build_docs` shows them.
     """
 
     def __init__(self, bounds: CheckBounds | None = None) -> None:
@@ -48,8 +47,9 @@ class ExpectationsGate:
         self._judged: list[pl.DataFrame] = []
 
     def judge(self, metrics: pl.DataFrame) -> list[CheckVerdict]:
-        """Return one verdict a symbol and bound (see CheckGate.judge). Raises DataError where the
-        suite could not be run.
+        """Return one verdict per symbol and bound, as CheckGate.judge does.
+
+        Raises DataError where the suite could not be run.
         """
         with _ONE_AT_A_TIME:
             self._judged.append(metrics)
@@ -64,11 +64,10 @@ class ExpectationsGate:
         return [verdict for row in sorted(by_row) for verdict in by_row[row]]
 
     def build_docs(self, folder: Path) -> Path | None:
-        """Write Data Docs of everything judged since the last call into `folder`; return the index
-        page, None if nothing was.
+        """Write Data Docs of everything that was judged since the last call.
 
-        `folder` belongs to the site: the index and its result pages of an earlier call are
-        replaced.
+        Returns the index page, or None where nothing was judged. `folder` belongs to the site:
+        pages of an earlier call are replaced.
         """
         with _ONE_AT_A_TIME:
             judged, self._judged = self._judged, []
@@ -94,9 +93,7 @@ class ExpectationsGate:
         definition = self._definition(timeframe, session)
         batch = definition.data.get_batch({"dataframe": _for_pandas(part)})
         answer = batch.validate(definition.suite, result_format="BOOLEAN_ONLY")
-        if (
-            not answer.success
-        ):  # which rows, costs half as much again: asked only where there are any
+        if not answer.success:  # the failed rows cost half as much again: asked for when needed
             answer = batch.validate(definition.suite, result_format=_RESULT_FORMAT)
         failed = {
             result.expectation_config.meta["check"]: _failed_rows(result)
@@ -124,8 +121,9 @@ class ExpectationsGate:
 
 
 def suite(timeframe: Timeframe, table: tuple[Bound, ...]) -> Any:
-    """Return a new expectation suite of a bounds table. (An expectation cannot be in two suites:
-    hence a factory.)
+    """Return a new expectation suite of a bounds table.
+
+    An expectation cannot be in two suites, so each call makes its own.
     """
     gx = _great_expectations()
     return gx.ExpectationSuite(
@@ -144,22 +142,19 @@ def suite(timeframe: Timeframe, table: tuple[Bound, ...]) -> Any:
 
 
 def _great_expectations() -> Any:
-    """Import Great Expectations with its usage statistics off."""
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+    """Import Great Expectations, with its log at warnings."""
     with extra("checks"):
         import great_expectations as gx
         import great_expectations.expectations  # makes the attribute gx.expectations
 
-    for name in (
-        "great_expectations",
-        "great_expectations.data_context.types.base",
-    ):  # they set themselves to INFO
+    # These loggers set themselves to INFO.
+    for name in ("great_expectations", "great_expectations.data_context.types.base"):
         logging.getLogger(name).setLevel(logging.WARNING)
     return gx
 
 
 def _context(docs: Path | None = None) -> Any:
-    """Return a context that lives in memory; with `docs`, one whose Data Docs are written there."""
+    """Return a context in memory. With `docs` its Data Docs are written there."""
     context = _great_expectations().get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False, "metric_calculations": False}
     for name in list(context.get_site_names()):
@@ -198,13 +193,13 @@ def _checkpoint(definition: Any, session: _Session) -> Any:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the result pages of an earlier build: the new index does not lead to them."""
+    """Remove the result pages of an earlier build, which the new index does not link."""
     if (folder / "index.html").is_file():
         shutil.rmtree(folder / "validations", ignore_errors=True)
 
 
 def _claim(session: _Session | None) -> None:
-    """Make the session's context the process's current one: another gate may have made one since."""
+    """Make the session's context the current one: another gate may have set its own since."""
     if session is not None:
         from great_expectations.data_context.data_context.context_factory import set_context
 
@@ -212,20 +207,22 @@ def _claim(session: _Session | None) -> None:
 
 
 def _failed_rows(result: Any) -> set[int]:
-    """Return the row numbers that broke an expectation; DataError where it could not be evaluated."""
+    """Return the numbers of the rows that broke an expectation.
+
+    Raises DataError where it could not be evaluated.
+    """
     if result.success:
         return set()
     rows = {int(entry["row"]) for entry in result.result.get("unexpected_index_list") or []}
     if not rows:
         config = result.expectation_config
         raise DataError(
-            f"check '{config.meta['check']}' could not be evaluated by Great Expectations: {result.exception_info}"
+            f"check '{config.meta['check']}' could not be evaluated by Great Expectations: "
+            f"{result.exception_info}"
         )
     return rows
 
 
 def _for_pandas(metrics: pl.DataFrame) -> Any:
-    """Return the frame for Great Expectations, which knows no Polars; numbers as floats, a null as
-    NaN.
-    """
+    """Return the frame as pandas, for Great Expectations: numbers are floats, a null is NaN."""
     return metrics.with_columns(pl.col(pl.Int64).cast(pl.Float64)).to_pandas()

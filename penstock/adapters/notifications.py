@@ -1,8 +1,7 @@
-"""Where alerts go: Apprise channels (mail, Slack, Telegram and a hundred more, each a URL), or only
-the log.
+"""Where alerts go: to Apprise channels (mail, Slack, Telegram and many more), or only to the log.
 
-A channel that fails is logged and never raised; one that takes the alert is enough. Channel URLs
-hold secrets: they are never logged, not even in part.
+A channel is a URL. An error of a channel is logged and never raised: one that takes the alert is
+enough. Channel URLs hold secrets, so no part of them is logged.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class LogNotifier:
-    """A Notifier that writes alerts to the log: the choice where no channel is configured."""
+    """A Notifier that writes alerts to the log, for an installation without a channel."""
 
     def notify(self, title: str, body: str) -> bool:
         _write(title, body)
@@ -24,7 +23,7 @@ class LogNotifier:
 
 
 class AppriseNotifier:
-    """A Notifier that sends alerts to every channel of `urls`, and to the log."""
+    """A Notifier that sends alerts to every channel of `urls`, and writes them to the log."""
 
     def __init__(self, urls: Sequence[str]) -> None:
         import apprise
@@ -55,11 +54,10 @@ class AppriseNotifier:
 
     def _send(self, number: int, channel: Any, title: str, body: str) -> bool:
         try:
-            sent = bool(
-                channel.notify(title=title, body=body, body_format="text")
-            )  # else HTML mail loses the line ends
+            # As text: HTML mail would lose the line ends.
+            sent = bool(channel.notify(title=title, body=body, body_format="text"))
             reason = "it refused it or could not be reached"
-        except Exception as error:  # noqa: BLE001  # a channel's plug-in may raise anything; an alert must not stop its caller
+        except Exception as error:  # noqa: BLE001 - a channel's plug-in may raise anything
             sent, reason = False, type(error).__name__
         if not sent:
             _log.error(
@@ -69,9 +67,7 @@ class AppriseNotifier:
 
 
 def _write(title: str, body: str) -> None:
-    """Log an alert, a line of it at a time: in one, a terminal shows its line ends as backslash and
-    n.
-    """
+    """Log an alert, each line on its own: a terminal would show a line end as a backslash and n."""
     lines = body.splitlines()
     if len(lines) <= 1:
         _log.warning("alert", title=title, body=body)

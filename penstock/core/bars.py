@@ -1,7 +1,6 @@
-"""The shape of bars: the columns every part agrees on, and the few conversions between layouts.
+"""The shape of bars: the columns that every part agrees on, and conversions between layouts.
 
-Bars are stamped with their OPEN time, UTC. Fetching, checking and storing bars is for penstock.data
-and the stores.
+A bar is stamped with its OPEN time, UTC. Bars are fetched and checked in penstock.data.
 """
 
 import numpy as np
@@ -14,8 +13,8 @@ TS = pl.Datetime("ms", "UTC")
 PRICE_COLUMNS = ("open", "high", "low", "close")
 VALUE_COLUMNS = (*PRICE_COLUMNS, "volume")
 
-#: Long layout: one row a (symbol, ts), sorted by symbol then ts. Prices in quote units, volume in
-#: base units.
+#: Long layout: one row per symbol and ts, sorted by symbol, then ts. Prices are in quote units,
+#: volume is in base units.
 BARS_SCHEMA = pl.Schema(
     {"symbol": pl.String(), "ts": TS, **{name: pl.Float64() for name in VALUE_COLUMNS}}
 )
@@ -27,8 +26,10 @@ def empty_bars() -> pl.DataFrame:
 
 
 def require_bars(frame: pl.DataFrame, source: str) -> pl.DataFrame:
-    """Return `frame` with exactly the bar columns and types, in order; raise DataError naming what
-    is missing or wrong.
+    """Return `frame` with exactly the columns and types of BARS_SCHEMA, in that order.
+
+    Raises DataError, which names the column that is missing or of a wrong type. `source` is where
+    the frame came from; the message begins with it.
     """
     missing = [name for name in BARS_SCHEMA if name not in frame.columns]
     if missing:
@@ -47,8 +48,10 @@ def require_bars(frame: pl.DataFrame, source: str) -> pl.DataFrame:
 
 
 def wide(frame: pl.DataFrame, column: str, symbols: list[str] | None = None) -> pl.DataFrame:
-    """Return a wide frame of `column`: `ts` and one column a symbol, sorted by ts; null where a
-    symbol has no bar.
+    """Return a wide frame of `column`: `ts` and one column per symbol, sorted by ts.
+
+    A symbol without a bar has null. `symbols` chooses and orders the columns; by default all are
+    taken, sorted by name.
     """
     names = sorted(frame["symbol"].unique().to_list()) if symbols is None else symbols
     table = frame.pivot(on="symbol", on_columns=names, index="ts", values=column).sort("ts")
@@ -56,13 +59,15 @@ def wide(frame: pl.DataFrame, column: str, symbols: list[str] | None = None) -> 
 
 
 def wide_matrix(frame: pl.DataFrame, column: str, symbols: list[str]) -> np.ndarray:
-    """Return `column` as a float64 array of shape (bars, symbols), NaN where a symbol has no bar."""
+    """Return `column` as a float64 array of shape (bars, symbols): NaN where there is no bar."""
     return wide(frame, column, symbols).drop("ts").fill_null(np.nan).to_numpy().astype(np.float64)
 
 
 def resample(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
-    """Return bars of the longer `timeframe`: first open, highest high, lowest low, last close,
-    summed volume.
+    """Return the bars of a longer `timeframe`.
+
+    Each has the first open, the highest high, the lowest low, the last close and the summed volume.
+    A period that has only some of its bars gives a bar all the same.
     """
     return (
         frame.sort("symbol", "ts")

@@ -1,13 +1,13 @@
 """The one error tree. A message names the rule, the value seen and the likely cause or remedy.
 
-What to do about an error (retry, alert, stop) is decided where it is caught; this file only names
-what went wrong.
+Whoever catches an error decides what to do about it: retry, alert or stop.
 """
 
 
 class PenstockError(Exception):
-    """Anything Penstock raises on purpose. The command line prints it as one sentence and exits
-    with 1.
+    """Anything that Penstock raises on purpose.
+
+    The command line prints it as one sentence and exits with 1.
     """
 
 
@@ -19,8 +19,23 @@ class MissingExtraError(PenstockError):
     """A library is not installed that comes with an extra. The message has the command."""
 
 
+class NotPracticeError(ConfigError):
+    """What was asked for is possible at the practice exchange only, and another venue is
+    configured.
+    """
+
+
 class DataError(PenstockError):
     """Market data is missing, malformed, or broke a rule that stops its symbol."""
+
+
+class NoBarsError(DataError):
+    """No bar of a timeframe is stored for a venue: `exchange` and `timeframe` say which."""
+
+    def __init__(self, exchange: str, timeframe: str) -> None:
+        super().__init__(f"no {timeframe} bars of {exchange} are stored: ingest them first")
+        self.exchange = exchange
+        self.timeframe = timeframe
 
 
 class StaleDataError(DataError):
@@ -28,18 +43,20 @@ class StaleDataError(DataError):
 
 
 class StoreError(PenstockError):
-    """The database cannot be reached, or refused what was asked of it."""
+    """The database cannot be reached, or it refused a statement."""
 
 
 class StaleLeaseError(StoreError):
-    """A write carried a fencing token that a later lease has replaced: another process is now the
-    writer.
+    """A write carried a fencing token that a later lease has replaced.
+
+    Another process is now the writer.
     """
 
 
 class IllegalTransitionError(PenstockError):
-    """An order event that is not legal in the order's present state. It is recorded before this is
-    raised.
+    """An order event is not legal in the order's present state.
+
+    The event is recorded before this is raised.
     """
 
 
@@ -51,8 +68,16 @@ class PromotionError(PenstockError):
     """A model version cannot be registered, promoted, loaded or rolled back."""
 
 
+class NoSearchError(PromotionError):
+    """A study has no tracked search, so it has no candidate either."""
+
+    def __init__(self, study: str) -> None:
+        super().__init__(f"study '{study}' has no tracked search yet: search first")
+        self.study = study
+
+
 class StrategyError(PenstockError):
-    """A strategy broke its contract: unknown name, bad parameters, or weights of the wrong shape."""
+    """A strategy broke its contract: unknown name, bad parameters or malformed weights."""
 
 
 class SearchError(PenstockError):
@@ -60,40 +85,43 @@ class SearchError(PenstockError):
 
 
 class VenueError(PenstockError):
-    """A venue could not be used. Subclasses say whether the venue itself has spoken."""
+    """A venue could not be used. The subclass says whether the venue itself has answered."""
 
 
 class VenueUnavailableError(VenueError):
-    """No usable answer (time-out, reset, 5xx, nonsense). A request that changes state is then
-    UNKNOWN, never failed.
+    """The venue gave no usable answer: a time-out, a reset, a 5xx, or nonsense.
+
+    The outcome of a request that changes state is then unknown. It must not be taken as failed.
     """
+
+
+class PracticeExchangeDownError(VenueUnavailableError):
+    """The practice exchange does not answer at the address where it should."""
 
 
 class RateLimitedError(VenueUnavailableError):
-    """The venue asked us to slow down (429 or 418). `retry_after_seconds` is its own figure, or
-    None.
-    """
+    """The venue asked us to slow down (429 or 418)."""
 
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+        """How long the venue wants us to wait; None where it did not say."""
 
 
 class NotSentError(VenueError):
-    """Refused on this machine before anything was sent: the venue has never heard of the request.
+    """A request was refused on this machine before anything was sent.
 
-    Sending the same again would be refused again.
+    The venue knows nothing of it. Sending the same again would be refused again.
     """
 
 
 class VenueRejectedError(VenueError):
-    """The venue's own word that it refused the request: nothing was changed there. `code` is the
-    venue's code.
-    """
+    """The venue answered that it refused the request. Nothing was changed there."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
+        """The venue's own code for the refusal; "" where it gave none."""
 
 
 class InsufficientFundsError(VenueRejectedError):
@@ -101,14 +129,16 @@ class InsufficientFundsError(VenueRejectedError):
 
 
 class DuplicateOrderError(VenueRejectedError):
-    """The venue already has an order with this client order id: ask for it instead of sending
-    again.
+    """The venue already has an order with this client order id.
+
+    The caller asks for that order and sends none again.
     """
 
 
 class OrderNotFoundError(VenueRejectedError):
-    """The venue's own word that it has no such order (it may still become visible within the
-    venue's delay).
+    """The venue answered that it has no such order.
+
+    The order may still become visible within the venue's visibility delay.
     """
 
 

@@ -1,5 +1,6 @@
-"""What several trading states come to together: the strictest is in force, and whatever any of them
-asks for is done.
+"""Trading states: what one forbids, and what several come to together.
+
+The strictest is in force, and whatever any of them asks for is done.
 """
 
 from collections.abc import Sequence
@@ -9,26 +10,40 @@ from enum import StrEnum
 
 
 class TradingState(StrEnum):
+    """What an account may do."""
+
     ACTIVE = "active"
+    """It trades."""
     REDUCE_ONLY = "reduce_only"
+    """Only orders that make a position smaller pass."""
     HALTED = "halted"
+    """No order passes."""
 
 
 @dataclass(frozen=True)
 class Halt:
-    """Why an account (or "*": every account) may not trade freely, who said so and when.
-
-    `cancel` asks that the working orders be cancelled, `flatten` that every position be closed:
-    sells pass then, though the account is halted.
-    """
+    """A trading state: whose, why, since when, and what it asks for besides."""
 
     account: str
+    """The account, or "*" for every account."""
     state: TradingState
+    """What the account may do."""
     reason: str
+    """Why, as whoever set it says."""
     by: str
+    """Who set it: an operator, a risk rule, a file."""
     at: datetime
+    """When it was set (UTC)."""
     cancel: bool = False
+    """Whether the working orders are to be cancelled."""
     flatten: bool = False
+    """Whether every position is to be closed. What reduces passes then, halted or not."""
+
+    def forbids(self, *, reduces: bool) -> bool:
+        """Return whether an order may not be sent. `reduces`: whether it makes a position smaller."""
+        if reduces and (self.flatten or self.state is TradingState.REDUCE_ONLY):
+            return False
+        return self.state is not TradingState.ACTIVE
 
 
 _STRICTNESS = {TradingState.ACTIVE: 0, TradingState.REDUCE_ONLY: 1, TradingState.HALTED: 2}
@@ -40,11 +55,11 @@ def stricter(state: TradingState, other: TradingState) -> bool:
 
 
 def united(halts: Sequence[Halt]) -> Halt:
-    """Return what at least one source of halts comes to; among those as strict the first gives its
-    account and time.
+    """Return what the halts of all sources (at least one) come to.
 
-    Cancel and flatten are asked for where any source that is not ACTIVE asks for them: a plain halt
-    does not hide another's order to get out. Reason and `by` name every such source, the strictest
+    The strictest gives state, account and time; among equals the first does. Cancel and flatten are
+    asked for where any source that is not ACTIVE asks for them: a plain halt does not hide
+    another's order to close everything. Reason and `by` name every such source, the strictest
     first.
     """
     asking = [halt for halt in halts if halt.state is not TradingState.ACTIVE]

@@ -125,14 +125,18 @@ def is_spot_symbol(text: str) -> bool:
 
 
 def holdings_by_symbol(
-    balances: Mapping[str, Decimal], quote: str, listed: Container[str]
+    balances: Mapping[str, Decimal], quote: str, listed: Container[str] | None = None
 ) -> dict[str, Decimal]:
     """Return the balances (by asset) by the symbol of each asset's spot market against `quote`.
 
-    Assets whose symbol is not among `listed` are left out, and so is the quote asset itself.
+    The quote asset has none. Assets whose symbol is not among `listed` (None: any) are left out.
     """
-    symbols = {spot_symbol(asset, quote): quantity for asset, quantity in balances.items()}
-    return {symbol: quantity for symbol, quantity in symbols.items() if symbol in listed}
+    symbols = {
+        spot_symbol(asset, quote): quantity
+        for asset, quantity in balances.items()
+        if asset != quote
+    }
+    return {s: quantity for s, quantity in symbols.items() if listed is None or s in listed}
 
 
 def common_rules(instruments: Sequence[Instrument]) -> Instrument:

@@ -28,7 +28,6 @@ class ProposedOrder:
     """An order that a plan wants, not yet reviewed. `price` is the reference the plan used (quote
     units).
 
-    `child` numbers the requests of one order from 0, `attempt` how often this one was tried before.
     `venue` is where a part of it goes, for an account on several venues; "" until it is routed.
     """
 
@@ -38,8 +37,6 @@ class ProposedOrder:
     price: Decimal
     target_weight: float
     phase: Phase
-    child: int = 0
-    attempt: int = 0
     venue: str = ""
 
     @property

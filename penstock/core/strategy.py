@@ -1,6 +1,4 @@
-"""What a strategy is: frozen parameters whose bounds are the search space, and a pure function from
-bars to weights.
-"""
+"""What a strategy is: frozen parameters, and a pure function from bars to target weights."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar
@@ -13,31 +11,54 @@ from penstock.core.weights import require_weights
 
 
 class StrategyParams(BaseModel):
-    """Base of every strategy's parameters. A field's bounds (`Field(20, ge=5, le=100)`) are what a
-    search explores.
+    """Base of every strategy's parameters.
+
+    A search explores the inclusive bounds of a field: `Field(20, ge=5, le=100)` from 5 to 100. A
+    field with an open bound (`gt`, `lt`), or without bounds, keeps its value.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Strategy(ABC):
-    """Bars in, target weights out, decided at each bar's close.
+    """Base of every strategy: bars in, target weights out, decided at each bar's close.
 
-    `target_weights` must be a pure function that sees nothing after the bar it decides at: changing
-    later bars must not change an earlier weight. `penstock.research.validation.leakage` tests that
-    for every strategy.
+    A subclass sets `name` and `Params`, and writes `warmup_bars` and `target_weights`.
+    `target_weights` is a pure function. It sees nothing after the bar at whose close it decides:
+    changing later bars must not change an earlier weight.
+    `penstock.research.validation.leakage.check_no_lookahead` tests that.
+
+    >>> from datetime import UTC, datetime
+    >>> import polars as pl
+    >>> from penstock.core.bars import BARS_SCHEMA
+    >>> class Half(Strategy):
+    ...     name = "half"
+    ...     class Params(StrategyParams):
+    ...         weight: float = 0.5
+    ...     @property
+    ...     def warmup_bars(self) -> int:
+    ...         return 0
+    ...     def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+    ...         return bars.select("symbol", "ts", weight=pl.lit(self.params.weight))
+    >>> row = ("BTC/USDT", datetime(2026, 1, 1, tzinfo=UTC), 1.0, 1.0, 1.0, 1.0, 5.0)
+    >>> Half().decide(pl.DataFrame([row], BARS_SCHEMA, orient="row"))["weight"].to_list()
+    [0.5]
     """
 
     name: ClassVar[str]
+    """The name in configs, searches and the model registry."""
+
     Params: ClassVar[type[StrategyParams]]
+    """The class of its parameters. Every parameter has a default."""
 
     def __init__(self, params: StrategyParams | None = None) -> None:
         self.params = params if params is not None else self.Params()
 
     @classmethod
     def from_params(cls, values: dict[str, Any]) -> "Strategy":
-        """Return the strategy with `values` as parameters; raise StrategyError naming the first bad
-        one.
+        """Return the strategy with `values` as parameters, by name.
+
+        Raises StrategyError, which names the first value that is not allowed.
         """
         try:
             return cls(cls.Params(**values))
@@ -46,24 +67,30 @@ class Strategy(ABC):
             where = ".".join(str(part) for part in first["loc"]) or "parameters"
             allowed = list(cls.Params.model_fields)
             raise StrategyError(
-                f"{cls.name}: {where} = {first.get('input')!r}: {first['msg']}; its parameters are {allowed}"
+                f"{cls.name}: {where} = {first.get('input')!r}: {first['msg']}; "
+                f"its parameters are {allowed}"
             ) from None
 
     @property
     @abstractmethod
     def warmup_bars(self) -> int:
-        """Bars before a decision that the decision depends on: with this many earlier bars the last
-        row is exact.
+        """The number of bars before a decision that it depends on.
+
+        With this many earlier bars of each symbol, the last bar's weight is exact.
         """
 
     @abstractmethod
     def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
-        """Return columns symbol, ts, weight: one row for each bar, null where there is no decision.
+        """Return the target weights that are decided at each bar's close.
 
-        `bars` has BARS_SCHEMA, sorted by symbol and ts. Weights are fractions of equity; what is
-        left is cash.
+        `bars` has BARS_SCHEMA and is sorted by symbol and ts. The answer has the columns symbol, ts
+        and weight, and one row per bar (WEIGHTS_SCHEMA). A weight is a fraction of equity; the rest
+        is cash. Null means "no decision": the position is kept.
         """
 
     def decide(self, bars: pl.DataFrame) -> pl.DataFrame:
-        """Return `target_weights(bars)` checked against the contract (see require_weights)."""
+        """Return `target_weights(bars)`, checked by require_weights, sorted by symbol and ts.
+
+        Raises StrategyError where the weights break the contract.
+        """
         return require_weights(self.target_weights(bars), bars, self.name)

@@ -1,5 +1,6 @@
-"""Timeframes and their grid: which instants are bar opens, and when a bar closes. All times are
-UTC.
+"""Timeframes and their grid: which instants are bar opens, and when a bar closes.
+
+All times are UTC.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Timeframe(StrEnum):
-    """A bar length whose grid starts at the Unix epoch, written as exchanges and ccxt write it."""
+    """A bar length, written as exchanges and ccxt write it. Its grid starts at the Unix epoch.
+
+    >>> from datetime import UTC, datetime
+    >>> Timeframe("1h").floor(datetime(2026, 1, 1, 9, 30, tzinfo=UTC)).hour
+    9
+    """
 
     M1 = "1m"
     M5 = "5m"
@@ -33,15 +39,17 @@ class Timeframe(StrEnum):
 
     @property
     def seconds(self) -> int:
+        """The length of a bar."""
         return int(self.value[:-1]) * _SECONDS[self.value[-1]]
 
     @property
     def duration(self) -> timedelta:
+        """The length of a bar."""
         return timedelta(seconds=self.seconds)
 
     @property
     def bars_per_year(self) -> float:
-        """Bars in a year of 365 days: crypto trades every day."""
+        """The number of bars in a year of 365 days: crypto trades every day."""
         return 365 * 86400 / self.seconds
 
     def floor(self, at: datetime) -> datetime:
@@ -49,8 +57,9 @@ class Timeframe(StrEnum):
         return at - (at - _EPOCH) % self.duration
 
     def checked_close(self, at: datetime) -> datetime:
-        """Return `at` where a bar closes then; raise ConfigError naming the nearest closes where
-        none does.
+        """Return `at`, which must be the close of a bar.
+
+        Raises ConfigError, which names the nearest closes, where it is not.
         """
         before = self.floor(at)
         if at == before:
@@ -62,13 +71,21 @@ class Timeframe(StrEnum):
         )
 
     def last_closed_open(self, now: datetime) -> datetime:
-        """Return the open time of the newest bar that is closed at `now` (a bar is closed at its
-        close instant).
+        """Return the open time of the newest bar that is closed at `now`.
+
+        At its close instant a bar counts as closed.
         """
         return self.floor(now) - self.duration
 
 
 def day_before(slot: datetime) -> datetime:
-    """Return the midnight (UTC) at which the day that `slot` closes in, or closes, began."""
+    """Return the midnight (UTC) at which the day of `slot` began.
+
+    A slot at midnight belongs to the day that it closes.
+
+    >>> from datetime import UTC, datetime
+    >>> day_before(datetime(2026, 1, 2, tzinfo=UTC)).day
+    1
+    """
     just_before = slot - timedelta(microseconds=1)
     return just_before.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,4 +1,4 @@
-"""The shape of target weights and the check that a strategy kept its side of the contract."""
+"""The shape of target weights, and the check that a strategy returned them so."""
 
 import numpy as np
 import polars as pl
@@ -6,21 +6,22 @@ import polars as pl
 from penstock.core.bars import TS
 from penstock.core.errors import StrategyError
 
-#: Long layout, one row for each bar: the fraction of equity wanted in `symbol` from the close of
-#: bar `ts` on. null means "no decision at this bar": hold what is held.
+#: Long layout, one row per bar: the fraction of equity wanted in `symbol` from the bar's close on.
+#: Null means "no decision at this bar": the position is kept.
 WEIGHTS_SCHEMA = pl.Schema({"symbol": pl.String(), "ts": TS, "weight": pl.Float64()})
 
 
 def require_weights(weights: pl.DataFrame, bars: pl.DataFrame, strategy: str) -> pl.DataFrame:
-    """Return `weights` in the contract's layout, sorted by symbol and ts.
+    """Return `weights` with WEIGHTS_SCHEMA, sorted by symbol and ts.
 
-    Raises StrategyError unless there is exactly one row for each bar and every weight is null or
-    finite and in [-1, 1].
+    Raises StrategyError unless there is exactly one row per bar, and every weight is null or a
+    finite number in [-1, 1]. `strategy` is the name that the message gives.
     """
     missing = [name for name in WEIGHTS_SCHEMA if name not in weights.columns]
     if missing:
         raise StrategyError(
-            f"{strategy}: target_weights returned no column {missing}; it must return {list(WEIGHTS_SCHEMA)}"
+            f"{strategy}: target_weights returned no column {missing}; "
+            f"it must return {list(WEIGHTS_SCHEMA)}"
         )
     table = weights.select(pl.col(name).cast(dtype) for name, dtype in WEIGHTS_SCHEMA.items()).sort(
         "symbol", "ts"
@@ -28,8 +29,8 @@ def require_weights(weights: pl.DataFrame, bars: pl.DataFrame, strategy: str) ->
     keys = bars.select("symbol", "ts").sort("symbol", "ts")
     if not table.select("symbol", "ts").equals(keys):
         raise StrategyError(
-            f"{strategy}: target_weights returned {table.height} rows for {keys.height} bars, or other keys: "
-            "it must return one row for each bar, null where it has no decision"
+            f"{strategy}: target_weights returned {table.height} rows for {keys.height} bars, "
+            "or other keys: it must return one row for each bar, null where it has no decision"
         )
     bad = table.filter(
         pl.col("weight").is_not_null()
@@ -38,8 +39,8 @@ def require_weights(weights: pl.DataFrame, bars: pl.DataFrame, strategy: str) ->
     if bad.height:
         first = bad.row(0, named=True)
         raise StrategyError(
-            f"{strategy}: weight {first['weight']} for {first['symbol']} at {first['ts']:%Y-%m-%d %H:%M} "
-            "is not a number in [-1, 1]"
+            f"{strategy}: weight {first['weight']} for {first['symbol']} "
+            f"at {first['ts']:%Y-%m-%d %H:%M} is not a number in [-1, 1]"
         )
     return table
 

@@ -1,3 +1,4 @@
-"""The data path: ingest bars, check them, keep hashed snapshots. Venues, databases and Great
-Expectations stay behind ports.
+"""The data path: bars are ingested, checked and kept as hashed snapshots.
+
+Venues, databases and Great Expectations are reached through ports.
 """

@@ -1,9 +1,9 @@
-"""How much of each defect a batch of bars may have, and the verdicts that follow.
+"""How much of each defect a batch of bars may have, and the verdicts on it.
 
-One table of bounds serves every gate. `BoundsGate` compares in Polars for the minute path, where
-importing Great Expectations would cost seconds; the adapter in penstock.adapters.expectations turns
-the same table into a suite for the flows. What is measured, and which rows are bad, is decided in
-penstock.data.checks.
+One table of bounds serves every gate. `BoundsGate` compares directly, for the minute path, where
+the import of Great Expectations would cost seconds. The adapter in penstock.adapters.expectations
+turns the same table into a suite for the flows. penstock.data.checks decides what is measured, and
+which rows are bad.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from penstock.core.timeframes import Timeframe
 
-#: What BarBatch.checks holds, one row a verdict.
+#: The columns of BarBatch.checks: one row per verdict.
 VERDICT_SCHEMA = pl.Schema(
     {
         "check": pl.String(),
@@ -29,29 +29,29 @@ VERDICT_SCHEMA = pl.Schema(
 
 
 class Severity(StrEnum):
-    WARN = "warn"  # recorded and reported; the bars are stored
-    ERROR = "error"  # the batch is refused: the symbol stops
+    """What a broken bound leads to."""
+
+    WARN = "warn"
+    """The verdict is recorded and reported; the bars are stored."""
+    ERROR = "error"
+    """The batch is refused, and the symbol's ingestion stops."""
 
 
 class TimeframeBounds(BaseModel):
-    """The bounds that depend on the bar length. Shares are of the expected (missing) or seen (zero
-    volume) bars.
-    """
+    """The bounds that depend on the bar length."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_missing_share: float = Field(
-        ge=0, le=1, description="share of the range's bars that the venue does not have (warn)"
+        ge=0, le=1, description="share of the expected bars that the venue does not have (warn)"
     )
     max_zero_volume_share: float = Field(
-        ge=0, le=1, description="share of bars in which nothing traded (warn)"
+        ge=0, le=1, description="share of the bars in which nothing traded (warn)"
     )
     max_stale_bars: int = Field(
-        ge=0, description="closed bars since the newest good one (warn; trading has its own rule)"
+        ge=0, description="closed bars since the newest good one (warn: trading has its own rule)"
     )
-    min_jump: float = Field(
-        gt=0, description="absolute log return below which nothing counts as a jump"
-    )
+    min_jump: float = Field(gt=0, description="absolute log return up to which nothing is a jump")
 
 
 _BY_TIMEFRAME = {
@@ -81,21 +81,24 @@ _BY_TIMEFRAME = {
 
 @dataclass(frozen=True)
 class Bound:
-    """`metric` (a column of the metrics frame) may be at most `maximum`."""
+    """One bound of one metric."""
 
     check: str
+    """The name of the check."""
     metric: str
+    """The column of the metrics frame that is compared."""
     maximum: float
+    """The largest value that passes."""
     severity: Severity
+    """What a larger value leads to."""
     meaning: str
+    """What the metric counts, for messages."""
 
 
 class CheckBounds(BaseModel):
-    """Every bound of the checks. The defaults pass liquid crypto spot markets with their real
-    outages and crashes.
+    """Every bound of the checks.
 
-    A share is taken of at least `min_share_rows` rows, so that one bad bar among the four that a
-    minute's ingestion reads is quarantined without stopping the symbol.
+    The defaults pass liquid crypto spot markets with their real outages and crashes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -122,9 +125,13 @@ class CheckBounds(BaseModel):
         0.01, ge=0, le=1, description="jumps (warn: crypto's jumps are real)"
     )
     max_held_back: int = Field(
-        0, ge=0, description="newest prints that wait for the next bar's word (warn)"
+        0, ge=0, description="newest prints that the next bar must confirm (warn)"
     )
-    min_share_rows: int = Field(1000, ge=1)
+    min_share_rows: int = Field(
+        1000,
+        ge=1,
+        description="a share is taken of at least so many rows: one bad bar stops no minute's run",
+    )
     jump_window: int = Field(96, ge=8, description="bars of the trailing median absolute deviation")
     jump_mads: float = Field(
         20.0, gt=0, description="deviations from which a return counts as a jump"
@@ -135,7 +142,8 @@ class CheckBounds(BaseModel):
         description="ratio to both neighbouring closes from which a print is quarantined",
     )
     timeframes: Mapping[Timeframe, TimeframeBounds] = Field(
-        default_factory=lambda: dict(_BY_TIMEFRAME)
+        default_factory=lambda: dict(_BY_TIMEFRAME),
+        description="bounds by bar length; a timeframe that is not given keeps its default",
     )
 
     @field_validator("timeframes")
@@ -146,7 +154,7 @@ class CheckBounds(BaseModel):
         return {**_BY_TIMEFRAME, **given}
 
     def table(self, timeframe: Timeframe) -> tuple[Bound, ...]:
-        """Return the bounds in force for a timeframe: the one source of every gate."""
+        """Return the bounds in force for a timeframe. Every gate judges by this table."""
         own = self.timeframes[timeframe]
         warn, error = Severity.WARN, Severity.ERROR
         return (
@@ -191,7 +199,7 @@ class CheckBounds(BaseModel):
                 "duplicate_share",
                 self.max_duplicate_share,
                 warn,
-                "share of rows whose time came again",
+                "share of rows whose time appeared again",
             ),
             Bound(
                 "increasing",
@@ -229,19 +237,26 @@ class CheckBounds(BaseModel):
 
 @dataclass(frozen=True)
 class CheckVerdict:
-    """What a gate says of one symbol and one bound."""
+    """What a gate decided on one symbol and one bound."""
 
     symbol: str
+    """The symbol."""
     check: str
+    """The name of the check."""
     success: bool
+    """Whether the observed value is within the bound."""
     observed: float | None
+    """The value seen; None where there was nothing to measure."""
     bound: float
+    """The largest value that passes."""
     severity: Severity
+    """What a failure leads to."""
     meaning: str
+    """What the value counts, for messages."""
 
     @property
     def stops(self) -> bool:
-        """The batch must not be stored."""
+        """Whether the batch must not be stored."""
         return not self.success and self.severity is Severity.ERROR
 
     def __str__(self) -> str:
@@ -255,20 +270,20 @@ class CheckVerdict:
 
 
 class CheckGate(Protocol):
-    """Judges metrics frames (penstock.data.metrics.METRICS_SCHEMA, one row a symbol). Thread-safe."""
+    """Judges metrics frames (penstock.data.bar_metrics.METRICS_SCHEMA). Thread-safe."""
 
     def judge(self, metrics: pl.DataFrame) -> list[CheckVerdict]:
-        """Return one verdict a symbol and bound, symbols in the frame's order, bounds in the
-        table's order.
+        """Return one verdict per symbol and bound.
 
-        A metric that is null (there was nothing to measure) passes.
+        Symbols come in the frame's order, bounds in the table's. A metric that is null passes:
+        there was nothing to measure.
         """
         ...
 
 
 @dataclass(frozen=True)
 class BoundsGate:
-    """The bounds table compared directly: the gate of the minute path."""
+    """The gate of the minute path: it compares the bounds directly."""
 
     bounds: CheckBounds = field(default_factory=CheckBounds)
 
@@ -283,7 +298,7 @@ class BoundsGate:
 def verdict_on(
     symbol: str, bound: Bound, observed: float | None, success: bool | None = None
 ) -> CheckVerdict:
-    """Return the verdict on one observation; `success` where somebody else has judged already."""
+    """Return the verdict on one observation. `success` is given where it was judged already."""
     if success is None:
         success = observed is None or observed <= bound.maximum
     value = None if observed is None else float(observed)
@@ -293,7 +308,7 @@ def verdict_on(
 
 
 def verdict_frame(verdicts: Sequence[CheckVerdict]) -> pl.DataFrame:
-    """Return verdicts as the frame that BarBatch.checks wants."""
+    """Return verdicts as a frame with VERDICT_SCHEMA."""
     rows = [
         (v.check, v.success, v.observed, v.bound, f"{v.severity}: {v.meaning}") for v in verdicts
     ]

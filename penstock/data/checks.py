@@ -1,11 +1,13 @@
-"""What is wrong with bars: which rows are bad and why, and one row of metrics a symbol. One
-function a check.
+"""Which bars are bad and why, with one function per check and one row of metrics per symbol.
 
-Decided here: a bad row is quarantined with every reason it has, the others go on; rows that arrived
-in the wrong order are sorted and counted, not refused; of several good rows with one time the last
-to arrive is kept; an unclosed bar is no defect and is left for later; a jump is counted, never
-refused, unless it is absurd (see `absurd_prints`). A clock that is shifted by whole bars cannot be
-seen from the bars alone. How much of each defect is too much is decided in penstock.data.bounds.
+- A bad row is quarantined with every reason it has. The others are kept.
+- Rows that arrived in the wrong order are sorted and counted, not refused.
+- Of several good rows with the same time, the last to arrive is kept.
+- A bar that is not closed is no defect: it is left for later.
+- A jump is counted and never refused, unless it is absurd (see `absurd_prints`).
+
+A clock that is shifted by whole bars cannot be seen from the bars alone. penstock.data.bounds
+decides how much of each defect is too much.
 """
 
 from dataclasses import dataclass
@@ -16,10 +18,10 @@ import polars as pl
 
 from penstock.core.bars import BARS_SCHEMA, PRICE_COLUMNS, TS, VALUE_COLUMNS, require_bars
 from penstock.core.timeframes import Timeframe
+from penstock.data.bar_metrics import measure
 from penstock.data.bounds import CheckBounds
-from penstock.data.metrics import measure
 
-#: Bars and why each was refused: reasons joined by ", ".
+#: Bars, and the reasons why each was refused, joined by ", ".
 QUARANTINE_SCHEMA = pl.Schema({**BARS_SCHEMA, "reason": pl.String()})
 
 _RUN_TIME = timedelta(days=1)
@@ -27,18 +29,20 @@ _RUN_TIME = timedelta(days=1)
 
 @dataclass(frozen=True)
 class CheckedBars:
-    """One symbol's rows, sorted out. `good` is sorted and unique in ts; `held` is to be read again
-    by a later ingestion.
-    """
+    """The rows of one symbol, sorted out."""
 
     good: pl.DataFrame
+    """The bars to store (BARS_SCHEMA), sorted and unique in ts."""
     quarantined: pl.DataFrame
+    """The rows that were refused, with their reasons (QUARANTINE_SCHEMA)."""
     held: pl.DataFrame
+    """The rows that a later ingestion reads again (BARS_SCHEMA)."""
     metrics: pl.DataFrame
+    """The counts and shares, one row (METRICS_SCHEMA)."""
 
 
-# Row checks: each returns an expression that is true where the row is bad. Comparisons with null
-# are null and count as good: a null is reported once, as a null.
+# Row checks. Each returns an expression that is true where the row is bad. A comparison with null
+# is null and counts as good: a null is reported once, as a null.
 
 
 def nulls() -> pl.Expr:
@@ -77,20 +81,22 @@ def off_grid(timeframe: Timeframe) -> pl.Expr:
 
 
 def from_future(now: datetime) -> pl.Expr:
-    """The bar opens more than a day after `now`: nonsense. Less is a bar that opened while a run
-    was under way.
+    """The bar opens more than a day after `now`.
+
+    A bar that is less ahead may have opened while the run was under way.
     """
     return pl.col("ts") > pl.lit(now + _RUN_TIME).cast(TS)
 
 
 def unclosed(timeframe: Timeframe, now: datetime) -> pl.Expr:
-    """The bar is not closed at `now`. Not a defect: it is left for later."""
+    """The bar is not closed at `now`. That is no defect: it is left for later."""
     return (pl.col("ts") > pl.lit(timeframe.last_closed_open(now)).cast(TS)) & ~from_future(now)
 
 
 def row_checks(timeframe: Timeframe, now: datetime) -> dict[str, pl.Expr]:
-    """Return every check that needs only the row itself, by the reason it gives. A new check goes
-    here.
+    """Return every check that needs only the row itself, by the reason that it gives.
+
+    A new check is added here.
     """
     return {
         "null": nulls(),
@@ -108,15 +114,15 @@ def row_checks(timeframe: Timeframe, now: datetime) -> dict[str, pl.Expr]:
 
 
 def superseded() -> pl.Expr:
-    """A later arrival has the same time. Rows in order of arrival."""
+    """A later arrival has the same time. Rows are in the order of arrival."""
     return pl.col("ts").is_last_distinct().not_()
 
 
 def absurd_prints(ratio: float) -> pl.Expr:
-    """The close is more than `ratio` times off both neighbours' closes, in the same direction: a
-    print that reverted.
+    """The close is more than `ratio` times off both neighbours' closes, in the same direction.
 
-    A move that stays (a crash, a redenomination) is not one. Rows sorted by ts.
+    Such a print reverted at once. A move that stays (a crash, a redenomination) is not absurd. Rows
+    are sorted by ts.
     """
     return (
         _off_by(ratio, pl.col("close").shift(1))
@@ -126,10 +132,10 @@ def absurd_prints(ratio: float) -> pl.Expr:
 
 
 def unconfirmed_print(ratio: float) -> pl.Expr:
-    """The newest close is more than `ratio` times off the two before: whether it reverts only the
-    next bar can tell.
+    """The newest close is more than `ratio` times off the two before it.
 
-    It is held back, neither stored nor refused, and read again by the next ingestion.
+    Only the next bar can tell whether it reverts. It is held back, neither stored nor refused. The
+    next ingestion reads it again.
     """
     newest = pl.int_range(pl.len()) == pl.len() - 1
     older = pl.col("close").shift(2).fill_null(pl.col("close").shift(1))
@@ -147,13 +153,14 @@ def _reverts() -> pl.Expr:
 
 
 def jumps(good: pl.DataFrame, timeframe: Timeframe, bounds: CheckBounds) -> np.ndarray:
-    """Return which bars (sorted by ts) jumped: |log return| above the timeframe's `min_jump` and
-    `jump_mads` robust deviations.
+    """Return which bars (sorted by ts) jumped, as an array of booleans.
 
-    The deviation is 1.4826 times the median absolute return of the `jump_window` bars before (a
-    median absolute deviation about zero: Huber, Robust Statistics, 1981, 5.1). A return over a gap
-    of n bars is compared with sqrt(n) times both bounds. False until a quarter of the window is
-    there. Medians are taken only where the first bound is passed: it is rare.
+    A bar jumped where |log return| > `min_jump` of the timeframe, and > `jump_mads` robust
+    deviations. The deviation is 1.4826 times the median absolute return of the `jump_window` bars
+    before it: a median absolute deviation about zero (Huber, Robust Statistics, 1981, 5.1). A
+    return over a gap of n bars is compared with sqrt(n) times both bounds. No bar jumped before a
+    quarter of the window is there. Medians are computed only where the first bound is passed, which
+    is rare.
     """
     size = np.abs(np.diff(np.log(good["close"].to_numpy()), prepend=np.nan))
     steps = np.diff(good["ts"].dt.epoch("ms").to_numpy(), prepend=0) / (timeframe.seconds * 1000)
@@ -182,10 +189,10 @@ def check_symbol(
 ) -> CheckedBars:
     """Sort out the rows of one symbol, given in the order of their arrival.
 
-    `now` is the venue's time. `expected_until` is the open time of the bar that should be the
-    newest (by default the newest closed at `now`): staleness is counted up to it. `context` are
-    good bars that came before, which jumps and absurd prints are measured against. Raises DataError
-    where `rows` are no bars.
+    `now` is the venue's time. Staleness is counted up to `expected_until`, the open time of the bar
+    that should be the newest; by default it is the newest that is closed at `now`. `context` are
+    good bars from before the rows: jumps and absurd prints are measured against them. Raises
+    DataError where `rows` lack a column of BARS_SCHEMA or have a wrong type.
     """
     limits = bounds if bounds is not None else CheckBounds()
     marked = _mark(require_bars(rows, f"bars of {symbol} {timeframe.value}"), timeframe, now)
@@ -235,8 +242,9 @@ def check_symbol(
 def check_bars(
     frame: pl.DataFrame, timeframe: Timeframe, now: datetime, bounds: CheckBounds | None = None
 ) -> dict[str, CheckedBars]:
-    """Sort out a frame of several symbols (rows in order of arrival); returns one entry a symbol,
-    in order of appearance.
+    """Sort out a frame of several symbols, given in the order of arrival.
+
+    The answer has one entry per symbol, in the order of appearance.
     """
     parts = require_bars(frame, "bars").partition_by("symbol", as_dict=True, maintain_order=True)
     return {
@@ -246,8 +254,9 @@ def check_bars(
 
 
 def missing_ranges(good: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
-    """Return the gaps between the bars of one symbol, sorted by ts: `start` (first absent open
-    time) and `bars` absent.
+    """Return the gaps between the bars of one symbol, which are sorted by ts.
+
+    The columns are `start`, the first absent open time, and `bars`, the number of absent bars.
     """
     step = timeframe.seconds * 1000
     return (
@@ -262,7 +271,7 @@ def missing_ranges(good: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
 
 
 def _mark(rows: pl.DataFrame, timeframe: Timeframe, now: datetime) -> pl.DataFrame:
-    """Return the rows with a column a row check, `_unclosed`, and `_bad` where any check failed."""
+    """Return the rows with one column per row check, `_unclosed`, and `_bad` for any failure."""
     flags = row_checks(timeframe, now)
     return rows.with_columns(
         unclosed(timeframe, now).fill_null(False).alias("_unclosed"),
@@ -289,10 +298,9 @@ def _before(distinct: pl.DataFrame, context: pl.DataFrame | None) -> pl.DataFram
 
 
 def _last_arrivals(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return one row a time, sorted, and the rows that a later arrival replaced."""
-    if (
-        np.diff(rows["ts"].dt.epoch("ms").to_numpy()) > 0
-    ).all():  # the usual case, far cheaper than looking for doubles
+    """Return one row per time, sorted, and the rows that a later arrival replaced."""
+    # The usual case is far cheaper than a search for doubles.
+    if (np.diff(rows["ts"].dt.epoch("ms").to_numpy()) > 0).all():
         return rows, rows.clear()
     replaced = rows.select(superseded()).to_series()
     return rows.filter(~replaced).sort("ts"), rows.filter(replaced)

@@ -1,10 +1,9 @@
-"""From a venue to the store: resume at the watermark, read, check, and commit everything about a
-chunk in one transaction.
+"""How bars get from a venue to the store: read, checked and committed, one chunk per transaction.
 
-Backfill and incremental are one code: history is read in chunks, and each chunk resumes from the
-watermark exactly as a new run would, so that a run killed at any point loses at most one chunk. A
-gap that the venue itself has is reported, never filled in. What is wrong with a row, and what is
-too much of it, is decided in penstock.data.checks and penstock.data.bounds.
+A backfill and an incremental run are the same code. History is read in chunks. Each chunk resumes
+at the watermark as a new run would, so a run that is killed loses at most one chunk. A gap that the
+venue itself has is reported, never filled. penstock.data.checks decides what is wrong with a row,
+and penstock.data.bounds how much of it is too much.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,48 +16,65 @@ import polars as pl
 from penstock.core.clock import MachineClock
 from penstock.core.errors import DataError, UnknownSymbolError, VenueError
 from penstock.core.timeframes import Timeframe
+from penstock.data.bar_pages import Stretch, ask_again, read_stretch, retrying
 from penstock.data.bounds import CheckBounds, CheckGate, CheckVerdict, verdict_frame
 from penstock.data.checks import CheckedBars, check_symbol, missing_ranges
-from penstock.data.paging import Stretch, ask_again, read_stretch, retrying
 from penstock.data.policy import IngestPolicy
 from penstock.ports import BarBatch, BarStore, MarketData, TaskRunner
 
 
 @dataclass(frozen=True)
 class IngestProgress:
-    """How far one symbol is, in bars of its range. `total` is fixed at the start."""
+    """How far the ingestion of one symbol is."""
 
     symbol: str
+    """The symbol."""
     done: int
+    """The number of bars of its range that were read."""
     total: int
+    """The number of bars of its range, fixed at the start."""
 
 
 @dataclass(frozen=True)
 class IngestReport:
-    """What one ingestion of one symbol did. Rows are counted over all chunks; `failure` is "" where
-    it went well.
-    """
+    """What one ingestion of one symbol did, over all its chunks."""
 
     exchange: str
+    """The name under which the bars are stored."""
     symbol: str
+    """The symbol."""
     timeframe: Timeframe
+    """The bar length."""
     new: int = 0
+    """The number of bars that were stored for the first time."""
     revised: int = 0
+    """The number of bars that replaced a stored bar with other values."""
     unchanged: int = 0
+    """The number of bars that were stored already, with the same values."""
     quarantined: int = 0
+    """The number of rows that were refused."""
     held_back: int = 0
+    """The number of prints that the next ingestion reads again."""
     gaps: int = 0
+    """The number of gaps that the venue has."""
     missing: int = 0
+    """The number of bars in those gaps."""
     seconds: float = 0.0
+    """How long it took."""
     watermark: datetime | None = None
+    """The open time of the newest stored bar."""
     warnings: tuple[CheckVerdict, ...] = field(default=())
+    """The verdicts that failed without stopping the symbol."""
     failure: str = ""
+    """Why the symbol stopped; "" where it did not."""
 
     @property
     def ok(self) -> bool:
+        """Whether the symbol did not stop."""
         return not self.failure
 
 
+#: Called with how far a symbol is, after each page.
 OnProgress = Callable[[IngestProgress], None]
 
 
@@ -76,13 +92,14 @@ def ingest_symbol(
     *,
     clock: MachineClock,
 ) -> IngestReport:
-    """Bring one symbol up to its newest bar that is closed at `now` (by default the venue's own
-    time).
+    """Bring one symbol up to its newest bar that is closed at `now`.
 
-    `bounds` steer the checks of single rows; the gate has its own copy for whole batches. Raises
-    DataError where a batch breaks a bound of severity error (its verdicts and refused rows are
-    recorded, none of its bars), VenueError where the venue does not answer after all tries,
-    UnknownSymbolError at once, and StoreError. Chunks committed before an error stay.
+    `now` is by default the venue's own time. `bounds` are those of single rows; the gate has its
+    own for whole batches. Chunks that were committed before an error stay.
+
+    Raises DataError where a batch breaks a bound of severity error: its verdicts and refused rows
+    are recorded, but none of its bars. Raises VenueError where the venue does not answer after all
+    tries, UnknownSymbolError at once, and StoreError.
     """
     checks = bounds or CheckBounds()
     run = _Run(market, store, exchange, symbol, timeframe, policy, gate, checks, clock)
@@ -91,15 +108,15 @@ def ingest_symbol(
     watermark = store.watermarks(exchange, timeframe).get(symbol)
     report = IngestReport(exchange, symbol, timeframe, watermark=watermark)
     first, until = policy.first_open(timeframe, watermark), timeframe.last_closed_open(now)
-    tell = _teller(symbol, timeframe, first, until, on_progress)
+    on_page = _progress(symbol, timeframe, first, until, on_progress)
     cursor, counted = first, None if policy.reread else watermark
     while cursor <= until:
-        report, newest = run.chunk(cursor, until, now, report, counted, tell)
+        report, newest = run.chunk(cursor, until, now, report, counted, on_page)
         if newest is None:
             break
         following = policy.resume_open(timeframe, newest)
         cursor, counted = following if following > cursor else newest + timeframe.duration, newest
-    tell(until)
+    on_page(until)
     return replace(report, seconds=clock.elapsed_seconds() - began)
 
 
@@ -119,13 +136,12 @@ def ingest_universe(
     clock: MachineClock,
     runner: TaskRunner,
 ) -> list[IngestReport]:
-    """Ingest several symbols, `policy.workers` at a time; return their reports in the order of
-    `symbols`.
+    """Ingest several symbols, `policy.workers` at a time.
 
-    Bad data, an unknown symbol or a silent venue fails that symbol only, in its report. A database
-    that fails ends the run with StoreError. `register` asks the venue for its instruments first and
-    saves those of `symbols`; the minute path, which has done so already, leaves it out.
-    `on_progress` is called from the working threads.
+    Returns their reports in the order of `symbols`. Bad data, an unknown symbol or a venue that
+    does not answer fails that symbol only, in its report. A database that fails ends the run with
+    StoreError. With `register` the venue's instruments are read first, and those of `symbols` are
+    saved. The minute path has done so already. `on_progress` is called from the runner's workers.
     """
     unknown = (
         register_instruments(market, store, exchange, symbols, policy, clock=clock)
@@ -168,8 +184,9 @@ def register_instruments(
     *,
     clock: MachineClock,
 ) -> dict[str, UnknownSymbolError]:
-    """Save the venue's rules of `symbols`; return the error of each symbol that the venue does not
-    list.
+    """Save the venue's rules of `symbols`.
+
+    Returns the error of each symbol that the venue does not list, by symbol.
     """
     listed = retrying(market.instruments, policy, clock=clock)
     store.save_instruments(exchange, [listed[symbol] for symbol in symbols if symbol in listed])
@@ -179,7 +196,7 @@ def register_instruments(
 
 
 def report_frame(reports: Sequence[IngestReport]) -> pl.DataFrame:
-    """Return reports as a table, one row a symbol, as artifacts and the command line show it."""
+    """Return reports as a table with one row per symbol."""
     return pl.DataFrame(
         {
             "symbol": [r.symbol for r in reports],
@@ -217,13 +234,12 @@ class _Run:
         now: datetime,
         report: IngestReport,
         counted: datetime | None,
-        tell: Callable[[datetime], None],
+        on_page: Callable[[datetime], None],
     ) -> tuple[IngestReport, datetime | None]:
-        """Read, check and commit one chunk; return the report so far and the newest bar, or None
-        where history ends.
+        """Read, check and commit one chunk.
 
-        Gaps count where they are newer than `counted`: older ones were reported when they were
-        first read.
+        Returns the report so far, and the open time of the newest bar, or None where history ends.
+        Only gaps newer than `counted` count: older ones were reported when they were first read.
         """
         stretch = read_stretch(
             self.market,
@@ -232,7 +248,7 @@ class _Run:
             since,
             until,
             self.policy,
-            tell,
+            on_page,
             clock=self.clock,
         )
         context = self._context(since, report.watermark)
@@ -247,9 +263,7 @@ class _Run:
         return report, None if stretch.ended or checked.good.is_empty() else checked.good["ts"][-1]
 
     def _context(self, since: datetime, watermark: datetime | None) -> pl.DataFrame | None:
-        """Return the stored bars just before `since`: what jumps and absurd prints are measured
-        against.
-        """
+        """Return the stored bars just before `since`, for the checks that need neighbours."""
         if watermark is None:
             return None
         start = since - self.bounds.jump_window * self.timeframe.duration
@@ -281,7 +295,7 @@ class _Run:
         until: datetime,
         context: pl.DataFrame | None,
     ) -> CheckedBars:
-        """Check the rows. Before the end of history there is no staleness to tell."""
+        """Check the rows. Staleness is only measured at the end of history."""
         checked = check_symbol(rows, self.symbol, self.timeframe, now, self.bounds, until, context)
         if ended:
             return checked
@@ -292,8 +306,10 @@ class _Run:
     def _commit(
         self, checked: CheckedBars, verdicts: list[CheckVerdict], report: IngestReport
     ) -> IngestReport:
-        """Store the chunk and add it to the report; on a verdict that stops, store what it is based
-        on and raise DataError.
+        """Store the chunk and add it to the report.
+
+        Where a verdict stops the symbol, only the verdicts and the refused rows are stored, and
+        DataError is raised.
         """
         stops = [verdict for verdict in verdicts if verdict.stops]
         bars = checked.good.clear() if stops else checked.good
@@ -321,7 +337,7 @@ class _Run:
         )
 
 
-def _teller(
+def _progress(
     symbol: str,
     timeframe: Timeframe,
     first: datetime,
@@ -330,12 +346,12 @@ def _teller(
 ) -> Callable[[datetime], None]:
     total = max(0, (until - first) // timeframe.duration + 1)
 
-    def tell(newest: datetime) -> None:
+    def on_page(newest: datetime) -> None:
         if on_progress is not None:
             done = (newest - first) // timeframe.duration + 1
             on_progress(IngestProgress(symbol, max(0, min(done, total)), total))
 
-    return tell
+    return on_page
 
 
 def _unknown(exchange: str, symbol: str, listed: Mapping[str, object]) -> UnknownSymbolError:

@@ -1,8 +1,8 @@
 """Datasets that cannot change unnoticed: bars as Parquet, named by a hash of their content.
 
-The hash is of the data, not of the file: keys, column names and types, and the bytes of each
-column, so that another version of the Parquet writer, or another compression, gives the same name.
-Where snapshots are kept is the caller's choice.
+The hash is taken of the data, not of the file: keys, column names and types, and the bytes of each
+column. Another version of the Parquet writer, or another compression, gives the same name. The
+caller chooses the folder.
 """
 
 import hashlib
@@ -23,8 +23,7 @@ from penstock.ports import BarStore
 
 _FORMAT = "penstock-bars-1"
 _META = "penstock"
-#: How the hash writes names and types: in words of its own, since a library's names for its types
-#: may change.
+#: How the hash names the columns and their types. A library's own names of types may change.
 _COLUMNS = [
     ["symbol", "utf8"],
     ["ts", "int64 ms utc"],
@@ -34,18 +33,24 @@ _COLUMNS = [
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Bars frozen in a file. `first` and `last` are open times of the oldest and newest bar of any
-    symbol.
-    """
+    """Bars that are frozen in a file."""
 
     content_hash: str
+    """The SHA-256 of the bars, as hexadecimal digits."""
     path: Path
+    """The file."""
     exchange: str
+    """The name under which the bars are stored."""
     timeframe: Timeframe
+    """The bar length."""
     symbols: tuple[str, ...]
+    """The symbols, sorted."""
     rows: int
+    """The number of bars of all symbols."""
     first: datetime
+    """The open time of the oldest bar of any symbol."""
     last: datetime
+    """The open time of the newest bar of any symbol."""
 
     def bars(self) -> pl.DataFrame:
         """Return the bars (BARS_SCHEMA, sorted by symbol, ts), verified against the hash."""
@@ -75,7 +80,8 @@ def take_snapshot(
             else "no symbols were asked for"
         )
         raise DataError(
-            f"no snapshot: {what} on {exchange} between {span}; ingest them first, or leave them out"
+            f"no snapshot: {what} on {exchange} between {span}; "
+            "ingest them first, or leave them out"
         )
     snapshot = write_snapshot(bars, exchange, timeframe, folder)
     store.save_snapshot(
@@ -92,8 +98,9 @@ def take_snapshot(
 def write_snapshot(
     bars: pl.DataFrame, exchange: str, timeframe: Timeframe, folder: Path
 ) -> Snapshot:
-    """Write `bars` as <hash>.parquet into `folder`, whole or not at all; a file that is there
-    already is verified and kept.
+    """Write `bars` as <hash>.parquet into `folder`, whole or not at all.
+
+    A file that is there already is verified and kept. Raises DataError where there are no bars.
     """
     if bars.is_empty():
         raise DataError(f"no snapshot: there are no {timeframe.value} bars of {exchange} to freeze")
@@ -126,8 +133,9 @@ def write_snapshot(
 
 
 def load_snapshot(path: Path) -> tuple[Snapshot, pl.DataFrame]:
-    """Return a snapshot and its bars; raise DataError where the file is no snapshot or its content
-    has changed.
+    """Return a snapshot and its bars (BARS_SCHEMA).
+
+    Raises DataError where the file is no snapshot, or its content has changed.
     """
     try:
         meta = json.loads(pl.read_parquet_metadata(path)[_META])
@@ -148,14 +156,17 @@ def load_snapshot(path: Path) -> tuple[Snapshot, pl.DataFrame]:
     found = content_hash(bars, exchange, timeframe)
     if found != recorded:
         raise DataError(
-            f"snapshot {path} holds other data than its name says: content {found[:12]}, recorded {recorded[:12]}"
+            f"snapshot {path} holds other data than its name says: "
+            f"content {found[:12]}, recorded {recorded[:12]}"
         )
     return _describe(bars, exchange, timeframe, path.parent, path, found), bars
 
 
 def content_hash(bars: pl.DataFrame, exchange: str, timeframe: Timeframe) -> str:
-    """Return the SHA-256 of bars, as hex. The order of rows does not matter; -0.0 and 0.0, and all
-    NaN, count as one value.
+    """Return the SHA-256 of bars, as hexadecimal digits.
+
+    The order of rows does not matter. -0.0 and 0.0 count as one value, and so do all kinds of NaN.
+    Raises DataError where a column has a null.
     """
     ordered = require_bars(bars, "bars of a snapshot").sort("symbol", "ts")
     runs = ordered.group_by("symbol", maintain_order=True).len().rows()
@@ -172,7 +183,8 @@ def content_hash(bars: pl.DataFrame, exchange: str, timeframe: Timeframe) -> str
         column = ordered[name]
         if column.null_count():
             raise DataError(
-                f"bars of a snapshot: column '{name}' has {column.null_count()} nulls; stored bars have none"
+                f"bars of a snapshot: column '{name}' has {column.null_count()} nulls; "
+                "stored bars have none"
             )
         digest.update((column.fill_nan(float("nan")).to_numpy() + 0.0).astype("<f8").tobytes())
     return digest.hexdigest()

@@ -1,8 +1,8 @@
 """The demo's configuration: the project's own files, copied into the demo's folder, with the few
 changes a demo needs.
 
-They are written out rather than kept in memory so that every other command works on what the demo
-left: `PENSTOCK_HOME=.penstock/demo PENSTOCK_CONFIGS=.penstock/demo/configs penstock status`.
+They are written out rather than kept in memory, so that every command works on what the demo left
+once PENSTOCK_HOME and PENSTOCK_CONFIGS name its folders.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from penstock.demo.world import World
-from penstock.settings import Process, Settings
+from penstock.settings import Process, Settings, practice_key_variables
 
 #: What the demo asks of a candidate. Everything is measured and shown; only the technical criteria
 #: must pass, so that the line goes on to trading whatever the candles are worth. The project's own
@@ -45,7 +45,7 @@ def write_configuration(source: Path, home: Path, world: World, trials: int) -> 
     return folder
 
 
-def demo_settings(home: Path, configs: Path, practice_url: str) -> Settings:
+def demo_settings(template: Settings, home: Path, configs: Path, practice_url: str) -> Settings:
     """Return settings that trade the practice exchange at `practice_url` from the demo's folder.
 
     The demo keeps to its own database and registry whatever the environment says: its thresholds
@@ -58,8 +58,9 @@ def demo_settings(home: Path, configs: Path, practice_url: str) -> Settings:
         practice_url=practice_url,
         database_url=None,
         mlflow_url=None,
+        notify_urls=template.process.notify_urls,
     )
-    return Settings(process)
+    return Settings(process, {**template.variables, **practice_key_variables(home)})
 
 
 def _timeframes(world: World) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""The demo's steps, in the order of the pipeline. Each step is the function that the command line
+"""The demo's steps, in the order of the pipeline. Each step is the use case that the command line
 and the flows call too.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +10,24 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
-from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
-from penstock.adapters.stores.embedded import EmbeddedPostgres
+from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError
 from penstock.core.timeframes import Timeframe
 from penstock.demo.configuration import CASH, demo_settings, write_configuration
-from penstock.demo.summary import DemoResult, print_summary, write_report
+from penstock.demo.events import (
+    CandlesWanted,
+    CutDone,
+    DemoForgotten,
+    IngestBegan,
+    OnEvent,
+    SearchBegan,
+    StepBegan,
+    StepEnded,
+    TradingBegan,
+    TrialDone,
+)
+from penstock.demo.summary import PORTFOLIO, DemoResult, result_of
 from penstock.demo.world import World, parquet_world, synthetic_world, venue_world
-from penstock.interfaces.cli.console import bars_progress, trials_progress
 from penstock.pipeline.comparison import Period, compare_with_backtest
 from penstock.pipeline.ingest import IngestOutcome, ingest_timeframe
 from penstock.pipeline.promote import promote_candidate
@@ -33,48 +39,62 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.promotion.gate import GateDecision, judge
-from penstock.settings import Settings, practice_key_variables, practice_keys
-from penstock.wiring import Platform, open_platform
+from penstock.settings import Settings, practice_keys
+from penstock.simulation.fill_model import FillModel
+from penstock.wiring import Platform, embedded_server, open_platform, public_market
 
-PORTFOLIO = "daily"
 #: A rebalance starts this long after the day's close.
 _START_AFTER_SECONDS = 5
 
 
-def run_demo(
-    out: Console,
-    candles: Path | None = None,
-    exchange: str | None = None,
-    days: int = 30,
-    trials: int = 80,
-    fresh: bool = False,
-) -> None:
-    """Run the whole line and print what came of it. Running it again finds everything done and
-    sends nothing.
+@dataclass(frozen=True)
+class DemoRequest:
+    """Which demo is wanted.
+
+    Candles come from the folder `candles`, from the venue `exchange` (a ccxt name), or else from
+    the synthetic generator. `days` daily rebalances are traded, `trials` are shared by all
+    strategies, and `fresh` forgets what an earlier demo of the same world left.
     """
-    template = Settings()
-    world = _world(out, template, candles, exchange, days)
-    home = template.home / "demo" / _name_of(world)
-    if fresh:
-        _forget(out, home)
-    configs = write_configuration(template.process.configs, home, world, trials)
-    with _practice(world, home, template) as (server, control):
-        settings = demo_settings(home, configs, server.url)
-        with open_platform(settings) as platform:
-            _Demo(out, platform, control, world).run(template)
+
+    candles: Path | None = None
+    exchange: str | None = None
+    days: int = 30
+    trials: int = 80
+    fresh: bool = False
+
+
+def run_demo(
+    settings: Settings, actor: Actor, request: DemoRequest, on_event: OnEvent = lambda _: None
+) -> DemoResult:
+    """Run the whole line and return what came of it. Running it again finds everything done and
+    sends nothing.
+
+    Raises ConfigError where candles are wanted from two places, DataError where there are too few.
+    """
+    world = _world(settings, request, on_event)
+    home = settings.home / "demo" / _name_of(world)
+    if request.fresh:
+        _forget(settings, home, on_event)
+    configs = write_configuration(settings.process.configs, home, world, request.trials)
+    with _practice(world, home, settings) as (server, control):
+        own = demo_settings(settings, home, configs, server.url)
+        with open_platform(own) as platform:
+            return _Demo(platform, actor, control, world, on_event).run(settings)
 
 
 @dataclass
 class _Demo:
-    """One run of the demo: what each step found, and how long it took."""
+    """One run of the demo, and how long each step took."""
 
-    out: Console
     platform: Platform
+    actor: Actor
     control: PracticeControl
     world: World
+    on_event: OnEvent
     took: dict[str, float] = field(default_factory=dict)
 
-    def run(self, template: Settings) -> None:
+    def run(self, template: Settings) -> DemoResult:
+        platform, actor = self.platform, self.actor
         with self._step(
             "ingest", f"{len(self.world.symbols)} symbols daily, {len(self.world.hourly)} hourly"
         ):
@@ -82,64 +102,65 @@ class _Demo:
         with self._step("research", "snapshot, search, track in MLflow"):
             research = self._research()
         with self._step("promote", "gate and registry"):
-            promotion = promote_candidate(self.platform, PORTFOLIO, research.run_id)
+            promotion = promote_candidate(platform, actor, PORTFOLIO, research.run_id)
         with self._step("trade", f"{self.world.days} daily rebalances on stepped days"):
             slots = self._trade()
         with self._step("reconcile", "ledger against venue"):
             ended = self._step_to_end()
-            reconciled = reconcile_account(self.platform, PORTFOLIO)
-            drift = compare_with_backtest(
-                self.platform, PORTFOLIO, Period(self.world.slots, Decimal(CASH))
-            )
-        result = DemoResult(
-            world=self.world,
+            reconciled = reconcile_account(platform, actor, PORTFOLIO)
+            period = Period(self.world.slots, Decimal(CASH))
+            drift = compare_with_backtest(platform, PORTFOLIO, period)
+        return result_of(
+            platform,
+            self.world,
             ingested=ingested,
             ingested_at_end=ended,
             research=research,
             promotion=promotion,
-            project_verdict=_project_verdict(self.platform, template, promotion.version.version),
+            project_decision=_project_decision(platform, template, promotion.version.version),
             slots=slots,
             reconciled=reconciled,
             drift=drift,
             took=self.took,
         )
-        report = write_report(self.platform, result)
-        print_summary(self.out, self.platform, result, report)
 
     @contextmanager
     def _step(self, name: str, what: str) -> Iterator[None]:
-        self.out.print(f"[bold]{name:<10}[/] {what} ...")
+        self.on_event(StepBegan(name, what))
         started = self.platform.machine_clock.elapsed_seconds()
         yield
         self.took[name] = self.platform.machine_clock.elapsed_seconds() - started
-        self.out.print(f"{'':<10} done in {self.took[name]:.1f} s")
+        self.on_event(StepEnded(name, self.took[name]))
 
     def _ingest(self, timeframe: Timeframe) -> IngestOutcome:
-        with bars_progress(self.out) as progress:
-            outcome = ingest_timeframe(self.platform, timeframe, on_progress=progress)
-        self.out.print(f"{'':<10} {outcome.summary()}")
+        self.on_event(IngestBegan(timeframe))
+        outcome = ingest_timeframe(self.platform, self.actor, timeframe, on_progress=self.on_event)
+        self.on_event(outcome)
         return outcome
 
     def _research(self) -> ResearchOutcome:
-        total = planned_trials(self.platform, PORTFOLIO, None, None)
-        with trials_progress(self.out, total) as progress:
-            outcome = run_research(
-                self.platform,
-                PORTFOLIO,
-                end=self.world.live,
-                on_trial=progress,
-                on_cut=progress.cut,
-            )
-        self.out.print(f"{'':<10} {outcome.summary()}")
+        total = planned_trials(self.platform, self.actor, PORTFOLIO, None, None)
+        self.on_event(SearchBegan(total))
+        outcome = run_research(
+            self.platform,
+            self.actor,
+            PORTFOLIO,
+            end=self.world.live,
+            on_trial=lambda _: self.on_event(TrialDone()),
+            on_cut=lambda done, total: self.on_event(CutDone(done, total)),
+        )
+        self.on_event(outcome)
         return outcome
 
     def _trade(self) -> list[SlotOutcome]:
+        self.on_event(TradingBegan(len(self.world.slots)))
         outcomes = []
-        for slot in track(self.world.slots, description="slots", console=self.out, transient=True):
+        for slot in self.world.slots:
             if self.control.now() < slot:
                 self.control.step(to=slot)
                 self.control.step(seconds=_START_AFTER_SECONDS)
-            outcomes.append(trade_slot(self.platform, PORTFOLIO, slot))
+            outcomes.append(trade_slot(self.platform, self.actor, PORTFOLIO, slot))
+            self.on_event(outcomes[-1])
         return outcomes
 
     def _step_to_end(self) -> list[IngestOutcome]:
@@ -152,23 +173,20 @@ class _Demo:
         return [self._ingest(Timeframe.D1), self._ingest(Timeframe.H1)]
 
 
-def _world(
-    out: Console, template: Settings, candles: Path | None, exchange: str | None, days: int
-) -> World:
-    symbols = template.universe.symbols
-    if candles is not None and exchange is not None:
+def _world(settings: Settings, request: DemoRequest, on_event: OnEvent) -> World:
+    symbols, days = settings.universe.symbols, request.days
+    if request.candles is not None and request.exchange is not None:
         raise ConfigError(
-            "--candles and --exchange exclude each other: candles come from one place"
+            f"candles are wanted from {request.candles} and from {request.exchange}, which exclude "
+            "each other: they come from one place"
         )
-    if candles is not None:
-        return parquet_world(candles.expanduser(), symbols, days)
-    if exchange is not None:
-        out.print(
-            f"fetching candles of {len(symbols)} symbols from {exchange} (kept for the next time) ..."
-        )
-        return venue_world(
-            exchange, CcxtMarketData(exchange), symbols, days, template.home / "candles" / exchange
-        )
+    if request.candles is not None:
+        return parquet_world(request.candles.expanduser(), symbols, days)
+    if request.exchange is not None:
+        on_event(CandlesWanted(request.exchange, len(symbols)))
+        folder = settings.home / "candles" / request.exchange
+        market = public_market(request.exchange)
+        return venue_world(request.exchange, market, symbols, days, folder)
     return synthetic_world(symbols, days)
 
 
@@ -180,12 +198,13 @@ def _name_of(world: World) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _forget(out: Console, home: Path) -> None:
+def _forget(settings: Settings, home: Path, on_event: OnEvent) -> None:
     """Delete what an earlier demo in `home` left, its database included."""
     if home.exists():
-        EmbeddedPostgres(home / "postgres").destroy()
+        process = settings.process.model_copy(update={"home": home})
+        embedded_server(Settings(process)).destroy()
         shutil.rmtree(home)
-        out.print(f"forgot the earlier demo in {home}")
+        on_event(DemoForgotten(home))
 
 
 @contextmanager
@@ -196,14 +215,11 @@ def _practice(
     run to run.
     """
     key, secret = practice_keys(home)[PORTFOLIO]
-    os.environ.update(practice_key_variables(home))
-    costs = template.costs
     server = PracticeServer(
         world.source,
         stepped_clock(world.live),
-        fee_bps=str(costs.fee_bps),
-        slippage_bps=str(costs.slippage_bps),
-        limits=UNLIMITED,  # a venue limits orders a second; here a day passes in one
+        fill_model=FillModel.of(template.costs),
+        limits=UNLIMITED,  # a venue limits orders per second; here a day passes in one
         accounts=(AccountSpec(key, secret, {template.universe.quote: str(CASH)}),),
         journal=home / "exchange.sqlite",
     )
@@ -211,7 +227,7 @@ def _practice(
         yield server, PracticeControl(server.url)
 
 
-def _project_verdict(platform: Platform, template: Settings, version: str) -> GateDecision:
+def _project_decision(platform: Platform, template: Settings, version: str) -> GateDecision:
     """Return what the project's own thresholds say of the version that the demo let through."""
     name = platform.settings.study(PORTFOLIO).register_as
     return judge(platform.registry.evidence(name, version), None, template.promotion(PORTFOLIO))

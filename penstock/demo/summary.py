@@ -1,20 +1,21 @@
-"""What the demo shows at its end: one table for the terminal, and the HTML report."""
+"""What the demo returns at its end: every step's outcome, the figures, and the HTML report."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from rich.console import Console
 
+from penstock.core.order_records import OrderRecord
+from penstock.core.orders import Fill
 from penstock.core.rebalances import RebalanceStatus
+from penstock.data.ingestion import report_frame
 from penstock.demo.world import World
-from penstock.interfaces.cli.console import table_of
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.reports import DemoReport, write_demo_report
+from penstock.monitoring.tables import fills_table, orders_table
 from penstock.pipeline.ingest import IngestOutcome
 from penstock.pipeline.promote import PromotionOutcome
 from penstock.pipeline.reconcile import ReconcileOutcome
-from penstock.pipeline.report import fills_table, orders_table
 from penstock.pipeline.research import ResearchOutcome
 from penstock.pipeline.slots import SlotOutcome
 from penstock.promotion.gate import GateDecision
@@ -26,67 +27,92 @@ PORTFOLIO = "daily"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What every step of the demo returned. `project_verdict` is what the project's own thresholds
-    say of the candidate.
+    """What every step of the demo returned, and what is stored at its end.
+
+    `project_decision` is what the project's own thresholds say of the candidate. `checks` counts
+    the newest verdict of every check, `checks_not_met` those that failed. `report` is the HTML
+    report in the folder `home`.
     """
 
     world: World
-    ingested: list[IngestOutcome]
-    ingested_at_end: list[IngestOutcome]
+    home: Path
+    report: Path
+    ingested: tuple[IngestOutcome, ...]
+    ingested_at_end: tuple[IngestOutcome, ...]
     research: ResearchOutcome
     promotion: PromotionOutcome
-    project_verdict: GateDecision
-    slots: list[SlotOutcome]
+    project_decision: GateDecision
+    slots: tuple[SlotOutcome, ...]
     reconciled: ReconcileOutcome
     drift: DriftReport
     took: dict[str, float]
+    bars_stored: int
+    checks: int
+    checks_not_met: int
+    orders: tuple[OrderRecord, ...]
+    fills: tuple[Fill, ...]
 
 
-def print_summary(out: Console, platform: Platform, result: DemoResult, report: Path) -> None:
-    """Print the summary, the comparison of live and backtest, and where to look further."""
-    out.print()
-    out.print(table_of(summary_table(platform, result), "Summary"))
-    out.print(table_of(result.drift.table(), "Live equity against the backtest on the same bars"))
-    out.print(result.drift.sentence())
-    if result.project_verdict.failures:
-        names = ", ".join(verdict.criterion for verdict in result.project_verdict.failures)
-        out.print(
-            f"[yellow]The demo promotes whatever the search found. configs/promotion.yaml would have rejected it:[/] {names}."
-        )
-    home = platform.home
-    prefix = f"PENSTOCK_HOME={_shown(home)} PENSTOCK_CONFIGS={_shown(home / 'configs')} PENSTOCK_ENV=practice"
-    out.print(f"report      {_shown(report)}", soft_wrap=True)
-    out.print(f"data docs   {_shown(home / 'data-docs' / '1d' / 'index.html')}", soft_wrap=True)
-    out.print(
-        f"MLflow      mlflow ui --backend-store-uri sqlite:///{_shown(home / 'mlflow.db')}",
-        soft_wrap=True,
-    )
-    out.print(f"look around {prefix} penstock status", soft_wrap=True)
-
-
-def summary_table(platform: Platform, result: DemoResult) -> pl.DataFrame:
-    """Return the demo in figures: columns what, value (text)."""
+def result_of(
+    platform: Platform,
+    world: World,
+    *,
+    ingested: list[IngestOutcome],
+    ingested_at_end: list[IngestOutcome],
+    research: ResearchOutcome,
+    promotion: PromotionOutcome,
+    project_decision: GateDecision,
+    slots: list[SlotOutcome],
+    reconciled: ReconcileOutcome,
+    drift: DriftReport,
+    took: dict[str, float],
+) -> DemoResult:
+    """Gather what the steps returned and what is stored now, and write the report."""
     account = platform.environment.account_of(PORTFOLIO).name
     checks = _checks(platform)
+    result = DemoResult(
+        world=world,
+        home=platform.home,
+        report=platform.home / "reports" / "demo.html",
+        ingested=tuple(ingested),
+        ingested_at_end=tuple(ingested_at_end),
+        research=research,
+        promotion=promotion,
+        project_decision=project_decision,
+        slots=tuple(slots),
+        reconciled=reconciled,
+        drift=drift,
+        took=took,
+        bars_stored=int(platform.bars.coverage(platform.exchange_name)["rows"].sum()),
+        checks=checks.height,
+        checks_not_met=checks.filter(~pl.col("success")).height,
+        orders=tuple(platform.ledger.orders(account)),
+        fills=tuple(platform.ledger.fills(account)),
+    )
+    _write_report(platform, result, checks)
+    return result
+
+
+def summary_table(result: DemoResult) -> pl.DataFrame:
+    """Return the demo in figures: columns what, value (text)."""
     found = result.research.result
     reports = [slot.report for slot in result.slots if slot.report is not None]
     ended = [report for report in reports if report.status is RebalanceStatus.DONE]
     again = sum(1 for report in reports if report.already_done)
-    orders, fills = platform.ledger.orders(account), platform.ledger.fills(account)
+    filled = sum(1 for order in result.orders if order.state == "filled")
+    notional = sum(float(fill.notional) for fill in result.fills)
+    sharpe = found.in_sample.metrics.sharpe, found.out_of_sample.metrics.sharpe
     rows = [
         ("candles", result.world.described),
         ("bars new", _new_bars(result)),
-        ("bars stored", f"{platform.bars.coverage(platform.exchange_name)['rows'].sum():,}"),
-        ("checks", f"{checks.height} verdicts, {checks.filter(~pl.col('success')).height} not met"),
+        ("bars stored", f"{result.bars_stored:,}"),
+        ("checks", f"{result.checks} verdicts, {result.checks_not_met} not met"),
         ("dataset", f"{result.research.snapshot.rows:,} bars, {found.dataset_hash[:16]}"),
         (
             "search",
             f"{found.trial_count} trials; best: {found.strategy} {_short(dict(found.best_params))}",
         ),
-        (
-            "Sharpe",
-            f"{found.in_sample.metrics.sharpe:.2f} in sample, {found.out_of_sample.metrics.sharpe:.2f} out of sample",
-        ),
+        ("Sharpe", f"{sharpe[0]:.2f} in sample, {sharpe[1]:.2f} out of sample"),
         ("deflated Sharpe", f"{found.deflated_sharpe:.3f} (probability that it is not luck)"),
         (
             "promoted",
@@ -97,11 +123,8 @@ def summary_table(platform: Platform, result: DemoResult) -> pl.DataFrame:
             f"{len(ended)} of {len(result.slots)} done"
             + (f" ({again} were done already)" if again else ""),
         ),
-        (
-            "orders",
-            f"{len(orders)}, {sum(1 for order in orders if order.state == 'filled')} filled",
-        ),
-        ("fills", f"{len(fills)}, notional {sum(float(fill.notional) for fill in fills):,.2f}"),
+        ("orders", f"{len(result.orders)}, {filled} filled"),
+        ("fills", f"{len(result.fills)}, notional {notional:,.2f}"),
         ("sent in this run", f"{sum(report.sent for report in reports)} orders"),
         ("reconciliation", result.reconciled.summary()),
         ("took", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.took.items())),
@@ -117,30 +140,30 @@ def _new_bars(result: DemoResult) -> str:
         sum(each.new_rows for each in some) for some in (result.ingested, result.ingested_at_end)
     )
     trading = sum(slot.new_bars for slot in result.slots)
-    return f"{before:,} before trading, {trading:,} while trading, {after:,} after it: {before + trading + after:,} in this run"
+    return (
+        f"{before:,} before trading, {trading:,} while trading, {after:,} after it: "
+        f"{before + trading + after:,} in this run"
+    )
 
 
-def write_report(platform: Platform, result: DemoResult) -> Path:
-    """Write the demo's HTML report and return its path."""
-    account = platform.environment.account_of(PORTFOLIO).name
+def _write_report(platform: Platform, result: DemoResult, checks: pl.DataFrame) -> None:
+    ingest = [
+        report_frame(outcome.reports).with_columns(timeframe=pl.lit(outcome.timeframe.value))
+        for outcome in (*result.ingested, *result.ingested_at_end)
+    ]
     report = DemoReport(
         made_at=platform.machine_clock.now(),
-        summary=summary_table(platform, result),
-        ingest=pl.concat(
-            [
-                outcome.table().with_columns(timeframe=pl.lit(outcome.timeframe.value))
-                for outcome in (*result.ingested, *result.ingested_at_end)
-            ]
-        ),
-        checks=_checks_by_kind(_checks(platform)),
-        verdicts=result.promotion.table(),
-        orders=orders_table(platform.ledger.orders(account)),
-        fills=fills_table(platform.ledger.fills(account)),
+        summary=summary_table(result),
+        ingest=pl.concat(ingest),
+        checks=_checks_by_kind(checks),
+        verdicts=result.promotion.promotion.gate.table(),
+        orders=orders_table(result.orders),
+        fills=fills_table(result.fills),
         trials_figure=trials_figure(result.research.result),
         oos_figure=equity_figure(result.research.result.out_of_sample),
         drift=result.drift,
     )
-    return write_demo_report(report, platform.home / "reports" / "demo.html")
+    write_demo_report(report, result.report)
 
 
 def _checks(platform: Platform) -> pl.DataFrame:
@@ -155,7 +178,7 @@ def _checks(platform: Platform) -> pl.DataFrame:
 
 
 def _checks_by_kind(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """Return one row a check and timeframe: symbols judged, symbols that did not meet it, and
+    """Return one row per check and timeframe: symbols judged, symbols that did not meet it, and
     which.
     """
     failed = pl.col("symbol").filter(~pl.col("success"))
@@ -169,9 +192,3 @@ def _short(params: dict[str, object]) -> str:
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in params.items()
     )
-
-
-def _shown(path: Path) -> str:
-    """Return a path as short as it can be said from here."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

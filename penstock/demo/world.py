@@ -9,7 +9,7 @@ import polars as pl
 from penstock.core.errors import DataError
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.timeframes import Timeframe
-from penstock.data.paging import read_stretch
+from penstock.data.bar_pages import read_stretch
 from penstock.data.policy import IngestPolicy
 from penstock.ports import MarketData
 from penstock.practice.candles import CandleSource, CandleTable, ParquetCandles

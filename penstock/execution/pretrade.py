@@ -1,264 +1,280 @@
-"""What risk does with a slot before anything is planned: breached loss limits set the account's
-state, stops close positions.
+"""Pre-trade risk of one slot: what is reviewed before orders leave, what is kept of it, and what
+follows.
 
-The rules themselves are in penstock.risk; here their words are kept, and carried into the slot's
-targets.
+The rules are in penstock.risk; what they may look at is in penstock.execution.risk_view. When a
+parent order ends because of a review is for penstock.execution.algorithms.phase_worker.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.breaks import lock_subjects
-from penstock.core.errors import VenueError
 from penstock.core.halts import Halt, stricter
-from penstock.core.orders import Fill
+from penstock.core.instruments import holdings_by_symbol
+from penstock.core.orders import Phase
 from penstock.core.proposals import ProposedOrder
-from penstock.core.risk_records import RiskHistory, RiskVerdict, Verdict
+from penstock.core.risk_records import RiskVerdict, Verdict
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.reconciliation.reconcile import locks_of
+from penstock.execution.risk_view import RiskView
 from penstock.execution.routing.limits import Bounds
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
-from penstock.risk.protection import STOPS, advanced_marks, flattenings
-from penstock.risk.review import ApprovedOrders
-from penstock.risk.rules import RiskContext, RuleFinding
+from penstock.risk.protection import STOP_NAMES, advanced_marks, positions_to_close
+from penstock.risk.review import ApprovedOrders, ReviewedOrder, review
+from penstock.risk.rules import PriceCollar, RiskContext, RuleFinding
 
-#: A minute's count is added to rather than read anew for this long: a phase of orders that go out
-#: at once.
-_COUNTS_HOLD = timedelta(seconds=10)
+#: A price that nobody confirms may be right a moment later: it costs an order the child that is
+#: due, not its rest.
+_MOMENTARY = frozenset({PriceCollar.name})
+_ZERO = Decimal(0)
 
 
-@dataclass
-class Guard:
-    """One slot's view of risk: what the account did before, which positions are being closed, and
-    what was said.
+@dataclass(frozen=True)
+class WaveReview:
+    """What risk lets pass of the child orders that are due at one instant."""
+
+    passed: Mapping[str, Decimal]
+    """The quantity that may leave, by symbol (base units)."""
+
+    deferred: frozenset[str] = frozenset()
+    """Symbols whose child is kept back by its price alone: its quantity joins the next child."""
+
+
+class PreTradeRisk:
+    """One slot's reviews, and everything that was found in them.
+
+    A plan is reviewed before its parent orders are committed. Child orders that are due later are
+    reviewed again, all of one instant together, because the account may have changed since.
     """
 
-    session: AccountSession
-    keeper: LeaseKeeper
-    limits: RiskLimits
-    slot: datetime
-    locks: Mapping[str, str]
-    halt: Halt
-    history: RiskHistory = field(default_factory=RiskHistory)
-    entries: Mapping[str, Decimal] = field(default_factory=dict)
-    closing: tuple[RuleFinding, ...] = ()
-    alerts: list[str] = field(default_factory=list)
-    counted_at: datetime | None = None
-
-    def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
-        """Read the account's past, act on breached limits, and return the targets with every
-        position to be closed at zero.
-        """
-        self.closing = flattenings(self._acted_on(book, targets, self.in_doubt(book)), self.limits)
-        self._keep([_closing_verdict(word, book) for word in self.closing])
-        self.alerts += [_closing_alert(word, self.locks) for word in self.closing]
-        return replace(targets, weights={**targets.weights, **dict.fromkeys(self._closed, 0.0)})
-
-    def look_again(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Return what the rules may look at in the middle of the work, read anew; a limit that was
-        breached since is acted on.
-
-        Locks are those of the breaks on record: nothing is compared with the venue.
-        """
-        in_doubt = self.in_doubt(book)  # by the locks that the book was made with
-        self.halt = self.session.kill_switch.read()
-        self.locks = locks_of(self.session.control_store.open_breaks(self.session.account))
-        return self._acted_on(book, targets, in_doubt)
-
-    def in_doubt(self, book: Book) -> Decimal:
-        """Return by how much an open break on the cash has changed the book's equity: what left the
-        venue is no loss yet.
-        """
-        if self.session.quote not in self.locks:
-            return Decimal(0)
-        return book.cash - self.session.ledger.positions(self.session.account).get(
-            self.session.quote, Decimal(0)
-        )
-
-    def _acted_on(self, book: Book, targets: PortfolioTargets, in_doubt: Decimal) -> RiskContext:
-        """Read what the account did, act on breached limits, and return what the rules may look at
-        then.
-
-        `in_doubt` counts as a transfer, until it is settled.
-        """
-        session = self.session
-        self.counted_at = session.clock.now()
-        history = session.control_store.risk_history(session.account, self.slot, self.counted_at)
-        self.history = replace(history, transferred=history.transferred + in_doubt)
-        if self.limits.guards_positions:
-            self.entries = session.ledger.entry_prices(session.account)
-        context = self.context(book, targets)
-        self._breach(context)
-        return replace(context, halt=self.halt)
-
-    def stops(self, context: RiskContext) -> tuple[RuleFinding, ...]:
-        """Return the stops that fire now."""
-        return tuple(word for word in flattenings(context, self.limits) if word.rule in STOPS)
-
-    def fresh_context(
+    def __init__(
         self,
-        book: Book,
-        targets: PortfolioTargets,
-        orders: Sequence[ProposedOrder],
-        requests: Mapping[str, tuple[float, ...]],
-    ) -> RiskContext:
-        """Return what the rules may look at for `orders`, with state, counts and quotes as they are
-        now.
+        *,
+        session: AccountSession,
+        keeper: LeaseKeeper,
+        limits: RiskLimits,
+        slot: datetime,
+        locks: Mapping[str, str],
+        halt: Halt,
+        kept_instruments: frozenset[str] = frozenset(),
+    ) -> None:
+        """`locks` and `halt` are as read at the start of the slot; `kept_instruments` are symbols
+        whose instrument the control store has already.
         """
-        self.halt = self.session.kill_switch.read()
-        self._recount()
-        return self.quoted(self.context(book, targets), orders, requests)
+        self.view = RiskView(session=session, limits=limits, slot=slot, locks=locks, halt=halt)
+        self.closing: tuple[RuleFinding, ...] = ()
+        self._session = session
+        self._keeper = keeper
+        self._limits = limits
+        self._slot = slot
+        self._kept_instruments = kept_instruments
+        self._exit_positions: Mapping[str, Decimal] = {}
+        self._findings: list[RuleFinding] = []
+        self._alerts: list[str] = []
+        self._recorded: set[tuple[str, Phase, str]] = set()
 
-    def quoted(
-        self,
-        context: RiskContext,
-        orders: Sequence[ProposedOrder],
-        requests: Mapping[str, tuple[float, ...]],
-    ) -> RiskContext:
-        """Return the context with the mids of what is about to trade, and when the requests leave."""
-        mids, unquoted = self._mids(orders)
-        return replace(context, mids=mids, unquoted=unquoted, requests=requests)
+    @property
+    def halt(self) -> Halt:
+        """The trading state, as last read."""
+        return self.view.halt
 
-    def context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Return what the rules may look at."""
-        return RiskContext(
-            slot=self.slot,
-            equity=book.equity,
-            positions=book.positions,
-            prices=book.prices,
-            instruments=book.instruments,
-            seen=targets.seen,
-            halt=self.halt,
-            quote=self.session.quote,
-            locks=self.locks,
-            weights=targets.weights,
-            contributions=targets.contributions,
-            quotas=targets.quotas,
-            history=self.history,
-            entries=self.entries,
-            flatten=self._closed,
-        )
+    @property
+    def locks(self) -> Mapping[str, str]:
+        """The reason for each locked subject (symbol or asset), as last read."""
+        return self.view.locks
 
-    def _mids(self, orders: Sequence[ProposedOrder]) -> tuple[Mapping[str, Decimal], str]:
-        """Return the mid of each symbol about to trade, by one request, and why they cannot be read
-        ("" where they can).
-        """
-        if self.limits.price_collar is None or not orders:
-            return {}, ""
-        try:
-            quotes = self.session.exchange.quotes(sorted({order.symbol for order in orders}))
-        except VenueError as silence:
-            said = (
-                f"{self.session.account}: no order passes the price collar, quotes cannot be read"
-            )
-            if not any(
-                alert.startswith(said) for alert in self.alerts
-            ):  # worked orders ask in every wave
-                self.alerts.append(f"{said}: {silence}")
-            return {}, str(silence)
-        return {symbol: quote.mid for symbol, quote in quotes.items()}, ""
+    @property
+    def findings(self) -> tuple[RuleFinding, ...]:
+        """Every finding of the slot: positions to be closed first, then those of the reviews."""
+        return (*self.closing, *self._findings)
 
-    def _recount(self) -> None:
-        """Count anew from the ledger where time has passed since: minutes in which orders were
-        worked, or midnight.
-        """
-        now = self.session.clock.now()
-        last = self.counted_at
-        if last is not None and now - last < _COUNTS_HOLD and now.date() == last.date():
-            return
-        fresh = self.session.control_store.risk_history(self.session.account, self.slot, now)
-        self.counted_at = now
-        self.history = replace(
-            self.history,
-            orders_last_minute=fresh.orders_last_minute,
-            orders_today=fresh.orders_today,
-            traded_last_hour=fresh.traded_last_hour,
-        )
+    @property
+    def alerts(self) -> tuple[str, ...]:
+        """What an operator is to be told of the slot's reviews."""
+        quote_alert = [self.view.quote_alert] if self.view.quote_alert else []
+        return (*self._alerts, *quote_alert)
 
     @property
     def bounds(self) -> Bounds:
         """What the limits demand of the parts of an order that is divided over venues."""
-        return Bounds(self.limits.price_collar, self.limits.max_order_notional, self._closed)
+        limits = self._limits
+        return Bounds(limits.price_collar, limits.max_order_notional, self._exit_positions)
+
+    def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
+        """Start the slot: act on breached limits; return the targets with every position that is to
+        be closed at zero.
+        """
+        self.closing = positions_to_close(
+            self._enforced(self.view.read(book, targets)), self._limits
+        )
+        self.view.exits = frozenset(finding.symbol for finding in self.closing)
+        self._exit_positions = {symbol: book.positions[symbol] for symbol in self.view.exits}
+        self._record([_closing_verdict(finding, book) for finding in self.closing])
+        self._alerts += [_closing_alert(finding, self.locks) for finding in self.closing]
+        return replace(targets, weights={**targets.weights, **dict.fromkeys(self.view.exits, 0.0)})
+
+    def review_plan(
+        self,
+        orders: Sequence[ProposedOrder],
+        book: Book,
+        targets: PortfolioTargets,
+        requests: Mapping[str, tuple[float, ...]],
+    ) -> ApprovedOrders:
+        """Return what the rules let pass of a plan, and keep their verdicts.
+
+        `requests` says by symbol when requests of its order may leave, in seconds from now. The
+        instruments that approved orders were planned with are kept too.
+        """
+        requests = {symbol: times * self._parts for symbol, times in requests.items()}
+        context = self.view.quoted(self.view.refreshed(book, targets), orders, requests)
+        approved = review(orders, context, self._limits)
+        self._record(approved.verdicts)
+        self._findings += approved.findings
+        symbols = {order.symbol for order in approved.orders} - self._kept_instruments
+        if symbols:
+            self._session.control_store.record_instruments(
+                self._keeper.lease, [book.instruments[symbol] for symbol in sorted(symbols)]
+            )
+            self._kept_instruments |= symbols
+        return approved
+
+    def review_wave(
+        self,
+        children: Sequence[ProposedOrder],
+        rests: Mapping[str, Decimal],
+        book: Book,
+        targets: PortfolioTargets,
+    ) -> WaveReview:
+        """Return what the rules let pass of the children that are due now.
+
+        `rests` (base units by symbol) are what each parent order still lacks: what is given up with
+        a child that does not pass. A loss limit that is breached by now sets the trading state. A
+        position whose stop fires by now is not bought on.
+        """
+        context = self._enforced(self.view.read_again(book, targets))
+        stops = [
+            each for each in positions_to_close(context, self._limits) if each.rule in STOP_NAMES
+        ]
+        stopped = [
+            ReviewedOrder(child, Verdict.DENY, None, findings)
+            for child in children
+            if not context.reduces(child)
+            and (findings := tuple(each for each in stops if each.symbol == child.symbol))
+        ]
+        going = [child for child in children if all(child is not each.order for each in stopped)]
+        requests = dict.fromkeys((child.symbol for child in going), (0.0,) * self._parts)
+        approved = review(going, self.view.quoted(context, going, requests), self._limits)
+        deferred = frozenset(
+            each.order.symbol
+            for each in approved.reviewed
+            if each.passed is None and all(found.rule in _MOMENTARY for found in each.findings)
+        )
+        self._record_new([*approved.reviewed, *stopped], rests, deferred)
+        return WaveReview({order.symbol: order.quantity for order in approved.orders}, deferred)
+
+    def close(self, book: Book) -> None:
+        """End the slot: keep the positions' highs, and which were stopped out, where a rule asks
+        for them.
+        """
+        if not self._limits.guards_positions:
+            return
+        stopped = {each.symbol: self._slot for each in self.closing if each.rule in STOP_NAMES}
+        positions = holdings_by_symbol(book.balances, self._session.quote)
+        marks = advanced_marks(self.view.history.marks, positions, book.prices, stopped)
+        if marks != self.view.history.marks:
+            self._session.control_store.record_marks(self._keeper.lease, marks)
 
     @property
-    def _closed(self) -> frozenset[str]:
-        return frozenset(word.symbol for word in self.closing)
+    def _parts(self) -> int:
+        """How many requests one request may become: one for each venue."""
+        return 1 if self._session.venues is None else len(self._session.venues.accounts)
 
-    def _breach(self, context: RiskContext) -> None:
-        """Set the account's state where a breached limit asks for a stricter one than is in force."""
-        for breach in breaches(context, self.limits):
+    def _enforced(self, context: RiskContext) -> RiskContext:
+        """Set the account's state where a breached limit asks for a stricter one than is in force;
+        return the context with the state in force then.
+        """
+        for breach in breaches(context, self._limits):
             state = breach.limit.trading_state
-            if state is None or not stricter(state, self.halt.state):
+            if state is None or not stricter(state, self.view.halt.state):
                 continue
-            session, by = self.session, f"risk rule {breach.rule}"
-            session.control_store.set_trading_state(
-                session.account,
+            self._session.control_store.set_trading_state(
+                self._session.account,
                 state,
                 breach.reason,
-                by,
-                session.clock.now(),
+                f"risk rule {breach.rule}",
+                self._session.clock.now(),
                 flatten=breach.limit.flatten,
                 only_tighten=True,
                 alert=True,
             )
-            self.halt = session.kill_switch.read()
+            self.view.halt = self._session.kill_switch.read()
+        return replace(context, halt=self.view.halt)
 
-    def reviewed(self, approved: ApprovedOrders) -> None:
-        """Keep what the rules said of a plan."""
-        self._keep(approved.verdicts)
-
-    def ended(self, verdicts: Sequence[RiskVerdict], alerts: Sequence[str]) -> None:
-        """Keep what the rules said of orders that were being worked."""
-        self._keep(verdicts)
-        self.alerts += alerts
-
-    def forget_counts(self) -> None:
-        """Have the ledger asked for the counts when they are next needed: it has every child,
-        whichever review saw it.
+    def _record_new(
+        self,
+        reviewed: Sequence[ReviewedOrder],
+        rests: Mapping[str, Decimal],
+        deferred: frozenset[str],
+    ) -> None:
+        """Keep the findings against children that were not kept of their order before: every wave
+        would repeat them.
         """
-        self.counted_at = None
+        verdicts: list[RiskVerdict] = []
+        found = [(each, finding) for each in reviewed for finding in each.findings]
+        for each, finding in found:
+            order, waits = each.order, each.order.symbol in deferred
+            if (order.symbol, order.phase, finding.rule) in self._recorded:
+                continue
+            self._recorded.add((order.symbol, order.phase, finding.rule))
+            reason = f"{finding.reason}; {_consequence(finding, waits)}"
+            self._findings.append(replace(finding, reason=reason, closes=False))
+            wanted = order.quantity if waits else rests[order.symbol]
+            passed = _ZERO if each.passed is None else each.passed.quantity
+            verdicts.append(
+                RiskVerdict(order.symbol, each.verdict, finding.rule, reason, wanted, passed)
+            )
+            if finding.closes:
+                self._alerts.append(
+                    f"{order.symbol} is no longer bought by {finding.rule}: {reason}"
+                )
+        self._record(verdicts)
 
-    def _keep(self, verdicts: Sequence[RiskVerdict]) -> None:
+    def _record(self, verdicts: Sequence[RiskVerdict]) -> None:
         if verdicts:
-            self.session.control_store.record_verdicts(
-                self.keeper.lease, self.slot, verdicts, self.session.clock.now()
+            self._session.control_store.record_verdicts(
+                self._keeper.lease, self._slot, verdicts, self._session.clock.now()
             )
 
-    def sent(self, orders: int, fills: Sequence[Fill]) -> None:
-        """Count what a phase sent and traded, for the phases after it."""
-        self.history = replace(
-            self.history,
-            orders_last_minute=self.history.orders_last_minute + orders,
-            orders_today=self.history.orders_today + orders,
-            traded_last_hour=self.history.traded_last_hour
-            + sum((fill.notional for fill in fills), Decimal(0)),
-        )
 
-    def close(self, book: Book) -> None:
-        """Remember the positions' highs, and which were stopped out, where a rule asks for them."""
-        if not self.limits.guards_positions:
-            return
-        stopped = {word.symbol: self.slot for word in self.closing if word.rule in STOPS}
-        marks = advanced_marks(
-            self.history.marks, book.positions, book.prices, self.session.quote, stopped
-        )
-        if marks != self.history.marks:
-            self.session.control_store.record_marks(self.keeper.lease, marks)
-
-
-def _closing_alert(word: RuleFinding, locks: Mapping[str, str]) -> str:
-    for subject in lock_subjects(word.symbol):
+def _closing_alert(finding: RuleFinding, locks: Mapping[str, str]) -> str:
+    symbol, rule = finding.symbol, finding.rule
+    for subject in lock_subjects(symbol):
         if subject in locks:
-            return f"{word.symbol} is to be closed by {word.rule} ({word.reason}) but is locked by a break: {locks[subject]}"
-    return f"{word.symbol} is closed by {word.rule}: {word.reason}"
+            return (
+                f"{symbol} is to be closed by {rule} ({finding.reason}) but is locked by a break: "
+                f"{locks[subject]}"
+            )
+    return f"{symbol} is closed by {rule}: {finding.reason}"
 
 
-def _closing_verdict(word: RuleFinding, book: Book) -> RiskVerdict:
-    held = book.held.get(word.symbol, Decimal(0))
-    return RiskVerdict(word.symbol, Verdict.FLATTEN, word.rule, word.reason, held, Decimal(0))
+def _closing_verdict(finding: RuleFinding, book: Book) -> RiskVerdict:
+    position = book.positions.get(finding.symbol, _ZERO)
+    return RiskVerdict(
+        finding.symbol, Verdict.FLATTEN, finding.rule, finding.reason, position, _ZERO
+    )
+
+
+def _consequence(finding: RuleFinding, deferred: bool) -> str:
+    if deferred:
+        return "this piece joins the next one"
+    if finding.closes:
+        return (
+            "the rest is not bought, "
+            "and the next slot closes the position if the price is still there"
+        )
+    return "the rest of the order is not sent"

@@ -5,12 +5,16 @@ patience.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from penstock.core.clock import Clock, MachineClock
+from penstock.core.halts import Halt
 from penstock.core.ids import IdSource
+from penstock.core.instruments import spot_assets
 from penstock.core.orders import OrderReport, OrderRequest
+from penstock.core.positions import reduces
 from penstock.execution.algorithms.styles import MarketStyle, Style
 from penstock.execution.algorithms.volume import VolumeProfile
 from penstock.execution.kill_switch import KillSwitch
@@ -128,6 +132,23 @@ class AccountSession:
 
     volume_profiles: VolumeProfiles | None = None
     """The volume by time of day, for VWAP. Without it volume counts as even."""
+
+    def position(self, symbol: str) -> Decimal:
+        """Return the signed quantity of a symbol that the ledger has: of spot, its base asset's."""
+        return self.ledger.positions(self.account).get(spot_assets(symbol)[0], Decimal(0))
+
+    def reduces(self, order: OrderRequest) -> bool:
+        """Return whether the order makes smaller what the ledger has of its symbol."""
+        return reduces(order, self.position(order.symbol))
+
+    def forbids(self, halt: Halt, order: OrderRequest) -> bool:
+        """Return whether the state forbids the order.
+
+        The ledger is asked only where the answer depends on whether the order reduces.
+        """
+        if halt.forbids(reduces=True) == halt.forbids(reduces=False):
+            return halt.forbids(reduces=False)
+        return halt.forbids(reduces=self.reduces(order))
 
     def find_order(self, order: OrderRequest) -> OrderReport:
         """Ask for the order, as Exchange.find_order does, at the venue that its intent names."""

@@ -15,7 +15,7 @@ import structlog
 
 from penstock.core.alerts import Alert
 from penstock.core.errors import ConfigError, IllegalTransitionError, PenstockError, StoreError
-from penstock.execution.reconciliation.remedies import remedy
+from penstock.core.remedies import remedy
 from penstock.ports import BackgroundTask
 from penstock.wiring import Platform
 
@@ -51,7 +51,7 @@ def tell(
     except StoreError as error:
         if not alerts:
             return
-        title, body = message(account, portfolio, alerts, platform.machine_clock.now())
+        title, body = message(account, alerts, platform.machine_clock.now())
         _log.warning("alerts_not_kept", account=account, title=title, reason=str(error))
         _beside(
             platform, account, lambda: bool(platform.notifier.notify(title, body)), wait_seconds
@@ -79,9 +79,7 @@ def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIEN
     account = _account(platform, portfolio)
 
     def send(alerts: Sequence[Alert]) -> bool:
-        return platform.notifier.notify(
-            *message(account, portfolio, alerts, platform.machine_clock.now())
-        )
+        return platform.notifier.notify(*message(account, alerts, platform.machine_clock.now()))
 
     try:
         outbox = platform.outbox
@@ -91,13 +89,11 @@ def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIEN
     _beside(platform, account, lambda: outbox.deliver(account, send), wait_seconds)
 
 
-def message(
-    account: str, portfolio: str, alerts: Sequence[Alert], now: datetime
-) -> tuple[str, str]:
+def message(account: str, alerts: Sequence[Alert], now: datetime) -> tuple[str, str]:
     """Return title and body: a single alert's own, of several a line each, with what to do about a
     break that is open.
     """
-    bodies = [_body(alert, portfolio, now) for alert in alerts]
+    bodies = [_body(alert, now) for alert in alerts]
     if len(alerts) == 1:
         return f"{account}: {alerts[0].title}", bodies[0]
     lines = [
@@ -107,16 +103,12 @@ def message(
     return f"{account}: {len(alerts)} things to look at", "\n".join(lines)
 
 
-def _body(alert: Alert, portfolio: str, now: datetime) -> str:
+def _body(alert: Alert, now: datetime) -> str:
     late = alert.made_at is not None and now - alert.made_at > _LATE
     since = f" (since {alert.made_at:%Y-%m-%d %H:%M} UTC)" if late else ""
     if alert.found is None:
         return f"{alert.body}{since}"
-    do = (
-        "it has closed since"
-        if alert.is_over
-        else f"do: {remedy(alert.found.kind, alert.found.subject, portfolio)}"
-    )
+    do = "it has closed since" if alert.is_over else f"do: {remedy(alert.found.kind)}"
     return f"{alert.body}{since}; {do}"
 
 

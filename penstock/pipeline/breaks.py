@@ -1,69 +1,72 @@
-"""Breaks as an operator sees them: what is open, what was, and the word that settles one."""
+"""Breaks as an operator sees them: what is open, what was, and the acceptance that settles one."""
 
-import getpass
+from dataclasses import dataclass
+from datetime import datetime
 
-import polars as pl
-
+from penstock.core.actors import Actor
+from penstock.core.breaks import Break, BreakKind
 from penstock.core.errors import StoreError
 from penstock.execution.lease import take_lease
-from penstock.execution.reconciliation.acceptance import accept_break
-from penstock.execution.reconciliation.remedies import remedy
+from penstock.execution.reconciliation.acceptance import accept_break as settle
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import alerting
 from penstock.pipeline.reconcile import ReconcileOutcome
+from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
 
 
-def list_breaks(platform: Platform, portfolio: str, history: bool = False) -> pl.DataFrame:
-    """Return the open breaks with what to do about each, or with `history` the newest ones and how
-    they ended.
-    """
-    account = platform.environment.account_of(portfolio).name
-    if history:
-        return platform.control_store.break_history(account)
-    rows = [
-        (
-            b.subject,
-            b.kind.value,
-            _text(b.ledger_value),
-            _text(b.venue_value),
-            b.told,
-            remedy(b.kind, b.subject, portfolio),
-        )
-        for b in platform.control_store.open_breaks(account)
-    ]
-    return pl.DataFrame(
-        rows,
-        schema=dict.fromkeys(("locked", "kind", "ledger", "venue", "detail", "do"), pl.String),
-        orient="row",
+@dataclass(frozen=True)
+class OpenBreaks:
+    """The open breaks of an account."""
+
+    portfolio: str
+    account: str
+    breaks: tuple[Break, ...]
+
+
+@dataclass(frozen=True)
+class PastBreak:
+    """A break that was opened. `closed_at` is None, and `closed_reason` "", while it is open."""
+
+    opened_at: datetime
+    closed_at: datetime | None
+    subject: str
+    kind: BreakKind
+    detail: str
+    closed_reason: str
+
+
+@use_case
+def list_breaks(platform: Platform, actor: Actor) -> tuple[OpenBreaks, ...]:
+    """Return the open breaks of every account of the environment, in the order of its accounts."""
+    return tuple(
+        OpenBreaks(name, account.name, tuple(platform.control_store.open_breaks(account.name)))
+        for name, account in platform.environment.accounts.items()
     )
 
 
-def locked_elsewhere(platform: Platform, portfolio: str) -> list[str]:
-    """Return a sentence for each other account of the environment with open breaks, with the
-    command that lists them.
-    """
-    found = []
-    for name, account in platform.environment.accounts.items():
-        count = 0 if name == portfolio else len(platform.control_store.open_breaks(account.name))
-        if count:
-            found.append(
-                f"{account.name} (portfolio {name}) has {count}: `penstock breaks -p {name}`"
-            )
-    return found
+@use_case
+def break_history(platform: Platform, actor: Actor, portfolio: str) -> tuple[PastBreak, ...]:
+    """Return the account's newest breaks, closed ones too, newest first."""
+    account = platform.environment.account_of(portfolio).name
+    rows = platform.control_store.break_history(account).iter_rows(named=True)
+    return tuple(PastBreak(**{**row, "kind": BreakKind(row["kind"])}) for row in rows)
 
 
-def accept(platform: Platform, portfolio: str, subject: str, reason: str) -> ReconcileOutcome:
-    """Let the ledger take over what the venue has of `subject`, with the reason kept; return what
-    is open afterwards.
+@use_case
+def accept_break(
+    platform: Platform, actor: Actor, portfolio: str, subject: str, reason: str
+) -> ReconcileOutcome:
+    """Let the ledger take over what the venue has of `subject`, with the reason and the actor's
+    name kept; return what is open afterwards.
 
     Raises StoreError where no break on it can be accepted, or another process holds the account.
     """
     with alerting(platform, portfolio):
-        return _accept(platform.session(portfolio), subject, reason)
+        return _accept(platform.session(portfolio), subject, reason, actor.name)
 
 
-def _accept(session: AccountSession, subject: str, reason: str) -> ReconcileOutcome:
+def _accept(session: AccountSession, subject: str, reason: str, by: str) -> ReconcileOutcome:
     keeper = take_lease(
         session.ledger,
         session.account,
@@ -74,14 +77,11 @@ def _accept(session: AccountSession, subject: str, reason: str) -> ReconcileOutc
     )
     if keeper is None:
         raise StoreError(
-            f"another process is trading the account '{session.account}': accept the break once its slot is over"
+            f"another process is trading the account '{session.account}': accept the break once "
+            "its slot is over"
         )
     try:
-        found = accept_break(session, keeper, subject, reason, getpass.getuser())
+        found = settle(session, keeper, subject, reason, by)
     finally:
         keeper.release()
     return ReconcileOutcome(session.account, found)
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

@@ -13,7 +13,6 @@ from decimal import Decimal
 
 import polars as pl
 
-from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
 from penstock.core.accounting import changes_of
 from penstock.core.bars import wide
 from penstock.core.errors import DataError
@@ -27,7 +26,8 @@ from penstock.portfolio.allocation import PortfolioTargets, allocate
 from penstock.portfolio.decision import decide_targets
 from penstock.ports import LoadedModel
 from penstock.research.engine.backtest import backtest
-from penstock.simulation.replay import VenueTerms, replay
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.replay import replay
 from penstock.wiring import Platform
 
 
@@ -168,18 +168,17 @@ def _replayed(
     decided: Mapping[datetime, PortfolioTargets],
     period: Period,
 ) -> dict[datetime, Mapping[str, Decimal]]:
-    costs = platform.settings.costs
     done = replay(
         bars,
         {slot: targets.weights for slot, targets in decided.items()},
         platform.settings.portfolio(portfolio).rebalancing,
         platform.exchange(portfolio).instruments(),
         period.cash,
-        VenueTerms(Decimal(str(costs.fee_bps)), Decimal(str(costs.slippage_bps))),
+        FillModel.of(platform.settings.costs),
         platform.settings.risk,
         decided,
     )
-    return {row.slot: row.positions for row in done.rows}
+    return {row.slot: row.balances for row in done.rows}
 
 
 def _simulated(
@@ -223,7 +222,7 @@ def traded_period(platform: Platform, portfolio: str) -> Period:
     slots = sorted(versions_of(platform, portfolio))
     if not slots:
         raise DataError(f"{account} has traded no slot yet")
-    if LedgerHistory(platform.database).moved_from_outside(account, OPENING_BALANCE):
+    if platform.ledger_history.moved_from_outside(account, OPENING_BALANCE):
         raise DataError(
             f"{account} has had deposits, withdrawals or accepted breaks: its equity is not its trades' alone"
         )

@@ -1,16 +1,17 @@
-"""Check every dependency and say how to mend what is wrong. Each check is a function that returns
-what it saw or raises.
+"""Check every dependency. Each check is a function that returns what it saw, or raises. How to mend
+what is wrong is for the interface that shows it.
 """
 
 import importlib.metadata
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
-from penstock.adapters.exchanges.order_expiry import age_limit
-from penstock.adapters.mlflow.connection import without_password
+from penstock.core.actors import Actor
 from penstock.core.errors import PenstockError
+from penstock.pipeline.use_case import use_case
 from penstock.settings import Settings
 from penstock.stack import running
 from penstock.wiring import Platform, open_platform
@@ -25,79 +26,72 @@ _SHOWN = ("ccxt", "mlflow-skinny", "prefect", "mlflow", "great-expectations", "o
 _FREE_BYTES = 1 << 30
 
 
+class Subject(StrEnum):
+    """What the doctor looks at, in its order."""
+
+    PYTHON = "Python"
+    LIBRARIES = "pinned libraries"
+    CONFIGURATION = "configuration"
+    DISK = "disk"
+    STACK = "stack"
+    DATABASE = "database"
+    VENUE = "venue"
+    VENUE_CLOCK = "venue clock"
+    OLD_ORDERS = "old orders"
+    REGISTRY = "model registry"
+    KILL_SWITCH = "kill switch"
+
+
 @dataclass(frozen=True)
 class HealthCheck:
-    """What one check saw. `remedy` is "" where all is well."""
+    """One check: what was looked at, whether it is well, and what was seen."""
 
-    what: str
+    subject: Subject
     ok: bool
     seen: str
-    remedy: str = ""
 
 
-def examine(settings: Settings | None = None) -> list[HealthCheck]:
-    """Run every check; one that fails does not keep the others from running."""
-    chosen = settings if settings is not None else Settings()
-    findings = [
-        _look("Python", _python, "use Python 3.11, 3.12 or 3.13"),
-        _look("pinned libraries", _libraries, "run 'make clean setup': it installs the pinned set"),
-        _look(
-            "configuration",
-            lambda: _configuration(chosen),
-            "mend the file and key that the message names",
-        ),
-        _look(
-            "disk", lambda: _disk(chosen), "free some space, or set PENSTOCK_HOME to another disk"
-        ),
-        _look("stack", lambda: _stack(chosen), "run 'make up'"),
-    ]
+@use_case
+def examine(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
+    """Run every check; one that fails does not keep the others from running.
+
+    Without a database the checks that need one are left out.
+    """
+    checks = _run(
+        {
+            Subject.PYTHON: _python,
+            Subject.LIBRARIES: _libraries,
+            Subject.CONFIGURATION: lambda: _configuration(settings),
+            Subject.DISK: lambda: _disk(settings),
+            Subject.STACK: lambda: _stack(settings),
+        }
+    )
     try:
-        with open_platform(chosen) as platform:
-            findings += _platform_findings(platform)
+        with open_platform(settings) as platform:
+            checks += _run(
+                {
+                    Subject.DATABASE: platform.database.describe,
+                    Subject.VENUE: lambda: _venue(platform),
+                    Subject.VENUE_CLOCK: lambda: _clock(platform),
+                    Subject.OLD_ORDERS: lambda: _old_orders(platform),
+                    Subject.REGISTRY: lambda: _registry(platform),
+                    Subject.KILL_SWITCH: lambda: _kill_switch(platform),
+                }
+            )
     except PenstockError as error:
-        remedy = (
-            "start the server that PENSTOCK_DATABASE_URL names, or unset it to use the embedded one"
-        )
-        findings.append(HealthCheck("database", False, str(error), remedy))
-    return findings
+        checks += (HealthCheck(Subject.DATABASE, False, str(error)),)
+    return checks
 
 
-def _platform_findings(platform: Platform) -> list[HealthCheck]:
-    return [
-        _look("database", platform.database.describe, "see the message"),
-        _look(
-            "venue",
-            lambda: _venue(platform),
-            "check the network, or use PENSTOCK_ENV=practice with 'penstock up'",
-        ),
-        _look(
-            "venue clock",
-            lambda: _clock(platform),
-            "synchronise this machine's clock (NTP): signed requests expire within seconds",
-        ),
-        _look(
-            "old orders",
-            lambda: _old_orders(platform),
-            "trade a venue of the README's table, or see to it that the trading machine is never suspended or frozen",
-        ),
-        _look(
-            "model registry",
-            lambda: _registry(platform),
-            "start the MLflow server ('make up'), or unset PENSTOCK_MLFLOW_URL",
-        ),
-        _look(
-            "kill switch",
-            lambda: _kill_switch(platform),
-            "delete the file once it is safe to trade",
-        ),
-    ]
+def _run(checks: Mapping[Subject, Callable[[], str]]) -> tuple[HealthCheck, ...]:
+    return tuple(_look(subject, check) for subject, check in checks.items())
 
 
-def _look(what: str, check: Callable[[], str], remedy: str) -> HealthCheck:
+def _look(subject: Subject, check: Callable[[], str]) -> HealthCheck:
     try:
-        return HealthCheck(what, True, check())
+        return HealthCheck(subject, True, check())
     except (PenstockError, OSError) as error:
-        return HealthCheck(what, False, str(error), remedy)
+        return HealthCheck(subject, False, str(error))
 
 
 def _python() -> str:
@@ -144,7 +138,7 @@ def _disk(settings: Settings) -> str:
 def _stack(settings: Settings) -> str:
     found = running(settings.home)
     if found is None:
-        return "not running (the commands work without it)"
+        return "not running"
     return f"Prefect {found[1].prefect}, MLflow {found[1].mlflow}"
 
 
@@ -166,7 +160,7 @@ def _clock(platform: Platform) -> str:
 def _old_orders(platform: Platform) -> str:
     if platform.environment.trading == "paper":
         return "trading on paper: nothing is sent"
-    limits = {market.ccxt_id: age_limit(market.ccxt_id) for market in platform.environment.traded}
+    limits = platform.order_age_limits()
     without = ", ".join(venue for venue, limit in limits.items() if limit is None)
     if without:
         raise PenstockError(
@@ -183,7 +177,7 @@ def _old_orders(platform: Platform) -> str:
 
 def _registry(platform: Platform) -> str:
     platform.registry.versions("daily-portfolio")
-    return without_password(platform.tracking_uri)
+    return platform.tracking_address
 
 
 def _kill_switch(platform: Platform) -> str:

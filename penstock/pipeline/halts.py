@@ -1,15 +1,17 @@
-"""Stop and resume trading by an operator's word; cancel what works, and close what is held."""
+"""Stop and resume trading by an operator's decision; cancel what works, and close what is held."""
 
-import getpass
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 
+from penstock.core.actors import Actor
 from penstock.core.alerts import Alert
-from penstock.core.breaks import lock_subjects, subject_assets
+from penstock.core.breaks import Break, lock_subjects, subject_assets
 from penstock.core.errors import IllegalTransitionError, PenstockError
-from penstock.core.halts import TradingState
+from penstock.core.halts import Halt, TradingState
+from penstock.core.remedies import remedy
 from penstock.core.risk_records import Verdict
 from penstock.execution.orders.cancel import (
     FLATTEN_VERSION,
@@ -19,9 +21,9 @@ from penstock.execution.orders.cancel import (
 )
 from penstock.execution.rebalance.report import RebalanceReport
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
-from penstock.execution.reconciliation.remedies import remedy
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import send_alerts, tell
+from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.wiring import Platform
 
@@ -29,165 +31,225 @@ EVERY_ACCOUNT = "*"
 
 
 @dataclass(frozen=True)
-class HaltOutcome:
-    """What a halt did: the state in one sentence, the orders that the venue cancelled, and the
-    closing of positions.
+class StateChange:
+    """A trading state that was set, on one account or on every one, and the one that is in force
+    for the portfolio's account now.
     """
 
-    sentence: str
+    portfolio: str
+    account: str
+    everything: bool
+    state: TradingState
+    in_force: Halt
+
+    def summary(self) -> str:
+        """Return the change in one sentence."""
+        who = "every account" if self.everything else self.account
+        now = self.in_force
+        return (
+            f"{who} is set to {self.state}; in force for {self.account}: {now.state} ({now.reason})"
+        )
+
+
+@dataclass(frozen=True)
+class HeldPosition:
+    """A position that a flattening left. `locks` are the open breaks on it; without one, `reasons`
+    say why it was not sold.
+    """
+
+    symbol: str
+    locks: tuple[Break, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """Return what is held, and why, in one sentence."""
+        if self.locks:
+            why = "; ".join(f"{found.kind}: {found.detail}" for found in self.locks)
+            return f"{self.symbol} is still held, locked by a break ({why})"
+        return f"{self.symbol} is still held ({'; '.join(self.reasons)})"
+
+
+@dataclass(frozen=True)
+class AccountEnding:
+    """What came of ending one account's orders and positions after a halt.
+
+    `cancelled` are the ids of orders that the venue cancelled, `working` a sentence for each order
+    that may still work, `held` the positions that are left. `error` says what kept it from being
+    finished ("" where nothing did): the account's next slot tries it again.
+    """
+
+    portfolio: str
+    account: str
     cancelled: tuple[str, ...] = ()
     flattened: RebalanceReport | None = None
-    failure: str = ""
+    working: tuple[str, ...] = ()
+    held: tuple[HeldPosition, ...] = ()
+    error: str = ""
+
+    @property
+    def is_finished(self) -> bool:
+        failed = self.flattened is not None and self.flattened.is_failure
+        return not (self.working or self.held or self.error or failed)
+
+    def unfinished(self) -> str:
+        """Return what is still to be ended, and what to do about it; "" where nothing is."""
+        left = [f"{order}; cancel it at the venue" for order in self.working]
+        if self.error:
+            return "; ".join([*left, f"{self.error}; the account's next slot will do it"])
+        if self.flattened is not None and self.flattened.is_failure:
+            left.append(self.flattened.reason or self.flattened.summary())
+        for position in self.held:
+            ways = dict.fromkeys(remedy(found.kind) for found in position.locks)
+            left.append("; ".join([position.summary(), *ways]))
+        return "; ".join(left)
 
 
+@dataclass(frozen=True)
+class HaltOutcome:
+    """A halt that is set, and what came of ending orders and positions: of the portfolio's account
+    first. `endings` is empty where nothing was to be ended.
+    """
+
+    change: StateChange
+    endings: tuple[AccountEnding, ...] = ()
+
+
+@dataclass(frozen=True)
+class AccountHalt:
+    """The trading state in force for one account of the environment."""
+
+    portfolio: str
+    account: str
+    halt: Halt
+
+    @property
+    def is_for_every_account(self) -> bool:
+        return self.halt.account == EVERY_ACCOUNT
+
+
+@dataclass(frozen=True)
+class TradingStates:
+    """Which accounts may not trade freely and which trade on. Only those that have been traded from
+    here count as trading on. `kill_switch_file` is None where there is no such file.
+    """
+
+    halted: tuple[AccountHalt, ...]
+    trading: tuple[AccountHalt, ...]
+    kill_switch_file: Path | None
+
+
+@use_case
 def halt_trading(
     platform: Platform,
+    actor: Actor,
     portfolio: str,
     reason: str,
+    *,
     reduce_only: bool = False,
     everything: bool = False,
     cancel: bool = False,
     flatten: bool = False,
+    on_change: Callable[[StateChange], None] = lambda _: None,
+    on_ending: Callable[[AccountEnding], None] = lambda _: None,
 ) -> HaltOutcome:
     """Halt an account (or let it only reduce), or every account; `cancel` its working orders,
     `flatten` its positions.
 
-    The state is set first: from then on nothing new is sent but sells that flatten. With
-    `everything` the orders and positions of this portfolio are ended here, those of the others by
-    `end_others` or their own next slots. What could not be ended (the venue does not answer or
-    refuses, another process holds the account, the flattening failed, a break locks a position) is
-    said in `failure` and in an alert; the next slot tries it again.
+    The state is set first, and `on_change` is called: from then on nothing new is sent but sells
+    that flatten. With `everything` the orders and positions of every account that has ever been
+    traded from here are ended, one account after the other; `on_ending` is called after each. What
+    could not be ended (the venue does not answer or refuses, another process holds the account, the
+    flattening failed, a break locks a position) stands in the ending and in an alert; the account's
+    next slot tries it again.
     """
     state = TradingState.REDUCE_ONLY if reduce_only else TradingState.HALTED
-    sentence = _set(platform, portfolio, state, reason, everything, cancel, flatten)
-    return _ended(platform, portfolio, sentence, cancel, flatten)
-
-
-def end_others(
-    platform: Platform, portfolio: str, cancel: bool, flatten: bool
-) -> Iterator[HaltOutcome]:
-    """Cancel, and `flatten`, at every account but this portfolio's, one after the other; yield what
-    came of each.
-
-    For accounts that are halted already. One that has never been traded from here has nothing of
-    ours, and is left alone.
-    """
-    for name, account in platform.environment.accounts.items():
-        if name != portfolio and platform.ledger.rebalances(account.name, limit=1):
-            done = _ended(
-                platform, name, f"{account.name} (portfolio {name}) is halted too", cancel, flatten
-            )
-            yield replace(done, failure=f"{account.name}: {done.failure}") if done.failure else done
-
-
-def not_active(platform: Platform) -> list[str]:
-    """Return a sentence for each account of the environment that may not trade freely, with the
-    command that resumes it.
-    """
-    found = []
-    for name, account in platform.environment.accounts.items():
-        halt = platform.control_store.trading_state(account.name)
-        if halt.state is not TradingState.ACTIVE:
-            whose = "--all" if halt.account == EVERY_ACCOUNT else f"-p {name}"
-            resume = f"`penstock resume {whose} --reason ...`"
-            found.append(
-                f"{account.name} (portfolio {name}) is {halt.state} ({halt.reason}): {resume}"
-            )
-    if platform.kill_switch_file.exists():
-        found.append(f"every account is halted by the file {platform.kill_switch_file}: delete it")
-    return found
-
-
-def still_trading(platform: Platform) -> list[str]:
-    """Return a sentence for each account that has been traded from here and is not halted, with the
-    command that halts it.
-    """
-    return [
-        f"{account.name} (portfolio {name}) trades on: `penstock halt -p {name} --reason ...`"
+    change = _set_state(platform, actor, portfolio, state, reason, everything, cancel, flatten)
+    on_change(change)
+    if not (cancel or flatten):
+        return HaltOutcome(change)
+    others = [
+        name
         for name, account in platform.environment.accounts.items()
-        if platform.control_store.trading_state(account.name).state is TradingState.ACTIVE
-        and platform.ledger.rebalances(account.name, limit=1)
+        if everything and name != portfolio and platform.ledger.rebalances(account.name, limit=1)
     ]
+    endings = []
+    for name in (portfolio, *others):
+        endings.append(_end_account(platform, name, flatten))
+        on_ending(endings[-1])
+    return HaltOutcome(change, tuple(endings))
 
 
-def _ended(
-    platform: Platform, portfolio: str, sentence: str, cancel: bool, flatten: bool
-) -> HaltOutcome:
-    """Return what `_end_account` does. An account that cannot even be opened (no keys) must not
-    keep the others from it.
+@use_case
+def resume_trading(
+    platform: Platform, actor: Actor, portfolio: str, reason: str, *, everything: bool = False
+) -> StateChange:
+    """Lift the halt of an account or of every account; return the state then in force."""
+    return _set_state(platform, actor, portfolio, TradingState.ACTIVE, reason, everything)
+
+
+@use_case
+def trading_states(platform: Platform, actor: Actor) -> TradingStates:
+    """Return which accounts of the environment are halted, and which trade on."""
+    states = [
+        AccountHalt(name, account.name, platform.control_store.trading_state(account.name))
+        for name, account in platform.environment.accounts.items()
+    ]
+    active = [each for each in states if each.halt.state is TradingState.ACTIVE]
+    file = platform.kill_switch_file
+    return TradingStates(
+        halted=tuple(each for each in states if each not in active),
+        trading=tuple(each for each in active if platform.ledger.rebalances(each.account, limit=1)),
+        kill_switch_file=file if file.exists() else None,
+    )
+
+
+def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEnding:
+    """Cancel the orders of an account that is halted, and with `flatten` sell what it holds.
+
+    Nothing is raised: an account that cannot even be opened (no keys) must not keep the others from
+    being ended.
     """
+    account = platform.environment.account_of(portfolio).name
+    done, report, error = Cancellation(), None, ""
+    held: tuple[HeldPosition, ...] = ()
     try:
-        return _end_account(platform, portfolio, sentence, cancel, flatten)
-    except PenstockError as error:
-        return HaltOutcome(sentence, failure=f"{error}; the account's next slot will do it")
-
-
-def _end_account(
-    platform: Platform, portfolio: str, sentence: str, cancel: bool, flatten: bool
-) -> HaltOutcome:
-    """Carry out what a halt that is set asks of one account; `sentence` says the halt in the
-    outcome.
-    """
-    done, report = Cancellation(), None
-    try:
-        if cancel or flatten:
-            done = cancel_working(platform.session(portfolio))
-        report = flatten_account(platform, portfolio) if flatten else None
-        held = (
-            still_held(platform.session(portfolio), portfolio, report) if report is not None else ()
+        session = platform.session(portfolio)
+        done = cancel_working(session)
+        if flatten:
+            report = _flatten(platform, session, portfolio)
+            held = still_held(session, report)
+    except IllegalTransitionError as refused:  # its own alert says so
+        send_alerts(platform, portfolio)
+        return AccountEnding(
+            portfolio, account, done.cancelled, report, done.left, held, str(refused)
         )
-        failure = unfinished(done, report, held)
-    except PenstockError as error:
-        failure = f"{'; '.join([*done.left, str(error)])}; the account's next slot will do it"
-        if isinstance(error, IllegalTransitionError):  # its own alert says so
-            send_alerts(platform, portfolio)
-            return HaltOutcome(sentence, done.cancelled, report, failure)
+    except PenstockError as failed:
+        error = str(failed)
+    ending = AccountEnding(portfolio, account, done.cancelled, report, done.left, held, error)
+    unfinished = ending.unfinished()
     tell(
         platform,
         portfolio,
-        *([Alert("the halt is set, but not finished", failure)] if failure else []),
+        *([Alert("the halt is set, but not finished", unfinished)] if unfinished else []),
     )
-    return HaltOutcome(sentence, done.cancelled, report, failure)
+    return ending
 
 
-def unfinished(
-    done: Cancellation, flattened: RebalanceReport | None, held: Sequence[str] = ()
-) -> str:
-    """Return what is still to be ended after a halt, "" where nothing is; `held` are the sentences
-    of `still_held`.
-    """
-    left = [f"{order}; cancel it at the venue" for order in done.left]
-    if flattened is not None and flattened.is_failure:
-        left.append(flattened.reason or flattened.summary())
-    return "; ".join([*left, *held])
-
-
-def still_held(session: AccountSession, portfolio: str, report: RebalanceReport) -> tuple[str, ...]:
-    """Return a sentence for each position that the flattening left: what, why, and what to do.
-    Parts of a lot do not count.
+def still_held(session: AccountSession, report: RebalanceReport) -> tuple[HeldPosition, ...]:
+    """Return each position that the flattening left, with the reason. Parts of a lot do not count.
 
     Where a break is open, what the venue has counts too: the ledger may not know of it yet.
     """
-    positions, balances = (
-        dict(session.ledger.positions(session.account)),
-        session.exchange.balances(),
-    )
+    positions = dict(session.ledger.positions(session.account))
+    balances = session.exchange.balances()
     for asset in {subject_assets(found.subject)[0] for found in report.breaks} - {session.quote}:
         positions[asset] = max(positions.get(asset, Decimal(0)), balances.get(asset, Decimal(0)))
     left = left_to_sell(session, session.exchange.instruments(), positions)
-    return tuple(_why_held(symbol, portfolio, report) for symbol in left)
+    return tuple(_held(symbol, report) for symbol in left)
 
 
-def _why_held(symbol: str, portfolio: str, report: RebalanceReport) -> str:
-    again = f"`penstock halt --flatten -p {portfolio} --reason ...` again"
-    locks = [found for found in report.breaks if found.subject in lock_subjects(symbol)]
-    if locks:
-        why = "; ".join(f"{found.kind}: {found.detail}" for found in locks)
-        look = f"`penstock breaks -p {portfolio}`"
-        do = "; ".join(
-            dict.fromkeys(remedy(found.kind, found.subject, portfolio) for found in locks)
-        )
-        return f"{symbol} is still held, locked by a break ({why}): {look}, {do}; then {again}"
+def _held(symbol: str, report: RebalanceReport) -> HeldPosition:
+    locks = tuple(found for found in report.breaks if found.subject in lock_subjects(symbol))
     reasons = [
         each.reason
         for each in report.findings
@@ -197,10 +259,12 @@ def _why_held(symbol: str, portfolio: str, report: RebalanceReport) -> str:
     reasons += [
         order.reason for order in report.orders if order.request.symbol == symbol and order.reason
     ]
-    return f"{symbol} is still held ({'; '.join(reasons) or report.reason or 'it was not sold whole'}): {again}"
+    return HeldPosition(
+        symbol, locks, tuple(reasons) or (report.reason or "it was not sold whole",)
+    )
 
 
-def flatten_account(platform: Platform, portfolio: str) -> RebalanceReport:
+def _flatten(platform: Platform, session: AccountSession, portfolio: str) -> RebalanceReport:
     """Sell everything that the account holds, through the ledger, as a slot of its own that no
     strategy decided.
     """
@@ -211,38 +275,27 @@ def flatten_account(platform: Platform, portfolio: str) -> RebalanceReport:
         policy=platform.settings.portfolio(portfolio).rebalancing,
         limits=platform.settings.risk,
     )
-    return rebalance(platform.session(portfolio), inputs)
+    return rebalance(session, inputs)
 
 
-def resume_trading(
-    platform: Platform, portfolio: str, reason: str, everything: bool = False
-) -> str:
-    """Lift the halt of an account or of every account; return the state then in force in one
-    sentence.
-    """
-    return _set(platform, portfolio, TradingState.ACTIVE, reason, everything)
-
-
-def _set(
+def _set_state(
     platform: Platform,
+    actor: Actor,
     portfolio: str,
     state: TradingState,
     reason: str,
     everything: bool,
     cancel: bool = False,
     flatten: bool = False,
-) -> str:
+) -> StateChange:
     account = platform.settings.environment.account_of(portfolio).name
     target = EVERY_ACCOUNT if everything else account
     at = (
         _venue_time(platform) if state is TradingState.ACTIVE else platform.machine_clock.now()
     )  # a halt waits for nobody
-    platform.control_store.set_trading_state(
-        target, state, reason, getpass.getuser(), at, cancel, flatten
-    )
+    platform.control_store.set_trading_state(target, state, reason, actor.name, at, cancel, flatten)
     in_force = platform.control_store.trading_state(account)
-    who = "every account" if everything else account
-    return f"{who} is set to {state}; in force for {account}: {in_force.state} ({in_force.reason})"
+    return StateChange(portfolio, account, everything, state, in_force)
 
 
 def _venue_time(platform: Platform) -> datetime:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import polars as pl
-
+from penstock.core.actors import Actor
 from penstock.core.errors import DataError
 from penstock.core.timeframes import Timeframe
 from penstock.data.ingestion import (
@@ -16,8 +15,8 @@ from penstock.data.ingestion import (
     ingest_symbol,
     ingest_universe,
     register_instruments,
-    report_frame,
 )
+from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
 
 
@@ -39,12 +38,6 @@ class IngestOutcome:
     def new_rows(self) -> int:
         return sum(report.new for report in self.reports)
 
-    def table(self) -> pl.DataFrame:
-        """Return one row a symbol: rows new, revised, unchanged, quarantined, gaps, bars missing,
-        seconds, failure.
-        """
-        return report_frame(self.reports)
-
     def summary(self) -> str:
         """Return the run in one sentence."""
         revised, refused = (
@@ -56,8 +49,9 @@ class IngestOutcome:
         return f"{head}, {revised} revised, {refused} quarantined{tail}"
 
 
+@use_case
 def symbols_to_ingest(
-    platform: Platform, timeframe: Timeframe, symbols: Sequence[str] | None = None
+    platform: Platform, actor: Actor, timeframe: Timeframe, symbols: Sequence[str] | None = None
 ) -> list[str]:
     """Return the given symbols, or those the universe keeps; save the venue's rules of each.
 
@@ -79,7 +73,8 @@ def symbols_to_ingest(
     return names
 
 
-def ingest_one(platform: Platform, timeframe: Timeframe, symbol: str) -> IngestReport:
+@use_case
+def ingest_one(platform: Platform, actor: Actor, timeframe: Timeframe, symbol: str) -> IngestReport:
     """Ingest one symbol; a batch that a check stops is a report with its failure, not an exception."""
     settings = platform.settings
     policy = settings.universe.policy_of(timeframe)
@@ -99,8 +94,10 @@ def ingest_one(platform: Platform, timeframe: Timeframe, symbol: str) -> IngestR
         return IngestReport(platform.exchange_name, symbol, timeframe, failure=str(error))
 
 
+@use_case
 def ingest_timeframe(
     platform: Platform,
+    actor: Actor,
     timeframe: Timeframe,
     symbols: Sequence[str] | None = None,
     on_progress: OnProgress | None = None,
@@ -108,7 +105,7 @@ def ingest_timeframe(
     """Ingest the universe (or the given symbols) in one timeframe, several symbols at the same
     time.
     """
-    names = symbols_to_ingest(platform, timeframe, symbols)
+    names = symbols_to_ingest(platform, actor, timeframe, symbols)
     reports = ingest_universe(
         platform.market,
         platform.bars,
@@ -123,11 +120,12 @@ def ingest_timeframe(
         clock=platform.machine_clock,
         runner=platform.runner,
     )
-    return conclude(platform, timeframe, reports)
+    return conclude_ingest(platform, actor, timeframe, reports)
 
 
-def conclude(
-    platform: Platform, timeframe: Timeframe, reports: Sequence[IngestReport]
+@use_case
+def conclude_ingest(
+    platform: Platform, actor: Actor, timeframe: Timeframe, reports: Sequence[IngestReport]
 ) -> IngestOutcome:
     """Build the Data Docs of what was judged, alert about the symbols that stopped, and return the
     outcome.

@@ -1,16 +1,21 @@
-"""What an operator does to the practice exchange by hand: move money from outside, and have it
-misbehave.
+"""What an operator does to the practice exchange by hand: move money from outside, and arm faults.
 
 For trying what a deposit, a withdrawal or a fault leads to. At any other venue these calls do not
 exist, and are refused here.
 """
 
-import os
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
-from penstock.core.errors import ConfigError, VenueUnavailableError
+from penstock.core.actors import Actor
+from penstock.core.errors import (
+    ConfigError,
+    NotPracticeError,
+    PracticeExchangeDownError,
+    VenueUnavailableError,
+)
 from penstock.core.instruments import spot_assets
+from penstock.pipeline.use_case import use_case
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault
 from penstock.settings import Settings, practice_key_variables
@@ -18,8 +23,8 @@ from penstock.settings import Settings, practice_key_variables
 
 @dataclass(frozen=True)
 class PracticeTransfer:
-    """Money that came to or left a portfolio's account; `held` is what the account has of the asset
-    afterwards.
+    """Money that came to (above zero) or left (below) a portfolio's account; `held` is what the
+    account has of the asset afterwards.
     """
 
     account: str
@@ -36,60 +41,93 @@ class PracticeTransfer:
         )
 
 
-def transfer(
-    settings: Settings, portfolio: str, asset: str, quantity: str, sign: int
-) -> PracticeTransfer:
-    """Deposit (`sign` 1) or withdraw (-1) an amount at the portfolio's account.
+@dataclass(frozen=True)
+class ArmedFault:
+    """A fault that is armed, and how many calls it has matched and struck."""
 
-    Raises ConfigError where the venue is not the practice exchange, the asset is none of the
-    universe's, the amount is not above zero, or more is withdrawn than is free;
-    VenueUnavailableError where the exchange does not run.
+    kind: str
+    method: str
+    path: str
+    calls: int
+    struck: int
+
+
+@use_case
+def deposit(
+    settings: Settings, actor: Actor, portfolio: str, asset: str, quantity: Decimal
+) -> PracticeTransfer:
+    """Put an amount on the portfolio's account at the practice exchange.
+
+    Raises NotPracticeError where another venue is configured, PracticeExchangeDownError where the
+    exchange does not run, ConfigError where the asset is none of the universe's or the amount is
+    not above zero.
     """
-    control, named = practice_control(settings), asset.upper()
+    return _transfer(settings, portfolio, asset, quantity, 1)
+
+
+@use_case
+def withdraw(
+    settings: Settings, actor: Actor, portfolio: str, asset: str, quantity: Decimal
+) -> PracticeTransfer:
+    """Take an amount off the portfolio's account at the practice exchange.
+
+    Raises what `deposit` raises, and VenueRejectedError where more is withdrawn than is free.
+    """
+    return _transfer(settings, portfolio, asset, quantity, -1)
+
+
+@use_case
+def arm_fault(settings: Settings, actor: Actor, fault: Fault) -> Fault:
+    """Arm a fault at the practice exchange and return it."""
+    _control(settings).arm(fault)
+    return fault
+
+
+@use_case
+def armed_faults(
+    settings: Settings, actor: Actor, *, clear: bool = False
+) -> tuple[ArmedFault, ...]:
+    """Return the faults that are armed; with `clear` disarm them all first."""
+    control = _control(settings)
+    if clear:
+        control.clear_faults()
+    return tuple(
+        ArmedFault(each["kind"], each["method"], each["path"], each["calls"], each["struck"])
+        for each in control.faults()
+    )
+
+
+def _transfer(
+    settings: Settings, portfolio: str, asset: str, quantity: Decimal, sign: int
+) -> PracticeTransfer:
+    control, named = _control(settings), asset.upper()
     account, key = settings.environment.account_of(portfolio), _key_of(settings, portfolio)
     known = {part for symbol in settings.universe.symbols for part in spot_assets(symbol)}
     if named not in known:
         raise ConfigError(f"'{asset}' is none of the universe's assets: {', '.join(sorted(known))}")
-    moved = _amount(quantity)
-    (control.deposit if sign > 0 else control.withdraw)(key, named, moved)
+    if not quantity.is_finite() or quantity <= 0:
+        raise ConfigError(f"an amount is above zero, not {quantity}")
+    (control.deposit if sign > 0 else control.withdraw)(key, named, quantity)
     return PracticeTransfer(
-        account.name, named, sign * moved, control.balances(key).get(named, Decimal(0))
+        account.name, named, sign * quantity, control.balances(key).get(named, Decimal(0))
     )
 
 
-def arm_fault(settings: Settings, fault: Fault) -> str:
-    """Arm a fault at the practice exchange; return what will happen in one sentence."""
-    practice_control(settings).arm(fault)
-    often = "until it is cleared" if fault.times is None else f"{fault.times} times at most"
-    return f"{fault.kind} strikes {fault.method or 'any'} {fault.path}*, {often}"
-
-
-def armed_faults(settings: Settings, clear: bool) -> list[str]:
-    """Return the faults that are armed, a line each; with `clear` disarm them all first."""
-    control = practice_control(settings)
-    if clear:
-        control.clear_faults()
-    return [
-        f"{each['kind']} {each['method'] or 'any'} {each['path']}*: matched {each['calls']} calls, struck {each['struck']}"
-        for each in control.faults()
-    ]
-
-
-def practice_control(settings: Settings) -> PracticeControl:
+def _control(settings: Settings) -> PracticeControl:
     """Return the control of the environment's practice exchange, seen to answer."""
     environment, name = settings.environment, settings.process.env
     if environment.trading != "venue" or environment.market.base_url is None:
         where = "on paper" if environment.trading == "paper" else f"at {environment.market.ccxt_id}"
-        raise ConfigError(
-            f"environment '{name}' trades {where}, not at the practice exchange, and only there can this be done: start "
-            "`penstock up`, or set PENSTOCK_ENV=practice beside a running `penstock exchange serve`"
+        raise NotPracticeError(
+            f"environment '{name}' trades {where}, not at the practice exchange, and only there "
+            "can this be done"
         )
     control = PracticeControl(settings.process.practice_url or environment.market.base_url)
     try:
         control.now()
     except VenueUnavailableError:
-        raise VenueUnavailableError(
-            f"the practice exchange does not answer at {control.url}: start it with `penstock up` or `penstock exchange serve`"
+        raise PracticeExchangeDownError(
+            f"the practice exchange does not answer at {control.url}"
         ) from None
     return control
 
@@ -99,22 +137,15 @@ def _key_of(settings: Settings, portfolio: str) -> str:
     account = settings.environment.account_of(portfolio)
     if account.venues:
         raise ConfigError(
-            f"account '{account.name}' is at several venues: move money at one of them by its control calls"
+            f"account '{account.name}' is at several venues: move money at one of them by its "
+            "control calls"
         )
     variable = account.api_key_env or ""
-    key = os.environ.get(variable) or practice_key_variables(settings.home).get(variable)
+    known = practice_key_variables(settings.home)
+    key = settings.variables.get(variable) or known.get(variable)
     if not key:
         raise ConfigError(
-            f"account '{account.name}': the environment variable {variable or '(none configured)'} is empty"
+            f"account '{account.name}': the environment variable "
+            f"{variable or '(none configured)'} is empty"
         )
     return key
-
-
-def _amount(text: str) -> Decimal:
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        raise ConfigError(f"'{text}' is no amount: write it like 1000 or 0.25") from None
-    if not amount.is_finite() or amount <= 0:
-        raise ConfigError(f"an amount is above zero, not {text}")
-    return amount

@@ -3,18 +3,13 @@ penstock.promotion's.
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
 
-import polars as pl
-
-from penstock.adapters.exchanges.bars_market import BarsMarketData
-from penstock.adapters.exchanges.paper import PaperExchange
-from penstock.core.clock import SteppedClock
-from penstock.core.errors import PromotionError
+from penstock.core.actors import Actor
+from penstock.core.errors import NoSearchError
 from penstock.data.snapshots import load_snapshot
-from penstock.ports import Exchange, LoadedModel, ModelVersion
+from penstock.pipeline.use_case import use_case
+from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.criteria import CriterionResult
-from penstock.promotion.evidence import Evidence
 from penstock.promotion.promote import CHAMPION, Promotion, measure_out_of_sample, promote, rollback
 from penstock.promotion.rehearsal import rehearse
 from penstock.wiring import Platform
@@ -30,10 +25,6 @@ class PromotionOutcome:
     def version(self) -> ModelVersion:
         return self.promotion.version
 
-    def table(self) -> pl.DataFrame:
-        """Return the verdicts: criterion, passed, value, bound, reason."""
-        return self.promotion.gate.table()
-
     def summary(self) -> str:
         """Return the decision in one sentence."""
         gate = self.promotion.gate
@@ -43,20 +34,19 @@ class PromotionOutcome:
         return f"{self.version.label}: {gate.decision}: {gate.reason}{tail}"
 
 
+@use_case
 def promote_candidate(
-    platform: Platform, study_name: str, run_id: str | None = None
+    platform: Platform, actor: Actor, study_name: str, run_id: str | None = None
 ) -> PromotionOutcome:
     """Register the candidate of a tracked search (default: the study's newest) and judge it.
 
-    Raises PromotionError where there is no such search, or its snapshot is gone.
+    Raises NoSearchError where the study has none, PromotionError where the snapshot is gone.
     """
     study = platform.settings.study(study_name)
     tracker = platform.tracker(study_name)
     chosen = tracker.read_search(run_id) if run_id else tracker.newest_search()
     if chosen is None:
-        raise PromotionError(
-            f"study '{study_name}' has no tracked search yet: run 'penstock research --study {study_name}'"
-        )
+        raise NoSearchError(study_name)
     candidate = platform.registry.register(chosen.run_id, study.register_as)
     evidence = platform.registry.evidence(study.register_as, candidate.version)
     _, bars = load_snapshot(chosen.snapshot_path)
@@ -69,7 +59,9 @@ def promote_candidate(
             bars,
             evidence,
             policy,
-            lambda rows, clock, cash: _paper(platform, evidence, rows, clock, cash),
+            lambda rows, clock, cash: platform.rehearsal_account(
+                rows, evidence.timeframe, evidence.costs, clock, cash
+            ),
         )
         return done.verdict(platform.settings.promotion(study_name))
 
@@ -89,24 +81,24 @@ def promote_candidate(
     return outcome
 
 
-def _paper(
-    platform: Platform, evidence: Evidence, bars: pl.DataFrame, clock: SteppedClock, cash: Decimal
-) -> Exchange:
-    """Return a paper exchange over the bars, with the costs that the evidence was measured with."""
-    market = BarsMarketData({evidence.timeframe: bars}, None, clock)
-    costs = evidence.costs
-    return PaperExchange(
-        market,
-        str(costs.fee_bps),
-        str(costs.slippage_bps),
-        {platform.settings.universe.quote: cash},
-    )
+@dataclass(frozen=True)
+class RollbackOutcome:
+    """A champion that was taken out: the version numbers before and after."""
+
+    model: str
+    was: str
+    now: str
 
 
-def roll_back(platform: Platform, name: str) -> tuple[str, str]:
-    """Give the champion alias back to the version before; return the version numbers (from, to)."""
-    was, now = rollback(platform.registry, name)
+@use_case
+def roll_back(platform: Platform, actor: Actor, model: str) -> RollbackOutcome:
+    """Give the champion alias of a registered model back to the version that held it before.
+
+    Raises PromotionError where there is none to go back to.
+    """
+    was, now = rollback(platform.registry, model)
     platform.notifier.notify(
-        f"{name}: rolled back", f"{CHAMPION} was version {was}, is version {now} again"
+        f"{model}: rolled back",
+        f"{CHAMPION} was version {was}, is version {now} again (by {actor.name})",
     )
-    return was, now
+    return RollbackOutcome(model, was, now)

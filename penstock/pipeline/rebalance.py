@@ -10,6 +10,7 @@ from datetime import datetime
 
 import polars as pl
 
+from penstock.core.actors import Actor
 from penstock.core.alerts import Alert
 from penstock.core.errors import PenstockError, PromotionError
 from penstock.core.rebalances import RebalanceStatus
@@ -19,6 +20,7 @@ from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.rebalance.slots import MOST_ROWS, record_failure
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import alerting, tell, tell_failure
+from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import (
     PortfolioTargets,
     StrategyTargets,
@@ -40,8 +42,13 @@ def newest_slot(platform: Platform, portfolio: str) -> datetime:
     return timeframe.floor(platform.clock.now())
 
 
+@use_case
 def rebalance_slot(
-    platform: Platform, portfolio: str, slot: datetime | None = None, however_late: bool = False
+    platform: Platform,
+    actor: Actor,
+    portfolio: str,
+    slot: datetime | None = None,
+    however_late: bool = False,
 ) -> RebalanceReport:
     """Bring the portfolio's account to its targets at `slot` (default: the newest), once.
 
@@ -163,14 +170,6 @@ def _session(platform: Platform, portfolio: str, however_late: bool) -> AccountS
         return session
     return replace(
         session, policy=session.policy.model_copy(update={"max_lateness_seconds": math.inf})
-    )
-
-
-def rows_table(report: RebalanceReport) -> pl.DataFrame:
-    """Return the report's rows as a table: what, symbol, detail, state, reason (text)."""
-    return pl.DataFrame(
-        report.rows(),
-        schema=dict.fromkeys(("what", "symbol", "detail", "state", "reason"), pl.String),
     )
 
 

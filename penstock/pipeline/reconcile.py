@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-import polars as pl
-
+from penstock.core.actors import Actor
 from penstock.core.errors import StoreError
 from penstock.execution.lease import take_lease
 from penstock.execution.orders.recover import recover
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import alerting
+from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
 
 
@@ -20,26 +20,16 @@ class ReconcileOutcome:
     account: str
     found: Reconciliation
 
-    def table(self) -> pl.DataFrame:
-        """Return the open breaks: columns subject, kind, ledger, venue, detail (text)."""
-        rows = [
-            (b.subject, b.kind.value, _text(b.ledger_value), _text(b.venue_value), b.detail)
-            for b in self.found.breaks
-        ]
-        return pl.DataFrame(
-            rows,
-            schema=dict.fromkeys(("subject", "kind", "ledger", "venue", "detail"), pl.String),
-            orient="row",
-        )
-
     def summary(self) -> str:
         """Return the comparison in one sentence."""
         if not self.found.breaks:
             return f"{self.account}: ledger and venue agree on {len(self.found.balances)} assets"
-        return f"{self.account}: {len(self.found.breaks)} open breaks lock {', '.join(sorted(self.found.locks))}"
+        locked = ", ".join(sorted(self.found.locks))
+        return f"{self.account}: {len(self.found.breaks)} open breaks lock {locked}"
 
 
-def reconcile_account(platform: Platform, portfolio: str) -> ReconcileOutcome:
+@use_case
+def reconcile_account(platform: Platform, actor: Actor, portfolio: str) -> ReconcileOutcome:
     """Finish what earlier runs left, compare, open and close breaks, and alert about new ones.
 
     Raises StoreError where another process holds the account: it reconciles by itself.
@@ -60,7 +50,8 @@ def _reconcile(session: AccountSession) -> ReconcileOutcome:
     )
     if keeper is None:
         raise StoreError(
-            f"another process is trading the account '{session.account}': it reconciles before and after each slot itself"
+            f"another process is trading the account '{session.account}': it reconciles before and "
+            "after each slot itself"
         )
     try:
         recover(session, keeper, None)
@@ -68,7 +59,3 @@ def _reconcile(session: AccountSession) -> ReconcileOutcome:
     finally:
         keeper.release()
     return ReconcileOutcome(session.account, found)
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)

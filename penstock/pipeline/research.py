@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import polars as pl
-
-from penstock.core.errors import DataError
+from penstock.core.actors import Actor
+from penstock.core.errors import NoBarsError
 from penstock.data.snapshots import Snapshot, take_snapshot
+from penstock.pipeline.use_case import use_case
 from penstock.promotion.evidence import gather_evidence
 from penstock.research.engine.results import SearchResult
 from penstock.research.search.runner import OnTrial, search
@@ -29,21 +29,6 @@ class ResearchOutcome:
     snapshot: Snapshot
     result: SearchResult
 
-    def table(self) -> pl.DataFrame:
-        """Return the choice's figures: one row a metric, columns metric, in_sample, out_of_sample,
-        equal_weights (text).
-        """
-        parts = (
-            self.result.in_sample,
-            self.result.out_of_sample,
-            self.result.benchmark_out_of_sample,
-        )
-        figures = [part.metrics.as_dict() for part in parts]
-        rows = [(name, *(f"{figure[name]:.4f}" for figure in figures)) for name in figures[0]]
-        return pl.DataFrame(
-            rows, schema=["metric", "in_sample", "out_of_sample", "equal_weights"], orient="row"
-        )
-
     def summary(self) -> str:
         """Return the search in one sentence."""
         found = self.result
@@ -55,8 +40,10 @@ class ResearchOutcome:
         )
 
 
+@use_case
 def run_research(
     platform: Platform,
+    actor: Actor,
     study_name: str,
     strategies: Sequence[str] | None = None,
     trials: int | None = None,
@@ -69,7 +56,7 @@ def run_research(
 
     `end` leaves out bars that open at or after it. `on_stage` is told each step as it begins,
     `on_cut` after each cut of the check against lookahead how many of how many are done. Raises
-    DataError where nothing is stored, StrategyError for an unknown strategy, SearchError where no
+    NoBarsError where nothing is stored, StrategyError for an unknown strategy, SearchError where no
     trial had allowed parameters.
     """
     study, costs = platform.settings.study(study_name), platform.settings.costs
@@ -99,8 +86,13 @@ def run_research(
     return ResearchOutcome(run_id, snapshot, result)
 
 
+@use_case
 def planned_trials(
-    platform: Platform, study_name: str, strategies: Sequence[str] | None, trials: int | None
+    platform: Platform,
+    actor: Actor,
+    study_name: str,
+    strategies: Sequence[str] | None,
+    trials: int | None,
 ) -> int:
     """Return how many trials `run_research` will run with these arguments."""
     study = platform.settings.study(study_name)
@@ -108,14 +100,12 @@ def planned_trials(
 
 
 def snapshot_of(platform: Platform, study: Study, end: datetime | None = None) -> Snapshot:
-    """Take a snapshot of a study's bars, all of the universe's symbols; DataError where nothing is
+    """Take a snapshot of a study's bars, all of the universe's symbols; NoBarsError where nothing is
     stored.
     """
     symbols = platform.settings.universe.symbols_of(study.timeframe)
     if not platform.bars.watermarks(platform.exchange_name, study.timeframe):
-        raise DataError(
-            f"no {study.timeframe} bars of {platform.exchange_name} are stored: run 'penstock ingest -t {study.timeframe}'"
-        )
+        raise NoBarsError(platform.exchange_name, study.timeframe.value)
     return take_snapshot(
         platform.bars,
         platform.exchange_name,

@@ -8,10 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-import polars as pl
-
+from penstock.core.actors import Actor
 from penstock.core.alerts import Alert
-from penstock.core.bars import TS
 from penstock.core.errors import PenstockError, StoreError, VenueError
 from penstock.core.rebalances import RebalanceStatus
 from penstock.data.ingestion import ingest_universe
@@ -20,6 +18,7 @@ from penstock.execution.rebalance.report import RebalanceReport
 from penstock.execution.rebalance.slots import SlotAccount, account_for_missed, find_gaps
 from penstock.pipeline.alerts import tell
 from penstock.pipeline.rebalance import leave_unfinished, load_models, newest_slot, rebalance_slot
+from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
 
 #: How long after a bar's close the venue is given to have it.
@@ -59,7 +58,10 @@ class SlotOutcome:
         )
 
 
-def wait_for_slot(platform: Platform, portfolio: str, after: datetime | None) -> datetime:
+@use_case
+def wait_for_slot(
+    platform: Platform, actor: Actor, portfolio: str, after: datetime | None
+) -> datetime:
     """Wait for the next bar close after the slot `after` (default: after now) and return it.
 
     Where several slots have passed meanwhile the newest is returned: `slots_due` accounts for the
@@ -78,14 +80,16 @@ def wait_for_slot(platform: Platform, portfolio: str, after: datetime | None) ->
     return due
 
 
-def require_ready(platform: Platform, portfolio: str) -> None:
+@use_case
+def require_ready(platform: Platform, actor: Actor, portfolio: str) -> None:
     """Raise what would make every slot fail: a wrong configuration, missing keys, or no champion."""
     platform.settings.universe.history(platform.settings.portfolio(portfolio).timeframe)
     load_models(platform, portfolio)
     platform.session(portfolio)
 
 
-def slots_due(platform: Platform, portfolio: str, newest: datetime) -> SlotAccount:
+@use_case
+def slots_due(platform: Platform, actor: Actor, portfolio: str, newest: datetime) -> SlotAccount:
     """Account for the slots that passed without a run, and return those to run now, `newest` among
     them.
 
@@ -127,7 +131,10 @@ class DueSlot:
     seconds: float
 
 
-def due_slots(platform: Platform, portfolio: str, slot: datetime | None = None) -> list[DueSlot]:
+@use_case
+def due_slots(
+    platform: Platform, actor: Actor, portfolio: str, slot: datetime | None = None
+) -> list[DueSlot]:
     """Account for missed slots and return those that are due, oldest first; with `slot` that one
     alone.
 
@@ -141,35 +148,44 @@ def due_slots(platform: Platform, portfolio: str, slot: datetime | None = None) 
     )
     if slot is not None:
         return [DueSlot(settings.timeframe.checked_close(slot), False, _SLOT_SECONDS + worked)]
-    account = slots_due(platform, portfolio, newest_slot(platform, portfolio))
+    account = slots_due(platform, actor, portfolio, newest_slot(platform, portfolio))
     return [DueSlot(each, each in account.late, _SLOT_SECONDS + worked) for each in account.to_run]
 
 
-def slots_table(platform: Platform, portfolio: str, limit: int = 50) -> pl.DataFrame:
-    """Return the newest slots with what became of them: slot, status, reason, version. A slot that
-    no run had is "open".
-    """
+@dataclass(frozen=True)
+class SlotRecord:
+    """A slot and what became of it. `status` is None where no run has had it yet."""
+
+    slot: datetime
+    status: RebalanceStatus | None
+    reason: str
+    version: str = ""
+
+
+@use_case
+def list_slots(
+    platform: Platform, actor: Actor, portfolio: str, limit: int = 50
+) -> tuple[SlotRecord, ...]:
+    """Return the account's newest slots, newest first, those that no run has had among them."""
     account = platform.environment.account_of(portfolio).name
     kept = platform.ledger.rebalances(account, limit)
-    rows = [(row.slot, row.status.value, row.reason, row.portfolio_version) for row in kept]
+    rows = [SlotRecord(row.slot, row.status, row.reason, row.portfolio_version) for row in kept]
     with suppress(VenueError):  # without the venue's time nobody knows which slots are due
-        newest, timeframe = (
-            newest_slot(platform, portfolio),
-            platform.settings.portfolio(portfolio).timeframe,
-        )
-        open_slots = find_gaps({row.slot for row in kept}, newest, timeframe, limit).missing
-        rows += [
-            (slot, "open", "no run has had it yet: the next run trades it or says why not", "")
-            for slot in open_slots
-        ]
-    schema = pl.Schema(
-        {"slot": TS, "status": pl.String(), "reason": pl.String(), "version": pl.String()}
-    )
-    return pl.DataFrame(rows, schema=schema, orient="row").sort("slot", descending=True).head(limit)
+        newest = newest_slot(platform, portfolio)
+        timeframe = platform.settings.portfolio(portfolio).timeframe
+        reason = "no run has had it yet: the next run trades it or says why not"
+        missing = find_gaps({row.slot for row in kept}, newest, timeframe, limit).missing
+        rows += [SlotRecord(slot, None, reason) for slot in missing]
+    return tuple(sorted(rows, key=lambda row: row.slot, reverse=True)[:limit])
 
 
+@use_case
 def trade_slot(
-    platform: Platform, portfolio: str, slot: datetime, however_late: bool = False
+    platform: Platform,
+    actor: Actor,
+    portfolio: str,
+    slot: datetime,
+    however_late: bool = False,
 ) -> SlotOutcome:
     """Ingest the closed bar of every symbol and rebalance; a failure is an outcome, so that the
     service goes on.
@@ -179,7 +195,7 @@ def trade_slot(
     new_bars, report, failure = 0, None, ""
     try:
         new_bars = _ingested(platform, portfolio, slot)
-        report = rebalance_slot(platform, portfolio, slot, however_late)
+        report = rebalance_slot(platform, actor, portfolio, slot, however_late)
     except PenstockError as error:
         failure = str(error)
     duration = platform.machine_clock.elapsed_seconds() - started

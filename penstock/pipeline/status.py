@@ -1,130 +1,125 @@
-"""What an operator wants to see first: data, models, the account, locks and halts."""
+"""What an operator wants to see first: data, models, the accounts, locks and halts."""
 
-import os
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
 
-import polars as pl
-
-from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
-from penstock.core.halts import TradingState
-from penstock.execution.reconciliation.remedies import remedy
-from penstock.pipeline.halts import not_active
+from penstock.core.actors import Actor
+from penstock.core.breaks import Break
+from penstock.monitoring.figures import AccountFigures
+from penstock.pipeline.halts import TradingStates, trading_states
 from penstock.pipeline.report import account_figures
+from penstock.pipeline.use_case import use_case
+from penstock.ports import ModelVersion
 from penstock.stack import running
 from penstock.wiring import Platform
 
 
+class ChosenBy(StrEnum):
+    """Why this environment is the one that is shown."""
+
+    STACK = "stack"  # the stack that runs from the home folder works with it
+    VARIABLE = "variable"  # PENSTOCK_ENV names it
+    DEFAULT = "default"  # nothing says otherwise
+
+
+@dataclass(frozen=True)
+class StoredBars:
+    """What is stored of a symbol in one timeframe: how many bars, and the first and last one's open
+    time.
+    """
+
+    timeframe: str
+    symbol: str
+    rows: int
+    first: datetime
+    last: datetime
+
+
 @dataclass(frozen=True)
 class AccountStatus:
-    """Tables for the terminal: bars stored, versions under their aliases, and the account of each
-    portfolio.
+    """One account: what it did and earned, and what locks it."""
 
-    `where` says which environment this is, why, and how to see another; `remedies` what to do about
-    each break and halt.
+    portfolio: str
+    account: str
+    figures: AccountFigures
+    breaks: tuple[Break, ...]
+
+
+@dataclass(frozen=True)
+class SystemStatus:
+    """The present state of one environment.
+
+    `others` are the further environments whose accounts are in the same ledger. `models` are the
+    versions that an alias points at.
     """
 
-    where: tuple[str, ...]
     environment: str
+    chosen_by: ChosenBy
+    home: Path
+    others: tuple[str, ...]
     database: str
-    coverage: pl.DataFrame
-    models: pl.DataFrame
-    accounts: dict[str, pl.DataFrame]
-    breaks: pl.DataFrame
-    halts: pl.DataFrame
-    remedies: tuple[str, ...]
+    bars: tuple[StoredBars, ...]
+    models: tuple[ModelVersion, ...]
+    accounts: tuple[AccountStatus, ...]
+    states: TradingStates
 
 
-def read_status(platform: Platform) -> AccountStatus:
+@use_case
+def read_status(platform: Platform, actor: Actor) -> SystemStatus:
     """Read the present state; nothing is asked of the venue."""
-    accounts = {name: account.name for name, account in platform.environment.accounts.items()}
-    rows = [
-        (account, b.subject, b.kind.value, b.detail)
-        for account in accounts.values()
-        for b in platform.control_store.open_breaks(account)
-    ]
-    remedies = [
-        f"{b.subject} of {account}: {remedy(b.kind, b.subject, name)}"
-        for name, account in accounts.items()
-        for b in platform.control_store.open_breaks(account)
-    ]
-    return AccountStatus(
-        where=_where(platform),
+    accounts = platform.environment.accounts
+    coverage = platform.bars.coverage(platform.exchange_name)
+    return SystemStatus(
         environment=platform.settings.process.env,
+        chosen_by=_chosen_by(platform),
+        home=platform.home,
+        others=_others(platform),
         database=platform.database.describe(),
-        coverage=platform.bars.coverage(platform.exchange_name),
-        models=_models(platform, list(accounts)),
-        accounts={
-            f"{name} ({account})": account_figures(platform, account)
-            for name, account in accounts.items()
-        },
-        breaks=pl.DataFrame(
-            rows,
-            schema=dict.fromkeys(("account", "locked", "kind", "detail"), pl.String),
-            orient="row",
-        ),
-        halts=_halts(platform, list(accounts.values())),
-        remedies=(*remedies, *not_active(platform)),
-    )
-
-
-def _where(platform: Platform) -> tuple[str, ...]:
-    """Return which environment is shown and why, and a line for each other one whose accounts are
-    in the same ledger.
-    """
-    settings, known = platform.settings, set(LedgerHistory(platform.database).accounts())
-    env, found = settings.process.env, running(settings.home)
-    if found is not None and found[1].environment == env:
-        why = "the stack that runs from this home works with it"
-    elif os.environ.get("PENSTOCK_ENV"):
-        why = "PENSTOCK_ENV says so"
-    else:
-        why = f"the default: PENSTOCK_ENV is not set, and no stack runs from {settings.home}"
-    lines = [f"environment {env} ({why})"]
-    for name in settings.environment_names:
-        theirs = (
-            {
-                account.name
-                for account in settings.of_environment(name).environment.accounts.values()
-            }
-            if name != env
-            else set()
-        )
-        if theirs & known:
-            lines.append(
-                f"this ledger has accounts of {name} too: `PENSTOCK_ENV={name} penstock status`"
+        bars=tuple(StoredBars(**row) for row in coverage.iter_rows(named=True)),
+        models=_models(platform),
+        accounts=tuple(
+            AccountStatus(
+                portfolio,
+                account.name,
+                account_figures(platform, account.name),
+                tuple(platform.control_store.open_breaks(account.name)),
             )
-    return tuple(lines)
-
-
-def _halts(platform: Platform, accounts: list[str]) -> pl.DataFrame:
-    """Return the accounts that may not trade freely: account, state, reason, set by, since (text)."""
-    in_force = [(account, platform.control_store.trading_state(account)) for account in accounts]
-    rows = [
-        (account, halt.state.value, halt.reason, halt.by, f"{halt.at:%Y-%m-%d %H:%M}")
-        for account, halt in in_force
-        if halt.state is not TradingState.ACTIVE
-    ]
-    return pl.DataFrame(
-        rows,
-        schema=dict.fromkeys(("account", "state", "reason", "set by", "since"), pl.String),
-        orient="row",
+            for portfolio, account in accounts.items()
+        ),
+        states=trading_states(platform, actor),
     )
 
 
-def _models(platform: Platform, portfolios: list[str]) -> pl.DataFrame:
+def _chosen_by(platform: Platform) -> ChosenBy:
+    settings = platform.settings
+    found = running(settings.home)
+    if found is not None and found[1].environment == settings.process.env:
+        return ChosenBy.STACK
+    return ChosenBy.VARIABLE if settings.variables.get("PENSTOCK_ENV") else ChosenBy.DEFAULT
+
+
+def _others(platform: Platform) -> tuple[str, ...]:
+    """Return the other environments that have accounts in this ledger."""
+    settings, known = platform.settings, set(platform.ledger_history.accounts())
+    return tuple(
+        name
+        for name in settings.environment_names
+        if name != settings.process.env
+        and known & {a.name for a in settings.of_environment(name).environment.accounts.values()}
+    )
+
+
+def _models(platform: Platform) -> tuple[ModelVersion, ...]:
     names = {
         model.name
-        for portfolio in portfolios
+        for portfolio in platform.environment.accounts
         for model in platform.settings.portfolio(portfolio).models
     }
-    rows = [
-        (name, version.version, ", ".join(version.aliases), version.tags.get("strategy", ""))
+    return tuple(
+        version
         for name in sorted(names)
         for version in platform.registry.versions(name)
         if version.aliases
-    ]
-    return pl.DataFrame(
-        rows,
-        schema=dict.fromkeys(("model", "version", "aliases", "strategy"), pl.String),
-        orient="row",
     )

@@ -4,15 +4,16 @@ Pure. Whether an order may be sent is for penstock.risk; sending it is for penst
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.core.errors import ConfigError, DataError
 from penstock.core.instruments import Instrument, holdings_by_symbol
-from penstock.core.orders import OrderType, Phase, Side
+from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 
 _ZERO = Decimal(0)
@@ -20,22 +21,32 @@ _BPS = Decimal(10_000)
 
 
 class RebalancePolicy(BaseModel):
-    """How weights become orders.
-
-    `no_trade_band` is the fraction of equity under which a difference is left alone (closing a
-    position is never left). `fee_bps` and `slippage_bps` are kept back from the cash that buys may
-    use. `outside_universe` says what happens to a held asset that no target names.
-    """
+    """How weights become orders."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     quote: str = "USDT"
+    """The asset that the account trades against."""
     no_trade_band: Decimal = Field(default=Decimal("0.005"), ge=0, lt=1)
+    """The fraction of equity under which a difference is left alone. A close is never left."""
     fee_bps: Decimal = Field(default=Decimal(10), ge=0, lt=1000)
+    """Kept back from the cash that buys may use, for fees."""
     slippage_bps: Decimal = Field(default=Decimal(10), ge=0, lt=1000)
+    """Kept back from the cash that buys may use, for slippage."""
     outside_universe: Literal["close", "hold"] = "hold"
-    order_type: OrderType = OrderType.MARKET
-    limit_offset_bps: Decimal = Field(default=Decimal(5), ge=-100, le=1000)
+    """What happens to a held asset that no target names."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_style_of_execution(cls, data: object) -> object:
+        gone = {"order_type", "limit_offset_bps"} & data.keys() if isinstance(data, dict) else set()
+        if gone:
+            raise ValueError(
+                f"{' and '.join(sorted(gone))} are no settings of rebalancing any more: how orders "
+                "are worked is the portfolio's `execution`, for example "
+                "`execution: {algorithm: limit, offset_bps: 5}`"
+            )
+        return data
 
     @property
     def cost_fraction(self) -> Decimal:
@@ -52,99 +63,68 @@ class Skipped:
 
 
 @dataclass(frozen=True)
-class RebalancePlan:
-    """Orders in the order in which they are to be placed: all sells, then all buys. `equity` in
-    quote units.
-    """
-
-    equity: Decimal
-    orders: tuple[ProposedOrder, ...]
-    skipped: tuple[Skipped, ...]
-
-
-@dataclass(frozen=True)
 class Book:
-    """What a plan is made from. Quantities by asset, prices (quote units) and instruments by
-    symbol.
-    """
+    """What a plan is made from. Raises ConfigError for a target in another quote asset."""
 
     targets: Mapping[str, float | None]
-    positions: Mapping[str, Decimal]
+    """Fraction of equity by symbol; None holds what is held."""
+    balances: Mapping[str, Decimal]
+    """What the account has, by asset."""
     prices: Mapping[str, Decimal]
+    """The venue's last price by symbol (quote units)."""
     instruments: Mapping[str, Instrument]
+    """The venue's instruments by symbol."""
     policy: RebalancePolicy
+    """How weights become orders."""
 
     def __post_init__(self) -> None:
         for symbol in self.targets:
             if symbol in self.instruments and self.instruments[symbol].quote != self.policy.quote:
                 raise ConfigError(
-                    f"{symbol} is not quoted in {self.policy.quote}: an account trades against one quote asset"
+                    f"{symbol} is not quoted in {self.policy.quote}: "
+                    "an account trades against one quote asset"
                 )
 
     @property
     def cash(self) -> Decimal:
-        return self.positions.get(self.policy.quote, _ZERO)
+        """What the account has of the quote asset."""
+        return self.balances.get(self.policy.quote, _ZERO)
 
-    @property
-    def held(self) -> dict[str, Decimal]:
+    @cached_property
+    def positions(self) -> dict[str, Decimal]:
         """Quantity by symbol of every held asset that has a market against the quote asset."""
-        held = holdings_by_symbol(self.positions, self.policy.quote, self.instruments)
+        held = holdings_by_symbol(self.balances, self.policy.quote, self.instruments)
         return {symbol: quantity for symbol, quantity in held.items() if quantity > 0}
 
     @property
     def equity(self) -> Decimal:
-        """Cash and everything held at its price. An asset with no market against the quote asset
-        counts nothing.
+        """Cash and everything held at its price (quote units).
 
-        Raises DataError where a held asset has a market but no price: every weight would be a
-        fraction of a wrong sum.
+        An asset with no market against the quote asset counts nothing. Raises DataError where a
+        held asset has a market but no price: every weight would be a fraction of a wrong sum.
         """
-        held = self.held
+        held = self.positions
         unpriced = sorted(symbol for symbol in held if symbol not in self.prices)
         if unpriced:
             raise DataError(
-                f"{unpriced} are held and have no price: equity cannot be known until the venue prices them"
+                f"{unpriced} are held and have no price: "
+                "equity cannot be known until the venue prices them"
             )
         return self.cash + sum(
             (quantity * self.prices[symbol] for symbol, quantity in held.items()), _ZERO
         )
 
 
-def plan_rebalance(
-    targets: Mapping[str, float | None],
-    positions: Mapping[str, Decimal],
-    prices: Mapping[str, Decimal],
-    instruments: Mapping[str, Instrument],
-    policy: RebalancePolicy,
-) -> RebalancePlan:
-    """Return the orders that bring `positions` (by asset) to `targets` (fraction of equity by
-    symbol; None holds).
-
-    Sells come first; buys are sized to the cash that the sells should yield after costs. Every
-    order is legal at the venue. What gets no order is listed with its reason.
-    """
-    book = Book(targets, positions, prices, instruments, policy)
-    sells, skipped_sells = plan_sells(book)
-    after = dict(positions)
-    for order in sells:
-        asset = instruments[order.symbol].base
-        after[asset] -= order.quantity
-        after[policy.quote] = after.get(policy.quote, _ZERO) + order.notional * (
-            1 - policy.cost_fraction
-        )
-    buys, skipped_buys = plan_buys(replace(book, positions=after), book.equity)
-    return RebalancePlan(book.equity, (*sells, *buys), (*skipped_sells, *skipped_buys))
-
-
 def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
-    """Return the sells, sorted by symbol, and what was skipped; includes assets outside the
-    universe, by policy.
+    """Return the sells, sorted by symbol, and what was skipped.
+
+    Assets that no target names are among them where the policy closes those.
     """
     equity = book.equity
     orders: list[ProposedOrder] = []
     skipped: list[Skipped] = []
     for symbol, weight in sorted(_wanted(book, skipped).items()):
-        held = book.held.get(symbol, _ZERO)
+        held = book.positions.get(symbol, _ZERO)
         if held <= 0:
             continue
         price = book.prices[symbol]
@@ -152,19 +132,13 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
         if excess <= 0:
             continue
         order = ProposedOrder(symbol, Side.SELL, excess, price, weight, Phase.SELLS)
-        _keep(book, order, equity, orders, skipped, closes=weight <= 0)
+        _keep_or_skip(book, order, equity, orders, skipped, closes=weight <= 0)
     return orders, skipped
 
 
-def plan_buys(
-    book: Book, equity: Decimal | None = None
-) -> tuple[list[ProposedOrder], list[Skipped]]:
-    """Return the buys, sorted by symbol, scaled down together to the cash in `book.positions` after
-    costs.
-
-    `equity` is what the weights are fractions of: that of `book` unless given.
-    """
-    base = book.equity if equity is None else equity
+def plan_buys(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
+    """Return the buys, sorted by symbol, scaled down together to the book's cash after costs."""
+    equity = book.equity
     skipped: list[Skipped] = []
     wanted: list[ProposedOrder] = []
     for symbol, weight in sorted(_wanted(book, []).items()):
@@ -172,15 +146,10 @@ def plan_buys(
             skipped.append(Skipped(symbol, "the venue has no market or no price for it"))
             continue
         price = book.prices[symbol]
-        lacking = Decimal(str(weight)) * base / price - book.held.get(symbol, _ZERO)
+        lacking = Decimal(str(weight)) * equity / price - book.positions.get(symbol, _ZERO)
         if lacking > 0:
-            _keep(
-                book,
-                ProposedOrder(symbol, Side.BUY, lacking, price, weight, Phase.BUYS),
-                base,
-                wanted,
-                skipped,
-            )
+            order = ProposedOrder(symbol, Side.BUY, lacking, price, weight, Phase.BUYS)
+            _keep_or_skip(book, order, equity, wanted, skipped)
     return _within_cash(book, wanted, skipped), skipped
 
 
@@ -196,10 +165,10 @@ def _wanted(book: Book, skipped: list[Skipped]) -> dict[str, float]:
             )
     skipped.extend(
         Skipped(symbol, "no decision: held as it is")
-        for symbol in book.held
+        for symbol in book.positions
         if book.targets.get(symbol, 0) is None
     )
-    for symbol in (s for s in book.held if s not in book.targets):
+    for symbol in (s for s in book.positions if s not in book.targets):
         if book.policy.outside_universe == "close":
             wanted[symbol] = 0.0
         else:
@@ -207,7 +176,7 @@ def _wanted(book: Book, skipped: list[Skipped]) -> dict[str, float]:
     return wanted
 
 
-def _keep(
+def _keep_or_skip(
     book: Book,
     order: ProposedOrder,
     equity: Decimal,
@@ -231,8 +200,9 @@ def _keep(
 
 
 def _legal_quantity(instrument: Instrument, quantity: Decimal) -> Decimal:
-    """Round towards zero to lots, and down to the venue's maximum: what is above it waits for the
-    next slot.
+    """Return the quantity in whole lots and at most the venue's maximum, both rounded down.
+
+    What is above the maximum waits for the next slot.
     """
     lots = instrument.round_lots(quantity)
     return (
@@ -252,5 +222,5 @@ def _within_cash(
     factor = max(book.cash, _ZERO) / cost
     kept: list[ProposedOrder] = []
     for order in buys:
-        _keep(book, order.resized(order.quantity * factor), _ZERO, kept, skipped)
+        _keep_or_skip(book, order.resized(order.quantity * factor), _ZERO, kept, skipped)
     return kept

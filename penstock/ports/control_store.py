@@ -110,7 +110,7 @@ class ControlStore(Protocol):
         ...
 
     def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
-        """Replace what is remembered of the account's positions, by asset."""
+        """Replace what is remembered of the account's positions, by symbol."""
         ...
 
     def planned_instruments(self, account: str) -> Mapping[str, Instrument]:

@@ -27,7 +27,7 @@ class VenueOffer:
     """What one venue offers an account now: rules and quotes by symbol, what is free by asset, and
     its taker fee.
 
-    `silence` is why nothing is known of it: a venue that did not answer offers nothing.
+    `error` is why nothing is known of it: a venue that did not answer offers nothing.
     """
 
     venue: str
@@ -35,7 +35,7 @@ class VenueOffer:
     quotes: Mapping[str, Quote] = field(default_factory=dict)
     free: Mapping[str, Decimal] = field(default_factory=dict)
     fee_bps: Decimal = Decimal(0)
-    silence: str = ""
+    error: str = ""
 
 
 class Venues(Protocol):

@@ -1,10 +1,12 @@
-"""Accounts: balances with what is free and what open orders lock, in Decimal, and the orders and
-trades made on them.
-"""
+"""The accounts of the practice exchange: balances, and the orders and trades made on them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
+
+from penstock.core.orders import Side
+from penstock.simulation.balances import Balances
 
 ZERO = Decimal(0)
 
@@ -24,103 +26,88 @@ class PracticeOrderStatus(StrEnum):
 
 
 @dataclass
-class Order:
-    """An order as the venue holds it. `locked` is what it still locks; `matched_to_ms` how far bars
-    have been matched.
-    """
+class PracticeOrder:
+    """An order as the practice exchange holds it."""
 
     order_id: int
     client_id: str
+    """The client order id."""
     symbol: str
-    side: str
+    """As Binance writes it: "BTCUSDT"."""
+    side: Side
     type: str
+    """Binance's order type: "MARKET", "LIMIT" or "LIMIT_MAKER"."""
     time_in_force: str
+    """"GTC", "IOC" or "FOK"."""
     quantity: Decimal
+    """Base units."""
     price: Decimal
+    """The limit, in quote units; zero for a market order."""
     created_ms: int
     updated_ms: int
     matched_to_ms: int
+    """Bars that open before this time have been matched."""
     status: PracticeOrderStatus = PracticeOrderStatus.NEW
     executed: Decimal = ZERO
+    """Base units filled."""
     executed_quote: Decimal = ZERO
+    """Quote units that these came to."""
     locked: Decimal = ZERO
-    hidden_until: float = (
-        0.0  # machine's monotonic seconds; a fault may delay when queries see the order
-    )
-    hidden_until_ms: int = 0  # the same by the venue's own clock
+    """What the open part still locks: quote units for a buy, base units for a sell."""
+    hidden_until: float = 0.0
+    """Queries do not find the order before this time (the machine's monotonic seconds)."""
+    hidden_until_ms: int = 0
+    """The same by the venue's own clock."""
 
     @property
     def remaining(self) -> Decimal:
         return self.quantity - self.executed
 
+    @property
+    def limit(self) -> Decimal | None:
+        """The limit price; None for a market order."""
+        return None if self.type == "MARKET" else self.price
+
 
 @dataclass(frozen=True)
-class Trade:
-    """One execution. `commission` is in `commission_asset`."""
+class PracticeTrade:
+    """One execution."""
 
     trade_id: int
     order_id: int
     symbol: str
-    side: str
+    """As Binance writes it: "BTCUSDT"."""
+    side: Side
     price: Decimal
     quantity: Decimal
     commission: Decimal
+    """In `commission_asset`."""
     commission_asset: str
     at_ms: int
     is_maker: bool
 
 
 @dataclass
-class Balance:
-    """An asset's holdings: `free` may be spent, `locked` is held by open orders."""
+class PracticeAccount:
+    """One API key's account.
 
-    free: Decimal = ZERO
-    locked: Decimal = ZERO
-
-    @property
-    def total(self) -> Decimal:
-        return self.free + self.locked
-
-
-@dataclass
-class Balances:
-    """All holdings of one account."""
-
-    assets: dict[str, Balance] = field(default_factory=dict)
-
-    def of(self, asset: str) -> Balance:
-        return self.assets.setdefault(asset, Balance())
-
-    def add(self, asset: str, quantity: Decimal) -> None:
-        """Change the free balance by `quantity` (negative to take away)."""
-        self.of(asset).free += quantity
-
-    def lock(self, asset: str, quantity: Decimal) -> None:
-        """Move `quantity` from free to locked."""
-        balance = self.of(asset)
-        balance.free -= quantity
-        balance.locked += quantity
-
-    def unlock(self, asset: str, quantity: Decimal) -> None:
-        """Move `quantity` from locked to free."""
-        self.lock(asset, -quantity)
-
-
-@dataclass
-class Account:
-    """One API key's account. Client order ids are unique for its whole life: stricter than Binance,
-    where open ones count.
+    A client order id is never taken twice. Binance is less strict: it refuses those of open orders
+    only.
     """
 
     api_key: str
     secret: str
     balances: Balances = field(default_factory=Balances)
-    orders: dict[int, Order] = field(default_factory=dict)
+    orders: dict[int, PracticeOrder] = field(default_factory=dict)
+    """By order id."""
     order_ids: dict[str, int] = field(default_factory=dict)
-    open_ids: dict[int, None] = field(default_factory=dict)  # a set that keeps its order
-    trades: dict[str, list[Trade]] = field(default_factory=dict)
+    """Order ids by client order id."""
+    open_ids: dict[int, None] = field(default_factory=dict)
+    """Ids of open orders: a set that keeps its order."""
+    trades: dict[str, list[PracticeTrade]] = field(default_factory=dict)
+    """By symbol."""
 
-    def keep(self, order: Order) -> None:
+    def keep(self, order: PracticeOrder) -> None:
         """Enter the order, or its new state, in the account's indexes."""
         self.orders[order.order_id] = order
         self.order_ids[order.client_id] = order.order_id
@@ -129,7 +116,39 @@ class Account:
         else:
             self.open_ids.pop(order.order_id, None)
 
-    def trades_of(self, order: Order) -> list[Trade]:
-        return [
-            trade for trade in self.trades.get(order.symbol, []) if trade.order_id == order.order_id
-        ]
+
+_NOT_KEPT = ("hidden_until", "hidden_until_ms")
+
+
+def plain(record: PracticeOrder | PracticeTrade) -> dict[str, Any]:
+    """Return an order or trade as plain JSON values, for the journal."""
+    values = {
+        each.name: getattr(record, each.name)
+        for each in fields(record)
+        if each.name not in _NOT_KEPT
+    }
+    return {
+        **{k: str(v) if isinstance(v, Decimal) else v for k, v in values.items()},
+        "side": record.side.name,
+    }
+
+
+def order_from(values: dict[str, Any]) -> PracticeOrder:
+    """Return the order of a journal entry's `order`."""
+    names = ("quantity", "price", "executed", "executed_quote", "locked")
+    typed = {
+        **{name: Decimal(values[name]) for name in names},
+        "side": Side[values["side"]],
+        "status": PracticeOrderStatus(values["status"]),
+    }
+    return PracticeOrder(**{**values, **typed})
+
+
+def trade_from(values: dict[str, Any]) -> PracticeTrade:
+    """Return the trade of a journal entry's `trade`."""
+    names = ("price", "quantity", "commission")
+    typed = {
+        **{name: Decimal(values[name]) for name in names},
+        "side": Side[values["side"]],
+    }
+    return PracticeTrade(**{**values, **typed})

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from penstock.core.orders import Side
 from penstock.core.quotes import Quote
-from penstock.practice.accounts import ZERO, Account, Order, Trade
+from penstock.practice.accounts import ZERO, PracticeAccount, PracticeOrder, PracticeTrade
 from penstock.practice.filters import SymbolRules
 from penstock.practice.limits import LimitSpec
 from penstock.practice.market import Listing
@@ -39,7 +40,7 @@ def klines(series: Series) -> bytes:
     return f"[{','.join(rows)}]".encode()
 
 
-def order_fields(order: Order) -> Json:
+def order_fields(order: PracticeOrder) -> Json:
     """Return the fields that every answer about an order has."""
     return {
         "symbol": order.symbol,
@@ -54,13 +55,13 @@ def order_fields(order: Order) -> Json:
         "status": str(order.status),
         "timeInForce": order.time_in_force,
         "type": order.type,
-        "side": order.side,
+        "side": order.side.name,
         "workingTime": order.created_ms,
         "selfTradePreventionMode": "NONE",
     }
 
 
-def order_answer(order: Order) -> Json:
+def order_answer(order: PracticeOrder) -> Json:
     """Return an order as queries show it."""
     return {
         **order_fields(order),
@@ -72,7 +73,7 @@ def order_answer(order: Order) -> Json:
     }
 
 
-def new_order_answer(order: Order, trades: list[Trade], kind: str) -> Json:
+def new_order_answer(order: PracticeOrder, trades: list[PracticeTrade], kind: str) -> Json:
     """Return the answer to a new order; `kind` is newOrderRespType: ACK, RESULT or FULL."""
     if kind == "ACK":
         keys = ("symbol", "orderId", "orderListId", "clientOrderId")
@@ -92,12 +93,12 @@ def new_order_answer(order: Order, trades: list[Trade], kind: str) -> Json:
     return answer
 
 
-def cancel_answer(order: Order, at_ms: int) -> Json:
+def cancel_answer(order: PracticeOrder, at_ms: int) -> Json:
     """Return the answer to a cancellation."""
     return {**order_fields(order), "origClientOrderId": order.client_id, "transactTime": at_ms}
 
 
-def trade_answer(trade: Trade) -> Json:
+def trade_answer(trade: PracticeTrade) -> Json:
     """Return a trade as myTrades shows it."""
     return {
         "symbol": trade.symbol,
@@ -110,7 +111,7 @@ def trade_answer(trade: Trade) -> Json:
         "commission": text(trade.commission),
         "commissionAsset": trade.commission_asset,
         "time": trade.at_ms,
-        "isBuyer": trade.side == "BUY",
+        "isBuyer": trade.side is Side.BUY,
         "isMaker": trade.is_maker,
         "isBestMatch": True,
     }
@@ -134,7 +135,9 @@ def transfer_answer(entry: Json) -> Json:
     }
 
 
-def account_answer(account: Account, taker_bps: Decimal, maker_bps: Decimal, at_ms: int) -> Json:
+def account_answer(
+    account: PracticeAccount, taker_bps: Decimal, maker_bps: Decimal, at_ms: int
+) -> Json:
     """Return the account with every asset it holds."""
     balances = [
         {"asset": asset, "free": text(held.free), "locked": text(held.locked)}
@@ -223,6 +226,6 @@ def rate_limits_answer(spec: LimitSpec) -> list[Json]:
     ]
 
 
-def is_visible(order: Order, monotonic_now: float, venue_now_ms: int) -> bool:
+def is_visible(order: PracticeOrder, monotonic_now: float, venue_now_ms: int) -> bool:
     """Return whether queries see the order yet."""
     return monotonic_now >= order.hidden_until and venue_now_ms >= order.hidden_until_ms

@@ -15,7 +15,7 @@ from penstock.core.instruments import Instrument
 from penstock.core.quotes import Quote, two_sided
 from penstock.practice.filters import SymbolRules
 from penstock.practice.market import Listing, PracticeMarket
-from penstock.practice.matching import decimal_of
+from penstock.simulation.fill_model import decimal_of
 
 
 @dataclass

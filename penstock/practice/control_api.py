@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from penstock.core.breaks import subject_assets
 from penstock.core.errors import ConfigError, DataError, PenstockError
 from penstock.core.quotes import Quote
-from penstock.practice.accounts import Account
+from penstock.practice.accounts import PracticeAccount
 from penstock.practice.book import Books
 from penstock.practice.faults import Fault, Faults
 from penstock.practice.matching import MatchingEngine
@@ -189,7 +189,7 @@ def _wire_name(symbol: str) -> str:
     return "".join(subject_assets(symbol))
 
 
-def _shown(account: Account) -> dict[str, dict[str, str]]:
+def _shown(account: PracticeAccount) -> dict[str, dict[str, str]]:
     """Return the account's holdings as text."""
     return {
         asset: {"free": str(held.free), "locked": str(held.locked)}

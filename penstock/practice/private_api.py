@@ -5,8 +5,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from penstock.core.ids import IdSource
+from penstock.core.orders import Side
 from penstock.practice import binance_json
-from penstock.practice.accounts import Account, Order
+from penstock.practice.accounts import PracticeAccount, PracticeOrder
 from penstock.practice.binance_errors import Refusal, illegal_parameter, missing_parameter
 from penstock.practice.faults import Fault, FaultKind
 from penstock.practice.matching import MatchingEngine
@@ -28,7 +29,7 @@ class PrivateApi:
         self._ids = ids
         self.market = engine.market
 
-    def routes(self) -> dict[str, Callable[[Account, Parameters], Any]]:
+    def routes(self) -> dict[str, Callable[[PracticeAccount, Parameters], Any]]:
         """Return the handlers by method and path."""
         return {
             "GET /api/v3/account": self.account,
@@ -46,14 +47,14 @@ class PrivateApi:
             ),
         }
 
-    def account(self, account: Account, _: Parameters) -> Any:
-        terms = self.engine.terms
+    def account(self, account: PracticeAccount, _: Parameters) -> Any:
+        model = self.engine.fill_model
         return binance_json.account_answer(
-            account, terms.taker_fee_bps, terms.maker_fee_bps, self._now()
+            account, model.fee_bps(is_maker=False), model.fee_bps(is_maker=True), self._now()
         )
 
     def new_order(
-        self, account: Account, parameters: Parameters, fault: Fault | None = None
+        self, account: PracticeAccount, parameters: Parameters, fault: Fault | None = None
     ) -> Any:
         """Place an order; a fault may hide it from queries for a while."""
         order = self._order_from(parameters)
@@ -68,7 +69,7 @@ class PrivateApi:
             order, trades, parameters.get("newOrderRespType", "FULL")
         )
 
-    def _order_from(self, parameters: Parameters) -> Order:
+    def _order_from(self, parameters: Parameters) -> PracticeOrder:
         """Return the order that the parameters describe, checked against the symbol's filters."""
         symbol = self.market.listing(required(parameters, "symbol")).wire
         side, kind = required(parameters, "side"), required(parameters, "type")
@@ -87,11 +88,11 @@ class PrivateApi:
             price = _decimal(parameters, "price")
             rules.check_price(price)
         now = self._now()
-        return Order(
+        return PracticeOrder(
             order_id=0,
             client_id=self._client_id(parameters),
             symbol=symbol,
-            side=side,
+            side=Side[side],
             type=kind,
             time_in_force=_time_in_force(parameters, kind),
             quantity=quantity,
@@ -113,20 +114,20 @@ class PrivateApi:
             raise illegal_parameter("newClientOrderId")
         return given
 
-    def query_order(self, account: Account, parameters: Parameters) -> Any:
+    def query_order(self, account: PracticeAccount, parameters: Parameters) -> Any:
         order = self._find(account, parameters)
         if order is None or not self._sees(order):
             raise Refusal(-2013, "Order does not exist.")
         return binance_json.order_answer(order)
 
-    def cancel_order(self, account: Account, parameters: Parameters) -> Any:
+    def cancel_order(self, account: PracticeAccount, parameters: Parameters) -> Any:
         order = self._find(account, parameters)
         if order is None or not order.status.is_open or not self._sees(order):
             raise Refusal(-2011, "Unknown order sent.")
         self.engine.cancel(account, order)
         return binance_json.cancel_answer(order, self._now())
 
-    def open_orders(self, account: Account, parameters: Parameters) -> Any:
+    def open_orders(self, account: PracticeAccount, parameters: Parameters) -> Any:
         wanted = (
             None if "symbol" not in parameters else self.market.listing(parameters["symbol"]).wire
         )
@@ -137,7 +138,7 @@ class PrivateApi:
             if wanted in (None, o.symbol) and self._sees(o)
         ]
 
-    def all_orders(self, account: Account, parameters: Parameters) -> Any:
+    def all_orders(self, account: PracticeAccount, parameters: Parameters) -> Any:
         """Return orders by id: from `orderId` on, or made from `startTime` on, or else the latest."""
         symbol = self.market.listing(required(parameters, "symbol")).wire
         first, start, end = (
@@ -157,7 +158,7 @@ class PrivateApi:
             for order in _page(found, parameters, from_start=(first, start) != (None, None))
         ]
 
-    def trades(self, account: Account, parameters: Parameters) -> Any:
+    def trades(self, account: PracticeAccount, parameters: Parameters) -> Any:
         """Return trades by id: from `fromId` on, or made from `startTime` on, or else the latest."""
         symbol = self.market.listing(required(parameters, "symbol")).wire
         first, start, end, order_id = (
@@ -178,7 +179,7 @@ class PrivateApi:
             for trade in _page(found, parameters, from_start=(first, start) != (None, None))
         ]
 
-    def _transfers(self, account: Account, parameters: Parameters, reason: str) -> Any:
+    def _transfers(self, account: PracticeAccount, parameters: Parameters, reason: str) -> Any:
         """Return the deposits or withdrawals made from `startTime` on, newest first."""
         start, end = integer(parameters, "startTime") or 0, integer(parameters, "endTime")
         found = [
@@ -191,7 +192,7 @@ class PrivateApi:
         ]
         return _page(found, parameters, from_start=True)
 
-    def _find(self, account: Account, parameters: Parameters) -> Order | None:
+    def _find(self, account: PracticeAccount, parameters: Parameters) -> PracticeOrder | None:
         symbol = self.market.listing(required(parameters, "symbol")).wire
         order_id = integer(parameters, "orderId")
         if order_id is None:
@@ -201,7 +202,7 @@ class PrivateApi:
         order = None if order_id is None else account.orders.get(order_id)
         return order if order is not None and order.symbol == symbol else None
 
-    def _sees(self, order: Order) -> bool:
+    def _sees(self, order: PracticeOrder) -> bool:
         return binance_json.is_visible(order, self._elapsed(), self._now())
 
     def _elapsed(self) -> float:

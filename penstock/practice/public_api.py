@@ -11,7 +11,7 @@ from penstock.practice.clock import VenueTime
 from penstock.practice.filters import SymbolRules
 from penstock.practice.limits import LimitSpec
 from penstock.practice.market import BookTicker, Listing
-from penstock.practice.matching import decimal_of
+from penstock.simulation.fill_model import decimal_of
 
 Parameters = Mapping[str, str]
 _DAY_MS = 86_400_000

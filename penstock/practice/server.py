@@ -24,7 +24,7 @@ from penstock.practice.candles import CandleSource
 from penstock.practice.clock import ClockSpec, VenueTime, real_clock
 from penstock.practice.faults import Fault
 from penstock.practice.limits import LimitSpec
-from penstock.practice.matching import FeeAsset, Terms
+from penstock.simulation.fill_model import FillModel
 
 if TYPE_CHECKING:
     from penstock.practice.app import PracticeApp
@@ -51,7 +51,7 @@ class PracticeConfig:
     candles: CandleSource
     clock: ClockSpec = field(default_factory=real_clock)
     accounts: tuple[AccountSpec, ...] = ()
-    terms: Terms = field(default_factory=Terms)
+    fill_model: FillModel = field(default_factory=FillModel)
     limits: LimitSpec = field(default_factory=LimitSpec)
     faults: tuple[Fault, ...] = ()
     exchange_info: Path | None = None
@@ -70,25 +70,27 @@ def build_app(
     from penstock.practice.book import Books
     from penstock.practice.faults import Faults
     from penstock.practice.filters import rules_of
-    from penstock.practice.journal import Journal
     from penstock.practice.limits import Limiter
     from penstock.practice.market import PracticeMarket
     from penstock.practice.matching import MatchingEngine
     from penstock.practice.public_api import PublicApi
-    from penstock.practice.venue import Venue
+    from penstock.practice.venue import PracticeVenue
+    from penstock.simulation.journal import Journal
 
     table = config.candles.load()
     market = PracticeMarket.of(table)
     rules = rules_of(market.table, market.listings, config.exchange_info)
-    venue = Venue(Journal(config.journal), VenueTime(config.clock, machine_clock=machine_clock))
+    venue = PracticeVenue(
+        Journal(config.journal), VenueTime(config.clock, machine_clock=machine_clock)
+    )
     for spec in config.accounts:
         venue.open_account(
             spec.api_key, spec.secret, {asset: Decimal(q) for asset, q in spec.balances.items()}
         )
     venue.journal.commit()
-    engine = MatchingEngine(market, rules, venue, config.terms)
+    engine = MatchingEngine(market, rules, venue, config.fill_model)
     public = PublicApi(
-        Books(market, rules, config.terms.slippage_bps), rules, venue.time, config.limits
+        Books(market, rules, config.fill_model.slippage_bps), rules, venue.time, config.limits
     )
     limiter = Limiter(config.limits, machine_clock)
     return PracticeApp(engine, public, limiter, Faults(config.faults), ids=ids)
@@ -146,29 +148,18 @@ class PracticeServer:
         clock: ClockSpec | None = None,
         port: int = 0,
         *,
-        fee_bps: Decimal | int | str = 10,
-        maker_fee_bps: Decimal | int | str | None = None,
-        slippage_bps: Decimal | int | str = 0,
-        fee_asset: FeeAsset = "received",
-        participation: float | None = 1.0,
+        fill_model: FillModel | None = None,
         accounts: tuple[AccountSpec, ...] = (),
         limits: LimitSpec | None = None,
         faults: tuple[Fault, ...] = (),
         exchange_info: Path | None = None,
         journal: Path | None = None,
     ) -> None:
-        terms = Terms(
-            taker_fee_bps=Decimal(fee_bps),
-            maker_fee_bps=Decimal(fee_bps if maker_fee_bps is None else maker_fee_bps),
-            slippage_bps=Decimal(slippage_bps),
-            fee_asset=fee_asset,
-            participation=participation,
-        )
         self.config = PracticeConfig(
             candles,
             clock or real_clock(),
             accounts,
-            terms,
+            fill_model or FillModel(),
             limits or LimitSpec(),
             faults,
             exchange_info,

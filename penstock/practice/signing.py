@@ -5,7 +5,7 @@ import hmac
 import re
 from collections.abc import Mapping
 
-from penstock.practice.accounts import Account
+from penstock.practice.accounts import PracticeAccount
 from penstock.practice.binance_errors import Refusal, illegal_parameter, missing_parameter
 from penstock.practice.clock import ClockMode, VenueTime
 
@@ -17,12 +17,12 @@ _MAX_WINDOW_MS = 60_000
 
 
 def authenticate(
-    accounts: Mapping[str, Account],
+    accounts: Mapping[str, PracticeAccount],
     time_of_venue: VenueTime,
     api_key: str,
     payload: bytes,
     parameters: Mapping[str, str],
-) -> Account:
+) -> PracticeAccount:
     """Return the account that signed the request; Refusal -2014, -2015, -1022, -1021 or -1102
     otherwise.
 

@@ -1,22 +1,29 @@
-"""The venue's state: its accounts and what happened on them, rebuilt from the journal at a restart.
+"""The state of the practice exchange: its accounts and what happened on them.
 
-Every change goes through here and is noted in the journal; matching.py decides which changes an
-order makes.
+Every change goes through here and is written to the journal, from which a restart rebuilds the
+state. Which changes an order makes is for penstock.practice.matching.
 """
 
 from decimal import Decimal
 
 from penstock.core.errors import ConfigError
-from penstock.practice.accounts import Account, Order, Trade
+from penstock.practice.accounts import (
+    PracticeAccount,
+    PracticeOrder,
+    PracticeTrade,
+    order_from,
+    plain,
+    trade_from,
+)
 from penstock.practice.clock import ClockMode, VenueTime
-from penstock.practice.journal import Entry, Journal, order_from, trade_from
+from penstock.simulation.journal import Journal, JournalEntry
 
 
-class Venue:
+class PracticeVenue:
     """Accounts by API key, with the numbering of orders and trades."""
 
     def __init__(self, journal: Journal, time: VenueTime) -> None:
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, PracticeAccount] = {}
         self.journal = journal
         self.time = time
         self._last_order_id = 0
@@ -24,9 +31,12 @@ class Venue:
         for entry in journal.entries:
             self._restore(entry)
 
-    def open_account(self, api_key: str, secret: str, balances: dict[str, Decimal]) -> Account:
-        """Create an account; opening one again with the same secret changes nothing, with another
-        one is a ConfigError.
+    def open_account(
+        self, api_key: str, secret: str, balances: dict[str, Decimal]
+    ) -> PracticeAccount:
+        """Create an account, or return the one that is open with the same secret.
+
+        Raises ConfigError where the account is open with another secret.
         """
         existing = self.accounts.get(api_key)
         if existing is not None:
@@ -35,33 +45,46 @@ class Venue:
                     f"the practice exchange has an account '{api_key}' with another secret"
                 )
             return existing
-        account = self.accounts[api_key] = Account(api_key, secret)
+        account = self.accounts[api_key] = PracticeAccount(api_key, secret)
         self.journal.add("account", api_key, self.time.now_ms(), {"secret": secret})
         for asset, quantity in balances.items():
             self.change(account, asset, quantity, "opening")
         return account
 
-    def change(self, account: Account, asset: str, quantity: Decimal, reason: str) -> None:
-        """Add `quantity` to an asset's free balance and note why; ConfigError where that would go
-        below zero.
+    def change(self, account: PracticeAccount, asset: str, quantity: Decimal, reason: str) -> None:
+        """Add `quantity` to an asset's free balance and note why.
+
+        Raises ConfigError where the balance would go below zero.
         """
-        if account.balances.of(asset).free + quantity < 0:
-            raise ConfigError(
-                f"{reason} of {-quantity} {asset}: only {account.balances.of(asset).free} is free"
-            )
-        account.balances.add(asset, quantity)
+        free = account.balances.of(asset).free
+        if free + quantity < 0:
+            raise ConfigError(f"{reason} of {-quantity} {asset}: only {free} is free")
+        account.balances.add({asset: quantity})
         self.note_balance(account, asset, quantity, reason)
 
-    def note_balance(self, account: Account, asset: str, change: Decimal, reason: str) -> None:
-        self.journal.balance(account, self.time.now_ms(), asset, change, reason)
+    def note_balance(
+        self, account: PracticeAccount, asset: str, change: Decimal, reason: str
+    ) -> None:
+        """Write a balance to the journal, after its total changed by `change`."""
+        held = account.balances.of(asset)
+        values = {
+            "asset": asset,
+            "change": str(change),
+            "free": str(held.free),
+            "locked": str(held.locked),
+            "reason": reason,
+        }
+        self.journal.add("balance", account.api_key, self.time.now_ms(), values)
 
-    def note_order(self, account: Account, order: Order) -> None:
+    def note_order(self, account: PracticeAccount, order: PracticeOrder) -> None:
+        """Keep an order's present state."""
         account.keep(order)
-        self.journal.order(account.api_key, self.time.now_ms(), order)
+        self.journal.add("order", account.api_key, self.time.now_ms(), {"order": plain(order)})
 
-    def note_trade(self, account: Account, trade: Trade) -> None:
+    def note_trade(self, account: PracticeAccount, trade: PracticeTrade) -> None:
+        """Keep a trade."""
         account.trades.setdefault(trade.symbol, []).append(trade)
-        self.journal.trade(account.api_key, self.time.now_ms(), trade)
+        self.journal.add("trade", account.api_key, self.time.now_ms(), {"trade": plain(trade)})
 
     def next_order_id(self) -> int:
         self._last_order_id += 1
@@ -76,15 +99,15 @@ class Venue:
         self.time.move_to(at_ms)
         self.journal.add("clock", "", at_ms, {})
 
-    def _restore(self, entry: Entry) -> None:
-        """Redo one journal entry."""
+    def _restore(self, entry: JournalEntry) -> None:
+        """Carry out one journal entry again."""
         kind, api_key = entry["kind"], entry["account"]
         if kind == "clock":
             if self.time.mode is not ClockMode.REAL:
                 self.time.move_to(max(entry["at"], self.time.now_ms()))
             return
         if kind == "account":
-            self.accounts[api_key] = Account(api_key, entry["secret"])
+            self.accounts[api_key] = PracticeAccount(api_key, entry["secret"])
             return
         account = self.accounts[api_key]
         if kind == "balance":

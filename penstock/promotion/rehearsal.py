@@ -171,8 +171,8 @@ class _Stage:
                 slot,
                 draft.symbol,
                 draft.phase,
-                draft.child,
-                draft.attempt,
+                child=0,
+                attempt=0,
             )
             request = OrderRequest(
                 identity, draft.symbol, draft.side, OrderType.MARKET, draft.quantity

@@ -1,3 +1,4 @@
-"""What may trade: limits, the rules that apply them, the review that alone approves orders, and the
-kill switch.
+"""What may trade: limits, the rules that apply them, and the review that alone approves orders.
+
+Pure: nothing here talks to a venue or a database.
 """

@@ -1,13 +1,16 @@
-"""Rules on how much is held: one symbol, the whole account, one strategy. A sell always passes: it
-reduces.
+"""Rules on how much is held: one symbol, the whole account, one strategy.
+
+An order that reduces its position passes each of them. Where an order does not reduce, `side` in a
+formula is 1 for a buy and -1 for a sell, so that a limit holds for long and short positions alike.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar, Self
 
-from penstock.core.orders import Side
 from penstock.core.proposals import ProposedOrder
+from penstock.risk.limits import RiskLimits
 from penstock.risk.rules import RiskContext, RuleFinding
 
 _ZERO = Decimal(0)
@@ -17,16 +20,23 @@ _FLOAT_ERROR = Decimal("1e-9")
 
 @dataclass(frozen=True)
 class MaxPosition:
-    """held + bought <= limit (base units), for the symbols that have one."""
+    """side x position + quantity <= limit (the symbol's own units), for symbols that have a limit.
+
+    Else the order shrinks to what is left.
+    """
 
     limits: Mapping[str, Decimal]
-    name: str = "max_position"
+    name: ClassVar[str] = "max_position"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return cls(limits.max_position) if limits.max_position else None
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         limit = self.limits.get(order.symbol)
-        if order.side is Side.SELL or limit is None:
+        if limit is None or context.reduces(order):
             return None
-        room = limit - context.positions.get(context.instruments[order.symbol].base, _ZERO)
+        room = limit - order.side.sign * context.position(order.symbol)
         if order.quantity <= room:
             return None
         reason = f"position would be {limit - room + order.quantity}; at most {limit} is allowed"
@@ -35,114 +45,154 @@ class MaxPosition:
 
 @dataclass(frozen=True)
 class MaxPositionNotional:
-    """(held + bought) x price <= limit (quote units), for every symbol."""
+    """side x exposure + notional <= limit (quote units), for every symbol.
+
+    Else the order shrinks to what is left.
+    """
 
     limit: Decimal
-    name: str = "max_position_notional"
+    name: ClassVar[str] = "max_position_notional"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.max_position_notional is None else cls(limits.max_position_notional)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        room = self.limit - context.exposure(order.symbol)
-        if order.side is Side.SELL or order.notional <= room:
+        notional = context.notional(order)
+        room = self.limit - order.side.sign * context.exposure(order.symbol)
+        if notional <= room or context.reduces(order):
             return None
-        reason = f"position would be worth {self.limit - room + order.notional:.2f}; at most {self.limit} is allowed"
-        return RuleFinding(self.name, order.symbol, reason, max(room, _ZERO) / order.price)
+        reason = (
+            f"position would be worth {self.limit - room + notional:.2f}; "
+            f"at most {self.limit} is allowed"
+        )
+        return RuleFinding(self.name, order.symbol, reason, context.quantity(order, room))
 
 
 @dataclass(frozen=True)
 class MaxWeight:
-    """Concentration: (held + bought) x price <= limit x equity."""
+    """Concentration: side x exposure + notional <= limit x equity.
+
+    Else the order shrinks to what is left.
+    """
 
     limit: Decimal
-    name: str = "max_weight"
+    name: ClassVar[str] = "max_weight"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self:
+        return cls(limits.max_weight)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        if order.side is Side.SELL:
+        held, notional = (
+            order.side.sign * context.exposure(order.symbol),
+            context.notional(order),
+        )
+        room = self.limit * context.equity - held
+        if notional <= room or context.reduces(order):
             return None
-        room = self.limit * context.equity - context.exposure(order.symbol)
-        if order.notional <= room:
-            return None
-        weight = (context.exposure(order.symbol) + order.notional) / context.equity
+        weight = (held + notional) / context.equity
         reason = f"weight would be {weight:.1%} of equity; at most {self.limit:.1%} is allowed"
-        return RuleFinding(self.name, order.symbol, reason, max(room, _ZERO) / order.price)
+        return RuleFinding(self.name, order.symbol, reason, context.quantity(order, room))
 
 
 @dataclass(frozen=True)
 class MaxAccountNotional:
-    """gross held + all buys under review <= limit (quote units); else every buy shrinks by the same
-    factor.
+    """gross + all planned increases <= limit (quote units).
+
+    Else every order that does not reduce shrinks by the same factor.
     """
 
     limit: Decimal
-    name: str = "max_account_notional"
+    name: ClassVar[str] = "max_account_notional"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.max_account_notional is None else cls(limits.max_account_notional)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        room = self.limit - context.gross
-        if order.side is Side.SELL or context.planned_buys <= room:
+        gross, planned = context.gross, context.planned_increases()
+        if planned <= self.limit - gross or context.reduces(order):
             return None
-        reason = f"the account would hold {context.gross + context.planned_buys:.2f}; at most {self.limit} is allowed"
-        return _shared(self.name, order, context, room, reason)
+        reason = f"the account would hold {gross + planned:.2f}; at most {self.limit} is allowed"
+        allowed = _share(order, self.limit - gross, planned)
+        return RuleFinding(self.name, order.symbol, reason, allowed)
 
 
 @dataclass(frozen=True)
 class MaxGross:
-    """gross held + all buys under review <= limit x equity; else every buy shrinks by the same
-    factor.
+    """gross + all planned increases <= limit x equity.
+
+    Else every order that does not reduce shrinks by the same factor.
     """
 
     limit: Decimal
-    name: str = "max_gross"
+    name: ClassVar[str] = "max_gross"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self:
+        return cls(limits.max_gross)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        room = self.limit * context.equity - context.gross
-        if order.side is Side.SELL or context.planned_buys <= room:
+        gross, planned = context.gross, context.planned_increases()
+        room = self.limit * context.equity - gross
+        if planned <= room or context.reduces(order):
             return None
-        gross = (context.gross + context.planned_buys) / context.equity
         reason = (
-            f"gross exposure would be {gross:.1%} of equity; at most {self.limit:.1%} is allowed"
+            f"gross exposure would be {(gross + planned) / context.equity:.1%} of equity; "
+            f"at most {self.limit:.1%} is allowed"
         )
-        return _shared(self.name, order, context, room, reason)
+        return RuleFinding(self.name, order.symbol, reason, _share(order, room, planned))
 
 
 @dataclass(frozen=True)
 class MaxNet:
-    """net held + all buys under review <= limit x equity; else every buy shrinks by the same
-    factor.
+    """side x net + all planned increases of the order's side <= limit x equity.
+
+    Else every order of that side that does not reduce shrinks by the same factor.
     """
 
     limit: Decimal
-    name: str = "max_net"
+    name: ClassVar[str] = "max_net"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.max_net is None else cls(limits.max_net)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        room = self.limit * context.equity - context.net
-        if order.side is Side.SELL or context.planned_buys <= room:
+        net, planned = order.side.sign * context.net, context.planned_increases(order.side)
+        room = self.limit * context.equity - net
+        if planned <= room or context.reduces(order):
             return None
-        net = (context.net + context.planned_buys) / context.equity
-        reason = f"net exposure would be {net:.1%} of equity; at most {self.limit:.1%} is allowed"
-        return _shared(self.name, order, context, room, reason)
+        reason = (
+            f"net exposure would be {(net + planned) / context.equity:.1%} of equity; "
+            f"at most {self.limit:.1%} is allowed"
+        )
+        return RuleFinding(self.name, order.symbol, reason, _share(order, room, planned))
 
 
-def _shared(
-    name: str, order: ProposedOrder, context: RiskContext, room: Decimal, reason: str
-) -> RuleFinding:
-    """Return the order's share of the room that all buys under review have together."""
-    return RuleFinding(
-        name, order.symbol, reason, order.quantity * max(room, _ZERO) / context.planned_buys
-    )
+def _share(order: ProposedOrder, room: Decimal, planned: Decimal) -> Decimal:
+    """Return the order's share of the room that all planned increases have together."""
+    return order.quantity * max(room, _ZERO) / planned
 
 
 @dataclass(frozen=True)
 class StrategyQuota:
-    """sum over symbols of |what a strategy asks for| <= its quota; else its buys shrink to their
-    share of the quota.
+    """sum over symbols of |what a strategy asks for| <= its quota (fractions of equity).
 
-    A symbol that several strategies want is bought up to the sum of what each may have of it.
+    Else what it asks for shrinks to its share of the quota. A symbol that several strategies want
+    is traded up to the sum of what each may have of it.
     """
 
-    name: str = "strategy_quota"
+    name: ClassVar[str] = "strategy_quota"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return cls() if limits.strategy_quotas else None
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         parts = context.contributions.get(order.symbol, {})
-        if order.side is Side.SELL or not parts:
+        if not parts or context.reduces(order):
             return None
         factors = {version: self._factor(version, context) for version in parts}
         over = sorted(version for version, factor in factors.items() if factor < 1)
@@ -151,16 +201,16 @@ class StrategyQuota:
         weight = sum(
             (Decimal(str(part)) * factors[version] for version, part in parts.items()), _ZERO
         )
-        room = max(weight * context.equity - context.exposure(order.symbol), _ZERO) / order.price
-        if order.quantity <= room:
+        room = order.side.sign * (weight * context.equity - context.exposure(order.symbol))
+        allowed = context.quantity(order, room)
+        if order.quantity <= allowed:
             return None
         asked = ", ".join(
             f"{version} asks for {self._asked(version, context):.1%}" for version in over
         )
         quotas = ", ".join(f"{context.quotas[version]:.1%}" for version in over)
-        return RuleFinding(
-            self.name, order.symbol, f"{asked} of equity; its quota is {quotas}", room
-        )
+        reason = f"{asked} of equity; its quota is {quotas}"
+        return RuleFinding(self.name, order.symbol, reason, allowed)
 
     def _factor(self, version: str, context: RiskContext) -> Decimal:
         asked, quota = self._asked(version, context), context.quotas.get(version)

@@ -1,5 +1,6 @@
-"""The limits that the rules apply: frozen models, filled from configs/risk.yaml. The defaults are
-the cautious ones.
+"""The limits that the rules apply: frozen models, filled from configs/risk.yaml.
+
+The defaults are the cautious ones.
 """
 
 from decimal import Decimal
@@ -11,18 +12,19 @@ from penstock.core.halts import TradingState
 
 
 class LossLimit(BaseModel):
-    """A loss that may not be passed, as a fraction of equity, open positions valued at the last
-    price.
+    """A loss that an account may not reach, and what follows where it does.
 
-    A breach denies every buy while it lasts. `state` is what the account is set to besides, until
-    an operator resumes it; `flatten` closes every position.
+    A breach denies every order that does not reduce, while it lasts.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Decimal = Field(gt=0, lt=1)
+    """The loss, as a fraction of equity, positions valued at the last price."""
     state: Literal["reduce_only", "halted"] | None = None
+    """What the account is set to besides, until an operator resumes it."""
     flatten: bool = False
+    """Whether every position is closed besides."""
 
     @property
     def trading_state(self) -> TradingState | None:
@@ -30,51 +32,61 @@ class LossLimit(BaseModel):
 
 
 class RiskLimits(BaseModel):
-    """Fractions are of the account's equity, notionals in quote units. `None` switches a limit off.
+    """All limits. Fractions are of the account's equity, notionals in quote units.
 
-    `max_weight`, `max_position_notional` and `max_position` (base units, by symbol) bound one
-    symbol, `max_gross`, `max_net` (None: as gross) and `max_account_notional` the account.
-    `max_bar_lag_seconds`: how much older than the slot the newest bar behind an order may be.
-    `price_collar`: how far, as a fraction, the venue's last price may be from its mid, where it
-    quotes one, and from the close that the decision saw. `max_daily_volatility`: standard deviation
-    of a symbol's log returns, per day, above which it is not bought.
-
-    `stop_loss`, `take_profit` and `trailing_stop` are fractions of a position's average entry (of
-    its highest price since, for the trailing one); a position that was stopped is not bought again
-    for `stop_cooldown_minutes`.
-
-    `max_target_jump`: summed change of the weights between slots; the first decision of an account
-    is no jump. `max_hourly_turnover`: traded notional of an hour over equity.
+    A limit that may be None is off then.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     max_weight: Decimal = Field(default=Decimal("0.50"), gt=0, le=1)
+    """The exposure of one symbol, as a fraction of equity."""
     max_gross: Decimal = Field(default=Decimal("0.80"), gt=0, le=1)
+    """The summed size of all positions, as a fraction of equity."""
     max_net: Decimal | None = Field(default=None, gt=0, le=1)
+    """All positions, short against long, as a fraction of equity."""
     max_position: dict[str, Decimal] = Field(default_factory=dict)
+    """The quantity of a position (base units of a spot market), by symbol."""
     max_position_notional: Decimal | None = Field(default=None, gt=0)
+    """The notional of one symbol's position."""
     max_account_notional: Decimal | None = Field(default=None, gt=0)
+    """The summed notional of all positions."""
     strategy_quotas: bool = True
+    """Whether a strategy is held to its quota of configs/portfolio.yaml."""
 
     max_order_notional: Decimal | None = Field(default=Decimal(100_000), gt=0)
+    """The notional of one order."""
     max_orders_per_minute: int | None = Field(default=120, ge=1)
+    """Orders in any 60 seconds. Each piece of an order that is worked over time counts."""
     max_orders_per_day: int | None = Field(default=20_000, ge=1)
+    """Orders since 00:00 UTC. Each piece of an order that is worked over time counts."""
 
     daily_loss: LossLimit | None = LossLimit(limit=Decimal("0.05"))
+    """The loss since 00:00 UTC."""
     drawdown: LossLimit | None = LossLimit(limit=Decimal("0.20"), state="reduce_only")
+    """The loss from the highest equity since trading was last resumed."""
 
     max_bar_lag_seconds: float = Field(default=0.0, ge=0)
+    """How much older than the slot the newest bar behind an order may be."""
     price_collar: Decimal | None = Field(default=Decimal("0.20"), gt=0)
+    """How far, as a fraction, the venue's last price may be from its mid and from the close that
+    the decision saw."""
     max_daily_volatility: Decimal | None = Field(default=Decimal("0.50"), gt=0)
+    """The standard deviation of a symbol's log returns, per day, for orders that do not reduce."""
 
     stop_loss: Decimal | None = Field(default=None, gt=0, lt=1)
+    """The loss on a position, as a fraction of its average entry."""
     take_profit: Decimal | None = Field(default=None, gt=0)
+    """The gain on a position, as a fraction of its average entry."""
     trailing_stop: Decimal | None = Field(default=None, gt=0, lt=1)
+    """The loss on a position from its best price since the entry, as a fraction of that price."""
     stop_cooldown_minutes: float = Field(default=1440, ge=0)
+    """How long a position that was stopped is not opened again."""
 
     max_target_jump: Decimal | None = Field(default=None, gt=0)
+    """The summed change of weights between slots. An account's first decision is no jump."""
     max_hourly_turnover: Decimal | None = Field(default=Decimal(5), gt=0)
+    """The traded notional of an hour over equity."""
 
     @field_validator("max_position")
     @classmethod

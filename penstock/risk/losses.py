@@ -1,11 +1,12 @@
-"""Rules on what the account has lost, open positions valued at the last price: the day's loss and
-the drawdown.
+"""Rules on what the account has lost, positions valued at the last price: day's loss and drawdown.
+
+A loss limit is breached at the limit, not only above it.
 """
 
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar, Self
 
-from penstock.core.orders import Side
 from penstock.core.proposals import ProposedOrder
 from penstock.risk.limits import LossLimit, RiskLimits
 from penstock.risk.rules import RiskContext, RuleFinding
@@ -14,10 +15,10 @@ _ZERO = Decimal(0)
 
 
 def loss_since(start: Decimal | None, context: RiskContext) -> Decimal:
-    """Return the loss from `start` to now as a fraction of `start`; zero for a gain, or where no
-    start is known.
+    """Return the loss from `start` (quote units, without transfers) to now, as a fraction of it.
 
-    What deposits and withdrawals added or took is no gain and no loss: `start` is without it.
+    Zero for a gain, and where no start is known. Deposits and withdrawals are no gain and no loss:
+    what was transferred until now is added to `start`.
     """
     transferred = context.history.transferred
     if start is None or start + transferred <= 0:
@@ -31,44 +32,46 @@ def daily_loss(context: RiskContext) -> Decimal:
 
 
 def drawdown(context: RiskContext) -> Decimal:
-    """Return the loss from the highest equity since trading was last resumed, as a fraction of it."""
+    """Return the loss from the highest equity since trading was last resumed, as a fraction."""
     return loss_since(context.history.peak, context)
 
 
 @dataclass(frozen=True)
 class DailyLoss:
-    """loss since 00:00 UTC < limit; else no buy until the next day."""
+    """loss since 00:00 UTC < limit; else only what reduces passes, until the next day."""
 
     limit: Decimal
-    name: str = "daily_loss"
+    name: ClassVar[str] = "daily_loss"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.daily_loss is None else cls(limits.daily_loss.limit)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         lost = daily_loss(context)
-        if order.side is Side.SELL or lost < self.limit:
+        if lost < self.limit or context.reduces(order):
             return None
-        return RuleFinding(
-            self.name,
-            order.symbol,
-            f"the day's loss is {lost:.2%} of equity; the limit is {self.limit:.2%}",
-        )
+        reason = f"the day's loss is {lost:.2%} of equity; the limit is {self.limit:.2%}"
+        return RuleFinding(self.name, order.symbol, reason)
 
 
 @dataclass(frozen=True)
 class Drawdown:
-    """loss from the highest equity < limit; else no buy until an operator resumes trading."""
+    """loss from the highest equity < limit; else only what reduces passes, until a resume."""
 
     limit: Decimal
-    name: str = "drawdown"
+    name: ClassVar[str] = "drawdown"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.drawdown is None else cls(limits.drawdown.limit)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         lost = drawdown(context)
-        if order.side is Side.SELL or lost < self.limit:
+        if lost < self.limit or context.reduces(order):
             return None
-        return RuleFinding(
-            self.name,
-            order.symbol,
-            f"the drawdown is {lost:.2%} of the peak; the limit is {self.limit:.2%}",
-        )
+        reason = f"the drawdown is {lost:.2%} of the peak; the limit is {self.limit:.2%}"
+        return RuleFinding(self.name, order.symbol, reason)
 
 
 @dataclass(frozen=True)
@@ -76,15 +79,18 @@ class LossBreach:
     """A loss limit that is breached now, and what follows from it."""
 
     rule: str
+    """The rule's name: daily_loss or drawdown."""
     reason: str
+    """The loss and its limit, as a sentence."""
     limit: LossLimit
+    """The limit, with the state to set and whether to flatten."""
 
 
 def breaches(context: RiskContext, limits: RiskLimits) -> tuple[LossBreach, ...]:
-    """Return the loss limits that the account has breached."""
+    """Return the loss limits that the account has breached: loss >= limit."""
     found = (
-        ("daily_loss", "the day's loss", limits.daily_loss, daily_loss(context)),
-        ("drawdown", "the drawdown", limits.drawdown, drawdown(context)),
+        (DailyLoss.name, "the day's loss", limits.daily_loss, daily_loss(context)),
+        (Drawdown.name, "the drawdown", limits.drawdown, drawdown(context)),
     )
     return tuple(
         LossBreach(rule, f"{what} is {lost:.2%}; the limit is {limit.limit:.2%}", limit)

@@ -1,5 +1,6 @@
-"""An account's past as risk rules ask for it, kept in memory: for a replay, which has no database
-behind it.
+"""An account's past as risk rules ask for it, kept in memory.
+
+It is for a replay, which has no database behind it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,17 +18,25 @@ from penstock.risk.losses import LossBreach
 
 @dataclass
 class AccountMemory:
-    """What happened slot by slot. `note` it once a slot is over; `history` of a later one is then
-    what a ledger would say.
+    """What happened slot by slot.
+
+    `note` each slot once it is over: `history` of a later slot is then what a ledger would say.
     """
 
     halt: Halt
+    """The trading state in force."""
     equity: list[tuple[datetime, Decimal]] = field(default_factory=list)
+    """Slot and equity (quote units), oldest first."""
     targets: list[Mapping[str, float]] = field(default_factory=list)
+    """The decided weights by symbol of each slot, oldest first."""
     trades: list[tuple[datetime, Decimal]] = field(default_factory=list)
+    """Slot and notional of each trade, oldest first."""
     marks: Mapping[str, PositionMark] = field(default_factory=dict)
+    """What is remembered of positions, by symbol."""
     cost_basis: dict[str, CostBasis] = field(default_factory=dict)
+    """What was paid for what is held, by symbol."""
     peak: Decimal | None = None
+    """The highest equity so far."""
 
     def history(self, slot: datetime) -> RiskHistory:
         """Return the history of the account before `slot`."""
@@ -67,9 +76,7 @@ class AccountMemory:
         return self.trades[first:]
 
     def breach(self, breaches: Sequence[LossBreach], slot: datetime) -> None:
-        """Set the state that breached loss limits ask for, where it is stricter than the one in
-        force.
-        """
+        """Set the state that breached limits ask for, where it is stricter than what is in force."""
         for breach in breaches:
             state = breach.limit.trading_state
             if state is not None and stricter(state, self.halt.state):

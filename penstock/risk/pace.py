@@ -3,8 +3,10 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import ClassVar, Self
 
 from penstock.core.proposals import ProposedOrder
+from penstock.risk.limits import RiskLimits
 from penstock.risk.rules import RiskContext, RuleFinding
 
 _MINUTE = 60.0
@@ -12,14 +14,18 @@ _MINUTE = 60.0
 
 @dataclass(frozen=True)
 class MaxOrdersPerMinute:
-    """In no 60 seconds: orders done + requests of this order and of those before it in the plan >
-    limit; else it is denied.
+    """In any 60 seconds: orders done + requests of this order and of those before it <= limit.
 
-    An order that is worked over time counts each request when it is to leave.
+    "Before it" is the order of the plan, denied orders included. An order that is worked over time
+    counts each request when it is to leave.
     """
 
     limit: int
-    name: str = "max_orders_per_minute"
+    name: ClassVar[str] = "max_orders_per_minute"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.max_orders_per_minute is None else cls(limits.max_orders_per_minute)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         times = sorted(_times(order, context))
@@ -29,14 +35,18 @@ class MaxOrdersPerMinute:
 
 @dataclass(frozen=True)
 class MaxOrdersPerDay:
-    """Orders since 00:00 UTC + requests of this order and of those before it in the plan <= limit;
-    else it is denied.
+    """Orders since 00:00 UTC + requests of this order and of those before it <= limit.
 
-    A request that is to leave after midnight counts for today all the same.
+    "Before it" is the order of the plan, denied orders included. A request that is to leave after
+    midnight counts for today all the same.
     """
 
     limit: int
-    name: str = "max_orders_per_day"
+    name: ClassVar[str] = "max_orders_per_day"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.max_orders_per_day is None else cls(limits.max_orders_per_day)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         return _paced(
@@ -49,9 +59,7 @@ class MaxOrdersPerDay:
 
 
 def _times(order: ProposedOrder, context: RiskContext) -> list[float]:
-    """Return in how many seconds each request leaves, of this order and of those before it in the
-    plan.
-    """
+    """Return in how many seconds each request leaves, of this order and of those before it."""
     upto = next((n for n, planned in enumerate(context.planned) if planned is order), 0)
     before = context.planned[:upto]
     return [
@@ -62,8 +70,9 @@ def _times(order: ProposedOrder, context: RiskContext) -> list[float]:
 
 
 def _in_minutes(times: list[float], done: int) -> Iterator[int]:
-    """Yield the count of each minute that ends with a request; what was done before counts in those
-    of the first minute.
+    """Yield the count of each minute that ends with a request.
+
+    What was done before counts in those of the first minute.
     """
     first = 0
     for n, at in enumerate(times):
@@ -77,24 +86,25 @@ def _paced(
 ) -> RuleFinding | None:
     if count <= limit:
         return None
-    return RuleFinding(
-        name,
-        order.symbol,
-        f"with it there would be {count} orders in a {period}; at most {limit} are allowed",
-    )
+    reason = f"with it there would be {count} orders in a {period}; at most {limit} are allowed"
+    return RuleFinding(name, order.symbol, reason)
 
 
 @dataclass(frozen=True)
 class TargetJump:
-    """sum over symbols of |weight - earlier weight| <= limit, against the nearer one of the last
-    two slots' targets.
+    """sum over symbols of |weight - earlier weight| <= limit, for the nearer of two earlier slots.
 
-    A decision that differs so much from the last is held back for one slot: an accident passes by,
-    a change of mind is decided again. The first decision of an account has nothing to differ from.
+    Else no order passes. A decision that differs so much from the last is held back for one slot:
+    an accident passes by, a change of mind is decided again. An account's first decision has
+    nothing to differ from.
     """
 
     limit: Decimal
-    name: str = "target_jump"
+    name: ClassVar[str] = "target_jump"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.max_target_jump is None else cls(limits.max_target_jump)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         if not context.history.targets:
@@ -102,14 +112,15 @@ class TargetJump:
         jump = min(distance(context.weights, earlier) for earlier in context.history.targets)
         if jump <= self.limit:
             return None
-        reason = f"the targets moved by {jump:.2f} of equity since the last slot; at most {self.limit} is allowed at once"
+        reason = (
+            f"the targets moved by {jump:.2f} of equity since the last slot; "
+            f"at most {self.limit} is allowed at once"
+        )
         return RuleFinding(self.name, order.symbol, reason)
 
 
 def distance(weights: Mapping[str, float | None], earlier: Mapping[str, float]) -> Decimal:
-    """Return the summed change from `earlier` to `weights`; a symbol without a decision has not
-    moved.
-    """
+    """Return the summed change from `earlier` to `weights`; no decision is no change."""
     moved = Decimal(0)
     for symbol in {*weights, *earlier}:
         now = weights.get(symbol, 0.0)
@@ -120,15 +131,20 @@ def distance(weights: Mapping[str, float | None], earlier: Mapping[str, float]) 
 
 @dataclass(frozen=True)
 class TurnoverBurst:
-    """(traded in the last hour + all orders under review) / equity <= limit; else none of them
-    passes.
+    """(traded in the last hour + all orders under review) / equity <= limit.
+
+    Else none of them passes.
     """
 
     limit: Decimal
-    name: str = "turnover_burst"
+    name: ClassVar[str] = "turnover_burst"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.max_hourly_turnover is None else cls(limits.max_hourly_turnover)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        planned = sum((each.notional for each in context.planned), Decimal(0))
+        planned = sum((context.notional(each) for each in context.planned), Decimal(0))
         turnover = (
             (context.history.traded_last_hour + planned) / context.equity
             if context.equity > 0
@@ -136,5 +152,8 @@ class TurnoverBurst:
         )
         if turnover <= self.limit:
             return None
-        reason = f"the hour's turnover would be {turnover:.2f} times equity; at most {self.limit} is allowed"
+        reason = (
+            f"the hour's turnover would be {turnover:.2f} times equity; "
+            f"at most {self.limit} is allowed"
+        )
         return RuleFinding(self.name, order.symbol, reason)

@@ -1,153 +1,192 @@
 """Which positions must be closed now, whatever the strategies want: stops, breached loss limits, an
-operator's word.
+operator's order.
 
-Closing itself is ordinary selling, by planning and placement.
+Closing itself is an ordinary order, by planning and placement. In the formulas `side` is 1 for a
+long position and -1 for a short one.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import ClassVar, Protocol, Self
 
-from penstock.core.instruments import spot_assets, spot_symbol
-from penstock.core.orders import Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import PositionMark
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
-from penstock.risk.rules import RiskContext, RuleFinding
+from penstock.risk.rules import KillSwitchRule, RiskContext, RuleFinding
 
 _ZERO = Decimal(0)
-STOPS = ("stop_loss", "take_profit", "trailing_stop")
+
+
+class Stop(Protocol):
+    """One limit on a position's gain or loss. The table of all stops is STOPS."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        """Return the stop with its limit; None where the limits switch it off."""
+        ...
+
+    def check(self, symbol: str, context: RiskContext) -> RuleFinding | None:
+        """Return why the position is to be closed; None where it may stay."""
+        ...
 
 
 @dataclass(frozen=True)
 class StopLoss:
-    """price > entry x (1 - limit); else the position is closed."""
+    """side x price > side x entry x (1 - side x limit); else the position is closed."""
 
     limit: Decimal
-    name: str = "stop_loss"
+    name: ClassVar[str] = "stop_loss"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.stop_loss is None else cls(limits.stop_loss)
 
     def check(self, symbol: str, context: RiskContext) -> RuleFinding | None:
-        entry, price = context.entries.get(symbol), context.prices.get(symbol)
-        if entry is None or price is None or price > entry * (1 - self.limit):
+        entry, price, side = _entry_price_side(symbol, context)
+        if entry is None or price is None:
             return None
-        return _flatten(
-            self.name,
-            symbol,
-            f"price {price} is {self.limit:.1%} or more under the entry {entry:.8g}",
-        )
+        if side * price > side * entry * (1 - side * self.limit):
+            return None
+        where = "under" if side > 0 else "over"
+        reason = f"price {price} is {self.limit:.1%} or more {where} the entry {entry:.8g}"
+        return RuleFinding(self.name, symbol, reason, closes=True)
 
 
 @dataclass(frozen=True)
 class TakeProfit:
-    """price < entry x (1 + limit); else the position is closed."""
+    """side x price < side x entry x (1 + side x limit); else the position is closed."""
 
     limit: Decimal
-    name: str = "take_profit"
+    name: ClassVar[str] = "take_profit"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.take_profit is None else cls(limits.take_profit)
 
     def check(self, symbol: str, context: RiskContext) -> RuleFinding | None:
-        entry, price = context.entries.get(symbol), context.prices.get(symbol)
-        if entry is None or price is None or price < entry * (1 + self.limit):
+        entry, price, side = _entry_price_side(symbol, context)
+        if entry is None or price is None:
             return None
-        return _flatten(
-            self.name,
-            symbol,
-            f"price {price} is {self.limit:.1%} or more over the entry {entry:.8g}",
-        )
+        if side * price < side * entry * (1 + side * self.limit):
+            return None
+        where = "over" if side > 0 else "under"
+        reason = f"price {price} is {self.limit:.1%} or more {where} the entry {entry:.8g}"
+        return RuleFinding(self.name, symbol, reason, closes=True)
 
 
 @dataclass(frozen=True)
 class TrailingStop:
-    """price > highest price since the entry x (1 - limit); else the position is closed."""
+    """side x price > side x best x (1 - side x limit); else the position is closed.
+
+    `best` is the most favourable price since the entry: the highest of a long position, the lowest
+    of a short one.
+    """
 
     limit: Decimal
-    name: str = "trailing_stop"
+    name: ClassVar[str] = "trailing_stop"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.trailing_stop is None else cls(limits.trailing_stop)
 
     def check(self, symbol: str, context: RiskContext) -> RuleFinding | None:
-        price, entry = context.prices.get(symbol), context.entries.get(symbol)
-        mark = context.history.marks.get(context.instruments[symbol].base, PositionMark())
-        seen = [high for high in (entry, mark.high) if high is not None]
-        if price is None or not seen or price > max(seen) * (1 - self.limit):
+        entry, price, side = _entry_price_side(symbol, context)
+        mark = context.history.marks.get(symbol, PositionMark())
+        best = _best(side, entry, mark.best)
+        if price is None or best is None:
             return None
-        return _flatten(
-            self.name,
-            symbol,
-            f"price {price} is {self.limit:.1%} or more under its high {max(seen):.8g}",
-        )
+        if side * price > side * best * (1 - side * self.limit):
+            return None
+        where, named = ("under", "high") if side > 0 else ("over", "low")
+        reason = f"price {price} is {self.limit:.1%} or more {where} its {named} {best:.8g}"
+        return RuleFinding(self.name, symbol, reason, closes=True)
 
 
-def _flatten(rule: str, symbol: str, reason: str) -> RuleFinding:
-    return RuleFinding(rule, symbol, reason, flatten=True)
+def _entry_price_side(
+    symbol: str, context: RiskContext
+) -> tuple[Decimal | None, Decimal | None, int]:
+    side = 1 if context.position(symbol) > 0 else -1
+    return context.entries.get(symbol), context.prices.get(symbol), side
+
+
+def _best(side: int, *prices: Decimal | None) -> Decimal | None:
+    """Return the most favourable of the known prices: the highest for a long position."""
+    known = [price for price in prices if price is not None]
+    return max(known, key=lambda price: side * price, default=None)
+
+
+#: Every stop, in the order in which reasons are shown.
+STOPS: tuple[type[Stop], ...] = (StopLoss, TakeProfit, TrailingStop)
+STOP_NAMES = frozenset(stop.name for stop in STOPS)
 
 
 @dataclass(frozen=True)
 class StopCooldown:
-    """slot - last stop >= minutes; else the symbol is not bought back."""
+    """slot - last stop >= minutes; else only what reduces passes."""
 
     minutes: float
-    name: str = "stop_cooldown"
+    name: ClassVar[str] = "stop_cooldown"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return cls(limits.stop_cooldown_minutes) if limits.guards_positions else None
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        stopped = context.history.marks.get(
-            context.instruments[order.symbol].base, PositionMark()
-        ).stopped_at
-        if (
-            order.side is Side.SELL
-            or stopped is None
-            or context.slot - stopped >= timedelta(minutes=self.minutes)
-        ):
+        stopped = context.history.marks.get(order.symbol, PositionMark()).stopped_at
+        if stopped is None or context.slot - stopped >= timedelta(minutes=self.minutes):
             return None
-        reason = f"the position was stopped out at {stopped:%Y-%m-%d %H:%M} UTC; it may be bought again {self.minutes:g} min later"
+        if context.reduces(order):
+            return None
+        reason = (
+            f"the position was stopped out at {stopped:%Y-%m-%d %H:%M} UTC; "
+            f"it may be bought again {self.minutes:g} min later"
+        )
         return RuleFinding(self.name, order.symbol, reason)
 
 
-def flattenings(context: RiskContext, limits: RiskLimits) -> tuple[RuleFinding, ...]:
-    """Return a FLATTEN for every held symbol that must be closed, with every reason there is for
-    it.
-    """
-    stops = [
-        StopLoss(limits.stop_loss) if limits.stop_loss is not None else None,
-        TakeProfit(limits.take_profit) if limits.take_profit is not None else None,
-        TrailingStop(limits.trailing_stop) if limits.trailing_stop is not None else None,
-    ]
+def positions_to_close(context: RiskContext, limits: RiskLimits) -> tuple[RuleFinding, ...]:
+    """Return a finding for every position that must be closed, with every reason there is for it."""
+    stops = [stop for kind in STOPS if (stop := kind.of(limits)) is not None]
     whole = [
         (breach.rule, breach.reason) for breach in breaches(context, limits) if breach.limit.flatten
     ]
     if context.halt.flatten:
-        whole.append(("kill_switch", f"flatten: {context.halt.reason} (set by {context.halt.by})"))
-    held = [symbol for symbol in context.held if context.exposure(symbol) > 0]
+        reason = f"flatten: {context.halt.reason} (set by {context.halt.by})"
+        whole.append((KillSwitchRule.name, reason))
+    priced = [symbol for symbol in context.held if context.exposure(symbol)]
     found = [
-        word
-        for symbol in held
-        for stop in stops
-        if stop is not None and (word := stop.check(symbol, context))
+        finding for symbol in priced for stop in stops if (finding := stop.check(symbol, context))
     ]
-    return (*found, *(_flatten(rule, symbol, reason) for symbol in held for rule, reason in whole))
+    found += [
+        RuleFinding(rule, symbol, reason, closes=True)
+        for symbol in priced
+        for rule, reason in whole
+    ]
+    return tuple(found)
 
 
 def advanced_marks(
     marks: Mapping[str, PositionMark],
     positions: Mapping[str, Decimal],
     prices: Mapping[str, Decimal],
-    quote: str,
     stopped: Mapping[str, datetime],
 ) -> dict[str, PositionMark]:
-    """Return the marks after a slot: highs of what is held raised to `prices`, highs of what is
-    gone forgotten.
+    """Return the marks by symbol after a slot.
 
-    `stopped` says which symbols were closed by a stop, and when.
+    The best price of what is held follows `prices`; that of what is gone is forgotten. `stopped`
+    says which symbols were closed by a stop, and when.
     """
     after: dict[str, PositionMark] = {}
-    for asset in {*marks, *positions, *(spot_assets(symbol)[0] for symbol in stopped)} - {quote}:
-        symbol, mark = spot_symbol(asset, quote), marks.get(asset, PositionMark())
-        price, held = prices.get(symbol), positions.get(asset, _ZERO) > 0 and symbol not in stopped
-        highs = [high for high in (mark.high, price) if high is not None]
-        mark = replace(
-            mark,
-            high=max(highs) if held and highs else None,
-            stopped_at=stopped.get(symbol, mark.stopped_at),
-        )
+    for symbol in {*marks, *positions, *stopped}:
+        mark, position = marks.get(symbol, PositionMark()), positions.get(symbol, _ZERO)
+        held = position != 0 and symbol not in stopped
+        best = _best(1 if position > 0 else -1, mark.best, prices.get(symbol)) if held else None
+        mark = replace(mark, best=best, stopped_at=stopped.get(symbol, mark.stopped_at))
         if mark != PositionMark():
-            after[asset] = mark
+            after[symbol] = mark
     return after

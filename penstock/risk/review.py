@@ -1,5 +1,6 @@
-"""The review: every rule on every order, all reasons kept. Only `review` makes ApprovedOrders, and
-only those are placed.
+"""The review: every rule on every order, all findings kept.
+
+Only `review` makes ApprovedOrders, and only those are placed.
 """
 
 from collections.abc import Sequence
@@ -7,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from penstock.core.errors import RiskError
-from penstock.core.orders import Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import RiskVerdict, Verdict
 from penstock.risk.exposure import (
@@ -35,34 +35,67 @@ from penstock.risk.rules import (
     VolatilityFilter,
 )
 
+#: Every rule, in the order in which findings are shown.
+RULES: tuple[type[Rule], ...] = (
+    KillSwitchRule,
+    LockedInstrument,
+    StaleBars,
+    PriceCollar,
+    VolatilityFilter,
+    StopCooldown,
+    DailyLoss,
+    Drawdown,
+    TargetJump,
+    TurnoverBurst,
+    MaxOrdersPerMinute,
+    MaxOrdersPerDay,
+    MaxOrderNotional,
+    MaxPosition,
+    MaxPositionNotional,
+    StrategyQuota,
+    MaxWeight,
+    MaxAccountNotional,
+    MaxGross,
+    MaxNet,
+)
+#: The rules that hold for the exit of a position too.
+_EXIT_RULES = (KillSwitchRule, LockedInstrument)
+#: The name under which it is kept that the venue refuses what the limits leave of an order.
+VENUE_MINIMUM = "venue_minimum"
+
 _SEAL = object()
 
 
 @dataclass(frozen=True)
 class ReviewedOrder:
-    """An order before and after review: `passed` is None where it was denied. `reasons` are all
-    words against it.
-    """
+    """One order before and after review."""
 
     order: ProposedOrder
+    """The order as it was proposed."""
     verdict: Verdict
+    """What all rules together decided: allow, shrink or deny."""
     passed: ProposedOrder | None
-    reasons: tuple[RuleFinding, ...] = ()
+    """What may be placed of it; None where it was denied."""
+    findings: tuple[RuleFinding, ...] = ()
+    """What the rules have against it; none where it is allowed."""
+    reduces: bool = False
+    """Whether it makes a position smaller."""
 
 
 @dataclass(frozen=True)
 class ApprovedOrders:
-    """Orders that every rule lets pass, shrunk where a rule asked for it.
-
-    `rejections` are all words against any order of the plan: those of a shrunk order and those of a
-    denied one. `reviewed` has every order of the plan, before and after.
-    """
+    """What a review lets pass of a plan. Raises RiskError where anything but `review` makes one."""
 
     orders: tuple[ProposedOrder, ...]
+    """The orders that may be placed, shrunk where a rule asked for it."""
     denied: tuple[ProposedOrder, ...]
+    """The orders that were denied, as they were proposed."""
     findings: tuple[RuleFinding, ...]
+    """What the rules have against any order of the plan, shrunk or denied."""
     seal: object = field(repr=False, compare=False)
+    """Proof that `review` made it."""
     reviewed: tuple[ReviewedOrder, ...] = ()
+    """Every order of the plan, before and after."""
 
     def __post_init__(self) -> None:
         if self.seal is not _SEAL:
@@ -70,139 +103,73 @@ class ApprovedOrders:
                 "ApprovedOrders come from penstock.risk.review.review alone: have the plan reviewed"
             )
 
-    def divided(self, parts: Sequence[ProposedOrder]) -> "ApprovedOrders":
-        """Return the same approval with its orders in parts; RiskError where those sum to more than
-        was approved.
-
-        Quantities on both sides, and of buys also what they spend: a part has its own venue's
-        price.
-        """
-        left = {(order.symbol, order.side): order.quantity for order in self.orders}
-        for part in parts:
-            left[part.symbol, part.side] = (
-                left.get((part.symbol, part.side), Decimal(0)) - part.quantity
-            )
-        cash = {order.symbol: order.notional for order in self.orders if order.side is Side.BUY}
-        for part in (each for each in parts if each.side is Side.BUY):
-            cash[part.symbol] = cash.get(part.symbol, Decimal(0)) - part.notional
-        over = sorted(
-            {symbol for (symbol, _), quantity in left.items() if quantity < 0}
-            | {s for s in cash if cash[s] < 0}
-        )
-        if over:
-            raise RiskError(
-                f"the parts of {', '.join(over)} are more than was approved: divide only what was reviewed"
-            )
-        return replace(self, orders=tuple(parts))
-
     @property
     def verdicts(self) -> tuple[RiskVerdict, ...]:
-        """Every rule's word as it is to be kept: the verdict on the order, and the rule and reason
-        behind it.
-        """
+        """Every finding as it is to be kept, with the decision on its order."""
         return tuple(
             RiskVerdict(
                 each.order.symbol,
                 each.verdict,
-                word.rule,
-                word.reason,
+                finding.rule,
+                finding.reason,
                 each.order.quantity,
                 Decimal(0) if each.passed is None else each.passed.quantity,
             )
             for each in self.reviewed
-            for word in each.reasons
+            for finding in each.findings
         )
 
 
 def review(
     orders: Sequence[ProposedOrder], context: RiskContext, limits: RiskLimits
 ) -> ApprovedOrders:
-    """Return what may be placed of `orders`. A limit shrinks an order; a rule that allows nothing
-    denies it.
+    """Return what may be placed of `orders`: every rule checks every order.
 
-    A shrunk order is rounded down to lots, and denied where the venue would refuse what is left. A
-    sell that flattens a position is bound by the kill switch and by locks alone: a limit must not
+    An order shrinks to the smallest quantity that a rule allows, rounded down to lots. It is denied
+    where a rule allows nothing, or where the venue would refuse what is left. An order that reduces
+    a position of `context.exits` is held by the kill switch and by locks alone: a limit must not
     stand between an account and its exit.
     """
     seen = replace(context, planned=tuple(orders))
     rules = rules_of(limits)
-    exit_rules = tuple(
-        rule for rule in rules if isinstance(rule, KillSwitchRule | LockedInstrument)
+    exit_rules = tuple(rule for rule in rules if isinstance(rule, _EXIT_RULES))
+    reviewed = tuple(
+        _reviewed(
+            order,
+            exit_rules if order.symbol in seen.exits and seen.reduces(order) else rules,
+            seen,
+        )
+        for order in seen.planned
     )
-    reviewed: list[ReviewedOrder] = []
-    for order in seen.planned:
-        exits = order.side is Side.SELL and order.symbol in context.flatten
-        reviewed.append(_judged(order, exit_rules if exits else rules, seen))
     return ApprovedOrders(
         tuple(each.passed for each in reviewed if each.passed is not None),
         tuple(each.order for each in reviewed if each.passed is None),
-        tuple(reason for each in reviewed for reason in each.reasons),
+        tuple(finding for each in reviewed for finding in each.findings),
         _SEAL,
-        tuple(reviewed),
+        reviewed,
     )
 
 
-def _judged(order: ProposedOrder, rules: Sequence[Rule], context: RiskContext) -> ReviewedOrder:
-    against = [rejection for rule in rules if (rejection := rule.check(order, context)) is not None]
-    passed = _shrink(order, against, context)
-    if isinstance(passed, RuleFinding):
-        return ReviewedOrder(order, Verdict.DENY, None, (*against, passed))
-    verdict = Verdict.DENY if passed is None else Verdict.SHRINK if against else Verdict.ALLOW
-    return ReviewedOrder(order, verdict, passed, tuple(against))
-
-
-def _shrink(
-    order: ProposedOrder, against: Sequence[RuleFinding], context: RiskContext
-) -> ProposedOrder | RuleFinding | None:
-    """Return what is left of the order, a rejection where the venue would refuse that, or None
-    where a rule denies all.
-    """
-    if not against:
-        return order
-    allowed = min(rejection.allowed for rejection in against)
+def _reviewed(order: ProposedOrder, rules: Sequence[Rule], context: RiskContext) -> ReviewedOrder:
+    findings = tuple(
+        finding for rule in rules if (finding := rule.check(order, context)) is not None
+    )
+    reduces = context.reduces(order)
+    if not findings:
+        return ReviewedOrder(order, Verdict.ALLOW, order, reduces=reduces)
+    allowed = min(finding.allowed for finding in findings)
     if allowed <= 0:
-        return None
+        return ReviewedOrder(order, Verdict.DENY, None, findings, reduces)
     instrument = context.instruments[order.symbol]
     shrunk = order.resized(instrument.round_lots(min(allowed, order.quantity)))
     refusal = instrument.refusal(shrunk.quantity, shrunk.price)
-    return (
-        shrunk
-        if refusal is None
-        else RuleFinding("venue_minimum", order.symbol, f"what the limits leave: {refusal}")
-    )
+    if refusal is None:
+        return ReviewedOrder(order, Verdict.SHRINK, shrunk, findings, reduces)
+    reason = f"what the limits leave: {refusal}"
+    refused = RuleFinding(VENUE_MINIMUM, order.symbol, reason)
+    return ReviewedOrder(order, Verdict.DENY, None, (*findings, refused), reduces)
 
 
 def rules_of(limits: RiskLimits) -> tuple[Rule, ...]:
-    """Return every rule that the limits switch on, in the order in which reasons are shown."""
-    table: tuple[tuple[object, Rule], ...] = (
-        (True, KillSwitchRule()),
-        (True, LockedInstrument()),
-        (True, StaleBars(limits.max_bar_lag_seconds)),
-        (limits.price_collar, PriceCollar(limits.price_collar or Decimal(0))),
-        (limits.max_daily_volatility, VolatilityFilter(limits.max_daily_volatility or Decimal(0))),
-        (limits.guards_positions, StopCooldown(limits.stop_cooldown_minutes)),
-        (
-            limits.daily_loss,
-            DailyLoss(limits.daily_loss.limit if limits.daily_loss else Decimal(0)),
-        ),
-        (limits.drawdown, Drawdown(limits.drawdown.limit if limits.drawdown else Decimal(0))),
-        (limits.max_target_jump, TargetJump(limits.max_target_jump or Decimal(0))),
-        (limits.max_hourly_turnover, TurnoverBurst(limits.max_hourly_turnover or Decimal(0))),
-        (limits.max_orders_per_minute, MaxOrdersPerMinute(limits.max_orders_per_minute or 0)),
-        (limits.max_orders_per_day, MaxOrdersPerDay(limits.max_orders_per_day or 0)),
-        (limits.max_order_notional, MaxOrderNotional(limits.max_order_notional or Decimal(0))),
-        (limits.max_position, MaxPosition(limits.max_position)),
-        (
-            limits.max_position_notional,
-            MaxPositionNotional(limits.max_position_notional or Decimal(0)),
-        ),
-        (limits.strategy_quotas, StrategyQuota()),
-        (True, MaxWeight(limits.max_weight)),
-        (
-            limits.max_account_notional,
-            MaxAccountNotional(limits.max_account_notional or Decimal(0)),
-        ),
-        (True, MaxGross(limits.max_gross)),
-        (limits.max_net, MaxNet(limits.max_net or Decimal(0))),
-    )
-    return tuple(rule for switch, rule in table if switch)
+    """Return every rule that the limits switch on, in the order in which findings are shown."""
+    return tuple(rule for kind in RULES if (rule := kind.of(limits)) is not None)

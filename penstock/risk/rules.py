@@ -1,21 +1,26 @@
-"""One class per risk rule: an order and its context in, a rejection or nothing out.
+"""What a risk rule is, what it may look at and what it answers; the rules on single orders.
 
-A rejection says how much of the order the rule allows; zero denies it. Which rules are in force,
-and combining them, is for penstock.risk.review. Rules on losses, pace and single positions stand in
-modules of their own.
+A rule takes an order and its context and returns a RuleFinding, or None where the order may pass as
+it is. A finding says how much of the order the rule allows; zero denies it. Which rules are in
+force, and combining them, is for penstock.risk.review. Rules on losses, pace, exposure and stops
+stand in modules of their own.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from functools import cached_property
+from typing import ClassVar, Protocol, Self
 
-from penstock.core.halts import Halt, TradingState
-from penstock.core.instruments import Instrument, holdings_by_symbol
+from penstock.core.breaks import lock_subjects
+from penstock.core.halts import Halt
+from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
+from penstock.core.positions import reduces
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.core.risk_records import RiskHistory, Verdict
+from penstock.risk.limits import RiskLimits
 
 _ZERO = Decimal(0)
 
@@ -24,172 +29,228 @@ _ZERO = Decimal(0)
 class RiskContext:
     """What the rules may look at: the account as it stands before the orders under review.
 
-    `positions` by asset, `prices` (the venue's, quote units), `mids` (where the venue quotes both
-    sides), `instruments` and `seen` by symbol. `unquoted` says why mids cannot be read, "" where
-    they can. `requests`: in how many seconds the requests for a symbol's order leave, where that is
-    not one at once. `locks` maps a locked symbol or asset to the reason. `weights` are the slot's
-    targets by symbol, `contributions` what each strategy version asked of a symbol, `quotas` what
-    each version may use. `flatten` names the symbols whose position is being closed by a rule or an
-    operator. `planned` are all orders under review.
+    Working orders are not in it: a quantity that is still open at the venue counts in no position.
     """
 
     slot: datetime
+    """The bar close that the decision acts on (UTC)."""
     equity: Decimal
+    """What the account is worth (quote units)."""
     positions: Mapping[str, Decimal]
+    """Signed quantity by symbol, dust included: base units of a spot market, contracts of a
+    perpetual."""
     prices: Mapping[str, Decimal]
+    """The venue's last price by symbol (quote units)."""
     instruments: Mapping[str, Instrument]
+    """The venue's instruments by symbol."""
     seen: Mapping[str, SeenBar]
+    """The newest bar that the decision saw, by symbol."""
     halt: Halt
-    quote: str
+    """The trading state in force."""
     locks: Mapping[str, str] = field(default_factory=dict)
+    """Why a symbol or an asset is locked by an open break, by symbol or asset."""
     mids: Mapping[str, Decimal] = field(default_factory=dict)
+    """The middle of bid and ask by symbol, where the venue quotes both sides."""
     unquoted: str = ""
+    """Why mids cannot be read; "" where they can."""
     requests: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """In how many seconds each request for a symbol's order leaves; one at once unless given."""
     weights: Mapping[str, float | None] = field(default_factory=dict)
+    """The slot's targets by symbol (fractions of equity); None is "no decision"."""
     contributions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What each strategy version asked for (fraction of equity), by symbol and version."""
     quotas: Mapping[str, float] = field(default_factory=dict)
+    """What each strategy version may use (fraction of equity)."""
     history: RiskHistory = field(default_factory=RiskHistory)
+    """What the account did before."""
     entries: Mapping[str, Decimal] = field(default_factory=dict)
-    flatten: frozenset[str] = frozenset()
+    """The average price paid for what is held, by symbol."""
+    exits: frozenset[str] = frozenset()
+    """Symbols whose position is being closed by a rule or an operator."""
     planned: Sequence[ProposedOrder] = ()
+    """All orders under review, in their order. An order that is denied stays in it."""
+
+    def position(self, symbol: str) -> Decimal:
+        """Return the signed quantity of a symbol; 0 where there is none."""
+        return self.positions.get(symbol, _ZERO)
+
+    def reduces(self, order: ProposedOrder) -> bool:
+        """Return whether the order makes its symbol's position smaller."""
+        return reduces(order, self.position(order.symbol))
+
+    def notional(self, order: ProposedOrder) -> Decimal:
+        """Return what the order trades (quote units)."""
+        return self.instruments[order.symbol].notional(order.quantity, order.price)
+
+    def quantity(self, order: ProposedOrder, notional: Decimal) -> Decimal:
+        """Return the quantity that comes to `notional` at the order's price; 0 for less than 0."""
+        instrument = self.instruments[order.symbol]
+        return max(notional, _ZERO) / instrument.notional(Decimal(1), order.price)
 
     def exposure(self, symbol: str) -> Decimal:
-        """Return the value held in `symbol`."""
-        return self.positions.get(self.instruments[symbol].base, _ZERO) * self.prices.get(
-            symbol, _ZERO
-        )
+        """Return the signed value of a symbol's position (quote units); 0 where it has no price."""
+        price = self.prices.get(symbol, _ZERO)
+        return self.instruments[symbol].notional(self.position(symbol), price)
 
-    @property
+    @cached_property
     def held(self) -> list[str]:
-        """The symbols of every position that has a market against the quote asset, sorted."""
-        held = holdings_by_symbol(self.positions, self.quote, self.instruments)
-        return sorted(symbol for symbol, quantity in held.items() if quantity)
+        """The symbols of all positions whose instrument is known, sorted."""
+        return sorted(s for s, held in self.positions.items() if held and s in self.instruments)
 
-    @property
+    @cached_property
     def gross(self) -> Decimal:
-        """The summed size of what is held outside the quote asset, where it has a price."""
+        """The summed size of all positions that have a price (quote units)."""
         return sum((abs(self.exposure(symbol)) for symbol in self.held), _ZERO)
 
-    @property
+    @cached_property
     def net(self) -> Decimal:
-        """What is held outside the quote asset, where it has a price; a negative position counts
-        against the others.
-        """
+        """The sum of all positions that have a price (quote units): short counts against long."""
         return sum((self.exposure(symbol) for symbol in self.held), _ZERO)
 
-    @property
-    def planned_buys(self) -> Decimal:
-        """The summed notional of all buys under review."""
-        return sum((order.notional for order in self.planned if order.side is Side.BUY), _ZERO)
+    def planned_increases(self, side: Side | None = None) -> Decimal:
+        """Return the notional of all orders under review that do not reduce, of one side or both."""
+        sides = Side if side is None else (side,)
+        return sum((self._increases[each] for each in sides), _ZERO)
+
+    @cached_property
+    def _increases(self) -> dict[Side, Decimal]:
+        increases = dict.fromkeys(Side, _ZERO)
+        for order in self.planned:
+            if not self.reduces(order):
+                increases[order.side] += self.notional(order)
+        return increases
 
 
 @dataclass(frozen=True)
 class RuleFinding:
-    """A rule's word against an order. `allowed` is the quantity the rule would let pass (base
-    units); zero denies.
-    """
+    """What one rule has against an order, or against keeping a position."""
 
     rule: str
+    """The rule's name."""
     symbol: str
+    """The symbol of the order or position."""
     reason: str
+    """The value seen and the limit, as a sentence."""
     allowed: Decimal = _ZERO
-    flatten: bool = False
+    """The quantity of the order that the rule lets pass; 0 denies the order."""
+    closes: bool = False
+    """Whether the position is to be closed: the finding of a stop, against no order."""
 
     @property
     def verdict(self) -> Verdict:
-        if self.flatten:
+        """What the rule alone would do."""
+        if self.closes:
             return Verdict.FLATTEN
         return Verdict.SHRINK if self.allowed > 0 else Verdict.DENY
 
 
 class Rule(Protocol):
-    """One limit. `check` returns None where the order may pass as it is."""
+    """One limit on orders. The table of all rules is penstock.risk.review.RULES."""
 
-    @property
-    def name(self) -> str: ...
+    name: ClassVar[str]
 
-    def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None: ...
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        """Return the rule with its limit; None where the limits switch it off."""
+        ...
+
+    def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
+        """Return what the rule has against the order; None where it may pass as it is."""
+        ...
 
 
 @dataclass(frozen=True)
 class KillSwitchRule:
-    """HALTED passes nothing; REDUCE_ONLY passes sells only."""
+    """ACTIVE passes everything, REDUCE_ONLY what reduces, HALTED nothing.
 
-    name: str = "kill_switch"
+    A halt that flattens passes what reduces.
+    """
+
+    name: ClassVar[str] = "kill_switch"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self:  # noqa: ARG003 - always in force
+        return cls()
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         halt = context.halt
-        if not halted(halt, order.side):
+        if not halt.forbids(reduces=context.reduces(order)):
             return None
-        return RuleFinding(
-            self.name,
-            order.symbol,
-            f"{halt.account} is {halt.state}: {halt.reason} (set by {halt.by})",
-        )
-
-
-def halted(halt: Halt, side: Side) -> bool:
-    """Return whether the state forbids an order of this side. A halt that flattens lets sells pass."""
-    if halt.flatten and side is Side.SELL:
-        return False
-    return halt.state is TradingState.HALTED or (
-        halt.state is TradingState.REDUCE_ONLY and side is Side.BUY
-    )
+        reason = f"{halt.account} is {halt.state}: {halt.reason} (set by {halt.by})"
+        return RuleFinding(self.name, order.symbol, reason)
 
 
 @dataclass(frozen=True)
 class LockedInstrument:
-    """A symbol, or its base asset, on which ledger and venue disagree is not traded."""
+    """No open break on the order's symbol or its base asset."""
 
-    name: str = "locked_instrument"
+    name: ClassVar[str] = "locked_instrument"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self:  # noqa: ARG003 - always in force
+        return cls()
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        for subject in (order.symbol, context.instruments[order.symbol].base):
+        for subject in lock_subjects(order.symbol):
             if subject in context.locks:
-                return RuleFinding(
-                    self.name, order.symbol, f"locked by an open break: {context.locks[subject]}"
-                )
+                reason = f"locked by an open break: {context.locks[subject]}"
+                return RuleFinding(self.name, order.symbol, reason)
         return None
 
 
 @dataclass(frozen=True)
 class StaleBars:
-    """slot - close of the newest bar seen <= max_lag_seconds; a buy that no bar stands behind is
-    stale.
+    """slot - close of the newest bar seen <= max_lag_seconds.
+
+    An order on no bar at all passes only where it reduces: a position in a symbol that left the
+    universe is closed by policy.
     """
 
     max_lag_seconds: float
-    name: str = "stale_bars"
+    name: ClassVar[str] = "stale_bars"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self:
+        return cls(limits.max_bar_lag_seconds)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         bar = context.seen.get(order.symbol)
-        if bar is None and order.side is Side.SELL:
-            return None  # an asset that left the universe is closed by policy, on no bar at all
         if bar is None:
+            if context.reduces(order):
+                return None
             return RuleFinding(self.name, order.symbol, "no bar was seen for this symbol")
         lag = (context.slot - bar.closed_at).total_seconds()
         if lag <= self.max_lag_seconds:
             return None
-        reason = f"the newest bar closed {lag:.0f} s before the slot; at most {self.max_lag_seconds:.0f} s are allowed"
+        reason = (
+            f"the newest bar closed {lag:.0f} s before the slot; "
+            f"at most {self.max_lag_seconds:.0f} s are allowed"
+        )
         return RuleFinding(self.name, order.symbol, reason)
 
 
 @dataclass(frozen=True)
 class PriceCollar:
-    """|price / reference - 1| <= collar, against the venue's mid and against the close that the
-    decision saw.
+    """|price / reference - 1| <= collar, for the venue's mid and for the close that was seen.
 
     A price far from either is more likely wrong than true. Where the venue quotes no mid the close
-    alone counts. Quotes that cannot be read deny: what the market is willing to pay is then
-    unknown, and only a position's exit leaves unseen.
+    alone counts. Quotes that cannot be read deny: nothing then confirms the price. The review lets
+    the exit of a position pass all the same.
     """
 
     collar: Decimal
-    name: str = "price_collar"
+    name: ClassVar[str] = "price_collar"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.price_collar is None else cls(limits.price_collar)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         if context.unquoted:
-            reason = f"the venue's quotes cannot be read, so nothing confirms the price {order.price}: {context.unquoted}"
+            reason = (
+                "the venue's quotes cannot be read, "
+                f"so nothing confirms the price {order.price}: {context.unquoted}"
+            )
             return RuleFinding(self.name, order.symbol, reason)
         bar, mid = context.seen.get(order.symbol), context.mids.get(order.symbol)
         close = _ZERO if bar is None else Decimal(str(bar.close))
@@ -198,44 +259,48 @@ class PriceCollar:
             distance = abs(order.price / reference - 1) if reference > 0 else _ZERO
             if distance > self.collar:
                 reason = (
-                    f"price {order.price} is {distance:.1%} from {named} {reference:f}{without}"
+                    f"price {order.price} is {distance:.1%} from {named} {reference:f}{without}; "
+                    f"at most {self.collar:.1%} is allowed"
                 )
-                return RuleFinding(
-                    self.name, order.symbol, f"{reason}; at most {self.collar:.1%} is allowed"
-                )
+                return RuleFinding(self.name, order.symbol, reason)
         return None
 
 
 @dataclass(frozen=True)
 class MaxOrderNotional:
-    """quantity x price <= limit."""
+    """quantity x contract size x price <= limit (quote units); else the order shrinks to it."""
 
     limit: Decimal
-    name: str = "max_order_notional"
+    name: ClassVar[str] = "max_order_notional"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.max_order_notional is None else cls(limits.max_order_notional)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        if order.notional <= self.limit:
+        notional = context.notional(order)
+        if notional <= self.limit:
             return None
-        reason = f"notional {order.notional:.2f} is over {self.limit} {context.quote}"
-        return RuleFinding(self.name, order.symbol, reason, self.limit / order.price)
+        quote = context.instruments[order.symbol].quote
+        reason = f"notional {notional:.2f} is over {self.limit} {quote}"
+        return RuleFinding(self.name, order.symbol, reason, context.quantity(order, self.limit))
 
 
 @dataclass(frozen=True)
 class VolatilityFilter:
-    """Standard deviation of the log returns, per day, <= limit; else no buy. A sell always passes:
-    it reduces.
-    """
+    """Standard deviation of the log returns, per day, <= limit; else only what reduces passes."""
 
     limit: Decimal
-    name: str = "volatility_filter"
+    name: ClassVar[str] = "volatility_filter"
+
+    @classmethod
+    def of(cls, limits: RiskLimits) -> Self | None:
+        return None if limits.max_daily_volatility is None else cls(limits.max_daily_volatility)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
         bar = context.seen.get(order.symbol)
-        seen = None if bar is None else bar.daily_volatility
-        if order.side is Side.SELL or seen is None or seen <= self.limit:
+        volatility = None if bar is None else bar.daily_volatility
+        if volatility is None or volatility <= self.limit or context.reduces(order):
             return None
-        return RuleFinding(
-            self.name,
-            order.symbol,
-            f"volatility is {seen:.1%} a day; at most {self.limit:.1%} is allowed",
-        )
+        reason = f"volatility is {volatility:.1%} a day; at most {self.limit:.1%} is allowed"
+        return RuleFinding(self.name, order.symbol, reason)

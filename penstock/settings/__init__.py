@@ -3,11 +3,12 @@
 Decides what the configuration means; which adapters it leads to is for penstock.wiring.
 """
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
-from pydantic import SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
 from penstock.core.errors import ConfigError
 from penstock.data.bounds import CheckBounds
@@ -46,14 +47,10 @@ __all__ = [
 LIVE_CONFIRMATION = "real-money"
 
 
-class Process(BaseSettings):
-    """What the environment says (prefix PENSTOCK_): which folder, database and environment this
-    process works with.
-    """
+class Process(BaseModel):
+    """Which folder, database and environment are worked with: what the variables PENSTOCK_* say."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="PENSTOCK_", frozen=True, extra="ignore", env_ignore_empty=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Path(".penstock")
     configs: Path = Path("configs")
@@ -62,22 +59,45 @@ class Process(BaseSettings):
     database_url: SecretStr | None = None
     mlflow_url: str | None = None
     practice_url: str | None = None
+    notify_urls: SecretStr = SecretStr("")
 
     @field_validator("practice_url")
     @classmethod
     def _practice_on_this_machine(cls, url: str | None) -> str | None:
         return loopback(url) if url else None
 
-    notify_urls: SecretStr = SecretStr("")
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> "Process":
+        """Return what the variables PENSTOCK_* say; an empty one counts as none.
+
+        Raises ConfigError with the variable's name for a value that is not allowed.
+        """
+        named = {name: variables.get(f"PENSTOCK_{name.upper()}", "") for name in cls.model_fields}
+        try:
+            return cls.model_validate({name: value for name, value in named.items() if value})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ConfigError(
+                f"environment variable PENSTOCK_{str(first['loc'][0]).upper()}: {first['msg']}"
+            ) from None
 
 
 class Settings:
     """Everything configured. Files are read on first use, so that a command needs only those it
     uses.
+
+    `variables` are the environment variables that were passed in: the keys of accounts stand in
+    them. The environment of this process is never looked at.
     """
 
-    def __init__(self, process: Process | None = None) -> None:
-        self.process = process if process is not None else _read_process()
+    def __init__(self, process: Process, variables: Mapping[str, str] | None = None) -> None:
+        self.process = process
+        self.variables: Mapping[str, str] = MappingProxyType(dict(variables or {}))
+
+    @classmethod
+    def of(cls, variables: Mapping[str, str]) -> "Settings":
+        """Return the settings of an environment, such as `os.environ`."""
+        return cls(Process.of(variables), variables)
 
     @property
     def home(self) -> Path:
@@ -123,7 +143,7 @@ class Settings:
 
     def of_environment(self, name: str) -> "Settings":
         """Return the same settings for another environment."""
-        return Settings(self.process.model_copy(update={"env": name}))
+        return Settings(self.process.model_copy(update={"env": name}), self.variables)
 
     def require_consent(self) -> None:
         """Raise ConfigError where this environment trades real money and not both places agree to
@@ -150,13 +170,3 @@ class Settings:
         if name not in entries:
             raise ConfigError(f"{what} '{name}' is not in {path}: it has {', '.join(entries)}")
         return validate(entries[name] or {}, model, path, f"{name}.")
-
-
-def _read_process() -> Process:
-    try:
-        return Process()
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(
-            f"environment variable PENSTOCK_{str(first['loc'][0]).upper()}: {first['msg']}"
-        ) from None

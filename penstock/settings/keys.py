@@ -4,6 +4,7 @@ shows one.
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -15,14 +16,15 @@ from penstock.core.machine import new_secret
 PRACTICE_PORTFOLIOS = ("daily", "minute", "practice-minute")
 
 
-def secret(variable: str | None, purpose: str) -> SecretStr:
-    """Return the secret in an environment variable; raise ConfigError naming the variable, never a
-    value.
+def secret(variables: Mapping[str, str], name: str | None, purpose: str) -> SecretStr:
+    """Return the secret in an environment variable; raise ConfigError with the variable's name,
+    never a value.
     """
-    value = os.environ.get(variable or "")
+    value = variables.get(name or "")
     if not value:
         raise ConfigError(
-            f"{purpose}: the environment variable {variable or '(none configured)'} is empty; set it before trading"
+            f"{purpose}: the environment variable {name or '(none configured)'} is empty; "
+            "set it before trading"
         )
     return SecretStr(value)
 

@@ -1,24 +1,24 @@
-"""What live trading should have come to: the live planner and review over bars, filled in Decimal
-as the practice venue does.
+"""What live trading should have come to: the live planner and review over bars, without a venue.
 
-Nothing is simulated that live does otherwise: the same sells, then the same buys, at the open of
-the bar that begins at the slot, commission truncated to eight decimals. The difference to a
-research backtest is then lot rounding, fees and the buffer.
+Nothing is simulated that live trading does otherwise: the same sells, then the same buys, planned
+and reviewed by the same functions. They fill at the open of the bar that begins at the slot, as
+penstock.simulation.fill_model says. The difference to a research backtest is then lot rounding,
+fees and the buffer.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from operator import itemgetter
-from typing import Literal
 
 import polars as pl
 
+from penstock.core.accounting import effect_of, summed
 from penstock.core.halts import Halt, TradingState
-from penstock.core.instruments import Instrument
-from penstock.core.orders import Fill, Side
+from penstock.core.instruments import Instrument, holdings_by_symbol
+from penstock.core.orders import Fill
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.core.risk_records import RiskHistory
 from penstock.portfolio.allocation import PortfolioTargets
@@ -26,51 +26,40 @@ from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, pla
 from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
 from penstock.risk.memory import AccountMemory
-from penstock.risk.protection import STOPS, advanced_marks, flattenings
+from penstock.risk.protection import STOP_NAMES, advanced_marks, positions_to_close
 from penstock.risk.review import review
 from penstock.risk.rules import RiskContext, RuleFinding
+from penstock.simulation.fill_model import FillModel, decimal_of
 
 _ZERO = Decimal(0)
-_EIGHT_PLACES = Decimal("1e-8")
-
-
-@dataclass(frozen=True)
-class VenueTerms:
-    """What the venue takes. `fee_asset` "received": base on a buy, quote on a sell, as Binance
-    does.
-
-    `participation` is the share of a bar's volume that an order may take; None is no limit.
-    """
-
-    fee_bps: Decimal = Decimal(10)
-    slippage_bps: Decimal = _ZERO
-    fee_asset: Literal["received", "quote"] = "received"
-    participation: float | None = 1.0
 
 
 @dataclass(frozen=True)
 class ReplayRow:
-    """The account after one slot, valued at the slot's opens (quote units); fees and turnover are
-    those of the slot.
-
-    `positions` is what is held then, by asset.
-    """
+    """The account after one slot. Amounts are in quote units."""
 
     slot: datetime
     equity: Decimal
+    """Valued at the slot's opens."""
     cash: Decimal
     fees: Decimal
+    """Fees paid in this slot; a fee in base at its fill's price."""
     traded: Decimal
+    """Notional of this slot's fills."""
     orders: int
-    positions: Mapping[str, Decimal]
+    """Orders that reached the market in this slot."""
+    balances: Mapping[str, Decimal]
+    """What is held after the slot, by asset."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One row a slot, and what is held at the end, by asset."""
+    """What the replay came to."""
 
     rows: tuple[ReplayRow, ...]
-    positions: Mapping[str, Decimal]
+    """One row per slot."""
+    balances: Mapping[str, Decimal]
+    """What is held at the end, by asset."""
 
     @property
     def frame(self) -> pl.DataFrame:
@@ -89,14 +78,15 @@ class Replay:
 
 @dataclass(frozen=True)
 class _Moment:
-    """What is known at a slot: prices and the last bars seen by symbol, and the volume of the bars
-    that begin there.
-    """
+    """What is known at a slot, by symbol."""
 
     slot: datetime
     prices: Mapping[str, Decimal]
+    """The open of the bar that begins at the slot; without one, the last close."""
     seen: Mapping[str, SeenBar]
+    """The last closed bar."""
     volumes: Mapping[str, float]
+    """The volume of the bar that begins at the slot; symbols without one are absent."""
 
 
 def replay(
@@ -105,20 +95,20 @@ def replay(
     policy: RebalancePolicy,
     instruments: Mapping[str, Instrument],
     initial_cash: Decimal,
-    terms: VenueTerms | None = None,
+    fill_model: FillModel | None = None,
     limits: RiskLimits | None = None,
     decided: Mapping[datetime, PortfolioTargets] | None = None,
 ) -> Replay:
-    """Return the account after each slot of `targets` (weights by symbol, None holds), filled at
-    the opens of `bars`.
+    """Return the account after each slot of `targets`.
 
-    `bars` has BARS_SCHEMA; the bar that opens at a slot gives its price, and a symbol without one
-    cannot trade then (it is valued at its last close). With `limits` every order is reviewed as
-    live orders are: losses, stops and paces of earlier slots are remembered. `decided` says what
-    each strategy version asked for and saw, where that is known.
+    `bars` has BARS_SCHEMA. The bar that opens at a slot gives its price. A symbol without one
+    cannot trade then and is valued at its last close. `targets` are weights by symbol; None holds.
+    With `limits` every order is reviewed as live orders are: losses, stops and paces of earlier
+    slots are remembered. `decided` says what each strategy version asked for and saw, where that
+    is known.
     """
     account = _Account(
-        {policy.quote: initial_cash}, instruments, policy, terms or VenueTerms(), limits
+        {policy.quote: initial_cash}, instruments, policy, fill_model or FillModel(), limits
     )
     known = decided or {}
     rows = [
@@ -129,7 +119,7 @@ def replay(
         )
         for moment in _moments(bars, sorted(targets))
     ]
-    return Replay(tuple(rows), account.positions)
+    return Replay(tuple(rows), account.balances)
 
 
 def _moments(bars: pl.DataFrame, slots: list[datetime]) -> Iterator[_Moment]:
@@ -145,7 +135,7 @@ def _moments(bars: pl.DataFrame, slots: list[datetime]) -> Iterator[_Moment]:
         prices = {**closes, **{row[0]: row[2] for row in opening}}
         yield _Moment(
             slot,
-            {symbol: Decimal(f"{price:.8f}") for symbol, price in prices.items()},
+            {symbol: decimal_of(price) for symbol, price in prices.items()},
             {symbol: SeenBar(slot, close) for symbol, close in closes.items()},
             {row[0]: row[4] for row in opening},
         )
@@ -159,16 +149,16 @@ def _never_halted() -> AccountMemory:
 
 @dataclass
 class _Account:
-    positions: dict[str, Decimal]
+    balances: dict[str, Decimal]
     instruments: Mapping[str, Instrument]
     policy: RebalancePolicy
-    terms: VenueTerms
+    fill_model: FillModel
     limits: RiskLimits | None
     memory: AccountMemory = field(default_factory=_never_halted)
 
     def rebalance(self, moment: _Moment, decided: PortfolioTargets) -> ReplayRow:
         history, closing = self.memory.history(moment.slot), self._closing(moment, decided)
-        stopped = {word.symbol: moment.slot for word in closing if word.rule in STOPS}
+        stopped = {word.symbol: moment.slot for word in closing if word.rule in STOP_NAMES}
         weights = {**decided.weights, **dict.fromkeys((word.symbol for word in closing), 0.0)}
         targets = replace(decided, weights=weights)
         exits = frozenset(word.symbol for word in closing)
@@ -176,13 +166,7 @@ class _Account:
         filled = self._fill_all(self._reviewed(sells, moment, targets, history, exits), moment)
         rest = {**weights, **{order.symbol: None for order in sells}}
         buys, _ = plan_buys(self._book(moment, rest))
-        traded = sum(
-            (
-                notional
-                for _, notional in self.memory.trades[len(self.memory.trades) - len(filled) :]
-            ),
-            _ZERO,
-        )
+        traded = sum((fill.notional for fill in filled), _ZERO)
         later = replace(
             history,
             orders_last_minute=history.orders_last_minute + len(filled),
@@ -191,18 +175,21 @@ class _Account:
         )
         filled += self._fill_all(self._reviewed(buys, moment, targets, later, exits), moment)
         book = self._book(moment, weights)
-        self.memory.marks = advanced_marks(
-            history.marks, self.positions, moment.prices, self.policy.quote, stopped
-        )
+        holdings = holdings_by_symbol(self.balances, self.policy.quote)
+        self.memory.marks = advanced_marks(history.marks, holdings, moment.prices, stopped)
         self.memory.note(moment.slot, book.equity, decided.weights)
-        fees = sum((fee for _, fee in filled), _ZERO)
-        traded = sum((notional for notional, _ in filled), _ZERO)
+        fees = sum((self._fee_in_quote(fill) for fill in filled), _ZERO)
+        traded = sum((fill.notional for fill in filled), _ZERO)
         return ReplayRow(
-            moment.slot, book.equity, book.cash, fees, traded, len(filled), dict(self.positions)
+            moment.slot, book.equity, book.cash, fees, traded, len(filled), dict(self.balances)
         )
 
+    def _fee_in_quote(self, fill: Fill) -> Decimal:
+        in_base = fill.fee_asset == self.instruments[fill.symbol].base
+        return fill.fee * fill.price if in_base else fill.fee
+
     def _book(self, moment: _Moment, weights: Mapping[str, float | None]) -> Book:
-        return Book(weights, dict(self.positions), moment.prices, self.instruments, self.policy)
+        return Book(weights, dict(self.balances), moment.prices, self.instruments, self.policy)
 
     def _closing(self, moment: _Moment, targets: PortfolioTargets) -> tuple[RuleFinding, ...]:
         """Return the positions that risk closes at this slot; breached loss limits set the
@@ -212,7 +199,7 @@ class _Account:
             return ()
         context = self._context(moment, targets, self.memory.history(moment.slot), frozenset())
         self.memory.breach(breaches(context, self.limits), moment.slot)
-        return flattenings(replace(context, halt=self.memory.halt), self.limits)
+        return positions_to_close(replace(context, halt=self.memory.halt), self.limits)
 
     def _reviewed(
         self,
@@ -244,66 +231,32 @@ class _Account:
             instruments=self.instruments,
             seen=targets.seen,
             halt=self.memory.halt,
-            quote=self.policy.quote,
             weights=targets.weights,
             contributions=targets.contributions,
             quotas=targets.quotas,
             history=history,
             entries=self.memory.entry_prices,
-            flatten=exits,
+            exits=exits,
         )
 
-    def _fill_all(
-        self, orders: list[ProposedOrder], moment: _Moment
-    ) -> list[tuple[Decimal, Decimal]]:
-        """Fill each order; return notional and fee, both in quote units, of those that traded."""
-        return [filled for order in orders if (filled := self._fill(order, moment)) is not None]
+    def _fill_all(self, orders: list[ProposedOrder], moment: _Moment) -> list[Fill]:
+        """Fill each order that the market takes; return the fills."""
+        return [fill for order in orders if (fill := self._fill(order, moment)) is not None]
 
-    def _fill(self, order: ProposedOrder, moment: _Moment) -> tuple[Decimal, Decimal] | None:
+    def _fill(self, order: ProposedOrder, moment: _Moment) -> Fill | None:
+        """Fill one order; None where the market is closed or the venue refuses for lack of funds."""
         if order.symbol not in moment.volumes:
             return None
-        instrument, sign = self.instruments[order.symbol], order.side.sign
-        price = moment.prices[order.symbol]
-        if self.terms.slippage_bps:
-            price = (price * (1 + sign * self.terms.slippage_bps / 10_000)).quantize(_EIGHT_PLACES)
-        if order.side is Side.BUY and order.quantity * price > self.positions[self.policy.quote]:
-            return None  # the venue refuses for lack of funds
-        quantity = order.quantity
-        if self.terms.participation is not None:
-            share = Decimal(f"{moment.volumes[order.symbol] * self.terms.participation:.8f}")
-            quantity = min(quantity, instrument.round_lots(share))
-        in_quote = order.side is Side.SELL or self.terms.fee_asset == "quote"
-        fee_rate = self.terms.fee_bps / 10_000
-        fee = ((quantity * price if in_quote else quantity) * fee_rate).quantize(
-            _EIGHT_PLACES, rounding=ROUND_DOWN
-        )
-        self._move(instrument.base, sign * quantity)
-        self._move(instrument.quote, -sign * quantity * price)
-        self._move(instrument.quote if in_quote else instrument.base, -fee)
-        self._remember(
-            order,
-            moment.slot,
-            quantity,
-            price,
-            fee,
-            instrument.quote if in_quote else instrument.base,
-        )
-        return quantity * price, fee if in_quote else fee * price
-
-    def _remember(
-        self,
-        order: ProposedOrder,
-        slot: datetime,
-        quantity: Decimal,
-        price: Decimal,
-        fee: Decimal,
-        fee_asset: str,
-    ) -> None:
-        self.memory.trades.append((slot, quantity * price))
+        instrument, model = self.instruments[order.symbol], self.fill_model
+        price = model.taker_price(order.side, moment.prices[order.symbol])
+        asset, needed = model.spends(instrument, order.side, order.quantity, price)
+        if needed > self.balances.get(asset, _ZERO):
+            return None
+        quantity = model.fillable(instrument, order.quantity, moment.volumes[order.symbol])
+        fill = model.fill(instrument, order.side, quantity, price, at=moment.slot)
+        changes = effect_of(fill, instrument.base, instrument.quote).balances
+        self.balances = summed([self.balances, changes])
+        self.memory.trades.append((moment.slot, fill.notional))
         if self.limits is not None and self.limits.guards_positions:
-            self.memory.filled(
-                Fill("", "", order.symbol, order.side, quantity, price, fee, fee_asset, slot)
-            )
-
-    def _move(self, asset: str, change: Decimal) -> None:
-        self.positions[asset] = self.positions.get(asset, _ZERO) + change
+            self.memory.filled(fill)
+        return fill

@@ -6,11 +6,12 @@ it dies, and ends them all when it is ended. For machines with Docker, deploy/co
 """
 
 from penstock.stack.children import StackError
-from penstock.stack.state import Addresses, follow_running_stack, running
+from penstock.stack.state import Addresses, Followed, follow_running_stack, running
 from penstock.stack.supervisor import StackPorts, Supervisor, require_servers, start_in_background
 
 __all__ = [
     "Addresses",
+    "Followed",
     "StackError",
     "StackPorts",
     "Supervisor",

@@ -3,8 +3,7 @@ it.
 """
 
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import psutil
 
 from penstock.adapters.stores.postgres.connection import address_of
 from penstock.core.errors import ConfigError
-from penstock.settings import Settings, practice_key_variables
+from penstock.settings import Process, practice_key_variables
 from penstock.stack.children import StackError
 
 
@@ -77,38 +76,47 @@ def forget_state(home: Path) -> None:
     state_file(home).unlink(missing_ok=True)
 
 
-def follow_running_stack() -> Sequence[str]:
-    """Make this process work with the stack that runs from its home, if one does: its environment,
-    servers and keys.
+@dataclass(frozen=True)
+class Followed:
+    """The environment of a command that works with the running stack, and what it keeps instead.
 
-    What the caller's environment says already is left alone, and returned as sentences where the
-    stack says otherwise.
+    `kept` has, by variable, the caller's value and the stack's, where they differ.
     """
-    process = Settings().process
+
+    variables: Mapping[str, str]
+    kept: Mapping[str, tuple[str, str]]
+
+
+def follow_running_stack(variables: Mapping[str, str]) -> Followed:
+    """Return `variables` with what is needed to work with the stack that runs from their home, if
+    one does: its environment, servers and keys.
+
+    What the caller's variables say already is left alone. Raises ConfigError where they name
+    another database than the stack's: two databases would be two ledgers of one account.
+    """
+    process = Process.of(variables)
     found = running(process.home.resolve())
     if found is None:
-        return []
+        return Followed(variables, {})
     addresses = found[1]
     mine = address_of(process.database_url.get_secret_value()) if process.database_url else ""
     if mine not in (addresses.external_database, addresses.database):
         raise ConfigError(
-            f"the stack that runs from {process.home} uses the database {addresses.external_database or 'of its own'} and this "
-            f"command would use {mine or 'the one of the home folder'}: set PENSTOCK_DATABASE_URL as it was for 'penstock up'"
+            f"the stack that runs from {process.home} uses the database "
+            f"{addresses.external_database or 'of its own'} and this command would use "
+            f"{mine or 'the one of the home folder'}: set PENSTOCK_DATABASE_URL to the value with "
+            "which the stack was started"
         )
     theirs = {"PENSTOCK_ENV": addresses.environment, "PREFECT_API_URL": addresses.prefect_api}
     if addresses.practice:
         theirs["PENSTOCK_PRACTICE_URL"] = addresses.practice
-    differing = {
-        name: os.environ[name]
-        for name, value in theirs.items()
-        if os.environ.get(name, "") not in ("", value)
-    }
     keys = practice_key_variables(process.home) if addresses.practice else {}
-    for name, value in (theirs | keys).items():
-        if not os.environ.get(name):  # an empty variable counts as none, as it does in Process
-            os.environ[name] = value
-    return [
-        f"{name} is {kept} here and {theirs[name]} in the stack that runs from {process.home}: this command works with "
-        f"{kept}; unset {name} to work with the stack"
-        for name, kept in differing.items()
-    ]
+    mine_set = {name: value for name, value in variables.items() if value}  # empty counts as none
+    return Followed(
+        {**variables, **theirs, **keys, **mine_set},
+        {
+            name: (mine_set[name], value)
+            for name, value in theirs.items()
+            if mine_set.get(name, value) != value
+        },
+    )

@@ -1,10 +1,9 @@
 """The supervisor: what runs, in which order and with which settings; what dies is started again."""
 
 import importlib.metadata
-import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO
 
@@ -113,7 +112,7 @@ class Supervisor:
             "postgresql://", "postgresql+asyncpg://", 1
         )
         return {
-            **os.environ,
+            **settings.variables,
             "PENSTOCK_HOME": str(self.home),
             "PENSTOCK_CONFIGS": str(settings.process.configs.resolve()),
             "PENSTOCK_ENV": settings.process.env,
@@ -218,8 +217,15 @@ def require_servers(practice: bool) -> None:
             importlib.metadata.distribution(distribution)
 
 
-def start_in_background(command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start the supervisor detached from this terminal."""
+def start_in_background(
+    command: list[str], environment: Mapping[str, str], log: IO[bytes]
+) -> subprocess.Popen[bytes]:
+    """Start the supervisor detached from this terminal, in the given environment."""
     return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        command,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
     )

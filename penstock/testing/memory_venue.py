@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 
 import polars as pl
 
-from penstock.core.accounting import changes_of
+from penstock.core.accounting import changes_of, summed
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
 from penstock.core.errors import (
@@ -17,7 +17,7 @@ from penstock.core.errors import (
     UnknownSymbolError,
     VenueUnavailableError,
 )
-from penstock.core.instruments import Instrument, spot_assets
+from penstock.core.instruments import Instrument
 from penstock.core.orders import (
     Fill,
     OrderReport,
@@ -29,6 +29,7 @@ from penstock.core.orders import (
 from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
 from penstock.core.transfers import Transfer
+from penstock.simulation.fill_model import FillModel, crosses
 from penstock.testing.instruments import PRICES, instrument
 
 
@@ -44,7 +45,7 @@ class MemoryVenue:
     clock: SteppedClock
     prices: dict[str, Decimal] = field(default_factory=lambda: dict(PRICES))
     assets: dict[str, Decimal] = field(default_factory=lambda: {"USDT": Decimal(10_000)})
-    fee: Decimal = Decimal("0.001")
+    fill_model: FillModel = field(default_factory=FillModel)
     placed: dict[str, OrderReport] = field(default_factory=dict)
     trades: list[Fill] = field(default_factory=list)
     submitted: list[OrderRequest] = field(default_factory=list)
@@ -97,9 +98,8 @@ class MemoryVenue:
         if order.client_order_id in self.placed:
             raise DuplicateOrderError("Duplicate order sent.", "-2010")
         price = self.prices[order.symbol]
-        base, quote = spot_assets(order.symbol)
-        needed, asset = (
-            (order.quantity * price, quote) if order.side is Side.BUY else (order.quantity, base)
+        asset, needed = self.fill_model.spends(
+            instrument(order.symbol), order.side, order.quantity, price
         )
         if self.assets.get(asset, Decimal(0)) < needed:
             raise InsufficientFundsError(
@@ -114,14 +114,10 @@ class MemoryVenue:
         waits = (
             order.type is OrderType.LIMIT
             and order.price is not None
-            and order.side.sign * (order.price - price) < 0
+            and not crosses(order.side, order.price, price)
         )
-        step = instrument(order.symbol).lot_step
-        quantity = (
-            Decimal(0)
-            if waits
-            else (order.quantity * self.fraction / step).to_integral_value(ROUND_DOWN) * step
-        )
+        rules = instrument(order.symbol)
+        quantity = Decimal(0) if waits else rules.round_lots(order.quantity * self.fraction)
         if quantity:
             self.trade(order.symbol, order.side, quantity, price, order.client_order_id)
         state = (
@@ -139,14 +135,17 @@ class MemoryVenue:
         self, symbol: str, side: Side, quantity: Decimal, price: Decimal, client_order_id: str = ""
     ) -> Fill:
         """Make a trade, ours or (without a client order id) someone else's."""
-        base, quote = spot_assets(symbol)
-        received, amount = (base, quantity) if side is Side.BUY else (quote, quantity * price)
-        fee = (amount * self.fee).quantize(Decimal("1e-8"), rounding=ROUND_DOWN)
-        name = f"t{len(self.trades) + 1}"
-        fill = Fill(name, client_order_id, symbol, side, quantity, price, fee, received, self.now())
+        fill = self.fill_model.fill(
+            instrument(symbol),
+            side,
+            quantity,
+            price,
+            at=self.now(),
+            trade_id=f"t{len(self.trades) + 1}",
+            client_order_id=client_order_id,
+        )
         self.trades.append(fill)
-        for asset, change in changes_of(fill).items():
-            self.assets[asset] = self.assets.get(asset, Decimal(0)) + change
+        self.assets = summed([self.assets, changes_of(fill)])
         return fill
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:

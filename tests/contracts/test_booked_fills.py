@@ -8,8 +8,7 @@ from decimal import Decimal
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.adapters.stores.postgres import Database, PostgresLedger
-from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
+from penstock.adapters.stores.postgres import Database, PostgresLedger, PostgresLedgerHistory
 from penstock.core.accounting import changes_of, positions_of
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
@@ -95,5 +94,5 @@ def test_booked_positions_equal_the_accounting_rule(
     assert sorted(fill.trade_id for fill in booked) == sorted(fill.trade_id for fill in fills)
     expected = positions_of(changes_of(fill) for fill in fills)
     assert dict(ledger.positions(account)) == expected
-    seen = LedgerHistory(database).state_at(account, AT)
+    seen = PostgresLedgerHistory(database).state_at(account, AT)
     assert dict(seen.positions) == expected

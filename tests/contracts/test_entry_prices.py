@@ -12,8 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.adapters.stores.postgres import Database, PostgresLedger, connect, migrate
-from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
+from penstock.adapters.stores.postgres import (
+    Database,
+    PostgresLedger,
+    PostgresLedgerHistory,
+    connect,
+    migrate,
+)
 from penstock.core.cost_basis import entry_prices
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
@@ -197,7 +202,7 @@ def test_rebuild_names_a_wrong_checkpoint_and_drops_it(new_database_url: Callabl
     """
     with connect(new_database_url()) as database:
         migrate(database)
-        account, history = Account(database), LedgerHistory(database)
+        account, history = Account(database), PostgresLedgerHistory(database)
         account.ledger.book_fills(account.lease, [account.fill(n, n) for n in range(100)])
         account.ledger.entry_prices(account.name)
         account.ledger.book_fills(account.lease, [account.fill(500, 0.5, price="9")])

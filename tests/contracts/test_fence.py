@@ -119,7 +119,7 @@ def account(database: Database, control_store: PostgresControlStore, writer: Lea
         Fill("1", request.client_order_id, "BTC/USDT", Side.BUY, *[Decimal(1)] * 3, "USDT", AT),
     )
     control_store.open_break(writer, fee(name), AT)
-    control_store.record_marks(writer, {"BTC": PositionMark(Decimal(5), AT)})
+    control_store.record_marks(writer, {"BTC/USDT": PositionMark(Decimal(5), AT)})
     control_store.record_instruments(writer, [STEPS])
     control_store.record_equity(writer, AT, Decimal(1), Decimal(1))
     return name

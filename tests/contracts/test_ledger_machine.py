@@ -25,8 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from penstock.adapters.stores.postgres import Database, PostgresLedger
-from penstock.adapters.stores.postgres.ledger_history import LedgerHistory
+from penstock.adapters.stores.postgres import Database, PostgresLedger, PostgresLedgerHistory
 from penstock.core.accounting import changes_of, positions_of
 from penstock.core.errors import IllegalTransitionError
 from penstock.core.leases import Lease
@@ -326,7 +325,7 @@ def run_beside_model(database: Database, examples: int, steps: int) -> None:
         suppress_health_check=checks,
     )
     run_state_machine_as_test(machine, settings=options)
-    assert LedgerHistory(database).rebuild(replace=False).different == 0
+    assert PostgresLedgerHistory(database).rebuild(replace=False).different == 0
 
 
 def test_real_ledger_does_as_the_model(database: Database) -> None:

@@ -163,10 +163,12 @@ def test_marks_and_instruments_are_replaced_and_words_are_only_added(
 ) -> None:
     """What is remembered is the newest; what was said stays."""
     control_store.record_marks(
-        writer, {"BTC": PositionMark(Decimal(5)), "ETH": PositionMark(None, SLOT)}
+        writer, {"BTC/USDT": PositionMark(Decimal(5)), "ETH/USDT": PositionMark(None, SLOT)}
     )
-    control_store.record_marks(writer, {"BTC": PositionMark(Decimal(6))})
-    assert control_store.risk_history(name, SLOT, SLOT).marks == {"BTC": PositionMark(Decimal(6))}
+    control_store.record_marks(writer, {"BTC/USDT": PositionMark(Decimal(6))})
+    assert control_store.risk_history(name, SLOT, SLOT).marks == {
+        "BTC/USDT": PositionMark(Decimal(6))
+    }
     old = Instrument(
         "BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5)
     )

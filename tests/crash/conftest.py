@@ -29,6 +29,7 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.risk.limits import RiskLimits
+from penstock.simulation.fill_model import FillModel
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {
@@ -148,7 +149,7 @@ class Stage:
             "steps_clock": False,
             "receive_window_ms": 10_000,
             "policy": POLICY,
-            "rebalancing": {},
+            "style": {"algorithm": "market"},
             "limits": self.limits,
             "weights": {f"{base}/USDT": weight for base, weight in scene.weights.items()},
             "closes": {f"{base}/USDT": price for base, price in PRICES.items()},
@@ -301,7 +302,9 @@ def stage(
     open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]],
 ) -> Iterator[Stage]:
     clock = stepped_clock(SLOT + timedelta(seconds=2))
-    practice = PracticeServer(candles(), clock, participation=None, limits=UNLIMITED)
+    practice = PracticeServer(
+        candles(), clock, fill_model=FillModel(participation=None), limits=UNLIMITED
+    )
     script = Path(__file__).with_name("trader.py")
     command = [sys.executable, str(script)]
     with (

@@ -4,7 +4,7 @@ hold at the end of its day.
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -24,10 +24,11 @@ from penstock.core.clock import VenueClock
 from penstock.core.errors import VenueUnavailableError
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType
+from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState
 from penstock.core.proposals import SeenBar
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
+from penstock.execution.algorithms import Limit
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession, ExecutionPolicy
@@ -67,6 +68,10 @@ def minute_bars(slots: int, seed: int) -> pl.DataFrame:
             )
             price = following
     return pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
+
+
+#: Every third slot: an order that rests 2 bps from the market for 130 seconds.
+RESTING = Limit(offset_bps=Decimal(-2), max_children=1, reprice_seconds=130)
 
 
 @dataclass
@@ -122,21 +127,15 @@ class Day:
             symbol: SeenBar(slot, close)
             for symbol, close in self.closes[slot - timedelta(minutes=1)].items()
         }
-        resting = number % 3 == 2
-        policy = (
-            RebalancePolicy(order_type=OrderType.LIMIT, limit_offset_bps=Decimal(-2))
-            if resting
-            else RebalancePolicy()
-        )
 
         def decide(version: str) -> PortfolioTargets:
             return PortfolioTargets(version, weights, {}, seen)
 
+        session = replace(self.session, style=RESTING) if number % 3 == 2 else self.session
+        inputs = RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), self.limits)
         for _ in range(5):
             try:
-                report = rebalance(
-                    self.session, RebalanceInputs(slot, "trend/1", decide, policy, self.limits)
-                )
+                report = rebalance(session, inputs)
             except VenueUnavailableError:
                 continue
             left = (

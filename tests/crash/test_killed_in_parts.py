@@ -69,7 +69,12 @@ def details(slot: datetime) -> dict[str, Any]:
         "slot": slot.isoformat(),
         "steps_clock": True,
         "policy": {**POLICY, "poll_seconds": 60, "follow_timeout_seconds": 1200},
-        "rebalancing": {"order_type": "limit", "limit_offset_bps": "-20"},
+        "style": {
+            "algorithm": "limit",
+            "offset_bps": "-20",
+            "reprice_seconds": 1200,
+            "max_children": 1,
+        },
         "limits": LIMITS,
     }
 

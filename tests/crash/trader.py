@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import requests
+from pydantic import TypeAdapter
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.postgres import (
@@ -36,6 +37,7 @@ from penstock.core.clock import VenueClock
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.proposals import SeenBar
+from penstock.execution.algorithms import Style
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession, ExecutionPolicy
@@ -160,6 +162,7 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
             kill_switch=KillSwitch(trial["account"], control_store, clock=SYSTEM_CLOCK),
             policy=ExecutionPolicy(**trial["policy"]),
             pause=pause_of(trial),
+            style=TypeAdapter(Style).validate_python(trial["style"]),
             machine_clock=SYSTEM_CLOCK,
             runner=THREADS,
             ids=RANDOM_IDS,
@@ -170,8 +173,7 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
             return PortfolioTargets(version, trial["weights"], {}, seen)
 
         limits = RiskLimits.model_validate(trial["limits"])
-        policy = RebalancePolicy.model_validate(trial["rebalancing"])
-        inputs = RebalanceInputs(slot, trial["version"], decide, policy, limits)
+        inputs = RebalanceInputs(slot, trial["version"], decide, RebalancePolicy(), limits)
         ready()
         report = rebalance(session, inputs)
     return {

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -21,8 +22,10 @@ def configs(tmp_path: Path) -> Path:
     return Path(shutil.copytree(CONFIGS, tmp_path / "configs"))
 
 
-def settings_of(configs: Path, **process: str) -> Settings:
-    return Settings(Process(configs=configs, home=configs.parent / "home", **process))
+def settings_of(
+    configs: Path, variables: Mapping[str, str] | None = None, **process: str
+) -> Settings:
+    return Settings(Process(configs=configs, home=configs.parent / "home", **process), variables)
 
 
 def replace(path: Path, pattern: str, text: str) -> None:
@@ -188,12 +191,11 @@ def test_wrong_execution_or_slot_policy_is_named(
         settings_of(configs).portfolio(portfolio)
 
 
-def test_empty_home_is_the_default_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_home_is_the_default_one() -> None:
     """An empty PENSTOCK_HOME must not put databases and keys into the folder that one happens to
     stand in.
     """
-    monkeypatch.setenv("PENSTOCK_HOME", "")
-    assert Process().home == Path(".penstock")
+    assert Process.of({"PENSTOCK_HOME": ""}).home == Path(".penstock")
 
 
 BOTH = """{name: both, venues: {
@@ -263,20 +265,18 @@ def test_one_real_venue_among_several_needs_both_consents(configs: Path) -> None
         settings_of(configs, env="practice").require_consent()
 
 
-def test_several_venues_become_one_account(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_venues_become_one_account(configs: Path) -> None:
     """The desk trades all of them as one; the ledger keeps their names, so that the account can
     never mean others.
     """
     replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", BOTH)
-    settings = settings_of(configs, env="practice", practice_url="http://127.0.0.1:9999")
-    platform = Platform(settings, "")
+    where = {"env": "practice", "practice_url": "http://127.0.0.1:9999"}
     with pytest.raises(
         ConfigError, match="account 'both-here': the environment variable K1 is empty"
     ):
-        platform.exchange("daily")
-    for variable in ("K1", "S1", "K2", "S2"):
-        monkeypatch.setenv(variable, "x")
-    exchange = platform.exchange("daily")
+        Platform(settings_of(configs, **where), "").exchange("daily")
+    keys = dict.fromkeys(("K1", "S1", "K2", "S2"), "x")
+    exchange = Platform(settings_of(configs, keys, **where), "").exchange("daily")
     assert isinstance(exchange, SeveralVenues)
     hosts = {name: account.session._base.netloc for name, account in exchange.accounts.items()}
     assert hosts == {"here": "127.0.0.1:9999", "there": "127.0.0.1:8191"}

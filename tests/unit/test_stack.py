@@ -23,68 +23,51 @@ ADDRESSES = Addresses(
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder from which this very process runs a stack; the caller's environment says
-    nothing else.
-    """
-    monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
-    names = ("PENSTOCK_ENV", "PREFECT_API_URL", "PENSTOCK_PRACTICE_URL", "PENSTOCK_DATABASE_URL")
-    accounts, parts = ("DAILY", "MINUTE", "PRACTICE_MINUTE"), ("KEY", "SECRET")
-    keys = [f"PENSTOCK_PRACTICE_{account}_{part}" for account in accounts for part in parts]
-    for name in (*names, *keys):
-        monkeypatch.setenv(
-            name, ""
-        )  # set first, so that what follow_running_stack writes is undone at the end
+def caller(tmp_path: Path) -> dict[str, str]:
+    """The variables of a command whose home folder has a stack, run by this very process."""
     write_state(tmp_path, ADDRESSES)
-    return tmp_path
+    return {"PENSTOCK_HOME": str(tmp_path)}
 
 
-def test_command_that_says_nothing_works_with_the_stack(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Environment, servers and keys are the stack's, an empty variable counts as none, and there is
-    nothing to tell.
+def test_command_that_says_nothing_works_with_the_stack(caller: dict[str, str]) -> None:
+    """Environment, servers and keys are the stack's, an empty variable counts as none, and this
+    process's own environment is left alone.
     """
-    assert follow_running_stack() == []
-    assert os.environ["PENSTOCK_ENV"] == "practice"
-    assert os.environ["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
-    assert os.environ["PENSTOCK_PRACTICE_DAILY_KEY"]
+    before = dict(os.environ)
+    followed = follow_running_stack({**caller, "PENSTOCK_ENV": ""})
+    assert not followed.kept
+    assert followed.variables["PENSTOCK_ENV"] == "practice"
+    assert followed.variables["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
+    assert followed.variables["PENSTOCK_PRACTICE_DAILY_KEY"]
+    assert dict(os.environ) == before
 
 
-def test_differing_environment_is_kept_and_said(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A command in another environment than the stack's goes on in its own, and says which is which
-    and what to do.
-    """
-    monkeypatch.setenv("PENSTOCK_ENV", "paper")
-    (said,) = follow_running_stack()
-    assert os.environ["PENSTOCK_ENV"] == "paper"
-    assert "PENSTOCK_ENV is paper here and practice in the stack" in said
-    assert "unset PENSTOCK_ENV" in said
+def test_differing_environment_is_kept_and_said(caller: dict[str, str]) -> None:
+    """A command in another environment than the stack's goes on in its own, and both are told."""
+    followed = follow_running_stack({**caller, "PENSTOCK_ENV": "paper"})
+    assert followed.variables["PENSTOCK_ENV"] == "paper"
+    assert followed.kept == {"PENSTOCK_ENV": ("paper", "practice")}
 
 
-def test_other_database_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_database_is_refused(caller: dict[str, str]) -> None:
     """Two databases would be two ledgers of one account."""
-    monkeypatch.setenv("PENSTOCK_DATABASE_URL", "postgresql://me@127.0.0.1:5499/penstock")
-    with pytest.raises(ConfigError, match="set PENSTOCK_DATABASE_URL as it was"):
-        follow_running_stack()
+    other = {"PENSTOCK_DATABASE_URL": "postgresql://me@127.0.0.1:5499/penstock"}
+    with pytest.raises(ConfigError, match="set PENSTOCK_DATABASE_URL to the value"):
+        follow_running_stack({**caller, **other})
 
 
-def test_the_stacks_own_children_may_name_its_embedded_database(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_stacks_own_children_may_name_its_embedded_database(caller: dict[str, str]) -> None:
     """The supervisor gives its children the database's URL: a practice exchange that it starts
     again must come up.
     """
-    monkeypatch.setenv("PENSTOCK_DATABASE_URL", f"postgresql://{EMBEDDED}")
-    assert follow_running_stack() == []
+    own = {"PENSTOCK_DATABASE_URL": f"postgresql://{EMBEDDED}"}
+    assert not follow_running_stack({**caller, **own}).kept
 
 
 def test_nothing_is_followed_once_the_stack_has_ended(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    caller: dict[str, str], tmp_path: Path
 ) -> None:
     """Without a stack the caller's environment is all there is."""
-    forget_state(home)
-    assert follow_running_stack() == []
-    assert os.environ["PENSTOCK_ENV"] == ""
+    forget_state(tmp_path)
+    followed = follow_running_stack(caller)
+    assert (followed.variables, followed.kept) == (caller, {})

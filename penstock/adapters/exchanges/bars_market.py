@@ -21,7 +21,7 @@ from penstock.practice.book import book_at
 from penstock.practice.candles import GivenCandles
 from penstock.practice.filters import rules_of
 from penstock.practice.market import PracticeMarket
-from penstock.practice.matching import decimal_of
+from penstock.simulation.fill_model import decimal_of
 
 
 class BarsMarketData:

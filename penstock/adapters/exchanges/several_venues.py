@@ -82,7 +82,7 @@ class SeveralVenues:
             quotes = venue.quotes(list(listed)) if listed else {}
             return VenueOffer(name, listed, quotes, venue.free_balances(), self._fee_bps[name])
         except VenueUnavailableError as error:
-            return VenueOffer(name, silence=str(error))
+            return VenueOffer(name, error=str(error))
 
     def now(self) -> datetime:
         return self._first(list(self._venues), lambda venue: venue.now())

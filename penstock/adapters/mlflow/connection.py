@@ -15,7 +15,8 @@ from penstock.core.errors import PromotionError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: Read by MLflow when it is imported. What the environment says already is left alone.
+#: MLflow reads these from the process's environment when it is imported, and nowhere else. They are
+#: the same for every platform of a process; what the environment says already is left alone.
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -1,12 +1,11 @@
 """How an order is worked at the venue: pure planners from one approved order to the child orders
-that carry it out.
+that carry it out, and the worker that sends them.
 
-One file an algorithm; `plans` chooses among them and `progress` says which child comes next.
-Nothing here asks a venue, reads a clock or writes: sending the children and remembering them is for
-penstock.execution.algorithms.phase_worker.
+One file per algorithm: `plans` chooses among them, and `progress` says which child comes next. What
+is imported here asks no venue, reads no clock and writes nothing: sending the children and keeping
+them is for penstock.execution.algorithms.phase_worker.
 """
 
-from penstock.execution.algorithms.at_once import plan_children
 from penstock.execution.algorithms.children import ChildOrder
 from penstock.execution.algorithms.pace import requests_ahead
 from penstock.execution.algorithms.plans import Plan, plan_order
@@ -30,7 +29,6 @@ __all__ = [
     "Vwap",
     "Wait",
     "next_step",
-    "plan_children",
     "plan_order",
     "requests_ahead",
 ]

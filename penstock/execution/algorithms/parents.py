@@ -2,26 +2,19 @@
 time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cached_property
+from itertools import count
 
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import EndCause, OrderType
+from penstock.core.orders import EndCause
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
-from penstock.execution.algorithms import (
-    ChildOrder,
-    Plan,
-    Progress,
-    Send,
-    Step,
-    next_step,
-    requests_ahead,
-)
+from penstock.execution.algorithms import Plan, Progress, Step, next_step, requests_ahead
 
 #: A child that never reached the venue is sent under a new attempt at most this many times in all;
 #: then its turn is over.
@@ -29,27 +22,30 @@ MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
-class Parent:
-    """One order that is worked by children, which are numbered from 0."""
+class WorkingParent:
+    """A parent order while it is worked; its children are numbered from 0.
 
-    begun: ParentOrder
+    Nothing is remembered here: methods take the slot's orders as the ledger has them.
+    """
+
+    parent: ParentOrder
     instrument: Instrument
 
     @cached_property
     def plan(self) -> Plan:
-        return Plan.model_validate_json(self.begun.plan)
+        return Plan.model_validate_json(self.parent.plan)
 
     @property
     def order(self) -> ProposedOrder:
-        return self.begun.order
+        return self.parent.order
 
     @property
     def symbol(self) -> str:
-        return self.begun.order.symbol
+        return self.parent.order.symbol
 
     @property
     def start(self) -> datetime:
-        return self.begun.started_at
+        return self.parent.started_at
 
     def next_step(
         self,
@@ -59,8 +55,7 @@ class Parent:
         allowed: Decimal | None,
         passed: timedelta | None = None,
     ) -> Step:
-        """Return what is due, all children having ended. `orders` are the rebalance's, `allowed`
-        bounds the summed fills.
+        """Return what is due, all children having ended. `allowed` bounds the summed fills.
 
         What was due up to `passed` (from the start of the work) is let go: no venue would take it
         then.
@@ -74,19 +69,16 @@ class Parent:
 
     def progress(self, orders: Sequence[OrderRecord], allowed: Decimal | None = None) -> Progress:
         """Return what has been sent and filled. A child that never reached the venue counts as not
-        sent.
+        sent, until its attempts are used up.
 
         Where one part of a child reached its venue and another did not, the child's moment is not
         over.
         """
-        children = self._children(orders)
-        lost = [
-            order for order in children if _never_traded(order) and order.attempt + 1 < MAX_ATTEMPTS
-        ]
-        taken = [order for order in children if order not in lost]
-        moments = {order.created_at - self.start for order in taken}
+        children, lost = self._children(orders), self._lost(orders)
+        taken = [order for order in children if order.child not in lost]
+        moments = {self._moment(order) for order in taken}
         newest = max(moments, default=None)
-        if any(order.created_at - self.start == newest for order in lost):
+        if newest in {self._moment(order) for order in children if order not in taken}:
             newest = max((moment for moment in moments if moment != newest), default=None)
         return Progress(
             sent=max((order.child + 1 for order in taken), default=0),
@@ -99,33 +91,45 @@ class Parent:
         """Return the seconds from `now` at which requests of this parent may still leave."""
         return requests_ahead(self.plan, self.progress(orders), now - self.start)
 
+    def free_numbers(self, orders: Sequence[OrderRecord]) -> Iterator[int]:
+        """Yield the numbers of the next children: first those of children that never reached the
+        venue, then new ones.
+        """
+        lost = self._lost(orders)
+        yield from sorted(lost)
+        yield from count(max((order.child + 1 for order in self._children(orders)), default=0))
+
     def attempt(self, number: int, orders: Sequence[OrderRecord]) -> int:
         """Return the attempt under which the child `number` is to be sent: one more than any
         before.
         """
-        return max(
-            (order.attempt + 1 for order in self._children(orders) if order.child == number),
-            default=0,
-        )
-
-    def rest(self, orders: Sequence[OrderRecord]) -> Send:
-        """Return all that is left as one child: what is written down where the kill switch ends the
-        work.
-        """
-        progress = self.progress(orders)
-        return Send(
-            ChildOrder(
-                OrderType.MARKET, self.order.quantity - progress.filled, number=progress.sent
-            ),
-            None,
-        )
+        attempts = [o.attempt for o in self._children(orders) if o.child == number]
+        return max(attempts, default=-1) + 1
 
     def _children(self, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
         return [
             order
             for order in orders
-            if order.request.symbol == self.symbol and order.phase == self.order.phase
+            if order.request.symbol == self.symbol and order.phase is self.order.phase
         ]
+
+    def _lost(self, orders: Sequence[OrderRecord]) -> set[int]:
+        """Return the numbers of the children that never reached the venue and may be sent again: a
+        later attempt stands for the earlier ones.
+        """
+        children = sorted(self._children(orders), key=lambda order: order.attempt)
+        newest = {order.child: order for order in children}
+        return {
+            number
+            for number, order in newest.items()
+            if _never_traded(order) and order.attempt + 1 < MAX_ATTEMPTS
+        }
+
+    def _moment(self, order: OrderRecord) -> timedelta:
+        """Return when a child was sent, from the start of the work. A clock that was set back in
+        between must not make a moment due twice.
+        """
+        return max(order.created_at - self.start, timedelta(0))
 
 
 def _never_traded(order: OrderRecord) -> bool:

@@ -1,61 +1,52 @@
 """Whether an order that its venue denied may leave under a new id: that denial alone has been wrong
 before.
 
-Deciding that an order never arrived is for following and recovery. Here the venue is asked in other
+Deciding that an order never arrived is for tracking and recovery. Here the venue is asked in other
 ways before a second attempt leaves: its trades, its open orders and its balances are compared with
 the ledger.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock.core.breaks import lock_subjects
-from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import Fill
-from penstock.core.rebalances import Rebalance
-from penstock.execution.lease import LeaseKeeper
+from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
-from penstock.execution.session import AccountSession
 
 
 @dataclass(frozen=True)
 class Cleared:
-    """The orders that may leave, those held back, and the fills that were found and booked on the
-    way.
-    """
+    """Which orders may leave."""
 
     orders: tuple[OrderIntent, ...]
-    held_back: tuple[OrderIntent, ...] = ()
+    kept_back: tuple[OrderIntent, ...] = ()
     fills: tuple[Fill, ...] = ()
+    """Fills that were found at the venue and booked on the way."""
 
 
 def cleared(
-    session: AccountSession,
-    keeper: LeaseKeeper,
-    rebalance: Rebalance,
-    instruments: Mapping[str, Instrument],
-    orders: Sequence[OrderIntent],
+    context: SlotContext, orders: Sequence[OrderIntent], before: Sequence[OrderRecord]
 ) -> Cleared:
     """Return orders as they are where none came before them, and others where nothing at the venue
     speaks of those.
 
     What the venue denied may be sent again by another attempt, or by a later child of the same
     order. What speaks of it is booked, or stays as a break that locks the symbol: the next slot
-    then finds it.
+    then finds it. `before` are the slot's orders so far.
     """
-    before = session.ledger.orders(session.account, rebalance_id=rebalance.id)
     again = [order for order in orders if order.attempt or _in_doubt(order, before)]
     if not again:
         return Cleared(tuple(orders))
-    found = reconcile(session, keeper, instruments)
-    after = session.ledger.orders(session.account, rebalance_id=rebalance.id)
-    held = {
+    found = reconcile(context.session, context.keeper, context.instruments)
+    after = context.read_orders()
+    kept = {
         order.request.client_order_id for order in again if _spoken_for(order, before, after, found)
     }
     return Cleared(
-        tuple(order for order in orders if order.request.client_order_id not in held),
-        tuple(order for order in orders if order.request.client_order_id in held),
+        tuple(order for order in orders if order.request.client_order_id not in kept),
+        tuple(order for order in orders if order.request.client_order_id in kept),
         found.fills,
     )
 

@@ -1,8 +1,8 @@
-"""The way of one request to the venue: the kill switch, the lease, the venue's pace, and what its
-answer means.
+"""The way of an order to the venue: written ahead, then sent once, past the kill switch, the lease
+and the venue's pace.
 
-Nothing here writes to the ledger: the intent was committed before, and the outcome is for placement
-to record. That lets the requests of a phase leave side by side.
+What became of an order whose answer was lost is for tracking and recovery to ask; nothing here
+sends twice.
 """
 
 import threading
@@ -21,6 +21,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.halts import Halt
+from penstock.core.order_records import OrderIntent
 from penstock.core.orders import (
     EndCause,
     OrderEvent,
@@ -29,10 +30,10 @@ from penstock.core.orders import (
     OrderRequest,
     OrderState,
 )
+from penstock.core.rebalances import Rebalance
 from penstock.execution.kill_switch import SwitchWatch
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.session import AccountSession
-from penstock.risk.rules import halted
 
 #: Waiting is done in pieces of this length, so that the lease is renewed and the kill switch read
 #: in between.
@@ -44,12 +45,13 @@ _ENDED = (OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one request: the venue's report, or None, and the event to record, or None
-    where following records it.
-    """
+    """What became of one request."""
 
     report: OrderReport | None
+    """The venue's report; None where it took no order, or did not answer."""
+
     event: OrderEvent | None
+    """The event to record; None where tracking records it."""
 
 
 @dataclass
@@ -88,13 +90,48 @@ def wait_alive(session: AccountSession, keeper: LeaseKeeper, seconds: float) -> 
         left -= _PIECE_SECONDS
 
 
+def place(
+    session: AccountSession,
+    keeper: LeaseKeeper,
+    rebalance: Rebalance,
+    orders: Sequence[OrderIntent],
+) -> dict[str, OrderReport]:
+    """Commit all intents in one transaction, then send each once; return the venue's reports by
+    client order id.
+
+    What the venue answered is recorded in a second transaction, after all requests have come back.
+    A crash before it leaves the orders SUBMITTING, which is resolved by asking the venue. An order
+    without a report was refused (REJECTED), lost (UNKNOWN), or not sent (CANCELED): because of the
+    kill switch, or because our own adapter refused it. Raises what `send_all` raises; nothing is recorded then.
+    """
+    if not orders:
+        return {}
+    halt, at = session.kill_switch.read(), session.clock.now()
+    leaving: list[OrderRequest] = []
+    events: list[OrderEvent] = []
+    for request in (order.request for order in orders):
+        if session.forbids(halt, request):
+            events.append(stopped(request, halt, at))
+        else:
+            leaving.append(request)
+            events.append(OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at))
+    session.ledger.write_ahead(keeper.lease, rebalance.id, orders, events, at)
+    outcomes = send_all(session, keeper, leaving)
+    answers = [outcome.event for outcome in outcomes if outcome.event is not None]
+    if answers:
+        session.ledger.record_events(keeper.lease, answers)
+    reports = [outcome.report for outcome in outcomes if outcome.report is not None]
+    return {report.client_order_id: report for report in reports}
+
+
 def send_all(
     session: AccountSession, keeper: LeaseKeeper, requests: Sequence[OrderRequest]
 ) -> list[Outcome]:
-    """Send each request once, some at a time; return the outcomes in the order of the requests.
+    """Send each request once, `policy.senders` at a time; return the outcomes in the order of the
+    requests.
 
-    What one raises (a lost lease) is raised after those under way have come back; the others do not
-    leave. All of them are then still SUBMITTING in the ledger.
+    What one raises (a lost lease) is raised after those under way have come back; requests that
+    have not been begun do not leave. All of them are then still SUBMITTING in the ledger.
     """
     pace, watch = Pace(), SwitchWatch(session.kill_switch, session.policy.kill_switch_seconds)
     return session.runner.map(
@@ -120,11 +157,14 @@ def _send(
     waited = 0.0
     while True:
         passed = pace.pass_gate()
-        # Before the lease is looked at: who sleeps after that sends a request too old.
+        # The request is dated before the lease is looked at: a process that sleeps after the look
+        # sends a request too old for the venue (docs/decisions/0007).
         asked_at = session.machine_clock.now()
-        _ = keeper.lease  # a process that slept since the intent was committed must not send: another may have resolved it
+        # A process that slept since the intent was committed must not send: another may have
+        # resolved it.
+        _ = keeper.lease
         halt = watch.look()  # after the lease, whose renewal may wait for the database
-        if halted(halt, request.side):
+        if session.forbids(halt, request):
             return Outcome(None, stopped(request, halt, session.clock.now()))
         try:
             return _accepted(
@@ -134,18 +174,18 @@ def _send(
             return _ask(session, request)
         except (NotSentError, VenueRejectedError, UnknownSymbolError) as error:
             return _refused(session, request, error)
-        except RateLimitedError as refusal:
-            seconds = refusal.retry_after_seconds or _DEFAULT_PACE_SECONDS
+        except RateLimitedError as error:
+            seconds = error.retry_after_seconds or _DEFAULT_PACE_SECONDS
             if waited + seconds > session.policy.longest_pacing_seconds:
                 reason = (
-                    f"never arrived: paced for {waited:g} s, the venue still refuses it for its "
-                    f"rate: {refusal}"
+                    f"never arrived: paced for {waited:g} s, "
+                    f"the venue still refuses it for its rate: {error}"
                 )
                 return _outcome(session, request, OrderEventKind.REJECT, reason, EndCause.PACED_OUT)
             pace.hold(session, keeper, seconds, passed)
             waited += seconds
-        except VenueUnavailableError as silence:
-            return _outcome(session, request, OrderEventKind.LOSE_TRACK, str(silence))
+        except VenueUnavailableError as error:
+            return _outcome(session, request, OrderEventKind.LOSE_TRACK, str(error))
 
 
 def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
@@ -169,14 +209,14 @@ def _ask(session: AccountSession, request: OrderRequest) -> Outcome:
     """Return what the venue has under an id that it calls a duplicate."""
     try:
         return _accepted(session, request, session.find_order(request))
-    except (OrderNotFoundError, VenueUnavailableError) as silence:
-        reason = f"the venue called it a duplicate, then: {silence}"
+    except (OrderNotFoundError, VenueUnavailableError) as error:
+        reason = f"the venue called it a duplicate, then: {error}"
         return _outcome(session, request, OrderEventKind.LOSE_TRACK, reason)
 
 
 def _accepted(session: AccountSession, request: OrderRequest, report: OrderReport) -> Outcome:
-    """Return the acceptance; the last word of an order that has ended already is recorded after its
-    fills, by following.
+    """Return the acceptance. The end of an order that has ended already is recorded after its
+    fills, by tracking.
     """
     if report.state in _ENDED:
         return Outcome(report, None)

@@ -6,6 +6,7 @@ unfinished, not a fill lost.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -23,7 +24,6 @@ from penstock.core.orders import (
     OrderEventKind,
     OrderReport,
     OrderState,
-    Side,
 )
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.orders.submit import wait_alive
@@ -229,15 +229,18 @@ class OrderTracker:
     def _called_back(
         self, unfinished: Collection[OrderRecord], cancelled: set[str]
     ) -> dict[str, OrderReport]:
-        """Cancel what the kill switch wants cancelled now; one that flattens leaves the sells,
-        which do as it asks.
-        """
+        """Cancel what the kill switch wants cancelled now; one that flattens leaves what reduces."""
         halt = self._session.kill_switch.read() if unfinished else None
         if halt is None or not (halt.cancel or halt.flatten):
             return {}
-        left = [order for order in unfinished if not halt.flatten or order.request.side is Side.BUY]
+        left = [order for order in unfinished if not (halt.flatten and self._reduces(order))]
         reason = f"cancelled by the kill switch: {halt.reason} (set by {halt.by})"
         return self._cancel(left, cancelled, reason, EndCause.CANCELLED_BY_KILL_SWITCH)
+
+    def _reduces(self, order: OrderRecord) -> bool:
+        """Return whether what is still open of the order makes its position smaller."""
+        left = order.request.quantity - order.filled_quantity
+        return self._session.reduces(replace(order.request, quantity=left))
 
     def _cancel(
         self,

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
+from penstock.core.positions import reduces
 from penstock.core.proposals import ProposedOrder
 
 _ZERO = Decimal(0)
@@ -21,14 +22,14 @@ class Bounds:
     """The limits that hold for parts, as they hold for the order. `collar` is a fraction,
     `max_notional` in quote units.
 
-    `exits` are symbols whose position is being closed: a limit must not stand between an account
-    and its exit, so their sells are not bounded. `ceilings` (quote units, by symbol) take the place
+    `exits` are the positions that are being closed, by symbol: a limit must not stand between an
+    account and its exit, so what reduces them is not bounded. `ceilings` (quote units, by symbol) take the place
     of `ceiling` for orders whose parts are sent over time.
     """
 
     collar: Decimal | None = None
     max_notional: Decimal | None = None
-    exits: frozenset[str] = frozenset()
+    exits: Mapping[str, Decimal] = field(default_factory=dict)
     ceilings: Mapping[str, Decimal] = field(default_factory=dict)
 
     def objection(self, order: ProposedOrder, mid: Decimal) -> str:
@@ -41,12 +42,6 @@ class Bounds:
         if distance <= self.collar:
             return ""
         return f"quotes {mid:f}, {distance:.1%} from the approved price {order.price:f}; at most {self.collar:.1%} is allowed"
-
-    def unconfirmed(self, order: ProposedOrder) -> bool:
-        """Return whether an order has to stay where a venue's quotes cannot be read, as the collar
-        rule has it.
-        """
-        return self.collar is not None and not self._is_exit(order)
 
     def ceiling(self, order: ProposedOrder) -> Decimal | None:
         """Return what an order's parts may come to, each at its venue's mid; None is no bound.
@@ -62,7 +57,7 @@ class Bounds:
         return min([*known, order.notional]) if order.side is Side.BUY else min(known, default=None)
 
     def _is_exit(self, order: ProposedOrder) -> bool:
-        return order.side is Side.SELL and order.symbol in self.exits
+        return reduces(order, self.exits.get(order.symbol, _ZERO))
 
 
 def within(

@@ -6,6 +6,7 @@ penstock.pipeline. The tables below are the commands in the order in which the h
 """
 
 import logging
+import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated
@@ -16,7 +17,8 @@ from rich.markup import escape
 from penstock import __version__
 from penstock.core.errors import PenstockError
 from penstock.interfaces.cli import account, exchange, ledger, machine, models, trading
-from penstock.interfaces.cli.terminal import err, out
+from penstock.interfaces.cli.terminal import err, out, work_with
+from penstock.settings import Settings
 from penstock.stack import follow_running_stack
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -81,7 +83,11 @@ def main() -> None:
     try:
         app()
     except PenstockError as error:
-        err.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        from penstock.interfaces.cli.remedies import error_remedy
+
+        way = error_remedy(error)
+        sentence = f"{error}; {way}" if way else str(error)
+        err.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         err.print(
@@ -97,5 +103,13 @@ def _root(
     if version:
         out.print(f"penstock {__version__}")
         raise typer.Exit
-    for difference in follow_running_stack():
-        err.print(f"[yellow]note:[/] {difference}", highlight=False, soft_wrap=True)
+    followed = follow_running_stack(os.environ)
+    work_with(followed.variables)
+    home = Settings.of(os.environ).process.home
+    for name, (mine, theirs) in followed.kept.items():
+        err.print(
+            f"[yellow]note:[/] {name} is {mine} here and {theirs} in the stack that runs from "
+            f"{home}: this command works with {mine}; unset {name} to work with the stack",
+            highlight=False,
+            soft_wrap=True,
+        )

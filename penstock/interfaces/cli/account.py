@@ -1,4 +1,4 @@
-"""Commands that show what an account did and has, and settle what it is said to have."""
+"""Commands that show what an account did and has, and settle its breaks."""
 
 from typing import Annotated
 
@@ -8,6 +8,7 @@ from penstock.interfaces.cli.terminal import (
     PortfolioOption,
     ReasonOption,
     opened_platform,
+    operator,
     out,
     say,
 )
@@ -20,14 +21,25 @@ def status() -> None:
     Example: `penstock status`, or of another environment: `PENSTOCK_ENV=practice penstock status`
     """
     from penstock.interfaces.cli.console import status_view
-    from penstock.pipeline.status import read_status
+    from penstock.interfaces.cli.remedies import break_remedy, not_active
+    from penstock.pipeline.status import ChosenBy, read_status
 
     with opened_platform() as platform:
-        seen = read_status(platform)
-    for sentence in seen.where:
-        say(sentence)
+        seen = read_status(platform, operator())
+    why = {
+        ChosenBy.STACK: "the stack that runs from this home works with it",
+        ChosenBy.VARIABLE: "PENSTOCK_ENV says so",
+        ChosenBy.DEFAULT: f"the default: PENSTOCK_ENV is not set, and no stack runs from {seen.home}",
+    }
+    say(f"environment {seen.environment} ({why[seen.chosen_by]})")
+    for other in seen.others:
+        say(f"this ledger has accounts of {other} too: `PENSTOCK_ENV={other} penstock status`")
     out.print(status_view(seen))
-    for sentence in seen.remedies:
+    for each in seen.accounts:
+        for found in each.breaks:
+            way = break_remedy(found.kind, found.subject, each.portfolio)
+            say(f"{found.subject} of {each.account}: {way}")
+    for sentence in not_active(seen.states):
         say(sentence)
 
 
@@ -40,11 +52,12 @@ def slots(
     Example: `penstock slots --portfolio minute --limit 100`
     """
     from penstock.interfaces.cli.console import table_of
-    from penstock.pipeline.slots import slots_table
+    from penstock.interfaces.cli.tables import slots_table
+    from penstock.pipeline.slots import list_slots
 
     with opened_platform() as platform:
-        rows = slots_table(platform, portfolio, limit)
-    out.print(table_of(rows, f"Slots of {portfolio}, newest first"))
+        found = list_slots(platform, operator(), portfolio, limit)
+    out.print(table_of(slots_table(found), f"Slots of {portfolio}, newest first"))
 
 
 def breaks(
@@ -58,24 +71,25 @@ def breaks(
     Example: `penstock breaks --history`
     """
     from penstock.interfaces.cli.console import table_of
-    from penstock.pipeline.breaks import list_breaks, locked_elsewhere
+    from penstock.interfaces.cli.remedies import break_remedy, locked_elsewhere
+    from penstock.interfaces.cli.tables import open_breaks_table, past_breaks_table
+    from penstock.pipeline.breaks import break_history, list_breaks
 
     with opened_platform() as platform:
         account = platform.environment.account_of(portfolio).name
-        rows, others = (
-            list_breaks(platform, portfolio, history),
-            locked_elsewhere(platform, portfolio),
-        )
-    if history:
-        out.print(table_of(rows, f"Breaks of {account}"))
-        return
+        if history:
+            past = break_history(platform, operator(), portfolio)
+            out.print(table_of(past_breaks_table(past), f"Breaks of {account}"))
+            return
+        found = list_breaks(platform, operator())
+    (own,) = (each for each in found if each.portfolio == portfolio)
     empty = f"none that the last comparison found; `penstock reconcile -p {portfolio}` compares now"
-    out.print(table_of(rows.drop("do"), f"Breaks of {account}", empty))
-    for sentence in [
-        *(f"{locked}: {do}" for locked, do in rows.select("locked", "do").iter_rows()),
-        *others,
-    ]:
-        say(sentence)
+    out.print(table_of(open_breaks_table(own.breaks), f"Breaks of {account}", empty))
+    for each in own.breaks:
+        say(f"{each.subject}: {break_remedy(each.kind, each.subject, portfolio)}")
+    for other in found:
+        if other is not own and other.breaks:
+            say(locked_elsewhere(other))
 
 
 def accept_break(
@@ -90,10 +104,10 @@ def accept_break(
 
     Example: `penstock accept-break USDT --reason "topped up by the owner"`
     """
-    from penstock.pipeline.breaks import accept
+    from penstock.pipeline.breaks import accept_break as accept
 
     with opened_platform() as platform:
-        out.print(accept(platform, portfolio, subject, reason).summary())
+        out.print(accept(platform, operator(), portfolio, subject, reason).summary())
 
 
 def reconcile(portfolio: PortfolioOption = "daily") -> None:
@@ -104,12 +118,13 @@ def reconcile(portfolio: PortfolioOption = "daily") -> None:
     Example: `penstock reconcile`
     """
     from penstock.interfaces.cli.console import table_of
+    from penstock.monitoring.tables import breaks_table
     from penstock.pipeline.reconcile import reconcile_account
 
     with opened_platform() as platform:
-        outcome = reconcile_account(platform, portfolio)
+        outcome = reconcile_account(platform, operator(), portfolio)
     if outcome.found.breaks:
-        out.print(table_of(outcome.table(), "Breaks"))
+        out.print(table_of(breaks_table(outcome.found.breaks), "Breaks"))
     out.print(outcome.summary())
     if outcome.found.breaks:
         raise typer.Exit(1)
@@ -121,9 +136,10 @@ def report(portfolio: PortfolioOption = "daily") -> None:
     Example: `penstock report`
     """
     from penstock.interfaces.cli.console import table_of
+    from penstock.monitoring.tables import figures_table
     from penstock.pipeline.report import report_account
 
     with opened_platform() as platform:
-        outcome = report_account(platform, portfolio)
-    out.print(table_of(outcome.table(), f"Account {outcome.account}"))
+        outcome = report_account(platform, operator(), portfolio)
+    out.print(table_of(figures_table(outcome.figures), f"Account {outcome.account}"))
     out.print(outcome.summary(), soft_wrap=True)

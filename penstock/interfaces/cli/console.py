@@ -1,6 +1,6 @@
 """How outcomes look in a terminal: tables and progress bars. Decides nothing but looks."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import polars as pl
@@ -16,9 +16,13 @@ from rich.progress import (
 from rich.table import Table
 
 from penstock.data.ingestion import IngestProgress, OnProgress
+from penstock.interfaces.cli import tables
+from penstock.interfaces.cli.remedies import CHECK_REMEDIES
 from penstock.monitoring.reports import format_number
+from penstock.monitoring.tables import figures_table
 from penstock.pipeline.doctor import HealthCheck
-from penstock.pipeline.status import AccountStatus
+from penstock.pipeline.local_stack import RunningStack
+from penstock.pipeline.status import SystemStatus
 
 #: A width in characters that no table reaches.
 _NO_LIMIT = 10_000
@@ -77,29 +81,47 @@ def _text(value: object) -> str:
     )
 
 
-def status_view(status: AccountStatus) -> Group:
+def status_view(status: SystemStatus) -> Group:
     """Return the status as the tables that `penstock status` shows."""
-    tables = [
+    return Group(
         table_of(
-            status.coverage,
+            tables.coverage_table(status),
             f"Bars ({status.environment}, {status.database})",
             "none stored: run 'penstock ingest'",
         ),
         table_of(
-            status.models,
+            tables.models_table(status),
             "Models",
             "none promoted: run 'penstock research', then 'penstock promote'",
         ),
-        *(table_of(figures, f"Portfolio {name}") for name, figures in status.accounts.items()),
-        table_of(status.breaks, "Locked instruments", "none: ledger and venue agree"),
-        table_of(status.halts, "Halted accounts", "none"),
-    ]
-    return Group(*tables)
+        *(
+            table_of(figures_table(each.figures), f"Portfolio {each.portfolio} ({each.account})")
+            for each in status.accounts
+        ),
+        table_of(tables.locks_table(status), "Locked instruments", "none: ledger and venue agree"),
+        table_of(tables.halts_table(status), "Halted accounts", "none"),
+    )
+
+
+def stack_view(stack: RunningStack) -> Table:
+    """Return where the parts of the local stack answer, and what to try."""
+    at = stack.addresses
+    table = Table(title="Penstock is up", title_justify="left", show_header=False)
+    table.add_row("Prefect UI", at.prefect)
+    table.add_row("MLflow UI", at.mlflow)
+    table.add_row("database", at.database)
+    if at.practice:
+        table.add_row("practice exchange", at.practice)
+    table.add_row("logs", str(stack.home / "logs"))
+    table.add_row("try", "prefect deployment ls")
+    table.add_row("", "prefect deployment run ingest-bars/ingest-1d --watch")
+    table.add_row("stop", "penstock down")
+    return table
 
 
 @contextmanager
 def bars_progress(console: Console) -> Iterator[OnProgress]:
-    """Show one progress bar a symbol while bars come in."""
+    """Show one progress bar per symbol while bars come in."""
     with _progress(console) as bars:
         rows: dict[str, TaskID] = {}
 
@@ -150,6 +172,14 @@ def trials_progress(console: Console, total: int) -> Iterator[TrialsProgress]:
 
 
 @contextmanager
+def slots_progress(console: Console, total: int) -> Iterator[Callable[[], None]]:
+    """Show how many slots are traded; what is yielded is called after each."""
+    with _progress(console) as bars:
+        row = bars.add_task("slots", total=total)
+        yield lambda: bars.advance(row)
+
+
+@contextmanager
 def _progress(console: Console) -> Iterator[Progress]:
     columns = (
         TextColumn("{task.description:<12}"),
@@ -161,12 +191,13 @@ def _progress(console: Console) -> Iterator[Progress]:
         yield bars
 
 
-def findings_view(findings: Sequence[HealthCheck]) -> Table:
-    """Return the doctor's findings, with a remedy for each that is not well."""
+def checks_view(checks: Sequence[HealthCheck]) -> Table:
+    """Return what the doctor saw, with a remedy for each check that is not well."""
     table = Table(title="Doctor", title_justify="left", header_style="bold")
     for name in ("", "what", "seen", "remedy"):
         table.add_column(name, overflow="fold")
-    for finding in findings:
-        mark = "[green]ok[/]" if finding.ok else "[red]bad[/]"
-        table.add_row(mark, finding.what, finding.seen.replace("[", "\\["), finding.remedy)
+    for check in checks:
+        mark = "[green]ok[/]" if check.ok else "[red]bad[/]"
+        remedy = "" if check.ok else CHECK_REMEDIES[check.subject]
+        table.add_row(mark, check.subject, check.seen.replace("[", "\\["), remedy)
     return table

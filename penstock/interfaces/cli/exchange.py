@@ -3,12 +3,23 @@ misbehave.
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstock.interfaces.cli.terminal import PortfolioOption, out, parse_instant
+from penstock.interfaces.cli.terminal import (
+    PortfolioOption,
+    operator,
+    out,
+    parse_amount,
+    parse_instant,
+    say,
+    settings,
+)
 from penstock.practice.faults import FaultKind
+
+if TYPE_CHECKING:
+    from penstock.pipeline.practice_venue import PracticeTransfer
 
 AssetArgument = Annotated[str, typer.Argument(help="An asset of the universe, like USDT or BTC.")]
 QuantityArgument = Annotated[str, typer.Argument(help="How much, in units of the asset.")]
@@ -40,9 +51,16 @@ def serve(
 
     Example: `penstock exchange serve --candles ~/candles --start 2024-01-01T00:00 --speed 60`
     """
-    from penstock.pipeline.stack_commands import serve_practice
+    from penstock.pipeline.local_stack import PracticeRequest, serve_practice
 
-    serve_practice(out, port, candles, parse_instant(start) if start else None, speed, cash)
+    source = f"candles of {candles}" if candles else "synthetic candles"
+    request = PracticeRequest(port, candles, parse_instant(start) if start else None, speed, cash)
+    serve_practice(
+        settings(default_env="practice"),
+        operator(),
+        request,
+        lambda url: out.print(f"practice exchange on {url} with {source}"),
+    )
 
 
 def deposit(
@@ -55,7 +73,10 @@ def deposit(
 
     Example: `penstock exchange deposit USDT 1000`, then `penstock reconcile`
     """
-    _transfer(asset, quantity, portfolio, 1)
+    from penstock.pipeline.practice_venue import deposit as put
+
+    done = put(settings(), operator(), portfolio, asset, parse_amount(quantity))
+    _show(done, portfolio)
 
 
 def withdraw(
@@ -67,7 +88,10 @@ def withdraw(
 
     Example: `penstock exchange withdraw BTC 0.01 -p minute`, then `penstock reconcile -p minute`
     """
-    _transfer(asset, quantity, portfolio, -1)
+    from penstock.pipeline.practice_venue import withdraw as take
+
+    done = take(settings(), operator(), portfolio, asset, parse_amount(quantity))
+    _show(done, portfolio)
 
 
 def fault(
@@ -108,11 +132,12 @@ def fault(
     """
     from penstock.pipeline.practice_venue import arm_fault
     from penstock.practice.faults import Fault
-    from penstock.settings import Settings
 
-    armed = Fault(kind=kind, method=method.upper(), path=path, times=times, seconds=seconds)
-    out.print(arm_fault(Settings(), armed), soft_wrap=True, highlight=False)
-    out.print("end it with: penstock exchange faults --clear", highlight=False)
+    wanted = Fault(kind=kind, method=method.upper(), path=path, times=times, seconds=seconds)
+    armed = arm_fault(settings(), operator(), wanted)
+    often = "until it is cleared" if armed.times is None else f"{armed.times} times at most"
+    say(f"{armed.kind} strikes {armed.method or 'any'} {armed.path}*, {often}")
+    say("end it with: penstock exchange faults --clear")
 
 
 def faults(
@@ -124,23 +149,15 @@ def faults(
     Example: `penstock exchange faults --clear`
     """
     from penstock.pipeline.practice_venue import armed_faults
-    from penstock.settings import Settings
 
-    for line in armed_faults(Settings(), clear) or ["no fault is armed"]:
-        out.print(line, soft_wrap=True, highlight=False)
+    armed = armed_faults(settings(), operator(), clear=clear)
+    for each in armed:
+        calls = f"matched {each.calls} calls, struck {each.struck}"
+        say(f"{each.kind} {each.method or 'any'} {each.path}*: {calls}")
+    if not armed:
+        say("no fault is armed")
 
 
-def _transfer(asset: str, quantity: str, portfolio: str, sign: int) -> None:
-    from penstock.pipeline.practice_venue import transfer
-    from penstock.settings import Settings
-
-    out.print(
-        transfer(Settings(), portfolio, asset, quantity, sign).summary(),
-        soft_wrap=True,
-        highlight=False,
-    )
-    out.print(
-        f"the ledger does not know of it yet: penstock reconcile -p {portfolio}",
-        soft_wrap=True,
-        highlight=False,
-    )
+def _show(done: "PracticeTransfer", portfolio: str) -> None:
+    say(done.summary())
+    say(f"the ledger does not know of it yet: penstock reconcile -p {portfolio}")

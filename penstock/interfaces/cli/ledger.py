@@ -1,10 +1,27 @@
 """Commands for the ledger: proved against its own events, and shown as of any time."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstock.interfaces.cli.terminal import PortfolioOption, opened_platform, out, parse_instant
+from penstock.interfaces.cli.terminal import (
+    PortfolioOption,
+    opened_platform,
+    operator,
+    out,
+    parse_instant,
+    say,
+)
+
+if TYPE_CHECKING:
+    from penstock.ports import Rebuild
+
+#: Stands under the table of profit and loss: a buy's fee is in more than one of its columns and
+#: counts once.
+_FEES_COUNT_ONCE = (
+    "Fees in base or quote are in cost already, and so in realised and unrealised: the column fees "
+    "shows them apart, and nothing is to be taken off for it."
+)
 
 
 def rebuild(
@@ -19,11 +36,12 @@ def rebuild(
 
     Example: `penstock ledger rebuild --check`
     """
-    from penstock.pipeline.ledger import rebuild_ledger, rebuild_lines
+    from penstock.pipeline.ledger import rebuild_ledger
 
     with opened_platform() as platform:
-        result = rebuild_ledger(platform, check=check)
-    out.print("\n".join(rebuild_lines(result)), highlight=False, markup=False, soft_wrap=True)
+        result = rebuild_ledger(platform, operator(), check=check)
+    for line in _lines(result):
+        say(line)
     if result.different and not result.replaced:
         raise typer.Exit(1)
 
@@ -42,14 +60,34 @@ def show(
     Example: `penstock ledger show --at 2026-01-31T00:05`
     """
     from penstock.interfaces.cli.console import table_or_records
-    from penstock.pipeline.ledger import FEES_COUNT_ONCE, show_ledger
+    from penstock.interfaces.cli.tables import ledger_tables
+    from penstock.pipeline.ledger import show_ledger
 
     with opened_platform() as platform:
-        view = show_ledger(
-            platform, portfolio, parse_instant(at) if at else platform.clock.now(), exact
-        )
+        view = show_ledger(platform, operator(), portfolio, parse_instant(at) if at else None)
     out.print(f"{view.account} as of {view.at:%Y-%m-%d %H:%M:%S} UTC")
-    for title, frame in view.tables.items():
+    for title, frame in ledger_tables(view, exact).items():
         out.print(table_or_records(frame, title, out))
-        if frame is view.profit and not frame.is_empty():
-            out.print(FEES_COUNT_ONCE)
+        if title.startswith("Profit") and not frame.is_empty():
+            out.print(_FEES_COUNT_ONCE)
+
+
+def _lines(result: "Rebuild") -> list[str]:
+    """Return what was compared and what came of it, one line each."""
+    compared = (
+        f"folded {result.events} order events, {result.fills} fills and {result.adjustments} "
+        f"adjustments; compared {result.orders} orders and {result.positions} positions, row for "
+        "row, the entry checkpoints, and the profit books of all strategies with the positions"
+    )
+    if not result.different:
+        return [compared, "equal: the read models are what their events lead to"]
+    outcome = (
+        "replaced by what the events lead to"
+        if result.replaced
+        else "nothing was changed: run it without --check to mend"
+    )
+    rows = [
+        f"  {each.table} {each.row}: stored {each.stored}, rebuilt {each.rebuilt}"
+        for each in result.differences
+    ]
+    return [compared, f"{result.different} rows differ; {outcome}", *rows]

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from penstock.interfaces.cli.terminal import opened_platform, out
+from penstock.core.actors import Actor, Channel
+from penstock.interfaces.cli.terminal import opened_platform, operator, out, settings
 
 
 def demo(
@@ -37,9 +38,14 @@ def demo(
 
     Example: `penstock demo --candles ~/candles --days 30`
     """
-    from penstock.demo import run_demo
+    from penstock.demo import DemoRequest, run_demo
+    from penstock.interfaces.cli.demo_view import DemoView, show_result
 
-    run_demo(out, candles=candles, exchange=exchange, days=days, trials=trials, fresh=fresh)
+    actor = Actor(operator().name, Channel.DEMO)
+    request = DemoRequest(candles, exchange, days, trials, fresh)
+    with DemoView(out) as view:
+        result = run_demo(settings(), actor, request, view)
+    show_result(out, result)
 
 
 def up(
@@ -58,17 +64,37 @@ def up(
 
     Example: `penstock up`, then `prefect deployment run ingest-bars/ingest-1d`
     """
-    from penstock.pipeline.stack_commands import bring_up
+    from penstock.interfaces.cli.console import stack_view
+    from penstock.pipeline.local_stack import run_stack, start_stack
     from penstock.stack import StackPorts
 
-    bring_up(out, foreground, StackPorts(prefect_port, mlflow_port, practice_port))
+    ports = StackPorts(prefect_port, mlflow_port, practice_port)
+    chosen = settings(default_env="practice")
+    if foreground:
+        stack = run_stack(chosen, operator(), ports, lambda ready: out.print(stack_view(ready)))
+    else:
+        starting = "starting the database, MLflow, Prefect and a worker (about half a minute) ..."
+        with out.status(starting):
+            stack = start_stack(chosen, operator(), ports)
+    if stack.was_running:
+        out.print("already running:")
+    if stack.was_running or not foreground:
+        out.print(stack_view(stack))
 
 
 def down() -> None:
     """Stop what `penstock up` started. The data stays."""
-    from penstock.pipeline.stack_commands import take_down
+    from penstock.pipeline.local_stack import stop_stack
 
-    take_down(out)
+    with out.status("stopping the worker, the servers and the database ..."):
+        stopped = stop_stack(settings(default_env="practice"), operator())
+    if not stopped.was_running:
+        out.print(f"nothing is running from {stopped.home}")
+        return
+    out.print(
+        "stopped: the worker, the servers, the database and their supervisor have ended; "
+        "the data stays"
+    )
 
 
 def database_migrate() -> None:
@@ -86,10 +112,10 @@ def doctor() -> None:
 
     Example: `penstock doctor`
     """
-    from penstock.interfaces.cli.console import findings_view
+    from penstock.interfaces.cli.console import checks_view
     from penstock.pipeline.doctor import examine
 
-    findings = examine()
-    out.print(findings_view(findings))
-    if any(not finding.ok for finding in findings):
+    checks = examine(settings(), operator())
+    out.print(checks_view(checks))
+    if any(not check.ok for check in checks):
         raise typer.Exit(1)

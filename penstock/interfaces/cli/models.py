@@ -11,6 +11,7 @@ from penstock.interfaces.cli.terminal import (
     TimeframeOption,
     err,
     opened_platform,
+    operator,
     out,
 )
 
@@ -20,14 +21,15 @@ def ingest(timeframe: TimeframeOption = "1d", symbol: SymbolsOption = None) -> N
 
     Example: `penstock ingest -t 1h -s BTC/USDT -s ETH/USDT`
     """
+    from penstock.data.ingestion import report_frame
     from penstock.interfaces.cli.console import bars_progress, table_of
     from penstock.pipeline.ingest import ingest_timeframe
 
     with opened_platform() as platform, bars_progress(err) as progress:
         outcome = ingest_timeframe(
-            platform, Timeframe.parse(timeframe), symbol, on_progress=progress
+            platform, operator(), Timeframe.parse(timeframe), symbol, on_progress=progress
         )
-    out.print(table_of(outcome.table(), outcome.summary()))
+    out.print(table_of(report_frame(outcome.reports), outcome.summary()))
     out.print(f"checks: {outcome.data_docs}")
     if outcome.failed:
         raise typer.Exit(1)
@@ -52,10 +54,13 @@ def research(
 
     with (
         opened_platform() as platform,
-        trials_progress(err, planned_trials(platform, study, strategy, trials)) as progress,
+        trials_progress(
+            err, planned_trials(platform, operator(), study, strategy, trials)
+        ) as progress,
     ):
         outcome = run_research(
             platform,
+            operator(),
             study,
             strategies=strategy,
             trials=trials,
@@ -63,7 +68,7 @@ def research(
             on_stage=progress.stage,
             on_cut=progress.cut,
         )
-    out.print(table_of(outcome.table(), "Search"))
+    out.print(table_of(outcome.result.figures_table(), "Search"))
     out.print(outcome.summary())
 
 
@@ -84,8 +89,8 @@ def promote(
         opened_platform() as platform,
         err.status("judging the candidate: reproduction, leakage, rehearsal, comparison"),
     ):
-        outcome = promote_candidate(platform, study, run)
-    out.print(table_of(outcome.table(), "Verdicts"))
+        outcome = promote_candidate(platform, operator(), study, run)
+    out.print(table_of(outcome.promotion.gate.table(), "Verdicts"))
     out.print(outcome.summary())
 
 
@@ -99,5 +104,5 @@ def rollback(
     from penstock.pipeline.promote import roll_back
 
     with opened_platform() as platform:
-        was, now = roll_back(platform, model)
-    out.print(f"champion was {was}, is {now} again")
+        done = roll_back(platform, operator(), model)
+    out.print(f"champion was {done.was}, is {done.now} again")

@@ -1,22 +1,55 @@
-"""What the commands share: where they print, the options that mean the same in each, and how a time
-is written.
+"""What the commands share: where they print, the environment and the person they work for, the
+options that mean the same in each, and how a time or an amount is written.
 """
 
-from collections.abc import Iterator
+import getpass
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from penstock.core.actors import Actor, Channel
 from penstock.core.errors import ConfigError
+from penstock.settings import Settings
 
 if TYPE_CHECKING:
     from penstock.wiring import Platform
 
 out = Console()
 err = Console(stderr=True)
+#: The environment variables that the command works with: the caller's own, or those of the stack
+#: that it follows.
+_variables: ContextVar[Mapping[str, str]] = ContextVar("variables")
+
+
+def work_with(variables: Mapping[str, str]) -> None:
+    """Let the command work with these environment variables."""
+    _variables.set(variables)
+
+
+def environment() -> Mapping[str, str]:
+    """Return the environment variables that the command works with."""
+    return _variables.get(os.environ)
+
+
+def settings(default_env: str = "") -> Settings:
+    """Return the settings of the command's environment. `default_env` is the environment of a
+    command that has another default than the others, where PENSTOCK_ENV is not set.
+    """
+    variables = environment()
+    env = variables.get("PENSTOCK_ENV") or default_env
+    return Settings.of({**variables, "PENSTOCK_ENV": env})
+
+
+def operator() -> Actor:
+    """Return who runs the command: the user of this machine's account."""
+    return Actor(getpass.getuser(), Channel.CLI)
 
 
 def say(sentence: str, console: Console = out) -> None:
@@ -60,6 +93,14 @@ def parse_instant(text: str) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
+def parse_amount(text: str) -> Decimal:
+    """Return the amount written as a decimal number; raise ConfigError showing the form."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise ConfigError(f"'{text}' is no amount: write it like 1000 or 0.25") from None
+
+
 @contextmanager
 def opened_platform() -> "Iterator[Platform]":
     """Yield the platform, its database open. An embedded one takes seconds to start, and silence
@@ -69,6 +110,6 @@ def opened_platform() -> "Iterator[Platform]":
 
     with ExitStack() as opened:
         with err.status("opening the database"):
-            platform = opened.enter_context(open_platform())
+            platform = opened.enter_context(open_platform(settings()))
             platform.database  # noqa: B018 - asking for it starts and migrates it
         yield platform

@@ -1,6 +1,8 @@
 """Commands that let orders go out, or keep them in."""
 
+import importlib.metadata
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,15 +11,17 @@ from penstock.core.extras import extra
 from penstock.interfaces.cli.terminal import (
     PortfolioOption,
     ReasonOption,
+    environment,
     err,
     opened_platform,
+    operator,
     out,
     parse_instant,
     say,
 )
 
 if TYPE_CHECKING:
-    from penstock.pipeline.halts import HaltOutcome
+    from penstock.pipeline.halts import AccountEnding
 
 
 def rebalance(
@@ -35,12 +39,14 @@ def rebalance(
     Example: `penstock rebalance --slot 2026-01-31T00:00`
     """
     from penstock.interfaces.cli.console import table_of
-    from penstock.pipeline.rebalance import rebalance_slot, rows_table
+    from penstock.interfaces.cli.tables import rebalance_table
+    from penstock.pipeline.rebalance import rebalance_slot
 
+    wanted = parse_instant(slot) if slot else None
     with opened_platform() as platform:
-        report = rebalance_slot(platform, portfolio, parse_instant(slot) if slot else None)
+        report = rebalance_slot(platform, operator(), portfolio, wanted)
     if report.rows():
-        out.print(table_of(rows_table(report), "Orders"))
+        out.print(table_of(rebalance_table(report), "Orders"))
     out.print(report.summary())
     if report.is_failure:
         raise typer.Exit(1)
@@ -60,11 +66,16 @@ def trade(
     """
     import asyncio
 
-    os.environ.setdefault(
-        "PREFECT_LOGGING_LEVEL", "WARNING"
-    )  # a line a slot is enough for a terminal
     with extra("prefect"):
-        from flows.trade_minutes import trade_minutes
+        importlib.metadata.distribution("prefect")
+    wanted = {
+        "PREFECT_LOGGING_LEVEL": "WARNING",  # one line per slot is enough for a terminal
+        **environment(),
+    }
+    if wanted != dict(os.environ):
+        # Prefect reads the process's own environment: the command starts over in the one it wants
+        os.execve(sys.executable, [sys.executable, "-m", "penstock", *sys.argv[1:]], wanted)
+    from flows.trade_minutes import trade_minutes
 
     asyncio.run(trade_minutes(portfolio, slots))
 
@@ -94,37 +105,43 @@ def halt(
     Example: `penstock halt --reason "venue announces maintenance"`, or `penstock halt --all
     --flatten --reason "..."`
     """
-    from penstock.pipeline.halts import end_others, halt_trading, still_trading
+    from penstock.interfaces.cli.remedies import ending_remedy, still_trading
+    from penstock.pipeline.halts import halt_trading, trading_states
 
     with opened_platform() as platform:
-        outcomes = [
-            halt_trading(platform, portfolio, reason, reduce_only, everything, cancel, flatten)
-        ]
-        _show_halt(outcomes[0], cancel or flatten)
-        if everything and (cancel or flatten):
-            for outcome in end_others(platform, portfolio, cancel, flatten):
-                _show_halt(outcome, True)
-                outcomes.append(outcome)
-        for sentence in still_trading(platform):
+        outcome = halt_trading(
+            platform,
+            operator(),
+            portfolio,
+            reason,
+            reduce_only=reduce_only,
+            everything=everything,
+            cancel=cancel,
+            flatten=flatten,
+            on_change=lambda change: out.print(change.summary()),
+            on_ending=lambda ending: _show_ending(ending, named=ending.portfolio == portfolio),
+        )
+        for sentence in still_trading(trading_states(platform, operator())):
             say(sentence)
-    failures = [outcome.failure for outcome in outcomes if outcome.failure]
-    for failure in failures:
-        say(f"not finished: {failure}", err)
-    if failures:
+    left = [ending for ending in outcome.endings if not ending.is_finished]
+    for ending in left:
+        whose = "" if ending.portfolio == portfolio else f"{ending.account}: "
+        say(f"not finished: {whose}{ending_remedy(ending)}", err)
+    if left:
         raise typer.Exit(1)
 
 
-def _show_halt(done: "HaltOutcome", ended: bool) -> None:
-    """Print what a halt did to one account; `ended` says that orders were to be cancelled."""
+def _show_ending(done: "AccountEnding", named: bool) -> None:
+    """Print what was ended at one account; `named` says that the command was given its portfolio."""
     from penstock.interfaces.cli.console import table_of
-    from penstock.pipeline.rebalance import rows_table
+    from penstock.interfaces.cli.tables import rebalance_table
 
-    out.print(done.sentence)
-    if ended:
-        out.print(f"cancelled {len(done.cancelled)} working orders")
+    if not named:
+        out.print(f"{done.account} (portfolio {done.portfolio}) is halted too")
+    out.print(f"cancelled {len(done.cancelled)} working orders")
     if done.flattened is not None:
         if done.flattened.rows():  # what could not be sold is among them, with the reason
-            out.print(table_of(rows_table(done.flattened), "Orders"))
+            out.print(table_of(rebalance_table(done.flattened), "Orders"))
         out.print(done.flattened.summary())
 
 
@@ -141,9 +158,11 @@ def resume(
     Example: `penstock resume --reason "maintenance is over"`, or `penstock resume -p minute
     --reason "..."`
     """
-    from penstock.pipeline.halts import not_active, resume_trading
+    from penstock.interfaces.cli.remedies import not_active
+    from penstock.pipeline.halts import resume_trading, trading_states
 
     with opened_platform() as platform:
-        say(resume_trading(platform, portfolio, reason, everything=everything))
-        for sentence in not_active(platform):
+        change = resume_trading(platform, operator(), portfolio, reason, everything=everything)
+        say(change.summary())
+        for sentence in not_active(trading_states(platform, operator())):
             say(f"still halted: {sentence}")

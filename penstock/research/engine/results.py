@@ -160,3 +160,13 @@ class SearchResult:
     in_sample_end: datetime
     out_of_sample_start: datetime
     study_name: str
+
+    def figures_table(self) -> pl.DataFrame:
+        """Return the choice's figures, one row per metric: columns metric, in_sample,
+        out_of_sample, equal_weights (text).
+        """
+        parts = (self.in_sample, self.out_of_sample, self.benchmark_out_of_sample)
+        figures = [part.metrics.as_dict() for part in parts]
+        rows = [(name, *(f"{figure[name]:.4f}" for figure in figures)) for name in figures[0]]
+        columns = ["metric", "in_sample", "out_of_sample", "equal_weights"]
+        return pl.DataFrame(rows, schema=columns, orient="row")

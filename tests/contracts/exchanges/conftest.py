@@ -15,7 +15,6 @@ import pytest
 
 from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
@@ -27,6 +26,7 @@ from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
+from penstock.simulation.paper import PaperExchange
 
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 START = FIRST_DAY + timedelta(days=10)

@@ -14,7 +14,6 @@ import pytest
 
 from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
@@ -31,6 +30,7 @@ from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
 from penstock.core.timeframes import Timeframe
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind
+from penstock.simulation.paper import PaperExchange
 
 _NUMBERS = count(1)
 EACH = {"USDT": Decimal(5_000), "AAA": Decimal(20)}
@@ -279,8 +279,8 @@ def test_offers_tell_what_is_free_and_who_is_silent(pair: Pair) -> None:
     assert second.quotes["AAA/USDT"].ask > second.quotes["AAA/USDT"].bid
     pair.silence("first", "/api/v3/account")
     silent, answering = pair.exchange.offers(["AAA/USDT"])
-    assert "503" in silent.silence
-    assert (silent.free, silent.quotes, answering.silence) == ({}, {}, "")
+    assert "503" in silent.error
+    assert (silent.free, silent.quotes, answering.error) == ({}, {}, "")
 
 
 def test_venues_need_names_of_their_own() -> None:

@@ -1,6 +1,7 @@
 """What every exchange promises of orders, balances and fills."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -101,9 +102,9 @@ def test_order_that_no_request_can_say_is_not_sent(venue, quantity, price):
 
 def test_order_is_found_by_its_client_order_id(venue):
     """An ended order is found again, also by a new process; an id never used, or of another symbol,
-    is not.
+    is not. It was sent as execution sends it: with the instant that its sender held the lease.
     """
-    order = venue.order("1")
+    order = replace(venue.order("1"), asked_at=datetime.now(UTC))
     sent = venue.exchange.submit(order)
     assert venue.exchange.find_order(order.client_order_id, "AAA/USDT") == sent
     assert venue.fresh().find_order(order.client_order_id, "AAA/USDT") == sent

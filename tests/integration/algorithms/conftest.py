@@ -32,6 +32,7 @@ from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
+from penstock.simulation.fill_model import FillModel
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 CLOSES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
@@ -174,7 +175,7 @@ class Stage:
 @pytest.fixture(scope="session")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     server = EmbeddedPostgres(tmp_path_factory.mktemp("algorithms"), settings={"fsync": "off"})
-    practice = PracticeServer(candles(), stepped_clock(SLOT), participation=1.0, limits=UNLIMITED)
+    practice = PracticeServer(candles(), stepped_clock(SLOT), limits=UNLIMITED)
     script = Path(__file__).with_name("worker.py")
     try:
         url = server.start()
@@ -197,9 +198,7 @@ def falling(stage: Stage) -> Iterator[Stage]:
     three minutes after it.
     """
     clock = stepped_clock(SLOT - timedelta(minutes=2))
-    practice = PracticeServer(
-        candles(fall_at=3, fall=0.85), clock, participation=1.0, limits=UNLIMITED
-    )
+    practice = PracticeServer(candles(fall_at=3, fall=0.85), clock, limits=UNLIMITED)
     with practice:
         yield Stage(practice.url, stage.database_url, stage.database, stage.worker)
 
@@ -210,7 +209,10 @@ def two_venues(stage: Stage) -> Iterator[Stage]:
     books half as deep.
     """
     dearer = PracticeServer(
-        candles(scale=1.001), stepped_clock(SLOT), fee_bps=4, participation=0.5, limits=UNLIMITED
+        candles(scale=1.001),
+        stepped_clock(SLOT),
+        fill_model=FillModel(taker_fee_bps=Decimal(4), participation=0.5),
+        limits=UNLIMITED,
     )
     with dearer:
         venues = {"cheap": stage.venue, "dear": dearer.url}

@@ -20,7 +20,7 @@ STYLE = {"algorithm": "market"}
 WEIGHTS = {"ETH/USDT": 0.1}
 
 
-def desk_of(stage: Stage, account: str) -> AccountSession:
+def session_of(stage: Stage, account: str) -> AccountSession:
     exchange, control_store = stage.exchange(account), PostgresControlStore(stage.database)
     switch = KillSwitch(account, control_store, clock=SYSTEM_CLOCK)
     clock = VenueClock(exchange.now, SYSTEM_CLOCK)
@@ -51,7 +51,7 @@ def test_day_of_missed_minutes_is_accounted_for_in_one_call(stage: Stage) -> Non
     assert stage.run(account, slot, STYLE, WEIGHTS)["status"] == "done"
     newest = slot + timedelta(minutes=1_000)
     started = time.monotonic()
-    found = account_for_missed(desk_of(stage, account), Timeframe.M1, newest, MissedSlots.SKIP)
+    found = account_for_missed(session_of(stage, account), Timeframe.M1, newest, MissedSlots.SKIP)
     took = time.monotonic() - started
     assert found.to_run == (newest,)
     stage.control.step(to=newest + timedelta(seconds=1))
@@ -63,6 +63,6 @@ def test_day_of_missed_minutes_is_accounted_for_in_one_call(stage: Stage) -> Non
     }
     assert [row.slot for row in rows] == [newest - n * Timeframe.M1.duration for n in range(1_001)]
     assert all(row.reason for row in rows if row.status is RebalanceStatus.SKIPPED)
-    again = account_for_missed(desk_of(stage, account), Timeframe.M1, newest, MissedSlots.SKIP)
+    again = account_for_missed(session_of(stage, account), Timeframe.M1, newest, MissedSlots.SKIP)
     assert not again.skipped
     print(f"\n999 missed slots on record in {took:.2f} s")

@@ -284,20 +284,19 @@ def settings_for(stage: Stage, account: str, folder: Path, venues: Sequence[str]
     }
     path.write_text(yaml.safe_dump(environments))
     return Settings(
-        Process(configs=configs, home=folder / "home", env="practice", practice_url=None)
+        Process(configs=configs, home=folder / "home", env="practice", practice_url=None),
+        {"ROUTED_KEY": account, "ROUTED_SECRET": "secret"},
     )
 
 
 def test_account_of_several_venues_is_chosen_by_configuration(
-    two_venues: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_venues: Stage, tmp_path: Path
 ) -> None:
-    """A desk from configs/environments.yaml trades both venues; the account can never be opened at
+    """A session from configs/environments.yaml trades both venues; the account can never be opened at
     others.
     """
     account = "configured"
     slot = two_venues.open(account, OPENING)
-    monkeypatch.setenv("ROUTED_KEY", account)
-    monkeypatch.setenv("ROUTED_SECRET", "secret")
     platform = Platform(
         settings_for(two_venues, account, tmp_path, ["cheap", "dear"]), two_venues.database_url
     )
@@ -327,15 +326,13 @@ def test_account_of_several_venues_is_chosen_by_configuration(
 
 
 def test_kill_switch_cancels_at_the_venues_that_answer(
-    two_venues: Stage, dear: PracticeControl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    two_venues: Stage, dear: PracticeControl, tmp_path: Path
 ) -> None:
     """An order works at each venue and one of them is silent: the other's is cancelled, and the
     silence is told.
     """
     account = "cancelled"
     two_venues.open(account, OPENING)
-    monkeypatch.setenv("ROUTED_KEY", account)
-    monkeypatch.setenv("ROUTED_SECRET", "secret")
     platform = Platform(
         settings_for(two_venues, account, tmp_path, ["cheap", "dear"]), two_venues.database_url
     )

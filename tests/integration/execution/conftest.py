@@ -12,7 +12,6 @@ import pytest
 
 from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.adapters.stores.postgres import (
     Database,
     PostgresControlStore,
@@ -34,6 +33,7 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.risk.limits import RiskLimits
+from penstock.simulation.paper import PaperExchange
 
 CASH = Decimal(100_000)
 PATIENCE = ExecutionPolicy(

@@ -15,7 +15,8 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
 from penstock.portfolio.rebalancing import RebalancePolicy
-from penstock.simulation.replay import VenueTerms, replay
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.replay import replay
 from tests.integration.execution.conftest import Stage
 
 SYMBOLS = ["BTC/USDT", "ETH/USDT", "SOL/USDT", "XRP/USDT", "ADA/USDT"]
@@ -76,16 +77,16 @@ def test_equity_on_real_candles_equals_the_replay(
     stage = make(bars, FIRST)
     targets = {slot: momentum(bars, slot) for slot in slots()}
     live = trade(stage, targets)
-    terms = VenueTerms(participation=1.0 if venue == "stage_on_practice" else None)
+    model = FillModel(participation=1.0 if venue == "stage_on_practice" else None)
     limits = stage.inputs(
         {}, FIRST
     ).limits  # a day of these candles loses over 5%: both must stop buying then
     instruments = stage.session.exchange.instruments()
-    result = replay(bars, targets, RebalancePolicy(), instruments, Decimal(100_000), terms, limits)
+    result = replay(bars, targets, RebalancePolicy(), instruments, Decimal(100_000), model, limits)
     assert [(row.equity, row.cash) for row in result.rows] == live
     held = stage.session.ledger.positions(stage.session.account)
     assert (
-        {asset: quantity for asset, quantity in result.positions.items() if quantity}
+        {asset: quantity for asset, quantity in result.balances.items() if quantity}
         == held
         == stage.session.exchange.balances()
     )

@@ -17,6 +17,7 @@ import yaml
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import PostgresLedger
+from penstock.core.actors import Actor, Channel
 from penstock.core.leases import Lease
 from penstock.execution.session import AccountSession
 from penstock.ports import LoadedModel, ModelVersion
@@ -33,6 +34,8 @@ ROOT = Path(__file__).resolve().parents[3]
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 FIRST_SLOT = datetime(2024, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
+#: Who asks for what these tests do.
+ACTOR = Actor("tester", Channel.CLI)
 
 
 @dataclass
@@ -138,7 +141,7 @@ def said(place: Place, *arguments: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+def place(tmp_path: Path) -> Iterator[Place]:
     configs = Path(shutil.copytree(ROOT / "configs", tmp_path / "configs"))
     universe = yaml.safe_load((configs / "universe.yaml").read_text())
     universe |= {
@@ -149,8 +152,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     home = tmp_path / "home"
     key, secret = practice_keys(home)["daily"]
     keys = practice_key_variables(home)
-    for name, value in keys.items():
-        monkeypatch.setenv(name, value)
     candles = SyntheticCandles(
         ("BTC/USDT", "ETH/USDT"), FIRST_DAY, datetime(2025, 1, 1, tzinfo=UTC), minutes=False
     )
@@ -168,7 +169,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
                 practice_url=server.url,
                 database_url=url,
             )
-            platform, alerts = ImpatientPlatform(Settings(process), url), KeptAlerts()
+            platform, alerts = ImpatientPlatform(Settings(process, keys), url), KeptAlerts()
             ledger = RememberingLedger(platform.database)
             vars(platform).update(notifier=alerts, registry=OneVersion(), ledger=ledger)
             environment = {

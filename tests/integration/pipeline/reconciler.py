@@ -9,7 +9,9 @@ from typing import Any
 
 import psycopg
 
+from penstock.core.actors import Actor, Channel
 from penstock.pipeline.reconcile import reconcile_account
+from penstock.settings import Settings
 from penstock.wiring import open_platform
 
 
@@ -30,5 +32,5 @@ def die_after_opening_a_break() -> None:
 
 if __name__ == "__main__":
     die_after_opening_a_break()
-    with open_platform() as platform:
-        reconcile_account(platform, "daily")
+    with open_platform(Settings.of(os.environ)) as platform:
+        reconcile_account(platform, Actor("tester", Channel.CLI), "daily")

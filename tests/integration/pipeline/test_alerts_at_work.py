@@ -20,7 +20,7 @@ from penstock.pipeline import alerts as sending
 from penstock.pipeline.reconcile import reconcile_account
 from penstock.pipeline.slots import trade_slot
 from penstock.settings import practice_keys
-from tests.integration.pipeline.conftest import Deciding, Place
+from tests.integration.pipeline.conftest import ACTOR, Deciding, Place
 
 ACCOUNT = "practice-daily"
 
@@ -40,7 +40,7 @@ class HangingChannel:
 @pytest.fixture
 def traded(place: Place) -> Place:
     """A place whose first slot is DONE."""
-    outcome = trade_slot(place.platform, "daily", place.tomorrow())
+    outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
     assert outcome.report is not None, outcome.failure
     assert outcome.report.status is RebalanceStatus.DONE
     place.alerts.clear()
@@ -78,9 +78,9 @@ def test_alert_of_a_killed_run_comes_with_the_next_one(traded: Place) -> None:
         connection.execute(
             "UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [ACCOUNT]
         )
-    assert not reconcile_account(traded.platform, "daily").found.opened
+    assert not reconcile_account(traded.platform, ACTOR, "daily").found.opened
     assert [title for title, _ in traded.alerts] == [f"{ACCOUNT}: ETH is locked: deposit"]
-    reconcile_account(traded.platform, "daily")
+    reconcile_account(traded.platform, ACTOR, "daily")
     assert len(traded.alerts) == 1
 
 
@@ -94,13 +94,13 @@ def test_several_openings_are_one_message_also_where_the_run_then_fails(traded: 
 
     deposit(traded, "BTC", "ETH")
     Deciding.meanwhile = staticmethod(no_bar)
-    assert trade_slot(traded.platform, "daily", traded.tomorrow()).failed
+    assert trade_slot(traded.platform, ACTOR, "daily", traded.tomorrow()).failed
     ((title, body),) = traded.alerts
     assert title == f"{ACCOUNT}: 3 things to look at"
     subjects = [line.split(" ")[0] for line in body.splitlines()]
     assert subjects == ["BTC", "ETH", "slot"]
     Deciding.meanwhile = staticmethod(lambda: None)
-    assert not trade_slot(traded.platform, "daily", traded.tomorrow()).failed
+    assert not trade_slot(traded.platform, ACTOR, "daily", traded.tomorrow()).failed
     assert not [body for _, body in traded.alerts[1:] if "is locked: deposit" in body]
 
 
@@ -114,18 +114,18 @@ def test_channel_that_hangs_delays_no_order_and_loses_no_alert(
     channel = HangingChannel()
     vars(place.platform).update(notifier=channel)
     place.platform.outbox.add(ACCOUNT, [Alert("left by a killed run", "")])
-    outcome = trade_slot(place.platform, "daily", place.tomorrow())
+    outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
     assert outcome.report is not None, outcome.failure
     assert outcome.report.status is RebalanceStatus.DONE
     assert outcome.report.sent == 2
     assert [title for title, _ in channel.said] == [f"{ACCOUNT}: left by a killed run"]
     deposit(place, "ETH")
-    reconcile_account(place.platform, "daily")
+    reconcile_account(place.platform, ACTOR, "daily")
     assert len(channel.said) == 1, "one at a time"
     channel.let_go.set()
     while any(thread.name == f"alerts of {ACCOUNT}" for thread in threading.enumerate()):
         time.sleep(0.05)
-    reconcile_account(place.platform, "daily")
+    reconcile_account(place.platform, ACTOR, "daily")
     assert [title for title, _ in channel.said] == [
         f"{ACCOUNT}: left by a killed run",
         f"{ACCOUNT}: ETH is locked: deposit",

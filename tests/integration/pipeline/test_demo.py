@@ -2,7 +2,9 @@
 reconciliation.
 """
 
+import io
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,38 +13,36 @@ from rich.console import Console
 
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.stores.embedded import EmbeddedPostgres
+from penstock.core.actors import Actor, Channel
 from penstock.core.errors import ConfigError, DataError
-from penstock.demo import run_demo
+from penstock.demo import DemoRequest, run_demo
 from penstock.demo.world import venue_world
+from penstock.interfaces.cli.demo_view import DemoView, show_result
 from penstock.practice.clock import stepped_clock
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.practice.synthetic import SyntheticCandles
+from penstock.settings import Process, Settings
 
 ROOT = Path(__file__).resolve().parents[3]
 DAYS = 5
+ACTOR = Actor("tester", Channel.DEMO)
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path) -> Iterator[Path]:
     """A home of its own for the demo; its database is destroyed at the end, wherever it is kept."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("PENSTOCK_HOME", str(tmp_path))
-    for name in (
-        "PENSTOCK_ENV",
-        "PENSTOCK_DATABASE_URL",
-        "PENSTOCK_MLFLOW_URL",
-        "PENSTOCK_CONFIGS",
-    ):
-        monkeypatch.delenv(name, raising=False)
     yield tmp_path
     for folder in tmp_path.glob("demo/*/postgres"):
         EmbeddedPostgres(folder).destroy()
 
 
-def demo(candles: Path) -> str:
-    console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115 - lives as long as the console
-    run_demo(console, candles=candles, days=DAYS, trials=52)
+def demo(home: Path, request: DemoRequest) -> str:
+    """Run the demo in `home` and return what the terminal shows."""
+    console = Console(record=True, width=200, file=io.StringIO())
+    settings = Settings(Process(home=home, configs=ROOT / "configs"))
+    with DemoView(console) as view:
+        show_result(console, run_demo(settings, ACTOR, request, view))
     return console.export_text()
 
 
@@ -58,14 +58,14 @@ def test_demo_trades_real_candles_to_the_cent_and_does_nothing_the_second_time(
     """Live equity equals the replay to the cent; a second run ingests nothing, sends nothing, and
     ends where the first did.
     """
-    first = demo(candles_dir)
+    first = demo(home, DemoRequest(candles=candles_dir, days=DAYS, trials=52))
     assert figure(first, "slots") == f"{DAYS} of {DAYS} done"
     assert int(figure(first, "orders").split(",")[0]) > 0
     assert "agree" in figure(first, "reconciliation")
     assert re.search(r"│ unexplained \(live - replay\)\s+│ +-?0(\.0)? │", first), first
     assert float(figure(first, "search").split()[0]) >= 50
 
-    second = demo(candles_dir)
+    second = demo(home, DemoRequest(candles=candles_dir, days=DAYS, trials=52))
     assert (
         figure(second, "bars new") == "0 before trading, 0 while trading, 0 after it: 0 in this run"
     )
@@ -86,7 +86,7 @@ def test_folder_without_candles_is_one_clear_error(home: Path, tmp_path: Path) -
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(DataError, match=r"no candles for .* a file has the columns"):
-        demo(empty)
+        demo(home, DemoRequest(candles=empty))
 
 
 def test_venue_with_a_short_history_gives_a_world(tmp_path: Path) -> None:
@@ -110,4 +110,4 @@ def test_venue_with_a_short_history_gives_a_world(tmp_path: Path) -> None:
 def test_candles_from_two_places_are_refused(home: Path, tmp_path: Path) -> None:
     """A demo replays one world."""
     with pytest.raises(ConfigError, match="exclude each other"):
-        run_demo(Console(), candles=tmp_path, exchange="kraken")
+        demo(home, DemoRequest(candles=tmp_path, exchange="kraken"))

@@ -12,7 +12,7 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.pipeline.halts import halt_trading
 from penstock.pipeline.slots import trade_slot
 from penstock.practice.faults import Fault, FaultKind
-from tests.integration.pipeline.conftest import Place, penstock, said
+from tests.integration.pipeline.conftest import ACTOR, Place, penstock, said
 
 ACCOUNT = "practice-daily"
 
@@ -20,7 +20,7 @@ ACCOUNT = "practice-daily"
 @pytest.fixture
 def holding(place: Place) -> Place:
     """An account with both coins, bought in its first slot."""
-    trade_slot(place.platform, "daily", place.tomorrow())
+    trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
     assert sellable(place) == {"BTC", "ETH"}
     place.alerts.clear()
     return place
@@ -62,7 +62,7 @@ def test_halt_flatten_cancels_sells_everything_and_stays_halted(holding: Place) 
     again = said(holding, "halt", "--reason", "drill", "--flatten")
     assert "cancelled 0 working orders" in again
     assert not sellable(holding)
-    outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
+    outcome = trade_slot(holding.platform, ACTOR, "daily", holding.tomorrow())
     assert outcome.report is not None
     assert outcome.report.status is RebalanceStatus.SKIPPED
     assert "halted: drill" in outcome.report.reason
@@ -74,7 +74,7 @@ def test_resumed_account_buys_again_in_its_next_slot(holding: Place) -> None:
     """After the drill the account is free, and its next slot is traded as usual."""
     said(holding, "halt", "--reason", "drill", "--flatten")
     assert "active" in said(holding, "resume", "--reason", "the drill is over")
-    outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
+    outcome = trade_slot(holding.platform, ACTOR, "daily", holding.tomorrow())
     assert outcome.report is not None
     assert outcome.report.status is RebalanceStatus.DONE
     assert sellable(holding) == {"BTC", "ETH"}
@@ -94,7 +94,7 @@ def test_flatten_that_the_venue_does_not_answer_is_told_and_done_by_the_next_slo
     assert holding.platform.control_store.trading_state(ACCOUNT).state is TradingState.HALTED
     assert sellable(holding) == {"BTC", "ETH"}
     holding.control.clear_faults()
-    outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
+    outcome = trade_slot(holding.platform, ACTOR, "daily", holding.tomorrow())
     assert not outcome.failed, outcome.line()
     assert not sellable(holding)
 
@@ -104,11 +104,11 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
     its break is accepted.
     """
     holding.control.correct(holding.environment["PENSTOCK_PRACTICE_DAILY_KEY"], "ETH", Decimal(1))
-    done = halt_trading(holding.platform, "daily", "drill", flatten=True)
+    (done,) = halt_trading(holding.platform, ACTOR, "daily", "drill", flatten=True).endings
     assert done.flattened is not None
     assert sellable(holding) == {"ETH"}
-    assert "ETH/USDT is still held" in done.failure
-    assert "BTC" not in done.failure
+    assert [held.symbol for held in done.held] == ["ETH/USDT"]
+    assert "ETH/USDT is still held" in done.unfinished()
     assert balances(holding)["BTC"] > 0, "fees left a part of a lot, which is nothing to do"
     assert [title for title, _ in holding.alerts] == [f"{ACCOUNT}: 2 things to look at"]
     assert "ETH is locked: position_mismatch" in holding.alerts[0][1]
@@ -129,7 +129,7 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
         for way in ("breaks", "accept-break ETH -p daily", "halt --flatten -p daily")
     ]
     assert ways == sorted(ways)
-    outcome = trade_slot(holding.platform, "daily", holding.tomorrow())
+    outcome = trade_slot(holding.platform, ACTOR, "daily", holding.tomorrow())
     assert outcome.report is not None
     (alert,) = [each for each in outcome.report.alerts if each.startswith("ETH")]
     assert alert.startswith("ETH/USDT is to be closed by kill_switch")

@@ -8,16 +8,19 @@ from decimal import Decimal
 import pytest
 from structlog.testing import capture_logs
 
+from penstock.core.rebalances import RebalanceStatus
+from penstock.monitoring.tables import figures_table
 from penstock.pipeline.report import account_figures, report_account
 from penstock.pipeline.slots import trade_slot
+from penstock.settings import Settings
 from penstock.wiring import Platform
-from tests.integration.pipeline.conftest import Place, penstock, said
+from tests.integration.pipeline.conftest import ACTOR, Place, penstock, said
 
 ACCOUNT = "practice-daily"
 
 
 def figures(place: Place) -> dict[str, str]:
-    return dict(account_figures(place.platform, ACCOUNT).iter_rows())
+    return dict(figures_table(account_figures(place.platform, ACCOUNT)).iter_rows())
 
 
 def percent(text: str) -> float:
@@ -25,7 +28,7 @@ def percent(text: str) -> float:
 
 
 def trade_tomorrow(place: Place) -> None:
-    outcome = trade_slot(place.platform, "daily", place.tomorrow())
+    outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
     assert not outcome.failed, outcome.line()
 
 
@@ -131,20 +134,19 @@ def test_fault_is_armed_strikes_and_is_cleared_by_command(place: Place) -> None:
     assert "agree" in said(place, "reconcile")
 
 
-def test_report_needs_no_keys(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_needs_no_keys(place: Place) -> None:
     """Who only looks has no keys: the ledger's figures are reported, and the comparison with the
     backtest is left out.
     """
     trade_tomorrow(place)
     trade_tomorrow(place)
-    for name in place.environment:
-        monkeypatch.delenv(name, raising=False)
-    onlooker = Platform(place.platform.settings, place.environment["PENSTOCK_DATABASE_URL"])
+    without_keys = Settings(place.platform.settings.process)
+    onlooker = Platform(without_keys, place.environment["PENSTOCK_DATABASE_URL"])
     vars(onlooker).update(registry=place.platform.registry)
     with capture_logs() as logs:
-        outcome = report_account(onlooker, "daily")
+        outcome = report_account(onlooker, ACTOR, "daily")
     onlooker.close()
     assert outcome.path.is_file()
-    assert dict(outcome.figures.iter_rows())["slots"] == "2 done"
+    assert outcome.figures.slots == {RebalanceStatus.DONE: 2}
     (warning,) = [log for log in logs if log["event"] == "no comparison with the backtest"]
     assert "set it before trading" in warning["reason"]

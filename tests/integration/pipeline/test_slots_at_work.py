@@ -14,15 +14,15 @@ from penstock.core.orders import OrderEventKind
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.lease import take_lease
 from penstock.pipeline.rebalance import newest_slot, rebalance_slot
-from penstock.pipeline.slots import due_slots, slots_due, slots_table, trade_slot
+from penstock.pipeline.slots import due_slots, list_slots, slots_due, trade_slot
 from penstock.practice.faults import Fault, FaultKind
-from tests.integration.pipeline.conftest import Deciding, Place
+from tests.integration.pipeline.conftest import ACTOR, Deciding, Place
 
 
 def table(place: Place) -> list[tuple[str, str]]:
     """Status and reason of each slot, newest first."""
-    frame = slots_table(place.platform, "daily")
-    return list(zip(frame["status"].to_list(), frame["reason"].to_list(), strict=True))
+    found = list_slots(place.platform, ACTOR, "daily")
+    return [("open" if row.status is None else row.status.value, row.reason) for row in found]
 
 
 def hold(place: Place) -> Any:
@@ -35,7 +35,7 @@ def hold(place: Place) -> Any:
 @pytest.fixture
 def traded(place: Place) -> Place:
     """A place whose first slot is DONE."""
-    outcome = trade_slot(place.platform, "daily", place.tomorrow())
+    outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
     assert outcome.report is not None, outcome.failure
     assert outcome.report.status is RebalanceStatus.DONE
     assert outcome.report.sent
@@ -51,7 +51,7 @@ def test_slot_whose_account_is_held_is_alerted_and_open_and_then_accounted_for(
     """
     missed = traded.tomorrow()
     keeper = hold(traded)
-    outcome = trade_slot(traded.platform, "daily", missed)
+    outcome = trade_slot(traded.platform, ACTOR, "daily", missed)
     assert outcome.failed
     assert [title for title, _ in traded.alerts] == [
         "practice-daily: slot 2024-06-02 00:00 was not traded by this run"
@@ -60,8 +60,8 @@ def test_slot_whose_account_is_held_is_alerted_and_open_and_then_accounted_for(
     assert [status for status, _ in table(traded)] == ["open", "done"]
     keeper.release()
     newest = traded.tomorrow()
-    assert slots_due(traded.platform, "daily", newest).skipped == (missed,)
-    trade_slot(traded.platform, "daily", newest)
+    assert slots_due(traded.platform, ACTOR, "daily", newest).skipped == (missed,)
+    trade_slot(traded.platform, ACTOR, "daily", newest)
     assert [status for status, _ in table(traded)] == ["done", "skipped", "done"]
     assert "no run had the account" in table(traded)[1][1]
 
@@ -71,7 +71,7 @@ def test_slot_that_the_other_process_has_done_is_no_alert(traded: Place) -> None
     called.
     """
     keeper = hold(traded)
-    report = rebalance_slot(traded.platform, "daily", newest_slot(traded.platform, "daily"))
+    report = rebalance_slot(traded.platform, ACTOR, "daily", newest_slot(traded.platform, "daily"))
     keeper.release()
     assert (report.status, report.already_done, report.sent) == (RebalanceStatus.DONE, True, 0)
     assert "another process" in report.summary()
@@ -82,7 +82,9 @@ def test_two_workers_on_one_slot_leave_one_order_set_and_one_row(traded: Place) 
     """Both at once: one trades, the other says what it found; the slot is done and on record once."""
     slot, before = traded.tomorrow(), traded.control.stats()["orders"]
     with ThreadPoolExecutor(2) as pool:
-        outcomes = list(pool.map(lambda _: trade_slot(traded.platform, "daily", slot), range(2)))
+        outcomes = list(
+            pool.map(lambda _: trade_slot(traded.platform, ACTOR, "daily", slot), range(2))
+        )
     assert not [outcome.failure for outcome in outcomes if outcome.failure]
     sent = [outcome.report.sent for outcome in outcomes if outcome.report is not None]
     assert sorted(sent)[0] == 0
@@ -103,7 +105,7 @@ def test_slot_that_failed_can_be_run_again_whoever_ran_it(traded: Place, way: st
     assert status == "running"
     assert "HTTP 503" in reason
     traded.control.clear_faults()
-    assert trade_slot(traded.platform, "daily", slot).failed is False
+    assert trade_slot(traded.platform, ACTOR, "daily", slot).failed is False
     assert [status for status, _ in table(traded)] == ["done", "done"]
 
 
@@ -111,11 +113,11 @@ def trade_slot_once(place: Place, slot: Any, way: str) -> None:
     """Run a slot while the venue does not tell balances."""
     place.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account"))
     if way == "service":
-        assert trade_slot(place.platform, "daily", slot).failed
+        assert trade_slot(place.platform, ACTOR, "daily", slot).failed
     else:
-        (due,) = due_slots(place.platform, "daily")
+        (due,) = due_slots(place.platform, ACTOR, "daily")
         with pytest.raises(VenueError):
-            rebalance_slot(place.platform, "daily", due.slot, due.however_late)
+            rebalance_slot(place.platform, ACTOR, "daily", due.slot, due.however_late)
 
 
 @pytest.mark.parametrize("way", ["service", "flow"])
@@ -128,8 +130,10 @@ def test_slot_that_failed_ends_with_its_reason_once_the_next_is_due(
     trade_slot_once(traded, traded.tomorrow(), way)
     traded.control.clear_faults()
     newest = traded.tomorrow()
-    for due in due_slots(traded.platform, "daily"):
-        assert trade_slot(traded.platform, "daily", due.slot, due.however_late).failed is False
+    for due in due_slots(traded.platform, ACTOR, "daily"):
+        assert (
+            trade_slot(traded.platform, ACTOR, "daily", due.slot, due.however_late).failed is False
+        )
     assert table(traded)[0][0] == "done"
     status, reason = table(traded)[1]
     assert status == "failed"
@@ -142,7 +146,7 @@ def test_slot_without_bars_keeps_its_reason(traded: Place) -> None:
     """A decision that finds no bar of the slot leaves the row running with the reason."""
     slot = traded.tomorrow()
     with pytest.raises(StaleDataError):
-        rebalance_slot(traded.platform, "daily", slot)
+        rebalance_slot(traded.platform, ACTOR, "daily", slot)
     assert table(traded)[0][0] == "running"
     assert "ingest bars first" in table(traded)[0][1]
 
@@ -159,7 +163,7 @@ def test_slot_at_which_no_bar_closes_is_refused_and_leaves_no_row(traded: Place)
         with pytest.raises(
             ConfigError, match=r"not the close of a 1d bar.* 2024-06-01T00:00 and 2024-06-02T00:00"
         ):
-            way(traded.platform, "daily", slot)
+            way(traded.platform, ACTOR, "daily", slot)
     assert [status for status, _ in table(traded)] == ["done"]
     assert traded.control.stats()["orders"] == before
     assert not traded.alerts
@@ -178,13 +182,13 @@ def test_illegal_order_event_is_an_alert_of_its_own_once(traded: Place) -> None:
 
     Deciding.meanwhile = staticmethod(cancel_what_is_filled)
     slot = traded.tomorrow()
-    trade_slot(traded.platform, "daily", slot)
+    trade_slot(traded.platform, ACTOR, "daily", slot)
     assert [title for title, _ in traded.alerts] == [
         "practice-daily: an illegal order event was refused"
     ]
     assert order in traded.alerts[0][1]
     with pytest.raises(IllegalTransitionError):
-        rebalance_slot(traded.platform, "daily", slot)
+        rebalance_slot(traded.platform, ACTOR, "daily", slot)
     assert len(traded.alerts) == 2, "the second event is another one"
     Deciding.meanwhile = staticmethod(lambda: None)
-    assert trade_slot(traded.platform, "daily", slot).failed is False
+    assert trade_slot(traded.platform, ACTOR, "daily", slot).failed is False

@@ -18,9 +18,9 @@ from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.lease import take_lease
 from penstock.pipeline.rebalance import newest_slot, rebalance_slot
-from penstock.pipeline.slots import _ingest, slots_table, trade_slot
+from penstock.pipeline.slots import _ingest, list_slots, trade_slot
 from penstock.practice.faults import Fault, FaultKind
-from tests.integration.pipeline.conftest import Place
+from tests.integration.pipeline.conftest import ACTOR, Place
 
 LIMIT_SECONDS = 2.0
 
@@ -28,7 +28,7 @@ LIMIT_SECONDS = 2.0
 def timed_out(place: Place) -> None:
     """Rebalance under a task's time limit, at a venue whose answer to an order takes longer."""
     with pytest.raises(TimeoutError), timeout(LIMIT_SECONDS):
-        rebalance_slot(place.platform, "daily", newest_slot(place.platform, "daily"))
+        rebalance_slot(place.platform, ACTOR, "daily", newest_slot(place.platform, "daily"))
 
 
 @pytest.mark.parametrize("where", ["main thread", "another thread"])
@@ -53,7 +53,7 @@ def test_time_out_stops_the_trading_and_ends_the_lease(place: Place, where: str)
     assert place.control.stats()["orders"] == sent
     keeper.release()
     assert sent < 2, "the time-out came too late to show anything"
-    report = rebalance_slot(place.platform, "daily", slot)
+    report = rebalance_slot(place.platform, ACTOR, "daily", slot)
     assert report.status is RebalanceStatus.DONE
     filled = [
         order for order in place.ledger.orders("practice-daily") if order.state is OrderState.FILLED
@@ -80,7 +80,7 @@ def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     portfolios.write_text(
         portfolios.read_text().replace("max_lateness_minutes: 720", catching_up, 1)
     )
-    trade_slot(place.platform, "daily", place.tomorrow())
+    trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
     place.tomorrow()
     _ingest(place.platform, "daily", place.tomorrow())
     monkeypatch.setattr(tasks.trading, "worker_platform", lambda: place.platform)
@@ -89,9 +89,9 @@ def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     )  # as often as a read is tried
     state: State[object] = rebalance_portfolio("daily", return_state=True)
     assert state.is_failed()
-    found = slots_table(place.platform, "daily")
-    assert found["status"].to_list() == ["done", "failed", "done"]
-    assert "HTTP 503" in found["reason"][1]
+    found = list_slots(place.platform, ACTOR, "daily")
+    assert [row.status for row in found] == ["done", "failed", "done"]
+    assert "HTTP 503" in found[1].reason
     assert [title for title, _ in place.alerts] == [
         "practice-daily: slot 2024-06-02 00:00 was not finished"
     ]

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from penstock.pipeline.slots import trade_slot
-from tests.integration.pipeline.conftest import Place, penstock, said
+from tests.integration.pipeline.conftest import ACTOR, Place, penstock, said
 
 OTHER = "practice-strict-minute"
 
@@ -28,7 +28,7 @@ def both(place: Place) -> Place:
     file.write_text(yaml.safe_dump({**portfolios, "minute": portfolios["daily"]}))
     slot = place.tomorrow()
     for portfolio in ("daily", "minute"):
-        outcome = trade_slot(place.platform, portfolio, slot)
+        outcome = trade_slot(place.platform, ACTOR, portfolio, slot)
         assert not outcome.failed, outcome.line()
         assert held(place, portfolio) == {"BTC", "ETH"}
     return place

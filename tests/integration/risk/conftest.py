@@ -35,7 +35,7 @@ from penstock.core.proposals import SeenBar
 from penstock.core.timeframes import Timeframe
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.lease import LeaseKeeper, take_lease
-from penstock.execution.orders.intents import place
+from penstock.execution.orders.submit import place
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.rebalance.report import RebalanceReport
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
@@ -50,6 +50,7 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.risk.limits import RiskLimits
+from penstock.simulation.fill_model import FillModel
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
@@ -249,11 +250,11 @@ def opened(database: Database) -> Iterator[Callable[..., Account]]:
         bars: pl.DataFrame = BARS,
         seen: Mapping[str, float] = PRICES,
         balances: Mapping[str, Decimal | int] | None = None,
-        **terms: Any,
+        fill_model: FillModel | None = None,
     ) -> Account:
         clock = stepped_clock(SLOT + timedelta(seconds=2))
         server = PracticeServer(
-            GivenCandles({Timeframe.D1: bars}), clock, limits=UNLIMITED, **terms
+            GivenCandles({Timeframe.D1: bars}), clock, limits=UNLIMITED, fill_model=fill_model
         ).start()
         servers.append(server)
         control = PracticeControl(server.url)

@@ -22,6 +22,7 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.orders import OrderState
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.risk.limits import RiskLimits
+from penstock.simulation.fill_model import FillModel
 from tests.integration.risk.conftest import Account
 
 SEED = int(os.environ.get("PENSTOCK_CLEAN_SEED", "20240301"))
@@ -111,7 +112,8 @@ def run(
         chance = random.Random(SEED + number)
         balances = {"USDT": Decimal("100000.12345678"), "BNB": Decimal("25.87654321")}
         seen = {symbol: price for symbol, (price, _) in MARKETS.items()}
-        account = opened(thin_bars(chance), seen, balances, fee_asset=fee_asset, slippage_bps="3.7")
+        model = FillModel(fee_asset=fee_asset, slippage_bps=Decimal("3.7"))
+        account = opened(thin_bars(chance), seen, balances, model)
         for n in range(slots):
             account.trade(random_weights(chance), LIMITS)
             if n % 3 == 2:

@@ -87,7 +87,7 @@ def test_nothing_is_traded_blind_but_exits_while_quotes_cannot_be_read(account: 
 
 @pytest.fixture
 def worked(account: Account, database: Database) -> Any:
-    """The account with a desk that works orders in four slices of ten seconds; waiting moves the
+    """The account with a session that works orders in four slices of ten seconds; waiting moves the
     venue's clock.
     """
 

@@ -154,7 +154,7 @@ def test_take_profit_sells_a_position_that_has_risen(account: Account, database:
 def remember(account: Account, mark: PositionMark) -> None:
     """Have this on record of ETH."""
     with account.writer() as lease:
-        account.session.control_store.record_marks(lease, {"ETH": mark})
+        account.session.control_store.record_marks(lease, {"ETH/USDT": mark})
 
 
 def test_trailing_stop_sells_a_position_under_its_high(

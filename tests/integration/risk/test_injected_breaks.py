@@ -25,7 +25,7 @@ from penstock.core.orders import (
     Phase,
     Side,
 )
-from penstock.execution.reconciliation.remedies import remedy
+from penstock.interfaces.cli.remedies import break_remedy
 from penstock.practice.faults import Fault, FaultKind
 from tests.integration.risk.conftest import Account
 
@@ -351,5 +351,5 @@ def require_unlocked(account: Account, case: Case) -> None:
 @pytest.mark.parametrize("kind", BreakKind)
 def test_every_kind_has_a_remedy(kind: BreakKind) -> None:
     """What stands beside a break names the command that settles it, or the one thing that does."""
-    text = remedy(kind, "ETH/USDT", "minute")
+    text = break_remedy(kind, "ETH/USDT", "minute")
     assert "penstock accept-break ETH/USDT" in text or "cancel the order at the venue" in text

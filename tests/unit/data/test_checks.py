@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from penstock.core.bars import BARS_SCHEMA, TS
 from penstock.core.errors import DataError
 from penstock.core.timeframes import Timeframe
+from penstock.data.bar_metrics import METRICS_SCHEMA
 from penstock.data.bounds import CheckBounds
 from penstock.data.checks import QUARANTINE_SCHEMA, check_bars, check_symbol, missing_ranges
-from penstock.data.metrics import METRICS_SCHEMA
 
 Walk = Callable[..., pl.DataFrame]
 LATE = datetime(2030, 1, 1, tzinfo=UTC)

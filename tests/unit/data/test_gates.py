@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from penstock.adapters.expectations import ExpectationsGate
 from penstock.core.timeframes import Timeframe
+from penstock.data.bar_metrics import METRICS_SCHEMA
 from penstock.data.bounds import BoundsGate, CheckBounds, Severity, TimeframeBounds, verdict_frame
 from penstock.data.checks import check_symbol
-from penstock.data.metrics import METRICS_SCHEMA
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
 

@@ -8,10 +8,8 @@ import pytest
 
 from penstock.core.clock import SteppedClock
 from penstock.core.halts import Halt, TradingState
-from penstock.core.orders import Side
 from penstock.execution.kill_switch import KillSwitch
 from penstock.ports import ControlStore
-from penstock.risk.rules import halted
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -48,11 +46,22 @@ def test_file_may_ask_to_cancel_and_to_flatten(
     assert (halt.state, halt.cancel, halt.flatten, halt.reason) == (state, cancel, flatten, reason)
 
 
-def test_halt_that_flattens_lets_sells_pass_and_no_buy() -> None:
-    """An account is closed by selling: that must get through its own halt."""
-    halt = Halt(
-        "main", TradingState.HALTED, "drill", "ada", datetime(2024, 3, 1, tzinfo=UTC), flatten=True
-    )
-    assert halted(halt, Side.BUY)
-    assert not halted(halt, Side.SELL)
-    assert halted(Halt("main", TradingState.HALTED, "drill", "ada", halt.at), Side.SELL)
+@pytest.mark.parametrize(
+    ("state", "flatten", "reducing", "other"),
+    [
+        (TradingState.ACTIVE, False, False, False),
+        (TradingState.ACTIVE, True, False, False),
+        (TradingState.REDUCE_ONLY, False, False, True),
+        (TradingState.REDUCE_ONLY, True, False, True),
+        (TradingState.HALTED, False, True, True),
+        (TradingState.HALTED, True, False, True),
+    ],
+)
+def test_state_forbids_by_whether_an_order_reduces(
+    state: TradingState, flatten: bool, reducing: bool, other: bool
+) -> None:
+    """An account is closed by what reduces: that must get through its own halt."""
+    at = datetime(2024, 3, 1, tzinfo=UTC)
+    halt = Halt("main", state, "drill", "ada", at, flatten=flatten)
+    assert halt.forbids(reduces=True) is reducing
+    assert halt.forbids(reduces=False) is other

@@ -12,12 +12,9 @@ NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
 
 def told(*alerts: Alert) -> tuple[str, str]:
-    """The message of the account live-daily, which the portfolio daily trades."""
+    """The message of the account live-daily."""
     return message(
-        "live-daily",
-        "daily",
-        [replace(alert, made_at=alert.made_at or NOW) for alert in alerts],
-        NOW,
+        "live-daily", [replace(alert, made_at=alert.made_at or NOW) for alert in alerts], NOW
     )
 
 
@@ -26,12 +23,10 @@ def broken(asset: str) -> Alert:
 
 
 def test_single_alert_is_a_message_of_its_own() -> None:
-    """Its title is the message's, with the account; a break's remedy names portfolio and subject."""
+    """Its title is the message's, with account and subject; a break's remedy follows what it says."""
     title, body = told(broken("BTC"))
     assert title == "live-daily: BTC is locked: deposit"
-    assert (
-        body == "1 BTC came; do: if it is yours: `penstock accept-break BTC -p daily --reason ...`"
-    )
+    assert body == "1 BTC came; do: if it is yours: accept the break"
 
 
 def test_several_alerts_are_a_line_each() -> None:

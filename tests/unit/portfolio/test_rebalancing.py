@@ -2,7 +2,8 @@
 wrong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import pytest
@@ -10,12 +11,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from penstock.core.errors import ConfigError, DataError
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, spot_assets
 from penstock.core.orders import Phase, Side
+from penstock.core.proposals import ProposedOrder
 from penstock.portfolio.rebalancing import (
-    RebalancePlan,
+    Book,
     RebalancePolicy,
-    plan_rebalance,
+    Skipped,
+    plan_buys,
+    plan_sells,
 )
 
 BASES = ("AAA", "BBB", "CCC", "DDD")
@@ -40,31 +44,50 @@ PRICES = {
 }
 
 
-def plan(
+@dataclass(frozen=True)
+class Traded:
+    """A rebalance as it trades: sells, their fills, then buys planned from what is there."""
+
+    equity: Decimal
+    """Equity before anything was traded."""
+    orders: tuple[ProposedOrder, ...]
+    skipped: tuple[Skipped, ...]
+    balances: Mapping[str, Decimal]
+    """Balances by asset after the fills."""
+
+
+def trade(
     targets: Mapping[str, float | None],
-    positions: Mapping[str, Decimal],
+    balances: Mapping[str, Decimal],
     policy: RebalancePolicy | None = None,
     prices: Mapping[str, Decimal] | None = None,
     instruments: Mapping[str, Instrument] | None = None,
-) -> RebalancePlan:
-    return plan_rebalance(
+) -> Traded:
+    """Plan the sells, fill them, plan the buys anew, fill those: as a slot does."""
+    book = Book(
         targets,
-        positions,
+        balances,
         prices or PRICES,
         instruments or INSTRUMENTS,
         policy or RebalancePolicy(),
     )
+    fee = book.policy.fee_bps / 10_000
+    sells, held_back = plan_sells(book)
+    sold = {order.symbol: None for order in sells}
+    after = filled(sells, balances, fee)
+    buys, skipped = plan_buys(replace(book, targets={**targets, **sold}, balances=after))
+    return Traded(book.equity, (*sells, *buys), (*held_back, *skipped), filled(buys, after, fee))
 
 
 def filled(
-    plan: RebalancePlan, positions: Mapping[str, Decimal], fee: Decimal = ZERO
+    orders: Sequence[ProposedOrder], balances: Mapping[str, Decimal], fee: Decimal
 ) -> dict[str, Decimal]:
-    """Return the positions after every order fills at its reference price, fee in the asset
+    """Return the balances after every order fills at its reference price, fee in the asset
     received.
     """
-    after = {asset: Decimal(quantity) for asset, quantity in positions.items()}
-    for order in plan.orders:
-        base, quote = order.symbol.split("/")
+    after = {asset: Decimal(quantity) for asset, quantity in balances.items()}
+    for order in orders:
+        base, quote = spot_assets(order.symbol)
         received = base if order.side is Side.BUY else quote
         amount = order.quantity if order.side is Side.BUY else order.notional
         after[base] = after.get(base, ZERO) + order.side.sign * order.quantity
@@ -76,9 +99,9 @@ def filled(
 
 
 def filled_value(
-    positions: Mapping[str, Decimal], symbol: str, prices: Mapping[str, Decimal]
+    balances: Mapping[str, Decimal], symbol: str, prices: Mapping[str, Decimal]
 ) -> Decimal:
-    return positions[symbol.split("/", maxsplit=1)[0]] * prices[symbol]
+    return balances[spot_assets(symbol)[0]] * prices[symbol]
 
 
 def lot_value(
@@ -114,8 +137,7 @@ def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(accoun
     """
     targets, positions, prices, instruments = account
     policy = RebalancePolicy()
-    result = plan(targets, positions, policy, prices, instruments)
-    filled(result, positions, policy.fee_bps / 10_000)
+    result = trade(targets, positions, policy, prices, instruments)
     for order in result.orders:
         instrument = instruments[order.symbol]
         assert instrument.refusal(order.quantity, order.price) is None
@@ -126,7 +148,7 @@ def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(accoun
 
 @settings(max_examples=400, deadline=None)
 @given(accounts())
-def test_positions_after_the_plan_are_within_a_lot_of_the_target_or_explained(
+def test_positions_after_the_trades_are_within_a_lot_of_the_target_or_explained(
     account: tuple,
 ) -> None:
     """A symbol with an order that was not cut for cash ends within one lot of its target; others
@@ -134,8 +156,8 @@ def test_positions_after_the_plan_are_within_a_lot_of_the_target_or_explained(
     """
     targets, positions, prices, instruments = account
     policy = RebalancePolicy(no_trade_band=ZERO, fee_bps=ZERO, slippage_bps=ZERO)
-    result = plan(targets, positions, policy, prices, instruments)
-    after = filled(result, positions)
+    result = trade(targets, positions, policy, prices, instruments)
+    after = result.balances
     traded = {order.symbol for order in result.orders}
     skipped = {skip.symbol for skip in result.skipped}
     cut_for_cash = (
@@ -145,7 +167,7 @@ def test_positions_after_the_plan_are_within_a_lot_of_the_target_or_explained(
         if weight is None:
             assert symbol not in traded
             continue
-        gap = Decimal(str(weight)) * result.equity - after[symbol.split("/")[0]] * prices[symbol]
+        gap = Decimal(str(weight)) * result.equity - filled_value(after, symbol, prices)
         within_lot = abs(gap) <= instruments[symbol].lot_step * prices[symbol] * Decimal(
             "1.000001"
         ) + Decimal("1e-12")
@@ -160,8 +182,8 @@ def test_planning_again_after_the_fills_gives_nothing_outside_the_band(account: 
     """
     targets, positions, prices, instruments = account
     free = RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO)
-    first = plan(targets, positions, free, prices, instruments)
-    after = filled(first, positions)
+    first = trade(targets, positions, free, prices, instruments)
+    after = first.balances
     assume(
         after["USDT"] > 0
     )  # else buys were cut for cash, and a later plan tries again with what lots left over
@@ -173,13 +195,13 @@ def test_planning_again_after_the_fills_gives_nothing_outside_the_band(account: 
             if s in {order.symbol for order in first.orders}
         )
     )
-    second = plan(targets, after, free, prices, instruments)
+    second = trade(targets, after, free, prices, instruments)
     assert not second.orders
 
 
 def test_half_and_half_from_cash_buys_both() -> None:
     """From cash alone, the targets are bought to the lot."""
-    result = plan({"AAA/USDT": 0.5, "BBB/USDT": 0.4}, {"USDT": Decimal(1000)})
+    result = trade({"AAA/USDT": 0.5, "BBB/USDT": 0.4}, {"USDT": Decimal(1000)})
     assert [(o.symbol, o.side, o.quantity, o.phase) for o in result.orders] == [
         ("AAA/USDT", Side.BUY, Decimal(5), Phase.BUYS),
         ("BBB/USDT", Side.BUY, Decimal(40), Phase.BUYS),
@@ -189,22 +211,22 @@ def test_half_and_half_from_cash_buys_both() -> None:
 def test_full_investment_is_scaled_to_leave_costs() -> None:
     """Weights of one in all leave the fee and slippage buffer in cash, taken from every buy alike."""
     policy = RebalancePolicy(fee_bps=Decimal(10), slippage_bps=Decimal(10))
-    result = plan({"AAA/USDT": 0.5, "BBB/USDT": 0.5}, {"USDT": Decimal(1000)}, policy)
+    result = trade({"AAA/USDT": 0.5, "BBB/USDT": 0.5}, {"USDT": Decimal(1000)}, policy)
     spent = sum(order.notional for order in result.orders)
     assert Decimal(997) < spent <= Decimal(1000) / Decimal("1.002")
 
 
 def test_sell_comes_before_buy_and_its_proceeds_are_used() -> None:
     """A switch sells first; the buy is sized to what the sale yields after costs."""
-    result = plan({"AAA/USDT": 0.0, "BBB/USDT": 1.0}, {"AAA": Decimal(10)})
+    result = trade({"AAA/USDT": 0.0, "BBB/USDT": 1.0}, {"AAA": Decimal(10)})
     sell, buy = result.orders
     assert (sell.side, sell.quantity, sell.phase) == (Side.SELL, Decimal(10), Phase.SELLS)
-    assert Decimal(995) < buy.notional <= Decimal(998) / Decimal("1.002")
+    assert Decimal(995) < buy.notional <= Decimal(999) / Decimal("1.002")
 
 
 def test_undecided_symbol_is_held() -> None:
     """None is no decision: nothing is sold or bought of it, and it says so."""
-    result = plan({"AAA/USDT": None, "BBB/USDT": 0.5}, {"AAA": Decimal(5), "USDT": Decimal(500)})
+    result = trade({"AAA/USDT": None, "BBB/USDT": 0.5}, {"AAA": Decimal(5), "USDT": Decimal(500)})
     assert {order.symbol for order in result.orders} == {"BBB/USDT"}
     assert "no decision" in next(
         skip.reason for skip in result.skipped if skip.symbol == "AAA/USDT"
@@ -216,7 +238,7 @@ def test_difference_inside_the_band_is_left_alone_but_a_close_is_not() -> None:
     band.
     """
     positions = {"AAA": Decimal("4.98"), "CCC": Decimal(6), "USDT": Decimal(496)}
-    result = plan(
+    result = trade(
         {"AAA/USDT": 0.5, "CCC/USDT": 0.0},
         positions,
         RebalancePolicy(no_trade_band=Decimal("0.02")),
@@ -227,9 +249,9 @@ def test_difference_inside_the_band_is_left_alone_but_a_close_is_not() -> None:
 
 def test_close_sells_every_whole_lot_and_dust_is_skipped_with_the_venues_reason() -> None:
     """A target of zero sells what lots allow; a rest under the venue's minimum is named, not sent."""
-    closes = plan({"AAA/USDT": 0.0}, {"AAA": Decimal("1.23456")})
+    closes = trade({"AAA/USDT": 0.0}, {"AAA": Decimal("1.23456")})
     assert closes.orders[0].quantity == Decimal("1.234")
-    dust = plan({"AAA/USDT": 0.0}, {"AAA": Decimal("0.00056"), "USDT": Decimal(100)})
+    dust = trade({"AAA/USDT": 0.0}, {"AAA": Decimal("0.00056"), "USDT": Decimal(100)})
     assert not dust.orders
     assert "minimum" in dust.skipped[0].reason
 
@@ -240,7 +262,7 @@ def test_asset_outside_the_universe_follows_the_policy(rule: str, sold: bool) ->
     left alone.
     """
     policy = RebalancePolicy.model_validate({"outside_universe": rule})
-    result = plan(
+    result = trade(
         {"AAA/USDT": 0.1}, {"BBB": Decimal(50), "XXX": Decimal(1), "USDT": Decimal(500)}, policy
     )
     assert ("BBB/USDT" in {order.symbol for order in result.orders}) is sold
@@ -248,7 +270,7 @@ def test_asset_outside_the_universe_follows_the_policy(rule: str, sold: bool) ->
 
 def test_short_target_sells_to_zero_and_says_so() -> None:
     """Spot cannot go short: a negative weight closes the position."""
-    result = plan({"AAA/USDT": -0.5}, {"AAA": Decimal(2), "USDT": Decimal(100)})
+    result = trade({"AAA/USDT": -0.5}, {"AAA": Decimal(2), "USDT": Decimal(100)})
     assert [(o.side, o.quantity) for o in result.orders] == [(Side.SELL, Decimal(2))]
     assert "short" in result.skipped[0].reason
 
@@ -256,14 +278,14 @@ def test_short_target_sells_to_zero_and_says_so() -> None:
 def test_order_over_the_venues_maximum_is_cut_to_it() -> None:
     """What is above the venue's maximum quantity waits for the next slot."""
     capped = {"AAA/USDT": market("AAA", max_quantity=Decimal(3))}
-    result = plan({"AAA/USDT": 0.9}, {"USDT": Decimal(1000)}, instruments=capped)
+    result = trade({"AAA/USDT": 0.9}, {"USDT": Decimal(1000)}, instruments=capped)
     assert result.orders[0].quantity == Decimal(3)
 
 
 def test_held_asset_without_price_stops_the_plan() -> None:
     """Equity that cannot be known is an error that names the symbol, not a smaller equity."""
     with pytest.raises(DataError, match="BBB/USDT"):
-        plan(
+        trade(
             {"AAA/USDT": 0.5},
             {"BBB": Decimal(1), "USDT": Decimal(1)},
             prices={"AAA/USDT": Decimal(100)},
@@ -276,20 +298,23 @@ def test_target_in_another_quote_is_refused() -> None:
         "AAA/EUR", "AAA", "EUR", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5)
     )
     with pytest.raises(ConfigError, match="AAA/EUR"):
-        plan({"AAA/EUR": 0.5}, {"USDT": Decimal(1)}, instruments={**INSTRUMENTS, "AAA/EUR": other})
+        trade({"AAA/EUR": 0.5}, {"USDT": Decimal(1)}, instruments={**INSTRUMENTS, "AAA/EUR": other})
 
 
 def test_weight_on_an_exact_lot_boundary_is_not_a_lot_short() -> None:
     """0.3 of 1000 at 100 is exactly 3 lots of 1: binary floats would give 2."""
     whole = {"AAA/USDT": market("AAA", "1")}
-    result = plan({"AAA/USDT": 0.3}, {"USDT": Decimal(1000)}, instruments=whole)
+    result = trade({"AAA/USDT": 0.3}, {"USDT": Decimal(1000)}, instruments=whole)
     assert result.orders[0].quantity == Decimal(3)
 
 
-def test_buys_are_fractions_of_the_equity_before_the_plan() -> None:
-    """Costs of the sells are not taken from the buys' targets: a tenth of 1000 is 100, however dear
-    the sale.
+def test_buys_are_fractions_of_the_equity_after_the_sells() -> None:
+    """The account is read anew once the sells are over: what they cost is gone.
+
+    Of 1000, 500 are sold for 475: a tenth of 975 buys 9.75 at 10.
     """
     policy = RebalancePolicy(fee_bps=Decimal(500), slippage_bps=ZERO)
-    result = plan({"AAA/USDT": 0.5, "BBB/USDT": 0.1}, {"AAA": Decimal(10)}, policy)
-    assert next(order.quantity for order in result.orders if order.side is Side.BUY) == Decimal(10)
+    result = trade({"AAA/USDT": 0.5, "BBB/USDT": 0.1}, {"AAA": Decimal(10)}, policy)
+    assert next(order.quantity for order in result.orders if order.side is Side.BUY) == Decimal(
+        "9.75"
+    )

@@ -12,15 +12,16 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
 from penstock.core.ids import CountedIds
 from penstock.core.timeframes import Timeframe
-from penstock.practice.accounts import Account
+from penstock.practice.accounts import PracticeAccount
 from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import VenueTime, stepped_clock
 from penstock.practice.filters import rules_of
-from penstock.practice.journal import Journal
 from penstock.practice.market import PracticeMarket
-from penstock.practice.matching import MatchingEngine, Terms
+from penstock.practice.matching import MatchingEngine
 from penstock.practice.private_api import PrivateApi
-from penstock.practice.venue import Venue
+from penstock.practice.venue import PracticeVenue
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.journal import Journal
 
 MIDNIGHT = datetime(2024, 3, 1, tzinfo=UTC)
 
@@ -64,11 +65,11 @@ class Desk:
     def __init__(self, bars: dict[Timeframe, pl.DataFrame], journal: Journal, **terms: Any) -> None:
         self.market = PracticeMarket.of(GivenCandles(bars).load())
         self.time = VenueTime(stepped_clock(MIDNIGHT), machine_clock=SteppedClock(MIDNIGHT))
-        self.venue = Venue(journal, self.time)
+        self.venue = PracticeVenue(journal, self.time)
         rules = rules_of(self.market.table, self.market.listings, None)
-        self.engine = MatchingEngine(self.market, rules, self.venue, Terms(**terms))
+        self.engine = MatchingEngine(self.market, rules, self.venue, FillModel(**terms))
         self.api = PrivateApi(self.engine, CountedIds())
-        self.account: Account = self.venue.open_account(
+        self.account: PracticeAccount = self.venue.open_account(
             "key", "secret", {"USDT": Decimal(1000), "AAA": Decimal(100)}
         )
 

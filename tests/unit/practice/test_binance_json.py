@@ -24,9 +24,9 @@ from penstock.practice.candles import GivenCandles, ParquetCandles
 from penstock.practice.clock import real_clock, sped_up_clock, stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind, Faults
-from penstock.practice.journal import Journal
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.practice.synthetic import SyntheticCandles
+from penstock.simulation.journal import Journal
 
 H = Timeframe.H1
 DAY = timedelta(days=1)

@@ -14,7 +14,7 @@ def test_book_is_where_takers_fill(session, frame):
     9.95.
     """
     session = session({D: frame([(10.0, 11.0, 9.0, 10.0, 500.0)], D)}, slippage_bps=Decimal(50))
-    books = Books(session.market, session.engine.rules, session.engine.terms.slippage_bps)
+    books = Books(session.market, session.engine.rules, session.engine.fill_model.slippage_bps)
     book = books.at(session.market.listings["AAAUSDT"], session.time.now_ms())
     assert (book.bid, book.ask) == (Decimal("9.95"), Decimal("10.05"))
     assert Decimal(session.place("BUY", "1")["fills"][0]["price"]) == book.ask

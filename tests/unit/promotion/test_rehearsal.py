@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from penstock.adapters.exchanges.bars_market import BarsMarketData
-from penstock.adapters.exchanges.paper import PaperExchange
 from penstock.core.bars import require_bars
 from penstock.core.clock import SteppedClock
 from penstock.core.errors import PromotionError
@@ -22,6 +21,8 @@ from penstock.promotion.criteria import PromotionThresholds
 from penstock.promotion.evidence import Evidence
 from penstock.promotion.rehearsal import rehearse
 from penstock.research.engine.costs import Costs
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.paper import PaperExchange
 from strategies.ma_cross import MovingAverageCross
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -84,8 +85,7 @@ def paper(
         }
         return PaperExchange(
             BarsMarketData({Timeframe.D1: bars}, instruments, clock),
-            10,
-            slippage_bps,
+            FillModel(slippage_bps=Decimal(slippage_bps)),
             {"USDT": cash},
         )
 

@@ -41,12 +41,11 @@ def context(**changes: object) -> RiskContext:
     plain = RiskContext(
         slot=SLOT,
         equity=Decimal(1000),
-        positions={"USDT": Decimal(1000)},
+        positions={},
         prices={"BTC/USDT": Decimal(100), "ETH/USDT": Decimal(100)},
         instruments={"BTC/USDT": BTC, "ETH/USDT": ETH},
         seen={"BTC/USDT": SeenBar(SLOT, 100.0), "ETH/USDT": SeenBar(SLOT, 100.0)},
         halt=ACTIVE,
-        quote="USDT",
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
@@ -64,7 +63,7 @@ def test_order_inside_every_limit_passes_as_it_is() -> None:
 
 def test_buy_over_the_weight_limit_is_shrunk_to_it() -> None:
     """9 of 10 units wanted, 50% allowed, 2 held: 3 pass."""
-    held = context(positions={"BTC": Decimal(2), "USDT": Decimal(800)})
+    held = context(positions={"BTC/USDT": Decimal(2)})
     approved = review([order("8")], held, WIDE.model_copy(update={"max_weight": Decimal("0.5")}))
     assert [o.quantity for o in approved.orders] == [Decimal(3)]
     assert rules_against(approved) == ["max_weight"]
@@ -72,7 +71,7 @@ def test_buy_over_the_weight_limit_is_shrunk_to_it() -> None:
 
 def test_buy_of_a_symbol_already_over_its_weight_is_denied_and_its_sell_passes() -> None:
     """Exposure limits never stop what reduces exposure."""
-    held = context(positions={"BTC": Decimal(6), "USDT": Decimal(400)})
+    held = context(positions={"BTC/USDT": Decimal(6)})
     limits = WIDE.model_copy(update={"max_weight": Decimal("0.5"), "max_gross": Decimal("0.5")})
     approved = review([order("1"), order("2", Side.SELL)], held, limits)
     assert [o.side for o in approved.orders] == [Side.SELL]
@@ -97,6 +96,7 @@ def test_order_over_the_notional_limit_is_shrunk() -> None:
 def test_order_on_a_stale_bar_is_denied() -> None:
     """A bar that closed before the slot denies, buys and sells alike."""
     old = context(seen={"BTC/USDT": SeenBar(SLOT - timedelta(days=1), 100.0)})
+    old = replace(old, positions={"BTC/USDT": Decimal(1)})
     approved = review([order(), order(side=Side.SELL)], old, WIDE)
     assert not approved.orders
     assert rules_against(approved) == ["stale_bars", "stale_bars"]
@@ -106,7 +106,8 @@ def test_order_on_a_stale_bar_is_denied() -> None:
 
 def test_buy_without_any_bar_is_denied_and_a_closing_sell_passes() -> None:
     """An asset that left the universe can be closed though no bar stands behind it."""
-    approved = review([order(), order(side=Side.SELL)], context(seen={}), WIDE)
+    account = context(seen={}, positions={"BTC/USDT": Decimal(1)})
+    approved = review([order(), order(side=Side.SELL)], account, WIDE)
     assert [o.side for o in approved.orders] == [Side.SELL]
 
 
@@ -122,7 +123,9 @@ def test_price_outside_the_collar_is_denied() -> None:
 )
 def test_kill_switch_stops_all_or_buys_only(state: TradingState, passed: list[Side]) -> None:
     """HALTED passes nothing, REDUCE_ONLY passes sells."""
-    halted = context(halt=Halt("main", state, "drill", "operator", SLOT))
+    halted = context(
+        halt=Halt("main", state, "drill", "operator", SLOT), positions={"BTC/USDT": Decimal(1)}
+    )
     approved = review([order(), order(side=Side.SELL)], halted, WIDE)
     assert [o.side for o in approved.orders] == passed
     assert "drill" in approved.findings[0].reason
@@ -180,9 +183,7 @@ amounts = st.decimals(min_value=Decimal("0.001"), max_value=50, places=3)
 )
 def test_approved_orders_never_grow_and_gross_stays_inside(wanted: list, held: Decimal) -> None:
     """No order grows or changes side, and approved buys leave gross exposure inside its limit."""
-    account = context(
-        positions={"BTC": held, "USDT": Decimal(1000)}, equity=Decimal(1000) + held * 100
-    )
+    account = context(positions={"BTC/USDT": held}, equity=Decimal(1000) + held * 100)
     limits = WIDE.model_copy(update={"max_gross": Decimal("0.6")})
     orders = [order(str(quantity), side, symbol) for quantity, side, symbol in wanted]
     approved = review(orders, account, limits)
@@ -196,17 +197,3 @@ def test_approved_orders_never_grow_and_gross_stays_inside(wanted: list, held: D
         remaining.remove(origin)
     bought = sum(o.notional for o in approved.orders if o.side is Side.BUY)
     assert bought == 0 or account.gross + bought <= limits.max_gross * account.equity
-
-
-def test_approved_orders_are_divided_and_never_grow() -> None:
-    """Parts of what was approved are approved; parts that sum to more, or of another side, are not."""
-    approved = review([order("3")], context(), WIDE)
-    parts = [replace(order("1"), venue="a"), replace(order("2"), venue="b", child=1)]
-    assert approved.divided(parts).orders == tuple(parts)
-    for wrong in (
-        [*parts, order("0.001")],
-        [order("1", Side.SELL)],
-        [order("1", symbol="ETH/USDT")],
-    ):
-        with pytest.raises(RiskError, match="more than was approved"):
-            approved.divided(wrong)

@@ -11,13 +11,13 @@ import pytest
 
 from penstock.core.cost_basis import entry_prices
 from penstock.core.halts import Halt, TradingState
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, InstrumentKind
 from penstock.core.orders import Fill, Phase, Side
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.core.risk_records import PositionMark, RiskHistory, Verdict
 from penstock.risk.limits import LossLimit, RiskLimits
 from penstock.risk.memory import AccountMemory
-from penstock.risk.protection import advanced_marks, flattenings
+from penstock.risk.protection import advanced_marks, positions_to_close
 from penstock.risk.review import ReviewedOrder, review
 from penstock.risk.rules import RiskContext
 
@@ -32,7 +32,7 @@ ACTIVE = Halt("main", TradingState.ACTIVE, "", "", SLOT)
 WIDE = RiskLimits(
     max_weight=Decimal(1), max_gross=Decimal(1), max_order_notional=None, price_collar=None
 )
-ONE_HELD = {"BTC": Decimal(1), "USDT": Decimal(900)}
+ONE_HELD = {"BTC/USDT": Decimal(1)}
 
 
 def order(
@@ -45,14 +45,19 @@ def context(**changes: Any) -> RiskContext:
     plain = RiskContext(
         slot=SLOT,
         equity=Decimal(1000),
-        positions={"USDT": Decimal(1000)},
+        positions={},
         prices={"BTC/USDT": Decimal(100), "ETH/USDT": Decimal(100)},
         instruments={"BTC/USDT": BTC, "ETH/USDT": ETH},
         seen={"BTC/USDT": SeenBar(SLOT, 100.0), "ETH/USDT": SeenBar(SLOT, 100.0)},
         halt=ACTIVE,
-        quote="USDT",
     )
     return replace(plain, **changes)
+
+
+def perpetual(**changes: Any) -> RiskContext:
+    """Return the context of an account whose BTC is a perpetual, which may be held short."""
+    swap = replace(BTC, kind=InstrumentKind.LINEAR_PERPETUAL)
+    return context(instruments={"BTC/USDT": swap, "ETH/USDT": ETH}, **changes)
 
 
 def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> ReviewedOrder:
@@ -226,7 +231,7 @@ def limits(**changes: Any) -> RiskLimits:
             "stop_cooldown",
             {
                 "history": RiskHistory(
-                    marks={"BTC": PositionMark(stopped_at=SLOT - timedelta(hours=1))}
+                    marks={"BTC/USDT": PositionMark(stopped_at=SLOT - timedelta(hours=1))}
                 )
             },
             {"stop_loss": Decimal("0.1"), "stop_cooldown_minutes": 90.0},
@@ -265,30 +270,34 @@ def test_order_before_and_after_a_rule(
     passes as it is.
     """
     seen = judged(order(before), context(**account), limits(**bound))
-    assert {reason.rule for reason in seen.reasons} == {name}, seen
-    assert all(reason.reason for reason in seen.reasons)
+    assert {reason.rule for reason in seen.findings} == {name}, seen
+    assert all(reason.reason for reason in seen.findings)
     assert seen.order.quantity == Decimal(before)
     assert seen.verdict is verdict
     assert (None if seen.passed is None else seen.passed.quantity) == (
         None if after is None else Decimal(after)
     )
     free = judged(order(before), context(), WIDE)
-    assert (free.verdict, free.passed, free.reasons) == (Verdict.ALLOW, order(before), ())
+    assert (free.verdict, free.passed, free.findings) == (Verdict.ALLOW, order(before), ())
 
 
 @pytest.mark.parametrize(
     "account",
     [
         {"history": RiskHistory(day_start=Decimal(2000), peak=Decimal(2000))},
-        {"positions": {"BTC": Decimal(9), "USDT": Decimal(100)}},
+        {"positions": {"BTC/USDT": Decimal(9)}},
         {"seen": {"BTC/USDT": SeenBar(SLOT, 100.0, 9.0)}},
         {"halt": replace(ACTIVE, state=TradingState.REDUCE_ONLY)},
     ],
 )
-def test_sell_passes_whatever_stops_buys(account: dict[str, Any]) -> None:
+def test_order_that_reduces_passes_whatever_stops_others(account: dict[str, Any]) -> None:
     """What makes a position smaller is never held by a limit on making it larger."""
     bound = limits(max_weight=Decimal("0.1"), max_gross=Decimal("0.1"), max_net=Decimal("0.1"))
-    assert judged(order("5", Side.SELL), context(**account), bound).verdict is Verdict.ALLOW
+    long = {"positions": {"BTC/USDT": Decimal(5)}} | account
+    assert judged(order("5", Side.SELL), context(**long), bound).verdict is Verdict.ALLOW
+    short = perpetual(**account | {"positions": {"BTC/USDT": Decimal(-5)}})
+    assert judged(order("5", Side.BUY), short, bound).verdict is Verdict.ALLOW
+    assert judged(order("5", Side.SELL), short, bound).verdict is Verdict.DENY
 
 
 @pytest.mark.parametrize(
@@ -302,7 +311,7 @@ def test_sell_passes_whatever_stops_buys(account: dict[str, Any]) -> None:
 )
 def test_loss_inside_its_limit_passes(history: RiskHistory, equity: int) -> None:
     """Just under 5% a day and 20% from the peak; money that was taken out is no loss."""
-    account = context(history=history, equity=Decimal(equity), positions={"USDT": Decimal(equity)})
+    account = context(history=history, equity=Decimal(equity))
     assert judged(order("0.1"), account, WIDE).verdict is Verdict.ALLOW
 
 
@@ -364,7 +373,7 @@ def test_collar_holds_against_the_mid_and_the_close(
     )
     seen = judged(order(), account, limits(price_collar=Decimal("0.2")))
     assert seen.verdict is (Verdict.ALLOW if said is None else Verdict.DENY)
-    assert said is None or said in seen.reasons[0].reason
+    assert said is None or said in seen.findings[0].reason
 
 
 def test_first_rebalance_is_no_anomaly_and_a_change_that_stands_is_none_either() -> None:
@@ -386,7 +395,7 @@ def test_quota_holds_one_strategy_and_leaves_the_other() -> None:
     seen = judged(order("6"), account, WIDE)
     assert seen.passed is not None
     assert seen.passed.quantity == Decimal("4")
-    assert "a/1 asks for 80.0%" in seen.reasons[0].reason
+    assert "a/1 asks for 80.0%" in seen.findings[0].reason
 
 
 @pytest.mark.parametrize(
@@ -405,14 +414,14 @@ def test_position_is_closed_at_its_stop(
     rule: str, bound: dict[str, Any], price: int, high: int | None, closes: bool
 ) -> None:
     """Bought at 100: the verdict is FLATTEN at the limit and nothing just before it."""
-    marks = {"BTC": PositionMark(None if high is None else Decimal(high))}
+    marks = {"BTC/USDT": PositionMark(None if high is None else Decimal(high))}
     account = context(
         positions=ONE_HELD,
         prices={"BTC/USDT": Decimal(price)},
         entries={"BTC/USDT": Decimal(100)},
         history=RiskHistory(marks=marks),
     )
-    words = flattenings(account, limits(**bound))
+    words = positions_to_close(account, limits(**bound))
     assert [(word.rule, word.symbol, word.verdict) for word in words] == (
         [(rule, "BTC/USDT", Verdict.FLATTEN)] if closes else []
     )
@@ -429,7 +438,7 @@ def test_exit_passes_a_stale_bar_a_collar_and_a_pace() -> None:
         price_collar=Decimal("0.2"), max_orders_per_minute=1, max_order_notional=Decimal(10)
     )
     assert judged(order("1", Side.SELL), account, bound).verdict is Verdict.DENY
-    closing = replace(account, flatten=frozenset({"BTC/USDT"}))
+    closing = replace(account, exits=frozenset({"BTC/USDT"}))
     assert judged(order("1", Side.SELL), closing, bound).passed == order("1", Side.SELL)
     assert (
         judged(order("1", Side.SELL), replace(closing, locks={"BTC": "deposit"}), bound).verdict
@@ -440,15 +449,15 @@ def test_exit_passes_a_stale_bar_a_collar_and_a_pace() -> None:
 def test_breached_loss_flattens_everything_where_the_limit_says_so() -> None:
     """Every held symbol gets the word of the rule; without `flatten` none does."""
     account = context(
-        positions={"BTC": Decimal(1), "ETH": Decimal(2), "USDT": Decimal(1)},
+        positions={"BTC/USDT": Decimal(1), "ETH/USDT": Decimal(2)},
         history=RiskHistory(peak=Decimal(2000)),
     )
     harsh = limits(drawdown=LossLimit(limit=Decimal("0.2"), state="halted", flatten=True))
-    assert [(word.rule, word.symbol) for word in flattenings(account, harsh)] == [
+    assert [(word.rule, word.symbol) for word in positions_to_close(account, harsh)] == [
         ("drawdown", "BTC/USDT"),
         ("drawdown", "ETH/USDT"),
     ]
-    assert flattenings(account, WIDE) == ()
+    assert positions_to_close(account, WIDE) == ()
 
 
 def test_entry_is_the_average_paid_for_what_is_held() -> None:
@@ -471,14 +480,17 @@ def test_entry_is_the_average_paid_for_what_is_held() -> None:
 
 def test_marks_rise_with_the_price_and_are_forgotten_with_the_position() -> None:
     """The high only rises; a stopped position keeps when it was stopped."""
-    marks = {"BTC": PositionMark(Decimal(120)), "ETH": PositionMark(Decimal(90))}
+    marks = {"BTC/USDT": PositionMark(Decimal(120)), "ETH/USDT": PositionMark(Decimal(90))}
     prices = {"BTC/USDT": Decimal(110), "ETH/USDT": Decimal(95)}
-    after = advanced_marks(marks, {"BTC": Decimal(1)}, prices, "USDT", {})
-    assert after == {"BTC": PositionMark(Decimal(120))}
+    after = advanced_marks(marks, {"BTC/USDT": Decimal(1)}, prices, {})
+    assert after == {"BTC/USDT": PositionMark(Decimal(120))}
     stopped = advanced_marks(
-        marks, {"BTC": Decimal("0.0001"), "ETH": Decimal(1)}, prices, "USDT", {"BTC/USDT": SLOT}
+        marks,
+        {"BTC/USDT": Decimal("0.0001"), "ETH/USDT": Decimal(1)},
+        prices,
+        {"BTC/USDT": SLOT},
     )
-    assert stopped == {"BTC": PositionMark(None, SLOT), "ETH": PositionMark(Decimal(95))}
+    assert stopped == {"BTC/USDT": PositionMark(None, SLOT), "ETH/USDT": PositionMark(Decimal(95))}
 
 
 def test_day_of_a_slot_at_midnight_is_the_one_that_ends() -> None:

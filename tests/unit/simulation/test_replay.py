@@ -11,7 +11,8 @@ from penstock.core.instruments import Instrument
 from penstock.execution.rebalance.run import rebalance
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import RiskLimits
-from penstock.simulation.replay import VenueTerms, replay
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.replay import replay
 from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -56,7 +57,7 @@ def test_replay_equals_live_trading_to_the_last_digit(world: World) -> None:
     instruments = world.venue.instruments()
     result = replay(bars(), TARGETS, RebalancePolicy(), instruments, Decimal(10_000))
     assert [(row.equity, row.cash) for row in result.rows] == live
-    assert {a: q for a, q in result.positions.items() if q} == world.ledger.positions("test")
+    assert {a: q for a, q in result.balances.items() if q} == world.ledger.positions("test")
     assert result.frame["equity"].to_list() == [float(equity) for equity, _ in live]
 
 
@@ -80,18 +81,23 @@ def test_equity_falls_by_the_fees_alone_where_prices_do_not_move() -> None:
 
 def test_fee_in_quote_leaves_the_bought_quantity_whole() -> None:
     """With fees in quote the base position is whole lots."""
-    terms = VenueTerms(fee_asset="quote")
+    model = FillModel(fee_asset="quote")
     result = replay(
-        bars(), {SLOT: WEIGHTS[0]}, RebalancePolicy(), flat("0.001"), Decimal(10_000), terms
+        bars(), {SLOT: WEIGHTS[0]}, RebalancePolicy(), flat("0.001"), Decimal(10_000), model
     )
-    assert result.positions["BTC"] % Decimal("0.001") == 0
+    assert result.balances["BTC"] % Decimal("0.001") == 0
 
 
 def test_slippage_is_paid_on_both_sides() -> None:
     """Buys fill above and sells below the open."""
     targets = {SLOT: {"BTC/USDT": 0.5}, slot(1): {"BTC/USDT": 0.0}}
     free = replay(
-        bars(), targets, RebalancePolicy(), flat(), Decimal(10_000), VenueTerms(fee_bps=Decimal(0))
+        bars(),
+        targets,
+        RebalancePolicy(),
+        flat(),
+        Decimal(10_000),
+        FillModel(taker_fee_bps=Decimal(0)),
     )
     dear = replay(
         bars(),
@@ -99,7 +105,7 @@ def test_slippage_is_paid_on_both_sides() -> None:
         RebalancePolicy(),
         flat(),
         Decimal(10_000),
-        VenueTerms(Decimal(0), Decimal(10)),
+        FillModel(taker_fee_bps=Decimal(0), slippage_bps=Decimal(10)),
     )
     cost = free.rows[-1].equity - dear.rows[-1].equity
     assert cost == pytest.approx(Decimal("0.002") * 5_000, rel=Decimal("0.05"))
@@ -133,7 +139,7 @@ def test_limits_apply_as_they_do_live() -> None:
 
 def test_buy_that_slippage_makes_dearer_than_the_cash_is_refused() -> None:
     """As at the venue: an order whose cost at the slipped price exceeds the cash does not fill."""
-    dear = VenueTerms(slippage_bps=Decimal(200))
+    dear = FillModel(slippage_bps=Decimal(200))
     result = replay(
         bars(), {SLOT: {"BTC/USDT": 1.0}}, RebalancePolicy(), flat(), Decimal(10_000), dear
     )

@@ -15,7 +15,8 @@ from penstock.core.halts import TradingState
 from penstock.execution.rebalance.run import rebalance
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import LossLimit, RiskLimits
-from penstock.simulation.replay import VenueTerms, replay
+from penstock.simulation.fill_model import FillModel
+from penstock.simulation.replay import replay
 from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -85,8 +86,8 @@ def test_replay_equals_live_where_a_rule_steps_in(
     targets = {
         slot(day): dict(zip(OPENS, weights, strict=True)) for day, weights in enumerate(WEIGHTS)
     }
-    terms = VenueTerms(Decimal(10))
-    done = replay(bars(), targets, RebalancePolicy(), instruments, Decimal(10_000), terms, limits)
-    replayed = [{asset: held for asset, held in row.positions.items() if held} for row in done.rows]
+    model = FillModel(taker_fee_bps=Decimal(10))
+    done = replay(bars(), targets, RebalancePolicy(), instruments, Decimal(10_000), model, limits)
+    replayed = [{asset: held for asset, held in row.balances.items() if held} for row in done.rows]
     assert replayed == live
     assert (world.ledger.halt.state is TradingState.ACTIVE) == (not limits.drawdown)

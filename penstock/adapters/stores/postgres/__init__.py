@@ -12,6 +12,7 @@ from penstock.adapters.stores.postgres.connection import (
 )
 from penstock.adapters.stores.postgres.control_store import PostgresControlStore
 from penstock.adapters.stores.postgres.ledger import PostgresLedger
+from penstock.adapters.stores.postgres.ledger_history import PostgresLedgerHistory
 from penstock.adapters.stores.postgres.migrations import migrate, pending
 from penstock.adapters.stores.postgres.parent_orders import PostgresParentOrderStore
 from penstock.adapters.stores.postgres.promotion import PromotionRecord
@@ -23,6 +24,7 @@ __all__ = [
     "PostgresBarStore",
     "PostgresControlStore",
     "PostgresLedger",
+    "PostgresLedgerHistory",
     "PostgresParentOrderStore",
     "PromotionRecord",
     "Tier",

@@ -5,17 +5,23 @@ by the lease.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 
-from penstock.adapters.stores.postgres.order_events import JudgedEvent, append, judged, standings_of
-from penstock.core.accounting import EXACT, changes_of, summed
+from penstock.adapters.stores.postgres.columns import transposed
+from penstock.adapters.stores.postgres.ledger_rows import FILL
+from penstock.adapters.stores.postgres.order_events import (
+    JudgedEvent,
+    append,
+    judged_fill,
+    standings_of,
+)
+from penstock.core.accounting import changes_of, summed
 from penstock.core.leases import Lease
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind
+from penstock.core.orders import Fill
 
 #: What a fill changes is for penstock.core.accounting: these are its sums, one row per asset. Rows
 #: are locked in the order of assets, so that two writers cannot wait for each other.
@@ -33,14 +39,10 @@ _KNOWN_TRADES = """
       AND (symbol, trade_id) IN (SELECT * FROM unnest(%(symbols)s::text[], %(trades)s::text[]))
 """
 
-_APPEND_FILLS = """
-    INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
-    SELECT %s, symbol, trade_id, name, side, quantity, price, fee, fee_asset, at
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
-                %s::timestamptz[])
-        WITH ORDINALITY AS line (symbol, trade_id, name, side, quantity, price, fee, fee_asset, at, n)
-    ORDER BY n
-"""
+_APPEND_FILLS = f"""
+    INSERT INTO fill (account, {FILL.listed()}) SELECT %s, {FILL.listed("line")}
+    FROM unnest({FILL.arrays}) WITH ORDINALITY AS line ({FILL.listed()}, n) ORDER BY line.n
+"""  # noqa: S608 - our own constants
 
 
 def write_fills(
@@ -54,30 +56,16 @@ def write_fills(
     fresh = _not_booked(connection, lease, fills)
     if not fresh:
         return []
-    before = standings_of(connection, lease, {fill.client_order_id for fill in fresh})
-    standings, lines = dict(before), []
-    with localcontext(EXACT):
-        for fill in fresh:
-            standing = standings[fill.client_order_id]
-            total = standing.filled + fill.quantity
-            kind = (
-                OrderEventKind.FILL if total >= standing.quantity else OrderEventKind.PARTIAL_FILL
-            )
-            line = judged(
-                OrderEvent(fill.client_order_id, kind, fill.at, f"trade {fill.trade_id}"),
-                standing.state,
-                standing.end_cause,
-            )
-            if line.refusal is None:
-                standings[fill.client_order_id] = replace(
-                    standing, state=line.after, end_cause=line.end_cause, filled=total
-                )
-            lines.append((fill, line))
-        filled = {
-            name: standings[name].filled - standing.filled for name, standing in before.items()
-        }
+    standings = standings_of(connection, lease, {fill.client_order_id for fill in fresh})
+    progress = {name: standing.progress for name, standing in standings.items()}
+    lines = []
+    for fill in fresh:
+        name = fill.client_order_id
+        line = judged_fill(fill, standings[name].quantity, progress[name])
+        progress[name] = line.after
+        lines.append((fill, line))
     _append_fills(connection, lease, [fill for fill, line in lines if line.refusal is None])
-    append(connection, lease, [line for _, line in lines], filled)
+    append(connection, lease, [line for _, line in lines])
     return lines
 
 
@@ -122,16 +110,6 @@ def _not_booked(
 def _append_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> None:
     if not fills:
         return
-    columns = (
-        [fill.symbol for fill in fills],
-        [fill.trade_id for fill in fills],
-        [fill.client_order_id for fill in fills],
-        [fill.side.value for fill in fills],
-        [fill.quantity for fill in fills],
-        [fill.price for fill in fills],
-        [fill.fee for fill in fills],
-        [fill.fee_asset for fill in fills],
-        [fill.at for fill in fills],
-    )
-    connection.execute(_APPEND_FILLS, [lease.account, *columns])
+    rows = [FILL.row(fill) for fill in fills]
+    connection.execute(_APPEND_FILLS.encode(), [lease.account, *transposed(rows)])
     _move_positions(connection, lease, summed(changes_of(fill) for fill in fills))

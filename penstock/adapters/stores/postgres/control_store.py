@@ -225,7 +225,7 @@ class PostgresControlStore:
             insert_verdicts(connection, lease.account, slot, verdicts, at)
 
     def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
-        """Replace what is remembered of the account's positions, by asset."""
+        """Replace what is remembered of the account's positions, by symbol."""
         with fenced(self._database, lease) as connection:
             replace_marks(connection, lease.account, marks)
 

@@ -16,6 +16,7 @@ from penstock.adapters.stores.postgres.entry_rows import read_entries
 from penstock.adapters.stores.postgres.fence import fenced
 from penstock.adapters.stores.postgres.ledger_rows import (
     BY_TIME,
+    FILL,
     IN_SEQUENCE,
     OF_REBALANCE,
     OF_SYMBOL,
@@ -29,7 +30,6 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     SELECT_TOTALS,
     SINCE,
     UNFINISHED,
-    fill_of,
     order_of,
     rebalance_of,
     totals_of,
@@ -222,7 +222,7 @@ class PostgresLedger:
         with fenced(self._database, lease) as connection:
             lines = write_events(connection, lease, events)
         refusals(lines)
-        return [line.after for line in lines]
+        return [line.after.state for line in lines]
 
     def book_fill(self, lease: Lease, fill: Fill) -> bool:
         """Append the fill, its order event and the position change in one transaction; False where
@@ -280,7 +280,7 @@ class PostgresLedger:
         first.
         """
         with self._database.transaction() as connection:
-            rows = connection.execute(SELECT_NAMED, [account, list(names)]).fetchall()
+            rows = connection.execute(SELECT_NAMED.encode(), [account, list(names)]).fetchall()
         return [order_of(row) for row in rows]
 
     def short_orders(self, account: str, symbol: str, limit: int) -> Sequence[OrderRecord]:
@@ -288,7 +288,7 @@ class PostgresLedger:
         quantity, newest first.
         """
         with self._database.transaction() as connection:
-            rows = connection.execute(SELECT_SHORT, [account, symbol, limit]).fetchall()
+            rows = connection.execute(SELECT_SHORT.encode(), [account, symbol, limit]).fetchall()
         return [order_of(row) for row in rows]
 
     def fills(
@@ -302,7 +302,7 @@ class PostgresLedger:
             rows = connection.execute(
                 question.encode(), {"account": account, "symbol": symbol, "since": since}
             ).fetchall()
-        return [fill_of(row) for row in rows]
+        return [FILL.value(row) for row in rows]
 
     def entry_prices(self, account: str) -> Mapping[str, Decimal]:
         """Return the average price paid for what the fills have left, by symbol; newer fills are

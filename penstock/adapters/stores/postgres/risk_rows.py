@@ -73,7 +73,7 @@ def read_history(
         [account, slot],
     ).fetchall()
     marks = connection.execute(
-        "SELECT asset, high, stopped_at FROM position_mark WHERE account = %s", [account]
+        "SELECT symbol, best, stopped_at FROM position_mark WHERE account = %s", [account]
     ).fetchall()
     assert row is not None
     return RiskHistory(
@@ -84,7 +84,7 @@ def read_history(
         orders_last_minute=row[3],
         orders_today=row[4],
         traded_last_hour=Decimal(row[5]),
-        marks={asset: PositionMark(high, stopped_at) for asset, high, stopped_at in marks},
+        marks={symbol: PositionMark(best, stopped_at) for symbol, best, stopped_at in marks},
     )
 
 
@@ -110,8 +110,8 @@ def replace_marks(
 ) -> None:
     connection.execute("DELETE FROM position_mark WHERE account = %s", [account])
     connection.cursor().executemany(
-        "INSERT INTO position_mark (account, asset, high, stopped_at) VALUES (%s, %s, %s, %s)",
-        [(account, asset, mark.high, mark.stopped_at) for asset, mark in sorted(marks.items())],
+        "INSERT INTO position_mark (account, symbol, best, stopped_at) VALUES (%s, %s, %s, %s)",
+        [(account, symbol, mark.best, mark.stopped_at) for symbol, mark in sorted(marks.items())],
     )
 
 

@@ -28,7 +28,7 @@ BTC, ETH = "BTC/USDT", "ETH/USDT"
 
 
 def later(world: World, seconds: float, act: Callable[[], object]) -> None:
-    """Have `act` happen once while the desk waits, so many seconds into the slot's work."""
+    """Have `act` happen once while the session waits, so many seconds into the slot's work."""
     pause, begun = world.session.pause, world.clock.now()
     done: list[object] = []
 

@@ -17,13 +17,16 @@ from penstock.core.errors import (
 from penstock.core.halts import TradingState
 from penstock.core.orders import OrderReport, OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
-from penstock.execution.orders.cancel import Cancellation, cancel_working
+from penstock.execution.orders.cancel import cancel_working
 from penstock.execution.rebalance.run import rebalance
-from penstock.pipeline.halts import still_held, unfinished
+from penstock.interfaces.cli.remedies import ending_remedy
+from penstock.pipeline.halts import AccountEnding, still_held
 from penstock.testing.world import World
 
 DONE = RebalanceStatus.DONE
 ONE_DAY = timedelta(days=1)
+#: Nothing was to be ended.
+ENDED = AccountEnding("daily", "test")
 
 
 def working(world: World, *named: str) -> None:
@@ -103,16 +106,17 @@ def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: Worl
     world.venue.down = True
     failed = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
     assert failed.status is RebalanceStatus.FAILED
-    assert unfinished(Cancellation(), failed) == failed.reason != ""
-    assert (
-        unfinished(Cancellation(), None)
-        == unfinished(Cancellation(("ours",)), replace(failed, status=DONE))
-        == ""
-    )
-    assert (
-        unfinished(Cancellation((), ("order 7 may still work",)), None)
-        == "order 7 may still work; cancel it at the venue"
-    )
+    assert not replace(ENDED, flattened=failed).is_finished
+    assert replace(ENDED, flattened=failed).unfinished() == failed.reason != ""
+    for done in (
+        ENDED,
+        replace(ENDED, cancelled=("ours",), flattened=replace(failed, status=DONE)),
+    ):
+        assert done.is_finished
+        assert done.unfinished() == ""
+    left = replace(ENDED, working=("order 7 may still work",))
+    assert not left.is_finished
+    assert left.unfinished() == "order 7 may still work; cancel it at the venue"
 
 
 def test_position_that_a_flattening_left_is_named_with_the_reason(world: World) -> None:
@@ -127,18 +131,20 @@ def test_position_that_a_flattening_left_is_named_with_the_reason(world: World) 
         orders=(),
         skipped=(),
     )
-    (said,) = still_held(world.session, "daily", skipped)
-    assert said == (
-        "BTC/USDT is still held (a newer slot has been traded): `penstock halt --flatten -p daily --reason ...` again"
+    held = still_held(world.session, skipped)
+    left = replace(ENDED, flattened=skipped, held=held)
+    sentence = "BTC/USDT is still held (a newer slot has been traded)"
+    assert left.unfinished() == sentence
+    assert ending_remedy(left) == (
+        f"{sentence}: `penstock halt --flatten -p daily --reason ...` again"
     )
-    assert unfinished(Cancellation(), skipped, (said,)) == said
     world.clock.at += ONE_DAY
     world.ledger.set_trading_state(
         "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
     )
     inputs = world.inputs({})
     report = rebalance(world.session, replace(inputs, slot=inputs.slot + ONE_DAY))
-    assert still_held(world.session, "daily", report) == ()
+    assert still_held(world.session, report) == ()
 
 
 def silent(order: OrderRequest) -> None:

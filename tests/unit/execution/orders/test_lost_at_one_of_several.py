@@ -39,7 +39,7 @@ def test_order_lost_where_the_symbol_is_then_paused_is_not_bought_again(two):
 
 
 def test_resting_order_is_cancelled_where_the_symbol_is_paused(two):
-    """The desk asks the venue that the intent names, by request or (from the ledger) by name."""
+    """The session asks the venue that the intent names, by request or (from the ledger) by name."""
     world = two.process()
     rebalance(world.session, world.inputs(WEIGHTS))
     (order,) = two.ledger.book.values()

@@ -13,11 +13,11 @@ import pytest
 from penstock.core.clock import SteppedClock
 from penstock.core.errors import StaleLeaseError
 from penstock.core.halts import TradingState
-from penstock.core.orders import OrderState, OrderType
+from penstock.core.orders import OrderState
 from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.execution.algorithms import Limit
 from penstock.execution.lease import take_lease
 from penstock.execution.rebalance.run import rebalance
-from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import LossLimit
 from penstock.testing.world import World
 
@@ -106,10 +106,10 @@ def resting(world: World, at_pause: Any) -> Any:
             at_pause()
         world.clock.sleep(seconds)
 
-    policy = RebalancePolicy(order_type=OrderType.LIMIT, limit_offset_bps=Decimal(-50))
+    style = Limit(offset_bps=Decimal(-50), max_children=1, reprice_seconds=3600)
     patient = world.session.policy.model_copy(update={"follow_timeout_seconds": 3600})
-    session = replace(world.session, pause=pause, policy=patient)
-    return rebalance(session, replace(world.inputs(HALF), policy=policy))
+    session = replace(world.session, pause=pause, policy=patient, style=style)
+    return rebalance(session, world.inputs(HALF))
 
 
 def test_halt_that_cancels_takes_a_resting_order_back_at_once(world: World) -> None:

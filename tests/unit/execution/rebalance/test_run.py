@@ -18,12 +18,15 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.halts import TradingState
-from penstock.core.orders import EndCause, OrderEventKind, OrderRequest, OrderState, OrderType, Side
+from penstock.core.orders import EndCause, OrderEventKind, OrderRequest, OrderState, Side
 from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.algorithms import Limit
 from penstock.execution.rebalance.run import rebalance
 from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
+#: One order that waits in the book, 50 bps from the market, for five seconds.
+PASSIVE = Limit(offset_bps=Decimal(-50), max_children=1, reprice_seconds=5)
 HALF_HALF = {"BTC/USDT": 0.5, "ETH/USDT": 0.4}
 
 
@@ -277,11 +280,7 @@ def test_kill_switch_in_mid_plan_stops_the_rest(world: World) -> None:
 
 def test_order_that_does_not_fill_in_time_is_cancelled(world: World) -> None:
     """A limit order that waits in the book is cancelled when patience ends, and the slot ends DONE."""
-    inputs = world.inputs(HALF_HALF)
-    passive = inputs.policy.model_copy(
-        update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}
-    )
-    report = rebalance(world.session, replace(inputs, policy=passive))
+    report = rebalance(replace(world.session, style=PASSIVE), world.inputs(HALF_HALF))
     assert {order.state for order in report.orders} == {OrderState.CANCELED}
     assert not world.venue.open_orders()
     assert report.status is RebalanceStatus.DONE
@@ -398,17 +397,13 @@ def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(
     """A limit order left open by a killed run is cancelled by the next slot, which then trades
     freely.
     """
-    inputs = world.inputs(HALF_HALF)
-    passive = inputs.policy.model_copy(
-        update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}
-    )
 
     def kill(order: OrderRequest) -> None:
         raise Killed
 
     world.venue.after = kill
     with pytest.raises(Killed):
-        rebalance(world.session, replace(world.inputs({"BTC/USDT": 0.5}), policy=passive))
+        rebalance(replace(world.session, style=PASSIVE), world.inputs({"BTC/USDT": 0.5}))
     world.ledger.holder, world.venue.after = "", lambda _: None
     assert len(world.venue.open_orders()) == 1
     world.clock.at += timedelta(days=1)
@@ -428,12 +423,8 @@ def test_overdue_orders_of_an_earlier_slot_are_ended_before_the_next_is_planned(
 def test_waiting_for_an_order_keeps_the_lease_alive(world: World) -> None:
     """An order that waits longer than the lease lives is still followed, cancelled and booked."""
     policy = world.session.policy.model_copy(update={"lease_ttl_seconds": 4})
-    session = replace(world.session, policy=policy)
-    inputs = world.inputs({"BTC/USDT": 0.5})
-    passive = inputs.policy.model_copy(
-        update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}
-    )
-    report = rebalance(session, replace(inputs, policy=passive))
+    session = replace(world.session, policy=policy, style=PASSIVE)
+    report = rebalance(session, world.inputs({"BTC/USDT": 0.5}))
     assert report.status is RebalanceStatus.DONE
     assert {order.state for order in report.orders} == {OrderState.CANCELED}
 
@@ -451,11 +442,7 @@ def test_cancellation_without_an_answer_is_asked_for_again(world: World) -> None
         return cancel(client_order_id, symbol)
 
     world.venue.cancel = lose_first
-    inputs = world.inputs({"BTC/USDT": 0.5})
-    passive = inputs.policy.model_copy(
-        update={"order_type": OrderType.LIMIT, "limit_offset_bps": Decimal(-50)}
-    )
-    report = rebalance(world.session, replace(inputs, policy=passive))
+    report = rebalance(replace(world.session, style=PASSIVE), world.inputs({"BTC/USDT": 0.5}))
     assert silent
     assert report.status is RebalanceStatus.DONE
     assert not world.venue.open_orders()

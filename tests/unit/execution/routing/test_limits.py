@@ -108,7 +108,8 @@ def test_retried_part_keeps_the_collar_too(pair: Pair) -> None:
     pair.b.before = lose
     report = run(pair, 0.4)
     assert [(order.attempt, order.request.venue) for order in report.orders] == [(0, "b")]
-    assert "is not sent again: b quotes 80000.00" in skipped(report)
+    assert "fits no venue" in skipped(report)
+    assert "b quotes 80000.00, 60.0% from the approved price" in skipped(report)
     assert not pair.b.submitted
 
 

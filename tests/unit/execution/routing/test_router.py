@@ -8,12 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.instruments import Instrument, common_rules
-from penstock.core.orders import OrderType, Phase, Side
+from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.quotes import Quote
 from penstock.execution.routing.limits import Bounds
-from penstock.execution.routing.router import joined, margin_of, numbered, route_orders
-from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.execution.routing.router import route_orders
 from penstock.ports import VenueOffer
 
 ZERO = Decimal(0)
@@ -94,45 +93,13 @@ def test_every_venue_says_why_it_takes_nothing() -> None:
     """Silence, an unlisted symbol and a missing quote are told apart."""
     unquoted = replace(offer("dry", {"USDT": "1000"}), quotes={})
     offers = [
-        VenueOffer("gone", silence="no answer in 5 s"),
+        VenueOffer("gone", error="no answer in 5 s"),
         offer("other", {"USDT": "9"}, symbols="Y/USDT"),
         unquoted,
     ]
     (skipped,) = route_orders([draft("X/USDT", "1")], offers, ZERO, Bounds()).skipped
     why = "gone does not answer (no answer in 5 s); other does not list it; dry quotes no price"
     assert skipped.reason == f"buy of 1 of 1 fits no venue: {why}"
-
-
-def test_parts_of_one_symbol_are_numbered_as_children_of_one_phase() -> None:
-    """Each part has a client order id of its own, and stays in its phase."""
-    parts = [draft("X/USDT", "1"), draft("Y/USDT", "1"), draft("X/USDT", "2")]
-    assert [(part.phase, part.child) for part in numbered(parts)] == [
-        (Phase.BUYS, 0),
-        (Phase.BUYS, 0),
-        (Phase.BUYS, 1),
-    ]
-
-
-def test_parts_are_joined_for_review() -> None:
-    """A limit is on the sum of an order's parts, so they are looked at as one."""
-    parts = [
-        replace(draft("X/USDT", "1"), venue="a"),
-        draft("Y/USDT", "4"),
-        replace(draft("X/USDT", "2"), venue="b", child=1),
-    ]
-    assert [(each.symbol, each.quantity) for each in joined(parts)] == [
-        ("X/USDT", 3),
-        ("Y/USDT", 4),
-    ]
-
-
-def test_margin_covers_slippage_and_a_crossing_limit() -> None:
-    """Market orders leave the slippage; limit orders that cross also what they may pay more."""
-    assert margin_of(RebalancePolicy(slippage_bps=Decimal(10))) == Decimal("0.001")
-    crossing = RebalancePolicy(
-        slippage_bps=Decimal(10), order_type=OrderType.LIMIT, limit_offset_bps=Decimal(40)
-    )
-    assert margin_of(crossing) == Decimal("0.005")
 
 
 steps = st.sampled_from(["0.00001", "0.0003", "0.001", "0.002", "0.5", "1", "3", "10"]).map(Decimal)
@@ -219,7 +186,7 @@ def test_exit_is_not_held_back_by_collar_or_notional() -> None:
     """
     offers = [offer("only", {"X": "4", "Y": "4"}, ask="60")]
     orders = [draft("X/USDT", "4", Side.SELL), draft("Y/USDT", "4", Side.SELL)]
-    bounds = Bounds(Decimal("0.03"), Decimal(100), frozenset({"X/USDT"}))
+    bounds = Bounds(Decimal("0.03"), Decimal(100), {"X/USDT": Decimal(4)})
     routed = route_orders(orders, offers, ZERO, bounds)
     assert [(part.symbol, part.quantity) for part in routed.parts] == [("X/USDT", 4)]
     assert not route_orders([draft("X/USDT", "4")], offers, ZERO, bounds).parts, "a buy is no exit"

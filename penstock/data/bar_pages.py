@@ -1,5 +1,6 @@
-"""Reading a range of history from a venue: retries, pages, and a second question about what was
-missing. Stores nothing.
+"""How a range of history is read from a venue: in pages, with retries.
+
+What was missing is asked for once more. Nothing is stored here.
 """
 
 from collections.abc import Callable
@@ -22,21 +23,20 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Stretch:
-    """Rows of one symbol in the order of their arrival. `ended`: the venue has nothing after them
-    that is closed.
-    """
+    """Rows of one symbol in the order of their arrival."""
 
     rows: pl.DataFrame
+    """The rows (BARS_SCHEMA), unchecked."""
     ended: bool
+    """Whether the venue has no closed bar after them."""
 
 
 def retrying(call: Callable[[], T], policy: IngestPolicy, *, clock: MachineClock) -> T:
-    """Return `call()`, tried again while the venue is unavailable, waiting as long as the venue
-    itself asks for.
+    """Return `call()`, tried again while the venue is unavailable.
 
-    Raises the last error after `policy.attempts`, at once where the venue asks for more than
-    `policy.max_wait_seconds`, and at once where asking again cannot help (an unknown symbol, a
-    refusal).
+    Between tries it waits as long as the venue asks for, or doubles its wait. The last error is
+    raised after `policy.attempts` tries. An error is raised at once where the venue asks for a
+    longer wait than `policy.max_wait_seconds`, or where asking again cannot help.
     """
     tries = Retrying(
         sleep=clock.sleep,
@@ -59,12 +59,12 @@ def read_stretch(
     *,
     clock: MachineClock,
 ) -> Stretch:
-    """Read pages from `since` on, until the bar that opens at `until`, or `policy.chunk_rows` rows,
-    or the venue has no more.
+    """Read pages from `since` up to the bar that opens at `until`.
 
-    `on_page` is told the open time of the newest bar after each page. Rows older than what was
-    asked for are left out; a page that holds only such rows, or only bars that are not closed yet,
-    ends the stretch.
+    Reading also ends at `policy.chunk_rows` rows, and where the venue has no more. After each page
+    `on_page` is called with the open time of the newest bar. Rows older than what was asked for are
+    left out. A page that holds only such rows, or only bars that are not closed yet, ends the
+    stretch.
     """
     pages, height, empty, cursor = [empty_bars()], 0, 0, since
     while cursor <= until and height < policy.chunk_rows and empty < policy.max_empty_pages:
@@ -93,11 +93,11 @@ def ask_again(
     *,
     clock: MachineClock,
 ) -> pl.DataFrame:
-    """Return what the venue says, asked once more, about the `gaps`
-    (penstock.data.checks.missing_ranges).
+    """Return the rows that the venue has in the `gaps` when it is asked once more.
 
-    Neighbouring gaps share a request of up to `policy.page_bars`; at most `policy.max_gap_requests`
-    are made. Rows that `seen` holds already, and rows outside the gaps, are left out.
+    `gaps` are those of penstock.data.checks.missing_ranges. Neighbouring gaps share a request of up
+    to `policy.page_bars`. At most `policy.max_gap_requests` requests are made. Rows outside the
+    gaps, and rows that `seen` has already, are left out.
     """
     windows = _windows(gaps, timeframe, policy.page_bars)[: policy.max_gap_requests]
     answers = [
@@ -127,8 +127,9 @@ def ask_again(
 def _windows(
     gaps: pl.DataFrame, timeframe: Timeframe, page_bars: int
 ) -> list[tuple[datetime, datetime]]:
-    """Return the (first, last) open times of as few requests as cover the gaps, each of at most
-    `page_bars` bars.
+    """Return the (first, last) open times of the requests that cover the gaps.
+
+    There are as few as possible, each of at most `page_bars` bars.
     """
     windows: list[tuple[datetime, datetime]] = []
     for start, bars in gaps.iter_rows():
@@ -151,8 +152,9 @@ def _page(
     policy: IngestPolicy,
     clock: MachineClock,
 ) -> pl.DataFrame:
-    """Return the venue's answer to one request for the bars from `since` to `until`, at most a
-    page.
+    """Return the venue's answer to one request for the bars from `since` to `until`.
+
+    At most a page is asked for.
     """
     wanted = (until - since) // timeframe.duration + 1
     limit = min(policy.page_bars, wanted)

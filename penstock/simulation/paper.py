@@ -1,21 +1,22 @@
-"""The paper exchange: orders are filled in this process at the last price of some market data, and
-nothing leaves it.
+"""The paper account: orders fill in this process at the last price of some market data.
 
-At a bar's open the last price is that open, so the same bars give the same fills as on the practice
+Nothing leaves the process. Prices and commissions are those of penstock.simulation.fill_model. At a
+bar's open the last price is that open, so the same bars give the same fills as on the practice
 exchange. Volume is not modelled: an order fills whole. A limit order that does not cross rests
-until a later look finds the price strictly beyond it.
+until a later call finds the market strictly through its price.
 """
 
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import ROUND_DOWN, Decimal
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
+from penstock.core.accounting import effect_of
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
@@ -30,21 +31,23 @@ from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
 from penstock.core.transfers import Transfer
 from penstock.ports import MarketData
-from penstock.practice.accounts import Balances
-from penstock.practice.journal import Journal
+from penstock.simulation.balances import Balances
+from penstock.simulation.fill_model import FillModel, crosses, is_through
+from penstock.simulation.journal import Journal
 
-_UNIT = Decimal("1e-8")
 _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
 class PaperOrder:
-    """An order as the paper exchange holds it, with what it locks of which asset."""
+    """An order as the paper account holds it. It is open, filled or canceled."""
 
     request: OrderRequest
     number: int
+    """The venue's order id."""
     state: OrderState
     locked: Decimal = _ZERO
+    """What it locks: quote units for a buy, base units for a sell."""
 
     @property
     def report(self) -> OrderReport:
@@ -55,30 +58,25 @@ class PaperOrder:
 
 
 class PaperExchange:
-    """Exchange port over a MarketData, with balances of its own. Thread-safe.
+    """An Exchange over a MarketData, with balances of its own. Thread-safe.
 
-    Fees and slippage are in basis points; `fee_asset` "received" takes the fee in what a fill
-    brings in, as Binance does, "quote" always in quote. With `state_file` every change is appended
-    there and a restart goes on from it; `balances` then only open a new file. With
-    `trading_timeframe` an order is refused while the market data has no bar of it at hand (an
-    outage), as the practice exchange and the backtest do.
+    `fill_model` says what trading costs; its participation is not used. `balances` open a new
+    account. With `state_file` every change is appended there, and a restart goes on from it: the
+    balances are then those of the file. With `trading_timeframe` an order is refused while the
+    market data has no bar of it at hand (an outage), as on the practice exchange and in a backtest.
     """
 
     def __init__(
         self,
         market_data: MarketData,
-        fee_bps: Decimal | int | str = 10,
-        slippage_bps: Decimal | int | str = 0,
+        fill_model: FillModel | None = None,
         balances: Mapping[str, Decimal] | None = None,
         *,
-        fee_asset: Literal["received", "quote"] = "received",
         state_file: Path | None = None,
         trading_timeframe: Timeframe | None = None,
     ) -> None:
         self._market = market_data
-        self._fee_rate = Decimal(fee_bps) / 10_000
-        self._slippage = Decimal(slippage_bps) / 10_000
-        self._fee_asset = fee_asset
+        self._fill_model = fill_model or FillModel()
         self._timeframe = trading_timeframe
         self._lock = threading.RLock()
         self._balances = Balances()
@@ -88,8 +86,7 @@ class PaperExchange:
         self._journal = Journal(state_file)
         self._at = market_data.now()  # the instant of the call being carried out
         if not self._journal.entries:
-            for asset, quantity in (balances or {}).items():
-                self._change(asset, Decimal(quantity))
+            self._change(balances or {})
             self._journal.commit()
         else:
             for entry in self._journal.entries:
@@ -144,7 +141,7 @@ class PaperExchange:
             _check_numbers(order, instrument, limit)
             self._require_funds(order, instrument, limit)
             held = PaperOrder(order, len(self._orders) + 1, OrderState.OPEN)
-            if order.type is OrderType.LIMIT and order.side.sign * (limit - price) < 0:
+            if order.type is OrderType.LIMIT and not crosses(order.side, limit, price):
                 held = self._rest(held, instrument, limit)
             else:
                 held = self._fill(held, instrument, price)
@@ -229,43 +226,25 @@ class PaperExchange:
             raise VenueRejectedError(text, "-1013")
 
     def _taker_price(self, order: OrderRequest) -> Decimal:
-        """Return the price a taker gets now: the last one, worse by the slippage, but never beyond
-        the order's limit.
-        """
+        """Return the price at which the order takes now; VenueRejectedError where none is known."""
         last = self._market.last_prices([order.symbol]).get(order.symbol)
         if last is None:
             raise VenueRejectedError(
                 f"order {order.client_order_id}: {order.symbol} has no price yet"
             )
-        if not self._slippage:
-            return last
-        slipped = (last * (1 + order.side.sign * self._slippage)).quantize(_UNIT)
-        if (
-            order.price is None
-            or order.type is OrderType.MARKET
-            or order.side.sign * (order.price - last) < 0
-        ):
-            return slipped
-        return min(slipped, order.price) if order.side is Side.BUY else max(slipped, order.price)
-
-    def _spent(
-        self, order: OrderRequest, instrument: Instrument, price: Decimal
-    ) -> tuple[str, Decimal]:
-        """Return the asset and quantity that the order spends at `price`."""
-        if order.side is Side.SELL:
-            return instrument.base, order.quantity
-        fee = self._fee_rate if self._fee_asset == "quote" else _ZERO
-        return instrument.quote, order.quantity * price * (1 + fee)
+        limit = None if order.type is OrderType.MARKET else order.price
+        return self._fill_model.taker_price(order.side, last, limit)
 
     def _require_funds(self, order: OrderRequest, instrument: Instrument, price: Decimal) -> None:
-        asset, needed = self._spent(order, instrument, price)
+        asset, needed = self._fill_model.spends(instrument, order.side, order.quantity, price)
         free = self._balances.of(asset).free
         if needed > free:
             text = f"order {order.client_order_id} needs {needed} {asset} and {free} is free"
             raise InsufficientFundsError(text, "-2010")
 
     def _rest(self, held: PaperOrder, instrument: Instrument, limit: Decimal) -> PaperOrder:
-        asset, needed = self._spent(held.request, instrument, limit)
+        order = held.request
+        asset, needed = self._fill_model.spends(instrument, order.side, order.quantity, limit)
         self._balances.lock(asset, needed)
         self._note_balance(asset)
         return self._keep(replace(held, locked=needed))
@@ -278,54 +257,42 @@ class PaperExchange:
             self._note_balance(asset)
 
     def _fill(self, held: PaperOrder, instrument: Instrument, price: Decimal) -> PaperOrder:
-        """Fill the whole order at `price`: both assets, the fee, the record."""
+        """Fill the whole order at `price`."""
         order = held.request
         self._unlock(held)
-        in_quote = order.side is Side.SELL or self._fee_asset == "quote"
-        fee_asset = instrument.quote if in_quote else instrument.base
-        fee = ((order.quantity * price if in_quote else order.quantity) * self._fee_rate).quantize(
-            _UNIT, rounding=ROUND_DOWN
-        )
-        self._change(instrument.base, order.side.sign * order.quantity)
-        self._change(instrument.quote, -order.side.sign * order.quantity * price)
-        self._change(fee_asset, -fee)
-        number = str(len(self._fills) + 1)
-        fill = Fill(
-            number,
-            order.client_order_id,
-            order.symbol,
+        fill = self._fill_model.fill(
+            instrument,
             order.side,
             order.quantity,
             price,
-            fee,
-            fee_asset,
-            self._at,
+            at=self._at,
+            trade_id=str(len(self._fills) + 1),
+            client_order_id=order.client_order_id,
         )
+        self._change(effect_of(fill, instrument.base, instrument.quote).balances)
         self._fills.append(fill)
         self._note("fill", {**vars(fill), "at": fill.at.isoformat()})
         return self._keep(replace(held, state=OrderState.FILLED, locked=_ZERO))
 
     def _match_resting(self) -> None:
-        """Fill resting orders whose price the market is now strictly beyond, at their own price."""
+        """Fill, each at its own price, the resting orders that the market has traded through."""
         resting = [held for held in self._orders.values() if held.state is OrderState.OPEN]
         if not resting:
             return
         self._at = self._market.now()
         prices = self._market.last_prices(sorted({held.request.symbol for held in resting}))
         for held in resting:
-            limit, last = held.request.price, prices.get(held.request.symbol)
-            if (
-                limit is not None
-                and last is not None
-                and held.request.side.sign * (limit - last) > 0
-            ):
-                self._fill(held, self._instrument(held.request.symbol), limit)
+            order, last = held.request, prices.get(held.request.symbol)
+            if order.price is None or last is None:
+                continue
+            if is_through(order.side, order.price, last):
+                self._fill(held, self._instrument(order.symbol), order.price)
         self._journal.commit()
 
     def _keep(self, held: PaperOrder) -> PaperOrder:
         self._orders[held.request.client_order_id] = held
         values = {
-            **vars(held.request),
+            **vars(replace(held.request, asked_at=None)),  # it matters to signed requests alone
             "number": held.number,
             "state": held.state,
             "locked": held.locked,
@@ -333,9 +300,10 @@ class PaperExchange:
         self._note("order", values)
         return held
 
-    def _change(self, asset: str, quantity: Decimal) -> None:
-        self._balances.add(asset, quantity)
-        self._note_balance(asset)
+    def _change(self, changes: Mapping[str, Decimal]) -> None:
+        self._balances.add(changes)
+        for asset in changes:
+            self._note_balance(asset)
 
     def _note_balance(self, asset: str) -> None:
         held = self._balances.of(asset)

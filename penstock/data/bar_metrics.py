@@ -1,5 +1,6 @@
-"""The metrics frame: one row a symbol that says how good its bars are. Gates judge it;
-penstock.data.checks counts.
+"""The metrics frame: one row per symbol that tells how good its bars are.
+
+penstock.data.checks counts, and gates judge the frame.
 """
 
 from collections.abc import Mapping
@@ -39,8 +40,9 @@ _SHARES = (
     *("missing_share", "jump_share", "zero_volume_share"),
 )
 
-#: One row a symbol. Counts are of rows or bars; `first` and `last` are the good bars' open times;
-#: null: nothing to measure. `quarantined_share` leaves duplicates out: no bar is lost with them.
+#: One row per symbol. Counts are of rows or bars. `first` and `last` are open times of good bars.
+#: Null means that there was nothing to measure. `quarantined_share` leaves duplicates out: no bar
+#: is lost with them.
 METRICS_SCHEMA = pl.Schema(
     {
         "symbol": pl.String(),
@@ -62,10 +64,11 @@ def measure(
     until: datetime,
     min_share_rows: int,
 ) -> pl.DataFrame:
-    """Return the one row of a symbol: its `counts`, and what the good bars and their `gaps` tell.
+    """Return the metrics frame of one symbol, with its one row.
 
-    `until` is the open time of the bar that should be the newest. Shares are of at least
-    `min_share_rows` rows.
+    `counts` are taken over. The rest is computed from the `good` bars and their `gaps`
+    (missing_ranges). `until` is the open time of the bar that should be the newest. A share is
+    taken of at least `min_share_rows` rows.
     """
     missing = int(gaps["bars"].sum())
     zero_volume = int((good["volume"] == 0).sum())

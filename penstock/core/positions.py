@@ -1,0 +1,25 @@
+"""What an order does to a position. A position is signed: above zero is long, below zero short."""
+
+from decimal import Decimal
+from typing import Protocol
+
+from penstock.core.orders import Side
+
+
+class SidedQuantity(Protocol):
+    """Anything that says which side it trades, and how much: a proposed order, a request, a fill."""
+
+    @property
+    def side(self) -> Side: ...
+
+    @property
+    def quantity(self) -> Decimal: ...
+
+
+def reduces(order: SidedQuantity, position: Decimal) -> bool:
+    """Return whether the order brings the position nearer to zero and not beyond it.
+
+    side x position < 0 and quantity <= |position|, where a buy's side is 1 and a sell's -1. An
+    order that turns a position does not reduce it: what goes beyond zero is a new position.
+    """
+    return order.side.sign * position < 0 and order.quantity <= abs(position)

@@ -1,0 +1,50 @@
+"""One slot of one account, as every step of its run needs it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from penstock.core.instruments import Instrument, holdings_by_symbol
+from penstock.core.order_records import OrderRecord
+from penstock.core.rebalances import Rebalance
+from penstock.execution.lease import LeaseKeeper
+from penstock.execution.session import AccountSession
+from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.rebalancing import Book, RebalancePolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlotContext:
+    """What is fixed while a slot is traded."""
+
+    session: AccountSession
+    keeper: LeaseKeeper
+    rebalance: Rebalance
+    """The slot as the ledger has it: its id, its time and the portfolio version that it keeps."""
+
+    instruments: Mapping[str, Instrument]
+    """The venue's instruments by symbol, read at the start of the run."""
+
+    targets: PortfolioTargets
+    policy: RebalancePolicy
+
+    def read_orders(self) -> Sequence[OrderRecord]:
+        """Return all orders of the slot, by any run of it."""
+        return self.session.ledger.orders(self.session.account, rebalance_id=self.rebalance.id)
+
+    def read_book(self, locks: Mapping[str, str], symbols: Collection[str] = ()) -> Book:
+        """Return the account as it is now, at the venue's last prices; those of `symbols` are among
+        them, and those of all targets and holdings.
+
+        Where a break locks the cash, the ledger's figure is in doubt: never more cash is planned
+        with than the venue shows.
+        """
+        balances = dict(self.session.ledger.positions(self.session.account))
+        quote = self.session.quote
+        if quote in locks:
+            shown = self.session.exchange.balances().get(quote, Decimal(0))
+            balances[quote] = min(balances.get(quote, Decimal(0)), shown)
+        held = holdings_by_symbol(balances, quote, self.instruments)
+        known = {*self.targets.weights, *symbols} & self.instruments.keys()
+        prices = self.session.exchange.last_prices(sorted({*known, *held}))
+        return Book(self.targets.weights, balances, prices, self.instruments, self.policy)

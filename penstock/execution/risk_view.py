@@ -1,0 +1,156 @@
+"""What the risk rules may look at during one slot: the account as it is, read again when time has
+passed.
+
+The rules are in penstock.risk. What follows from their findings is for penstock.execution.pretrade.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from penstock.core.errors import VenueError
+from penstock.core.halts import Halt
+from penstock.core.proposals import ProposedOrder
+from penstock.core.risk_records import RiskHistory
+from penstock.execution.reconciliation.reconcile import locks_of
+from penstock.execution.session import AccountSession
+from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.rebalancing import Book
+from penstock.risk.limits import RiskLimits
+from penstock.risk.rules import RiskContext
+
+#: Counts of orders and trades are read again after this long, by the venue's clock.
+_COUNTS_HOLD = timedelta(seconds=10)
+
+
+@dataclass(kw_only=True)
+class RiskView:
+    """One slot's view of the account, as RiskContext shows it to the rules.
+
+    Working orders are not in it. Every order of an earlier slot has ended before a slot is planned,
+    and every child order has ended before the next review, so that positions and cash are final.
+    Where an order cannot be brought to its end, the phase stops. A position too small to be sold
+    (dust) counts with its value. An order that the review denies still counts among the orders
+    under review, for the orders after it and for limits on their sum: this errs to the safe side.
+    """
+
+    session: AccountSession
+    limits: RiskLimits
+    slot: datetime
+
+    locks: Mapping[str, str]
+    """The reason for each locked subject (symbol or asset)."""
+
+    halt: Halt
+    """The trading state, as last read."""
+
+    exits: frozenset[str] = frozenset()
+    """The symbols whose position is being closed by a rule or an operator."""
+
+    history: RiskHistory = field(default_factory=RiskHistory)
+    """What the account did before, as last read."""
+
+    quote_alert: str = ""
+    """Why mid prices could not be read, the first time that this happened; "" where they could."""
+
+    _entries: Mapping[str, Decimal] = field(default_factory=dict)
+    _counted_at: datetime | None = None
+
+    def read(self, book: Book, targets: PortfolioTargets) -> RiskContext:
+        """Return the context of this book, with the account's history read now.
+
+        What an open break on the cash hides counts as a transfer, until it is settled.
+        """
+        session = self.session
+        self._counted_at = session.clock.now()
+        history = session.control_store.risk_history(session.account, self.slot, self._counted_at)
+        self.history = replace(history, transferred=history.transferred + self.cash_in_doubt(book))
+        if self.limits.guards_positions:
+            self._entries = session.ledger.entry_prices(session.account)
+        return self.context(book, targets)
+
+    def read_again(self, book: Book, targets: PortfolioTargets) -> RiskContext:
+        """Return the context in the middle of the work: trading state, history and locks read now.
+
+        Locks are those of the breaks on record: nothing is compared with the venue. Cash is in
+        doubt by the locks that the book was read with.
+        """
+        self.halt = self.session.kill_switch.read()
+        context = self.read(book, targets)
+        self.locks = locks_of(self.session.control_store.open_breaks(self.session.account))
+        return replace(context, locks=self.locks)
+
+    def refreshed(self, book: Book, targets: PortfolioTargets) -> RiskContext:
+        """Return the context of this book with the trading state read now.
+
+        Counts are read again where ten seconds or midnight have passed since, or where
+        `forget_counts` was called.
+        """
+        self.halt = self.session.kill_switch.read()
+        now, last = self.session.clock.now(), self._counted_at
+        if last is None or now - last >= _COUNTS_HOLD or now.date() != last.date():
+            fresh = self.session.control_store.risk_history(self.session.account, self.slot, now)
+            self._counted_at = now
+            self.history = replace(
+                self.history,
+                orders_last_minute=fresh.orders_last_minute,
+                orders_today=fresh.orders_today,
+                traded_last_hour=fresh.traded_last_hour,
+            )
+        return self.context(book, targets)
+
+    def forget_counts(self) -> None:
+        """Have the counts read again when they are next needed: orders have been sent."""
+        self._counted_at = None
+
+    def context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
+        """Return the context of this book with everything else as last read."""
+        return RiskContext(
+            slot=self.slot,
+            equity=book.equity,
+            positions=book.positions,
+            prices=book.prices,
+            instruments=book.instruments,
+            seen=targets.seen,
+            halt=self.halt,
+            locks=self.locks,
+            weights=targets.weights,
+            contributions=targets.contributions,
+            quotas=targets.quotas,
+            history=self.history,
+            entries=self._entries,
+            exits=self.exits,
+        )
+
+    def quoted(
+        self,
+        context: RiskContext,
+        orders: Sequence[ProposedOrder],
+        requests: Mapping[str, tuple[float, ...]],
+    ) -> RiskContext:
+        """Return the context with the mid price of each symbol about to trade, and when its
+        requests leave (seconds from now). Mid prices are asked for only where a rule needs them.
+        """
+        if self.limits.price_collar is None or not orders:
+            return replace(context, requests=requests)
+        try:
+            quotes = self.session.exchange.quotes(sorted({order.symbol for order in orders}))
+        except VenueError as error:
+            self.quote_alert = self.quote_alert or (
+                f"{self.session.account}: no order passes the price collar, quotes cannot be read: "
+                f"{error}"
+            )
+            return replace(context, unquoted=str(error), requests=requests)
+        mids = {symbol: quote.mid for symbol, quote in quotes.items()}
+        return replace(context, mids=mids, requests=requests)
+
+    def cash_in_doubt(self, book: Book) -> Decimal:
+        """Return by how much an open break on the cash has changed the book's equity.
+
+        What left the venue and is not explained is no loss yet.
+        """
+        if self.session.quote not in self.locks:
+            return Decimal(0)
+        positions = self.session.ledger.positions(self.session.account)
+        return book.cash - positions.get(self.session.quote, Decimal(0))

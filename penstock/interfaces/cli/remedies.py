@@ -1,0 +1,115 @@
+"""What to type in a terminal about what was found: commands and settings, by break, halt, error and
+failed check. Only the command line knows its own commands.
+"""
+
+from penstock.core.breaks import BreakKind
+from penstock.core.errors import (
+    NoBarsError,
+    NoSearchError,
+    NotPracticeError,
+    PenstockError,
+    PracticeExchangeDownError,
+)
+from penstock.core.remedies import remedy
+from penstock.pipeline.breaks import OpenBreaks
+from penstock.pipeline.doctor import Subject
+from penstock.pipeline.halts import AccountEnding, AccountHalt, HeldPosition, TradingStates
+
+#: What mends a check of the doctor that is not well.
+CHECK_REMEDIES = {
+    Subject.PYTHON: "use Python 3.11, 3.12 or 3.13",
+    Subject.LIBRARIES: "run 'make clean setup': it installs the pinned set",
+    Subject.CONFIGURATION: "mend the file and key that the message names",
+    Subject.DISK: "free some space, or set PENSTOCK_HOME to another disk",
+    Subject.STACK: "run 'make up'",
+    Subject.DATABASE: "start the server that PENSTOCK_DATABASE_URL names, or unset it to use the "
+    "embedded one",
+    Subject.VENUE: "check the network, or use PENSTOCK_ENV=practice with 'penstock up'",
+    Subject.VENUE_CLOCK: "synchronise this machine's clock (NTP): signed requests expire within "
+    "seconds",
+    Subject.OLD_ORDERS: "trade a venue of the README's table, or see to it that the trading "
+    "machine is never suspended or frozen",
+    Subject.REGISTRY: "start the MLflow server ('make up'), or unset PENSTOCK_MLFLOW_URL",
+    Subject.KILL_SWITCH: "delete the file once it is safe to trade",
+}
+
+
+def break_remedy(kind: BreakKind, subject: str, portfolio: str) -> str:
+    """Return what to do about a break, with the command that accepts it."""
+    return remedy(kind, f"`penstock accept-break {subject} -p {portfolio} --reason ...`")
+
+
+def locked_elsewhere(found: OpenBreaks) -> str:
+    """Return how many breaks an account has that was not named, and the command that lists them."""
+    name = found.portfolio
+    return (
+        f"{found.account} (portfolio {name}) has {len(found.breaks)}: `penstock breaks -p {name}`"
+    )
+
+
+def not_active(states: TradingStates) -> list[str]:
+    """Return a sentence for each account that may not trade freely, with the command that resumes
+    it.
+    """
+    found = [f"{_named(each)} is {_state(each)}: {_resume(each)}" for each in states.halted]
+    if states.kill_switch_file is not None:
+        found.append(f"every account is halted by the file {states.kill_switch_file}: delete it")
+    return found
+
+
+def still_trading(states: TradingStates) -> list[str]:
+    """Return a sentence for each account that trades on, with the command that halts it."""
+    return [
+        f"{_named(each)} trades on: `penstock halt -p {each.portfolio} --reason ...`"
+        for each in states.trading
+    ]
+
+
+def ending_remedy(ending: AccountEnding) -> str:
+    """Return what is still to be ended at an account after a halt, with the commands that do it;
+    "" where nothing is.
+    """
+    if ending.error or not ending.held:
+        return ending.unfinished()
+    orders = [f"{order}; cancel it at the venue" for order in ending.working]
+    failed = ending.flattened is not None and ending.flattened.is_failure
+    if ending.flattened is not None and failed:
+        orders.append(ending.flattened.reason or ending.flattened.summary())
+    return "; ".join([*orders, *(_sell(held, ending.portfolio) for held in ending.held)])
+
+
+def error_remedy(error: PenstockError) -> str:
+    """Return the commands that mend what an error says; "" where there is none to name."""
+    if isinstance(error, NoBarsError):
+        return f"run 'penstock ingest -t {error.timeframe}'"
+    if isinstance(error, NoSearchError):
+        return f"run 'penstock research --study {error.study}'"
+    if isinstance(error, NotPracticeError):
+        return (
+            "start `penstock up`, or set PENSTOCK_ENV=practice beside a running "
+            "`penstock exchange serve`"
+        )
+    if isinstance(error, PracticeExchangeDownError):
+        return "start it with `penstock up` or `penstock exchange serve`"
+    return ""
+
+
+def _sell(held: HeldPosition, portfolio: str) -> str:
+    again = f"`penstock halt --flatten -p {portfolio} --reason ...` again"
+    if not held.locks:
+        return f"{held.summary()}: {again}"
+    ways = dict.fromkeys(break_remedy(lock.kind, lock.subject, portfolio) for lock in held.locks)
+    return f"{held.summary()}: `penstock breaks -p {portfolio}`, {'; '.join(ways)}; then {again}"
+
+
+def _named(each: AccountHalt) -> str:
+    return f"{each.account} (portfolio {each.portfolio})"
+
+
+def _state(each: AccountHalt) -> str:
+    return f"{each.halt.state} ({each.halt.reason})"
+
+
+def _resume(each: AccountHalt) -> str:
+    whose = "--all" if each.is_for_every_account else f"-p {each.portfolio}"
+    return f"`penstock resume {whose} --reason ...`"

@@ -1,0 +1,169 @@
+"""Outcomes of use cases as frames for the terminal: one function per kind of outcome. How a frame
+looks is for console.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+import polars as pl
+
+from penstock.core.bars import TS
+from penstock.core.breaks import Break
+from penstock.core.order_records import OrderRecord
+from penstock.core.profit import Holding
+from penstock.execution.rebalance.report import RebalanceReport
+from penstock.pipeline.breaks import PastBreak
+from penstock.pipeline.ledger import LedgerView
+from penstock.pipeline.slots import SlotRecord
+from penstock.pipeline.status import SystemStatus
+
+_ORDER_COLUMNS = ("planned", "symbol", "venue", "side", "quantity", "filled", "state", "reason")
+
+
+def rebalance_table(report: RebalanceReport) -> pl.DataFrame:
+    """Return what a rebalance did: columns what, symbol, detail, state, reason."""
+    return _texts(
+        [tuple(row.values()) for row in report.rows()],
+        ("what", "symbol", "detail", "state", "reason"),
+    )
+
+
+def slots_table(slots: Sequence[SlotRecord]) -> pl.DataFrame:
+    """Return slots: columns slot, status ("open" where no run has had it), reason, version."""
+    schema = {"slot": TS, "status": pl.String(), "reason": pl.String(), "version": pl.String()}
+    rows = [
+        (row.slot, "open" if row.status is None else row.status.value, row.reason, row.version)
+        for row in slots
+    ]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def open_breaks_table(breaks: Sequence[Break]) -> pl.DataFrame:
+    """Return open breaks: columns locked, kind, ledger, venue, detail (with what accepting books)."""
+    rows = [
+        (b.subject, b.kind, *map(_given, (b.ledger_value, b.venue_value)), b.told) for b in breaks
+    ]
+    return _texts(rows, ("locked", "kind", "ledger", "venue", "detail"))
+
+
+def past_breaks_table(breaks: Sequence[PastBreak]) -> pl.DataFrame:
+    """Return breaks with when they were opened and closed, and why."""
+    texts = dict.fromkeys(("subject", "kind", "detail", "closed_reason"), pl.String())
+    rows = [
+        (b.opened_at, b.closed_at, b.subject, b.kind.value, b.detail, b.closed_reason)
+        for b in breaks
+    ]
+    return pl.DataFrame(rows, schema={"opened_at": TS, "closed_at": TS, **texts}, orient="row")
+
+
+def coverage_table(status: SystemStatus) -> pl.DataFrame:
+    """Return what is stored: columns timeframe, symbol, rows, first, last."""
+    schema = {
+        "timeframe": pl.String(),
+        "symbol": pl.String(),
+        "rows": pl.Int64(),
+        "first": TS,
+        "last": TS,
+    }
+    rows = [(b.timeframe, b.symbol, b.rows, b.first, b.last) for b in status.bars]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def models_table(status: SystemStatus) -> pl.DataFrame:
+    """Return the registered versions with an alias: columns model, version, aliases, strategy."""
+    rows = [
+        (each.name, each.version, ", ".join(each.aliases), each.tags.get("strategy", ""))
+        for each in status.models
+    ]
+    return _texts(rows, ("model", "version", "aliases", "strategy"))
+
+
+def locks_table(status: SystemStatus) -> pl.DataFrame:
+    """Return the open breaks of all accounts: columns account, locked, kind, detail."""
+    rows = [
+        (each.account, b.subject, b.kind, b.detail) for each in status.accounts for b in each.breaks
+    ]
+    return _texts(rows, ("account", "locked", "kind", "detail"))
+
+
+def halts_table(status: SystemStatus) -> pl.DataFrame:
+    """Return the accounts that may not trade freely: account, state, reason, set by, since."""
+    rows = [
+        (each.account, h.state, h.reason, h.by, f"{h.at:%Y-%m-%d %H:%M}")
+        for each in status.states.halted
+        for h in [each.halt]
+    ]
+    return _texts(rows, ("account", "state", "reason", "set by", "since"))
+
+
+def ledger_tables(view: LedgerView, exact: bool) -> dict[str, pl.DataFrame]:
+    """Return an account's tables by their title: orders, positions, profit and loss, days.
+
+    Quantities are exact; amounts of the quote are too where asked for, else they are in cents.
+    """
+    money = _exact if exact else _cents
+    profit = [
+        (h.strategy, h.symbol, h.quantity, *map(money, _amounts(h, view)), h.fills)
+        for h in view.profits.holdings
+    ]
+    days = [
+        (d.day, d.strategy, *map(money, (d.realised, d.fees, d.traded)), d.fills)
+        for d in view.profits.days
+    ]
+    profit_columns = (
+        *("strategy", "symbol", "quantity", "cost", "realised", "unrealised", "fees", "fills"),
+    )
+    return {
+        "Orders": _texts([_order_row(order) for order in view.orders], _ORDER_COLUMNS),
+        "Positions": _texts(list(view.positions.items()), ("asset", "quantity")),
+        "Profit and loss (quote units; unrealised at the last fill)": _texts(
+            profit, profit_columns
+        ),
+        "Days (UTC)": _texts(days, ("day", "strategy", "realised", "fees", "traded", "fills")),
+    }
+
+
+def _amounts(held: Holding, view: LedgerView) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    unrealised = held.unrealised(view.last_prices[held.symbol])
+    return held.cost, held.realised, unrealised, held.fees
+
+
+def _order_row(order: OrderRecord) -> tuple[object, ...]:
+    asked = order.request
+    return (
+        order.created_at,
+        asked.symbol,
+        asked.venue,
+        asked.side,
+        asked.quantity,
+        order.filled_quantity,
+        order.state,
+        order.reason,
+    )
+
+
+def _texts(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> pl.DataFrame:
+    texts: list[list[str]] = [[_text(value) for value in row] for row in rows]
+    return pl.DataFrame(texts, dict.fromkeys(columns, pl.String()), orient="row")
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Decimal):
+        return _exact(value)
+    return f"{value:%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else str(value)
+
+
+def _given(value: Decimal | None) -> str:
+    """Return a figure with the digits that it was recorded with."""
+    return "" if value is None else str(value)
+
+
+def _exact(amount: Decimal) -> str:
+    return f"{amount.normalize():f}" if amount else "0"
+
+
+def _cents(amount: Decimal) -> str:
+    return f"{amount:,.2f}"

@@ -1,0 +1,188 @@
+"""How an order fills: at which price, how much of it, and for which commission.
+
+The practice exchange, the paper account and the replay all fill through this one model, so the same
+bars give them the same fills. It decides about one order at one known price. Where prices and bars
+come from, which orders rest and what an account holds is for its callers; what a fill then changes
+is for penstock.core.accounting.
+
+Searches use another engine, the compiled kernel of penstock.research. Both take their fee and
+slippage from penstock.research.engine.costs.Costs: see `FillModel.of`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_DOWN, Decimal, localcontext
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.core.accounting import EXACT
+from penstock.core.instruments import Instrument
+from penstock.core.orders import Fill, Side
+from penstock.research.engine.costs import Costs
+
+_ZERO = Decimal(0)
+_BPS = Decimal(10_000)
+#: Prices and commissions have eight decimals, as on Binance's wire.
+_EIGHT_PLACES = Decimal("1e-8")
+
+FeeAsset = Literal["received", "quote", "BNB"]
+
+
+class BnbWallet(NamedTuple):
+    """What an account could pay a commission in BNB with."""
+
+    free: Decimal
+    """BNB that no working order holds."""
+    price: Decimal
+    """Price of one BNB in the quote asset of the trade."""
+
+
+def decimal_of(value: float) -> Decimal:
+    """Return a bar's price or volume as a Decimal with eight decimals."""
+    return Decimal(f"{value:.8f}")
+
+
+def crosses(side: Side, limit: Decimal, price: Decimal) -> bool:
+    """Return whether a limit order takes at `price`, because its limit is as good or better."""
+    return side.sign * (limit - price) >= 0
+
+
+def is_through(side: Side, limit: Decimal, price: Decimal) -> bool:
+    """Return whether the market at `price` has traded strictly through a resting order's limit.
+
+    Touching the limit is not enough: others may have been first in the queue.
+    """
+    return side.sign * (limit - price) > 0
+
+
+def first_bar_through(
+    side: Side, limit: Decimal, highs: npt.NDArray[np.float64], lows: npt.NDArray[np.float64]
+) -> int | None:
+    """Return the position of the first bar that traded strictly through a resting order's limit.
+
+    A buy looks at the lows, a sell at the highs. None where no bar did.
+    """
+    at = float(limit)
+    hits = np.flatnonzero(lows < at if side is Side.BUY else highs > at)
+    return int(hits[0]) if len(hits) else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillModel:
+    """What trading costs and how much of a bar's volume may be had."""
+
+    taker_fee_bps: Decimal = Decimal(10)
+    """Commission of an order that fills at once, in basis points of its notional."""
+    maker_fee_bps: Decimal | None = None
+    """Commission of an order that rested, in basis points; None: as for a taker."""
+    slippage_bps: Decimal = _ZERO
+    """How much worse than the known price a taker fills, in basis points."""
+    fee_asset: FeeAsset = "received"
+    """What the commission is taken in.
+
+    "received": what the fill brings in, base on a buy and quote on a sell, as Binance does.
+    "quote": the quote asset on both sides. "BNB": its worth in BNB where the account has enough of
+    it, else as "received".
+    """
+    participation: float | None = 1.0
+    """Share of a bar's volume that all orders together may take; None: no limit."""
+
+    @classmethod
+    def of(cls, costs: Costs) -> "FillModel":
+        """Return the model with the fee and slippage that a backtest was made with."""
+        return cls(
+            taker_fee_bps=Decimal(str(costs.fee_bps)), slippage_bps=Decimal(str(costs.slippage_bps))
+        )
+
+    def fee_bps(self, is_maker: bool) -> Decimal:
+        """Return the commission of a maker or a taker, in basis points."""
+        if is_maker and self.maker_fee_bps is not None:
+            return self.maker_fee_bps
+        return self.taker_fee_bps
+
+    def taker_price(self, side: Side, known: Decimal, limit: Decimal | None = None) -> Decimal:
+        """Return the price at which an order takes while the market is known to be at `known`.
+
+        It is worse than `known` by the slippage, to eight decimals. An order whose `limit` crosses
+        the known price never fills beyond its limit.
+        """
+        if not self.slippage_bps:
+            return known
+        slipped = (known * (1 + side.sign * self.slippage_bps / _BPS)).quantize(_EIGHT_PLACES)
+        if limit is None or not crosses(side, limit, known):
+            return slipped
+        return min(slipped, limit) if side is Side.BUY else max(slipped, limit)
+
+    def fillable(
+        self, instrument: Instrument, quantity: Decimal, volume: float, taken: Decimal = _ZERO
+    ) -> Decimal:
+        """Return how much of `quantity` a bar's volume fills, in whole lots.
+
+        `volume` is the bar's volume and `taken` what earlier fills have had of it, in base units.
+        """
+        if self.participation is None:
+            return quantity
+        left = instrument.round_lots(decimal_of(volume * self.participation) - taken)
+        return min(quantity, max(left, _ZERO))
+
+    def spends(
+        self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal
+    ) -> tuple[str, Decimal]:
+        """Return the asset and the amount that an order needs in the account before it may trade.
+
+        A sell needs its quantity of the base, a buy its notional in the quote. A buy whose
+        commission is taken in quote needs that too, at the taker's rate.
+        """
+        if side is Side.SELL:
+            return instrument.base, quantity
+        rate = self.taker_fee_bps / _BPS if self.fee_asset == "quote" else _ZERO
+        return instrument.quote, quantity * price * (1 + rate)
+
+    def fill(
+        self,
+        instrument: Instrument,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        *,
+        at: datetime,
+        trade_id: str = "",
+        client_order_id: str = "",
+        is_maker: bool = False,
+        bnb: BnbWallet | None = None,
+    ) -> Fill:
+        """Return the fill of `quantity` at `price`, with its commission.
+
+        `bnb` is what a commission could be paid with where `fee_asset` is "BNB".
+        """
+        fee_asset, fee = self._commission(instrument, side, quantity, price, is_maker, bnb)
+        return Fill(
+            trade_id, client_order_id, instrument.symbol, side, quantity, price, fee, fee_asset, at
+        )
+
+    def _commission(
+        self,
+        instrument: Instrument,
+        side: Side,
+        quantity: Decimal,
+        price: Decimal,
+        is_maker: bool,
+        bnb: BnbWallet | None,
+    ) -> tuple[str, Decimal]:
+        """Return the commission's asset and amount, truncated to eight decimals."""
+        rate = self.fee_bps(is_maker) / _BPS
+        with localcontext(EXACT):
+            notional = quantity * price
+            if self.fee_asset == "BNB" and bnb is not None:
+                fee = _truncated(notional * rate / bnb.price)
+                if fee <= bnb.free and "BNB" not in (instrument.base, instrument.quote):
+                    return "BNB", fee
+            if side is Side.SELL or self.fee_asset == "quote":
+                return instrument.quote, _truncated(notional * rate)
+            return instrument.base, _truncated(quantity * rate)
+
+
+def _truncated(amount: Decimal) -> Decimal:
+    return amount.quantize(_EIGHT_PLACES, rounding=ROUND_DOWN)

@@ -1,0 +1,95 @@
+"""What interfaces, flows, tasks and the demo call of the pipeline is a use case: told who asks, and
+answering with values.
+"""
+
+import ast
+import importlib
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.testing import LogCapture
+
+from penstock.core.actors import Actor, Channel
+from penstock.pipeline.doctor import Subject, examine
+from penstock.pipeline.use_case import use_case
+from penstock.settings import Process, Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+PIPELINE = ROOT / "penstock" / "pipeline"
+CALLERS = ("penstock/interfaces", "flows", "tasks", "penstock/demo")
+#: The demo compares live with the backtest by the same function that the report does.
+BUILDING_BLOCKS = {"compare_with_backtest"}
+FORBIDDEN = {"rich", "typer", "getpass"}
+
+
+def imported(folder: str) -> Iterator[tuple[str, str]]:
+    """The module and name of everything that the files of a folder import of the pipeline."""
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(
+                "penstock.pipeline"
+            ):
+                yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("folder", CALLERS)
+def test_every_function_that_is_called_from_above_is_a_use_case(folder: str) -> None:
+    """It takes the platform (or the settings) and the actor first."""
+    called = {(module, name) for module, name in imported(folder)}
+    assert called
+    for module, name in called:
+        found = getattr(importlib.import_module(module), name, None)
+        if not inspect.isfunction(found) or name in BUILDING_BLOCKS:
+            continue
+        assert hasattr(found, "__wrapped__"), f"{module}.{name} is no use case"
+        assert list(inspect.signature(found).parameters)[1] == "actor", f"{module}.{name}"
+
+
+@pytest.mark.parametrize("path", sorted(PIPELINE.glob("*.py")), ids=lambda path: path.stem)
+def test_pipeline_knows_no_terminal(path: Path) -> None:
+    """No rich, no typer, no getpass, and no command of ours in a sentence."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert not {alias.name.split(".")[0] for alias in node.names} & FORBIDDEN
+        elif isinstance(node, ast.ImportFrom):
+            assert (node.module or "").split(".")[0] not in FORBIDDEN
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            for mark in ("`penstock ", "'penstock ", "make up"):
+                assert mark not in node.value, f"{path.name}:{node.lineno}: {node.value}"
+
+
+def test_log_lines_of_a_use_case_say_who_asked() -> None:
+    """What is logged while it runs has the actor's name and channel; afterwards it has not."""
+    capture = LogCapture()
+    log = structlog.wrap_logger(None, processors=[structlog.contextvars.merge_contextvars, capture])
+
+    @use_case
+    def look(settings: Settings, actor: Actor) -> None:
+        log.warning("seen")
+
+    look(Settings(Process()), Actor("ana", Channel.TELEGRAM))
+    log.warning("after")
+    seen, after = capture.entries
+    assert (seen["actor"], seen["channel"]) == ("ana", "telegram")
+    assert "actor" not in after
+
+
+def test_doctor_examines_everything_but_the_database_where_that_is_down(tmp_path: Path) -> None:
+    """Every check without a database is made; the one that fails says what it saw."""
+    settings = Settings.of(
+        {
+            "PENSTOCK_HOME": str(tmp_path),
+            "PENSTOCK_CONFIGS": str(ROOT / "configs"),
+            "PENSTOCK_DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/penstock",
+        }
+    )
+    checks = examine(settings, Actor("ana", Channel.API))
+    assert [check.subject for check in checks] == list(Subject)[: len(checks)]
+    (down,) = [check for check in checks if check.subject is Subject.DATABASE]
+    assert not down.ok
+    assert "127.0.0.1:1" in down.seen
+    assert "hunter2" not in down.seen
