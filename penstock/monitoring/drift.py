@@ -1,9 +1,13 @@
 """Why live equity differs from the backtest, on the same bars, in amounts.
 
-Three curves meet here. *backtest* trades the target weights without lots: fractional quantities, costs as configured.
-*replay* sends the same decisions through the real planning (lots, minimum notionals, no-trade band) and the paper
-venue's fees. *live* is the account. So replay - backtest is what rounding and fees do, and live - replay is what
-nothing explains yet. Making the curves is for the caller; this file only compares them.
+Three curves are compared. The caller makes them.
+
+- *backtest* trades the target weights with fractional quantities, and the configured costs.
+- *replay* sends the same decisions through the real planning (lots, minimum notionals, no-trade
+  band) and the paper venue's fees.
+- *live* is the account.
+
+replay - backtest is what rounding and fees do. live - replay is not explained by either.
 """
 
 from dataclasses import dataclass
@@ -13,21 +17,18 @@ import polars as pl
 from penstock.core.bars import TS
 from penstock.core.errors import DataError
 
-#: An equity curve: the account's worth in quote units after the bar (or slot) `ts`.
+#: An equity curve: the equity in quote units after the bar (or slot) `ts`.
 EQUITY_SCHEMA = pl.Schema({"ts": TS, "equity": pl.Float64()})
 
 
 @dataclass(frozen=True)
 class DriftReport:
-    """Live, replay and backtest equity on their common instants, and the parts of the final
-    difference (quote units).
-
-    `curves` has columns ts, live, replay, backtest, sorted by ts. `live_only` counts live instants
-    that the other two lack: they are left out of the comparison.
-    """
+    """Live, replay and backtest equity on their common instants. Amounts are in quote units."""
 
     curves: pl.DataFrame
+    """The columns ts, live, replay and backtest, sorted by ts."""
     live_only: int = 0
+    """The number of live instants that the other curves lack: they are not compared."""
 
     def _last(self, name: str) -> float:
         return float(self.curves[name][-1])
@@ -39,19 +40,17 @@ class DriftReport:
 
     @property
     def rounding_and_fees(self) -> float:
-        """replay - backtest: lots, minimum notionals, the no-trade band, and fees charged on what
-        was really traded.
-        """
+        """replay - backtest: lots, minimum notionals, the no-trade band and fees."""
         return self._last("replay") - self._last("backtest")
 
     @property
     def unexplained(self) -> float:
-        """live - replay: prices, delays or orders that the replay did not have."""
+        """live - replay: prices, delays or orders that the replay does not have."""
         return self._last("live") - self._last("replay")
 
     @property
     def largest_unexplained(self) -> float:
-        """The live - replay that is largest in size over all instants, with its sign."""
+        """The largest live - replay in size over all instants, with its sign."""
         gaps = (self.curves["live"] - self.curves["replay"]).to_list()
         return float(max(gaps, key=abs))
 
@@ -62,10 +61,9 @@ class DriftReport:
 
     @property
     def tracking_error(self) -> float:
-        """Standard deviation of the difference between live's and the backtest's returns per
-        instant (a fraction).
+        """The standard deviation of live's return less the backtest's, per instant, as a fraction.
 
-        0 where there are fewer than three instants.
+        It is 0 where there are fewer than three instants.
         """
         gaps = (
             self.curves["live"].pct_change() - self.curves["backtest"].pct_change()
@@ -75,14 +73,16 @@ class DriftReport:
     def sentence(self) -> str:
         """Return the comparison as one sentence with amounts."""
         return (
-            f"Live equity {self._last('live'):,.2f} against {self._last('backtest'):,.2f} in the backtest over "
-            f"{self.curves.height} instants: {self.difference:+,.2f}, of which lot rounding, no-trade band and fees explain "
+            f"Live equity {self._last('live'):,.2f} against {self._last('backtest'):,.2f} "
+            f"in the backtest over {self.curves.height} instants: {self.difference:+,.2f}, "
+            "of which lot rounding, no-trade band and fees explain "
             f"{self.rounding_and_fees:+,.2f} and {self.unexplained:+,.2f} is unexplained."
         )
 
     def table(self) -> pl.DataFrame:
-        """Return columns part, amount (quote units, to the cent), bps (of the backtest's last
-        equity).
+        """Return the parts: part, amount (quote units, to the cent), and bps.
+
+        The last column is in basis points of the backtest's last equity.
         """
         base = self._last("backtest")
         parts = [
@@ -103,10 +103,9 @@ class DriftReport:
 def explain_difference(
     live: pl.DataFrame, replay: pl.DataFrame, backtest: pl.DataFrame
 ) -> DriftReport:
-    """Return the comparison of three equity curves (EQUITY_SCHEMA columns) on the instants that all
-    have.
+    """Return the comparison of three equity curves (EQUITY_SCHEMA) on their common instants.
 
-    Raises DataError where a curve lacks a column or holds an instant twice, or where no instant is
+    Raises DataError where a curve lacks a column or holds an instant twice, and where no instant is
     common to all.
     """
     curves = {"live": live, "replay": replay, "backtest": backtest}

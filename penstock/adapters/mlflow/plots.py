@@ -1,4 +1,4 @@
-"""Pictures that the MLflow UI shows inline: equity and drawdown of a search's choice as PNG."""
+"""Images that the MLflow UI shows: equity and drawdown of a search's choice, as PNG."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ def _drawdown(result: BacktestResult) -> list[float]:
 
 
 def _canvas(title: str) -> tuple["Figure", "Axes"]:
-    # The object interface: pyplot keeps every figure alive and wants the main thread.
+    # The object interface: pyplot keeps every figure in memory and needs the main thread.
     with extra("research"):
         from matplotlib.figure import Figure
 

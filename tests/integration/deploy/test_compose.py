@@ -2,14 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from penstock.adapters.stores.postgres import Database
+from tests.servers import DatabaseServers
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
@@ -19,9 +19,9 @@ DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/penstock.json").read_text(e
 
 @pytest.fixture(scope="module")
 def database(
-    open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]],
+    servers: DatabaseServers,
 ) -> Iterator[Database]:
-    with open_database("dashboard") as (_, database):
+    with servers.opened() as (_, database):
         yield database
 
 

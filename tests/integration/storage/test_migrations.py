@@ -11,7 +11,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import (
     Database,
     Tier,
@@ -23,15 +22,12 @@ from penstock.adapters.stores.postgres import (
 from penstock.adapters.stores.postgres.migrations import FOLDER, read_migrations
 from penstock.adapters.stores.postgres.partitions import Partitions
 from penstock.core.errors import StoreError
+from tests.servers import DatabaseServers
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("migrations"), settings={"fsync": "off"})
-    try:
-        yield server.start()
-    finally:
-        server.destroy()
+def url(servers: DatabaseServers) -> str:
+    return servers.url("plain")
 
 
 @pytest.fixture
