@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.core.extras import extra
 from penstock.core.ids import IdSource
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
 from penstock.practice.candles import CandleSource
@@ -118,7 +119,8 @@ def _bind(port: int) -> socket.socket:
 
 def serve(config: PracticeConfig, on_ready: Callable[[str], None] | None = None) -> None:
     """Serve until interrupted. Calls `on_ready(url)` once the candles are loaded."""
-    import uvicorn
+    with extra("practice"):
+        import uvicorn
 
     listener = _bind(config.port)
     app = build_app(config)
