@@ -155,8 +155,9 @@ class Settings:
             self.environment.live and self.process.live == LIVE_CONFIRMATION
         ):
             raise ConfigError(
-                f"environment '{self.process.env}' would trade real money: it needs 'live: true' in "
-                f"{self.process.configs / 'environments.yaml'} and the environment variable PENSTOCK_LIVE={LIVE_CONFIRMATION}; "
+                f"environment '{self.process.env}' would trade real money: it needs 'live: true' "
+                f"in {self.process.configs / 'environments.yaml'} and the environment variable "
+                f"PENSTOCK_LIVE={LIVE_CONFIRMATION}; "
                 "use PENSTOCK_ENV=paper or testnet otherwise"
             )
 

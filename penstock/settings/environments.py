@@ -61,7 +61,8 @@ class AccountSettings(Frozen):
             return self
         if len(self.venues) == 1:
             raise ValueError(
-                f"venues: {', '.join(self.venues)} alone is no choice: leave 'venues' out, or name two at least"
+                f"venues: {', '.join(self.venues)} alone is no choice: leave 'venues' out, or name "
+                "two at least"
             )
         moved = sorted({"api_key_env", "secret_env", "paper_cash"} & self.model_fields_set)
         if moved:
@@ -118,7 +119,7 @@ class Environment(Frozen):
         """
         if portfolio not in self.accounts:
             raise ConfigError(
-                f"configs/environments.yaml: no account for portfolio '{portfolio}' under 'accounts': "
-                f"it has {', '.join(self.accounts)}"
+                f"configs/environments.yaml: no account for portfolio '{portfolio}' under "
+                f"'accounts': it has {', '.join(self.accounts)}"
             )
         return self.accounts[portfolio]

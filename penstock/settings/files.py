@@ -21,7 +21,8 @@ class Frozen(BaseModel):
 def load_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(
-            f"{path} does not exist: run from the project's folder, or set PENSTOCK_CONFIGS to the folder of configs"
+            f"{path} does not exist: run from the project's folder, or set PENSTOCK_CONFIGS to the "
+            "folder of configs"
         )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -94,6 +95,7 @@ def loopback(url: str) -> str:
     host = urlsplit(url).hostname or ""
     if host not in {"127.0.0.1", "localhost", "::1"}:
         raise ValueError(
-            f"'{url}' is not on this machine: only a practice exchange on 127.0.0.1 may stand in for a venue"
+            f"'{url}' is not on this machine: only a practice exchange on 127.0.0.1 may stand in "
+            "for a venue"
         )
     return url

@@ -48,7 +48,8 @@ class Portfolio(Frozen):
         total = sum(model.quota for model in models)
         if total > 1 + 1e-9:
             raise ValueError(
-                f"the quotas sum to {total:g}: they are fractions of one account and may not exceed 1"
+                f"the quotas sum to {total:g}: they are fractions of one account and may not "
+                "exceed 1"
             )
         return models
 

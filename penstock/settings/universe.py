@@ -52,8 +52,8 @@ class Universe(Frozen):
         """
         if timeframe not in self.timeframes:
             raise ConfigError(
-                f"configs/universe.yaml keeps no {timeframe} bars: it has {', '.join(self.timeframes)}; "
-                "add it under 'timeframes'"
+                f"configs/universe.yaml keeps no {timeframe} bars: it has "
+                f"{', '.join(self.timeframes)}; add it under 'timeframes'"
             )
         return self.timeframes[timeframe]
 

@@ -24,7 +24,7 @@ class StackPorts:
 
 
 class Supervisor:
-    """Starts the children in order, deploys, and keeps them running until told to stop."""
+    """Starts the children in order, deploys, and keeps them running until it is stopped."""
 
     def __init__(
         self,
@@ -87,7 +87,8 @@ class Supervisor:
                 ):
                     with child.log.open("a", encoding="utf-8") as log:
                         log.write(
-                            f"\n{child.name} ended with code {child.process.returncode}; starting it again\n"
+                            f"\n{child.name} ended with code {child.process.returncode}; "
+                            "starting it again\n"
                         )
                     SYSTEM_CLOCK.sleep(_RESTART_PAUSE_SECONDS)
                     child.start()
