@@ -21,6 +21,8 @@ _PINS = {
     "fastapi": ((0, 151), "the Prefect server does not start"),
     "sqlalchemy": ((2, 1), "the Prefect scheduler creates no runs"),
 }
+#: Libraries whose versions are shown. Those of extras may be missing.
+_SHOWN = ("ccxt", "mlflow-skinny", "prefect", "mlflow", "great-expectations", "optuna", "vectorbt")
 _FREE_BYTES = 1 << 30
 
 
@@ -100,16 +102,20 @@ def _python() -> str:
 
 
 def _libraries() -> str:
-    for name, (limit, symptom) in _PINS.items():
+    for name, (limit, symptom) in _PINS.items() if _version("prefect") else ():
         version = importlib.metadata.version(name)
         if tuple(int(part) for part in version.split(".")[:2]) >= limit:
             raise PenstockError(
                 f"{name} {version} is installed; from {'.'.join(map(str, limit))} on {symptom}"
             )
-    return ", ".join(
-        f"{name} {importlib.metadata.version(name)}"
-        for name in ("prefect", "ccxt", "mlflow", "vectorbt", "optuna")
-    )
+    return ", ".join(f"{name} {_version(name) or 'not installed'}" for name in _SHOWN)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _configuration(settings: Settings) -> str:

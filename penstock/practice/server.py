@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.core.extras import extra
 from penstock.core.ids import IdSource
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
 from penstock.practice.candles import CandleSource
@@ -115,7 +116,8 @@ def serve(config: PracticeConfig, on_ready: Callable[[str], None] | None = None)
     """Serve until interrupted. `on_ready(url)` is called once the address is known and the candles
     are loaded.
     """
-    import uvicorn
+    with extra("practice"):
+        import uvicorn
 
     listener = _bind(config.port)
     app = build_app(config)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
+import requests
 
 from penstock.core.errors import PenstockError
 from penstock.core.machine import SYSTEM_CLOCK
@@ -86,8 +86,10 @@ def _ignored(*errors: type[BaseException]) -> Iterator[None]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code < 500
-    except httpx.HTTPError:
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy of the environment is not for loopback
+            return session.get(url, timeout=2).status_code < 500
+    except requests.RequestException:
         return False
 
 

@@ -255,8 +255,11 @@ class MemoryLedger:
         traded = sum((fill.notional for fill in self.trades.values()), Decimal(0))
         return AccountTotals(slots, len(self.book), len(self.trades), traded)
 
-    def positions(self, account: str) -> Mapping[str, Decimal]:
+    def balances(self, account: str) -> Mapping[str, Decimal]:
         return {asset: quantity for asset, quantity in self.held.items() if quantity}
+
+    def positions(self, account: str) -> Mapping[str, Decimal]:
+        return {}  # spot trading moves balances alone
 
     def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
         self._check(lease)

@@ -41,14 +41,14 @@ def test_break_is_open_once_until_closed(
     so.
     """
     found = Break(
-        name, "BTC", BreakKind.POSITION_MISMATCH, "0.1 missing", Decimal("1.1"), Decimal(1)
+        name, "BTC", BreakKind.BALANCE_MISMATCH, "0.1 missing", Decimal("1.1"), Decimal(1)
     )
     assert control_store.open_break(writer, found, AT)
     assert not control_store.open_break(writer, found, AT + timedelta(hours=1))
     assert control_store.open_breaks(name) == [found]
-    assert control_store.close_break(writer, "BTC", BreakKind.POSITION_MISMATCH, AT, "agrees again")
+    assert control_store.close_break(writer, "BTC", BreakKind.BALANCE_MISMATCH, AT, "agrees again")
     assert not control_store.close_break(
-        writer, "BTC", BreakKind.POSITION_MISMATCH, AT, "agrees again"
+        writer, "BTC", BreakKind.BALANCE_MISMATCH, AT, "agrees again"
     )
     assert control_store.open_breaks(name) == []
     assert control_store.open_break(writer, found, AT)

@@ -120,11 +120,11 @@ def fill(
 def test_rebuild_of_an_untouched_ledger_finds_every_row_equal(
     own_database: Database, lease: Lease
 ) -> None:
-    """Orders and positions are exactly what events, fills and adjustments lead to, refused events
+    """Orders and balances are exactly what events, fills and adjustments lead to, refused events
     included.
     """
     result = PostgresLedgerHistory(own_database).rebuild(replace=False)
-    assert (result.orders, result.positions, result.events, result.fills, result.adjustments) == (
+    assert (result.orders, result.balances, result.events, result.fills, result.adjustments) == (
         3,
         3,
         10,
@@ -230,9 +230,10 @@ def test_phase_child_and_attempt_are_kept(ledger: PostgresLedger, lease: Lease) 
         ("UPDATE orders SET reason = '' WHERE client_order_id = 'refused'", "refused"),
         ("UPDATE orders SET end_cause = 'refused' WHERE client_order_id = 'buy'", "buy"),
         ("UPDATE orders SET venue_order_id = '' WHERE client_order_id = 'buy'", "buy"),
-        ("UPDATE position SET quantity = quantity + 0.00000001 WHERE asset = 'BTC'", "main BTC"),
-        ("DELETE FROM position WHERE asset = 'BNB'", "main BNB"),
-        ("INSERT INTO position VALUES ('main', 'DOGE', 1)", "main DOGE"),
+        ("UPDATE balance SET quantity = quantity + 0.00000001 WHERE asset = 'BTC'", "main BTC"),
+        ("DELETE FROM balance WHERE asset = 'BNB'", "main BNB"),
+        ("INSERT INTO balance VALUES ('main', 'DOGE', 1)", "main DOGE"),
+        ("INSERT INTO position VALUES ('main', 'BTC/USDT:USDT', -1)", "main BTC/USDT:USDT"),
     ],
 )
 def test_damaged_read_model_is_named_and_mended(
@@ -256,7 +257,7 @@ def test_rebuild_replaces_all_or_nothing(own_database: Database, lease: Lease) -
     with own_database.transaction() as connection:
         connection.execute("UPDATE orders SET state = 'open' WHERE client_order_id = 'sell'")
         connection.execute(
-            "ALTER TABLE position ADD CONSTRAINT no_bnb CHECK (asset <> 'BNB') NOT VALID"
+            "ALTER TABLE balance ADD CONSTRAINT no_bnb CHECK (asset <> 'BNB') NOT VALID"
         )
     with pytest.raises(StoreError, match="no_bnb"):
         PostgresLedgerHistory(own_database).rebuild(replace=True)
@@ -264,7 +265,7 @@ def test_rebuild_replaces_all_or_nothing(own_database: Database, lease: Lease) -
         assert connection.execute(
             "SELECT state FROM orders WHERE client_order_id = 'sell'"
         ).fetchone() == ("open",)
-        assert connection.execute("SELECT count(*) FROM position").fetchone() == (3,)
+        assert connection.execute("SELECT count(*) FROM balance").fetchone() == (3,)
 
 
 @pytest.mark.parametrize(
@@ -282,12 +283,12 @@ def states_at(
 ) -> tuple[dict[str, OrderState], dict[str, Decimal]]:
     state = PostgresLedgerHistory(database).state_at("main", after(seconds))
     return {order.request.client_order_id: order.state for order in state.orders}, dict(
-        state.positions
+        state.balances
     )
 
 
 def test_account_is_known_as_of_any_time(own_database: Database, lease: Lease) -> None:
-    """Orders and positions before the plan, between events, between two fills of one order, and at
+    """Orders and balances before the plan, between events, between two fills of one order, and at
     the end.
     """
     s = OrderState
@@ -295,12 +296,12 @@ def test_account_is_known_as_of_any_time(own_database: Database, lease: Lease) -
     assert states_at(own_database, 5) == ({}, {"USDT": Decimal(1000)})
     assert states_at(own_database, 10)[0] == dict.fromkeys(("buy", "sell", "refused"), s.SUBMITTING)
     assert states_at(own_database, 15)[0] == {"buy": s.OPEN, "sell": s.OPEN, "refused": s.REJECTED}
-    states, positions = states_at(own_database, 35)
+    states, balances = states_at(own_database, 35)
     assert states == {"buy": s.FILLED, "sell": s.PARTIALLY_FILLED, "refused": s.REJECTED}
-    assert positions == {"BTC": Decimal("1.598"), "USDT": Decimal("843.956")}
-    states, positions = states_at(own_database, 60)
+    assert balances == {"BTC": Decimal("1.598"), "USDT": Decimal("843.956")}
+    states, balances = states_at(own_database, 60)
     assert states["sell"] is s.FILLED
-    assert positions == PostgresLedger(own_database).positions("main")
+    assert balances == PostgresLedger(own_database).balances("main")
 
 
 def test_state_at_the_end_is_the_read_model(
@@ -321,11 +322,11 @@ def test_unknown_account_has_no_past(own_database: Database, lease: Lease) -> No
 def test_profit_and_positions_agree_to_the_last_digit(
     own_database: Database, ledger: PostgresLedger, lease: Lease
 ) -> None:
-    """What the books say was bought, paid and charged is what the positions say, fees in every
+    """What the books say was bought, paid and charged is what the balances say, fees in every
     asset included.
     """
     (holding,) = profits(PostgresLedgerHistory(own_database).fills("main")).holdings
-    held = ledger.positions("main")
+    held = ledger.balances("main")
     assert held["BTC"] == holding.quantity
     assert held["USDT"] == 1000 + holding.realised - holding.cost
     assert held["BNB"] == -holding.other_fees["BNB"]

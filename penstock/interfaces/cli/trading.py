@@ -1,11 +1,13 @@
 """Commands that let orders go out, or keep them in."""
 
+import importlib.metadata
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.core.extras import extra
 from penstock.interfaces.cli.terminal import (
     PortfolioOption,
     ReasonOption,
@@ -64,6 +66,8 @@ def trade(
     """
     import asyncio
 
+    with extra("prefect"):
+        importlib.metadata.distribution("prefect")
     wanted = {
         "PREFECT_LOGGING_LEVEL": "WARNING",  # one line per slot is enough for a terminal
         **environment(),

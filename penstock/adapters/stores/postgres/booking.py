@@ -1,4 +1,4 @@
-"""How fills are booked: the fill, its event and the position it moves, in one ledger transaction.
+"""How fills are booked: the fill, its event and the balances it moves, in one ledger transaction.
 
 Which fills of a batch are new is decided here; that the writer may write at all was settled before,
 by the lease.
@@ -25,12 +25,12 @@ from penstock.core.orders import Fill
 
 #: What a fill changes is for penstock.core.accounting: these are its sums, one row per asset. Rows
 #: are locked in the order of assets, so that two writers cannot wait for each other.
-_MOVE_POSITIONS = """
-    INSERT INTO position (account, asset, quantity)
+_MOVE_BALANCES = """
+    INSERT INTO balance (account, asset, quantity)
     SELECT %s, asset, amount FROM unnest(%s::text[], %s::numeric[]) AS change (asset, amount)
     ORDER BY asset
     ON CONFLICT (account, asset) DO UPDATE
-    SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
+    SET quantity = balance.quantity + excluded.quantity, updated_at = clock_timestamp()
 """
 
 _KNOWN_TRADES = """
@@ -48,7 +48,7 @@ _APPEND_FILLS = f"""
 def write_fills(
     connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]
 ) -> list[tuple[Fill, JudgedEvent]]:
-    """Append the fills that are not booked yet with their events, and move orders and positions by
+    """Append the fills that are not booked yet with their events, and move orders and balances by
     those that are taken.
 
     Return every fill that was not booked before with the line it made.
@@ -77,18 +77,18 @@ def write_adjustment(
     reason: str,
     at: datetime,
 ) -> None:
-    """Append the adjustment and move the position by it."""
+    """Append the adjustment and move the balance by it."""
     connection.execute(
         "INSERT INTO adjustment (account, asset, quantity, reason, at) VALUES (%s, %s, %s, %s, %s)",
         [lease.account, asset, quantity, reason, at],
     )
-    _move_positions(connection, lease, {asset: quantity})
+    _move_balances(connection, lease, {asset: quantity})
 
 
-def _move_positions(
+def _move_balances(
     connection: psycopg.Connection[Any], lease: Lease, changes: Mapping[str, Decimal]
 ) -> None:
-    connection.execute(_MOVE_POSITIONS, [lease.account, list(changes), list(changes.values())])
+    connection.execute(_MOVE_BALANCES, [lease.account, list(changes), list(changes.values())])
 
 
 def _not_booked(
@@ -112,4 +112,4 @@ def _append_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequ
         return
     rows = [FILL.row(fill) for fill in fills]
     connection.execute(_APPEND_FILLS.encode(), [lease.account, *transposed(rows)])
-    _move_positions(connection, lease, summed(changes_of(fill) for fill in fills))
+    _move_balances(connection, lease, summed(changes_of(fill) for fill in fills))

@@ -225,7 +225,7 @@ class PostgresLedger:
         return [line.after.state for line in lines]
 
     def book_fill(self, lease: Lease, fill: Fill) -> bool:
-        """Append the fill, its order event and the position change in one transaction; False where
+        """Append the fill, its order event and the balance changes in one transaction; False where
         it is booked already.
 
         StoreError for a fill of an order that this account does not have. A fill of an order that
@@ -249,7 +249,7 @@ class PostgresLedger:
     def book_adjustment(
         self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime
     ) -> None:
-        """Append a change of a position that no fill explains: opening balance, deposit,
+        """Append a change of a balance that no fill explains: opening balance, deposit,
         withdrawal, accepted break.
         """
         with fenced(self._database, lease) as connection:
@@ -317,11 +317,20 @@ class PostgresLedger:
             rows = connection.execute(SELECT_TOTALS, {"account": account}).fetchall()
         return totals_of(rows)
 
-    def positions(self, account: str) -> Mapping[str, Decimal]:
-        """Return the quantity of every asset, the quote asset included; assets at zero are absent."""
+    def balances(self, account: str) -> Mapping[str, Decimal]:
+        """Return what the account has of every asset, the quote asset included, without zeros."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT asset, quantity FROM position WHERE account = %s AND quantity <> 0 ORDER BY asset",
+                "SELECT asset, quantity FROM balance WHERE account = %s AND quantity <> 0 ORDER BY asset",
+                [account],
+            ).fetchall()
+        return dict(rows)
+
+    def positions(self, account: str) -> Mapping[str, Decimal]:
+        """Return the signed quantity of every open position by symbol; spot has none."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT symbol, quantity FROM position WHERE account = %s AND quantity <> 0 ORDER BY symbol",
                 [account],
             ).fetchall()
         return dict(rows)

@@ -1,7 +1,7 @@
 """The ledger as event store: the read models rebuilt from what was appended, and the account as it
 was at any time.
 
-Read models are the changing columns of `orders` and the table `position`. They are folded here by
+Read models are the changing columns of `orders` and the tables `balance` and `position`. They are folded here by
 penstock.core, in Decimal, not by the SQL that keeps them up to date: that both agree row for row is
 what a check proves.
 """
@@ -30,20 +30,17 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     SELECT_ORDERS,
     order_of,
 )
-from penstock.core.accounting import EXACT, changes_of, positions_of
+from penstock.core.accounting import EXACT, balances_of, changes_of
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.instruments import spot_assets
 from penstock.core.order_history import order_as_of
 from penstock.core.order_records import OrderProgress
-from penstock.core.orders import (
-    Fill,
-    OrderEvent,
-)
+from penstock.core.orders import Fill, OrderEvent
 from penstock.core.profit import profits
 from penstock.ports.ledger_history import AccountState, Difference, Rebuild
 
 _SHOWN = 20
-_TABLES = ("orders", "position", "entry_checkpoint", "profit")
+_TABLES = ("orders", "balance", "position", "entry_checkpoint", "profit")
 
 _SELECT_FILLS = f"""
     SELECT fill.account, orders.strategy_version, {FILL.listed("fill")}
@@ -65,7 +62,7 @@ _SELECT_EVENTS = f"""
 _TEMPORARY = f"""
     CREATE TEMPORARY TABLE rebuilt_order (client_order_id text PRIMARY KEY, {PROGRESS.definitions})
         ON COMMIT DROP;
-    CREATE TEMPORARY TABLE rebuilt_position (account text, asset text, quantity numeric,
+    CREATE TEMPORARY TABLE rebuilt_balance (account text, asset text, quantity numeric,
         PRIMARY KEY (account, asset)) ON COMMIT DROP
 """
 _DIFFERENT_ORDERS = f"""
@@ -74,17 +71,23 @@ _DIFFERENT_ORDERS = f"""
     WHERE row({PROGRESS.listed("o")}) IS DISTINCT FROM row({PROGRESS.listed("r")})
     ORDER BY client_order_id
 """  # noqa: S608 - our own constants
+_DIFFERENT_BALANCES = """
+    SELECT account || ' ' || asset, coalesce(b.quantity, 0)::text, coalesce(r.quantity, 0)::text
+    FROM balance AS b FULL JOIN rebuilt_balance AS r USING (account, asset)
+    WHERE coalesce(b.quantity, 0) <> coalesce(r.quantity, 0) ORDER BY account, asset
+"""
+#: Spot trading moves balances alone: what events lead to is no position at all.
 _DIFFERENT_POSITIONS = """
-    SELECT account || ' ' || asset, coalesce(p.quantity, 0)::text, coalesce(r.quantity, 0)::text
-    FROM position AS p FULL JOIN rebuilt_position AS r USING (account, asset)
-    WHERE coalesce(p.quantity, 0) <> coalesce(r.quantity, 0) ORDER BY account, asset
+    SELECT account || ' ' || symbol, quantity::text, '0'
+    FROM position WHERE quantity <> 0 ORDER BY account, symbol
 """
 _REPLACE = f"""
     UPDATE orders SET {PROGRESS.assignments("r")}
     FROM rebuilt_order AS r WHERE orders.client_order_id = r.client_order_id;
-    DELETE FROM position;
-    INSERT INTO position (account, asset, quantity)
-    SELECT account, asset, quantity FROM rebuilt_position
+    DELETE FROM balance;
+    INSERT INTO balance (account, asset, quantity)
+    SELECT account, asset, quantity FROM rebuilt_balance;
+    DELETE FROM position
 """  # noqa: S608 - our own constants
 
 
@@ -124,7 +127,7 @@ class PostgresLedgerHistory:
         return bool(row and row[0])
 
     def state_at(self, account: str, at: datetime) -> AccountState:
-        """Return orders and positions as they were at `at` (by when things happened); StoreError
+        """Return orders and balances as they were at `at` (by when things happened); StoreError
         for an unknown account.
         """
         with _snapshot(self._database) as connection:
@@ -164,7 +167,7 @@ class PostgresLedgerHistory:
         ]
         changes = [{asset: quantity} for _, asset, quantity in adjustments]
         changes += [changes_of(fill) for fill in fills]
-        return AccountState(account, at, orders, positions_of(changes))
+        return AccountState(account, at, orders, balances_of(changes))
 
     def rebuild(self, *, replace: bool) -> Rebuild:
         """Fold every event, fill and adjustment into temporary tables and compare them with the
@@ -172,7 +175,7 @@ class PostgresLedgerHistory:
 
         With `replace` the read models become what was folded, in the same transaction, while every
         writer waits. Without it nothing is changed. Profit and loss has no table: it is folded from
-        the fills whenever it is asked for, and held here to the positions, quantity and cash of all
+        the fills whenever it is asked for, and held here to the balances, quantity and cash of all
         strategies to the last digit. StoreError where the history contradicts itself: an event that
         the machine judges otherwise now.
         """
@@ -188,17 +191,17 @@ class PostgresLedgerHistory:
                 "SELECT client_order_id, created_at FROM orders ORDER BY sequence"
             ).fetchall()
             orders = _folded_orders(planned, events, [fill for _, fill in fills])
-            positions = _folded_positions(adjustments, fills)
+            balances = _folded_balances(adjustments, fills)
             _copy(connection, "rebuilt_order", orders)
-            _copy(connection, "rebuilt_position", positions)
+            _copy(connection, "rebuilt_balance", balances)
             wrong = wrong_checkpoints(connection)
             found = _differences(connection, wrong)
-            unbalanced = _unbalanced(positions, adjustments, traded)
+            unbalanced = _unbalanced(balances, adjustments, traded)
             if replace and found:
                 connection.execute(_REPLACE.encode())
                 drop_checkpoints(connection, wrong)
         found += unbalanced
-        counts = {"orders": len(orders), "positions": len(positions), "events": len(events)}
+        counts = {"orders": len(orders), "balances": len(balances), "events": len(events)}
         shown = [
             d for table in _TABLES for d in [each for each in found if each.table == table][:_SHOWN]
         ]
@@ -268,10 +271,10 @@ def _folded(order: OrderProgress, event: OrderEvent, recorded: tuple[str, str]) 
     return folded
 
 
-def _folded_positions(
+def _folded_balances(
     adjustments: Sequence[Sequence[Any]], fills: Sequence[tuple[str, Fill]]
 ) -> list[Sequence[object]]:
-    """Return the rows of rebuilt_position."""
+    """Return the rows of rebuilt_balance."""
     changes: dict[str, list[dict[str, Decimal]]] = {}
     for account, asset, quantity in adjustments:
         changes.setdefault(account, []).append({asset: quantity})
@@ -280,7 +283,7 @@ def _folded_positions(
     return [
         (account, *held)
         for account in sorted(changes)
-        for held in positions_of(changes[account]).items()
+        for held in balances_of(changes[account]).items()
     ]
 
 
@@ -298,10 +301,12 @@ def _differences(
     connection: "psycopg.Connection[Any]", wrong: Sequence[WrongCheckpoint]
 ) -> list[Difference]:
     orders = connection.execute(_DIFFERENT_ORDERS.encode()).fetchall()
+    balances = connection.execute(_DIFFERENT_BALANCES).fetchall()
     positions = connection.execute(_DIFFERENT_POSITIONS).fetchall()
     found = [Difference("orders", *row) for row in orders] + [
-        Difference("position", *row) for row in positions
+        Difference("balance", *row) for row in balances
     ]
+    found += [Difference("position", *row) for row in positions]
     return found + [
         Difference("entry_checkpoint", f"{w.account} {w.symbol}", str(w.stored), str(w.folded))
         for w in wrong
@@ -309,12 +314,12 @@ def _differences(
 
 
 def _unbalanced(
-    positions: Sequence[Sequence[Any]],
+    balances: Sequence[Sequence[Any]],
     adjustments: Sequence[Sequence[Any]],
     traded: Sequence[tuple[str, tuple[str, Fill]]],
 ) -> list[Difference]:
     """Return where the strategies' books and the adjustments do not add up to the account's
-    positions.
+    balances.
     """
     books: dict[tuple[str, str], Decimal] = {}
     with localcontext(EXACT):
@@ -329,7 +334,7 @@ def _unbalanced(
                 entries += [(account, asset, -fee) for asset, fee in held.other_fees.items()]
         for account, asset, quantity in entries:
             books[account, asset] = books.get((account, asset), Decimal(0)) + quantity
-    held_now = {(account, asset): quantity for account, asset, quantity in positions}
+    held_now = {(account, asset): quantity for account, asset, quantity in balances}
     return [
         Difference(
             "profit",

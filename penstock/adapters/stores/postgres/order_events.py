@@ -240,7 +240,7 @@ def _no_fills(events: Sequence[OrderEvent]) -> None:
     for event in events:
         if event.kind.is_fill:
             raise StoreError(
-                f"event '{event.kind}' of order {event.client_order_id} moves a position: book the fill instead"
+                f"event '{event.kind}' of order {event.client_order_id} moves a balance: book the fill instead"
             )
 
 
