@@ -124,7 +124,8 @@ def _configuration(settings: Settings) -> str:
     for name in environment.accounts:
         files += [settings.portfolio(name), settings.study(name), settings.promotion(name)]
     name = settings.process.env
-    return f"{len(files)} parts read, environment '{name}': {environment.trading} trading on {environment.exchange}"
+    what = f"{environment.trading} trading on {environment.exchange}"
+    return f"{len(files)} parts read, environment '{name}': {what}"
 
 
 def _disk(settings: Settings) -> str:
@@ -164,7 +165,8 @@ def _old_orders(platform: Platform) -> str:
     without = ", ".join(venue for venue, limit in limits.items() if limit is None)
     if without:
         raise PenstockError(
-            f"{without}: no way is known by which it refuses an old order; a process that slept could send one"
+            f"{without}: no way is known by which it refuses an old order; a process that slept "
+            "could send one"
         )
     doubted = max(
         platform.visibility_delay(portfolio) for portfolio in platform.environment.accounts

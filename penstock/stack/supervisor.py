@@ -26,7 +26,7 @@ class StackPorts:
 
 
 class Supervisor:
-    """Starts the children in order, deploys, and keeps them running until told to stop."""
+    """Starts the children in order, deploys, and keeps them running until it is stopped."""
 
     def __init__(
         self,
@@ -89,7 +89,8 @@ class Supervisor:
                 ):
                     with child.log.open("a", encoding="utf-8") as log:
                         log.write(
-                            f"\n{child.name} ended with code {child.process.returncode}; starting it again\n"
+                            f"\n{child.name} ended with code {child.process.returncode}; "
+                            "starting it again\n"
                         )
                     SYSTEM_CLOCK.sleep(_RESTART_PAUSE_SECONDS)
                     child.start()

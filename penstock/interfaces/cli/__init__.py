@@ -63,7 +63,8 @@ GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
 
 app = typer.Typer(
     name="penstock",
-    help="From market data to orders, with gates between: ingest, research, promote, rebalance.\n\nStart with: penstock demo",
+    help="From market data to orders, with gates between: ingest, research, promote, rebalance.\n\n"
+    "Start with: penstock demo",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
