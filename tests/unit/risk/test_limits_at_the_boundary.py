@@ -9,15 +9,17 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from penstock.core.orders import Side
 from penstock.core.proposals import SeenBar
 from penstock.core.risk_records import PositionMark, RiskHistory, Verdict
 from penstock.risk.limits import LossLimit, RiskLimits
 from penstock.risk.losses import breaches
+from penstock.risk.memory import AccountMemory
 from penstock.risk.protection import STOPS, positions_to_close
 from penstock.risk.review import RULES, review
-from penstock.testing.risk import SLOT, context, limits, order, perpetual
+from penstock.testing.risk import ACTIVE, SLOT, context, limits, order, perpetual
 
 STEP = Decimal("0.001")
 HELD = {"BTC/USDT": Decimal(1)}
@@ -228,3 +230,47 @@ def test_order_that_turns_a_position_is_bound_by_the_limits() -> None:
     )
     passed = review([order("4", Side.SELL)], account, bound)
     assert [(o.side, o.quantity) for o in passed.orders] == [(Side.SELL, Decimal(3))]
+
+
+def test_account_that_had_nothing_has_lost_nothing() -> None:
+    """A start of zero (all of it was withdrawn) is no start: nothing is divided by it."""
+    gone = RiskHistory(day_start=Decimal(100), peak=Decimal(100), transferred=Decimal(-100))
+    assert breaches(context(history=gone, equity=Decimal(0)), limits()) == ()
+
+
+def test_turnover_of_an_account_worth_nothing_is_no_burst() -> None:
+    """Equity of zero divides nothing; other rules deny what such an account would buy."""
+    seen = review([order("1")], context(equity=Decimal(0)), limits())
+    assert "turnover_burst" not in {finding.rule for finding in seen.findings}
+
+
+def test_request_a_whole_minute_later_does_not_share_its_minute_with_what_was_done() -> None:
+    """An order at 60 s begins a new minute; one at 59 s is in the old one."""
+    history = RiskHistory(orders_last_minute=1)
+    for seconds, verdict in ((60.0, Verdict.ALLOW), (59.0, Verdict.DENY)):
+        account = context(history=history, requests={"BTC/USDT": (seconds,)})
+        seen = review([order("1")], account, limits(max_orders_per_minute=1))
+        assert seen.reviewed[0].verdict is verdict
+
+
+def test_strategy_inside_its_quota_is_held_to_nothing() -> None:
+    """It asks for 10% of 50%; an order of 30% is another rule's affair."""
+    account = context(contributions={"BTC/USDT": {"t/1": 0.1}}, quotas={"t/1": 0.5})
+    assert review([order("3")], account, limits()).reviewed[0].verdict is Verdict.ALLOW
+
+
+def test_position_limit_of_zero_is_refused() -> None:
+    """Zero would deny every order of the symbol: leave the symbol out of the universe instead."""
+    with pytest.raises(ValidationError, match="above zero"):
+        RiskLimits(max_position={"BTC/USDT": Decimal(0)})
+
+
+def test_memory_counts_the_minute_and_the_hour_as_the_ledger_does() -> None:
+    """An order of exactly a minute ago is out of the minute; one of an hour ago is in the hour."""
+    memory = AccountMemory(ACTIVE)
+    memory.trades = [
+        (SLOT - timedelta(hours=1), Decimal(5)),
+        (SLOT - timedelta(minutes=1), Decimal(7)),
+    ]
+    history = memory.history(SLOT)
+    assert (history.orders_last_minute, history.traded_last_hour) == (0, 12)

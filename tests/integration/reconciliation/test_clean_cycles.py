@@ -24,7 +24,7 @@ from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.risk.limits import RiskLimits
 from penstock.simulation.fill_model import FillModel
 from penstock.testing.risk import switched_off
-from tests.integration.risk.conftest import Account
+from tests.integration.practice_account import Account
 
 SEED = int(os.environ.get("PENSTOCK_CLEAN_SEED", "20240301"))
 #: First price and decimals of each symbol.
