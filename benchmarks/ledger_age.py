@@ -48,7 +48,7 @@ _FILLED = """
     INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
     SELECT account, symbol, sequence::text, client_order_id, side, 1, 100 + sequence %% 17, 0.1, 'USDT', created_at
     FROM orders WHERE account = %(name)s AND state = 'filled' ORDER BY sequence;
-    INSERT INTO position SELECT %(name)s, 'S' || n, 100 FROM generate_series(0, %(symbols)s - 1) n
+    INSERT INTO balance SELECT %(name)s, 'S' || n, 100 FROM generate_series(0, %(symbols)s - 1) n
 """
 
 
@@ -116,7 +116,7 @@ def calls(aged: Aged) -> dict[str, Callable[[], Any]]:
             ACCOUNT, "S1/USDT", END - timedelta(hours=1)
         ),
         "beginning": lambda: ledger.beginning(ACCOUNT, "opening balance"),
-        "positions": lambda: ledger.positions(ACCOUNT),
+        "balances": lambda: ledger.balances(ACCOUNT),
         "open breaks": lambda: control_store.open_breaks(ACCOUNT),
         "trading state": lambda: control_store.trading_state(ACCOUNT),
         "acceptances": lambda: control_store.acceptances(ACCOUNT),

@@ -83,7 +83,7 @@ def summed(changes: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
     return total
 
 
-def positions_of(changes: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
+def balances_of(changes: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
     """Return what is held after all changes, by asset in order of name; an asset at zero is absent."""
     return {asset: amount for asset, amount in sorted(summed(changes).items()) if amount}
 

@@ -12,7 +12,7 @@ from penstock.core.instruments import Instrument, is_spot_symbol, spot_assets
 class BreakKind(StrEnum):
     """Ways in which ledger and venue can disagree."""
 
-    POSITION_MISMATCH = "position_mismatch"
+    BALANCE_MISMATCH = "balance_mismatch"
     MISSING_FILL = "missing_fill"
     DOUBLED_FILL = "doubled_fill"
     OVERFILL = "overfill"
@@ -94,7 +94,7 @@ class BreakAcceptance:
 class Settlement:
     """An acceptance with all that follows from it, to be written together.
 
-    That is the `changes` of positions by asset, the `orders` (client order ids) to be cancelled in
+    That is the `changes` of balances by asset, the `orders` (client order ids) to be cancelled in
     the ledger, and the `instrument` to plan with from now on.
     """
 

@@ -1,53 +1,111 @@
-"""Orders as the ledger keeps them: the intent that is written ahead, and the record that its events
-lead to.
+"""Orders as the ledger keeps them: the intent that is written ahead, and what becomes of it.
+
+OrderProgress is the one place that says what an event or a fill changes of an order. The ledger's
+writes, its rebuild, the view of a past time and the in-memory ledger all fold with it, and the
+columns of the database are its fields.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
+from typing import Self
 
-from penstock.core.orders import EndCause, OrderRequest, OrderState, Phase
+from penstock.core.accounting import EXACT
+from penstock.core.orders import (
+    EndCause,
+    Fill,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderState,
+    Phase,
+    next_cause,
+    next_state,
+)
 
 
 @dataclass(frozen=True)
 class OrderIntent:
-    """An order to be written ahead, with what it was decided on. `reference_price` is the price the
-    plan used (quote units).
+    """An order to be written ahead, with what it was decided on."""
 
-    `child` counts a parent's requests from 0, `attempt` how often one of them was tried before.
-    """
+    request: OrderRequest
+    phase: Phase
+    child: int
+    """Counts the requests of one parent order from 0."""
+    attempt: int
+    """How often this request was tried before."""
+    strategy_version: str
+    target_weight: float
+    """The fraction of equity that the plan worked towards."""
+    reference_price: Decimal
+    """The price that the plan used (quote units)."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class OrderProgress:
+    """What has become of an order, by its events and fills alone. A field here is a column."""
+
+    state: OrderState = OrderState.PLANNED
+    filled_quantity: Decimal = Decimal(0)
+    """Base units; more than was asked for where the venue filled too much."""
+    venue_order_id: str = ""
+    """The venue's own id of it; "" until the venue has named one."""
+    reason: str = ""
+    """The last reason given, for people."""
+    end_cause: EndCause | None = None
+    """Why it has ended, or is being cancelled; None while it works."""
+    updated_at: datetime
+    """When it last changed."""
+
+    def after_event(self, event: OrderEvent) -> Self:
+        """Return the order as the event leaves it; IllegalTransitionError where it is not legal.
+
+        Of a fill's event only the state counts: its quantity comes with the fill.
+        """
+        after = next_state(self.state, event.kind)
+        told = replace(event, reason="", venue_order_id="") if event.kind.is_fill else event
+        return replace(
+            self,
+            state=after,
+            venue_order_id=told.venue_order_id or self.venue_order_id,
+            reason=told.reason or self.reason,
+            end_cause=next_cause(self.state, self.end_cause, event.kind, event.end_cause, after),
+            updated_at=event.at,
+        )
+
+    def event_of(self, fill: Fill, ordered: Decimal) -> OrderEvent:
+        """Return the event that a fill is now to an order of `ordered` base units."""
+        with localcontext(EXACT):
+            complete = self.filled_quantity + fill.quantity >= ordered
+        kind = OrderEventKind.FILL if complete else OrderEventKind.PARTIAL_FILL
+        return OrderEvent(fill.client_order_id, kind, fill.at, f"trade {fill.trade_id}")
+
+    def after_fill(self, fill: Fill, ordered: Decimal) -> Self:
+        """Return the order of `ordered` base units as the fill leaves it; raises as after_event."""
+        with localcontext(EXACT):
+            filled = self.filled_quantity + fill.quantity
+        return replace(self.after_event(self.event_of(fill, ordered)), filled_quantity=filled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderRecord(OrderProgress):
+    """An order as the ledger knows it: what was meant, and what has become of it."""
+
+    account: str
+    rebalance_id: int
     request: OrderRequest
     phase: Phase
     child: int
     attempt: int
     strategy_version: str
-    target_weight: float
-    reference_price: Decimal
-
-
-@dataclass(frozen=True)
-class OrderRecord:
-    """An order as the ledger knows it.
-
-    `end_cause` is why it has ended, or is being cancelled; None while it works. `reason` is text.
-    """
-
-    account: str
-    rebalance_id: int
-    request: OrderRequest
-    strategy_version: str
-    state: OrderState
-    filled_quantity: Decimal
-    venue_order_id: str
     created_at: datetime
-    updated_at: datetime
-    reason: str = ""
-    end_cause: EndCause | None = None
-    phase: Phase = Phase.SELLS
-    child: int = 0
-    attempt: int = 0
 
     @property
     def open_quantity(self) -> Decimal:
         return self.request.quantity - self.filled_quantity
+
+    @property
+    def as_planned(self) -> Self:
+        """The order as it was before anything became of it."""
+        begun = OrderProgress(updated_at=self.created_at)
+        return replace(self, **{each.name: getattr(begun, each.name) for each in fields(begun)})

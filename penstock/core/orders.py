@@ -69,6 +69,10 @@ class OrderEventKind(StrEnum):
     EXPIRE = "expire"  # the venue's word: expired
     ABANDON = "abandon"  # never sent, and never will be
 
+    @property
+    def is_fill(self) -> bool:
+        return self in {OrderEventKind.PARTIAL_FILL, OrderEventKind.FILL}
+
 
 class EndCause(StrEnum):
     """Why an order has ended. Decisions ask for it; the reason beside it is text for people."""

@@ -5,7 +5,7 @@ command, a button) is for the interface that shows it.
 from penstock.core.breaks import BreakKind
 
 _REMEDIES = {
-    BreakKind.POSITION_MISMATCH: "ask the venue what changed the balance, then {accept}",
+    BreakKind.BALANCE_MISMATCH: "ask the venue what changed the balance, then {accept}",
     BreakKind.MISSING_FILL: "wait: the trades mostly follow; else compare the order at the venue, "
     "then {accept}",
     BreakKind.DOUBLED_FILL: "look the order up at the venue; the lock goes when its list has the "

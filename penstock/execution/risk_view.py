@@ -152,5 +152,5 @@ class RiskView:
         """
         if self.session.quote not in self.locks:
             return Decimal(0)
-        positions = self.session.ledger.positions(self.session.account)
-        return book.cash - positions.get(self.session.quote, Decimal(0))
+        balances = self.session.ledger.balances(self.session.account)
+        return book.cash - balances.get(self.session.quote, Decimal(0))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from penstock.core.clock import Clock, MachineClock
 from penstock.core.halts import Halt
 from penstock.core.ids import IdSource
-from penstock.core.instruments import spot_assets
+from penstock.core.instruments import is_spot_symbol, spot_assets
 from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.positions import reduces
 from penstock.execution.algorithms.styles import MarketStyle, Style
@@ -135,7 +135,9 @@ class AccountSession:
 
     def position(self, symbol: str) -> Decimal:
         """Return the signed quantity of a symbol that the ledger has: of spot, its base asset's."""
-        return self.ledger.positions(self.account).get(spot_assets(symbol)[0], Decimal(0))
+        if is_spot_symbol(symbol):
+            return self.ledger.balances(self.account).get(spot_assets(symbol)[0], Decimal(0))
+        return self.ledger.positions(self.account).get(symbol, Decimal(0))
 
     def reduces(self, order: OrderRequest) -> bool:
         """Return whether the order makes smaller what the ledger has of its symbol."""

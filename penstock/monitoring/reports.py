@@ -93,7 +93,7 @@ class PerformanceReport:
     made_at: datetime
     account: str
     summary: pl.DataFrame
-    positions: pl.DataFrame
+    balances: pl.DataFrame
     orders: pl.DataFrame
     breaks: pl.DataFrame
     equity: pl.DataFrame
@@ -105,7 +105,7 @@ class PerformanceReport:
             Section("Summary", table=self.summary),
             self._equity_section(),
             *live,
-            Section("Positions", table=self.positions, empty="The account holds nothing."),
+            Section("Balances", table=self.balances, empty="The account holds nothing."),
             Section("Orders", table=self.orders, empty="No order was placed."),
             Section("Open breaks", table=self.breaks, empty="Ledger and venue agree."),
         ]

@@ -76,9 +76,9 @@ def fills_table(fills: Sequence[Fill]) -> pl.DataFrame:
     return _frame(rows, _FILL_COLUMNS)
 
 
-def positions_table(positions: Mapping[str, Decimal]) -> pl.DataFrame:
+def balances_table(balances: Mapping[str, Decimal]) -> pl.DataFrame:
     """Return what is held, by asset: columns asset, quantity (text)."""
-    rows = [(asset, f"{held.normalize():f}") for asset, held in sorted(positions.items())]
+    rows = [(asset, f"{held.normalize():f}") for asset, held in sorted(balances.items())]
     return pl.DataFrame(rows, schema={"asset": pl.String, "quantity": pl.String}, orient="row")
 
 

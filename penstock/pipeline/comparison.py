@@ -66,7 +66,7 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
     replayed = _replayed(platform, portfolio, bars, decided, period)
     return explain_difference(
         live=_marked(
-            live_positions(platform, portfolio, period.slots, settings.timeframe),
+            live_balances(platform, portfolio, period.slots, settings.timeframe),
             closes,
             platform.settings.universe.quote,
         ),
@@ -106,14 +106,14 @@ def decisions(
     }
 
 
-def live_positions(
+def live_balances(
     platform: Platform, portfolio: str, slots: Sequence[datetime], timeframe: Timeframe
 ) -> dict[datetime, dict[str, Decimal]]:
     """Return what the ledger says the account held after each slot: opening balances plus every
     fill until the next slot.
     """
     account = platform.environment.account_of(portfolio).name
-    held = dict(platform.ledger.positions(account))
+    held = dict(platform.ledger.balances(account))
     fills = sorted(platform.ledger.fills(account), key=lambda fill: fill.at, reverse=True)
     by_slot: dict[datetime, dict[str, Decimal]] = {}
     for slot in sorted(slots, reverse=True):
@@ -143,12 +143,12 @@ def _closes(bars: pl.DataFrame, slots: Sequence[datetime]) -> pl.DataFrame:
 
 
 def _marked(
-    positions: Mapping[datetime, Mapping[str, Decimal]], closes: pl.DataFrame, quote: str
+    balances: Mapping[datetime, Mapping[str, Decimal]], closes: pl.DataFrame, quote: str
 ) -> pl.DataFrame:
-    """Return the equity of positions at each slot bar's close (columns ts, equity)."""
+    """Return the equity of balances (by slot and asset) at each slot bar's close (columns ts, equity)."""
     rows = []
     for row in closes.iter_rows(named=True):
-        held = positions.get(row["ts"])
+        held = balances.get(row["ts"])
         if held is not None:
             worth = sum(
                 float(units) * close
@@ -227,7 +227,7 @@ def traded_period(platform: Platform, portfolio: str) -> Period:
             f"{account} has had deposits, withdrawals or accepted breaks: its equity is not its trades' alone"
         )
     timeframe = platform.settings.portfolio(portfolio).timeframe
-    (before,) = live_positions(
+    (before,) = live_balances(
         platform, portfolio, [slots[0] - timeframe.duration - timedelta(microseconds=1)], timeframe
     ).values()
     quote = platform.settings.universe.quote

@@ -240,11 +240,11 @@ def still_held(session: AccountSession, report: RebalanceReport) -> tuple[HeldPo
 
     Where a break is open, what the venue has counts too: the ledger may not know of it yet.
     """
-    positions = dict(session.ledger.positions(session.account))
-    balances = session.exchange.balances()
+    balances = dict(session.ledger.balances(session.account))
+    at_venue = session.exchange.balances()
     for asset in {subject_assets(found.subject)[0] for found in report.breaks} - {session.quote}:
-        positions[asset] = max(positions.get(asset, Decimal(0)), balances.get(asset, Decimal(0)))
-    left = left_to_sell(session, session.exchange.instruments(), positions)
+        balances[asset] = max(balances.get(asset, Decimal(0)), at_venue.get(asset, Decimal(0)))
+    left = left_to_sell(session, session.exchange.instruments(), balances)
     return tuple(_held(symbol, report) for symbol in left)
 
 

@@ -27,7 +27,7 @@ class LedgerView:
     account: str
     at: datetime
     orders: tuple[OrderRecord, ...]
-    positions: Mapping[str, Decimal]
+    balances: Mapping[str, Decimal]
     profits: Profits
     last_prices: Mapping[str, Decimal]
 
@@ -53,7 +53,7 @@ def show_ledger(
         account,
         then,
         tuple(state.orders),
-        state.positions,
+        state.balances,
         profits(fills),
         {fill.symbol: fill.price for _, fill in sorted(fills, key=lambda pair: pair[1].at)},
     )

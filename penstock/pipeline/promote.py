@@ -73,6 +73,7 @@ def promote_candidate(
         measure,
         platform.settings.promotion(study_name),
         platform.machine_clock.now(),
+        actor.name,
         rehearsal,
     )
     outcome = PromotionOutcome(promotion)

@@ -10,7 +10,7 @@ from penstock.core.errors import ConfigError, DataError, PromotionError, VenueEr
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.figures import AccountFigures, figures_of
 from penstock.monitoring.reports import PerformanceReport, write_performance_report
-from penstock.monitoring.tables import breaks_table, figures_table, orders_table, positions_table
+from penstock.monitoring.tables import balances_table, breaks_table, figures_table, orders_table
 from penstock.pipeline.comparison import compare_with_backtest, traded_period
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
@@ -41,7 +41,7 @@ def report_account(platform: Platform, actor: Actor, portfolio: str) -> ReportOu
         made_at=now,
         account=account,
         summary=figures_table(figures),
-        positions=positions_table(platform.ledger.positions(account)),
+        balances=balances_table(platform.ledger.balances(account)),
         orders=orders_table(platform.ledger.orders(account)),
         breaks=breaks_table(platform.control_store.open_breaks(account)),
         equity=platform.control_store.equity_history(account),

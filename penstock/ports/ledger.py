@@ -15,7 +15,7 @@ from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
 
 
 class Ledger(Protocol):
-    """The write-ahead record of an account's orders. Append-only events; orders and positions are
+    """The write-ahead record of an account's orders. Append-only events; orders, balances and positions are
     read models of them.
 
     Every write takes the lease and is refused with StaleLeaseError, by the database, once a later
@@ -115,7 +115,7 @@ class Ledger(Protocol):
         ...
 
     def book_fill(self, lease: Lease, fill: Fill) -> bool:
-        """Append the fill, its order event and the position change in one transaction; False where
+        """Append the fill, its order event and the balance changes in one transaction; False where
         it is booked already.
 
         Keyed by (account, symbol, venue trade id). A fill beyond the order's quantity is booked as
@@ -146,7 +146,7 @@ class Ledger(Protocol):
     def book_adjustment(
         self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime
     ) -> None:
-        """Append a change of a position that no fill explains: opening balance, deposit,
+        """Append a change of a balance that no fill explains: opening balance, deposit,
         withdrawal, accepted break.
         """
         ...
@@ -194,8 +194,15 @@ class Ledger(Protocol):
         """Return how much the account has done."""
         ...
 
+    def balances(self, account: str) -> Mapping[str, Decimal]:
+        """Return what the account has of every asset, the quote asset included, without zeros."""
+        ...
+
     def positions(self, account: str) -> Mapping[str, Decimal]:
-        """Return the quantity of every asset, the quote asset included; assets at zero are absent."""
+        """Return the signed quantity of every open position by instrument symbol.
+
+        Only perpetuals have positions: what spot trading moves is in `balances`.
+        """
         ...
 
 

@@ -29,7 +29,7 @@ class Rebuild:
     """
 
     orders: int
-    positions: int
+    balances: int
     events: int
     fills: int
     adjustments: int
@@ -45,7 +45,7 @@ class AccountState:
     account: str
     at: datetime
     orders: Sequence[OrderRecord]
-    positions: Mapping[str, Decimal]
+    balances: Mapping[str, Decimal]
 
 
 class LedgerHistory(Protocol):
@@ -68,7 +68,7 @@ class LedgerHistory(Protocol):
         ...
 
     def state_at(self, account: str, at: datetime) -> AccountState:
-        """Return orders and positions as they were at `at`; StoreError for an unknown account."""
+        """Return orders and balances as they were at `at`; StoreError for an unknown account."""
         ...
 
     def rebuild(self, *, replace: bool) -> Rebuild:

@@ -35,9 +35,9 @@ class VerdictRecord(Protocol):
     """Where verdicts are kept for good."""
 
     def save_verdicts(
-        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime
+        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
     ) -> None:
-        """Append every verdict of one judgement of this version, all or none."""
+        """Append every verdict of one judgement of this version, which `by` asked for, all or none."""
         ...
 
 
@@ -66,13 +66,15 @@ def promote(
     measure: Measure,
     thresholds: PromotionThresholds,
     at: datetime,
+    by: str,
     rehearse: Rehearse | None = None,
 ) -> Promotion:
     """Judge a registered version and move the aliases it earned; return the decision with every
     verdict.
 
     The candidate is loaded from the registry and must reproduce its evidence there; the champion is
-    measured on the same bars. Verdicts are recorded before any alias moves. Doing it again ends in
+    measured on the same bars. Verdicts are recorded, with who asked for them (`by`), before any
+    alias moves. Doing it again ends in
     the same state: a candidate that is champion already stays so, and `previous` keeps naming the
     champion before it.
     """
@@ -86,7 +88,7 @@ def promote(
     )
     further = _further_verdicts(registry, candidate, evidence, measure, thresholds, rehearse)
     gate = judge(evidence, rival, thresholds, further, incumbent)
-    record.save_verdicts(name, candidate.version, gate.verdicts, at)
+    record.save_verdicts(name, candidate.version, gate.verdicts, at, by)
     before = None if champion is None else champion.version
     if gate.decision is not Decision.REJECTED:
         registry.move_alias(name, CHALLENGER, candidate.version)

@@ -27,8 +27,6 @@ from penstock.core.orders import (
     OrderEvent,
     OrderEventKind,
     OrderState,
-    next_cause,
-    next_state,
 )
 from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
 from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
@@ -132,19 +130,17 @@ class MemoryLedger:
                 f"client order ids twice in one batch, or of another account: {taken or names}"
             )
         for each in orders:
+            planned_at = at or SLOT
             record = OrderRecord(
-                lease.account,
-                rebalance_id,
-                each.request,
-                each.strategy_version,
-                OrderState.PLANNED,
-                Decimal(0),
-                "",
-                at or SLOT,
-                at or SLOT,
+                account=lease.account,
+                rebalance_id=rebalance_id,
+                request=each.request,
                 phase=each.phase,
                 child=each.child,
                 attempt=each.attempt,
+                strategy_version=each.strategy_version,
+                created_at=planned_at,
+                updated_at=planned_at,
             )
             self.book.setdefault(each.request.client_order_id, record)
 
@@ -170,35 +166,19 @@ class MemoryLedger:
         end_cause: EndCause | None = None,
     ) -> OrderState:
         self._check(lease)
-        order = self.book[client_order_id]
         self.events.append((client_order_id, event))
-        state = next_state(order.state, event)
-        self.book[client_order_id] = replace(
-            order,
-            state=state,
-            reason=reason or order.reason,
-            end_cause=next_cause(order.state, order.end_cause, event, end_cause, state),
-            venue_order_id=venue_order_id or order.venue_order_id,
-        )
-        return state
+        told = OrderEvent(client_order_id, event, at, reason, venue_order_id, end_cause)
+        order = self.book[client_order_id].after_event(told)
+        self.book[client_order_id] = order
+        return order.state
 
     def book_fill(self, lease: Lease, fill: Fill) -> bool:
         self._check(lease)
         if (fill.symbol, fill.trade_id) in self.trades:
             return False
         order = self.book[fill.client_order_id]
-        filled = order.filled_quantity + fill.quantity
-        event = (
-            OrderEventKind.FILL if filled >= order.request.quantity else OrderEventKind.PARTIAL_FILL
-        )
-        state = next_state(order.state, event)
+        self.book[fill.client_order_id] = order.after_fill(fill, order.request.quantity)
         self.trades[fill.symbol, fill.trade_id] = fill
-        self.book[fill.client_order_id] = replace(
-            order,
-            state=state,
-            filled_quantity=filled,
-            end_cause=next_cause(order.state, order.end_cause, event, None, state),
-        )
         for asset, change in changes_of(fill).items():
             self._move(asset, change)
         return True
@@ -275,8 +255,11 @@ class MemoryLedger:
         traded = sum((fill.notional for fill in self.trades.values()), Decimal(0))
         return AccountTotals(slots, len(self.book), len(self.trades), traded)
 
-    def positions(self, account: str) -> Mapping[str, Decimal]:
+    def balances(self, account: str) -> Mapping[str, Decimal]:
         return {asset: quantity for asset, quantity in self.held.items() if quantity}
+
+    def positions(self, account: str) -> Mapping[str, Decimal]:
+        return {}  # spot trading moves balances alone
 
     def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
         self._check(lease)

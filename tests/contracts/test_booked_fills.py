@@ -1,4 +1,4 @@
-"""The positions that the database books are those of penstock.core.accounting, whatever the fills."""
+"""The balances that the database books are those of penstock.core.accounting, whatever the fills."""
 
 import random
 import secrets
@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.adapters.stores.postgres import Database, PostgresLedger, PostgresLedgerHistory
-from penstock.core.accounting import changes_of, positions_of
+from penstock.core.accounting import balances_of, changes_of
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import (
@@ -77,7 +77,7 @@ def test_booked_positions_equal_the_accounting_rule(
     sizes: list[int],
 ) -> None:
     """Fills with fees in base, quote, a third asset or none, huge and tiny, arrive twice, in any
-    order and in batches of any size. Each is booked once, and the positions are the rule's to the
+    order and in batches of any size. Each is booked once, and the balances are the rule's to the
     last digit; so are those that the history folds from the fills.
     """
     ledger = PostgresLedger(database)
@@ -92,7 +92,7 @@ def test_booked_positions_equal_the_accounting_rule(
         batch, arriving = arriving[:size], arriving[size:]
         booked += ledger.book_fills(lease, batch)
     assert sorted(fill.trade_id for fill in booked) == sorted(fill.trade_id for fill in fills)
-    expected = positions_of(changes_of(fill) for fill in fills)
-    assert dict(ledger.positions(account)) == expected
+    expected = balances_of(changes_of(fill) for fill in fills)
+    assert dict(ledger.balances(account)) == expected
     seen = PostgresLedgerHistory(database).state_at(account, AT)
-    assert dict(seen.positions) == expected
+    assert dict(seen.balances) == expected

@@ -41,14 +41,14 @@ def test_break_is_open_once_until_closed(
     so.
     """
     found = Break(
-        name, "BTC", BreakKind.POSITION_MISMATCH, "0.1 missing", Decimal("1.1"), Decimal(1)
+        name, "BTC", BreakKind.BALANCE_MISMATCH, "0.1 missing", Decimal("1.1"), Decimal(1)
     )
     assert control_store.open_break(writer, found, AT)
     assert not control_store.open_break(writer, found, AT + timedelta(hours=1))
     assert control_store.open_breaks(name) == [found]
-    assert control_store.close_break(writer, "BTC", BreakKind.POSITION_MISMATCH, AT, "agrees again")
+    assert control_store.close_break(writer, "BTC", BreakKind.BALANCE_MISMATCH, AT, "agrees again")
     assert not control_store.close_break(
-        writer, "BTC", BreakKind.POSITION_MISMATCH, AT, "agrees again"
+        writer, "BTC", BreakKind.BALANCE_MISMATCH, AT, "agrees again"
     )
     assert control_store.open_breaks(name) == []
     assert control_store.open_break(writer, found, AT)
@@ -135,14 +135,16 @@ def test_equity_is_one_row_an_instant_in_order(
 
 
 def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
-    """Every judgement stays, in the order in which it was given, with its figure and its limit."""
+    """Every judgement stays, in the order in which it was given, with its figure, its limit and who
+    asked for it.
+    """
     record = PromotionRecord(database)
     rows = [
         CriterionResult("deflated_sharpe", True, 0.97, 0.95, "above"),
         CriterionResult("rehearsal", False, None, None, "no orders"),
     ]
-    record.save_verdicts(name, "1", rows, AT)
-    record.save_verdicts(name, "2", rows[:1], AT)
+    record.save_verdicts(name, "1", rows, AT, "ana")
+    record.save_verdicts(name, "2", rows[:1], AT, "ben")
     assert record.verdicts(name, "1").select(
         "criterion", "passed", "value", "bound", "reason"
     ).rows() == [
@@ -150,6 +152,7 @@ def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
         ("rehearsal", False, None, None, "no orders"),
     ]
     assert record.verdicts(name)["version"].to_list() == ["1", "1", "2"]
+    assert record.verdicts(name)["asked_by"].to_list() == ["ana", "ana", "ben"]
 
 
 def test_halt_that_flattens_everything_reaches_an_account_that_is_halted_already(

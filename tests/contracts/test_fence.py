@@ -204,11 +204,11 @@ def test_break_of_another_account_is_not_written_under_the_lease(
 def test_settlement_is_written_whole(
     database: Database, control_store: PostgresControlStore, account: str, writer: Lease
 ) -> None:
-    """Positions, the order, the steps, the operator's word and the end of the break."""
+    """Balances, the order, the steps, the operator's word and the end of the break."""
     ledger = PostgresLedger(database)
-    before = ledger.positions(account)
+    before = ledger.balances(account)
     control_store.settle_breaks(writer, [settlement(account)])
-    after = ledger.positions(account)
+    after = ledger.balances(account)
     assert {asset: after[asset] - before.get(asset, 0) for asset in after} == {
         "BTC": Decimal("-0.1"),
         "USDT": Decimal(3),
@@ -271,7 +271,7 @@ def dying_at(database: Database, table: str, account: str) -> Iterator[None]:
     [
         "account_break",
         "adjustment",
-        "position",
+        "balance",
         "order_event",
         "orders",
         "planned_instrument",

@@ -115,7 +115,7 @@ def test_order_keeps_the_venue_that_it_goes_to(
 def test_account_opened_again_is_the_same_and_never_another_venues(
     ledger: PostgresLedger, name: str
 ) -> None:
-    """Opening twice changes nothing; opening under another venue is refused, for the positions
+    """Opening twice changes nothing; opening under another venue is refused, for the balances
     would mix.
     """
     ledger.open_account(name, "venue", "USDT")
@@ -185,7 +185,7 @@ def test_stale_lease_is_refused_by_every_write(
             write()
     assert [found.state for found in ledger.orders(lease.account)] == [OrderState.SUBMITTING]
     assert [found.status for found in ledger.rebalances(lease.account)] == [RebalanceStatus.RUNNING]
-    assert ledger.positions(lease.account) == {"USDT": Decimal(1000)}
+    assert ledger.balances(lease.account) == {"USDT": Decimal(1000)}
 
 
 def test_unknown_account_is_named(ledger: PostgresLedger, name: str) -> None:
@@ -339,7 +339,7 @@ def test_event_of_an_unknown_order_is_refused(ledger: PostgresLedger, lease: Lea
 def test_fill_events_must_be_booked(
     ledger: PostgresLedger, lease: Lease, rebalance_id: int
 ) -> None:
-    """A fill event without its fill would leave the position behind, so record_event does not take
+    """A fill event without its fill would leave the balance behind, so record_event does not take
     one.
     """
     order = sent(ledger, lease, rebalance_id, planned())
@@ -357,7 +357,7 @@ def test_history_cannot_be_changed(database: Database, table: str, change: str) 
         connection.execute(change.format(table).encode())
 
 
-# --- fills and positions
+# --- fills and balances
 
 
 def test_fill_moves_base_quote_and_fee(
@@ -370,14 +370,15 @@ def test_fill_moves_base_quote_and_fee(
     ledger.book_fill(lease, fill_of(order, "t1", "1", "100.5", fee="0.001", fee_asset="BTC"))
     ledger.book_fill(lease, fill_of(order, "t2", "1", "100.5", fee="0.1", fee_asset="USDT"))
     ledger.book_fill(lease, fill_of(order, "t3", "1", "100.5", fee="0.02", fee_asset="BNB"))
-    assert ledger.positions(lease.account) == {
+    assert ledger.balances(lease.account) == {
         "BTC": Decimal("2.999"),
         "USDT": Decimal("698.4"),
         "BNB": Decimal("-0.02"),
     }
     sale = sent(ledger, lease, rebalance_id, planned("2.999", Side.SELL))
     ledger.book_fill(lease, fill_of(sale, "t4", "2.999", "100"))
-    assert ledger.positions(lease.account) == {"USDT": Decimal("998.3"), "BNB": Decimal("-0.02")}
+    assert ledger.balances(lease.account) == {"USDT": Decimal("998.3"), "BNB": Decimal("-0.02")}
+    assert ledger.positions(lease.account) == {}  # spot trading moves balances alone
 
 
 def test_fill_is_booked_once(ledger: PostgresLedger, lease: Lease, rebalance_id: int) -> None:
@@ -389,7 +390,7 @@ def test_fill_is_booked_once(ledger: PostgresLedger, lease: Lease, rebalance_id:
     assert ledger.book_fill(lease, fill_of(order, "7", "1"))
     assert not ledger.book_fill(lease, fill_of(order, "7", "1"))
     assert ledger.book_fill(lease, fill_of(other, "7", "1"))
-    assert ledger.positions(lease.account) == {
+    assert ledger.balances(lease.account) == {
         "BTC": Decimal(1),
         "ETH": Decimal(1),
         "USDT": Decimal(800),
@@ -437,25 +438,25 @@ def test_fills_lead_from_partial_to_full_and_beyond(
 def test_late_fill_of_a_cancelled_order_is_booked(
     ledger: PostgresLedger, lease: Lease, rebalance_id: int
 ) -> None:
-    """The venue's books may be ahead of its answer: the position follows the fill."""
+    """The venue's books may be ahead of its answer: the balance follows the fill."""
     order = sent(ledger, lease, rebalance_id, planned("1"))
     ledger.record_event(lease, order.request.client_order_id, OrderEventKind.CANCEL, AT)
     assert ledger.book_fill(lease, fill_of(order, "late", "0.4"))
     assert ledger.orders(lease.account)[0].state is OrderState.CANCELED
-    assert ledger.positions(lease.account)["BTC"] == Decimal("0.4")
+    assert ledger.balances(lease.account)["BTC"] == Decimal("0.4")
 
 
 def test_fill_of_an_unknown_order_is_refused(ledger: PostgresLedger, lease: Lease) -> None:
-    """A trade that is not ours is reconciliation's affair and never a position by itself."""
+    """A trade that is not ours is reconciliation's affair and never a balance by itself."""
     with pytest.raises(StoreError, match="reconciliation"):
         ledger.book_fill(lease, fill_of(planned(), "t", "1"))
-    assert ledger.positions(lease.account) == {"USDT": Decimal(1000)}
+    assert ledger.balances(lease.account) == {"USDT": Decimal(1000)}
 
 
 def test_fill_that_cannot_be_is_recorded_and_raised(
     ledger: PostgresLedger, lease: Lease, rebalance_id: int, database: Database
 ) -> None:
-    """A fill of an order that was never sent moves no position; its refusal stands in the history."""
+    """A fill of an order that was never sent moves no balance; its refusal stands in the history."""
     order = planned()
     ledger.plan_orders(lease, rebalance_id, [order])
     with pytest.raises(IllegalTransitionError, match="trade t"):
@@ -466,23 +467,23 @@ def test_fill_that_cannot_be_is_recorded_and_raised(
 
 @contextmanager
 def position_writes_run(database: Database, body: str) -> Iterator[None]:
-    """Put `body` (PL/pgSQL) between the fill and the position change of every booking."""
+    """Put `body` (PL/pgSQL) between the fill and the balance change of every booking."""
     with database.dedicated() as connection:
         function = f"CREATE OR REPLACE FUNCTION interfere() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NEW; END $$"
         connection.execute(function.encode())
         connection.execute(
-            "CREATE TRIGGER interfere BEFORE INSERT ON position FOR EACH ROW EXECUTE FUNCTION interfere()"
+            "CREATE TRIGGER interfere BEFORE INSERT ON balance FOR EACH ROW EXECUTE FUNCTION interfere()"
         )
         try:
             yield
         finally:
-            connection.execute("DROP TRIGGER interfere ON position")
+            connection.execute("DROP TRIGGER interfere ON balance")
 
 
 def test_error_between_fill_and_position_undoes_both(
     ledger: PostgresLedger, lease: Lease, rebalance_id: int, database: Database
 ) -> None:
-    """When the position cannot be written there is no fill and no event either, and booking again
+    """When the balance cannot be written there is no fill and no event either, and booking again
     works.
     """
     order = sent(ledger, lease, rebalance_id, planned())
@@ -494,7 +495,7 @@ def test_error_between_fill_and_position_undoes_both(
     assert ledger.fills(lease.account) == []
     assert [kind for kind, _, _ in _events(database, order)] == ["submit"]
     assert ledger.book_fill(lease, fill_of(order, "t", "1"))
-    assert ledger.positions(lease.account)["BTC"] == Decimal(1)
+    assert ledger.balances(lease.account)["BTC"] == Decimal(1)
 
 
 _BOOKS_ONE_FILL = """
@@ -515,7 +516,7 @@ ledger.book_fill(Lease(account, "writer", int(token), at), Fill("t", order, "BTC
 def test_kill_between_fill_and_position_undoes_both(
     ledger: PostgresLedger, lease: Lease, rebalance_id: int, database: Database, database_url: str
 ) -> None:
-    """A writer that is killed after the fill's row and before the position's leaves neither."""
+    """A writer that is killed after the fill's row and before the balance's leaves neither."""
     order = sent(ledger, lease, rebalance_id, planned())
     arguments = [
         database_url,
@@ -530,9 +531,9 @@ def test_kill_between_fill_and_position_undoes_both(
             _wait_until_sleeping(database)
             writer.send_signal(signal.SIGKILL)
     assert ledger.fills(lease.account) == []
-    assert ledger.positions(lease.account) == {"USDT": Decimal(1000)}
+    assert ledger.balances(lease.account) == {"USDT": Decimal(1000)}
     assert ledger.book_fill(lease, fill_of(order, "t", "1", "1", "1"))
-    assert ledger.positions(lease.account) == {"BTC": Decimal(1), "USDT": Decimal(998)}
+    assert ledger.balances(lease.account) == {"BTC": Decimal(1), "USDT": Decimal(998)}
 
 
 amounts = st.decimals(min_value="0.00000001", max_value="99999999", places=8)
@@ -554,7 +555,7 @@ trades = st.tuples(
 def test_positions_are_exactly_the_sum_of_fills(
     ledger: PostgresLedger, booked: list[tuple[int, Side, Decimal, Decimal, Decimal, str]]
 ) -> None:
-    """Whatever the fills, repeated ones included, every position is their exact sum: no rounding,
+    """Whatever the fills, repeated ones included, every balance is their exact sum: no rounding,
     nothing counted twice.
     """
     account = f"sums-{os.getpid()}-{next(_numbers)}"
@@ -582,7 +583,7 @@ def test_positions_are_exactly_the_sum_of_fills(
             )
             for asset, change in changes:
                 expected[asset] = expected.get(asset, Decimal(0)) + change
-        assert ledger.positions(account) == {
+        assert ledger.balances(account) == {
             asset: quantity for asset, quantity in expected.items() if quantity
         }
 
@@ -602,7 +603,7 @@ def _wait_until_sleeping(database: Database) -> None:
             if _someone_sleeps(connection):
                 return
             time.sleep(0.02)
-    pytest.fail("the writer never reached the position change")
+    pytest.fail("the writer never reached the balance change")
 
 
 def _someone_sleeps(connection: "psycopg.Connection[tuple[object, ...]]") -> bool:

@@ -178,7 +178,7 @@ def test_illegal_event_of_a_batch_is_kept_and_the_others_hold(
 def test_fills_of_several_orders_are_one_commit_and_booked_once(
     ledger: PostgresLedger, writer: Lease, rebalance_id: int
 ) -> None:
-    """Copies within the batch and from before are not booked again; positions are the exact sum of
+    """Copies within the batch and from before are not booked again; balances are the exact sum of
     what was.
     """
     first, second = begun(ledger, writer, rebalance_id, planned(), planned("ETH/USDT"))
@@ -193,7 +193,7 @@ def test_fills_of_several_orders_are_one_commit_and_booked_once(
     assert list(ledger.book_fills(writer, batch)) == []
     assert states(ledger, writer) == [S.FILLED, S.PARTIALLY_FILLED]
     expected = {"BTC": Decimal(1), "ETH": Decimal("0.5"), "USDT": Decimal("-150.3")}
-    assert ledger.positions(writer.account) == expected
+    assert ledger.balances(writer.account) == expected
 
 
 def test_refused_fill_of_a_batch_is_kept_and_the_others_are_booked(
@@ -208,7 +208,7 @@ def test_refused_fill_of_a_batch_is_kept_and_the_others_are_booked(
             writer, [fill(waiting.request.client_order_id, "2", "1"), fill(sent, "3", "1")]
         )
     assert [each.trade_id for each in ledger.fills(writer.account)] == ["3"]
-    assert ledger.positions(writer.account) == {"BTC": Decimal(1), "USDT": Decimal("-100.1")}
+    assert ledger.balances(writer.account) == {"BTC": Decimal(1), "USDT": Decimal("-100.1")}
 
 
 def test_stranger_among_fills_undoes_the_batch(
@@ -219,20 +219,20 @@ def test_stranger_among_fills_undoes_the_batch(
     with pytest.raises(StoreError, match="reconciliation"):
         ledger.book_fills(writer, [fill(sent, "1", "1"), fill("stranger", "2", "1")])
     assert ledger.fills(writer.account) == []
-    assert ledger.positions(writer.account) == {}
+    assert ledger.balances(writer.account) == {}
 
 
 def test_fill_of_a_rejected_order_is_booked_and_opens_it_again(
     ledger: PostgresLedger, writer: Lease, rebalance_id: int
 ) -> None:
-    """The venue denied the order and then shows its trade: the money moved, so the position does,
+    """The venue denied the order and then shows its trade: the money moved, so the balance does,
     and the order is followed.
     """
     (name,) = begun(ledger, writer, rebalance_id, planned())
     ledger.record_event(writer, name, E.REJECT, AT, "never arrived")
     ledger.book_fills(writer, [fill(name, "1", "0.5")])
     assert states(ledger, writer) == [S.PARTIALLY_FILLED]
-    assert ledger.positions(writer.account)["BTC"] == Decimal("0.5")
+    assert ledger.balances(writer.account)["BTC"] == Decimal("0.5")
 
 
 def test_stale_lease_is_refused_by_every_batch(

@@ -1,5 +1,6 @@
 """The ledger as event store: read models rebuilt row for row, and the account as of any past time."""
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,6 +18,7 @@ from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import (
+    EndCause,
     Fill,
     OrderEvent,
     OrderEventKind,
@@ -118,11 +120,11 @@ def fill(
 def test_rebuild_of_an_untouched_ledger_finds_every_row_equal(
     own_database: Database, lease: Lease
 ) -> None:
-    """Orders and positions are exactly what events, fills and adjustments lead to, refused events
+    """Orders and balances are exactly what events, fills and adjustments lead to, refused events
     included.
     """
     result = PostgresLedgerHistory(own_database).rebuild(replace=False)
-    assert (result.orders, result.positions, result.events, result.fills, result.adjustments) == (
+    assert (result.orders, result.balances, result.events, result.fills, result.adjustments) == (
         3,
         3,
         10,
@@ -132,15 +134,106 @@ def test_rebuild_of_an_untouched_ledger_finds_every_row_equal(
     assert (result.different, result.replaced) == (0, False)
 
 
+def test_first_events_of_an_order_are_kept_whole(
+    own_database: Database, ledger: PostgresLedger, lease: Lease
+) -> None:
+    """What an intent begins with, the venue's id among it, is what a rebuild finds."""
+    rebalance = ledger.start_rebalance(lease, after(60), "trend/1").id
+    orders = [planned("known", Side.BUY, "1"), planned("held", Side.BUY, "1")]
+    begin = [
+        OrderEvent("known", OrderEventKind.SUBMIT, after(60)),
+        OrderEvent("known", OrderEventKind.ACCEPT, after(61), "", "v-9"),
+        OrderEvent("held", OrderEventKind.ABANDON, after(60), "stop", end_cause=EndCause.STOPPED),
+    ]
+    ledger.write_ahead(lease, rebalance, orders, begin, after(60))
+    known, held = ledger.orders_named("main", ["known", "held"])
+    assert (known.state, known.venue_order_id, known.end_cause) == (OrderState.OPEN, "v-9", None)
+    assert (held.state, held.reason, held.end_cause) == (
+        OrderState.CANCELED,
+        "stop",
+        EndCause.STOPPED,
+    )
+    assert PostgresLedgerHistory(own_database).rebuild(replace=False).different == 0
+
+
+def test_cause_of_an_end_is_kept_and_rebuilt(
+    own_database: Database, ledger: PostgresLedger, lease: Lease
+) -> None:
+    """Whoever asks for orders sees why each has ended; the rebuild and the past agree."""
+    rebalance = ledger.start_rebalance(lease, after(60), "trend/1").id
+    orders = [planned(name, Side.BUY, "1") for name in ("late", "denied", "back")]
+    begin = [
+        OrderEvent(order.request.client_order_id, OrderEventKind.SUBMIT, after(60))
+        for order in orders
+    ]
+    ledger.write_ahead(lease, rebalance, orders, begin, after(60))
+    ledger.record_events(
+        lease,
+        [
+            OrderEvent("late", OrderEventKind.ACCEPT, after(61)),
+            OrderEvent(
+                "late",
+                OrderEventKind.REQUEST_CANCEL,
+                after(62),
+                "too long",
+                end_cause=EndCause.NOT_FILLED_IN_TIME,
+            ),
+            OrderEvent("late", OrderEventKind.CANCEL, after(63), "by the user"),
+            *(
+                OrderEvent(name, OrderEventKind.REJECT, after(64), end_cause=EndCause.NEVER_ARRIVED)
+                for name in ("denied", "back")
+            ),
+            OrderEvent("back", OrderEventKind.ACCEPT, after(65)),
+        ],
+    )
+    causes = {
+        order.request.client_order_id: order.end_cause
+        for order in ledger.orders("main", rebalance_id=rebalance)
+    }
+    assert causes == {
+        "late": EndCause.NOT_FILLED_IN_TIME,
+        "denied": EndCause.NEVER_ARRIVED,
+        "back": None,
+    }
+    (buy,) = ledger.orders_named("main", ["buy"])
+    assert buy.end_cause is EndCause.FILLED
+    history = PostgresLedgerHistory(own_database)
+    assert history.rebuild(replace=False).different == 0
+    then = {
+        order.request.client_order_id: order.end_cause
+        for order in history.state_at("main", after(64)).orders
+    }
+    assert (then["late"], then["back"]) == (EndCause.NOT_FILLED_IN_TIME, EndCause.NEVER_ARRIVED)
+
+
+def test_phase_child_and_attempt_are_kept(ledger: PostgresLedger, lease: Lease) -> None:
+    """Both phases and a child beyond the first come back as they were planned."""
+    rebalance = ledger.start_rebalance(lease, after(60), "trend/1").id
+    places = [(Phase.SELLS, 0, 0), (Phase.SELLS, 3, 1), (Phase.BUYS, 0, 0), (Phase.BUYS, 2, 2)]
+    orders = [
+        dataclasses.replace(
+            planned(f"p{number}", Side.BUY, "1"), phase=phase, child=child, attempt=attempt
+        )
+        for number, (phase, child, attempt) in enumerate(places)
+    ]
+    ledger.plan_orders(lease, rebalance, orders, after(60))
+    found = ledger.orders("main", rebalance_id=rebalance)
+    assert [(order.phase, order.child, order.attempt) for order in found] == places
+    assert all(isinstance(order.phase, Phase) for order in found)
+
+
 @pytest.mark.parametrize(
     ("damage", "row"),
     [
         ("UPDATE orders SET state = 'open' WHERE client_order_id = 'sell'", "sell"),
         ("UPDATE orders SET filled_quantity = 1.9 WHERE client_order_id = 'buy'", "buy"),
         ("UPDATE orders SET reason = '' WHERE client_order_id = 'refused'", "refused"),
-        ("UPDATE position SET quantity = quantity + 0.00000001 WHERE asset = 'BTC'", "main BTC"),
-        ("DELETE FROM position WHERE asset = 'BNB'", "main BNB"),
-        ("INSERT INTO position VALUES ('main', 'DOGE', 1)", "main DOGE"),
+        ("UPDATE orders SET end_cause = 'refused' WHERE client_order_id = 'buy'", "buy"),
+        ("UPDATE orders SET venue_order_id = '' WHERE client_order_id = 'buy'", "buy"),
+        ("UPDATE balance SET quantity = quantity + 0.00000001 WHERE asset = 'BTC'", "main BTC"),
+        ("DELETE FROM balance WHERE asset = 'BNB'", "main BNB"),
+        ("INSERT INTO balance VALUES ('main', 'DOGE', 1)", "main DOGE"),
+        ("INSERT INTO position VALUES ('main', 'BTC/USDT:USDT', -1)", "main BTC/USDT:USDT"),
     ],
 )
 def test_damaged_read_model_is_named_and_mended(
@@ -164,7 +257,7 @@ def test_rebuild_replaces_all_or_nothing(own_database: Database, lease: Lease) -
     with own_database.transaction() as connection:
         connection.execute("UPDATE orders SET state = 'open' WHERE client_order_id = 'sell'")
         connection.execute(
-            "ALTER TABLE position ADD CONSTRAINT no_bnb CHECK (asset <> 'BNB') NOT VALID"
+            "ALTER TABLE balance ADD CONSTRAINT no_bnb CHECK (asset <> 'BNB') NOT VALID"
         )
     with pytest.raises(StoreError, match="no_bnb"):
         PostgresLedgerHistory(own_database).rebuild(replace=True)
@@ -172,7 +265,7 @@ def test_rebuild_replaces_all_or_nothing(own_database: Database, lease: Lease) -
         assert connection.execute(
             "SELECT state FROM orders WHERE client_order_id = 'sell'"
         ).fetchone() == ("open",)
-        assert connection.execute("SELECT count(*) FROM position").fetchone() == (3,)
+        assert connection.execute("SELECT count(*) FROM balance").fetchone() == (3,)
 
 
 @pytest.mark.parametrize(
@@ -190,12 +283,12 @@ def states_at(
 ) -> tuple[dict[str, OrderState], dict[str, Decimal]]:
     state = PostgresLedgerHistory(database).state_at("main", after(seconds))
     return {order.request.client_order_id: order.state for order in state.orders}, dict(
-        state.positions
+        state.balances
     )
 
 
 def test_account_is_known_as_of_any_time(own_database: Database, lease: Lease) -> None:
-    """Orders and positions before the plan, between events, between two fills of one order, and at
+    """Orders and balances before the plan, between events, between two fills of one order, and at
     the end.
     """
     s = OrderState
@@ -203,12 +296,12 @@ def test_account_is_known_as_of_any_time(own_database: Database, lease: Lease) -
     assert states_at(own_database, 5) == ({}, {"USDT": Decimal(1000)})
     assert states_at(own_database, 10)[0] == dict.fromkeys(("buy", "sell", "refused"), s.SUBMITTING)
     assert states_at(own_database, 15)[0] == {"buy": s.OPEN, "sell": s.OPEN, "refused": s.REJECTED}
-    states, positions = states_at(own_database, 35)
+    states, balances = states_at(own_database, 35)
     assert states == {"buy": s.FILLED, "sell": s.PARTIALLY_FILLED, "refused": s.REJECTED}
-    assert positions == {"BTC": Decimal("1.598"), "USDT": Decimal("843.956")}
-    states, positions = states_at(own_database, 60)
+    assert balances == {"BTC": Decimal("1.598"), "USDT": Decimal("843.956")}
+    states, balances = states_at(own_database, 60)
     assert states["sell"] is s.FILLED
-    assert positions == PostgresLedger(own_database).positions("main")
+    assert balances == PostgresLedger(own_database).balances("main")
 
 
 def test_state_at_the_end_is_the_read_model(
@@ -229,11 +322,11 @@ def test_unknown_account_has_no_past(own_database: Database, lease: Lease) -> No
 def test_profit_and_positions_agree_to_the_last_digit(
     own_database: Database, ledger: PostgresLedger, lease: Lease
 ) -> None:
-    """What the books say was bought, paid and charged is what the positions say, fees in every
+    """What the books say was bought, paid and charged is what the balances say, fees in every
     asset included.
     """
     (holding,) = profits(PostgresLedgerHistory(own_database).fills("main")).holdings
-    held = ledger.positions("main")
+    held = ledger.balances("main")
     assert held["BTC"] == holding.quantity
     assert held["USDT"] == 1000 + holding.realised - holding.cost
     assert held["BNB"] == -holding.other_fees["BNB"]

@@ -26,7 +26,7 @@ from hypothesis.stateful import (
 )
 
 from penstock.adapters.stores.postgres import Database, PostgresLedger, PostgresLedgerHistory
-from penstock.core.accounting import changes_of, positions_of
+from penstock.core.accounting import balances_of, changes_of
 from penstock.core.errors import IllegalTransitionError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
@@ -142,7 +142,7 @@ def require_same_end(once: list[Arrival], shuffler: random.Random, orders: int) 
     """
     first = end_of(once)
     fills = {arrival.trade_id: arrival for arrival in once if isinstance(arrival, Fill)}
-    expected = positions_of(changes_of(fill) for fill in fills.values())
+    expected = balances_of(changes_of(fill) for fill in fills.values())
     for _ in range(orders):
         sequence = shuffler.sample(once, len(once))
         end = end_of(sequence)
@@ -151,7 +151,7 @@ def require_same_end(once: list[Arrival], shuffler: random.Random, orders: int) 
             first.filled,
             fills.keys(),
         ), sequence
-        assert positions_of(end.held) == expected
+        assert balances_of(end.held) == expected
         assert (end.state is S.FILLED) == (end.filled >= end.quantity)
     return orders
 
@@ -301,7 +301,7 @@ class LedgerBesideModel(RuleBasedStateMachine):
         for side, model in self.models.items():
             assert (stored[side].state, stored[side].filled_quantity) == (model.state, model.filled)
         held = [change for model in self.models.values() for change in model.held]
-        assert dict(self.ledger.positions(self.account)) == positions_of(held)
+        assert dict(self.ledger.balances(self.account)) == balances_of(held)
 
     def teardown(self) -> None:
         if not hasattr(self, "models"):

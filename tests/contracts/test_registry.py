@@ -57,7 +57,7 @@ class Verdicts:
         self.saved: list[tuple[str, str, tuple[CriterionResult, ...]]] = []
 
     def save_verdicts(
-        self, model: str, version: str, verdicts: tuple[CriterionResult, ...], at: datetime
+        self, model: str, version: str, verdicts: tuple[CriterionResult, ...], at: datetime, by: str
     ) -> None:
         self.saved.append((model, version, tuple(verdicts)))
 
@@ -97,7 +97,9 @@ class Desk:
         assert candidate is not None
         evidence = self.registry.evidence(name, version)
         measure = measure_out_of_sample(self.snapshot.bars(), evidence)
-        return promote(self.registry, record, candidate, evidence, measure, thresholds, NOW), record
+        return promote(
+            self.registry, record, candidate, evidence, measure, thresholds, NOW, "ana"
+        ), record
 
 
 def synthetic_bars(bars: int = 700) -> pl.DataFrame:
@@ -357,7 +359,9 @@ def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(session: Des
     better = replace(honest.out_of_sample, final_equity=honest.out_of_sample.final_equity * 1.0001)
     claimed = honest.model_copy(update={"out_of_sample": better})
     measure = measure_out_of_sample(session.snapshot.bars(), claimed)
-    outcome = promote(session.registry, Verdicts(), candidate, claimed, measure, LENIENT, NOW)
+    outcome = promote(
+        session.registry, Verdicts(), candidate, claimed, measure, LENIENT, NOW, "ana"
+    )
     assert [verdict.criterion for verdict in outcome.gate.failures] == ["reproduces_evidence"]
     assert aliases(session, name) == {}
 

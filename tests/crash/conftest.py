@@ -224,7 +224,7 @@ class Stage:
         for fill in ledger.fills(account):
             for asset, change in changes_of(fill).items():
                 sums[asset] = sums.get(asset, Decimal(0)) + change
-        positions, balances = dict(ledger.positions(account)), dict(exchange.balances())
+        positions, balances = dict(ledger.balances(account)), dict(exchange.balances())
         differing = {
             a
             for a in {*sums, *positions, *balances}

@@ -279,7 +279,7 @@ def assert_whole(day: Day, books: Books) -> None:
             sums[asset] = sums.get(asset, Decimal(0)) + change
     balances = dict(day.session.exchange.balances())
     assert (
-        dict(day.session.ledger.positions(day.session.account))
+        dict(day.session.ledger.balances(day.session.account))
         == balances
         == {a: q for a, q in sums.items() if q}
     )

@@ -318,7 +318,7 @@ def account_of(soak: Soak) -> Account:
         ledger = PostgresLedger(database)
         slots = list(ledger.rebalances(ACCOUNT, limit=10**7))
         booked = list(ledger.fills(ACCOUNT))
-        positions = dict(ledger.positions(ACCOUNT))
+        positions = dict(ledger.balances(ACCOUNT))
         orders = len(ledger.orders(ACCOUNT))
     at_venue = [fill for symbol in SYMBOLS for fill in exchange.fills(symbol, FIRST)]
     sums = {"USDT": CASH}

@@ -74,16 +74,16 @@ def holds_positions(session: AccountSession, instruments: Mapping[str, Instrumen
     """Return whether the ledger has anything that the venue would take an order to sell: what fees
     left of a lot is none.
     """
-    return bool(left_to_sell(session, instruments, session.ledger.positions(session.account)))
+    return bool(left_to_sell(session, instruments, session.ledger.balances(session.account)))
 
 
 def left_to_sell(
-    session: AccountSession, instruments: Mapping[str, Instrument], positions: Mapping[str, Decimal]
+    session: AccountSession, instruments: Mapping[str, Instrument], balances: Mapping[str, Decimal]
 ) -> tuple[str, ...]:
-    """Return the symbols, sorted, of which these positions (base units by asset) are enough for an
+    """Return the symbols, sorted, of which these balances (by asset) are enough for an
     order.
     """
-    held = holdings_by_symbol(positions, session.quote, instruments)
+    held = holdings_by_symbol(balances, session.quote, instruments)
     lots = {symbol: instruments[symbol].round_lots(held[symbol]) for symbol in held}
     prices = session.exchange.last_prices(
         sorted(symbol for symbol, quantity in lots.items() if quantity > 0)

@@ -39,7 +39,7 @@ class SlotContext:
         Where a break locks the cash, the ledger's figure is in doubt: never more cash is planned
         with than the venue shows.
         """
-        balances = dict(self.session.ledger.positions(self.session.account))
+        balances = dict(self.session.ledger.balances(self.session.account))
         quote = self.session.quote
         if quote in locks:
             shown = self.session.exchange.balances().get(quote, Decimal(0))

@@ -1,4 +1,4 @@
-"""What explains a difference between the ledger's positions and the venue's balances. Decides the
+"""What explains a difference between the ledger's balances and the venue's. Decides the
 kind of each break.
 
 Our own trades that the ledger lacks are booked on the spot; everything else is only named here.
@@ -145,7 +145,7 @@ def unexplained(
         elif moved is None or any(abs(each - gap) < _SHOWN for each in (sum(moved, _ZERO), *moved)):
             kind = BreakKind.DEPOSIT if gap > 0 else BreakKind.WITHDRAWAL
         else:
-            kind = BreakKind.POSITION_MISMATCH
+            kind = BreakKind.BALANCE_MISMATCH
         found.append(_finding(session, gaps, asset, kind, gap))
     return found
 
@@ -155,7 +155,7 @@ def _finding(
 ) -> ExplainedDifference:
     why = {
         BreakKind.DUST: "worth too little to matter",
-        BreakKind.POSITION_MISMATCH: "and neither a trade nor a transfer explains it",
+        BreakKind.BALANCE_MISMATCH: "and neither a trade nor a transfer explains it",
     }.get(kind, "and no trade explains it")
     detail = (
         f"the venue has {abs(gap)} {asset} {'more' if gap > 0 else 'less'} than the ledger, {why}"

@@ -123,7 +123,7 @@ def compare(
 def _gaps(session: AccountSession) -> Gaps:
     return Gaps(
         dict(session.exchange.balances()),
-        session.ledger.positions(session.account),
+        session.ledger.balances(session.account),
         venues=venues_of(session),
     )
 
@@ -134,7 +134,7 @@ def _take_over(
     """Book the differences as opening balances; done again after a crash it books only what is
     lacking.
     """
-    ledger = session.ledger.positions(session.account)
+    ledger = session.ledger.balances(session.account)
     opening = {
         asset: balances.get(asset, _ZERO) - ledger.get(asset, _ZERO)
         for asset in sorted({*balances, *ledger})

@@ -135,7 +135,7 @@ class _Explanation:
             booked, refused = history.book_ours(self.keeper, ours)
             self.booked += booked
             self.gaps.findings += refused
-        self.gaps.ledger = self.session.ledger.positions(self.session.account)
+        self.gaps.ledger = self.session.ledger.balances(self.session.account)
         for history in self.histories:
             self.gaps.findings += history.findings(
                 ours, self.gaps, history.symbol in self.suspected

@@ -131,7 +131,7 @@ def reconcile(portfolio: PortfolioOption = "daily") -> None:
 
 
 def report(portfolio: PortfolioOption = "daily") -> None:
-    """Write the account's HTML report: equity, live against backtest, positions, orders, breaks.
+    """Write the account's HTML report: equity, live against backtest, balances, orders, breaks.
 
     Example: `penstock report`
     """

@@ -32,7 +32,7 @@ def rebuild(
         ),
     ] = False,
 ) -> None:
-    """Rebuild orders and positions from the append-only events, fills and adjustments.
+    """Rebuild orders and balances from the append-only events, fills and adjustments.
 
     Example: `penstock ledger rebuild --check`
     """
@@ -53,7 +53,7 @@ def show(
         bool, typer.Option("--exact", help="Amounts to their last digit, not in cents.")
     ] = False,
 ) -> None:
-    """An account as it was at any time: orders, positions, profit and loss by strategy, and days.
+    """An account as it was at any time: orders, balances, profit and loss by strategy, and days.
 
     A table that is wider than the terminal is shown row by row.
 
@@ -76,8 +76,8 @@ def _lines(result: "Rebuild") -> list[str]:
     """Return what was compared and what came of it, one line each."""
     compared = (
         f"folded {result.events} order events, {result.fills} fills and {result.adjustments} "
-        f"adjustments; compared {result.orders} orders and {result.positions} positions, row for "
-        "row, the entry checkpoints, and the profit books of all strategies with the positions"
+        f"adjustments; compared {result.orders} orders and {result.balances} balances, row for "
+        "row, the entry checkpoints, and the profit books of all strategies with the balances"
     )
     if not result.different:
         return [compared, "equal: the read models are what their events lead to"]

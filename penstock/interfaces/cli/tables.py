@@ -98,7 +98,7 @@ def halts_table(status: SystemStatus) -> pl.DataFrame:
 
 
 def ledger_tables(view: LedgerView, exact: bool) -> dict[str, pl.DataFrame]:
-    """Return an account's tables by their title: orders, positions, profit and loss, days.
+    """Return an account's tables by their title: orders, balances, profit and loss, days.
 
     Quantities are exact; amounts of the quote are too where asked for, else they are in cents.
     """
@@ -116,7 +116,7 @@ def ledger_tables(view: LedgerView, exact: bool) -> dict[str, pl.DataFrame]:
     )
     return {
         "Orders": _texts([_order_row(order) for order in view.orders], _ORDER_COLUMNS),
-        "Positions": _texts(list(view.positions.items()), ("asset", "quantity")),
+        "Balances": _texts(list(view.balances.items()), ("asset", "quantity")),
         "Profit and loss (quote units; unrealised at the last fill)": _texts(
             profit, profit_columns
         ),

@@ -163,7 +163,7 @@ class Stage:
         )
 
     def weights(self, account: str) -> dict[str, float]:
-        held = self.ledger.positions(account)
+        held = self.ledger.balances(account)
         values = {
             symbol: held.get(symbol.split("/")[0], Decimal(0)) * Decimal(str(price))
             for symbol, price in CLOSES.items()

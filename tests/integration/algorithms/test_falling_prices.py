@@ -52,7 +52,7 @@ def test_price_fall_in_mid_twap_ends_the_buys(falling: Stage, rule: str) -> None
     (parent,) = falling.work.work_of(orders[0].rebalance_id)
     filled = sum((fill.quantity for fill in falling.ledger.fills(account)), Decimal(0))
     assert filled / parent.order.quantity == pytest.approx(Decimal("0.5"), abs=Decimal("0.01"))
-    assert falling.ledger.positions(account) == falling.exchange(account).balances()
+    assert falling.ledger.balances(account) == falling.exchange(account).balances()
     lacking = [word[1:] for word in said_by_risk(falling, account) if word[0] == rule]
     assert lacking == [("deny", parent.order.quantity - filled, Decimal(0))]
     assert rule in report["rules"]

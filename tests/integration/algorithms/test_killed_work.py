@@ -41,7 +41,7 @@ def require_whole(stage: Stage, account: str) -> None:
     assert Counter((f.symbol, f.trade_id, f.quantity, f.price) for f in traded) == Counter(
         (f.symbol, f.trade_id, f.quantity, f.price) for f in booked
     )
-    assert ledger.positions(account) == exchange.balances()
+    assert ledger.balances(account) == exchange.balances()
     orders = ledger.orders(account)
     assert all(order.state.is_final for order in orders)
     work = {

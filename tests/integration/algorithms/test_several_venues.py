@@ -81,7 +81,7 @@ def require_whole(stage: Stage, account: str) -> None:
     traded = [fill for symbol in TARGETS for fill in exchange.fills(symbol, since)]
     booked = ledger.fills(account)
     assert Counter(traded) == Counter(booked)
-    assert ledger.positions(account) == exchange.balances()
+    assert ledger.balances(account) == exchange.balances()
     orders = ledger.orders(account)
     assert all(order.state.is_final for order in orders)
     by_venue: dict[str, set[str]] = {name: set() for name in stage.venues}

@@ -46,7 +46,7 @@ def require_whole(stage: Stage) -> None:
     assert {fill.trade_id for fill in fills} == {
         fill.trade_id for fill in session.ledger.fills(session.account)
     }
-    assert session.ledger.positions(session.account) == session.exchange.balances()
+    assert session.ledger.balances(session.account) == session.exchange.balances()
 
 
 @pytest.mark.parametrize(
@@ -117,9 +117,7 @@ def test_halt_in_the_database_stops_the_next_order(stage: Stage) -> None:
         OrderState.FILLED: 1,
         OrderState.CANCELED: 2,
     }
-    assert (
-        stage.session.ledger.positions(stage.session.account) == stage.session.exchange.balances()
-    )
+    assert stage.session.ledger.balances(stage.session.account) == stage.session.exchange.balances()
 
 
 def test_deposit_at_the_venue_locks_and_unlocks(stage: Stage) -> None:

@@ -84,7 +84,7 @@ def test_equity_on_real_candles_equals_the_replay(
     instruments = stage.session.exchange.instruments()
     result = replay(bars, targets, RebalancePolicy(), instruments, Decimal(100_000), model, limits)
     assert [(row.equity, row.cash) for row in result.rows] == live
-    held = stage.session.ledger.positions(stage.session.account)
+    held = stage.session.ledger.balances(stage.session.account)
     assert (
         {asset: quantity for asset, quantity in result.balances.items() if quantity}
         == held

@@ -75,5 +75,5 @@ def test_ledger_and_venue_agree_after_many_slots_with_faults(
     assert {fill.trade_id for fill in fills} == {
         fill.trade_id for fill in session.ledger.fills(session.account)
     }
-    assert session.ledger.positions(session.account) == session.exchange.balances()
+    assert session.ledger.balances(session.account) == session.exchange.balances()
     assert stage.control.stats()["orders"] == sum(traded.values())

@@ -50,9 +50,7 @@ def test_workers_that_race_for_a_slot_give_one_order_set(
     others = [report for report in reports if not report.sent]
     assert all(report.already_done or (not wait and report.status is None) for report in others)
     assert stage.control.stats()["orders"] == 2
-    assert (
-        stage.session.ledger.positions(stage.session.account) == stage.session.exchange.balances()
-    )
+    assert stage.session.ledger.balances(stage.session.account) == stage.session.exchange.balances()
 
 
 def test_stale_holder_is_refused_by_the_database(stage_on_practice: Callable[..., Any]) -> None:

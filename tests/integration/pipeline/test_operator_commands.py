@@ -58,7 +58,7 @@ def test_halt_flatten_cancels_sells_everything_and_stays_halted(holding: Place) 
     assert "2 orders sent, 2 fills" in text
     assert text.count("sell ") == 2
     assert not sellable(holding)
-    assert holding.ledger.positions(ACCOUNT) == balances(holding)
+    assert holding.ledger.balances(ACCOUNT) == balances(holding)
     again = said(holding, "halt", "--reason", "drill", "--flatten")
     assert "cancelled 0 working orders" in again
     assert not sellable(holding)
@@ -111,7 +111,7 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
     assert "ETH/USDT is still held" in done.unfinished()
     assert balances(holding)["BTC"] > 0, "fees left a part of a lot, which is nothing to do"
     assert [title for title, _ in holding.alerts] == [f"{ACCOUNT}: 2 things to look at"]
-    assert "ETH is locked: position_mismatch" in holding.alerts[0][1]
+    assert "ETH is locked: balance_mismatch" in holding.alerts[0][1]
     assert "the halt is set, but not finished" in holding.alerts[0][1]
     assert "ETH/USDT is still held" in holding.alerts[0][1]
     rows = [(row["what"], row["symbol"]) for row in done.flattened.rows()]
@@ -122,7 +122,7 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
     assert again.returncode == 1, again.stdout
     last = again.stderr.splitlines()[-1]
     assert last.startswith(
-        "not finished: ETH/USDT is still held, locked by a break (position_mismatch"
+        "not finished: ETH/USDT is still held, locked by a break (balance_mismatch"
     )
     ways = [
         last.index(f"`penstock {way} ")
@@ -133,7 +133,7 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
     assert outcome.report is not None
     (alert,) = [each for each in outcome.report.alerts if each.startswith("ETH")]
     assert alert.startswith("ETH/USDT is to be closed by kill_switch")
-    assert "locked by a break: position_mismatch" in alert
+    assert "locked by a break: balance_mismatch" in alert
     said(
         holding, "accept-break", "ETH", "-p", "daily", "--reason", "credited by the venue's support"
     )
@@ -151,12 +151,12 @@ def test_accept_break_takes_over_what_the_venue_says_and_unlocks(holding: Place)
     holding.control.correct(key, "ETH", Decimal(1))
     found = penstock(holding, "reconcile")
     assert (found.returncode, "ETH" in found.stdout) == (1, True), found.stdout + found.stderr
-    assert "position" in said(holding, "breaks")
+    assert "balance" in said(holding, "breaks")
     text = said(holding, "accept-break", "ETH", "--reason", "credited by the venue's support")
     assert "agree" in text
     assert "none that the last comparison found" in said(holding, "breaks")
     assert "credited by the venue's support" in said(holding, "breaks", "--history")
-    assert holding.ledger.positions(ACCOUNT) == balances(holding)
+    assert holding.ledger.balances(ACCOUNT) == balances(holding)
     assert "different" not in said(holding, "ledger", "rebuild", "--check")
 
 

@@ -35,7 +35,7 @@ def trade_tomorrow(place: Place) -> None:
 def test_deposit_becomes_a_break_is_accepted_and_unlocks(place: Place) -> None:
     """The runbook's exercise: every command says what the next one is."""
     trade_tomorrow(place)
-    held = place.ledger.positions(ACCOUNT)["USDT"]
+    held = place.ledger.balances(ACCOUNT)["USDT"]
     text = said(place, "exchange", "deposit", "usdt", "1000")
     assert f"1000 USDT deposited to {ACCOUNT}" in text
     assert f"it has {(held + 1000).normalize():f} now" in text
@@ -46,7 +46,7 @@ def test_deposit_becomes_a_break_is_accepted_and_unlocks(place: Place) -> None:
     assert "penstock accept-break USDT -p daily --reason" in text
     said(place, "accept-break", "USDT", "-p", "daily", "--reason", "topped up by the owner")
     assert "agree" in said(place, "reconcile")
-    assert place.ledger.positions(ACCOUNT)["USDT"] == held + 1000
+    assert place.ledger.balances(ACCOUNT)["USDT"] == held + 1000
 
 
 def test_deposit_and_withdrawal_are_no_performance(place: Place) -> None:

@@ -60,7 +60,7 @@ def test_time_out_stops_the_trading_and_ends_the_lease(place: Place, where: str)
     ]
     assert {order.request.symbol for order in filled} == {"BTC/USDT", "ETH/USDT"}
     assert place.control.stats()["orders"] == len(filled) == 2
-    assert place.ledger.positions("practice-daily") == place.platform.exchange("daily").balances()
+    assert place.ledger.balances("practice-daily") == place.platform.exchange("daily").balances()
 
 
 @pytest.fixture

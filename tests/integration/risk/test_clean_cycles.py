@@ -78,7 +78,7 @@ def rest_half_filled(account: Account, chance: random.Random) -> None:
     price = instrument.round_price(
         account.session.exchange.last_prices([symbol])[symbol] * Decimal("1.002")
     )
-    cash = account.ledger.positions(account.session.account).get("USDT", Decimal(0))
+    cash = account.ledger.balances(account.session.account).get("USDT", Decimal(0))
     quantity = instrument.round_lots(cash * Decimal("0.6") / price)
     if quantity * price > 50:
         account.own_order(str(quantity), str(price), symbol, followed=False)
@@ -137,7 +137,7 @@ def note(account: Account, count: Counter[str]) -> None:
         order.state in ended and order.filled_quantity > 0 for order in orders
     )
     instruments = account.session.exchange.instruments()
-    held = account.ledger.positions(name)
+    held = account.ledger.balances(name)
     count["remains under a lot"] += sum(
         held.get(symbol.split("/")[0], Decimal(0)) % instruments[symbol].lot_step > 0
         for symbol in TRADED

@@ -77,7 +77,7 @@ def require(
     assert (symbol, kept, name) == ("BTC/USDT", verdict, rule)
     assert wanted == pytest.approx(WANTED, abs=Decimal("0.002"))
     assert bought(report) == passed
-    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
+    assert account.ledger.balances(account.session.account) == account.session.exchange.balances()
     return Decimal(passed)
 
 
@@ -137,7 +137,7 @@ def test_take_profit_sells_a_position_that_has_risen(account: Account, database:
     are and it is sold whole.
     """
     account.trade({**KEEP, "UP/USDT": 0.05}, WIDE)
-    held = account.ledger.positions(account.session.account)["UP"]
+    held = account.ledger.balances(account.session.account)["UP"]
     kept = account.trade(
         {**KEEP, "UP/USDT": None}, WIDE.model_copy(update={"take_profit": Decimal("0.25")})
     )
@@ -169,7 +169,7 @@ def test_trailing_stop_sells_a_position_under_its_high(
     )
     remember(account, PositionMark(Decimal(3_000)))
     assert account.trade(KEEP, limits).orders == ()
-    held = account.ledger.positions(name)["ETH"]
+    held = account.ledger.balances(name)["ETH"]
     remember(account, PositionMark(Decimal(3_400)))
     report = account.trade(KEEP, limits)
     assert -bought(report, "ETH/USDT") == pytest.approx(held, abs=Decimal("0.001"))

@@ -158,7 +158,7 @@ def fill_doubled_and_another_missing(account: Account) -> Mend:
     first, second = account.own_order("1"), account.own_order("1", followed=False)
     booked = next(fill for fill in account.shown_trades() if fill.client_order_id == first)
     book(account, replace(booked, trade_id="again"))
-    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
+    assert account.ledger.balances(account.session.account) == account.session.exchange.balances()
     assert any(fill.client_order_id == second for fill in account.shown_trades())
     return nothing
 
@@ -178,7 +178,7 @@ def fees_exchanged(account: Account) -> Mend:
     names = [account.own_order("1", followed=False), account.own_order("2", followed=False)]
     one, two = [fill for fill in account.shown_trades() if fill.client_order_id in names]
     book(account, replace(one, fee=two.fee), replace(two, fee=one.fee))
-    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
+    assert account.ledger.balances(account.session.account) == account.session.exchange.balances()
     return nothing
 
 
@@ -227,7 +227,7 @@ def book(account: Account, *fills: Fill) -> None:
 CASES = (
     Case("deposit", BreakKind.DEPOSIT, "ETH", deposited),
     Case("withdrawal", BreakKind.WITHDRAWAL, "ETH", withdrawn),
-    Case("position mismatch", BreakKind.POSITION_MISMATCH, "SOL", corrected("SOL", "-3.5")),
+    Case("balance mismatch", BreakKind.BALANCE_MISMATCH, "SOL", corrected("SOL", "-3.5")),
     Case("dust", BreakKind.DUST, "BTC", corrected("BTC", "-0.0000001")),
     Case("manual trade", BreakKind.MANUAL_TRADE, "BTC/USDT", traded_by_hand, by_hand=True),
     Case(
@@ -342,7 +342,7 @@ def require_unlocked(account: Account, case: Case) -> None:
             (case.subject, case.kind)
         ]
     assert account.found() == {}
-    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
+    assert account.ledger.balances(account.session.account) == account.session.exchange.balances()
     report = account.trade(dict.fromkeys(SYMBOLS, 0.05))
     assert {order.request.symbol for order in report.orders} == SYMBOLS
     assert account.found() == {}

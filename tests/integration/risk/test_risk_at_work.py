@@ -131,7 +131,7 @@ def test_halt_cancels_and_flattens_by_database_row(account: Account) -> None:
     report = account.trade({"BTC/USDT": 0.5, "ETH/USDT": 0.2})
     assert {order.state for order in report.orders} == {OrderState.FILLED}
     assert len(report.orders) == 3
-    assert account.ledger.positions(name) == account.session.exchange.balances()
+    assert account.ledger.balances(name) == account.session.exchange.balances()
 
 
 def test_halt_flattens_by_file(account: Account, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_accepting_a_transfer_leaves_a_manual_trade_as_it_is(account: Account) -
     assert account.found() == {"BTC/USDT": BreakKind.MANUAL_TRADE, "USDT": BreakKind.DEPOSIT}
     assert [each.subject for each in account.accept("USDT").breaks] == ["BTC/USDT"]
     assert account.accept("BTC/USDT").breaks == ()
-    assert account.ledger.positions(account.session.account) == account.session.exchange.balances()
+    assert account.ledger.balances(account.session.account) == account.session.exchange.balances()
 
 
 @contextmanager
@@ -147,14 +147,14 @@ def test_accept_that_was_killed_half_way_books_the_difference_once(
     with account.writer() as lease:
         account.ledger.book_fills(lease, [replace(fill, price=fill.price + 7)])
     assert account.found() == {"ETH/USDT": BreakKind.FILL_DIFFERS}
-    before = account.ledger.positions(name)
+    before = account.ledger.balances(name)
     with dying_at(database, table), pytest.raises(StoreError, match="cannot be used"):
         account.accept("ETH/USDT")
-    assert account.ledger.positions(name) == before
+    assert account.ledger.balances(name) == before
     assert account.session.control_store.acceptances(name) == []
     assert account.found() == {"ETH/USDT": BreakKind.FILL_DIFFERS}
     assert account.accept("ETH/USDT").breaks == ()
-    assert account.ledger.positions(name) == account.session.exchange.balances()
+    assert account.ledger.balances(name) == account.session.exchange.balances()
     assert len(account.session.control_store.acceptances(name)) == 1
 
 

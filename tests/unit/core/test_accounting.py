@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.accounting import changes_of, effect_of, positions_of, summed
+from penstock.core.accounting import balances_of, changes_of, effect_of, summed
 from penstock.core.errors import DataError
 from penstock.core.orders import Fill, Side
 
@@ -77,17 +77,17 @@ def test_sum_does_not_depend_on_order_or_grouping(
 ) -> None:
     """Positions are the same summed one by one, in another order, or in two parts."""
     changes = [changes_of(each) for each in made]
-    whole = positions_of(changes)
+    whole = balances_of(changes)
     shuffled = shuffler.sample(changes, len(changes))
-    assert positions_of(shuffled) == whole
-    assert positions_of([summed(changes[:3]), summed(changes[3:])]) == whole
+    assert balances_of(shuffled) == whole
+    assert balances_of([summed(changes[:3]), summed(changes[3:])]) == whole
     assert all(whole.values())
 
 
 def test_opposite_fills_leave_nothing() -> None:
     """What cancels is absent from positions; it stays, with zero, in a sum of changes."""
     both = [changes_of(fill(side, "0", "USDT")) for side in Side]
-    assert positions_of(both) == {}
+    assert balances_of(both) == {}
     assert summed(both) == {"BTC": D(0), "USDT": D(0)}
 
 

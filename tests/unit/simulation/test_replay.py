@@ -57,7 +57,7 @@ def test_replay_equals_live_trading_to_the_last_digit(world: World) -> None:
     instruments = world.venue.instruments()
     result = replay(bars(), TARGETS, RebalancePolicy(), instruments, Decimal(10_000))
     assert [(row.equity, row.cash) for row in result.rows] == live
-    assert {a: q for a, q in result.balances.items() if q} == world.ledger.positions("test")
+    assert {a: q for a, q in result.balances.items() if q} == world.ledger.balances("test")
     assert result.frame["equity"].to_list() == [float(equity) for equity, _ in live]
 
 

@@ -78,7 +78,7 @@ def test_replay_equals_live_where_a_rule_steps_in(
         inputs = world.inputs(dict(zip(OPENS, weights, strict=True)), slot(day))
         report = rebalance(world.session, replace(inputs, limits=limits))
         spoken |= {word.rule for word in report.findings}
-        live.append(dict(world.ledger.positions("test")))
+        live.append(dict(world.ledger.balances("test")))
     assert rule in spoken
     instruments = {
         symbol: found for symbol, found in world.venue.instruments().items() if symbol in OPENS

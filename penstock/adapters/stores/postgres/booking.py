@@ -1,30 +1,36 @@
-"""How fills are booked: the fill, its event and the position it moves, in one ledger transaction.
+"""How fills are booked: the fill, its event and the balances it moves, in one ledger transaction.
 
 Which fills of a batch are new is decided here; that the writer may write at all was settled before,
 by the lease.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import Decimal
 from typing import Any
 
 import psycopg
 
-from penstock.adapters.stores.postgres.order_events import JudgedEvent, append, judged, standings_of
-from penstock.core.accounting import EXACT, changes_of, summed
+from penstock.adapters.stores.postgres.columns import transposed
+from penstock.adapters.stores.postgres.ledger_rows import FILL
+from penstock.adapters.stores.postgres.order_events import (
+    JudgedEvent,
+    append,
+    judged_fill,
+    standings_of,
+)
+from penstock.core.accounting import changes_of, summed
 from penstock.core.leases import Lease
-from penstock.core.orders import Fill, OrderEvent, OrderEventKind
+from penstock.core.orders import Fill
 
 #: What a fill changes is for penstock.core.accounting: these are its sums, one row per asset. Rows
 #: are locked in the order of assets, so that two writers cannot wait for each other.
-_MOVE_POSITIONS = """
-    INSERT INTO position (account, asset, quantity)
+_MOVE_BALANCES = """
+    INSERT INTO balance (account, asset, quantity)
     SELECT %s, asset, amount FROM unnest(%s::text[], %s::numeric[]) AS change (asset, amount)
     ORDER BY asset
     ON CONFLICT (account, asset) DO UPDATE
-    SET quantity = position.quantity + excluded.quantity, updated_at = clock_timestamp()
+    SET quantity = balance.quantity + excluded.quantity, updated_at = clock_timestamp()
 """
 
 _KNOWN_TRADES = """
@@ -33,20 +39,16 @@ _KNOWN_TRADES = """
       AND (symbol, trade_id) IN (SELECT * FROM unnest(%(symbols)s::text[], %(trades)s::text[]))
 """
 
-_APPEND_FILLS = """
-    INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
-    SELECT %s, symbol, trade_id, name, side, quantity, price, fee, fee_asset, at
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::text[],
-                %s::timestamptz[])
-        WITH ORDINALITY AS line (symbol, trade_id, name, side, quantity, price, fee, fee_asset, at, n)
-    ORDER BY n
-"""
+_APPEND_FILLS = f"""
+    INSERT INTO fill (account, {FILL.listed()}) SELECT %s, {FILL.listed("line")}
+    FROM unnest({FILL.arrays}) WITH ORDINALITY AS line ({FILL.listed()}, n) ORDER BY line.n
+"""  # noqa: S608 - our own constants
 
 
 def write_fills(
     connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]
 ) -> list[tuple[Fill, JudgedEvent]]:
-    """Append the fills that are not booked yet with their events, and move orders and positions by
+    """Append the fills that are not booked yet with their events, and move orders and balances by
     those that are taken.
 
     Return every fill that was not booked before with the line it made.
@@ -54,30 +56,16 @@ def write_fills(
     fresh = _not_booked(connection, lease, fills)
     if not fresh:
         return []
-    before = standings_of(connection, lease, {fill.client_order_id for fill in fresh})
-    standings, lines = dict(before), []
-    with localcontext(EXACT):
-        for fill in fresh:
-            standing = standings[fill.client_order_id]
-            total = standing.filled + fill.quantity
-            kind = (
-                OrderEventKind.FILL if total >= standing.quantity else OrderEventKind.PARTIAL_FILL
-            )
-            line = judged(
-                OrderEvent(fill.client_order_id, kind, fill.at, f"trade {fill.trade_id}"),
-                standing.state,
-                standing.end_cause,
-            )
-            if line.refusal is None:
-                standings[fill.client_order_id] = replace(
-                    standing, state=line.after, end_cause=line.end_cause, filled=total
-                )
-            lines.append((fill, line))
-        filled = {
-            name: standings[name].filled - standing.filled for name, standing in before.items()
-        }
+    standings = standings_of(connection, lease, {fill.client_order_id for fill in fresh})
+    progress = {name: standing.progress for name, standing in standings.items()}
+    lines = []
+    for fill in fresh:
+        name = fill.client_order_id
+        line = judged_fill(fill, standings[name].quantity, progress[name])
+        progress[name] = line.after
+        lines.append((fill, line))
     _append_fills(connection, lease, [fill for fill, line in lines if line.refusal is None])
-    append(connection, lease, [line for _, line in lines], filled)
+    append(connection, lease, [line for _, line in lines])
     return lines
 
 
@@ -89,18 +77,18 @@ def write_adjustment(
     reason: str,
     at: datetime,
 ) -> None:
-    """Append the adjustment and move the position by it."""
+    """Append the adjustment and move the balance by it."""
     connection.execute(
         "INSERT INTO adjustment (account, asset, quantity, reason, at) VALUES (%s, %s, %s, %s, %s)",
         [lease.account, asset, quantity, reason, at],
     )
-    _move_positions(connection, lease, {asset: quantity})
+    _move_balances(connection, lease, {asset: quantity})
 
 
-def _move_positions(
+def _move_balances(
     connection: psycopg.Connection[Any], lease: Lease, changes: Mapping[str, Decimal]
 ) -> None:
-    connection.execute(_MOVE_POSITIONS, [lease.account, list(changes), list(changes.values())])
+    connection.execute(_MOVE_BALANCES, [lease.account, list(changes), list(changes.values())])
 
 
 def _not_booked(
@@ -122,16 +110,6 @@ def _not_booked(
 def _append_fills(connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]) -> None:
     if not fills:
         return
-    columns = (
-        [fill.symbol for fill in fills],
-        [fill.trade_id for fill in fills],
-        [fill.client_order_id for fill in fills],
-        [fill.side.value for fill in fills],
-        [fill.quantity for fill in fills],
-        [fill.price for fill in fills],
-        [fill.fee for fill in fills],
-        [fill.fee_asset for fill in fills],
-        [fill.at for fill in fills],
-    )
-    connection.execute(_APPEND_FILLS, [lease.account, *columns])
-    _move_positions(connection, lease, summed(changes_of(fill) for fill in fills))
+    rows = [FILL.row(fill) for fill in fills]
+    connection.execute(_APPEND_FILLS.encode(), [lease.account, *transposed(rows)])
+    _move_balances(connection, lease, summed(changes_of(fill) for fill in fills))

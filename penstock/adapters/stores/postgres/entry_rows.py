@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from penstock.adapters.stores.postgres.ledger_rows import fill_of
+from penstock.adapters.stores.postgres.ledger_rows import FILL
 from penstock.core.accounting import venue_order
 from penstock.core.cost_basis import CostBasis
 
@@ -26,7 +26,6 @@ _AT_ONCE = 40
 
 #: The venue's order of a symbol's fills, as penstock.core.accounting.venue_order.
 _KEY = '{0}at, length({0}trade_id), {0}trade_id COLLATE "C"'
-_FILL_COLUMNS = "trade_id, client_order_id, symbol, side, quantity, price, fee, fee_asset, at"
 
 #: The symbols are found by skipping from one to the next in the fills' key.
 _SELECT_CHECKPOINTS = """
@@ -45,17 +44,18 @@ _SELECT_CHECKPOINTS = """
 #: before the checkpoint were not known to it; what it reads is in an index, or the planner would
 #: walk the newer fills of all symbols.
 _SELECT_SINCE = f"""
-    SELECT false AS late, sequence, {_FILL_COLUMNS} FROM fill
+    SELECT false AS late, sequence, {FILL.listed()} FROM fill
     WHERE account = %(account)s AND symbol = %(symbol)s AND at >= %(at)s
       AND ({_KEY.format("")}) > (%(at)s, length(%(trade_id)s), %(trade_id)s COLLATE "C")
     UNION ALL
-    SELECT true, max(sequence), {"NULL, " * 8} NULL FROM fill
+    SELECT true, max(sequence), {", ".join(["NULL"] * len(FILL.columns))} FROM fill
     WHERE account = %(account)s AND symbol = %(symbol)s AND sequence > %(sequence)s
       AND ({_KEY.format("")}) <= (%(at)s, length(%(trade_id)s), %(trade_id)s COLLATE "C")
     HAVING count(*) > 0
 """  # noqa: S608 - our own constants
 _SELECT_ALL = f"""
-    SELECT false, sequence, {_FILL_COLUMNS} FROM fill WHERE account = %(account)s AND symbol = %(symbol)s
+    SELECT false, sequence, {FILL.listed()} FROM fill
+    WHERE account = %(account)s AND symbol = %(symbol)s
 """  # noqa: S608 - our own constants
 
 _INSERT = """
@@ -69,8 +69,9 @@ _MOVE = """
 """
 
 _SELECT_COUNTED = f"""
-    SELECT c.account, c.symbol, c.quantity, c.cost, {", ".join(f"f.{name}" for name in _FILL_COLUMNS.split(", "))}
-    FROM entry_checkpoint c LEFT JOIN fill f ON f.account = c.account AND f.symbol = c.symbol AND f.sequence <= c.sequence
+    SELECT c.account, c.symbol, c.quantity, c.cost, {FILL.listed("f")}
+    FROM entry_checkpoint c
+    LEFT JOIN fill f ON f.account = c.account AND f.symbol = c.symbol AND f.sequence <= c.sequence
         AND ({_KEY.format("f.")}) <= ({_KEY.format("c.")})
     ORDER BY c.account, c.symbol
 """  # noqa: S608 - our own constants
@@ -140,7 +141,7 @@ def _fills_since(
         }
         for symbol, c in checkpoints.items()
     ]
-    cursor.executemany(_SELECT_SINCE, asked, returning=True)
+    cursor.executemany(_SELECT_SINCE.encode(), asked, returning=True)
     rows = {}
     for symbol in checkpoints:
         rows[symbol] = cursor.fetchall()
@@ -159,11 +160,13 @@ def _entry(
     entry = checkpoint.entry if checkpoint is not None else CostBasis()
     if rows is None or any(late for late, *_ in rows):
         rows, entry = (
-            connection.execute(_SELECT_ALL, {"account": account, "symbol": symbol}).fetchall(),
+            connection.execute(
+                _SELECT_ALL.encode(), {"account": account, "symbol": symbol}
+            ).fetchall(),
             CostBasis(),
         )
     fills = sorted(
-        ((fill_of(row), sequence) for _, sequence, *row in rows),
+        ((FILL.value(row), sequence) for _, sequence, *row in rows),
         key=lambda pair: venue_order(pair[0]),
     )
     behind = len(fills) - _BEHIND
@@ -199,12 +202,12 @@ def _move(
 def wrong_checkpoints(connection: psycopg.Connection[Any]) -> list[WrongCheckpoint]:
     """Return the checkpoints of every account that are not what the fills they counted come to."""
     found = []
-    rows = connection.execute(_SELECT_COUNTED).fetchall()
+    rows = connection.execute(_SELECT_COUNTED.encode()).fetchall()
     for (account, symbol), of_one in groupby(rows, key=lambda row: (row[0], row[1])):
         counted = list(of_one)
         stored = CostBasis(counted[0][2], counted[0][3])
         folded = CostBasis().after(
-            sorted((fill_of(row[4:]) for row in counted if row[4] is not None), key=venue_order)
+            sorted((FILL.value(row[4:]) for row in counted if row[4] is not None), key=venue_order)
         )
         if stored != folded:
             found.append(WrongCheckpoint(account, symbol, stored, folded))

@@ -16,6 +16,7 @@ from penstock.adapters.stores.postgres.entry_rows import read_entries
 from penstock.adapters.stores.postgres.fence import fenced
 from penstock.adapters.stores.postgres.ledger_rows import (
     BY_TIME,
+    FILL,
     IN_SEQUENCE,
     OF_REBALANCE,
     OF_SYMBOL,
@@ -29,7 +30,6 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     SELECT_TOTALS,
     SINCE,
     UNFINISHED,
-    fill_of,
     order_of,
     rebalance_of,
     totals_of,
@@ -222,10 +222,10 @@ class PostgresLedger:
         with fenced(self._database, lease) as connection:
             lines = write_events(connection, lease, events)
         refusals(lines)
-        return [line.after for line in lines]
+        return [line.after.state for line in lines]
 
     def book_fill(self, lease: Lease, fill: Fill) -> bool:
-        """Append the fill, its order event and the position change in one transaction; False where
+        """Append the fill, its order event and the balance changes in one transaction; False where
         it is booked already.
 
         StoreError for a fill of an order that this account does not have. A fill of an order that
@@ -249,7 +249,7 @@ class PostgresLedger:
     def book_adjustment(
         self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime
     ) -> None:
-        """Append a change of a position that no fill explains: opening balance, deposit,
+        """Append a change of a balance that no fill explains: opening balance, deposit,
         withdrawal, accepted break.
         """
         with fenced(self._database, lease) as connection:
@@ -280,7 +280,7 @@ class PostgresLedger:
         first.
         """
         with self._database.transaction() as connection:
-            rows = connection.execute(SELECT_NAMED, [account, list(names)]).fetchall()
+            rows = connection.execute(SELECT_NAMED.encode(), [account, list(names)]).fetchall()
         return [order_of(row) for row in rows]
 
     def short_orders(self, account: str, symbol: str, limit: int) -> Sequence[OrderRecord]:
@@ -288,7 +288,7 @@ class PostgresLedger:
         quantity, newest first.
         """
         with self._database.transaction() as connection:
-            rows = connection.execute(SELECT_SHORT, [account, symbol, limit]).fetchall()
+            rows = connection.execute(SELECT_SHORT.encode(), [account, symbol, limit]).fetchall()
         return [order_of(row) for row in rows]
 
     def fills(
@@ -302,7 +302,7 @@ class PostgresLedger:
             rows = connection.execute(
                 question.encode(), {"account": account, "symbol": symbol, "since": since}
             ).fetchall()
-        return [fill_of(row) for row in rows]
+        return [FILL.value(row) for row in rows]
 
     def entry_prices(self, account: str) -> Mapping[str, Decimal]:
         """Return the average price paid for what the fills have left, by symbol; newer fills are
@@ -317,11 +317,20 @@ class PostgresLedger:
             rows = connection.execute(SELECT_TOTALS, {"account": account}).fetchall()
         return totals_of(rows)
 
-    def positions(self, account: str) -> Mapping[str, Decimal]:
-        """Return the quantity of every asset, the quote asset included; assets at zero are absent."""
+    def balances(self, account: str) -> Mapping[str, Decimal]:
+        """Return what the account has of every asset, the quote asset included, without zeros."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT asset, quantity FROM position WHERE account = %s AND quantity <> 0 ORDER BY asset",
+                "SELECT asset, quantity FROM balance WHERE account = %s AND quantity <> 0 ORDER BY asset",
+                [account],
+            ).fetchall()
+        return dict(rows)
+
+    def positions(self, account: str) -> Mapping[str, Decimal]:
+        """Return the signed quantity of every open position by symbol; spot has none."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                "SELECT symbol, quantity FROM position WHERE account = %s AND quantity <> 0 ORDER BY symbol",
                 [account],
             ).fetchall()
         return dict(rows)

@@ -1,13 +1,14 @@
 """The ledger as event store: the read models rebuilt from what was appended, and the account as it
 was at any time.
 
-Read models are the changing columns of `orders` and the table `position`. They are folded here by
+Read models are the changing columns of `orders` and the tables `balance` and `position`. They are folded here by
 penstock.core, in Decimal, not by the SQL that keeps them up to date: that both agree row for row is
 what a check proves.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal, localcontext
 from typing import Any
@@ -22,76 +23,72 @@ from penstock.adapters.stores.postgres.entry_rows import (
     wrong_checkpoints,
 )
 from penstock.adapters.stores.postgres.ledger_rows import (
+    EVENT,
+    FILL,
     IN_SEQUENCE,
+    PROGRESS,
     SELECT_ORDERS,
-    fill_of,
     order_of,
 )
-from penstock.core.accounting import EXACT, changes_of, positions_of
+from penstock.core.accounting import EXACT, balances_of, changes_of
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.instruments import spot_assets
 from penstock.core.order_history import order_as_of
-from penstock.core.orders import (
-    EndCause,
-    Fill,
-    OrderEvent,
-    OrderEventKind,
-    OrderState,
-    next_cause,
-    next_state,
-)
+from penstock.core.order_records import OrderProgress
+from penstock.core.orders import Fill, OrderEvent
 from penstock.core.profit import profits
 from penstock.ports.ledger_history import AccountState, Difference, Rebuild
 
-_FILL_EVENTS = (OrderEventKind.FILL.value, OrderEventKind.PARTIAL_FILL.value)
 _SHOWN = 20
-_TABLES = ("orders", "position", "entry_checkpoint", "profit")
+_TABLES = ("orders", "balance", "position", "entry_checkpoint", "profit")
 
-_SELECT_FILLS = """
-    SELECT fill.trade_id, fill.client_order_id, fill.symbol, fill.side, fill.quantity, fill.price, fill.fee, fill.fee_asset,
-           fill.at, orders.strategy_version, fill.account
+_SELECT_FILLS = f"""
+    SELECT fill.account, orders.strategy_version, {FILL.listed("fill")}
     FROM fill JOIN orders USING (client_order_id)
-    WHERE fill.account = coalesce(%(account)s, fill.account) AND fill.at <= coalesce(%(at)s, 'infinity'::timestamptz)
+    WHERE fill.account = coalesce(%(account)s, fill.account)
+      AND fill.at <= coalesce(%(at)s, 'infinity'::timestamptz)
     ORDER BY fill.sequence
-"""
+"""  # noqa: S608 - our own constants
 _SELECT_ADJUSTMENTS = """
     SELECT account, asset, quantity FROM adjustment
     WHERE account = coalesce(%(account)s, account) AND at <= coalesce(%(at)s, 'infinity'::timestamptz) ORDER BY id
 """
-_SELECT_EVENTS = """
-    SELECT client_order_id, kind, at, order_event.reason, order_event.venue_order_id,
-           order_event.end_cause, refusal, from_state, to_state
+_SELECT_EVENTS = f"""
+    SELECT order_event.refusal, order_event.from_state, order_event.to_state,
+           {EVENT.listed("order_event")}
     FROM order_event JOIN orders USING (client_order_id)
     WHERE orders.account = coalesce(%(account)s, orders.account) ORDER BY order_event.id
+"""  # noqa: S608 - our own constants
+_TEMPORARY = f"""
+    CREATE TEMPORARY TABLE rebuilt_order (client_order_id text PRIMARY KEY, {PROGRESS.definitions})
+        ON COMMIT DROP;
+    CREATE TEMPORARY TABLE rebuilt_balance (account text, asset text, quantity numeric,
+        PRIMARY KEY (account, asset)) ON COMMIT DROP
 """
-_TEMPORARY = """
-    CREATE TEMPORARY TABLE rebuilt_order (client_order_id text PRIMARY KEY, state text, filled_quantity numeric,
-        venue_order_id text, reason text, end_cause text, updated_at timestamptz) ON COMMIT DROP;
-    CREATE TEMPORARY TABLE rebuilt_position (account text, asset text, quantity numeric, PRIMARY KEY (account, asset))
-        ON COMMIT DROP
-"""
-_DIFFERENT_ORDERS = """
-    SELECT client_order_id,
-           row(o.state, o.filled_quantity, o.venue_order_id, o.reason, o.end_cause, o.updated_at)::text,
-           row(r.state, r.filled_quantity, r.venue_order_id, r.reason, r.end_cause, r.updated_at)::text
+_DIFFERENT_ORDERS = f"""
+    SELECT client_order_id, row({PROGRESS.listed("o")})::text, row({PROGRESS.listed("r")})::text
     FROM orders AS o FULL JOIN rebuilt_order AS r USING (client_order_id)
-    WHERE (o.state, o.filled_quantity, o.venue_order_id, o.reason, o.end_cause, o.updated_at)
-          IS DISTINCT FROM
-          (r.state, r.filled_quantity, r.venue_order_id, r.reason, r.end_cause, r.updated_at)
+    WHERE row({PROGRESS.listed("o")}) IS DISTINCT FROM row({PROGRESS.listed("r")})
     ORDER BY client_order_id
+"""  # noqa: S608 - our own constants
+_DIFFERENT_BALANCES = """
+    SELECT account || ' ' || asset, coalesce(b.quantity, 0)::text, coalesce(r.quantity, 0)::text
+    FROM balance AS b FULL JOIN rebuilt_balance AS r USING (account, asset)
+    WHERE coalesce(b.quantity, 0) <> coalesce(r.quantity, 0) ORDER BY account, asset
 """
+#: Spot trading moves balances alone: what events lead to is no position at all.
 _DIFFERENT_POSITIONS = """
-    SELECT account || ' ' || asset, coalesce(p.quantity, 0)::text, coalesce(r.quantity, 0)::text
-    FROM position AS p FULL JOIN rebuilt_position AS r USING (account, asset)
-    WHERE coalesce(p.quantity, 0) <> coalesce(r.quantity, 0) ORDER BY account, asset
+    SELECT account || ' ' || symbol, quantity::text, '0'
+    FROM position WHERE quantity <> 0 ORDER BY account, symbol
 """
-_REPLACE = """
-    UPDATE orders SET state = r.state, filled_quantity = r.filled_quantity,
-        venue_order_id = r.venue_order_id, reason = r.reason, end_cause = r.end_cause, updated_at = r.updated_at
+_REPLACE = f"""
+    UPDATE orders SET {PROGRESS.assignments("r")}
     FROM rebuilt_order AS r WHERE orders.client_order_id = r.client_order_id;
-    DELETE FROM position;
-    INSERT INTO position (account, asset, quantity) SELECT account, asset, quantity FROM rebuilt_position
-"""
+    DELETE FROM balance;
+    INSERT INTO balance (account, asset, quantity)
+    SELECT account, asset, quantity FROM rebuilt_balance;
+    DELETE FROM position
+"""  # noqa: S608 - our own constants
 
 
 class PostgresLedgerHistory:
@@ -115,8 +112,10 @@ class PostgresLedgerHistory:
         filled.
         """
         with self._database.transaction() as connection:
-            rows = connection.execute(_SELECT_FILLS, {"account": account, "at": at}).fetchall()
-        return [(row[9], fill_of(row[:9])) for row in rows]
+            rows = connection.execute(
+                _SELECT_FILLS.encode(), {"account": account, "at": at}
+            ).fetchall()
+        return [(version, FILL.value(fill)) for _, version, *fill in rows]
 
     def moved_from_outside(self, account: str, opening_reason: str) -> bool:
         """Return whether anything but trades has changed the account since its opening balances
@@ -128,7 +127,7 @@ class PostgresLedgerHistory:
         return bool(row and row[0])
 
     def state_at(self, account: str, at: datetime) -> AccountState:
-        """Return orders and positions as they were at `at` (by when things happened); StoreError
+        """Return orders and balances as they were at `at` (by when things happened); StoreError
         for an unknown account.
         """
         with _snapshot(self._database) as connection:
@@ -137,24 +136,27 @@ class PostgresLedgerHistory:
                 is None
             ):
                 raise StoreError(
-                    f"account '{account}' is not in the ledger yet: its first `penstock reconcile` or `rebalance` begins it"
+                    f"account '{account}' is not in the ledger yet: its first `penstock reconcile` "
+                    "or `rebalance` begins it"
                 )
             arguments = {"account": account, "at": at}
             intents = [
                 order_of(row)
-                for row in connection.execute(SELECT_ORDERS + IN_SEQUENCE, arguments).fetchall()
+                for row in connection.execute(
+                    (SELECT_ORDERS + IN_SEQUENCE).encode(), arguments
+                ).fetchall()
             ]
-            events = connection.execute(_SELECT_EVENTS, arguments).fetchall()
+            events = connection.execute(_SELECT_EVENTS.encode(), arguments).fetchall()
             fills = [
-                fill_of(row[:9]) for row in connection.execute(_SELECT_FILLS, arguments).fetchall()
+                FILL.value(fill)
+                for _, _, *fill in connection.execute(_SELECT_FILLS.encode(), arguments).fetchall()
             ]
             adjustments = connection.execute(_SELECT_ADJUSTMENTS, arguments).fetchall()
         said: dict[str, list[OrderEvent]] = {}
-        for name, kind, when, reason, venue_id, cause, *_ in events:
-            if kind not in _FILL_EVENTS:
-                said.setdefault(name, []).append(
-                    OrderEvent(name, OrderEventKind(kind), when, reason, venue_id, _cause_of(cause))
-                )
+        for _, _, _, *row in events:
+            event = EVENT.value(row)
+            if not event.kind.is_fill:
+                said.setdefault(event.client_order_id, []).append(event)
         filled: dict[str, list[Fill]] = {}
         for fill in fills:
             filled.setdefault(fill.client_order_id, []).append(fill)
@@ -165,7 +167,7 @@ class PostgresLedgerHistory:
         ]
         changes = [{asset: quantity} for _, asset, quantity in adjustments]
         changes += [changes_of(fill) for fill in fills]
-        return AccountState(account, at, orders, positions_of(changes))
+        return AccountState(account, at, orders, balances_of(changes))
 
     def rebuild(self, *, replace: bool) -> Rebuild:
         """Fold every event, fill and adjustment into temporary tables and compare them with the
@@ -173,33 +175,33 @@ class PostgresLedgerHistory:
 
         With `replace` the read models become what was folded, in the same transaction, while every
         writer waits. Without it nothing is changed. Profit and loss has no table: it is folded from
-        the fills whenever it is asked for, and held here to the positions, quantity and cash of all
+        the fills whenever it is asked for, and held here to the balances, quantity and cash of all
         strategies to the last digit. StoreError where the history contradicts itself: an event that
         the machine judges otherwise now.
         """
         with _snapshot(self._database, writers_wait=replace) as connection:
-            connection.execute(_TEMPORARY)
+            connection.execute(_TEMPORARY.encode())
             everything = {"account": None, "at": None}
-            events = connection.execute(_SELECT_EVENTS, everything).fetchall()
-            rows = connection.execute(_SELECT_FILLS, everything).fetchall()
-            fills = [(row[10], fill_of(row[:9])) for row in rows]
-            traded = [(row[10], (row[9], fill)) for row, (_, fill) in zip(rows, fills, strict=True)]
+            events = connection.execute(_SELECT_EVENTS.encode(), everything).fetchall()
+            rows = connection.execute(_SELECT_FILLS.encode(), everything).fetchall()
+            traded = [(owner, (version, FILL.value(fill))) for owner, version, *fill in rows]
+            fills = [(owner, fill) for owner, (_, fill) in traded]
             adjustments = connection.execute(_SELECT_ADJUSTMENTS, everything).fetchall()
             planned = connection.execute(
                 "SELECT client_order_id, created_at FROM orders ORDER BY sequence"
             ).fetchall()
             orders = _folded_orders(planned, events, [fill for _, fill in fills])
-            positions = _folded_positions(adjustments, fills)
+            balances = _folded_balances(adjustments, fills)
             _copy(connection, "rebuilt_order", orders)
-            _copy(connection, "rebuilt_position", positions)
+            _copy(connection, "rebuilt_balance", balances)
             wrong = wrong_checkpoints(connection)
             found = _differences(connection, wrong)
-            unbalanced = _unbalanced(positions, adjustments, traded)
+            unbalanced = _unbalanced(balances, adjustments, traded)
             if replace and found:
-                connection.execute(_REPLACE)
+                connection.execute(_REPLACE.encode())
                 drop_checkpoints(connection, wrong)
         found += unbalanced
-        counts = {"orders": len(orders), "positions": len(positions), "events": len(events)}
+        counts = {"orders": len(orders), "balances": len(balances), "events": len(events)}
         shown = [
             d for table in _TABLES for d in [each for each in found if each.table == table][:_SHOWN]
         ]
@@ -237,69 +239,42 @@ def _folded_orders(
     filled: dict[str, list[Decimal]] = {}
     for fill in fills:
         filled.setdefault(fill.client_order_id, []).append(fill.quantity)
-    rows: dict[str, tuple[OrderState, str, str, EndCause | None, datetime]] = {
-        name: (OrderState.PLANNED, "", "", None, created_at) for name, created_at in planned
-    }
-    for name, kind, at, reason, venue_id, named, refusal, before, after in events:
-        state, known_venue_id, last_reason, cause, _ = rows[name]
-        judged = _judged(name, state, OrderEventKind(kind), refusal, (before, after))
-        if judged is None:
-            continue
-        if kind not in _FILL_EVENTS:
-            known_venue_id, last_reason = venue_id or known_venue_id, reason or last_reason
-        cause = next_cause(state, cause, OrderEventKind(kind), _cause_of(named), judged)
-        rows[name] = (judged, known_venue_id, last_reason, cause, at)
+    orders = {name: OrderProgress(updated_at=created_at) for name, created_at in planned}
+    for refusal, before, after, *row in events:
+        if refusal is None:  # a refused event moved nothing, though the machine may take it now
+            event = EVENT.value(row)
+            name = event.client_order_id
+            orders[name] = _folded(orders[name], event, (before, after))
     with localcontext(EXACT):
-        return [
-            (
-                name,
-                state.value,
-                sum(filled.get(name, []), Decimal(0)),
-                venue_id,
-                reason,
-                None if cause is None else cause.value,
-                updated_at,
-            )
-            for name, (state, venue_id, reason, cause, updated_at) in rows.items()
-        ]
+        done = {name: sum(quantities, Decimal(0)) for name, quantities in filled.items()}
+    return [
+        (name, *PROGRESS.row(replace(order, filled_quantity=done.get(name, Decimal(0)))))
+        for name, order in orders.items()
+    ]
 
 
-def _cause_of(text: str | None) -> EndCause | None:
-    return None if text is None else EndCause(text)
-
-
-def _judged(
-    name: str,
-    state: OrderState,
-    kind: OrderEventKind,
-    refusal: str | None,
-    recorded: tuple[str, str],
-) -> OrderState | None:
-    """Return the state that the event leads to, None where it was refused; StoreError where the
-    history says otherwise.
-    """
-    if (
-        refusal is not None
-    ):  # it moved nothing then: a table that has learned to take it since does not rewrite the past
-        return None
+def _folded(order: OrderProgress, event: OrderEvent, recorded: tuple[str, str]) -> OrderProgress:
+    """Return the order after the event; StoreError where the history says otherwise."""
+    name = event.client_order_id
     try:
-        after = next_state(state, kind)
+        folded = order.after_event(event)
     except IllegalTransitionError as error:
         raise StoreError(
             f"order {name}: the ledger took an event that the machine refuses: {error}"
         ) from None
-    if (state.value, after.value) != recorded:
+    if (order.state.value, folded.state.value) != recorded:
         raise StoreError(
-            f"order {name}: '{kind}' leads from {state} to {after}, and the ledger says from {recorded[0]} to {recorded[1]}: "
-            "its history was changed by something else, or the table of penstock.core.orders was"
+            f"order {name}: '{event.kind}' leads from {order.state} to {folded.state}, and the "
+            f"ledger says from {recorded[0]} to {recorded[1]}: its history was changed by "
+            "something else, or the table of penstock.core.orders was"
         )
-    return after
+    return folded
 
 
-def _folded_positions(
+def _folded_balances(
     adjustments: Sequence[Sequence[Any]], fills: Sequence[tuple[str, Fill]]
 ) -> list[Sequence[object]]:
-    """Return the rows of rebuilt_position."""
+    """Return the rows of rebuilt_balance."""
     changes: dict[str, list[dict[str, Decimal]]] = {}
     for account, asset, quantity in adjustments:
         changes.setdefault(account, []).append({asset: quantity})
@@ -308,7 +283,7 @@ def _folded_positions(
     return [
         (account, *held)
         for account in sorted(changes)
-        for held in positions_of(changes[account]).items()
+        for held in balances_of(changes[account]).items()
     ]
 
 
@@ -325,11 +300,13 @@ def _copy(
 def _differences(
     connection: "psycopg.Connection[Any]", wrong: Sequence[WrongCheckpoint]
 ) -> list[Difference]:
-    orders = connection.execute(_DIFFERENT_ORDERS).fetchall()
+    orders = connection.execute(_DIFFERENT_ORDERS.encode()).fetchall()
+    balances = connection.execute(_DIFFERENT_BALANCES).fetchall()
     positions = connection.execute(_DIFFERENT_POSITIONS).fetchall()
     found = [Difference("orders", *row) for row in orders] + [
-        Difference("position", *row) for row in positions
+        Difference("balance", *row) for row in balances
     ]
+    found += [Difference("position", *row) for row in positions]
     return found + [
         Difference("entry_checkpoint", f"{w.account} {w.symbol}", str(w.stored), str(w.folded))
         for w in wrong
@@ -337,12 +314,12 @@ def _differences(
 
 
 def _unbalanced(
-    positions: Sequence[Sequence[Any]],
+    balances: Sequence[Sequence[Any]],
     adjustments: Sequence[Sequence[Any]],
     traded: Sequence[tuple[str, tuple[str, Fill]]],
 ) -> list[Difference]:
     """Return where the strategies' books and the adjustments do not add up to the account's
-    positions.
+    balances.
     """
     books: dict[tuple[str, str], Decimal] = {}
     with localcontext(EXACT):
@@ -357,7 +334,7 @@ def _unbalanced(
                 entries += [(account, asset, -fee) for asset, fee in held.other_fees.items()]
         for account, asset, quantity in entries:
             books[account, asset] = books.get((account, asset), Decimal(0)) + quantity
-    held_now = {(account, asset): quantity for account, asset, quantity in positions}
+    held_now = {(account, asset): quantity for account, asset, quantity in balances}
     return [
         Difference(
             "profit",

@@ -1,20 +1,29 @@
-"""The ledger's rows as values of penstock.core. Decides nothing; the statements that read them are
-in ledger.
+"""The ledger's rows: the columns of its tables, the statements that read them, and their values.
+
+The columns of orders, events and fills come from the dataclasses of penstock.core. Decides nothing.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from penstock.core.order_records import OrderIntent, OrderRecord
-from penstock.core.orders import EndCause, Fill, OrderRequest, OrderState, OrderType, Phase, Side
+from penstock.adapters.stores.postgres.columns import Columns
+from penstock.core.order_records import OrderIntent, OrderProgress, OrderRecord
+from penstock.core.orders import Fill, OrderEvent, OrderRequest
 from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
+
+#: What is asked of the venue. When the sender asked is no part of the order.
+REQUEST = Columns(OrderRequest, without=["asked_at"])
+#: What it was decided on: with the request, all that is written ahead and never changes.
+INTENT = Columns(OrderIntent, without=["request"])
+#: What becomes of an order: a read model of its events and fills.
+PROGRESS = Columns(OrderProgress)
+EVENT = Columns(OrderEvent)
+FILL = Columns(Fill)
+_RECORD = Columns(OrderRecord, without=["request"])
 
 REBALANCE_COLUMNS = "id, account, slot, portfolio_version, status, reason"
 
-_ORDER_COLUMNS = """account, rebalance_id, client_order_id, symbol, side, type, quantity, price,
-           strategy_version, state, filled_quantity, venue_order_id, created_at, updated_at, reason,
-           end_cause, phase, child, attempt, venue"""
-
+_ORDER_COLUMNS = f"{REQUEST.listed()}, {_RECORD.listed()}"
 SELECT_ORDERS = f"SELECT {_ORDER_COLUMNS} FROM orders WHERE account = %(account)s"  # noqa: S608 - our own constant
 #: What narrows it. Each question is a statement of its own, so that no plan has to fit all of them.
 UNFINISHED = " AND state NOT IN ('filled', 'canceled', 'rejected', 'expired')"
@@ -25,12 +34,14 @@ OVERFILLED = " AND filled_quantity > quantity"
 IN_SEQUENCE = " ORDER BY sequence + 0"
 
 SELECT_NAMED = f"""
-    SELECT {_ORDER_COLUMNS} FROM orders WHERE account = %s AND client_order_id = ANY(%s) ORDER BY sequence
+    SELECT {_ORDER_COLUMNS} FROM orders
+    WHERE account = %s AND client_order_id = ANY(%s) ORDER BY sequence
 """  # noqa: S608 - our own constant
 
 SELECT_SHORT = f"""
     SELECT {_ORDER_COLUMNS} FROM orders
-    WHERE account = %s AND symbol = %s AND filled_quantity < quantity AND state <> 'planned' ORDER BY sequence DESC LIMIT %s
+    WHERE account = %s AND symbol = %s AND filled_quantity < quantity AND state <> 'planned'
+    ORDER BY sequence DESC LIMIT %s
 """  # noqa: S608 - our own constant
 
 #: Opening balances are booked when the account is taken over; one that was empty then has none.
@@ -39,38 +50,16 @@ SELECT_BEGINNING = """
                     (SELECT min(slot) FROM rebalance WHERE account = %(account)s))
 """
 
-SELECT_FILLS = """
-    SELECT trade_id, client_order_id, symbol, side, quantity, price, fee, fee_asset, at FROM fill WHERE account = %(account)s
-"""
+SELECT_FILLS = f"SELECT {FILL.listed()} FROM fill WHERE account = %(account)s"  # noqa: S608 - our own constant
 OF_SYMBOL = " AND symbol = %(symbol)s"
 SINCE = " AND at >= %(since)s"
 BY_TIME = " ORDER BY at, sequence"
 
-#: One row a status of slots, or one where there is none yet.
+#: One row per status of slots, or one where there is none yet.
 SELECT_TOTALS = """
     SELECT status, slots, (SELECT count(*) FROM orders WHERE account = %(account)s), fills, traded
     FROM (SELECT count(*) AS fills, coalesce(sum(quantity * price), 0) AS traded FROM fill WHERE account = %(account)s) f
     LEFT JOIN (SELECT status, count(*) AS slots FROM rebalance WHERE account = %(account)s GROUP BY status) r ON true
-"""
-
-INSERT_ORDERS = """
-    INSERT INTO orders (account, rebalance_id, client_order_id, symbol, side, type, quantity, price,
-                        phase, child, attempt, strategy_version, target_weight, reference_price,
-                        venue, state, reason, end_cause, created_at, updated_at)
-    SELECT rebalance.account, rebalance.id, name, symbol, side, type, quantity, price, phase, child,
-           attempt, version, weight, reference, line.venue, state, line.reason, end_cause, at,
-           coalesce(moved_at, at)
-    FROM rebalance, coalesce(%s::timestamptz, clock_timestamp()) AS at,
-         unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::numeric[], %s::numeric[],
-                %s::integer[], %s::integer[], %s::integer[], %s::text[], %s::float8[],
-                %s::numeric[], %s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
-         WITH ORDINALITY AS line (name, symbol, side, type, quantity, price, phase, child, attempt,
-                                  version, weight, reference, venue, state, reason, end_cause,
-                                  moved_at, n)
-    WHERE rebalance.id = %s AND rebalance.account = %s
-    ORDER BY n
-    ON CONFLICT (client_order_id) DO NOTHING
-    RETURNING client_order_id
 """
 
 
@@ -88,66 +77,5 @@ def totals_of(rows: Sequence[Sequence[Any]]) -> AccountTotals:
 
 def order_of(row: Sequence[Any]) -> OrderRecord:
     """Return the order of a row of SELECT_ORDERS."""
-    (
-        account,
-        rebalance_id,
-        client_order_id,
-        symbol,
-        side,
-        kind,
-        quantity,
-        price,
-        version,
-        state,
-        filled,
-        venue_id,
-        *rest,
-    ) = row
-    created_at, updated_at, reason, cause, phase, child, attempt, venue = rest
-    return OrderRecord(
-        account=account,
-        rebalance_id=rebalance_id,
-        request=OrderRequest(
-            client_order_id, symbol, Side(side), OrderType(kind), quantity, price, venue=venue
-        ),
-        strategy_version=version,
-        state=OrderState(state),
-        filled_quantity=filled,
-        venue_order_id=venue_id,
-        created_at=created_at,
-        updated_at=updated_at,
-        reason=reason,
-        end_cause=None if cause is None else EndCause(cause),
-        phase=Phase(phase),
-        child=child,
-        attempt=attempt,
-    )
-
-
-def fill_of(row: Sequence[Any]) -> Fill:
-    """Return the fill of a row of SELECT_FILLS."""
-    trade_id, client_order_id, symbol, side, quantity, price, fee, fee_asset, at = row
-    return Fill(trade_id, client_order_id, symbol, Side(side), quantity, price, fee, fee_asset, at)
-
-
-def intent_columns(orders: Sequence[OrderIntent]) -> list[list[object]]:
-    """Return the arrays of INSERT_ORDERS that come from the planned orders."""
-    rows = [
-        (
-            order.request.client_order_id,
-            order.request.symbol,
-            order.request.side.value,
-            order.request.type.value,
-            order.request.quantity,
-            order.request.price,
-            order.phase,
-            order.child,
-            order.attempt,
-            order.strategy_version,
-            order.target_weight,
-            order.reference_price,
-            order.request.venue,
-        )
-        for order in orders
-    ]
-    return [list(column) for column in zip(*rows, strict=True)]
+    cut = len(REQUEST.columns)
+    return _RECORD.value(row[cut:], request=REQUEST.value(row[:cut]))

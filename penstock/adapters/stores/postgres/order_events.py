@@ -14,84 +14,79 @@ from typing import Any
 import psycopg
 
 from penstock.adapters.stores.postgres.alerts import insert_alerts
-from penstock.adapters.stores.postgres.ledger_rows import INSERT_ORDERS, intent_columns
+from penstock.adapters.stores.postgres.columns import transposed
+from penstock.adapters.stores.postgres.ledger_rows import EVENT, INTENT, PROGRESS, REQUEST
 from penstock.core.alerts import refusal_alert
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.leases import Lease
-from penstock.core.order_records import OrderIntent
-from penstock.core.orders import (
-    EndCause,
-    OrderEvent,
-    OrderEventKind,
-    OrderState,
-    next_cause,
-    next_state,
-)
+from penstock.core.order_records import OrderIntent, OrderProgress
+from penstock.core.orders import Fill, OrderEvent, OrderEventKind
 
-_FILL_EVENTS = frozenset({OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL})
+_FILL_KINDS = [kind.value for kind in OrderEventKind if kind.is_fill]
 
 
 @dataclass(frozen=True)
 class JudgedEvent:
-    """One line of an order's history. `refusal` is why the machine did not take it, or None.
-
-    `end_cause` is why the order has ended once the event is taken, or is being cancelled; of a
-    refused event it is what that named.
+    """One line of an order's history, and how the order stands before and after it. `refusal` is
+    why the machine did not take it, or None.
     """
 
     event: OrderEvent
-    before: OrderState
-    after: OrderState
-    end_cause: EndCause | None
+    before: OrderProgress
+    after: OrderProgress
     refusal: str | None = None
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where an order stands while a batch is judged. Quantities are in base units."""
+    """Where an order stands while a batch is judged. `quantity` is what was asked for (base units)."""
 
-    state: OrderState
-    end_cause: EndCause | None
     quantity: Decimal
-    filled: Decimal
+    progress: OrderProgress
 
+
+_INSERT_ORDERS = f"""
+    INSERT INTO orders (account, rebalance_id, created_at, {REQUEST.listed()}, {INTENT.listed()},
+                        {PROGRESS.listed()})
+    SELECT rebalance.account, rebalance.id, %s, {REQUEST.listed("line")}, {INTENT.listed("line")},
+           {PROGRESS.listed("line")}
+    FROM rebalance,
+         unnest({REQUEST.arrays}, {INTENT.arrays}, {PROGRESS.arrays})
+         WITH ORDINALITY AS line ({REQUEST.listed()}, {INTENT.listed()}, {PROGRESS.listed()}, n)
+    WHERE rebalance.id = %s AND rebalance.account = %s
+    ORDER BY line.n
+    ON CONFLICT (client_order_id) DO NOTHING
+    RETURNING client_order_id
+"""  # noqa: S608 - our own constants
 
 #: No lock is taken: the lease's row, which every writer of the account holds, keeps all of them
 #: still. The account is compared here, not there: to the planner of a young table it looks rare,
 #: and its index is read through for every batch.
-_SELECT_STANDINGS = """
-    SELECT client_order_id, account, state, end_cause, quantity, filled_quantity FROM orders
+_SELECT_STANDINGS = f"""
+    SELECT client_order_id, account, quantity, {PROGRESS.listed()} FROM orders
     WHERE client_order_id = ANY(%s)
-"""
+"""  # noqa: S608 - our own constant
 
 _SELECT_REFUSED_FILLS = """
     SELECT client_order_id, reason FROM order_event
     WHERE client_order_id = ANY(%s) AND kind = ANY(%s) AND refusal IS NOT NULL
 """
 
-_APPEND_EVENTS = """
-    INSERT INTO order_event (client_order_id, kind, from_state, to_state, at, reason, end_cause,
-                             venue_order_id, refusal, lease_token)
-    SELECT name, kind, before, after, at, reason, end_cause, venue_id, refusal, %s
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::text[],
-                %s::text[], %s::text[], %s::text[])
-        WITH ORDINALITY AS line (name, kind, before, after, at, reason, end_cause, venue_id,
-                                 refusal, n)
-    ORDER BY n
-"""
+_APPEND_EVENTS = f"""
+    INSERT INTO order_event (lease_token, {EVENT.listed()}, from_state, to_state, refusal)
+    SELECT %s, {EVENT.listed("line")}, line.from_state, line.to_state, line.refusal
+    FROM unnest({EVENT.arrays}, %s::text[], %s::text[], %s::text[])
+        WITH ORDINALITY AS line ({EVENT.listed()}, from_state, to_state, refusal, n)
+    ORDER BY line.n
+"""  # noqa: S608 - our own constants
 
 #: The names are given twice: as a list they lead to the rows by the index, however large the table
 #: and its statistics.
-_MOVE_ORDERS = """
-    UPDATE orders SET state = line.state, end_cause = line.end_cause, updated_at = line.at,
-        filled_quantity = filled_quantity + line.filled,
-        reason = coalesce(nullif(line.reason, ''), orders.reason),
-        venue_order_id = coalesce(nullif(line.venue_id, ''), orders.venue_order_id)
-    FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::numeric[], %s::text[],
-                %s::text[])
-        AS line (name, state, end_cause, at, filled, reason, venue_id)
+_MOVE_ORDERS = f"""
+    UPDATE orders SET {PROGRESS.assignments("line")}
+    FROM unnest(%s::text[], {PROGRESS.arrays}) AS line (name, {PROGRESS.listed()})
     WHERE client_order_id = line.name AND client_order_id = ANY(%s)
-"""
+"""  # noqa: S608 - our own constants
 
 
 def write_intents(
@@ -110,7 +105,8 @@ def write_intents(
     twice or is another account's, and for an event of an order that is neither here nor there.
     """
     _no_twins(orders)
-    begun = _begun(orders, events)
+    at = _time_of(connection) if at is None else at
+    begun = _begun(orders, events, at)
     fresh = _insert(connection, lease, rebalance_id, orders, begun, at)
     lines = [line for name, of_one in begun.items() if name in fresh for line in of_one]
     _append_events(connection, lease, lines)
@@ -120,7 +116,7 @@ def write_intents(
 
 
 def _begun(
-    orders: Sequence[OrderIntent], events: Sequence[OrderEvent]
+    orders: Sequence[OrderIntent], events: Sequence[OrderEvent], at: datetime
 ) -> dict[str, list[JudgedEvent]]:
     """Return the events of each order, judged in turn for one that is PLANNED."""
     _no_fills(events)
@@ -128,9 +124,7 @@ def _begun(
     for event in events:
         of_one = begun.get(event.client_order_id)
         if of_one is not None:
-            taken = [line for line in of_one if line.refusal is None]
-            state = taken[-1].after if taken else OrderState.PLANNED
-            of_one.append(judged(event, state, taken[-1].end_cause if taken else None))
+            of_one.append(judged(event, _newest(of_one, at)))
     return begun
 
 
@@ -140,15 +134,21 @@ def _insert(
     rebalance_id: int,
     orders: Sequence[OrderIntent],
     begun: Mapping[str, Sequence[JudgedEvent]],
-    at: datetime | None,
+    at: datetime,
 ) -> set[str]:
     """Insert the orders that are not there yet, and return their ids."""
     fresh: set[str] = set()
     if orders:
-        starts = [_start(begun[order.request.client_order_id]) for order in orders]
-        columns = [*intent_columns(orders), *(list(column) for column in zip(*starts, strict=True))]
+        lines = [
+            (
+                *REQUEST.row(order.request),
+                *INTENT.row(order),
+                *PROGRESS.row(_newest(begun[order.request.client_order_id], at)),
+            )
+            for order in orders
+        ]
         rows = connection.execute(
-            INSERT_ORDERS, [at, *columns, rebalance_id, lease.account]
+            _INSERT_ORDERS.encode(), [at, *transposed(lines), rebalance_id, lease.account]
         ).fetchall()
         fresh = {name for (name,) in rows}
     if len(fresh) < max(len(begun), 1):
@@ -167,7 +167,7 @@ def _no_strangers(
     connection: psycopg.Connection[Any], lease: Lease, names: Collection[str]
 ) -> None:
     """Raise StoreError where one of the orders that were left as they are is another account's."""
-    rows = connection.execute(_SELECT_STANDINGS, [list(names)]).fetchall()
+    rows = connection.execute(_SELECT_STANDINGS.encode(), [list(names)]).fetchall()
     theirs = sorted((name, account) for name, account, *_ in rows if account != lease.account)
     if theirs:
         raise StoreError(
@@ -186,13 +186,17 @@ def _no_twins(orders: Sequence[OrderIntent]) -> None:
         )
 
 
-def _start(lines: Sequence[JudgedEvent]) -> tuple[str, str, str | None, datetime | None]:
-    """Return the state, reason, end cause and time of change that an order begins with."""
-    taken = [line for line in lines if line.refusal is None]
-    if not taken:
-        return OrderState.PLANNED.value, "", None, None
-    reason = next((line.event.reason for line in reversed(taken) if line.event.reason), "")
-    return taken[-1].after.value, reason, _text_of(taken[-1].end_cause), taken[-1].event.at
+def _newest(lines: Sequence[JudgedEvent], at: datetime) -> OrderProgress:
+    """Return where an order that was planned `at` stands after its first events."""
+    return lines[-1].after if lines else OrderProgress(updated_at=at)
+
+
+def _time_of(connection: psycopg.Connection[Any]) -> datetime:
+    """Return what time it is at the database."""
+    row = connection.execute("SELECT clock_timestamp()").fetchone()
+    assert row is not None
+    at: datetime = row[0]
+    return at
 
 
 def write_events(
@@ -205,16 +209,13 @@ def write_events(
     if not events:
         return []
     standings = standings_of(connection, lease, {event.client_order_id for event in events})
+    progress = {name: standing.progress for name, standing in standings.items()}
     lines = []
     for event in events:
-        standing = standings[event.client_order_id]
-        line = judged(event, standing.state, standing.end_cause)
-        if line.refusal is None:
-            standings[event.client_order_id] = replace(
-                standing, state=line.after, end_cause=line.end_cause
-            )
+        line = judged(event, progress[event.client_order_id])
+        progress[event.client_order_id] = line.after
         lines.append(line)
-    append(connection, lease, lines, {})
+    append(connection, lease, lines)
     return lines
 
 
@@ -231,17 +232,15 @@ def refusals(lines: Sequence[JudgedEvent]) -> None:
 
 def _named(event: OrderEvent) -> str:
     return (
-        f"{event.client_order_id}, {event.reason}"
-        if event.kind in _FILL_EVENTS
-        else event.client_order_id
+        f"{event.client_order_id}, {event.reason}" if event.kind.is_fill else event.client_order_id
     )
 
 
 def _no_fills(events: Sequence[OrderEvent]) -> None:
     for event in events:
-        if event.kind in _FILL_EVENTS:
+        if event.kind.is_fill:
             raise StoreError(
-                f"event '{event.kind}' of order {event.client_order_id} moves a position: book the fill instead"
+                f"event '{event.kind}' of order {event.client_order_id} moves a balance: book the fill instead"
             )
 
 
@@ -249,10 +248,10 @@ def standings_of(
     connection: psycopg.Connection[Any], lease: Lease, names: Collection[str]
 ) -> dict[str, Standing]:
     """Return where each order stands; StoreError where the lease's account has no such order."""
-    rows = connection.execute(_SELECT_STANDINGS, [list(names)]).fetchall()
+    rows = connection.execute(_SELECT_STANDINGS.encode(), [list(names)]).fetchall()
     found = {
-        name: Standing(OrderState(state), _cause_of(cause), *amounts)
-        for name, account, state, cause, *amounts in rows
+        name: Standing(quantity, PROGRESS.value(progress))
+        for name, account, quantity, *progress in rows
         if account == lease.account
     }
     missing = sorted(set(names) - found.keys())
@@ -264,44 +263,27 @@ def standings_of(
     return found
 
 
-def judged(event: OrderEvent, before: OrderState, cause: EndCause | None) -> JudgedEvent:
-    """Return what the machine makes of an event of an order that is `before`, with its `cause`."""
+def judged(event: OrderEvent, before: OrderProgress) -> JudgedEvent:
+    """Return what the machine makes of an event of an order that stands at `before`."""
     try:
-        after = next_state(before, event.kind)
+        return JudgedEvent(event, before, before.after_event(event))
     except IllegalTransitionError as error:
-        return JudgedEvent(event, before, before, event.end_cause, str(error))
-    return JudgedEvent(
-        event, before, after, next_cause(before, cause, event.kind, event.end_cause, after)
-    )
+        return JudgedEvent(event, before, before, str(error))
 
 
-def _cause_of(text: str | None) -> EndCause | None:
-    return None if text is None else EndCause(text)
+def judged_fill(fill: Fill, ordered: Decimal, before: OrderProgress) -> JudgedEvent:
+    """Return what the machine makes of a fill of an order of `ordered` base units."""
+    line = judged(before.event_of(fill, ordered), before)
+    return line if line.refusal else replace(line, after=before.after_fill(fill, ordered))
 
 
-def _text_of(cause: EndCause | None) -> str | None:
-    return None if cause is None else cause.value
-
-
-def append(
-    connection: psycopg.Connection[Any],
-    lease: Lease,
-    lines: Sequence[JudgedEvent],
-    filled: Mapping[str, Decimal],
-) -> None:
+def append(connection: psycopg.Connection[Any], lease: Lease, lines: Sequence[JudgedEvent]) -> None:
     """Append the lines, and bring each order to where its last accepted line leads."""
     _append_events(connection, lease, lines)
-    moved: dict[str, list[JudgedEvent]] = {}
-    for line in lines:
-        if line.refusal is None:
-            moved.setdefault(line.event.client_order_id, []).append(line)
+    moved = {line.event.client_order_id: line.after for line in lines if line.refusal is None}
     if moved:
-        rows = [
-            _moved_row(name, of_one, filled.get(name, Decimal(0))) for name, of_one in moved.items()
-        ]
-        connection.execute(
-            _MOVE_ORDERS, [*(list(column) for column in zip(*rows, strict=True)), list(moved)]
-        )
+        rows = [(name, *PROGRESS.row(progress)) for name, progress in moved.items()]
+        connection.execute(_MOVE_ORDERS.encode(), [*transposed(rows), list(moved)])
 
 
 def _append_events(
@@ -309,19 +291,12 @@ def _append_events(
 ) -> None:
     if not lines:
         return
-    columns = (
-        [line.event.client_order_id for line in lines],
-        [line.event.kind.value for line in lines],
-        [line.before.value for line in lines],
-        [line.after.value for line in lines],
-        [line.event.at for line in lines],
-        [line.event.reason for line in lines],
-        [_text_of(line.end_cause) for line in lines],
-        [line.event.venue_order_id for line in lines],
-        [line.refusal for line in lines],
-    )
+    rows = [
+        (*EVENT.row(line.event), line.before.state.value, line.after.state.value, line.refusal)
+        for line in lines
+    ]
     refused = _news(connection, [line for line in lines if line.refusal is not None])
-    connection.execute(_APPEND_EVENTS, [lease.token, *columns])
+    connection.execute(_APPEND_EVENTS.encode(), [lease.token, *transposed(rows)])
     if refused:
         alerts = [refusal_alert(_named(line.event), str(line.refusal)) for line in refused]
         insert_alerts(connection, lease.account, alerts)
@@ -335,19 +310,7 @@ def _news(connection: psycopg.Connection[Any], refused: Sequence[JudgedEvent]) -
         return []
     rows = connection.execute(
         _SELECT_REFUSED_FILLS,
-        [[line.event.client_order_id for line in refused], list(_FILL_EVENTS)],
+        [[line.event.client_order_id for line in refused], _FILL_KINDS],
     )
     told = set(rows.fetchall())
     return [line for line in refused if (line.event.client_order_id, line.event.reason) not in told]
-
-
-def _moved_row(
-    name: str, lines: Sequence[JudgedEvent], filled: Decimal
-) -> tuple[str, str, str | None, datetime, Decimal, str, str]:
-    last, spoken = lines[-1], [line.event for line in lines if line.event.kind not in _FILL_EVENTS]
-    reason = next((event.reason for event in reversed(spoken) if event.reason), "")
-    venue_id = next(
-        (event.venue_order_id for event in reversed(spoken) if event.venue_order_id), ""
-    )
-    cause = _text_of(last.end_cause)
-    return name, last.after.value, cause, last.event.at, filled, reason, venue_id

@@ -21,28 +21,29 @@ class PromotionRecord:
         self._database = database
 
     def save_verdicts(
-        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime
+        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
     ) -> None:
-        """Append the verdicts of one judgement, all or none."""
+        """Append the verdicts of one judgement, which `by` asked for, all or none."""
         rows = [
-            (model, version, v.criterion, v.passed, v.value, v.bound, v.reason, at)
+            (model, version, v.criterion, v.passed, v.value, v.bound, v.reason, at, by)
             for v in verdicts
         ]
         with self._database.transaction() as connection:
             connection.cursor().executemany(
-                """INSERT INTO promotion_verdict (model, version, criterion, passed, value, bound, reason, at)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s)""",
+                """INSERT INTO promotion_verdict
+                       (model, version, criterion, passed, value, bound, reason, at, asked_by)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
                 rows,
             )
 
     def verdicts(self, model: str, version: str | None = None) -> pl.DataFrame:
-        """Return version, criterion, passed, value, bound, reason, at; in the order in which they
-        were given.
+        """Return version, criterion, passed, value, bound, reason, at, asked_by; in the order in
+        which they were given.
         """
         with self._database.transaction() as connection:
             rows = connection.execute(
-                """SELECT version, criterion, passed, value, bound, reason, at FROM promotion_verdict
-                   WHERE model = %s AND version = coalesce(%s, version) ORDER BY id""",
+                """SELECT version, criterion, passed, value, bound, reason, at, asked_by
+                   FROM promotion_verdict WHERE model = %s AND version = coalesce(%s, version) ORDER BY id""",
                 [model, version],
             ).fetchall()
         text, number = pl.String(), pl.Float64()
@@ -54,5 +55,6 @@ class PromotionRecord:
             "bound": number,
             "reason": text,
             "at": TS,
+            "asked_by": text,
         }
         return pl.DataFrame(rows, schema=schema, orient="row")

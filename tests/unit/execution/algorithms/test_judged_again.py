@@ -195,7 +195,7 @@ def test_lock_that_appears_in_mid_plan_ends_that_symbol_alone(world: World, subj
     """A break opened while two orders are worked ends the one on its symbol; the other is worked to
     its end.
     """
-    found = Break("test", subject, BreakKind.POSITION_MISMATCH, "drill")
+    found = Break("test", subject, BreakKind.BALANCE_MISMATCH, "drill")
     later(world, 12, lambda: lock(world, found))
     report = run(world, {BTC: 0.4, ETH: 0.4})
     assert (len(bought(world)), len(bought(world, ETH))) == (2, 4)
@@ -220,7 +220,7 @@ def test_stop_that_fires_in_mid_plan_ends_the_buys_and_the_next_slot_sells(
     world.clock.at += timedelta(days=1)
     run(world, {BTC: 0.5}, SLOT + timedelta(days=1), limits={rule: "0.05"})
     assert (BTC, rule, Verdict.FLATTEN) in verdicts(world)
-    assert world.ledger.positions("test").get("BTC", Decimal(0)) < Decimal("0.0001")
+    assert world.ledger.balances("test").get("BTC", Decimal(0)) < Decimal("0.0001")
 
 
 def test_concentration_limit_reached_in_mid_plan_cuts_the_last_child(world: World) -> None:
@@ -232,7 +232,7 @@ def test_concentration_limit_reached_in_mid_plan_cuts_the_last_child(world: Worl
     quantities = bought(world)
     assert len(quantities) == 4
     assert 0 < quantities[-1] < quantities[0] * Decimal("0.6")
-    held, price = world.ledger.positions("test"), world.venue.prices[BTC]
+    held, price = world.ledger.balances("test"), world.venue.prices[BTC]
     weight = held["BTC"] * price / (held["BTC"] * price + held["USDT"])
     assert Decimal("0.329") < weight <= Decimal("0.33")
     assert verdicts(world) == [(BTC, "max_weight", Verdict.SHRINK)]
@@ -253,7 +253,7 @@ def test_slow_sells_that_an_urgent_run_takes_up_are_judged_too(world: World) -> 
         run(world, {BTC: 0.1}, SLOT + timedelta(days=1))
     world.venue.after, world.ledger.holder = lambda _: None, ""
     move(world, BTC, "0.95")()
-    found = Break("test", BTC, BreakKind.POSITION_MISMATCH, "drill")
+    found = Break("test", BTC, BreakKind.BALANCE_MISMATCH, "drill")
     later(world, 3, lambda: lock(world, found))
     stop = {"stop_loss": "0.04", "daily_loss": None}
     run(world, {BTC: 0.1}, SLOT + timedelta(days=1), limits=stop)

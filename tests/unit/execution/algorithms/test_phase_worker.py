@@ -45,8 +45,8 @@ def require_whole(world: World, weight: float = 0.5) -> None:
     assert len({order.client_order_id for order in world.venue.submitted}) == len(
         world.venue.submitted
     )
-    assert world.ledger.positions("test") == world.venue.balances()
-    bought = world.ledger.positions("test")["BTC"] * world.venue.prices["BTC/USDT"]
+    assert world.ledger.balances("test") == world.venue.balances()
+    bought = world.ledger.balances("test")["BTC"] * world.venue.prices["BTC/USDT"]
     assert float(bought) / 10_000 == pytest.approx(weight, abs=0.003)
 
 
@@ -226,7 +226,7 @@ def test_limit_that_waits_is_cancelled_and_priced_anew(world: World) -> None:
     ]
     first, second = (order.request.price for order in report.orders[:2])
     assert second > first
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
 
 
 def test_sells_are_worked_to_their_end_before_buys_begin(world: World) -> None:
@@ -239,9 +239,9 @@ def test_sells_are_worked_to_their_end_before_buys_begin(world: World) -> None:
     )
     sides = [order.request.side.value for order in report.orders]
     assert sides == ["sell"] * 4 + ["buy"] * 4
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
     assert "BTC" not in {
-        asset for asset, held in world.ledger.positions("test").items() if held > Decimal("0.0001")
+        asset for asset, held in world.ledger.balances("test").items() if held > Decimal("0.0001")
     }
 
 
@@ -261,7 +261,7 @@ def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: World
     world.venue.after = lose
     report = rebalance(world.session, world.inputs({"BTC/USDT": 0.2}))
     assert len(world.venue.submitted) == 1, report
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
 
 
 def test_buys_never_ask_for_more_cash_than_there_is(world: World) -> None:
@@ -279,7 +279,7 @@ def test_buys_never_ask_for_more_cash_than_there_is(world: World) -> None:
     report = rebalance(world.session, world.inputs({"BTC/USDT": 0.99}))
     assert report.status is RebalanceStatus.DONE, report
     assert {order.state for order in report.orders} == {OrderState.FILLED}
-    assert 0 <= world.ledger.positions("test")["USDT"] < 200
+    assert 0 <= world.ledger.balances("test")["USDT"] < 200
 
 
 def test_account_that_is_flattened_is_sold_at_once(world: World) -> None:
@@ -293,7 +293,7 @@ def test_account_that_is_flattened_is_sold_at_once(world: World) -> None:
     report = rebalance(world.session, world.inputs(HALF, SLOT + timedelta(days=1)))
     assert [order.request.side.value for order in report.orders] == ["sell", "sell"]
     assert {
-        asset for asset, held in world.ledger.positions("test").items() if held > Decimal("0.001")
+        asset for asset, held in world.ledger.balances("test").items() if held > Decimal("0.001")
     } == {"USDT"}
 
 
@@ -363,7 +363,7 @@ def test_denied_child_is_looked_for_before_the_next_child_takes_its_quantity(wor
 
     world.venue.before, world.venue.after = lose, hide
     rebalance(world.session, world.inputs(HALF))
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
     assert sum(fill.quantity for fill in world.venue.trades) <= Decimal("0.1")
 
 

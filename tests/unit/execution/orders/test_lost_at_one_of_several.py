@@ -34,7 +34,7 @@ def test_order_lost_where_the_symbol_is_then_paused_is_not_bought_again(two):
     rebalance(again.session, again.inputs(WEIGHTS))
     (order,) = two.ledger.book.values()
     assert (order.state, order.request.venue) == (OrderState.FILLED, "near")
-    assert two.ledger.positions("test")["BTC"] == two.near.assets["BTC"]
+    assert two.ledger.balances("test")["BTC"] == two.near.assets["BTC"]
     assert two.far.submitted == []
 
 

@@ -159,7 +159,7 @@ def test_requests_leave_side_by_side_and_each_once(world: World, senders: int) -
         == len(world.venue.submitted)
         == 2
     )
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
 
 
 def test_order_that_the_venue_accepts_and_then_takes_back_ends_cancelled(world: World) -> None:

@@ -35,7 +35,7 @@ class Killed(BaseException):
 
 
 def weights_of(world: World) -> dict[str, float]:
-    prices, held = world.venue.prices, world.ledger.positions("test")
+    prices, held = world.venue.prices, world.ledger.balances("test")
     values = {
         symbol: held.get(symbol.split("/")[0], Decimal(0)) * price
         for symbol, price in prices.items()
@@ -45,7 +45,7 @@ def weights_of(world: World) -> dict[str, float]:
 
 
 def agree(world: World) -> bool:
-    return world.ledger.positions("test") == world.venue.balances()
+    return world.ledger.balances("test") == world.venue.balances()
 
 
 def test_first_rebalance_takes_over_balances_and_reaches_its_targets(world: World) -> None:

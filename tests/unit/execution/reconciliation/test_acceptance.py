@@ -52,17 +52,17 @@ def test_deposit_that_grew_since_it_was_recorded_is_not_accepted_unseen(traded: 
     traded.venue.assets["USDT"] += 100
     check(traded)
     traded.venue.assets["USDT"] += 900
-    before = traded.ledger.positions("test")
+    before = traded.ledger.balances("test")
     with pytest.raises(
         StoreError,
         match=r"(?s)has 100\.?0* USDT more.*books \+100.*and is now.*books \+1000.*look again",
     ):
         accept(traded, "USDT")
-    assert (traded.ledger.positions("test"), traded.ledger.accepted) == (before, [])
+    assert (traded.ledger.balances("test"), traded.ledger.accepted) == (before, [])
     (standing,) = traded.ledger.open_breaks("test")
     assert standing.changes == {"USDT": 1_000}
     assert not accept(traded, "USDT").breaks
-    assert traded.ledger.positions("test") == traded.venue.balances()
+    assert traded.ledger.balances("test") == traded.venue.balances()
 
 
 def test_look_in_between_does_not_put_other_figures_under_the_operators_word(traded: World) -> None:
@@ -87,7 +87,7 @@ def test_second_trade_by_hand_is_not_accepted_with_the_first(traded: World) -> N
     with pytest.raises(StoreError, match="2 trades by someone else"):
         accept(traded, "BTC/USDT")
     assert not accept(traded, "BTC/USDT").breaks
-    assert traded.ledger.positions("test") == traded.venue.balances()
+    assert traded.ledger.balances("test") == traded.venue.balances()
 
 
 def test_rounding_of_what_the_venue_shows_asks_for_no_second_look(traded: World) -> None:
@@ -153,11 +153,11 @@ def test_former_holder_can_neither_reconcile_nor_accept(traded: World) -> None:
         take_lease(traded.ledger, "test", 60, 0, clock=traded.clock, ids=traded.session.ids)
         is not None
     )
-    before = traded.ledger.positions("test")
+    before = traded.ledger.balances("test")
     with pytest.raises(StaleLeaseError):
         accept_break(traded.session, keeper, "USDT", "seen")
     traded.venue.assets["USDT"] -= 100
     with pytest.raises(StaleLeaseError):
         reconcile(traded.session, keeper)
     assert [found.kind for found in traded.ledger.open_breaks("test")] == [BreakKind.DEPOSIT]
-    assert (traded.ledger.positions("test"), traded.ledger.accepted) == (before, [])
+    assert (traded.ledger.balances("test"), traded.ledger.accepted) == (before, [])

@@ -94,7 +94,7 @@ def test_trade_that_shows_after_the_window_moved_on_is_booked(world: World) -> N
     found = check(world)
     assert [fill.client_order_id for fill in found.fills] == [late.request.client_order_id]
     assert not found.breaks
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
 
 
 def test_late_trade_of_days_ago_is_found_by_its_order(world: World) -> None:
@@ -165,7 +165,7 @@ def test_hidden_trade_that_was_accepted_by_asset_opens_nothing_when_it_shows(wor
     world.venue.trades.append(hidden)
     assert not check(world).breaks
     assert not slot(world, 20, 0.4).breaks
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
 
 
 def test_hidden_trade_of_which_one_asset_was_accepted_leaves_the_other(world: World) -> None:
@@ -177,7 +177,7 @@ def test_hidden_trade_of_which_one_asset_was_accepted_leaves_the_other(world: Wo
     world.venue.trades.append(hidden)
     assert kinds(check(world)) == {"USDT": BreakKind.DEPOSIT}
     assert not accept(world, "USDT").breaks
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
 
 
 def test_accepted_deposit_does_not_settle_a_manual_trade_that_is_shown(world: World) -> None:
@@ -189,7 +189,7 @@ def test_accepted_deposit_does_not_settle_a_manual_trade_that_is_shown(world: Wo
     assert kinds(check(world)) == {"BTC/USDT": BreakKind.MANUAL_TRADE, "USDT": BreakKind.DEPOSIT}
     assert kinds(accept(world, "USDT")) == {"BTC/USDT": BreakKind.MANUAL_TRADE}
     assert not accept(world, "BTC/USDT").breaks
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
 
 
 class KilledError(Exception):

@@ -103,7 +103,7 @@ def test_our_own_trade_that_was_never_booked_is_booked_on_the_spot(traded: World
     found = check(traded)
     assert len(found.fills) == 1
     assert kinds(found) == {"BTC/USDT": BreakKind.OVERFILL}
-    assert traded.ledger.positions("test") == traded.venue.balances()
+    assert traded.ledger.balances("test") == traded.venue.balances()
 
 
 def test_foreign_open_order_locks_its_symbol(traded: World) -> None:
@@ -136,7 +136,7 @@ def test_opening_balances_are_taken_over_once(world: World) -> None:
     world.venue.assets = {"USDT": Decimal(100), "BTC": Decimal(2), "XYZ": Decimal(7)}
     assert check(world).opening == world.venue.balances()
     assert not check(world).opening
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
 
 
 def accept(world: World, subject: str) -> Reconciliation:
@@ -153,7 +153,7 @@ def test_accepted_deposit_becomes_a_position_and_unlocks(traded: World) -> None:
     traded.venue.assets["USDT"] += 1_000
     assert kinds(check(traded)) == {"USDT": BreakKind.DEPOSIT}
     assert not accept(traded, "USDT").breaks
-    assert traded.ledger.positions("test") == traded.venue.balances()
+    assert traded.ledger.balances("test") == traded.venue.balances()
 
 
 def test_accepted_manual_trade_settles_both_of_its_assets(traded: World) -> None:
@@ -161,7 +161,7 @@ def test_accepted_manual_trade_settles_both_of_its_assets(traded: World) -> None
     traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.04"), Decimal(50_000))
     check(traded)
     assert not accept(traded, "BTC/USDT").breaks
-    assert traded.ledger.positions("test") == traded.venue.balances()
+    assert traded.ledger.balances("test") == traded.venue.balances()
 
 
 def test_break_that_is_not_open_cannot_be_accepted(traded: World) -> None:

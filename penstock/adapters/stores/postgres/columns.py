@@ -1,0 +1,107 @@
+"""Tables as the values of penstock.core say them: the fields of a dataclass are the columns.
+
+Names, SQL types and the conversion of values come from the dataclass. A new field needs a migration
+that adds its column, and no statement: all of them are put together from here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum, IntEnum
+from typing import Any, Generic, TypeVar, get_args, get_type_hints
+
+Value = TypeVar("Value")
+
+_TYPES = {
+    str: "text",
+    int: "integer",
+    float: "double precision",
+    bool: "boolean",
+    Decimal: "numeric",
+    datetime: "timestamptz",
+    timedelta: "interval",
+}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its SQL type, and the enum whose values it holds, if it holds any."""
+
+    name: str
+    sql_type: str
+    enum: type[Enum] | None = None
+
+    def read(self, stored: Any) -> Any:
+        """Return a stored value as the field's."""
+        return stored if stored is None or self.enum is None else self.enum(stored)
+
+    def write(self, value: Any) -> Any:
+        """Return a field's value as it is stored."""
+        return value.value if isinstance(value, Enum) else value
+
+
+class Columns(Generic[Value]):
+    """The columns of a dataclass, in the order of its fields, but for those in `without`.
+
+    Raises TypeError for a field whose type has no SQL type.
+    """
+
+    def __init__(self, of: type[Value], without: Sequence[str] = ()) -> None:
+        self._of = of
+        hints = get_type_hints(of)
+        names = [field.name for field in fields(of)]  # type: ignore[arg-type] # any dataclass
+        self.columns = tuple(_column(name, hints[name]) for name in names if name not in without)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    def listed(self, table: str = "") -> str:
+        """Return the names with commas between them, each as a column of `table`."""
+        prefix = f"{table}." if table else ""
+        return ", ".join(f"{prefix}{name}" for name in self.names)
+
+    @property
+    def definitions(self) -> str:
+        """The columns as CREATE TABLE takes them, all of them nullable."""
+        return ", ".join(f"{column.name} {column.sql_type}" for column in self.columns)
+
+    @property
+    def arrays(self) -> str:
+        """A placeholder for each column's array, with its type, as unnest takes them."""
+        return ", ".join(f"%s::{column.sql_type}[]" for column in self.columns)
+
+    def assignments(self, table: str) -> str:
+        """Return what UPDATE sets the columns to: those of the same names in `table`."""
+        return ", ".join(f"{name} = {table}.{name}" for name in self.names)
+
+    def row(self, value: Value) -> tuple[Any, ...]:
+        """Return a value as the columns have it."""
+        return tuple(column.write(getattr(value, column.name)) for column in self.columns)
+
+    def read(self, row: Sequence[Any]) -> dict[str, Any]:
+        """Return the fields of a row that has these columns."""
+        return {
+            column.name: column.read(stored)
+            for column, stored in zip(self.columns, row, strict=True)
+        }
+
+    def value(self, row: Sequence[Any], **others: Any) -> Value:
+        """Return the value of a row; `others` are fields that are no columns of it."""
+        return self._of(**self.read(row), **others)
+
+
+def transposed(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Return the columns of rows as the arrays that `Columns.arrays` has placeholders for."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _column(name: str, hint: Any) -> Column:
+    kinds = [kind for kind in get_args(hint) or (hint,) if kind is not type(None)]
+    (kind,) = kinds
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return Column(name, "integer" if issubclass(kind, IntEnum) else "text", kind)
+    if kind not in _TYPES:
+        raise TypeError(f"field {name} of type {kind} has no SQL type: add one to _TYPES")
+    return Column(name, _TYPES[kind])
