@@ -1,6 +1,5 @@
 """How far a parent order is, read off its children as the ledger has them."""
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -31,8 +30,20 @@ def child(
         f"{number}-{attempt}", BTC, Side.BUY, OrderType.MARKET, Decimal("0.05"), venue=f"v{number}"
     )
     state = OrderState.FILLED if cause is EndCause.FILLED else OrderState.REJECTED
-    record = OrderRecord("a", 1, request, "trend/1", state, Decimal(filled), "", at, at)
-    return replace(record, end_cause=cause, phase=Phase.BUYS, child=number, attempt=attempt)
+    return OrderRecord(
+        account="a",
+        rebalance_id=1,
+        request=request,
+        phase=Phase.BUYS,
+        child=number,
+        attempt=attempt,
+        strategy_version="trend/1",
+        created_at=at,
+        updated_at=at,
+        state=state,
+        filled_quantity=Decimal(filled),
+        end_cause=cause,
+    )
 
 
 def next_step(*children: OrderRecord) -> object:

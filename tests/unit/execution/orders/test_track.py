@@ -23,4 +23,4 @@ def test_trade_that_the_venue_dates_before_the_slot_is_booked(world: World) -> N
     assert report.status is RebalanceStatus.DONE
     assert [order.state for order in report.orders] == [OrderState.FILLED]
     assert [fill.at for fill in report.fills] == [slot - timedelta(minutes=4)]
-    assert world.ledger.positions("test") == world.venue.balances()
+    assert world.ledger.balances("test") == world.venue.balances()
