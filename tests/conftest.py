@@ -1,17 +1,22 @@
 """Fixtures for every suite: where the real candles are, and a database of one's own."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
-    from penstock.adapters.stores.postgres import Database
+    from tests.forked import ForkedPrograms
+    from tests.servers import DatabaseServers
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long one example takes says more about the machine's load than about the code.
+settings.register_profile("penstock", deadline=None)
+settings.load_profile("penstock")
 
 
 @pytest.fixture(scope="session")
@@ -28,26 +33,20 @@ def candles_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def open_database(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> "Callable[[str], AbstractContextManager[tuple[str, Database]]]":
-    """Opens a real server with Penstock's schema in it, as (its URL, the open database). Nothing of
-    it is left afterwards.
-    """
-    from penstock.adapters.stores.embedded import EmbeddedPostgres
-    from penstock.adapters.stores.postgres import connect, migrate
+def servers(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[DatabaseServers]":
+    """The session's PostgreSQL servers, each started when it is first asked for."""
+    from tests.servers import DatabaseServers
 
-    @contextmanager
-    def opened(name: str) -> "Iterator[tuple[str, Database]]":
-        server = EmbeddedPostgres(
-            tmp_path_factory.mktemp(name), settings={"fsync": "off"}
-        )  # it lives for one session
-        try:
-            url = server.start()
-            with connect(url) as database:
-                migrate(database)
-                yield url, database
-        finally:
-            server.destroy()
+    running = DatabaseServers(tmp_path_factory.mktemp("servers"))
+    yield running
+    running.stop()
 
-    return opened
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[ForkedPrograms]":
+    """Runs programs, each in a process of its own that need not import the libraries again."""
+    from tests.forked import ForkedPrograms
+
+    programs = ForkedPrograms(tmp_path_factory.mktemp("forked"))
+    yield programs
+    programs.stop()

@@ -1,3 +1,1 @@
-"""The ports made real: one package a kind of outside world. Only penstock.wiring chooses among
-them.
-"""
+"""The implementations of the ports, by what they speak to. Only penstock.wiring chooses them."""

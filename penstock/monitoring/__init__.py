@@ -1,3 +1,1 @@
-"""What is seen of a running pipeline: metrics for Prometheus, live equity against the backtest, and
-HTML reports.
-"""
+"""What a running pipeline shows: live equity against the backtest, returns and HTML reports."""

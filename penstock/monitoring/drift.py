@@ -1,9 +1,13 @@
 """Why live equity differs from the backtest, on the same bars, in amounts.
 
-Three curves meet here. *backtest* trades the target weights without lots: fractional quantities, costs as configured.
-*replay* sends the same decisions through the real planning (lots, minimum notionals, no-trade band) and the paper
-venue's fees. *live* is the account. So replay - backtest is what rounding and fees do, and live - replay is what
-nothing explains yet. Making the curves is for the caller; this file only compares them.
+Three curves are compared. The caller makes them.
+
+- *backtest* trades the target weights with fractional quantities, and the configured costs.
+- *replay* sends the same decisions through the real planning (lots, minimum notionals, no-trade
+  band) and the paper venue's fees.
+- *live* is the account.
+
+replay - backtest is what rounding and fees do. live - replay is not explained by either.
 """
 
 from dataclasses import dataclass
@@ -13,21 +17,16 @@ import polars as pl
 from penstock.core.bars import TS
 from penstock.core.errors import DataError
 
-#: An equity curve: the account's worth in quote units after the bar (or slot) `ts`.
+#: An equity curve: the equity in quote units after the bar (or slot) `ts`.
 EQUITY_SCHEMA = pl.Schema({"ts": TS, "equity": pl.Float64()})
 
 
 @dataclass(frozen=True)
 class DriftReport:
-    """Live, replay and backtest equity on their common instants, and the parts of the final
-    difference (quote units).
-
-    `curves` has columns ts, live, replay, backtest, sorted by ts. `live_only` counts live instants
-    that the other two lack: they are left out of the comparison.
-    """
+    """Live, replay and backtest equity on their common instants. Amounts are in quote units."""
 
     curves: pl.DataFrame
-    live_only: int = 0
+    """The columns ts, live, replay and backtest, sorted by ts."""
 
     def _last(self, name: str) -> float:
         return float(self.curves[name][-1])
@@ -39,50 +38,27 @@ class DriftReport:
 
     @property
     def rounding_and_fees(self) -> float:
-        """replay - backtest: lots, minimum notionals, the no-trade band, and fees charged on what
-        was really traded.
-        """
+        """replay - backtest: lots, minimum notionals, the no-trade band and fees."""
         return self._last("replay") - self._last("backtest")
 
     @property
     def unexplained(self) -> float:
-        """live - replay: prices, delays or orders that the replay did not have."""
+        """live - replay: prices, delays or orders that the replay does not have."""
         return self._last("live") - self._last("replay")
-
-    @property
-    def largest_unexplained(self) -> float:
-        """The live - replay that is largest in size over all instants, with its sign."""
-        gaps = (self.curves["live"] - self.curves["replay"]).to_list()
-        return float(max(gaps, key=abs))
-
-    @property
-    def unexplained_bps(self) -> float:
-        """`unexplained` in basis points of the backtest's last equity."""
-        return self.unexplained / self._last("backtest") * 1e4
-
-    @property
-    def tracking_error(self) -> float:
-        """Standard deviation of the difference between live's and the backtest's returns per
-        instant (a fraction).
-
-        0 where there are fewer than three instants.
-        """
-        gaps = (
-            self.curves["live"].pct_change() - self.curves["backtest"].pct_change()
-        ).drop_nulls()
-        return _number(gaps.std()) if gaps.len() > 1 else 0.0
 
     def sentence(self) -> str:
         """Return the comparison as one sentence with amounts."""
         return (
-            f"Live equity {self._last('live'):,.2f} against {self._last('backtest'):,.2f} in the backtest over "
-            f"{self.curves.height} instants: {self.difference:+,.2f}, of which lot rounding, no-trade band and fees explain "
+            f"Live equity {self._last('live'):,.2f} against {self._last('backtest'):,.2f} "
+            f"in the backtest over {self.curves.height} instants: {self.difference:+,.2f}, "
+            "of which lot rounding, no-trade band and fees explain "
             f"{self.rounding_and_fees:+,.2f} and {self.unexplained:+,.2f} is unexplained."
         )
 
     def table(self) -> pl.DataFrame:
-        """Return columns part, amount (quote units, to the cent), bps (of the backtest's last
-        equity).
+        """Return the parts: part, amount (quote units, to the cent), and bps.
+
+        The last column is in basis points of the backtest's last equity.
         """
         base = self._last("backtest")
         parts = [
@@ -103,10 +79,9 @@ class DriftReport:
 def explain_difference(
     live: pl.DataFrame, replay: pl.DataFrame, backtest: pl.DataFrame
 ) -> DriftReport:
-    """Return the comparison of three equity curves (EQUITY_SCHEMA columns) on the instants that all
-    have.
+    """Return the comparison of three equity curves (EQUITY_SCHEMA) on their common instants.
 
-    Raises DataError where a curve lacks a column or holds an instant twice, or where no instant is
+    Raises DataError where a curve lacks a column or holds an instant twice, and where no instant is
     common to all.
     """
     curves = {"live": live, "replay": replay, "backtest": backtest}
@@ -119,7 +94,7 @@ def explain_difference(
         raise DataError(
             f"drift: the equity curves share no instant ({spans}); compare curves of the same bars"
         )
-    return DriftReport(curves=joined, live_only=tables["live"].height - joined.height)
+    return DriftReport(joined)
 
 
 def _curve(frame: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -138,7 +113,3 @@ def _curve(frame: pl.DataFrame, name: str) -> pl.DataFrame:
 
 def _span(frame: pl.DataFrame) -> str:
     return "has no rows" if frame.is_empty() else f"{frame['ts'].min()!s} to {frame['ts'].max()!s}"
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -1,9 +1,7 @@
-"""Standalone HTML reports: one file that opens without a network, with its tables as tables and its
-figures live.
+"""Standalone HTML reports: one file with tables and interactive figures that needs no network.
 
-Decides how sections look. What a report says is for whoever fills its sections; the two dataclasses
-below name the sections that the demo and the daily performance report have, so that neither can
-forget one.
+This file decides how sections look. The two dataclasses below name the sections that the demo's
+report and the daily performance report have, so that neither can forget one.
 """
 
 import html
@@ -15,19 +13,23 @@ from typing import Any
 
 import polars as pl
 
+from penstock.core.extras import extra
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.returns import performance_of
 
-#: Rows of a table that are shown; a longer table says how many it has.
+#: The number of rows that are shown; a longer table says how many it has.
 MAX_ROWS = 500
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #1a7f4b; --bad: #c0392b; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2rem auto; padding: 0 1rem; }
-h1 { margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; }
+body { margin: 2rem auto; padding: 0 1rem; }
+h1 { margin-bottom: 0; }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
 p.when, p.more { color: #888; } .table { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left; }
+th, td { white-space: nowrap; }
 td.text { white-space: normal; min-width: 12rem; max-width: 44rem; }
 th { background: var(--soft); } td.number { text-align: right; }
 td.yes { color: var(--good); font-weight: 600; } td.no { color: var(--bad); font-weight: 600; }
@@ -37,27 +39,29 @@ nav a { margin-right: 1rem; }
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a report. Any of text, table and figure may be absent; they are shown in that
-    order.
-
-    `text` is plain text (blank lines part paragraphs). `figure` is a plotly figure. `empty` is said
-    in place of a table without rows.
-    """
+    """One part of a report: text, table and figure, in that order. Each may be absent."""
 
     title: str
+    """The heading."""
     text: str = ""
+    """Plain text. Blank lines separate paragraphs."""
     table: pl.DataFrame | None = None
-    figure: Any = None  # plotly.graph_objects.Figure: plotly publishes no types
+    """The table."""
+    figure: Any = None
+    """The figure, a plotly.graph_objects.Figure (plotly publishes no types)."""
     empty: str = "Nothing to show."
+    """What is shown in place of a table without rows."""
 
 
 @dataclass(frozen=True)
 class DemoReport:
-    """What one whole line of the pipeline did, from ingested rows to live equity. Tables may be
-    empty, never absent.
+    """What a run of the whole pipeline did, from ingested rows to live equity.
+
+    Tables may be empty; none is absent. Each field is the table or figure of one section.
     """
 
     made_at: datetime
+    """When the report was made."""
     summary: pl.DataFrame
     ingest: pl.DataFrame
     checks: pl.DataFrame
@@ -84,20 +88,23 @@ class DemoReport:
 
 @dataclass(frozen=True)
 class PerformanceReport:
-    """How one account did up to `made_at`: its equity against the backtest of the same versions,
-    and what it holds.
+    """How one account did: its equity against the backtest of the same versions, and its holdings.
 
-    `equity` has columns at, equity, cash, transferred (quote units), one row a slot.
+    Each table is that of one section.
     """
 
     made_at: datetime
+    """The instant up to which it is."""
     account: str
+    """The account's name."""
     summary: pl.DataFrame
     balances: pl.DataFrame
     orders: pl.DataFrame
     breaks: pl.DataFrame
     equity: pl.DataFrame
+    """One row per slot: at, equity, cash and transferred, in quote units."""
     drift: DriftReport | None = None
+    """The comparison with the backtest, where there is one."""
 
     def sections(self) -> list[Section]:
         live = [] if self.drift is None else [drift_section(self.drift)]
@@ -117,7 +124,7 @@ class PerformanceReport:
 
 
 def drift_section(drift: DriftReport) -> Section:
-    """Return the section that sets live equity against the backtest and explains the difference."""
+    """Return the section that explains how live equity differs from the backtest."""
     return Section(
         "Live against backtest",
         text=drift.sentence(),
@@ -127,14 +134,14 @@ def drift_section(drift: DriftReport) -> Section:
 
 
 def equity_figure(drift: DriftReport) -> Any:
-    """Return a plotly figure of the three equity curves over time and, below, of the two
-    differences (quote units).
+    """Return a plotly figure of the three equity curves and, below, of the two differences.
 
-    The curves lie on one another while all is well: only on a scale of their own can the
-    differences be seen.
+    All are in quote units. The differences need a scale of their own, because the curves are close
+    to each other.
     """
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+    with extra("research"):
+        import plotly.graph_objects as go
+        from plotly.subplots import make_subplots
 
     curves, instants = drift.curves, drift.curves["ts"].to_list()
     rounding, unexplained = curves["replay"] - curves["backtest"], curves["live"] - curves["replay"]
@@ -153,14 +160,14 @@ def equity_figure(drift: DriftReport) -> Any:
 
 
 def account_figure(equity: pl.DataFrame) -> Any:
-    """Return a plotly figure of an account's equity and cash (quote units) and, below, of its
-    return without transfers.
+    """Return a plotly figure of an account's equity and cash and, below, of its return.
 
-    `equity` has columns at, equity, cash, transferred. A deposit lifts the upper panel, not the
-    lower one.
+    `equity` has the columns at, equity, cash and transferred, in quote units. The return leaves
+    transfers out.
     """
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+    with extra("research"):
+        import plotly.graph_objects as go
+        from plotly.subplots import make_subplots
 
     instants, earned = equity["at"].to_list(), performance_of(equity)
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.06)
@@ -199,14 +206,16 @@ def write_html(title: str, sections: Sequence[Section], made_at: datetime, path:
 
 
 def render_html(title: str, sections: Sequence[Section], made_at: datetime) -> str:
-    """Return the HTML page of `sections`. plotly's script is inlined once, and only where there is
-    a figure.
+    """Return the HTML page of `sections`.
+
+    plotly's script is inlined once, and only where there is a figure.
     """
     links = "".join(
         f'<a href="#{_anchor(section)}">{html.escape(section.title)}</a>' for section in sections
     )
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{html.escape(title)}</title>"
         f"<style>{_STYLE}</style>{_script(sections)}</head><body><h1>{html.escape(title)}</h1>"
         f'<p class="when">Made {made_at:%Y-%m-%d %H:%M:%S} UTC</p><nav>{links}</nav>'
         + "".join(_section(section) for section in sections)
@@ -217,7 +226,8 @@ def render_html(title: str, sections: Sequence[Section], made_at: datetime) -> s
 def _script(sections: Sequence[Section]) -> str:
     if all(section.figure is None for section in sections):
         return ""
-    from plotly.offline import get_plotlyjs
+    with extra("research"):
+        from plotly.offline import get_plotlyjs
 
     return f'<script type="text/javascript">{get_plotlyjs()}</script>'
 
@@ -252,7 +262,8 @@ def _table(table: pl.DataFrame, empty: str) -> str:
     more = (
         f'<p class="more">{left} more of {table.height} rows are not shown.</p>' if left > 0 else ""
     )
-    return f'<div class="table"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>{more}'
+    body = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
+    return f'<div class="table"><table>{body}</table></div>{more}'
 
 
 def _cell(value: object) -> str:
@@ -267,8 +278,9 @@ def _cell(value: object) -> str:
 
 
 def format_number(value: object) -> str:
-    """Return a number as a reader wants it: whole ones grouped, others with six significant digits,
-    Decimals as they are.
+    """Return a number as text: whole ones grouped, others with six significant digits.
+
+    A Decimal is shown as it is.
     """
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
         return f"{value:,.0f}"

@@ -1,4 +1,4 @@
-"""What an account earned, transfers left out: time-weighted returns of its slots, chained.
+"""What an account earned without transfers: the time-weighted returns of its slots, chained.
 
 A transfer is what an operator accepted: a deposit, a withdrawal or another difference. It is no
 gain and no loss.
@@ -12,13 +12,14 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Performance:
-    """An account since its first slot. `growth` is what one unit had become by each slot; transfers
-    are in quote units.
-    """
+    """What an account did since its first slot."""
 
     growth: np.ndarray
+    """What one unit had become by each slot."""
     paid_in: float
+    """The sum of transfers into the account, in quote units."""
     paid_out: float
+    """The sum of transfers out of the account, in quote units."""
 
     @property
     def total_return(self) -> float:
@@ -32,18 +33,18 @@ class Performance:
 
 
 def performance_of(equity: pl.DataFrame) -> Performance:
-    """Return the time-weighted performance of `equity` (columns equity, transferred; quote units;
-    one row a slot at least).
+    """Return the time-weighted performance of an account.
 
-    `transferred` is the sum of all transfers that an equity has in it. With E the equity, and F
-    what `transferred` changed by since the slot before, the return of slot t is
+    `equity` has one row per slot, with the columns equity and transferred in quote units.
+    `transferred` is the sum of all transfers up to the slot. With E the equity, and F the change of
+    `transferred` since the slot before, the return of slot t is
 
         r[t] = (E[t] - F[t]) / E[t-1] - 1          growth[t] = (1 + r[1]) ... (1 + r[t])
 
-    the modified Dietz return with each flow at the end of its period, linked geometrically (GIPS;
-    Dietz, Measuring Investment Performance, Financial Analysts Journal 24(1), 1968). At the end,
-    because money that came in between two slots is not at work before the later one. Where an
-    account had nothing, nothing could grow: that slot's return is zero.
+    This is the modified Dietz return with each flow at the end of its period, linked geometrically
+    (GIPS; Dietz, Measuring Investment Performance, Financial Analysts Journal 24(1), 1968). The
+    flow is at the end because money that came in between two slots is not invested before the later
+    one. The return of a slot before which the account had nothing is zero.
     """
     worth, flows = equity["equity"].to_numpy(), np.diff(equity["transferred"].to_numpy())
     before, after = worth[:-1], worth[1:] - flows

@@ -1,3 +1,1 @@
-"""What may trade: criteria with thresholds, the gate that collects their verdicts, and the moving
-of aliases.
-"""
+"""What may trade: criteria with thresholds, the gate that collects their verdicts, and aliases."""

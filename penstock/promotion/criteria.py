@@ -1,8 +1,8 @@
-"""The criteria of the promotion gate: one function each, evidence in, verdict out, thresholds from
-configuration.
+"""The criteria of the promotion gate, one function each: evidence in, verdict out.
 
-Every criterion speaks for itself and sees all the evidence; which alias follows from the verdicts
-is for the gate. A figure that is not a number passes nothing.
+Thresholds come from the configuration. Every criterion sees all the evidence and is independent of
+the others. The gate decides which alias follows from the verdicts. A figure that is not a number
+passes no criterion.
 """
 
 from collections.abc import Callable
@@ -19,64 +19,82 @@ class PromotionThresholds(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_bars: int = Field(500, ge=1)
-    """Bars in and out of sample together: fewer, and the figures are noise (daily: a year and a half)."""
+    """The number of bars, in and out of sample. Figures of fewer bars are noise."""
 
     min_out_of_sample_days: float = Field(90, ge=0)
-    """Days never seen by the search: a quarter at least, so that one lucky month is not the whole verdict."""
+    """The length of the out-of-sample part: at least a quarter, so that one lucky month is not all.
+    """
 
     min_out_of_sample_orders: int = Field(20, ge=0)
-    """Orders out of sample: a strategy that hardly trades has not been tested, it has been lucky or absent."""
+    """The number of orders out of sample. A strategy that hardly trades has not been tested."""
 
     min_out_of_sample_sharpe: float = 0.5
-    """Annualised Sharpe ratio out of sample, after costs: half of what is commonly asked of an in-sample one."""
+    """The Sharpe ratio per year out of sample, after costs."""
 
     max_out_of_sample_drawdown: float = Field(0.35, gt=0, le=1)
-    """Deepest fall from a peak out of sample, a fraction: about half of what holding the market has gone through."""
+    """The largest fall from a peak out of sample, as a fraction.
+
+    The default is about half of what a holder of the market has gone through.
+    """
 
     min_deflated_sharpe: float = Field(0.95, ge=0, le=1)
-    """Probability that the Sharpe ratio is real given how many trials were run; pure noise practically never has 0.95."""
+    """The probability that the Sharpe ratio is real, given the number of trials.
+
+    Pure noise practically never reaches 0.95.
+    """
 
     max_turnover: float = Field(100, gt=0)
-    """Notional traded a year over mean equity: at 15 bps a trade, 100 costs 15% a year."""
+    """The notional traded per year over the mean equity. At 15 bps, 100 costs 15% per year."""
 
     min_sharpe_retention: float | None = 0.3
-    """Out-of-sample Sharpe over in-sample Sharpe: less than a third left marks a fitted search; None does not judge it."""
+    """The out-of-sample Sharpe ratio over the in-sample one; None does not judge it.
+
+    A search that keeps less than a third was fitted to noise.
+    """
 
     min_doubled_cost_return: float = 0.0
-    """Total return out of sample with fees and slippage doubled: an edge that costs can eat is none."""
+    """The total return out of sample with doubled fees and slippage must be above this."""
 
     require_doubled_costs: bool = True
     """Whether a candidate that was not measured with doubled costs fails."""
 
     min_sharpe_over_benchmark: float | None = None
-    """Out-of-sample Sharpe above that of equal weights in the same bars; None does not judge it."""
+    """The out-of-sample Sharpe ratio less that of equal weights; None does not judge it."""
 
     min_sharpe_over_champion: float = 0.0
-    """By how much a candidate's Sharpe must exceed the champion's on the same out-of-sample bars to replace it."""
+    """A candidate's Sharpe ratio must exceed the champion's by more, on the same bars."""
 
     max_reproduction_error: float = Field(1e-6, ge=0)
-    """Largest relative difference between the evidence and the registered version's own backtest on the same bars."""
+    """The largest relative difference between the evidence and the registered version's backtest.
+    """
 
     require_rehearsal: bool = False
-    """Whether a candidate that did not go through a rehearsal (planning and paper fills) fails."""
+    """Whether a candidate that was not rehearsed (planning and paper fills) fails."""
 
     max_rehearsal_difference: float = Field(0.02, ge=0)
-    """Largest difference of the rehearsal's equity to the backtest's, a fraction: lots, fees and the band explain less."""
+    """The largest difference of the rehearsal's equity to the backtest's, as a fraction.
+
+    Lots, fees and the no-trade band explain less.
+    """
 
 
 @dataclass(frozen=True)
 class CriterionResult:
-    """One criterion's word. `value` was compared with `bound`; both are None where nothing was
-    measured or compared.
-    """
+    """What one criterion decided."""
 
     criterion: str
+    """The criterion's name."""
     passed: bool
+    """Whether the candidate passed."""
     value: float | None
+    """The value that was compared; None where nothing was measured."""
     bound: float | None
+    """The bound that it was compared with; None where nothing was compared."""
     reason: str
+    """Why, in one sentence."""
 
 
+#: Takes the evidence and the thresholds, and decides on one of them.
 Criterion = Callable[[Evidence, PromotionThresholds], CriterionResult]
 
 
@@ -126,9 +144,12 @@ def out_of_sample_length(evidence: Evidence, thresholds: PromotionThresholds) ->
 def out_of_sample_is_unseen(evidence: Evidence, _: PromotionThresholds) -> CriterionResult:
     """The out-of-sample period begins after the in-sample period's last bar."""
     passed = evidence.out_of_sample_start > evidence.in_sample_end
-    said = "after" if passed else "not after"
+    order = "after" if passed else "not after"
     start, end = evidence.out_of_sample_start, evidence.in_sample_end
-    reason = f"out of sample starts at {start:%Y-%m-%d %H:%M}, {said} the search's last bar {end:%Y-%m-%d %H:%M}"
+    reason = (
+        f"out of sample starts at {start:%Y-%m-%d %H:%M}, "
+        f"{order} the search's last bar {end:%Y-%m-%d %H:%M}"
+    )
     return CriterionResult("out_of_sample_is_unseen", passed, None, None, reason)
 
 
@@ -166,8 +187,9 @@ def out_of_sample_drawdown(evidence: Evidence, thresholds: PromotionThresholds) 
 
 
 def deflated_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
-    """Deflated Sharpe probability (Bailey and Lopez de Prado 2014), for the true number of trials,
-    >= min_deflated_sharpe.
+    """Deflated Sharpe probability >= min_deflated_sharpe, for the true number of trials.
+
+    Source: Bailey and Lopez de Prado 2014, see penstock.research.engine.metrics.
     """
     what = f"the deflated Sharpe probability after {evidence.trial_count} trials"
     return at_least(
@@ -176,7 +198,7 @@ def deflated_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> Crit
 
 
 def turnover(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
-    """Out-of-sample notional traded a year over mean equity <= max_turnover."""
+    """Out-of-sample notional traded per year over mean equity <= max_turnover."""
     return at_most(
         "turnover",
         evidence.out_of_sample.turnover,
@@ -186,8 +208,9 @@ def turnover(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionRe
 
 
 def sharpe_retention(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
-    """Out-of-sample Sharpe / in-sample Sharpe >= min_sharpe_retention; fails where the in-sample
-    Sharpe is not positive.
+    """Out-of-sample Sharpe / in-sample Sharpe >= min_sharpe_retention.
+
+    It fails where the in-sample Sharpe ratio is not positive.
     """
     before, after = evidence.in_sample.sharpe, evidence.out_of_sample.sharpe
     if thresholds.min_sharpe_retention is None:
@@ -199,7 +222,10 @@ def sharpe_retention(evidence: Evidence, thresholds: PromotionThresholds) -> Cri
         return CriterionResult(
             "sharpe_retention", False, None, thresholds.min_sharpe_retention, reason
         )
-    what = f"the share of the in-sample Sharpe ratio ({before:.3g}) that is left out of sample ({after:.3g})"
+    what = (
+        f"the share of the in-sample Sharpe ratio ({before:.3g}) "
+        f"that is left out of sample ({after:.3g})"
+    )
     return at_least("sharpe_retention", after / before, thresholds.min_sharpe_retention, what)
 
 
@@ -207,24 +233,30 @@ def doubled_cost_return(evidence: Evidence, thresholds: PromotionThresholds) -> 
     """Out-of-sample total return with doubled fees and slippage > min_doubled_cost_return."""
     name, bound = "doubled_cost_return", thresholds.min_doubled_cost_return
     if evidence.doubled_costs is None:
-        reason = "not measured: run the out-of-sample backtest with doubled costs, or set require_doubled_costs to false"
+        reason = (
+            "not measured: run the out-of-sample backtest with doubled costs, "
+            "or set require_doubled_costs to false"
+        )
         return CriterionResult(name, not thresholds.require_doubled_costs, None, bound, reason)
     value = evidence.doubled_costs.total_return
     passed = value > bound
-    said = "over" if passed else "not over"
+    order = "over" if passed else "not over"
     return CriterionResult(
         name,
         passed,
         value,
         bound,
-        f"the out-of-sample return with doubled costs is {value:.4g}, {said} {bound:.4g}",
+        f"the out-of-sample return with doubled costs is {value:.4g}, {order} {bound:.4g}",
     )
 
 
 def no_lookahead(evidence: Evidence, _: PromotionThresholds) -> CriterionResult:
     """The lookahead check was run and found nothing."""
     if evidence.leaks is None:
-        reason = "not checked: run penstock.research.validation.leakage on the candidate before it is judged"
+        reason = (
+            "not checked: run penstock.research.validation.leakage on the candidate "
+            "before it is judged"
+        )
         return CriterionResult("no_lookahead", False, None, None, reason)
     found = len(evidence.leaks)
     reason = (
@@ -236,18 +268,19 @@ def no_lookahead(evidence: Evidence, _: PromotionThresholds) -> CriterionResult:
 
 
 def benchmark_sharpe(evidence: Evidence, thresholds: PromotionThresholds) -> CriterionResult:
-    """Out-of-sample Sharpe minus that of equal weights >= min_sharpe_over_benchmark, where that is
-    set.
-    """
+    """Out-of-sample Sharpe - that of equal weights >= min_sharpe_over_benchmark, where set."""
     excess = evidence.out_of_sample.sharpe - evidence.benchmark_out_of_sample.sharpe
     if thresholds.min_sharpe_over_benchmark is None:
-        reason = f"the out-of-sample Sharpe ratio is {excess:+.3g} over equal weights; no bound is set, so it is not judged"
+        reason = (
+            f"the out-of-sample Sharpe ratio is {excess:+.3g} over equal weights; "
+            "no bound is set, so it is not judged"
+        )
         return CriterionResult("benchmark_sharpe", True, excess, None, reason)
     what = "the out-of-sample Sharpe ratio over equal weights"
     return at_least("benchmark_sharpe", excess, thresholds.min_sharpe_over_benchmark, what)
 
 
-#: Every criterion that a candidate must pass, in the order in which a reader wants them.
+#: Every criterion that a candidate must pass, in the order in which they are shown.
 CRITERIA: tuple[Criterion, ...] = (
     no_lookahead,
     out_of_sample_is_unseen,

@@ -1,7 +1,6 @@
-"""What is known of a candidate when it is judged: one frozen value that travels with its model
-version as JSON.
+"""What is known of a candidate when it is judged: one frozen value, kept with the version as JSON.
 
-Measures figures and holds them. Whether they are good enough is for penstock.promotion.criteria.
+penstock.promotion.criteria decides whether the figures are good enough.
 """
 
 from collections.abc import Callable
@@ -16,45 +15,55 @@ from penstock.core.timeframes import Timeframe
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import BacktestMetrics, SearchResult
 
-#: Above this many bars the lookahead check draws its cuts: cutting at every one would take minutes.
+#: Above this many bars the lookahead check draws its cuts: a cut at every bar would take minutes.
 MAX_CUTS = 3000
 
 
 class Evidence(BaseModel):
-    """The figures of one candidate, in sample and out of sample, with everything needed to measure
-    them again.
-
-    `trial_count` is the true number of trials of the search, all strategies together, and
-    `deflated_sharpe` is corrected for it. `doubled_costs` are the out-of-sample figures with fees
-    and slippage doubled. `leaks` lists what the lookahead check found. Both are None where nobody
-    measured them, which is not the same as good. `out_of_sample_end` is the open time of the last
-    bar that was used.
-    """
+    """The figures of one candidate, with everything that is needed to measure them again."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     strategy: str
+    """The strategy's name."""
     params: dict[str, float | int | str | bool]
+    """The strategy's parameters."""
     search_id: str
+    """The search that chose it."""
     dataset_hash: str
+    """The hash of the searched snapshot."""
     timeframe: Timeframe
+    """The bar length."""
     symbols: tuple[str, ...]
+    """The symbols of the snapshot."""
     costs: Costs
+    """What orders cost."""
     initial_cash: float
+    """The cash at the start, in quote units."""
     trial_count: int
+    """The true number of trials of the search, of all strategies together."""
     deflated_sharpe: float
+    """The deflated Sharpe probability, for that number of trials."""
     in_sample: BacktestMetrics
+    """The figures on the bars that were searched."""
     out_of_sample: BacktestMetrics
+    """The figures on the bars that were not."""
     benchmark_out_of_sample: BacktestMetrics
+    """The figures of equal weights on the same bars."""
     in_sample_end: datetime
+    """The open time of the last bar that was searched."""
     out_of_sample_start: datetime
+    """The open time of the first bar out of sample."""
     out_of_sample_end: datetime
+    """The open time of the last bar out of sample."""
     doubled_costs: BacktestMetrics | None = None
+    """The out-of-sample figures with doubled fees and slippage; None where nobody measured them."""
     leaks: tuple[str, ...] | None = None
+    """What the lookahead check found; None where it was not run."""
 
     @property
     def out_of_sample_days(self) -> float:
-        """Days from the first out-of-sample bar's open to the last one's close."""
+        """The days from the first out-of-sample bar's open to the last one's close."""
         span = self.out_of_sample_end - self.out_of_sample_start + self.timeframe.duration
         return span.total_seconds() / 86400
 
@@ -94,13 +103,12 @@ def gather_evidence(
     cuts: int | None = None,
     on_cut: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Evidence:
-    """Return the evidence for a search's choice, with what the search does not measure: doubled
-    costs, and lookahead.
+    """Return the evidence for a search's choice, with doubled costs and the lookahead check.
 
-    `bars` is the searched snapshot (BARS_SCHEMA), `cuts` the number of instants at which the future
-    is changed. By default every bar is one, which alone finds a leak at a single bar; a history of
-    more than MAX_CUTS bars is cut at that many. `on_cut` is told after each how many of how many
-    are done: on minute bars they take minutes.
+    `bars` is the searched snapshot (BARS_SCHEMA). `cuts` is the number of instants at which the
+    future is changed. By default every bar is one: only that finds a leak at a single bar. A
+    history of more than MAX_CUTS bars is cut at that many. `on_cut` is called after each cut with
+    the number that are done and the number of all.
     """
     from penstock.research.validation.leakage import check_no_lookahead
 
@@ -111,7 +119,8 @@ def gather_evidence(
     chosen = cuts if cuts is not None or instants <= MAX_CUTS else MAX_CUTS
     leaks = check_no_lookahead(strategy, known, chosen, on_cut=on_cut)
     found = tuple(
-        f"{leak.symbol} at {leak.ts}: the future after {leak.cut} changed {leak.before} to {leak.after}"
+        f"{leak.symbol} at {leak.ts}: "
+        f"the future after {leak.cut} changed {leak.before} to {leak.after}"
         for leak in leaks
     )
     return evidence_of(
@@ -129,8 +138,9 @@ def doubled(costs: Costs) -> Costs:
 
 
 def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
-    """Return the bars that the evidence was measured on; PromotionError where they do not cover its
-    period or symbols.
+    """Return the bars that the evidence was measured on.
+
+    Raises PromotionError where `bars` do not cover its period or its symbols.
     """
     known = bars.filter(
         pl.col("symbol").is_in(evidence.symbols), pl.col("ts") <= evidence.out_of_sample_end
@@ -138,8 +148,9 @@ def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
     absent = sorted(set(evidence.symbols) - set(known["symbol"].unique().to_list()))
     if absent or known["ts"].max() != evidence.out_of_sample_end:
         raise PromotionError(
-            f"the bars given end at {known['ts'].max()!s} and lack {absent or 'no symbol'}: the evidence was measured up to "
-            f"{evidence.out_of_sample_end}; use the snapshot {evidence.dataset_hash}"
+            f"the bars given end at {known['ts'].max()!s} and lack {absent or 'no symbol'}: "
+            f"the evidence was measured up to {evidence.out_of_sample_end}; "
+            f"use the snapshot {evidence.dataset_hash}"
         )
     return known
 
@@ -147,8 +158,9 @@ def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
 def backtest_out_of_sample(
     strategy: Strategy, bars: pl.DataFrame, evidence: Evidence, costs: Costs
 ) -> BacktestMetrics:
-    """Return a strategy's figures on the evidence's out-of-sample bars; earlier bars only warm it
-    up.
+    """Return a strategy's figures on the evidence's out-of-sample bars.
+
+    Earlier bars only warm it up.
     """
     from penstock.research.engine.backtest import backtest
 

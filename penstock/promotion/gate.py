@@ -1,7 +1,6 @@
-"""The gate: collects every criterion's verdict, with its reason, and says which alias a candidate
-earns.
+"""The gate: it collects every criterion's verdict and decides which alias a candidate earns.
 
-Judges figures only; measuring them, and moving aliases, is for penstock.promotion.promote.
+penstock.promotion.promote measures the figures and moves the aliases.
 """
 
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from penstock.promotion.criteria import CRITERIA, CriterionResult, PromotionThre
 from penstock.promotion.evidence import Evidence
 from penstock.research.engine.results import BacktestMetrics
 
+#: One row per verdict.
 VERDICTS_SCHEMA = pl.Schema(
     {
         "criterion": pl.String(),
@@ -35,24 +35,27 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class GateDecision:
-    """A decision and all the verdicts it rests on."""
+    """A decision, and all the verdicts that it rests on."""
 
     decision: Decision
+    """What the candidate earns."""
     verdicts: tuple[CriterionResult, ...]
+    """Every verdict, in the order in which they were given."""
 
     @property
     def failures(self) -> tuple[CriterionResult, ...]:
+        """The verdicts that did not pass."""
         return tuple(verdict for verdict in self.verdicts if not verdict.passed)
 
     @property
     def reason(self) -> str:
-        """Why, in one sentence: what failed, or that nothing did."""
+        """What failed, or that nothing did, in one sentence."""
         if not self.failures:
             return f"all {len(self.verdicts)} criteria passed"
         return "; ".join(f"{verdict.criterion}: {verdict.reason}" for verdict in self.failures)
 
     def table(self) -> pl.DataFrame:
-        """Return the verdicts as a frame (VERDICTS_SCHEMA), in the order they were given."""
+        """Return the verdicts as a frame (VERDICTS_SCHEMA), in the order of judgement."""
         rows = [(v.criterion, v.passed, v.value, v.bound, v.reason) for v in self.verdicts]
         return pl.DataFrame(rows, schema=VERDICTS_SCHEMA, orient="row")
 
@@ -69,13 +72,14 @@ def judge(
     further: Sequence[CriterionResult] = (),
     incumbent: bool = False,
 ) -> GateDecision:
-    """Return the gate's decision on `candidate`, with every verdict collected, failed ones
-    included.
+    """Return the gate's decision on `candidate`, with every verdict, failed ones included.
 
-    `champion` holds the present champion's figures on the candidate's own out-of-sample bars, None
-    where there is no champion. `further` are verdicts that need more than figures (reproduction,
-    rehearsal); all of them must pass too. A candidate that fails anything is rejected; one that
-    passes all is challenger, and champion where it beats the present one or there is none.
+    `champion` are the present champion's figures on the candidate's own out-of-sample bars; None
+    where there is no champion. `further` are verdicts that need more than figures, such as the
+    rehearsal: all of them must pass too. `incumbent` says that the candidate is the champion.
+
+    A candidate that fails anything is rejected. One that passes all becomes challenger, and
+    champion where it beats the present one, or where there is none.
     """
     required = (*(criterion(candidate, thresholds) for criterion in CRITERIA), *further)
     contest = _INCUMBENT if incumbent else beats_champion(candidate, champion, thresholds)
@@ -89,11 +93,10 @@ def judge(
 def beats_champion(
     candidate: Evidence, champion: BacktestMetrics | None, thresholds: PromotionThresholds
 ) -> CriterionResult:
-    """Candidate's Sharpe - champion's Sharpe > min_sharpe_over_champion, on the same out-of-sample
-    bars.
+    """Candidate's Sharpe - champion's Sharpe > min_sharpe_over_champion, on the same bars.
 
-    Strictly more: of two equals the present one stays. Where the champion was fitted on a part of
-    these bars the comparison favours it, so a candidate never wins by the champion's age alone.
+    Of two equals the present champion stays. Where the champion was fitted on a part of these bars,
+    the comparison favours it: a candidate never wins by the champion's age alone.
     """
     name, bound = "beats_champion", thresholds.min_sharpe_over_champion
     if champion is None:
@@ -101,7 +104,8 @@ def beats_champion(
     excess = candidate.out_of_sample.sharpe - champion.sharpe
     passed = excess > bound
     reason = (
-        f"Sharpe ratio {candidate.out_of_sample.sharpe:.4g} against the champion's {champion.sharpe:.4g} on the same "
-        f"out-of-sample bars: {excess:+.4g}, {'more' if passed else 'not more'} than {bound:.4g}"
+        f"Sharpe ratio {candidate.out_of_sample.sharpe:.4g} against the champion's "
+        f"{champion.sharpe:.4g} on the same out-of-sample bars: {excess:+.4g}, "
+        f"{'more' if passed else 'not more'} than {bound:.4g}"
     )
     return CriterionResult(name, passed, excess, bound, reason)

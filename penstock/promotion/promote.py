@@ -1,9 +1,9 @@
-"""Moving aliases: a registered candidate is measured again from the registry, judged, recorded, and
-given what it earned.
+"""Promotion: a registered candidate is measured again from the registry, judged and given its
+alias.
 
-Aliases: `challenger` is the newest version that passed, `champion` the one that trades, `previous`
-the champion before it, `rolled_back` a champion that an operator took out. Judging itself is for
-penstock.promotion.gate.
+`challenger` is the newest version that passed. `champion` is the one that trades. `previous` is the
+champion before it. `rolled_back` is a champion that an operator took out. penstock.promotion.gate
+decides which a candidate earns.
 """
 
 import math
@@ -27,7 +27,7 @@ CHAMPION, CHALLENGER, PREVIOUS, ROLLED_BACK = "champion", "challenger", "previou
 #: Returns a strategy's figures on the candidate's out-of-sample bars, with the candidate's costs.
 Measure = Callable[[Strategy], BacktestMetrics]
 
-#: Trades a candidate through planning and a venue, and gives a verdict on it.
+#: Trades a candidate through planning and a venue, and returns a verdict on it.
 Rehearse = Callable[[LoadedModel], CriterionResult]
 
 
@@ -43,14 +43,16 @@ class VerdictRecord(Protocol):
 
 @dataclass(frozen=True)
 class Promotion:
-    """What became of a candidate. `champion_before` and `champion_after` are version numbers, None
-    where there is none.
-    """
+    """What became of a candidate."""
 
     version: ModelVersion
+    """The registered version that was judged."""
     gate: GateDecision
+    """The gate's decision, with every verdict."""
     champion_before: str | None
+    """The champion's version number before; None where there was none."""
     champion_after: str | None
+    """The champion's version number afterwards; None where there is none."""
 
     @property
     def moved(self) -> bool:
@@ -69,14 +71,12 @@ def promote(
     by: str,
     rehearse: Rehearse | None = None,
 ) -> Promotion:
-    """Judge a registered version and move the aliases it earned; return the decision with every
-    verdict.
+    """Judge a registered version, and move the aliases that it earned.
 
-    The candidate is loaded from the registry and must reproduce its evidence there; the champion is
-    measured on the same bars. Verdicts are recorded, with who asked for them (`by`), before any
-    alias moves. Doing it again ends in
-    the same state: a candidate that is champion already stays so, and `previous` keeps naming the
-    champion before it.
+    The candidate is loaded from the registry and must reproduce its evidence. The champion is
+    measured on the same bars. The verdicts are recorded before any alias moves, with the instant
+    `at` and the name `by` of who asked for them. A repeat ends in the same state: a candidate that
+    is champion already stays champion, and `previous` keeps naming the champion before it.
     """
     name = candidate.name
     champion = registry.find(name, CHAMPION)
@@ -94,8 +94,7 @@ def promote(
         registry.move_alias(name, CHALLENGER, candidate.version)
     if gate.decision is not Decision.CHAMPION or incumbent:
         return Promotion(candidate, gate, before, before)
-    # The old champion first gets its second name: a crash between the two leaves a champion, and a
-    # repeat completes it.
+    # `previous` moves first: a crash between the two leaves a champion, and a repeat completes it.
     if before is not None:
         registry.move_alias(name, PREVIOUS, before)
     registry.move_alias(name, CHAMPION, candidate.version)
@@ -105,16 +104,17 @@ def promote(
 def rollback(registry: Registry, name: str) -> tuple[str, str]:
     """Make the previous champion the champion again; return the version numbers (from, to).
 
-    The version that is taken out becomes `rolled_back`, which the gate does not promote again by
-    itself. Doing it twice does not bring it back: there is then nothing to roll back to, and
-    PromotionError says so.
+    The version that is taken out becomes `rolled_back`: the gate does not promote it again. A
+    second rollback does not bring it back. Raises PromotionError where there is no champion to
+    return to.
     """
     champion, previous = registry.find(name, CHAMPION), registry.find(name, PREVIOUS)
     if champion is None:
         raise PromotionError(f"rollback: '{name}' has no champion; promote a version first")
     if previous is None:
         raise PromotionError(
-            f"rollback: '{name}' has had no champion before version {champion.version}; halt the account to stop it trading"
+            f"rollback: '{name}' has had no champion before version {champion.version}; "
+            "halt the account to stop it trading"
         )
     if previous.version == champion.version:
         raise PromotionError(
@@ -127,11 +127,10 @@ def rollback(registry: Registry, name: str) -> tuple[str, str]:
 
 
 def measure_out_of_sample(bars: pl.DataFrame, evidence: Evidence) -> Measure:
-    """Return a function that backtests a strategy on the evidence's out-of-sample bars with the
-    evidence's costs.
+    """Return a function that backtests a strategy on the evidence's out-of-sample bars and costs.
 
     `bars` are those of the evidence's snapshot (BARS_SCHEMA). Raises PromotionError where they do
-    not cover it.
+    not cover its period or its symbols.
     """
     known = bars_of(bars, evidence)
     return lambda strategy: backtest_out_of_sample(strategy, known, evidence, evidence.costs)
@@ -140,8 +139,9 @@ def measure_out_of_sample(bars: pl.DataFrame, evidence: Evidence) -> Measure:
 def reproduces_evidence(
     evidence: Evidence, again: BacktestMetrics, thresholds: PromotionThresholds
 ) -> CriterionResult:
-    """Largest relative difference of final equity and Sharpe ratio, evidence against registered
-    version, <= its bound.
+    """The largest relative difference of final equity and Sharpe ratio <= max_reproduction_error.
+
+    The evidence is compared with the registered version.
     """
     pairs = [
         (evidence.out_of_sample.final_equity, again.final_equity),
@@ -152,8 +152,9 @@ def reproduces_evidence(
     bound = thresholds.max_reproduction_error
     passed = error <= bound
     reason = (
-        f"loaded from the registry it ends at {again.final_equity:.6f} on the same bars, its evidence says "
-        f"{evidence.out_of_sample.final_equity:.6f}: relative error {error:.2g}, {'at most' if passed else 'over'} {bound:.2g}"
+        f"loaded from the registry it ends at {again.final_equity:.6f} on the same bars, "
+        f"its evidence says {evidence.out_of_sample.final_equity:.6f}: relative error {error:.2g}, "
+        f"{'at most' if passed else 'over'} {bound:.2g}"
     )
     return CriterionResult("reproduces_evidence", passed, error, bound, reason)
 
@@ -185,5 +186,8 @@ def _not_rolled_back(candidate: ModelVersion, rolled_back: ModelVersion | None) 
         return CriterionResult(
             "not_rolled_back", True, None, None, "no operator has rolled this version back"
         )
-    reason = f"version {candidate.version} was rolled back by an operator; remove the alias '{ROLLED_BACK}' to let it compete again"
+    reason = (
+        f"version {candidate.version} was rolled back by an operator; "
+        f"remove the alias '{ROLLED_BACK}' to let it compete again"
+    )
     return CriterionResult("not_rolled_back", False, None, None, reason)

@@ -1,10 +1,10 @@
-"""The rehearsal: a registered version decides slot by slot, as live does, and its plans are filled
-by an exchange.
+"""The rehearsal: a registered version decides slot by slot, as live does, on an exchange of paper.
 
-Backtests judge a strategy; this judges whether it can be traded as it was backtested: decisions
-from a warm window equal those of the whole history, every order is one that the venue takes, and
-the account ends where the backtest does but for lots, fees and the no-trade band. The exchange is
-given (paper is enough); nothing real is at stake.
+A backtest judges a strategy. The rehearsal judges whether it can be traded as it was backtested:
+
+- decisions from a warm window equal those of the whole history;
+- the venue takes every order;
+- the account ends where the backtest does, except for lots, fees and the no-trade band.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -24,35 +24,39 @@ from penstock.ports import Exchange, LoadedModel
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, bars_of
 
-#: Opens an exchange over bars, on a clock that the rehearsal steps, with this much of the quote
-#: asset.
+#: Opens an exchange over bars, on a clock that the rehearsal steps, with so much quote asset.
 OpenExchange = Callable[[pl.DataFrame, SteppedClock, Decimal], Exchange]
 
-#: Weights that differ by less are the same: moving sums may round differently on a shorter table.
+#: Weights that differ by less are equal: moving sums round differently on a shorter table.
 WEIGHT_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What came of it. Equity in quote units, at the close of the last bar; `changed` names
-    decisions that differed.
-    """
+    """What came of a rehearsal."""
 
     slots: int
+    """The number of slots."""
     orders: int
+    """The number of orders that the venue took."""
     refused: tuple[str, ...]
+    """The orders that it refused, with the reasons."""
     changed: tuple[str, ...]
+    """The decisions that differed from the backtest's."""
     equity: float
+    """The equity at the close of the last bar, in quote units."""
     backtest_equity: float
+    """The backtest's equity there."""
 
     @property
     def difference(self) -> float:
-        """Equity against the backtest's, as a fraction of it."""
+        """The difference of the equity to the backtest's, as a fraction of the latter."""
         return self.equity / self.backtest_equity - 1
 
     def verdict(self, thresholds: PromotionThresholds) -> CriterionResult:
-        """Pass where nothing was refused, no decision differed, and |difference| <=
-        max_rehearsal_difference.
+        """Return the verdict: nothing refused, no decision changed, and a small difference.
+
+        |difference| <= max_rehearsal_difference.
         """
         bound = thresholds.max_rehearsal_difference
         faults = [
@@ -67,11 +71,11 @@ class Rehearsal:
                 else [f"equity is {self.difference:+.2%} off the backtest's, over {bound:.2%}"]
             ),
         ]
-        said = (
+        found = (
             "; ".join(faults)
             or f"equity {self.equity:,.2f} against {self.backtest_equity:,.2f} in the backtest"
         )
-        reason = f"{self.slots} slots, {self.orders} orders: {said}"
+        reason = f"{self.slots} slots, {self.orders} orders: {found}"
         return CriterionResult("rehearsal", not faults, abs(self.difference), bound, reason)
 
 
@@ -83,10 +87,9 @@ def rehearse(
     open_exchange: OpenExchange,
     slots: int = 30,
 ) -> Rehearsal:
-    """Trade the last `slots` slots of the evidence's bars (BARS_SCHEMA) and compare with the
-    backtest of those bars.
+    """Trade the last `slots` slots of the evidence's bars, and compare with their backtest.
 
-    Raises PromotionError where the bars hold no slot with a bar after it.
+    `bars` have BARS_SCHEMA. Raises PromotionError where they hold no slot with a bar after it.
     """
     from penstock.research.engine.backtest import backtest
 
@@ -131,7 +134,7 @@ def rehearse(
 
 
 class _Stage:
-    """The account of a rehearsal: sells, looks at what they brought, buys; keeps what was refused."""
+    """The account of a rehearsal: it sells, reads its balances, buys, and keeps refusals."""
 
     def __init__(self, model: LoadedModel, policy: RebalancePolicy, exchange: Exchange) -> None:
         self.model = model
@@ -187,9 +190,7 @@ class _Stage:
 
 
 def _decision_bars(bars: pl.DataFrame, evidence: Evidence, slots: int) -> list[datetime]:
-    """Return the newest bars at whose close there is a bar to trade on, oldest first, all out of
-    sample.
-    """
+    """Return the newest out-of-sample bars that are followed by another bar, oldest first."""
     instants: list[datetime] = bars["ts"].unique().sort().to_list()
     present = set(instants)
     usable = [
@@ -199,7 +200,8 @@ def _decision_bars(bars: pl.DataFrame, evidence: Evidence, slots: int) -> list[d
     ]
     if not usable:
         raise PromotionError(
-            f"rehearsal: no bar after {evidence.out_of_sample_start} is followed by another; ingest more bars and search again"
+            f"rehearsal: no bar after {evidence.out_of_sample_start} is followed by another; "
+            "ingest more bars and search again"
         )
     return usable[-slots:]
 

@@ -1,3 +1,1 @@
-"""Research: honest backtests, parameter searches, and the statistics that say how far to believe
-them.
-"""
+"""Research: backtests, parameter searches, and the statistics that tell how far to believe them."""

@@ -1,4 +1,4 @@
-"""What makes two datasets, or two searches, the same one: content hashes."""
+"""Content hashes: two datasets, or two searches, with the same hash are the same."""
 
 import hashlib
 import inspect
@@ -17,7 +17,7 @@ from penstock.research.engine.results import SearchSettings
 
 
 def hash_bars(bars: pl.DataFrame) -> str:
-    """Return the SHA-256 (hex) of the bars' content; row order does not matter."""
+    """Return the SHA-256 of the bars, as hexadecimal digits. The order of rows does not matter."""
     table = require_bars(bars, "dataset").sort("symbol", "ts")
     digest = hashlib.sha256(json.dumps(list(BARS_SCHEMA)).encode())
     digest.update(json.dumps(table.group_by("symbol", maintain_order=True).len().rows()).encode())
@@ -28,8 +28,10 @@ def hash_bars(bars: pl.DataFrame) -> str:
 
 
 def strategy_code(strategy: type[Strategy]) -> str:
-    """Return text that changes when the strategy's code does: its file's, or that of what a
-    notebook cell defines.
+    """Return a text that changes when the strategy's code does.
+
+    It is the text of the strategy's file. A class of a notebook cell has no file: its parameters
+    and compiled code are taken.
     """
     try:
         path = inspect.getsourcefile(strategy)
@@ -39,7 +41,8 @@ def strategy_code(strategy: type[Strategy]) -> str:
         return Path(path).read_text(encoding="utf-8")
     parameters = json.dumps(strategy.Params.model_json_schema(), sort_keys=True)
     code = strategy.target_weights.__code__
-    return f"{strategy.__qualname__}\n{parameters}\n{code.co_code.hex()}\n{code.co_consts}\n{code.co_names}"
+    compiled = f"{code.co_code.hex()}\n{code.co_consts}\n{code.co_names}"
+    return f"{strategy.__qualname__}\n{parameters}\n{compiled}"
 
 
 def search_id(
@@ -49,8 +52,9 @@ def search_id(
     settings: SearchSettings,
     timeframe: Timeframe,
 ) -> str:
-    """Return 16 hex digits that name a search: same data, strategy code, costs and settings, same
-    id (storage aside).
+    """Return 16 hexadecimal digits that name a search.
+
+    The same data, strategy code, costs and settings give the same id. The storage does not count.
     """
     parts = {
         "dataset": dataset_hash,

@@ -1,20 +1,22 @@
-"""Figures of results, for reports, runs and notebooks. Plotly figures, drawn from results and
-nothing else.
-"""
+"""Plotly figures of results, for reports, runs and notebooks."""
 
-import plotly.graph_objects as go
 import polars as pl
-from plotly.subplots import make_subplots
 
 from penstock.core.errors import SearchError
+from penstock.core.extras import extra
 from penstock.research.engine.results import BacktestResult, SearchResult
+
+with extra("research"):
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
 
 _LAYOUT = {"template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 50, "b": 40}}
 
 
 def equity_figure(result: BacktestResult, benchmark: BacktestResult | None = None) -> go.Figure:
-    """Return equity (log scale, quote units) over drawdown (per cent under the last peak), the
-    benchmark thin beside it.
+    """Return equity (log scale, quote units) over drawdown (per cent under the last peak).
+
+    The benchmark is drawn as a thin line.
     """
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, row_heights=[0.7, 0.3], vertical_spacing=0.04
@@ -44,8 +46,9 @@ def equity_figure(result: BacktestResult, benchmark: BacktestResult | None = Non
 
 
 def trials_figure(result: SearchResult) -> go.Figure:
-    """Return each trial's in-sample objective by number, coloured by strategy, with the best so far
-    as a line.
+    """Return each trial's in-sample objective by number, coloured by strategy.
+
+    The best so far is drawn as a line.
     """
     done = result.trials.filter(pl.col("state") == "complete").sort("number")
     figure = go.Figure()
@@ -73,14 +76,16 @@ def trials_figure(result: SearchResult) -> go.Figure:
 
 
 def parameters_figure(result: SearchResult, strategy: str | None = None) -> go.Figure:
-    """Return one strategy's trials (the chosen one's unless named) as parallel coordinates,
-    coloured by objective.
+    """Return the trials of one strategy as parallel coordinates, coloured by objective.
+
+    Without a name it is the chosen strategy. Raises SearchError where it has no trial.
     """
     name = strategy or result.strategy
     trials = result.trials.filter((pl.col("strategy") == name) & (pl.col("state") == "complete"))
     if trials.is_empty():
         raise SearchError(
-            f"search {result.id} has no trial of '{name}': it searched {sorted(set(result.trials['strategy']))}"
+            f"search {result.id} has no trial of '{name}': "
+            f"it searched {sorted(set(result.trials['strategy']))}"
         )
     numbers = [
         c
@@ -97,8 +102,9 @@ def parameters_figure(result: SearchResult, strategy: str | None = None) -> go.F
 
 
 def weights_figure(result: BacktestResult) -> go.Figure:
-    """Return the target weights over time as stacked areas; what is left to 1 is cash. Holds carry
-    the last weight on.
+    """Return the target weights over time as stacked areas; the rest to 1 is cash.
+
+    A bar without a decision keeps the last weight.
     """
     names = list(result.symbols)
     wide = result.weights.pivot(on="symbol", on_columns=names, index="ts", values="weight").sort(

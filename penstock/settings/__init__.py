@@ -1,6 +1,6 @@
 """configs/*.yaml and the environment, read once into frozen, validated models. Unknown keys fail.
 
-Decides what the configuration means; which adapters it leads to is for penstock.wiring.
+penstock.wiring decides which adapters a configuration leads to.
 """
 
 from collections.abc import Mapping
@@ -48,18 +48,26 @@ LIVE_CONFIRMATION = "real-money"
 
 
 class Process(BaseModel):
-    """Which folder, database and environment are worked with: what the variables PENSTOCK_* say."""
+    """What the environment variables with the prefix PENSTOCK_ say."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     home: Path = Path(".penstock")
+    """The folder of everything that this installation keeps."""
     configs: Path = Path("configs")
+    """The folder of the configuration files."""
     env: str = "paper"
+    """The environment, by its name in configs/environments.yaml."""
     live: str = ""
+    """The other consent that real money needs: "real-money"."""
     database_url: SecretStr | None = None
+    """The database; without it the embedded one is used."""
     mlflow_url: str | None = None
+    """The MLflow server; without it that of `penstock up`, or a file in the home folder."""
     practice_url: str | None = None
+    """Where the practice exchange answers, if not at the configured address."""
     notify_urls: SecretStr = SecretStr("")
+    """The channels of alerts, as Apprise URLs with spaces between them."""
 
     @field_validator("practice_url")
     @classmethod
@@ -70,7 +78,7 @@ class Process(BaseModel):
     def of(cls, variables: Mapping[str, str]) -> "Process":
         """Return what the variables PENSTOCK_* say; an empty one counts as none.
 
-        Raises ConfigError with the variable's name for a value that is not allowed.
+        Raises ConfigError, which names the variable, for a value that is not allowed.
         """
         named = {name: variables.get(f"PENSTOCK_{name.upper()}", "") for name in cls.model_fields}
         try:
@@ -83,11 +91,10 @@ class Process(BaseModel):
 
 
 class Settings:
-    """Everything configured. Files are read on first use, so that a command needs only those it
-    uses.
+    """Everything that is configured. A file is read when it is first used.
 
-    `variables` are the environment variables that were passed in: the keys of accounts stand in
-    them. The environment of this process is never looked at.
+    `variables` are the environment variables that were passed in, which hold the keys of accounts.
+    The environment of this process is not read.
     """
 
     def __init__(self, process: Process, variables: Mapping[str, str] | None = None) -> None:
@@ -101,22 +108,27 @@ class Settings:
 
     @property
     def home(self) -> Path:
+        """The absolute path of the home folder."""
         return self.process.home.resolve()
 
     @cached_property
     def universe(self) -> Universe:
+        """configs/universe.yaml: which bars are kept."""
         return self._read("universe.yaml", Universe)
 
     @cached_property
     def costs(self) -> Costs:
+        """configs/costs.yaml: what a backtest pays."""
         return self._read("costs.yaml", Costs)
 
     @cached_property
     def checks(self) -> CheckBounds:
+        """configs/checks.yaml: how much of each defect is allowed."""
         return self._read("checks.yaml", CheckBounds)
 
     @cached_property
     def risk(self) -> RiskLimits:
+        """configs/risk.yaml: the limits that every order must pass."""
         return self._read("risk.yaml", RiskLimits)
 
     def portfolio(self, name: str) -> Portfolio:
@@ -146,17 +158,17 @@ class Settings:
         return Settings(self.process.model_copy(update={"env": name}), self.variables)
 
     def require_consent(self) -> None:
-        """Raise ConfigError where this environment trades real money and not both places agree to
-        it.
+        """Raise ConfigError where this environment trades real money without both consents.
 
-        Asked before an account is opened for orders. Looking, and halting, need no consent.
+        This is called before an account is opened for orders. Reading and halting need no consent.
         """
         if self.environment.is_real_venue and not (
             self.environment.live and self.process.live == LIVE_CONFIRMATION
         ):
             raise ConfigError(
-                f"environment '{self.process.env}' would trade real money: it needs 'live: true' in "
-                f"{self.process.configs / 'environments.yaml'} and the environment variable PENSTOCK_LIVE={LIVE_CONFIRMATION}; "
+                f"environment '{self.process.env}' would trade real money: it needs "
+                f"'live: true' in {self.process.configs / 'environments.yaml'} and "
+                f"the environment variable PENSTOCK_LIVE={LIVE_CONFIRMATION}; "
                 "use PENSTOCK_ENV=paper or testnet otherwise"
             )
 

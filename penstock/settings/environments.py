@@ -11,13 +11,13 @@ from penstock.settings.files import Frozen, loopback
 
 
 class MarketSettings(Frozen):
-    """Which venue, by its ccxt name. `base_url` points the same wire at the practice exchange on
-    this machine.
-    """
+    """Which venue is used, and where it is reached."""
 
-    ccxt_id: str
-    base_url: str | None = None
-    sandbox: bool = False
+    ccxt_id: str = Field(description="the venue's name in ccxt")
+    base_url: str | None = Field(
+        None, description="address of the practice exchange on this machine, in the venue's place"
+    )
+    sandbox: bool = Field(False, description="use the venue's test network")
 
     @property
     def is_real(self) -> bool:
@@ -31,29 +31,34 @@ class MarketSettings(Frozen):
 
 
 class VenueSettings(MarketSettings):
-    """One of the venues of an account that trades on several. `taker_fee_bps` is that of
-    configs/costs.yaml by default.
-    """
+    """One of the venues of an account that trades on several."""
 
-    api_key_env: str | None = None
-    secret_env: str | None = None
-    paper_cash: float = Field(100_000, gt=0)
-    taker_fee_bps: Decimal | None = Field(None, ge=0, lt=1000)
+    api_key_env: str | None = Field(None, description="environment variable with the API key")
+    secret_env: str | None = Field(None, description="environment variable with the secret")
+    paper_cash: float = Field(
+        100_000, gt=0, description="cash of a paper account at the start, in quote units"
+    )
+    taker_fee_bps: Decimal | None = Field(
+        None, ge=0, lt=1000, description="taker fee; by default fee_bps of configs/costs.yaml"
+    )
 
 
 class AccountSettings(Frozen):
-    """One account at the venue (an exchange's sub-account). Keys stay in the environment; only
-    their names stand here.
+    """One account at the venue (an exchange's sub-account).
 
-    With `venues` the account trades on several, by name: each has keys (or paper cash) of its own,
-    and the account none.
+    Keys stay in the environment; only the names of their variables are written here.
     """
 
-    name: str
-    api_key_env: str | None = None
-    secret_env: str | None = None
-    paper_cash: float = Field(100_000, gt=0)
-    venues: dict[str, VenueSettings] = Field(default_factory=dict)
+    name: str = Field(description="the account's name in the ledger")
+    api_key_env: str | None = Field(None, description="environment variable with the API key")
+    secret_env: str | None = Field(None, description="environment variable with the secret")
+    paper_cash: float = Field(
+        100_000, gt=0, description="cash of a paper account at the start, in quote units"
+    )
+    venues: dict[str, VenueSettings] = Field(
+        default_factory=dict,
+        description="venues by name; each has its own keys or paper cash, and the account has none",
+    )
 
     @model_validator(mode="after")
     def _venues_are_told_apart(self) -> "AccountSettings":
@@ -61,7 +66,8 @@ class AccountSettings(Frozen):
             return self
         if len(self.venues) == 1:
             raise ValueError(
-                f"venues: {', '.join(self.venues)} alone is no choice: leave 'venues' out, or name two at least"
+                f"venues: {', '.join(self.venues)} alone is no choice: "
+                "leave 'venues' out, or name two at least"
             )
         moved = sorted({"api_key_env", "secret_env", "paper_cash"} & self.model_fields_set)
         if moved:
@@ -85,18 +91,20 @@ class AccountSettings(Frozen):
 
 
 class Environment(Frozen):
-    """One entry of configs/environments.yaml: where bars come from and where orders go.
+    """One entry of configs/environments.yaml: where bars come from and where orders go."""
 
-    `visibility_delay_seconds` doubts "no such order" for longer than the accounts' venues need;
-    less than that is refused.
-    """
-
-    exchange: str
-    trading: Literal["paper", "venue"]
-    market: MarketSettings
-    live: bool = False
-    visibility_delay_seconds: float | None = Field(None, gt=0)
-    accounts: dict[str, AccountSettings] = Field(min_length=1)
+    exchange: str = Field(description="the name under which bars and accounts are stored")
+    trading: Literal["paper", "venue"] = Field(description="where orders are filled")
+    market: MarketSettings = Field(description="the venue whose bars are read")
+    live: bool = Field(False, description="one of the two consents that real money needs")
+    visibility_delay_seconds: float | None = Field(
+        None,
+        gt=0,
+        description='how long "no such order" is doubted; not less than the venues need',
+    )
+    accounts: dict[str, AccountSettings] = Field(
+        min_length=1, description="accounts, by the portfolio that trades each"
+    )
 
     @property
     def is_real_venue(self) -> bool:
@@ -105,7 +113,7 @@ class Environment(Frozen):
 
     @property
     def traded(self) -> list[MarketSettings]:
-        """Every venue that an account of this environment is at."""
+        """Every venue at which an account of this environment is."""
         return [
             venue
             for account in self.accounts.values()
@@ -113,12 +121,13 @@ class Environment(Frozen):
         ]
 
     def account_of(self, portfolio: str) -> AccountSettings:
-        """Return the account that a portfolio trades; one account is never shared by two
-        portfolios.
+        """Return the account that a portfolio trades. Two portfolios never share one.
+
+        Raises ConfigError where the portfolio has none.
         """
         if portfolio not in self.accounts:
             raise ConfigError(
-                f"configs/environments.yaml: no account for portfolio '{portfolio}' under 'accounts': "
-                f"it has {', '.join(self.accounts)}"
+                f"configs/environments.yaml: no account for portfolio '{portfolio}' "
+                f"under 'accounts': it has {', '.join(self.accounts)}"
             )
         return self.accounts[portfolio]

@@ -1,5 +1,6 @@
-"""How a file of configs/ becomes a frozen model, and what is said of one that cannot. Unknown keys
-fail.
+"""How a file of configs/ becomes a frozen model, and what the message says where it cannot.
+
+Unknown keys fail.
 """
 
 from pathlib import Path
@@ -15,13 +16,17 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Frozen(BaseModel):
+    """Base of the settings: values that do not change, without unknown keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
+    """Return the keys and values of a YAML file; raise ConfigError where it has no such content."""
     if not path.is_file():
         raise ConfigError(
-            f"{path} does not exist: run from the project's folder, or set PENSTOCK_CONFIGS to the folder of configs"
+            f"{path} does not exist: run from the project's folder, "
+            "or set PENSTOCK_CONFIGS to the folder of configs"
         )
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -35,6 +40,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 
 def validate(content: dict[str, Any], model: type[M], path: Path, prefix: str = "") -> M:
+    """Return `content` as a model; raise ConfigError, which names every key that is wrong."""
     try:
         return model.model_validate(content)
     except ValidationError as error:
@@ -55,8 +61,9 @@ def _explain(problem: Any, model: type[BaseModel], prefix: str) -> str:
 
 
 def _shown(key: str, problem: Any) -> str:
-    """Return the value seen, or stars where its key speaks of a secret: messages end up in logs. Of
-    a block, its keys.
+    """Return the value seen, or the keys of a block.
+
+    A key that names a secret gives stars, because messages end up in logs.
     """
     if isinstance(problem["input"], dict):
         return "{" + ", ".join(map(str, problem["input"])) + "}"
@@ -65,9 +72,7 @@ def _shown(key: str, problem: Any) -> str:
 
 
 def _fields_at(model: type[BaseModel], where: tuple[Any, ...]) -> list[str]:
-    """Return the field names of the model nested at `where`, following plain and container
-    annotations.
-    """
+    """Return the field names of the model that is nested at `where`."""
     current: Any = model
     for part in where:
         if (
@@ -88,12 +93,11 @@ def _fields_at(model: type[BaseModel], where: tuple[Any, ...]) -> list[str]:
 
 
 def loopback(url: str) -> str:
-    """Return the URL of a server on this machine; raise ValueError for any other, which would be a
-    venue in disguise.
-    """
+    """Return the URL of a server on this machine; raise ValueError for any other host."""
     host = urlsplit(url).hostname or ""
     if host not in {"127.0.0.1", "localhost", "::1"}:
         raise ValueError(
-            f"'{url}' is not on this machine: only a practice exchange on 127.0.0.1 may stand in for a venue"
+            f"'{url}' is not on this machine: "
+            "only a practice exchange on 127.0.0.1 may stand in for a venue"
         )
     return url

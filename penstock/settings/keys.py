@@ -1,5 +1,6 @@
-"""Keys of accounts: read from the environment, and made for the practice exchange. No message ever
-shows one.
+"""Keys of accounts: read from the environment, and made for the practice exchange.
+
+No message shows a key.
 """
 
 import json
@@ -17,8 +18,9 @@ PRACTICE_PORTFOLIOS = ("daily", "minute", "practice-minute")
 
 
 def secret(variables: Mapping[str, str], name: str | None, purpose: str) -> SecretStr:
-    """Return the secret in an environment variable; raise ConfigError with the variable's name,
-    never a value.
+    """Return the secret in the environment variable `name`.
+
+    Raises ConfigError, which names the variable and no value, where it is empty.
     """
     value = variables.get(name or "")
     if not value:
@@ -30,8 +32,9 @@ def secret(variables: Mapping[str, str], name: str | None, purpose: str) -> Secr
 
 
 def practice_keys(home: Path) -> dict[str, tuple[str, str]]:
-    """Return (key, secret) of each practice account, by portfolio: made once, readable by the owner
-    only.
+    """Return (key, secret) of each practice account, by portfolio.
+
+    They are made once, in a file that only its owner can read.
     """
     path = home / "practice-keys.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -45,9 +48,7 @@ def practice_keys(home: Path) -> dict[str, tuple[str, str]]:
 
 
 def practice_key_variables(home: Path) -> dict[str, str]:
-    """Return the environment variables that configs/environments.yaml names for the practice
-    accounts' keys.
-    """
+    """Return the practice accounts' keys by the variables that configs/environments.yaml names."""
     variables: dict[str, str] = {}
     for portfolio, (key, secret_key) in practice_keys(home).items():
         name = portfolio.upper().replace("-", "_")

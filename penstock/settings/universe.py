@@ -12,25 +12,28 @@ from penstock.settings.files import Frozen
 
 
 class TimeframeHistory(Frozen):
-    """From when on a timeframe is kept, and for which symbols (all of the universe where none are
-    named).
-    """
+    """From when on the bars of a timeframe are kept, and of which symbols."""
 
-    start: date
-    symbols: tuple[str, ...] = ()
+    start: date = Field(description="the first day, UTC")
+    symbols: tuple[str, ...] = Field(
+        (), description="the symbols; without any, all of the universe"
+    )
 
     @property
     def start_at(self) -> datetime:
+        """The midnight at which the first day begins."""
         return datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC)
 
 
 class Universe(Frozen):
-    """configs/universe.yaml"""
+    """The content of configs/universe.yaml."""
 
-    quote: str
-    symbols: tuple[str, ...] = Field(min_length=1)
-    timeframes: dict[Timeframe, TimeframeHistory]
-    ingest: IngestPolicy = IngestPolicy()
+    quote: str = Field(description="the asset in which accounts keep their cash")
+    symbols: tuple[str, ...] = Field(min_length=1, description="the symbols that are kept")
+    timeframes: dict[Timeframe, TimeframeHistory] = Field(
+        description="the timeframes that are kept"
+    )
+    ingest: IngestPolicy = Field(IngestPolicy(), description="how ingestion reads from the venue")
 
     @field_validator("symbols")
     @classmethod
@@ -47,17 +50,16 @@ class Universe(Frozen):
         return symbols
 
     def history(self, timeframe: Timeframe) -> TimeframeHistory:
-        """Return what is kept of a timeframe; raise ConfigError where the universe keeps none of
-        it.
-        """
+        """Return what is kept of a timeframe; raise ConfigError where nothing is."""
         if timeframe not in self.timeframes:
             raise ConfigError(
-                f"configs/universe.yaml keeps no {timeframe} bars: it has {', '.join(self.timeframes)}; "
-                "add it under 'timeframes'"
+                f"configs/universe.yaml keeps no {timeframe} bars: "
+                f"it has {', '.join(self.timeframes)}; add it under 'timeframes'"
             )
         return self.timeframes[timeframe]
 
     def symbols_of(self, timeframe: Timeframe) -> tuple[str, ...]:
+        """Return the symbols whose bars are kept in a timeframe."""
         return self.history(timeframe).symbols or self.symbols
 
     def policy_of(self, timeframe: Timeframe) -> IngestPolicy:

@@ -5,8 +5,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -30,6 +29,7 @@ from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.risk.limits import RiskLimits
 from penstock.simulation.fill_model import FillModel
+from tests.servers import DatabaseServers
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {
@@ -299,7 +299,7 @@ def make_scenario() -> Any:
 
 @pytest.fixture(scope="session")
 def stage(
-    open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]],
+    servers: DatabaseServers,
 ) -> Iterator[Stage]:
     clock = stepped_clock(SLOT + timedelta(seconds=2))
     practice = PracticeServer(
@@ -308,7 +308,7 @@ def stage(
     script = Path(__file__).with_name("trader.py")
     command = [sys.executable, str(script)]
     with (
-        open_database("crash") as (url, database),
+        servers.opened() as (url, database),
         practice,
         subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

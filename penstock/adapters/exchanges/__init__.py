@@ -1,1 +1,1 @@
-"""Exchanges: any ccxt venue, the paper exchange, and market data held in memory."""
+"""Exchanges: ccxt venues, several venues as one account, and market data held in memory."""

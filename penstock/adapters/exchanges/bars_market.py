@@ -1,8 +1,7 @@
-"""Market data from bars held in memory, seen at a clock's instant: for replays, paper trading and
-tests.
+"""Market data from bars held in memory, as known at a clock's instant.
 
-What is known at an instant follows the practice exchange's own rules (`penstock.practice.market`),
-so both give the same prices for the same bars.
+Replays, paper trading and tests use it. What is known at an instant follows the practice exchange's
+own rules (`penstock.practice.market`), so both give the same prices for the same bars.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,11 +24,10 @@ from penstock.simulation.fill_model import decimal_of
 
 
 class BarsMarketData:
-    """MarketData over bars frames (BARS_SCHEMA) by timeframe; bars that open after `clock.now()` do
-    not exist yet.
+    """MarketData over bars frames (BARS_SCHEMA) by timeframe.
 
-    Without `instruments` the venue rules are derived from the bars as the practice exchange derives
-    them.
+    Bars that open after `clock.now()` do not exist yet. Without `instruments` the venue's rules are
+    derived from the bars, as the practice exchange derives them.
     """
 
     def __init__(
@@ -73,9 +71,7 @@ class BarsMarketData:
         }
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
-        """Return books of one tick to either side of the last price: bars tell nothing of the
-        spread.
-        """
+        """Return quotes of one tick to either side of the last price: bars have no spread."""
         for symbol in symbols:
             self._require(symbol)
         listed = [self._instruments[symbol] for symbol in symbols if symbol in self._instruments]

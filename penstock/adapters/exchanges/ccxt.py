@@ -1,5 +1,6 @@
-"""Trading on a ccxt venue: the test network unless told `live=True`, orders sent once, every error
-in Penstock's words.
+"""Trading on a ccxt venue: on its test network unless `live=True`, with every order sent once.
+
+Every error is one of Penstock's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,18 +38,18 @@ _STATES = {
     "rejected": OrderState.REJECTED,
 }
 _PAGE = 1000
-#: Venues answer for about three months of transfers at once.
+#: Venues show about three months of transfers at once.
 _TRANSFERS_KEPT = timedelta(days=89)
 _ASK_ONE_BY_ONE = 5
 _log = structlog.get_logger(__name__)
 
 
 class CcxtExchange(CcxtMarketData):
-    """An account on a ccxt venue. Exchange port: reads are retried, `submit` and `cancel` never.
+    """An account on a ccxt venue (Exchange port). Reads are retried; `submit` and `cancel` never.
 
-    Without `live` the venue's test network is used, and a venue that has none is a ConfigError. So
-    is one of which it is not known how orders are found by client order id. `base_url` leads to a
-    practice exchange instead, never to the venue.
+    Without `live` the venue's test network is used. Raises ConfigError for a venue that has none,
+    and for one of which it is not known how an order is found by client order id. With `base_url`
+    every request goes to a practice exchange, none to the venue.
     """
 
     def __init__(
@@ -83,20 +84,18 @@ class CcxtExchange(CcxtMarketData):
         )
         self._lookup = order_lookup(venue)
         self._pager = trade_pager(venue)
-        if (
-            base_url is not None
-        ):  # the test network has no transfers, the practice exchange has; the session leads there
+        # Unlike a test network, the practice exchange has transfers.
+        if base_url is not None:
             self.client.urls["api"].setdefault("sapi", f"{base_url}/sapi/v1")
         self._age = RequestAge(venue, self.client)
-        self._client_ids: dict[
-            str, str
-        ] = {}  # venue order id -> client order id; an entry never changes
+        #: Client order ids by venue order id. An entry never changes.
+        self._client_ids: dict[str, str] = {}
 
     def balances(self) -> Mapping[str, Decimal]:
         return self._balances("total")
 
     def free_balances(self) -> Mapping[str, Decimal]:
-        """Return of every asset what no working order holds; assets without any are absent."""
+        """Return what no working order holds, by asset; assets without any are absent."""
         return self._balances("free")
 
     def _balances(self, which: str) -> Mapping[str, Decimal]:
@@ -128,24 +127,24 @@ class CcxtExchange(CcxtMarketData):
             )
 
     def _once(self, call: str, ask: Callable[[], Answer]) -> Answer:
-        """Return `ask()`, which changes state. Only the answer to the request that changes it is
-        the venue's word on it.
+        """Return `ask()`, which changes something at the venue.
 
-        For some venues ccxt asks something more afterwards: a refusal of that says nothing of what
-        went before.
+        Only the answer to the request that changes it counts. For some venues ccxt sends another
+        request afterwards: an error of that one tells nothing of the first.
         """
         try:
             return self.understood(call, ask)
         except VenueError as error:
             if self.session.last.acted and type(error) is not VenueUnavailableError:
                 raise VenueUnavailableError(
-                    f"{error} (said of a later request: what the first one did is unknown)"
+                    f"{error} (of a later request: what the first one did is unknown)"
                 ) from error
             raise
 
     def _exact(self, what: str, order: OrderRequest, value: Decimal | None) -> str:
-        """Return the number as text; NotSentError where ccxt would silently round it to the venue's
-        step.
+        """Return the number as text.
+
+        Raises NotSentError where ccxt would silently round it to the venue's step.
         """
         if value is None or value <= 0:
             raise NotSentError(
@@ -176,12 +175,14 @@ class CcxtExchange(CcxtMarketData):
             if found:
                 return found[0]
         raise OrderNotFoundError(
-            f"{self.venue}, order {client_order_id}: it is neither among its open nor its ended orders"
+            f"{self.venue}, order {client_order_id}: "
+            "it is neither among its open nor its ended orders"
         )
 
     def _asked(self, question: Question, name: str, symbol: str) -> list[OrderReport]:
-        """Return the report of the order, or nothing. A list with other orders in it was not
-        searched for ours: no denial.
+        """Return the report of the order, or nothing.
+
+        Raises VenueUnavailableError for a list of other orders: the venue did not search for ours.
         """
         orders = question(self.client, name, symbol)
         if not self._lookup.by_list:
@@ -189,7 +190,8 @@ class CcxtExchange(CcxtMarketData):
         ours = {str(order["id"]): order for order in orders if self._lookup.name_of(order) == name}
         if len(ours) > 1:
             raise VenueError(
-                f"{self.venue} has orders {', '.join(ours)} under the one name {name}: compare them with the ledger"
+                f"{self.venue} has orders {', '.join(ours)} under the one name {name}: "
+                "compare them with the ledger"
             )
         if orders and not ours:
             raise VenueUnavailableError(
@@ -205,16 +207,16 @@ class CcxtExchange(CcxtMarketData):
             client_order_id, lambda: self._lookup.cancel(self.client, client_order_id, symbol)
         )
         if not isinstance(answer, dict) or answer.get("status") is None:
-            return self.find_order(
-                client_order_id, symbol
-            )  # some venues only say that they took the cancellation
+            # Some venues only confirm that they took the cancellation.
+            return self.find_order(client_order_id, symbol)
         return self.understood(
             f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol)
         )
 
     def _cancel_by_id(self, venue_order_id: str, symbol: str) -> OrderReport:
-        """Cancel an order that has no name of ours; what is no longer among the working orders
-        counts as cancelled.
+        """Cancel an order that has no client order id of ours.
+
+        An order that is no longer among the working ones counts as cancelled.
         """
         answer = self._ask_to_cancel(
             venue_order_id, lambda: self.client.cancel_order(venue_order_id, symbol)
@@ -231,16 +233,17 @@ class CcxtExchange(CcxtMarketData):
         )
 
     def _ask_to_cancel(self, name: str, ask: Callable[[], Any]) -> Any:
-        """Return the answer to a cancellation; OrderNotFoundError also where the venue says that
-        the order has ended.
+        """Return the answer to a cancellation.
+
+        Raises OrderNotFoundError also where the venue answers that the order has ended.
         """
         try:
             return self._once(f"cancel {name}", ask)
-        except VenueRejectedError as refusal:
-            if refusal.code in self._lookup.too_late:
+        except VenueRejectedError as error:
+            if error.code in self._lookup.too_late:
                 raise OrderNotFoundError(
-                    f"{refusal} (it has ended: nothing is left to cancel)", refusal.code
-                ) from refusal
+                    f"{error} (it has ended: nothing is left to cancel)", error.code
+                ) from error
             raise
 
     def open_orders(self) -> Sequence[OrderReport]:
@@ -255,9 +258,8 @@ class CcxtExchange(CcxtMarketData):
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
         self.require_symbol(symbol)
         trades = self._all_trades(symbol, round(since.timestamp() * 1000))
-        if (
-            self._pager is not None
-        ):  # asking is the second choice: ccxt answers for no single order at Bybit
+        # The trades' own ids come first: ccxt cannot ask for a single order at Bybit.
+        if self._pager is not None:
             for order_id, named in self._pager.names(trades).items():
                 self._client_ids.setdefault(order_id, named)
         self._learn_client_ids(
@@ -277,9 +279,9 @@ class CcxtExchange(CcxtMarketData):
                 for sign, ask in self._histories()
                 for row in self._transfer_rows(ask, first)
             ]
-        except (NotSentError, VenueRejectedError) as refusal:
-            # a test network has no such call, and keys may lack the right to it
-            _log.warning("transfers_not_told", venue=self.venue, reason=str(refusal))
+        except (NotSentError, VenueRejectedError) as error:
+            # A test network has no such call, and the keys may not allow it.
+            _log.warning("transfers_not_reported", venue=self.venue, reason=str(error))
             return None
         return sorted(
             (_transfer(sign, row) for sign, row in rows if row.get("status") == "ok"),
@@ -294,8 +296,9 @@ class CcxtExchange(CcxtMarketData):
         return self.read("transfers", lambda: [dict(row) for row in ask(None, at, _PAGE)])
 
     def _all_trades(self, symbol: str, since: int) -> list[dict[str, Any]]:
-        """Return every trade from `since` on, oldest first: by id where the venue pages by id, in
-        its own way elsewhere.
+        """Return every trade from `since` (milliseconds) on, oldest first.
+
+        Trades are paged by id where the venue does so, and with its pager otherwise.
         """
         if self._pager is None:
             trades = self._trades_by_id(symbol, since)
@@ -327,8 +330,9 @@ class CcxtExchange(CcxtMarketData):
         )
 
     def _learn_client_ids(self, symbol: str, order_ids: set[str]) -> None:
-        """Find the client order ids of orders that this process has not seen yet: all at once if
-        many, else one by one.
+        """Find the client order ids of orders that this process has not seen yet.
+
+        Many are asked for at once, few one by one.
         """
         unknown = order_ids - self._client_ids.keys()
         if len(unknown) > _ASK_ONE_BY_ONE and self.client.has.get("fetchOrders"):
@@ -343,17 +347,13 @@ class CcxtExchange(CcxtMarketData):
                     f"order {order_id}", partial(self.client.fetch_order, order_id, symbol)
                 )
             except OrderNotFoundError:
-                continue  # archived, or not visible yet: the fill then names no order of ours
+                continue  # archived or not visible yet: the fill names no order of ours
             self._report(order, "", symbol)
 
     def _report(self, order: Mapping[str, Any], client_order_id: str, symbol: str) -> OrderReport:
-        """Return the report of a ccxt order; an order without a status (accepted, nothing more
-        said) is OPEN.
-        """
-        if order["id"] in (
-            None,
-            "",
-        ):  # ccxt makes an order without anything of an answer that holds none
+        """Return the report of a ccxt order. An order without a status was accepted: it is OPEN."""
+        # ccxt makes an empty order of an answer that has none in it.
+        if order["id"] in (None, ""):
             raise VenueUnavailableError(
                 f"{self.venue}, order {client_order_id} in {symbol}: the answer has no order in it"
             )
@@ -383,8 +383,9 @@ class CcxtExchange(CcxtMarketData):
         )
 
     def _fee(self, trade: Mapping[str, Any]) -> tuple[Decimal, str]:
-        """Return the fee and its asset. A venue that names none gives zero in quote; comparing
-        balances then shows the rest.
+        """Return the fee and its asset.
+
+        A trade without a fee gives zero in quote. The comparison of balances then shows the rest.
         """
         fee = trade.get("fee") or next(iter(trade.get("fees") or []), None) or {}
         if fee.get("cost") is None or fee.get("currency") is None:
@@ -396,7 +397,7 @@ class CcxtExchange(CcxtMarketData):
 
 
 def _transfer(sign: int, row: Mapping[str, Any]) -> Transfer:
-    """Return a deposit, or a withdrawal with the fee that was taken besides."""
+    """Return a deposit, or a withdrawal with its fee."""
     fee = Decimal(str((row.get("fee") or {}).get("cost") or 0)) if sign < 0 else Decimal(0)
     quantity = sign * (Decimal(str(row["amount"])) + fee)
     return Transfer(
@@ -405,6 +406,6 @@ def _transfer(sign: int, row: Mapping[str, Any]) -> Transfer:
 
 
 def _number(trade_id: object) -> int:
-    """Return a trade id as a number for sorting; 0 where it is none (time alone decides then)."""
+    """Return a trade id as a number for sorting; 0 where it is no number."""
     text = str(trade_id)
     return int(text) if text.isdigit() else 0

@@ -1,10 +1,11 @@
-"""ccxt's errors in Penstock's words. What decides is whether the venue itself has spoken.
+"""How ccxt's errors become Penstock's: by whether the venue itself has answered.
 
-No whole answer, a 5xx, or an answer that makes no sense is VenueUnavailableError: the state at the
-venue is unknown. Only a complete answer under 500 that ccxt reads as a refusal is
-VenueRejectedError. What ccxt refuses before anything was sent is NotSentError. RateLimitedError is
-a refusal by the venue too, for an order may be sent again after it: ccxt's own word "rate limit" is
-never enough.
+- Without a whole answer, with a 5xx or with nonsense it is VenueUnavailableError: the state at the
+  venue is unknown.
+- A complete answer under 500 that ccxt reads as a refusal is VenueRejectedError.
+- What ccxt refuses before anything was sent is NotSentError.
+- RateLimitedError needs the venue's own answer, because an order may be sent again after it. ccxt's
+  error class "rate limit" is not enough.
 """
 
 import re
@@ -24,7 +25,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 
-#: What the code that reads an answer raises when the answer has not the shape it should have.
+#: What the code that reads an answer raises where the answer has a wrong shape.
 NONSENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError)
 
 _CODE = re.compile(r'"(?:code|retCode|sCode)"\s*:\s*"?(-?\d+)')
@@ -33,39 +34,31 @@ _REFUSALS = (
     (ccxt.OrderNotFound, OrderNotFoundError),
     (ccxt.InsufficientFunds, InsufficientFundsError),
 )
-#: Codes by which a venue says that it does not know itself what became of the request, whatever
-#: class ccxt gives them.
+#: Codes by which a venue says that it does not know what became of the request. ccxt's class for
+#: them does not count.
 _UNSURE = frozenset(
     {
-        *(
-            "-1000",
-            "-1001",
-            "-1006",
-            "-1007",
-            "-1008",
-        ),  # Binance: unknown error, disconnected, status unknown, busy
-        *(
-            "10000",
-            "10016",
-            "170001",
-            "170007",
-            "170032",
-        ),  # Bybit: server timeout, internal error, network error
+        # Binance: unknown error, disconnected, status unknown, busy
+        *("-1000", "-1001", "-1006", "-1007", "-1008"),
+        # Bybit: server timeout, internal error, network error
+        *("10000", "10016", "170001", "170007", "170032"),
     }
 )
 _REFUSED_KEYS = {
-    "-1021": "the request's timestamp is outside the venue's window: set this machine's clock (NTP)",
+    "-1021": "the request's timestamp is outside the venue's window: "
+    "set this machine's clock (NTP)",
     "-1022": "the signature is wrong: check the API secret",
     "-2014": "the API key is malformed: check the API key",
-    "-2015": "the venue refuses the API key: check the key, its permissions and its allowed addresses",
+    "-2015": "the venue refuses the API key: "
+    "check the key, its permissions and its allowed addresses",
 }
 
 
 def translate(error: Exception, answer: LastAnswer, call: str) -> VenueError:
     """Return the Penstock error for what ccxt raised during `call`."""
-    said = _QUERY.sub("", str(error))[:500]
-    message = f"{call}: {said}"
-    found = _CODE.search(said)
+    text = _QUERY.sub("", str(error))[:500]
+    message = f"{call}: {text}"
+    found = _CODE.search(text)
     code = "" if found is None else found.group(1)
     if answer.sent and (answer.status is None or answer.status >= 500 or answer.status == 408):
         return VenueUnavailableError(f"{message} ({_lack(answer)}: what it did is unknown)")
@@ -80,14 +73,14 @@ def translate(error: Exception, answer: LastAnswer, call: str) -> VenueError:
         return RateLimitedError(f"{message} ({whose})", answer.retry_after)
     if code in _REFUSED_KEYS:
         return VenueRejectedError(f"{message} ({_REFUSED_KEYS[code]})", code)
-    return _refusal(error, answer, said, message, code)
+    return _refusal(error, answer, text, message, code)
 
 
 def _refusal(
-    error: Exception, answer: LastAnswer, said: str, message: str, code: str
+    error: Exception, answer: LastAnswer, text: str, message: str, code: str
 ) -> VenueError:
     """Return the error for a whole answer under 500, or for what ccxt refused before sending."""
-    if isinstance(error, ccxt.DuplicateOrderId) or "duplicate order" in said.lower():
+    if isinstance(error, ccxt.DuplicateOrderId) or "duplicate order" in text.lower():
         return DuplicateOrderError(message, code)
     if isinstance(error, (ccxt.OperationFailed, *NONSENSE)):
         return VenueUnavailableError(f"{message} (no usable answer: {type(error).__name__})")

@@ -1,5 +1,6 @@
-"""The public side of any ccxt venue: time, instruments, bars, prices. No credentials, nothing that
-changes state.
+"""The public side of a ccxt venue: time, instruments, bars and prices.
+
+It needs no keys and changes nothing at the venue.
 """
 
 import logging
@@ -36,12 +37,11 @@ _LONGEST_WAIT_SECONDS = 60.0
 
 
 class CcxtMarketData:
-    """MarketData of the ccxt venue `venue` ("binance", "kraken", ...). Thread-safe; reads are
-    retried while it is unavailable.
+    """MarketData of the ccxt venue `venue` ("binance", "kraken", ...). Thread-safe.
 
-    `sandbox` uses the venue's test network. `base_url` leads every request to a practice exchange.
-    `rate_limit_ms` is the time between requests of cost 1, by default what ccxt says of the venue;
-    0 for a practice exchange.
+    Reads are retried while the venue is unavailable. `sandbox` uses the venue's test network.
+    `base_url` sends every request to a practice exchange. `rate_limit_ms` is the time between
+    requests of cost 1; by default it is ccxt's for the venue, and 0 for a practice exchange.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class CcxtMarketData:
 
     def now(self) -> datetime:
         if not self.client.has.get("fetchTime"):
-            # A venue that does not tell its time: this machine's is all there is.
+            # The venue does not tell its time: the machine's is taken.
             return self._clock.now()
         milliseconds = self.read("time", lambda: int(self.client.fetch_time()))
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
@@ -101,7 +101,8 @@ class CcxtMarketData:
         self.require_symbol(symbol)
         if timeframe.value not in (self.client.timeframes or {}):
             raise ConfigError(
-                f"{self.venue} has no {timeframe} bars: it has {', '.join(self.client.timeframes or {})}"
+                f"{self.venue} has no {timeframe} bars: "
+                f"it has {', '.join(self.client.timeframes or {})}"
             )
         start = round(since.timestamp() * 1000)
         return self.read(
@@ -136,9 +137,7 @@ class CcxtMarketData:
         return {symbol: quote for symbol in symbols if (quote := tickers.get(symbol)) is not None}
 
     def _books(self, symbols: list[str]) -> dict[str, Quote | None]:
-        """Return the quotes by the venue's call for them, else by its tickers, which is where
-        ccxt's others have them.
-        """
+        """Return the quotes from the venue's call for them, or else from its tickers."""
         found = None
         if self.client.has.get("fetchBidsAsks"):
             with suppress(ccxt.AuthenticationError):  # some venues have that call for accounts only
@@ -158,8 +157,9 @@ class CcxtMarketData:
         return {symbol: self.client.fetch_ticker(symbol) for symbol in symbols}
 
     def require_symbol(self, symbol: str) -> None:
-        """Raise UnknownSymbolError where the venue does not list the spot symbol; loads the markets
-        the first time.
+        """Raise UnknownSymbolError where the venue does not list the spot symbol.
+
+        The first call loads the markets.
         """
         with self._markets_lock:
             if not self._has_markets:
@@ -172,7 +172,7 @@ class CcxtMarketData:
             )
 
     def read(self, call: str, ask: Callable[[], Answer]) -> Answer:
-        """Return `ask()`, again while the venue is unavailable, up to the attempts given."""
+        """Return `ask()`, tried again while the venue is unavailable, up to the given attempts."""
         retrying: Retrying = Retrying(
             retry=retry_if_exception(self._is_worth_another),
             stop=stop_after_attempt(self._attempts),
@@ -184,7 +184,7 @@ class CcxtMarketData:
         return answer
 
     def understood(self, call: str, ask: Callable[[], Answer]) -> Answer:
-        """Return `ask()` once, its errors in Penstock's words."""
+        """Return `ask()`, called once, with its errors translated to Penstock's."""
         self.session.last.reset()
         try:
             return ask()
@@ -192,7 +192,7 @@ class CcxtMarketData:
             raise translate(error, self.session.last, f"{self.venue}, {call}") from error
 
     def _wait(self, state: RetryCallState) -> float:
-        """Return the seconds until the next attempt: the venue's own figure, or doubling."""
+        """Return the seconds until the next attempt: what the venue asks for, or a doubled wait."""
         error = None if state.outcome is None else state.outcome.exception()
         if isinstance(error, RateLimitedError) and error.retry_after_seconds is not None:
             return error.retry_after_seconds
@@ -214,9 +214,7 @@ class CcxtMarketData:
             ) from None
 
     def _parse_json(self, body: str) -> Any:
-        """Return the parsed answer. ccxt would hand on text that is not JSON as if it were an
-        answer.
-        """
+        """Return the parsed answer. ccxt would take text that is not JSON for an answer."""
         try:
             return self.client.on_json_response(body)
         except ValueError:
@@ -230,9 +228,7 @@ class CcxtMarketData:
             ) from None
 
     def _instrument(self, market: Mapping[str, Any]) -> Instrument:
-        """Return the instrument of a ccxt market, from Binance's own filters where the venue has
-        them.
-        """
+        """Return the instrument of a ccxt market. Binance's own filters are taken where given."""
         filters = {
             rule["filterType"]: rule
             for rule in (market["info"] or {}).get("filters", [])
@@ -271,7 +267,8 @@ def _client(
     """Return ccxt's client of a venue: exact decimals as text, no retries of its own."""
     if venue not in ccxt.exchanges:
         raise ConfigError(
-            f"ccxt knows no exchange '{venue}': see the list with python -c 'import ccxt; print(ccxt.exchanges)'"
+            f"ccxt knows no exchange '{venue}': "
+            "see the list with python -c 'import ccxt; print(ccxt.exchanges)'"
         )
     options: dict[str, Any] = {
         "defaultType": "spot",
@@ -322,7 +319,7 @@ def _decimal(value: object) -> Decimal | None:
 
 
 def _step(filtered: object, precision: object, mode: int) -> Decimal:
-    """Return a tick or step: the filter's, or ccxt's precision as a step whatever mode it is in."""
+    """Return a tick or step: the filter's, or else ccxt's precision, in any of its modes."""
     step = _decimal(filtered)
     if step:
         return step

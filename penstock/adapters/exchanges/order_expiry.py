@@ -1,9 +1,9 @@
-"""How old a signed order may be when its venue takes it, and how the order is given its age.
+"""How old a signed order may be when its venue takes it, and how an order carries its age.
 
-A process that falls asleep between its last look at the lease and the sending must not send when it
-wakes. No look of ours can close that gap; the venue closes it by refusing a request that is signed
-as of the look and comes too late (decision 0007). How long a venue's "no such order" is doubted
-follows from the same age: that is decided here too.
+A process may be suspended between its last look at the lease and the sending of an order. It must
+not send when it wakes. No check of ours can close that gap. The venue closes it: it refuses a
+request that is signed as of the look and comes too late (decision 0007). How long "no such order"
+is doubted follows from the same age, and is decided here too.
 """
 
 import threading
@@ -17,26 +17,29 @@ import structlog
 
 from penstock.core.errors import ConfigError
 
-#: For how long Kraken is to take an order. It wants a deadline that is two to sixty seconds ahead
-#: when the order arrives.
+#: How long Kraken may take an order. It wants a deadline that is two to sixty seconds ahead when
+#: the order arrives.
 _KRAKEN_ORDER_LIFE = timedelta(seconds=10)
-#: For how many seconds an order that its venue has taken may stay out of the venue's answers.
+#: How many seconds an order that its venue has taken may stay out of the venue's answers.
 _OUT_OF_SIGHT = 60.0
-#: Seconds for clocks that differ and answers that are slow.
+#: Seconds for differing clocks and slow answers.
 _MARGIN = 5.0
 _log = structlog.get_logger(__name__)
 
 
 class AgeLimit(StrEnum):
-    """How a venue is told when an order was asked for."""
+    """How a venue learns when an order was asked for."""
 
-    TIMESTAMP = "the request's timestamp"  # ccxt lets a parameter stand in its place
-    SIGNATURE = "the time of the signature"  # a header that ccxt stamps itself
-    DEADLINE = "a deadline of its own"  # a time after which the venue refuses the order
+    TIMESTAMP = "the request's timestamp"
+    """A parameter of the request, which ccxt lets the caller set."""
+    SIGNATURE = "the time of the signature"
+    """A header that ccxt sets itself."""
+    DEADLINE = "a deadline of its own"
+    """A time after which the venue refuses the order."""
 
 
-#: The longest age at which a venue takes an order, in seconds, as ccxt asks for it or the venue
-#: fixes it.
+#: The longest age at which a venue takes an order, in seconds: ccxt asks for it, or the venue sets
+#: it.
 _LIMITS: Mapping[str, tuple[AgeLimit, float]] = {
     **dict.fromkeys(("binance", "binanceus"), (AgeLimit.TIMESTAMP, 10.0)),
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), (AgeLimit.SIGNATURE, 5.0)),
@@ -46,21 +49,21 @@ _LIMITS: Mapping[str, tuple[AgeLimit, float]] = {
 
 
 def age_limit(venue: str) -> str | None:
-    """Return in words how the venue refuses an old order; None where no way is known: a sleeper's
-    order would be taken.
+    """Return how the venue refuses an old order, in words; None where no way is known.
+
+    A venue without one would take the order of a process that was suspended.
     """
     found = _LIMITS.get(venue)
     return None if found is None else f"orders older than {found[1]:g} s are refused, by {found[0]}"
 
 
 def visibility_delay(venues: Collection[str], wanted: float | None = None) -> float:
-    """Return for how many seconds "no such order" is doubted at these venues; `wanted` is what is
-    configured, if anything.
+    """Return for how many seconds "no such order" is doubted at these venues.
 
-    That is the longest age at which one of them takes an order, for so long the order may be out of
-    sight afterwards, and a margin. ConfigError where less is wanted: the denial would be believed
-    too early and a second order sent. A venue whose limit is not known (nothing is sent there, it
-    trades on paper) counts as the slowest.
+    It is a sum: the longest age at which one of them takes an order, the time for which the order
+    may then be out of sight, and a margin. `wanted` is what is configured, if anything. Raises
+    ConfigError where that is less: the answer would be believed too early, and a second order sent.
+    A venue whose limit is not known counts as the slowest; it trades on paper, so nothing is sent.
     """
     slowest = max(seconds for _, seconds in _LIMITS.values())
     age = max(
@@ -69,9 +72,10 @@ def visibility_delay(venues: Collection[str], wanted: float | None = None) -> fl
     least = age + _OUT_OF_SIGHT + _MARGIN
     if wanted is not None and wanted < least:
         raise ConfigError(
-            f"visibility_delay_seconds is {wanted:g}, and {', '.join(sorted(venues))} needs {least:g} at least: an order is "
-            f"taken up to {age:g} s after it was signed and may be out of sight for {_OUT_OF_SIGHT:g} s; {_MARGIN:g} s are for "
-            'clocks. Whoever believes "no such order" earlier sends a second one: raise it, or leave it out'
+            f"visibility_delay_seconds is {wanted:g}, and {', '.join(sorted(venues))} needs "
+            f"{least:g} at least: an order is taken up to {age:g} s after it was signed "
+            f"and may be out of sight for {_OUT_OF_SIGHT:g} s; {_MARGIN:g} s are for clocks. "
+            'Whoever believes "no such order" earlier sends a second one: raise it, or leave it out'
         )
     return least if wanted is None else wanted
 
@@ -81,9 +85,7 @@ class _SigningTime(threading.local):
 
 
 class RequestAge:
-    """Signs a venue's orders as of a given time. Thread-safe: the time is that of the calling
-    thread's order.
-    """
+    """Signs a venue's orders as of a given time. Thread-safe: each thread has its own time."""
 
     def __init__(self, venue: str, client: Any) -> None:
         self._limit = _LIMITS[venue][0] if venue in _LIMITS else None
@@ -99,18 +101,14 @@ class RequestAge:
             )
 
     def _stamp_with(self, own: Any) -> None:
-        """Give ccxt the order's time for its stamp while an order is signed, and its own time
-        otherwise.
-        """
+        """Give ccxt the order's time while an order is signed, and its own time otherwise."""
         self._client.nonce = lambda: (
             own() if self._signing.at is None else self._milliseconds(self._signing.at)
         )
 
     @contextmanager
     def signed_as_of(self, asked_at: datetime | None) -> Iterator[dict[str, Any]]:
-        """Sign what this thread sends as of `asked_at`, and yield the parameters that the order
-        needs for it.
-        """
+        """Sign what this thread sends as of `asked_at`; yield the order's parameters for it."""
         self._signing.at = asked_at
         try:
             yield {} if asked_at is None else self._parameters(asked_at)
@@ -126,6 +124,6 @@ class RequestAge:
         return {}
 
     def _milliseconds(self, at: datetime) -> int:
-        """Return the time by the venue's clock, as far as ccxt has measured how much ours is ahead."""
+        """Return the time by the venue's clock, with the difference that ccxt has measured."""
         ahead = int(self._client.options.get("timeDifference") or 0)
         return round(at.timestamp() * 1000) - ahead

@@ -1,9 +1,8 @@
-"""How each venue is asked for an order by its client order id, and which venues can be traded
-because that is known.
+"""How each venue is asked for an order by its client order id.
 
-ccxt's `fetch_order` takes a client order id at some venues, at others it drops it or looks for a
-venue's id of that name and then says that there is no such order. Such a denial would have a lost
-order sent again, so each venue's way stands here.
+Only venues for which that is known can be traded. ccxt's `fetch_order` takes a client order id at
+some venues. At others it drops it, or looks for a venue's id of that name, and then reports that
+there is no such order. A lost order would then be sent again.
 """
 
 import re
@@ -13,9 +12,9 @@ from typing import Any
 
 from penstock.core.errors import ConfigError
 
-#: Asks a ccxt client for the order of this name in this symbol. The lists are read from the venue's
-#: own answer: ccxt's calls give an empty list also for an answer that has none in it, which would
-#: pass for a denial.
+#: Asks a ccxt client for the order of this name in this symbol. Lists are read from the venue's own
+#: answer: ccxt's calls return an empty list for an answer without one, which would look like "no
+#: such order".
 Question = Callable[[Any, str, str], list[dict[str, Any]]]
 
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -23,27 +22,26 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @dataclass(frozen=True)
 class OrderLookup:
-    """One venue's way. An order does not exist only when every one of `questions` was answered
-    without it.
-
-    `by_list` says that the questions return lists, which may be empty; elsewhere ccxt raises where
-    there is no order. `named_in_cancel` is the parameter that names an order to cancel, where ccxt
-    does not translate its own. `cut_short` are the venue's own words for an order that ended partly
-    filled, which ccxt calls closed. `may_add_dashes` says that the venue takes 32 hexadecimal
-    digits for a UUID, and may write them as one. `too_late` are the codes by which a cancellation
-    is told that the order has ended, where ccxt calls that an invalid order. To a question they are
-    no denial.
-    """
+    """How one venue is asked for an order, and asked to cancel it."""
 
     questions: tuple[Question, ...]
+    """The questions. An order does not exist only where all of them were answered without it."""
     by_list: bool = False
+    """Whether the questions return lists, which may be empty. Otherwise ccxt raises an error."""
     named_in_cancel: str = ""
+    """The parameter that names an order to cancel, where ccxt does not translate its own."""
     cut_short: frozenset[str] = frozenset()
+    """The venue's states of an order that ended partly filled, which ccxt calls closed."""
     may_add_dashes: bool = False
+    """Whether the venue takes 32 hexadecimal digits for a UUID, and may write dashes into them."""
     too_late: frozenset[str] = frozenset()
+    """The codes by which a cancellation is refused because the order has ended.
+
+    ccxt calls that an invalid order. In an answer to a question they do not mean "no such order".
+    """
 
     def cancel(self, client: Any, name: str, symbol: str) -> Any:
-        """Ask once that the order be cancelled; return ccxt's answer."""
+        """Ask once to cancel the order; return ccxt's answer."""
         if self.named_in_cancel:  # with an id besides, the venue would look for that
             return client.cancel_order(None, symbol, {self.named_in_cancel: name})
         return client.cancel_order(name, symbol, {"clientOrderId": name})
@@ -54,6 +52,7 @@ class OrderLookup:
         return name.replace("-", "") if self.may_add_dashes and _UUID.fullmatch(name) else name
 
     def is_cut_short(self, order: Mapping[str, Any]) -> bool:
+        """Return whether a ccxt order ended partly filled."""
         return (
             bool(self.cut_short) and (order.get("info") or {}).get("orderStatus") in self.cut_short
         )
@@ -91,10 +90,10 @@ def _bybit(
     return [client.parse_order(order, market) for order in answer["result"]["list"]]
 
 
-#: ccxt hands the id on as origClientOrderId (Binance) and clOrdId (OKX), to the call that knows
-#: open and ended orders.
+#: ccxt sends the id as origClientOrderId (Binance) or clOrdId (OKX), to the call that has open and
+#: ended orders.
 _ONE_CALL = OrderLookup((_by_client_order_id,))
-#: An order that ends between two questions is in the second list: what is open is asked for first.
+#: Open orders are asked for first: an order that ends between the questions is in the second list.
 _KRAKEN = OrderLookup((_kraken_open, _kraken_closed), by_list=True, may_add_dashes=True)
 _BYBIT = OrderLookup(
     (_bybit_recent, _bybit_history),
@@ -113,13 +112,15 @@ _LOOKUPS: Mapping[str, OrderLookup] = {
 
 
 def order_lookup(venue: str) -> OrderLookup:
-    """Return the venue's way; ConfigError where none is known: a lost order could not be found and
-    might be sent twice.
+    """Return how the venue is asked for an order.
+
+    Raises ConfigError where that is not known: a lost order might be sent twice.
     """
     if venue not in _LOOKUPS:
         raise ConfigError(
-            f"'{venue}' cannot be traded: it is not known how it is asked for an order by client order id, so a lost order "
-            f"might be sent twice. Trade at one of {', '.join(sorted(_LOOKUPS))}; '{venue}' still serves for market data "
-            "and for trading on paper"
+            f"'{venue}' cannot be traded: it is not known how it is asked for an order by client "
+            "order id, so a lost order might be sent twice. "
+            f"Trade at one of {', '.join(sorted(_LOOKUPS))}; "
+            f"'{venue}' still serves for market data and for trading on paper"
         )
     return _LOOKUPS[venue]

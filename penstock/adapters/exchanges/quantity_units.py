@@ -1,10 +1,9 @@
-"""What a venue reads an order's quantity as. It must be units of the base asset: else nothing is
-sent.
+"""In which units a venue reads an order's quantity. It must be the base asset, or nothing is sent.
 
-Most venues know no other reading for the orders that ccxt makes. Bybit reads the quantity of a spot
-market buy as an amount of the quote asset, unless it is told `marketUnit: baseCoin`, and heeds that
-for unified accounts only: so ccxt sends it for those only, and a classic account's order would have
-the wrong size by the price.
+Most venues have no other reading for the orders that ccxt makes. Bybit reads the quantity of a spot
+market buy as an amount of the quote asset, unless the order says `marketUnit: baseCoin`. It takes
+that parameter only from unified accounts, and ccxt sends it only for those. The order of a classic
+account would have a wrong size.
 """
 
 from typing import Any
@@ -15,14 +14,16 @@ _UNIFIED_ONLY = frozenset({"bybit", "bybiteu", "bybitid"})
 
 
 def require_base_units(venue: str, client: Any) -> None:
-    """Raise NotSentError where the venue could read our quantities as another asset's. ccxt asks
-    once and remembers.
+    """Raise NotSentError where the venue could read our quantities in another asset.
+
+    ccxt asks the venue once, and keeps the answer.
     """
     if venue not in _UNIFIED_ONLY:
         return
     _, is_unified = client.is_unified_enabled()
     if is_unified is not True:
         raise NotSentError(
-            f"{venue}: this is a classic account, which reads the quantity of a market buy as an amount of the quote asset; "
-            "nothing was sent. Upgrade it to a unified trading account at the venue, then start again"
+            f"{venue}: this is a classic account, which reads the quantity of a market buy as "
+            "an amount of the quote asset; nothing was sent. "
+            "Upgrade it to a unified trading account at the venue, then start again"
         )

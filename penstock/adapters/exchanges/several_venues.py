@@ -1,7 +1,6 @@
-"""Several venues as one account: sums of balances, the trades and orders of all, each order at the
-venue that it names.
+"""Several venues as one account: summed balances, and the trades and orders of all.
 
-Where a part of an order goes is for penstock.execution.routing.split; here nothing is chosen.
+Each order goes to the venue that it names. penstock.execution.routing.split chooses that venue.
 """
 
 import threading
@@ -32,17 +31,17 @@ from penstock.ports import TaskRunner, VenueAccount, VenueOffer
 
 Answer = TypeVar("Answer")
 
-#: Between a venue's name and an id of its own: two venues may give the same number to two trades.
+#: Stands between a venue's name and its own id: two venues may number two trades alike.
 _OF = ":"
 
 
 class SeveralVenues:
-    """Exchange port over accounts at several venues, by name; also Venues. Thread-safe as they are.
+    """Exchange and Venues over accounts at several venues, by name. Thread-safe as they are.
 
-    The order of the venues counts: time, bars, prices and quotes are those of the first that lists
-    the symbol (the next ones stand in while it is silent). Balances, trades, orders and transfers
-    are those of all, and a venue that does not answer is VenueUnavailableError: half a sum is none.
-    `fee_bps` is what a taker pays, by venue.
+    The order of the venues counts. Time, bars, prices and quotes are those of the first that lists
+    the symbol; the next ones are asked where it does not answer. Balances, trades, orders and
+    transfers are those of all. A venue that does not answer is VenueUnavailableError, because half
+    a sum is none. `fee_bps` is what a taker pays, by venue.
     """
 
     def __init__(
@@ -55,20 +54,22 @@ class SeveralVenues:
         wrong = [name for name in venues if not name or _OF in name]
         if not venues or wrong or venues.keys() != fee_bps.keys():
             raise ConfigError(
-                f"venues {list(venues)} with fees {list(fee_bps)}: each needs a name without '{_OF}', and a fee"
+                f"venues {list(venues)} with fees {list(fee_bps)}: "
+                f"each needs a name without '{_OF}', and a fee"
             )
         self._venues = dict(venues)
         self._runner = runner
         self._fee_bps = dict(fee_bps)
         self._listings: Mapping[str, Mapping[str, Instrument]] = {}
-        self._seen: dict[str, set[str]] = {
-            name: set() for name in venues
-        }  # venue -> every symbol that it has listed so far
-        self._where: dict[str, str] = {}  # client order id -> venue
+        #: Every symbol that a venue has listed so far, by venue.
+        self._seen: dict[str, set[str]] = {name: set() for name in venues}
+        #: The venue that an order was sent to, by client order id.
+        self._where: dict[str, str] = {}
         self._lock = threading.Lock()
 
     @property
     def accounts(self) -> Mapping[str, VenueAccount]:
+        """The accounts by the name of their venue."""
         return dict(self._venues)
 
     def offers(self, symbols: Sequence[str]) -> Sequence[VenueOffer]:
@@ -88,8 +89,9 @@ class SeveralVenues:
         return self._first(list(self._venues), lambda venue: venue.now())
 
     def instruments(self) -> Mapping[str, Instrument]:
-        """Return the instruments of all venues; where several list a symbol, under rules that are
-        legal at each of them.
+        """Return the instruments of all venues.
+
+        A symbol that several venues list has rules that are legal at each of them.
         """
         self._listings = self._each(lambda name: self._venues[name].instruments())
         found: dict[str, list[Instrument]] = {}
@@ -131,13 +133,15 @@ class SeveralVenues:
             other = self._where.setdefault(order.client_order_id, name)
         if other != name:
             raise DuplicateOrderError(
-                f"order {order.client_order_id} was sent to {other}: it is not sent to {name} as well"
+                f"order {order.client_order_id} was sent to {other}: "
+                f"it is not sent to {name} as well"
             )
         return _named(name, self._venues[name].submit(order))
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
-        """Ask where the order was sent; where that is not known, ask all: not found only where
-        every one has denied it.
+        """Ask the venue that the order was sent to, or all where that is not known.
+
+        It is not found only where every venue answers that it has no such order.
         """
         return self._found(
             client_order_id, symbol, lambda venue: venue.find_order(client_order_id, symbol)
@@ -166,20 +170,19 @@ class SeveralVenues:
         return [_named(name, report) for name, reports in found.items() for report in reports]
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
-        """Return the trades at all venues. One that pauses the symbol has its past trades: it is
-        asked like the others.
+        """Return the trades at all venues, oldest first.
+
+        A venue that pauses the symbol still has its past trades, so it is asked too.
         """
         self._listed()
         found = self._each(lambda name: self._fills_if_listed(name, symbol, since))
-        told = [fills for fills in found.values() if fills is not None]
-        if not told:
+        answers = [fills for fills in found.values() if fills is not None]
+        if not answers:
             raise UnknownSymbolError(_unlisted(self._venues, symbol))
-        return sorted((fill for fills in told for fill in fills), key=lambda fill: fill.at)
+        return sorted((fill for fills in answers for fill in fills), key=lambda fill: fill.at)
 
     def _fills_if_listed(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill] | None:
-        """Return the trades at one venue; None where it never listed the symbol as far as this
-        process has seen.
-        """
+        """Return the trades at one venue; None where it has never listed the symbol."""
         try:
             return self.fills_at(venue, symbol, since)
         except UnknownSymbolError as error:
@@ -194,61 +197,65 @@ class SeveralVenues:
         return [replace(fill, trade_id=f"{venue}{_OF}{fill.trade_id}") for fill in found]
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
-        """Return the transfers of all venues, those between them included; None where one of them
-        does not tell.
+        """Return the transfers of all venues, those between them included.
+
+        None means that one of them does not report transfers.
         """
         found = self._each(lambda name: self._venues[name].transfers(since)).values()
-        told = [transfers for transfers in found if transfers is not None]
-        if len(told) < len(found):
+        answers = [transfers for transfers in found if transfers is not None]
+        if len(answers) < len(found):
             return None
         return sorted(
-            (transfer for transfers in told for transfer in transfers), key=lambda each: each.at
+            (transfer for transfers in answers for transfer in transfers), key=lambda each: each.at
         )
 
     def _found(
         self, client_order_id: str, symbol: str, ask: Callable[[VenueAccount], OrderReport]
     ) -> OrderReport:
-        """Return the answer of the venue that has the order: the one that it was sent to, or else
-        any.
+        """Return the answer of the venue that has the order.
 
-        Whether they list the symbol now is not looked at, for one that pauses it still has its
-        orders. A venue that does not know the symbol has not denied the order: it may have listed
-        it when the order was sent.
+        That is the venue that it was sent to, or else any. A venue that pauses the symbol still has
+        its orders, so the listing is not looked at. A venue that does not know the symbol has not
+        answered for the order: it may have listed the symbol when the order was sent.
         """
         sent_to = self._where.get(client_order_id)
-        silence: VenueUnavailableError | None = None
-        denials: list[str] = []
+        unanswered: VenueUnavailableError | None = None
+        not_found: list[str] = []
         unlisted: list[str] = []
         for name in self._venues if sent_to is None else [sent_to]:
             try:
                 report = _named(name, ask(self._venues[name]))
             except VenueUnavailableError as error:
-                silence = (
-                    error if silence is None or isinstance(error, RateLimitedError) else silence
+                unanswered = (
+                    error
+                    if unanswered is None or isinstance(error, RateLimitedError)
+                    else unanswered
                 )
-            except OrderNotFoundError as denial:
-                denials.append(f"{name}: {denial}")
+            except OrderNotFoundError as error:
+                not_found.append(f"{name}: {error}")
             except UnknownSymbolError:
                 unlisted.append(name)
             else:
                 self._where[client_order_id] = name
                 return report
-        if silence is None and denials and unlisted:
+        if unanswered is None and not_found and unlisted:
             who = ", ".join(unlisted)
-            silence = VenueUnavailableError(
+            unanswered = VenueUnavailableError(
                 f"{who} do not list {symbol} now: order {client_order_id} may be there all the same"
             )
-        if silence is not None:
-            raise silence
+        if unanswered is not None:
+            raise unanswered
         raise (
-            OrderNotFoundError("; ".join(denials))
-            if denials
+            OrderNotFoundError("; ".join(not_found))
+            if not_found
             else UnknownSymbolError(_unlisted(unlisted, symbol))
         )
 
     def _account(self, name: str) -> VenueAccount:
-        """Return the account at a venue. An order at a venue that is not the account's cannot be
-        asked for: no denial.
+        """Return the account at a venue.
+
+        Raises VenueUnavailableError for a venue that is not the account's: an order there cannot be
+        asked for.
         """
         if name not in self._venues:
             raise VenueUnavailableError(
@@ -271,12 +278,13 @@ class SeveralVenues:
     def _of_symbols(
         self, symbols: Sequence[str], ask: Callable[[VenueAccount, list[str]], Mapping[str, Answer]]
     ) -> Mapping[str, Answer]:
-        """Return each symbol's answer by the first venue that lists it and has one; raise where
-        silence leaves one out.
+        """Return each symbol's answer of the first venue that lists it and has one.
+
+        Raises VenueUnavailableError where a venue did not answer and a symbol lacks an answer.
         """
         listing = {symbol: self._listing(symbol) for symbol in symbols}
         found: dict[str, Answer] = {}
-        silence: VenueUnavailableError | None = None
+        unanswered: VenueUnavailableError | None = None
         for name, venue in self._venues.items():
             open_ones = [
                 symbol for symbol in symbols if name in listing[symbol] and symbol not in found
@@ -284,9 +292,9 @@ class SeveralVenues:
             try:
                 found |= ask(venue, open_ones) if open_ones else {}
             except VenueUnavailableError as error:
-                silence = error
-        if silence is not None and len(found) < len(listing):
-            raise silence
+                unanswered = error
+        if unanswered is not None and len(found) < len(listing):
+            raise unanswered
         return found
 
     def _first(self, names: Sequence[str], ask: Callable[[VenueAccount], Answer]) -> Answer:
@@ -299,7 +307,7 @@ class SeveralVenues:
         return ask(self._venues[names[-1]])
 
     def _each(self, ask: Callable[[str], Answer]) -> dict[str, Answer]:
-        """Return every venue's answer, all asked at the same time; raise the first error."""
+        """Ask every venue side by side; return the answers by venue, or raise the first error."""
         names = list(self._venues)
         answers = self._runner.map(ask, names, at_once=len(names), name="venue")
         return dict(zip(names, answers, strict=True))

@@ -1,9 +1,8 @@
-"""How each venue lists an account's trades, page by page: everything from an instant on, or an
-error, never a gap.
+"""How each venue lists an account's trades in pages: all from an instant on, or an error.
 
-The venues here show the newest page of what they are asked for, so going on from its newest trade
-would lose the older ones. ccxt's `fetch_my_trades` asks once, and reads an answer without a list as
-an empty one: the venue's own answer is read instead.
+These venues show the newest page of what they are asked for. To go on from its newest trade would
+lose the older ones. ccxt's `fetch_my_trades` asks once, and takes an answer without a list for an
+empty one. So the venue's own answer is read here.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,53 +15,52 @@ import structlog
 
 from penstock.core.errors import ConfigError, VenueUnavailableError
 
-#: Parameters of one request, and a ccxt trade with its raw answer under "info".
+#: The parameters of one request.
 Where = Mapping[str, Any]
+#: A ccxt trade, with the venue's own row under "info".
 Trade = dict[str, Any]
 
 _MILLISECOND = timedelta(milliseconds=1)
 _DAY = timedelta(days=1) // _MILLISECOND
-#: Bybit shows seven days at most. Bounded windows are shorter, so that the last one, which has no
-#: end, reaches beyond now by any clock.
+#: Bybit shows seven days at most. Bounded windows are shorter: the last one has no end, and so
+#: reaches beyond now by any clock.
 _BYBIT_WINDOW = 6 * _DAY
 _BYBIT_PAGE = 100
-#: A venue that never comes to an end is given up.
+#: After so many pages the reading of a venue's trades fails.
 _MOST_PAGES = 10_000
 _log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
 class TradesPage:
-    """One answer: its trades by the venue's own id, other symbols' too where it mixes them, and
-    where older ones are.
-
-    `older` is None where this was the last page.
-    """
+    """One answer of a venue."""
 
     trades: Mapping[str, Trade]
+    """The trades by the venue's own id; also those of other symbols, where the venue mixes them."""
     older: Where | None
+    """The parameters for older trades; None where this was the last page."""
 
 
 @dataclass(frozen=True)
 class TradePager:
-    """One venue's way. `windows` cuts the time from `since` to now into what may be asked for at
-    once (milliseconds).
-
-    `kept` is for how long the venue shows trades; None is for ever. `name_in` is the field of a
-    trade with the client order id of its order, "" where trades do not have it.
-    """
+    """How one venue lists trades."""
 
     windows: Callable[[int, int], list[Where]]
+    """Cuts the time from `since` to now (milliseconds) into what may be asked for at once."""
     page: Callable[[Any, Mapping[str, Any], Where], TradesPage]
+    """Reads one page of a market's trades."""
     kept: timedelta | None = None
+    """How long the venue shows trades; None is for ever."""
     name_in: str = ""
+    """The field of a trade with its order's client order id; "" where trades have none."""
 
     def names(self, trades: list[Trade]) -> dict[str, str]:
-        """Return venue order id -> client order id as the trades themselves tell them; "" is an
-        order without one.
+        """Return the client order ids that the trades have, by venue order id.
+
+        An order without a client order id has "".
         """
-        told = [trade for trade in trades if self.name_in and self.name_in in trade["info"]]
-        return {str(trade["order"]): str(trade["info"][self.name_in] or "") for trade in told}
+        named = [trade for trade in trades if self.name_in and self.name_in in trade["info"]]
+        return {str(trade["order"]): str(trade["info"][self.name_in] or "") for trade in named}
 
     def trades(
         self,
@@ -71,16 +69,14 @@ class TradePager:
         symbol: str,
         since: int,
     ) -> list[Trade]:
-        """Return every trade of `symbol` from `since` on, each once. `read` puts one question to
-        the venue.
+        """Return every trade of `symbol` from `since` (milliseconds) on, each once.
 
-        VenueUnavailableError where the venue goes round in circles: whether there are more is then
-        unknown.
+        `read` puts one question to the venue. Raises VenueUnavailableError where the venue shows
+        the same page again: whether there are more trades is then unknown.
         """
         now, market = int(client.milliseconds()), client.market(symbol)
-        if (
-            self.kept is not None and since < now - self.kept // _MILLISECOND
-        ):  # comparing with the ledger shows what is gone
+        # Trades that the venue no longer shows are found by the comparison with the ledger.
+        if self.kept is not None and since < now - self.kept // _MILLISECOND:
             _log.warning(
                 "trades_older_than_kept", venue=client.id, symbol=symbol, kept_days=self.kept.days
             )
@@ -105,7 +101,8 @@ class TradePager:
             page = ask(where)
             if page.trades and page.trades.keys() <= seen:
                 raise VenueUnavailableError(
-                    f"{venue} lists the same trades again for {dict(where)}: older ones are not shown"
+                    f"{venue} lists the same trades again for {dict(where)}: "
+                    "older ones are not shown"
                 )
             seen |= page.trades.keys()
             yield page
@@ -114,7 +111,7 @@ class TradePager:
             following = {**window, **page.older}
             if following == where:
                 if not page.trades:
-                    return  # nothing there, and nowhere else to look
+                    return
                 raise VenueUnavailableError(
                     f"{venue} leads from {dict(where)} to the same page: older trades are not shown"
                 )
@@ -127,7 +124,7 @@ class TradePager:
 def _parsed(
     client: Any, key: str, row: Mapping[str, Any], market: Mapping[str, Any] | None
 ) -> Trade:
-    """Return the ccxt trade of a row; ValueError where it lacks what a fill needs."""
+    """Return the ccxt trade of a row; raise ValueError where it lacks what a fill needs."""
     trade: Trade = client.parse_trade(dict(row), market)
     if not key or any(
         trade.get(part) in (None, "")
@@ -140,15 +137,14 @@ def _parsed(
 
 
 def _kraken_windows(since: int, _now: int) -> list[Where]:
-    """Return the whole time: `start` is in seconds and not itself included, hence one second
-    before.
-    """
+    """Return one window. `start` is in seconds and is not included, hence one second earlier."""
     return [{"start": since // 1000 - 1, "ofs": 0}]
 
 
 def _kraken_page(client: Any, _market: Mapping[str, Any], where: Where) -> TradesPage:
-    """Return up to 50 trades of all symbols from the newest but `ofs` on. A new trade meanwhile
-    shows one twice, hides none.
+    """Return up to 50 trades of all symbols, without the `ofs` newest.
+
+    A trade that happens meanwhile shows another twice, and hides none.
     """
     result = client.privatePostTradesHistory(dict(where))["result"]
     trades = {
@@ -163,7 +159,7 @@ def _kraken_page(client: Any, _market: Mapping[str, Any], where: Where) -> Trade
 
 
 def _bybit_windows(since: int, now: int) -> list[Where]:
-    """Return windows that touch each other; the last has no end, for which Bybit takes seven days."""
+    """Return windows that touch each other. The last has no end: Bybit then takes seven days."""
     starts = list(range(since, max(since, now) + 1, _BYBIT_WINDOW))
     bounded: list[Where] = [
         {"startTime": start, "endTime": start + _BYBIT_WINDOW} for start in starts[:-1]
@@ -183,16 +179,12 @@ def _bybit_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesP
 
 
 def _okx_windows(since: int, _now: int) -> list[Where]:
-    """Return the whole time; one millisecond before, for it is not told whether `begin` itself is
-    included.
-    """
+    """Return one window, from a millisecond earlier: `begin` itself may not be included."""
     return [{"begin": since - 1}]
 
 
 def _okx_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesPage:
-    """Return up to 100 trades older than the bill `after`. Only an empty page is the end: a short
-    one need not be.
-    """
+    """Return up to 100 trades older than the bill `after`. Only an empty page is the end."""
     rows = client.privateGetTradeFillsHistory(
         {"instType": "SPOT", "instId": market["id"], **where}
     )["data"]
@@ -204,7 +196,7 @@ _KRAKEN = TradePager(_kraken_windows, _kraken_page)
 _BYBIT = TradePager(_bybit_windows, _bybit_page, timedelta(days=730), "orderLinkId")
 _OKX = TradePager(_okx_windows, _okx_page, timedelta(days=89), "clOrdId")
 
-#: Binance pages forward by trade id, for which it needs no pager: ccxt's own call serves.
+#: Binance pages forward by trade id. ccxt's own call does that, so it has no pager.
 _PAGERS: Mapping[str, TradePager | None] = {
     **dict.fromkeys(("binance", "binanceus"), None),
     **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
@@ -214,12 +206,13 @@ _PAGERS: Mapping[str, TradePager | None] = {
 
 
 def trade_pager(venue: str) -> TradePager | None:
-    """Return the venue's way, None where it pages by trade id; ConfigError where none is known:
-    fills might be lost.
+    """Return how the venue lists trades; None where it pages by trade id.
+
+    Raises ConfigError where that is not known: fills might be lost.
     """
     if venue not in _PAGERS:
         raise ConfigError(
-            f"'{venue}' cannot be traded: it is not known how it lists trades over several pages, so fills might be lost. "
-            f"Trade at one of {', '.join(sorted(_PAGERS))}"
+            f"'{venue}' cannot be traded: it is not known how it lists trades over several pages, "
+            f"so fills might be lost. Trade at one of {', '.join(sorted(_PAGERS))}"
         )
     return _PAGERS[venue]

@@ -1,9 +1,8 @@
-"""The HTTP session under ccxt: it remembers what answered the present call, and can lead a venue's
-addresses elsewhere.
+"""The HTTP session under ccxt. It records each answer, and can send a venue's requests elsewhere.
 
-ccxt's error classes do not tell whether the venue has spoken (a broken answer may surface as
-ExchangeError), so the translation of errors asks the session. State is per thread: several threads
-may use one session at a time.
+ccxt's error classes do not tell whether the venue has answered: a broken answer may be an
+ExchangeError. So the translation of errors asks the session. Its state is per thread: several
+threads may use one session at a time.
 """
 
 import threading
@@ -18,17 +17,19 @@ from penstock.core.machine import SYSTEM_CLOCK
 
 
 class LastAnswer(threading.local):
-    """What this thread's last request came to: whether one was sent, and the status and Retry-After
-    of a whole answer.
-
-    `acted` says that an earlier request of the same call may have changed something: the last
-    answer is not its answer.
-    """
+    """What came of this thread's last request."""
 
     sent: bool = False
+    """Whether a request was sent in the present call."""
     status: int | None = None
+    """The HTTP status of a whole answer; None where there was none."""
     retry_after: float | None = None
+    """The seconds of the Retry-After header, if any."""
     acted: bool = False
+    """Whether an earlier request of the call may have changed something at the venue.
+
+    The last answer is then not the answer to that request.
+    """
     _method: str = ""
 
     def reset(self) -> None:
@@ -42,17 +43,17 @@ class LastAnswer(threading.local):
         )
 
     def begin(self, method: str) -> None:
-        """Note that a request leaves now, perhaps not the first one of the call."""
+        """Note that a request leaves now. It need not be the first one of the call."""
         self.acted = self.acted or (self.sent and self._method != "GET")
         self.sent, self.status, self.retry_after, self._method = True, None, None, method.upper()
 
 
 class VenueSession(requests.Session):
-    """A session that records into `last`. With `base_url` every request goes there: scheme and host
-    replaced, path kept.
+    """A session that records into `last`.
 
-    So a practice exchange is used under the venue's own addresses, on which ccxt's choice of error
-    table depends.
+    With `base_url` every request goes there: scheme and host are replaced, the path is kept. A
+    practice exchange is so used under the venue's own addresses: ccxt chooses its table of errors
+    by them.
     """
 
     def __init__(self, base_url: str | None = None, connections: int = 32) -> None:
@@ -60,7 +61,7 @@ class VenueSession(requests.Session):
         self.last = LastAnswer()
         self._base = None if base_url is None else urlsplit(base_url)
         if base_url is not None:
-            self.trust_env = False  # a local venue is never reached through a proxy
+            self.trust_env = False  # a local venue has no proxy before it
         adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
@@ -70,7 +71,7 @@ class VenueSession(requests.Session):
     ) -> requests.Response:
         self.last.begin(str(method))
         response = super().request(method, self._led(str(url)), *args, **kwargs)
-        self.last.status = response.status_code  # only now: the whole body has been read
+        self.last.status = response.status_code  # the whole body has been read
         self.last.retry_after = _seconds(response.headers.get("Retry-After"))
         return response
 
@@ -85,12 +86,13 @@ def _seconds(header: str | None) -> float | None:
     try:
         return None if header is None else float(header)
     except ValueError:
-        return None  # an HTTP date: the caller's own waiting time serves
+        return None  # an HTTP date: the caller waits as long as it thinks fit
 
 
 class Throttle:
-    """Spaces calls `seconds_per_unit` times their cost apart, across threads. ccxt's own throttle
-    is not thread-safe.
+    """Spaces calls `seconds_per_unit` times their cost apart, across threads.
+
+    ccxt's own throttle is not thread-safe. Time is measured in the machine's elapsed seconds.
     """
 
     def __init__(self, seconds_per_unit: float, *, clock: MachineClock = SYSTEM_CLOCK) -> None:
@@ -100,8 +102,9 @@ class Throttle:
         self._next = 0.0
 
     def __call__(self, cost: float | None = None) -> None:
-        """Wait for this call's turn. One that costs nothing has no turn: an order must not age
-        behind reads.
+        """Wait for this call's turn.
+
+        A call that costs nothing does not wait: an order must not age behind reads.
         """
         if cost is not None and not float(cost):
             return

@@ -1,3 +1,4 @@
-"""MLflow: the record of searches (tracking) and of strategy versions (registry). MLflow itself is
-imported on first use.
+"""MLflow: the record of searches (tracking) and of strategy versions (registry).
+
+MLflow itself is imported on first use.
 """

@@ -1,6 +1,4 @@
-"""How MLflow is reached: quiet, without telemetry, in seconds rather than minutes where it is down,
-with one kind of error.
-"""
+"""How MLflow is reached: without telemetry, with short time-outs and one kind of error."""
 
 import logging
 import os
@@ -15,8 +13,9 @@ from penstock.core.errors import PromotionError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-#: MLflow reads these from the process's environment when it is imported, and nowhere else. They are
-#: the same for every platform of a process; what the environment says already is left alone.
+#: MLflow reads these from the process's environment when it is imported, and from nowhere else.
+#: They are the same for every platform of a process. A variable that is set already keeps its
+#: value.
 _DEFAULTS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -29,19 +28,17 @@ _DEFAULTS = {
 
 
 def local_tracking_uri(folder: Path) -> str:
-    """Return the tracking URI of an MLflow database file in `folder`, which is created where it is
-    missing.
-    """
+    """Return the tracking URI of an MLflow database file in `folder`, created if missing."""
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{(folder / 'mlflow.db').resolve()}"
 
 
 def artifact_location(tracking_uri: str, folder: Path | None) -> str | None:
-    """Return where a new experiment keeps its artifacts, as a URI: `folder`, or `mlartifacts`
-    beside a database file.
+    """Return where a new experiment keeps its artifacts, as a URI.
 
-    None lets a server decide. Raises PromotionError for a database elsewhere without a folder:
-    MLflow would take the working directory.
+    It is `folder`, or by default `mlartifacts` beside a database file. None lets a server decide.
+    Raises PromotionError for another database without a folder: MLflow would take the working
+    directory.
     """
     if is_server(tracking_uri):
         return None
@@ -49,19 +46,21 @@ def artifact_location(tracking_uri: str, folder: Path | None) -> str | None:
         folder = Path(tracking_uri.removeprefix("sqlite:///")).parent / "mlartifacts"
     if folder is None:
         raise PromotionError(
-            f"MLflow at {without_password(tracking_uri)} has no place for artifacts: give an artifact_folder, or use a server"
+            f"MLflow at {without_password(tracking_uri)} has no place for artifacts: "
+            "give an artifact_folder, or use a server"
         )
     return folder.resolve().as_uri()
 
 
 def is_server(tracking_uri: str) -> bool:
-    """Whether the URI names an MLflow server, which then decides where artifacts are kept."""
+    """Return whether the URI names a server, which decides where artifacts are kept."""
     return tracking_uri.startswith(("http://", "https://"))
 
 
 def connect(tracking_uri: str) -> "MlflowClient":
-    """Return a client of the tracking server or database; raise PromotionError where it cannot be
-    opened.
+    """Return a client of the tracking server or database.
+
+    Raises PromotionError where it cannot be opened.
     """
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
@@ -74,7 +73,7 @@ def connect(tracking_uri: str) -> "MlflowClient":
 
 @contextmanager
 def explained(tracking_uri: str, doing: str) -> Iterator[None]:
-    """Turn MLflow's errors into PromotionError that says what was being done and where."""
+    """Turn MLflow's errors into PromotionError, which says what was being done and where."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -82,25 +81,26 @@ def explained(tracking_uri: str, doing: str) -> Iterator[None]:
     except (MlflowException, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise PromotionError(
-            f"MLflow at {without_password(tracking_uri)} could not {doing}: {without_password(first)[:300]}; "
-            "is it running at this address?"
+            f"MLflow at {without_password(tracking_uri)} could not {doing}: "
+            f"{without_password(first)[:300]}; is it running at this address?"
         ) from None
 
 
 def is_absent(error: Exception) -> bool:
-    """Whether an MlflowException says that what was asked for does not exist."""
+    """Return whether an MlflowException means that something does not exist."""
     return getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
 
 
 def without_password(text: str) -> str:
-    """Return the text with user names and passwords taken out of its URLs: what may be printed."""
+    """Return the text without the user names and passwords of its URLs, fit to be printed."""
     return re.sub(r"//[^/@\s]+@", "//", text)
 
 
 @contextmanager
 def fluent(tracking_uri: str) -> Iterator[None]:
-    """Point MLflow's module-level functions at `tracking_uri` for a while: models can only be
-    logged through them.
+    """Point MLflow's module-level functions at `tracking_uri` for the duration.
+
+    Models can only be logged through them.
     """
     import mlflow
 
@@ -111,6 +111,5 @@ def fluent(tracking_uri: str) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(
-            "" if before[1] == before[0] else before[1]
-        )  # "" follows the tracking address again
+        # "" follows the tracking address again.
+        mlflow.set_registry_uri("" if before[1] == before[0] else before[1])

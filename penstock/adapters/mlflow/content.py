@@ -1,8 +1,7 @@
-"""What a version consists of: the strategy's source, its parameters, and what they were found with,
-under one hash.
+"""What a version consists of, under one hash: a strategy's source, its parameters and evidence.
 
-A version is a folder of three files: manifest.json, strategy.py and evidence.json. Reading it
-checks the hashes before any of its code runs. Needs no MLflow.
+A version is a folder of three files: manifest.json, strategy.py and evidence.json. The hashes are
+checked before any of its code runs. This file needs no MLflow.
 """
 
 import ast
@@ -26,21 +25,28 @@ MANIFEST, SOURCE, EVIDENCE = "manifest.json", "strategy.py", "evidence.json"
 
 
 class Manifest(BaseModel):
-    """The content of a version, all but the source's text, which it names by hash."""
+    """The content of a version, with the hash of the source in place of its text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     strategy: str
+    """The strategy's name."""
     class_name: str
+    """The name of the class in the source."""
     params: dict[str, float | int | str | bool]
+    """The strategy's parameters."""
     source_sha256: str
+    """The hash of the source file's text."""
     dataset_hash: str
+    """The hash of the snapshot that was searched."""
     search_id: str
+    """The search that chose it."""
     environment_hash: str
+    """The hash of the installed distributions."""
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 over all fields: two versions with the same hash are the same version."""
+        """The SHA-256 of all fields: versions with the same hash are the same version."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -54,12 +60,13 @@ class StrategySource:
 
     @property
     def sha256(self) -> str:
+        """The hash of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class VersionContent:
-    """A version as read from its folder, hashes checked."""
+    """A version that was read from its folder, with its hashes checked."""
 
     manifest: Manifest
     source: StrategySource
@@ -79,37 +86,37 @@ class VersionContent:
 
 
 def source_of(strategy_class: type[Strategy]) -> StrategySource:
-    """Return the source file of a strategy; raise PromotionError where it has none or cannot stand
-    alone.
+    """Return the source file of a strategy.
 
-    The file is what a version ships, so it may not import other strategy files: they would come
-    from the worker's checkout and not from the version.
+    A version ships that one file. It may not import other strategy files: they would come from the
+    worker's checkout and not from the version. Raises PromotionError where it does, or where there
+    is no file.
     """
     try:
         lines, _ = inspect.findsource(strategy_class)
     except (OSError, TypeError):
         raise PromotionError(
-            f"strategy '{strategy_class.name}' has no source file: a class from a notebook cell cannot be registered; "
-            "move it to a file under strategies/"
+            f"strategy '{strategy_class.name}' has no source file: a class from a notebook cell "
+            "cannot be registered; move it to a file under strategies/"
         ) from None
     text = "".join(lines)
     for module in _imported(text):
         if module.split(".")[0] in ("strategies", "flows", "tasks", "__main__"):
             raise PromotionError(
-                f"strategy '{strategy_class.name}' imports '{module}': a registered strategy's file must stand alone; "
-                "import from penstock only, or move the code into the file"
+                f"strategy '{strategy_class.name}' imports '{module}': "
+                "a registered strategy's file must stand alone; import from penstock only, or move the code into the file"
             )
     return StrategySource(strategy_class.__name__, text)
 
 
 def class_of(source: StrategySource, filename: str) -> type[Strategy]:
-    """Run the source as a module of its own and return the strategy class; raise PromotionError
-    where it has none.
+    """Run the source as a module of its own, and return the strategy class.
+
+    Raises PromotionError where it cannot be run or has no such class.
     """
     module = ModuleType(f"penstock_registered_{source.sha256[:16]}")
     module.__file__ = filename
-    # Pydantic resolves annotations through sys.modules, tracebacks and inspect read the text from
-    # linecache.
+    # Pydantic resolves annotations through sys.modules. Tracebacks and inspect read linecache.
     sys.modules[module.__name__] = module
     linecache.cache[filename] = (
         len(source.text),
@@ -126,13 +133,14 @@ def class_of(source: StrategySource, filename: str) -> type[Strategy]:
     found = getattr(module, source.class_name, None)
     if not (isinstance(found, type) and issubclass(found, Strategy)):
         raise PromotionError(
-            f"{filename} has no strategy class '{source.class_name}': the version is not a strategy's"
+            f"{filename} has no strategy class '{source.class_name}': "
+            "the version is not a strategy's"
         )
     return found
 
 
 def manifest_of(source: StrategySource, evidence: Evidence) -> Manifest:
-    """Return the manifest of a version made here and now from this source and evidence."""
+    """Return the manifest of a version that is made of this source and evidence."""
     return Manifest(
         strategy=evidence.strategy,
         class_name=source.class_name,
@@ -155,11 +163,10 @@ def write_version(
 
 
 def read_version(folder: Path, expected_hash: str | None = None) -> VersionContent:
-    """Return the version in `folder`; raise PromotionError where a file is missing, malformed, or
-    not what its hash says.
+    """Return the version in `folder`.
 
-    `expected_hash` is the content hash that the registry names; None checks the folder against
-    itself only.
+    `expected_hash` is the content hash that the registry has; None checks the folder only against
+    itself. Raises PromotionError where a file is missing, malformed or not what its hash says.
     """
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
@@ -172,26 +179,29 @@ def read_version(folder: Path, expected_hash: str | None = None) -> VersionConte
     source = StrategySource(manifest.class_name, text)
     if source.sha256 != manifest.source_sha256:
         raise PromotionError(
-            f"the source of '{manifest.strategy}' has hash {source.sha256[:12]} and its manifest says "
-            f"{manifest.source_sha256[:12]}: it was changed after it was registered and will not be run"
+            f"the source of '{manifest.strategy}' has hash {source.sha256[:12]} and its manifest "
+            f"says {manifest.source_sha256[:12]}: it was changed after it was registered "
+            "and will not be run"
         )
     if expected_hash is not None and manifest.content_hash != expected_hash:
         raise PromotionError(
-            f"the content of '{manifest.strategy}' has hash {manifest.content_hash[:12]} and the registry's tag says "
-            f"{expected_hash[:12]}: it was changed after it was registered and will not be run"
+            f"the content of '{manifest.strategy}' has hash {manifest.content_hash[:12]} and "
+            f"the registry's tag says {expected_hash[:12]}: it was changed after it was registered "
+            "and will not be run"
         )
     return VersionContent(manifest, source, evidence)
 
 
 def environment_hash() -> str:
-    """SHA-256 over the names and versions of all installed distributions."""
+    """Return the SHA-256 of the names and versions of all installed distributions."""
     found = sorted({f"{(d.metadata['Name'] or '').lower()}=={d.version}" for d in distributions()})
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
 def _imported(text: str) -> list[str]:
-    """Return the modules that a source text imports, at any depth of it; relative imports as
-    '__main__'.
+    """Return the modules that a source text imports, at any depth.
+
+    A relative import is '__main__'.
     """
     modules: list[str] = []
     for node in ast.walk(ast.parse(text)):

@@ -1,5 +1,6 @@
-"""A snapshot as MLflow sees a dataset. Its source is a name and an address: MLflow itself refuses
-database addresses.
+"""A snapshot as a dataset of MLflow.
+
+Its source is a name and an address of our own, because MLflow refuses addresses of databases.
 """
 
 from typing import Any

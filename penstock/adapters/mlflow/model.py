@@ -1,9 +1,8 @@
-"""A registered strategy as an MLflow model from code: MLflow runs this file when it loads or serves
-a version.
+"""A registered strategy as an MLflow model from code: MLflow runs this file to load a version.
 
-`predict` takes a pandas frame of bars (symbol, ts, open, high, low, close, volume) and returns the
-target weights, one row for each bar. Penstock itself does not go this way: see
-registry.MlflowRegistry.load, which needs no pandas.
+`predict` takes a pandas frame of bars (symbol, ts, open, high, low, close, volume). It returns the
+target weights, one row per bar. Penstock itself uses registry.MlflowRegistry.load, which needs no
+pandas.
 """
 
 from pathlib import Path
@@ -19,7 +18,7 @@ from penstock.core.bars import require_bars
 
 
 class RegisteredStrategy(PythonModel):
-    """Target weights of the strategy in the artifact `version`, built from its own code."""
+    """The strategy in the artifact `version`, built from its own code."""
 
     def load_context(self, context: PythonModelContext) -> None:
         folder = Path(context.artifacts["version"])

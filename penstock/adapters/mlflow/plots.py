@@ -1,8 +1,9 @@
-"""Pictures that the MLflow UI shows inline: equity and drawdown of a search's choice as PNG."""
+"""Images that the MLflow UI shows: equity and drawdown of a search's choice, as PNG."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.core.extras import extra
 from penstock.research.engine.results import BacktestResult, SearchResult
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ def _drawdown(result: BacktestResult) -> list[float]:
 
 
 def _canvas(title: str) -> tuple["Figure", "Axes"]:
-    # The object interface: pyplot keeps every figure alive and wants the main thread.
-    from matplotlib.figure import Figure
+    # The object interface: pyplot keeps every figure in memory and needs the main thread.
+    with extra("research"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.5), dpi=100, layout="constrained")
     axes = figure.subplots()

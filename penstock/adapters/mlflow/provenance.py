@@ -1,30 +1,30 @@
-"""Which code ran: the git commit, and what differs from it. Only source and configuration files,
-never the environment.
+"""Which code ran: the git commit, and what differs from it.
+
+Only source and configuration files are recorded, never the environment.
 """
 
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Kinds of files whose changes are recorded. Anything else (data, keys, notebooks with outputs)
-#: stays where it is. ":(top)" because a plain pattern would only match below the folder that git is
-#: asked from.
+#: The kinds of files whose changes are recorded. Others (data, keys, notebooks with outputs) are
+#: not. Without ":(top)" a pattern would match only below the folder in which git runs.
 _RECORDED = tuple(f":(top)*.{kind}" for kind in ("py", "yaml", "toml", "lock", "sql"))
 _LONGEST_DIFF = 500_000
 
 
 @dataclass(frozen=True)
 class CodeState:
-    """A commit and the uncommitted difference to it ("" where there is none). Both "" outside a git
-    checkout.
-    """
+    """The state of a git checkout. Both fields are "" outside of one."""
 
     commit: str
+    """The commit's hash."""
     diff: str
+    """The uncommitted difference to it; "" where there is none."""
 
 
 def code_state(folder: Path) -> CodeState:
-    """Return the state of the git checkout that `folder` lies in."""
+    """Return the state of the git checkout that has `folder` in it."""
     commit = _git(folder, "rev-parse", "HEAD").strip()
     if not commit:
         return CodeState("", "")

@@ -1,7 +1,6 @@
-"""The model registry: strategy versions made of their own code, under aliases. Keeps the promises
-of ports.Registry.
+"""The model registry: strategy versions made of their own code, under aliases.
 
-Which version deserves which alias is for penstock.promotion.
+It keeps the promises of ports.Registry. penstock.promotion decides which version gets which alias.
 """
 
 import json
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from penstock.adapters.mlflow.connection import connect, explained, fluent, is_absent
 from penstock.adapters.mlflow.content import Manifest, VersionContent, read_version
 from penstock.core.errors import PromotionError
+from penstock.core.extras import extra
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.evidence import Evidence
 
@@ -25,8 +25,9 @@ _VERSION_FOLDER = "artifacts/version"
 
 
 class MlflowRegistry:
-    """Versions in an MLflow server or database. Content that was loaded once is not downloaded
-    again by this object.
+    """Versions in an MLflow server or database.
+
+    This object downloads the content of a version once.
     """
 
     def __init__(self, tracking_uri: str) -> None:
@@ -57,17 +58,19 @@ class MlflowRegistry:
         ]
 
     def move_alias(self, name: str, alias: str, version: str) -> None:
-        """Point the alias at the version; PromotionError where there is no such version."""
+        """Point the alias at the version; raise PromotionError where there is no such version."""
         if self.find(name, version) is None:
             raise PromotionError(
-                f"'{name}' has no version {version}: it has {[v.version for v in self.versions(name)]}"
+                f"'{name}' has no version {version}: "
+                f"it has {[v.version for v in self.versions(name)]}"
             )
         with explained(self.tracking_uri, f"move the alias '{alias}' of '{name}'"):
             self._client.set_registered_model_alias(name, alias, version)
 
     def load(self, name: str, alias_or_version: str) -> LoadedModel:
-        """Return the strategy of a version, built from the registry's copy of its source after
-        checking its hash.
+        """Return the strategy of a version, built from the registry's copy of its source.
+
+        The copy's hash is checked before it runs.
         """
         version = self._existing(name, alias_or_version)
         key = name, version.version
@@ -76,17 +79,17 @@ class MlflowRegistry:
         return LoadedModel(version, self._loaded[key].strategy)
 
     def evidence(self, name: str, alias_or_version: str) -> Evidence:
-        """Return the evidence that was registered with a version; PromotionError where there is
-        none.
+        """Return the evidence that was registered with a version.
+
+        Raises PromotionError where there is none.
         """
         return self._content(self._existing(name, alias_or_version)).evidence
 
     def register(self, run_id: str, name: str) -> ModelVersion:
-        """Make the choice of a recorded search a version of model `name` and return it.
+        """Make the choice of a recorded search a version of model `name`, and return it.
 
-        Source, parameters and evidence come from the run, so that what is registered is what was
-        searched. The same content is registered once: registering it again returns the version that
-        exists.
+        Source, parameters and evidence come from the run: what is registered is what was searched.
+        The same content is registered once: a repeat returns the version that exists.
         """
         with tempfile.TemporaryDirectory() as scratch:
             folder, run_tags = self._from_run(run_id, Path(scratch))
@@ -106,8 +109,7 @@ class MlflowRegistry:
     ) -> str:
         from mlflow.exceptions import MlflowException
 
-        # All of it under `fluent`: MLflow's database store looks a logged model up through its
-        # module-level client.
+        # MLflow's database store looks a logged model up through its module-level client.
         with fluent(self.tracking_uri):
             model_id, model_uri = _log_model(run_id, manifest, folder)
             try:
@@ -141,8 +143,7 @@ class MlflowRegistry:
 
         with tempfile.TemporaryDirectory() as scratch:
             with explained(self.tracking_uri, f"download {version.label}"):
-                # Not "models:/...": that is resolved through MLflow's module-level client, whatever
-                # address is given.
+                # Not "models:/...": MLflow's module-level client would resolve that.
                 root = self._client.get_model_version_download_uri(version.name, version.version)
                 uri = f"{root.rstrip('/')}/{_VERSION_FOLDER}"
                 here = download_artifacts(
@@ -214,22 +215,20 @@ def _tags(content: VersionContent, run_tags: dict[str, str]) -> dict[str, str]:
 
 
 def _log_model(run_id: str, manifest: Manifest, folder: Path) -> tuple[str, str]:
-    """Log the version as an MLflow model of the run, through the module-level API; return its id
-    and URI.
-    """
-    import mlflow
+    """Log the version as an MLflow model of the run; return its id and URI."""
+    with extra("research"):
+        import mlflow.pyfunc
 
     with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # advice on type hints and examples that a signature makes moot
+        # Advice on type hints and examples, which a signature does not need.
+        warnings.simplefilter("ignore", UserWarning)
         logged = mlflow.pyfunc.log_model(
             name=manifest.strategy.replace("_", "-"),
             python_model=str(Path(__file__).with_name("model.py")),
             artifacts={"version": str(folder)},
             model_config={"content_hash": manifest.content_hash, "params": dict(manifest.params)},
             signature=_signature(),
-            # Named rather than inferred: inferring starts a process that imports everything.
+            # To infer them MLflow would start a process that imports everything.
             pip_requirements=["penstock", "polars", "pydantic"],
         )
     return logged.model_id, logged.model_uri

@@ -1,8 +1,7 @@
-"""The record of searches: one MLflow run each, with its trials as a table and a series rather than
-a run apiece.
+"""The record of searches: one MLflow run per search, with its trials as a table and a series.
 
-A nested run costs 30-160 ms and a step of a series 1-3, so only the best candidates and the
-out-of-sample run get runs of their own.
+A nested run costs 30 to 160 ms, and a step of a series 1 to 3 ms. So only the best candidates and
+the out-of-sample run have runs of their own.
 """
 
 import hashlib
@@ -32,29 +31,33 @@ from penstock.research.engine.results import SearchResult
 if TYPE_CHECKING:
     from mlflow.entities import Metric
 
-#: Runs of their own for at most this many candidates.
+#: At most so many candidates have runs of their own.
 MAX_CHILD_RUNS = 10
-_BATCH = 900  # MLflow takes at most 1000 metrics, 100 parameters and 100 tags in one batch
+#: MLflow takes at most 1000 metrics, 100 parameters and 100 tags in one batch.
+_BATCH = 900
 
 
 @dataclass(frozen=True)
 class RecordedSearch:
-    """A search as MLflow keeps it: its run, the evidence for its choice, and where its snapshot
-    was.
-    """
+    """A search as MLflow keeps it."""
 
     run_id: str
+    """The id of its run."""
     search_id: str
+    """The search's own id."""
     at: datetime
+    """When the recording began."""
     evidence: Evidence
+    """The evidence for its choice."""
     snapshot_path: Path
+    """Where its snapshot was."""
 
 
 class MlflowTracker:
-    """Searches of one experiment, in an MLflow server or database.
+    """The searches of one experiment, in an MLflow server or database.
 
-    `artifact_folder` is where a database without a server keeps artifacts, `mlartifacts` beside a
-    SQLite file unless given; a server decides that itself.
+    `artifact_folder` is where a database without a server keeps artifacts; by default that is
+    `mlartifacts` beside a SQLite file. A server decides it itself.
     """
 
     def __init__(
@@ -79,11 +82,11 @@ class MlflowTracker:
         snapshot: Snapshot,
         evidence: Evidence | None = None,
     ) -> str:
-        """Record a search and return its run id. Evidence that is not given is gathered on the
-        snapshot.
+        """Record a search and return its run id.
 
-        The same search with the same source is recorded once: recording it again returns the run
-        that exists. A recording that fails leaves a FAILED run.
+        Evidence that is not given is gathered on the snapshot. The same search with the same source
+        is recorded once: a repeat returns the run that exists. A recording that fails leaves a
+        FAILED run.
         """
         source = source_of(strategy_class)
         bars = snapshot.bars()
@@ -129,7 +132,7 @@ class MlflowTracker:
         return None if run_id is None else self.read_search(run_id)
 
     def read_search(self, run_id: str) -> RecordedSearch:
-        """Return the recorded search of a run; PromotionError where the run is none."""
+        """Return the recorded search of a run; raise PromotionError where the run has none."""
         from mlflow.artifacts import download_artifacts
 
         with (

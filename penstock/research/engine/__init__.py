@@ -1,1 +1,1 @@
-"""One backtest: the kernel, its oracle, costs, metrics and results."""
+"""One backtest: the kernel, vectorbt as its check, costs, metrics and results."""

@@ -1,9 +1,8 @@
-"""Honest backtests: from bars and a strategy (or given weights) to an equity curve, orders and
-figures.
+"""Backtests: from bars and a strategy, or given weights, to an equity curve, orders and figures.
 
-Two engines follow the same rules (see research.kernel): the kernel is the fast one, vectorbt the
-independent one and the source of its own reports. This is the only file that uses vectorbt, and
-imports it only when it is asked for.
+Two engines follow the same rules, which penstock.research.engine.kernel states. The kernel is fast.
+vectorbt is independent and has its own reports. This is the only file that uses vectorbt, and it
+imports vectorbt only when that engine is asked for.
 """
 
 from datetime import datetime
@@ -14,6 +13,7 @@ import polars as pl
 
 from penstock.core.bars import TS
 from penstock.core.errors import DataError, StrategyError
+from penstock.core.extras import extra
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.costs import Costs
@@ -24,6 +24,8 @@ from penstock.research.engine.results import BacktestResult, ParamValues
 
 Engine = Literal["kernel", "vectorbt"]
 
+#: One row per order: the bar at whose open it filled, base units, price with slippage, fee in quote
+#: units.
 ORDERS_SCHEMA = pl.Schema(
     {
         "ts": TS,
@@ -45,13 +47,57 @@ def backtest(
     engine: Engine = "kernel",
     timeframe: Timeframe | None = None,
 ) -> BacktestResult:
-    """Simulate a spot account on `bars` (BARS_SCHEMA) that follows a strategy, or weights
-    (WEIGHTS_SCHEMA).
+    """Simulate a spot account that follows a strategy, or given weights.
 
-    With `start` the account opens, in cash, with the bar that opens at or after it: earlier bars
-    only warm the strategy up, and the first orders fill one bar later. Costs default to `Costs()`,
-    never to none. Raises DataError for bars that cannot be simulated and StrategyError for weights
-    that break their contract, are negative or sum to more than one.
+    A weight that is decided at the close of bar t becomes an order at the open of bar t+1.
+
+    Parameters
+    ----------
+    bars
+        The bars of the whole universe (BARS_SCHEMA).
+    decisions
+        A strategy, or target weights with one row per bar (WEIGHTS_SCHEMA).
+    costs
+        What orders cost. The default is `Costs()`, never zero.
+    initial_cash
+        The cash at the start, in quote units.
+    start
+        The account opens, in cash, with the first bar that opens at or after this instant. Earlier
+        bars only warm the strategy up. The first orders fill one bar later.
+    engine
+        "kernel", or "vectorbt" for an independent check.
+    timeframe
+        The bar length. By default it is the most common step between bars.
+
+    Returns
+    -------
+    BacktestResult
+        Equity (one row per bar), orders, the weights, and the figures of the equity curve.
+
+    Raises
+    ------
+    DataError
+        The bars cannot be simulated: there are none, two have the same time, or a price is not
+        above zero.
+    StrategyError
+        The weights break their contract, are negative, or sum to more than one.
+
+    Examples
+    --------
+    >>> from datetime import UTC, datetime, timedelta
+    >>> import polars as pl
+    >>> from penstock.core.bars import BARS_SCHEMA
+    >>> start = datetime(2026, 1, 1, tzinfo=UTC)
+    >>> prices = [100.0, 100.0, 110.0, 121.0]
+    >>> rows = [
+    ...     ("BTC/USDT", start + timedelta(days=n), price, price, price, price, 1.0)
+    ...     for n, price in enumerate(prices)
+    ... ]
+    >>> bars = pl.DataFrame(rows, BARS_SCHEMA, orient="row")
+    >>> weights = bars.select("symbol", "ts", weight=pl.lit(1.0))
+    >>> result = backtest(bars, weights, Costs(fee_bps=0, slippage_bps=0))
+    >>> round(result.metrics.total_return, 2)
+    0.21
     """
     market = market_of(bars, timeframe)
     if isinstance(decisions, Strategy):
@@ -76,8 +122,9 @@ def run(
     name: str = "",
     params: ParamValues | None = None,
 ) -> BacktestResult:
-    """Simulate rows `first` on of a market whose weights are known already: what `backtest` does
-    after preparing.
+    """Simulate a market from row `first` on, with weights of shape (bars, symbols).
+
+    `backtest` prepares the market and the weights, and then calls this.
     """
     part = market.slice(first) if first else market
     chosen = weights[first:]
@@ -103,11 +150,11 @@ def vectorbt_portfolio(
     costs: Costs | None = None,
     initial_cash: float = 10_000.0,
 ) -> Any:
-    """Return the run as a vectorbt Portfolio, for its own plots and stats. Bars must have no gaps;
-    costs no band or minimum.
+    """Return the run as a vectorbt Portfolio, for its own plots and statistics.
 
-    Weights are moved by one bar and fill at the open, valued at that open. The index is naive UTC:
-    with a time zone vectorbt is some two hundred times slower.
+    Raises DataError where a bar is missing, and StrategyError where the costs have a no-trade band
+    or a minimum notional: vectorbt has neither. The index of the Portfolio is naive UTC, because
+    vectorbt is some two hundred times slower with a time zone.
     """
     market = market_of(bars)
     weights = (
@@ -138,7 +185,7 @@ def _by_vectorbt(
     portfolio = _portfolio(market, weights, costs, initial_cash)
     records = portfolio.orders.values
     equity = np.asarray(portfolio.value(), dtype=np.float64)
-    # vectorbt writes its records column by column; an account's orders come bar by bar.
+    # vectorbt sorts its records by symbol; the orders of an account are sorted by bar.
     records = records[np.lexsort((records["col"], records["idx"]))]
     units = np.where(records["side"] == 0, records["size"], -records["size"])
     orders = _orders(
@@ -151,14 +198,17 @@ def _by_vectorbt(
 def _portfolio(market: BarMatrices, weights: Matrix, costs: Costs, initial_cash: float) -> Any:
     if costs.no_trade_band or costs.min_notional:
         raise StrategyError(
-            "vectorbt has no no_trade_band and no min_notional: use engine 'kernel', or costs without them"
+            "vectorbt has no no_trade_band and no min_notional: use engine 'kernel', "
+            "or costs without them"
         )
     if np.isnan(market.close).any():
         raise DataError(
-            "vectorbt loses orders where a bar is missing: use engine 'kernel', or symbols that have every bar"
+            "vectorbt loses orders where a bar is missing: use engine 'kernel', "
+            "or symbols that have every bar"
         )
-    import pandas as pd
-    import vectorbt as vbt
+    with extra("research"):
+        import pandas as pd
+        import vectorbt as vbt
 
     index = pd.DatetimeIndex(market.ts.dt.replace_time_zone(None).to_numpy())
     names = list(market.symbols)
@@ -177,7 +227,7 @@ def _portfolio(market: BarMatrices, weights: Matrix, costs: Costs, initial_cash:
         call_seq="auto",
         fees=costs.fee,
         slippage=costs.slippage,
-        min_size=0.0,  # its default drops orders under 1e-8 units without a word
+        min_size=0.0,  # the default drops orders under 1e-8 units without a warning
         init_cash=initial_cash,
         freq=pd.Timedelta(seconds=market.timeframe.seconds),
     )

@@ -1,22 +1,29 @@
-"""The fast inner loop: one pass over the bars simulates a spot account and gathers every figure a
-search needs.
+"""The fast loop: one pass over the bars simulates a spot account and sums what every figure needs.
 
-What it decides: a weight decided at the close of bar t becomes an order at the open of t+1. NaN
-means hold. A symbol without a bar cannot trade in it: its order waits for its next open (or a newer
-decision), and the holding is valued at the last price seen, never at a later one. Orders are sized
-by the equity at the open. Sells come before buys. Where the cash cannot pay all buys, fees
-included, the smaller are filled first, equal ones in column order, that is by symbol, and the
-largest bears the lack. On bars without gaps this is vectorbt's `from_orders` with
-`call_seq="auto"`, down to its tolerances, which the tests use as oracle.
+The rules of the simulation:
+
+- A weight that is decided at the close of bar t becomes an order at the open of bar t+1. NaN means
+  "hold".
+- A symbol without a bar cannot trade in it. Its order waits for its next open, or for a newer
+  decision. Its holding is valued at the last price seen, never at a later one.
+- Orders are sized by the equity at the open. Sells are filled before buys.
+- Where the cash cannot pay all buys, fees included, the smaller ones are filled first and the
+  largest is cut. Equal ones are filled in the order of the symbols.
+
+On bars without gaps this is vectorbt's `from_orders` with `call_seq="auto"`, down to its
+tolerances. The tests compare the two.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from penstock.core.extras import extra
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.market import BarMatrices, Matrix
+
+with extra("research"):
+    from numba import njit
 
 #: Two amounts closer than this are the same one (relative, absolute): vectorbt's own tolerances.
 _REL, _ABS = 1e-9, 1e-12
@@ -24,36 +31,46 @@ _REL, _ABS = 1e-9, 1e-12
 
 @dataclass(frozen=True)
 class Moments:
-    """Sums over one equity curve, from which research.metrics makes every figure.
-
-    `returns` counts per-bar returns; `total` to `total4` are the sums of their powers; `downside2`
-    is that of the squares of the negative ones. `traded` is the notional of all orders,
-    `equity_sum` the sum of equity over bars.
-    """
+    """Sums over one equity curve, from which penstock.research.engine.metrics makes the figures."""
 
     returns: int
+    """The number of per-bar returns."""
     total: float
+    """The sum of the returns."""
     total2: float
+    """The sum of their squares."""
     total3: float
+    """The sum of their third powers."""
     total4: float
+    """The sum of their fourth powers."""
     downside2: float
+    """The sum of the squares of the negative returns."""
     max_drawdown: float
+    """The largest fall from a peak, as a positive fraction of the peak."""
     traded: float
+    """The notional of all orders, in quote units."""
     orders: int
+    """The number of orders."""
     equity_sum: float
+    """The sum of the equity over bars."""
     first_equity: float
+    """The equity at the first close."""
     final_equity: float
+    """The equity at the last close."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One simulated account: `equity` at each close, `fills` (bars, symbols) signed units where
-    recorded, and the sums.
-    """
+    """One simulated account."""
 
     equity: Matrix
+    """The equity at each close, of shape (bars,), in quote units."""
     fills: Matrix
+    """Base units bought, or sold where negative, at each open: (bars, symbols); empty unless
+    recorded.
+    """
     moments: Moments
+    """The sums over the equity curve."""
 
 
 def simulate(
@@ -63,11 +80,10 @@ def simulate(
     initial_cash: float,
     record_fills: bool = False,
 ) -> Run:
-    """Simulate an account that starts with `initial_cash` before the first bar and follows
-    `weights` (bars, symbols).
+    """Simulate an account that follows `weights`, of shape (bars, symbols).
 
-    `fills[t, k]` are the base units of symbol k bought (sold, where negative) at the open of bar t;
-    empty unless recorded.
+    It starts with `initial_cash` (quote units) before the first bar. The fills are kept only with
+    `record_fills`.
     """
     bars, symbols = market.close.shape
     equity = np.empty(bars)
@@ -119,9 +135,7 @@ def _less(a: float, b: float) -> float:
 
 @njit(cache=True, nogil=True)
 def _sort_by_value(columns, sizes, values, count):  # type: ignore[no-untyped-def]  # numba infers array types
-    """Sort the first `count` of all three by `values` ascending, stable: few items, so by
-    insertion.
-    """
+    """Sort the first `count` of all three by `values`, ascending and stable, by insertion."""
     for j in range(1, count):
         value, column, size, i = values[j], columns[j], sizes[j], j - 1
         while i >= 0 and values[i] > value:
@@ -142,9 +156,7 @@ def _sell(size, units, price, cash, costs):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _buy(size, price, cash, costs):  # type: ignore[no-untyped-def]
-    """Return (units bought, cash after) for a purchase of `size`, cut to what the cash can pay, fee
-    included.
-    """
+    """Return (units bought, cash after) for a purchase of `size`, cut to what the cash can pay."""
     if cash == 0 or _close(size, 0.0):
         return 0.0, cash
     fill_price = price * (1 + costs[1])
@@ -155,15 +167,15 @@ def _buy(size, price, cash, costs):  # type: ignore[no-untyped-def]
     return cash / (1 + costs[0]) / fill_price, 0.0
 
 
-# Inlined because a call with a dozen arrays counts references to each: a fifth of the whole run.
+# Inlined: a call with a dozen arrays counts references to each, which costs a fifth of the run.
 @njit(cache=True, nogil=True, inline="always")
 def _sell_due(  # type: ignore[no-untyped-def]
     pending, units, price, tradable, equity, cash, costs, sizes, columns, values, fills_row
 ):
-    """Fill the sells that are due and list the buys in `columns`, `sizes`, `values`.
+    """Fill the sells that are due, and list the buys in `columns`, `sizes` and `values`.
 
-    Return (cash, orders, notional traded, symbols that still wait for a bar, buys listed, notional
-    they need).
+    Returns (cash, orders, notional traded, symbols that wait for a bar, number of buys, notional
+    that they need).
     """
     band, min_notional = costs[2], costs[3]
     orders, traded, waiting, buys, needed = 0, 0.0, 0, 0, 0.0
@@ -196,8 +208,9 @@ def _sell_due(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, inline="always")
 def _buy_due(buys, units, price, cash, costs, sizes, columns, fills_row):  # type: ignore[no-untyped-def]
-    """Fill the first `buys` orders of `columns` and `sizes` as listed; return (cash, orders,
-    notional traded).
+    """Fill the first `buys` orders of `columns` and `sizes`, in that order.
+
+    Returns (cash, orders, notional traded).
     """
     orders, traded = 0, 0.0
     for j in range(buys):
@@ -214,8 +227,9 @@ def _buy_due(buys, units, price, cash, costs, sizes, columns, fills_row):  # typ
 
 @njit(cache=True, nogil=True, inline="always")
 def _trade(pending, units, price, tradable, cash, costs, sizes, columns, values, fills_row):  # type: ignore[no-untyped-def]
-    """Fill what is pending in the symbols that are `tradable`; return (cash, orders, notional
-    traded, still waiting).
+    """Fill what is pending in the symbols that are `tradable`.
+
+    Returns (cash, orders, notional traded, symbols that still wait).
     """
     equity = cash
     for k in range(units.size):
@@ -223,9 +237,8 @@ def _trade(pending, units, price, tradable, cash, costs, sizes, columns, values,
     cash, sells, sold, waiting, buys, needed = _sell_due(
         pending, units, price, tradable, equity, cash, costs, sizes, columns, values, fills_row
     )
-    if needed * (1 + costs[1]) * (1 + costs[0]) > cash * (
-        1 - 1e-6
-    ):  # only where cash is short does the order matter
+    # The order matters only where cash is short.
+    if needed * (1 + costs[1]) * (1 + costs[0]) > cash * (1 - 1e-6):
         _sort_by_value(columns, sizes, values, buys)
     cash, bought_orders, bought = _buy_due(
         buys, units, price, cash, costs, sizes, columns, fills_row
@@ -264,7 +277,7 @@ def _simulate(open_, close, weights, fee, slippage, band, min_notional, cash, eq
         equity_sum += worth
         if worth > peak:
             peak = worth
-        elif worth < peak * (1 - drawdown):  # divides only where the worst is beaten
+        elif worth < peak * (1 - drawdown):  # the division is made only at a new worst
             drawdown = 1 - worth / peak
         if t > 0:
             r = worth / equity[t - 1] - 1

@@ -1,4 +1,4 @@
-"""Bars as dense matrices, once for many simulations: the form in which the kernel reads a market."""
+"""Bars as dense matrices, made once for many simulations. The kernel reads a market so."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,32 +18,40 @@ Matrix = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class BarMatrices:
-    """The bars of a universe. Row i is the bar that opens at `ts[i]`, column k is `symbols[k]`, NaN
-    is "no bar".
-    """
+    """The bars of a universe: row i of a matrix opens at `ts[i]`, column k is `symbols[k]`."""
 
     bars: pl.DataFrame
+    """The bars (BARS_SCHEMA), sorted by symbol and ts."""
     timeframe: Timeframe
+    """The bar length."""
     symbols: tuple[str, ...]
+    """The symbols, sorted."""
     ts: pl.Series
+    """The open times at which any symbol has a bar, sorted."""
     open: Matrix
+    """The open prices, of shape (bars, symbols); NaN where there is no bar."""
     close: Matrix
-    cells: npt.NDArray[np.int64]  # for each row of `bars`, its place in a flattened matrix
+    """The close prices, of shape (bars, symbols); NaN where there is no bar."""
+    cells: npt.NDArray[np.int64]
+    """The place of each row of `bars` in a flattened matrix."""
 
     def since(self, start: datetime) -> int:
-        """Return the row of the first bar that opens at or after `start`; DataError where there is
-        none.
+        """Return the row of the first bar that opens at or after `start`.
+
+        Raises DataError where there is none.
         """
         row = int(self.ts.search_sorted(start, side="left"))
         if row >= len(self.ts):
             raise DataError(
-                f"no bar opens at or after {start:%Y-%m-%d %H:%M}: the last one is {self.ts[-1]:%Y-%m-%d %H:%M}"
+                f"no bar opens at or after {start:%Y-%m-%d %H:%M}: "
+                f"the last one is {self.ts[-1]:%Y-%m-%d %H:%M}"
             )
         return row
 
     def slice(self, first: int, stop: int | None = None) -> "BarMatrices":
-        """Return rows `first` to `stop` as a market of the same symbols (a symbol may then have no
-        bar at all).
+        """Return the rows [first, stop) as a market of the same symbols.
+
+        A symbol may then have no bar at all.
         """
         ts = self.ts[first:stop]
         bars = self.bars.filter(pl.col("ts").is_between(ts[0], ts[-1]))
@@ -58,10 +66,10 @@ class BarMatrices:
         )
 
     def matrix(self, weights: pl.DataFrame, source: str) -> Matrix:
-        """Return long weights as a (bars, symbols) matrix, NaN where there is no decision.
+        """Return long weights as a matrix of shape (bars, symbols); NaN is "no decision".
 
         Raises StrategyError where the weights break the contract, are negative, or sum to more than
-        one in a bar.
+        one in a bar. `source` is the name that the message begins with.
         """
         keys = self.bars.select("symbol", "ts")
         aligned = weights.schema == WEIGHTS_SCHEMA and weights.select("symbol", "ts").equals(keys)
@@ -76,16 +84,18 @@ class BarMatrices:
         return table
 
     def decide(self, strategy: Strategy) -> Matrix:
-        """Return the strategy's weights for all bars as a matrix; StrategyError where it breaks its
-        contract.
+        """Return the strategy's weights for all bars as a matrix of shape (bars, symbols).
+
+        Raises StrategyError where the strategy breaks its contract.
         """
         return self.matrix(strategy.target_weights(self.bars), strategy.name)
 
 
 def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatrices:
-    """Return `bars` (BARS_SCHEMA) as a market, the timeframe inferred where none is given.
+    """Return `bars` (BARS_SCHEMA) as a market. Without a timeframe it is inferred.
 
-    Raises DataError for no bars, doubled bars, and prices that are not above zero.
+    Raises DataError where there are no bars, where two have the same symbol and time, and where a
+    price is not above zero.
     """
     table = require_bars(bars, "backtest").sort("symbol", "ts")
     if table.is_empty():
@@ -94,7 +104,8 @@ def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatr
         )
     if table.select(pl.struct("symbol", "ts").is_duplicated().any()).item():
         raise DataError(
-            "a symbol has two bars with the same open time: a simulation needs one (check and snapshot the data)"
+            "a symbol has two bars with the same open time: a simulation needs one "
+            "(check and snapshot the data)"
         )
     good = pl.all_horizontal(
         pl.col(name).is_finite() & (pl.col(name) > 0) for name in ("open", "close")
@@ -103,8 +114,8 @@ def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatr
     if bad.height:
         first = bad.row(0, named=True)
         raise DataError(
-            f"{first['symbol']} at {first['ts']:%Y-%m-%d %H:%M} has open {first['open']} and close {first['close']}: "
-            "prices must be above zero (check the data)"
+            f"{first['symbol']} at {first['ts']:%Y-%m-%d %H:%M} has open {first['open']} "
+            f"and close {first['close']}: prices must be above zero (check the data)"
         )
     symbols = tuple(table["symbol"].unique().sort().to_list())
     ts = wide(table, "close", list(symbols))["ts"]
@@ -120,8 +131,9 @@ def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatr
 
 
 def infer_timeframe(ts: pl.Series) -> Timeframe:
-    """Return the timeframe whose length is the most common step of `ts` (sorted, unique); DataError
-    where it has none.
+    """Return the timeframe whose length is the most common step of `ts`, sorted and unique.
+
+    Raises DataError where no timeframe has that length, and where there is only one bar.
     """
     if len(ts) < 2:
         raise DataError("a timeframe cannot be inferred from one bar: give it")
@@ -146,8 +158,8 @@ def _require_long_only(table: Matrix, market: BarMatrices, source: str) -> None:
     if decided.min(initial=0.0) < 0:
         row, column = np.argwhere(decided < 0)[0]
         raise StrategyError(
-            f"{source}: weight {decided[row, column]} for {market.symbols[column]} at {market.ts[int(row)]:%Y-%m-%d %H:%M} "
-            "is negative: spot accounts cannot be short"
+            f"{source}: weight {decided[row, column]} for {market.symbols[column]} "
+            f"at {market.ts[int(row)]:%Y-%m-%d %H:%M} is negative: spot accounts cannot be short"
         )
     total = decided.sum(axis=1)
     if total.max(initial=0.0) > 1 + 1e-9:

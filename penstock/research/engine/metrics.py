@@ -1,8 +1,8 @@
-"""The figures of an equity curve, and the statistics that say how much of a Sharpe ratio is luck.
+"""The figures of an equity curve, and the statistics that tell how much of a Sharpe ratio is luck.
 
-Per-bar simple returns r_1..r_n of the equity marked at each close; no risk-free rate; B bars in a
-year of 365 days. A ratio whose denominator is zero is 0.0, never infinite, so that a curve without
-any risk or trade cannot win a search.
+Formulas use the simple returns r_1..r_n per bar, of the equity at each close. The risk-free rate is
+zero. A year of 365 days has B bars. A ratio whose denominator is zero is 0.0, never infinite: a
+curve without risk or trades cannot win a search.
 """
 
 import math
@@ -20,9 +20,7 @@ _NORMAL = NormalDist()
 
 
 def moments_of(equity: Matrix, traded: float = 0.0, orders: int = 0) -> Moments:
-    """Return the sums over `equity` (one value a bar), for curves that did not come out of the
-    kernel.
-    """
+    """Return the sums over `equity`, one value per bar, for a curve that is not the kernel's."""
     r = equity[1:] / equity[:-1] - 1
     peaks = np.maximum.accumulate(equity)
     return Moments(
@@ -44,11 +42,13 @@ def moments_of(equity: Matrix, traded: float = 0.0, orders: int = 0) -> Moments:
 def metrics_of(moments: Moments, timeframe: Timeframe) -> BacktestMetrics:
     """Return the figures of a curve.
 
-    annual return = (1 + total)^(B/n) - 1. Volatility = s * sqrt(B), s with n - 1. Sharpe = mean/s *
-    sqrt(B) (Sharpe, Journal of Portfolio Management 21, 1994). Sortino = mean / sqrt(mean(min(r,
-    0)^2)) * sqrt(B) (Sortino and Price, Journal of Investing 3, 1994). Calmar = annual return /
-    maximum drawdown (Young, Futures, October 1991). Turnover = notional traded / mean equity /
-    years.
+    - annual return = (1 + total return)^(B/n) - 1
+    - annual volatility = s * sqrt(B), where s is the sample deviation (n - 1) of r
+    - Sharpe = mean(r) / s * sqrt(B): Sharpe, Journal of Portfolio Management 21, 1994
+    - Sortino = mean(r) / sqrt(mean(min(r, 0)^2)) * sqrt(B): Sortino and Price, Journal of Investing
+      3, 1994
+    - Calmar = annual return / maximum drawdown: Young, Futures, October 1991
+    - turnover = notional traded / mean equity / years
     """
     n, per_year = moments.returns, timeframe.bars_per_year
     years = n / per_year
@@ -83,11 +83,15 @@ def metrics_of(moments: Moments, timeframe: Timeframe) -> BacktestMetrics:
 def probabilistic_sharpe(
     sharpe: float, returns: int, skewness: float, kurtosis: float, benchmark: float = 0.0
 ) -> float:
-    """Return the probability that the true Sharpe ratio is above `benchmark`; both ratios per bar,
-    kurtosis raw.
+    """Return the probability that the true Sharpe ratio is above `benchmark`.
+
+    Both ratios are per bar; `kurtosis` is raw (a normal distribution has 3).
 
     PSR = Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - g3 SR + (g4 - 1)/4 SR^2)): Bailey and Lopez de
     Prado, The Sharpe ratio efficient frontier, Journal of Risk 15(2), 2012, equation 11.
+
+    >>> round(probabilistic_sharpe(0.1, 252, 0.0, 3.0), 3)
+    0.943
     """
     if returns < 2:
         return 0.0
@@ -98,12 +102,12 @@ def probabilistic_sharpe(
 
 
 def expected_best_sharpe(trial_variance: float, trials: int) -> float:
-    """Return the Sharpe ratio to expect of the best of `trials` worthless trials whose ratios have
-    this variance.
+    """Return the Sharpe ratio to expect of the best of `trials` worthless trials.
 
-    SR0 = sqrt(V) ((1 - g) Z(1 - 1/N) + g Z(1 - 1/(N e))), g Euler's constant, Z the normal
-    quantile: Bailey and Lopez de Prado, The deflated Sharpe ratio, Journal of Portfolio Management
-    40(5), 2014, equation 1. One trial has no luck to take off: 0.
+    `trial_variance` is the variance V of their ratios. With g Euler's constant and Z the normal
+    quantile, SR0 = sqrt(V) ((1 - g) Z(1 - 1/N) + g Z(1 - 1/(N e))): Bailey and Lopez de Prado, The
+    deflated Sharpe ratio, Journal of Portfolio Management 40(5), 2014, equation 1. For one trial it
+    is 0.
     """
     if trials < 2:
         return 0.0
@@ -121,11 +125,11 @@ def deflated_sharpe(
     trial_variance: float,
     trials: int,
 ) -> float:
-    """Return the probability that the best of `trials` is better than luck (ratios and their
-    variance per bar, kurtosis raw).
+    """Return the probability that the best of `trials` is better than luck.
 
-    DSR = PSR against the expected best of worthless trials: Bailey and Lopez de Prado 2014,
-    equation 2. `trials` must be the true number tried, the discarded ones included.
+    The ratio and the variance are per bar; `kurtosis` is raw. `trials` is the true number that was
+    tried, discarded ones included. DSR is the PSR against the expected best of as many worthless
+    trials: Bailey and Lopez de Prado 2014, equation 2.
     """
     return probabilistic_sharpe(
         sharpe, returns, skewness, kurtosis, expected_best_sharpe(trial_variance, trials)
@@ -133,8 +137,9 @@ def deflated_sharpe(
 
 
 def _shape(moments: Moments) -> tuple[float, float, float, float]:
-    """Return mean, sample deviation, skewness and raw kurtosis of the returns; a flat curve has
-    those of a normal one.
+    """Return mean, sample deviation, skewness and raw kurtosis of the returns.
+
+    A flat curve has the skewness and kurtosis of a normal distribution.
     """
     n = max(moments.returns, 1)
     mean = moments.total / n

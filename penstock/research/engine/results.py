@@ -1,7 +1,6 @@
-"""The values that research hands on: to tracking, to the promotion gate, to reports and to
-notebooks. Plain data, no behaviour.
+"""The values that research hands on to tracking, to the promotion gate, to reports and notebooks.
 
-Frames inside results are Polars frames and are never changed after construction.
+The frames in them are Polars frames, which are never changed after construction.
 """
 
 from collections.abc import Mapping
@@ -21,74 +20,86 @@ ParamValues = Mapping[str, float | int | str | bool]
 
 @dataclass(frozen=True)
 class BacktestMetrics:
-    """Figures of one equity curve. Fractions are fractions (0.1 is 10%); formulas and sources are
-    in research.metrics.
+    """The figures of one equity curve.
 
-    `sharpe`, `sortino` and the annual figures are annualised by the timeframe's bars in a year,
-    with a risk-free rate of zero. `max_drawdown` is positive (0.3: equity fell 30% from a peak).
-    `turnover` is the notional traded a year over the mean equity (1.0: the whole book bought or
-    sold once). `skewness` and `kurtosis` are of per-bar returns; kurtosis is raw (a normal
-    distribution has 3). `probabilistic_sharpe` is the probability that the true Sharpe is above
-    zero.
+    Fractions are fractions: 0.1 is 10%. Annual figures use the timeframe's bars in a year, and a
+    risk-free rate of zero. Formulas and sources are in penstock.research.engine.metrics.
     """
 
     total_return: float
+    """The return over the whole curve, as a fraction."""
     annual_return: float
+    """The compound return per year, as a fraction."""
     annual_volatility: float
+    """The standard deviation of returns per year, as a fraction."""
     sharpe: float
+    """The Sharpe ratio per year."""
     sortino: float
+    """The Sortino ratio per year."""
     max_drawdown: float
+    """The largest fall from a peak, positive: 0.3 means that equity fell 30%."""
     calmar: float
+    """The annual return over the maximum drawdown."""
     turnover: float
+    """The notional traded per year over the mean equity: 1.0 trades the whole equity once."""
     orders: int
+    """The number of orders."""
     bars: int
+    """The number of bars."""
     final_equity: float
+    """The equity at the last close, in quote units."""
     skewness: float
+    """The skewness of the returns per bar."""
     kurtosis: float
+    """The raw kurtosis of the returns per bar: a normal distribution has 3."""
     probabilistic_sharpe: float
+    """The probability that the true Sharpe ratio is above zero."""
 
     def as_dict(self) -> dict[str, float]:
-        """Return the figures by name, as floats: what a tracker logs."""
+        """Return the figures by name, as floats."""
         return {name: float(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
 class BacktestResult:
-    """One simulated run of one set of weights.
-
-    `equity`: columns ts (bar open, ms, UTC) and equity (quote units, marked at that bar's close),
-    one row a bar. `orders`: columns ts (the bar at whose open it filled), symbol, side
-    ("buy"/"sell"), quantity (base units), price (slippage included), fee (quote units). `weights`:
-    the targets decided (WEIGHTS_SCHEMA), within the simulated range. `strategy` is "" and `params`
-    empty where the weights were given and not computed.
-    """
+    """One simulated run of one set of weights."""
 
     strategy: str
+    """The strategy's name; "" where the weights were given."""
     params: ParamValues
+    """The strategy's parameters; empty where the weights were given."""
     timeframe: Timeframe
+    """The bar length."""
     symbols: tuple[str, ...]
+    """The symbols, sorted."""
     costs: Costs
+    """What orders cost."""
     initial_cash: float
+    """The cash at the start, in quote units."""
     equity: pl.DataFrame
+    """One row per bar: ts (the bar's open, ms, UTC) and equity at its close, in quote units."""
     orders: pl.DataFrame
+    """One row per order (penstock.research.engine.backtest.ORDERS_SCHEMA), sorted by bar."""
     weights: pl.DataFrame
+    """The target weights of the simulated bars (WEIGHTS_SCHEMA)."""
     metrics: BacktestMetrics
+    """The figures of the equity curve."""
 
     @property
     def first_ts(self) -> datetime:
-        """Open time of the first simulated bar."""
+        """The open time of the first simulated bar."""
         first: datetime = self.equity["ts"][0]
         return first
 
     @property
     def last_ts(self) -> datetime:
-        """Open time of the last simulated bar."""
+        """The open time of the last simulated bar."""
         last: datetime = self.equity["ts"][-1]
         return last
 
 
 class Objective(StrEnum):
-    """What a search maximises, in sample."""
+    """What a search maximises in sample: a figure of BacktestMetrics."""
 
     SHARPE = "sharpe"
     SORTINO = "sortino"
@@ -99,22 +110,26 @@ class Objective(StrEnum):
 class SearchSettings(BaseModel):
     """How a search is run. The same settings on the same data give the same trials.
 
-    `trials` is for each strategy searched. The last `oos_fraction` of the bars is never seen by the
-    search; `purge_bars` between the two parts are used by neither. `storage_url` is an Optuna
-    storage (`journal:PATH` or a database URL) for optuna-dashboard; without one the study lives in
-    memory. The storage is no part of the search's identity.
+    The storage is no part of the search's identity.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    trials: int = Field(50, ge=1, le=100_000)
-    seed: int = Field(0, ge=0)
-    objective: Objective = Objective.SHARPE
-    oos_fraction: float = Field(0.3, gt=0, lt=1)
-    purge_bars: int = Field(1, ge=0)
-    initial_cash: float = Field(10_000.0, gt=0)
-    top: int = Field(10, ge=1)
-    storage_url: str | None = None
+    trials: int = Field(50, ge=1, le=100_000, description="trials of each strategy")
+    seed: int = Field(0, ge=0, description="seed of the sampler")
+    objective: Objective = Field(Objective.SHARPE, description="what is maximised, in sample")
+    oos_fraction: float = Field(
+        0.3, gt=0, lt=1, description="fraction of the bars, at the end, that the search never sees"
+    )
+    purge_bars: int = Field(
+        1, ge=0, description="bars between the two parts that neither of them uses"
+    )
+    initial_cash: float = Field(10_000.0, gt=0, description="cash at the start, in quote units")
+    top: int = Field(10, ge=1, description="number of best candidates that are kept")
+    storage_url: str | None = Field(
+        None,
+        description="Optuna storage, `journal:PATH` or a database URL; without one it is in memory",
+    )
 
 
 @dataclass(frozen=True)
@@ -122,48 +137,70 @@ class Candidate:
     """One of the best trials, by in-sample objective."""
 
     number: int
+    """The trial's number."""
     strategy: str
+    """The strategy's name."""
     params: ParamValues
+    """The strategy's parameters."""
     value: float
+    """The objective, in sample."""
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found.
-
-    `trials`: one row a trial, columns number, strategy, state ("complete"/"pruned"), value, sharpe,
-    total_return, max_drawdown, turnover, orders, took_ms, params (the trial's parameters as JSON),
-    and one `param_<name>` column for each parameter of any strategy (null where the strategy has no
-    such parameter). `candidates` are the `top` best, best first; the first is the choice. The
-    out-of-sample part was looked at once, with the choice only. `deflated_sharpe` is the
-    probability that the choice's true in-sample Sharpe is above what the best of `trial_count`
-    worthless trials would show. `benchmark_out_of_sample` holds equal weights, rebalanced each bar,
-    with the same costs, in the same bars.
-    """
+    """What a search found. The out-of-sample part was simulated once, with the choice only."""
 
     id: str
+    """The search's name: same data, code, costs and settings, same id."""
     dataset_hash: str
+    """The hash of the bars."""
     settings: SearchSettings
+    """How it was run."""
     costs: Costs
+    """What orders cost."""
     timeframe: Timeframe
+    """The bar length."""
     symbols: tuple[str, ...]
+    """The symbols, sorted."""
     trials: pl.DataFrame
+    """One row per trial.
+
+    The columns are number, strategy, state ("complete" or "pruned"), value, sharpe, total_return,
+    max_drawdown, turnover, orders, took_ms and params (as JSON). There is one column `param_<name>`
+    for each parameter of any strategy, null where the strategy has no such parameter.
+    """
     candidates: tuple[Candidate, ...]
+    """The `top` best trials, best first. The first is the choice."""
     strategy: str
+    """The name of the chosen strategy."""
     best_params: ParamValues
+    """The chosen parameters."""
     best_value: float
+    """The objective of the choice, in sample."""
     in_sample: BacktestResult
+    """The choice on the bars that were searched."""
     out_of_sample: BacktestResult
+    """The choice on the bars that were not."""
     benchmark_out_of_sample: BacktestResult
+    """Equal weights, rebalanced at each bar, on the same bars with the same costs."""
     deflated_sharpe: float
+    """The probability that the choice's true in-sample Sharpe ratio is better than luck.
+
+    Luck is what the best of `trial_count` worthless trials would show.
+    """
     trial_count: int
+    """The number of trials with allowed parameters."""
     in_sample_end: datetime
+    """The open time of the last bar that was searched."""
     out_of_sample_start: datetime
+    """The open time of the first bar out of sample."""
     study_name: str
+    """The name of the chosen strategy's Optuna study."""
 
     def figures_table(self) -> pl.DataFrame:
-        """Return the choice's figures, one row per metric: columns metric, in_sample,
-        out_of_sample, equal_weights (text).
+        """Return the choice's figures, one row per metric, as text.
+
+        The columns are metric, in_sample, out_of_sample and equal_weights.
         """
         parts = (self.in_sample, self.out_of_sample, self.benchmark_out_of_sample)
         figures = [part.metrics.as_dict() for part in parts]

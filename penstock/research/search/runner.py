@@ -1,9 +1,9 @@
-"""Parameter search: which parameters did best in sample, and what that is worth.
+"""Parameter search: which parameters did best in sample, and how much of that is luck.
 
-The search sees the in-sample bars only. The out-of-sample part is simulated once, for the one
-choice, after all trials. How much of the choice's Sharpe is luck is told by the deflated Sharpe
-ratio with the true number of trials. This is the only file that uses Optuna; whether a result is
-good enough is for promotion to decide.
+The search sees the in-sample bars only. The out-of-sample part is simulated once, for the choice,
+after all trials. The deflated Sharpe ratio, with the true number of trials, tells how much of the
+choice's Sharpe ratio is luck. This is the only file that uses Optuna. penstock.promotion decides
+whether a result is good enough.
 """
 
 import json
@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import optuna
 import polars as pl
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import SearchError, StrategyError
+from penstock.core.extras import extra
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
@@ -40,31 +39,41 @@ from penstock.research.identity import hash_bars, search_id
 from penstock.research.search.space import Choices, NumberRange, search_space
 from penstock.research.validation.splits import Split, split_in_two
 
-#: The figures of a trial that its row in `SearchResult.trials` shows.
+with extra("research"):
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+#: The figures that a trial's row in `SearchResult.trials` has.
 TRIAL_METRICS = ("sharpe", "total_return", "max_drawdown", "turnover", "orders")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One finished trial. `value` and `metrics` (TRIAL_METRICS) are NaN and empty where the
-    parameters were not allowed.
-    """
+    """One finished trial."""
 
     number: int
+    """The trial's number in the search."""
     strategy: str
+    """The strategy's name."""
     params: ParamValues
+    """The parameters that were tried."""
     allowed: bool
+    """Whether the strategy allows these parameters."""
     value: float
+    """The objective, in sample; NaN where the parameters are not allowed."""
     metrics: dict[str, float]
+    """The figures TRIAL_METRICS; empty where the parameters are not allowed."""
     took_ms: float
+    """How long the trial took, in milliseconds."""
 
 
+#: Called after each trial.
 OnTrial = Callable[[Trial], None]
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a search works on: the whole market, the part of it that may be seen, and its terms."""
+    """What a search works on: the whole market, the part that may be seen, and the settings."""
 
     market: BarMatrices
     seen: BarMatrices
@@ -88,13 +97,60 @@ def search(
     *,
     clock: MachineClock = SYSTEM_CLOCK,
 ) -> SearchResult:
-    """Return what `settings.trials` trials of each strategy found on `bars` (BARS_SCHEMA), best
-    in-sample objective first.
+    """Search the parameters of one or more strategies.
 
-    `dataset_hash` is the snapshot's where there is one, else computed. `on_trial` is called after
-    each trial of this call. With a storage, a search that was broken off goes on where it stopped,
-    and a complete one is read, not run again. Raises SearchError where no trial had allowed
-    parameters, DataError for unusable bars, StrategyError for bad weights.
+    The last part of the bars is kept out of sample: it is simulated once, with the choice. With a
+    storage, a search that was interrupted goes on where it stopped, and one that is complete is
+    only read.
+
+    Parameters
+    ----------
+    bars
+        The bars of the whole universe (BARS_SCHEMA).
+    strategies
+        A strategy class, or several. Each gets `settings.trials` trials.
+    costs
+        What orders cost.
+    settings
+        Trials, seed, objective, and the out-of-sample part.
+    on_trial
+        Called after each trial of this call.
+    dataset_hash
+        The hash of the snapshot that the bars are from. By default it is computed.
+    timeframe
+        The bar length. By default it is the most common step between bars.
+    clock
+        Measures how long each trial takes.
+
+    Returns
+    -------
+    SearchResult
+        The trials, the best candidates, and the choice in sample and out of sample.
+
+    Raises
+    ------
+    SearchError
+        No strategy was given, no trial had allowed parameters, a part of the split is too short, or
+        the storage cannot be used.
+    DataError
+        The bars cannot be simulated.
+    StrategyError
+        A strategy returned weights that break their contract.
+
+    Examples
+    --------
+    >>> import math
+    >>> from datetime import UTC, datetime
+    >>> from strategies.ma_cross import MovingAverageCross
+    >>> start, end = datetime(2025, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    >>> days = pl.datetime_range(start, end, "1d", time_unit="ms", eager=True)
+    >>> price = pl.Series([100 + 20 * math.sin(n / 20) for n in range(len(days))])
+    >>> bars = pl.DataFrame({"symbol": "BTC/USDT", "ts": days}).with_columns(
+    ...     open=price, high=price, low=price, close=price, volume=pl.lit(1.0)
+    ... )
+    >>> found = search(bars, MovingAverageCross, Costs(), SearchSettings(trials=3))
+    >>> found.strategy, found.trial_count
+    ('ma_cross', 3)
     """
     classes = (strategies,) if isinstance(strategies, type) else tuple(strategies)
     if not classes:
@@ -126,7 +182,7 @@ def evaluate(
 def _search_one(
     plan: _Plan, strategy: type[Strategy], on_trial: OnTrial | None, first_number: int
 ) -> list[Trial]:
-    """Return the trials of one strategy: those its study holds already, and the rest, run now."""
+    """Return the trials of one strategy: those that its study has, and the rest, run now."""
     study = _study(plan.settings, f"{strategy.name}-{plan.id}")
     space = {name: _distribution(dimension) for name, dimension in search_space(strategy).items()}
     done = [
@@ -156,7 +212,7 @@ def _run_trial(
     except StrategyError:
         study.tell(asked, state=optuna.trial.TrialState.PRUNED)
         return Trial(number, strategy.name, params, False, math.nan, {}, 0.0)
-    # The sampler comes back to the same whole numbers: what is known is not simulated again.
+    # The sampler returns to the same whole numbers: what is known is not simulated again.
     key = json.dumps(params, sort_keys=True)
     if key not in known:
         known[key] = evaluate(plan.seen, chosen, plan.costs, plan.settings)
@@ -189,9 +245,8 @@ def _study(settings: SearchSettings, name: str) -> optuna.Study:
             storage=storage, study_name=name, direction="maximize", load_if_exists=True
         )
     except (optuna.exceptions.OptunaError, SQLAlchemyError, OSError, ImportError) as error:
-        kind = str(settings.storage_url).split(":", 1)[
-            0
-        ]  # the rest of the address may hold a password
+        # The rest of the address may hold a password.
+        kind = str(settings.storage_url).split(":", 1)[0]
         raise SearchError(f"the search storage ({kind}) cannot be used: {error}") from error
     # A study that goes on must not draw again what it drew at its start.
     study.sampler = optuna.samplers.TPESampler(seed=settings.seed + len(study.trials))
@@ -218,7 +273,8 @@ def _best(trials: list[Trial], settings: SearchSettings) -> tuple[Candidate, ...
     allowed = sorted((t for t in trials if t.allowed), key=lambda t: (-t.value, t.number))
     if not allowed:
         raise SearchError(
-            f"none of {len(trials)} trials had parameters that the strategy allows: widen the bounds"
+            f"none of {len(trials)} trials had parameters that the strategy allows: "
+            "widen the bounds"
         )
     distinct = {
         (t.strategy, json.dumps(dict(t.params), sort_keys=True)): t for t in reversed(allowed)
@@ -228,7 +284,7 @@ def _best(trials: list[Trial], settings: SearchSettings) -> tuple[Candidate, ...
 
 
 def _conclude(plan: _Plan, trials: list[Trial]) -> SearchResult:
-    """Simulate the choice in sample and, this once, out of sample."""
+    """Simulate the choice in sample and out of sample."""
     candidates = _best(trials, plan.settings)
     best, market = candidates[0], plan.market
     strategy = next(s for s in plan.strategies if s.name == best.strategy).from_params(
@@ -282,8 +338,9 @@ def _conclude(plan: _Plan, trials: list[Trial]) -> SearchResult:
 def equal_weights(
     market: BarMatrices, first: int, costs: Costs, initial_cash: float
 ) -> BacktestResult:
-    """Return the run that holds equal parts (98% in all) of whatever has a bar, rebalanced at each:
-    the naive benchmark.
+    """Return the naive benchmark: equal parts, 98% in all, of the symbols that have a bar.
+
+    It is rebalanced at each bar, from row `first` on.
     """
     present = ~np.isnan(market.close)
     weights = np.where(present, 0.98 / np.maximum(present.sum(axis=1, keepdims=True), 1), np.nan)
@@ -293,11 +350,11 @@ def equal_weights(
 def _deflated(chosen: BacktestResult, trials: list[Trial]) -> float:
     """Deflate the choice by what the best of as many worthless trials would show.
 
-    The ratio of a worthless trial has the variance 1 / (returns - 1) (Lo, The statistics of Sharpe
-    ratios, Financial Analysts Journal 58(4), 2002, equation 5 at zero). The spread of the trials
-    themselves, which the paper on the deflated ratio puts in its place, grows where strategies
-    truly differ, and shrinks where the sampler has converged: it would punish a real edge and
-    flatter a narrow search. Repeats count as trials, which errs on the strict side.
+    The ratio of a worthless trial has the variance 1 / (returns - 1): Lo, The statistics of Sharpe
+    ratios, Financial Analysts Journal 58(4), 2002, equation 5 at zero. The paper on the deflated
+    ratio takes the variance of the trials instead. That grows where strategies truly differ, and
+    shrinks where the sampler has converged. It would punish a real edge and flatter a narrow
+    search. Repeats count as trials, which errs on the strict side.
     """
     per_bar = math.sqrt(chosen.timeframe.bars_per_year)
     m, returns = chosen.metrics, chosen.metrics.bars - 1
@@ -329,7 +386,7 @@ def _frame(trials: list[Trial]) -> pl.DataFrame:
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's log to warnings for the duration: one line a trial helps nobody."""
+    """Keep Optuna's log to warnings for the duration: one line per trial helps nobody."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -1,9 +1,8 @@
-"""Which parameters a search explores, and between which bounds: read from the strategy's own
-Params, the one place for both.
+"""Which parameters a search explores, and between which bounds: read from a strategy's Params.
 
-A number is explored when both of its bounds are inclusive (`ge` and `le`), in steps of
-`multiple_of` where it has one; a `Literal` and a `bool` are explored value by value. Every other
-field keeps its default, so `gt=0, le=1` checks a parameter without exploring it.
+A number is explored where both of its bounds are inclusive (`ge` and `le`), in steps of
+`multiple_of` where it has one. A `Literal` and a `bool` are explored value by value. Every other
+field keeps its default: `gt=0, le=1` checks a parameter without exploring it.
 """
 
 from dataclasses import dataclass
@@ -18,32 +17,36 @@ from penstock.core.strategy import Strategy
 
 @dataclass(frozen=True)
 class NumberRange:
-    """A whole (`whole`) or real number from `low` to `high`, both included; `step` 0.0 means any
-    value between.
-    """
+    """A number from `low` to `high`, both included."""
 
     low: float
+    """The smallest value."""
     high: float
+    """The largest value."""
     step: float
+    """The distance between two values; 0.0 means any value."""
     whole: bool
+    """Whether the number is an integer."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of `values`."""
+    """One value of several."""
 
     values: tuple[str | int | bool, ...]
 
 
 def search_space(strategy: type[Strategy]) -> dict[str, NumberRange | Choices]:
-    """Return what is explored for each explored parameter; SearchError where there is nothing to
-    explore.
+    """Return what is explored, by parameter.
+
+    Raises SearchError where no parameter can be explored.
     """
     found = {name: _explored(field) for name, field in strategy.Params.model_fields.items()}
     space = {name: dimension for name, dimension in found.items() if dimension is not None}
     if not space:
         raise SearchError(
-            f"{strategy.name}: no parameter has both ge and le bounds, so there is nothing to search"
+            f"{strategy.name}: no parameter has both ge and le bounds, "
+            "so there is nothing to search"
         )
     return space
 

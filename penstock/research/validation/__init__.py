@@ -1,1 +1,1 @@
-"""Proofs that a search did not fool itself: splits in time and the leak check."""
+"""Checks of a search: splits in time, and the proof that a strategy does not look ahead."""

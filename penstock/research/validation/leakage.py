@@ -1,10 +1,12 @@
-"""Does a strategy look ahead? Its past is decided again with another future, on the whole universe.
+"""The check that a strategy does not look ahead: its past is decided again with another future.
 
-A strategy that only reads bars up to t gives the same weight at t whatever comes later. At each cut
-the bars after it are once taken away and once replaced by other prices; every weight up to the cut,
-of every symbol, must stay what it was. Some tens of cuts find a leak that is there at every bar. A
-leak at one single bar shows only at a cut through that bar: for that, `cuts=None` cuts at every
-bar, each over a warm window, and compares the decision of that bar.
+A strategy that reads bars up to t gives the same weight at t for any later bars. At each cut the
+later bars are removed, and then replaced by other prices. Every weight up to the cut, of every
+symbol, must stay the same.
+
+Some tens of cuts find a leak that is there at every bar. A leak at one single bar shows only at a
+cut through that bar. `cuts=None` therefore cuts at every bar, each over a warm window, and compares
+the decision of that bar.
 """
 
 from collections.abc import Callable
@@ -19,27 +21,29 @@ from penstock.core.bars import PRICE_COLUMNS
 from penstock.core.errors import DataError
 from penstock.core.strategy import Strategy
 
-#: Told how many cuts of how many are done.
+#: Called with the number of cuts that are done, and the number of all.
 OnCut = Callable[[int, int], None]
 
-#: Weights that differ by less are the same: moving sums may round differently on a shorter table.
+#: Weights that differ by less are equal: moving sums round differently on a shorter table.
 TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True)
 class Leak:
-    """The future after `cut` changed the weight of `symbol` at `ts` from `before` (full history) to
-    `after`.
-
-    None is "no decision".
-    """
+    """A weight that changed when only later bars did. A weight of None is "no decision"."""
 
     symbol: str
+    """The symbol."""
     ts: datetime
+    """The open time of the bar whose weight changed."""
     cut: datetime
+    """The open time of the last bar that was left as it was."""
     change: Literal["removed", "replaced"]
+    """What was done to the later bars."""
     before: float | None
+    """The weight with the full history."""
     after: float | None
+    """The weight with the changed future."""
 
 
 def check_no_lookahead(
@@ -49,19 +53,20 @@ def check_no_lookahead(
     seed: int = 0,
     on_cut: OnCut = lambda _done, _total: None,
 ) -> list[Leak]:
-    """Return the first leak of each cut and change; an empty list is a clean strategy.
+    """Return the first leak of each cut and change. An empty list means that none was found.
 
-    `bars` (BARS_SCHEMA) is the whole universe. `cuts` instants are drawn at random from the part
-    where the strategy is warm, the very last but one always among them; None takes every one, which
-    also shows a `warmup_bars` that is too small. `on_cut` is told after each cut how many of how
-    many are done. Raises DataError where the bars are too few to warm the strategy up.
+    `bars` (BARS_SCHEMA) is the whole universe. `cuts` instants are drawn with `seed` from those
+    where the strategy is warm; the last but one is always taken. None takes every instant, which
+    also shows a `warmup_bars` that is too small. `on_cut` is called after each cut. Raises
+    DataError where the bars are too few to warm the strategy up.
     """
     table = bars.sort("symbol", "ts")
     instants = table["ts"].unique().sort()
     warm = instants[strategy.warmup_bars : -1]
     if warm.is_empty():
         raise DataError(
-            f"{strategy.name} needs {strategy.warmup_bars + 2} bars to be checked, these are {len(instants)}"
+            f"{strategy.name} needs {strategy.warmup_bars + 2} bars to be checked, "
+            f"these are {len(instants)}"
         )
     truth = strategy.decide(table)
     if cuts is None:
@@ -88,9 +93,7 @@ _CHANGES: tuple[Literal["removed", "replaced"], ...] = ("removed", "replaced")
 def _leak_at(
     strategy: Strategy, bars: pl.DataFrame, truth: pl.DataFrame, cut: datetime
 ) -> Leak | None:
-    """Decide at `cut` from a warm window that ends there, and compare with the decision of the full
-    history.
-    """
+    """Decide at `cut` from a warm window that ends there; compare with the full history."""
     window = (
         bars.filter(pl.col("ts") <= cut)
         .group_by("symbol", maintain_order=True)
@@ -134,9 +137,7 @@ def _first_difference(
 def _with_other_future(
     bars: pl.DataFrame, cut: datetime, random: np.random.Generator
 ) -> pl.DataFrame:
-    """Return the bars with every price and volume after `cut` scaled, bar by bar, by a random
-    factor.
-    """
+    """Return the bars, each after `cut` with its prices and volume scaled by a random factor."""
     factor = pl.Series("factor", np.exp(random.normal(0, 0.3, bars.height)))
     later = pl.col("ts") > cut
     return (

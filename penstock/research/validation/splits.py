@@ -1,6 +1,4 @@
-"""Where the past is cut: what a search may see, what it may not, and the gap between that neither
-uses.
-"""
+"""Where the past is cut: what a search may see, what it may not, and the gap between the two."""
 
 from dataclasses import dataclass
 
@@ -8,16 +6,17 @@ import numpy as np
 import polars as pl
 
 from penstock.core.errors import SearchError
+from penstock.core.extras import extra
 
 
 @dataclass(frozen=True)
 class Split:
-    """Rows [0, in_sample_stop) may be searched; rows from `out_of_sample_first` on may not; those
-    between are purged.
-    """
+    """Bars that may be searched, and bars that may not. Those between the two are purged."""
 
     in_sample_stop: int
+    """The rows [0, in_sample_stop) may be searched."""
     out_of_sample_first: int
+    """The rows from this one on may not."""
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,18 @@ class Fold:
 
 
 def split_in_two(bars: int, oos_fraction: float, purge_bars: int) -> Split:
-    """Return the split of `bars` rows that leaves the last `oos_fraction` untouched, with
-    `purge_bars` before it unused.
+    """Return the split of `bars` rows that keeps the last `oos_fraction` out of sample.
 
-    Raises SearchError where either part would have fewer than 30 rows: figures of so few returns
-    mean nothing.
+    The `purge_bars` before it are in neither part. Raises SearchError where either part would have
+    fewer than 30 rows: figures of so few returns mean nothing.
     """
     out_of_sample = round(bars * oos_fraction)
     split = Split(bars - out_of_sample - purge_bars, bars - out_of_sample)
     if min(split.in_sample_stop, out_of_sample) < 30:
         raise SearchError(
-            f"{bars} bars split into {split.in_sample_stop} in sample and {out_of_sample} out of sample (purge {purge_bars}): "
-            "each part needs 30 at least; ingest a longer history or change oos_fraction"
+            f"{bars} bars split into {split.in_sample_stop} in sample and {out_of_sample} "
+            f"out of sample (purge {purge_bars}): each part needs 30 at least; "
+            "ingest a longer history or change oos_fraction"
         )
     return split
 
@@ -50,18 +49,20 @@ def split_in_two(bars: int, oos_fraction: float, purge_bars: int) -> Split:
 def walk_forward(
     ts: pl.Series, train_bars: int, test_bars: int, purge_bars: int = 1, expanding: bool = False
 ) -> list[Fold]:
-    """Return folds that walk through `ts` (one row a bar): each trains on the bars before its test,
-    `purge_bars` apart.
+    """Return folds that walk forward through `ts`, the sorted open times.
 
-    With `expanding` each fold trains on everything before its test. Cut by skfolio's WalkForward.
-    Raises SearchError where not even one fold fits.
+    Each fold trains on `train_bars` bars and tests on the `test_bars` that follow `purge_bars`
+    later. With `expanding` it trains on all bars before its test. skfolio's WalkForward makes the
+    folds. Raises SearchError where not even one fold fits.
     """
-    from skfolio.model_selection import WalkForward
+    with extra("research"):
+        from skfolio.model_selection import WalkForward
 
     needed = train_bars + purge_bars + test_bars
     if len(ts) < needed:
         raise SearchError(
-            f"{len(ts)} bars hold no fold of {train_bars} + {purge_bars} + {test_bars} bars: shorten the fold"
+            f"{len(ts)} bars hold no fold of {train_bars} + {purge_bars} + {test_bars} bars: "
+            "shorten the fold"
         )
     walk = WalkForward(
         test_size=test_bars, train_size=train_bars, purged_size=purge_bars, expand_train=expanding

@@ -17,13 +17,10 @@ import polars as pl
 import pytest
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import (
     Database,
     PostgresLedger,
     PostgresParentOrderStore,
-    connect,
-    migrate,
 )
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.timeframes import Timeframe
@@ -33,6 +30,7 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.simulation.fill_model import FillModel
+from tests.servers import DatabaseServers
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 CLOSES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
@@ -173,23 +171,19 @@ class Stage:
 
 
 @pytest.fixture(scope="session")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("algorithms"), settings={"fsync": "off"})
+def stage(servers: DatabaseServers) -> Iterator[Stage]:
     practice = PracticeServer(candles(), stepped_clock(SLOT), limits=UNLIMITED)
-    script = Path(__file__).with_name("worker.py")
-    try:
-        url = server.start()
-        with practice, connect(url) as database:
-            migrate(database)
-            command = [sys.executable, str(script)]
-            with subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            ) as worker:
-                yield Stage(practice.url, url, database, worker)
-                assert worker.stdin is not None
-                worker.stdin.close()
-    finally:
-        server.destroy()
+    command = [sys.executable, str(Path(__file__).with_name("worker.py"))]
+    with (
+        practice,
+        servers.opened() as (url, database),
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as worker,
+    ):
+        yield Stage(practice.url, url, database, worker)
+        assert worker.stdin is not None
+        worker.stdin.close()
 
 
 @pytest.fixture

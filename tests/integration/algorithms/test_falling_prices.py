@@ -41,7 +41,8 @@ def test_price_fall_in_mid_twap_ends_the_buys(falling: Stage, rule: str) -> None
     """
     account = f"falling-{rule}"
     first = falling.open(account, {"only": {"USDT": "100000"}})
-    assert falling.run(account, first, TWAP, {BTC: 0.0}, limits=LIMITS[rule])["status"] == "done"
+    done = falling.run(account, first, TWAP, {BTC: 0.0}, limits=LIMITS[rule])
+    assert done.get("status") == "done", done
     slot = first + timedelta(minutes=2)
     falling.control.step(to=slot + timedelta(seconds=1))
     report = falling.run(account, slot, TWAP, {BTC: 0.9}, limits=LIMITS[rule])

@@ -7,21 +7,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 import polars as pl
 import pytest
 
-from penstock.adapters.stores.embedded import EmbeddedPostgres
-from penstock.adapters.stores.postgres import PostgresBarStore, connect, migrate
+from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.errors import UnknownSymbolError
 from penstock.core.instruments import Instrument
 from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
 from penstock.data.policy import IngestPolicy
+from tests.servers import DatabaseServers
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -115,17 +113,8 @@ def policy() -> IngestPolicy:
     )
 
 
-@pytest.fixture(scope="session")
-def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(Path(tmp_path_factory.mktemp("postgres")))
-    server.start()
-    yield server
-    server.destroy()
-
-
 @pytest.fixture
-def store(database_server: EmbeddedPostgres) -> Iterator[PostgresBarStore]:
+def store(servers: DatabaseServers) -> Iterator[PostgresBarStore]:
     """A bar store on an empty database of its own."""
-    with connect(database_server.database_url(f"data_{uuid4().hex[:12]}")) as database:
-        migrate(database)
+    with servers.opened() as (_, database):
         yield PostgresBarStore(database)

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -34,6 +33,7 @@ from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.risk.limits import RiskLimits
 from penstock.simulation.paper import PaperExchange
+from tests.servers import DatabaseServers
 
 CASH = Decimal(100_000)
 PATIENCE = ExecutionPolicy(
@@ -67,9 +67,9 @@ class Stage:
 
 @pytest.fixture(scope="session")
 def database(
-    open_database: Callable[[str], AbstractContextManager[tuple[str, Database]]],
+    servers: DatabaseServers,
 ) -> Iterator[Database]:
-    with open_database("execution") as (_, database):
+    with servers.opened() as (_, database):
         yield database
 
 

@@ -4,8 +4,6 @@ kept. No MLflow is started.
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +13,6 @@ import polars as pl
 import pytest
 import yaml
 
-from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import PostgresLedger
 from penstock.core.actors import Actor, Channel
 from penstock.core.leases import Lease
@@ -29,6 +26,8 @@ from penstock.practice.synthetic import SyntheticCandles
 from penstock.settings import Process, Settings, practice_key_variables, practice_keys
 from penstock.wiring import Platform
 from strategies.inverse_volatility import InverseVolatility
+from tests.forked import Done, ForkedPrograms
+from tests.servers import DatabaseServers
 
 ROOT = Path(__file__).resolve().parents[3]
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
@@ -111,6 +110,7 @@ class Place:
     alerts: list[tuple[str, str]]
     ledger: RememberingLedger
     environment: Mapping[str, str]
+    programs: ForkedPrograms
 
     def tomorrow(self) -> datetime:
         """Step to just after the next day's close and return it."""
@@ -119,18 +119,19 @@ class Place:
         return slot
 
 
-def penstock(place: Place, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as an operator runs it, in the place's environment."""
-    clean = {
+def clean_environment() -> dict[str, str]:
+    """Return this process's environment without what would steer Penstock or Prefect."""
+    return {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PENSTOCK_", "PREFECT_"))
     }
-    command = [sys.executable, "-m", "penstock", *arguments]
-    environment = {**clean, **place.environment, "COLUMNS": "300"}
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=150, check=False
-    )
+
+
+def penstock(place: Place, *arguments: str) -> Done:
+    """Run a command as an operator runs it, in the place's environment."""
+    environment = {**clean_environment(), **place.environment, "COLUMNS": "300"}
+    return place.programs.run("penstock", *arguments, environment=environment)
 
 
 def said(place: Place, *arguments: str) -> str:
@@ -141,7 +142,7 @@ def said(place: Place, *arguments: str) -> str:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path, servers: DatabaseServers, forked: ForkedPrograms) -> Iterator[Place]:
     configs = Path(shutil.copytree(ROOT / "configs", tmp_path / "configs"))
     universe = yaml.safe_load((configs / "universe.yaml").read_text())
     universe |= {
@@ -157,11 +158,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
     )
     accounts = (AccountSpec(key, secret, {"USDT": "100000"}),)
     clock = stepped_clock(FIRST_SLOT - DAY + timedelta(seconds=2))
-    postgres = EmbeddedPostgres(home / "postgres", settings={"fsync": "off"})
     try:
         with PracticeServer(candles, clock=clock, limits=UNLIMITED, accounts=accounts) as server:
-            postgres.start()
-            url = postgres.database_url("penstock")
+            url = servers.migrated()
             process = Process(
                 home=home,
                 configs=configs,
@@ -180,8 +179,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
                 "PENSTOCK_DATABASE_URL": url,
                 **keys,
             }
-            yield Place(platform, PracticeControl(server.url), alerts.said, ledger, environment)
+            control = PracticeControl(server.url)
+            yield Place(platform, control, alerts.said, ledger, environment, forked)
             platform.close()
     finally:
         Deciding.meanwhile = staticmethod(lambda: None)
-        postgres.destroy()

@@ -2,34 +2,47 @@
 half-written.
 """
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.practice.clock import real_clock
 from penstock.practice.faults import Fault, FaultKind
 from penstock.practice.server import PracticeServer
 from penstock.practice.synthetic import SyntheticCandles
+from tests.forked import Done, ForkedPrograms
+from tests.integration.pipeline.conftest import clean_environment
+from tests.servers import DatabaseServers
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@dataclass(frozen=True)
+class Home:
+    """A home with a copy of the project's configuration and an empty database."""
+
+    folder: Path
+    database_url: str
+    programs: ForkedPrograms
+
+    @property
+    def configs(self) -> Path:
+        return self.folder / "configs"
+
+
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A home with a database of its own and a copy of the project's configuration."""
-    folder = tmp_path_factory.mktemp("cli")
-    shutil.copytree(ROOT / "configs", folder / "configs")
-    universe = folder / "configs" / "universe.yaml"
+def place(
+    tmp_path_factory: pytest.TempPathFactory, servers: DatabaseServers, forked: ForkedPrograms
+) -> Home:
+    home = Home(tmp_path_factory.mktemp("cli"), servers.migrated(), forked)
+    shutil.copytree(ROOT / "configs", home.configs)
+    universe = home.configs / "universe.yaml"
     universe.write_text(universe.read_text().replace("  workers: 4", "  workers: 4\n  attempts: 2"))
-    yield folder
-    EmbeddedPostgres(folder / "home" / "postgres").destroy()
+    return home
 
 
 @pytest.fixture(scope="module")
@@ -41,30 +54,22 @@ def venue() -> Iterator[PracticeServer]:
         yield server
 
 
-def run(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    clean = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PENSTOCK_", "PREFECT_"))
-    }
+def run(place: Home, *arguments: str, **environment: str) -> Done:
     settings = {
-        "PENSTOCK_HOME": str(place / "home"),
-        "PENSTOCK_CONFIGS": str(place / "configs"),
+        "PENSTOCK_HOME": str(place.folder / "home"),
+        "PENSTOCK_CONFIGS": str(place.configs),
         "PENSTOCK_ENV": "practice",
+        "PENSTOCK_DATABASE_URL": place.database_url,
     }
-    command = [sys.executable, "-m", "penstock", *arguments]
-    return subprocess.run(
-        command,
-        env={**clean, **settings, **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        cwd=place,
+    return place.programs.run(
+        "penstock",
+        *arguments,
+        environment={**clean_environment(), **settings, **environment},
+        folder=place.folder,
     )
 
 
-def sentence_of(done: subprocess.CompletedProcess[str]) -> str:
+def sentence_of(done: Done) -> str:
     """Return the error's sentence, having checked that it is all there is."""
     assert done.returncode == 1, done
     assert "Traceback" not in done.stderr
@@ -74,14 +79,14 @@ def sentence_of(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-def test_unknown_timeframe_lists_the_allowed_ones(place: Path) -> None:
+def test_unknown_timeframe_lists_the_allowed_ones(place: Home) -> None:
     """A timeframe that nobody keeps is named together with those that exist."""
     said = sentence_of(run(place, "ingest", "-t", "7h"))
     assert "'7h'" in said
     assert "1m, 5m" in said
 
 
-def test_unknown_symbol_suggests_the_near_one(place: Path, venue: PracticeServer) -> None:
+def test_unknown_symbol_suggests_the_near_one(place: Home, venue: PracticeServer) -> None:
     """A typo in a symbol is not a quiet market: the listed neighbour is named, and nothing is
     stored.
     """
@@ -94,9 +99,9 @@ def test_unknown_symbol_suggests_the_near_one(place: Path, venue: PracticeServer
     assert "none stored" in status.stdout
 
 
-def test_configuration_typo_names_file_and_key(place: Path, tmp_path: Path) -> None:
+def test_configuration_typo_names_file_and_key(place: Home, tmp_path: Path) -> None:
     """A key that does not exist stops the command before anything is done."""
-    configs = Path(shutil.copytree(place / "configs", tmp_path / "configs"))
+    configs = Path(shutil.copytree(place.configs, tmp_path / "configs"))
     (configs / "costs.yaml").write_text("fee_bsp: 10\n")
     said = sentence_of(run(place, "research", PENSTOCK_CONFIGS=str(configs)))
     assert "costs.yaml" in said
@@ -104,7 +109,7 @@ def test_configuration_typo_names_file_and_key(place: Path, tmp_path: Path) -> N
     assert "fee_bps" in said
 
 
-def test_database_that_is_down_names_the_address_but_no_password(place: Path) -> None:
+def test_database_that_is_down_names_the_address_but_no_password(place: Home) -> None:
     """The address and the remedy are said, the password never."""
     said = sentence_of(
         run(place, "status", PENSTOCK_DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/penstock")
@@ -113,13 +118,13 @@ def test_database_that_is_down_names_the_address_but_no_password(place: Path) ->
     assert "hunter2" not in said
 
 
-def test_venue_that_does_not_answer_is_named(place: Path) -> None:
+def test_venue_that_does_not_answer_is_named(place: Home) -> None:
     """A venue that is down ends the command with its name."""
     said = sentence_of(run(place, "ingest", "-t", "1d", PENSTOCK_PRACTICE_URL="http://127.0.0.1:1"))
     assert "binance" in said
 
 
-def test_venue_that_answers_nonsense_is_an_error_and_stores_nothing(place: Path) -> None:
+def test_venue_that_answers_nonsense_is_an_error_and_stores_nothing(place: Home) -> None:
     """A venue whose answers cannot be read is unavailable, whatever its status code says."""
     nonsense = Fault(kind=FaultKind.MALFORMED, method="GET", path="/api/v3/exchangeInfo")
     with PracticeServer(
@@ -132,7 +137,7 @@ def test_venue_that_answers_nonsense_is_an_error_and_stores_nothing(place: Path)
     assert "none stored" in run(place, "status").stdout
 
 
-def test_candle_file_with_wrong_columns_is_named(place: Path, tmp_path: Path) -> None:
+def test_candle_file_with_wrong_columns_is_named(place: Home, tmp_path: Path) -> None:
     """The file, the missing columns and the wanted ones are said."""
     pl.DataFrame({"time": [1], "price": [2.0]}).write_parquet(tmp_path / "wrong.parquet")
     said = sentence_of(run(place, "demo", "--candles", str(tmp_path)))
@@ -140,7 +145,7 @@ def test_candle_file_with_wrong_columns_is_named(place: Path, tmp_path: Path) ->
     assert "open" in said
 
 
-def test_rebalance_without_a_champion_says_what_to_do(place: Path, venue: PracticeServer) -> None:
+def test_rebalance_without_a_champion_says_what_to_do(place: Home, venue: PracticeServer) -> None:
     """Nothing trades that has not been promoted, and the message says how to promote."""
     said = sentence_of(run(place, "rebalance", PENSTOCK_PRACTICE_URL=venue.url))
     assert "daily-portfolio" in said
@@ -151,7 +156,7 @@ def test_rebalance_without_a_champion_says_what_to_do(place: Path, venue: Practi
     "command",
     ["demo", "ingest", "research", "promote", "rollback", "rebalance", "trade", "status", "halt"],
 )
-def test_help_teaches_with_an_example(place: Path, command: str) -> None:
+def test_help_teaches_with_an_example(place: Home, command: str) -> None:
     """Every command's help shows how it is called."""
     done = run(place, command, "--help")
     assert done.returncode == 0

@@ -1,12 +1,12 @@
 """What a wrong or unreachable database URL leads to, and what no URL can change."""
 
-from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from penstock.adapters.stores.postgres import address_of, connect
 from penstock.core.errors import StoreError
+from tests.servers import DatabaseServers
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,21 @@ def test_drivers_of_other_libraries_are_understood() -> None:
     assert plain == copied == "me@host:5433/name"
 
 
-def test_server_and_url_cannot_make_a_commit_forgettable(open_database: Any) -> None:
+def test_server_and_url_cannot_make_a_commit_forgettable(
+    servers: DatabaseServers,
+) -> None:
     """An order leaves on a commit: on disk and in UTC, whatever the server's defaults or the URL's
     options say.
     """
-    with open_database("durable") as (url, database):
+    with servers.opened() as (url, database):
         with database.dedicated() as connection:
-            connection.execute("ALTER ROLE CURRENT_USER SET synchronous_commit = off")
-            connection.execute("ALTER ROLE CURRENT_USER SET timezone = 'Europe/Berlin'")
+            name = (
+                connection.info.dbname
+            )  # the server is shared with other tests, this database not
+            for setting in ("synchronous_commit = off", "timezone = 'Europe/Berlin'"):
+                connection.execute(
+                    f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET {setting}".encode()
+                )
         asked = quote("-c lock_timeout=7s -c synchronous_commit=off")
         names = (
             "synchronous_commit",
