@@ -217,3 +217,15 @@ def test_practice_paper_and_replay_fill_alike(
     assert traded(OnPractice(frame, model), prices, weights) == balances
     if model.participation is None:
         assert traded(OnPaper(frame, model), prices, weights) == balances
+
+
+def test_resting_order_pays_the_makers_commission() -> None:
+    """A maker's fill of 100 USDT at 2 bps costs 0.02, a taker's at 10 bps 0.1; without a rate of
+    its own a maker pays the taker's.
+    """
+    model = FillModel(maker_fee_bps=D(2))
+    fees = [
+        each.fill(AAA, Side.SELL, D(10), D(10), at=AT, is_maker=is_maker).fee
+        for each, is_maker in ((model, True), (model, False), (FillModel(), True))
+    ]
+    assert fees == [D("0.02"), D("0.1"), D("0.1")]
