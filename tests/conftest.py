@@ -6,12 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.forked import ForkedPrograms
     from tests.servers import DatabaseServers
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long one example takes says more about the machine's load than about the code.
+settings.register_profile("penstock", deadline=None)
+settings.load_profile("penstock")
 
 
 @pytest.fixture(scope="session")

@@ -101,10 +101,6 @@ class OrderRecord(OrderProgress):
     created_at: datetime
 
     @property
-    def open_quantity(self) -> Decimal:
-        return self.request.quantity - self.filled_quantity
-
-    @property
     def as_planned(self) -> Self:
         """The order as it was before anything became of it."""
         begun = OrderProgress(updated_at=self.created_at)

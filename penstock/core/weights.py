@@ -1,6 +1,5 @@
 """The shape of target weights, and the check that a strategy returned them so."""
 
-import numpy as np
 import polars as pl
 
 from penstock.core.bars import TS
@@ -43,11 +42,3 @@ def require_weights(weights: pl.DataFrame, bars: pl.DataFrame, strategy: str) ->
             f"at {first['ts']:%Y-%m-%d %H:%M} is not a number in [-1, 1]"
         )
     return table
-
-
-def weights_matrix(weights: pl.DataFrame, symbols: list[str]) -> np.ndarray:
-    """Return the weights as a float64 array of shape (bars, symbols), NaN where there is no
-    decision.
-    """
-    table = weights.pivot(on="symbol", on_columns=symbols, index="ts", values="weight").sort("ts")
-    return table.select(symbols).fill_null(np.nan).to_numpy().astype(np.float64)

@@ -239,20 +239,6 @@ def check_symbol(
     return CheckedBars(good, refused, held, metrics)
 
 
-def check_bars(
-    frame: pl.DataFrame, timeframe: Timeframe, now: datetime, bounds: CheckBounds | None = None
-) -> dict[str, CheckedBars]:
-    """Sort out a frame of several symbols, given in the order of arrival.
-
-    The answer has one entry per symbol, in the order of appearance.
-    """
-    parts = require_bars(frame, "bars").partition_by("symbol", as_dict=True, maintain_order=True)
-    return {
-        str(key[0]): check_symbol(part, str(key[0]), timeframe, now, bounds)
-        for key, part in parts.items()
-    }
-
-
 def missing_ranges(good: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:
     """Return the gaps between the bars of one symbol, which are sorted by ts.
 

@@ -27,8 +27,6 @@ class DriftReport:
 
     curves: pl.DataFrame
     """The columns ts, live, replay and backtest, sorted by ts."""
-    live_only: int = 0
-    """The number of live instants that the other curves lack: they are not compared."""
 
     def _last(self, name: str) -> float:
         return float(self.curves[name][-1])
@@ -47,28 +45,6 @@ class DriftReport:
     def unexplained(self) -> float:
         """live - replay: prices, delays or orders that the replay does not have."""
         return self._last("live") - self._last("replay")
-
-    @property
-    def largest_unexplained(self) -> float:
-        """The largest live - replay in size over all instants, with its sign."""
-        gaps = (self.curves["live"] - self.curves["replay"]).to_list()
-        return float(max(gaps, key=abs))
-
-    @property
-    def unexplained_bps(self) -> float:
-        """`unexplained` in basis points of the backtest's last equity."""
-        return self.unexplained / self._last("backtest") * 1e4
-
-    @property
-    def tracking_error(self) -> float:
-        """The standard deviation of live's return less the backtest's, per instant, as a fraction.
-
-        It is 0 where there are fewer than three instants.
-        """
-        gaps = (
-            self.curves["live"].pct_change() - self.curves["backtest"].pct_change()
-        ).drop_nulls()
-        return _number(gaps.std()) if gaps.len() > 1 else 0.0
 
     def sentence(self) -> str:
         """Return the comparison as one sentence with amounts."""
@@ -118,7 +94,7 @@ def explain_difference(
         raise DataError(
             f"drift: the equity curves share no instant ({spans}); compare curves of the same bars"
         )
-    return DriftReport(curves=joined, live_only=tables["live"].height - joined.height)
+    return DriftReport(joined)
 
 
 def _curve(frame: pl.DataFrame, name: str) -> pl.DataFrame:
@@ -137,7 +113,3 @@ def _curve(frame: pl.DataFrame, name: str) -> pl.DataFrame:
 
 def _span(frame: pl.DataFrame) -> str:
     return "has no rows" if frame.is_empty() else f"{frame['ts'].min()!s} to {frame['ts'].max()!s}"
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -157,7 +157,7 @@ def require_same_end(once: list[Arrival], shuffler: random.Random, orders: int) 
 
 
 @given(arrivals(), st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_end_does_not_depend_on_the_order_of_arrival(
     once: list[Arrival], shuffler: random.Random
 ) -> None:

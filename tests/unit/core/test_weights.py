@@ -2,13 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
-import numpy as np
 import polars as pl
 import pytest
 
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.errors import StrategyError
-from penstock.core.weights import require_weights, weights_matrix
+from penstock.core.weights import require_weights
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 ROWS = [
@@ -52,10 +51,3 @@ def test_missing_rows_or_columns_are_refused(table: pl.DataFrame) -> None:
     """One row a bar, three columns."""
     with pytest.raises(StrategyError):
         require_weights(table, BARS, "s")
-
-
-def test_matrix_has_nan_where_there_is_no_decision() -> None:
-    """Shape (bars, symbols), in the order of the symbols asked for."""
-    matrix = weights_matrix(weights(0.1, None, 0.3, 0.4, 0.5, 0.6), ["B/Q", "A/Q"])
-    assert matrix.shape == (3, 2)
-    assert np.array_equal(matrix, [[0.4, 0.1], [0.5, np.nan], [0.6, 0.3]], equal_nan=True)

@@ -17,25 +17,33 @@ from penstock.core.errors import StrategyError
 from penstock.core.strategy import Strategy
 from strategies import STRATEGIES, strategy_class
 
-CORNERS: list[tuple[str, dict[str, Any]]] = [
-    ("ma_cross", {}),
-    ("ma_cross", {"fast_bars": 5, "slow_ratio": 1.5}),
-    ("ma_cross", {"fast_bars": 60, "slow_ratio": 8.0}),
-    ("momentum", {}),
-    ("momentum", {"lookback_bars": 5, "skip_bars": 0, "top_fraction": 0.1}),
-    ("momentum", {"lookback_bars": 180, "skip_bars": 5, "top_fraction": 0.6}),
-    ("mean_reversion", {}),
-    (
-        "mean_reversion",
-        {"band_bars": 10, "rsi_bars": 30, "hold_bars": 15, "band_width": 1.0, "rsi_ceiling": 50.0},
-    ),
-    (
-        "mean_reversion",
+#: Parameters at the ends of what each shipped strategy allows. One without an entry fails here.
+EXTREMES: dict[str, list[dict[str, Any]]] = {
+    "ma_cross": [
+        {"fast_bars": 5, "slow_ratio": 1.5},
+        {"fast_bars": 60, "slow_ratio": 8.0},
+    ],
+    "momentum": [
+        {"lookback_bars": 5, "skip_bars": 0, "top_fraction": 0.1},
+        {"lookback_bars": 180, "skip_bars": 5, "top_fraction": 0.6},
+    ],
+    "mean_reversion": [
+        {
+            "band_bars": 10,
+            "rsi_bars": 30,
+            "hold_bars": 15,
+            "band_width": 1.0,
+            "rsi_ceiling": 50.0,
+        },
         {"band_bars": 60, "rsi_bars": 5, "hold_bars": 1, "band_width": 1.0, "rsi_ceiling": 50.0},
-    ),
-    ("inverse_volatility", {}),
-    ("inverse_volatility", {"lookback_bars": 10, "max_weight": 0.1}),
-    ("inverse_volatility", {"lookback_bars": 120, "max_weight": 1.0}),
+    ],
+    "inverse_volatility": [
+        {"lookback_bars": 10, "max_weight": 0.1},
+        {"lookback_bars": 120, "max_weight": 1.0},
+    ],
+}
+CORNERS: list[tuple[str, dict[str, Any]]] = [
+    (name, values) for name in STRATEGIES for values in ({}, *EXTREMES[name])
 ]
 
 every_corner = pytest.mark.parametrize(
@@ -151,3 +159,10 @@ def test_table_is_keyed_by_the_strategies_own_names() -> None:
     registry.
     """
     assert all(strategy.name == name for name, strategy in STRATEGIES.items())
+
+
+def test_every_strategy_file_stands_in_the_table() -> None:
+    """A strategy that is shipped is one that every test of this suite is run for."""
+    folder = Path(inspect.getsourcefile(STRATEGIES["momentum"]) or "").parent
+    shipped = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert shipped == {strategy.__module__.split(".")[-1] for strategy in STRATEGIES.values()}

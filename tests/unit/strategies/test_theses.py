@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from penstock.core.bars import TS
+from strategies import STRATEGIES
 from strategies.inverse_volatility import InverseVolatility
 from strategies.ma_cross import MovingAverageCross
 from strategies.mean_reversion import MeanReversion
@@ -120,3 +121,9 @@ def test_inverse_volatility_caps_a_single_symbol() -> None:
     weights = last(InverseVolatility(InverseVolatility.Params(max_weight=0.4)).decide(table))
     assert weights["CALM"] == pytest.approx(0.4)
     assert weights["WILD"] < 0.03
+
+
+def test_every_shipped_strategy_has_its_thesis_tested() -> None:
+    """A strategy that is new in the table needs a test of what it claims, in this file."""
+    tested = {MovingAverageCross, Momentum, MeanReversion, InverseVolatility}
+    assert set(STRATEGIES.values()) == tested

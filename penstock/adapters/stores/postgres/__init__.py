@@ -13,7 +13,7 @@ from penstock.adapters.stores.postgres.connection import (
 from penstock.adapters.stores.postgres.control_store import PostgresControlStore
 from penstock.adapters.stores.postgres.ledger import PostgresLedger
 from penstock.adapters.stores.postgres.ledger_history import PostgresLedgerHistory
-from penstock.adapters.stores.postgres.migrations import migrate, pending
+from penstock.adapters.stores.postgres.migrations import migrate
 from penstock.adapters.stores.postgres.parent_orders import PostgresParentOrderStore
 from penstock.adapters.stores.postgres.promotion import PromotionRecord
 from penstock.adapters.stores.postgres.tier import Tier
@@ -32,5 +32,4 @@ __all__ = [
     "connect",
     "create_database",
     "migrate",
-    "pending",
 ]

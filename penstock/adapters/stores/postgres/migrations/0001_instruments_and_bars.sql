@@ -1,22 +1,25 @@
--- Instruments, and bars with everything that is known about them. The table bar itself is made by 0002, because how it
--- is partitioned differs between tiers.
+-- Instruments, and bars with everything that is known about them. The table bar itself is made by
+-- 0002, because how it is partitioned differs between tiers.
 
 CREATE TABLE instrument (
-    id           integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    exchange     text NOT NULL,
-    symbol       text NOT NULL,
-    base         text NOT NULL,
-    quote        text NOT NULL,
-    price_tick   numeric,
-    lot_step     numeric,
-    min_quantity numeric,
-    min_notional numeric,
-    max_quantity numeric,
-    updated_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    id            integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    exchange      text NOT NULL,
+    symbol        text NOT NULL,
+    kind          text NOT NULL DEFAULT 'spot' CHECK (kind IN ('spot', 'linear_perpetual')),
+    base          text NOT NULL,
+    quote         text NOT NULL,
+    settle        text NOT NULL,
+    contract_size numeric NOT NULL DEFAULT 1 CHECK (contract_size > 0),
+    price_tick    numeric,
+    lot_step      numeric,
+    min_quantity  numeric,
+    min_notional  numeric,
+    max_quantity  numeric,
+    updated_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (exchange, symbol)
 );
 
--- What a bar said before it was revised, and between which instants we believed it.
+-- What a bar said before it was revised, and between which instants that was believed.
 CREATE TABLE bar_revision (
     instrument_id integer NOT NULL REFERENCES instrument,
     timeframe     integer NOT NULL,
@@ -43,9 +46,11 @@ CREATE TABLE quarantine (
     volume         double precision,
     reason         text NOT NULL,
     quarantined_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    UNIQUE NULLS NOT DISTINCT (instrument_id, timeframe, ts, reason, open, high, low, close, volume)
+    UNIQUE NULLS NOT DISTINCT
+        (instrument_id, timeframe, ts, reason, open, high, low, close, volume)
 );
 
+-- Up to which bar an instrument has been ingested.
 CREATE TABLE watermark (
     instrument_id integer NOT NULL REFERENCES instrument,
     timeframe     integer NOT NULL,

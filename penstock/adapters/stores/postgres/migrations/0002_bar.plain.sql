@@ -1,6 +1,7 @@
--- Bars in native partitions, one a month, which the store makes before it writes. The key leads with the instrument:
--- reading one symbol's year is four times faster than by time first.
--- No foreign key: it would cost a look-up a row, and rows enter only through the store, which makes the instrument first.
+-- Bars in native partitions, one per month, which the store makes before it writes. The key leads
+-- with the instrument: reading one symbol's year is four times faster than by time first.
+-- No foreign key: it would cost a look-up per row, and rows enter only through the store, which
+-- makes the instrument first.
 
 CREATE TABLE bar (
     instrument_id integer NOT NULL,
