@@ -15,14 +15,11 @@ import polars as pl
 import pytest
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
-from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import (
     Database,
     PostgresControlStore,
     PostgresLedger,
     PostgresParentOrderStore,
-    connect,
-    migrate,
 )
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.breaks import BreakKind
@@ -51,6 +48,7 @@ from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.risk.limits import RiskLimits
 from penstock.simulation.fill_model import FillModel
+from tests.servers import DatabaseServers
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
 PRICES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
@@ -203,16 +201,9 @@ class Account:
 
 
 @pytest.fixture(scope="session")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    server = EmbeddedPostgres(
-        tmp_path_factory.mktemp("practice-account"), settings={"fsync": "off"}
-    )
-    try:
-        with connect(server.start()) as database:
-            migrate(database)
-            yield database
-    finally:
-        server.destroy()
+def database(servers: DatabaseServers) -> Iterator[Database]:
+    with servers.opened() as (_, database):
+        yield database
 
 
 @pytest.fixture
