@@ -345,7 +345,7 @@ class MemoryLedger:
         if len(set(closed)) < len(closed) or not self.breaks.keys() >= set(closed):
             raise StoreError(f"not all of {closed} are open: {list(self.breaks)}")
         for each in settlements:
-            word, at = each.accepted.word, each.accepted.at
+            word, at = each.accepted.message, each.accepted.at
             for asset, change in each.changes.items():
                 self.book_adjustment(lease, asset, change, word, at)
             self.record_events(
