@@ -53,6 +53,7 @@ class World:
 def make_world() -> World:
     clock = SteppedClock(SLOT + timedelta(seconds=2))
     ledger, venue = MemoryLedger(clock), MemoryVenue(clock)
+    ledger.open_account("test", "memory", "USDT")
     policy = ExecutionPolicy(
         poll_seconds=1,
         follow_timeout_seconds=5,
@@ -133,4 +134,6 @@ class Two:
 
 def make_two() -> Two:
     clock = SteppedClock(SLOT + timedelta(seconds=2))
-    return Two(clock, MemoryLedger(clock), OneOfTwo(clock), OneOfTwo(clock))
+    ledger = MemoryLedger(clock)
+    ledger.open_account("test", "both", "USDT")
+    return Two(clock, ledger, OneOfTwo(clock), OneOfTwo(clock))
