@@ -62,6 +62,9 @@ timescaledb: $(READY) ## A real TimescaleDB in .timescaledb/, without Docker (De
 lock: $(READY) ## Pin the newest versions that the constraints in pyproject.toml allow
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate pyproject.toml --output-file requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra prefect --extra checks --extra search \
+		--constraint requirements.lock --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml \
+		--output-file deploy/requirements.lock
 
 clean: ## Remove what can be made again (the data folder .penstock stays)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

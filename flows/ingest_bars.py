@@ -31,5 +31,6 @@ def ingest_bars(timeframe: str = "1d", symbols: list[str] | None = None) -> None
     print(publish_ingest(timeframe, outcomes, unreachable).summary())
     if unreachable:
         raise DataError(
-            f"{len(unreachable)} of {len(names)} symbols could not be ingested: {', '.join(unreachable)}; see their tasks"
+            f"{len(unreachable)} of {len(names)} symbols could not be ingested: "
+            f"{', '.join(unreachable)}; see their tasks"
         )

@@ -12,8 +12,8 @@ from tasks.trading import find_due_slots, rebalance_account
 def rebalance_portfolio(
     portfolio: str = "daily", slot: datetime | None = None
 ) -> list[State[None]]:
-    """Rebalance the slot (default: the newest bar's close, and missed ones as the portfolio says).
-    None is done twice.
+    """Rebalance the slot (default: the newest bar's close, and missed ones as configured). No slot
+    is done twice.
 
     Each slot has a task and a time limit of its own, and one that fails does not keep a newer one
     from being traded.

@@ -1,9 +1,9 @@
-"""The minute service: at every bar's close ingest it, decide, place, and show each slot as a flow
-run.
+"""The minute service: at every bar's close it ingests the bar, decides, sends orders, and shows the
+slot as a flow run.
 
-The orders go first and the flow run is written after them: a slow or absent Prefect server delays
-the record of a slot, never its orders. A cold worker process would take longer to import its
-libraries than a slot may wait.
+The orders go first and the flow run is written after them. So a slow or absent Prefect server
+delays the record of a slot, never its orders. The service is one process that goes on: a new one
+takes longer to import its libraries than a slot may wait.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ async def _record(portfolio: str, slot: datetime, outcome: SlotOutcome) -> None:
     try:
         async with asyncio.timeout(RECORD_TIMEOUT_SECONDS):
             await record_slot(portfolio, f"{slot:%Y-%m-%dT%H:%M}", outcome, return_state=True)
-    except Exception as error:  # noqa: BLE001 - whatever keeps the record from being written must not stop trading
+    except Exception as error:  # noqa: BLE001 - a record that fails must not stop trading
         _log.warning(
             "the slot's flow run could not be written; the ledger has the slot",
             slot=str(slot),

@@ -202,7 +202,7 @@ class Platform:
         return MlflowRegistry(self.tracking_uri)
 
     def tracker(self, experiment: str) -> "MlflowTracker":
-        """Return the tracker of an experiment: one a study."""
+        """Return the tracker of an experiment; each study has its own."""
         from penstock.adapters.mlflow.tracking import MlflowTracker
 
         return MlflowTracker(self.tracking_uri, experiment, clock=self.machine_clock)

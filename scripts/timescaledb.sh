@@ -15,7 +15,7 @@ fail() { echo "timescaledb.sh: $1" >&2; exit 1; }
 
 [ -e "$target/ready" ] && { echo "TimescaleDB is ready in $target"; exit 0; }
 for tool in apt-get dpkg-deb dpkg; do
-    command -v "$tool" >/dev/null || fail "$tool is missing: this needs Debian or a relative of it; elsewhere use compose.yaml"
+    command -v "$tool" >/dev/null || fail "$tool is missing: this needs Debian or a relative of it; elsewhere use deploy/compose.yaml"
 done
 [ -x "$patchelf" ] || fail "$patchelf is missing: run 'make' first, or set PATCHELF"
 

@@ -1,1 +1,1 @@
-"""Thin Prefect tasks: retries, time-outs, names and artifacts around one call of the library each."""
+"""Thin Prefect tasks: retries, time-outs, names and artifacts around one use case each."""

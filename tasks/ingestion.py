@@ -12,8 +12,8 @@ from tasks.artifacts import publish_file, publish_table
 from tasks.platform import worker_actor, worker_platform
 
 
-def _venue_was_silent(_task: object, _run: TaskRun, state: State[object]) -> bool:
-    """Only a venue that gave no usable answer is worth asking again: Prefect keeps what was raised."""
+def _venue_gave_no_answer(_task: object, _run: TaskRun, state: State[object]) -> bool:
+    """Return whether the venue gave no usable answer: only then is it worth asking again."""
     return isinstance(state.data, VenueUnavailableError)
 
 
@@ -38,7 +38,7 @@ def symbols_at_once() -> int:
     task_run_name="ingest-{timeframe}-{symbol}",
     retries=2,
     retry_delay_seconds=[5, 30],
-    retry_condition_fn=_venue_was_silent,
+    retry_condition_fn=_venue_gave_no_answer,
     cache_policy=NO_CACHE,
     timeout_seconds=3600,
 )
@@ -55,7 +55,7 @@ def publish_ingest(
     not be reached.
     """
     platform = worker_platform()
-    silent = [
+    failed = [
         IngestReport(
             platform.exchange_name,
             symbol,
@@ -65,7 +65,7 @@ def publish_ingest(
         for symbol in unreachable
     ]
     outcome = ingest.conclude_ingest(
-        platform, worker_actor(), Timeframe.parse(timeframe), [*outcomes, *silent]
+        platform, worker_actor(), Timeframe.parse(timeframe), [*outcomes, *failed]
     )
     table = report_frame(outcome.reports)
     publish_table(f"ingest-{timeframe}", table, f"What came in: {timeframe} bars")

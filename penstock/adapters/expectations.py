@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from penstock.core.errors import DataError
+from penstock.core.extras import extra
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import Bound, CheckBounds, CheckVerdict, Severity, verdict_on
 
@@ -142,8 +143,9 @@ def suite(timeframe: Timeframe, table: tuple[Bound, ...]) -> Any:
 
 def _great_expectations() -> Any:
     """Import Great Expectations, with its log at warnings."""
-    import great_expectations as gx
-    import great_expectations.expectations  # makes the attribute gx.expectations
+    with extra("checks"):
+        import great_expectations as gx
+        import great_expectations.expectations  # makes the attribute gx.expectations
 
     # These loggers set themselves to INFO.
     for name in ("great_expectations", "great_expectations.data_context.types.base"):

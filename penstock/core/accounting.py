@@ -69,12 +69,12 @@ def effect_of(fill: Fill, base: str, quote: str) -> FillEffect:
 
 
 def changes_of(fill: Fill) -> dict[str, Decimal]:
-    """Return the change of each asset's balance by a fill of which only the symbol is known."""
+    """Return what a fill changes, by asset, where only its symbol is known."""
     return effect_of(fill, *spot_assets(fill.symbol)).balances
 
 
 def summed(changes: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
-    """Return the sum of changes by asset, exactly. An asset whose changes cancel stays, with zero."""
+    """Return the sum of changes by asset, exactly. An asset whose changes cancel stays at zero."""
     total: dict[str, Decimal] = {}
     with localcontext(EXACT):
         for change in changes:
@@ -84,7 +84,7 @@ def summed(changes: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
 
 
 def balances_of(changes: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
-    """Return what is held after all changes, by asset in order of name; an asset at zero is absent."""
+    """Return what is held after all changes, by asset, sorted. An asset at zero is absent."""
     return {asset: amount for asset, amount in sorted(summed(changes).items()) if amount}
 
 

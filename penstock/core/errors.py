@@ -15,6 +15,10 @@ class ConfigError(PenstockError):
     """A configuration file or environment variable holds a value that is not allowed."""
 
 
+class MissingExtraError(PenstockError):
+    """A library is not installed that comes with an extra. The message has the command."""
+
+
 class NotPracticeError(ConfigError):
     """What was asked for is possible at the practice exchange only, and another venue is
     configured.

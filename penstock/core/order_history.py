@@ -1,7 +1,7 @@
 """An order as it was at some time, folded from its events and fills alone.
 
-The fold is by when things happened, not by when they were written down; the table of
-penstock.core.orders gives the same end either way.
+Events and fills are taken in the order in which they happened, not in which they were written
+down. The table of penstock.core.orders gives the same end either way.
 """
 
 from collections.abc import Iterable
@@ -12,8 +12,8 @@ from penstock.core.errors import IllegalTransitionError
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
 
-#: What comes first where two things have the same instant: our own acts cause what the venue says
-#: of them.
+#: What comes first where two things have the same instant: our own requests come before the venue's
+#: answers to them.
 _FIRST = {
     OrderEventKind.SUBMIT: 0,
     OrderEventKind.LOSE_TRACK: 1,
@@ -25,11 +25,11 @@ _FIRST = {
 def order_as_of(
     intent: OrderRecord, events: Iterable[OrderEvent], fills: Iterable[Fill], at: datetime
 ) -> OrderRecord:
-    """Return the order as it was at `at`. `intent` says what was planned; its state and what
-    follows from it are not read.
+    """Return the order as it was at `at`.
 
-    `events` are the order's events but for fills, illegal ones among them (they move nothing here
-    either); `fills` are its fills. Both in any order.
+    `intent` says what was planned; its state, and what follows from the state, is not read.
+    `events` are the order's events other than fills. Those that were refused may be among them:
+    they move nothing here either. `fills` are its fills. Both may be given in any order.
     """
     steps: list[tuple[datetime, int, OrderEvent | Fill]] = []
     steps += [(event.at, _FIRST.get(event.kind, 5), event) for event in events if event.at <= at]

@@ -8,16 +8,20 @@ from penstock.core.errors import DataError
 
 @dataclass(frozen=True)
 class Quote:
-    """Both sides of a venue's book: prices in quote units, sizes in base units.
+    """The best prices of a venue's book.
 
-    A size of zero: the venue does not tell it. DataError where a price is not above zero or the bid
-    is above the ask.
+    Raises DataError where a price is not above zero, the bid is above the ask, or a size is below
+    zero.
     """
 
     bid: Decimal
+    """The highest price at which somebody buys (quote units)."""
     ask: Decimal
+    """The lowest price at which somebody sells (quote units)."""
     bid_size: Decimal = Decimal(0)
+    """Base units wanted at the bid; zero where the venue does not state it."""
     ask_size: Decimal = Decimal(0)
+    """Base units offered at the ask; zero where the venue does not state it."""
 
     def __post_init__(self) -> None:
         if not 0 < self.bid <= self.ask or self.bid_size < 0 or self.ask_size < 0:
@@ -40,8 +44,9 @@ class Quote:
 def two_sided(
     bid: Decimal | None, ask: Decimal | None, bid_size: Decimal | None, ask_size: Decimal | None
 ) -> Quote | None:
-    """Return the quote, or None where a side is missing (none, or zero as Binance says it) or the
-    sides are crossed.
+    """Return the quote, or None where the book has no two sides or its sides are crossed.
+
+    A side is missing where its price is None, or zero, as Binance answers.
     """
     if bid is None or ask is None or not 0 < bid <= ask:
         return None

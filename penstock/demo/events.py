@@ -1,8 +1,6 @@
-"""What the demo reports while it runs: one type per kind of event. How they are shown is for the
-interface.
+"""What the demo reports while it runs: one type per kind of event. Interfaces show them.
 
-Besides those below the progress and outcome of ingestion, the outcome of the search and that of
-each slot are events as they are.
+The progress of ingestion and the outcomes of ingestion, search and slots are events too.
 """
 
 from collections.abc import Callable
@@ -18,7 +16,7 @@ from penstock.pipeline.slots import SlotOutcome
 
 @dataclass(frozen=True)
 class CandlesWanted:
-    """The candles of so many symbols are about to be fetched from a venue, where they are missing."""
+    """Candles of so many symbols are about to be fetched from a venue, where they are missing."""
 
     exchange: str
     symbols: int
@@ -33,7 +31,7 @@ class DemoForgotten:
 
 @dataclass(frozen=True)
 class StepBegan:
-    """A step of the demo begins; `what` says in a few words what it does."""
+    """A step of the demo begins; `what` is what it does, in short."""
 
     step: str
     what: str

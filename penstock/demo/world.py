@@ -196,7 +196,8 @@ def _last_complete_run(table: CandleTable, days: int, end: int) -> datetime:
     days_seen = (
         pl.Series(opens).value_counts(name="symbols").rename({"": "at"}).sort("at", descending=True)
     )
-    needed = max(MIN_SYMBOLS, min(MAX_SYMBOLS, days_seen["symbols"].max() // 2))  # type: ignore[operator]  # counts are whole
+    most = days_seen["symbols"].max()
+    needed = max(MIN_SYMBOLS, min(MAX_SYMBOLS, most // 2))  # type: ignore[operator]  # whole
     step, run, later = Timeframe.D1.seconds * 1000, 0, None
     for at, symbols in days_seen.iter_rows():
         follows = later is None or later - at == step

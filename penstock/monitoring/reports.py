@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from penstock.core.extras import extra
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.returns import performance_of
 
@@ -138,8 +139,9 @@ def equity_figure(drift: DriftReport) -> Any:
     All are in quote units. The differences need a scale of their own, because the curves are close
     to each other.
     """
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+    with extra("research"):
+        import plotly.graph_objects as go
+        from plotly.subplots import make_subplots
 
     curves, instants = drift.curves, drift.curves["ts"].to_list()
     rounding, unexplained = curves["replay"] - curves["backtest"], curves["live"] - curves["replay"]
@@ -163,8 +165,9 @@ def account_figure(equity: pl.DataFrame) -> Any:
     `equity` has the columns at, equity, cash and transferred, in quote units. The return leaves
     transfers out.
     """
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+    with extra("research"):
+        import plotly.graph_objects as go
+        from plotly.subplots import make_subplots
 
     instants, earned = equity["at"].to_list(), performance_of(equity)
     figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.06)
@@ -223,7 +226,8 @@ def render_html(title: str, sections: Sequence[Section], made_at: datetime) -> s
 def _script(sections: Sequence[Section]) -> str:
     if all(section.figure is None for section in sections):
         return ""
-    from plotly.offline import get_plotlyjs
+    with extra("research"):
+        from plotly.offline import get_plotlyjs
 
     return f'<script type="text/javascript">{get_plotlyjs()}</script>'
 

@@ -1,5 +1,5 @@
-"""How an operator is told: from the account's outbox to the channels, one message at a time, at
-least once.
+"""How alerts reach an operator: from the account's outbox to the channels, one message at a time,
+at least once.
 
 Alerts whose cause is on record lie in the outbox since that cause was committed; what a run has to
 say besides joins them. They are sent on a thread of their own, and a run waits for it at its end
@@ -39,7 +39,7 @@ def alerting(platform: Platform, portfolio: str) -> Iterator[None]:
         send_alerts(platform, portfolio)
 
 
-def tell(
+def add_alerts(
     platform: Platform, portfolio: str, *alerts: Alert, wait_seconds: float = PATIENCE_SECONDS
 ) -> None:
     """Put alerts into the account's outbox and send it. Where the database cannot take them they
@@ -60,16 +60,16 @@ def tell(
         send_alerts(platform, portfolio, wait_seconds)
 
 
-def tell_failure(platform: Platform, portfolio: str, what: str, error: PenstockError) -> None:
-    """Tell that `what` was not finished. A refused order event is told as what it is: the ledger
-    has put that in the outbox.
+def alert_failure(platform: Platform, portfolio: str, what: str, error: PenstockError) -> None:
+    """Alert that `what` was not finished. For a refused order event nothing is added: the ledger
+    has put its alert in the outbox.
     """
     alerts = (
         []
         if isinstance(error, IllegalTransitionError)
         else [Alert(f"{what} was not finished", str(error))]
     )
-    tell(platform, portfolio, *alerts)
+    add_alerts(platform, portfolio, *alerts)
 
 
 def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIENCE_SECONDS) -> None:
@@ -156,7 +156,7 @@ def _deliver(name: str, work: Callable[[], object]) -> None:
         work()
     except StoreError as error:
         _log.warning("alerts_not_sent", thread=name, reason=str(error))
-    except Exception as error:  # noqa: BLE001 - a channel's words may hold its secrets; the alerts stay in the outbox
+    except Exception as error:  # noqa: BLE001 - its text may hold secrets; the alerts stay
         _log.error("alerts_not_sent", thread=name, reason=type(error).__name__)
 
 

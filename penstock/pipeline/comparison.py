@@ -61,7 +61,8 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
     closes = _closes(bars, period.slots)
     if closes.is_empty():
         raise DataError(
-            f"no bar of the {len(period.slots)} slots is stored yet: compare once they are closed and ingested"
+            f"no bar of the {len(period.slots)} slots is stored yet: compare once they are closed "
+            "and ingested"
         )
     replayed = _replayed(platform, portfolio, bars, decided, period)
     return explain_difference(
@@ -134,7 +135,7 @@ def _bars(
 
 
 def _closes(bars: pl.DataFrame, slots: Sequence[datetime]) -> pl.DataFrame:
-    """Return one row a slot whose bar is stored: ts and the close of each symbol, the last known
+    """Return one row per slot whose bar is stored: ts and the close of each symbol, the last known
     where one has no bar.
     """
     table = wide(bars, "close")
@@ -224,7 +225,8 @@ def traded_period(platform: Platform, portfolio: str) -> Period:
         raise DataError(f"{account} has traded no slot yet")
     if platform.ledger_history.moved_from_outside(account, OPENING_BALANCE):
         raise DataError(
-            f"{account} has had deposits, withdrawals or accepted breaks: its equity is not its trades' alone"
+            f"{account} has had deposits, withdrawals or accepted breaks: its equity is not its "
+            "trades' alone"
         )
     timeframe = platform.settings.portfolio(portfolio).timeframe
     (before,) = live_balances(

@@ -21,6 +21,8 @@ _PINS = {
     "fastapi": ((0, 151), "the Prefect server does not start"),
     "sqlalchemy": ((2, 1), "the Prefect scheduler creates no runs"),
 }
+#: Libraries whose versions are shown. Those of extras may be missing.
+_SHOWN = ("ccxt", "mlflow-skinny", "prefect", "mlflow", "great-expectations", "optuna", "vectorbt")
 _FREE_BYTES = 1 << 30
 
 
@@ -100,16 +102,20 @@ def _python() -> str:
 
 
 def _libraries() -> str:
-    for name, (limit, symptom) in _PINS.items():
+    for name, (limit, symptom) in _PINS.items() if _version("prefect") else ():
         version = importlib.metadata.version(name)
         if tuple(int(part) for part in version.split(".")[:2]) >= limit:
             raise PenstockError(
                 f"{name} {version} is installed; from {'.'.join(map(str, limit))} on {symptom}"
             )
-    return ", ".join(
-        f"{name} {importlib.metadata.version(name)}"
-        for name in ("prefect", "ccxt", "mlflow", "vectorbt", "optuna")
-    )
+    return ", ".join(f"{name} {_version(name) or 'not installed'}" for name in _SHOWN)
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _configuration(settings: Settings) -> str:
@@ -118,7 +124,8 @@ def _configuration(settings: Settings) -> str:
     for name in environment.accounts:
         files += [settings.portfolio(name), settings.study(name), settings.promotion(name)]
     name = settings.process.env
-    return f"{len(files)} parts read, environment '{name}': {environment.trading} trading on {environment.exchange}"
+    what = f"{environment.trading} trading on {environment.exchange}"
+    return f"{len(files)} parts read, environment '{name}': {what}"
 
 
 def _disk(settings: Settings) -> str:
@@ -158,7 +165,8 @@ def _old_orders(platform: Platform) -> str:
     without = ", ".join(venue for venue, limit in limits.items() if limit is None)
     if without:
         raise PenstockError(
-            f"{without}: no way is known by which it refuses an old order; a process that slept could send one"
+            f"{without}: no way is known by which it refuses an old order; a process that slept "
+            "could send one"
         )
     doubted = max(
         platform.visibility_delay(portfolio) for portfolio in platform.environment.accounts

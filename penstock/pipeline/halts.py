@@ -22,7 +22,7 @@ from penstock.execution.orders.cancel import (
 from penstock.execution.rebalance.report import RebalanceReport
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession
-from penstock.pipeline.alerts import send_alerts, tell
+from penstock.pipeline.alerts import add_alerts, send_alerts
 from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.wiring import Platform
@@ -227,7 +227,7 @@ def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEn
         error = str(failed)
     ending = AccountEnding(portfolio, account, done.cancelled, report, done.left, held, error)
     unfinished = ending.unfinished()
-    tell(
+    add_alerts(
         platform,
         portfolio,
         *([Alert("the halt is set, but not finished", unfinished)] if unfinished else []),

@@ -75,7 +75,9 @@ def symbols_to_ingest(
 
 @use_case
 def ingest_one(platform: Platform, actor: Actor, timeframe: Timeframe, symbol: str) -> IngestReport:
-    """Ingest one symbol; a batch that a check stops is a report with its failure, not an exception."""
+    """Ingest one symbol. A batch that a check stops gives a report with the failure; nothing is
+    raised.
+    """
     settings = platform.settings
     policy = settings.universe.policy_of(timeframe)
     try:

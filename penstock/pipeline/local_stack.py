@@ -24,6 +24,7 @@ from penstock.stack import (
     StackError,
     StackPorts,
     Supervisor,
+    require_servers,
     running,
     start_in_background,
 )
@@ -79,6 +80,7 @@ def start_stack(settings: Settings, actor: Actor, ports: StackPorts) -> RunningS
     found = running(settings.home)
     if found is not None:
         return RunningStack(settings.home, found[1], was_running=True)
+    require_servers(practice=settings.process.env == "practice")
     log = settings.home / "logs" / "supervisor.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     options = [

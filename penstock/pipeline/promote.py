@@ -17,7 +17,7 @@ from penstock.wiring import Platform
 
 @dataclass(frozen=True)
 class PromotionOutcome:
-    """What the gate said of a version."""
+    """What the gate decided about a version."""
 
     promotion: Promotion
 
@@ -30,7 +30,8 @@ class PromotionOutcome:
         gate = self.promotion.gate
         tail = ""
         if self.promotion.moved:
-            tail = f"; champion was {self.promotion.champion_before or 'nobody'}, is version {self.promotion.champion_after}"
+            before, after = self.promotion.champion_before, self.promotion.champion_after
+            tail = f"; champion was {before or 'nobody'}, is version {after}"
         return f"{self.version.label}: {gate.decision}: {gate.reason}{tail}"
 
 

@@ -19,7 +19,7 @@ from penstock.execution.rebalance.report import RebalanceReport
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.rebalance.slots import MOST_ROWS, record_failure
 from penstock.execution.session import AccountSession
-from penstock.pipeline.alerts import alerting, tell, tell_failure
+from penstock.pipeline.alerts import add_alerts, alert_failure, alerting
 from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import (
     PortfolioTargets,
@@ -78,17 +78,17 @@ def _rebalance_slot(
         raise
     if report.status is None:
         return _left_to_another(platform, portfolio, report)
-    said = f"slot {chosen:%Y-%m-%d %H:%M}"
+    title = f"slot {chosen:%Y-%m-%d %H:%M}"
     alerts = [
-        Alert(said, line) for line in report.alerts
+        Alert(title, line) for line in report.alerts
     ]  # opened breaks and a changed state are in the outbox already
     if (
         report.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED)
         and not report.already_done
     ):
-        alerts.insert(0, Alert(f"{said} was {report.status}", report.summary()))
+        alerts.insert(0, Alert(f"{title} was {report.status}", report.summary()))
     if alerts:
-        tell(platform, portfolio, *alerts)
+        add_alerts(platform, portfolio, *alerts)
     return report
 
 
@@ -99,10 +99,10 @@ def leave_unfinished(
     error: PenstockError,
     version: str | None = None,
 ) -> None:
-    """Alert that a slot's run raised, and keep the reason with the slot. What cannot be kept now is
-    said in the alert alone.
+    """Alert that a slot's run raised, and keep the reason with the slot. What cannot be kept now
+    stands in the alert alone.
     """
-    tell_failure(platform, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
+    alert_failure(platform, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
     timeframe = platform.settings.portfolio(portfolio).timeframe
     with suppress(
         PenstockError
@@ -131,7 +131,7 @@ def _left_to_another(
     left = replace(
         report, reason=f"{report.reason}; {stands}, run it again once the account is free"
     )
-    tell(
+    add_alerts(
         platform,
         portfolio,
         Alert(f"slot {report.slot:%Y-%m-%d %H:%M} was not traded by this run", left.reason),
@@ -188,8 +188,9 @@ def _load(platform: Platform, name: str, alias_or_version: str) -> LoadedModel:
     researched_on = model.version.tags.get("exchange", "")
     if researched_on != platform.exchange_name:
         raise PromotionError(
-            f"{model.version.label} was researched on the bars of '{researched_on}' and this environment trades "
-            f"'{platform.exchange_name}': ingest, research and promote here first"
+            f"{model.version.label} was researched on the bars of '{researched_on}' and this "
+            f"environment trades '{platform.exchange_name}': ingest, research and promote here "
+            "first"
         )
     return model
 
@@ -197,7 +198,7 @@ def _load(platform: Platform, name: str, alias_or_version: str) -> LoadedModel:
 def decide_portfolio(
     platform: Platform, portfolio: str, slot: datetime, models: Sequence[LoadedModel]
 ) -> PortfolioTargets:
-    """Return the account's targets at `slot`: each model decides on a warm window of stored bars."""
+    """Return the account's targets at `slot`: each model decides on a warm window of bars."""
     settings = platform.settings.portfolio(portfolio)
     return allocate(
         [

@@ -11,7 +11,6 @@ from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.figures import AccountFigures, figures_of
 from penstock.monitoring.reports import PerformanceReport, write_performance_report
 from penstock.monitoring.tables import balances_table, breaks_table, figures_table, orders_table
-from penstock.pipeline.comparison import compare_with_backtest, traded_period
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
 
@@ -60,6 +59,9 @@ def _drift(platform: Platform, portfolio: str) -> DriftReport | None:
     There is nothing to compare yet, no champion, or nobody to tell the venue's steps: no keys here,
     or no answer there. What the ledger knows is reported all the same.
     """
+    # Here, because the backtest comes with an extra and the figures below are the core's.
+    from penstock.pipeline.comparison import compare_with_backtest, traded_period
+
     try:
         return compare_with_backtest(platform, portfolio, traded_period(platform, portfolio))
     except (ConfigError, DataError, PromotionError, VenueError) as error:

@@ -17,7 +17,7 @@ from penstock.settings import Study
 from penstock.wiring import Platform
 from strategies import strategy_class
 
-#: Told in a few words which step of a long command begins.
+#: Called with the name of each step as it begins.
 OnStage = Callable[[str], None]
 
 
@@ -33,10 +33,11 @@ class ResearchOutcome:
         """Return the search in one sentence."""
         found = self.result
         return (
-            f"best of {found.trial_count} trials on {self.snapshot.rows} bars (dataset {found.dataset_hash[:12]}): "
-            f"{found.strategy} {dict(found.best_params)}, Sharpe {found.in_sample.metrics.sharpe:.2f} in sample, "
-            f"{found.out_of_sample.metrics.sharpe:.2f} out of sample, deflated Sharpe {found.deflated_sharpe:.3f}; "
-            f"run {self.run_id}"
+            f"best of {found.trial_count} trials on {self.snapshot.rows} bars "
+            f"(dataset {found.dataset_hash[:12]}): {found.strategy} {dict(found.best_params)}, "
+            f"Sharpe {found.in_sample.metrics.sharpe:.2f} in sample, "
+            f"{found.out_of_sample.metrics.sharpe:.2f} out of sample, "
+            f"deflated Sharpe {found.deflated_sharpe:.3f}; run {self.run_id}"
         )
 
 
@@ -54,7 +55,7 @@ def run_research(
 ) -> ResearchOutcome:
     """Search a study on a fresh snapshot of its bars and record it; return what was found.
 
-    `end` leaves out bars that open at or after it. `on_stage` is told each step as it begins,
+    `end` leaves out bars that open at or after it. `on_stage` is called as each step begins,
     `on_cut` after each cut of the check against lookahead how many of how many are done. Raises
     NoBarsError where nothing is stored, StrategyError for an unknown strategy, SearchError where no
     trial had allowed parameters.
@@ -67,7 +68,8 @@ def run_research(
     on_stage(f"taking a snapshot of the {study.timeframe} bars")
     snapshot = snapshot_of(platform, study, end)
     on_stage(
-        f"searching: {settings.trials} trials of {', '.join(each.name for each in classes)} on {snapshot.rows:,} bars"
+        f"searching: {settings.trials} trials of {', '.join(each.name for each in classes)} "
+        f"on {snapshot.rows:,} bars"
     )
     result = search(
         snapshot.bars(),
@@ -100,8 +102,9 @@ def planned_trials(
 
 
 def snapshot_of(platform: Platform, study: Study, end: datetime | None = None) -> Snapshot:
-    """Take a snapshot of a study's bars, all of the universe's symbols; NoBarsError where nothing is
-    stored.
+    """Take a snapshot of a study's bars, all of the universe's symbols.
+
+    Raises NoBarsError where nothing is stored.
     """
     symbols = platform.settings.universe.symbols_of(study.timeframe)
     if not platform.bars.watermarks(platform.exchange_name, study.timeframe):

@@ -16,7 +16,7 @@ from penstock.data.ingestion import ingest_universe
 from penstock.execution.algorithms import MarketStyle
 from penstock.execution.rebalance.report import RebalanceReport
 from penstock.execution.rebalance.slots import SlotAccount, account_for_missed, find_gaps
-from penstock.pipeline.alerts import tell
+from penstock.pipeline.alerts import add_alerts
 from penstock.pipeline.rebalance import leave_unfinished, load_models, newest_slot, rebalance_slot
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
@@ -53,8 +53,8 @@ class SlotOutcome:
         """Return the slot in one line: slot, lateness, duration, bars, what happened."""
         text = f"failed: {self.failure}" if self.report is None else self.report.summary()
         return (
-            f"slot {self.slot:%Y-%m-%d %H:%M}  late {self.lateness_seconds:5.2f} s  took {self.duration_seconds:5.2f} s  "
-            f"{self.new_bars} bars  {text}"
+            f"slot {self.slot:%Y-%m-%d %H:%M}  late {self.lateness_seconds:5.2f} s  "
+            f"took {self.duration_seconds:5.2f} s  {self.new_bars} bars  {text}"
         )
 
 
@@ -82,7 +82,7 @@ def wait_for_slot(
 
 @use_case
 def require_ready(platform: Platform, actor: Actor, portfolio: str) -> None:
-    """Raise what would make every slot fail: a wrong configuration, missing keys, or no champion."""
+    """Raise what would make every slot fail: wrong configuration, missing keys, or no champion."""
     platform.settings.universe.history(platform.settings.portfolio(portfolio).timeframe)
     load_models(platform, portfolio)
     platform.session(portfolio)
@@ -102,7 +102,7 @@ def slots_due(platform: Platform, actor: Actor, portfolio: str, newest: datetime
             platform.session(portfolio), settings.timeframe, newest, settings.missed_slots
         )
     except (StoreError, VenueError) as error:
-        tell(
+        add_alerts(
             platform,
             portfolio,
             Alert("missed slots are not accounted for yet", str(error)),
@@ -111,7 +111,7 @@ def slots_due(platform: Platform, actor: Actor, portfolio: str, newest: datetime
         return SlotAccount((newest,))
     undone = len(account.skipped) + account.together + len(account.failed)
     if undone:
-        tell(
+        add_alerts(
             platform,
             portfolio,
             Alert(f"{undone} slots were missed or interrupted", account.summary()),
@@ -232,5 +232,5 @@ def _ingest(platform: Platform, portfolio: str, slot: datetime) -> int:
     stopped = [f"{report.symbol}: {report.failure}" for report in reports if not report.ok]
     if stopped:
         title = f"slot {slot:%Y-%m-%d %H:%M}: {len(stopped)} symbols have no fresh bar"
-        tell(platform, portfolio, Alert(title, "\n".join(stopped)), wait_seconds=0)
+        add_alerts(platform, portfolio, Alert(title, "\n".join(stopped)), wait_seconds=0)
     return sum(report.new for report in reports)

@@ -1,5 +1,6 @@
-"""One request's way through the practice exchange: fault, rate limit, signature, handler, journal,
-answer.
+"""The ASGI application of the practice exchange.
+
+A request passes fault, rate limit, signature, handler and journal before it is answered.
 """
 
 import asyncio
@@ -53,9 +54,7 @@ def _refused(refusal: Refusal) -> Answer:
 
 
 class PracticeApp:
-    """The ASGI application. Handlers run one at a time on the event loop, so each request is
-    atomic.
-    """
+    """The ASGI application. Handlers run one at a time, so each request is atomic."""
 
     def __init__(
         self,

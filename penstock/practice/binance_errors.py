@@ -1,11 +1,13 @@
-"""How the practice exchange says no: Binance's numbers and sentences."""
+"""The errors of the practice exchange, with Binance's codes and messages."""
 
 from penstock.core.errors import PenstockError
 
 
 class Refusal(PenstockError):
-    """An answer with an error code. `code` and `message` are Binance's, `status` the HTTP status,
-    `retry_after` in seconds.
+    """A request that the practice exchange refuses.
+
+    `code` and `message` are Binance's. `status` is the HTTP status. `retry_after` is in seconds;
+    None sends no such header.
     """
 
     def __init__(

@@ -10,7 +10,7 @@ from penstock.practice.accounts import ZERO, PracticeAccount, PracticeOrder, Pra
 from penstock.practice.filters import SymbolRules
 from penstock.practice.limits import LimitSpec
 from penstock.practice.market import Listing
-from penstock.practice.series import Series
+from penstock.practice.series import BarArrays
 
 Json = dict[str, Any]
 
@@ -28,10 +28,8 @@ def book_answer(listing: Listing, book: Quote | None) -> Json:
     )
 
 
-def klines(series: Series) -> bytes:
-    """Return candles as Binance's 12-element arrays. Trade counts and taker volumes are not known:
-    0.
-    """
+def klines(series: BarArrays) -> bytes:
+    """Return candles as Binance's 12-element arrays. Unknown trade counts and volumes are 0."""
     span = series.step - 1
     rows = [
         f'[{ts},"{o:.8f}","{h:.8f}","{low:.8f}","{c:.8f}","{v:.8f}",{ts + span},"{v * c:.8f}",0,"0.00000000","0.00000000","0"]'

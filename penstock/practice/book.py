@@ -1,10 +1,8 @@
-"""The top of the book that candles are taken to have: at least one tick to either side of the price
-known.
+"""The best bid and ask that the practice exchange shows: made from candles, which have none.
 
-Candles tell nothing of the spread. A taker fills at the price known, worse by the slippage, so a
-half spread of that slippage makes the book agree with the fills; without slippage they are inside
-the spread, by a tick at most. Sizes are the volume of the last closed bar: that of the bar which is
-open would be the future.
+Candles say nothing of the spread. A taker fills at the known price, worse by the slippage. So half
+the spread is the slippage, and at least one tick: the book then agrees with the fills, or is a tick
+wider. Sizes are the volume of the last closed bar. The volume of the open bar would be the future.
 """
 
 from collections.abc import Mapping
@@ -20,14 +18,14 @@ from penstock.simulation.fill_model import decimal_of
 
 @dataclass
 class Books:
-    """The books of every listed symbol. `shown` (by wire name) are books that a test has put in
-    place of the candles'.
-    """
+    """The best bid and ask of every listed symbol."""
 
     market: PracticeMarket
     rules: Mapping[str, SymbolRules]
     half_spread_bps: Decimal = Decimal(0)
+    """Half the spread, in basis points of the price; at least one tick is shown."""
     shown: dict[str, Quote] = field(default_factory=dict)
+    """Books that a test shows in place of the candles', by Binance's symbol."""
 
     def at(self, listing: Listing, now: int) -> Quote | None:
         """Return the book at `now`; None where the market is closed."""
@@ -40,8 +38,9 @@ class Books:
 def book_at(
     market: PracticeMarket, instrument: Instrument, now: int, half_spread_bps: Decimal = Decimal(0)
 ) -> Quote | None:
-    """Return the book of a symbol at `now` (ms), its prices on the tick; None before the first bar
-    and in an outage.
+    """Return the best bid and ask at `now` (ms since the epoch), on the tick.
+
+    None before the first bar and in an outage.
     """
     known = market.quote(instrument.symbol, now)
     if known is None or not known.is_open:

@@ -1,8 +1,8 @@
-"""Where the practice exchange's candles come from: a folder of Parquet files, or frames handed
-over.
+"""Sources of the practice exchange's candles: a folder of Parquet files, or frames in memory.
 
-A source is a small picklable value that says what to load; `load` returns the bars. What may be
-seen of them at a given instant is decided in market.py. Generated candles are in synthetic.py.
+A source is a small value that can be pickled and says what to load; `load` returns the bars. What
+may be seen of them at an instant is for penstock.practice.market. Generated candles are in
+penstock.practice.synthetic.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ import polars as pl
 from penstock.core.bars import BARS_SCHEMA, require_bars
 from penstock.core.errors import DataError
 from penstock.core.timeframes import Timeframe
-from penstock.practice.series import BarSeries, Series
+from penstock.practice.series import BarArrays, BarSeries
 
 FILE_COLUMNS = ("exchange", "symbol", "timeframe", "ts", "open", "high", "low", "close", "volume")
 RAW_SUFFIX = "__raw.parquet"
@@ -34,7 +34,7 @@ class CandleSource(Protocol):
 
 @dataclass(frozen=True)
 class GivenCandles:
-    """Candles handed over as bars frames (BARS_SCHEMA) by timeframe."""
+    """Candles given as frames of bars (BARS_SCHEMA), by timeframe."""
 
     bars: Mapping[Timeframe, pl.DataFrame]
 
@@ -44,7 +44,7 @@ class GivenCandles:
             for (symbol,), rows in require_bars(frame, f"given {timeframe} candles").group_by(
                 "symbol"
             ):
-                table.setdefault(str(symbol), {})[timeframe] = Series.from_frame(rows, timeframe)
+                table.setdefault(str(symbol), {})[timeframe] = BarArrays.from_frame(rows, timeframe)
         return table
 
 
@@ -52,18 +52,21 @@ class GivenCandles:
 class ParquetCandles:
     """Every candle file of a folder, spot symbols only.
 
-    Files have the columns FILE_COLUMNS; several symbols or timeframes may share a file. Files named
-    `*__raw.parquet` keep a source's defects and are left out unless `include_raw`. Where several
-    files hold the same symbol and timeframe, the exchange with most rows is taken and its files are
-    merged: at a time that several have, the file with most rows wins (ties: the first by name).
-    `exchange`, `symbols` and `timeframes` narrow what is loaded.
+    Files have the columns FILE_COLUMNS. Several symbols or timeframes may share a file. Where
+    several files hold the same symbol and timeframe, the exchange with most rows is taken and its
+    files are merged. At a time that several of them have, the file with most rows wins; of equals,
+    the first by name.
     """
 
     folder: Path
     exchange: str | None = None
+    """Only this exchange's candles; None: of all."""
     symbols: tuple[str, ...] | None = None
+    """Only these symbols; None: all."""
     timeframes: tuple[Timeframe, ...] | None = None
+    """Only these timeframes; None: all."""
     include_raw: bool = False
+    """Whether to load files named `*__raw.parquet`, which keep a source's defects."""
     _wanted: frozenset[str] = field(default=frozenset(t.value for t in Timeframe), repr=False)
 
     def load(self) -> CandleTable:
@@ -77,11 +80,14 @@ class ParquetCandles:
                 )
         if not found:
             raise DataError(
-                f"{self.folder}: no candles for {self._described()}; a file has the columns {list(FILE_COLUMNS)}"
+                f"{self.folder}: no candles for {self._described()}; "
+                f"a file has the columns {list(FILE_COLUMNS)}"
             )
         table: dict[str, dict[Timeframe, BarSeries]] = {}
         for (symbol, timeframe), parts in sorted(found.items()):
-            table.setdefault(symbol, {})[timeframe] = Series.from_frame(_merged(parts), timeframe)
+            table.setdefault(symbol, {})[timeframe] = BarArrays.from_frame(
+                _merged(parts), timeframe
+            )
         return table
 
     def _files(self) -> list[Path]:
@@ -99,7 +105,8 @@ class ParquetCandles:
         missing = [name for name in FILE_COLUMNS if name not in columns]
         if missing:
             raise DataError(
-                f"{path}: columns {missing} are missing; it has {columns}, candles need {list(FILE_COLUMNS)}"
+                f"{path}: columns {missing} are missing; it has {columns}, "
+                f"candles need {list(FILE_COLUMNS)}"
             )
         wanted = pl.col("timeframe").is_in(self._names()) & ~pl.col("symbol").str.contains(":")
         if self.exchange is not None:
@@ -120,7 +127,7 @@ class ParquetCandles:
 
 
 def _merged(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
-    """Return one frame of the rows of the exchange with most rows, the longest part's rows winning."""
+    """Return the rows of the exchange with most rows; of its parts, the longest wins."""
     rows_by_exchange: dict[str, int] = {}
     for exchange, rows in parts:
         rows_by_exchange[exchange] = rows_by_exchange.get(exchange, 0) + rows.height
@@ -128,5 +135,5 @@ def _merged(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
     frames = [rows.select(list(BARS_SCHEMA)) for exchange, rows in parts if exchange == chosen]
     frames.sort(
         key=lambda rows: rows.height
-    )  # the last one wins: Series keeps the last row of a time; sort is stable
+    )  # the last one wins: BarArrays keeps the last row of a time; sort is stable
     return pl.concat(frames)

@@ -1,4 +1,4 @@
-"""The venue's time: the machine's, sped up, or moved only by the control endpoint."""
+"""The practice exchange's time: real, sped up, or moved only by the control calls."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,13 +16,16 @@ class ClockMode(StrEnum):
 
 @dataclass(frozen=True)
 class ClockSpec:
-    """How the venue's time runs. `start` is where a sped-up or stepped clock begins; `speed` venue
-    seconds a real second.
+    """How the venue's time runs.
+
+    Raises ConfigError where a clock that is not the machine's has no start, or the speed is wrong.
     """
 
     mode: ClockMode = ClockMode.REAL
     start: datetime | None = None
+    """Where a sped-up or stepped clock begins."""
     speed: float = 1.0
+    """Seconds of venue time per real second, for a sped-up clock."""
 
     def __post_init__(self) -> None:
         if self.mode is not ClockMode.REAL and self.start is None:
@@ -78,7 +81,8 @@ class VenueTime:
         """Move forward to `at_ms`; ConfigError for the real clock and for going back."""
         if self.mode is ClockMode.REAL:
             raise ConfigError(
-                "the practice exchange runs on the real clock, which cannot be moved: start it stepped"
+                "the practice exchange runs on the real clock, which cannot be moved: "
+                "start it stepped"
             )
         if at_ms < self.now_ms():
             raise ConfigError(

@@ -1,5 +1,6 @@
-"""The client of the control calls: move the clock, open accounts, arm faults, read the venue's own
-ledger.
+"""The client of the practice exchange's control calls.
+
+It moves the clock, opens accounts, arms faults and reads the venue's journal.
 """
 
 from collections.abc import Mapping
@@ -14,8 +15,10 @@ from penstock.practice.faults import Fault, FaultKind
 
 
 class PracticeControl:
-    """Speaks to a practice exchange at `url`. ConfigError where it refuses, VenueUnavailableError
-    where it does not answer.
+    """A client of the practice exchange at `url`.
+
+    Its calls raise ConfigError where the exchange refuses, VenueUnavailableError where it does not
+    answer.
     """
 
     def __init__(self, url: str, timeout_seconds: float = 30.0) -> None:
@@ -31,8 +34,9 @@ class PracticeControl:
     def step(
         self, *, to: datetime | None = None, seconds: float | timedelta | None = None
     ) -> datetime:
-        """Move the venue's time to an instant or forward by `seconds`, match resting orders, and
-        return the new time.
+        """Move the venue's time, match resting orders, and return the new time.
+
+        Give either the instant `to` or the `seconds` to go forward by; else ConfigError.
         """
         if (to is None) == (seconds is None):
             raise ConfigError("step the clock either to an instant or by seconds")
@@ -87,9 +91,7 @@ class PracticeControl:
         )
 
     def show_book(self, symbol: str, bid: Decimal | int | str, ask: Decimal | int | str) -> None:
-        """Have a symbol quoted at `bid` and `ask` from now on, whatever its candles say; fills stay
-        at the candles' prices.
-        """
+        """Quote a symbol at `bid` and `ask` from now on. Fills stay at the candles' prices."""
         self._call("POST", "books", {"symbol": symbol, "bid": str(bid), "ask": str(ask)})
 
     def clear_books(self) -> None:
@@ -97,7 +99,7 @@ class PracticeControl:
         self._call("DELETE", "books")
 
     def lose_order(self, api_key: str, client_order_id: str) -> None:
-        """Make an open order vanish as if it had never been placed."""
+        """Cancel an open order and hide it from all queries, as if it had never been placed."""
         self._call("POST", "losses", {"api_key": api_key, "client_order_id": client_order_id})
 
     def arm(self, fault: Fault) -> None:
@@ -119,7 +121,7 @@ class PracticeControl:
         return list(self._call("GET", "faults"))
 
     def journal(self) -> list[dict[str, Any]]:
-        """Return the venue's own ledger, oldest entry first. Decimals are text."""
+        """Return the venue's journal, oldest entry first. Decimals are text."""
         return list(self._call("GET", "journal"))
 
     def stats(self) -> dict[str, Any]:

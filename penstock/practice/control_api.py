@@ -1,5 +1,6 @@
-"""The control calls under /practice/: the clock, accounts, faults, the journal and counts. Not
-Binance's own.
+"""The control calls under /practice/, which Binance does not have.
+
+They move the clock, open accounts, arm faults, and show the journal and counts.
 """
 
 import json
@@ -111,8 +112,9 @@ class ControlApi:
         return _shown(account)
 
     def correct(self, body: Body) -> Any:
-        """Change a balance by `quantity`, up or down, as a venue does that mends its own books: no
-        transfer shows it.
+        """Change a balance by `quantity`, up or down, without a transfer that shows it.
+
+        A venue does so when it corrects its own books.
         """
         account = self.venue.accounts.get(body["api_key"])
         if account is None:
@@ -136,8 +138,9 @@ class ControlApi:
         return {"price_tick": str(tick), "lot_step": str(step)}
 
     def show_book(self, body: Body) -> Any:
-        """Show `bid` and `ask` as the symbol's best prices; last prices, candles and fills stay
-        what they were.
+        """Show `bid` and `ask` as the symbol's best prices.
+
+        Last prices, candles and fills stay as they are.
         """
         name = _wire_name(str(body["symbol"]))
         if name not in self.engine.rules:
@@ -154,7 +157,7 @@ class ControlApi:
         return []
 
     def lose_order(self, body: Body) -> Any:
-        """Cancel an open order and forget that it ever was: no query finds it."""
+        """Cancel an open order and hide it: no query finds it from then on."""
         account = self.venue.accounts[body["api_key"]]
         order = account.orders[account.order_ids[body["client_order_id"]]]
         if order.status.is_open:

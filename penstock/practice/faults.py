@@ -1,7 +1,7 @@
-"""Faults on demand: what a venue does on a bad day, at an exact call or with a seeded probability.
+"""Faults of a venue on demand: at an exact call, or with a seeded probability.
 
-A fault is armed by the control endpoint (or at the start), matches calls by method and path, and
-counts the calls that it matches. At most one fault strikes a call: the first armed one that is due.
+A fault is armed by a control call or at the start. It matches calls by method and path and counts
+those that it matches. At most one fault strikes a call: the first armed one that is due.
 """
 
 import random
@@ -38,28 +38,31 @@ class FaultKind(StrEnum):
 
 
 class Fault(BaseModel):
-    """One armed fault. Without `nth` and with probability 1 it strikes every matching call, `times`
-    times at most.
-
-    `nth` counts matching calls from 1. `path` is matched from the start; empty matches all of /api.
-    An order that is accepted under a fault with `hides_seconds` is not found by queries for so much
-    of the venue's time, whatever became of the answer. With `symbol` ("ETHUSDT") a list of trades
-    is spoiled for that symbol only.
-    """
+    """One armed fault. As given here it strikes every matching call."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FaultKind
     method: str = ""
+    """Strike calls of this HTTP method only; empty: of all."""
     path: str = "/api/"
+    """Strike calls whose path begins with this."""
     nth: tuple[int, ...] = ()
+    """Strike these matching calls only, counted from 1; empty: all."""
     probability: float = Field(1.0, ge=0, le=1)
+    """How likely it strikes a matching call."""
     seed: int = 0
+    """Of the random numbers that decide so."""
     times: int | None = Field(None, ge=1)
+    """How many calls it strikes at most; None: no limit."""
     seconds: float = Field(30.0, ge=0)
+    """See FaultKind for what they mean."""
     hides_seconds: float = Field(0.0, ge=0)
+    """Queries do not find an order accepted under the fault for so many seconds of venue time."""
     status: int = Field(503, ge=500, le=599)
+    """The HTTP status of the error kinds."""
     symbol: str = ""
+    """Change the list of trades of this symbol only ("ETHUSDT"); empty: of all."""
 
 
 @dataclass

@@ -1,6 +1,4 @@
-"""What a fault makes of a list of trades: a venue whose history is late, short, doubled or silent
-about fees.
-"""
+"""The list of trades under a fault: late, cut short, doubled, or without fees."""
 
 from typing import Any
 
@@ -13,9 +11,7 @@ Row = dict[str, Any]
 
 
 def spoiled_trades(rows: list[Row], fault: Fault, now_ms: int) -> list[Row]:
-    """Return the answer of myTrades as the fault wants it; a fault of another kind leaves it as it
-    is.
-    """
+    """Return the answer of myTrades under a fault. A fault of another kind does not change it."""
     if fault.symbol and any(row["symbol"] != fault.symbol for row in rows):
         return rows
     border = now_ms - round(fault.seconds * 1000)

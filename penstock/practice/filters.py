@@ -1,9 +1,8 @@
-"""The venue's rules for an order's numbers: price tick, lot step, minimum notional, in
-exchangeInfo's own words.
+"""The practice exchange's rules for an order's numbers: price tick, lot step, minimum notional.
 
-They come from a real exchangeInfo answer where one is given, and are otherwise derived from the
-candles: the tick is the coarsest power of ten that all prices lie on, the lot step is worth between
-a tenth of a quote unit and one.
+They come from a real exchangeInfo answer where one is given. Else they are derived from the
+candles: the tick is the coarsest power of ten that all prices are multiples of, and the lot step is
+worth between a tenth of a quote unit and one.
 """
 
 import gzip
@@ -30,15 +29,18 @@ _STABLE_QUOTES = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD", "EUR
 
 @dataclass(frozen=True)
 class SymbolRules:
-    """One symbol's filters. `max_price` and `max_quantity` are the venue's upper bounds."""
+    """One symbol's filters."""
 
     instrument: Instrument
     max_price: Decimal
+    """The highest limit price (quote units)."""
     max_quantity: Decimal
+    """The largest quantity (base units)."""
 
     def check_quantity(self, quantity: Decimal) -> None:
-        """Raise -1013 LOT_SIZE for a quantity off the step or out of bounds, -1111 for more than
-        eight decimals.
+        """Raise Refusal for a quantity that the venue does not take.
+
+        The code is -1013 (LOT_SIZE) off the step or out of bounds, -1111 beyond eight decimals.
         """
         _check_precision(quantity, "quantity")
         step, least = self.instrument.lot_step, self.instrument.min_quantity
@@ -83,9 +85,7 @@ def derive_rules(listing: Listing, series: BarSeries) -> SymbolRules:
 
 
 def _tick(prices: np.ndarray) -> Decimal:
-    """Return the coarsest power of ten from 0.01 down to 1e-8 that every price is a whole multiple
-    of.
-    """
+    """Return the coarsest power of ten, from 0.01 to 1e-8, that all prices are multiples of."""
     for decimals in range(2, 8):
         scaled = prices * 10.0**decimals
         if np.allclose(scaled, np.rint(scaled), rtol=1e-12, atol=1e-6):
@@ -96,8 +96,9 @@ def _tick(prices: np.ndarray) -> Decimal:
 def rules_of(
     table: CandleTable, listings: Mapping[str, Listing], exchange_info: Path | None
 ) -> dict[str, SymbolRules]:
-    """Return the rules of every listed symbol by wire name, from the exchangeInfo file where it has
-    the symbol.
+    """Return the rules of every listed symbol, by Binance's symbol.
+
+    They come from the exchangeInfo file where it has the symbol, else from the candles.
     """
     given = {} if exchange_info is None else _read_exchange_info(exchange_info)
     rules = {}

@@ -1,8 +1,8 @@
-"""Request weights and order counts as Binance counts them: fixed windows of the machine's time,
-told in answer headers.
+"""Rate limits as Binance has them: request weights and order counts in fixed windows of real time.
 
-Weights are counted for the whole server (Binance: per address), orders per account. Beyond a limit
-the answer is 429 with Retry-After; who goes on regardless is banned with 418.
+Weights are counted for the whole server (on Binance per address), orders per account. The headers
+of an answer state the counts. Beyond a limit the answer is 429 with Retry-After; a client that goes
+on is banned with 418.
 """
 
 from dataclasses import dataclass, field
@@ -15,14 +15,13 @@ _DAY = 86_400
 
 @dataclass(frozen=True)
 class LimitSpec:
-    """The venue's limits; None lifts one. `ban_after` refused requests in a window lead to a ban of
-    `ban_seconds`.
-    """
+    """The venue's rate limits; None lifts one."""
 
     weight_per_minute: int | None = 6000
     orders_per_10s: int | None = 50
     orders_per_day: int | None = 160_000
     ban_after: int = 10
+    """More refused requests than this in a minute lead to a ban."""
     ban_seconds: int = 120
 
 
@@ -50,7 +49,7 @@ WEIGHTS_WITHOUT_SYMBOL = {
 
 
 @dataclass
-class Window:
+class RateWindow:
     """A counter that starts again at each whole multiple of `seconds`."""
 
     seconds: int
@@ -72,23 +71,25 @@ class Window:
 
 @dataclass
 class Limiter:
-    """Counts what was used and refuses what is too much."""
+    """Counts requests and orders, and refuses those beyond the limits."""
 
     spec: LimitSpec
     machine_clock: MachineClock
-    _weight: Window = field(default_factory=lambda: Window(60))
-    _orders: dict[str, tuple[Window, Window]] = field(default_factory=dict)
-    _refused: Window = field(default_factory=lambda: Window(60))
+    _weight: RateWindow = field(default_factory=lambda: RateWindow(60))
+    _orders: dict[str, tuple[RateWindow, RateWindow]] = field(default_factory=dict)
+    _refused: RateWindow = field(default_factory=lambda: RateWindow(60))
     _banned_until: float = 0.0
 
     def spend_weight(self, route: str, with_symbol: bool) -> dict[str, str]:
-        """Count a request and return its headers; Refusal 429 or 418 where the minute's weight is
-        used up.
+        """Count a request and return its headers.
+
+        Raises Refusal (429, or 418 while banned) where the minute's weight is used up.
         """
         now = self.machine_clock.now().timestamp()
         if now < self._banned_until:
             left = int(self._banned_until - now) + 1
-            message = f"Way too much request weight used; IP banned until {int(self._banned_until * 1000)}."
+            until = int(self._banned_until * 1000)
+            message = f"Way too much request weight used; IP banned until {until}."
             raise Refusal(-1003, message, status=418, retry_after=left)
         weight = (
             WEIGHTS.get(route, 1)
@@ -100,14 +101,17 @@ class Limiter:
         if limit is not None and used > limit:
             if self._refused.add(1, now) > self.spec.ban_after:
                 self._banned_until = now + self.spec.ban_seconds
-            message = f"Too much request weight used; current limit is {limit} request weight per 1 MINUTE."
+            message = (
+                f"Too much request weight used; current limit is {limit} request weight "
+                "per 1 MINUTE."
+            )
             raise Refusal(-1003, message, status=429, retry_after=self._weight.left(now))
         return {"x-mbx-used-weight": str(used), "x-mbx-used-weight-1m": str(used)}
 
     def spend_order(self, account: str) -> dict[str, str]:
         """Count an order and return its headers; Refusal -1015 (429) where there were too many."""
         now = self.machine_clock.now().timestamp()
-        short, day = self._orders.setdefault(account, (Window(10), Window(_DAY)))
+        short, day = self._orders.setdefault(account, (RateWindow(10), RateWindow(_DAY)))
         for window, limit, words in (
             (short, self.spec.orders_per_10s, "10 SECOND"),
             (day, self.spec.orders_per_day, "1 DAY"),

@@ -1,7 +1,7 @@
-"""What can be known of the market at an instant: prices, candles and volume, never anything later.
+"""What can be known of the practice market at an instant: prices, candles and volume, no future.
 
-Of a bar that is still open only its open is known, and what closed finer bars tell of its high,
-low, close and volume.
+Of a bar that is still open, its open is known. Its high, low, close and volume are known as far as
+closed bars of a shorter timeframe tell them.
 """
 
 from dataclasses import dataclass, field
@@ -13,23 +13,23 @@ from penstock.core.instruments import spot_assets
 from penstock.core.timeframes import Timeframe
 from penstock.practice.binance_errors import invalid_symbol
 from penstock.practice.candles import CandleTable
-from penstock.practice.series import BarSeries, Series
+from penstock.practice.series import BarArrays, BarSeries
 
 _BY_LENGTH = sorted(Timeframe, key=lambda t: t.seconds)
 
 
 class BookTicker(NamedTuple):
-    """The price known at an instant, and the bar that trades are taken from; without a bar the
-    market is closed.
-
-    The price is the open of the bar that holds the instant; in an outage, the close before it.
-    """
+    """The price known at an instant, and the bar that fills are taken from."""
 
     price: float
+    """The open of the bar that holds the instant; in an outage, the close before it."""
     timeframe: Timeframe
     bar_ts: int
+    """The bar's open time (ms since the epoch)."""
     volume: float
+    """The bar's volume; zero in an outage."""
     is_open: bool
+    """False in an outage: no bar holds the instant, and the market is closed."""
 
 
 class Listing(NamedTuple):
@@ -43,7 +43,7 @@ class Listing(NamedTuple):
 
 @dataclass(frozen=True)
 class PracticeMarket:
-    """The candles of every listed symbol behind a curtain at `now`."""
+    """The candles of every listed symbol, seen as of an instant."""
 
     table: CandleTable
     listings: dict[str, Listing]  # by wire name
@@ -53,8 +53,9 @@ class PracticeMarket:
 
     @classmethod
     def of(cls, table: CandleTable) -> "PracticeMarket":
-        """Return the market of these candles; timeframes that are missing are built from shorter
-        ones when asked for.
+        """Return the market of these candles.
+
+        A timeframe that is missing is built from a shorter one when it is asked for.
         """
         listings = {}
         for symbol in sorted(table):
@@ -70,8 +71,9 @@ class PracticeMarket:
         return found
 
     def series(self, symbol: str, timeframe: Timeframe) -> BarSeries | None:
-        """Return the series, built by resampling the longest shorter one where it is missing; None
-        where there is none.
+        """Return a symbol's bars; None where there are none.
+
+        Where the timeframe is missing, the longest shorter one is resampled.
         """
         held = self.table[symbol]
         found = held.get(timeframe) or self._built.get((symbol, timeframe))
@@ -89,8 +91,9 @@ class PracticeMarket:
         return built
 
     def quote(self, symbol: str, now: int) -> BookTicker | None:
-        """Return the price known at `now`, from the shortest timeframe whose history covers it;
-        None before the first bar.
+        """Return the price known at `now` (ms since the epoch); None before the first bar.
+
+        It comes from the shortest timeframe whose history covers the instant.
         """
         held = self.table[symbol]
         timeframes = [t for t in _BY_LENGTH if t in held]
@@ -103,9 +106,7 @@ class PracticeMarket:
         return _quote(max(past, key=lambda last: int(last.ts[0]) + last.step), now)
 
     def last_closed_volume(self, symbol: str, known: BookTicker) -> float:
-        """Return the volume of the newest bar before the one that `known` was taken from; 0 where
-        there is none.
-        """
+        """Return the volume of the bar before the one that `known` came from; 0 without one."""
         before = self.table[symbol][known.timeframe].last(known.bar_ts, 1)
         return before[0].volume if len(before) else 0.0
 
@@ -117,20 +118,21 @@ class PracticeMarket:
         start: int | None,
         end: int | None,
         limit: int,
-    ) -> Series:
-        """Return up to `limit` bars that open at or before `now`: from `start` on, or else the
-        latest before `end`.
+    ) -> BarArrays:
+        """Return up to `limit` bars that open at or before `now`.
+
+        They are those from `start` on, or without `start` the latest that open by `end`.
         """
         series = self.series(symbol, timeframe)
         if series is None:
-            return Series(timeframe, np.empty(0, dtype=np.int64), np.empty((0, 5)))
+            return BarArrays(timeframe, np.empty(0, dtype=np.int64), np.empty((0, 5)))
         stop = min(now, now if end is None else end) + 1
         found = series.last(stop, limit) if start is None else series.page(start, stop, limit)
         if len(found) and int(found.ts[-1]) + found.step > now:
             return self._with_open_bar(symbol, found, now)
         return found
 
-    def _with_open_bar(self, symbol: str, found: Series, now: int) -> Series:
+    def _with_open_bar(self, symbol: str, found: BarArrays, now: int) -> BarArrays:
         """Return `found` with its last, still open bar cut down to what is known at `now`."""
         bar_open = float(found.values[-1, 0])
         known = [bar_open, bar_open, bar_open, bar_open, 0.0]
@@ -145,11 +147,11 @@ class PracticeMarket:
             known[1:4] = [max(known[1], last), min(known[2], last), last]
         values = found.values.copy()
         values[-1] = known
-        return Series(found.timeframe, found.ts, values)
+        return BarArrays(found.timeframe, found.ts, values)
 
     def _closed_finer_bars(
         self, symbol: str, timeframe: Timeframe, start: int, now: int
-    ) -> Series | None:
+    ) -> BarArrays | None:
         held = self.table[symbol]
         for finer in _BY_LENGTH:
             if finer.seconds >= timeframe.seconds:
@@ -159,7 +161,7 @@ class PracticeMarket:
         return None
 
 
-def _quote(last: Series, now: int) -> BookTicker:
+def _quote(last: BarArrays, now: int) -> BookTicker:
     bar = last[0]
     is_open = now < bar.ts + last.step
     price = bar.open if is_open else bar.close

@@ -139,7 +139,7 @@ class PrivateApi:
         ]
 
     def all_orders(self, account: PracticeAccount, parameters: Parameters) -> Any:
-        """Return orders by id: from `orderId` on, or made from `startTime` on, or else the latest."""
+        """Return orders, sorted by id: from `orderId` or `startTime` on, or else the latest."""
         symbol = self.market.listing(required(parameters, "symbol")).wire
         first, start, end = (
             integer(parameters, name) for name in ("orderId", "startTime", "endTime")
@@ -159,7 +159,7 @@ class PrivateApi:
         ]
 
     def trades(self, account: PracticeAccount, parameters: Parameters) -> Any:
-        """Return trades by id: from `fromId` on, or made from `startTime` on, or else the latest."""
+        """Return trades, sorted by id: from `fromId` or `startTime` on, or else the latest."""
         symbol = self.market.listing(required(parameters, "symbol")).wire
         first, start, end, order_id = (
             integer(parameters, name) for name in ("fromId", "startTime", "endTime", "orderId")

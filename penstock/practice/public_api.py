@@ -96,9 +96,7 @@ class PublicApi:
     def _each(
         self, parameters: Parameters, show: Callable[[Listing, BookTicker], dict[str, Any]]
     ) -> Any:
-        """Return one symbol's entry, or a list of those asked for (`symbols`) or of all that have a
-        price.
-        """
+        """Return one symbol's entry, or a list: the `symbols` asked for, or all with a price."""
         if "symbol" in parameters:
             listing = self.market.listing(parameters["symbol"])
             quote = self._quote(listing)
@@ -129,7 +127,7 @@ class PublicApi:
         return binance_json.book_answer(listing, self.books.at(listing, self.time.now_ms()))
 
     def _day(self, listing: Listing, quote: BookTicker) -> dict[str, Any]:
-        """Return the 24-hour figures from hourly candles, or from daily ones where there are none."""
+        """Return the 24-hour figures, from hourly candles or, without those, from daily ones."""
         now = self.time.now_ms()
         bars = self.market.candles(listing.symbol, Timeframe.H1, now, now - _DAY_MS + 1, None, 25)
         if len(bars) == 0:

@@ -1,5 +1,6 @@
-"""Bars of one symbol and timeframe, searchable by time. Times are milliseconds since the epoch; a
-bar is known by its open.
+"""Bars of one symbol and timeframe, found by time.
+
+Times are milliseconds since the epoch. A bar's time is its open time.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ Times = npt.NDArray[np.int64]
 
 
 class Bar(NamedTuple):
-    """One bar: open time (ms), prices in quote units, volume in base units."""
+    """One bar: open time in ms, prices in quote units, volume in base units."""
 
     ts: int
     open: float
@@ -34,15 +35,15 @@ class Bar(NamedTuple):
 class BarSeries(Protocol):
     """The bars of one symbol and timeframe, wherever they come from."""
 
-    def window(self, start: int, end: int) -> "Series":
+    def window(self, start: int, end: int) -> "BarArrays":
         """Return the bars with start <= open time < end."""
         ...
 
-    def page(self, start: int, end: int, limit: int) -> "Series":
+    def page(self, start: int, end: int, limit: int) -> "BarArrays":
         """Return the first `limit` bars with start <= open time < end."""
         ...
 
-    def last(self, end: int, limit: int) -> "Series":
+    def last(self, end: int, limit: int) -> "BarArrays":
         """Return the last `limit` bars with open time < end."""
         ...
 
@@ -52,7 +53,7 @@ class BarSeries(Protocol):
 
 
 @dataclass(frozen=True)
-class Series:
+class BarArrays:
     """Bars held as arrays, sorted and unique in `ts`."""
 
     timeframe: Timeframe
@@ -60,10 +61,8 @@ class Series:
     values: Floats  # (bars, 5): open, high, low, close, volume
 
     @classmethod
-    def from_frame(cls, frame: pl.DataFrame, timeframe: Timeframe) -> "Series":
-        """Return the series of a one-symbol bars frame; of bars with the same time the last one is
-        kept.
-        """
+    def from_frame(cls, frame: pl.DataFrame, timeframe: Timeframe) -> "BarArrays":
+        """Return the bars of a frame of one symbol. Of bars with the same time the last is kept."""
         clean = frame.unique("ts", keep="last", maintain_order=True).sort("ts")
         values = (
             clean.select("open", "high", "low", "close", "volume").to_numpy().astype(np.float64)
@@ -84,22 +83,22 @@ class Series:
     def __getitem__(self, index: int) -> Bar:
         return Bar(int(self.ts[index]), *(float(value) for value in self.values[index]))
 
-    def cut(self, first: int, end: int) -> "Series":
+    def cut(self, first: int, end: int) -> "BarArrays":
         """Return the bars at positions first..end-1."""
-        return Series(self.timeframe, self.ts[first:end], self.values[first:end])
+        return BarArrays(self.timeframe, self.ts[first:end], self.values[first:end])
 
     def position(self, at: int) -> int:
         """Return the position of the first bar that opens at or after `at`."""
         return int(np.searchsorted(self.ts, at))
 
-    def window(self, start: int, end: int) -> "Series":
+    def window(self, start: int, end: int) -> "BarArrays":
         return self.cut(self.position(start), self.position(end))
 
-    def page(self, start: int, end: int, limit: int) -> "Series":
+    def page(self, start: int, end: int, limit: int) -> "BarArrays":
         first = self.position(start)
         return self.cut(first, min(self.position(end), first + limit))
 
-    def last(self, end: int, limit: int) -> "Series":
+    def last(self, end: int, limit: int) -> "BarArrays":
         stop = self.position(end)
         return self.cut(max(0, stop - limit), stop)
 
@@ -112,13 +111,13 @@ class Series:
             return True
         return following < len(self.ts) and int(self.ts[following]) - closed <= OUTAGE_MS
 
-    def resampled(self, timeframe: Timeframe) -> "Series":
+    def resampled(self, timeframe: Timeframe) -> "BarArrays":
         """Return bars of a longer timeframe built from these."""
         step = timeframe.seconds * 1000
         buckets = self.ts // step * step
         times, first = np.unique(buckets, return_index=True)
         if len(times) == 0:
-            return Series(timeframe, times, np.empty((0, 5)))
+            return BarArrays(timeframe, times, np.empty((0, 5)))
         last = np.append(first[1:], len(buckets)) - 1
         columns = (
             self.values[first, 0],
@@ -127,4 +126,4 @@ class Series:
             self.values[last, 3],
             np.add.reduceat(self.values[:, 4], first),
         )
-        return Series(timeframe, times, np.column_stack(columns))
+        return BarArrays(timeframe, times, np.column_stack(columns))

@@ -1,5 +1,7 @@
-"""Starting and stopping the practice exchange: in the foreground, or in a process of its own that
-dies with its owner.
+"""Starting and stopping the practice exchange.
+
+`serve` runs it in the foreground. PracticeServer runs it in a process of its own, which ends with
+the process that started it.
 """
 
 import base64
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.core.extras import extra
 from penstock.core.ids import IdSource
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
 from penstock.practice.candles import CandleSource
@@ -34,18 +37,17 @@ _START_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class AccountSpec:
-    """An account that exists from the start. Balances are decimal texts by asset."""
+    """An account that exists from the start."""
 
     api_key: str
     secret: str = field(repr=False)
     balances: dict[str, str] = field(default_factory=dict)
+    """Decimal texts, by asset."""
 
 
 @dataclass(frozen=True)
 class PracticeConfig:
-    """Everything a practice exchange is made of. `port` 0 takes a free one; `journal` keeps its
-    state across restarts.
-    """
+    """Everything a practice exchange is made of."""
 
     candles: CandleSource
     clock: ClockSpec = field(default_factory=real_clock)
@@ -54,8 +56,11 @@ class PracticeConfig:
     limits: LimitSpec = field(default_factory=LimitSpec)
     faults: tuple[Fault, ...] = ()
     exchange_info: Path | None = None
+    """A saved exchangeInfo answer with the symbols' rules; None derives them from the candles."""
     journal: Path | None = None
+    """The file that keeps the state across restarts; None keeps it in memory."""
     port: int = 0
+    """0 takes a free one."""
 
 
 def build_app(
@@ -64,7 +69,7 @@ def build_app(
     machine_clock: MachineClock = SYSTEM_CLOCK,
     ids: IdSource = RANDOM_IDS,
 ) -> "PracticeApp":
-    """Return the ASGI application of a configuration; DataError where its candles or files are bad."""
+    """Return the ASGI application; DataError where its candles or files are bad."""
     from penstock.practice.app import PracticeApp
     from penstock.practice.book import Books
     from penstock.practice.faults import Faults
@@ -106,16 +111,16 @@ def _bind(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise ConfigError(
-            f"the practice exchange cannot listen on {HOST}:{port} ({error.strerror}): give another port"
+            f"the practice exchange cannot listen on {HOST}:{port} ({error.strerror}): "
+            "give another port"
         ) from None
     return listener
 
 
 def serve(config: PracticeConfig, on_ready: Callable[[str], None] | None = None) -> None:
-    """Serve until interrupted. `on_ready(url)` is called once the address is known and the candles
-    are loaded.
-    """
-    import uvicorn
+    """Serve until interrupted. Calls `on_ready(url)` once the candles are loaded."""
+    with extra("practice"):
+        import uvicorn
 
     listener = _bind(config.port)
     app = build_app(config)
@@ -127,17 +132,16 @@ def serve(config: PracticeConfig, on_ready: Callable[[str], None] | None = None)
         lifespan="off",
         access_log=False,
         ws="none",
-        timeout_keep_alive=600,  # an idle client must not find its connection closed under its next order
+        timeout_keep_alive=600,  # an idle client's connection must not close under its next order
         timeout_graceful_shutdown=1,
     )
     uvicorn.Server(settings).run(sockets=[listener])
 
 
 class PracticeServer:
-    """A practice exchange in a process of its own, reachable at `url` between `start` and `stop`
-    (or as a context).
+    """A practice exchange in a process of its own, from `start` to `stop` or as a context.
 
-    The process ends by itself when this one does, however that ends.
+    It is reachable at `url`. The process ends when this one does, however this one ends.
     """
 
     def __init__(
@@ -169,7 +173,7 @@ class PracticeServer:
 
     @property
     def url(self) -> str:
-        """The address, such as http://127.0.0.1:40123; VenueUnavailableError while it does not run."""
+        """The address ("http://127.0.0.1:40123"); VenueUnavailableError while it does not run."""
         if not self._url:
             raise VenueUnavailableError(
                 "the practice exchange does not run: call start() or use it as a context"
@@ -181,9 +185,7 @@ class PracticeServer:
         return None if self._process is None else self._process.pid
 
     def start(self) -> "PracticeServer":
-        """Start and return once it answers; PenstockError with the server's own words where it
-        cannot start.
-        """
+        """Start, and return once it answers; PenstockError says why it cannot start."""
         if self._process is not None:
             return self
         command = [sys.executable, "-m", "penstock.practice.server"]

@@ -23,12 +23,12 @@ def authenticate(
     payload: bytes,
     parameters: Mapping[str, str],
 ) -> PracticeAccount:
-    """Return the account that signed the request; Refusal -2014, -2015, -1022, -1021 or -1102
-    otherwise.
+    """Return the account that signed the request.
 
-    `payload` is the query string followed by the body, as sent; the signature covers it without
-    itself. On a clock that is not the machine's, a timestamp may follow either clock: an unmodified
-    client signs with its own machine's time.
+    Raises Refusal with -2014, -2015, -1022, -1021 or -1102 otherwise. `payload` is the query string
+    followed by the body, as sent; the signature covers all of it but itself. On a clock that is not
+    the machine's, a timestamp may follow either clock: an unmodified client signs with its own
+    machine's time.
     """
     if not _KEY.fullmatch(api_key):
         raise Refusal(-2014, "API-key format invalid.", status=401)

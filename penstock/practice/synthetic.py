@@ -1,10 +1,10 @@
-"""Synthetic candles: made up, the same for the same seed, and never to be mistaken for a market's.
+"""Synthetic candles: made up, and the same for the same seed.
 
-Hourly closes follow a common factor and one of the symbol's own, both with drifts that hold for
-weeks (trends to find) and volatility that comes and goes; about 45% a year in all. Each open is the
-close before. Minutes are drawn when asked for, as bridges within their hour, so that minutes
-resample exactly to hours and hours to days. A symbol's path depends on the seed, its own name and
-the start, not on which other symbols are listed.
+Hourly closes follow a factor common to all symbols and one of the symbol's own. Both have drifts
+that hold for weeks, so that there are trends to find, and a volatility that changes slowly. In all
+it is about 45% per year. Each open is the close before. Minutes are drawn when asked for, as
+bridges within their hour: they resample exactly to hours, and hours to days. A symbol's path
+depends on the seed, its own name and the start, not on which other symbols are listed.
 """
 
 import math
@@ -19,7 +19,7 @@ from penstock.core.errors import ConfigError
 from penstock.core.instruments import spot_assets, spot_symbol
 from penstock.core.timeframes import Timeframe
 from penstock.practice.candles import CandleTable
-from penstock.practice.series import BarSeries, Floats, Series
+from penstock.practice.series import BarArrays, BarSeries, Floats
 
 _HOUR_MS, _DAY_MS, _MINUTE_MS = 3_600_000, 86_400_000, 60_000
 _FIRST_PRICES = {
@@ -59,13 +59,16 @@ DEFAULT_SYMBOLS = tuple(
 
 @dataclass(frozen=True)
 class SyntheticCandles:
-    """Generated candles of `symbols` from `start` to `end` (whole UTC days, `end` not included)."""
+    """Generated candles. ConfigError where a time is no whole UTC day or the end is first."""
 
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
     start: datetime = datetime(2022, 1, 1, tzinfo=UTC)
+    """The first bar's open: a whole UTC day."""
     end: datetime = datetime(2025, 1, 1, tzinfo=UTC)
+    """After the last bar: a whole UTC day."""
     seed: int = 7
     minutes: bool = True
+    """Whether there are bars shorter than an hour."""
 
     def __post_init__(self) -> None:
         for name, at in (("start", self.start), ("end", self.end)):
@@ -93,8 +96,9 @@ class SyntheticCandles:
 
 
 def _log_returns(rng: np.random.Generator, hours: int, volatility: float) -> Floats:
-    """Return hourly log returns with trending regimes and slowly changing volatility around
-    `volatility` (daily).
+    """Return hourly log returns with trends and a slowly changing volatility.
+
+    `volatility` is the daily one that it changes around.
     """
     switches = rng.random(hours) < 1 / _REGIME_HOURS
     direction = np.where((np.cumsum(switches) + rng.integers(2)) % 2 == 0, 1.0, -0.8)
@@ -136,8 +140,8 @@ class _Path:
     def rng(self, part: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, self.key, part])
 
-    def hourly(self, start_ms: int, factor: Floats) -> Series:
-        """Return the hourly bars from `start_ms` on, one an entry of the common factor."""
+    def hourly(self, start_ms: int, factor: Floats) -> BarArrays:
+        """Return the hourly bars from `start_ms` on, one bar per entry of the common factor."""
         rng, hours = self.rng(0), len(factor)
         beta = 0.8 + 0.5 * rng.random()
         steps = beta * factor + _log_returns(rng, hours, volatility=_DAILY_VOLATILITY * 0.65)
@@ -154,13 +158,13 @@ class _Path:
             _HOURLY_TURNOVER * np.exp(0.6 * rng.standard_normal(hours)) / closes / self.lot
         )
         times = start_ms + _HOUR_MS * np.arange(hours, dtype=np.int64)
-        return Series(
+        return BarArrays(
             Timeframe.H1,
             times,
             np.column_stack((opens, highs, lows, closes, np.maximum(lots, 1) * self.lot)),
         )
 
-    def day_of_minutes(self, hours: Series) -> Series:
+    def day_of_minutes(self, hours: BarArrays) -> BarArrays:
         """Return the minutes of one day's hourly bars."""
         rng = self.rng(1 + int(hours.ts[0]) // _DAY_MS)
         count = len(hours)
@@ -187,32 +191,34 @@ class _Path:
         )
         times = (hours.ts[:, None] + _MINUTE_MS * np.arange(60)).ravel()
         columns = (opens, highs, lows, closes, lots * self.lot)
-        return Series(Timeframe.M1, times, np.column_stack([column.ravel() for column in columns]))
+        return BarArrays(
+            Timeframe.M1, times, np.column_stack([column.ravel() for column in columns])
+        )
 
 
 class MinuteSeries:
-    """Minutes drawn a day at a time when asked for; the last 64 days stay in memory."""
+    """Minutes, drawn by whole days when asked for. The last 64 days stay in memory."""
 
-    def __init__(self, path: _Path, hourly: Series) -> None:
+    def __init__(self, path: _Path, hourly: BarArrays) -> None:
         self._first = int(hourly.ts[0])
         self._end = int(hourly.ts[-1]) + _HOUR_MS
         self._day = lru_cache(maxsize=64)(
             lambda day: path.day_of_minutes(hourly.window(day * _DAY_MS, (day + 1) * _DAY_MS))
         )
 
-    def window(self, start: int, end: int) -> Series:
+    def window(self, start: int, end: int) -> BarArrays:
         start, end = max(start, self._first), min(end, self._end)
         if start >= end:
-            return Series(Timeframe.M1, np.empty(0, dtype=np.int64), np.empty((0, 5)))
+            return BarArrays(Timeframe.M1, np.empty(0, dtype=np.int64), np.empty((0, 5)))
         days = [self._day(day) for day in range(start // _DAY_MS, (end - 1) // _DAY_MS + 1)]
         joined = days[0] if len(days) == 1 else _joined(days)
         return joined.window(start, end)
 
-    def page(self, start: int, end: int, limit: int) -> Series:
+    def page(self, start: int, end: int, limit: int) -> BarArrays:
         first = -(-max(start, self._first) // _MINUTE_MS) * _MINUTE_MS
         return self.window(first, min(end, first + limit * _MINUTE_MS))
 
-    def last(self, end: int, limit: int) -> Series:
+    def last(self, end: int, limit: int) -> BarArrays:
         stop = -(-min(end, self._end) // _MINUTE_MS) * _MINUTE_MS
         return self.window(stop - limit * _MINUTE_MS, stop)
 
@@ -222,7 +228,7 @@ class MinuteSeries:
 
 @dataclass(frozen=True)
 class ResampledSeries:
-    """Bars of a longer timeframe built from `source` when asked for; the source has no gaps."""
+    """Bars of a longer timeframe, built when asked for from a `source` that has no gaps."""
 
     source: MinuteSeries
     timeframe: Timeframe
@@ -231,18 +237,18 @@ class ResampledSeries:
     def step(self) -> int:
         return self.timeframe.seconds * 1000
 
-    def window(self, start: int, end: int) -> Series:
+    def window(self, start: int, end: int) -> BarArrays:
         first, stop = -(-start // self.step) * self.step, -(-end // self.step) * self.step
         return self.source.window(first, stop).resampled(self.timeframe)
 
-    def page(self, start: int, end: int, limit: int) -> Series:
+    def page(self, start: int, end: int, limit: int) -> BarArrays:
         first = self.source.page(start, end, 1)
         if len(first) == 0:
             return first.resampled(self.timeframe)
         begin = -(-max(start, int(first.ts[0])) // self.step) * self.step
         return self.window(begin, min(end, begin + limit * self.step))
 
-    def last(self, end: int, limit: int) -> Series:
+    def last(self, end: int, limit: int) -> BarArrays:
         newest = self.source.last(end, 1)
         if len(newest) == 0:
             return newest.resampled(self.timeframe)
@@ -253,8 +259,8 @@ class ResampledSeries:
         return self.source.covers(at)
 
 
-def _joined(parts: list[Series]) -> Series:
-    return Series(
+def _joined(parts: list[BarArrays]) -> BarArrays:
+    return BarArrays(
         parts[0].timeframe,
         np.concatenate([p.ts for p in parts]),
         np.concatenate([p.values for p in parts]),

@@ -1,11 +1,14 @@
 """Plotly figures of results, for reports, runs and notebooks."""
 
-import plotly.graph_objects as go
 import polars as pl
-from plotly.subplots import make_subplots
 
 from penstock.core.errors import SearchError
+from penstock.core.extras import extra
 from penstock.research.engine.results import BacktestResult, SearchResult
+
+with extra("research"):
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
 
 _LAYOUT = {"template": "plotly_white", "margin": {"l": 60, "r": 20, "t": 50, "b": 40}}
 

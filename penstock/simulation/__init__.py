@@ -1,1 +1,1 @@
-"""Filling orders without a venue: the fill model, and the replay of decisions over bars."""
+"""Trading without a venue: one fill model, the paper account, and the replay of decisions."""

@@ -109,9 +109,7 @@ class PaperExchange:
         return self._market.last_prices(symbols)
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
-        """Return the market data's quotes. Orders fill at the last price and the slippage, whatever
-        is quoted.
-        """
+        """Return the market data's quotes. Orders fill at the last price with slippage."""
         return self._market.quotes(symbols)
 
     def balances(self) -> Mapping[str, Decimal]:
@@ -122,7 +120,7 @@ class PaperExchange:
             }
 
     def free_balances(self) -> Mapping[str, Decimal]:
-        """Return of every asset what no working order holds; assets without any are absent."""
+        """Return what no working order locks, by asset; an asset without any is absent."""
         with self._lock:
             self._match_resting()
             return {asset: held.free for asset, held in self._balances.assets.items() if held.free}
@@ -174,7 +172,7 @@ class PaperExchange:
             return [held.report for held in self._orders.values() if held.state is OrderState.OPEN]
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
-        """Nothing is ever deposited or withdrawn on paper: a difference is never one of these."""
+        """Return none: nothing is ever deposited or withdrawn on paper."""
         del since  # the promise of the port
         return ()
 
@@ -194,9 +192,7 @@ class PaperExchange:
         return self._instruments[symbol]
 
     def _named(self, venue_order_id: str) -> str:
-        """Return the client order id of an order; "" where there is none: on paper every order has
-        one.
-        """
+        """Return the client order id of the order with this venue's id; "" where there is none."""
         return next(
             (
                 name
@@ -222,8 +218,11 @@ class PaperExchange:
         bar_open = self._timeframe.floor(self._at)
         bars = self._market.fetch_bars(order.symbol, self._timeframe, bar_open, 1)
         if bars.height == 0:
-            text = f"order {order.client_order_id}: market is closed, {order.symbol} has no {self._timeframe} bar at {bar_open}"
-            raise VenueRejectedError(text, "-1013")
+            raise VenueRejectedError(
+                f"order {order.client_order_id}: market is closed, {order.symbol} has no "
+                f"{self._timeframe} bar at {bar_open}",
+                "-1013",
+            )
 
     def _taker_price(self, order: OrderRequest) -> Decimal:
         """Return the price at which the order takes now; VenueRejectedError where none is known."""
@@ -317,7 +316,7 @@ class PaperExchange:
         self._journal.add(kind, "paper", round(self._at.timestamp() * 1000), {kind: plain})
 
     def _restore(self, entry: Mapping[str, Any]) -> None:
-        """Redo one line of the state file."""
+        """Carry out one entry of the state file again."""
         kind = entry["kind"]
         values = dict(entry[kind])
         if kind == "balance":

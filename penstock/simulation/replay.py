@@ -244,7 +244,7 @@ class _Account:
         return [fill for order in orders if (fill := self._fill(order, moment)) is not None]
 
     def _fill(self, order: ProposedOrder, moment: _Moment) -> Fill | None:
-        """Fill one order; None where the market is closed or the venue refuses for lack of funds."""
+        """Fill one order; None where the market is closed or the funds are too small."""
         if order.symbol not in moment.volumes:
             return None
         instrument, model = self.instruments[order.symbol], self.fill_model

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
+import requests
 
 from penstock.core.errors import PenstockError
 from penstock.core.machine import SYSTEM_CLOCK
@@ -45,7 +45,7 @@ class Child:
             )
 
     def wait_until_healthy(self, timeout_seconds: float) -> None:
-        """Return once the process answers; raise StackError when it dies or stays silent."""
+        """Return once the process answers; raise StackError where it dies or does not answer."""
         deadline = SYSTEM_CLOCK.elapsed_seconds() + timeout_seconds
         while self.health_url and SYSTEM_CLOCK.elapsed_seconds() < deadline:
             if self.process is not None and self.process.poll() is not None:
@@ -86,8 +86,10 @@ def _ignored(*errors: type[BaseException]) -> Iterator[None]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code < 500
-    except httpx.HTTPError:
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy of the environment is not for loopback
+            return session.get(url, timeout=2).status_code < 500
+    except requests.RequestException:
         return False
 
 
@@ -98,5 +100,6 @@ def require_free(port: int, what: str, option: str) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise StackError(
-                f"port {port} for {what} is taken by another program: stop it, or choose another with {option}"
+                f"port {port} for {what} is taken by another program: stop it, or choose another "
+                f"with {option}"
             ) from None

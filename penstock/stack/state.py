@@ -59,7 +59,8 @@ def running(home: Path) -> tuple[int, Addresses] | None:
         return pid, Addresses(**state)
     except TypeError:
         raise StackError(
-            f"another version of Penstock runs from {home} (process {pid}): end it with 'kill {pid}'"
+            f"another version of Penstock runs from {home} (process {pid}): end it with "
+            f"'kill {pid}'"
         ) from None
 
 

@@ -1,5 +1,6 @@
 """The supervisor: what runs, in which order and with which settings; what dies is started again."""
 
+import importlib.metadata
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from penstock.adapters.stores.postgres.connection import address_of
+from penstock.core.extras import extra
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.settings import Settings, practice_key_variables
 from penstock.stack.children import Child, StackError, require_free
@@ -24,7 +26,7 @@ class StackPorts:
 
 
 class Supervisor:
-    """Starts the children in order, deploys, and keeps them running until told to stop."""
+    """Starts the children in order, deploys, and keeps them running until it is stopped."""
 
     def __init__(
         self,
@@ -87,7 +89,8 @@ class Supervisor:
                 ):
                     with child.log.open("a", encoding="utf-8") as log:
                         log.write(
-                            f"\n{child.name} ended with code {child.process.returncode}; starting it again\n"
+                            f"\n{child.name} ended with code {child.process.returncode}; "
+                            "starting it again\n"
                         )
                     SYSTEM_CLOCK.sleep(_RESTART_PAUSE_SECONDS)
                     child.start()
@@ -203,6 +206,16 @@ class Supervisor:
             raise StackError(
                 f"'{' '.join(command[2:])}' failed with code {done.returncode}: read {log}"
             )
+
+
+def require_servers(practice: bool) -> None:
+    """Raise MissingExtraError where a server that the stack starts is not installed."""
+    servers = {"prefect": "prefect", "research": "mlflow"} | (
+        {"practice": "uvicorn"} if practice else {}
+    )
+    for name, distribution in servers.items():
+        with extra(name):
+            importlib.metadata.distribution(distribution)
 
 
 def start_in_background(

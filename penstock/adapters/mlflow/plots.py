@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.core.extras import extra
 from penstock.research.engine.results import BacktestResult, SearchResult
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def _drawdown(result: BacktestResult) -> list[float]:
 
 def _canvas(title: str) -> tuple["Figure", "Axes"]:
     # The object interface: pyplot keeps every figure in memory and needs the main thread.
-    from matplotlib.figure import Figure
+    with extra("research"):
+        from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.5), dpi=100, layout="constrained")
     axes = figure.subplots()

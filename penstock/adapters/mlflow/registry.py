@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from penstock.adapters.mlflow.connection import connect, explained, fluent, is_absent
 from penstock.adapters.mlflow.content import Manifest, VersionContent, read_version
 from penstock.core.errors import PromotionError
+from penstock.core.extras import extra
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.evidence import Evidence
 
@@ -215,7 +216,8 @@ def _tags(content: VersionContent, run_tags: dict[str, str]) -> dict[str, str]:
 
 def _log_model(run_id: str, manifest: Manifest, folder: Path) -> tuple[str, str]:
     """Log the version as an MLflow model of the run; return its id and URI."""
-    import mlflow
+    with extra("research"):
+        import mlflow.pyfunc
 
     with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
         # Advice on type hints and examples, which a signature does not need.

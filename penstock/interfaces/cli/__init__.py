@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from penstock import __version__
 from penstock.core.errors import PenstockError
@@ -62,7 +63,8 @@ GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
 
 app = typer.Typer(
     name="penstock",
-    help="From market data to orders, with gates between: ingest, research, promote, rebalance.\n\nStart with: penstock demo",
+    help="From market data to orders, with gates between: ingest, research, promote, rebalance.\n\n"
+    "Start with: penstock demo",
     no_args_is_help=True,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
@@ -86,7 +88,7 @@ def main() -> None:
 
         way = error_remedy(error)
         sentence = f"{error}; {way}" if way else str(error)
-        err.print(f"[bold red]error:[/] {sentence}", highlight=False, soft_wrap=True)
+        err.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         err.print(

@@ -29,7 +29,8 @@ def status() -> None:
     why = {
         ChosenBy.STACK: "the stack that runs from this home works with it",
         ChosenBy.VARIABLE: "PENSTOCK_ENV says so",
-        ChosenBy.DEFAULT: f"the default: PENSTOCK_ENV is not set, and no stack runs from {seen.home}",
+        ChosenBy.DEFAULT: "the default: PENSTOCK_ENV is not set, and no stack runs from "
+        f"{seen.home}",
     }
     say(f"environment {seen.environment} ({why[seen.chosen_by]})")
     for other in seen.others:

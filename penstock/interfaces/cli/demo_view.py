@@ -105,8 +105,8 @@ def show_result(out: Console, result: DemoResult) -> None:
     if result.project_decision.failures:
         names = ", ".join(failed.criterion for failed in result.project_decision.failures)
         out.print(
-            "[yellow]The demo promotes whatever the search found. configs/promotion.yaml would have "
-            f"rejected it:[/] {names}."
+            "[yellow]The demo promotes whatever the search found. configs/promotion.yaml would "
+            f"have rejected it:[/] {names}."
         )
     home, configs = _shown(result.home), _shown(result.home / "configs")
     prefix = f"PENSTOCK_HOME={home} PENSTOCK_CONFIGS={configs} PENSTOCK_ENV=practice"
@@ -119,6 +119,6 @@ def show_result(out: Console, result: DemoResult) -> None:
 
 
 def _shown(path: Path) -> str:
-    """Return a path as short as it can be said from here."""
+    """Return a path relative to the working directory where it lies in it."""
     here = Path.cwd()
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

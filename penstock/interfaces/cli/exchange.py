@@ -123,7 +123,8 @@ def fault(
 
     - done, and the answer is late: slow
 
-    - trades or orders are shown wrongly: hidden_trades, truncated_trades, doubled_trades, feeless_trades, hidden_order
+    - trades or orders are shown wrongly: hidden_trades, truncated_trades, doubled_trades,
+    feeless_trades, hidden_order
 
     - candles are shown as they were: stale_candles
 

@@ -40,7 +40,7 @@ def slots_table(slots: Sequence[SlotRecord]) -> pl.DataFrame:
 
 
 def open_breaks_table(breaks: Sequence[Break]) -> pl.DataFrame:
-    """Return open breaks: columns locked, kind, ledger, venue, detail (with what accepting books)."""
+    """Return open breaks: columns locked, kind, ledger, venue, detail (and what accepting books)."""
     rows = [
         (b.subject, b.kind, *map(_given, (b.ledger_value, b.venue_value)), b.told) for b in breaks
     ]

@@ -103,8 +103,8 @@ def parse_amount(text: str) -> Decimal:
 
 @contextmanager
 def opened_platform() -> "Iterator[Platform]":
-    """Yield the platform, its database open. An embedded one takes seconds to start, and silence
-    looks like a hang.
+    """Yield the platform, its database open. An embedded database takes seconds to start: a spinner
+    says so.
     """
     from penstock.wiring import open_platform
 

@@ -1,11 +1,13 @@
 """Commands that let orders go out, or keep them in."""
 
+import importlib.metadata
 import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.core.extras import extra
 from penstock.interfaces.cli.terminal import (
     PortfolioOption,
     ReasonOption,
@@ -64,6 +66,8 @@ def trade(
     """
     import asyncio
 
+    with extra("prefect"):
+        importlib.metadata.distribution("prefect")
     wanted = {
         "PREFECT_LOGGING_LEVEL": "WARNING",  # one line per slot is enough for a terminal
         **environment(),
@@ -128,7 +132,7 @@ def halt(
 
 
 def _show_ending(done: "AccountEnding", named: bool) -> None:
-    """Print what was ended at one account; `named` says that the command was given its portfolio."""
+    """Print what was ended at one account. `named`: the command was given its portfolio."""
     from penstock.interfaces.cli.console import table_of
     from penstock.interfaces.cli.tables import rebalance_table
 
@@ -148,8 +152,8 @@ def resume(
         bool, typer.Option("--all", help="Lift the halt on every account.")
     ] = False,
 ) -> None:
-    """Allow trading again after a halt. What is still halted then is said, with the command that
-    resumes it.
+    """Allow trading again after a halt. Accounts that are still halted are listed, with the command
+    that resumes them.
 
     Example: `penstock resume --reason "maintenance is over"`, or `penstock resume -p minute
     --reason "..."`

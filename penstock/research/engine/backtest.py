@@ -13,6 +13,7 @@ import polars as pl
 
 from penstock.core.bars import TS
 from penstock.core.errors import DataError, StrategyError
+from penstock.core.extras import extra
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.costs import Costs
@@ -205,8 +206,9 @@ def _portfolio(market: BarMatrices, weights: Matrix, costs: Costs, initial_cash:
             "vectorbt loses orders where a bar is missing: use engine 'kernel', "
             "or symbols that have every bar"
         )
-    import pandas as pd
-    import vectorbt as vbt
+    with extra("research"):
+        import pandas as pd
+        import vectorbt as vbt
 
     index = pd.DatetimeIndex(market.ts.dt.replace_time_zone(None).to_numpy())
     names = list(market.symbols)

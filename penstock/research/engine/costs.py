@@ -1,4 +1,8 @@
-"""What trading costs in a backtest, and which orders are too small to be made."""
+"""What trading costs in a backtest, and which orders are too small to be made.
+
+The kernel of a search reads these floats. The practice exchange, the paper account and the replay
+make their FillModel of the same values (penstock.simulation.fill_model).
+"""
 
 from pydantic import BaseModel, ConfigDict, Field
 

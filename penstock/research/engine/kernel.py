@@ -17,10 +17,13 @@ tolerances. The tests compare the two.
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from penstock.core.extras import extra
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.market import BarMatrices, Matrix
+
+with extra("research"):
+    from numba import njit
 
 #: Two amounts closer than this are the same one (relative, absolute): vectorbt's own tolerances.
 _REL, _ABS = 1e-9, 1e-12

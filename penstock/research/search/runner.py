@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import optuna
 import polars as pl
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import SearchError, StrategyError
+from penstock.core.extras import extra
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
@@ -39,6 +38,10 @@ from penstock.research.engine.results import (
 from penstock.research.identity import hash_bars, search_id
 from penstock.research.search.space import Choices, NumberRange, search_space
 from penstock.research.validation.splits import Split, split_in_two
+
+with extra("research"):
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
 
 #: The figures that a trial's row in `SearchResult.trials` has.
 TRIAL_METRICS = ("sharpe", "total_return", "max_drawdown", "turnover", "orders")

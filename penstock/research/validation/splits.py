@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from penstock.core.errors import SearchError
+from penstock.core.extras import extra
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def walk_forward(
     later. With `expanding` it trains on all bars before its test. skfolio's WalkForward makes the
     folds. Raises SearchError where not even one fold fits.
     """
-    from skfolio.model_selection import WalkForward
+    with extra("research"):
+        from skfolio.model_selection import WalkForward
 
     needed = train_bars + purge_bars + test_bars
     if len(ts) < needed:

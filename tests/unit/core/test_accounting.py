@@ -1,14 +1,15 @@
 """What a fill changes: the rule, stated once more by cases, and the laws that hold for any fill."""
 
 import random
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, localcontext
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from penstock.core.accounting import balances_of, changes_of, effect_of, summed
+from penstock.core.accounting import balances_of, changes_of, effect_of, summed, venue_order
 from penstock.core.errors import DataError
 from penstock.core.orders import Fill, Side
 
@@ -96,3 +97,11 @@ def test_symbol_of_no_spot_market_is_refused() -> None:
     made = Fill("t", "o", "BTC/USDT:USDT", Side.BUY, D(1), D(1), D(0), "USDT", AT)
     with pytest.raises(DataError, match="BTC/USDT:USDT"):
         changes_of(made)
+
+
+def test_fills_of_one_instant_are_in_the_order_of_their_numbers() -> None:
+    """The venue numbered them: 9 comes before 10, whatever their texts sort to."""
+    made = [replace(fill(Side.BUY, "0", "USDT"), trade_id=name) for name in ("10", "9", "100")]
+    earlier = replace(made[0], trade_id="500", at=AT - timedelta(seconds=1))
+    in_order = sorted([*made, earlier], key=venue_order)
+    assert [each.trade_id for each in in_order] == ["500", "9", "10", "100"]

@@ -6,7 +6,7 @@ import pytest
 
 from penstock.core.alerts import Alert
 from penstock.core.errors import IllegalTransitionError, StoreError
-from penstock.pipeline.alerts import alerting, tell, tell_failure
+from penstock.pipeline.alerts import add_alerts, alert_failure, alerting
 from penstock.settings import Process, Settings
 from penstock.wiring import Platform
 
@@ -40,8 +40,8 @@ def said(platform: Platform) -> list[tuple[str, str]]:
 
 def test_alert_that_the_database_cannot_take_is_sent_at_once(platform: Platform) -> None:
     """A database that is down is itself something to be told of."""
-    tell(platform, "daily", Alert("missed slots are not accounted for yet", "it is down"))
-    tell_failure(platform, "daily", "slot 2025-06-01 00:00", StoreError("it is down"))
+    add_alerts(platform, "daily", Alert("missed slots are not accounted for yet", "it is down"))
+    alert_failure(platform, "daily", "slot 2025-06-01 00:00", StoreError("it is down"))
     assert said(platform) == [
         ("practice-daily: missed slots are not accounted for yet", "it is down"),
         ("practice-daily: slot 2025-06-01 00:00 was not finished", "it is down"),
@@ -50,7 +50,7 @@ def test_alert_that_the_database_cannot_take_is_sent_at_once(platform: Platform)
 
 def test_work_goes_on_without_the_outbox(platform: Platform) -> None:
     """Neither the look before nor the one after raises; what the work raises is what is raised."""
-    tell_failure(platform, "daily", "a slot", IllegalTransitionError("the ledger has told it"))
+    alert_failure(platform, "daily", "a slot", IllegalTransitionError("the ledger has told it"))
     with pytest.raises(StoreError, match="mine"), alerting(platform, "daily"):
         raise StoreError("mine")
     assert said(platform) == []

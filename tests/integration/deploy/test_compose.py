@@ -12,10 +12,9 @@ from penstock.adapters.stores.postgres import Database
 from tests.servers import DatabaseServers
 
 ROOT = Path(__file__).resolve().parents[3]
-COMPOSE = (ROOT / "compose.yaml").read_text(encoding="utf-8")
-DASHBOARD = json.loads(
-    (ROOT / "compose/grafana/dashboards/penstock.json").read_text(encoding="utf-8")
-)
+DEPLOY = ROOT / "deploy"
+COMPOSE = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/penstock.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +30,7 @@ def test_every_variable_stands_in_the_example() -> None:
     asked = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE))
     offered = set(
         re.findall(
-            r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE
+            r"^([A-Z_]+)=", (DEPLOY / ".env.example").read_text(encoding="utf-8"), re.MULTILINE
         )
     )
     assert asked == offered
@@ -54,7 +53,24 @@ def test_mounted_files_exist() -> None:
     ]
     local = [mount.split(":")[0] for mount in mounts if mount.startswith("./")]
     assert local
-    assert all((ROOT / path).exists() for path in local)
+    assert all((DEPLOY / path).exists() for path in local)
+
+
+def test_image_holds_no_commons_clause() -> None:
+    """The image installs the pins of `make setup`, and vectorbt is not among them."""
+    image = _pins(DEPLOY / "requirements.lock")
+    assert image.items() <= _pins(ROOT / "requirements.lock").items()
+    assert {"prefect", "great-expectations", "optuna", "mlflow"} <= image.keys()
+    assert "vectorbt" not in image
+    dockerfile = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    copied = re.findall(r"^COPY (.*requirements.*) \./$", dockerfile, re.MULTILINE)
+    assert copied == ["requirements-uv.lock deploy/requirements.lock"]
+
+
+def _pins(lock: Path) -> dict[str, str]:
+    return dict(
+        re.findall(r"^([a-z0-9._-]+)==(\S+)", lock.read_text(encoding="utf-8"), re.MULTILINE)
+    )
 
 
 @pytest.mark.parametrize("panel", DASHBOARD["panels"], ids=lambda panel: panel["title"])

@@ -1,0 +1,38 @@
+"""What an install without extras lacks is named with the command that brings it.
+
+The core install holds what trading, the command line and the store need. Every import of a library
+that comes with an extra stands inside `extra(...)`; a test holds the imports to pyproject.toml.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from penstock.core.errors import MissingExtraError
+
+
+@contextmanager
+def extra(name: str, otherwise: str = "") -> Iterator[None]:
+    """Turn a missing library inside the block into MissingExtraError, which names the command.
+
+    Parameters:
+        name: the extra of pyproject.toml that brings the libraries of this block.
+        otherwise: what can be done instead, for the end of the message.
+
+    A module of Penstock's own that is missing stays an ImportError: that is a broken install.
+
+    Example:
+        >>> with extra("research"):
+        ...     import a_library_that_is_not_there
+        Traceback (most recent call last):
+        penstock.core.errors.MissingExtraError: a_library_that_is_not_there is not installed: run pip install 'penstock[research]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing in ("", "penstock", "strategies", "tasks", "flows"):
+            raise
+        way_out = f", or {otherwise}" if otherwise else ""
+        raise MissingExtraError(
+            f"{missing} is not installed: run pip install 'penstock[{name}]'{way_out}"
+        ) from error

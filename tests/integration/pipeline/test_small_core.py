@@ -1,0 +1,120 @@
+"""What an install without extras can do, and what it says where an extra is missing."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from penstock.adapters.mlflow.connection import local_tracking_uri
+from penstock.adapters.mlflow.registry import MlflowRegistry
+from penstock.adapters.mlflow.tracking import MlflowTracker
+from penstock.core.machine import SYSTEM_CLOCK
+from penstock.core.rebalances import RebalanceStatus
+from penstock.core.timeframes import Timeframe
+from penstock.data.ingestion import ingest_universe
+from penstock.data.snapshots import write_snapshot
+from penstock.research.engine.costs import Costs
+from penstock.research.engine.results import SearchSettings
+from penstock.research.search.runner import search
+from strategies.inverse_volatility import InverseVolatility
+
+from .conftest import Place
+
+CORE_ONLY = Path(__file__).with_name("core_only.py")
+
+
+def core(
+    *arguments: str, without: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process that has the core's libraries only."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PENSTOCK_", "PREFECT_"))
+    }
+    return subprocess.run(
+        [sys.executable, str(CORE_ONLY), *arguments],
+        env={**clean, **environment, "CORE_ONLY_WITHOUT": without, "COLUMNS": "300"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+
+
+def test_core_loads_a_champion_and_trades_a_slot(place: Place) -> None:
+    """Settings, store, registry and venue need no extra: a slot is traded by a registered version."""
+    place.tomorrow()
+    platform, home = place.platform, place.platform.home
+    universe = platform.settings.universe
+    reports = ingest_universe(
+        platform.market,
+        platform.bars,
+        "practice",
+        list(universe.symbols),
+        Timeframe.D1,
+        universe.policy_of(Timeframe.D1),
+        platform.quick_gate,
+        clock=SYSTEM_CLOCK,
+        runner=platform.runner,
+    )
+    assert all(report.ok for report in reports)
+    _register_champion(place, home)
+
+    done = core("--help", "rebalance", "status", **place.environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Start with: penstock demo" in done.stdout
+    (rebalance,) = platform.ledger.rebalances("practice-daily")
+    assert rebalance.status is RebalanceStatus.DONE
+    assert platform.ledger.orders("practice-daily")
+    assert rebalance.portfolio_version.startswith("daily-portfolio/1")
+
+
+def test_missing_extras_are_named_with_their_commands(place: Place) -> None:
+    """A command whose extra is missing ends with one sentence that has the command to run."""
+    named = {
+        "research": "research",
+        "demo": "research",
+        "report": "research",
+        "trade": "prefect",
+        "up": "prefect",
+        "exchange serve --port 0": "practice",
+        "ingest": "checks",
+    }
+    done = core(*named, without="uvicorn", **place.environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert re.findall(r"run pip install 'penstock\[(\w+)\]'$", done.stderr, re.MULTILINE) == [
+        *named.values()
+    ]
+
+
+def test_missing_embedded_server_is_named_with_its_command(tmp_path: Path) -> None:
+    """Where no database is configured and none can be started, both ways out are named."""
+    done = core("db migrate", PENSTOCK_HOME=str(tmp_path / "home"))
+    assert done.returncode == 1
+    assert (
+        "run pip install 'penstock[embedded]', or set PENSTOCK_DATABASE_URL to a server of your own"
+        in done.stderr
+    )
+
+
+def _register_champion(place: Place, home: Path) -> None:
+    """Search, record and register a version, and make it the champion."""
+    bars = place.platform.bars.read_bars(
+        "practice", Timeframe.D1, list(place.platform.settings.universe.symbols)
+    )
+    snapshot = write_snapshot(bars, "practice", Timeframe.D1, home / "snapshots")
+    uri = local_tracking_uri(home)
+    found = search(
+        snapshot.bars(),
+        InverseVolatility,
+        Costs(),
+        SearchSettings(trials=2, seed=1),
+        dataset_hash=snapshot.content_hash,
+    )
+    run = MlflowTracker(uri, "daily").record_search(found, InverseVolatility, snapshot)
+    registry = MlflowRegistry(uri)
+    version = registry.register(run, "daily-portfolio")
+    registry.move_alias("daily-portfolio", "champion", version.version)
