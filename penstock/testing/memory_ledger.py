@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 
@@ -76,7 +76,8 @@ class MemoryLedger:
     compared: dict[str, int] = field(default_factory=dict)
     writes: int = 0
 
-    def _check(self, lease: Lease) -> None:
+    def require_newest(self, lease: Lease) -> None:
+        """Raise StaleLeaseError where a later lease exists. Every write asks this first."""
         self.writes += 1
         self._require(lease.account)
         if lease.token != self.token:
@@ -90,14 +91,17 @@ class MemoryLedger:
             raise StoreError(f"account '{account}' is not in the ledger: open the account first")
 
     @contextmanager
-    def _transaction(self, *undone_by: type[Exception]) -> Iterator[None]:
-        """Undo everything where a StoreError ends the block, or one of `undone_by`."""
-        before = {each.name: copy(getattr(self, each.name)) for each in fields(self)}
+    def _transaction(self, undone_by: type[Exception] = StoreError) -> Iterator[None]:
+        """Undo what the block recorded where a StoreError ends it, or an error of `undone_by`."""
+        before = {
+            name: copy(value)
+            for name, value in vars(self).items()
+            if isinstance(value, dict | list)
+        }
         try:
             yield
-        except (StoreError, *undone_by):
-            for name, value in before.items():
-                setattr(self, name, value)
+        except (StoreError, undone_by):
+            vars(self).update(before)
             raise
 
     def open_account(self, account: str, exchange: str, quote: str) -> None:
@@ -123,7 +127,7 @@ class MemoryLedger:
             self.holder = ""
 
     def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
-        self._check(lease)
+        self.require_newest(lease)
         new = Rebalance(
             len(self.slots) + 1, lease.account, slot, portfolio_version, RebalanceStatus.RUNNING
         )
@@ -132,7 +136,7 @@ class MemoryLedger:
     def end_rebalance(
         self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = ""
     ) -> None:
-        self._check(lease)
+        self.require_newest(lease)
         for slot, found in self.slots.items():
             if found.id == rebalance_id:
                 self.slots[slot] = replace(found, status=status, reason=reason)
@@ -152,7 +156,7 @@ class MemoryLedger:
         )
 
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
-        self._check(lease)
+        self.require_newest(lease)
         self.targets[
             next(slot for slot, found in self.slots.items() if found.id == rebalance_id)
         ] = targets
@@ -164,7 +168,7 @@ class MemoryLedger:
         orders: Sequence[OrderIntent],
         at: datetime | None = None,
     ) -> None:
-        self._check(lease)
+        self.require_newest(lease)
         names = [each.request.client_order_id for each in orders]
         twins = [name for name, times in Counter(names).items() if times > 1]
         if twins:
@@ -217,7 +221,7 @@ class MemoryLedger:
         return bool(self.book_fills(lease, [fill]))
 
     def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
-        self._check(lease)
+        self.require_newest(lease)
         states, refused = [], []
         with self._transaction():
             for event in events:
@@ -238,7 +242,7 @@ class MemoryLedger:
         return states
 
     def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
-        self._check(lease)
+        self.require_newest(lease)
         booked, refused = [], []
         with self._transaction(), localcontext(EXACT):
             for fill in fills:
@@ -272,7 +276,7 @@ class MemoryLedger:
     def book_adjustment(
         self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime
     ) -> None:
-        self._check(lease)
+        self.require_newest(lease)
         with localcontext(EXACT):
             self._move(asset, quantity)
         self.adjusted.append((at, reason))
@@ -341,7 +345,7 @@ class MemoryLedger:
         return {}  # spot trading moves balances alone
 
     def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
-        self._check(lease)
+        self.require_newest(lease)
         key = (found.subject, found.kind)
         if key in self.breaks:
             return False
@@ -352,7 +356,7 @@ class MemoryLedger:
     def close_break(
         self, lease: Lease, subject: str, kind: BreakKind, at: datetime, reason: str
     ) -> bool:
-        self._check(lease)
+        self.require_newest(lease)
         return self.breaks.pop((subject, kind), None) is not None
 
     def open_breaks(self, account: str) -> Sequence[Break]:
@@ -394,7 +398,7 @@ class MemoryLedger:
         cash: Decimal,
         in_doubt: Decimal = Decimal(0),
     ) -> None:
-        self._check(lease)
+        self.require_newest(lease)
         self.equity[at], self.cash[at] = equity, cash
         self.transferred[at] = self._accepted_value() + in_doubt
 
@@ -408,8 +412,8 @@ class MemoryLedger:
             for at in sorted(self.equity)
             if account == self.account
         ]
-        schema = {"at": TS, "equity": pl.Float64, "cash": pl.Float64, "transferred": pl.Float64}
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        amounts = dict.fromkeys(("equity", "cash", "transferred"), pl.Float64())
+        return pl.DataFrame(rows, schema=pl.Schema({"at": TS, **amounts}), orient="row")
 
     def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
         own = {
@@ -439,11 +443,11 @@ class MemoryLedger:
     def record_verdicts(
         self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime
     ) -> None:
-        self._check(lease)
+        self.require_newest(lease)
         self.verdicts += verdicts
 
     def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
-        self._check(lease)
+        self.require_newest(lease)
         self.marks = marks
 
     def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
@@ -452,11 +456,11 @@ class MemoryLedger:
         return self.instruments
 
     def record_instruments(self, lease: Lease, instruments: Sequence[Instrument]) -> None:
-        self._check(lease)
+        self.require_newest(lease)
         self.instruments |= {each.symbol: each for each in instruments}
 
     def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
-        self._check(lease)
+        self.require_newest(lease)
         closed = [(each.accepted.subject, each.accepted.kind) for each in settlements]
         if len(set(closed)) < len(closed) or not self.breaks.keys() >= set(closed):
             raise StoreError(f"not all of {closed} are open: {list(self.breaks)}")
@@ -502,6 +506,6 @@ class MemoryLedger:
         return marks
 
     def record_compared(self, lease: Lease, newest: Mapping[str, int]) -> None:
-        self._check(lease)
+        self.require_newest(lease)
         for symbol, mark in newest.items():
             self.compared[symbol] = max(mark, self.compared.get(symbol, 0))

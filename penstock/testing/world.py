@@ -1,7 +1,7 @@
 """One account in memory with all that execution needs, and one that trades at two venues."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -70,7 +70,7 @@ def make_world() -> World:
         quote="USDT",
         exchange=venue,
         ledger=ledger,
-        parent_orders=MemoryParentOrderStore(),
+        parent_orders=MemoryParentOrderStore(ledger),
         control_store=ledger,
         clock=clock,
         kill_switch=kill_switch,
@@ -93,7 +93,7 @@ class Two:
     ledger: MemoryLedger
     near: OneOfTwo
     far: OneOfTwo
-    parent_orders: MemoryParentOrderStore = field(default_factory=MemoryParentOrderStore)
+    parent_orders: MemoryParentOrderStore
 
     def process(self) -> World:
         """Return a process that remembers nothing but what is in the ledger."""
@@ -136,4 +136,4 @@ def make_two() -> Two:
     clock = SteppedClock(SLOT + timedelta(seconds=2))
     ledger = MemoryLedger(clock)
     ledger.open_account("test", "both", "USDT")
-    return Two(clock, ledger, OneOfTwo(clock), OneOfTwo(clock))
+    return Two(clock, ledger, OneOfTwo(clock), OneOfTwo(clock), MemoryParentOrderStore(ledger))
