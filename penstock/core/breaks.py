@@ -45,7 +45,7 @@ class Break:
     changes: Mapping[str, Decimal] | None = None
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The detail, and what accepting the break books."""
         booked = ", ".join(
             f"{change:+f} {asset}"
@@ -72,9 +72,7 @@ class TradeMark:
 
 @dataclass(frozen=True)
 class BreakAcceptance:
-    """An operator's word that the ledger takes over what the venue says. `value` is what it changed
-    equity by (quote units).
-    """
+    """An operator's acceptance: the ledger takes over what the venue says."""
 
     account: str
     subject: str
@@ -83,9 +81,10 @@ class BreakAcceptance:
     by: str
     at: datetime
     value: Decimal = Decimal(0)
+    """What it changed equity by (quote units)."""
 
     @property
-    def word(self) -> str:
+    def message(self) -> str:
         """The reason that stands with all that the acceptance books, ends and closes."""
         return f"accepted {self.kind} by {self.by}: {self.reason}"
 

@@ -15,8 +15,8 @@ _ACTIONS = ("cancel", "flatten")
 
 @dataclass(frozen=True)
 class KillSwitch:
-    """The strictest of what the file and the database say of an account, and all that they ask for
-    besides.
+    """The strictest of what the file and the database say of an account, with all that they ask
+    for.
 
     The file halts by being there; where its first word is "reduce_only" it stops buys only. The
     word "cancel" or "flatten" after it, or alone, asks besides that working orders be cancelled, or

@@ -466,9 +466,9 @@ class MemoryLedger:
             raise StoreError(f"not all of {closed} are open: {list(self.breaks)}")
         with self._transaction(IllegalTransitionError):
             for each in settlements:
-                word, at = each.accepted.word, each.accepted.at
+                message, at = each.accepted.message, each.accepted.at
                 for asset, change in each.changes.items():
-                    self.book_adjustment(lease, asset, change, word, at)
+                    self.book_adjustment(lease, asset, change, message, at)
                 self.record_events(
                     lease,
                     [
@@ -476,7 +476,7 @@ class MemoryLedger:
                             name,
                             OrderEventKind.CANCEL,
                             at,
-                            word,
+                            message,
                             end_cause=EndCause.ACCEPTED_BREAK,
                         )
                         for name in each.orders
@@ -484,7 +484,7 @@ class MemoryLedger:
                 )
                 self.record_instruments(lease, [] if each.instrument is None else [each.instrument])
                 self.accepted.append(each.accepted)
-                self.close_break(lease, each.accepted.subject, each.accepted.kind, at, word)
+                self.close_break(lease, each.accepted.subject, each.accepted.kind, at, message)
 
     def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
         if account != self.account:

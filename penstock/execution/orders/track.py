@@ -1,8 +1,8 @@
 """Following orders to their end: asking the venue, booking fills by trade id, and cancelling what
 takes too long.
 
-Fills are booked before an order's last word is, so that a crash between the two leaves the order
-unfinished, not a fill lost.
+Fills are booked before an order's end is recorded. A crash between the two leaves the order
+unfinished; no fill is lost.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -35,7 +35,7 @@ TRADES_MARGIN = timedelta(minutes=5)
 
 _LOST = (OrderState.SUBMITTING, OrderState.UNKNOWN)
 _WORKING = (OrderState.OPEN, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL)
-_LAST_WORDS = {
+_END_EVENTS = {
     OrderState.CANCELED: OrderEventKind.CANCEL,
     OrderState.EXPIRED: OrderEventKind.EXPIRE,
     OrderState.REJECTED: OrderEventKind.REJECT,
@@ -45,8 +45,8 @@ _LAST_WORDS = {
 class OrderTracker:
     """Follows a set of orders of one slot to their end.
 
-    `booked` is every fill booked on the way, `unlisted` the orders on symbols that the venue did
-    not list when last asked.
+    Patience is counted in pauses of `policy.poll_seconds` each, whatever the venue's clock shows: a
+    stepped clock stands still while it is watched.
     """
 
     def __init__(self, session: AccountSession, keeper: LeaseKeeper, slot: datetime) -> None:
@@ -54,7 +54,9 @@ class OrderTracker:
         self._keeper = keeper
         self._since = slot - TRADES_MARGIN
         self.booked: list[Fill] = []
+        """Every fill that was booked on the way."""
         self.unlisted: set[str] = set()
+        """The ids of orders on symbols that the venue did not list when last asked."""
 
     def follow(
         self, ids: Collection[str], reports: Mapping[str, OrderReport], patience_seconds: float
@@ -64,8 +66,8 @@ class OrderTracker:
 
         `reports` are answers that are known already: the first look needs no question for them. An
         order that was lost is asked about for the visibility delay before "no such order" is
-        believed. One on a symbol that the venue does not list is not waited for: nobody will ever
-        answer. A halt that cancels ends the patience.
+        believed. An order on a symbol that the venue does not list is not waited for: nobody will
+        ever answer. A halt that cancels ends the patience.
         """
         policy, waited = self._session.policy, 0.0
         cancelled: set[str] = set()
@@ -119,40 +121,40 @@ class OrderTracker:
         return [order for order in orders if order.request.client_order_id in ids]
 
     def _ask(self, order: OrderRecord, waited: float) -> OrderReport | OrderEvent | None:
-        """Return the venue's report, or the event that its silence or its denial makes of the
-        order, or None.
+        """Return the venue's report; or the event that follows from its not answering, or from
+        its denial; or None where nothing follows yet.
         """
         request = order.request
         try:
             report = self._session.find_order(request)
             self.unlisted.discard(request.client_order_id)
             return report
-        except VenueUnavailableError as silence:
-            if isinstance(silence, RateLimitedError):  # to ask on against a 429 earns a ban
-                self._slow_down(silence)
+        except VenueUnavailableError as error:
+            if isinstance(error, RateLimitedError):  # to ask on against a 429 earns a ban
+                self._slow_down(error)
             if order.state is OrderState.SUBMITTING:
-                return self._event(order, OrderEventKind.LOSE_TRACK, str(silence))
-        except UnknownSymbolError as silence:
+                return self._event(order, OrderEventKind.LOSE_TRACK, str(error))
+        except UnknownSymbolError as error:
             self.unlisted.add(request.client_order_id)
             if order.state is OrderState.SUBMITTING:
-                return self._event(order, OrderEventKind.LOSE_TRACK, str(silence))
-        except OrderNotFoundError as denial:
+                return self._event(order, OrderEventKind.LOSE_TRACK, str(error))
+        except OrderNotFoundError as error:
             if order.state in _LOST and waited >= self._session.policy.visibility_delay_seconds:
-                reason = f"never arrived: asked for {waited:g} s, the venue says: {denial}"
+                reason = f"never arrived: asked for {waited:g} s, the venue says: {error}"
                 return self._event(
                     order, OrderEventKind.REJECT, reason, end_cause=EndCause.NEVER_ARRIVED
                 )
         return None
 
-    def _slow_down(self, refusal: RateLimitedError) -> None:
-        asked = refusal.retry_after_seconds or self._session.policy.poll_seconds
+    def _slow_down(self, error: RateLimitedError) -> None:
+        asked = error.retry_after_seconds or self._session.policy.poll_seconds
         wait_alive(
             self._session, self._keeper, min(asked, self._session.policy.longest_pacing_seconds)
         )
 
     def _settle(self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport]) -> None:
-        """Bring the ledger to what the venue reports: accepted, then the fills, then the last
-        words; each in one write.
+        """Bring the ledger to what the venue reports: acceptances, then fills, then ends; each in
+        one write.
         """
         self._write(
             [
@@ -163,7 +165,7 @@ class OrderTracker:
                 )
                 for order in orders
                 if order.state in _LOST
-                and reports[order.request.client_order_id].state not in _LAST_WORDS
+                and reports[order.request.client_order_id].state not in _END_EVENTS
             ]
         )
         missing = {
@@ -179,18 +181,18 @@ class OrderTracker:
             [
                 event
                 for order in orders
-                if (event := self._last_word(order, reports, missing)) is not None
+                if (event := self._end_event(order, reports, missing)) is not None
             ]
         )
 
-    def _last_word(
+    def _end_event(
         self, order: OrderRecord, reports: Mapping[str, OrderReport], missing: Mapping[str, Decimal]
     ) -> OrderEvent | None:
         """Return the order's end as the venue says it, once every fill that the venue speaks of is
         booked.
         """
         report = reports[order.request.client_order_id]
-        kind = _LAST_WORDS.get(report.state)
+        kind = _END_EVENTS.get(report.state)
         if kind is None or missing[order.request.client_order_id] > 0:
             return None
         if kind is OrderEventKind.REJECT and (

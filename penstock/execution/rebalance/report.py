@@ -63,7 +63,7 @@ class RebalanceReport:
         return traded / self.equity_before if self.equity_before else Decimal(0)
 
     def rows(self) -> list[dict[str, str]]:
-        """Return one row an order, skipped symbol, rejection or break, with columns what, symbol,
+        """Return one row per order, skipped symbol, finding and break, with the columns what, symbol,
         detail, state, reason.
         """
         rows = [
@@ -77,14 +77,14 @@ class RebalanceReport:
             for order in self.orders
         ]
         rows += [_row("skipped", skip.symbol, "", skip.reason) for skip in self.skipped]
-        words = {Verdict.SHRINK: "shrunk", Verdict.DENY: "denied", Verdict.FLATTEN: "flattened"}
+        verbs = {Verdict.SHRINK: "shrunk", Verdict.DENY: "denied", Verdict.FLATTEN: "flattened"}
         denied = {each.symbol for each in self.findings if each.verdict is Verdict.DENY}
-        told = [
+        shown = [
             each
             for each in self.findings
             if each.verdict is not Verdict.FLATTEN or each.symbol not in denied
         ]
-        rows += [_row(words[each.verdict], each.symbol, each.rule, each.reason) for each in told]
+        rows += [_row(verbs[each.verdict], each.symbol, each.rule, each.reason) for each in shown]
         return rows + [
             _row("break", found.subject, found.kind.value, found.detail) for found in self.breaks
         ]

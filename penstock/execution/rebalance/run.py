@@ -119,7 +119,7 @@ def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) 
         refusal = (
             f"{refusal}; {slot.reason}" if slot.reason else refusal
         )  # what stopped an earlier run of it
-        return _end(
+        return _end_slot(
             session,
             keeper,
             slot,
@@ -147,7 +147,7 @@ def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) 
     return _traded(context, risk, report)
 
 
-def _end(
+def _end_slot(
     session: AccountSession,
     keeper: LeaseKeeper,
     slot: Rebalance,
@@ -216,4 +216,4 @@ def _traded(context: SlotContext, risk: PreTradeRisk, report: RebalanceReport) -
         alerts=(*report.alerts, *risk.alerts),
     )
     status, reason = outcome_of(orders)
-    return _end(session, keeper, context.rebalance, report, status, reason)
+    return _end_slot(session, keeper, context.rebalance, report, status, reason)

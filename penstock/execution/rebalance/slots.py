@@ -148,9 +148,9 @@ def account_for_missed(
         for (
             row
         ) in passed:  # first: behind the rows that follow a later look back would not find it again
-            _end(session, keeper, row.slot, RebalanceStatus.FAILED, taken_over(row, newest))
+            _end_slot(session, keeper, row.slot, RebalanceStatus.FAILED, taken_over(row, newest))
         reason = f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; policy {policy}"
-        _write(session, keeper, gaps, skipped, reason)
+        _write_skipped(session, keeper, gaps, skipped, reason)
     finally:
         keeper.release()
     return SlotAccount(
@@ -186,7 +186,7 @@ def record_failure(
         return False
     try:
         status = RebalanceStatus.RUNNING if again else RebalanceStatus.FAILED
-        return _end(
+        return _end_slot(
             session,
             keeper,
             slot,
@@ -226,7 +226,7 @@ def _chosen(
     return tuple(sorted({*sorted({*missing, *interrupted})[-MOST_RUNS:], newest}))
 
 
-def _write(
+def _write_skipped(
     session: AccountSession,
     keeper: LeaseKeeper,
     gaps: SlotGaps,
@@ -236,12 +236,12 @@ def _write(
     """Write the rows oldest first, so that an interrupted writing is taken up where it stopped."""
     if gaps.before is not None:
         together = f"{reason}; with it {gaps.uncounted} slots since {gaps.since:%Y-%m-%d %H:%M}, not listed one by one"
-        _end(session, keeper, gaps.before, RebalanceStatus.SKIPPED, together)
+        _end_slot(session, keeper, gaps.before, RebalanceStatus.SKIPPED, together)
     for slot in skipped:
-        _end(session, keeper, slot, RebalanceStatus.SKIPPED, reason)
+        _end_slot(session, keeper, slot, RebalanceStatus.SKIPPED, reason)
 
 
-def _end(
+def _end_slot(
     session: AccountSession,
     keeper: LeaseKeeper,
     slot: datetime,

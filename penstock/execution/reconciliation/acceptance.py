@@ -1,5 +1,5 @@
-"""An operator's word on a break: the ledger takes over what the venue has, with the reason kept as
-an event.
+"""Acceptance of a break by an operator: the ledger takes over what the venue has, with the reason
+kept as an event.
 """
 
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ def accept_break(
     session: AccountSession, keeper: LeaseKeeper, subject: str, reason: str, by: str = "operator"
 ) -> Reconciliation:
     """Settle the open breaks on `subject` (an asset or a symbol) as the venue has it, keep the
-    word, and compare again.
+    acceptance, and compare again.
 
     Differences of balances are booked as adjustments, an order that is gone is cancelled in the
     ledger, changed steps are planned with from now on: all of it in one transaction, or nothing.
@@ -100,12 +100,12 @@ def _refuse_changed(
             keeper.lease, then.subject, then.kind, at, "the difference has changed: opened again"
         )
         session.control_store.open_break(keeper.lease, now, at)
-    told = "; ".join(
-        f"{then.kind} was: {then.told}; and is now: {now.told}" for then, now in changed
+    message = "; ".join(
+        f"{then.kind} was: {then.message}; and is now: {now.message}" for then, now in changed
     )
     raise StoreError(
         f"the difference on '{changed[0][0].subject}' of account '{session.account}' has changed since it was recorded, and "
-        f"nothing was booked: {told}. The break shows the new figures: look again, and accept it if they are right"
+        f"nothing was booked: {message}. The break shows the new figures: look again, and accept it if they are right"
     )
 
 

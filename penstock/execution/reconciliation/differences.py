@@ -34,16 +34,19 @@ def venues_of(session: AccountSession) -> int:
 
 @dataclass(frozen=True)
 class ExplainedDifference:
-    """A break, and what the ledger would book if an operator accepted it, by asset."""
+    """A break, and what would follow if an operator accepted it."""
 
     found: Break
     changes: Mapping[str, Decimal] = field(default_factory=dict)
+    """What the ledger would book, by asset."""
     orders: tuple[str, ...] = ()
+    """Orders (client order ids) that would be cancelled in the ledger."""
     instrument: Instrument | None = None
+    """The instrument that would be planned with from then on."""
 
 
 @dataclass
-class Gaps:
+class BalanceGaps:
     """Venue minus ledger by asset, less what findings have explained so far. Each of `venues`
     rounds what it shows.
     """
@@ -67,7 +70,7 @@ class Gaps:
         gap = held - self.ledger.get(asset, _ZERO) - explained
         return _ZERO if abs(gap) < _noise(held, self.venues) else gap
 
-    def without(self, changes: Mapping[str, Decimal]) -> "Gaps":
+    def without(self, changes: Mapping[str, Decimal]) -> "BalanceGaps":
         """Return the gaps that would be left if the ledger had these changes too."""
         return replace(self, ledger=summed([self.ledger, changes]))
 
@@ -83,18 +86,18 @@ def merged(findings: Sequence[ExplainedDifference]) -> tuple[ExplainedDifference
     alike: dict[tuple[str, BreakKind], list[ExplainedDifference]] = {}
     for finding in findings:
         alike.setdefault((finding.found.subject, finding.found.kind), []).append(finding)
-    return tuple(_one(each) for each in alike.values())
-
-
-def _one(alike: Sequence[ExplainedDifference]) -> ExplainedDifference:
-    changes = summed([each.changes for each in alike])
-    detail = "; ".join(each.found.detail for each in alike)
-    orders = tuple(name for each in alike for name in each.orders)
-    return ExplainedDifference(
-        replace(alike[0].found, detail=detail, changes=changes),
-        changes,
-        orders,
-        alike[-1].instrument,
+    return tuple(
+        ExplainedDifference(
+            replace(
+                group[0].found,
+                detail="; ".join(each.found.detail for each in group),
+                changes=summed([each.changes for each in group]),
+            ),
+            summed([each.changes for each in group]),
+            tuple(name for each in group for name in each.orders),
+            group[-1].instrument,
+        )
+        for group in alike.values()
     )
 
 
@@ -104,8 +107,8 @@ def is_as_recorded(
     """Whether a break is now what it was when it was recorded, so that who was told of that one may
     accept this one.
 
-    What would be booked decides, but for what venues round off; the words do where nothing would be
-    or it was not kept.
+    What would be booked decides, but for what venues round off. The detail decides where nothing
+    would be booked, or where that was not kept.
     """
     if recorded.changes is None or not (recorded.changes or now.changes):
         return recorded.detail == now.detail
@@ -118,7 +121,7 @@ def is_as_recorded(
 
 
 def unexplained(
-    session: AccountSession, gaps: Gaps, since: datetime, accepted: Sequence[BreakAcceptance]
+    session: AccountSession, gaps: BalanceGaps, since: datetime, accepted: Sequence[BreakAcceptance]
 ) -> list[ExplainedDifference]:
     """Return a break for each asset whose gap no trade explains: a transfer, dust, or a mismatch.
 
@@ -151,7 +154,7 @@ def unexplained(
 
 
 def _finding(
-    session: AccountSession, gaps: Gaps, asset: str, kind: BreakKind, gap: Decimal
+    session: AccountSession, gaps: BalanceGaps, asset: str, kind: BreakKind, gap: Decimal
 ) -> ExplainedDifference:
     why = {
         BreakKind.DUST: "worth too little to matter",

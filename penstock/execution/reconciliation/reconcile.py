@@ -3,7 +3,7 @@ which locks its subject only.
 
 A break closes by itself when both agree again. Our own trades that the ledger lacks are booked on
 the spot. Which trades are compared is for trade_comparison, what explains a difference for
-differences and trade_history, an operator's word on a break for acceptance.
+differences and trade_history, its acceptance by an operator for acceptance.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,8 @@ from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderReport, OrderState
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.reconciliation.differences import (
+    BalanceGaps,
     ExplainedDifference,
-    Gaps,
     merged,
     venues_of,
 )
@@ -120,8 +120,8 @@ def compare(
     )
 
 
-def _gaps(session: AccountSession) -> Gaps:
-    return Gaps(
+def _gaps(session: AccountSession) -> BalanceGaps:
+    return BalanceGaps(
         dict(session.exchange.balances()),
         session.ledger.balances(session.account),
         venues=venues_of(session),

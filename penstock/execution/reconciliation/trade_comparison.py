@@ -14,7 +14,11 @@ from penstock.core.instruments import spot_symbol
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.execution.lease import LeaseKeeper
-from penstock.execution.reconciliation.differences import ExplainedDifference, Gaps, unexplained
+from penstock.execution.reconciliation.differences import (
+    BalanceGaps,
+    ExplainedDifference,
+    unexplained,
+)
 from penstock.execution.reconciliation.trade_history import TradeHistory
 from penstock.execution.session import AccountSession
 
@@ -35,7 +39,10 @@ class ComparedTrades:
 
 
 def compare_trades(
-    session: AccountSession, keeper: LeaseKeeper, gaps: Gaps, overfilled: Sequence[OrderRecord]
+    session: AccountSession,
+    keeper: LeaseKeeper,
+    gaps: BalanceGaps,
+    overfilled: Sequence[OrderRecord],
 ) -> ComparedTrades:
     """Put into `gaps` what explains them, the surest first, and what differs though balances agree."""
     marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
@@ -65,7 +72,7 @@ def compare_trades(
             newest={
                 history.symbol: marks[history.symbol].newest
                 for history in histories
-                if history.told
+                if history.listed
             }
         )
     return _Explanation(session, keeper, gaps, histories, suspected, _beginning(session)).find()
@@ -96,7 +103,7 @@ class _Explanation:
 
     session: AccountSession
     keeper: LeaseKeeper
-    gaps: Gaps
+    gaps: BalanceGaps
     histories: Sequence[TradeHistory]
     suspected: set[str]
     begun: datetime
@@ -108,7 +115,7 @@ class _Explanation:
             history.begun, history.accepted = self.begun, accepted
         self._explain()
         left = [
-            history for history in self.histories if history.told and self.gaps.of(history.base)
+            history for history in self.histories if history.listed and self.gaps.of(history.base)
         ]
         if left:
             for history in self.histories:
@@ -154,7 +161,7 @@ def _newest(
     equal = {
         each.symbol
         for each in histories
-        if each.told and locked.isdisjoint(lock_subjects(each.symbol))
+        if each.listed and locked.isdisjoint(lock_subjects(each.symbol))
     }
     marks: Sequence[TradeMark] = session.control_store.trade_marks(session.account) if equal else ()
     return {

@@ -18,8 +18,8 @@ from penstock.core.orders import Fill
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.orders.track import TRADES_MARGIN
 from penstock.execution.reconciliation.differences import (
+    BalanceGaps,
     ExplainedDifference,
-    Gaps,
 )
 from penstock.execution.session import AccountSession
 
@@ -43,8 +43,8 @@ class TradeHistory:
     """One symbol's trades from `since` on, as the venue and as the ledger have them.
 
     The ledger's fills from `due_since` on were never compared: those must be in the venue's list.
-    Earlier ones once were, and are missed only where balances differ. `told` is False where the
-    venue does not list the symbol any more: nothing follows from its silence. `copies` are trades
+    Earlier ones once were, and are missed only where balances differ. `listed` is False where the
+    venue does not list the symbol any more: nothing follows from what it does not answer. `copies` are trades
     of ours that the venue lists a second time under another id and that are therefore not booked,
     `doubled` those that were. `begun` is when the account was taken over: what was traded before
     came in with it. `back_to`, where it is earlier than `since`, is from when on late trades are
@@ -57,7 +57,7 @@ class TradeHistory:
     due_since: datetime | None = None
     venue: list[Fill] = field(default_factory=list)
     ledger: list[Fill] = field(default_factory=list)
-    told: bool = True
+    listed: bool = True
     begun: datetime | None = None
     back_to: datetime | None = None
     accepted: Sequence[BreakAcceptance] = ()
@@ -68,12 +68,12 @@ class TradeHistory:
     def ask(self) -> "TradeHistory":
         """Read the venue's side."""
         try:
-            self.venue, self.told = (
+            self.venue, self.listed = (
                 list(self.session.exchange.fills(self.symbol, self._asked_from)),
                 True,
             )
         except UnknownSymbolError:
-            self.venue, self.told = [], False
+            self.venue, self.listed = [], False
         return self
 
     def recall(self) -> "TradeHistory":
@@ -111,7 +111,7 @@ class TradeHistory:
     def agrees(self) -> bool:
         """Whether both sides have the same trades, with the same figures."""
         known = {fill.trade_id for fill in self.ledger}
-        return not self.told or (
+        return not self.listed or (
             all(fill.trade_id in known for fill in self.venue)
             and not self._unlisted(self.due_since)
             and not self._differing()
@@ -137,17 +137,17 @@ class TradeHistory:
                 self.session.ledger.book_fill(keeper.lease, fill)
                 booked.append(fill)
                 self.ledger.append(fill)
-            except IllegalTransitionError as refusal:
+            except IllegalTransitionError as error:
                 refused.append(fill)
                 reasons.append(
-                    f"trade {fill.trade_id} of order {fill.client_order_id} cannot be booked: {refusal}"
+                    f"trade {fill.trade_id} of order {fill.client_order_id} cannot be booked: {error}"
                 )
         return booked, [
             self._finding(BreakKind.MISSING_FILL, "; ".join(reasons), refused)
         ] if refused else []
 
     def findings(
-        self, ours: frozenset[str], gaps: Gaps, overfilled: bool
+        self, ours: frozenset[str], gaps: BalanceGaps, overfilled: bool
     ) -> list[ExplainedDifference]:
         """Return the breaks that the two lists show by themselves. Balances or an overfill may say
         that one is off.
@@ -159,7 +159,7 @@ class TradeHistory:
         ]
         return [finding for finding in found if finding is not None]
 
-    def _foreign(self, ours: frozenset[str], gaps: Gaps) -> ExplainedDifference | None:
+    def _foreign(self, ours: frozenset[str], gaps: BalanceGaps) -> ExplainedDifference | None:
         """Trades by someone else, since they were last accepted; what was traded before the
         take-over came in with it.
 
@@ -173,8 +173,8 @@ class TradeHistory:
             if fill.client_order_id not in ours and fill.trade_id not in known and fill.at > start
         ]
         assets = spot_assets(self.symbol)
-        word = max((each.at for each in self.accepted if each.subject in assets), default=start)
-        fresh = [fill for fill in every if fill.at > word]
+        settled = max((each.at for each in self.accepted if each.subject in assets), default=start)
+        fresh = [fill for fill in every if fill.at > settled]
         trades = every if fresh == every or self._closes(every, gaps) else fresh
         if not trades or self._opens(trades, gaps):
             return None
@@ -182,7 +182,7 @@ class TradeHistory:
         detail = f"{len(trades)} trades by someone else, net {net}, last {trades[-1].trade_id}"
         return self._finding(BreakKind.MANUAL_TRADE, detail, trades, net)
 
-    def _closes(self, trades: Sequence[Fill], gaps: Gaps) -> bool:
+    def _closes(self, trades: Sequence[Fill], gaps: BalanceGaps) -> bool:
         """Whether the trades explain all that is left of the base, and the quote has a gap for them
         to explain too.
         """
@@ -190,7 +190,7 @@ class TradeHistory:
         base, quote = spot_assets(self.symbol)
         return bool(gaps.of(base) and gaps.of(quote)) and not gaps.without(changes).of(base)
 
-    def _opens(self, trades: Sequence[Fill], gaps: Gaps) -> bool:
+    def _opens(self, trades: Sequence[Fill], gaps: BalanceGaps) -> bool:
         """Whether the balances agree as they are, and would not any more if the trades were
         counted.
         """
@@ -223,10 +223,14 @@ class TradeHistory:
         if not doubled and not copies:
             return None
         parts = (
-            [f"{_named(doubled)} once under another id, and the ledger has both"] if doubled else []
+            [f"{_trade_names(doubled)} once under another id, and the ledger has both"]
+            if doubled
+            else []
         )
         parts += (
-            [f"{_named(copies)} twice in its list, and the ledger has it once"] if copies else []
+            [f"{_trade_names(copies)} twice in its list, and the ledger has it once"]
+            if copies
+            else []
         )
         undo = {
             asset: -change
@@ -308,11 +312,15 @@ class TradeHistory:
             for asset in sorted({*taken, *booked})
         }
         ours, theirs = pairs[0]
-        words = f"{len(pairs)} fills have other figures at the venue, first trade {theirs.trade_id}"
+        difference = (
+            f"{len(pairs)} fills have other figures at the venue, first trade {theirs.trade_id}"
+        )
         if kind is BreakKind.BASE_ASSET_FEE:
             fees = sum((each.fee for _, each in pairs), _ZERO)
-            words = f"the venue took {fees} {theirs.fee_asset} as the fee of {len(pairs)} fills, first trade {theirs.trade_id}"
-        detail = f"{words}: {_figured(theirs)} at the venue, {_figured(ours)} in the ledger"
+            difference = f"the venue took {fees} {theirs.fee_asset} as the fee of {len(pairs)} fills, first trade {theirs.trade_id}"
+        detail = (
+            f"{difference}: {_fill_text(theirs)} at the venue, {_fill_text(ours)} in the ledger"
+        )
         return ExplainedDifference(Break(self.session.account, self.symbol, kind, detail), changes)
 
     def _differing(self) -> list[tuple[Fill, Fill]]:
@@ -328,11 +336,11 @@ class TradeHistory:
             or (theirs.fee and (ours.fee, ours.fee_asset) != (theirs.fee, theirs.fee_asset))
         ]
 
-    def lacking(self, gaps: Gaps) -> ExplainedDifference | None:
+    def lacking(self, gaps: BalanceGaps) -> ExplainedDifference | None:
         """Return what the lists lack: a fill that is not shown (where a gap is left), or a history
         that was cut short.
         """
-        if not self.told:
+        if not self.listed:
             return None
         base, quote = spot_assets(self.symbol)
         changes = (
@@ -424,9 +432,9 @@ def _repeated(fills: Sequence[Fill]) -> list[Fill]:
     return again
 
 
-def _named(fills: Sequence[Fill]) -> str:
+def _trade_names(fills: Sequence[Fill]) -> str:
     return f"trade{'s' if len(fills) > 1 else ''} {', '.join(fill.trade_id for fill in fills)}"
 
 
-def _figured(fill: Fill) -> str:
+def _fill_text(fill: Fill) -> str:
     return f"{fill.quantity} at {fill.price}, fee {fill.fee} {fill.fee_asset}"

@@ -318,3 +318,10 @@ def test_buys_are_fractions_of_the_equity_after_the_sells() -> None:
     assert next(order.quantity for order in result.orders if order.side is Side.BUY) == Decimal(
         "9.75"
     )
+
+
+@pytest.mark.parametrize("key", ["order_type", "limit_offset_bps"])
+def test_settings_that_are_gone_name_the_style_of_execution(key: str) -> None:
+    """There is one way to say how orders are worked, and the error of the other one names it."""
+    with pytest.raises(ValueError, match=rf"{key} .*execution: \{{algorithm: limit"):
+        RebalancePolicy.model_validate({key: "limit"})

@@ -30,13 +30,13 @@ def settle(connection: psycopg.Connection[Any], lease: Lease, settlement: Settle
     _close(connection, accepted)  # first: who finds nothing to close books nothing
     for asset, change in settlement.changes.items():
         if change:
-            write_adjustment(connection, lease, asset, change, accepted.word, accepted.at)
+            write_adjustment(connection, lease, asset, change, accepted.message, accepted.at)
     ended = [
         OrderEvent(
             name,
             OrderEventKind.CANCEL,
             accepted.at,
-            accepted.word,
+            accepted.message,
             end_cause=EndCause.ACCEPTED_BREAK,
         )
         for name in settlement.orders
@@ -48,7 +48,13 @@ def settle(connection: psycopg.Connection[Any], lease: Lease, settlement: Settle
 
 
 def _close(connection: psycopg.Connection[Any], accepted: BreakAcceptance) -> None:
-    values = [accepted.at, accepted.word, accepted.account, accepted.subject, accepted.kind.value]
+    values = [
+        accepted.at,
+        accepted.message,
+        accepted.account,
+        accepted.subject,
+        accepted.kind.value,
+    ]
     if connection.execute(CLOSE_BREAK, values).rowcount != 1:
         raise StoreError(
             f"no {accepted.kind} break on '{accepted.subject}' of account '{accepted.account}' is open: it was settled or has "

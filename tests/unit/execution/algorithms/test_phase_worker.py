@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from penstock.core.errors import OrderNotFoundError, VenueUnavailableError
+from penstock.core.errors import OrderNotFoundError, StoreError, VenueUnavailableError
 from penstock.core.halts import TradingState
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Phase
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Iceberg, Limit, Style, Twap
 from penstock.execution.rebalance.run import rebalance
+from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -364,3 +365,21 @@ def test_denied_child_is_looked_for_before_the_next_child_takes_its_quantity(wor
     rebalance(world.session, world.inputs(HALF))
     assert world.ledger.balances("test") == world.venue.balances()
     assert sum(fill.quantity for fill in world.venue.trades) <= Decimal("0.1")
+
+
+def test_slot_of_an_earlier_version_is_left_alone(world: World) -> None:
+    """Orders without parent orders were begun by an earlier version: the run stops before it sends
+    anything, and the next slot takes over.
+    """
+
+    def kill(order: OrderRequest) -> None:
+        raise Killed
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF))
+    world.ledger.holder, world.venue.after = "", lambda _: None
+    session = replace(world.session, parent_orders=MemoryParentOrderStore())
+    with pytest.raises(StoreError, match="an earlier version"):
+        rebalance(session, world.inputs(HALF))
+    assert len(world.venue.submitted) == 1

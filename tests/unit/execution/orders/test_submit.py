@@ -182,3 +182,27 @@ def test_order_that_the_venue_accepts_and_then_takes_back_ends_cancelled(world: 
         (OrderState.CANCELED, "post-trade check")
     ]
     assert report.status is RebalanceStatus.DONE
+
+
+def test_request_is_dated_before_the_lease_is_looked_at(world: World) -> None:
+    """The renewal of the lease takes five seconds: the request carries the time before it, so that
+    a process that sleeps there sends what the venue takes for too old.
+    """
+    write_ahead, acquire = world.ledger.write_ahead, world.ledger.acquire_lease
+    dated: list[datetime] = []
+
+    def slow_write(*arguments: Any) -> None:
+        write_ahead(*arguments)
+        world.clock.sleep(35)  # past half of the lease's life: the next look renews it
+        dated.append(world.clock.now())
+
+    def slow_renewal(account: str, holder: str, ttl_seconds: float) -> Any:
+        lease = acquire(account, holder, ttl_seconds)
+        world.clock.sleep(5 if dated else 0)
+        return lease
+
+    world.ledger.write_ahead = slow_write  # type: ignore[method-assign]
+    world.ledger.acquire_lease = slow_renewal  # type: ignore[method-assign]
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    (order,) = world.venue.submitted
+    assert order.asked_at == dated[0]

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from penstock.execution.reconciliation.differences import Gaps
+from penstock.execution.reconciliation.differences import BalanceGaps
 
 
 @pytest.mark.parametrize("ledger", ["37265.84056971916", "37265.840569715", "37265.84056972999"])
@@ -12,14 +12,14 @@ def test_rounding_of_the_shown_balance_is_no_difference(ledger: str) -> None:
     """A notional has more decimals than the eight that a venue shows: what is cut off there must
     not lock an asset.
     """
-    assert Gaps({"USDT": Decimal("37265.84056972")}, {"USDT": Decimal(ledger)}).open() == {}
+    assert BalanceGaps({"USDT": Decimal("37265.84056972")}, {"USDT": Decimal(ledger)}).open() == {}
 
 
 def test_last_shown_decimal_is_a_difference() -> None:
     """One unit of the last shown decimal is already something that the venue says and the ledger
     does not.
     """
-    gaps = Gaps({"BTC": Decimal("0.50000001")}, {"BTC": Decimal("0.5")})
+    gaps = BalanceGaps({"BTC": Decimal("0.50000001")}, {"BTC": Decimal("0.5")})
     assert gaps.open() == {"BTC": Decimal("0.00000001")}
 
 
@@ -28,5 +28,5 @@ def test_every_venue_of_an_account_rounds_for_itself() -> None:
     difference.
     """
     sums, ledger = {"USDT": Decimal("10.00000000")}, {"USDT": Decimal("10.000000019")}
-    assert Gaps(sums, ledger, venues=2).open() == {}
-    assert Gaps(sums, ledger).open() == {"USDT": Decimal("-0.000000019")}
+    assert BalanceGaps(sums, ledger, venues=2).open() == {}
+    assert BalanceGaps(sums, ledger).open() == {"USDT": Decimal("-0.000000019")}
