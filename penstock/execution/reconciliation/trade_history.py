@@ -272,14 +272,12 @@ class TradeHistory:
         return sum(found, _ZERO)
 
     def _filled_at_venue(self, name: str) -> Decimal | None:
-        """Return how much of the order the venue filled, by its own word; None where it does not
+        """Return how much of the order the venue says it filled; None where it does not
         know the order.
         """
         if name not in self._filled:
             try:
-                self._filled[name] = self.session.find_named(
-                    name, self.symbol
-                ).filled_quantity
+                self._filled[name] = self.session.find_named(name, self.symbol).filled_quantity
             except (OrderNotFoundError, UnknownSymbolError):
                 self._filled[name] = None
         return self._filled[name]
@@ -385,8 +383,7 @@ class TradeHistory:
         account, ledger = self.session.account, self.session.ledger
         recent = list({fill.client_order_id: None for fill in self.ledger[::-1]})[:_RECENT_ASKED]
         orders = {
-            order.request.client_order_id: order
-            for order in ledger.orders_named(account, recent)
+            order.request.client_order_id: order for order in ledger.orders_named(account, recent)
         }
         orders |= {
             order.request.client_order_id: order
