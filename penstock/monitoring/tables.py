@@ -3,7 +3,7 @@
 Amounts are text, so that no digit is lost.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import polars as pl
@@ -13,7 +13,19 @@ from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.monitoring.figures import AccountFigures
 
-_ORDER_COLUMNS = ("at", "symbol", "side", "quantity", "filled", "state", "version", "reason")
+#: What every table of orders shows, by heading: in reports, artifacts and the ledger's view.
+ORDER_COLUMNS: Mapping[str, Callable[[OrderRecord], object]] = {
+    "at": lambda order: order.created_at,
+    "symbol": lambda order: order.request.symbol,
+    "venue": lambda order: order.request.venue,
+    "side": lambda order: order.request.side.value,
+    "quantity": lambda order: f"{order.request.quantity.normalize():f}",
+    "filled": lambda order: f"{order.filled_quantity.normalize():f}",
+    "state": lambda order: order.state.value,
+    "ended": lambda order: "" if order.end_cause is None else order.end_cause.value,
+    "version": lambda order: order.strategy_version,
+    "reason": lambda order: order.reason,
+}
 _FILL_COLUMNS = ("at", "symbol", "side", "quantity", "price", "fee", "trade")
 
 
@@ -41,22 +53,10 @@ def figures_table(figures: AccountFigures) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["figure", "value"], orient="row")
 
 
-def orders_table(orders: Sequence[OrderRecord]) -> pl.DataFrame:
-    """Return orders, newest first: at, symbol, side, quantity, filled, state, version, reason."""
-    rows = [
-        (
-            order.created_at,
-            order.request.symbol,
-            order.request.side.value,
-            f"{order.request.quantity.normalize():f}",
-            f"{order.filled_quantity.normalize():f}",
-            order.state.value,
-            order.strategy_version,
-            order.reason,
-        )
-        for order in reversed(list(orders))
-    ]
-    return _frame(rows, _ORDER_COLUMNS)
+def orders_table(orders: Sequence[OrderRecord], newest_first: bool = True) -> pl.DataFrame:
+    """Return orders, given oldest first, with the columns of ORDER_COLUMNS."""
+    rows = [tuple(shown(order) for shown in ORDER_COLUMNS.values()) for order in orders]
+    return _frame(rows[::-1] if newest_first else rows, tuple(ORDER_COLUMNS))
 
 
 def fills_table(fills: Sequence[Fill]) -> pl.DataFrame:

@@ -166,6 +166,7 @@ def halt_trading(
     change = _set_state(platform, actor, portfolio, state, reason, everything, cancel, flatten)
     on_change(change)
     if not (cancel or flatten):
+        send_alerts(platform, portfolio)
         return HaltOutcome(change)
     others = [
         name

@@ -37,7 +37,7 @@ class VerdictRecord(Protocol):
     def save_verdicts(
         self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
     ) -> None:
-        """Append every verdict of one judgement of this version, which `by` asked for, all or none."""
+        """Append every verdict of one judgement, which `by` asked for: all of them or none."""
         ...
 
 

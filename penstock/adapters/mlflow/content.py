@@ -104,7 +104,8 @@ def source_of(strategy_class: type[Strategy]) -> StrategySource:
         if module.split(".")[0] in ("strategies", "flows", "tasks", "__main__"):
             raise PromotionError(
                 f"strategy '{strategy_class.name}' imports '{module}': "
-                "a registered strategy's file must stand alone; import from penstock only, or move the code into the file"
+                "a registered strategy's file must stand alone; "
+                "import from penstock only, or move the code into the file"
             )
     return StrategySource(strategy_class.__name__, text)
 

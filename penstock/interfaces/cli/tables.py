@@ -10,15 +10,13 @@ import polars as pl
 
 from penstock.core.bars import TS
 from penstock.core.breaks import Break
-from penstock.core.order_records import OrderRecord
 from penstock.core.profit import Holding
 from penstock.execution.rebalance.report import RebalanceReport
+from penstock.monitoring.tables import orders_table
 from penstock.pipeline.breaks import PastBreak
 from penstock.pipeline.ledger import LedgerView
 from penstock.pipeline.slots import SlotRecord
 from penstock.pipeline.status import SystemStatus
-
-_ORDER_COLUMNS = ("planned", "symbol", "venue", "side", "quantity", "filled", "state", "reason")
 
 
 def rebalance_table(report: RebalanceReport) -> pl.DataFrame:
@@ -115,8 +113,9 @@ def ledger_tables(view: LedgerView, exact: bool) -> dict[str, pl.DataFrame]:
     profit_columns = (
         *("strategy", "symbol", "quantity", "cost", "realised", "unrealised", "fees", "fills"),
     )
+    orders = orders_table(view.orders, newest_first=False)
     return {
-        "Orders": _texts([_order_row(order) for order in view.orders], _ORDER_COLUMNS),
+        "Orders": _texts(orders.rows(), orders.columns),
         "Balances": _texts(list(view.balances.items()), ("asset", "quantity")),
         "Profit and loss (quote units; unrealised at the last fill)": _texts(
             profit, profit_columns
@@ -128,20 +127,6 @@ def ledger_tables(view: LedgerView, exact: bool) -> dict[str, pl.DataFrame]:
 def _amounts(held: Holding, view: LedgerView) -> tuple[Decimal, Decimal, Decimal, Decimal]:
     unrealised = held.unrealised(view.last_prices[held.symbol])
     return held.cost, held.realised, unrealised, held.fees
-
-
-def _order_row(order: OrderRecord) -> tuple[object, ...]:
-    asked = order.request
-    return (
-        order.created_at,
-        asked.symbol,
-        asked.venue,
-        asked.side,
-        asked.quantity,
-        order.filled_quantity,
-        order.state,
-        order.reason,
-    )
 
 
 def _texts(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> pl.DataFrame:

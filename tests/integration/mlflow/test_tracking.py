@@ -249,7 +249,7 @@ def test_strategy_that_leans_on_another_strategy_file_is_refused(
     import penstock_test_leaning
 
     with pytest.raises(PromotionError, match=r"imports 'strategies.momentum'"):
-        source_of(penstock_test_leaning.OrderTracker)
+        source_of(penstock_test_leaning.FollowTheClose)
 
 
 def test_passwords_are_taken_out_of_addresses() -> None:

@@ -22,6 +22,7 @@ from penstock.adapters.stores.postgres import (
 )
 from penstock.adapters.stores.postgres.migrations import read_migrations
 from penstock.core.errors import StoreError
+from penstock.core.order_records import OrderRecord
 from penstock.core.orders import EndCause, OrderState, Phase
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -223,6 +224,12 @@ _ENDS: dict[str, tuple[int, list[tuple[str, str, str]], EndCause | None]] = {
 }
 
 
+def _known(order: OrderRecord) -> tuple[object, ...]:
+    """What the first chain knew of an order, and why it ended."""
+    became = (order.state, order.filled_quantity, order.venue_order_id, order.reason)
+    return order.request, *became, order.end_cause, order.updated_at
+
+
 def test_orders_of_the_first_chain_keep_what_they_mean(server: str) -> None:
     """Leg becomes phase and child, reason's first words become the cause, and a rebuild agrees."""
     with database_of(server, "rows") as database:
@@ -264,4 +271,9 @@ def test_orders_of_the_first_chain_keep_what_they_mean(server: str) -> None:
         assert orders["back"].state is OrderState.OPEN
         (parent,) = PostgresParentOrderStore(database).work_of(1)
         assert (parent.order.phase, parent.order.quantity) == (Phase.BUYS, Decimal(5))
-        assert PostgresLedgerHistory(database).rebuild(replace=False).differences == ()
+        # a column that a later migration added has no value yet: only what the chain knew is compared
+        PostgresLedgerHistory(database).rebuild(replace=True)
+        rebuilt = {order.request.client_order_id: order for order in ledger.orders("main")}
+        assert [_known(order) for order in rebuilt.values()] == [
+            _known(order) for order in orders.values()
+        ]
