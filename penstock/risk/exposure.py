@@ -91,7 +91,7 @@ class MaxWeight:
         room = self.limit * context.equity - held
         if notional <= room or context.reduces(order):
             return None
-        weight = (held + notional) / context.equity
+        weight = context.of_equity(held + notional)
         reason = f"weight would be {weight:.1%} of equity; at most {self.limit:.1%} is allowed"
         return RuleFinding(self.name, order.symbol, reason, context.quantity(order, room))
 
@@ -139,7 +139,7 @@ class MaxGross:
         if planned <= room or context.reduces(order):
             return None
         reason = (
-            f"gross exposure would be {(gross + planned) / context.equity:.1%} of equity; "
+            f"gross exposure would be {context.of_equity(gross + planned):.1%} of equity; "
             f"at most {self.limit:.1%} is allowed"
         )
         return RuleFinding(self.name, order.symbol, reason, _share(order, room, planned))
@@ -165,7 +165,7 @@ class MaxNet:
         if planned <= room or context.reduces(order):
             return None
         reason = (
-            f"net exposure would be {(net + planned) / context.equity:.1%} of equity; "
+            f"net exposure would be {context.of_equity(net + planned):.1%} of equity; "
             f"at most {self.limit:.1%} is allowed"
         )
         return RuleFinding(self.name, order.symbol, reason, _share(order, room, planned))

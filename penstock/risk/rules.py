@@ -87,6 +87,10 @@ class RiskContext:
         instrument = self.instruments[order.symbol]
         return max(notional, _ZERO) / instrument.notional(Decimal(1), order.price)
 
+    def of_equity(self, value: Decimal) -> Decimal:
+        """Return a value as a fraction of equity; infinity where there is no equity."""
+        return value / self.equity if self.equity > 0 else Decimal("Infinity")
+
     def exposure(self, symbol: str) -> Decimal:
         """Return the signed value of a symbol's position (quote units); 0 where it has no price."""
         price = self.prices.get(symbol, _ZERO)

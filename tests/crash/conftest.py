@@ -27,8 +27,8 @@ from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
-from penstock.risk.limits import RiskLimits
 from penstock.simulation.fill_model import FillModel
+from penstock.testing.risk import switched_off
 from tests.servers import DatabaseServers
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -44,17 +44,7 @@ PRICES = {
 }
 POLICY = {"visibility_delay_seconds": 0.2, "poll_seconds": 0.05, "lease_wait_seconds": 0}
 #: Rules that would change what is traded are off: here the machinery is under test, not the limits.
-_OFF = (
-    "daily_loss",
-    "drawdown",
-    "max_orders_per_minute",
-    "max_orders_per_day",
-    "max_daily_volatility",
-    "max_hourly_turnover",
-)
-LIMITS = {"max_gross": 1, "max_weight": 1} | {
-    rule: None for rule in _OFF if rule in RiskLimits.model_fields
-}
+LIMITS = {"max_gross": 1, "max_weight": 1} | switched_off("price_collar", "max_order_notional")
 #: How far a weight may be from its target: the no-trade band (0.005) and a lot.
 REACHED = 0.0075
 

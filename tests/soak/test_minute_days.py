@@ -47,7 +47,7 @@ from penstock.practice.faults import Fault, FaultKind
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.practice.synthetic import DEFAULT_SYMBOLS, SyntheticCandles
-from penstock.risk.limits import RiskLimits
+from penstock.testing.risk import switched_off
 
 SEED = int(os.environ.get("PENSTOCK_SOAK_SEED", "20240304"))
 DAYS = float(os.environ.get("PENSTOCK_SOAK_DAYS", "7"))
@@ -56,17 +56,7 @@ FIRST = datetime(2024, 3, 1, tzinfo=UTC)
 SYMBOLS = list(DEFAULT_SYMBOLS[:10])
 ACCOUNT, CASH = "soak", Decimal(100_000)
 #: Rules that would change what is traded are off: here the machinery is under test, not the limits.
-_OFF = (
-    "daily_loss",
-    "drawdown",
-    "max_orders_per_minute",
-    "max_orders_per_day",
-    "max_daily_volatility",
-    "max_hourly_turnover",
-)
-LIMITS = {"max_gross": 1, "max_weight": 1} | {
-    rule: None for rule in _OFF if rule in RiskLimits.model_fields
-}
+LIMITS = {"max_gross": 1, "max_weight": 1} | switched_off("price_collar", "max_order_notional")
 #: How long the kill switch stays thrown: everything that leaves in this time was too late.
 _HELD_SECONDS = 1.5
 _ERRORS = (

@@ -15,7 +15,7 @@ from penstock.execution.algorithms import Twap
 from penstock.execution.rebalance.report import RebalanceReport
 from penstock.practice.faults import Fault, FaultKind
 from penstock.risk.limits import RiskLimits
-from tests.integration.risk.conftest import Account
+from tests.integration.practice_account import Account
 
 HALF = {"BTC/USDT": 0.15, "ETH/USDT": 0.1, "SOL/USDT": 0.1}
 LESS_BTC = {"BTC/USDT": 0.15, "ETH/USDT": None, "SOL/USDT": None}

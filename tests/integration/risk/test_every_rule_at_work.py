@@ -16,15 +16,15 @@ from penstock.core.proposals import SeenBar
 from penstock.core.risk_records import PositionMark, Verdict
 from penstock.execution.rebalance.report import RebalanceReport
 from penstock.risk.limits import RiskLimits
-from penstock.risk.review import rules_of
-from tests.integration.risk.conftest import Account
+from penstock.risk.review import RULES
+from tests.integration.practice_account import Account
 
 MORE_BTC = {"BTC/USDT": 0.4, "ETH/USDT": None, "SOL/USDT": None}
 KEEP = {"BTC/USDT": None, "ETH/USDT": None, "SOL/USDT": None}
 WIDE = RiskLimits(max_gross=Decimal(1), max_weight=Decimal(1), max_hourly_turnover=None)
 WANTED = Decimal("0.2")
-#: Rules whose work is shown in the files beside this one: risk, collar and pace at work, and the
-#: injected breaks.
+#: Rules whose work is shown elsewhere: in the files beside this one, and with the injected breaks of
+#: tests/integration/reconciliation.
 ELSEWHERE = {
     "kill_switch",
     "locked_instrument",
@@ -180,15 +180,7 @@ def test_trailing_stop_sells_a_position_under_its_high(
 
 def test_no_rule_is_left_out_here() -> None:
     """A new rule needs a test that shows its order before and after."""
-    everything = RiskLimits(
-        max_net=Decimal(1),
-        max_position={"BTC/USDT": Decimal(1)},
-        max_position_notional=Decimal(1),
-        max_account_notional=Decimal(1),
-        max_target_jump=Decimal(1),
-        stop_loss=Decimal("0.1"),
-    )
-    assert {rule.name for rule in rules_of(everything)} == {
+    assert {rule.name for rule in RULES} == {
         *HALVED,
         *DENIED,
         *ELSEWHERE,

@@ -18,7 +18,7 @@ from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.orders.cancel import cancel_working
 from penstock.risk.limits import LossLimit, RiskLimits
-from tests.integration.risk.conftest import Account
+from tests.integration.practice_account import Account
 
 HALF = {"BTC/USDT": 0.15, "ETH/USDT": 0.1, "SOL/USDT": 0.1}
 

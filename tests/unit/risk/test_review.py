@@ -1,7 +1,7 @@
 """Every rule, the order before and after it, and the review that joins them."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -11,43 +11,14 @@ from pydantic import ValidationError
 
 from penstock.core.errors import RiskError
 from penstock.core.halts import Halt, TradingState
-from penstock.core.instruments import Instrument
-from penstock.core.orders import Phase, Side
-from penstock.core.proposals import ProposedOrder, SeenBar
+from penstock.core.orders import Side
+from penstock.core.proposals import SeenBar
 from penstock.risk.limits import RiskLimits
 from penstock.risk.review import ApprovedOrders, review
-from penstock.risk.rules import RiskContext
+from penstock.testing import risk
+from penstock.testing.risk import SLOT, context, order
 
-SLOT = datetime(2024, 3, 1, tzinfo=UTC)
-BTC = Instrument(
-    "BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5)
-)
-ETH = Instrument(
-    "ETH/USDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.01"), Decimal("0.01"), Decimal(5)
-)
-ACTIVE = Halt("main", TradingState.ACTIVE, "", "", SLOT)
-WIDE = RiskLimits(
-    max_weight=Decimal(1), max_gross=Decimal(1), max_order_notional=None, price_collar=None
-)
-
-
-def order(
-    quantity: str = "1", side: Side = Side.BUY, symbol: str = "BTC/USDT", price: int = 100
-) -> ProposedOrder:
-    return ProposedOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, Phase.SELLS)
-
-
-def context(**changes: object) -> RiskContext:
-    plain = RiskContext(
-        slot=SLOT,
-        equity=Decimal(1000),
-        positions={},
-        prices={"BTC/USDT": Decimal(100), "ETH/USDT": Decimal(100)},
-        instruments={"BTC/USDT": BTC, "ETH/USDT": ETH},
-        seen={"BTC/USDT": SeenBar(SLOT, 100.0), "ETH/USDT": SeenBar(SLOT, 100.0)},
-        halt=ACTIVE,
-    )
-    return replace(plain, **changes)  # type: ignore[arg-type]
+WIDE = risk.limits()
 
 
 def rules_against(approved: ApprovedOrders) -> list[str]:

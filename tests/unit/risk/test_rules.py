@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from penstock.core.cost_basis import entry_prices
-from penstock.core.halts import Halt, TradingState
-from penstock.core.instruments import Instrument, InstrumentKind
-from penstock.core.orders import Fill, Phase, Side
+from penstock.core.halts import TradingState
+from penstock.core.orders import Fill, Side
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.core.risk_records import PositionMark, RiskHistory, Verdict
 from penstock.risk.limits import LossLimit, RiskLimits
@@ -20,52 +19,14 @@ from penstock.risk.memory import AccountMemory
 from penstock.risk.protection import advanced_marks, positions_to_close
 from penstock.risk.review import ReviewedOrder, review
 from penstock.risk.rules import RiskContext
+from penstock.testing.risk import ACTIVE, SLOT, context, limits, order, perpetual
 
-SLOT = datetime(2024, 3, 1, 12, tzinfo=UTC)
-BTC = Instrument(
-    "BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5)
-)
-ETH = Instrument(
-    "ETH/USDT", "ETH", "USDT", Decimal("0.01"), Decimal("0.01"), Decimal("0.01"), Decimal(5)
-)
-ACTIVE = Halt("main", TradingState.ACTIVE, "", "", SLOT)
-WIDE = RiskLimits(
-    max_weight=Decimal(1), max_gross=Decimal(1), max_order_notional=None, price_collar=None
-)
+WIDE = limits()
 ONE_HELD = {"BTC/USDT": Decimal(1)}
-
-
-def order(
-    quantity: str = "1", side: Side = Side.BUY, symbol: str = "BTC/USDT", price: int = 100
-) -> ProposedOrder:
-    return ProposedOrder(symbol, side, Decimal(quantity), Decimal(price), 0.1, Phase.SELLS)
-
-
-def context(**changes: Any) -> RiskContext:
-    plain = RiskContext(
-        slot=SLOT,
-        equity=Decimal(1000),
-        positions={},
-        prices={"BTC/USDT": Decimal(100), "ETH/USDT": Decimal(100)},
-        instruments={"BTC/USDT": BTC, "ETH/USDT": ETH},
-        seen={"BTC/USDT": SeenBar(SLOT, 100.0), "ETH/USDT": SeenBar(SLOT, 100.0)},
-        halt=ACTIVE,
-    )
-    return replace(plain, **changes)
-
-
-def perpetual(**changes: Any) -> RiskContext:
-    """Return the context of an account whose BTC is a perpetual, which may be held short."""
-    swap = replace(BTC, kind=InstrumentKind.LINEAR_PERPETUAL)
-    return context(instruments={"BTC/USDT": swap, "ETH/USDT": ETH}, **changes)
 
 
 def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> ReviewedOrder:
     return review([wanted], account, limits).reviewed[0]
-
-
-def limits(**changes: Any) -> RiskLimits:
-    return WIDE.model_copy(update=changes)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from penstock.core.breaks import BreakKind
 from penstock.core.errors import StoreError
 from penstock.core.orders import OrderState
 from penstock.practice.faults import Fault, FaultKind
-from tests.integration.risk.conftest import Account
+from tests.integration.practice_account import Account
 
 TRADES = "/api/v3/myTrades"
 SYMBOLS = frozenset({"BTC/USDT", "ETH/USDT", "SOL/USDT"})

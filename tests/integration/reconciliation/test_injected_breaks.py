@@ -27,7 +27,7 @@ from penstock.core.orders import (
 )
 from penstock.interfaces.cli.remedies import break_remedy
 from penstock.practice.faults import Fault, FaultKind
-from tests.integration.risk.conftest import Account
+from tests.integration.practice_account import Account
 
 TRADES = "/api/v3/myTrades"
 MANY_DAYS = 100 * 86_400.0

@@ -23,7 +23,8 @@ from penstock.core.orders import OrderState
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.risk.limits import RiskLimits
 from penstock.simulation.fill_model import FillModel
-from tests.integration.risk.conftest import Account
+from penstock.testing.risk import switched_off
+from tests.integration.practice_account import Account
 
 SEED = int(os.environ.get("PENSTOCK_CLEAN_SEED", "20240301"))
 #: First price and decimals of each symbol.
@@ -39,15 +40,9 @@ FEES = ("received", "quote", "BNB")
 FIRST = datetime(2024, 3, 1, tzinfo=UTC)
 SLOTS = 40
 #: The market moves at random here: what would stop trading for it is off.
-_OFF = (
-    "daily_loss",
-    "drawdown",
-    "price_collar",
-    "max_daily_volatility",
-    "max_hourly_turnover",
-    "max_order_notional",
+LIMITS = RiskLimits.model_validate(
+    {"max_gross": 1, "max_weight": 1} | switched_off("max_orders_per_minute", "max_orders_per_day")
 )
-LIMITS = RiskLimits.model_validate({"max_gross": 1, "max_weight": 1} | dict.fromkeys(_OFF))
 
 
 def thin_bars(chance: random.Random) -> pl.DataFrame:
