@@ -1,7 +1,6 @@
-"""What an operator is to look at, in words: one alert a break, a state that risk has set, or an
-order event that was refused.
+"""What an operator should look at, as text: a break, a state that risk has set, a refused event.
 
-Whoever keeps the cause keeps the alert with it. When and how alerts are sent is not decided here.
+The alert is kept together with its cause. penstock.pipeline.alerts decides when and how it is sent.
 """
 
 from dataclasses import dataclass
@@ -13,17 +12,18 @@ from penstock.core.halts import TradingState
 
 @dataclass(frozen=True)
 class Alert:
-    """One thing to look at. `found` is the break that it is about; `is_over` says that this break
-    has closed since.
-
-    `made_at` is when it was put on record; None where it is not yet.
-    """
+    """One thing to look at."""
 
     title: str
+    """The title, in a few words."""
     body: str
+    """What happened."""
     found: Break | None = None
+    """The break that it is about, if any."""
     is_over: bool = False
+    """Whether that break has closed since."""
     made_at: datetime | None = None
+    """When it was put on record (UTC); None where it is not yet."""
 
 
 def break_alert(found: Break) -> Alert:
@@ -40,5 +40,6 @@ def refusal_alert(order: str, refusal: str) -> Alert:
     """Return the alert of an order event that the order machine refused."""
     return Alert(
         "an illegal order event was refused",
-        f"order {order}: {refusal}. It is on record as refused and changed nothing; compare the order with the venue's page",
+        f"order {order}: {refusal}. It is on record as refused and changed nothing; "
+        "compare the order with the venue's page",
     )

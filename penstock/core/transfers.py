@@ -7,8 +7,11 @@ from decimal import Decimal
 
 @dataclass(frozen=True)
 class Transfer:
-    """A deposit (quantity above zero) or withdrawal (below) that the venue's own history shows."""
+    """A deposit or a withdrawal that the venue's own history shows."""
 
     asset: str
+    """The asset."""
     quantity: Decimal
+    """The quantity, with fees: above zero for a deposit, below zero for a withdrawal."""
     at: datetime
+    """When it happened by the venue's clock (UTC)."""

@@ -1,3 +1,6 @@
-"""From approved orders to booked fills: placement, following, recovery, reconciliation, and the
-rebalance that joins them.
+"""From approved orders to booked fills: one account's session, the run of a slot, orders on
+their way, and reconciliation with the venue.
+
+Where a slot begins and ends is rebalance/run.py. Who plans is penstock.portfolio, and who sets the
+rules is penstock.risk.
 """

@@ -70,7 +70,7 @@ class KillSwitch:
 
 @dataclass
 class SwitchWatch:
-    """Looks at the switch before each of many orders, and reads it again once its last word is
+    """Looks at the switch before each of many orders, and reads it again once the last reading is
     `max_age_seconds` old.
 
     To ask the database before each order of a burst costs a third of the burst. The age is measured
@@ -84,7 +84,7 @@ class SwitchWatch:
 
     def look(self) -> Halt:
         """Return the state in force at most `max_age_seconds` ago. Thread-safe: an instant and its
-        word are kept as one.
+        reading are kept as one.
         """
         now = self.switch.clock.elapsed_seconds()
         if self._last is None or now - self._last[0] >= self.max_age_seconds:

@@ -1,8 +1,8 @@
-"""The local stack: database, practice exchange, MLflow server, Prefect server and worker as
-children of one supervisor.
+"""The local stack: practice exchange, MLflow server, Prefect server and worker under one
+supervisor.
 
-Decides what runs, in which order and with which settings. The supervisor starts a child again when
-it dies, and ends them all when it is ended. For machines with Docker, deploy/compose.yaml does the same.
+The supervisor starts the children in order, and starts a child again when it dies. When it is ended
+it ends them all. On machines with Docker, deploy/compose.yaml does the same.
 """
 
 from penstock.stack.children import StackError

@@ -1,6 +1,4 @@
-"""One supervised process: how it is started, seen to answer, and ended with everything that it
-started.
-"""
+"""One supervised process: how it is started, checked and ended, with all that it started."""
 
 import signal
 import socket
@@ -23,17 +21,23 @@ class StackError(PenstockError):
 
 @dataclass
 class Child:
-    """One supervised process: how to start it, and how to see that it answers."""
+    """One supervised process."""
 
     name: str
+    """The name in messages, and of its log."""
     command: list[str]
+    """The command that starts it."""
     environment: Mapping[str, str]
+    """Its environment variables: all that it gets."""
     health_url: str | None
+    """An address that answers once it is ready; None where it has none."""
     log: Path
+    """The file that its output is appended to."""
     process: subprocess.Popen[bytes] | None = None
+    """The process, once it was started."""
 
     def start(self) -> None:
-        """Start the process in its own session, output appended to its log."""
+        """Start the process in its own session. Its output is appended to its log."""
         with self.log.open("ab") as out:
             self.process = subprocess.Popen(
                 self.command,
@@ -59,7 +63,7 @@ class Child:
             )
 
     def stop(self, grace_seconds: float = 10) -> None:
-        """End the process and everything it started: SIGTERM first, SIGKILL after the grace."""
+        """End the process and all that it started: by SIGTERM, and by SIGKILL after the grace."""
         if self.process is None:
             return
         try:
@@ -94,6 +98,7 @@ def _answers(url: str) -> bool:
 
 
 def require_free(port: int, what: str, option: str) -> None:
+    """Raise StackError where another program listens on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

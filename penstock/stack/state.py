@@ -1,6 +1,4 @@
-"""Which stack runs from a home folder, where it answers, and how another process comes to work with
-it.
-"""
+"""Which stack runs from a home folder, where it answers, and how another process uses it."""
 
 import json
 from collections.abc import Mapping
@@ -17,32 +15,34 @@ from penstock.stack.children import StackError
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where the stack answers, and for which environment. `practice` is "" where another venue is
-    configured.
-
-    `external_database` is "" where the database is the embedded one of the home folder.
-    """
+    """Where the stack answers, and for which environment."""
 
     environment: str
+    """The environment that it was started for."""
     external_database: str
+    """The configured database; "" where it is the embedded one of the home folder."""
     prefect: str
+    """The address of the Prefect server."""
     mlflow: str
+    """The address of the MLflow server."""
     database: str
+    """The address of the database, without its password."""
     practice: str
+    """The address of the practice exchange; "" where another venue is configured."""
 
     @property
     def prefect_api(self) -> str:
+        """The address of Prefect's API."""
         return f"{self.prefect}/api"
 
 
 def state_file(home: Path) -> Path:
+    """Return the file in which a running stack is written down."""
     return home / "stack.json"
 
 
 def running(home: Path) -> tuple[int, Addresses] | None:
-    """Return the supervisor's process id and the addresses of the stack that runs from `home`, or
-    None.
-    """
+    """Return the supervisor's process id and the stack's addresses; None where none runs."""
     path = state_file(home)
     if not path.is_file():
         return None
@@ -65,7 +65,7 @@ def running(home: Path) -> tuple[int, Addresses] | None:
 
 
 def write_state(home: Path, addresses: Addresses) -> None:
-    """Say that this process is the supervisor of the stack that runs from `home`."""
+    """Write down that this process is the supervisor of the stack that runs from `home`."""
     me = psutil.Process()
     state = {"pid": me.pid, "started": me.create_time(), **asdict(addresses)}
     temporary = state_file(home).with_suffix(".tmp")
@@ -74,26 +74,27 @@ def write_state(home: Path, addresses: Addresses) -> None:
 
 
 def forget_state(home: Path) -> None:
+    """Remove the note of a running stack."""
     state_file(home).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
 class Followed:
-    """The environment of a command that works with the running stack, and what it keeps instead.
-
-    `kept` has, by variable, the caller's value and the stack's, where they differ.
-    """
+    """The environment of a command that works with the running stack."""
 
     variables: Mapping[str, str]
+    """The environment variables."""
     kept: Mapping[str, tuple[str, str]]
+    """The caller's value and the stack's, by variable, where they differ. The caller's is kept."""
 
 
 def follow_running_stack(variables: Mapping[str, str]) -> Followed:
-    """Return `variables` with what is needed to work with the stack that runs from their home, if
-    one does: its environment, servers and keys.
+    """Return `variables` with the environment, servers and keys of the stack that runs from their
+    home.
 
-    What the caller's variables say already is left alone. Raises ConfigError where they name
-    another database than the stack's: two databases would be two ledgers of one account.
+    A variable that the caller has set keeps its value. Without a running stack nothing is added.
+    Raises ConfigError where the variables name another database than the stack's: an account would
+    have two ledgers.
     """
     process = Process.of(variables)
     found = running(process.home.resolve())

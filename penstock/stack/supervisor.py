@@ -1,4 +1,4 @@
-"""The supervisor: what runs, in which order and with which settings; what dies is started again."""
+"""The supervisor: what runs, in which order and with which settings."""
 
 import importlib.metadata
 import subprocess
@@ -20,6 +20,8 @@ _RESTART_PAUSE_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class StackPorts:
+    """The ports of the stack's servers, all on 127.0.0.1."""
+
     prefect: int = 4200
     mlflow: int = 5000
     practice: int = 8190
@@ -35,9 +37,7 @@ class Supervisor:
         database_url: Callable[[str], str],
         deploy: bool = True,
     ) -> None:
-        """`database_url(name)` gives the URL of the database called `name`, created where it is
-        missing.
-        """
+        """`database_url(name)` returns the URL of the database `name`, created if missing."""
         self.home = settings.home
         self.ports = ports
         self.deploy = deploy
@@ -59,7 +59,7 @@ class Supervisor:
         self._stopping = False
 
     def start(self) -> None:
-        """Start everything and return once it answers and the deployments exist."""
+        """Start all; return once the servers answer and the deployments exist."""
         require_free(self.ports.prefect, "the Prefect server", "--prefect-port")
         require_free(self.ports.mlflow, "the MLflow server", "--mlflow-port")
         if self.addresses.practice:
@@ -75,9 +75,9 @@ class Supervisor:
         write_state(self.home, self.addresses)
 
     def watch(self, keep_database: Callable[[], object]) -> None:
-        """Keep the children running until `stop_watching` is called (by a signal handler).
+        """Keep the children running until `stop_watching` is called, by a signal handler.
 
-        `keep_database` starts the database again where it has died, and does nothing where it runs.
+        `keep_database` starts the database again where it has died.
         """
         while not self._stopping:
             keep_database()
@@ -97,6 +97,7 @@ class Supervisor:
             SYSTEM_CLOCK.sleep(0.5)
 
     def stop_watching(self) -> None:
+        """Let `watch` return."""
         self._stopping = True
 
     def stop(self) -> None:
@@ -127,7 +128,9 @@ class Supervisor:
             "PREFECT_SERVER_UI_API_URL": "/api",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
+                "prefect.server.concurrency.lease_storage.filesystem"
+            ),
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "PREFECT_WORKER_PREFETCH_SECONDS": "25",
             "PREFECT_WORKER_QUERY_SECONDS": "5",
@@ -140,8 +143,7 @@ class Supervisor:
     def _make_children(self) -> list[Child]:
         python = [sys.executable, "-m"]
         api = self.addresses.prefect_api
-        # Artifacts by path, not through the server: commands without the server read the same
-        # database file.
+        # Artifacts have paths: commands without the server read the same database file.
         mlflow_store = [
             *("--backend-store-uri", f"sqlite:///{self.home / 'mlflow.db'}"),
             *("--default-artifact-root", str(self.home / "mlartifacts"), "--no-serve-artifacts"),

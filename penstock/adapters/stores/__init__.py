@@ -1,3 +1,1 @@
-"""Where records are kept: a PostgreSQL of our own (embedded) and the stores that work on any
-PostgreSQL (timescale).
-"""
+"""Where records are kept: an embedded PostgreSQL, and the stores on any PostgreSQL."""

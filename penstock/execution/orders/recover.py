@@ -20,13 +20,14 @@ _LOOK_BACK = 100
 
 @dataclass(frozen=True)
 class Recovery:
-    """What was found and done: orders that had never left, orders resolved with the venue, fills
-    booked on the way.
-    """
+    """What was found and done."""
 
     abandoned: tuple[str, ...] = ()
+    """Orders that had never left (client order ids)."""
     resolved: tuple[str, ...] = ()
+    """Orders that the venue was asked about (client order ids)."""
     fills: tuple[Fill, ...] = ()
+    """Fills that were booked on the way."""
 
 
 def recover(session: AccountSession, keeper: LeaseKeeper, slot: datetime | None) -> Recovery:
@@ -77,14 +78,14 @@ def _resolve(
             for order in sent
             if slots[order.rebalance_id] == order_slot
         }
-        follower = OrderTracker(session, keeper, order_slot)
+        tracker = OrderTracker(session, keeper, order_slot)
         patience = session.policy.follow_timeout_seconds if slot in (None, order_slot) else 0.0
         left += [
             order
-            for order in follower.follow(names, {}, patience)
-            if order.request.client_order_id not in follower.unlisted
+            for order in tracker.follow(names, {}, patience)
+            if order.request.client_order_id not in tracker.unlisted
         ]
-        fills += follower.booked
+        fills += tracker.booked
     lost = [order for order in left if order.state in (OrderState.SUBMITTING, OrderState.UNKNOWN)]
     if lost:
         raise VenueUnavailableError(

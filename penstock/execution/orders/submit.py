@@ -56,7 +56,7 @@ class Outcome:
 
 @dataclass
 class Pace:
-    """Holds every sender of a phase back while the venue wants it: to go on against a 429 earns a
+    """Holds all senders of a phase back while the venue wants it: to go on against a 429 earns a
     ban.
     """
 

@@ -204,8 +204,8 @@ class OrderTracker:
         return self._event(order, kind, report.reason, report.venue_order_id)
 
     def _book(self, orders: Sequence[OrderRecord]) -> Sequence[Fill]:
-        """Book the orders' trades that are not booked yet, asking once a symbol (and venue); return
-        them.
+        """Book the orders' trades that are not booked yet, asking once per symbol and venue; return
+        those that were booked.
         """
         if not orders:
             return []

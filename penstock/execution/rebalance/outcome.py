@@ -1,4 +1,4 @@
-"""The word on a slot: why it is not traded, how its orders ended, and which breaks are new."""
+"""How a slot ends: why it is not traded, how its orders ended, and which breaks are new."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

@@ -272,7 +272,7 @@ class TradeHistory:
         return sum(found, _ZERO)
 
     def _filled_at_venue(self, name: str) -> Decimal | None:
-        """Return how much of the order the venue filled, by its own word; None where it does not
+        """Return how much of the order the venue says it filled; None where it does not
         know the order.
         """
         if name not in self._filled:

@@ -19,18 +19,16 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class Bounds:
-    """The limits that hold for parts, as they hold for the order. `collar` is a fraction,
-    `max_notional` in quote units.
-
-    `exits` are the positions that are being closed, by symbol: a limit must not stand between an
-    account and its exit, so what reduces them is not bounded. `ceilings` (quote units, by symbol) take the place
-    of `ceiling` for orders whose parts are sent over time.
-    """
+    """The limits that hold for the parts of an order, as they hold for the order."""
 
     collar: Decimal | None = None
+    """How far a venue's mid price may be from the approved price, as a fraction; None is no bound."""
     max_notional: Decimal | None = None
+    """What the parts may come to (quote units); None is no bound."""
     exits: Mapping[str, Decimal] = field(default_factory=dict)
+    """The positions that are being closed, by symbol: what reduces them is not bounded."""
     ceilings: Mapping[str, Decimal] = field(default_factory=dict)
+    """What is left of `ceiling` for orders whose parts are sent over time (quote units, by symbol)."""
 
     def objection(self, order: ProposedOrder, mid: Decimal) -> str:
         """Return why no part may trade around `mid`, "" where it may: |mid / approved price - 1| <=

@@ -32,14 +32,15 @@ _SELECT_CHECKPOINTS = """
     WITH RECURSIVE traded AS (
         (SELECT symbol FROM fill WHERE account = %(account)s ORDER BY symbol LIMIT 1)
         UNION ALL
-        SELECT (SELECT f.symbol FROM fill f WHERE f.account = %(account)s AND f.symbol > t.symbol ORDER BY f.symbol LIMIT 1)
+        SELECT (SELECT f.symbol FROM fill f
+                WHERE f.account = %(account)s AND f.symbol > t.symbol ORDER BY f.symbol LIMIT 1)
         FROM traded t WHERE t.symbol IS NOT NULL
     )
     SELECT t.symbol, c.quantity, c.cost, c.at, c.trade_id, c.sequence
     FROM traded t LEFT JOIN entry_checkpoint c ON c.account = %(account)s AND c.symbol = t.symbol
     WHERE t.symbol IS NOT NULL ORDER BY t.symbol
 """
-#: One statement a symbol, given the checkpoint's values: from them the planner knows how few fills
+#: One statement per symbol, given the checkpoint's values: from them the planner knows how few fills
 #: are meant. Both parts see the same instant. The row with `late` is there where fills that belong
 #: before the checkpoint were not known to it; what it reads is in an index, or the planner would
 #: walk the newer fills of all symbols.
@@ -59,7 +60,8 @@ _SELECT_ALL = f"""
 """  # noqa: S608 - our own constants
 
 _INSERT = """
-    INSERT INTO entry_checkpoint (account, symbol, quantity, cost, at, trade_id, sequence) VALUES (%s, %s, %s, %s, %s, %s, %s)
+    INSERT INTO entry_checkpoint (account, symbol, quantity, cost, at, trade_id, sequence)
+    VALUES (%s, %s, %s, %s, %s, %s, %s)
     ON CONFLICT DO NOTHING
 """
 #: Only what was read is replaced: another reader, or a rebuild, may have been here since.

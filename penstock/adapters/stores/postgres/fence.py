@@ -27,5 +27,6 @@ def require_own(lease: Lease, account: str) -> None:
     """Raise StoreError where something of another account is to be written under the lease."""
     if account != lease.account:
         raise StoreError(
-            f"the lease is on account '{lease.account}' and this is of '{account}': take that account's lease"
+            f"the lease is on account '{lease.account}' and this is of '{account}': take that "
+            "account's lease"
         )

@@ -67,7 +67,8 @@ class PostgresLedger:
             ).fetchone()
         if row != (exchange, quote):
             raise StoreError(
-                f"account '{account}' belongs to {row}, not to ({exchange}, {quote}): give the other one its own name"
+                f"account '{account}' belongs to {row}, not to ({exchange}, {quote}): give the "
+                "other one its own name"
             )
 
     def acquire_lease(self, account: str, holder: str, ttl_seconds: float) -> Lease | None:
@@ -77,8 +78,10 @@ class PostgresLedger:
         with self._database.transaction() as connection:
             row = connection.execute(
                 """UPDATE lease
-                   SET token = token + 1, holder = %(holder)s, expires_at = clock_timestamp() + %(ttl)s * interval '1 s'
-                   WHERE account = %(account)s AND (holder = %(holder)s OR expires_at <= clock_timestamp())
+                   SET token = token + 1, holder = %(holder)s,
+                       expires_at = clock_timestamp() + %(ttl)s * interval '1 s'
+                   WHERE account = %(account)s
+                     AND (holder = %(holder)s OR expires_at <= clock_timestamp())
                    RETURNING token, expires_at""",
                 {"account": account, "holder": holder, "ttl": ttl_seconds},
             ).fetchone()
@@ -105,7 +108,8 @@ class PostgresLedger:
         """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
         with fenced(self._database, lease) as connection:
             connection.execute(
-                """INSERT INTO rebalance (account, slot, portfolio_version, status) VALUES (%s, %s, %s, 'running')
+                """INSERT INTO rebalance (account, slot, portfolio_version, status)
+                   VALUES (%s, %s, %s, 'running')
                    ON CONFLICT (account, slot) DO NOTHING""",
                 [lease.account, slot, portfolio_version],
             )
@@ -131,7 +135,7 @@ class PostgresLedger:
         )
 
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
-        """Keep the target weights (fractions of equity by symbol) that a rebalance worked towards."""
+        """Keep the target weights (fractions of equity by symbol) of a rebalance."""
         self._update_rebalance(
             lease, rebalance_id, "UPDATE rebalance SET targets = %s", [Jsonb(dict(targets))]
         )
@@ -312,7 +316,7 @@ class PostgresLedger:
             return read_entries(connection, account)
 
     def totals(self, account: str) -> AccountTotals:
-        """Return how many slots (by status), orders and fills the account has, and what was traded."""
+        """Return the account's slots by status, its orders and fills, and what was traded."""
         with self._database.transaction() as connection:
             rows = connection.execute(SELECT_TOTALS, {"account": account}).fetchall()
         return totals_of(rows)
@@ -321,7 +325,8 @@ class PostgresLedger:
         """Return what the account has of every asset, the quote asset included, without zeros."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT asset, quantity FROM balance WHERE account = %s AND quantity <> 0 ORDER BY asset",
+                """SELECT asset, quantity FROM balance
+                   WHERE account = %s AND quantity <> 0 ORDER BY asset""",
                 [account],
             ).fetchall()
         return dict(rows)
@@ -330,7 +335,8 @@ class PostgresLedger:
         """Return the signed quantity of every open position by symbol; spot has none."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT symbol, quantity FROM position WHERE account = %s AND quantity <> 0 ORDER BY symbol",
+                """SELECT symbol, quantity FROM position
+                   WHERE account = %s AND quantity <> 0 ORDER BY symbol""",
                 [account],
             ).fetchall()
         return dict(rows)
@@ -343,5 +349,6 @@ class PostgresLedger:
             done = connection.execute(statement.encode(), [*values, rebalance_id, lease.account])
             if done.rowcount != 1:
                 raise StoreError(
-                    f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first"
+                    f"rebalance {rebalance_id} is not one of account '{lease.account}': "
+                    "start it first"
                 )

@@ -1,9 +1,9 @@
 """The ledger as event store: the read models rebuilt from what was appended, and the account as it
 was at any time.
 
-Read models are the changing columns of `orders` and the tables `balance` and `position`. They are folded here by
-penstock.core, in Decimal, not by the SQL that keeps them up to date: that both agree row for row is
-what a check proves.
+Read models are the changing columns of `orders` and the tables `balance` and `position`. They are
+folded here from the first event on, by penstock.core, and compared with what was written step by
+step. A check proves that both agree row for row.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,7 +51,8 @@ _SELECT_FILLS = f"""
 """  # noqa: S608 - our own constants
 _SELECT_ADJUSTMENTS = """
     SELECT account, asset, quantity FROM adjustment
-    WHERE account = coalesce(%(account)s, account) AND at <= coalesce(%(at)s, 'infinity'::timestamptz) ORDER BY id
+    WHERE account = coalesce(%(account)s, account) AND at <= coalesce(%(at)s, 'infinity'::timestamptz)
+    ORDER BY id
 """
 _SELECT_EVENTS = f"""
     SELECT order_event.refusal, order_event.from_state, order_event.to_state,
@@ -219,7 +220,7 @@ class PostgresLedgerHistory:
 def _snapshot(
     database: Database, *, writers_wait: bool = False
 ) -> "Iterator[psycopg.Connection[Any]]":
-    """Yield a transaction that sees one instant of the ledger, or one for which every writer waits."""
+    """Yield a transaction that sees one instant, or one for which every writer waits."""
     with database.transaction() as connection:
         if writers_wait:  # every write begins with its account's lease
             connection.execute(

@@ -46,7 +46,8 @@ SELECT_SHORT = f"""
 
 #: Opening balances are booked when the account is taken over; one that was empty then has none.
 SELECT_BEGINNING = """
-    SELECT coalesce((SELECT max(at) FROM adjustment WHERE account = %(account)s AND reason = %(opening)s),
+    SELECT coalesce((SELECT max(at) FROM adjustment
+                     WHERE account = %(account)s AND reason = %(opening)s),
                     (SELECT min(slot) FROM rebalance WHERE account = %(account)s))
 """
 
@@ -58,8 +59,10 @@ BY_TIME = " ORDER BY at, sequence"
 #: One row per status of slots, or one where there is none yet.
 SELECT_TOTALS = """
     SELECT status, slots, (SELECT count(*) FROM orders WHERE account = %(account)s), fills, traded
-    FROM (SELECT count(*) AS fills, coalesce(sum(quantity * price), 0) AS traded FROM fill WHERE account = %(account)s) f
-    LEFT JOIN (SELECT status, count(*) AS slots FROM rebalance WHERE account = %(account)s GROUP BY status) r ON true
+    FROM (SELECT count(*) AS fills, coalesce(sum(quantity * price), 0) AS traded
+          FROM fill WHERE account = %(account)s) f
+    LEFT JOIN (SELECT status, count(*) AS slots
+               FROM rebalance WHERE account = %(account)s GROUP BY status) r ON true
 """
 
 

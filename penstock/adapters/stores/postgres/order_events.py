@@ -39,7 +39,7 @@ class JudgedEvent:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where an order stands while a batch is judged. `quantity` is what was asked for (base units)."""
+    """Where an order stands while a batch is judged. `quantity`: what was asked for (base units)."""
 
     quantity: Decimal
     progress: OrderProgress
@@ -171,7 +171,8 @@ def _no_strangers(
     theirs = sorted((name, account) for name, account, *_ in rows if account != lease.account)
     if theirs:
         raise StoreError(
-            f"{len(theirs)} client order ids belong to another account, first '{theirs[0][0]}' to '{theirs[0][1]}': "
+            f"{len(theirs)} client order ids belong to another account, first '{theirs[0][0]}' to "
+            f"'{theirs[0][1]}': "
             "nothing was written (an id is a hash of its account; was it made for the other one?)"
         )
 
@@ -181,7 +182,8 @@ def _no_twins(orders: Sequence[OrderIntent]) -> None:
     twins = sorted(name for name, times in count.items() if times > 1)
     if twins:
         raise StoreError(
-            f"{len(twins)} client order ids stand twice in one batch, first '{twins[0]}': two intents would become one order; "
+            f"{len(twins)} client order ids stand twice in one batch, first '{twins[0]}': two "
+            "intents would become one order; "
             "nothing was written (are two children or attempts numbered alike?)"
         )
 
@@ -240,7 +242,8 @@ def _no_fills(events: Sequence[OrderEvent]) -> None:
     for event in events:
         if event.kind.is_fill:
             raise StoreError(
-                f"event '{event.kind}' of order {event.client_order_id} moves a balance: book the fill instead"
+                f"event '{event.kind}' of order {event.client_order_id} moves a balance: book the "
+                "fill instead"
             )
 
 

@@ -42,7 +42,8 @@ class PostgresParentOrderStore:
                 ).fetchone()
                 if owner != (lease.account,):
                     raise StoreError(
-                        f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first"
+                        f"rebalance {rebalance_id} is not one of account '{lease.account}': "
+                        "start it first"
                     )
             connection.cursor().executemany(
                 _INSERT, [_row_of(lease.account, order) for order in orders]

@@ -15,7 +15,7 @@ _LOCK = 7_360_713
 
 
 class Partitions:
-    """The partitions that are known to exist; one object a store."""
+    """The partitions that are known to exist; one object per store."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -15,7 +15,8 @@ from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
 from penstock.core.timeframes import day_before
 
 _LEVELS = """
-    SELECT (SELECT without_transfers FROM equity WHERE account = %(account)s AND at < %(slot)s AND at <= %(day)s
+    SELECT (SELECT without_transfers FROM equity WHERE account = %(account)s 
+              AND at < %(slot)s AND at <= %(day)s
             ORDER BY at DESC LIMIT 1),
            (SELECT max(without_transfers) FROM equity WHERE account = %(account)s AND at < %(slot)s
               AND at >= (SELECT coalesce(max(at), '-infinity') FROM trading_state
@@ -23,7 +24,8 @@ _LEVELS = """
            (SELECT coalesce(sum(value), 0) FROM break_acceptance WHERE account = %(account)s),
            (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at > %(minute)s),
            (SELECT count(*) FROM orders WHERE account = %(account)s AND created_at >= %(midnight)s),
-           (SELECT coalesce(sum(quantity * price), 0) FROM fill WHERE account = %(account)s AND at >= %(hour)s)
+           (SELECT coalesce(sum(quantity * price), 0) FROM fill
+            WHERE account = %(account)s AND at >= %(hour)s)
 """
 
 #: The symbols are found by skipping from one to the next in the fills' key, so that a long history
@@ -34,7 +36,8 @@ _TRADE_MARKS = """
     WITH RECURSIVE traded AS (
         (SELECT symbol FROM fill WHERE account = %(account)s ORDER BY symbol LIMIT 1)
         UNION ALL
-        SELECT (SELECT f.symbol FROM fill f WHERE f.account = %(account)s AND f.symbol > t.symbol ORDER BY f.symbol LIMIT 1)
+        SELECT (SELECT f.symbol FROM fill f
+                WHERE f.account = %(account)s AND f.symbol > t.symbol ORDER BY f.symbol LIMIT 1)
         FROM traded t WHERE t.symbol IS NOT NULL
     )
     SELECT t.symbol, least(c.at, fresh.oldest), coalesce(fresh.newest, c.sequence), fresh.oldest
@@ -49,7 +52,8 @@ _TRADE_MARKS = """
 """
 _RECORD_COMPARED = """
     INSERT INTO compared_trades (account, symbol, sequence, at)
-    SELECT account, symbol, sequence, at FROM fill WHERE account = %s AND symbol = %s AND sequence = %s
+    SELECT account, symbol, sequence, at FROM fill
+    WHERE account = %s AND symbol = %s AND sequence = %s
     ON CONFLICT (account, symbol) DO UPDATE SET sequence = excluded.sequence, at = excluded.at
         WHERE excluded.sequence > compared_trades.sequence
 """

@@ -57,6 +57,7 @@ def _close(connection: psycopg.Connection[Any], accepted: BreakAcceptance) -> No
     ]
     if connection.execute(CLOSE_BREAK, values).rowcount != 1:
         raise StoreError(
-            f"no {accepted.kind} break on '{accepted.subject}' of account '{accepted.account}' is open: it was settled or has "
+            f"no {accepted.kind} break on '{accepted.subject}' of account '{accepted.account}' is "
+            "open: it was settled or has "
             "closed by itself; nothing was booked"
         )
