@@ -30,19 +30,22 @@ class BreakKind(StrEnum):
 
 @dataclass(frozen=True)
 class Break:
-    """A difference between ledger and venue. While open, `subject` (a symbol or an asset) is locked
-    for trading.
-
-    `changes` is what accepting it would book, by asset; None where that was not kept.
-    """
+    """A difference between ledger and venue. While it is open its subject is locked for trading."""
 
     account: str
+    """The account whose ledger and venue differ."""
     subject: str
+    """The symbol or the asset that differs."""
     kind: BreakKind
+    """In which way they differ."""
     detail: str
+    """What was seen, as a sentence."""
     ledger_value: Decimal | None = None
+    """What the ledger has; None where there is no single value."""
     venue_value: Decimal | None = None
+    """What the venue has; None where there is no single value."""
     changes: Mapping[str, Decimal] | None = None
+    """What accepting it would book, by asset; None where that was not kept."""
 
     @property
     def message(self) -> str:
@@ -57,17 +60,17 @@ class Break:
 
 @dataclass(frozen=True)
 class TradeMark:
-    """How far a symbol's fills were compared with the venue's trades, one by one.
-
-    `since` is the time from which trades are of interest: the newest fill that was found equal, or
-    the oldest that was not compared yet where that is older. `newest` marks the newest fill there
-    is. `due_since` is the time of the oldest that was not compared yet; None where all were.
-    """
+    """How far a symbol's fills were compared with the venue's trades, one by one."""
 
     symbol: str
+    """The symbol."""
     since: datetime
+    """From when on trades are of interest: the newest fill that was found equal, or the oldest that
+    was not compared yet where that is older."""
     newest: int
+    """The newest fill there is, by its sequence in the ledger."""
     due_since: datetime | None
+    """The time of the oldest fill that was not compared yet; None where all were."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,4 @@
-"""What a decision rests on and what it wants: the bar that was seen, and the order that planning
-drafts and risk reviews.
-"""
+"""What a decision rests on and what it wants: the bar that was seen, and the proposed order."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime

@@ -38,8 +38,8 @@ class MemoryVenue:
     """A venue in memory that fills market orders at once at its prices, fee in the asset received,
     as Binance does.
 
-    `before` and `after` are called with each request's client order id around its acceptance: a
-    test makes them raise.
+    `before` and `after` are called with each request, before and after the venue takes it: a test
+    makes them raise.
     """
 
     clock: SteppedClock

@@ -1,7 +1,7 @@
 """One account in memory with all that execution needs, and one that trades at two venues."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -53,6 +53,7 @@ class World:
 def make_world() -> World:
     clock = SteppedClock(SLOT + timedelta(seconds=2))
     ledger, venue = MemoryLedger(clock), MemoryVenue(clock)
+    ledger.open_account("test", "memory", "USDT")
     policy = ExecutionPolicy(
         poll_seconds=1,
         follow_timeout_seconds=5,
@@ -69,7 +70,7 @@ def make_world() -> World:
         quote="USDT",
         exchange=venue,
         ledger=ledger,
-        parent_orders=MemoryParentOrderStore(),
+        parent_orders=MemoryParentOrderStore(ledger),
         control_store=ledger,
         clock=clock,
         kill_switch=kill_switch,
@@ -92,7 +93,7 @@ class Two:
     ledger: MemoryLedger
     near: OneOfTwo
     far: OneOfTwo
-    parent_orders: MemoryParentOrderStore = field(default_factory=MemoryParentOrderStore)
+    parent_orders: MemoryParentOrderStore
 
     def process(self) -> World:
         """Return a process that remembers nothing but what is in the ledger."""
@@ -133,4 +134,6 @@ class Two:
 
 def make_two() -> Two:
     clock = SteppedClock(SLOT + timedelta(seconds=2))
-    return Two(clock, MemoryLedger(clock), OneOfTwo(clock), OneOfTwo(clock))
+    ledger = MemoryLedger(clock)
+    ledger.open_account("test", "both", "USDT")
+    return Two(clock, ledger, OneOfTwo(clock), OneOfTwo(clock), MemoryParentOrderStore(ledger))

@@ -12,15 +12,34 @@ from penstock.adapters.stores.postgres import (
     connect,
 )
 from penstock.core.leases import Lease
+from penstock.core.machine import SYSTEM_CLOCK
+from penstock.ports import ControlStore, Ledger
+from penstock.testing.memory_ledger import MemoryLedger
 from tests.servers import DatabaseServers
 
-_TIERS = ["plain", "apache", "timescale"]
+_TIERS = ["plain", "apache", "timescale", "memory"]
+#: What a test asks for that looks behind the port, into a database: memory has none.
+_BEHIND_THE_PORT = {"database", "database_url", "new_database_url"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Hold what is kept in memory to every test that asks through the port alone."""
+    items[:] = [item for item in items if not _is_out_of_reach(item)]
+
+
+def _is_out_of_reach(item: pytest.Item) -> bool:
+    parameters = getattr(item, "callspec", None)
+    if parameters is None or parameters.params.get("tier") != "memory":
+        return False
+    behind = not _BEHIND_THE_PORT.isdisjoint(getattr(item, "fixturenames", ()))
+    return behind or item.get_closest_marker("several_accounts") is not None
 
 
 @pytest.fixture(scope="session", params=_TIERS)
 def tier(request: pytest.FixtureRequest, servers: DatabaseServers) -> str:
-    """A tier of PostgreSQL that this machine can run."""
-    servers.url(request.param)
+    """A tier of PostgreSQL that this machine can run, or what penstock.testing keeps in memory."""
+    if request.param != "memory":
+        servers.url(request.param)
     return str(request.param)
 
 
@@ -50,17 +69,21 @@ def name() -> str:
 
 
 @pytest.fixture
-def ledger(database: Database) -> PostgresLedger:
-    return PostgresLedger(database)
+def ledger(tier: str, request: pytest.FixtureRequest) -> Ledger:
+    if tier == "memory":
+        return MemoryLedger(SYSTEM_CLOCK)
+    return PostgresLedger(request.getfixturevalue("database"))
 
 
 @pytest.fixture
-def control_store(database: Database) -> PostgresControlStore:
-    return PostgresControlStore(database)
+def control_store(tier: str, ledger: Ledger, request: pytest.FixtureRequest) -> ControlStore:
+    if isinstance(ledger, MemoryLedger):
+        return ledger
+    return PostgresControlStore(request.getfixturevalue("database"))
 
 
 @pytest.fixture
-def writer(ledger: PostgresLedger, name: str) -> Lease:
+def writer(ledger: Ledger, name: str) -> Lease:
     """The right to write for the account called `name`, which is opened."""
     ledger.open_account(name, "practice", "USDT")
     lease = ledger.acquire_lease(name, "test", 600)

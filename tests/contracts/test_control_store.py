@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from penstock.adapters.stores.postgres import Database, PostgresControlStore, PromotionRecord
+from penstock.adapters.stores.postgres import Database, PromotionRecord
 from penstock.core.bars import TS
 from penstock.core.breaks import Break, BreakKind
 from penstock.core.errors import StoreError
@@ -18,6 +18,7 @@ from penstock.core.halts import TradingState
 from penstock.core.leases import Lease
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.execution.kill_switch import KillSwitch
+from penstock.ports import ControlStore
 from penstock.promotion.criteria import CriterionResult
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
@@ -27,15 +28,14 @@ LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
-def control_store(database: Database) -> Iterator[PostgresControlStore]:
-    """A supervision that leaves no halt of every account behind."""
-    control_store = PostgresControlStore(database)
+def control_store(control_store: ControlStore) -> Iterator[ControlStore]:
+    """A control store that leaves no halt of every account behind."""
     yield control_store
     control_store.set_trading_state("*", TradingState.ACTIVE, "end of test", "test", LONG_AGO)
 
 
 def test_break_is_open_once_until_closed(
-    control_store: PostgresControlStore, writer: Lease, name: str
+    control_store: ControlStore, writer: Lease, name: str
 ) -> None:
     """The same difference opens one break; closed, it can open again; closing what is not open says
     so.
@@ -55,7 +55,7 @@ def test_break_is_open_once_until_closed(
 
 
 def test_breaks_lock_only_what_they_name(
-    control_store: PostgresControlStore, writer: Lease, name: str
+    control_store: ControlStore, writer: Lease, name: str
 ) -> None:
     """Kinds, subjects and accounts are kept apart."""
     first = Break(name, "BTC", BreakKind.DUST, "dust")
@@ -71,16 +71,12 @@ def test_breaks_lock_only_what_they_name(
     assert control_store.open_breaks(f"{name}-other") == []
 
 
-def test_account_that_was_never_stopped_is_active(
-    control_store: PostgresControlStore, name: str
-) -> None:
+def test_account_that_was_never_stopped_is_active(control_store: ControlStore, name: str) -> None:
     """No row means no halt."""
     assert control_store.trading_state(name).state is TradingState.ACTIVE
 
 
-def test_newest_state_of_an_account_is_in_force(
-    control_store: PostgresControlStore, name: str
-) -> None:
+def test_newest_state_of_an_account_is_in_force(control_store: ControlStore, name: str) -> None:
     """What was set last counts, whatever instant it was set for, and says who and why."""
     control_store.set_trading_state(name, TradingState.HALTED, "drawdown", "risk", AT)
     control_store.set_trading_state(
@@ -98,7 +94,7 @@ def test_newest_state_of_an_account_is_in_force(
 @pytest.mark.parametrize("own", list(TradingState))
 @pytest.mark.parametrize("common", list(TradingState))
 def test_strictest_of_own_and_common_state_is_in_force(
-    control_store: PostgresControlStore, name: str, own: TradingState, common: TradingState
+    control_store: ControlStore, name: str, own: TradingState, common: TradingState
 ) -> None:
     """A halt of every account cannot be undone by the account's own state, nor the other way round."""
     order = [TradingState.ACTIVE, TradingState.REDUCE_ONLY, TradingState.HALTED]
@@ -108,7 +104,7 @@ def test_strictest_of_own_and_common_state_is_in_force(
 
 
 def test_trading_state_history_cannot_be_changed(
-    control_store: PostgresControlStore, database: Database, name: str
+    control_store: ControlStore, database: Database, name: str
 ) -> None:
     """Who halted what, and when, stays on record."""
     control_store.set_trading_state(name, TradingState.HALTED, "drawdown", "risk", AT)
@@ -117,7 +113,7 @@ def test_trading_state_history_cannot_be_changed(
 
 
 def test_equity_is_one_row_an_instant_in_order(
-    control_store: PostgresControlStore, writer: Lease, name: str
+    control_store: ControlStore, writer: Lease, name: str
 ) -> None:
     """Recording an instant again replaces it; the history is oldest first, as floats."""
     later = AT + timedelta(hours=1)
@@ -156,7 +152,7 @@ def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
 
 
 def test_halt_that_flattens_everything_reaches_an_account_that_is_halted_already(
-    control_store: PostgresControlStore, name: str
+    control_store: ControlStore, name: str
 ) -> None:
     """What either state asks for is asked for: neither a risk rule's halt nor a later plain one
     hides the order to flatten.
@@ -186,7 +182,7 @@ def test_halt_that_flattens_everything_reaches_an_account_that_is_halted_already
 
 @pytest.mark.parametrize("whose", ["own", "*"])
 def test_state_that_may_only_tighten_leaves_a_stricter_one_in_force(
-    control_store: PostgresControlStore, name: str, whose: str
+    control_store: ControlStore, name: str, whose: str
 ) -> None:
     """What somebody set a moment ago is not loosened, nor replaced by one as strict; a looser one
     is.
@@ -224,7 +220,7 @@ ASKED = {
 @pytest.mark.parametrize("own", ASKED)
 @pytest.mark.parametrize("common", ASKED)
 def test_no_source_of_halts_hides_what_another_asks_for(
-    control_store: PostgresControlStore, name: str, tmp_path: Path, own: str, common: str
+    control_store: ControlStore, name: str, tmp_path: Path, own: str, common: str
 ) -> None:
     """Of file, account and every account: the strictest state, every wish to cancel or flatten, and
     all reasons.

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.adapters.stores.postgres import Database, PostgresLedger
+from penstock.adapters.stores.postgres import Database
 from penstock.core.errors import IllegalTransitionError, StaleLeaseError, StoreError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
@@ -32,6 +32,7 @@ from penstock.core.orders import (
     Side,
 )
 from penstock.core.rebalances import RebalanceStatus
+from penstock.ports import Ledger
 
 SLOT = datetime(2025, 6, 1, tzinfo=UTC)
 AT = SLOT + timedelta(seconds=30)
@@ -75,27 +76,25 @@ def fill_of(
 
 
 @pytest.fixture
-def lease(ledger: PostgresLedger, writer: Lease) -> Lease:
+def lease(ledger: Ledger, writer: Lease) -> Lease:
     """The right to write for a new account with 1000 USDT."""
     ledger.book_adjustment(writer, "USDT", Decimal(1000), "opening balance", AT)
     return writer
 
 
 @pytest.fixture
-def rebalance_id(ledger: PostgresLedger, lease: Lease) -> int:
+def rebalance_id(ledger: Ledger, lease: Lease) -> int:
     return ledger.start_rebalance(lease, SLOT, "portfolio/1").id
 
 
-def sent(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int, order: OrderIntent
-) -> OrderIntent:
+def sent(ledger: Ledger, lease: Lease, rebalance_id: int, order: OrderIntent) -> OrderIntent:
     ledger.plan_orders(lease, rebalance_id, [order])
     ledger.record_event(lease, order.request.client_order_id, OrderEventKind.SUBMIT, AT)
     return order
 
 
 def test_order_keeps_the_venue_that_it_goes_to(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int, database: Database
+    ledger: Ledger, lease: Lease, rebalance_id: int, database: Database
 ) -> None:
     """The venue is part of the intent: it is read back, and nothing can change it afterwards."""
     named, plain = planned(), planned()
@@ -113,7 +112,7 @@ def test_order_keeps_the_venue_that_it_goes_to(
 
 
 def test_account_opened_again_is_the_same_and_never_another_venues(
-    ledger: PostgresLedger, name: str
+    ledger: Ledger, name: str
 ) -> None:
     """Opening twice changes nothing; opening under another venue is refused, for the balances
     would mix.
@@ -124,7 +123,7 @@ def test_account_opened_again_is_the_same_and_never_another_venues(
         ledger.open_account(name, "other", "USDT")
 
 
-def test_second_holder_waits_and_tokens_rise(ledger: PostgresLedger, name: str) -> None:
+def test_second_holder_waits_and_tokens_rise(ledger: Ledger, name: str) -> None:
     """While a lease lives another holder gets none; the same holder renews; after release anyone
     gets a higher token.
     """
@@ -143,7 +142,7 @@ def test_second_holder_waits_and_tokens_rise(ledger: PostgresLedger, name: str) 
     assert taken.token > renewed.token
 
 
-def test_expired_lease_is_taken_over(ledger: PostgresLedger, name: str) -> None:
+def test_expired_lease_is_taken_over(ledger: Ledger, name: str) -> None:
     """A writer that died is replaced once its time is over."""
     ledger.open_account(name, "venue", "USDT")
     assert ledger.acquire_lease(name, "dead", 0.05) is not None
@@ -151,7 +150,7 @@ def test_expired_lease_is_taken_over(ledger: PostgresLedger, name: str) -> None:
     assert ledger.acquire_lease(name, "heir", 60) is not None
 
 
-def test_of_many_holders_at_once_one_gets_the_lease(ledger: PostgresLedger, name: str) -> None:
+def test_of_many_holders_at_once_one_gets_the_lease(ledger: Ledger, name: str) -> None:
     """Eight holders that ask at the same moment: one lease."""
     ledger.open_account(name, "venue", "USDT")
     with ThreadPoolExecutor(8) as pool:
@@ -162,7 +161,7 @@ def test_of_many_holders_at_once_one_gets_the_lease(ledger: PostgresLedger, name
 
 
 def test_stale_lease_is_refused_by_every_write(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int
+    ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
     """Once a later lease exists the database refuses each write of the older one, and nothing of it
     stays.
@@ -188,7 +187,7 @@ def test_stale_lease_is_refused_by_every_write(
     assert ledger.balances(lease.account) == {"USDT": Decimal(1000)}
 
 
-def test_unknown_account_is_named(ledger: PostgresLedger, name: str) -> None:
+def test_unknown_account_is_named(ledger: Ledger, name: str) -> None:
     """Neither a lease nor a write is possible for an account that was never opened."""
     with pytest.raises(StoreError, match=name):
         ledger.acquire_lease(name, "writer", 60)
@@ -197,7 +196,7 @@ def test_unknown_account_is_named(ledger: PostgresLedger, name: str) -> None:
 
 
 def test_new_lease_waits_for_a_write_of_the_old_one(
-    ledger: PostgresLedger, lease: Lease, database: Database
+    ledger: Ledger, lease: Lease, database: Database
 ) -> None:
     """A token cannot be replaced in the middle of a write: the write ends first, whole."""
     with ThreadPoolExecutor(1) as pool:
@@ -214,7 +213,7 @@ def test_new_lease_waits_for_a_write_of_the_old_one(
 # --- rebalances and intents
 
 
-def test_slot_has_one_rebalance(ledger: PostgresLedger, lease: Lease) -> None:
+def test_slot_has_one_rebalance(ledger: Ledger, lease: Lease) -> None:
     """Starting a slot again returns the first rebalance with its version and status, ended or not."""
     first = ledger.start_rebalance(lease, SLOT, "portfolio/1")
     ledger.end_rebalance(lease, first.id, RebalanceStatus.SKIPPED, "too late")
@@ -231,7 +230,7 @@ def test_slot_has_one_rebalance(ledger: PostgresLedger, lease: Lease) -> None:
 
 
 def test_intents_are_planned_all_or_none_and_once(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int
+    ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
     """A refused intent takes its companions with it; planning an intent again leaves the first as
     it is.
@@ -256,8 +255,9 @@ def test_intents_are_planned_all_or_none_and_once(
     )
 
 
+@pytest.mark.several_accounts
 def test_rebalance_of_another_account_takes_no_orders(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int, name: str
+    ledger: Ledger, lease: Lease, rebalance_id: int, name: str
 ) -> None:
     """A rebalance id is only good with its own account's lease."""
     ledger.open_account(f"{name}-2", "venue", "USDT")
@@ -270,7 +270,7 @@ def test_rebalance_of_another_account_takes_no_orders(
 
 
 def test_orders_are_filtered_by_state_and_rebalance(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int
+    ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
     """Unfinished orders and the orders of one rebalance can be asked for, oldest first."""
     later = ledger.start_rebalance(lease, SLOT + timedelta(days=1), "portfolio/1").id
@@ -293,7 +293,7 @@ def test_orders_are_filtered_by_state_and_rebalance(
 
 
 def test_event_moves_the_order_and_keeps_the_venues_id(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int
+    ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
     """A legal event changes the state; a venue order id, once said, stays."""
     order = sent(ledger, lease, rebalance_id, planned())
@@ -315,7 +315,7 @@ def test_event_moves_the_order_and_keeps_the_venues_id(
 
 
 def test_illegal_event_is_kept_with_its_refusal(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int, database: Database
+    ledger: Ledger, lease: Lease, rebalance_id: int, database: Database
 ) -> None:
     """An event that the machine does not allow raises, changes no state, and stands in the history
     with the reason.
@@ -330,15 +330,13 @@ def test_illegal_event_is_kept_with_its_refusal(
     assert "not legal" in refusal
 
 
-def test_event_of_an_unknown_order_is_refused(ledger: PostgresLedger, lease: Lease) -> None:
+def test_event_of_an_unknown_order_is_refused(ledger: Ledger, lease: Lease) -> None:
     """An order that was never written ahead has no history to add to."""
     with pytest.raises(StoreError, match="never planned"):
         ledger.record_event(lease, "stranger", OrderEventKind.ACCEPT, AT)
 
 
-def test_fill_events_must_be_booked(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int
-) -> None:
+def test_fill_events_must_be_booked(ledger: Ledger, lease: Lease, rebalance_id: int) -> None:
     """A fill event without its fill would leave the balance behind, so record_event does not take
     one.
     """
@@ -360,9 +358,7 @@ def test_history_cannot_be_changed(database: Database, table: str, change: str) 
 # --- fills and balances
 
 
-def test_fill_moves_base_quote_and_fee(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int
-) -> None:
+def test_fill_moves_base_quote_and_fee(ledger: Ledger, lease: Lease, rebalance_id: int) -> None:
     """A buy adds base and takes quote; the fee leaves in its own asset, also where that is base or
     quote.
     """
@@ -381,7 +377,7 @@ def test_fill_moves_base_quote_and_fee(
     assert ledger.positions(lease.account) == {}  # spot trading moves balances alone
 
 
-def test_fill_is_booked_once(ledger: PostgresLedger, lease: Lease, rebalance_id: int) -> None:
+def test_fill_is_booked_once(ledger: Ledger, lease: Lease, rebalance_id: int) -> None:
     """The same venue trade again returns False and moves nothing; the same number in another symbol
     is another trade.
     """
@@ -400,7 +396,7 @@ def test_fill_is_booked_once(ledger: PostgresLedger, lease: Lease, rebalance_id:
 
 
 def test_fills_and_overfilled_orders_can_be_asked_for_alone(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int
+    ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
     """Fills from an instant on, that instant included; orders that were filled beyond their
     quantity.
@@ -417,7 +413,7 @@ def test_fills_and_overfilled_orders_can_be_asked_for_alone(
 
 
 def test_fills_lead_from_partial_to_full_and_beyond(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int
+    ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
     """What leaves something open is partial; what completes the order fills it; what goes beyond is
     booked as it is.
@@ -436,7 +432,7 @@ def test_fills_lead_from_partial_to_full_and_beyond(
 
 
 def test_late_fill_of_a_cancelled_order_is_booked(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int
+    ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
     """The venue's books may be ahead of its answer: the balance follows the fill."""
     order = sent(ledger, lease, rebalance_id, planned("1"))
@@ -446,7 +442,7 @@ def test_late_fill_of_a_cancelled_order_is_booked(
     assert ledger.balances(lease.account)["BTC"] == Decimal("0.4")
 
 
-def test_fill_of_an_unknown_order_is_refused(ledger: PostgresLedger, lease: Lease) -> None:
+def test_fill_of_an_unknown_order_is_refused(ledger: Ledger, lease: Lease) -> None:
     """A trade that is not ours is reconciliation's affair and never a balance by itself."""
     with pytest.raises(StoreError, match="reconciliation"):
         ledger.book_fill(lease, fill_of(planned(), "t", "1"))
@@ -454,7 +450,7 @@ def test_fill_of_an_unknown_order_is_refused(ledger: PostgresLedger, lease: Leas
 
 
 def test_fill_that_cannot_be_is_recorded_and_raised(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int, database: Database
+    ledger: Ledger, lease: Lease, rebalance_id: int, database: Database
 ) -> None:
     """A fill of an order that was never sent moves no balance; its refusal stands in the history."""
     order = planned()
@@ -481,7 +477,7 @@ def position_writes_run(database: Database, body: str) -> Iterator[None]:
 
 
 def test_error_between_fill_and_position_undoes_both(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int, database: Database
+    ledger: Ledger, lease: Lease, rebalance_id: int, database: Database
 ) -> None:
     """When the balance cannot be written there is no fill and no event either, and booking again
     works.
@@ -514,7 +510,7 @@ ledger.book_fill(Lease(account, "writer", int(token), at), Fill("t", order, "BTC
 
 
 def test_kill_between_fill_and_position_undoes_both(
-    ledger: PostgresLedger, lease: Lease, rebalance_id: int, database: Database, database_url: str
+    ledger: Ledger, lease: Lease, rebalance_id: int, database: Database, database_url: str
 ) -> None:
     """A writer that is killed after the fill's row and before the balance's leaves neither."""
     order = sent(ledger, lease, rebalance_id, planned())
@@ -548,12 +544,13 @@ trades = st.tuples(
 )
 
 
+@pytest.mark.several_accounts  # one for each example
 @given(st.lists(trades, max_size=8))
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_positions_are_exactly_the_sum_of_fills(
-    ledger: PostgresLedger, booked: list[tuple[int, Side, Decimal, Decimal, Decimal, str]]
+    ledger: Ledger, booked: list[tuple[int, Side, Decimal, Decimal, Decimal, str]]
 ) -> None:
     """Whatever the fills, repeated ones included, every balance is their exact sum: no rounding,
     nothing counted twice.

@@ -10,7 +10,7 @@ from itertools import count
 
 import pytest
 
-from penstock.adapters.stores.postgres import Database, PostgresLedger
+from penstock.adapters.stores.postgres import Database
 from penstock.core.errors import IllegalTransitionError, StaleLeaseError, StoreError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
@@ -24,6 +24,7 @@ from penstock.core.orders import (
     Phase,
     Side,
 )
+from penstock.ports import Ledger
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 E, S = OrderEventKind, OrderState
@@ -31,7 +32,7 @@ _numbers = count()
 
 
 @pytest.fixture
-def rebalance_id(ledger: PostgresLedger, writer: Lease) -> int:
+def rebalance_id(ledger: Ledger, writer: Lease) -> int:
     return ledger.start_rebalance(writer, AT, "v/1").id
 
 
@@ -42,9 +43,7 @@ def planned(symbol: str = "BTC/USDT") -> OrderIntent:
     return OrderIntent(request, Phase.SELLS, 0, 0, "trend/1", 0.5, Decimal(100))
 
 
-def begun(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int, *orders: OrderIntent
-) -> list[str]:
+def begun(ledger: Ledger, writer: Lease, rebalance_id: int, *orders: OrderIntent) -> list[str]:
     names = [order.request.client_order_id for order in orders]
     ledger.write_ahead(
         writer, rebalance_id, orders, [OrderEvent(name, E.SUBMIT, AT) for name in names], AT
@@ -58,12 +57,12 @@ def fill(name: str, trade: str, quantity: str, symbol: str = "BTC/USDT") -> Fill
     )
 
 
-def states(ledger: PostgresLedger, writer: Lease) -> list[OrderState]:
+def states(ledger: Ledger, writer: Lease) -> list[OrderState]:
     return [order.state for order in ledger.orders(writer.account)]
 
 
 def test_intents_and_their_start_are_one_commit(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+    ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
     """After write_ahead every order is SUBMITTING, in the order planned; one that has begun refuses
     to begin again.
@@ -80,7 +79,7 @@ def test_intents_and_their_start_are_one_commit(
 
 
 def test_bad_intent_leaves_neither_intents_nor_events(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+    ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
     """An event of an order that is not among the intents, and was never planned, undoes the whole
     write.
@@ -96,7 +95,7 @@ def test_bad_intent_leaves_neither_intents_nor_events(
 
 
 def test_id_that_stands_twice_in_a_batch_writes_nothing(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+    ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
     """Two intents under one id would become one order: the whole batch is refused, the good one in
     it too.
@@ -114,8 +113,9 @@ def test_id_that_stands_twice_in_a_batch_writes_nothing(
     assert ledger.orders(writer.account) == []
 
 
+@pytest.mark.several_accounts
 def test_id_of_another_accounts_order_writes_nothing(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int, name: str
+    ledger: Ledger, writer: Lease, rebalance_id: int, name: str
 ) -> None:
     """An intent whose id another account has is not dropped as if it were planned: the batch is
     refused.
@@ -135,7 +135,7 @@ def test_id_of_another_accounts_order_writes_nothing(
 
 
 def test_events_of_one_batch_follow_one_another(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+    ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
     """Several events of one order in a batch are applied in turn; the states returned say where
     each one led.
@@ -156,7 +156,7 @@ def test_events_of_one_batch_follow_one_another(
 
 
 def test_illegal_event_of_a_batch_is_kept_and_the_others_hold(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int, database: Database
+    ledger: Ledger, writer: Lease, rebalance_id: int, database: Database
 ) -> None:
     """The legal events take effect, the illegal one stands in the history with its refusal and is
     named.
@@ -176,7 +176,7 @@ def test_illegal_event_of_a_batch_is_kept_and_the_others_hold(
 
 
 def test_fills_of_several_orders_are_one_commit_and_booked_once(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+    ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
     """Copies within the batch and from before are not booked again; balances are the exact sum of
     what was.
@@ -197,7 +197,7 @@ def test_fills_of_several_orders_are_one_commit_and_booked_once(
 
 
 def test_refused_fill_of_a_batch_is_kept_and_the_others_are_booked(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+    ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
     """A trade of an order that was never sent is named; the batch's other trades count."""
     (sent,) = begun(ledger, writer, rebalance_id, planned())
@@ -212,7 +212,7 @@ def test_refused_fill_of_a_batch_is_kept_and_the_others_are_booked(
 
 
 def test_stranger_among_fills_undoes_the_batch(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+    ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
     """A trade of no order of ours is reconciliation's affair: nothing of its batch is booked."""
     (sent,) = begun(ledger, writer, rebalance_id, planned())
@@ -223,7 +223,7 @@ def test_stranger_among_fills_undoes_the_batch(
 
 
 def test_fill_of_a_rejected_order_is_booked_and_opens_it_again(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+    ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
     """The venue denied the order and then shows its trade: the money moved, so the balance does,
     and the order is followed.
@@ -236,7 +236,7 @@ def test_fill_of_a_rejected_order_is_booked_and_opens_it_again(
 
 
 def test_stale_lease_is_refused_by_every_batch(
-    ledger: PostgresLedger, writer: Lease, rebalance_id: int
+    ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
     """Batches are fenced as single writes are."""
     (name,) = begun(ledger, writer, rebalance_id, planned())

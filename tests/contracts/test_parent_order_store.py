@@ -7,13 +7,16 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from penstock.adapters.stores.postgres import Database, PostgresLedger, PostgresParentOrderStore
+from penstock.adapters.stores.postgres import Database, PostgresParentOrderStore
 from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.core.leases import Lease
 from penstock.core.orders import OrderType, Phase, Side
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms import ChildOrder, Plan, Twap
+from penstock.ports import Ledger, ParentOrderStore
+from penstock.testing.memory_ledger import MemoryLedger
+from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 
 SLOT = datetime(2025, 6, 1, tzinfo=UTC)
 AT = SLOT + timedelta(seconds=30, microseconds=123_456)
@@ -27,13 +30,15 @@ PLAN = Plan(style=Twap(slices=2), children=(_piece("0.5"), _piece("0.25")))
 
 
 @pytest.fixture
-def store(database: Database) -> PostgresParentOrderStore:
-    return PostgresParentOrderStore(database)
+def store(ledger: Ledger, request: pytest.FixtureRequest) -> ParentOrderStore:
+    if isinstance(ledger, MemoryLedger):
+        return MemoryParentOrderStore(ledger)
+    return PostgresParentOrderStore(request.getfixturevalue("database"))
 
 
 @pytest.fixture
-def rebalance_id(database: Database, writer: Lease) -> int:
-    return PostgresLedger(database).start_rebalance(writer, SLOT, "portfolio/1").id
+def rebalance_id(ledger: Ledger, writer: Lease) -> int:
+    return ledger.start_rebalance(writer, SLOT, "portfolio/1").id
 
 
 def parent(
@@ -47,7 +52,7 @@ def parent(
 
 
 def test_parents_come_back_as_they_were_begun(
-    store: PostgresParentOrderStore, writer: Lease, rebalance_id: int
+    store: ParentOrderStore, writer: Lease, rebalance_id: int
 ) -> None:
     """Exact quantities and instants, in the order in which they were begun, with a plan that reads
     the same.
@@ -60,7 +65,7 @@ def test_parents_come_back_as_they_were_begun(
 
 
 def test_parent_begun_twice_is_left_as_it_is(
-    store: PostgresParentOrderStore, writer: Lease, rebalance_id: int
+    store: ParentOrderStore, writer: Lease, rebalance_id: int
 ) -> None:
     """One per (rebalance, symbol, phase): a second beginning changes nothing, another phase is another
     parent.
@@ -76,7 +81,7 @@ def test_parent_begun_twice_is_left_as_it_is(
 
 
 def test_stale_lease_begins_nothing(
-    ledger: PostgresLedger, store: PostgresParentOrderStore, writer: Lease, rebalance_id: int
+    ledger: Ledger, store: ParentOrderStore, writer: Lease, rebalance_id: int
 ) -> None:
     """Once a later writer exists the database refuses the parent."""
     assert ledger.acquire_lease(writer.account, writer.holder, 60) is not None
@@ -85,11 +90,11 @@ def test_stale_lease_begins_nothing(
     assert store.work_of(rebalance_id) == []
 
 
+@pytest.mark.several_accounts
 def test_rebalance_of_another_account_is_refused(
-    database: Database, store: PostgresParentOrderStore, rebalance_id: int, name: str
+    ledger: Ledger, store: ParentOrderStore, rebalance_id: int, name: str
 ) -> None:
     """A parent belongs to a rebalance of the writer's own account."""
-    ledger = PostgresLedger(database)
     ledger.open_account(f"{name}-other", "venue", "USDT")
     other = ledger.acquire_lease(f"{name}-other", "writer", 60)
     assert other is not None
@@ -98,7 +103,7 @@ def test_rebalance_of_another_account_is_refused(
 
 
 def test_parents_are_append_only(
-    database: Database, store: PostgresParentOrderStore, writer: Lease, rebalance_id: int
+    database: Database, store: ParentOrderStore, writer: Lease, rebalance_id: int
 ) -> None:
     """What was begun is never changed or deleted."""
     store.begin_work(writer, [parent(rebalance_id)])
@@ -112,3 +117,12 @@ def test_parents_are_append_only(
             database.transaction() as connection,
         ):
             connection.execute(statement.encode())
+
+
+def test_parent_of_an_unknown_rebalance_is_refused(
+    store: ParentOrderStore, writer: Lease, rebalance_id: int
+) -> None:
+    """All or none: the parent of the known rebalance is not begun either."""
+    with pytest.raises(StoreError, match="is not one of account"):
+        store.begin_work(writer, [parent(rebalance_id), parent(rebalance_id + 1_000_000)])
+    assert store.work_of(rebalance_id) == []

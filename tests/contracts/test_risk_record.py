@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from penstock.adapters.stores.postgres import Database, PostgresControlStore, PostgresLedger
+from penstock.adapters.stores.postgres import Database
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement
 from penstock.core.errors import StoreError
 from penstock.core.halts import TradingState
@@ -23,15 +23,16 @@ from penstock.core.orders import (
     Side,
 )
 from penstock.core.risk_records import PositionMark, RiskVerdict, Verdict
+from penstock.ports import ControlStore, Ledger
 
 SLOT = datetime(2025, 6, 2, 12, tzinfo=UTC)
 
 
-def record(control_store: PostgresControlStore, writer: Lease, hours: float, equity: int) -> None:
+def record(control_store: ControlStore, writer: Lease, hours: float, equity: int) -> None:
     control_store.record_equity(writer, SLOT + timedelta(hours=hours), Decimal(equity), Decimal(0))
 
 
-def accept(control_store: PostgresControlStore, writer: Lease, accepted: BreakAcceptance) -> None:
+def accept(control_store: ControlStore, writer: Lease, accepted: BreakAcceptance) -> None:
     control_store.open_break(
         writer, Break(writer.account, accepted.subject, accepted.kind, "found"), accepted.at
     )
@@ -39,7 +40,7 @@ def accept(control_store: PostgresControlStore, writer: Lease, accepted: BreakAc
 
 
 def test_day_and_peak_come_from_the_slots_before(
-    control_store: PostgresControlStore, writer: Lease, name: str
+    control_store: ControlStore, writer: Lease, name: str
 ) -> None:
     """The day starts at the last equity at or before its midnight; the slot itself and later ones
     do not count.
@@ -53,7 +54,7 @@ def test_day_and_peak_come_from_the_slots_before(
 
 
 def test_resume_starts_a_new_peak_and_a_halt_does_not(
-    control_store: PostgresControlStore, writer: Lease, name: str
+    control_store: ControlStore, writer: Lease, name: str
 ) -> None:
     """An operator who lets an account trade again accepts where it stands."""
     record(control_store, writer, -30, 200)
@@ -69,7 +70,7 @@ def test_resume_starts_a_new_peak_and_a_halt_does_not(
 
 
 def test_accepted_money_is_no_gain_and_no_loss(
-    control_store: PostgresControlStore, writer: Lease, name: str
+    control_store: ControlStore, writer: Lease, name: str
 ) -> None:
     """Half of the account is withdrawn and accepted: the peak is what it would be without that
     half.
@@ -92,7 +93,7 @@ def test_accepted_money_is_no_gain_and_no_loss(
 
 
 def test_money_accepted_between_a_close_and_its_late_slot_is_no_drawdown_later(
-    control_store: PostgresControlStore, writer: Lease, name: str
+    control_store: ControlStore, writer: Lease, name: str
 ) -> None:
     """The slot of 12:00 runs at 12:20 with what was accepted at 12:10: its equity has the deposit
     in it, its stamp is older.
@@ -114,7 +115,7 @@ def test_money_accepted_between_a_close_and_its_late_slot_is_no_drawdown_later(
 
 
 def test_equity_knows_what_was_accepted_when_it_was_recorded(
-    control_store: PostgresControlStore, writer: Lease, name: str
+    control_store: ControlStore, writer: Lease, name: str
 ) -> None:
     """A late slot is recorded under its bar's close, before an acceptance that its equity has: the
     order of writing decides.
@@ -142,10 +143,9 @@ def test_equity_knows_what_was_accepted_when_it_was_recorded(
 
 
 def test_targets_of_the_last_two_slots_are_remembered(
-    control_store: PostgresControlStore, database: Database, name: str
+    control_store: ControlStore, ledger: Ledger, name: str
 ) -> None:
     """The newest first; a slot that is still to come is not among them."""
-    ledger = PostgresLedger(database)
     ledger.open_account(name, "practice", "USDT")
     lease = ledger.acquire_lease(name, "test", 60)
     assert lease is not None
@@ -159,7 +159,7 @@ def test_targets_of_the_last_two_slots_are_remembered(
 
 
 def test_marks_and_instruments_are_replaced_and_words_are_only_added(
-    control_store: PostgresControlStore, database: Database, writer: Lease, name: str
+    control_store: ControlStore, database: Database, writer: Lease, name: str
 ) -> None:
     """What is remembered is the newest; what was said stays."""
     control_store.record_marks(
@@ -186,7 +186,7 @@ def test_marks_and_instruments_are_replaced_and_words_are_only_added(
             connection.execute(f"DELETE FROM {table}".encode())  # noqa: S608 - our own names
 
 
-def test_halt_keeps_what_it_asks_for(control_store: PostgresControlStore, name: str) -> None:
+def test_halt_keeps_what_it_asks_for(control_store: ControlStore, name: str) -> None:
     """Cancel and flatten come back with the state, until another state is set."""
     control_store.set_trading_state(
         name, TradingState.HALTED, "out", "ada", SLOT, cancel=True, flatten=True
@@ -198,12 +198,11 @@ def test_halt_keeps_what_it_asks_for(control_store: PostgresControlStore, name: 
 
 
 def test_trade_marks_say_what_was_not_compared_yet(
-    control_store: PostgresControlStore, database: Database, writer: Lease, name: str
+    control_store: ControlStore, ledger: Ledger, writer: Lease, name: str
 ) -> None:
     """Every symbol with fills is named; once compared it is due again with the next fill only, and
     a mark never goes back.
     """
-    ledger = PostgresLedger(database)
     slot = ledger.start_rebalance(writer, SLOT, "trend/1")
 
     def fill(trade: str, symbol: str, minutes: int) -> None:

@@ -1,6 +1,6 @@
 """The rebalance of a slot: once, whole, and resumable."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,7 +18,15 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.halts import TradingState
-from penstock.core.orders import EndCause, OrderEventKind, OrderRequest, OrderState, Side
+from penstock.core.leases import Lease
+from penstock.core.orders import (
+    EndCause,
+    OrderEvent,
+    OrderEventKind,
+    OrderRequest,
+    OrderState,
+    Side,
+)
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Limit
 from penstock.execution.rebalance.run import rebalance
@@ -347,15 +355,15 @@ def test_process_that_slept_through_its_lease_sends_nothing(world: World) -> Non
     session = replace(
         world.session, policy=world.session.policy.model_copy(update={"lease_ttl_seconds": 0.2})
     )
-    record = world.ledger.record_event
+    record = world.ledger.record_events
 
-    def slow(lease: Any, client_order_id: str, event: OrderEventKind, *rest: Any) -> Any:
-        state = record(lease, client_order_id, event, *rest)
-        if event is OrderEventKind.SUBMIT:
+    def slow(lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
+        states = record(lease, events)
+        if any(event.kind is OrderEventKind.SUBMIT for event in events):
             world.clock.sleep(0.25)
-        return state
+        return states
 
-    world.ledger.record_event = slow
+    world.ledger.record_events = slow
     with pytest.raises(StaleLeaseError, match="lapsed"):
         rebalance(session, world.inputs(HALF_HALF))
     assert not world.venue.submitted

@@ -41,7 +41,7 @@ class Pair(World):
 def pair(world: World) -> Pair:
     a, b = OneOfTwo(world.clock), OneOfTwo(world.clock)
     both = SeveralVenues({"a": a, "b": b}, {"a": Decimal(1), "b": Decimal(10)})
-    session = replace(world.session, exchange=both, venues=both, exchange_name="a+b")
+    session = replace(world.session, exchange=both, venues=both)
     return Pair(world.ledger, a, world.clock, session, a, b)
 
 
