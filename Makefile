@@ -21,7 +21,7 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(READY)
 
-.PHONY: help setup demo test check format docs lock up down bench crash soak timescaledb clean
+.PHONY: help setup demo test coverage check format docs lock up down bench crash soak timescaledb clean
 
 help: ## What can be done here
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | column -t -s '|'
@@ -33,6 +33,13 @@ demo: $(READY) ## The whole line, from a venue's wire to a reconciled account, i
 
 test: $(READY) ## All tests but the long soaks
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
+
+coverage: $(READY) ## The share of the code that the tests run: by the unit tests alone, then by all of them
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak" tests/unit --cov --cov-report=
+	@echo "unit tests: $$($(BIN)/coverage report --format=total)% of all lines," \
+		"$$($(BIN)/coverage report --format=total --include='strategies/*')% of the strategies"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak" --ignore tests/unit --cov --cov-append --cov-report=
+	@echo "all tests: $$($(BIN)/coverage report --format=total)% of all lines"
 
 check: $(READY) ## Lint, types, import directions, then the tests
 	$(BIN)/ruff check .

@@ -13,8 +13,10 @@ from penstock.core.clock import SteppedClock
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
+    NotSentError,
     OrderNotFoundError,
     UnknownSymbolError,
+    VenueRejectedError,
     VenueUnavailableError,
 )
 from penstock.core.instruments import Instrument
@@ -38,6 +40,8 @@ class MemoryVenue:
     """A venue in memory that fills market orders at once at its prices, fee in the asset received,
     as Binance does.
 
+    tests/contracts/exchanges hold it to the port, but for what follows from moving prices: its
+    prices stand still until a test changes them, and a resting order rests until it is cancelled.
     `before` and `after` are called with each request, before and after the venue takes it: a test
     makes them raise.
     """
@@ -54,12 +58,13 @@ class MemoryVenue:
     hidden: set[str] = field(default_factory=set)
     fraction: Decimal = Decimal(1)
     down: bool = False
+    rules: Callable[[str], Instrument] = instrument
 
     def now(self) -> datetime:
         return self.clock.now()
 
     def instruments(self) -> Mapping[str, Instrument]:
-        return {symbol: instrument(symbol) for symbol in self.prices}
+        return {symbol: self.rules(symbol) for symbol in self.prices}
 
     def fetch_bars(
         self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
@@ -67,10 +72,7 @@ class MemoryVenue:
         """Return a flat bar for each that opened from `since` up to now: the prices stand still
         until a test moves them.
         """
-        if symbol not in self.prices:
-            raise UnknownSymbolError(
-                f"{symbol} is not listed here; listed are {sorted(self.prices)}"
-            )
+        self._require_listed(symbol)
         first = timeframe.floor(since)
         first += timeframe.duration if first < since else timedelta(0)
         price = float(self.prices[symbol])
@@ -79,8 +81,16 @@ class MemoryVenue:
             [(symbol, at, *[price] * 4, 0.0) for at in opens], BARS_SCHEMA, orient="row"
         )
 
+    def _require_listed(self, *symbols: str) -> None:
+        for symbol in symbols:
+            if symbol not in self.prices:
+                raise UnknownSymbolError(
+                    f"{symbol} is not listed here; listed are {sorted(self.prices)}"
+                )
+
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
-        return {symbol: self.prices[symbol] for symbol in symbols if symbol in self.prices}
+        self._require_listed(*symbols)
+        return {symbol: self.prices[symbol] for symbol in symbols}
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
         tick = Decimal("0.01")
@@ -97,11 +107,11 @@ class MemoryVenue:
         self.submitted.append(order)
         if order.client_order_id in self.placed:
             raise DuplicateOrderError("Duplicate order sent.", "-2010")
+        self._require_listed(order.symbol)
         price = self.prices[order.symbol]
-        asset, needed = self.fill_model.spends(
-            instrument(order.symbol), order.side, order.quantity, price
-        )
-        if self.assets.get(asset, Decimal(0)) < needed:
+        self._require_filters(order, price)
+        asset, needed = self._spends(order, price)
+        if self.free_balances().get(asset, Decimal(0)) < needed:
             raise InsufficientFundsError(
                 "Account has insufficient balance for requested action.", "-2010"
             )
@@ -110,13 +120,34 @@ class MemoryVenue:
         self.after(order)
         return report
 
+    def _spends(self, order: OrderRequest, price: Decimal) -> tuple[str, Decimal]:
+        """Return the asset and the amount of it that an order takes at a price."""
+        return self.fill_model.spends(self.rules(order.symbol), order.side, order.quantity, price)
+
+    def _require_filters(self, order: OrderRequest, price: Decimal) -> None:
+        rules = self.rules(order.symbol)
+        if order.quantity % rules.lot_step or (order.price or Decimal(0)) % rules.price_tick:
+            raise NotSentError(f"{order.symbol}: a number is off the venue's steps")
+        if order.quantity * (order.price or price) < rules.min_notional:
+            raise VenueRejectedError("Filter failure: NOTIONAL", "-1013")
+
+    def free_balances(self) -> Mapping[str, Decimal]:
+        """Return what no working order holds back."""
+        free = dict(self.assets)
+        for order in self.submitted:
+            report = self.placed.get(order.client_order_id)
+            if report is not None and report.state is OrderState.OPEN and order.price is not None:
+                asset, held = self._spends(order, order.price)
+                free[asset] = free.get(asset, Decimal(0)) - held
+        return {asset: quantity for asset, quantity in free.items() if quantity}
+
     def _fill(self, order: OrderRequest, price: Decimal) -> OrderReport:
         waits = (
             order.type is OrderType.LIMIT
             and order.price is not None
             and not crosses(order.side, order.price, price)
         )
-        rules = instrument(order.symbol)
+        rules = self.rules(order.symbol)
         quantity = Decimal(0) if waits else rules.round_lots(order.quantity * self.fraction)
         if quantity:
             self.trade(order.symbol, order.side, quantity, price, order.client_order_id)
@@ -136,7 +167,7 @@ class MemoryVenue:
     ) -> Fill:
         """Make a trade, ours or (without a client order id) someone else's."""
         fill = self.fill_model.fill(
-            instrument(symbol),
+            self.rules(symbol),
             side,
             quantity,
             price,
@@ -151,9 +182,10 @@ class MemoryVenue:
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
         if self.down:
             raise VenueUnavailableError("no answer in 5 s")
-        if client_order_id in self.hidden or client_order_id not in self.placed:
+        found = self.placed.get(client_order_id)
+        if client_order_id in self.hidden or found is None or found.symbol != symbol:
             raise OrderNotFoundError("Order does not exist.", "-2013")
-        return self.placed[client_order_id]
+        return found
 
     def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
         theirs = (
@@ -173,6 +205,7 @@ class MemoryVenue:
         return None
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
+        self._require_listed(symbol)
         return [fill for fill in self.trades if fill.symbol == symbol and fill.at >= since]
 
 
@@ -190,9 +223,6 @@ class OneOfTwo(MemoryVenue):
             for symbol, rules in super().instruments().items()
             if symbol not in self.paused
         }
-
-    def free_balances(self) -> Mapping[str, Decimal]:
-        return self.balances()
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
         deep = {"bid_size": Decimal(1000), "ask_size": Decimal(1000)}

@@ -48,7 +48,7 @@ class CcxtExchange(CcxtMarketData):
     """An account on a ccxt venue (Exchange port). Reads are retried; `submit` and `cancel` never.
 
     Without `live` the venue's test network is used. Raises ConfigError for a venue that has none,
-    and for one of which it is not known how an order is found by client order id. With `base_url`
+    and for one at which it is not known how an order is found. With `base_url`
     every request goes to a practice exchange, none to the venue.
     """
 

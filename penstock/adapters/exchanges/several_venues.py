@@ -136,7 +136,7 @@ class SeveralVenues:
                 f"order {order.client_order_id} was sent to {other}: "
                 f"it is not sent to {name} as well"
             )
-        return _named(name, self._venues[name].submit(order))
+        return _with_venue(name, self._venues[name].submit(order))
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
         """Ask the venue that the order was sent to, or all where that is not known.
@@ -148,7 +148,7 @@ class SeveralVenues:
         )
 
     def find_order_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
-        return _named(venue, self._account(venue).find_order(client_order_id, symbol))
+        return _with_venue(venue, self._account(venue).find_order(client_order_id, symbol))
 
     def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
         if not client_order_id:
@@ -157,17 +157,17 @@ class SeveralVenues:
                 raise OrderNotFoundError(
                     f"order '{venue_order_id}' names none of {', '.join(self._venues)}"
                 )
-            return _named(name, self._venues[name].cancel("", symbol, theirs))
+            return _with_venue(name, self._venues[name].cancel("", symbol, theirs))
         return self._found(
             client_order_id, symbol, lambda venue: venue.cancel(client_order_id, symbol)
         )
 
     def cancel_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
-        return _named(venue, self._account(venue).cancel(client_order_id, symbol))
+        return _with_venue(venue, self._account(venue).cancel(client_order_id, symbol))
 
     def open_orders(self) -> Sequence[OrderReport]:
         found = self._each(lambda name: self._venues[name].open_orders())
-        return [_named(name, report) for name, reports in found.items() for report in reports]
+        return [_with_venue(name, report) for name, reports in found.items() for report in reports]
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
         """Return the trades at all venues, oldest first.
@@ -224,7 +224,7 @@ class SeveralVenues:
         unlisted: list[str] = []
         for name in self._venues if sent_to is None else [sent_to]:
             try:
-                report = _named(name, ask(self._venues[name]))
+                report = _with_venue(name, ask(self._venues[name]))
             except VenueUnavailableError as error:
                 unanswered = (
                     error
@@ -317,5 +317,6 @@ def _unlisted(names: Iterable[str], symbol: str) -> str:
     return f"none of {', '.join(names)} lists '{symbol}'"
 
 
-def _named(name: str, report: OrderReport) -> OrderReport:
+def _with_venue(name: str, report: OrderReport) -> OrderReport:
+    """Return the report with the venue's name before its order id."""
     return replace(report, venue_order_id=f"{name}{_OF}{report.venue_order_id}")

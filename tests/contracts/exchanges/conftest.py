@@ -18,6 +18,7 @@ from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
+from penstock.core.instruments import Instrument, spot_assets
 from penstock.core.orders import OrderRequest, OrderType, Side
 from penstock.core.timeframes import Timeframe
 from penstock.ports import Exchange
@@ -27,6 +28,7 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.simulation.paper import PaperExchange
+from penstock.testing.memory_venue import MemoryVenue
 
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 START = FIRST_DAY + timedelta(days=10)
@@ -181,9 +183,47 @@ def several_venues(
     return Venue(fresh(), step, fresh, named="second")
 
 
-@pytest.fixture(params=["paper", "ccxt", "several"])
+def _rules(symbol: str) -> Instrument:
+    tick, lot = Decimal("0.01"), Decimal("0.001")
+    return Instrument(symbol, *spot_assets(symbol), tick, lot, lot, Decimal(5))
+
+
+def memory_venue() -> Venue:
+    """Return the venue of penstock.testing with the opens of these bars as its prices."""
+    clock = SteppedClock(START)
+    exchange = MemoryVenue(clock, assets=dict(OPENING), rules=_rules)
+
+    def quote() -> None:
+        opens = daily_bars().filter(pl.col("ts") == Timeframe.D1.floor(clock.now()))
+        exchange.prices = {
+            symbol: Decimal(str(price)) for symbol, price in opens.select("symbol", "open").rows()
+        }
+
+    def step(by: timedelta) -> None:
+        clock.sleep(by.total_seconds())
+        quote()
+
+    quote()
+    return Venue(exchange, step, lambda: exchange)
+
+
+#: What follows from bars that move: the venue in memory has none.
+_OF_A_MARKET = {
+    "test_bars_stop_at_now_and_the_open_bar_shows_its_open_only",
+    "test_quotes_are_a_real_spread_around_the_last_price",
+    "test_symbol_that_cannot_be_traded_now_has_no_quote",
+    "test_resting_sell_fills_at_its_price_once_the_market_passes_it",
+    "test_symbol_without_a_bar_does_not_trade",
+}
+
+
+@pytest.fixture(params=["paper", "ccxt", "several", "memory"])
 def venue(request: pytest.FixtureRequest) -> Venue:
     """Every exchange that keeps the port's promises, on the same bars."""
+    if request.param == "memory":
+        if request.node.originalname in _OF_A_MARKET:
+            pytest.skip("prices in memory stand still")
+        return memory_venue()
     if request.param == "several":
         parts = (request.getfixturevalue(name) for name in ("connect", "control", "other_server"))
         return several_venues(*parts)

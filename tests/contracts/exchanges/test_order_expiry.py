@@ -3,7 +3,6 @@ machine.
 """
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from urllib.parse import parse_qs
@@ -18,6 +17,7 @@ from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.exchanges.order_expiry import RequestAge, age_limit, visibility_delay
 from penstock.adapters.exchanges.order_lookup import _LOOKUPS
 from penstock.adapters.exchanges.venue_session import Throttle
+from penstock.core.clock import SteppedClock
 from penstock.core.errors import ConfigError, NotSentError
 from penstock.core.orders import OrderRequest, OrderType, Side
 from penstock.execution.session import ExecutionPolicy
@@ -192,13 +192,18 @@ def test_venue_without_such_a_thing_is_not_passed_over_in_silence(capsys):
 
 def test_order_that_costs_nothing_does_not_wait_for_the_turns_of_reads():
     """Kraken counts reads by the second and orders apart: behind a read an order would leave on an
-    old word of the switch.
+    old reading of the switch. A read waits for its turn.
     """
-    throttle = Throttle(3.0)
+    clock = SteppedClock(datetime(2025, 6, 1, tzinfo=UTC))
+    throttle = Throttle(3.0, clock=clock)
     throttle(2)
-    began = time.monotonic()
+    assert clock.elapsed_seconds() == 0
     throttle(ccxt.kraken().api["private"]["post"]["AddOrder"]["cost"])
-    assert time.monotonic() - began < 1
+    assert clock.elapsed_seconds() == 0
+    throttle(1)
+    assert clock.elapsed_seconds() == 6
+    throttle()
+    assert clock.elapsed_seconds() == 9
 
 
 @pytest.mark.parametrize(

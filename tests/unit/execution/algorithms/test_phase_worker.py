@@ -379,7 +379,7 @@ def test_slot_of_an_earlier_version_is_left_alone(world: World) -> None:
     with pytest.raises(Killed):
         rebalance(world.session, world.inputs(HALF))
     world.ledger.holder, world.venue.after = "", lambda _: None
-    session = replace(world.session, parent_orders=MemoryParentOrderStore())
+    session = replace(world.session, parent_orders=MemoryParentOrderStore(world.ledger))
     with pytest.raises(StoreError, match="an earlier version"):
         rebalance(session, world.inputs(HALF))
     assert len(world.venue.submitted) == 1

@@ -44,7 +44,7 @@ def test_resting_order_is_cancelled_where_the_symbol_is_paused(two):
     rebalance(world.session, world.inputs(WEIGHTS))
     (order,) = two.ledger.book.values()
     resting = OrderRequest(
-        "rests", "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(1), venue="near"
+        "rests", "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.01"), Decimal(1000), venue="near"
     )
     world.session.exchange.submit(resting)
     two.near.paused = frozenset(WEIGHTS)
