@@ -24,6 +24,7 @@ True
 
 >>> from penstock.testing.memory_ledger import MemoryLedger
 >>> ledger: Ledger = MemoryLedger(clock)
+>>> ledger.open_account("paper-daily", "practice", "USDT")
 >>> lease = ledger.acquire_lease("paper-daily", "this process", ttl_seconds=30)
 >>> ledger.acquire_lease("paper-daily", "another process", ttl_seconds=30) is None
 True
