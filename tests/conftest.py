@@ -50,3 +50,16 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[ForkedPrograms
     programs = ForkedPrograms(tmp_path_factory.mktemp("forked"))
     yield programs
     programs.stop()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_venues() -> Iterator[None]:
+    """Every PracticeServer is forked from a process that has imported what it needs."""
+    from penstock.practice import server
+    from tests.forked_venues import ForkedVenues
+
+    venues = ForkedVenues()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "start_process", venues.start)
+        yield
+    venues.stop()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
@@ -138,6 +138,29 @@ def serve(config: PracticeConfig, on_ready: Callable[[str], None] | None = None)
     uvicorn.Server(settings).run(sockets=[listener])
 
 
+class ServerProcess(Protocol):
+    """What PracticeServer uses of `subprocess.Popen`."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def stdin(self) -> IO[bytes] | None: ...
+    @property
+    def stdout(self) -> IO[bytes] | None: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+
+
+def start_process() -> ServerProcess:
+    """Start a process that serves the configuration it reads from standard input.
+
+    The tests replace this function: they fork a process that has imported the libraries already.
+    """
+    command = [sys.executable, "-m", "penstock.practice.server"]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+
 class PracticeServer:
     """A practice exchange in a process of its own, from `start` to `stop` or as a context.
 
@@ -168,7 +191,7 @@ class PracticeServer:
             journal,
             port,
         )
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ServerProcess | None = None
         self._url = ""
 
     @property
@@ -188,8 +211,7 @@ class PracticeServer:
         """Start, and return once it answers; PenstockError says why it cannot start."""
         if self._process is not None:
             return self
-        command = [sys.executable, "-m", "penstock.practice.server"]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = start_process()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(base64.b64encode(pickle.dumps(self.config)) + b"\n")

@@ -62,9 +62,7 @@ def account_with_orders(ledger: PostgresLedger) -> tuple[str, Lease, dict[tuple[
     return account, lease, names
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     made=st.lists(trades, min_size=1, max_size=12),
     shuffler=st.randoms(use_true_random=False),

@@ -118,9 +118,7 @@ trades = st.tuples(
 )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(made=st.lists(trades, min_size=1, max_size=40), data=st.data())
 def test_entry_prices_are_those_of_all_fills_in_any_order_of_arrival(
     database: Database, monkeypatch: pytest.MonkeyPatch, made: list[Any], data: st.DataObject

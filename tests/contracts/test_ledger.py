@@ -546,9 +546,7 @@ trades = st.tuples(
 
 @pytest.mark.several_accounts  # one for each example
 @given(st.lists(trades, max_size=8))
-@settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_positions_are_exactly_the_sum_of_fills(
     ledger: Ledger, booked: list[tuple[int, Side, Decimal, Decimal, Decimal, str]]
 ) -> None:

@@ -186,9 +186,7 @@ def test_hundred_thousand_sequences_end_the_same() -> None:
     ran = refused = 0
 
     @seed(SEED)
-    @settings(
-        max_examples=6000, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=6000, database=None, suppress_health_check=list(HealthCheck))
     @given(arrivals(), st.randoms(use_true_random=False))
     def every(once: list[Arrival], shuffler: random.Random) -> None:
         nonlocal ran, refused
@@ -321,7 +319,6 @@ def run_beside_model(database: Database, examples: int, steps: int) -> None:
     options = settings(
         max_examples=examples,
         stateful_step_count=steps,
-        deadline=None,
         suppress_health_check=checks,
     )
     run_state_machine_as_test(machine, settings=options)

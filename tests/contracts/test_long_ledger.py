@@ -3,6 +3,7 @@ the plain sums.
 """
 
 import json
+import secrets
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -20,7 +21,6 @@ from penstock.adapters.stores.postgres.ledger_rows import (
 )
 from penstock.adapters.stores.postgres.risk_rows import _LEVELS, _TRADE_MARKS
 from penstock.core.halts import TradingState
-from penstock.core.leases import Lease
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 MINUTES = 20_000
@@ -48,10 +48,19 @@ _FILLED = """
 """
 
 
-@pytest.fixture
-def aged(database: Database, writer: Lease, name: str) -> str:
-    """An account of two weeks of minute slots, all of whose fills were compared."""
-    control_store = PostgresControlStore(database)
+@pytest.fixture(scope="module")
+def aged(database: Database) -> str:
+    """An account of two weeks of minute slots, all of whose fills were compared, beside another."""
+    _, name = _age(database), _age(database)
+    return name
+
+
+def _age(database: Database) -> str:
+    name = f"name-{secrets.token_hex(6)}"
+    ledger, control_store = PostgresLedger(database), PostgresControlStore(database)
+    ledger.open_account(name, "practice", "USDT")
+    writer = ledger.acquire_lease(name, "test", 600)
+    assert writer is not None
     with database.transaction() as connection:
         for statement in _FILLED.split(";"):
             connection.execute(
@@ -185,7 +194,7 @@ def test_orders_are_found_by_name_and_by_what_they_lack(database: Database, aged
 
 
 def test_account_begins_with_its_last_opening_balance_else_with_its_first_slot(
-    database: Database, aged: str, name: str
+    database: Database, aged: str
 ) -> None:
     """What was traded before came in with the balances; other adjustments do not move the
     beginning.
@@ -201,4 +210,4 @@ def test_account_begins_with_its_last_opening_balance_else_with_its_first_slot(
     ):
         ledger.book_adjustment(lease, "BTC", Decimal(1), reason, START + timedelta(minutes=minutes))
     assert ledger.beginning(aged, "opening balance") == START + timedelta(minutes=6)
-    assert ledger.beginning(f"{name}-other", "opening balance") is None
+    assert ledger.beginning(f"{aged}-other", "opening balance") is None

@@ -28,6 +28,7 @@ from penstock.core.timeframes import Timeframe
 from penstock.data.snapshots import Snapshot, write_snapshot
 from penstock.ports import Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
+from penstock.promotion.evidence import Evidence, gather_evidence
 from penstock.promotion.gate import Decision
 from penstock.promotion.promote import Promotion, measure_out_of_sample, promote, rollback
 from penstock.research.engine.costs import Costs
@@ -70,6 +71,7 @@ class Desk:
     tracker: MlflowTracker
     snapshot: Snapshot
     searches: dict[int, SearchResult]
+    evidence: dict[int, Evidence]
 
     def new_name(self) -> str:
         return f"model-{next(_names)}"
@@ -84,7 +86,12 @@ class Desk:
                 SearchSettings(trials=3, seed=seed),
                 dataset_hash=self.snapshot.content_hash,
             )
-        return self.tracker.record_search(self.searches[seed], MovingAverageCross, self.snapshot)
+            self.evidence[seed] = gather_evidence(
+                self.searches[seed], MovingAverageCross, self.snapshot.bars()
+            )
+        return self.tracker.record_search(
+            self.searches[seed], MovingAverageCross, self.snapshot, self.evidence[seed]
+        )
 
     def register(self, name: str, seed: int) -> str:
         return self.registry.register(self.run_of(seed), name).version
@@ -137,6 +144,13 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 
 @pytest.fixture(scope="module")
 def searches() -> dict[int, SearchResult]:
+    """The searches that were made, by seed, for both stores."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def evidence() -> dict[int, Evidence]:
+    """What was measured of each search, by seed, for both stores."""
     return {}
 
 
@@ -201,13 +215,14 @@ def session(
     tmp_path_factory: pytest.TempPathFactory,
     snapshot: Snapshot,
     searches: dict[int, SearchResult],
+    evidence: dict[int, Evidence],
 ) -> Desk:
     """The registry under test."""
     if request.param == "database":
         uri = local_tracking_uri(tmp_path_factory.mktemp("database"))
     else:
         uri = request.getfixturevalue("mlflow_server")
-    return Desk(MlflowRegistry(uri), MlflowTracker(uri, "contract"), snapshot, searches)
+    return Desk(MlflowRegistry(uri), MlflowTracker(uri, "contract"), snapshot, searches, evidence)
 
 
 def test_absent_models_versions_and_aliases_are_none_or_an_error(session: Desk) -> None:
@@ -257,8 +272,11 @@ def test_alias_moves_and_cannot_point_at_nothing(session: Desk) -> None:
 
 def test_same_content_is_registered_once(session: Desk) -> None:
     """Recording and registering again changes nothing."""
-    name = session.new_name()
-    assert session.run_of(1) == session.run_of(1)
+    name, run = session.new_name(), session.run_of(1)
+    gathered_again = session.tracker.record_search(
+        session.searches[1], MovingAverageCross, session.snapshot
+    )
+    assert gathered_again == run == session.run_of(1)
     assert session.register(name, seed=1) == session.register(name, seed=1)
     assert len(session.registry.versions(name)) == 1
 

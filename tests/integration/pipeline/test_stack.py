@@ -18,9 +18,16 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import State
 
+import tasks.trading
+from flows.rebalance_portfolio import rebalance_portfolio
 from penstock.adapters.stores.embedded import EmbeddedPostgres
+from penstock.pipeline.slots import _ingest, list_slots, trade_slot
+from penstock.practice.faults import Fault, FaultKind
 from tests.forked import ForkedPrograms
+from tests.integration.pipeline.conftest import ACTOR, Place
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
@@ -167,6 +174,35 @@ def test_minute_service_trades_a_slot_that_shows_as_a_flow_run(stack: Stack) -> 
         if run["name"].startswith("practice-minute-20")
     ]
     assert len(slots) == 1
+
+
+def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
+    stack: Stack, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The venue fails the older slot: its task fails, the newer slot is traded, and the flow's run
+    is a failed one.
+    """
+    portfolios = place.platform.settings.process.configs / "portfolio.yaml"
+    catching_up = "max_lateness_minutes: 720\n  missed_slots: run_all"
+    portfolios.write_text(
+        portfolios.read_text().replace("max_lateness_minutes: 720", catching_up, 1)
+    )
+    trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
+    place.tomorrow()
+    _ingest(place.platform, "daily", place.tomorrow())
+    monkeypatch.setattr(tasks.trading, "worker_platform", lambda: place.platform)
+    place.control.arm(
+        Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account", times=4)
+    )  # as often as a read is tried
+    with temporary_settings({PREFECT_API_URL: stack.api}):
+        state: State[object] = rebalance_portfolio("daily", return_state=True)
+    assert state.is_failed()
+    found = list_slots(place.platform, ACTOR, "daily")
+    assert [row.status for row in found] == ["done", "failed", "done"]
+    assert "HTTP 503" in found[1].reason
+    assert [title for title, _ in place.alerts] == [
+        "practice-daily: slot 2024-06-02 00:00 was not finished"
+    ]
 
 
 def test_worker_that_is_killed_is_started_again(stack: Stack) -> None:

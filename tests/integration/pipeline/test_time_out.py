@@ -3,22 +3,17 @@ on later.
 """
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from prefect.states import State
-from prefect.testing.utilities import prefect_test_harness
 from prefect.utilities.timeout import timeout
 
-import tasks.trading
-from flows.rebalance_portfolio import rebalance_portfolio
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
 from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.lease import take_lease
 from penstock.pipeline.rebalance import newest_slot, rebalance_slot
-from penstock.pipeline.slots import _ingest, list_slots, trade_slot
+from penstock.pipeline.slots import _ingest
 from penstock.practice.faults import Fault, FaultKind
 from tests.integration.pipeline.conftest import ACTOR, Place
 
@@ -61,37 +56,3 @@ def test_time_out_stops_the_trading_and_ends_the_lease(place: Place, where: str)
     assert {order.request.symbol for order in filled} == {"BTC/USDT", "ETH/USDT"}
     assert place.control.stats()["orders"] == len(filled) == 2
     assert place.ledger.balances("practice-daily") == place.platform.exchange("daily").balances()
-
-
-@pytest.fixture
-def prefect_server() -> Iterator[None]:
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-
-
-def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
-    place: Place, monkeypatch: pytest.MonkeyPatch, prefect_server: None
-) -> None:
-    """The venue fails the older slot: its task fails, the newer slot is traded, and the flow's run
-    is a failed one.
-    """
-    portfolios = place.platform.settings.process.configs / "portfolio.yaml"
-    catching_up = "max_lateness_minutes: 720\n  missed_slots: run_all"
-    portfolios.write_text(
-        portfolios.read_text().replace("max_lateness_minutes: 720", catching_up, 1)
-    )
-    trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
-    place.tomorrow()
-    _ingest(place.platform, "daily", place.tomorrow())
-    monkeypatch.setattr(tasks.trading, "worker_platform", lambda: place.platform)
-    place.control.arm(
-        Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account", times=4)
-    )  # as often as a read is tried
-    state: State[object] = rebalance_portfolio("daily", return_state=True)
-    assert state.is_failed()
-    found = list_slots(place.platform, ACTOR, "daily")
-    assert [row.status for row in found] == ["done", "failed", "done"]
-    assert "HTTP 503" in found[1].reason
-    assert [title for title, _ in place.alerts] == [
-        "practice-daily: slot 2024-06-02 00:00 was not finished"
-    ]

@@ -57,7 +57,7 @@ def test_the_name_is_the_one_that_was_given_before(walk: Walk) -> None:
 
 
 @given(row=st.integers(0, 49), column=st.sampled_from(["open", "high", "low", "close", "volume"]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_smallest_change_gives_another_name(walk: Walk, row: int, column: str) -> None:
     """One unit in the last place of one value is another dataset."""
     bars = walk(50)

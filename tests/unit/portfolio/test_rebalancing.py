@@ -129,7 +129,7 @@ def accounts(
     return targets, positions, prices, {f"{base}/USDT": market(base, draw(steps)) for base in BASES}
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(accounts())
 def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(account: tuple) -> None:
     """Filled one by one at the reference price with fees taken, no balance goes under zero and the
@@ -146,7 +146,7 @@ def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(accoun
     assert sides == sorted(sides, key=[Side.SELL, Side.BUY].index)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(accounts())
 def test_positions_after_the_trades_are_within_a_lot_of_the_target_or_explained(
     account: tuple,
@@ -174,7 +174,7 @@ def test_positions_after_the_trades_are_within_a_lot_of_the_target_or_explained(
         assert within_lot or symbol in skipped or (gap > 0 and cut_for_cash), symbol
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(accounts())
 def test_planning_again_after_the_fills_gives_nothing_outside_the_band(account: tuple) -> None:
     """The plan is a fixed point: once it is filled, a second plan orders nothing but what cash had

@@ -77,7 +77,7 @@ def test_missing_timeframe_is_built_from_the_longest_shorter_one(two_days, ms):
     assert first.values.tolist() == [[100.0, 106.0, 99.0, 104.0, 40.0]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(minute=st.integers(0, 48 * 60 - 1), timeframe=st.sampled_from([H, Timeframe.H4, D]))
 def test_the_future_never_shows(minute, timeframe):
     """Whatever bars come after now, what is shown now is the same."""

@@ -185,7 +185,7 @@ def traded(
 days = st.tuples(st.floats(0.01, 1000).map(lambda price: round(price, 8)), st.floats(0, 0.8))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     model=st.builds(
         FillModel,

@@ -103,7 +103,7 @@ profiles = st.lists(st.floats(0, 1e9), min_size=1, max_size=48).map(
 
 
 @given(markets(), styles, profiles)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_every_plan_sums_to_its_order_in_legal_whole_lots(
     market: tuple[Instrument, ProposedOrder], style: Style, profile: VolumeProfile
 ) -> None:
@@ -164,7 +164,7 @@ def run(
 
 
 @given(markets(), styles, profiles, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_work_ends_and_never_sends_more_than_is_left(
     market: tuple[Instrument, ProposedOrder],
     style: Style,
@@ -183,7 +183,7 @@ def test_work_ends_and_never_sends_more_than_is_left(
 
 
 @given(markets(), st.one_of(styles), profiles)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_order_that_fills_completely_is_worked_to_its_last_lot(
     market: tuple[Instrument, ProposedOrder], style: Style, profile: VolumeProfile
 ) -> None:

@@ -98,7 +98,7 @@ styles: st.SearchStrategy[Style] = st.one_of(
 
 
 @given(styles, st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_no_more_requests_leave_than_were_counted(style: Style, data: st.DataObject) -> None:
     """Whatever fills: in all, from any moment on, and in the busiest minute."""
     plan, now, progress, sent = planned(style), timedelta(0), Progress(), []

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.core.rebalances import RebalanceStatus
@@ -266,7 +266,6 @@ def test_failure_before_the_first_slot_leaves_the_account_new(world: World) -> N
 
 
 @given(st.sets(st.integers(0, 60), min_size=1), st.integers(0, 90), st.integers(1, 40))
-@settings(deadline=None)
 def test_no_slot_is_lost_between_rows_gaps_and_their_count(
     known: set[int], newest: int, most: int
 ) -> None:

@@ -166,7 +166,7 @@ def _accounts(draw: st.DrawFn) -> tuple[BarMatrices, Matrix, Costs]:
 
 
 @given(_accounts())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_cash_and_holdings_never_go_negative(account: tuple[BarMatrices, Matrix, Costs]) -> None:
     """Whatever the prices, weights and costs: no borrowing, no shorting, and equity is cash plus
     holdings.
@@ -184,7 +184,7 @@ def test_cash_and_holdings_never_go_negative(account: tuple[BarMatrices, Matrix,
 
 
 @given(_accounts())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_without_costs_a_decision_is_reached_exactly(
     account: tuple[BarMatrices, Matrix, Costs],
 ) -> None:
@@ -213,7 +213,7 @@ def test_without_costs_a_decision_is_reached_exactly(
 
 
 @given(_accounts(), st.integers(1, 39))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_future_prices_do_not_change_past_equity(
     account: tuple[BarMatrices, Matrix, Costs], cut: int
 ) -> None:
