@@ -71,9 +71,8 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
             outcome = await asyncio.to_thread(
                 trade_slot, platform, actor, portfolio, due, due in account.late
             )
-            print(
-                outcome.line(), flush=True
-            )  # for the terminal; the slot's own run has it in its log
+            # for the terminal; the slot's own run has it in its log
+            print(outcome.line(), flush=True)
             records.add(asyncio.create_task(_record(portfolio, due, outcome)))
             done += 1
             failed += outcome.failed

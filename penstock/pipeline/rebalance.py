@@ -79,9 +79,8 @@ def _rebalance_slot(
     if report.status is None:
         return _left_to_another(platform, portfolio, report)
     title = f"slot {chosen:%Y-%m-%d %H:%M}"
-    alerts = [
-        Alert(title, line) for line in report.alerts
-    ]  # opened breaks and a changed state are in the outbox already
+    # opened breaks and a changed state are in the outbox already
+    alerts = [Alert(title, line) for line in report.alerts]
     if (
         report.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED)
         and not report.already_done
@@ -104,9 +103,8 @@ def leave_unfinished(
     """
     alert_failure(platform, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
     timeframe = platform.settings.portfolio(portfolio).timeframe
-    with suppress(
-        PenstockError
-    ):  # then the next slot's account says that it was missed or interrupted
+    # then the next slot's account says that it was missed or interrupted
+    with suppress(PenstockError):
         record_failure(platform.session(portfolio), timeframe, slot, str(error), version)
 
 

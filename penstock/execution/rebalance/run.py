@@ -116,9 +116,8 @@ def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) 
         )
     refusal = refusal_of(session, inputs.slot, lateness, instruments)
     if refusal is not None:
-        refusal = (
-            f"{refusal}; {slot.reason}" if slot.reason else refusal
-        )  # what stopped an earlier run of it
+        # what stopped an earlier run of it
+        refusal = f"{refusal}; {slot.reason}" if slot.reason else refusal
         return _end_slot(
             session,
             keeper,

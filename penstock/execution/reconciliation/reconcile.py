@@ -86,9 +86,8 @@ def reconcile(
     `instruments` are the venue's present ones; it is asked for them where they are not given.
     """
     if not session.ledger.rebalances(session.account, limit=1):
-        at = (
-            session.clock.now()
-        )  # before the balances are read: what was traded up to now is in them
+        # before the balances are read: what was traded up to now is in them
+        at = session.clock.now()
         return _take_over(session, keeper, session.exchange.balances(), at)
     seen = compare(session, keeper, instruments)
     if seen.newest:

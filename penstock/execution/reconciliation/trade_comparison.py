@@ -60,9 +60,8 @@ def compare_trades(
         session, [TradeHistory(session, symbol, since[symbol], due.get(symbol)) for symbol in asked]
     )
     if not gaps.open() and not all(history.agrees for history in histories):
-        session.pause(
-            session.policy.poll_seconds
-        )  # a venue's list may lag behind its answers: look twice before saying so
+        # a venue's list may lag behind its answers: look twice before saying so
+        session.pause(session.policy.poll_seconds)
         histories = _read(session, histories)
     suspected = {order.request.symbol for order in overfilled}
     if not gaps.open() and all(

@@ -72,9 +72,8 @@ def test_alert_of_a_killed_run_comes_with_the_next_one(traded: Place) -> None:
     assert [found.subject for found in traded.platform.control_store.open_breaks(ACCOUNT)] == [
         "ETH"
     ]
-    with (
-        traded.platform.database.transaction() as connection
-    ):  # stand in for waiting until the dead one's lease ends
+    # stand in for waiting until the dead one's lease ends
+    with traded.platform.database.transaction() as connection:
         connection.execute(
             "UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [ACCOUNT]
         )
