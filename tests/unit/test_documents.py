@@ -1,9 +1,16 @@
 """Documents name what exists, and stay short."""
 
+import math
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import polars as pl
 import pytest
+
+from penstock.adapters.mlflow.content import StrategySource, class_of
+from penstock.core.bars import BARS_SCHEMA
+from penstock.research.validation.leakage import check_no_lookahead
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted(
@@ -49,3 +56,20 @@ def test_files_that_are_named_exist(document: str) -> None:
 def _anchors(path: Path) -> set[str]:
     headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readmes_strategy_works() -> None:
+    """The strategy that the README shows decides, keeps to its contract and sees nothing later."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    near_high = class_of(StrategySource("NearHigh", source), "README.md")
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    rows = [
+        (symbol, start + timedelta(days=n), *[100 + 10 * math.sin(n / pace)] * 4, 1.0)
+        for symbol, pace in (("AAA/USDT", 9.0), ("BBB/USDT", 30.0))
+        for n in range(150)
+    ]
+    bars = pl.DataFrame(rows, BARS_SCHEMA, orient="row")
+    strategy = near_high.from_params({"lookback_bars": 30})
+    assert strategy.decide(bars)["weight"].drop_nulls().n_unique() > 1
+    assert not check_no_lookahead(strategy, bars)
