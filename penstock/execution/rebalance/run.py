@@ -20,7 +20,7 @@ from penstock.execution.orders.cancel import cancel_working
 from penstock.execution.orders.recover import end_superseded, recover
 from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.outcome import cut_short, new_breaks, outcome_of, refusal_of
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.execution.session import AccountSession
@@ -48,7 +48,7 @@ class RebalanceInputs:
     limits: RiskLimits
 
 
-def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceReport:
+def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResult:
     """Bring the account to the slot's targets, once; return what was done.
 
     Raises what stops a run half-way (StaleDataError, VenueUnavailableError, StaleLeaseError,
@@ -72,7 +72,7 @@ def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceRepo
     )
     if keeper is None:
         reason = "another process holds the account's lease: it is trading now"
-        return RebalanceReport(session.account, inputs.slot, None, reason, inputs.portfolio_version)
+        return RebalanceResult(session.account, inputs.slot, None, reason, inputs.portfolio_version)
     try:
         report = _run(session, keeper, inputs)
     finally:
@@ -80,7 +80,7 @@ def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceRepo
     return replace(report, duration_seconds=clock.elapsed_seconds() - started)
 
 
-def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) -> RebalanceReport:
+def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) -> RebalanceResult:
     lateness = (session.clock.now() - inputs.slot).total_seconds()
     if lateness < -_EARLY_SECONDS:
         raise StaleDataError(
@@ -94,7 +94,7 @@ def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) 
     passed = end_superseded(session, keeper, inputs.slot)
     slot = session.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders = tuple(session.ledger.orders(session.account, rebalance_id=slot.id))
-    report = RebalanceReport(
+    report = RebalanceResult(
         session.account,
         inputs.slot,
         slot.status,
@@ -133,7 +133,7 @@ def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) 
         slot=slot.slot,
         locks=reconciled.locks,
         halt=session.kill_switch.read(),
-        kept_instruments=frozenset(reconciled.planned),
+        kept_instruments=frozenset(reconciled.planned_instruments),
     )
     context = SlotContext(
         session=session,
@@ -150,10 +150,10 @@ def _end_slot(
     session: AccountSession,
     keeper: LeaseKeeper,
     slot: Rebalance,
-    report: RebalanceReport,
+    report: RebalanceResult,
     status: RebalanceStatus,
     reason: str,
-) -> RebalanceReport:
+) -> RebalanceResult:
     session.ledger.end_rebalance(keeper.lease, slot.id, status, reason)
     return replace(report, status=status, reason=reason)
 
@@ -177,7 +177,7 @@ def _decided(
     return targets
 
 
-def _traded(context: SlotContext, risk: PreTradeRisk, report: RebalanceReport) -> RebalanceReport:
+def _traded(context: SlotContext, risk: PreTradeRisk, report: RebalanceResult) -> RebalanceResult:
     """Trade the slot: sells to their end, then buys from what the sells really yielded."""
     session, keeper = context.session, context.keeper
     before = context.read_book(risk.locks)

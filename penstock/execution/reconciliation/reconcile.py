@@ -40,7 +40,7 @@ _OVERFILL_SEEN = frozenset({BreakKind.OVERFILL, BreakKind.DOUBLED_FILL})
 class Reconciliation:
     """What was compared and found. `breaks` are those open now, `balances` the venue's.
 
-    `planned` are the instruments that earlier orders were planned with, by symbol.
+    `planned_instruments` are those that earlier orders were planned with, by symbol.
     """
 
     balances: Mapping[str, Decimal]
@@ -49,7 +49,7 @@ class Reconciliation:
     closed: tuple[Break, ...] = ()
     fills: tuple[Fill, ...] = ()
     opening: Mapping[str, Decimal] = field(default_factory=dict)
-    planned: Mapping[str, Instrument] = field(default_factory=dict)
+    planned_instruments: Mapping[str, Instrument] = field(default_factory=dict)
 
     @property
     def locks(self) -> dict[str, str]:
@@ -71,7 +71,7 @@ class Comparison:
     balances: Mapping[str, Decimal]
     findings: tuple[ExplainedDifference, ...] = ()
     fills: tuple[Fill, ...] = ()
-    planned: Mapping[str, Instrument] = field(default_factory=dict)
+    planned_instruments: Mapping[str, Instrument] = field(default_factory=dict)
     newest: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -94,7 +94,14 @@ def reconcile(
         session.control_store.record_compared(keeper.lease, seen.newest)
     opened, closed = _sync(session, keeper, [finding.found for finding in seen.findings])
     breaks = tuple(session.control_store.open_breaks(session.account))
-    return Reconciliation(seen.balances, breaks, opened, closed, seen.fills, planned=seen.planned)
+    return Reconciliation(
+        seen.balances,
+        breaks,
+        opened,
+        closed,
+        seen.fills,
+        planned_instruments=seen.planned_instruments,
+    )
 
 
 def compare(

@@ -38,8 +38,8 @@ class HangingChannel:
 def traded(place: Place) -> Place:
     """A place whose first slot is DONE."""
     outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
-    assert outcome.report is not None, outcome.failure
-    assert outcome.report.status is RebalanceStatus.DONE
+    assert outcome.result is not None, outcome.failure
+    assert outcome.result.status is RebalanceStatus.DONE
     place.alerts.clear()
     return place
 
@@ -105,9 +105,9 @@ def test_channel_that_hangs_delays_no_order_and_loses_no_alert(
     vars(place.platform).update(notifier=channel)
     place.platform.outbox.add(ACCOUNT, [Alert("left by a killed run", "")])
     outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
-    assert outcome.report is not None, outcome.failure
-    assert outcome.report.status is RebalanceStatus.DONE
-    assert outcome.report.sent == 2
+    assert outcome.result is not None, outcome.failure
+    assert outcome.result.status is RebalanceStatus.DONE
+    assert outcome.result.sent == 2
     assert [title for title, _ in channel.said] == [f"{ACCOUNT}: left by a killed run"]
     deposit(place, "ETH")
     reconcile_account(place.platform, ACTOR, "daily")

@@ -219,7 +219,7 @@ def test_stop_that_fires_in_mid_plan_ends_the_buys_and_the_next_slot_sells(
     assert "the next slot closes the position" in alert
     world.clock.at += timedelta(days=1)
     run(world, {BTC: 0.5}, SLOT + timedelta(days=1), limits={rule: "0.05"})
-    assert (BTC, rule, Verdict.FLATTEN) in verdicts(world)
+    assert (BTC, rule, Verdict.CLOSE) in verdicts(world)
     assert world.ledger.balances("test").get("BTC", Decimal(0)) < Decimal("0.0001")
 
 
