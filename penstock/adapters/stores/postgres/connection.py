@@ -160,9 +160,8 @@ def create_database(url: str, name: str) -> str:
             connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
             is None
         ):
-            with suppress(
-                errors.DuplicateDatabase, errors.UniqueViolation
-            ):  # another process may be first
+            # another process may be first
+            with suppress(errors.DuplicateDatabase, errors.UniqueViolation):
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     return _url({**parts, "dbname": name})
 
