@@ -44,7 +44,7 @@ _ENDED = (OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SubmitOutcome:
     """What became of one request."""
 
     report: OrderReport | None
@@ -126,7 +126,7 @@ def place(
 
 def send_all(
     session: AccountSession, keeper: LeaseKeeper, requests: Sequence[OrderRequest]
-) -> list[Outcome]:
+) -> list[SubmitOutcome]:
     """Send each request once, `policy.senders` at a time; return the outcomes in the order of the
     requests.
 
@@ -148,7 +148,7 @@ def _send(
     pace: Pace,
     watch: SwitchWatch,
     request: OrderRequest,
-) -> Outcome:
+) -> SubmitOutcome:
     """Send one order that is SUBMITTING in the ledger, unless the kill switch forbids it.
 
     The venue takes it at most once: it is sent again only after the venue itself has said that it
@@ -165,7 +165,7 @@ def _send(
         _ = keeper.lease
         halt = watch.look()  # after the lease, whose renewal may wait for the database
         if session.forbids(halt, request):
-            return Outcome(None, stopped(request, halt, session.clock.now()))
+            return SubmitOutcome(None, stopped(request, halt, session.clock.now()))
         try:
             return _accepted(
                 session, request, session.exchange.submit(replace(request, asked_at=asked_at))
@@ -196,7 +196,7 @@ def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
     )
 
 
-def _refused(session: AccountSession, request: OrderRequest, error: VenueError) -> Outcome:
+def _refused(session: AccountSession, request: OrderRequest, error: VenueError) -> SubmitOutcome:
     """Return the end of an order that our own adapter refused, or else the venue."""
     if isinstance(error, NotSentError):
         kind, cause = OrderEventKind.ABANDON, EndCause.REFUSED_HERE
@@ -205,7 +205,7 @@ def _refused(session: AccountSession, request: OrderRequest, error: VenueError) 
     return _outcome(session, request, kind, str(error), cause)
 
 
-def _ask(session: AccountSession, request: OrderRequest) -> Outcome:
+def _ask(session: AccountSession, request: OrderRequest) -> SubmitOutcome:
     """Return what the venue has under an id that it calls a duplicate."""
     try:
         return _accepted(session, request, session.find_order(request))
@@ -214,12 +214,12 @@ def _ask(session: AccountSession, request: OrderRequest) -> Outcome:
         return _outcome(session, request, OrderEventKind.LOSE_TRACK, reason)
 
 
-def _accepted(session: AccountSession, request: OrderRequest, report: OrderReport) -> Outcome:
+def _accepted(session: AccountSession, request: OrderRequest, report: OrderReport) -> SubmitOutcome:
     """Return the acceptance. The end of an order that has ended already is recorded after its
     fills, by tracking.
     """
     if report.state in _ENDED:
-        return Outcome(report, None)
+        return SubmitOutcome(report, None)
     event = OrderEvent(
         request.client_order_id,
         OrderEventKind.ACCEPT,
@@ -227,7 +227,7 @@ def _accepted(session: AccountSession, request: OrderRequest, report: OrderRepor
         "",
         report.venue_order_id,
     )
-    return Outcome(report, event)
+    return SubmitOutcome(report, event)
 
 
 def _outcome(
@@ -236,7 +236,7 @@ def _outcome(
     kind: OrderEventKind,
     reason: str,
     end_cause: EndCause | None = None,
-) -> Outcome:
+) -> SubmitOutcome:
     at = session.clock.now()
     event = OrderEvent(request.client_order_id, kind, at, reason, end_cause=end_cause)
-    return Outcome(None, event)
+    return SubmitOutcome(None, event)
