@@ -45,7 +45,7 @@ _ENDED = (OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
 
 @dataclass(frozen=True)
 class SubmitOutcome:
-    """What became of one request."""
+    """What became of one request at the venue."""
 
     report: OrderReport | None
     """The venue's report; None where it took no order, or did not answer."""
@@ -96,13 +96,13 @@ def place(
     rebalance: Rebalance,
     orders: Sequence[OrderIntent],
 ) -> dict[str, OrderReport]:
-    """Commit all intents in one transaction, then send each once; return the venue's reports by
-    client order id.
+    """Commit all intents, send each once, and return the venue's reports by client order id.
 
-    What the venue answered is recorded in a second transaction, after all requests have come back.
-    A crash before it leaves the orders SUBMITTING, which is resolved by asking the venue. An order
-    without a report was refused (REJECTED), lost (UNKNOWN), or not sent (CANCELED): because of the
-    kill switch, or because our own adapter refused it. Raises what `send_all` raises; nothing is recorded then.
+    The intents are one transaction. The answers are recorded in a second one, after all requests
+    have come back. A crash in between leaves the orders SUBMITTING, which is resolved by asking the
+    venue. An order without a report was refused (REJECTED), lost (UNKNOWN), or not sent (CANCELED).
+    The kill switch keeps an order from being sent, or our own adapter does. Raises what `send_all`
+    raises; no answer is recorded then.
     """
     if not orders:
         return {}

@@ -1,5 +1,4 @@
-"""What follows from one symbol's trades: ours that are missing are booked, and every other difference
-is a break.
+"""What follows from one symbol's trades: our missing ones are booked, all else is a break.
 
 Differences are someone else's trades, fills that stand twice or have other figures, and lists that
 were cut off.
@@ -69,7 +68,8 @@ class TradeFindings:
             except IllegalTransitionError as error:
                 refused.append(fill)
                 reasons.append(
-                    f"trade {fill.trade_id} of order {fill.client_order_id} cannot be booked: {error}"
+                    f"trade {fill.trade_id} of order {fill.client_order_id} cannot be booked: "
+                    f"{error}"
                 )
         return booked, [
             self._finding(BreakKind.MISSING_FILL, "; ".join(reasons), refused)
@@ -243,7 +243,10 @@ class TradeFindings:
         )
         if kind is BreakKind.BASE_ASSET_FEE:
             fees = sum((each.fee for _, each in pairs), _ZERO)
-            difference = f"the venue took {fees} {theirs.fee_asset} as the fee of {len(pairs)} fills, first trade {theirs.trade_id}"
+            difference = (
+                f"the venue took {fees} {theirs.fee_asset} as the fee of {len(pairs)} fills, "
+                f"first trade {theirs.trade_id}"
+            )
         detail = (
             f"{difference}: {_fill_text(theirs)} at the venue, {_fill_text(ours)} in the ledger"
         )
@@ -281,7 +284,10 @@ class TradeFindings:
         cut = [fill for fill in lost if fill.at > start and fill not in self.doubled]
         if not cut:
             return None
-        detail = f"the venue's trades lack {len(cut)} that the ledger has, first {cut[0].trade_id}: the rest is unknown too"
+        detail = (
+            f"the venue's trades lack {len(cut)} that the ledger has, first "
+            f"{cut[0].trade_id}: the rest is unknown too"
+        )
         return ExplainedDifference(
             Break(
                 self.history.session.account,
