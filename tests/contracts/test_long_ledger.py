@@ -50,9 +50,14 @@ _FILLED = """
 
 @pytest.fixture(scope="module")
 def aged(database: Database) -> str:
-    """An account of two weeks of minute slots, all of whose fills were compared, beside another."""
-    _, name = _age(database), _age(database)
-    return name
+    """An account of two weeks of minute slots, all of whose fills were compared."""
+    return _age(database)
+
+
+@pytest.fixture(scope="module")
+def neighbour(database: Database, aged: str) -> str:
+    """A second account like it, in the same tables from here on."""
+    return _age(database)
 
 
 def _age(database: Database) -> str:
@@ -113,6 +118,7 @@ def test_a_slot_reads_no_more_rows_than_a_day_has(database: Database, aged: str)
         assert max(read.values()) < _MOST_ROWS, read
 
 
+@pytest.mark.usefixtures("neighbour")
 def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(
     database: Database, aged: str
 ) -> None:
