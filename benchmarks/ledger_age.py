@@ -31,7 +31,7 @@ END = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ACCOUNT = "bench"
 SYMBOLS = 10
 
-#: One order a slot, filled at once, ten symbols in turn, two buys to a sale. One order in a
+#: One order per slot, filled at once, ten symbols in turn, two buys to a sale. One order in a
 #: thousand expires unfilled.
 _FILLED = """
     INSERT INTO rebalance (account, slot, portfolio_version, status, targets)

@@ -76,12 +76,6 @@ class BarStore(Protocol):
         """Return, per symbol, the open time of the newest bar that is done with."""
         ...
 
-    def read_quarantine(
-        self, exchange: str, timeframe: Timeframe, symbol: str | None = None
-    ) -> pl.DataFrame:
-        """Return quarantined rows: BARS_SCHEMA plus reason and quarantined_at."""
-        ...
-
     def save_snapshot(
         self,
         content_hash: str,
@@ -92,4 +86,34 @@ class BarStore(Protocol):
         uri: str,
     ) -> None:
         """Record a snapshot; recording the same hash again changes nothing."""
+        ...
+
+
+class BarInventory(Protocol):
+    """What the store of bars has and what it refused, for reports. Raises StoreError when the
+    database fails. Times are UTC, in ms.
+    """
+
+    def coverage(self, exchange: str) -> pl.DataFrame:
+        """Return columns timeframe, symbol, rows, first, last: one row per timeframe and symbol of
+        the venue that has bars.
+
+        `first` and `last` are the open times of the oldest and the newest bar.
+        """
+        ...
+
+    def check_results(self, exchange: str, timeframe: Timeframe) -> pl.DataFrame:
+        """Return columns symbol, check, success, observed, bound, detail, at: the newest result of
+        every check of every symbol.
+
+        `observed` and `bound` are texts; `observed` is null where there was nothing to measure.
+        """
+        ...
+
+    def read_quarantine(
+        self, exchange: str, timeframe: Timeframe, symbol: str | None = None
+    ) -> pl.DataFrame:
+        """Return quarantined rows, of all symbols by default: BARS_SCHEMA plus reason and
+        quarantined_at.
+        """
         ...

@@ -258,7 +258,7 @@ def books_of(day: Day) -> Books:
 
 
 def assert_whole(day: Day, books: Books) -> None:
-    """One order a decision, every fill booked once, every order at its end, both sides equal to the
+    """One order per decision, every fill booked once, every order at its end, both sides equal to the
     sum of the trades.
     """
     assert not day.sends.twice, day.sends.twice[:5]
