@@ -15,6 +15,7 @@ from penstock.core.orders import OrderRequest, OrderState, OrderType, Phase
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Iceberg, Limit, Style, Twap
 from penstock.execution.rebalance.run import rebalance
+from penstock.simulation.fill_model import FillModel
 from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 from penstock.testing.world import World
 
@@ -266,9 +267,10 @@ def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: World
 
 def test_buys_never_ask_for_more_cash_than_there_is(world: World) -> None:
     """The price rises by four percent in each interval: the last children shrink to the cash, and
-    none is refused for funds.
+    none is refused for funds, the fee in cash included.
     """
     worked(world, TWAP)
+    world.venue.fill_model = FillModel(fee_asset="quote")
     pause = world.session.pause
 
     def rise(seconds: float) -> None:
@@ -280,6 +282,32 @@ def test_buys_never_ask_for_more_cash_than_there_is(world: World) -> None:
     assert report.status is RebalanceStatus.DONE, report
     assert {order.state for order in report.orders} == {OrderState.FILLED}
     assert 0 <= world.ledger.balances("test")["USDT"] < 200
+
+
+def test_nothing_is_sent_beside_a_child_that_cannot_be_cancelled(world: World) -> None:
+    """Killed while a child rests, and then no cancellation is answered: the child still works when
+    the next one is due. Its quantity would be sent a second time.
+    """
+    resting = TWAP.model_copy(
+        update={"child_type": OrderType.LIMIT, "offset_bps": Decimal(-50), "finish": "market"}
+    )
+    worked(world, resting)
+
+    def kill(order: OrderRequest) -> None:
+        raise Killed
+
+    def no_answer(*_: object) -> Any:
+        raise VenueUnavailableError("no answer")
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF))
+    world.venue.after, world.venue.cancel = lambda _: None, no_answer
+    world.ledger.holder = ""
+    report = rebalance(world.session, world.inputs(HALF))
+    assert [order.state for order in report.orders] == [OrderState.PENDING_CANCEL]
+    assert report.status is RebalanceStatus.FAILED
+    assert len(world.venue.submitted) == 1
 
 
 def test_account_that_is_flattened_is_sold_at_once(world: World) -> None:

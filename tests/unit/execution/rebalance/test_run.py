@@ -150,6 +150,24 @@ def test_denied_order_whose_trade_the_venue_shows_is_not_sent_again(world: World
     assert agree(world)
 
 
+def test_denied_order_that_only_the_balances_show_is_not_sent_again(world: World) -> None:
+    """The venue filled the order, denies it and does not list its trade: its balances alone speak
+    of it. They lock the symbol, and no second attempt leaves.
+    """
+
+    def deny(client_order_id: str, symbol: str) -> Any:
+        raise OrderNotFoundError("could not find order id")
+
+    def lose(order: OrderRequest) -> None:
+        raise VenueUnavailableError("time-out")
+
+    world.venue.find_order, world.venue.after = deny, lose
+    world.venue.fills = lambda *_: []
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.2}))
+    assert len(world.venue.submitted) == 1, report
+    assert {found.subject for found in report.breaks} == {"BTC", "USDT"}
+
+
 def test_hidden_order_that_shows_late_is_not_duplicated(world: World) -> None:
     """An accepted order that the venue denies for a while is not sent again: it is found when it
     shows.
