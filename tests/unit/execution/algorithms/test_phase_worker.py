@@ -13,8 +13,9 @@ from penstock.core.errors import OrderNotFoundError, StoreError, VenueUnavailabl
 from penstock.core.halts import TradingState
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Phase
 from penstock.core.rebalances import RebalanceStatus
-from penstock.execution.algorithms import Iceberg, Limit, Style, Twap
+from penstock.execution.algorithms import Iceberg, Limit, MarketStyle, Style, Twap
 from penstock.execution.rebalance.run import rebalance
+from penstock.risk.limits import RiskLimits
 from penstock.simulation.fill_model import FillModel
 from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 from penstock.testing.world import World
@@ -139,6 +140,28 @@ def test_run_killed_before_its_first_child_starts_from_the_committed_parent(worl
     rebalance(world.session, world.inputs({"BTC/USDT": 0.0, "ETH/USDT": 0.4}))
     require_whole(world)
     assert {order.symbol for order in world.venue.submitted} == {"BTC/USDT"}
+
+
+@pytest.mark.parametrize("style", [MarketStyle(), TWAP])
+def test_what_an_interrupted_run_left_is_sent_as_far_as_risk_allows_now(
+    world: World, style: Style
+) -> None:
+    """Killed once the parent is on record; the limit on weights is lower when the slot is run
+    again. What the first review allowed is not what leaves.
+    """
+    worked(world, style)
+    write_ahead = world.ledger.write_ahead
+
+    def die(*args: Any) -> None:
+        raise Killed
+
+    world.ledger.write_ahead = die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF))
+    world.ledger.write_ahead, world.ledger.holder = write_ahead, ""  # type: ignore[method-assign]
+    tighter = RiskLimits(max_gross=Decimal(1), max_weight=Decimal("0.2"))
+    rebalance(world.session, replace(world.inputs(HALF), limits=tighter))
+    require_whole(world, 0.2)
 
 
 def test_child_whose_answer_is_lost_is_found_and_not_repeated(world: World) -> None:
