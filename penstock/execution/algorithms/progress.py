@@ -20,17 +20,19 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class Progress:
-    """What has been done: children that were sent (and have ended), their summed fills, and when
-    the last one was sent.
-
-    `last_at` counts from the start of the work. `allowed` bounds the summed fills where risk allows
-    less than the plan now.
-    """
+    """What has been done of a plan. Every child that was sent has ended."""
 
     sent: int = 0
+    """How many children were sent."""
+
     filled: Decimal = _ZERO
+    """Their summed fills (base units)."""
+
     last_at: timedelta | None = None
+    """When the last one was sent, from the start of the work; None before the first."""
+
     allowed: Decimal | None = None
+    """What the summed fills may come to, where risk allows less than the plan now (base units)."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,8 @@ def _child(
         return ChildOrder(OrderType.MARKET, rest, at=moment, number=progress.sent)
     quantity, kind = rest, OrderType.LIMIT
     if isinstance(style, Twap | Vwap):
-        planned = sum((child.quantity for child in plan.children if child.at <= moment), _ZERO)
-        quantity, kind = min(rest, planned - progress.filled), style.child_type
+        due = sum((child.quantity for child in plan.children if child.at <= moment), _ZERO)
+        quantity, kind = min(rest, due - progress.filled), style.child_type
     elif isinstance(style, Iceberg):
         piece = max(child.quantity for child in plan.children)
         leaves_crumb = instrument.refusal(rest - piece, last) is not None

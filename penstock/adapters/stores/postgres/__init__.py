@@ -2,8 +2,8 @@
 PostgreSQL without it.
 """
 
-from penstock.adapters.stores.postgres.alerts import PostgresAlertOutbox
-from penstock.adapters.stores.postgres.bars import PostgresBarStore
+from penstock.adapters.stores.postgres.alert_outbox import PostgresAlertOutbox
+from penstock.adapters.stores.postgres.bar_store import PostgresBarStore
 from penstock.adapters.stores.postgres.connection import (
     Database,
     address_of,
