@@ -64,7 +64,8 @@ def allocate(targets: Sequence[StrategyTargets]) -> PortfolioTargets:
     quotas = {target.version: target.quota for target in targets}
     if not targets or len(quotas) != len(targets):
         raise ConfigError(
-            f"a portfolio needs at least one strategy, and each version once: {[t.version for t in targets]}"
+            "a portfolio needs at least one strategy, and each version once: "
+            f"{[t.version for t in targets]}"
         )
     if any(quota < 0 for quota in quotas.values()) or sum(quotas.values()) > 1 + 1e-9:
         raise ConfigError(f"quotas must be at least 0 and sum to at most 1; they are {quotas}")

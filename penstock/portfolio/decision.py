@@ -31,13 +31,15 @@ def decide_targets(
     newest = known.select(pl.col("ts").max()).item()
     if newest != decided_bar:
         raise StaleDataError(
-            f"no {timeframe} bar closes at the slot {slot:%Y-%m-%d %H:%M} UTC: the newest opens at {newest}; ingest bars first"
+            f"no {timeframe} bar closes at the slot {slot:%Y-%m-%d %H:%M} UTC: "
+            f"the newest opens at {newest}; ingest bars first"
         )
     needed = model.strategy.warmup_bars + 1
     longest = max(known.group_by("symbol").len()["len"].to_list())
     if longest < needed:
         raise StaleDataError(
-            f"{model.version.label} needs {needed} bars up to the slot and no symbol has more than {longest}: backfill first"
+            f"{model.version.label} needs {needed} bars up to the slot and no symbol has more "
+            f"than {longest}: backfill first"
         )
     weights = model.strategy.decide(known).filter(pl.col("ts") == decided_bar)
     decided = dict(zip(weights["symbol"].to_list(), weights["weight"].to_list(), strict=True))

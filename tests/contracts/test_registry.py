@@ -75,7 +75,7 @@ class Desk:
         return f"model-{next(_names)}"
 
     def run_of(self, seed: int) -> str:
-        """Record the search with this seed and return its run; another seed finds other parameters."""
+        """Record the search with this seed and return its run."""
         if seed not in self.searches:
             self.searches[seed] = search(
                 self.snapshot.bars(),
@@ -386,7 +386,7 @@ def aliases(session: Desk, name: str) -> dict[str, str]:
 
 
 def test_unreachable_server_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No server at the address: a PromotionError that names it, within seconds, password left out."""
+    """Where no server answers, a PromotionError names the address without its password."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

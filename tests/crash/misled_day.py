@@ -1,5 +1,6 @@
-"""An account at a venue with bad answers, whose waiting moves the venue's clock, and what both sides
-hold at the end of its day.
+"""An account at a venue with bad answers, and what both sides hold at the end of its day.
+
+The account's waiting moves the venue's clock.
 """
 
 import random

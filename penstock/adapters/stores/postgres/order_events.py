@@ -39,10 +39,12 @@ class JudgedEvent:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where an order stands while a batch is judged. `quantity`: what was asked for (base units)."""
+    """Where an order stands while a batch is judged."""
 
     quantity: Decimal
+    """What was asked for (base units)."""
     progress: OrderProgress
+    """What has become of it."""
 
 
 _INSERT_ORDERS = f"""
