@@ -1,7 +1,7 @@
 """What Penstock needs of the outside world, as Protocols whose docstrings promise behaviour.
 
-Adapters keep these promises and the suites in tests/contracts hold them to it. Signatures speak
-only the words of penstock.core.
+The suites in tests/contracts test every adapter against these promises. Signatures use types of
+penstock.core and of this package only.
 """
 
 from penstock.ports.alerts import AlertOutbox
