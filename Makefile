@@ -6,6 +6,10 @@ READY  := $(VENV)/.ready
 export UV_COMPILE_BYTECODE := 1
 export DO_NOT_TRACK := 1
 
+# pdoc warns of what it cannot read or resolve. Warnings of the libraries that it imports are not ours.
+PDOC_ERRORS := $(foreach module,doc doc_types docstrings extract render render_helpers,-W error:::pdoc.$(module)) \
+	-W "ignore:Error parsing type annotation _t."  # private to requests
+
 .DEFAULT_GOAL := help
 
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
@@ -17,7 +21,7 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(READY)
 
-.PHONY: help setup demo test coverage check format lock up down bench crash soak timescaledb clean
+.PHONY: help setup demo test coverage check format docs lock up down bench crash soak timescaledb clean
 
 help: ## What can be done here
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /|/' | column -t -s '|'
@@ -65,6 +69,11 @@ soak: $(READY) ## Every long load, simulated days of minute slots among them (th
 
 timescaledb: $(READY) ## A real TimescaleDB in .timescaledb/, without Docker (Debian)
 	scripts/timescaledb.sh
+
+docs: $(READY) ## The API reference from the docstrings, in build/docs; a warning is an error
+	$(BIN)/python $(PDOC_ERRORS) -m pdoc --docformat numpy --output-directory build/docs \
+		penstock strategies '!penstock.adapters.mlflow.model' '!penstock.__main__'
+	@echo "open build/docs/index.html"
 
 lock: $(READY) ## Pin the newest versions that the constraints in pyproject.toml allow
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url \

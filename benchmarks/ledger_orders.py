@@ -208,10 +208,10 @@ def main() -> None:
         f"{20 / whole:6.0f} orders/s   {to_end:.2f}x"
     )
     print(
-        f"  ledger alone, one commit a phase   {together:7.0f} durable order events/s "
-        "(one writer, 20 events a commit)"
+        f"  ledger alone, one commit per phase {together:7.0f} durable order events/s "
+        "(one writer, 20 events per commit)"
     )
-    print(f"  ledger alone, one commit an event  {singly:7.0f} durable order events/s (one writer)")
+    print(f"  ledger alone, one commit per event {singly:7.0f} durable order events/s (one writer)")
 
 
 if __name__ == "__main__":

@@ -14,17 +14,21 @@ from penstock.core.errors import MissingExtraError
 def extra(name: str, otherwise: str = "") -> Iterator[None]:
     """Turn a missing library inside the block into MissingExtraError, which names the command.
 
-    Parameters:
-        name: the extra of pyproject.toml that brings the libraries of this block.
-        otherwise: what can be done instead, for the end of the message.
-
     A module of Penstock's own that is missing stays an ImportError: that is a broken install.
 
-    Example:
-        >>> with extra("research"):
-        ...     import a_library_that_is_not_there
-        Traceback (most recent call last):
-        penstock.core.errors.MissingExtraError: a_library_that_is_not_there is not installed: run pip install 'penstock[research]'
+    Parameters
+    ----------
+    name
+        The extra of pyproject.toml that brings the libraries of this block.
+    otherwise
+        What can be done instead, for the end of the message.
+
+    Examples
+    --------
+    >>> with extra("dask"):
+    ...     import absent
+    Traceback (most recent call last):
+    penstock.core.errors.MissingExtraError: absent is not installed: run pip install 'penstock[dask]'
     """
     try:
         yield

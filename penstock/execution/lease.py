@@ -18,10 +18,12 @@ def holder_name(ids: IdSource) -> str:
 class LeaseKeeper:
     """A lease that renews itself past half of its life, and refuses once its life is over.
 
-    Life is measured in the machine's elapsed seconds (MachineClock), which count its sleep too, from
-    before the lease was asked for. So this side gives up before the database does. A process that slept through its lease must
-    not act again: another may have finished its work. Thread-safe: two threads that find the lease
-    half over renew it once, for each renewal voids the token before it.
+    Its life is measured in the machine's elapsed seconds (MachineClock), which count suspensions
+    too. It begins before the lease was asked for: this side gives up before the database does. A
+    process that was suspended past its lease must not act again: another may have done its work.
+
+    Thread-safe: two threads that find the lease half over renew it once, because each renewal voids
+    the token before it.
     """
 
     def __init__(
@@ -54,20 +56,23 @@ class LeaseKeeper:
         age = asked_at - self._asked_at
         if age >= self._ttl:
             raise StaleLeaseError(
-                f"the lease on {self._lease.account} lapsed after {age:.1f} s (it lives {self._ttl:g} s): run the slot again"
+                f"the lease on {self._lease.account} lapsed after {age:.1f} s "
+                f"(it lives {self._ttl:g} s): run the slot again"
             )
         if age >= self._ttl / 2:
             renewed = self._ledger.acquire_lease(self._lease.account, self._lease.holder, self._ttl)
             if renewed is None:
                 raise StaleLeaseError(
-                    f"the lease on {self._lease.account} was taken by another process: this one stops"
+                    f"the lease on {self._lease.account} was taken by another process: "
+                    "this one stops"
                 )
             if (
                 renewed.token != self._lease.token + 1
             ):  # it was free again, but another has had it: the plan here is old
                 self._ledger.release_lease(renewed)
                 raise StaleLeaseError(
-                    f"another process has had the lease on {self._lease.account} meanwhile: this one stops"
+                    f"another process has had the lease on {self._lease.account} meanwhile: "
+                    "this one stops"
                 )
             self._lease, self._asked_at = renewed, asked_at
         return self._lease

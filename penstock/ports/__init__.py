@@ -2,6 +2,32 @@
 
 The suites in tests/contracts test every adapter against these promises. Signatures use types of
 penstock.core and of this package only.
+
+Times are UTC. Amounts are `Decimal`: quantities in base units, prices and notionals in quote units.
+The docstring of a method, or of its Protocol, says what it raises. All errors are in
+penstock.core.errors.
+
+An implementation needs no base class. `penstock.testing` has some in memory:
+
+>>> from datetime import UTC, datetime
+>>> from decimal import Decimal
+>>> from penstock.core.clock import SteppedClock
+>>> from penstock.core.orders import OrderRequest, OrderType, Side
+>>> from penstock.testing.memory_venue import MemoryVenue
+>>> clock = SteppedClock(datetime(2026, 1, 1, tzinfo=UTC))
+>>> venue: Exchange = MemoryVenue(clock)
+>>> order = OrderRequest("penstock-1", "BTC/USDT", Side.BUY, OrderType.MARKET, Decimal("0.01"))
+>>> venue.submit(order).state
+<OrderState.FILLED: 'filled'>
+>>> venue.balances()["USDT"] < 10_000
+True
+
+>>> from penstock.testing.memory_ledger import MemoryLedger
+>>> ledger: Ledger = MemoryLedger(clock)
+>>> ledger.open_account("paper-daily", "practice", "USDT")
+>>> lease = ledger.acquire_lease("paper-daily", "this process", ttl_seconds=30)
+>>> ledger.acquire_lease("paper-daily", "another process", ttl_seconds=30) is None
+True
 """
 
 from penstock.ports.alerts import AlertOutbox

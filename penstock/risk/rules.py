@@ -112,7 +112,7 @@ class RiskContext:
         return sum((self.exposure(symbol) for symbol in self.held), _ZERO)
 
     def planned_increases(self, side: Side | None = None) -> Decimal:
-        """Return the notional of all orders under review that do not reduce, of one side or both."""
+        """Return the notional of the reviewed orders that do not reduce, on one side or both."""
         sides = Side if side is None else (side,)
         return sum((self._increases[each] for each in sides), _ZERO)
 

@@ -112,7 +112,7 @@ def slots_for(orders: int) -> int:
 
 
 def test_lost_answers_never_send_an_order_twice(day_of: Callable[[int, int], Day]) -> None:
-    """A few hundred orders, half of them without an answer: one order a decision, every fill
+    """A few hundred orders, half of them without an answer: one order per decision, every fill
     booked, no false break.
     """
     send_ambiguously(day_of(slots_for(SLICE), SEED), SLICE, SEED)

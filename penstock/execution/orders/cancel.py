@@ -31,8 +31,8 @@ def cancel_working(session: AccountSession) -> Cancellation:
 
     The ledger is not written: the ends reach it when the orders are tracked or recovered, by
     whoever holds the account. An order that ended meanwhile is in neither list; one without an
-    answer is in `left`, and is asked for again by the next run. Raises VenueUnavailableError where a venue does
-    not tell its orders, after those of the others.
+    answer is in `left`, and is asked for again by the next run. Raises VenueUnavailableError
+    where a venue does not list its orders, after those of the other venues were cancelled.
     """
     venues = (
         [session.exchange] if session.venues is None else list(session.venues.accounts.values())

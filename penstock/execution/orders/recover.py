@@ -89,8 +89,9 @@ def _resolve(
     lost = [order for order in left if order.state in (OrderState.SUBMITTING, OrderState.UNKNOWN)]
     if lost:
         raise VenueUnavailableError(
-            f"{len(lost)} orders of an earlier run cannot be resolved, first {lost[0].request.client_order_id} "
-            f"({lost[0].request.symbol}, {lost[0].reason or lost[0].state}): nothing is sent until the venue answers for them"
+            f"{len(lost)} orders of an earlier run cannot be resolved, "
+            f"first {lost[0].request.client_order_id} ({lost[0].request.symbol}, "
+            f"{lost[0].reason or lost[0].state}): nothing is sent until the venue answers for them"
         )
     return fills
 

@@ -52,7 +52,7 @@ def cleared(
 
 
 def _siblings(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
-    """Return the phase's orders in the symbol: another child, too, may send their quantity again."""
+    """Return the phase's orders in the symbol, those of other children included."""
     return [
         each
         for each in orders

@@ -102,7 +102,8 @@ def place(
     What the venue answered is recorded in a second transaction, after all requests have come back.
     A crash before it leaves the orders SUBMITTING, which is resolved by asking the venue. An order
     without a report was refused (REJECTED), lost (UNKNOWN), or not sent (CANCELED): because of the
-    kill switch, or because our own adapter refused it. Raises what `send_all` raises; nothing is recorded then.
+    kill switch, or because our own adapter refused it. Raises what `send_all` raises, and then
+    records nothing.
     """
     if not orders:
         return {}

@@ -99,7 +99,7 @@ class OrderTracker:
     def _look(
         self, ids: Collection[str], known: Mapping[str, OrderReport], waited: float
     ) -> list[OrderRecord]:
-        """Ask about and settle every unfinished order once; return those that are still unfinished."""
+        """Ask about and settle each unfinished order once; return those still unfinished."""
         orders = self._unfinished(ids)
         reports: dict[str, OrderReport] = {}
         events: list[OrderEvent] = []
@@ -231,7 +231,7 @@ class OrderTracker:
     def _called_back(
         self, unfinished: Collection[OrderRecord], cancelled: set[str]
     ) -> dict[str, OrderReport]:
-        """Cancel what the kill switch wants cancelled now; one that flattens leaves what reduces."""
+        """Cancel what the kill switch wants cancelled; a flatten leaves what reduces."""
         halt = self._session.kill_switch.read() if unfinished else None
         if halt is None or not (halt.cancel or halt.flatten):
             return {}

@@ -29,9 +29,15 @@ def refusal_of(
         (done.slot for done in recent if done.status is RebalanceStatus.DONE), default=slot
     )
     if newest > slot:
-        return f"the slot {newest:%Y-%m-%d %H:%M} has been traded: an older decision must not undo a newer one"
+        return (
+            f"the slot {newest:%Y-%m-%d %H:%M} has been traded: "
+            "an older decision must not undo a newer one"
+        )
     if lateness > session.policy.max_lateness_seconds:
-        return f"{lateness:.0f} s late; the policy skips a slot after {session.policy.max_lateness_seconds:.0f} s"
+        return (
+            f"{lateness:.0f} s late; the policy skips a slot after "
+            f"{session.policy.max_lateness_seconds:.0f} s"
+        )
     halt = session.kill_switch.read()
     if halt.state is TradingState.HALTED and not (
         halt.flatten and holds_positions(session, instruments)

@@ -63,14 +63,18 @@ class RebalanceReport:
         return traded / self.equity_before if self.equity_before else Decimal(0)
 
     def rows(self) -> list[dict[str, str]]:
-        """Return one row per order, skipped symbol, finding and break, with the columns what, symbol,
-        detail, state, reason.
+        """Return one row per order, skipped symbol, finding and break.
+
+        The columns are what, symbol, detail, state, reason.
         """
         rows = [
             {
                 "what": "order",
                 "symbol": order.request.symbol,
-                "detail": f"{order.request.side} {order.request.quantity:f}{_at(order)}, {order.filled_quantity:f} filled",
+                "detail": (
+                    f"{order.request.side} {order.request.quantity:f}{_at(order)}, "
+                    f"{order.filled_quantity:f} filled"
+                ),
                 "state": order.state.value,
                 "reason": order.reason,
             }
@@ -95,9 +99,10 @@ class RebalanceReport:
             return f"{self.account} {self.slot:%Y-%m-%d %H:%M}: {self.reason}"
         equity = "" if self.equity_after is None else f", equity {self.equity_after:.2f}"
         return (
-            f"{self.account} {self.slot:%Y-%m-%d %H:%M}: {self.status}{f' ({self.reason})' if self.reason else ''}, "
-            f"{self.sent} orders sent, {len(self.fills)} fills{equity}, "
-            f"{self.lateness_seconds:.1f} s late, took {self.duration_seconds:.1f} s"
+            f"{self.account} {self.slot:%Y-%m-%d %H:%M}: "
+            f"{self.status}{f' ({self.reason})' if self.reason else ''}, {self.sent} orders sent, "
+            f"{len(self.fills)} fills{equity}, {self.lateness_seconds:.1f} s late, "
+            f"took {self.duration_seconds:.1f} s"
         )
 
 

@@ -56,7 +56,8 @@ def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceRepo
     """
     if inputs.policy.quote != session.quote:
         raise ConfigError(
-            f"the policy's quote is {inputs.policy.quote} and the account's is {session.quote}: make them the same"
+            f"the policy's quote is {inputs.policy.quote} and the account's is {session.quote}: "
+            "make them the same"
         )
     clock = session.machine_clock
     started = clock.elapsed_seconds()

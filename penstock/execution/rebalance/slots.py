@@ -149,7 +149,10 @@ def account_for_missed(
             row
         ) in passed:  # first: behind the rows that follow a later look back would not find it again
             _end_slot(session, keeper, row.slot, RebalanceStatus.FAILED, taken_over(row, newest))
-        reason = f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; policy {policy}"
+        reason = (
+            f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; "
+            f"policy {policy}"
+        )
         _write_skipped(session, keeper, gaps, skipped, reason)
     finally:
         keeper.release()
@@ -235,7 +238,10 @@ def _write_skipped(
 ) -> None:
     """Write the rows oldest first, so that an interrupted writing is taken up where it stopped."""
     if gaps.before is not None:
-        together = f"{reason}; with it {gaps.uncounted} slots since {gaps.since:%Y-%m-%d %H:%M}, not listed one by one"
+        together = (
+            f"{reason}; with it {gaps.uncounted} slots since {gaps.since:%Y-%m-%d %H:%M}, "
+            "not listed one by one"
+        )
         _end_slot(session, keeper, gaps.before, RebalanceStatus.SKIPPED, together)
     for slot in skipped:
         _end_slot(session, keeper, slot, RebalanceStatus.SKIPPED, reason)

@@ -171,7 +171,10 @@ def _open_order_breaks(session: AccountSession) -> list[ExplainedDifference]:
 
 
 def _unknown_order(session: AccountSession, report: OrderReport) -> ExplainedDifference:
-    detail = f"order {report.client_order_id or report.venue_order_id} works at the venue and not in the ledger"
+    detail = (
+        f"order {report.client_order_id or report.venue_order_id} works "
+        "at the venue and not in the ledger"
+    )
     return ExplainedDifference(
         Break(session.account, report.symbol, BreakKind.UNKNOWN_ORDER, detail)
     )
@@ -245,7 +248,10 @@ def _really_filled(order: OrderRecord, twice: Sequence[tuple[str, Decimal]]) -> 
 
 def _overfill(session: AccountSession, order: OrderRecord) -> ExplainedDifference:
     request = order.request
-    detail = f"order {request.client_order_id} for {request.quantity} was filled with {order.filled_quantity}"
+    detail = (
+        f"order {request.client_order_id} for {request.quantity} was filled with "
+        f"{order.filled_quantity}"
+    )
     found = Break(
         session.account,
         request.symbol,

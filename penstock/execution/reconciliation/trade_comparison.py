@@ -44,7 +44,7 @@ def compare_trades(
     gaps: BalanceGaps,
     overfilled: Sequence[OrderRecord],
 ) -> ComparedTrades:
-    """Put into `gaps` what explains them, the surest first, and what differs though balances agree."""
+    """Explain the `gaps`, the surest causes first, and find what differs though balances agree."""
     marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
     due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
     asked = sorted(

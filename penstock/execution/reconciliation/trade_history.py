@@ -44,9 +44,10 @@ class TradeHistory:
 
     The ledger's fills from `due_since` on were never compared: those must be in the venue's list.
     Earlier ones once were, and are missed only where balances differ. `listed` is False where the
-    venue does not list the symbol any more: nothing follows from what it does not answer. `copies` are trades
-    of ours that the venue lists a second time under another id and that are therefore not booked,
-    `doubled` those that were. `begun` is when the account was taken over: what was traded before
+    venue does not list the symbol any more: nothing follows from what it does not answer.
+
+    `copies` are trades of ours that the venue lists a second time under another id and that are
+    therefore not booked, `doubled` those that were. `begun` is when the account was taken over: what was traded before
     came in with it. `back_to`, where it is earlier than `since`, is from when on late trades are
     looked for.
     """
@@ -140,7 +141,8 @@ class TradeHistory:
             except IllegalTransitionError as error:
                 refused.append(fill)
                 reasons.append(
-                    f"trade {fill.trade_id} of order {fill.client_order_id} cannot be booked: {error}"
+                    f"trade {fill.trade_id} of order {fill.client_order_id} cannot be booked: "
+                    f"{error}"
                 )
         return booked, [
             self._finding(BreakKind.MISSING_FILL, "; ".join(reasons), refused)
@@ -317,7 +319,10 @@ class TradeHistory:
         )
         if kind is BreakKind.BASE_ASSET_FEE:
             fees = sum((each.fee for _, each in pairs), _ZERO)
-            difference = f"the venue took {fees} {theirs.fee_asset} as the fee of {len(pairs)} fills, first trade {theirs.trade_id}"
+            difference = (
+                f"the venue took {fees} {theirs.fee_asset} as the fee of {len(pairs)} fills, "
+                f"first trade {theirs.trade_id}"
+            )
         detail = (
             f"{difference}: {_fill_text(theirs)} at the venue, {_fill_text(ours)} in the ledger"
         )
@@ -360,7 +365,10 @@ class TradeHistory:
         cut = [fill for fill in lost if fill.at > start and fill not in self.doubled]
         if not cut:
             return None
-        detail = f"the venue's trades lack {len(cut)} that the ledger has, first {cut[0].trade_id}: the rest is unknown too"
+        detail = (
+            f"the venue's trades lack {len(cut)} that the ledger has, first {cut[0].trade_id}: "
+            "the rest is unknown too"
+        )
         return ExplainedDifference(
             Break(self.session.account, self.symbol, BreakKind.TRUNCATED_TRADES, detail), changes
         )

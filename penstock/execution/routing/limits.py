@@ -22,13 +22,13 @@ class Bounds:
     """The limits that hold for the parts of an order, as they hold for the order."""
 
     collar: Decimal | None = None
-    """How far a venue's mid price may be from the approved price, as a fraction; None is no bound."""
+    """How far a venue's mid may be from the approved price, as a fraction; None is no bound."""
     max_notional: Decimal | None = None
     """What the parts may come to (quote units); None is no bound."""
     exits: Mapping[str, Decimal] = field(default_factory=dict)
     """The positions that are being closed, by symbol: what reduces them is not bounded."""
     ceilings: Mapping[str, Decimal] = field(default_factory=dict)
-    """What is left of `ceiling` for orders whose parts are sent over time (quote units, by symbol)."""
+    """What is left of `ceiling` for orders that are sent over time (quote units, by symbol)."""
 
     def objection(self, order: ProposedOrder, mid: Decimal) -> str:
         """Return why no part may trade around `mid`, "" where it may: |mid / approved price - 1| <=
@@ -39,7 +39,10 @@ class Bounds:
         distance = abs(mid / order.price - 1)
         if distance <= self.collar:
             return ""
-        return f"quotes {mid:f}, {distance:.1%} from the approved price {order.price:f}; at most {self.collar:.1%} is allowed"
+        return (
+            f"quotes {mid:f}, {distance:.1%} from the approved price {order.price:f}; "
+            f"at most {self.collar:.1%} is allowed"
+        )
 
     def ceiling(self, order: ProposedOrder) -> Decimal | None:
         """Return what an order's parts may come to, each at its venue's mid; None is no bound.

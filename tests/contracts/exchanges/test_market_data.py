@@ -95,7 +95,7 @@ def test_quotes_of_nothing_are_nothing(venue):
 
 @pytest.mark.parametrize("missing", [("fetchBidsAsks",), ("fetchBidsAsks", "fetchTickers")])
 def test_quotes_are_read_from_tickers_where_the_venue_has_no_call_for_them(connect, missing):
-    """ccxt has the two sides of most venues in their tickers, of some in one ticker a symbol: the
+    """ccxt has the two sides of most venues in their tickers, of some in one ticker per symbol: the
     quotes are the same.
     """
     exchange = connect()

@@ -142,7 +142,7 @@ def test_run_holds_trials_plots_source_and_evidence_as_artifacts(
 def test_only_the_best_candidates_get_runs_of_their_own(
     tracking_uri: str, run_id: str, found: SearchResult
 ) -> None:
-    """At most ten candidates, the out-of-sample run and the benchmark; never one run a trial."""
+    """At most ten candidates, the out-of-sample run and the benchmark; never one run per trial."""
     client = MlflowClient(tracking_uri)
     experiment = client.get_run(run_id).info.experiment_id
     children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'")

@@ -4,12 +4,9 @@ channel that hangs.
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -59,14 +56,8 @@ def test_alert_of_a_killed_run_comes_with_the_next_one(traded: Place) -> None:
     though it opens nothing.
     """
     deposit(traded, "ETH")
-    killed = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("reconciler.py"))],
-        env={**os.environ, **traded.environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    environment = {**os.environ, **traded.environment}
+    killed = traded.programs.run("tests.integration.pipeline.reconciler", environment=environment)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert "is locked" not in killed.stdout
     assert [found.subject for found in traded.platform.control_store.open_breaks(ACCOUNT)] == [

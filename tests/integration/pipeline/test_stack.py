@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
+from tests.forked import ForkedPrograms
 
 ROOT = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.slow
@@ -36,7 +37,8 @@ class Stack:
     user types.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: ForkedPrograms) -> None:
+        self.programs = programs
         self.home = folder / "home"
         configs = Path(shutil.copytree(ROOT / "configs", folder / "configs"))
         universe = configs / "universe.yaml"
@@ -75,6 +77,13 @@ class Stack:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def command(self, *arguments: str) -> str:
+        """Run a command that ends by itself, and leaves no process behind."""
+        environment = {**self.environment, "PREFECT_API_URL": self.api}
+        done = self.programs.run("penstock", *arguments, environment=environment, timeout=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def up(self) -> str:
         ports = [f"--{name}-port={port}" for name, port in self.ports.items()]
         return self.run("penstock", "up", *ports)
@@ -90,9 +99,9 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, forked: ForkedPrograms) -> Iterator[Stack]:
     """A running stack; whatever happens, nothing of it is left at the end."""
-    stack = Stack(tmp_path_factory.mktemp("stack"))
+    stack = Stack(tmp_path_factory.mktemp("stack"), forked)
     try:
         stack.up()
         yield stack
@@ -132,7 +141,7 @@ def test_deployed_ingest_completes_in_the_worker_and_leaves_its_artifact(stack: 
 
 def test_commands_follow_the_running_stack(stack: Stack) -> None:
     """Without a word about the environment, a command works on what the stack works on."""
-    said = stack.run("penstock", "status")
+    said = stack.command("status")
     assert "practice" in said
     assert "already running" in stack.up()
 
@@ -146,8 +155,8 @@ def test_minute_service_trades_a_slot_that_shows_as_a_flow_run(stack: Stack) -> 
         "research --study practice-minute --trials 2",
         "promote --study practice-minute",
     ):
-        stack.run("penstock", *command.split())
-    said = stack.run("penstock", "trade", "-p", "practice-minute", "--slots", "1")
+        stack.command(*command.split())
+    said = stack.command("trade", "-p", "practice-minute", "--slots", "1")
     (line,) = [line for line in said.splitlines() if line.startswith("slot ")]
     lateness = float(re.search(r"late\s+([\d.]+) s", line).group(1))  # type: ignore[union-attr]
     assert lateness < 20, line

@@ -48,6 +48,6 @@ def test_weight_that_is_no_fraction_is_refused_by_symbol_and_time(bad: float) ->
     "table", [weights(0, 0, 0, 0, 0, 0).head(5), weights(0, 0, 0, 0, 0, 0).drop("weight")]
 )
 def test_missing_rows_or_columns_are_refused(table: pl.DataFrame) -> None:
-    """One row a bar, three columns."""
+    """One row per bar, three columns."""
     with pytest.raises(StrategyError):
         require_weights(table, BARS, "s")

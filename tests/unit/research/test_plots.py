@@ -30,7 +30,7 @@ def test_equity_figure_has_both_curves_and_their_drawdowns(found: SearchResult) 
 
 
 def test_trials_figure_has_every_trial(found: SearchResult) -> None:
-    """One series a strategy, and the best so far ends at the best."""
+    """One series per strategy, and the best so far ends at the best."""
     figure = trials_figure(found)
     assert sum(len(trace.x) for trace in figure.data if trace.mode == "markers") == 12
     assert figure.data[-1].y[-1] == found.best_value
@@ -45,7 +45,7 @@ def test_parameters_figure_shows_the_parameters_of_one_strategy(found: SearchRes
 
 
 def test_weights_figure_stacks_every_symbol(found: SearchResult) -> None:
-    """One area a symbol, never more than the whole account."""
+    """One area per symbol, never more than the whole account."""
     figure = weights_figure(found.out_of_sample)
     assert {trace.name for trace in figure.data} == set(found.symbols)
     assert max(map(sum, zip(*(trace.y for trace in figure.data), strict=True))) <= 1 + 1e-9

@@ -59,7 +59,7 @@ def build(name: str, values: dict[str, Any]) -> Strategy:
 def test_weights_are_long_only_and_within_the_account(
     name: str, values: dict[str, Any], daily_candles: pl.DataFrame
 ) -> None:
-    """One row a bar, no short, no leverage at any bar, and the strategy does something."""
+    """One row per bar, no short, no leverage at any bar, and the strategy does something."""
     weights = build(name, values).decide(daily_candles)
     assert weights["weight"].min() >= 0  # type: ignore[operator]  # a float column with values
     assert weights.group_by("ts").agg(pl.col("weight").sum())["weight"].max() <= 0.98 + 1e-9  # type: ignore[operator]

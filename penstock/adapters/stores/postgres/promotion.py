@@ -36,7 +36,7 @@ class PromotionRecord:
             )
 
     def verdicts(self, model: str, version: str | None = None) -> pl.DataFrame:
-        """Return the verdicts on a version (default: on all), in the order in which they were given.
+        """Return the verdicts on a version (default: on all), the oldest first.
 
         The columns are version, criterion, passed, value, bound, reason, at and asked_by.
         """

@@ -17,7 +17,7 @@ NAN = np.nan
 
 
 def market(opens: list[list[float]], closes: list[list[float]] | None = None) -> BarMatrices:
-    """Return a daily market of hand-made prices, one row a bar."""
+    """Return a daily market of hand-made prices, one row per bar."""
     from penstock.core.timeframes import Timeframe
 
     open_ = np.array(opens, dtype=np.float64)

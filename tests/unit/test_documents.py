@@ -1,0 +1,75 @@
+"""Documents name what exists, and stay short."""
+
+import math
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from penstock.adapters.mlflow.content import StrategySource, class_of
+from penstock.core.bars import BARS_SCHEMA
+from penstock.research.validation.leakage import check_no_lookahead
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+)
+#: Folders that a path in a document may begin with, and where the paths below `penstock/` are.
+_ROOTS = (ROOT, ROOT / "penstock")
+_PATH = re.compile(r"`((?:[a-z_]+/)+[a-z0-9_]+\.(?:py|yaml|sql|toml))`")
+
+
+def test_readme_is_short() -> None:
+    """A newcomer reads it in one go: what grows moves to a page of its own."""
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document: str) -> None:
+    """Every relative link names a file that exists, and a heading that it has."""
+    path = ROOT / document
+    broken = []
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        name, _, anchor = target.partition("#")
+        linked = (path.parent / name) if name else path
+        if not linked.exists() or (anchor and anchor not in _anchors(linked)):
+            broken.append(target)
+    assert not broken
+
+
+@pytest.mark.parametrize("document", [name for name in DOCUMENTS if name != "CHANGELOG.md"])
+def test_files_that_are_named_exist(document: str) -> None:
+    """A path in a document is one of the repository's."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    missing = {
+        name
+        for name in _PATH.findall(text)
+        if name != "strategies/near_high.py"  # the reader writes it
+        and not any((root / name).exists() for root in _ROOTS)
+    }
+    assert not missing
+
+
+def _anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_readmes_strategy_works() -> None:
+    """The strategy that the README shows decides, keeps to its contract and sees nothing later."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (source,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    near_high = class_of(StrategySource("NearHigh", source), "README.md")
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    rows = [
+        (symbol, start + timedelta(days=n), *[100 + 10 * math.sin(n / pace)] * 4, 1.0)
+        for symbol, pace in (("AAA/USDT", 9.0), ("BBB/USDT", 30.0))
+        for n in range(150)
+    ]
+    bars = pl.DataFrame(rows, BARS_SCHEMA, orient="row")
+    strategy = near_high.from_params({"lookback_bars": 30})
+    assert strategy.decide(bars)["weight"].drop_nulls().n_unique() > 1
+    assert not check_no_lookahead(strategy, bars)
