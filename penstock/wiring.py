@@ -12,7 +12,6 @@ from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -41,20 +40,27 @@ from penstock.core.errors import ConfigError
 from penstock.core.ids import IdSource
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.timeframes import Timeframe
-from penstock.data.bounds import BoundsGate
+from penstock.data.bounds import BoundsGate, CheckGate, DocumentingGate
 from penstock.execution.algorithms.styles import Vwap
 from penstock.execution.algorithms.volume import VolumeProfile, flat_profile, stored_profile
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.session import AccountSession, ExecutionPolicy, VolumeProfiles
 from penstock.ports import (
+    AlertOutbox,
     BackgroundTask,
+    BarInventory,
+    BarStore,
+    ControlStore,
+    DatabaseServer,
     Exchange,
+    Ledger,
     LedgerHistory,
     MarketData,
     Notifier,
     TaskRunner,
     VenueAccount,
 )
+from penstock.promotion.records import CandidateRegistry, SearchTracker, VerdictRecord
 from penstock.research.engine.costs import Costs
 from penstock.settings import (
     AccountSettings,
@@ -67,11 +73,6 @@ from penstock.settings import (
 from penstock.simulation.fill_model import FillModel
 from penstock.simulation.paper import PaperExchange
 from penstock.stack import running
-
-if TYPE_CHECKING:  # these import MLflow or Great Expectations
-    from penstock.adapters.expectations import ExpectationsGate
-    from penstock.adapters.mlflow.registry import MlflowRegistry
-    from penstock.adapters.mlflow.tracking import MlflowTracker
 
 DATABASE_NAME = "penstock"
 
@@ -118,35 +119,48 @@ class Platform:
         return self.home / "HALT"
 
     @cached_property
-    def database(self) -> Database:
+    def _database(self) -> Database:
         database = connect(self.database_url)
         migrate(database)
         return database
 
-    @cached_property
-    def bars(self) -> PostgresBarStore:
-        return PostgresBarStore(self.database)
+    def open_database(self) -> str:
+        """Connect to the database and bring its schema up to date, where that was not done yet;
+        return kind and address of the server, without the password.
+
+        Raises StoreError where it cannot be reached. Other parts open it by themselves.
+        """
+        return self._database.describe()
 
     @cached_property
-    def ledger(self) -> PostgresLedger:
-        return PostgresLedger(self.database)
+    def bars(self) -> BarStore:
+        return PostgresBarStore(self._database)
+
+    @cached_property
+    def bar_inventory(self) -> BarInventory:
+        """What is stored of the bars, for reports."""
+        return PostgresBarStore(self._database)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        return PostgresLedger(self._database)
 
     @cached_property
     def ledger_history(self) -> LedgerHistory:
         """The ledger's past: accounts as they were, and the proof of what the ledger shows."""
-        return PostgresLedgerHistory(self.database)
+        return PostgresLedgerHistory(self._database)
 
     @cached_property
-    def control_store(self) -> PostgresControlStore:
-        return PostgresControlStore(self.database)
+    def control_store(self) -> ControlStore:
+        return PostgresControlStore(self._database)
 
     @cached_property
-    def outbox(self) -> PostgresAlertOutbox:
-        return PostgresAlertOutbox(self.database)
+    def outbox(self) -> AlertOutbox:
+        return PostgresAlertOutbox(self._database)
 
     @cached_property
-    def promotions(self) -> PromotionRecord:
-        return PromotionRecord(self.database)
+    def promotions(self) -> VerdictRecord:
+        return PromotionRecord(self._database)
 
     @cached_property
     def market(self) -> MarketData:
@@ -165,14 +179,14 @@ class Platform:
         return VenueClock(self.market.now, self.machine_clock)
 
     @cached_property
-    def gate(self) -> "ExpectationsGate":
+    def gate(self) -> DocumentingGate:
         """The formal gate of the flows: Great Expectations, with Data Docs."""
         from penstock.adapters.expectations import ExpectationsGate
 
         return ExpectationsGate(self.settings.checks)
 
     @cached_property
-    def quick_gate(self) -> BoundsGate:
+    def quick_gate(self) -> CheckGate:
         """The gate of the minute path: the same bounds, without Great Expectations' import."""
         return BoundsGate(self.settings.checks)
 
@@ -196,12 +210,12 @@ class Platform:
         return without_password(self.tracking_uri)
 
     @cached_property
-    def registry(self) -> "MlflowRegistry":
+    def registry(self) -> CandidateRegistry:
         from penstock.adapters.mlflow.registry import MlflowRegistry
 
         return MlflowRegistry(self.tracking_uri)
 
-    def tracker(self, experiment: str) -> "MlflowTracker":
+    def tracker(self, experiment: str) -> SearchTracker:
         """Return the tracker of an experiment; each study has its own."""
         from penstock.adapters.mlflow.tracking import MlflowTracker
 
@@ -228,7 +242,7 @@ class Platform:
             quote=self.settings.universe.quote,
             exchange=exchange,
             ledger=self.ledger,
-            parent_orders=PostgresParentOrderStore(self.database),
+            parent_orders=PostgresParentOrderStore(self._database),
             control_store=self.control_store,
             clock=self.clock,
             kill_switch=KillSwitch(
@@ -299,8 +313,8 @@ class Platform:
 
     def close(self) -> None:
         """Give the database's connections back."""
-        if "database" in self.__dict__:
-            self.database.close()
+        if "_database" in self.__dict__:
+            self._database.close()
 
     @property
     def _base_url(self) -> str | None:
@@ -414,7 +428,7 @@ def public_market(ccxt_id: str) -> MarketData:
     return CcxtMarketData(ccxt_id)
 
 
-def embedded_server(settings: Settings) -> EmbeddedPostgres:
+def embedded_server(settings: Settings) -> DatabaseServer:
     """Return the embedded PostgreSQL of this home folder."""
     if settings.home.exists() and not settings.home.is_dir():
         raise ConfigError(f"PENSTOCK_HOME = {settings.home} is a file: name a folder")

@@ -59,6 +59,24 @@ class Break:
 
 
 @dataclass(frozen=True)
+class PastBreak:
+    """A break that was opened, and when and why it was closed."""
+
+    opened_at: datetime
+    """When it was found."""
+    closed_at: datetime | None
+    """When it was closed; None while it is open."""
+    subject: str
+    """The symbol or the asset that differed."""
+    kind: BreakKind
+    """In which way ledger and venue differed."""
+    detail: str
+    """What was seen, as a sentence."""
+    closed_reason: str
+    """Why it was closed; "" while it is open."""
+
+
+@dataclass(frozen=True)
 class TradeMark:
     """How far a symbol's fills were compared with the venue's trades, one by one."""
 

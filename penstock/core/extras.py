@@ -26,9 +26,9 @@ def extra(name: str, otherwise: str = "") -> Iterator[None]:
     Examples
     --------
     >>> with extra("dask"):
-    ...     import absent
+    ...     import gone
     Traceback (most recent call last):
-    penstock.core.errors.MissingExtraError: absent is not installed: run pip install 'penstock[dask]'
+    penstock.core.errors.MissingExtraError: gone is not installed: run pip install 'penstock[dask]'
     """
     try:
         yield

@@ -9,6 +9,7 @@ which rows are bad.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 import polars as pl
@@ -277,6 +278,18 @@ class CheckGate(Protocol):
 
         Symbols come in the frame's order, bounds in the table's. A metric that is null passes:
         there was nothing to measure.
+        """
+        ...
+
+
+class DocumentingGate(CheckGate, Protocol):
+    """A gate that can show what it judged."""
+
+    def build_docs(self, folder: Path) -> Path | None:
+        """Write pages of everything that was judged since the last call; return the index page, or
+        None where nothing was judged.
+
+        `folder` belongs to the pages: those of an earlier call are replaced.
         """
         ...
 

@@ -83,7 +83,7 @@ def result_of(
         reconciled=reconciled,
         drift=drift,
         took=took,
-        bars_stored=int(platform.bars.coverage(platform.exchange_name)["rows"].sum()),
+        bars_stored=int(platform.bar_inventory.coverage(platform.exchange_name)["rows"].sum()),
         checks=checks.height,
         checks_not_met=checks.filter(~pl.col("success")).height,
         orders=tuple(platform.ledger.orders(account)),
@@ -169,7 +169,7 @@ def _write_report(platform: Platform, result: DemoResult, checks: pl.DataFrame) 
 def _checks(platform: Platform) -> pl.DataFrame:
     """Return the latest verdicts of the checks in every timeframe of the universe."""
     tables = [
-        platform.bars.check_results(platform.exchange_name, timeframe).with_columns(
+        platform.bar_inventory.check_results(platform.exchange_name, timeframe).with_columns(
             timeframe=pl.lit(timeframe.value)
         )
         for timeframe in platform.settings.universe.timeframes

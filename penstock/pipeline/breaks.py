@@ -1,10 +1,9 @@
 """Breaks as an operator sees them: what is open, what was, and the acceptance that settles one."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from penstock.core.actors import Actor
-from penstock.core.breaks import Break, BreakKind
+from penstock.core.breaks import Break, PastBreak
 from penstock.core.errors import StoreError
 from penstock.execution.lease import take_lease
 from penstock.execution.reconciliation.acceptance import accept_break as settle
@@ -24,18 +23,6 @@ class OpenBreaks:
     breaks: tuple[Break, ...]
 
 
-@dataclass(frozen=True)
-class PastBreak:
-    """A break that was opened. `closed_at` is None, and `closed_reason` "", while it is open."""
-
-    opened_at: datetime
-    closed_at: datetime | None
-    subject: str
-    kind: BreakKind
-    detail: str
-    closed_reason: str
-
-
 @use_case
 def list_breaks(platform: Platform, actor: Actor) -> tuple[OpenBreaks, ...]:
     """Return the open breaks of every account of the environment, in the order of its accounts."""
@@ -49,8 +36,7 @@ def list_breaks(platform: Platform, actor: Actor) -> tuple[OpenBreaks, ...]:
 def break_history(platform: Platform, actor: Actor, portfolio: str) -> tuple[PastBreak, ...]:
     """Return the account's newest breaks, closed ones too, newest first."""
     account = platform.environment.account_of(portfolio).name
-    rows = platform.control_store.break_history(account).iter_rows(named=True)
-    return tuple(PastBreak(**{**row, "kind": BreakKind(row["kind"])}) for row in rows)
+    return tuple(platform.control_store.break_history(account))
 
 
 @use_case

@@ -70,7 +70,7 @@ def examine(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
         with open_platform(settings) as platform:
             checks += _run(
                 {
-                    Subject.DATABASE: platform.database.describe,
+                    Subject.DATABASE: platform.open_database,
                     Subject.VENUE: lambda: _venue(platform),
                     Subject.VENUE_CLOCK: lambda: _clock(platform),
                     Subject.OLD_ORDERS: lambda: _old_orders(platform),

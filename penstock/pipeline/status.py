@@ -70,13 +70,13 @@ class SystemStatus:
 def read_status(platform: Platform, actor: Actor) -> SystemStatus:
     """Read the present state; nothing is asked of the venue."""
     accounts = platform.environment.accounts
-    coverage = platform.bars.coverage(platform.exchange_name)
+    coverage = platform.bar_inventory.coverage(platform.exchange_name)
     return SystemStatus(
         environment=platform.settings.process.env,
         chosen_by=_chosen_by(platform),
         home=platform.home,
         others=_others(platform),
-        database=platform.database.describe(),
+        database=platform.open_database(),
         bars=tuple(StoredBars(**row) for row in coverage.iter_rows(named=True)),
         models=_models(platform),
         accounts=tuple(

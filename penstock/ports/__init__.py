@@ -31,8 +31,9 @@ True
 """
 
 from penstock.ports.alerts import AlertOutbox
-from penstock.ports.bars import BarBatch, BarStore, BatchResult
+from penstock.ports.bars import BarBatch, BarInventory, BarStore, BatchResult
 from penstock.ports.control_store import ControlStore
+from penstock.ports.database_server import DatabaseServer
 from penstock.ports.ledger import Ledger, ParentOrderStore
 from penstock.ports.ledger_history import AccountState, Difference, LedgerHistory, Rebuild
 from penstock.ports.market import Exchange, MarketData
@@ -46,9 +47,11 @@ __all__ = [
     "AlertOutbox",
     "BackgroundTask",
     "BarBatch",
+    "BarInventory",
     "BarStore",
     "BatchResult",
     "ControlStore",
+    "DatabaseServer",
     "Difference",
     "Exchange",
     "Ledger",

@@ -84,15 +84,6 @@ class BarStore(Protocol):
         """Return by symbol the watermark: see BarBatch."""
         ...
 
-    def read_quarantine(
-        self, exchange: str, timeframe: Timeframe, symbol: str | None = None
-    ) -> pl.DataFrame:
-        """Return quarantined bars: BARS_SCHEMA plus reason and quarantined_at.
-
-        The oldest are first. By default all symbols are returned.
-        """
-        ...
-
     def save_snapshot(
         self,
         content_hash: str,
@@ -105,5 +96,35 @@ class BarStore(Protocol):
         """Record a snapshot of `rows` bars that is kept at `uri`.
 
         A `content_hash` that is recorded already is left as it is.
+        """
+        ...
+
+
+class BarInventory(Protocol):
+    """What the store of bars has and what it refused, for reports. Raises StoreError when the
+    database fails. Times are UTC, in ms.
+    """
+
+    def coverage(self, exchange: str) -> pl.DataFrame:
+        """Return columns timeframe, symbol, rows, first, last: one row per timeframe and symbol of
+        the venue that has bars.
+
+        `first` and `last` are the open times of the oldest and the newest bar.
+        """
+        ...
+
+    def check_results(self, exchange: str, timeframe: Timeframe) -> pl.DataFrame:
+        """Return columns symbol, check, success, observed, bound, detail, at: the newest result of
+        every check of every symbol.
+
+        `observed` and `bound` are texts; `observed` is null where there was nothing to measure.
+        """
+        ...
+
+    def read_quarantine(
+        self, exchange: str, timeframe: Timeframe, symbol: str | None = None
+    ) -> pl.DataFrame:
+        """Return quarantined rows, of all symbols by default: BARS_SCHEMA plus reason and
+        quarantined_at.
         """
         ...

@@ -7,7 +7,14 @@ from typing import Protocol
 
 import polars as pl
 
-from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement, TradeMark
+from penstock.core.breaks import (
+    Break,
+    BreakAcceptance,
+    BreakKind,
+    PastBreak,
+    Settlement,
+    TradeMark,
+)
 from penstock.core.halts import Halt, TradingState
 from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
@@ -39,6 +46,10 @@ class ControlStore(Protocol):
 
     def open_breaks(self, account: str) -> Sequence[Break]:
         """Return the breaks that are open, the oldest first."""
+        ...
+
+    def break_history(self, account: str, limit: int = 50) -> Sequence[PastBreak]:
+        """Return the account's newest `limit` breaks, open and closed ones, newest first."""
         ...
 
     def set_trading_state(

@@ -7,10 +7,9 @@ decides which a candidate earns.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
 
 import polars as pl
 
@@ -20,6 +19,7 @@ from penstock.ports import LoadedModel, ModelVersion, Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, backtest_out_of_sample, bars_of
 from penstock.promotion.gate import Decision, GateDecision, judge
+from penstock.promotion.records import VerdictRecord
 from penstock.research.engine.results import BacktestMetrics
 
 CHAMPION, CHALLENGER, PREVIOUS, ROLLED_BACK = "champion", "challenger", "previous", "rolled_back"
@@ -29,16 +29,6 @@ Measure = Callable[[Strategy], BacktestMetrics]
 
 #: Trades a candidate through planning and a venue, and returns a verdict on it.
 Rehearse = Callable[[LoadedModel], CriterionResult]
-
-
-class VerdictRecord(Protocol):
-    """Where verdicts are kept for good."""
-
-    def save_verdicts(
-        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
-    ) -> None:
-        """Append every verdict of one judgement, which `by` asked for: all of them or none."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,14 @@ import polars as pl
 from penstock.core.accounting import EXACT, changes_of
 from penstock.core.alerts import Alert, break_alert, state_alert
 from penstock.core.bars import TS
-from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement, TradeMark
+from penstock.core.breaks import (
+    Break,
+    BreakAcceptance,
+    BreakKind,
+    PastBreak,
+    Settlement,
+    TradeMark,
+)
 from penstock.core.clock import Clock
 from penstock.core.cost_basis import entry_prices
 from penstock.core.errors import (
@@ -61,6 +68,8 @@ class MemoryLedger:
     held: dict[str, Decimal] = field(default_factory=dict)
     adjusted: list[tuple[datetime, str]] = field(default_factory=list)
     breaks: dict[tuple[str, BreakKind], Break] = field(default_factory=dict)
+    past_breaks: list[PastBreak] = field(default_factory=list)
+    """Every break that was opened, oldest first."""
     outbox: list[Alert] = field(default_factory=list)
     halts: list[Halt] = field(default_factory=list)
     """Every state that was set, in that order."""
@@ -350,6 +359,7 @@ class MemoryLedger:
         if key in self.breaks:
             return False
         self.breaks[key] = found
+        self.past_breaks.append(PastBreak(at, None, found.subject, found.kind, found.detail, ""))
         self.outbox.append(break_alert(found))
         return True
 
@@ -357,7 +367,18 @@ class MemoryLedger:
         self, lease: Lease, subject: str, kind: BreakKind, at: datetime, reason: str
     ) -> bool:
         self.require_newest(lease)
-        return self.breaks.pop((subject, kind), None) is not None
+        if self.breaks.pop((subject, kind), None) is None:
+            return False
+        self.past_breaks = [
+            replace(past, closed_at=at, closed_reason=reason)
+            if (past.subject, past.kind, past.closed_at) == (subject, kind, None)
+            else past
+            for past in self.past_breaks
+        ]
+        return True
+
+    def break_history(self, account: str, limit: int = 50) -> Sequence[PastBreak]:
+        return self.past_breaks[::-1][:limit] if account == self.account else []
 
     def open_breaks(self, account: str) -> Sequence[Break]:
         return [found for found in self.breaks.values() if found.account == account]

@@ -1,4 +1,4 @@
-"""What every BarStore promises, held against every tier."""
+"""What every BarStore and BarInventory promise, held against every tier."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ from penstock.core.bars import BARS_SCHEMA, TS, VALUE_COLUMNS, empty_bars
 from penstock.core.errors import StoreError
 from penstock.core.instruments import Instrument
 from penstock.core.timeframes import Timeframe
-from penstock.ports import BarBatch, BatchResult
+from penstock.ports import BarBatch, BarInventory, BarStore, BatchResult
 
 START = datetime(2024, 1, 30, tzinfo=UTC)
 SYMBOL = "BTC/USDT"
@@ -66,10 +66,13 @@ def store(database: Database) -> PostgresBarStore:
     return PostgresBarStore(database)
 
 
+@pytest.fixture
+def inventory(store: PostgresBarStore) -> BarInventory:
+    return store
+
+
 @pytest.mark.parametrize("count", [1, FEW, MANY])
-def test_saved_bars_are_read_back_bit_for_bit(
-    store: PostgresBarStore, name: str, count: int
-) -> None:
+def test_saved_bars_are_read_back_bit_for_bit(store: BarStore, name: str, count: int) -> None:
     """Whichever way the rows take into the table, every value and time comes back equal, in the
     bars' own schema.
     """
@@ -79,7 +82,7 @@ def test_saved_bars_are_read_back_bit_for_bit(
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).equals(bars)
 
 
-def test_extreme_floats_survive(store: PostgresBarStore, name: str) -> None:
+def test_extreme_floats_survive(store: BarStore, name: str) -> None:
     """Float64 values are not rounded by the wire or the table."""
     bars = hourly(FEW).with_columns(
         volume=pl.lit(5e-324), high=pl.lit(1.7976931348623157e308), close=pl.lit(0.1 + 0.2)
@@ -90,7 +93,7 @@ def test_extreme_floats_survive(store: PostgresBarStore, name: str) -> None:
 
 @pytest.mark.parametrize("count", [FEW, MANY])
 def test_saving_the_same_batch_again_changes_nothing(
-    store: PostgresBarStore, name: str, database: Database, count: int
+    store: BarStore, name: str, database: Database, count: int
 ) -> None:
     """A repeated batch is all unchanged: no bar, revision, quarantined row or check result is
     added.
@@ -119,7 +122,7 @@ def test_saving_the_same_batch_again_changes_nothing(
 
 @pytest.mark.parametrize("count", [FEW, MANY])
 def test_revision_replaces_the_bar_and_the_past_stays_readable(
-    store: PostgresBarStore, name: str, count: int
+    store: BarStore, name: str, count: int
 ) -> None:
     """After two revisions each earlier instant still reads what was known then; now reads the
     newest value.
@@ -139,7 +142,7 @@ def test_revision_replaces_the_bar_and_the_past_stays_readable(
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).equals(known[3])
 
 
-def test_later_bars_are_absent_from_an_earlier_instant(store: PostgresBarStore, name: str) -> None:
+def test_later_bars_are_absent_from_an_earlier_instant(store: BarStore, name: str) -> None:
     """Bars that were stored after an instant are not part of what was known at it."""
     bars = hourly(FEW)
     store.save_batch(batch(name, bars.head(5)))
@@ -148,7 +151,7 @@ def test_later_bars_are_absent_from_an_earlier_instant(store: PostgresBarStore, 
     assert store.read_bars(name, Timeframe.H1, [SYMBOL], known_at=instant).equals(bars.head(5))
 
 
-def test_mixed_batch_counts_new_revised_and_unchanged(store: PostgresBarStore, name: str) -> None:
+def test_mixed_batch_counts_new_revised_and_unchanged(store: BarStore, name: str) -> None:
     """A large batch over a half-filled range is told apart row by row."""
     bars = hourly(MANY)
     store.save_batch(batch(name, bars.head(600)))
@@ -157,7 +160,7 @@ def test_mixed_batch_counts_new_revised_and_unchanged(store: PostgresBarStore, n
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).equals(with_close(bars, 3, 1.0))
 
 
-def test_range_is_half_open_and_symbols_are_sorted(store: PostgresBarStore, name: str) -> None:
+def test_range_is_half_open_and_symbols_are_sorted(store: BarStore, name: str) -> None:
     """start is included, end is not, rows come by symbol then time, and unknown symbols add
     nothing.
     """
@@ -171,7 +174,7 @@ def test_range_is_half_open_and_symbols_are_sorted(store: PostgresBarStore, name
     assert store.read_bars(name, Timeframe.H1, []).schema == BARS_SCHEMA
 
 
-def test_bars_of_several_years_find_their_partitions(store: PostgresBarStore, name: str) -> None:
+def test_bars_of_several_years_find_their_partitions(store: BarStore, name: str) -> None:
     """Months that no bar was ever stored in, December's turn included, need no preparation."""
     ts = [
         datetime(year, month, 28, tzinfo=UTC)
@@ -192,7 +195,7 @@ def test_bars_of_several_years_find_their_partitions(store: PostgresBarStore, na
     ],
 )
 def test_batch_that_breaks_a_rule_is_refused(
-    store: PostgresBarStore, name: str, spoil: Callable[[pl.DataFrame], pl.DataFrame], said: str
+    store: BarStore, name: str, spoil: Callable[[pl.DataFrame], pl.DataFrame], said: str
 ) -> None:
     """Duplicate times, missing values and foreign symbols never reach the table; the message says
     which rule it was.
@@ -202,7 +205,7 @@ def test_batch_that_breaks_a_rule_is_refused(
     assert store.read_bars(name, Timeframe.H1, [SYMBOL]).is_empty()
 
 
-def test_failure_late_in_a_batch_leaves_nothing_of_it(store: PostgresBarStore, name: str) -> None:
+def test_failure_late_in_a_batch_leaves_nothing_of_it(store: BarStore, name: str) -> None:
     """Quarantine comes after the bars; when the database refuses it, the bars and the watermark are
     gone too.
     """
@@ -213,7 +216,7 @@ def test_failure_late_in_a_batch_leaves_nothing_of_it(store: PostgresBarStore, n
     assert store.watermarks(name, Timeframe.H1) == {}
 
 
-def test_watermark_moves_forward_only(store: PostgresBarStore, name: str) -> None:
+def test_watermark_moves_forward_only(store: BarStore, name: str) -> None:
     """A repair of old bars, or a batch without a watermark, does not make the next ingestion start
     over.
     """
@@ -223,21 +226,23 @@ def test_watermark_moves_forward_only(store: PostgresBarStore, name: str) -> Non
     assert store.watermarks(name, Timeframe.M1) == {}
 
 
-def test_quarantine_keeps_values_and_reasons(store: PostgresBarStore, name: str) -> None:
+def test_quarantine_keeps_values_and_reasons(
+    store: BarStore, inventory: BarInventory, name: str
+) -> None:
     """The same row with another reason is a second row; values are kept as they came, missing ones
     included.
     """
     row = hourly(1).with_columns(low=pl.lit(None, pl.Float64))
     for reason in ("spike", "gap", "spike"):
         store.save_batch(batch(name, empty_bars(), row.with_columns(reason=pl.lit(reason))))
-    kept = store.read_quarantine(name, Timeframe.H1, SYMBOL)
+    kept = inventory.read_quarantine(name, Timeframe.H1, SYMBOL)
     assert kept["reason"].to_list() == ["spike", "gap"]
     assert kept.select(list(BARS_SCHEMA)).head(1).equals(row)
     assert kept.schema["quarantined_at"] == TS
-    assert store.read_quarantine(name, Timeframe.H1, "ETH/USDT").is_empty()
+    assert inventory.read_quarantine(name, Timeframe.H1, "ETH/USDT").is_empty()
 
 
-def test_newest_check_result_is_read(store: PostgresBarStore, name: str) -> None:
+def test_newest_check_result_is_read(store: BarStore, inventory: BarInventory, name: str) -> None:
     """Of several results of one check the newest is the one that is shown."""
     for observed in (1.0, 2.0, 1.0):
         checks = pl.DataFrame(
@@ -250,7 +255,7 @@ def test_newest_check_result_is_read(store: PostgresBarStore, name: str) -> None
             }
         )
         store.save_batch(batch(name, empty_bars(), checks=checks))
-    row = store.check_results(name, Timeframe.H1).row(0, named=True)
+    row = inventory.check_results(name, Timeframe.H1).row(0, named=True)
     assert (row["symbol"], row["check"], row["success"], row["observed"]) == (
         SYMBOL,
         "gaps",
@@ -259,7 +264,7 @@ def test_newest_check_result_is_read(store: PostgresBarStore, name: str) -> None
     )
 
 
-def test_two_writers_of_one_series_lose_nothing(store: PostgresBarStore, name: str) -> None:
+def test_two_writers_of_one_series_lose_nothing(store: BarStore, name: str) -> None:
     """Overlapping batches at the same time end as if they had come one after the other."""
     bars = hourly(40_000, datetime(2020, 1, 1, tzinfo=UTC))
     parts = [bars.head(30_000), bars.tail(30_000), bars.slice(10_000, 200), bars]
@@ -280,7 +285,7 @@ def test_two_writers_of_one_series_lose_nothing(store: PostgresBarStore, name: s
 
 
 def test_instruments_and_snapshots_are_recorded_once(
-    store: PostgresBarStore, name: str, database: Database
+    store: BarStore, name: str, database: Database
 ) -> None:
     """Saving an instrument again updates its rules; recording a snapshot again changes nothing."""
     for step in ("0.1", "0.01"):
@@ -301,16 +306,16 @@ def test_instruments_and_snapshots_are_recorded_once(
     assert uris == [("first",)]
 
 
-def test_coverage_counts_what_is_stored(store: PostgresBarStore, name: str) -> None:
+def test_coverage_counts_what_is_stored(
+    store: BarStore, inventory: BarInventory, name: str
+) -> None:
     """Coverage names rows, first and last bar of every series of the venue."""
     store.save_batch(batch(name, hourly(48)))
     last = START + timedelta(hours=47)
-    assert store.coverage(name).rows() == [("1h", SYMBOL, 48, START, last)]
+    assert inventory.coverage(name).rows() == [("1h", SYMBOL, 48, START, last)]
 
 
-def test_real_minutes_come_back_equal(
-    store: PostgresBarStore, name: str, candles_dir: Path
-) -> None:
+def test_real_minutes_come_back_equal(store: BarStore, name: str, candles_dir: Path) -> None:
     """155,267 real one-minute candles survive the way in and out unchanged, revisited once."""
     source = pl.read_parquet(candles_dir / "marketlab__binance__KITE-USDT__1m.parquet")
     bars = source.select(list(BARS_SCHEMA)).with_columns(pl.col("ts").cast(TS))

@@ -12,7 +12,7 @@ import pytest
 
 from penstock.adapters.stores.postgres import Database, PromotionRecord
 from penstock.core.bars import TS
-from penstock.core.breaks import Break, BreakKind
+from penstock.core.breaks import Break, BreakKind, PastBreak
 from penstock.core.errors import StoreError
 from penstock.core.halts import TradingState
 from penstock.core.leases import Lease
@@ -69,6 +69,21 @@ def test_breaks_lock_only_what_they_name(
     control_store.close_break(writer, "BTC", BreakKind.DUST, AT, "swept")
     assert control_store.open_breaks(name) == [second, third]
     assert control_store.open_breaks(f"{name}-other") == []
+
+
+def test_past_breaks_are_kept_with_when_and_why_they_closed(
+    control_store: ControlStore, writer: Lease, name: str
+) -> None:
+    """A break that opens again is a second one; the newest comes first, and no more than asked."""
+    found = Break(name, "BTC", BreakKind.DUST, "dust")
+    control_store.open_break(writer, found, AT)
+    control_store.close_break(writer, "BTC", BreakKind.DUST, AT + timedelta(hours=1), "swept")
+    control_store.open_break(writer, found, AT + timedelta(hours=2))
+    closed = PastBreak(AT, AT + timedelta(hours=1), "BTC", BreakKind.DUST, "dust", "swept")
+    again = PastBreak(AT + timedelta(hours=2), None, "BTC", BreakKind.DUST, "dust", "")
+    assert list(control_store.break_history(name)) == [again, closed]
+    assert list(control_store.break_history(name, limit=1)) == [again]
+    assert not control_store.break_history(f"{name}-other")
 
 
 def test_account_that_was_never_stopped_is_active(control_store: ControlStore, name: str) -> None:

@@ -223,7 +223,7 @@ def test_settlement_is_written_whole(
     assert control_store.planned_instruments(account) == {"BTC/USDT": replace(STEPS, listed=False)}
     assert control_store.acceptances(account) == [settlement(account).accepted]
     assert control_store.open_breaks(account) == []
-    assert control_store.break_history(account)["closed_reason"].to_list() == [
+    assert [past.closed_reason for past in control_store.break_history(account)] == [
         "accepted base_asset_fee by ada: seen"
     ]
 

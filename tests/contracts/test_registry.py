@@ -1,4 +1,6 @@
-"""What every Registry promises, held against MLflow over a database file and over a real server.
+"""What every CandidateRegistry and SearchTracker promises.
+
+The suite runs against MLflow over a database file and over a real server.
 
 The versions are real: a small search, recorded and registered.
 """
@@ -30,6 +32,7 @@ from penstock.ports import Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.gate import Decision
 from penstock.promotion.promote import Promotion, measure_out_of_sample, promote, rollback
+from penstock.promotion.records import CandidateRegistry, SearchTracker
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import SearchResult, SearchSettings
 from penstock.research.search.runner import search
@@ -66,8 +69,9 @@ class Verdicts:
 class Desk:
     """A registry, and how to put versions into it."""
 
-    registry: MlflowRegistry
-    tracker: MlflowTracker
+    tracking_uri: str
+    registry: CandidateRegistry
+    tracker: SearchTracker
     snapshot: Snapshot
     searches: dict[int, SearchResult]
 
@@ -207,7 +211,7 @@ def session(
         uri = local_tracking_uri(tmp_path_factory.mktemp("database"))
     else:
         uri = request.getfixturevalue("mlflow_server")
-    return Desk(MlflowRegistry(uri), MlflowTracker(uri, "contract"), snapshot, searches)
+    return Desk(uri, MlflowRegistry(uri), MlflowTracker(uri, "contract"), snapshot, searches)
 
 
 def test_absent_models_versions_and_aliases_are_none_or_an_error(session: Desk) -> None:
@@ -269,7 +273,7 @@ def test_loaded_strategy_decides_as_the_searched_one(session: Desk) -> None:
     """
     name = session.new_name()
     version = session.register(name, seed=1)
-    loaded = MlflowRegistry(session.registry.tracking_uri).load(name, version)
+    loaded = MlflowRegistry(session.tracking_uri).load(name, version)
     searched = MovingAverageCross.from_params(dict(session.searches[1].best_params))
     assert loaded.strategy.params.model_dump() == searched.params.model_dump()
     assert loaded.strategy.decide(session.snapshot.bars()).equals(
@@ -278,6 +282,19 @@ def test_loaded_strategy_decides_as_the_searched_one(session: Desk) -> None:
     assert type(loaded.strategy) is not MovingAverageCross, (
         "it must come from the registry's copy, not from the checkout"
     )
+
+
+def test_newest_search_is_the_one_that_was_recorded_last(session: Desk) -> None:
+    """It is read back with its run, its search and its snapshot; what is no search is an error."""
+    run = session.run_of(4)
+    newest = session.tracker.newest_search()
+    assert newest is not None
+    assert newest == session.tracker.read_search(run)
+    assert (newest.run_id, newest.search_id) == (run, session.searches[4].id)
+    assert newest.snapshot_path == session.snapshot.path
+    for ask in (session.tracker.read_search, lambda run: session.registry.register(run, "none")):
+        with pytest.raises(PromotionError):
+            ask("0" * 32)
 
 
 def test_evidence_comes_back_as_it_was_recorded(session: Desk) -> None:

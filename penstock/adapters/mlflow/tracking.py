@@ -9,7 +9,6 @@ import inspect
 import json
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +22,9 @@ from penstock.core.clock import MachineClock
 from penstock.core.errors import PromotionError
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.strategy import Strategy
-from penstock.data.snapshots import Snapshot
 from penstock.monitoring.reports import Section, write_html
 from penstock.promotion.evidence import Evidence, gather_evidence
+from penstock.promotion.records import RecordedSearch, SearchedSnapshot
 from penstock.research.engine.results import SearchResult
 
 if TYPE_CHECKING:
@@ -35,22 +34,6 @@ if TYPE_CHECKING:
 MAX_CHILD_RUNS = 10
 #: MLflow takes at most 1000 metrics, 100 parameters and 100 tags in one batch.
 _BATCH = 900
-
-
-@dataclass(frozen=True)
-class RecordedSearch:
-    """A search as MLflow keeps it."""
-
-    run_id: str
-    """The id of its run."""
-    search_id: str
-    """The search's own id."""
-    at: datetime
-    """When the recording began."""
-    evidence: Evidence
-    """The evidence for its choice."""
-    snapshot_path: Path
-    """Where its snapshot was."""
 
 
 class MlflowTracker:
@@ -79,7 +62,7 @@ class MlflowTracker:
         self,
         search: SearchResult,
         strategy_class: type[Strategy],
-        snapshot: Snapshot,
+        snapshot: SearchedSnapshot,
         evidence: Evidence | None = None,
     ) -> str:
         """Record a search and return its run id.
@@ -315,7 +298,7 @@ def _metrics(search: SearchResult) -> dict[str, float]:
 
 
 def _tags(
-    search: SearchResult, snapshot: Snapshot, content_hash: str, code: CodeState
+    search: SearchResult, snapshot: SearchedSnapshot, content_hash: str, code: CodeState
 ) -> dict[str, str]:
     return {
         "penstock.kind": "search",

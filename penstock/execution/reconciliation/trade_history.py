@@ -42,28 +42,31 @@ _STOOD_FOR_TRADES = frozenset(
 class TradeHistory:
     """One symbol's trades from `since` on, as the venue and as the ledger have them.
 
-    The ledger's fills from `due_since` on were never compared: those must be in the venue's list.
-    Earlier ones once were, and are missed only where balances differ. `listed` is False where the
-    venue does not list the symbol any more: nothing follows from what it does not answer.
-
-    `copies` are trades of ours that the venue lists a second time under another id and that are
-    therefore not booked, `doubled` those that were. `begun` is when the account was taken over: what was traded before
-    came in with it. `back_to`, where it is earlier than `since`, is from when on late trades are
-    looked for.
+    The ledger's fills from `due_since` on were never compared: the venue must list them. Earlier
+    ones were compared, and are missed only where balances differ.
     """
 
     session: AccountSession
     symbol: str
     since: datetime
     due_since: datetime | None = None
+    """The time of the oldest fill that was not compared yet; None where all were."""
     venue: list[Fill] = field(default_factory=list)
+    """The venue's trades."""
     ledger: list[Fill] = field(default_factory=list)
+    """The ledger's fills."""
     listed: bool = True
+    """False where the venue no longer lists the symbol: its trades are then not known."""
     begun: datetime | None = None
+    """When the account was taken over. Earlier trades are in its opening balances."""
     back_to: datetime | None = None
+    """From when on late trades are looked for, where that is earlier than `since`."""
     accepted: Sequence[BreakAcceptance] = ()
+    """The account's accepted breaks."""
     copies: list[Fill] = field(default_factory=list)
+    """Trades of ours that the venue lists again under another id, and that are not booked."""
     doubled: list[Fill] = field(default_factory=list)
+    """Trades of ours that the venue lists again under another id, and that are booked."""
     _filled: dict[str, Decimal | None] = field(default_factory=dict)
 
     def ask(self) -> "TradeHistory":

@@ -104,7 +104,7 @@ def database_migrate() -> None:
     Example: `PENSTOCK_DATABASE_URL=postgresql://me@db/penstock penstock db migrate`
     """
     with opened_platform() as platform:  # opening it migrates
-        out.print(f"schema is up to date on {platform.database.describe()}")
+        out.print(f"schema is up to date on {platform.open_database()}")
 
 
 def doctor() -> None:

@@ -9,11 +9,10 @@ from decimal import Decimal
 import polars as pl
 
 from penstock.core.bars import TS
-from penstock.core.breaks import Break
+from penstock.core.breaks import Break, PastBreak
 from penstock.core.profit import Holding
 from penstock.execution.rebalance.report import RebalanceReport
 from penstock.monitoring.tables import orders_table
-from penstock.pipeline.breaks import PastBreak
 from penstock.pipeline.ledger import LedgerView
 from penstock.pipeline.slots import SlotRecord
 from penstock.pipeline.status import SystemStatus

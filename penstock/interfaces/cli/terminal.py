@@ -111,5 +111,5 @@ def opened_platform() -> "Iterator[Platform]":
     with ExitStack() as opened:
         with err.status("opening the database"):
             platform = opened.enter_context(open_platform(settings()))
-            platform.database  # noqa: B018 - asking for it starts and migrates it
+            platform.open_database()
         yield platform

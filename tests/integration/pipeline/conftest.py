@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import yaml
 
-from penstock.adapters.stores.postgres import PostgresLedger
+from penstock.adapters.stores.postgres import PostgresLedger, connect
 from penstock.core.actors import Actor, Channel
 from penstock.core.leases import Lease
 from penstock.execution.session import AccountSession
@@ -159,8 +159,11 @@ def place(tmp_path: Path, servers: DatabaseServers, forked: ForkedPrograms) -> I
     accounts = (AccountSpec(key, secret, {"USDT": "100000"}),)
     clock = stepped_clock(FIRST_SLOT - DAY + timedelta(seconds=2))
     try:
-        with PracticeServer(candles, clock=clock, limits=UNLIMITED, accounts=accounts) as server:
-            url = servers.migrated()
+        url = servers.migrated()
+        with (
+            PracticeServer(candles, clock=clock, limits=UNLIMITED, accounts=accounts) as server,
+            connect(url) as database,
+        ):
             process = Process(
                 home=home,
                 configs=configs,
@@ -169,7 +172,7 @@ def place(tmp_path: Path, servers: DatabaseServers, forked: ForkedPrograms) -> I
                 database_url=url,
             )
             platform, alerts = ImpatientPlatform(Settings(process, keys), url), KeptAlerts()
-            ledger = RememberingLedger(platform.database)
+            ledger = RememberingLedger(database)
             vars(platform).update(notifier=alerts, registry=OneVersion(), ledger=ledger)
             environment = {
                 "PENSTOCK_HOME": str(home),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from penstock.adapters.stores.postgres import connect
 from penstock.core.alerts import Alert
 from penstock.core.errors import StaleDataError
 from penstock.core.rebalances import RebalanceStatus
@@ -64,7 +65,8 @@ def test_alert_of_a_killed_run_comes_with_the_next_one(traded: Place) -> None:
         "ETH"
     ]
     with (
-        traded.platform.database.transaction() as connection
+        connect(traded.environment["PENSTOCK_DATABASE_URL"]) as database,
+        database.transaction() as connection,
     ):  # stand in for waiting until the dead one's lease ends
         connection.execute(
             "UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [ACCOUNT]

@@ -104,7 +104,7 @@ def test_accepted_break_is_an_event_with_its_reason(account: Account) -> None:
     ]
     assert accepted[0].value == 1_000
     history = account.session.control_store.break_history(account.session.account)
-    assert "topped up by the owner" in history["closed_reason"][0]
+    assert "topped up by the owner" in history[0].closed_reason
     with pytest.raises(StoreError, match="open there are: none"):
         account.accept("USDT")
 

@@ -28,7 +28,14 @@ from penstock.adapters.stores.postgres.risk_rows import (
 from penstock.adapters.stores.postgres.settling import CLOSE_BREAK, settle
 from penstock.core.alerts import break_alert, state_alert
 from penstock.core.bars import TS
-from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement, TradeMark
+from penstock.core.breaks import (
+    Break,
+    BreakAcceptance,
+    BreakKind,
+    PastBreak,
+    Settlement,
+    TradeMark,
+)
 from penstock.core.halts import Halt, TradingState, stricter, united
 from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
@@ -212,12 +219,8 @@ class PostgresControlStore:
             orient="row",
         )
 
-    def break_history(self, account: str, limit: int = 50) -> pl.DataFrame:
-        """Return the newest breaks first, open or closed.
-
-        The columns are opened_at and closed_at (ms, UTC); subject, kind, detail and closed_reason
-        (text).
-        """
+    def break_history(self, account: str, limit: int = 50) -> Sequence[PastBreak]:
+        """Return the account's newest breaks, closed ones too, newest first."""
         with self._database.transaction() as connection:
             rows = connection.execute(
                 """SELECT opened_at, closed_at, subject, kind, detail, coalesce(closed_reason, '')
@@ -225,8 +228,10 @@ class PostgresControlStore:
                    WHERE account = %s ORDER BY id DESC LIMIT %s""",
                 [account, limit],
             ).fetchall()
-        texts = dict.fromkeys(("subject", "kind", "detail", "closed_reason"), pl.String())
-        return pl.DataFrame(rows, schema={"opened_at": TS, "closed_at": TS, **texts}, orient="row")
+        return [
+            PastBreak(opened, closed, subject, BreakKind(kind), detail, reason)
+            for opened, closed, subject, kind, detail, reason in rows
+        ]
 
     def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
         """Return what the account did before `slot`, and shortly before `now`."""

@@ -1,0 +1,109 @@
+"""What promotion needs of the outside world, in its own words: recorded searches, registered
+versions with their evidence, and verdicts.
+
+They are ports like those of penstock.ports, whose signatures know no evidence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+
+from penstock.core.strategy import Strategy
+from penstock.ports import ModelVersion, Registry
+from penstock.promotion.criteria import CriterionResult
+from penstock.promotion.evidence import Evidence
+from penstock.research.engine.results import SearchResult
+
+
+@dataclass(frozen=True)
+class RecordedSearch:
+    """A search as the tracker keeps it."""
+
+    run_id: str
+    """The id of its run."""
+    search_id: str
+    """The search's own id."""
+    at: datetime
+    """When the recording began."""
+    evidence: Evidence
+    """The evidence for its choice."""
+    snapshot_path: Path
+    """Where its snapshot was."""
+
+
+class SearchedSnapshot(Protocol):
+    """The bars that were searched, kept as a file (penstock.data.snapshots.Snapshot is one)."""
+
+    @property
+    def exchange(self) -> str:
+        """The venue of the bars."""
+        ...
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        ...
+
+    def bars(self) -> pl.DataFrame:
+        """Return the bars (BARS_SCHEMA); DataError where the file is not what it was."""
+        ...
+
+
+class SearchTracker(Protocol):
+    """The record of one experiment's searches. Raises PromotionError where it cannot be reached."""
+
+    def record_search(
+        self,
+        search: SearchResult,
+        strategy_class: type[Strategy],
+        snapshot: SearchedSnapshot,
+        evidence: Evidence | None = None,
+    ) -> str:
+        """Record a search and return its run id.
+
+        Evidence that is not given is gathered on the snapshot. The same search with the same source
+        is recorded once: a repeat returns the run that exists.
+        """
+        ...
+
+    def newest_search(self) -> RecordedSearch | None:
+        """Return the newest search that was recorded completely, or None."""
+        ...
+
+    def read_search(self, run_id: str) -> RecordedSearch:
+        """Return the search in a run; PromotionError where the run is not a recorded search."""
+        ...
+
+
+class CandidateRegistry(Registry, Protocol):
+    """A registry that takes new versions and knows the evidence of each. Raises PromotionError
+    where it cannot be reached.
+    """
+
+    def register(self, run_id: str, name: str) -> ModelVersion:
+        """Make the choice of a recorded search a version of model `name`, and return it.
+
+        The same content is registered once: a repeat returns the version that exists. Raises
+        PromotionError where the run is not a recorded search or its strategy cannot be loaded.
+        """
+        ...
+
+    def evidence(self, name: str, alias_or_version: str) -> Evidence:
+        """Return the evidence that was registered with a version; PromotionError where there is no
+        such version.
+        """
+        ...
+
+
+class VerdictRecord(Protocol):
+    """Where verdicts are kept for good. Raises StoreError where they cannot be."""
+
+    def save_verdicts(
+        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
+    ) -> None:
+        """Append every verdict of one judgement, which `by` asked for: all of them or none."""
+        ...
