@@ -37,6 +37,7 @@ STEPS = Instrument(
 WORD = RiskVerdict("BTC/USDT", Verdict.DENY, "stale_bars", "old", Decimal(1), Decimal(0))
 
 READS = {
+    "break_history",
     "open_breaks",
     "trading_state",
     "equity_history",
