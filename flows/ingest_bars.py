@@ -18,9 +18,8 @@ from tasks.ingestion import ingest_symbol, publish_ingest, symbols_at_once, symb
 def ingest_bars(timeframe: str = "1d", symbols: list[str] | None = None) -> None:
     """Ingest, check and store every symbol; one that fails stops itself, not the run."""
     names = symbols_to_ingest(timeframe, symbols)
-    at_once: Any = ThreadPoolTaskRunner(
-        max_workers=symbols_at_once()
-    )  # Any: Prefect 3.8.8 types its futures too deep
+    # Any: Prefect 3.8.8 types its futures too deep
+    at_once: Any = ThreadPoolTaskRunner(max_workers=symbols_at_once())
     with at_once as runner:
         futures = runner.map(ingest_symbol, {"timeframe": unmapped(timeframe), "symbol": names})
         wait(futures)

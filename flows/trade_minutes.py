@@ -33,9 +33,9 @@ _log = structlog.get_logger(__name__)
 async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State[None]:
     """Leave the slot's outcome as a flow run: its state, its figures, its orders."""
     print(outcome.line())
-    if outcome.report is not None and outcome.report.rows():
+    if outcome.result is not None and outcome.result.rows():
         await publish_rows_async(
-            f"slot-{portfolio}", outcome.report.rows(), f"Orders of slot {slot}"
+            f"slot-{portfolio}", outcome.result.rows(), f"Orders of slot {slot}"
         )
     return Failed(message=outcome.line()) if outcome.failed else Completed(message=outcome.line())
 
@@ -71,9 +71,8 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
             outcome = await asyncio.to_thread(
                 trade_slot, platform, actor, portfolio, due, due in account.late
             )
-            print(
-                outcome.line(), flush=True
-            )  # for the terminal; the slot's own run has it in its log
+            # for the terminal; the slot's own run has it in its log
+            print(outcome.line(), flush=True)
             records.add(asyncio.create_task(_record(portfolio, due, outcome)))
             done += 1
             failed += outcome.failed

@@ -165,9 +165,8 @@ class Platform:
     @cached_property
     def market(self) -> MarketData:
         """The venue's public side: no keys."""
-        return self._market_of(
-            self.environment.market
-        )  # ingestion tries again by itself, and longer
+        # ingestion tries again by itself, and longer
+        return self._market_of(self.environment.market)
 
     @cached_property
     def clock(self) -> Clock:

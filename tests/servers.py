@@ -34,9 +34,8 @@ class DatabaseServers:
         self._running = ExitStack()
         self.url = cache(self._url)  # the URL of a tier's server
         self._template = cache(self._make_template)
-        self.shared = cache(
-            self.migrated
-        )  # the URL of the one database that suites of a tier share
+        # the URL of the one database that suites of a tier share
+        self.shared = cache(self.migrated)
 
     def empty(self, tier: str = "plain") -> str:
         """Make an empty database and return its URL."""

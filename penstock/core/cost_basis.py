@@ -23,22 +23,22 @@ _PRICE = Context(prec=28)
 _SHARE = Decimal("1e-18")
 
 
-def cost_after(held: Decimal, cost: Decimal, change: Decimal, cash: Decimal) -> Decimal:
+def cost_after(before: Decimal, cost: Decimal, change: Decimal, cash: Decimal) -> Decimal:
     """Return the cost of a position after a trade, by the average cost method.
 
-    `held` is the quantity before and `cost` its cost. The trade changes the quantity by `change`
-    and the cash by `cash`, both signed. A trade that adds to the position adds its cash to the
-    cost. A trade that reduces it takes the same share of the cost away. A trade through zero leaves
+    `before` is the quantity before it and `cost` its cost. The trade changes the quantity by
+    `change` and the cash by `cash`, both signed. A trade that adds to the position adds its cash to
+    the cost. A trade that reduces it takes the same share of the cost away. A trade through zero leaves
     a position that has cost its share of the trade's cash. Call it in the context EXACT: only the
     share is rounded then, to 18 decimals.
     """
-    quantity = held + change
-    if held * change >= 0:
+    quantity = before + change
+    if before * change >= 0:
         return cost - cash
     if quantity == 0:
         return _ZERO
-    if held * quantity > 0:
-        return _share(cost, quantity, held)
+    if before * quantity > 0:
+        return _share(cost, quantity, before)
     return _share(-cash, quantity, change)
 
 
@@ -89,5 +89,5 @@ def entry_prices(fills: Iterable[Fill]) -> dict[str, Decimal]:
     by_symbol: dict[str, list[Fill]] = {}
     for fill in sorted(fills, key=venue_order):
         by_symbol.setdefault(fill.symbol, []).append(fill)
-    held = {symbol: CostBasis().after(each) for symbol, each in by_symbol.items()}
-    return {symbol: basis.price for symbol, basis in held.items() if basis.price is not None}
+    bases = {symbol: CostBasis().after(each) for symbol, each in by_symbol.items()}
+    return {symbol: basis.price for symbol, basis in bases.items() if basis.price is not None}

@@ -38,12 +38,28 @@ class NoBarsError(DataError):
         self.timeframe = timeframe
 
 
+class NoSnapshotError(DataError):
+    """The file of a snapshot is gone."""
+
+
 class StaleDataError(DataError):
     """The newest stored bar is older than the slot needs."""
 
 
 class StoreError(PenstockError):
     """The database cannot be reached, or it refused a statement."""
+
+
+class StoreUnavailableError(StoreError):
+    """The database is down, cannot be reached, or has no connection left."""
+
+
+class SchemaError(StoreError):
+    """The database's schema is not the one that this version works with, and must be migrated."""
+
+
+class UnknownAccountError(StoreError):
+    """The ledger has no account of this name: nobody has opened it yet."""
 
 
 class StaleLeaseError(StoreError):

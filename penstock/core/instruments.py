@@ -8,7 +8,7 @@ multiples. This module alone knows how a symbol is written. Other code has the I
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 
 from penstock.core.errors import DataError
@@ -74,12 +74,6 @@ class Instrument:
     def round_lots(self, quantity: Decimal) -> Decimal:
         """Return `quantity` rounded towards zero to a whole number of lot steps."""
         return (quantity / self.lot_step).to_integral_value(rounding=ROUND_DOWN) * self.lot_step
-
-    def round_price(self, price: Decimal) -> Decimal:
-        """Return `price` rounded to the nearest tick."""
-        return (price / self.price_tick).to_integral_value(
-            rounding=ROUND_HALF_EVEN
-        ) * self.price_tick
 
     def refusal(self, quantity: Decimal, price: Decimal) -> str | None:
         """Return why the venue would refuse this quantity at this price, or None where it would

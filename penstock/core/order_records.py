@@ -63,12 +63,12 @@ class OrderProgress:
         Of a fill's event only the state counts: its quantity comes with the fill.
         """
         after = next_state(self.state, event.kind)
-        news = replace(event, reason="", venue_order_id="") if event.kind.is_fill else event
+        kept = replace(event, reason="", venue_order_id="") if event.kind.is_fill else event
         return replace(
             self,
             state=after,
-            venue_order_id=news.venue_order_id or self.venue_order_id,
-            reason=news.reason or self.reason,
+            venue_order_id=kept.venue_order_id or self.venue_order_id,
+            reason=kept.reason or self.reason,
             end_cause=next_cause(self.state, self.end_cause, event.kind, event.end_cause, after),
             updated_at=event.at,
         )

@@ -91,14 +91,14 @@ class EndCause(StrEnum):
     ACCEPTED_BREAK = "accepted_break"  # an operator accepted that the venue does not have it
 
     @property
-    def is_denial(self) -> bool:
-        """The venue denies that it has the order. That alone has been wrong before."""
+    def venue_has_no_order(self) -> bool:
+        """Whether the venue says that it has no such order. That alone has been wrong before."""
         return self in {EndCause.PACED_OUT, EndCause.NEVER_ARRIVED}
 
     @property
     def may_be_sent_again(self) -> bool:
         """As far as is known no venue has had the order: its quantity may go out anew."""
-        return self is EndCause.NEVER_SENT or self.is_denial
+        return self is EndCause.NEVER_SENT or self.venue_has_no_order
 
 
 #: What an event says of an order's end where it names no cause itself.

@@ -96,7 +96,7 @@ def profits(fills: Iterable[tuple[str, Fill]]) -> Profits:
     return Profits([holdings[key] for key in sorted(holdings)], [days[key] for key in sorted(days)])
 
 
-def _after(held: Holding, fill: Fill) -> Holding:
+def _after(holding: Holding, fill: Fill) -> Holding:
     """Return the holding after one more fill.
 
     A fee in base changes the quantity, a fee in quote the cash, a fee in a third asset neither.
@@ -104,21 +104,21 @@ def _after(held: Holding, fill: Fill) -> Holding:
     base, quote = spot_assets(fill.symbol)
     effect = effect_of(fill, base, quote)
     change, cash = effect.of(base), effect.of(quote)
-    fee, others = _ZERO, held.other_fees
+    fee, others = _ZERO, holding.other_fees
     if fill.fee_asset == base:
         fee = fill.fee * fill.price
     elif fill.fee_asset == quote:
         fee = fill.fee
     elif fill.fee:
         others = {**others, fill.fee_asset: others.get(fill.fee_asset, _ZERO) + fill.fee}
-    cost = cost_after(held.quantity, held.cost, change, cash)
+    cost = cost_after(holding.quantity, holding.cost, change, cash)
     return replace(
-        held,
-        quantity=held.quantity + change,
+        holding,
+        quantity=holding.quantity + change,
         cost=cost,
-        realised=held.realised + cash - held.cost + cost,
-        fees=held.fees + fee,
-        traded=held.traded + fill.notional,
-        fills=held.fills + 1,
+        realised=holding.realised + cash - holding.cost + cost,
+        fees=holding.fees + fee,
+        traded=holding.traded + fill.notional,
+        fills=holding.fills + 1,
         other_fees=others,
     )

@@ -16,7 +16,7 @@ class Verdict(StrEnum):
     """The order passes with a smaller quantity."""
     DENY = "deny"
     """The order does not pass."""
-    FLATTEN = "flatten"
+    CLOSE = "close"
     """The position is closed."""
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from penstock.core.bars import VALUE_COLUMNS, require_bars
-from penstock.core.errors import DataError
+from penstock.core.errors import DataError, NoSnapshotError
 from penstock.core.timeframes import Timeframe
 from penstock.ports import BarStore
 
@@ -146,8 +146,8 @@ def load_snapshot(path: Path) -> tuple[Snapshot, pl.DataFrame]:
             Timeframe(meta["timeframe"]),
         )
     except FileNotFoundError:
-        raise DataError(
-            f"snapshot {path} is gone: take it again (penstock research does) or restore the file"
+        raise NoSnapshotError(
+            f"snapshot {path} is gone: search again, which takes a new one, or restore the file"
         ) from None
     except (pl.exceptions.PolarsError, KeyError, ValueError, OSError) as error:
         raise DataError(

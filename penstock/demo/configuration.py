@@ -78,7 +78,7 @@ def _change(path: Path, **changes: Any) -> None:
 def _write(path: Path, content: dict[str, Any]) -> None:
     draft = path.with_suffix(".partial")
     draft.write_text(
-        "# Written by `penstock demo`.\n" + yaml.safe_dump(content, sort_keys=False),
+        "# Written by the demo.\n" + yaml.safe_dump(content, sort_keys=False),
         encoding="utf-8",
     )
     draft.replace(path)

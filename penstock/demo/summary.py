@@ -96,9 +96,9 @@ def result_of(
 def summary_table(result: DemoResult) -> pl.DataFrame:
     """Return the demo in figures: columns what, value (text)."""
     found = result.research.result
-    reports = [slot.report for slot in result.slots if slot.report is not None]
-    ended = [report for report in reports if report.status is RebalanceStatus.DONE]
-    again = sum(1 for report in reports if report.already_done)
+    ran = [slot.result for slot in result.slots if slot.result is not None]
+    ended = [each for each in ran if each.status is RebalanceStatus.DONE]
+    again = sum(1 for each in ran if each.already_done)
     filled = sum(1 for order in result.orders if order.state == "filled")
     notional = sum(float(fill.notional) for fill in result.fills)
     sharpe = found.in_sample.metrics.sharpe, found.out_of_sample.metrics.sharpe
@@ -125,7 +125,7 @@ def summary_table(result: DemoResult) -> pl.DataFrame:
         ),
         ("orders", f"{len(result.orders)}, {filled} filled"),
         ("fills", f"{len(result.fills)}, notional {notional:,.2f}"),
-        ("sent in this run", f"{sum(report.sent for report in reports)} orders"),
+        ("sent in this run", f"{sum(each.sent for each in ran)} orders"),
         ("reconciliation", result.reconciled.summary()),
         ("took", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.took.items())),
     ]

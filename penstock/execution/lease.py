@@ -66,9 +66,8 @@ class LeaseKeeper:
                     f"the lease on {self._lease.account} was taken by another process: "
                     "this one stops"
                 )
-            if (
-                renewed.token != self._lease.token + 1
-            ):  # it was free again, but another has had it: the plan here is old
+            # it was free again, but another has had it: the plan here is old
+            if renewed.token != self._lease.token + 1:
                 self._ledger.release_lease(renewed)
                 raise StaleLeaseError(
                     f"another process has had the lease on {self._lease.account} meanwhile: "

@@ -264,9 +264,7 @@ def _closing_alert(finding: RuleFinding, locks: Mapping[str, str]) -> str:
 
 def _closing_verdict(finding: RuleFinding, book: Book) -> RiskVerdict:
     position = book.positions.get(finding.symbol, _ZERO)
-    return RiskVerdict(
-        finding.symbol, Verdict.FLATTEN, finding.rule, finding.reason, position, _ZERO
-    )
+    return RiskVerdict(finding.symbol, Verdict.CLOSE, finding.rule, finding.reason, position, _ZERO)
 
 
 def _consequence(finding: RuleFinding, deferred: bool) -> str:

@@ -19,7 +19,7 @@ from penstock.execution.orders.cancel import (
     cancel_working,
     left_to_sell,
 )
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import add_alerts, send_alerts
@@ -81,7 +81,7 @@ class AccountEnding:
     portfolio: str
     account: str
     cancelled: tuple[str, ...] = ()
-    flattened: RebalanceReport | None = None
+    flattened: RebalanceResult | None = None
     working: tuple[str, ...] = ()
     held: tuple[HeldPosition, ...] = ()
     error: str = ""
@@ -211,22 +211,22 @@ def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEn
     being ended.
     """
     account = platform.environment.account_of(portfolio).name
-    done, report, error = Cancellation(), None, ""
+    done, result, error = Cancellation(), None, ""
     held: tuple[HeldPosition, ...] = ()
     try:
         session = platform.session(portfolio)
         done = cancel_working(session)
         if flatten:
-            report = _flatten(platform, session, portfolio)
-            held = still_held(session, report)
+            result = _flatten(platform, session, portfolio)
+            held = still_held(session, result)
     except IllegalTransitionError as refused:  # its own alert says so
         send_alerts(platform, portfolio)
         return AccountEnding(
-            portfolio, account, done.cancelled, report, done.left, held, str(refused)
+            portfolio, account, done.cancelled, result, done.left, held, str(refused)
         )
     except PenstockError as failed:
         error = str(failed)
-    ending = AccountEnding(portfolio, account, done.cancelled, report, done.left, held, error)
+    ending = AccountEnding(portfolio, account, done.cancelled, result, done.left, held, error)
     unfinished = ending.unfinished()
     add_alerts(
         platform,
@@ -236,36 +236,36 @@ def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEn
     return ending
 
 
-def still_held(session: AccountSession, report: RebalanceReport) -> tuple[HeldPosition, ...]:
+def still_held(session: AccountSession, result: RebalanceResult) -> tuple[HeldPosition, ...]:
     """Return each position that the flattening left, with the reason. Parts of a lot do not count.
 
     Where a break is open, what the venue has counts too: the ledger may not know of it yet.
     """
     balances = dict(session.ledger.balances(session.account))
     at_venue = session.exchange.balances()
-    for asset in {subject_assets(found.subject)[0] for found in report.breaks} - {session.quote}:
+    for asset in {subject_assets(found.subject)[0] for found in result.breaks} - {session.quote}:
         balances[asset] = max(balances.get(asset, Decimal(0)), at_venue.get(asset, Decimal(0)))
     left = left_to_sell(session, session.exchange.instruments(), balances)
-    return tuple(_held(symbol, report) for symbol in left)
+    return tuple(_held(symbol, result) for symbol in left)
 
 
-def _held(symbol: str, report: RebalanceReport) -> HeldPosition:
-    locks = tuple(found for found in report.breaks if found.subject in lock_subjects(symbol))
+def _held(symbol: str, result: RebalanceResult) -> HeldPosition:
+    locks = tuple(found for found in result.breaks if found.subject in lock_subjects(symbol))
     reasons = [
         each.reason
-        for each in report.findings
+        for each in result.findings
         if each.symbol == symbol and each.verdict is Verdict.DENY
     ]
-    reasons += [each.reason for each in report.skipped if each.symbol == symbol]
+    reasons += [each.reason for each in result.skipped if each.symbol == symbol]
     reasons += [
-        order.reason for order in report.orders if order.request.symbol == symbol and order.reason
+        order.reason for order in result.orders if order.request.symbol == symbol and order.reason
     ]
     return HeldPosition(
-        symbol, locks, tuple(reasons) or (report.reason or "it was not sold whole",)
+        symbol, locks, tuple(reasons) or (result.reason or "it was not sold whole",)
     )
 
 
-def _flatten(platform: Platform, session: AccountSession, portfolio: str) -> RebalanceReport:
+def _flatten(platform: Platform, session: AccountSession, portfolio: str) -> RebalanceResult:
     """Sell everything that the account holds, through the ledger, as a slot of its own that no
     strategy decided.
     """
@@ -291,9 +291,8 @@ def _set_state(
 ) -> StateChange:
     account = platform.settings.environment.account_of(portfolio).name
     target = EVERY_ACCOUNT if everything else account
-    at = (
-        _venue_time(platform) if state is TradingState.ACTIVE else platform.machine_clock.now()
-    )  # a halt waits for nobody
+    # a halt waits for nobody
+    at = _venue_time(platform) if state is TradingState.ACTIVE else platform.machine_clock.now()
     platform.control_store.set_trading_state(target, state, reason, actor.name, at, cancel, flatten)
     in_force = platform.control_store.trading_state(account)
     return StateChange(portfolio, account, everything, state, in_force)

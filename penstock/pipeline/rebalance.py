@@ -15,7 +15,7 @@ from penstock.core.alerts import Alert
 from penstock.core.errors import PenstockError, PromotionError
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.rebalance.slots import MOST_ROWS, record_failure
 from penstock.execution.session import AccountSession
@@ -49,14 +49,14 @@ def rebalance_slot(
     portfolio: str,
     slot: datetime | None = None,
     however_late: bool = False,
-) -> RebalanceReport:
+) -> RebalanceResult:
     """Bring the portfolio's account to its targets at `slot` (default: the newest), once.
 
     A slot that comes later than the portfolio's `max_lateness_minutes` is skipped unless
     `however_late`. Raises ConfigError where no bar of the portfolio closes at `slot`, of which
     nothing is then kept; PromotionError where a model has no champion, StaleDataError where the
     slot's bars are not stored; the slot may be run again while it is not too late. What does not
-    end as done is an alert. The report's status is None where another process holds the account and
+    end as done is an alert. The result's status is None where another process holds the account and
     has not ended the slot.
     """
     timeframe = platform.settings.portfolio(portfolio).timeframe
@@ -67,29 +67,28 @@ def rebalance_slot(
 
 def _rebalance_slot(
     platform: Platform, portfolio: str, chosen: datetime, however_late: bool
-) -> RebalanceReport:
+) -> RebalanceResult:
     version: str | None = None
     try:
         inputs = _inputs(platform, portfolio, chosen)
         version = inputs.portfolio_version
-        report = rebalance(_session(platform, portfolio, however_late), inputs)
+        result = rebalance(_session(platform, portfolio, however_late), inputs)
     except PenstockError as error:
         leave_unfinished(platform, portfolio, chosen, error, version)
         raise
-    if report.status is None:
-        return _left_to_another(platform, portfolio, report)
+    if result.status is None:
+        return _left_to_another(platform, portfolio, result)
     title = f"slot {chosen:%Y-%m-%d %H:%M}"
-    alerts = [
-        Alert(title, line) for line in report.alerts
-    ]  # opened breaks and a changed state are in the outbox already
+    # opened breaks and a changed state are in the outbox already
+    alerts = [Alert(title, line) for line in result.alerts]
     if (
-        report.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED)
-        and not report.already_done
+        result.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED)
+        and not result.already_done
     ):
-        alerts.insert(0, Alert(f"{title} was {report.status}", report.summary()))
+        alerts.insert(0, Alert(f"{title} was {result.status}", result.summary()))
     if alerts:
         add_alerts(platform, portfolio, *alerts)
-    return report
+    return result
 
 
 def leave_unfinished(
@@ -104,37 +103,36 @@ def leave_unfinished(
     """
     alert_failure(platform, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
     timeframe = platform.settings.portfolio(portfolio).timeframe
-    with suppress(
-        PenstockError
-    ):  # then the next slot's account says that it was missed or interrupted
+    # then the next slot's account says that it was missed or interrupted
+    with suppress(PenstockError):
         record_failure(platform.session(portfolio), timeframe, slot, str(error), version)
 
 
 def _left_to_another(
-    platform: Platform, portfolio: str, report: RebalanceReport
-) -> RebalanceReport:
-    """Return the report of a slot whose account another process held: what that one made of it, or
+    platform: Platform, portfolio: str, result: RebalanceResult
+) -> RebalanceResult:
+    """Return the result of a slot whose account another process held: what that one made of it, or
     an alert that it is open.
     """
-    rows = platform.ledger.rebalances(report.account, limit=MOST_ROWS)
-    row = next((each for each in rows if each.slot == report.slot), None)
+    rows = platform.ledger.rebalances(result.account, limit=MOST_ROWS)
+    row = next((each for each in rows if each.slot == result.slot), None)
     if row is not None and row.status is not RebalanceStatus.RUNNING:
         reason = (
             f"another process ended it as {row.status}{f' ({row.reason})' if row.reason else ''}"
         )
-        return replace(report, status=row.status, reason=reason, already_done=True)
+        return replace(result, status=row.status, reason=reason, already_done=True)
     stands = (
         "the slot is not on record yet"
         if row is None
         else "the slot is running there or was interrupted"
     )
     left = replace(
-        report, reason=f"{report.reason}; {stands}, run it again once the account is free"
+        result, reason=f"{result.reason}; {stands}, run it again once the account is free"
     )
     add_alerts(
         platform,
         portfolio,
-        Alert(f"slot {report.slot:%Y-%m-%d %H:%M} was not traded by this run", left.reason),
+        Alert(f"slot {result.slot:%Y-%m-%d %H:%M} was not traded by this run", left.reason),
     )
     return left
 

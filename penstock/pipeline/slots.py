@@ -14,7 +14,7 @@ from penstock.core.errors import PenstockError, StoreError, VenueError
 from penstock.core.rebalances import RebalanceStatus
 from penstock.data.ingestion import ingest_universe
 from penstock.execution.algorithms import MarketStyle
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.slots import SlotAccount, account_for_missed, find_gaps
 from penstock.pipeline.alerts import add_alerts
 from penstock.pipeline.rebalance import leave_unfinished, load_models, newest_slot, rebalance_slot
@@ -39,7 +39,7 @@ class SlotOutcome:
     lateness_seconds: float
     duration_seconds: float
     new_bars: int
-    report: RebalanceReport | None
+    result: RebalanceResult | None
     failure: str = ""
 
     @property
@@ -47,11 +47,11 @@ class SlotOutcome:
         """Whether the slot did not end as it should: an error, another holder of the account, or a
         failed rebalance.
         """
-        return self.report is None or self.report.status in (None, RebalanceStatus.FAILED)
+        return self.result is None or self.result.status in (None, RebalanceStatus.FAILED)
 
     def line(self) -> str:
         """Return the slot in one line: slot, lateness, duration, bars, what happened."""
-        text = f"failed: {self.failure}" if self.report is None else self.report.summary()
+        text = f"failed: {self.failure}" if self.result is None else self.result.summary()
         return (
             f"slot {self.slot:%Y-%m-%d %H:%M}  late {self.lateness_seconds:5.2f} s  "
             f"took {self.duration_seconds:5.2f} s  {self.new_bars} bars  {text}"
@@ -192,14 +192,14 @@ def trade_slot(
     """
     started = platform.machine_clock.elapsed_seconds()
     lateness = (platform.clock.now() - slot).total_seconds()
-    new_bars, report, failure = 0, None, ""
+    new_bars, result, failure = 0, None, ""
     try:
         new_bars = _ingested(platform, portfolio, slot)
-        report = rebalance_slot(platform, actor, portfolio, slot, however_late)
+        result = rebalance_slot(platform, actor, portfolio, slot, however_late)
     except PenstockError as error:
         failure = str(error)
     duration = platform.machine_clock.elapsed_seconds() - started
-    return SlotOutcome(slot, lateness, duration, new_bars, report, failure)
+    return SlotOutcome(slot, lateness, duration, new_bars, result, failure)
 
 
 def _ingested(platform: Platform, portfolio: str, slot: datetime) -> int:

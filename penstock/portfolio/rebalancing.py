@@ -93,8 +93,8 @@ class Book:
     @cached_property
     def positions(self) -> dict[str, Decimal]:
         """Quantity by symbol of every held asset that has a market against the quote asset."""
-        held = holdings_by_symbol(self.balances, self.policy.quote, self.instruments)
-        return {symbol: quantity for symbol, quantity in held.items() if quantity > 0}
+        holdings = holdings_by_symbol(self.balances, self.policy.quote, self.instruments)
+        return {symbol: quantity for symbol, quantity in holdings.items() if quantity > 0}
 
     @property
     def equity(self) -> Decimal:
@@ -103,15 +103,14 @@ class Book:
         An asset with no market against the quote asset counts nothing. Raises DataError where a
         held asset has a market but no price: every weight would be a fraction of a wrong sum.
         """
-        held = self.positions
-        unpriced = sorted(symbol for symbol in held if symbol not in self.prices)
+        unpriced = sorted(symbol for symbol in self.positions if symbol not in self.prices)
         if unpriced:
             raise DataError(
                 f"{unpriced} are held and have no price: "
                 "equity cannot be known until the venue prices them"
             )
         return self.cash + sum(
-            (quantity * self.prices[symbol] for symbol, quantity in held.items()), _ZERO
+            (quantity * self.prices[symbol] for symbol, quantity in self.positions.items()), _ZERO
         )
 
 
@@ -124,11 +123,11 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
     orders: list[ProposedOrder] = []
     skipped: list[Skipped] = []
     for symbol, weight in sorted(_wanted(book, skipped).items()):
-        held = book.positions.get(symbol, _ZERO)
-        if held <= 0:
+        position = book.positions.get(symbol, _ZERO)
+        if position <= 0:
             continue
         price = book.prices[symbol]
-        excess = held - max(Decimal(str(weight)), _ZERO) * equity / price
+        excess = position - max(Decimal(str(weight)), _ZERO) * equity / price
         if excess <= 0:
             continue
         order = ProposedOrder(symbol, Side.SELL, excess, price, weight, Phase.SELLS)

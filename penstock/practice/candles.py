@@ -133,7 +133,6 @@ def _merged(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
         rows_by_exchange[exchange] = rows_by_exchange.get(exchange, 0) + rows.height
     chosen = max(rows_by_exchange, key=lambda name: rows_by_exchange[name])
     frames = [rows.select(list(BARS_SCHEMA)) for exchange, rows in parts if exchange == chosen]
-    frames.sort(
-        key=lambda rows: rows.height
-    )  # the last one wins: BarArrays keeps the last row of a time; sort is stable
+    # the last one wins: BarArrays keeps the last row of a time; sort is stable
+    frames.sort(key=lambda rows: rows.height)
     return pl.concat(frames)

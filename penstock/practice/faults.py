@@ -82,9 +82,8 @@ class _Armed:
         if (fault.method and fault.method != method) or not path.startswith(fault.path):
             return False
         self.calls += 1
-        drawn = (
-            self.chance.random()
-        )  # drawn for every matching call, so that a seed fixes which calls are struck
+        # drawn for every matching call, so that a seed fixes which calls are struck
+        drawn = self.chance.random()
         if fault.times is not None and self.struck >= fault.times:
             return False
         if (fault.nth and self.calls not in fault.nth) or drawn >= fault.probability:

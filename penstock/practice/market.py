@@ -47,9 +47,8 @@ class PracticeMarket:
 
     table: CandleTable
     listings: dict[str, Listing]  # by wire name
-    _built: dict[tuple[str, Timeframe], BarSeries] = field(
-        default_factory=dict
-    )  # never a source of prices
+    # never a source of prices
+    _built: dict[tuple[str, Timeframe], BarSeries] = field(default_factory=dict)
 
     @classmethod
     def of(cls, table: CandleTable) -> "PracticeMarket":

@@ -105,9 +105,8 @@ def _bind(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
-        listener.listen(
-            1024
-        )  # a client that is told the address may connect before the event loop runs
+        # a client that is told the address may connect before the event loop runs
+        listener.listen(1024)
     except OSError as error:
         listener.close()
         raise ConfigError(

@@ -84,21 +84,19 @@ class MaxWeight:
         return cls(limits.max_weight)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        held, notional = (
-            order.side.sign * context.exposure(order.symbol),
-            context.notional(order),
-        )
-        room = self.limit * context.equity - held
+        exposure = order.side.sign * context.exposure(order.symbol)
+        notional = context.notional(order)
+        room = self.limit * context.equity - exposure
         if notional <= room or context.reduces(order):
             return None
-        weight = context.of_equity(held + notional)
+        weight = context.of_equity(exposure + notional)
         reason = f"weight would be {weight:.1%} of equity; at most {self.limit:.1%} is allowed"
         return RuleFinding(self.name, order.symbol, reason, context.quantity(order, room))
 
 
 @dataclass(frozen=True)
 class MaxAccountNotional:
-    """gross + all planned increases <= limit (quote units).
+    """gross + all increases under review <= limit (quote units).
 
     Else every order that does not reduce shrinks by the same factor.
     """
@@ -111,17 +109,17 @@ class MaxAccountNotional:
         return None if limits.max_account_notional is None else cls(limits.max_account_notional)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        gross, planned = context.gross, context.planned_increases()
-        if planned <= self.limit - gross or context.reduces(order):
+        gross, increases = context.gross, context.increases()
+        if increases <= self.limit - gross or context.reduces(order):
             return None
-        reason = f"the account would hold {gross + planned:.2f}; at most {self.limit} is allowed"
-        allowed = _share(order, self.limit - gross, planned)
+        reason = f"the account would hold {gross + increases:.2f}; at most {self.limit} is allowed"
+        allowed = _share(order, self.limit - gross, increases)
         return RuleFinding(self.name, order.symbol, reason, allowed)
 
 
 @dataclass(frozen=True)
 class MaxGross:
-    """gross + all planned increases <= limit x equity.
+    """gross + all increases under review <= limit x equity.
 
     Else every order that does not reduce shrinks by the same factor.
     """
@@ -134,20 +132,20 @@ class MaxGross:
         return cls(limits.max_gross)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        gross, planned = context.gross, context.planned_increases()
+        gross, increases = context.gross, context.increases()
         room = self.limit * context.equity - gross
-        if planned <= room or context.reduces(order):
+        if increases <= room or context.reduces(order):
             return None
         reason = (
-            f"gross exposure would be {context.of_equity(gross + planned):.1%} of equity; "
+            f"gross exposure would be {context.of_equity(gross + increases):.1%} of equity; "
             f"at most {self.limit:.1%} is allowed"
         )
-        return RuleFinding(self.name, order.symbol, reason, _share(order, room, planned))
+        return RuleFinding(self.name, order.symbol, reason, _share(order, room, increases))
 
 
 @dataclass(frozen=True)
 class MaxNet:
-    """side x net + all planned increases of the order's side <= limit x equity.
+    """side x net + all increases under review of the order's side <= limit x equity.
 
     Else every order of that side that does not reduce shrinks by the same factor.
     """
@@ -160,20 +158,20 @@ class MaxNet:
         return None if limits.max_net is None else cls(limits.max_net)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        net, planned = order.side.sign * context.net, context.planned_increases(order.side)
+        net, increases = order.side.sign * context.net, context.increases(order.side)
         room = self.limit * context.equity - net
-        if planned <= room or context.reduces(order):
+        if increases <= room or context.reduces(order):
             return None
         reason = (
-            f"net exposure would be {context.of_equity(net + planned):.1%} of equity; "
+            f"net exposure would be {context.of_equity(net + increases):.1%} of equity; "
             f"at most {self.limit:.1%} is allowed"
         )
-        return RuleFinding(self.name, order.symbol, reason, _share(order, room, planned))
+        return RuleFinding(self.name, order.symbol, reason, _share(order, room, increases))
 
 
-def _share(order: ProposedOrder, room: Decimal, planned: Decimal) -> Decimal:
-    """Return the order's share of the room that all planned increases have together."""
-    return order.quantity * max(room, _ZERO) / planned
+def _share(order: ProposedOrder, room: Decimal, increases: Decimal) -> Decimal:
+    """Return the order's share of the room that all increases under review have together."""
+    return order.quantity * max(room, _ZERO) / increases
 
 
 @dataclass(frozen=True)

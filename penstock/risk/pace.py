@@ -60,8 +60,8 @@ class MaxOrdersPerDay:
 
 def _times(order: ProposedOrder, context: RiskContext) -> list[float]:
     """Return in how many seconds each request leaves, of this order and of those before it."""
-    upto = next((n for n, planned in enumerate(context.planned) if planned is order), 0)
-    before = context.planned[:upto]
+    upto = next((n for n, each in enumerate(context.under_review) if each is order), 0)
+    before = context.under_review[:upto]
     return [
         seconds
         for each in (*before, order)
@@ -144,9 +144,9 @@ class TurnoverBurst:
         return None if limits.max_hourly_turnover is None else cls(limits.max_hourly_turnover)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        planned = sum((context.notional(each) for each in context.planned), Decimal(0))
+        to_trade = sum((context.notional(each) for each in context.under_review), Decimal(0))
         turnover = (
-            (context.history.traded_last_hour + planned) / context.equity
+            (context.history.traded_last_hour + to_trade) / context.equity
             if context.equity > 0
             else Decimal(0)
         )

@@ -158,7 +158,7 @@ def positions_to_close(context: RiskContext, limits: RiskLimits) -> tuple[RuleFi
     if context.halt.flatten:
         reason = f"flatten: {context.halt.reason} (set by {context.halt.by})"
         whole.append((KillSwitchRule.name, reason))
-    priced = [symbol for symbol in context.held if context.exposure(symbol)]
+    priced = [symbol for symbol in context.held_symbols if context.exposure(symbol)]
     found = [
         finding for symbol in priced for stop in stops if (finding := stop.check(symbol, context))
     ]
@@ -184,8 +184,8 @@ def advanced_marks(
     after: dict[str, PositionMark] = {}
     for symbol in {*marks, *positions, *stopped}:
         mark, position = marks.get(symbol, PositionMark()), positions.get(symbol, _ZERO)
-        held = position != 0 and symbol not in stopped
-        best = _best(1 if position > 0 else -1, mark.best, prices.get(symbol)) if held else None
+        is_open = position != 0 and symbol not in stopped
+        best = _best(1 if position > 0 else -1, mark.best, prices.get(symbol)) if is_open else None
         mark = replace(mark, best=best, stopped_at=stopped.get(symbol, mark.stopped_at))
         if mark != PositionMark():
             after[symbol] = mark

@@ -130,7 +130,7 @@ def review(
     a position of `context.exits` is held by the kill switch and by locks alone: a limit must not
     stand between an account and its exit.
     """
-    seen = replace(context, planned=tuple(orders))
+    seen = replace(context, under_review=tuple(orders))
     rules = rules_of(limits)
     exit_rules = tuple(rule for rule in rules if isinstance(rule, _EXIT_RULES))
     reviewed = tuple(
@@ -139,7 +139,7 @@ def review(
             exit_rules if order.symbol in seen.exits and seen.reduces(order) else rules,
             seen,
         )
-        for order in seen.planned
+        for order in seen.under_review
     )
     return ApprovedOrders(
         tuple(each.passed for each in reviewed if each.passed is not None),

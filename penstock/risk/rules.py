@@ -67,7 +67,7 @@ class RiskContext:
     """The average price paid for what is held, by symbol."""
     exits: frozenset[str] = frozenset()
     """Symbols whose position is being closed by a rule or an operator."""
-    planned: Sequence[ProposedOrder] = ()
+    under_review: Sequence[ProposedOrder] = ()
     """All orders under review, in their order. An order that is denied stays in it."""
 
     def position(self, symbol: str) -> Decimal:
@@ -97,29 +97,31 @@ class RiskContext:
         return self.instruments[symbol].notional(self.position(symbol), price)
 
     @cached_property
-    def held(self) -> list[str]:
+    def held_symbols(self) -> list[str]:
         """The symbols of all positions whose instrument is known, sorted."""
-        return sorted(s for s, held in self.positions.items() if held and s in self.instruments)
+        return sorted(
+            s for s, quantity in self.positions.items() if quantity and s in self.instruments
+        )
 
     @cached_property
     def gross(self) -> Decimal:
         """The summed size of all positions that have a price (quote units)."""
-        return sum((abs(self.exposure(symbol)) for symbol in self.held), _ZERO)
+        return sum((abs(self.exposure(symbol)) for symbol in self.held_symbols), _ZERO)
 
     @cached_property
     def net(self) -> Decimal:
         """The sum of all positions that have a price (quote units): short counts against long."""
-        return sum((self.exposure(symbol) for symbol in self.held), _ZERO)
+        return sum((self.exposure(symbol) for symbol in self.held_symbols), _ZERO)
 
-    def planned_increases(self, side: Side | None = None) -> Decimal:
-        """Return the notional of the reviewed orders that do not reduce, on one side or both."""
+    def increases(self, side: Side | None = None) -> Decimal:
+        """Return the notional of orders under review that do not reduce, of one side or both."""
         sides = Side if side is None else (side,)
         return sum((self._increases[each] for each in sides), _ZERO)
 
     @cached_property
     def _increases(self) -> dict[Side, Decimal]:
         increases = dict.fromkeys(Side, _ZERO)
-        for order in self.planned:
+        for order in self.under_review:
             if not self.reduces(order):
                 increases[order.side] += self.notional(order)
         return increases
@@ -144,7 +146,7 @@ class RuleFinding:
     def verdict(self) -> Verdict:
         """What the rule alone would do."""
         if self.closes:
-            return Verdict.FLATTEN
+            return Verdict.CLOSE
         return Verdict.SHRINK if self.allowed > 0 else Verdict.DENY
 
 

@@ -27,6 +27,7 @@ from penstock.core.errors import (
     IllegalTransitionError,
     StaleLeaseError,
     StoreError,
+    UnknownAccountError,
 )
 from penstock.core.halts import Halt, TradingState, stricter, united
 from penstock.core.instruments import Instrument
@@ -97,7 +98,9 @@ class MemoryLedger:
 
     def _require(self, account: str) -> None:
         if account != self.account:
-            raise StoreError(f"account '{account}' is not in the ledger: open the account first")
+            raise UnknownAccountError(
+                f"account '{account}' is not in the ledger: open the account first"
+            )
 
     @contextmanager
     def _transaction(self, undone_by: type[Exception] = StoreError) -> Iterator[None]:

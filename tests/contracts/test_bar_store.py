@@ -268,9 +268,8 @@ def test_two_writers_of_one_series_lose_nothing(store: BarStore, name: str) -> N
     """Overlapping batches at the same time end as if they had come one after the other."""
     bars = hourly(40_000, datetime(2020, 1, 1, tzinfo=UTC))
     parts = [bars.head(30_000), bars.tail(30_000), bars.slice(10_000, 200), bars]
-    store.save_batch(
-        batch(name, empty_bars())
-    )  # the instrument is known, so that nobody waits for its row
+    # the instrument is known, so that nobody waits for its row
+    store.save_batch(batch(name, empty_bars()))
     together = threading.Barrier(len(parts))
 
     def save(part: pl.DataFrame) -> BatchResult:

@@ -134,13 +134,12 @@ def test_entry_prices_are_those_of_all_fills_in_any_order_of_arrival(
     monkeypatch.setattr("penstock.adapters.stores.postgres.entry_rows._BEHIND", 2)
     monkeypatch.setattr("penstock.adapters.stores.postgres.entry_rows._AT_ONCE", 3)
     account = Account(database)
+    # 8, 9, 10: by number, not by text
     fills = [
         account.fill(
             n, at, side, str(quantity), str(price), fee=str(fee), fee_asset=asset, symbol=symbol
         )
-        for n, (at, side, quantity, price, fee, asset, symbol) in enumerate(
-            made, 8
-        )  # 8, 9, 10: by number, not by text
+        for n, (at, side, quantity, price, fee, asset, symbol) in enumerate(made, 8)
     ]
     arriving = data.draw(st.permutations(fills))
     booked: list[Fill] = []

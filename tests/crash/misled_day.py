@@ -271,9 +271,8 @@ def assert_whole(day: Day, books: Books) -> None:
     assert all(order.state.is_final for order in books.orders)
     lease = day.session.ledger.acquire_lease(day.session.account, "offers every trade again", 60)
     assert lease is not None
-    assert not day.session.ledger.book_fills(
-        lease, books.at_venue
-    )  # what that moved would show below
+    # what that moved would show below
+    assert not day.session.ledger.book_fills(lease, books.at_venue)
     day.session.ledger.release_lease(lease)
     sums = {"USDT": CASH}
     for fill in books.at_venue:

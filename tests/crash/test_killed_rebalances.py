@@ -49,9 +49,8 @@ def kill_and_mend(
         return None, f"not killed: {killed}"
     stage.let_lease_run_out(account)
     mended = stage.run(account, scene, version="trend/2")
-    again = stage.offer_again(
-        account
-    )  # before the books are looked at: what it moved would show there
+    # before the books are looked at: what it moved would show there
+    again = stage.offer_again(account)
     whole = stage.inspect(account, scene)
     if again:
         return whole, f"{again} fills were taken once more"

@@ -114,9 +114,8 @@ def sleep_through(
     state = stage.wait(sleeper)
     if not state["stopped"]:
         return None, "", f"not stopped: {state}"
-    if (
-        about_to_send
-    ):  # only time itself can refuse what needs no write: the lease's, and the request's
+    # only time itself can refuse what needs no write: the lease's, and the request's
+    if about_to_send:
         time.sleep(max(SHORT_LEASE["lease_ttl_seconds"], RECEIVE_WINDOW_MS / 1000))
     else:
         stage.let_lease_run_out(account)

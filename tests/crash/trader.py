@@ -229,9 +229,8 @@ class Parent:
             answer = run(trial, ready)
         except Exception as error:  # noqa: BLE001 - whatever it was, the test shows it
             answer = {"error": f"{type(error).__name__}: {error}"}
-        os.write(
-            writer, b" " + json.dumps(answer, default=str).encode()
-        )  # the first byte is the gate's, if it was not read yet
+        # the first byte is the gate's, if it was not read yet
+        os.write(writer, b" " + json.dumps(answer, default=str).encode())
         os._exit(0)
 
     def wait(self, pid: int) -> dict[str, Any]:
@@ -251,9 +250,8 @@ class Parent:
 
 
 def main() -> None:
-    logging.getLogger("psycopg.pool").setLevel(
-        logging.ERROR
-    )  # a connection that the server ended is part of the test
+    # a connection that the server ended is part of the test
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     gc.freeze()  # what the forks share is not theirs to sweep: it would be copied page by page
     gc.disable()
     parent = Parent()

@@ -34,7 +34,7 @@ from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.orders.submit import place
 from penstock.execution.orders.track import OrderTracker
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.reconciliation.acceptance import accept_break
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
@@ -169,7 +169,7 @@ class Account:
         limits: RiskLimits | None = None,
         policy: RebalancePolicy | None = None,
         **targets: Any,
-    ) -> RebalanceReport:
+    ) -> RebalanceResult:
         """Rebalance at the next slot; `targets` are what else the strategies say (contributions,
         quotas, bars seen).
         """

@@ -151,9 +151,8 @@ class Worker:
                 rss=memory,
             )
         if report.status is RebalanceStatus.SKIPPED and report.reason.startswith("halted"):
-            time.sleep(
-                0.1
-            )  # a halt lasts for some slots, not for all that a machine can skip meanwhile
+            # a halt lasts for some slots, not for all that a machine can skip meanwhile
+            time.sleep(0.1)
 
     def run(self) -> None:
         while True:
@@ -177,9 +176,8 @@ class Worker:
 
 
 def main() -> None:
-    logging.getLogger("psycopg.pool").setLevel(
-        logging.CRITICAL
-    )  # outages are what the soak is about
+    # outages are what the soak is about
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     while True:
         try:

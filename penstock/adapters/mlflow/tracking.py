@@ -262,9 +262,8 @@ class MlflowTracker:
 
 
 def _params(search: SearchResult) -> dict[str, object]:
-    settings = search.settings.model_dump(
-        mode="json", exclude={"storage_url"}
-    )  # a storage's URL may hold a password
+    # a storage's URL may hold a password
+    settings = search.settings.model_dump(mode="json", exclude={"storage_url"})
     return {
         "strategy": search.strategy,
         "timeframe": search.timeframe.value,

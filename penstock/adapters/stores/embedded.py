@@ -242,9 +242,8 @@ class EmbeddedPostgres:
     def _launch(self, home: Path) -> None:
         data = home / "data"
         _wait_for_orphans(data)
-        (data / "postmaster.pid").unlink(
-            missing_ok=True
-        )  # no process works in the folder: the file is stale
+        # no process works in the folder: the file is stale
+        (data / "postmaster.pid").unlink(missing_ok=True)
         remembered = self.folder / "port"
         for attempt in range(_START_ATTEMPTS):
             port = _free_port(

@@ -19,9 +19,8 @@ def requests_ahead(plan: Plan, progress: Progress, now: timedelta) -> tuple[floa
     """
     moments = _moments(plan)
     if isinstance(plan.style, Iceberg):
-        left = moments[
-            progress.sent :
-        ]  # in turn rather than at set times: those that are left may all come soon
+        # in turn rather than at set times: those that are left may all come soon
+        left = moments[progress.sent :]
     else:
         left = [
             moment for moment in moments if progress.last_at is None or moment > progress.last_at

@@ -12,32 +12,26 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from penstock.core.errors import StoreError
 from penstock.core.halts import Halt
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import EndCause, Fill, Phase, Side
-from penstock.core.parent_orders import ParentOrder
-from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms import (
     Finished,
     MarketStyle,
-    Plan,
-    Progress,
     Send,
     Step,
     Style,
     Wait,
-    plan_order,
-    requests_ahead,
 )
 from penstock.execution.algorithms.parents import WorkingParent
+from penstock.execution.algorithms.phase_plan import plan_phase
 from penstock.execution.orders.intents import child_intents, rest_intent
 from penstock.execution.orders.resend import cleared
 from penstock.execution.orders.submit import place, stopped
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.slot_context import SlotContext
-from penstock.portfolio.rebalancing import Book, Skipped, plan_buys, plan_sells
+from penstock.portfolio.rebalancing import Book, Skipped
 
 #: While nothing is due, the kill switch and the lease are looked at this often.
 _LOOK_SECONDS = 1.0
@@ -82,7 +76,6 @@ class PhaseWorker:
         self._stopped = False
         self._sent = 0
         self._fills: list[Fill] = []
-        self._skipped: list[Skipped] = []
         self._unrouted: dict[str, Skipped] = {}
 
     def work(self) -> PhaseResult:
@@ -90,103 +83,26 @@ class PhaseWorker:
 
         Raises what placing and tracking raise; the slot may then be run again.
         """
-        parents = self._take_up()
-        while parents and not self._stopped and self._turn(parents):
-            self._now = self._session.clock.now()
-        self._risk.view.forget_counts()
-        skipped = (*self._skipped, *self._unrouted.values())
-        return PhaseResult(self._sent, tuple(self._fills), skipped)
-
-    def _take_up(self) -> list[WorkingParent]:
-        """Return the phase's parents: those that an interrupted run committed, or new ones."""
-        begun = self._session.parent_orders.work_of(self._context.rebalance.id)
-        if self._orders and not begun:
-            raise StoreError(
-                f"slot {self._context.rebalance.slot:%Y-%m-%d %H:%M} has orders and no parent "
-                "orders: an earlier version of Penstock began it; the next slot takes over"
-            )
+        plan = plan_phase(
+            self._context,
+            self._risk,
+            phase=self._phase,
+            style=self._style,
+            orders=self._orders,
+            now=self._now,
+        )
+        if plan is None:
+            self._risk.view.forget_counts()
+            return PhaseResult(0, (), ())
+        self._book, self._allowed = plan.book, dict(plan.allowed)
+        self._planned_now = plan.is_new
         # What goes out at once does so a moment after its review.
         self._reviewed_now = isinstance(self._style, MarketStyle)
-        mine = [parent for parent in begun if parent.order.phase is self._phase]
-        if mine:
-            return self._resume(mine)
-        if any(parent.order.phase > self._phase for parent in begun):
-            return []  # a later phase was begun, so this one was over
-        return self._begin()
-
-    def _begin(self) -> list[WorkingParent]:
-        """Plan, review and commit the phase's parents."""
-        context = self._context
-        self._book = context.read_book(self._risk.locks)
-        proposed = self._propose()
-        ahead = {
-            order.symbol: requests_ahead(self._plan(order), Progress(), timedelta(0))
-            for order in proposed
-        }
-        approved = self._risk.review_plan(proposed, self._book, context.targets, ahead).orders
-        parents = [
-            ParentOrder(
-                context.rebalance.id,
-                order,
-                context.targets.versions_of(order.symbol),
-                self._plan(order).model_dump_json(),
-                self._now,
-            )
-            for order in approved
-        ]
-        if parents:
-            self._session.parent_orders.begin_work(context.keeper.lease, parents)
-        self._planned_now = True
-        return [WorkingParent(each, context.instruments[each.order.symbol]) for each in parents]
-
-    def _propose(self) -> list[ProposedOrder]:
-        """Return the phase's orders. What was sold in this slot is not bought again in it, though
-        prices have moved since.
-        """
-        if self._phase is Phase.SELLS:
-            orders, skipped = plan_sells(self._book)
-        else:
-            sold = {
-                order.request.symbol: None
-                for order in self._orders
-                if order.request.side is Side.SELL
-            }
-            orders, skipped = plan_buys(replace(self._book, targets={**self._book.targets, **sold}))
-        self._skipped += skipped
-        return orders
-
-    def _plan(self, order: ProposedOrder) -> Plan:
-        profiles, slot = self._session.volume_profiles, self._context.rebalance.slot
-        profile = None if profiles is None else profiles(order.symbol, slot)
-        instrument = self._context.instruments[order.symbol]
-        return plan_order(order, instrument, self._style, self._now, profile)
-
-    def _resume(self, begun: Sequence[ParentOrder]) -> list[WorkingParent]:
-        """Take up what was begun; have what may still leave of it reviewed again, since the account
-        has changed.
-        """
-        context = self._context
-        parents = [
-            WorkingParent(each, context.instruments[each.order.symbol])
-            for each in begun
-            if each.order.symbol in context.instruments
-        ]
-        self._book = book = context.read_book(self._risk.locks, [each.symbol for each in parents])
-        ahead = {each.symbol: each.requests_ahead(self._orders, self._now) for each in parents}
-        filled = {each.symbol: each.progress(self._orders).filled for each in parents}
-        rests = [
-            replace(
-                each.order.resized(each.order.quantity - filled[each.symbol]),
-                price=book.prices.get(each.symbol, each.order.price),
-            )
-            for each in parents
-            if ahead[each.symbol] and each.order.quantity > filled[each.symbol]
-        ]
-        approved = self._risk.review_plan(rests, book, context.targets, ahead).orders
-        self._allowed = dict(filled)
-        for order in approved:
-            self._allowed[order.symbol] += order.quantity
-        return parents
+        while plan.parents and not self._stopped and self._turn(plan.parents):
+            self._now = self._session.clock.now()
+        self._risk.view.forget_counts()
+        skipped = (*plan.skipped, *self._unrouted.values())
+        return PhaseResult(self._sent, tuple(self._fills), skipped)
 
     def _turn(self, parents: Sequence[WorkingParent]) -> bool:
         """Send every child that is due and follow it to its end, or else wait; return whether there

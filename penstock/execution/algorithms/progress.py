@@ -134,8 +134,8 @@ def _child(
         return ChildOrder(OrderType.MARKET, rest, at=moment, number=progress.sent)
     quantity, kind = rest, OrderType.LIMIT
     if isinstance(style, Twap | Vwap):
-        planned = sum((child.quantity for child in plan.children if child.at <= moment), _ZERO)
-        quantity, kind = min(rest, planned - progress.filled), style.child_type
+        due = sum((child.quantity for child in plan.children if child.at <= moment), _ZERO)
+        quantity, kind = min(rest, due - progress.filled), style.child_type
     elif isinstance(style, Iceberg):
         piece = max(child.quantity for child in plan.children)
         leaves_crumb = instrument.refusal(rest - piece, last) is not None

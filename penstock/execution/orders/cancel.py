@@ -80,8 +80,10 @@ def left_to_sell(
     """Return the symbols, sorted, of which these balances (by asset) are enough for an
     order.
     """
-    held = holdings_by_symbol(balances, session.quote, instruments)
-    lots = {symbol: instruments[symbol].round_lots(held[symbol]) for symbol in held}
+    holdings = holdings_by_symbol(balances, session.quote, instruments)
+    lots = {
+        symbol: instruments[symbol].round_lots(quantity) for symbol, quantity in holdings.items()
+    }
     prices = session.exchange.last_prices(
         sorted(symbol for symbol, quantity in lots.items() if quantity > 0)
     )

@@ -65,7 +65,8 @@ def _in_doubt(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRe
     return [
         each
         for each in _siblings(order, orders)
-        if not each.state.is_final or (each.end_cause is not None and each.end_cause.is_denial)
+        if not each.state.is_final
+        or (each.end_cause is not None and each.end_cause.venue_has_no_order)
     ]
 
 

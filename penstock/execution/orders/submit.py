@@ -61,12 +61,12 @@ class Pace:
     """
 
     _gate: threading.Lock = field(default_factory=threading.Lock)
-    _held: int = 0
+    _holds: int = 0
 
     def pass_gate(self) -> int:
         """Return the number of holds so far, once none is under way."""
         with self._gate:
-            return self._held
+            return self._holds
 
     def hold(
         self, session: AccountSession, keeper: LeaseKeeper, seconds: float, passed: int
@@ -75,10 +75,10 @@ class Pace:
         was ours too.
         """
         with self._gate:
-            if self._held != passed:
+            if self._holds != passed:
                 return
             wait_alive(session, keeper, seconds)
-            self._held += 1
+            self._holds += 1
 
 
 def wait_alive(session: AccountSession, keeper: LeaseKeeper, seconds: float) -> None:

@@ -91,9 +91,8 @@ class OrderTracker:
             if known:
                 continue
             self._session.pause(policy.poll_seconds)
-            _ = (
-                self._keeper.lease
-            )  # renews it: waiting writes nothing, and must not let the lease run out
+            # renews it: waiting writes nothing, and must not let the lease run out
+            _ = self._keeper.lease
             waited += policy.poll_seconds
 
     def _look(
@@ -198,9 +197,8 @@ class OrderTracker:
         if kind is OrderEventKind.REJECT and (
             order.state not in _LOST or report.filled_quantity > 0
         ):
-            kind = (
-                OrderEventKind.CANCEL
-            )  # it had worked before the venue took it back: only a request can be rejected
+            # it had worked before the venue took it back: only a request can be rejected
+            kind = OrderEventKind.CANCEL
         return self._event(order, kind, report.reason, report.venue_order_id)
 
     def _book(self, orders: Sequence[OrderRecord]) -> Sequence[Fill]:

@@ -21,9 +21,8 @@ def refusal_of(
 ) -> str | None:
     """Return why the slot is not to be traded now, or None."""
     recent = session.ledger.rebalances(session.account, limit=1)
-    if any(
-        each.slot > slot for each in recent
-    ):  # behind an outage's skipped slots a newer one may have been traded
+    # behind an outage's skipped slots a newer one may have been traded
+    if any(each.slot > slot for each in recent):
         recent = session.ledger.rebalances(session.account, limit=_NEWER_SLOTS)
     newest = max(
         (done.slot for done in recent if done.status is RebalanceStatus.DONE), default=slot

@@ -13,14 +13,14 @@ from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
 from penstock.core.orders import Phase
 from penstock.core.rebalances import Rebalance, RebalanceStatus
-from penstock.execution.algorithms import MarketStyle
+from penstock.execution.algorithms import MarketStyle, Style
 from penstock.execution.algorithms.phase_worker import PhaseWorker
 from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.orders.cancel import cancel_working
 from penstock.execution.orders.recover import end_superseded, recover
 from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.outcome import cut_short, new_breaks, outcome_of, refusal_of
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.execution.session import AccountSession
@@ -34,34 +34,39 @@ _EARLY_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class RebalanceInputs:
-    """What to rebalance to. `slot` is the bar close it acts on.
-
-    `decide` is given a portfolio version and returns its targets at the slot. The version is the
-    one the ledger fixed when the slot was first run, which an interrupted slot keeps though another
-    has been promoted since.
-    """
+    """What to rebalance to, and within which limits."""
 
     slot: datetime
+    """The bar close that the rebalance acts on."""
+
     portfolio_version: str
+    """The portfolio version in force. A slot that was begun keeps the one it was begun with."""
+
     decide: Callable[[str], PortfolioTargets]
+    """Returns the targets of a portfolio version at the slot."""
+
     policy: RebalancePolicy
+    """How targets become orders."""
+
     limits: RiskLimits
+    """What the risk rules allow."""
 
 
-def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceReport:
+def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResult:
     """Bring the account to the slot's targets, once; return what was done.
 
-    Raises what stops a run half-way (StaleDataError, VenueUnavailableError, StaleLeaseError,
-    StoreError ...); the slot is then still RUNNING and may be run again.
+    The result's status is None where another process holds the account. Raises what stops a run
+    half-way (StaleDataError, VenueUnavailableError, StaleLeaseError, StoreError ...). The slot is
+    then still RUNNING and may be run again. How long the run took is measured by the machine's
+    clock, how late it began by the venue's.
     """
     if inputs.policy.quote != session.quote:
         raise ConfigError(
             f"the policy's quote is {inputs.policy.quote} and the account's is {session.quote}: "
             "make them the same"
         )
-    clock = session.machine_clock
+    clock, policy = session.machine_clock, session.policy
     started = clock.elapsed_seconds()
-    policy = session.policy
     session.ledger.open_account(session.account, session.exchange_name, session.quote)
     keeper = take_lease(
         session.ledger,
@@ -73,29 +78,27 @@ def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceRepo
     )
     if keeper is None:
         reason = "another process holds the account's lease: it is trading now"
-        return RebalanceReport(session.account, inputs.slot, None, reason, inputs.portfolio_version)
+        return RebalanceResult(session.account, inputs.slot, None, reason, inputs.portfolio_version)
     try:
-        report = _run(session, keeper, inputs)
+        result = _rebalanced(session, keeper, inputs)
     finally:
         keeper.release()
-    return replace(report, duration_seconds=clock.elapsed_seconds() - started)
+    return replace(result, duration_seconds=clock.elapsed_seconds() - started)
 
 
-def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) -> RebalanceReport:
-    lateness = (session.clock.now() - inputs.slot).total_seconds()
-    if lateness < -_EARLY_SECONDS:
-        raise StaleDataError(
-            f"the slot {inputs.slot:%Y-%m-%d %H:%M} closes in {-lateness:.0f} s: wait for it"
-        )
-    halt = session.kill_switch.read()
-    working = cancel_working(session).left if halt.cancel or halt.flatten else ()
+def _rebalanced(
+    session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs
+) -> RebalanceResult:
+    """Clean up what is left from before, then trade the slot, or end it with a reason."""
+    lateness = _lateness(session, inputs.slot)
+    still_working = _cancel_if_asked(session)
     recovery = recover(session, keeper, inputs.slot)
     instruments = session.exchange.instruments()
     reconciled = reconcile(session, keeper, instruments)
-    passed = end_superseded(session, keeper, inputs.slot)
+    superseded = end_superseded(session, keeper, inputs.slot)
     slot = session.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders = tuple(session.ledger.orders(session.account, rebalance_id=slot.id))
-    report = RebalanceReport(
+    result = RebalanceResult(
         session.account,
         inputs.slot,
         slot.status,
@@ -106,28 +109,19 @@ def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) 
         fills=recovery.fills,
         breaks=reconciled.breaks,
         opened=reconciled.opened,
-        alerts=(*working, *cut_short(passed)),
+        alerts=(*still_working, *cut_short(superseded)),
         lateness_seconds=lateness,
     )
     if slot.status is not RebalanceStatus.RUNNING:
-        return replace(
-            report,
-            already_done=True,
-            reason=f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}",
-        )
+        reason = f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}"
+        return replace(result, already_done=True, reason=reason)
     refusal = refusal_of(session, inputs.slot, lateness, instruments)
     if refusal is not None:
-        refusal = (
-            f"{refusal}; {slot.reason}" if slot.reason else refusal
-        )  # what stopped an earlier run of it
-        return _end_slot(
-            session,
-            keeper,
-            slot,
-            report,
-            RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED,
-            refusal,
-        )
+        # What stopped an earlier run of the slot stays in its reason.
+        reason = f"{refusal}; {slot.reason}" if slot.reason else refusal
+        status = RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED
+        session.ledger.end_rebalance(keeper.lease, slot.id, status, reason)
+        return replace(result, status=status, reason=reason)
     risk = PreTradeRisk(
         session=session,
         keeper=keeper,
@@ -135,7 +129,7 @@ def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) 
         slot=slot.slot,
         locks=reconciled.locks,
         halt=session.kill_switch.read(),
-        kept_instruments=frozenset(reconciled.planned),
+        kept_instruments=frozenset(reconciled.planned_instruments),
     )
     context = SlotContext(
         session=session,
@@ -145,19 +139,23 @@ def _run(session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs) 
         targets=_decided(session, keeper, slot, inputs, risk.halt),
         policy=inputs.policy,
     )
-    return _traded(context, risk, report)
+    return _traded(context, risk, result)
 
 
-def _end_slot(
-    session: AccountSession,
-    keeper: LeaseKeeper,
-    slot: Rebalance,
-    report: RebalanceReport,
-    status: RebalanceStatus,
-    reason: str,
-) -> RebalanceReport:
-    session.ledger.end_rebalance(keeper.lease, slot.id, status, reason)
-    return replace(report, status=status, reason=reason)
+def _lateness(session: AccountSession, slot: datetime) -> float:
+    """Return the seconds since the slot by the venue's clock; StaleDataError before it."""
+    lateness = (session.clock.now() - slot).total_seconds()
+    if lateness < -_EARLY_SECONDS:
+        raise StaleDataError(
+            f"the slot {slot:%Y-%m-%d %H:%M} closes in {-lateness:.0f} s: wait for it"
+        )
+    return lateness
+
+
+def _cancel_if_asked(session: AccountSession) -> tuple[str, ...]:
+    """Cancel working orders where the kill switch asks for it; return what may still work."""
+    halt = session.kill_switch.read()
+    return cancel_working(session).left if halt.cancel or halt.flatten else ()
 
 
 def _decided(
@@ -179,42 +177,45 @@ def _decided(
     return targets
 
 
-def _traded(context: SlotContext, risk: PreTradeRisk, report: RebalanceReport) -> RebalanceReport:
+def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -> RebalanceResult:
     """Trade the slot: sells to their end, then buys from what the sells really yielded."""
-    session, keeper = context.session, context.keeper
+    session, keeper, slot = context.session, context.keeper, context.rebalance
     before = context.read_book(risk.locks)
     context = replace(context, targets=risk.open(before, context.targets))
-    phases = []
-    for phase in Phase:
-        # What risk wants closed goes out whole and at once.
-        urgent = risk.halt.flatten or (phase is Phase.SELLS and risk.closing)
-        style = MarketStyle() if urgent else session.style
-        phases.append(PhaseWorker(context, risk, phase=phase, style=style).work())
+    sells = PhaseWorker(
+        context, risk, phase=Phase.SELLS, style=_style(session, risk, Phase.SELLS)
+    ).work()
+    buys = PhaseWorker(
+        context, risk, phase=Phase.BUYS, style=_style(session, risk, Phase.BUYS)
+    ).work()
     after = context.read_book(risk.locks)
     risk.close(after)
     final = reconcile(session, keeper, context.instruments)
-    in_doubt = risk.view.cash_in_doubt(after)
     session.control_store.record_equity(
-        keeper.lease, context.rebalance.slot, after.equity, after.cash, in_doubt
+        keeper.lease, slot.slot, after.equity, after.cash, risk.view.cash_in_doubt(after)
     )
     orders = context.read_orders()
-    report = replace(
-        report,
-        sent=sum(phase.sent for phase in phases),
+    status, reason = outcome_of(orders)
+    session.ledger.end_rebalance(keeper.lease, slot.id, status, reason)
+    return replace(
+        result,
+        status=status,
+        reason=reason,
+        sent=sells.sent + buys.sent,
         equity_before=before.equity,
         equity_after=after.equity,
         cash_after=after.cash,
         orders=tuple(orders),
-        fills=(
-            *report.fills,
-            *(fill for phase in phases for fill in phase.fills),
-            *final.fills,
-        ),
-        skipped=tuple(skip for phase in phases for skip in phase.skipped),
+        fills=(*result.fills, *sells.fills, *buys.fills, *final.fills),
+        skipped=(*sells.skipped, *buys.skipped),
         findings=risk.findings,
         breaks=final.breaks,
-        opened=(*report.opened, *new_breaks(final.breaks, report.breaks)),
-        alerts=(*report.alerts, *risk.alerts),
+        opened=(*result.opened, *new_breaks(final.breaks, result.breaks)),
+        alerts=(*result.alerts, *risk.alerts),
     )
-    status, reason = outcome_of(orders)
-    return _end_slot(session, keeper, context.rebalance, report, status, reason)
+
+
+def _style(session: AccountSession, risk: PreTradeRisk, phase: Phase) -> Style:
+    """Return the account's style. What risk wants closed goes out whole and at once."""
+    is_urgent = risk.halt.flatten or (phase is Phase.SELLS and risk.closing)
+    return MarketStyle() if is_urgent else session.style

@@ -44,7 +44,7 @@ class SlotContext:
         if quote in locks:
             shown = self.session.exchange.balances().get(quote, Decimal(0))
             balances[quote] = min(balances.get(quote, Decimal(0)), shown)
-        held = holdings_by_symbol(balances, quote, self.instruments)
+        holdings = holdings_by_symbol(balances, quote, self.instruments)
         known = {*self.targets.weights, *symbols} & self.instruments.keys()
-        prices = self.session.exchange.last_prices(sorted({*known, *held}))
+        prices = self.session.exchange.last_prices(sorted({*known, *holdings}))
         return Book(self.targets.weights, balances, prices, self.instruments, self.policy)

@@ -145,9 +145,8 @@ def account_for_missed(
     if keeper is None:
         return SlotAccount((newest,))
     try:
-        for (
-            row
-        ) in passed:  # first: behind the rows that follow a later look back would not find it again
+        # first: behind the rows that follow a later look back would not find it again
+        for row in passed:
             _end_slot(session, keeper, row.slot, RebalanceStatus.FAILED, taken_over(row, newest))
         reason = (
             f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; "

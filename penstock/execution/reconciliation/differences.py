@@ -22,9 +22,9 @@ _FLOAT_DIGITS = Decimal("1e-14")
 _SHOWN = Decimal("1e-8")
 
 
-def _noise(held: Decimal, venues: int) -> Decimal:
-    """Return by how much a balance of `held` may be off on its way here."""
-    return max(_SHOWN * venues, abs(held) * _FLOAT_DIGITS)
+def _noise(balance: Decimal, venues: int) -> Decimal:
+    """Return by how much a balance may be off on its way here."""
+    return max(_SHOWN * venues, abs(balance) * _FLOAT_DIGITS)
 
 
 def venues_of(session: AccountSession) -> int:
@@ -65,10 +65,10 @@ class BalanceGaps:
         """Return what is left unexplained of an asset; zero where it is no more than rounding on
         the way here.
         """
-        held = self.balances.get(asset, _ZERO)
+        balance = self.balances.get(asset, _ZERO)
         explained = sum((finding.changes.get(asset, _ZERO) for finding in self.findings), _ZERO)
-        gap = held - self.ledger.get(asset, _ZERO) - explained
-        return _ZERO if abs(gap) < _noise(held, self.venues) else gap
+        gap = balance - self.ledger.get(asset, _ZERO) - explained
+        return _ZERO if abs(gap) < _noise(balance, self.venues) else gap
 
     def without(self, changes: Mapping[str, Decimal]) -> "BalanceGaps":
         """Return the gaps that would be left if the ledger had these changes too."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from penstock.core.breaks import TradeMark, lock_subjects
+from penstock.core.breaks import BreakAcceptance, TradeMark, lock_subjects
 from penstock.core.instruments import spot_symbol
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
@@ -19,6 +19,7 @@ from penstock.execution.reconciliation.differences import (
     ExplainedDifference,
     unexplained,
 )
+from penstock.execution.reconciliation.trade_findings import TradeFindings
 from penstock.execution.reconciliation.trade_history import TradeHistory
 from penstock.execution.session import AccountSession
 
@@ -60,9 +61,8 @@ def compare_trades(
         session, [TradeHistory(session, symbol, since[symbol], due.get(symbol)) for symbol in asked]
     )
     if not gaps.open() and not all(history.agrees for history in histories):
-        session.pause(
-            session.policy.poll_seconds
-        )  # a venue's list may lag behind its answers: look twice before saying so
+        # a venue's list may lag behind its answers: look twice before saying so
+        session.pause(session.policy.poll_seconds)
         histories = _read(session, histories)
     suspected = {order.request.symbol for order in overfilled}
     if not gaps.open() and all(
@@ -97,56 +97,50 @@ def _read(session: AccountSession, histories: Sequence[TradeHistory]) -> list[Tr
 
 @dataclass
 class _Explanation:
-    """What is behind differences: our trades are booked, in the window and where need be from
-    before it; the rest is named.
-    """
+    """What is behind the differences, symbol by symbol."""
 
     session: AccountSession
     keeper: LeaseKeeper
     gaps: BalanceGaps
     histories: Sequence[TradeHistory]
-    suspected: set[str]
+    overfilled: set[str]
+    """Symbols with an order that was filled beyond its quantity."""
     begun: datetime
     booked: list[Fill] = field(default_factory=list)
 
     def find(self) -> ComparedTrades:
+        """Explain by the trades of the window, and where a gap is left by earlier ones too."""
         accepted = self.session.control_store.acceptances(self.session.account)
-        for history in self.histories:
-            history.begun, history.accepted = self.begun, accepted
-        self._explain()
-        left = [
-            history for history in self.histories if history.listed and self.gaps.of(history.base)
-        ]
+        found = self._explain(accepted)
+        left = [each for each in self.histories if each.listed and self.gaps.of(each.base)]
         if left:
-            for history in self.histories:
-                history.look_back() if history in left else history.forget()
+            for history in left:
+                history.look_back(self.begun)
             self.gaps.findings.clear()
-            self._explain()
-        for history in self.histories:
-            lacking = history.lacking(self.gaps)
+            found = self._explain(accepted)
+        for each in found:
+            lacking = each.lacking(self.gaps)
             self.gaps.findings += [] if lacking is None else [lacking]
         self.gaps.findings += unexplained(self.session, self.gaps, self.begun, accepted)
-        doubled = [fill for history in self.histories for fill in history.doubled]
-        return ComparedTrades(
-            tuple(self.booked),
-            tuple(doubled),
-            _newest(self.session, self.gaps.findings, self.histories),
-        )
+        doubled = tuple(fill for each in found for fill in each.doubled)
+        newest = _newest(self.session, self.gaps.findings, self.histories)
+        return ComparedTrades(tuple(self.booked), doubled, newest)
 
-    def _explain(self) -> None:
+    def _explain(self, accepted: Sequence[BreakAcceptance]) -> list[TradeFindings]:
         """Book what is ours, then name what the lists show by themselves."""
+        found = [TradeFindings(history, self.begun, accepted) for history in self.histories]
         names = {fill.client_order_id for history in self.histories for fill in history.venue}
-        found = self.session.ledger.orders_named(self.session.account, names)
-        ours = frozenset(order.request.client_order_id for order in found)
-        for history in self.histories:
-            booked, refused = history.book_ours(self.keeper, ours)
+        known = self.session.ledger.orders_named(self.session.account, names)
+        ours = frozenset(order.request.client_order_id for order in known)
+        for each in found:
+            booked, refused = each.book_ours(self.keeper, ours)
             self.booked += booked
             self.gaps.findings += refused
         self.gaps.ledger = self.session.ledger.balances(self.session.account)
-        for history in self.histories:
-            self.gaps.findings += history.findings(
-                ours, self.gaps, history.symbol in self.suspected
-            )
+        for each in found:
+            is_overfilled = each.history.symbol in self.overfilled
+            self.gaps.findings += each.findings(ours, self.gaps, is_overfilled)
+        return found
 
 
 def _newest(

@@ -1,81 +1,68 @@
-"""The venue's trades of one symbol against the ledger's fills of it: ours that are missing, someone
-else's, doubled, cut off.
+"""One symbol's trades, in the venue's list and in the ledger, and where the two differ.
 
-Trades of our orders that the ledger lacks are booked here; all other findings are breaks.
+Which breaks follow is for penstock.execution.reconciliation.trade_findings.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from penstock.core.accounting import changes_of, summed
-from penstock.core.breaks import Break, BreakAcceptance, BreakKind
-from penstock.core.errors import IllegalTransitionError, OrderNotFoundError, UnknownSymbolError
+from penstock.core.errors import OrderNotFoundError, UnknownSymbolError
 from penstock.core.instruments import spot_assets
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
-from penstock.execution.lease import LeaseKeeper
 from penstock.execution.orders.track import TRADES_MARGIN
-from penstock.execution.reconciliation.differences import (
-    BalanceGaps,
-    ExplainedDifference,
-)
 from penstock.execution.session import AccountSession
 
-_ZERO = Decimal(0)
-#: Orders of a symbol, newest first, that are asked about where a gap has no trade behind it: those
-#: that were filled with less than their quantity, and those of the time that is compared, which the
-#: venue may have filled beyond it.
+#: Where a gap has no trade behind it, the venue is asked about so many orders of a symbol that were
+#: filled with less than their quantity, newest first.
 _SHORT_ASKED = 100
+#: It is also asked about so many orders of the fills that are compared, newest first: the venue may
+#: have filled them further.
 _RECENT_ASKED = 20
 #: How far back a trade that came late is looked for where no order says from when on to look.
 _LATEST = timedelta(days=1)
-#: What was accepted of trades that the venue did not show is not counted again when it shows them
-#: after all.
-_STOOD_FOR_TRADES = frozenset(
-    {BreakKind.MANUAL_TRADE, BreakKind.TRUNCATED_TRADES, BreakKind.MISSING_FILL}
-)
 
 
 @dataclass
 class TradeHistory:
-    """One symbol's trades from `since` on, as the venue and as the ledger have them.
-
-    The ledger's fills from `due_since` on were never compared: the venue must list them. Earlier
-    ones were compared, and are missed only where balances differ.
-    """
+    """One symbol's trades from `since` on, on both sides."""
 
     session: AccountSession
+    """The account."""
+
     symbol: str
+    """The symbol."""
+
     since: datetime
+    """From when on trades are compared."""
+
     due_since: datetime | None = None
-    """The time of the oldest fill that was not compared yet; None where all were."""
+    """From when on the ledger's fills were never compared; None where all were.
+
+    Those must be in the venue's list. Earlier ones once were in it, and are missed only where
+    balances differ.
+    """
+
     venue: list[Fill] = field(default_factory=list)
-    """The venue's trades."""
+    """The venue's trades, ours and others'."""
+
     ledger: list[Fill] = field(default_factory=list)
     """The ledger's fills."""
+
     listed: bool = True
-    """False where the venue no longer lists the symbol: its trades are then not known."""
-    begun: datetime | None = None
-    """When the account was taken over. Earlier trades are in its opening balances."""
+    """Whether the venue lists the symbol. Nothing follows from what it does not answer."""
+
     back_to: datetime | None = None
     """From when on late trades are looked for, where that is earlier than `since`."""
-    accepted: Sequence[BreakAcceptance] = ()
-    """The account's accepted breaks."""
-    copies: list[Fill] = field(default_factory=list)
-    """Trades of ours that the venue lists again under another id, and that are not booked."""
-    doubled: list[Fill] = field(default_factory=list)
-    """Trades of ours that the venue lists again under another id, and that are booked."""
+
     _filled: dict[str, Decimal | None] = field(default_factory=dict)
 
     def ask(self) -> "TradeHistory":
         """Read the venue's side."""
         try:
-            self.venue, self.listed = (
-                list(self.session.exchange.fills(self.symbol, self._asked_from)),
-                True,
-            )
+            self.venue = list(self.session.exchange.fills(self.symbol, self._asked_from))
+            self.listed = True
         except UnknownSymbolError:
             self.venue, self.listed = [], False
         return self
@@ -87,24 +74,21 @@ class TradeHistory:
         )
         return self
 
-    def look_back(self) -> "TradeHistory":
+    def look_back(self, begun: datetime) -> None:
         """Ask for trades that were made before the window and shown after it had moved on.
 
-        Their orders say from when on to look. Where none does they are someone else's, or of orders
-        that the venue forgot.
+        Their orders say from when on to look. Where none does, the trades are someone else's, or of
+        orders that the venue forgot. Then a day is looked back, but not past `begun`, when the
+        account was taken over.
         """
-        began = [order.created_at for order, _ in self._not_shown()]
-        latest = max(self.begun or self.since, self.since - _LATEST)
-        self.back_to = min(began, default=latest)
-        return self.forget().ask().recall() if self.back_to < self.since else self.forget()
-
-    def forget(self) -> "TradeHistory":
-        """Forget what was concluded, to conclude anew."""
-        self.copies, self.doubled = [], []
-        return self
+        created = [order.created_at for order, _ in self.not_shown()]
+        self.back_to = min(created, default=max(begun, self.since - _LATEST))
+        if self.back_to < self.since:
+            self.ask().recall()
 
     @property
     def base(self) -> str:
+        """The symbol's base asset."""
         return spot_assets(self.symbol)[0]
 
     @property
@@ -117,266 +101,25 @@ class TradeHistory:
         known = {fill.trade_id for fill in self.ledger}
         return not self.listed or (
             all(fill.trade_id in known for fill in self.venue)
-            and not self._unlisted(self.due_since)
-            and not self._differing()
+            and not self.unlisted(self.due_since)
+            and not self.differing()
         )
 
-    def book_ours(
-        self, keeper: LeaseKeeper, ours: frozenset[str]
-    ) -> tuple[list[Fill], list[ExplainedDifference]]:
-        """Book our trades that the ledger lacks; return those booked, and a break for those it
-        refused.
-        """
-        known = {fill.trade_id for fill in self.ledger}
-        booked: list[Fill] = []
-        refused: list[Fill] = []
-        reasons: list[str] = []
-        for fill in self.venue:
-            if fill.trade_id in known or fill.client_order_id not in ours:
-                continue
-            if self._is_copy(fill):
-                self.copies.append(fill)
-                continue
-            try:
-                self.session.ledger.book_fill(keeper.lease, fill)
-                booked.append(fill)
-                self.ledger.append(fill)
-            except IllegalTransitionError as error:
-                refused.append(fill)
-                reasons.append(
-                    f"trade {fill.trade_id} of order {fill.client_order_id} cannot be booked: "
-                    f"{error}"
-                )
-        return booked, [
-            self._finding(BreakKind.MISSING_FILL, "; ".join(reasons), refused)
-        ] if refused else []
+    def differing(self) -> list[tuple[Fill, Fill]]:
+        """Return the pairs, ours and theirs, whose figures differ.
 
-    def findings(
-        self, ours: frozenset[str], gaps: BalanceGaps, overfilled: bool
-    ) -> list[ExplainedDifference]:
-        """Return the breaks that the two lists show by themselves. Balances or an overfill may say
-        that one is off.
-        """
-        found = [
-            self._foreign(ours, gaps),
-            self._doubled(overfilled or bool(gaps.of(self.base))),
-            *self._figures(),
-        ]
-        return [finding for finding in found if finding is not None]
-
-    def _foreign(self, ours: frozenset[str], gaps: BalanceGaps) -> ExplainedDifference | None:
-        """Trades by someone else, since they were last accepted; what was traded before the
-        take-over came in with it.
-
-        Whoever accepted a break on one of the two assets may have accepted a trade that was not
-        shown yet: trades from before that are named only where they close the gap and open none.
-        """
-        start, known = self._settled(*_STOOD_FOR_TRADES), {fill.trade_id for fill in self.ledger}
-        every = [
-            fill
-            for fill in self.venue
-            if fill.client_order_id not in ours and fill.trade_id not in known and fill.at > start
-        ]
-        assets = spot_assets(self.symbol)
-        settled = max((each.at for each in self.accepted if each.subject in assets), default=start)
-        fresh = [fill for fill in every if fill.at > settled]
-        trades = every if fresh == every or self._closes(every, gaps) else fresh
-        if not trades or self._opens(trades, gaps):
-            return None
-        net = sum((fill.side.sign * fill.quantity for fill in trades), _ZERO)
-        detail = f"{len(trades)} trades by someone else, net {net}, last {trades[-1].trade_id}"
-        return self._finding(BreakKind.MANUAL_TRADE, detail, trades, net)
-
-    def _closes(self, trades: Sequence[Fill], gaps: BalanceGaps) -> bool:
-        """Whether the trades explain all that is left of the base, and the quote has a gap for them
-        to explain too.
-        """
-        changes = summed([changes_of(fill) for fill in trades])
-        base, quote = spot_assets(self.symbol)
-        return bool(gaps.of(base) and gaps.of(quote)) and not gaps.without(changes).of(base)
-
-    def _opens(self, trades: Sequence[Fill], gaps: BalanceGaps) -> bool:
-        """Whether the balances agree as they are, and would not any more if the trades were
-        counted.
-        """
-        changes = summed([changes_of(fill) for fill in trades])
-        left = gaps.without(changes)
-        return not any(gaps.of(asset) for asset in changes) and any(
-            left.of(asset) for asset in changes
-        )
-
-    def _doubled(self, suspected: bool) -> ExplainedDifference | None:
-        """Fills that stand twice, under two ids, in the ledger or in the venue's list, while their
-        order has them once.
-
-        Two fills may be alike and both be real: what decides is how much the order itself says that
-        it was filled.
-        """
-        start = self._settled(BreakKind.DOUBLED_FILL)
-        unlisted = {fill.trade_id for fill in self._unlisted(self.since)}
-        if unlisted or suspected:
-            again = _repeated(self.ledger)
-            again += [
-                fill for fill in self.ledger if fill.trade_id in unlisted and fill not in again
-            ]
-            for fill in sorted(again, key=lambda each: each.trade_id not in unlisted):
-                if self._is_surplus(fill):
-                    self.doubled.append(fill)
-        doubled, copies = (
-            [fill for fill in found if fill.at > start] for found in (self.doubled, self.copies)
-        )
-        if not doubled and not copies:
-            return None
-        parts = (
-            [f"{_trade_names(doubled)} once under another id, and the ledger has both"]
-            if doubled
-            else []
-        )
-        parts += (
-            [f"{_trade_names(copies)} twice in its list, and the ledger has it once"]
-            if copies
-            else []
-        )
-        undo = {
-            asset: -change
-            for asset, change in summed([changes_of(fill) for fill in doubled]).items()
-        }
-        detail = f"by its orders the venue has {'; '.join(parts)}"
-        return ExplainedDifference(
-            Break(self.session.account, self.symbol, BreakKind.DOUBLED_FILL, detail), undo
-        )
-
-    def _is_copy(self, fill: Fill) -> bool:
-        """Whether this trade, not booked yet, is one that is booked already: alike, and more than
-        its order was filled.
-        """
-        if not any(_alike(fill, other) for other in self.ledger):
-            return False
-        filled = self._filled_at_venue(fill.client_order_id)
-        return filled is not None and self._booked(fill.client_order_id) + fill.quantity > filled
-
-    def _is_surplus(self, fill: Fill) -> bool:
-        """Whether the order has this fill, which has a twin in the ledger, once less than the
-        ledger.
-        """
-        if not any(
-            _alike(fill, other) and other not in self.doubled
-            for other in self.ledger
-            if other is not fill
-        ):
-            return False
-        filled = self._filled_at_venue(fill.client_order_id)
-        return filled is not None and self._booked(fill.client_order_id) - fill.quantity >= filled
-
-    def _booked(self, name: str) -> Decimal:
-        found = [
-            each.quantity
-            for each in self.ledger
-            if each.client_order_id == name and each not in self.doubled
-        ]
-        return sum(found, _ZERO)
-
-    def _filled_at_venue(self, name: str) -> Decimal | None:
-        """Return how much of the order the venue says it filled; None where it does not
-        know the order.
-        """
-        if name not in self._filled:
-            try:
-                self._filled[name] = self.session.find_named(name, self.symbol).filled_quantity
-            except (OrderNotFoundError, UnknownSymbolError):
-                self._filled[name] = None
-        return self._filled[name]
-
-    def _figures(self) -> list[ExplainedDifference]:
-        """Fills whose quantity, price or fee is another at the venue. A fee in the base asset has a
-        kind of its own.
-        """
-        fees = [
-            pair
-            for pair in self._differing()
-            if _same_trade(*pair) and pair[1].fee_asset == self.base
-        ]
-        others = [pair for pair in self._differing() if pair not in fees]
-        return [
-            finding
-            for kind, pairs in ((BreakKind.BASE_ASSET_FEE, fees), (BreakKind.FILL_DIFFERS, others))
-            if (finding := self._corrected(kind, pairs)) is not None
-        ]
-
-    def _corrected(
-        self, kind: BreakKind, pairs: Sequence[tuple[Fill, Fill]]
-    ) -> ExplainedDifference | None:
-        start = self._settled(kind)
-        pairs = [(ours, theirs) for ours, theirs in pairs if theirs.at > start]
-        if not pairs:
-            return None
-        taken = summed([changes_of(theirs) for _, theirs in pairs])
-        booked = summed([changes_of(ours) for ours, _ in pairs])
-        changes = {
-            asset: taken.get(asset, _ZERO) - booked.get(asset, _ZERO)
-            for asset in sorted({*taken, *booked})
-        }
-        ours, theirs = pairs[0]
-        difference = (
-            f"{len(pairs)} fills have other figures at the venue, first trade {theirs.trade_id}"
-        )
-        if kind is BreakKind.BASE_ASSET_FEE:
-            fees = sum((each.fee for _, each in pairs), _ZERO)
-            difference = (
-                f"the venue took {fees} {theirs.fee_asset} as the fee of {len(pairs)} fills, "
-                f"first trade {theirs.trade_id}"
-            )
-        detail = (
-            f"{difference}: {_fill_text(theirs)} at the venue, {_fill_text(ours)} in the ledger"
-        )
-        return ExplainedDifference(Break(self.session.account, self.symbol, kind, detail), changes)
-
-    def _differing(self) -> list[tuple[Fill, Fill]]:
-        """Return the pairs, ours and theirs, whose figures differ. A venue that is silent about a
-        fee contradicts none.
+        A venue that shows no fee contradicts none.
         """
         listed = {fill.trade_id: fill for fill in self.venue}
         pairs = [(ours, listed[ours.trade_id]) for ours in self.ledger if ours.trade_id in listed]
         return [
             (ours, theirs)
             for ours, theirs in pairs
-            if not _same_trade(ours, theirs)
+            if not same_trade(ours, theirs)
             or (theirs.fee and (ours.fee, ours.fee_asset) != (theirs.fee, theirs.fee_asset))
         ]
 
-    def lacking(self, gaps: BalanceGaps) -> ExplainedDifference | None:
-        """Return what the lists lack: a fill that is not shown (where a gap is left), or a history
-        that was cut short.
-        """
-        if not self.listed:
-            return None
-        base, quote = spot_assets(self.symbol)
-        changes = (
-            {asset: gap for asset in (base, quote) if (gap := gaps.of(asset))}
-            if gaps.of(base)
-            else {}
-        )
-        missing = self._not_shown() if changes else []
-        if missing:
-            named = [f"order {order.request.client_order_id} ({more})" for order, more in missing]
-            detail = f"the venue filled {', '.join(named)} further than its trades show"
-            return ExplainedDifference(
-                Break(self.session.account, self.symbol, BreakKind.MISSING_FILL, detail), changes
-            )
-        start = self._settled(BreakKind.TRUNCATED_TRADES)
-        lost = self._unlisted(self.since if changes else self.due_since)
-        cut = [fill for fill in lost if fill.at > start and fill not in self.doubled]
-        if not cut:
-            return None
-        detail = (
-            f"the venue's trades lack {len(cut)} that the ledger has, first {cut[0].trade_id}: "
-            "the rest is unknown too"
-        )
-        return ExplainedDifference(
-            Break(self.session.account, self.symbol, BreakKind.TRUNCATED_TRADES, detail), changes
-        )
-
-    def _unlisted(self, since: datetime | None) -> list[Fill]:
+    def unlisted(self, since: datetime | None) -> list[Fill]:
         """Return the ledger's fills from `since` on that the venue does not list; none where there
         is nothing to compare.
         """
@@ -387,7 +130,7 @@ class TradeHistory:
             if since is not None and fill.trade_id not in listed and fill.at >= since
         ]
 
-    def _not_shown(self) -> list[tuple[OrderRecord, Decimal]]:
+    def not_shown(self) -> list[tuple[OrderRecord, Decimal]]:
         """Return our orders of which the venue says that more was filled than the ledger has, and
         by how much.
         """
@@ -400,52 +143,25 @@ class TradeHistory:
             order.request.client_order_id: order
             for order in ledger.short_orders(account, self.symbol, _SHORT_ASKED)
         }
-        asked = [(order, self._filled_at_venue(name)) for name, order in orders.items()]
+        asked = [(order, self.filled_at_venue(name)) for name, order in orders.items()]
         return [
             (order, filled - order.filled_quantity)
             for order, filled in asked
             if filled and filled > order.filled_quantity
         ]
 
-    def _settled(self, *kinds: BreakKind) -> datetime:
-        """Return until when breaks of these kinds on the symbol are settled."""
-        accepted = [
-            each.at for each in self.accepted if each.kind in kinds and each.subject == self.symbol
-        ]
-        return max([self.begun or self.since, *accepted])
-
-    def _finding(
-        self, kind: BreakKind, detail: str, trades: Sequence[Fill], net: Decimal | None = None
-    ) -> ExplainedDifference:
-        found = Break(self.session.account, self.symbol, kind, detail, _ZERO, net)
-        return ExplainedDifference(found, summed([changes_of(fill) for fill in trades]))
+    def filled_at_venue(self, name: str) -> Decimal | None:
+        """Return how much of the order the venue says it filled; None where it does not
+        know the order.
+        """
+        if name not in self._filled:
+            try:
+                self._filled[name] = self.session.find_named(name, self.symbol).filled_quantity
+            except (OrderNotFoundError, UnknownSymbolError):
+                self._filled[name] = None
+        return self._filled[name]
 
 
-def _same_trade(fill: Fill, other: Fill) -> bool:
+def same_trade(fill: Fill, other: Fill) -> bool:
+    """Return whether side, quantity and price are the same."""
     return (fill.side, fill.quantity, fill.price) == (other.side, other.quantity, other.price)
-
-
-def _alike(fill: Fill, other: Fill) -> bool:
-    return _same_trade(fill, other) and (fill.client_order_id, fill.at) == (
-        other.client_order_id,
-        other.at,
-    )
-
-
-def _repeated(fills: Sequence[Fill]) -> list[Fill]:
-    """Return every fill that is alike an earlier one."""
-    seen: set[object] = set()
-    again: list[Fill] = []
-    for fill in fills:
-        key = (fill.side, fill.quantity, fill.price, fill.client_order_id, fill.at)
-        again += [fill] if key in seen else []
-        seen.add(key)
-    return again
-
-
-def _trade_names(fills: Sequence[Fill]) -> str:
-    return f"trade{'s' if len(fills) > 1 else ''} {', '.join(fill.trade_id for fill in fills)}"
-
-
-def _fill_text(fill: Fill) -> str:
-    return f"{fill.quantity} at {fill.price}, fee {fill.fee} {fill.fee_asset}"

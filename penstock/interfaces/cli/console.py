@@ -43,9 +43,8 @@ def table_of(frame: pl.DataFrame, title: str, empty: str = "nothing yet") -> Tab
     ]
     for name in shown:
         side: JustifyMethod = "right" if frame.schema[name].is_numeric() else "left"
-        table.add_column(
-            name.replace("_", " "), justify=side, overflow="fold"
-        )  # a name that is cut cannot be looked up
+        # a name that is cut cannot be looked up
+        table.add_column(name.replace("_", " "), justify=side, overflow="fold")
     for row in frame.select(shown).iter_rows():
         table.add_row(*(_text(value) for value in row))
     return table

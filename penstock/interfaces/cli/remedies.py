@@ -6,9 +6,13 @@ from penstock.core.breaks import BreakKind
 from penstock.core.errors import (
     NoBarsError,
     NoSearchError,
+    NoSnapshotError,
     NotPracticeError,
     PenstockError,
     PracticeExchangeDownError,
+    SchemaError,
+    StoreUnavailableError,
+    UnknownAccountError,
 )
 from penstock.core.remedies import remedy
 from penstock.pipeline.breaks import OpenBreaks
@@ -78,20 +82,25 @@ def ending_remedy(ending: AccountEnding) -> str:
     return "; ".join([*orders, *(_sell(held, ending.portfolio) for held in ending.held)])
 
 
+#: What mends an error of each class, where no value of the error is part of the command.
+_ERROR_REMEDIES: dict[type[PenstockError], str] = {
+    NoSnapshotError: "`penstock research` takes a new one",
+    StoreUnavailableError: "`penstock up` starts the embedded one",
+    SchemaError: "`penstock db migrate` migrates it",
+    UnknownAccountError: "`penstock reconcile` begins it",
+    NotPracticeError: "start `penstock up`, or set PENSTOCK_ENV=practice beside a running "
+    "`penstock exchange serve`",
+    PracticeExchangeDownError: "start it with `penstock up` or `penstock exchange serve`",
+}
+
+
 def error_remedy(error: PenstockError) -> str:
     """Return the commands that mend what an error says; "" where there is none to name."""
     if isinstance(error, NoBarsError):
         return f"run 'penstock ingest -t {error.timeframe}'"
     if isinstance(error, NoSearchError):
         return f"run 'penstock research --study {error.study}'"
-    if isinstance(error, NotPracticeError):
-        return (
-            "start `penstock up`, or set PENSTOCK_ENV=practice beside a running "
-            "`penstock exchange serve`"
-        )
-    if isinstance(error, PracticeExchangeDownError):
-        return "start it with `penstock up` or `penstock exchange serve`"
-    return ""
+    return _ERROR_REMEDIES.get(type(error), "")
 
 
 def _sell(held: HeldPosition, portfolio: str) -> str:

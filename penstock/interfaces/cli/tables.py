@@ -11,17 +11,17 @@ import polars as pl
 from penstock.core.bars import TS
 from penstock.core.breaks import Break, PastBreak
 from penstock.core.profit import Holding
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.monitoring.tables import orders_table
 from penstock.pipeline.ledger import LedgerView
 from penstock.pipeline.slots import SlotRecord
 from penstock.pipeline.status import SystemStatus
 
 
-def rebalance_table(report: RebalanceReport) -> pl.DataFrame:
+def rebalance_table(result: RebalanceResult) -> pl.DataFrame:
     """Return what a rebalance did: columns what, symbol, detail, state, reason."""
     return _texts(
-        [tuple(row.values()) for row in report.rows()],
+        [tuple(row.values()) for row in result.rows()],
         ("what", "symbol", "detail", "state", "reason"),
     )
 

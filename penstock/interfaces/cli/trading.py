@@ -44,11 +44,11 @@ def rebalance(
 
     wanted = parse_instant(slot) if slot else None
     with opened_platform() as platform:
-        report = rebalance_slot(platform, operator(), portfolio, wanted)
-    if report.rows():
-        out.print(table_of(rebalance_table(report), "Orders"))
-    out.print(report.summary())
-    if report.is_failure:
+        result = rebalance_slot(platform, operator(), portfolio, wanted)
+    if result.rows():
+        out.print(table_of(rebalance_table(result), "Orders"))
+    out.print(result.summary())
+    if result.is_failure:
         raise typer.Exit(1)
 
 

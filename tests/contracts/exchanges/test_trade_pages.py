@@ -106,9 +106,8 @@ def bybit(trades: list[Trade], asked: Mapping[str, str]) -> object:
         }
         for trade in rows[:limit]
     ]
-    cursor = (
-        f"{rows[limit - 1].number}%3A0" if len(rows) >= limit else ""
-    )  # a full page has one, also where it is the last
+    # a full page has one, also where it is the last
+    cursor = f"{rows[limit - 1].number}%3A0" if len(rows) >= limit else ""
     return {
         "retCode": 0,
         "retMsg": "OK",

@@ -144,9 +144,8 @@ def test_killed_rebalance_sends_no_part_twice(two_venues: Stage, name: str) -> N
         killed = two_venues.run(account, slot, STYLES[name], TARGETS, kill_at=point)
         assert killed["killed"], f"not killed at call {point} of {calls}: {killed}"
         two_venues.let_lease_run_out(account)
-        two_venues.wait(
-            60
-        )  # another bar: the practice exchange goes on showing what has been taken of this one
+        # another bar: the practice exchange goes on showing what has been taken of this one
+        two_venues.wait(60)
         mended = two_venues.run(account, slot, STYLES[name], TARGETS)
         assert mended.get("status") == "done", f"killed at call {point} of {calls}: {mended}"
         assert mended["breaks"] == 0
@@ -196,10 +195,11 @@ def test_part_at_a_venue_that_falls_silent_is_resolved_and_never_sent_twice(
     assert found["dear", Side.SELL] is OrderState.UNKNOWN
     assert found["cheap", Side.SELL] is OrderState.FILLED
     before = len(two_venues.ledger.orders(account))
+    # neither the same slot nor the next one sends while the venue is silent
     for at in (
         slot,
         slot + timedelta(seconds=60),
-    ):  # neither the same slot nor the next one sends while the venue is silent
+    ):
         two_venues.wait(60)
         still = two_venues.run(account, at, None, TARGETS)
         assert "VenueUnavailableError" in still.get("error", ""), still

@@ -193,11 +193,12 @@ def test_an_absurd_newest_print_waits_until_the_next_bar_tells(
     assert [w.check for w in first.warnings] == ["held_back"]
     second = ingest(venue(odd, bars["ts"][51] + H1.duration), store, policy)
     assert (second.new, second.quarantined, second.held_back) == (1, 1, 0)
+    # the print passes through the overlap, up to its oldest place, without coming in
     for last in (
         52,
         53,
         59,
-    ):  # the print passes through the overlap, up to its oldest place, without coming in
+    ):
         ingest(venue(odd, bars["ts"][last] + H1.duration), store, policy)
     assert stored(store).equals(bars.filter(pl.int_range(pl.len()) != 50))
 

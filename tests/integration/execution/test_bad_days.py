@@ -104,9 +104,8 @@ def test_halt_in_the_database_stops_the_next_order(stage: Stage) -> None:
         stage.session.control_store.set_trading_state(
             stage.session.account, TradingState.HALTED, "drill", "test", SLOT
         )
-        time.sleep(
-            stage.session.policy.kill_switch_seconds
-        )  # so old the switch's last word may be when an order leaves
+        # so old the switch's last word may be when an order leaves
+        time.sleep(stage.session.policy.kill_switch_seconds)
         return report
 
     stage.session.exchange.submit = submit_then_halt

@@ -12,7 +12,7 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.errors import VenueUnavailableError
 from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import rebalance
 from penstock.practice.faults import Fault, FaultKind
 from tests.integration.execution.conftest import Stage
@@ -34,7 +34,7 @@ def random_bars(chance: random.Random) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
 
 
-def run_until_it_ends(stage: Stage, weights: dict[str, float], slot: datetime) -> RebalanceReport:
+def run_until_it_ends(stage: Stage, weights: dict[str, float], slot: datetime) -> RebalanceResult:
     """Run the slot again while the venue is silent, as a flow's retries do."""
     for _ in range(20):
         try:

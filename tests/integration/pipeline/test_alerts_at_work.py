@@ -39,8 +39,8 @@ class HangingChannel:
 def traded(place: Place) -> Place:
     """A place whose first slot is DONE."""
     outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
-    assert outcome.report is not None, outcome.failure
-    assert outcome.report.status is RebalanceStatus.DONE
+    assert outcome.result is not None, outcome.failure
+    assert outcome.result.status is RebalanceStatus.DONE
     place.alerts.clear()
     return place
 
@@ -64,10 +64,11 @@ def test_alert_of_a_killed_run_comes_with_the_next_one(traded: Place) -> None:
     assert [found.subject for found in traded.platform.control_store.open_breaks(ACCOUNT)] == [
         "ETH"
     ]
+    # stand in for waiting until the dead one's lease ends
     with (
         connect(traded.environment["PENSTOCK_DATABASE_URL"]) as database,
         database.transaction() as connection,
-    ):  # stand in for waiting until the dead one's lease ends
+    ):
         connection.execute(
             "UPDATE lease SET expires_at = '-infinity' WHERE account = %s", [ACCOUNT]
         )
@@ -108,9 +109,9 @@ def test_channel_that_hangs_delays_no_order_and_loses_no_alert(
     vars(place.platform).update(notifier=channel)
     place.platform.outbox.add(ACCOUNT, [Alert("left by a killed run", "")])
     outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
-    assert outcome.report is not None, outcome.failure
-    assert outcome.report.status is RebalanceStatus.DONE
-    assert outcome.report.sent == 2
+    assert outcome.result is not None, outcome.failure
+    assert outcome.result.status is RebalanceStatus.DONE
+    assert outcome.result.sent == 2
     assert [title for title, _ in channel.said] == [f"{ACCOUNT}: left by a killed run"]
     deposit(place, "ETH")
     reconcile_account(place.platform, ACTOR, "daily")

@@ -63,9 +63,9 @@ def test_halt_flatten_cancels_sells_everything_and_stays_halted(holding: Place) 
     assert "cancelled 0 working orders" in again
     assert not sellable(holding)
     outcome = trade_slot(holding.platform, ACTOR, "daily", holding.tomorrow())
-    assert outcome.report is not None
-    assert outcome.report.status is RebalanceStatus.SKIPPED
-    assert "halted: drill" in outcome.report.reason
+    assert outcome.result is not None
+    assert outcome.result.status is RebalanceStatus.SKIPPED
+    assert "halted: drill" in outcome.result.reason
     assert "halted" in said(holding, "slots")
     assert "agree" in said(holding, "reconcile")
 
@@ -75,8 +75,8 @@ def test_resumed_account_buys_again_in_its_next_slot(holding: Place) -> None:
     said(holding, "halt", "--reason", "drill", "--flatten")
     assert "active" in said(holding, "resume", "--reason", "the drill is over")
     outcome = trade_slot(holding.platform, ACTOR, "daily", holding.tomorrow())
-    assert outcome.report is not None
-    assert outcome.report.status is RebalanceStatus.DONE
+    assert outcome.result is not None
+    assert outcome.result.status is RebalanceStatus.DONE
     assert sellable(holding) == {"BTC", "ETH"}
 
 
@@ -116,8 +116,8 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
     assert "ETH/USDT is still held" in holding.alerts[0][1]
     rows = [(row["what"], row["symbol"]) for row in done.flattened.rows()]
     assert ("denied", "ETH/USDT") in rows
-    assert ("flattened", "BTC/USDT") in rows
-    assert ("flattened", "ETH/USDT") not in rows
+    assert ("closed", "BTC/USDT") in rows
+    assert ("closed", "ETH/USDT") not in rows
     again = penstock(holding, "halt", "--reason", "drill", "--flatten")
     assert again.returncode == 1, again.stdout
     last = again.stderr.splitlines()[-1]
@@ -130,8 +130,8 @@ def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding
     ]
     assert ways == sorted(ways)
     outcome = trade_slot(holding.platform, ACTOR, "daily", holding.tomorrow())
-    assert outcome.report is not None
-    (alert,) = [each for each in outcome.report.alerts if each.startswith("ETH")]
+    assert outcome.result is not None
+    (alert,) = [each for each in outcome.result.alerts if each.startswith("ETH")]
     assert alert.startswith("ETH/USDT is to be closed by kill_switch")
     assert "locked by a break: balance_mismatch" in alert
     said(

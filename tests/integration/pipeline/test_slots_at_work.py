@@ -36,9 +36,9 @@ def hold(place: Place) -> Any:
 def traded(place: Place) -> Place:
     """A place whose first slot is DONE."""
     outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
-    assert outcome.report is not None, outcome.failure
-    assert outcome.report.status is RebalanceStatus.DONE
-    assert outcome.report.sent
+    assert outcome.result is not None, outcome.failure
+    assert outcome.result.status is RebalanceStatus.DONE
+    assert outcome.result.sent
     place.alerts.clear()
     return place
 
@@ -86,7 +86,7 @@ def test_two_workers_on_one_slot_leave_one_order_set_and_one_row(traded: Place) 
             pool.map(lambda _: trade_slot(traded.platform, ACTOR, "daily", slot), range(2))
         )
     assert not [outcome.failure for outcome in outcomes if outcome.failure]
-    sent = [outcome.report.sent for outcome in outcomes if outcome.report is not None]
+    sent = [outcome.result.sent for outcome in outcomes if outcome.result is not None]
     assert sorted(sent)[0] == 0
     assert traded.control.stats()["orders"] - before == max(sent)
     assert [status for status, _ in table(traded)] == ["done", "done"]

@@ -84,9 +84,8 @@ def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     place.tomorrow()
     _ingest(place.platform, "daily", place.tomorrow())
     monkeypatch.setattr(tasks.trading, "worker_platform", lambda: place.platform)
-    place.control.arm(
-        Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account", times=4)
-    )  # as often as a read is tried
+    # as often as a read is tried
+    place.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account", times=4))
     state: State[object] = rebalance_portfolio("daily", return_state=True)
     assert state.is_failed()
     found = list_slots(place.platform, ACTOR, "daily")

@@ -62,9 +62,8 @@ def test_flatten_of_all_sells_at_every_account_and_answers_for_each(both: Place)
     assert last.startswith(f"not finished: {OTHER}: ETH/USDT is still held, locked by a break")
     assert "`penstock accept-break ETH -p minute --reason ...`" in last
     said(both, "accept-break", "ETH", "-p", "minute", "--reason", "credited by the venue")
-    both.control.step(
-        seconds=60
-    )  # flattening is a slot: at the same instant it is the one that was done
+    # flattening is a slot: at the same instant it is the one that was done
+    both.control.step(seconds=60)
     said(both, "halt", "--all", "--flatten", "--reason", "drill")
     assert (held(both, "daily"), held(both, "minute")) == (set(), set())
     text = said(both, "resume", "--reason", "over")

@@ -70,9 +70,8 @@ def rest_half_filled(account: Account, chance: random.Random) -> None:
     """Leave an order of ours in the book that took what its bar had and waits for the rest."""
     symbol = chance.choice(TRADED)
     instrument = account.session.exchange.instruments()[symbol]
-    price = instrument.round_price(
-        account.session.exchange.last_prices([symbol])[symbol] * Decimal("1.002")
-    )
+    above = account.session.exchange.last_prices([symbol])[symbol] * Decimal("1.002")
+    price = (above / instrument.price_tick).to_integral_value() * instrument.price_tick
     cash = account.ledger.balances(account.session.account).get("USDT", Decimal(0))
     quantity = instrument.round_lots(cash * Decimal("0.6") / price)
     if quantity * price > 50:

@@ -12,7 +12,7 @@ from penstock.core.halts import TradingState
 from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Twap
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.practice.faults import Fault, FaultKind
 from penstock.risk.limits import RiskLimits
 from tests.integration.practice_account import Account
@@ -26,7 +26,7 @@ class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
 
 
-def sold(report: RebalanceReport) -> set[str]:
+def sold(report: RebalanceResult) -> set[str]:
     return {order.request.symbol for order in report.orders if order.state is OrderState.FILLED}
 
 

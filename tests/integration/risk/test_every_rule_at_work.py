@@ -14,7 +14,7 @@ import pytest
 from penstock.adapters.stores.postgres import Database
 from penstock.core.proposals import SeenBar
 from penstock.core.risk_records import PositionMark, Verdict
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.risk.limits import RiskLimits
 from penstock.risk.review import RULES
 from tests.integration.practice_account import Account
@@ -52,7 +52,7 @@ DENIED = {
 }
 
 
-def bought(report: RebalanceReport, symbol: str = "BTC/USDT") -> Decimal:
+def bought(report: RebalanceResult, symbol: str = "BTC/USDT") -> Decimal:
     return sum(
         (fill.side.sign * fill.quantity for fill in report.fills if fill.symbol == symbol),
         Decimal(0),
@@ -71,7 +71,7 @@ def on_record(database: Database, account: Account) -> list[tuple[Any, ...]]:
 
 
 def require(
-    database: Database, account: Account, report: RebalanceReport, rule: str, verdict: Verdict
+    database: Database, account: Account, report: RebalanceResult, rule: str, verdict: Verdict
 ) -> Decimal:
     """Require one word, the rule's, and that the venue got what it let pass; return that."""
     ((symbol, kept, name, wanted, passed),) = on_record(database, account)
@@ -148,7 +148,7 @@ def test_take_profit_sells_a_position_that_has_risen(account: Account, database:
     )
     assert -bought(report, "UP/USDT") == pytest.approx(held, abs=Decimal("0.01"))
     assert [row[:3] for row in on_record(database, account)] == [
-        ("UP/USDT", "flatten", "take_profit")
+        ("UP/USDT", "close", "take_profit")
     ]
 
 
@@ -175,7 +175,7 @@ def test_trailing_stop_sells_a_position_under_its_high(
     report = account.trade(KEEP, limits)
     assert -bought(report, "ETH/USDT") == pytest.approx(held, abs=Decimal("0.001"))
     assert [row[:3] for row in on_record(database, account)] == [
-        ("ETH/USDT", "flatten", "trailing_stop")
+        ("ETH/USDT", "close", "trailing_stop")
     ]
 
 

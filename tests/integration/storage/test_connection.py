@@ -47,9 +47,8 @@ def test_server_and_url_cannot_make_a_commit_forgettable(
     """
     with servers.opened() as (url, database):
         with database.dedicated() as connection:
-            name = (
-                connection.info.dbname
-            )  # the server is shared with other tests, this database not
+            # the server is shared with other tests, this database not
+            name = connection.info.dbname
             for setting in ("synchronous_commit = off", "timezone = 'Europe/Berlin'"):
                 connection.execute(
                     f"ALTER ROLE CURRENT_USER IN DATABASE {name} SET {setting}".encode()

@@ -21,7 +21,8 @@ import pytest
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import connect, migrate
 from penstock.adapters.stores.server_home import SHARED_ROOT, ServerUser, wheel_binaries
-from penstock.core.errors import StoreError
+from penstock.core.errors import StoreError, StoreUnavailableError
+from penstock.interfaces.cli.remedies import error_remedy
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="shows what is done under root")
 
@@ -213,8 +214,9 @@ def test_database_that_is_down_is_named_without_its_password(server: EmbeddedPos
     """The message has the address and a remedy and nothing secret."""
     url = server.start()
     server.stop()
-    with pytest.raises(StoreError, match=r"penstock@127\.0\.0\.1.*penstock up") as down:
+    with pytest.raises(StoreUnavailableError, match=r"penstock@127\.0\.0\.1.*start it") as down:
         connect(url)
+    assert "penstock up" in error_remedy(down.value)
     assert (server.folder / "password").read_text().strip() not in str(down.value)
 
 

@@ -20,7 +20,8 @@ from penstock.adapters.stores.postgres import (
 )
 from penstock.adapters.stores.postgres.migrations import FOLDER, read_migrations
 from penstock.adapters.stores.postgres.partitions import Partitions
-from penstock.core.errors import StoreError
+from penstock.core.errors import SchemaError, StoreError
+from penstock.interfaces.cli.remedies import error_remedy
 from tests.servers import DatabaseServers
 
 
@@ -110,12 +111,13 @@ def test_failed_migration_leaves_nothing_and_can_be_mended(
 
 
 def test_database_without_schema_says_how_to_make_one(database: Database) -> None:
-    """A store on an empty database names the command that is missing."""
+    """A store on an empty database says that it must be migrated; the terminal adds the command."""
     with (
-        pytest.raises(StoreError, match="penstock db migrate"),
+        pytest.raises(SchemaError, match="migrate it") as bare,
         database.transaction() as connection,
     ):
         connection.execute("SELECT * FROM bar")
+    assert "penstock db migrate" in error_remedy(bare.value)
 
 
 _MIGRATE = """

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.core.errors import DataError
+from penstock.core.errors import DataError, NoSnapshotError
 from penstock.core.timeframes import Timeframe
 from penstock.data.snapshots import content_hash, load_snapshot, write_snapshot
 
@@ -103,7 +103,7 @@ def test_a_changed_file_is_refused(walk: Walk, tmp_path: Path) -> None:
     snapshot.path.write_bytes(b"PAR1 no more")
     with pytest.raises(DataError, match="is not a snapshot of bars, or is damaged"):
         load_snapshot(snapshot.path)
-    with pytest.raises(DataError, match="is gone"):
+    with pytest.raises(NoSnapshotError, match="is gone"):
         load_snapshot(tmp_path / "nowhere.parquet")
 
 

@@ -62,6 +62,33 @@ def test_pipeline_knows_no_terminal(path: Path) -> None:
                 assert mark not in node.value, f"{path.name}:{node.lineno}: {node.value}"
 
 
+def test_no_message_of_the_library_names_a_command() -> None:
+    """An API or a chat shows these texts too. Only interfaces know how a command is called; what
+    installs a missing extra is the same everywhere.
+    """
+    library = ROOT / "penstock"
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
+        for path in library.rglob("*.py")
+        if path.relative_to(library).parts[0] != "interfaces"
+        for node in messages(ast.parse(path.read_text(encoding="utf-8")))
+        if any(mark in node.value for mark in ("`penstock ", "'penstock ", "`make ", "'make "))
+    ]
+    assert not found, "\n".join(found)
+
+
+def messages(tree: ast.AST) -> Iterator[ast.Constant]:
+    """Every text of a module but docstrings."""
+    docstrings = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from [node] if id(node) not in docstrings else []
+
+
 def test_log_lines_of_a_use_case_say_who_asked() -> None:
     """What is logged while it runs has the actor's name and channel; afterwards it has not."""
     capture = LogCapture()

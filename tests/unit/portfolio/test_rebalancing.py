@@ -184,9 +184,8 @@ def test_planning_again_after_the_fills_gives_nothing_outside_the_band(account: 
     free = RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO)
     first = trade(targets, positions, free, prices, instruments)
     after = first.balances
-    assume(
-        after["USDT"] > 0
-    )  # else buys were cut for cash, and a later plan tries again with what lots left over
+    # else buys were cut for cash, and a later plan tries again with what lots left over
+    assume(after["USDT"] > 0)
     assume(
         all(
             Decimal(str(w or 0)) * first.equity - filled_value(after, s, prices)

@@ -384,7 +384,7 @@ def test_position_is_closed_at_its_stop(
     )
     words = positions_to_close(account, limits(**bound))
     assert [(word.rule, word.symbol, word.verdict) for word in words] == (
-        [(rule, "BTC/USDT", Verdict.FLATTEN)] if closes else []
+        [(rule, "BTC/USDT", Verdict.CLOSE)] if closes else []
     )
 
 

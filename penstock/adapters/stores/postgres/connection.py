@@ -16,7 +16,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from penstock.adapters.stores.postgres.tier import Tier, detect_tier
-from penstock.core.errors import StaleLeaseError, StoreError
+from penstock.core.errors import (
+    SchemaError,
+    StaleLeaseError,
+    StoreError,
+    StoreUnavailableError,
+    UnknownAccountError,
+)
 from penstock.core.machine import SYSTEM_CLOCK
 
 STALE_LEASE = "PS001"
@@ -158,9 +164,8 @@ def create_database(url: str, name: str) -> str:
             connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
             is None
         ):
-            with suppress(
-                errors.DuplicateDatabase, errors.UniqueViolation
-            ):  # another process may be first
+            # another process may be first
+            with suppress(errors.DuplicateDatabase, errors.UniqueViolation):
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     return _url({**parts, "dbname": name})
 
@@ -201,10 +206,9 @@ def translated(address: str) -> Iterator[None]:
     except psycopg.Error as error:
         raise _translate(error, address) from error
     except PoolTimeout as error:
-        raise StoreError(
-            f"no connection to the database at {address} within {_POOL_SECONDS:.0f} s: "
-            "it is down, or all connections are taken; start it with `penstock up`, "
-            "or check PENSTOCK_DATABASE_URL"
+        raise StoreUnavailableError(
+            f"no connection to the database at {address} within {_POOL_SECONDS:.0f} s: it is down, "
+            "or all connections are taken; start it, or check PENSTOCK_DATABASE_URL"
         ) from error
 
 
@@ -215,11 +219,10 @@ def _translate(error: psycopg.Error, address: str) -> StoreError:
             f"{message}: another process is now the account's writer; stop this one"
         )
     if error.sqlstate == UNKNOWN_ACCOUNT:
-        return StoreError(f"{message}: open the account first")
+        return UnknownAccountError(f"{message}: open the account first")
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.UndefinedFunction):
-        return StoreError(
-            f"the database at {address} lacks a part of Penstock's schema ({message}): "
-            "run `penstock db migrate`"
+        return SchemaError(
+            f"the database at {address} lacks a part of Penstock's schema ({message}): migrate it"
         )
     if isinstance(error, errors.LockNotAvailable):
         return StoreError(
@@ -227,9 +230,9 @@ def _translate(error: psycopg.Error, address: str) -> StoreError:
             f"({message}): find it, then try again"
         )
     if isinstance(error, psycopg.OperationalError):
-        return StoreError(
-            f"the database at {address} cannot be used ({message}): start it with `penstock up`, "
-            "or check PENSTOCK_DATABASE_URL"
+        return StoreUnavailableError(
+            f"the database at {address} cannot be used ({message}): start it, or check "
+            "PENSTOCK_DATABASE_URL"
         )
     return StoreError(f"the database at {address} refused a request ({message})")
 

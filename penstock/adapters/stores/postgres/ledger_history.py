@@ -31,7 +31,7 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     order_of,
 )
 from penstock.core.accounting import EXACT, balances_of, changes_of
-from penstock.core.errors import IllegalTransitionError, StoreError
+from penstock.core.errors import IllegalTransitionError, StoreError, UnknownAccountError
 from penstock.core.instruments import spot_assets
 from penstock.core.order_history import order_as_of
 from penstock.core.order_records import OrderProgress
@@ -137,9 +137,9 @@ class PostgresLedgerHistory:
                 connection.execute("SELECT FROM account WHERE name = %s", [account]).fetchone()
                 is None
             ):
-                raise StoreError(
-                    f"account '{account}' is not in the ledger yet: its first `penstock reconcile` "
-                    "or `rebalance` begins it"
+                raise UnknownAccountError(
+                    f"account '{account}' is not in the ledger yet: its first reconciliation or "
+                    "rebalance begins it"
                 )
             arguments = {"account": account, "at": at}
             intents = [

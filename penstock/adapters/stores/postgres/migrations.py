@@ -20,7 +20,7 @@ import psycopg
 
 from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.tier import can_become_timescale, detect_tier
-from penstock.core.errors import StoreError
+from penstock.core.errors import SchemaError, StoreError
 
 FOLDER = Path(__file__).parent / "migrations"
 _BASELINE = FOLDER / "baseline.sql"
@@ -153,10 +153,10 @@ def _is_first_chain(applied: Mapping[int, AppliedMigration], layout: str) -> boo
         return False
     lines = "\n".join(f"{each.number} {each.checksum}" for each in applied.values())
     if hashlib.sha256(lines.encode()).hexdigest() != _CHAINS[layout]:
-        raise StoreError(
+        raise SchemaError(
             "the database has migrations of an earlier version, up to "
             f"{max(applied):04d}_{applied[max(applied)].name}, and not all of that version's, or "
-            "others: run `penstock db migrate` of the version that made it, then of this one"
+            "others: migrate it with the version that made it, then with this one"
         )
     return True
 
@@ -218,8 +218,8 @@ def _note(connection: psycopg.Connection[Any], migration: Migration, layout: str
     )
 
 
-def _failed(title: str, error: psycopg.Error) -> StoreError:
-    return StoreError(
+def _failed(title: str, error: psycopg.Error) -> SchemaError:
+    return SchemaError(
         f"migration {title} failed and was rolled back ({error.diag.message_primary or error}): "
-        "nothing of it is left; mend the cause and run `penstock db migrate` again"
+        "nothing of it is left; mend the cause and migrate again"
     )

@@ -14,7 +14,7 @@ from penstock.core.halts import TradingState
 from penstock.core.orders import OrderReport, OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Twap
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import RiskLimits
 from penstock.testing.memory_venue import OneOfTwo
@@ -47,7 +47,7 @@ def pair(world: World) -> Pair:
 
 def run(
     pair: Pair, weight: float, limits: RiskLimits = LIMITS, slot: datetime = SLOT
-) -> RebalanceReport:
+) -> RebalanceResult:
     return rebalance(pair.session, replace(pair.inputs({BTC: weight}, slot), limits=limits))
 
 
@@ -55,7 +55,7 @@ def sent(pair: Pair) -> list[tuple[str, Decimal]]:
     return [(order.request.venue, order.request.quantity) for order in pair.ledger.book.values()]
 
 
-def skipped(report: RebalanceReport) -> str:
+def skipped(report: RebalanceResult) -> str:
     return "; ".join(each.reason for each in report.skipped)
 
 

@@ -175,9 +175,8 @@ def test_parts_sum_exactly_and_are_legal_and_no_dearer_than_one_venue(
         for quote in venues
         if quote.depth >= order.quantity
     ]
-    slack = Decimal(10) * Decimal("0.3") + Decimal(
-        "0.01"
-    )  # a rest under a venue's minimum of 10 may go to a dearer one
+    # a rest under a venue's minimum of 10 may go to a dearer one
+    slack = Decimal(10) * Decimal("0.3") + Decimal("0.01")
     assert not alone or paid <= min(alone) + slack
 
 

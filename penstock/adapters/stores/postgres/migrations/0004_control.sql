@@ -68,7 +68,7 @@ CREATE TABLE risk_verdict (
     account text NOT NULL,
     slot    timestamptz NOT NULL,
     symbol  text NOT NULL,
-    verdict text NOT NULL CHECK (verdict IN ('shrink', 'deny', 'flatten')),
+    verdict text NOT NULL CHECK (verdict IN ('shrink', 'deny', 'close')),
     rule    text NOT NULL,
     reason  text NOT NULL,
     wanted  numeric NOT NULL,

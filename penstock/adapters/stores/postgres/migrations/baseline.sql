@@ -43,6 +43,13 @@ ALTER TABLE break_acceptance DISABLE TRIGGER append_only;
 UPDATE break_acceptance SET kind = 'balance_mismatch' WHERE kind = 'position_mismatch';
 ALTER TABLE break_acceptance ENABLE TRIGGER append_only;
 
+-- A rule closes a position. To flatten is to close all of an account's.
+ALTER TABLE risk_verdict DISABLE TRIGGER append_only;
+ALTER TABLE risk_verdict DROP CONSTRAINT risk_verdict_verdict_check;
+UPDATE risk_verdict SET verdict = 'close' WHERE verdict = 'flatten';
+ALTER TABLE risk_verdict ADD CHECK (verdict IN ('shrink', 'deny', 'close'));
+ALTER TABLE risk_verdict ENABLE TRIGGER append_only;
+
 -- What is remembered of a position is kept by its symbol.
 ALTER TABLE position_mark ADD COLUMN symbol text;
 UPDATE position_mark SET symbol = asset || '/' || quote

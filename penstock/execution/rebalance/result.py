@@ -14,7 +14,7 @@ from penstock.risk.rules import RuleFinding
 
 
 @dataclass(frozen=True)
-class RebalanceReport:
+class RebalanceResult:
     """One run of one slot. Equity and notionals in quote units.
 
     `sent` is how many requests this run sent; `already_done` says that the slot had ended before
@@ -81,12 +81,12 @@ class RebalanceReport:
             for order in self.orders
         ]
         rows += [_row("skipped", skip.symbol, "", skip.reason) for skip in self.skipped]
-        verbs = {Verdict.SHRINK: "shrunk", Verdict.DENY: "denied", Verdict.FLATTEN: "flattened"}
+        verbs = {Verdict.SHRINK: "shrunk", Verdict.DENY: "denied", Verdict.CLOSE: "closed"}
         denied = {each.symbol for each in self.findings if each.verdict is Verdict.DENY}
         shown = [
             each
             for each in self.findings
-            if each.verdict is not Verdict.FLATTEN or each.symbol not in denied
+            if each.verdict is not Verdict.CLOSE or each.symbol not in denied
         ]
         rows += [_row(verbs[each.verdict], each.symbol, each.rule, each.reason) for each in shown]
         return rows + [

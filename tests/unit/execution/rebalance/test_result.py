@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from penstock.core.rebalances import RebalanceStatus
-from penstock.execution.rebalance.report import RebalanceReport
+from penstock.execution.rebalance.result import RebalanceResult
 
 SLOT = datetime(2025, 6, 2, tzinfo=UTC)
 
@@ -27,4 +27,4 @@ def test_slot_that_was_not_traded_as_it_should_is_a_failure(
     """A script learns it by the exit code: failed, or left because another process held the account
     and did not end it.
     """
-    assert RebalanceReport("main", SLOT, status, "", "v/1", already_done).is_failure is failure
+    assert RebalanceResult("main", SLOT, status, "", "v/1", already_done).is_failure is failure

@@ -219,7 +219,7 @@ def test_stop_that_fires_in_mid_plan_ends_the_buys_and_the_next_slot_sells(
     assert "the next slot closes the position" in alert
     world.clock.at += timedelta(days=1)
     run(world, {BTC: 0.5}, SLOT + timedelta(days=1), limits={rule: "0.05"})
-    assert (BTC, rule, Verdict.FLATTEN) in verdicts(world)
+    assert (BTC, rule, Verdict.CLOSE) in verdicts(world)
     assert world.ledger.balances("test").get("BTC", Decimal(0)) < Decimal("0.0001")
 
 
@@ -286,10 +286,11 @@ def test_price_outside_the_collar_costs_one_piece_its_moment(world: World) -> No
     """
     later(world, 22, move(world, BTC, "1.3"))
     later(world, 26, lambda: world.venue.prices.update({BTC: Decimal(50_000)}))
+    # slices at 0, 25, 50 and 75 s
     world.session = replace(
         world.session,
         style=Twap(duration_seconds=100, slices=4),
-    )  # slices at 0, 25, 50 and 75 s
+    )
     report = run(world, {BTC: 0.5})
     quantities = bought(world)
     assert len(quantities) == 3
