@@ -18,12 +18,11 @@ def holder_name(ids: IdSource) -> str:
 class LeaseKeeper:
     """A lease that renews itself past half of its life, and refuses once its life is over.
 
-    Its life is measured in the machine's elapsed seconds (MachineClock), which count suspensions
-    too. It begins before the lease was asked for: this side gives up before the database does. A
-    process that was suspended past its lease must not act again: another may have done its work.
-
-    Thread-safe: two threads that find the lease half over renew it once, because each renewal voids
-    the token before it.
+    Life is measured in the machine's elapsed seconds (MachineClock), which count its sleep too. It
+    is counted from before the lease was asked for, so this side gives up before the database does.
+    A process that slept through its lease must not act again: another may have finished its work.
+    Thread-safe: two threads that find the lease half over renew it once, for each renewal voids the
+    token before it.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class LeaseKeeper:
                     f"the lease on {self._lease.account} was taken by another process: "
                     "this one stops"
                 )
-            # it was free again, but another has had it: the plan here is old
+            # The lease was free again, but another has had it: the plan here is old.
             if renewed.token != self._lease.token + 1:
                 self._ledger.release_lease(renewed)
                 raise StaleLeaseError(

@@ -60,7 +60,7 @@ class ExecutionPolicy(BaseModel):
     """
 
     dust_notional: float = Field(default=0.01, ge=0)
-    """A difference between ledger and venue up to this worth is dust (quote units)."""
+    """A difference between ledger and venue worth no more than this is dust (quote units)."""
 
     senders: int = Field(default=1, ge=1, le=16)
     """How many requests of one phase may be under way at once.

@@ -31,8 +31,8 @@ def decide_targets(
     newest = known.select(pl.col("ts").max()).item()
     if newest != decided_bar:
         raise StaleDataError(
-            f"no {timeframe} bar closes at the slot {slot:%Y-%m-%d %H:%M} UTC: "
-            f"the newest opens at {newest}; ingest bars first"
+            f"no {timeframe} bar closes at the slot {slot:%Y-%m-%d %H:%M} UTC: the newest "
+            f"opens at {newest}; ingest bars first"
         )
     needed = model.strategy.warmup_bars + 1
     longest = max(known.group_by("symbol").len()["len"].to_list())

@@ -18,18 +18,22 @@ _BPS = Decimal(10_000)
 
 @dataclass(frozen=True)
 class ChildOrder:
-    """One request of a parent's: how much (base units), at which limit price (quote units; limit
-    orders only), and when.
-
-    `at` counts from the start of the work. `number` counts the parent's children from 0 and gives
-    each its own id. A limit child of a plan has no price yet: it is priced when it is sent.
-    """
+    """One request of a parent order."""
 
     type: OrderType
+    """Market or limit."""
+
     quantity: Decimal
+    """How much (base units)."""
+
     price: Decimal | None = None
+    """The limit price (quote units). A plan has none: a child gets it when it is sent."""
+
     at: timedelta = timedelta(0)
+    """When it is due, from the start of the work."""
+
     number: int = 0
+    """Its number among the parent's children, from 0. It is part of the child's id."""
 
 
 def cut(

@@ -19,7 +19,7 @@ def requests_ahead(plan: Plan, progress: Progress, now: timedelta) -> tuple[floa
     """
     moments = _moments(plan)
     if isinstance(plan.style, Iceberg):
-        # in turn rather than at set times: those that are left may all come soon
+        # Pieces come in turn rather than at set times: those that are left may all come soon.
         left = moments[progress.sent :]
     else:
         left = [

@@ -50,7 +50,7 @@ def plan_phase(
     orders: Sequence[OrderRecord],
     now: datetime,
 ) -> PhasePlan | None:
-    """Return the parents that an interrupted run committed, or plan and commit new ones.
+    """Return the parents that an interrupted run committed, or else plan and commit new ones.
 
     `orders` are all orders of the slot, `now` is the venue's time. The result is None where a later
     phase was begun, so that this one is over. Raises StoreError where the slot has orders but no

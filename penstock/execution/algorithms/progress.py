@@ -20,17 +20,19 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class Progress:
-    """What has been done: children that were sent (and have ended), their summed fills, and when
-    the last one was sent.
-
-    `last_at` counts from the start of the work. `allowed` bounds the summed fills where risk allows
-    less than the plan now.
-    """
+    """What has been done of a plan. Every child that was sent has ended."""
 
     sent: int = 0
+    """How many children were sent."""
+
     filled: Decimal = _ZERO
+    """Their summed fills (base units)."""
+
     last_at: timedelta | None = None
+    """When the last one was sent, from the start of the work; None before the first."""
+
     allowed: Decimal | None = None
+    """What the summed fills may come to, where risk allows less than the plan now (base units)."""
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,12 @@ class Cancellation:
 
 
 def cancel_working(session: AccountSession) -> Cancellation:
-    """Ask the venue to cancel every working order of the account, ours or not; one refusal does not
-    keep the others.
+    """Ask the venue to cancel every working order of the account, ours or not.
 
-    The ledger is not written: the ends reach it when the orders are tracked or recovered, by
-    whoever holds the account. An order that ended meanwhile is in neither list; one without an
-    answer is in `left`, and is asked for again by the next run. Raises VenueUnavailableError
-    where a venue does not list its orders, after those of the other venues were cancelled.
+    One refusal does not keep the others. The ledger is not written: the ends reach it when the
+    orders are tracked or recovered, by whoever holds the account. An order that ended meanwhile is
+    in neither list. One without an answer is in `left`, and the next run asks again. Raises
+    VenueUnavailableError where a venue does not list its orders, after those of the other venues.
     """
     venues = (
         [session.exchange] if session.venues is None else list(session.venues.accounts.values())
@@ -68,8 +67,9 @@ def _cancel_at(venue: Exchange) -> Cancellation:
 
 
 def holds_positions(session: AccountSession, instruments: Mapping[str, Instrument]) -> bool:
-    """Return whether the ledger has anything that the venue would take an order to sell: what fees
-    left of a lot is none.
+    """Return whether the ledger has anything that the venue would take an order to sell.
+
+    What fees left of a lot does not count.
     """
     return bool(left_to_sell(session, instruments, session.ledger.balances(session.account)))
 

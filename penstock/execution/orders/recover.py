@@ -1,5 +1,6 @@
-"""Finishing what an earlier run left: the ordinary start of every rebalance. Nothing is ever sent
-again from here.
+"""Recovery brings to an end what an earlier run left. Every rebalance begins with it.
+
+Nothing is ever sent again from here.
 """
 
 from collections.abc import Sequence
@@ -33,12 +34,12 @@ class Recovery:
 def recover(session: AccountSession, keeper: LeaseKeeper, slot: datetime | None) -> Recovery:
     """Bring every unfinished order of the account to its end, by asking the venue.
 
-    A PLANNED order never left: it is abandoned (the slot, if it is run again, plans it anew under
-    another attempt). Orders of slots other than `slot` that still work are cancelled; with `slot`
-    None all are left the usual time to fill. Raises VenueUnavailableError where a lost order cannot
-    be resolved: what the account holds is then not known. One on a symbol that the venue does not
-    list any more is left as it is: it will never be answered for, and reconciliation locks its
-    symbol until an operator has looked.
+    A PLANNED order never left: it is abandoned. The slot, if it is run again, plans it anew under
+    another attempt. Orders of slots other than `slot` that still work are cancelled; with `slot`
+    None all are left the usual time to fill. An order on a symbol that the venue does not list any
+    more is left as it is: reconciliation locks its symbol until an operator has looked. Raises
+    VenueUnavailableError where a lost order cannot be resolved: what the account holds is then not
+    known.
     """
     unfinished = session.ledger.orders(session.account, unfinished_only=True)
     if not unfinished:
@@ -90,8 +91,9 @@ def _resolve(
     if lost:
         raise VenueUnavailableError(
             f"{len(lost)} orders of an earlier run cannot be resolved, "
-            f"first {lost[0].request.client_order_id} ({lost[0].request.symbol}, "
-            f"{lost[0].reason or lost[0].state}): nothing is sent until the venue answers for them"
+            f"first {lost[0].request.client_order_id} "
+            f"({lost[0].request.symbol}, {lost[0].reason or lost[0].state}): "
+            "nothing is sent until the venue answers for them"
         )
     return fills
 

@@ -1,9 +1,8 @@
-"""Whether an order that its venue denied may leave under a new id: that denial alone has been wrong
-before.
+"""Whether an order may leave again under a new id, after its venue said that it has no such order.
 
-Deciding that an order never arrived is for tracking and recovery. Here the venue is asked in other
-ways before a second attempt leaves: its trades, its open orders and its balances are compared with
-the ledger.
+That answer alone has been wrong before. So the venue is asked in other ways first: its trades, its
+open orders and its balances are compared with the ledger. Whether an order never arrived is decided
+by tracking and recovery.
 """
 
 from collections.abc import Sequence
@@ -21,7 +20,9 @@ class Cleared:
     """Which orders may leave."""
 
     orders: tuple[OrderIntent, ...]
+    """Those that may."""
     kept_back: tuple[OrderIntent, ...] = ()
+    """Those that may not, because something at the venue speaks of an earlier order."""
     fills: tuple[Fill, ...] = ()
     """Fills that were found at the venue and booked on the way."""
 
@@ -29,12 +30,12 @@ class Cleared:
 def cleared(
     context: SlotContext, orders: Sequence[OrderIntent], before: Sequence[OrderRecord]
 ) -> Cleared:
-    """Return orders as they are where none came before them, and others where nothing at the venue
-    speaks of those.
+    """Return the orders that may leave, and those that are kept back.
 
-    What the venue denied may be sent again by another attempt, or by a later child of the same
-    order. What speaks of it is booked, or stays as a break that locks the symbol: the next slot
-    then finds it. `before` are the slot's orders so far.
+    An order may leave where none came before it, or where nothing at the venue speaks of the
+    earlier one. Another attempt, or a later child of the same parent, may send its quantity again.
+    What speaks of it is booked, or stays as a break that locks the symbol. `before` are the slot's
+    orders so far.
     """
     again = [order for order in orders if order.attempt or _in_doubt(order, before)]
     if not again:
@@ -52,7 +53,7 @@ def cleared(
 
 
 def _siblings(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
-    """Return the phase's orders in the symbol, those of other children included."""
+    """Return the phase's orders in the symbol: any child may send their quantity again."""
     return [
         each
         for each in orders
@@ -61,7 +62,7 @@ def _siblings(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRe
 
 
 def _in_doubt(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
-    """Return the siblings that the venue denied, and those that have no end."""
+    """Return the siblings that the venue says it does not have, and those that have no end."""
     return [
         each
         for each in _siblings(order, orders)

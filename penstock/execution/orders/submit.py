@@ -44,8 +44,8 @@ _ENDED = (OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one request."""
+class SubmitOutcome:
+    """What became of one request at the venue."""
 
     report: OrderReport | None
     """The venue's report; None where it took no order, or did not answer."""
@@ -96,14 +96,13 @@ def place(
     rebalance: Rebalance,
     orders: Sequence[OrderIntent],
 ) -> dict[str, OrderReport]:
-    """Commit all intents in one transaction, then send each once; return the venue's reports by
-    client order id.
+    """Commit all intents, send each once, and return the venue's reports by client order id.
 
-    What the venue answered is recorded in a second transaction, after all requests have come back.
-    A crash before it leaves the orders SUBMITTING, which is resolved by asking the venue. An order
-    without a report was refused (REJECTED), lost (UNKNOWN), or not sent (CANCELED): because of the
-    kill switch, or because our own adapter refused it. Raises what `send_all` raises, and then
-    records nothing.
+    The intents are one transaction. The answers are recorded in a second one, after all requests
+    have come back. A crash in between leaves the orders SUBMITTING, which is resolved by asking the
+    venue. An order without a report was refused (REJECTED), lost (UNKNOWN), or not sent (CANCELED).
+    The kill switch keeps an order from being sent, or our own adapter does. Raises what `send_all`
+    raises; no answer is recorded then.
     """
     if not orders:
         return {}
@@ -127,7 +126,7 @@ def place(
 
 def send_all(
     session: AccountSession, keeper: LeaseKeeper, requests: Sequence[OrderRequest]
-) -> list[Outcome]:
+) -> list[SubmitOutcome]:
     """Send each request once, `policy.senders` at a time; return the outcomes in the order of the
     requests.
 
@@ -149,7 +148,7 @@ def _send(
     pace: Pace,
     watch: SwitchWatch,
     request: OrderRequest,
-) -> Outcome:
+) -> SubmitOutcome:
     """Send one order that is SUBMITTING in the ledger, unless the kill switch forbids it.
 
     The venue takes it at most once: it is sent again only after the venue itself has said that it
@@ -166,7 +165,7 @@ def _send(
         _ = keeper.lease
         halt = watch.look()  # after the lease, whose renewal may wait for the database
         if session.forbids(halt, request):
-            return Outcome(None, stopped(request, halt, session.clock.now()))
+            return SubmitOutcome(None, stopped(request, halt, session.clock.now()))
         try:
             return _accepted(
                 session, request, session.exchange.submit(replace(request, asked_at=asked_at))
@@ -197,7 +196,7 @@ def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
     )
 
 
-def _refused(session: AccountSession, request: OrderRequest, error: VenueError) -> Outcome:
+def _refused(session: AccountSession, request: OrderRequest, error: VenueError) -> SubmitOutcome:
     """Return the end of an order that our own adapter refused, or else the venue."""
     if isinstance(error, NotSentError):
         kind, cause = OrderEventKind.ABANDON, EndCause.REFUSED_HERE
@@ -206,7 +205,7 @@ def _refused(session: AccountSession, request: OrderRequest, error: VenueError) 
     return _outcome(session, request, kind, str(error), cause)
 
 
-def _ask(session: AccountSession, request: OrderRequest) -> Outcome:
+def _ask(session: AccountSession, request: OrderRequest) -> SubmitOutcome:
     """Return what the venue has under an id that it calls a duplicate."""
     try:
         return _accepted(session, request, session.find_order(request))
@@ -215,12 +214,12 @@ def _ask(session: AccountSession, request: OrderRequest) -> Outcome:
         return _outcome(session, request, OrderEventKind.LOSE_TRACK, reason)
 
 
-def _accepted(session: AccountSession, request: OrderRequest, report: OrderReport) -> Outcome:
+def _accepted(session: AccountSession, request: OrderRequest, report: OrderReport) -> SubmitOutcome:
     """Return the acceptance. The end of an order that has ended already is recorded after its
     fills, by tracking.
     """
     if report.state in _ENDED:
-        return Outcome(report, None)
+        return SubmitOutcome(report, None)
     event = OrderEvent(
         request.client_order_id,
         OrderEventKind.ACCEPT,
@@ -228,7 +227,7 @@ def _accepted(session: AccountSession, request: OrderRequest, report: OrderRepor
         "",
         report.venue_order_id,
     )
-    return Outcome(report, event)
+    return SubmitOutcome(report, event)
 
 
 def _outcome(
@@ -237,7 +236,7 @@ def _outcome(
     kind: OrderEventKind,
     reason: str,
     end_cause: EndCause | None = None,
-) -> Outcome:
+) -> SubmitOutcome:
     at = session.clock.now()
     event = OrderEvent(request.client_order_id, kind, at, reason, end_cause=end_cause)
-    return Outcome(None, event)
+    return SubmitOutcome(None, event)

@@ -45,8 +45,8 @@ _END_EVENTS = {
 class OrderTracker:
     """Follows a set of orders of one slot to their end.
 
-    Patience is counted in pauses of `policy.poll_seconds` each, whatever the venue's clock shows: a
-    stepped clock stands still while it is watched.
+    No clock measures the patience: it is counted in pauses of `policy.poll_seconds` each. A venue
+    clock that is stepped by hand stands still while it is watched.
     """
 
     def __init__(self, session: AccountSession, keeper: LeaseKeeper, slot: datetime) -> None:
@@ -61,13 +61,13 @@ class OrderTracker:
     def follow(
         self, ids: Collection[str], reports: Mapping[str, OrderReport], patience_seconds: float
     ) -> list[OrderRecord]:
-        """Poll until every order has ended; cancel what still works after `patience_seconds`;
-        return what has not ended.
+        """Ask until every order has ended, and return those that have not.
 
-        `reports` are answers that are known already: the first look needs no question for them. An
-        order that was lost is asked about for the visibility delay before "no such order" is
-        believed. An order on a symbol that the venue does not list is not waited for: nobody will
-        ever answer. A halt that cancels ends the patience.
+        `ids` are client order ids. `reports` are answers that are known already: the first look
+        needs no question for them. What still works after `patience_seconds` is cancelled, or
+        earlier where a halt asks for it. A lost order is asked about for the visibility delay
+        before "no such order" is believed. An order on a symbol that the venue does not list is not
+        waited for. Raises StaleLeaseError where the lease was lost, and StoreError.
         """
         policy, waited = self._session.policy, 0.0
         cancelled: set[str] = set()
@@ -91,14 +91,14 @@ class OrderTracker:
             if known:
                 continue
             self._session.pause(policy.poll_seconds)
-            # renews it: waiting writes nothing, and must not let the lease run out
+            # This renews the lease: waiting writes nothing, and must not let it run out.
             _ = self._keeper.lease
             waited += policy.poll_seconds
 
     def _look(
         self, ids: Collection[str], known: Mapping[str, OrderReport], waited: float
     ) -> list[OrderRecord]:
-        """Ask about and settle each unfinished order once; return those still unfinished."""
+        """Ask about and settle every unfinished order once; return those that have not ended."""
         orders = self._unfinished(ids)
         reports: dict[str, OrderReport] = {}
         events: list[OrderEvent] = []
@@ -120,8 +120,9 @@ class OrderTracker:
         return [order for order in orders if order.request.client_order_id in ids]
 
     def _ask(self, order: OrderRecord, waited: float) -> OrderReport | OrderEvent | None:
-        """Return the venue's report; or the event that follows from its not answering, or from
-        its denial; or None where nothing follows yet.
+        """Return the venue's report, or the event that follows where there is none, or None.
+
+        An event follows where the venue does not answer, or says that it has no such order.
         """
         request = order.request
         try:
@@ -197,7 +198,7 @@ class OrderTracker:
         if kind is OrderEventKind.REJECT and (
             order.state not in _LOST or report.filled_quantity > 0
         ):
-            # it had worked before the venue took it back: only a request can be rejected
+            # It had worked before the venue took it back: only a request can be rejected.
             kind = OrderEventKind.CANCEL
         return self._event(order, kind, report.reason, report.venue_order_id)
 
@@ -229,7 +230,7 @@ class OrderTracker:
     def _called_back(
         self, unfinished: Collection[OrderRecord], cancelled: set[str]
     ) -> dict[str, OrderReport]:
-        """Cancel what the kill switch wants cancelled; a flatten leaves what reduces."""
+        """Cancel what the kill switch wants cancelled; one that flattens leaves what reduces."""
         halt = self._session.kill_switch.read() if unfinished else None
         if halt is None or not (halt.cancel or halt.flatten):
             return {}

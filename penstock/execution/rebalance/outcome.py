@@ -21,7 +21,7 @@ def refusal_of(
 ) -> str | None:
     """Return why the slot is not to be traded now, or None."""
     recent = session.ledger.rebalances(session.account, limit=1)
-    # behind an outage's skipped slots a newer one may have been traded
+    # A newer slot may have been traded behind an outage's skipped slots.
     if any(each.slot > slot for each in recent):
         recent = session.ledger.rebalances(session.account, limit=_NEWER_SLOTS)
     newest = max(
@@ -29,8 +29,8 @@ def refusal_of(
     )
     if newest > slot:
         return (
-            f"the slot {newest:%Y-%m-%d %H:%M} has been traded: "
-            "an older decision must not undo a newer one"
+            f"the slot {newest:%Y-%m-%d %H:%M} has been traded: an older decision must not "
+            "undo a newer one"
         )
     if lateness > session.policy.max_lateness_seconds:
         return (

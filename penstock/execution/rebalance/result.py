@@ -15,35 +15,67 @@ from penstock.risk.rules import RuleFinding
 
 @dataclass(frozen=True)
 class RebalanceResult:
-    """One run of one slot. Equity and notionals in quote units.
-
-    `sent` is how many requests this run sent; `already_done` says that the slot had ended before
-    this run, which then sent nothing. `status` is None where another process held the account.
-    `orders` are all of the slot's, by any run. `breaks` are open now, `opened` are those that this
-    run found; `alerts` are what risk did to the account, and the slots of killed runs that this one
-    ended.
-    """
+    """One run of one slot."""
 
     account: str
+    """The account's name in the ledger."""
+
     slot: datetime
+    """The bar close that the run acted on."""
+
     status: RebalanceStatus | None
+    """How the slot stands; None where another process held the account."""
+
     reason: str
+    """Why it stands so; "" where there is nothing to say."""
+
     portfolio_version: str
+    """The portfolio version that the slot trades."""
+
     already_done: bool = False
+    """Whether the slot had ended before this run, which then sent nothing."""
+
     resumed: bool = False
+    """Whether an earlier run of the slot had made orders."""
+
     sent: int = 0
+    """How many requests this run sent."""
+
     equity_before: Decimal | None = None
+    """Equity before the first order (quote units); None where nothing was traded."""
+
     equity_after: Decimal | None = None
+    """Equity after the last order (quote units); None where nothing was traded."""
+
     cash_after: Decimal | None = None
+    """Cash after the last order (quote units); None where nothing was traded."""
+
     orders: tuple[OrderRecord, ...] = ()
+    """All orders of the slot, by any run of it."""
+
     fills: tuple[Fill, ...] = ()
+    """The fills that this run booked."""
+
     skipped: tuple[Skipped, ...] = ()
+    """Symbols for which no order was made, with the reason."""
+
     findings: tuple[RuleFinding, ...] = ()
+    """What risk rules found."""
+
     breaks: tuple[Break, ...] = ()
+    """The breaks that are open now."""
+
     opened: tuple[Break, ...] = ()
+    """The breaks that this run found."""
+
     alerts: tuple[str, ...] = ()
+    """What an operator must hear of: acts of risk, orders that may still work, slots cut short."""
+
     lateness_seconds: float = 0.0
+    """How long after the slot the run began, by the venue's clock."""
+
     duration_seconds: float = 0.0
+    """How long the run took, by the machine's clock."""
 
     @property
     def is_failure(self) -> bool:
@@ -65,7 +97,7 @@ class RebalanceResult:
     def rows(self) -> list[dict[str, str]]:
         """Return one row per order, skipped symbol, finding and break.
 
-        The columns are what, symbol, detail, state, reason.
+        The columns are what, symbol, detail, state and reason.
         """
         rows = [
             {
@@ -100,9 +132,10 @@ class RebalanceResult:
         equity = "" if self.equity_after is None else f", equity {self.equity_after:.2f}"
         return (
             f"{self.account} {self.slot:%Y-%m-%d %H:%M}: "
-            f"{self.status}{f' ({self.reason})' if self.reason else ''}, {self.sent} orders sent, "
-            f"{len(self.fills)} fills{equity}, {self.lateness_seconds:.1f} s late, "
-            f"took {self.duration_seconds:.1f} s"
+            f"{self.status}"
+            f"{f' ({self.reason})' if self.reason else ''}, "
+            f"{self.sent} orders sent, {len(self.fills)} fills{equity}, "
+            f"{self.lateness_seconds:.1f} s late, took {self.duration_seconds:.1f} s"
         )
 
 

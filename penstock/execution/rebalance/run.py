@@ -143,7 +143,7 @@ def _rebalanced(
 
 
 def _lateness(session: AccountSession, slot: datetime) -> float:
-    """Return the seconds since the slot by the venue's clock; StaleDataError before it."""
+    """Return how many seconds the venue's clock is past the slot; StaleDataError before it."""
     lateness = (session.clock.now() - slot).total_seconds()
     if lateness < -_EARLY_SECONDS:
         raise StaleDataError(

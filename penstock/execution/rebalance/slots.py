@@ -1,9 +1,9 @@
 """Slots that passed without a run: which of them are run after all, and a row for each of the
 others.
 
-After `account_for_missed` every slot up to the newest is either on record or about to be run:
-nothing passes in silence. A slot whose run raised can be run again until the next one is due or it
-is too late; then it ends as FAILED, with the reason.
+After `account_for_missed` every slot up to the newest is either on record or about to be run. A
+slot whose run raised can be run again until the next one is due or it is too late. Then it ends as
+FAILED, with the reason.
 """
 
 from collections.abc import Collection
@@ -41,18 +41,22 @@ class MissedSlots(StrEnum):
 
 @dataclass(frozen=True)
 class SlotAccount:
-    """What became of the slots up to the newest. `to_run` is oldest first; those in `late` may be
-    run however late they are.
-
-    `skipped` and `together` never had a run. `failed` are ended by this call: their runs were
-    killed and said nothing.
-    """
+    """What became of the slots up to the newest."""
 
     to_run: tuple[datetime, ...]
+    """The slots to be run now, oldest first."""
+
     skipped: tuple[datetime, ...] = ()
+    """The slots that never had a run, with one row each."""
+
     together: int = 0
+    """How many more never had a run, and are one row together."""
+
     late: frozenset[datetime] = frozenset()
+    """The slots of `to_run` that may be run however late they are."""
+
     failed: tuple[datetime, ...] = ()
+    """The slots that this call ended: their runs were killed and left no reason."""
 
     def summary(self) -> str:
         """Return in one line how many slots were skipped and run after all."""
@@ -145,12 +149,12 @@ def account_for_missed(
     if keeper is None:
         return SlotAccount((newest,))
     try:
-        # first: behind the rows that follow a later look back would not find it again
+        # These come first: a later look back would not find them behind the rows that follow.
         for row in passed:
             _end_slot(session, keeper, row.slot, RebalanceStatus.FAILED, taken_over(row, newest))
         reason = (
-            f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; "
-            f"policy {policy}"
+            f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; policy "
+            f"{policy}"
         )
         _write_skipped(session, keeper, gaps, skipped, reason)
     finally:
@@ -238,8 +242,8 @@ def _write_skipped(
     """Write the rows oldest first, so that an interrupted writing is taken up where it stopped."""
     if gaps.before is not None:
         together = (
-            f"{reason}; with it {gaps.uncounted} slots since {gaps.since:%Y-%m-%d %H:%M}, "
-            "not listed one by one"
+            f"{reason}; with it {gaps.uncounted} slots since {gaps.since:%Y-%m-%d %H:%M}, not "
+            "listed one by one"
         )
         _end_slot(session, keeper, gaps.before, RebalanceStatus.SKIPPED, together)
     for slot in skipped:

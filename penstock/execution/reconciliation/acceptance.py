@@ -51,8 +51,9 @@ def accept_break(
     if not chosen:
         shown = ", ".join(sorted(f"{each.subject} ({each.kind})" for each in open_now)) or "none"
         raise StoreError(
-            f"no break on '{subject}' of account '{session.account}' can be accepted; "
-            f"open there are: {shown}; an unknown order is to be cancelled at the venue"
+            f"no break on '{subject}' of account '{session.account}' can be accepted; open "
+            f"there are: {shown}; "
+            "an unknown order is to be cancelled at the venue"
         )
     _refuse_changed(
         session, keeper, seen, [(standing[each.found.kind], each.found) for each in chosen]
@@ -104,9 +105,10 @@ def _refuse_changed(
         f"{then.kind} was: {then.message}; and is now: {now.message}" for then, now in changed
     )
     raise StoreError(
-        f"the difference on '{changed[0][0].subject}' of account '{session.account}' has changed "
-        f"since it was recorded, and nothing was booked: {message}. The break shows the new "
-        "figures: look again, and accept it if they are right"
+        f"the difference on '{changed[0][0].subject}' of account '{session.account}' has "
+        "changed since it was recorded, and "
+        f"nothing was booked: {message}. The break shows the new figures: look again, and "
+        "accept it if they are right"
     )
 
 

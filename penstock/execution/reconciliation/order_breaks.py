@@ -40,8 +40,8 @@ def open_order_breaks(session: AccountSession) -> list[ExplainedDifference]:
 
 def _unknown_order(session: AccountSession, report: OrderReport) -> ExplainedDifference:
     detail = (
-        f"order {report.client_order_id or report.venue_order_id} works at the venue and not in "
-        "the ledger"
+        f"order {report.client_order_id or report.venue_order_id} works at the venue and not "
+        "in the ledger"
     )
     return ExplainedDifference(
         Break(session.account, report.symbol, BreakKind.UNKNOWN_ORDER, detail)

@@ -108,7 +108,7 @@ def reconcile(
     `instruments` are the venue's present ones; it is asked for them where they are not given.
     """
     if not session.ledger.rebalances(session.account, limit=1):
-        # before the balances are read: what was traded up to now is in them
+        # The time is read before the balances: what was traded up to it is in them.
         at = session.clock.now()
         return _take_over(session, keeper, session.exchange.balances(), at)
     seen = compare(session, keeper, instruments)

@@ -30,13 +30,16 @@ _INSTANT = timedelta(milliseconds=1)
 
 @dataclass(frozen=True)
 class ComparedTrades:
-    """What the comparison led to: our trades booked, fills that stand twice, and how far each
-    symbol is compared now.
-    """
+    """What the comparison of trades led to."""
 
     booked: tuple[Fill, ...] = ()
+    """Our trades that the ledger lacked and that were booked."""
+
     doubled: tuple[Fill, ...] = ()
+    """Fills that the ledger has twice, under two ids."""
+
     newest: Mapping[str, int] = field(default_factory=dict)
+    """How far each symbol is compared now: its newest fill by its sequence in the ledger."""
 
 
 def compare_trades(
@@ -45,7 +48,11 @@ def compare_trades(
     gaps: BalanceGaps,
     overfilled: Sequence[OrderRecord],
 ) -> ComparedTrades:
-    """Explain the `gaps`, the surest causes first, and find what differs though balances agree."""
+    """Put into `gaps` what explains them, the surest first, and what differs though balances agree.
+
+    `overfilled` are our orders that were filled beyond their quantity. Our trades that the ledger
+    lacks are booked.
+    """
     marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
     due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
     asked = sorted(
@@ -61,7 +68,7 @@ def compare_trades(
         session, [TradeHistory(session, symbol, since[symbol], due.get(symbol)) for symbol in asked]
     )
     if not gaps.open() and not all(history.agrees for history in histories):
-        # a venue's list may lag behind its answers: look twice before saying so
+        # A venue's list may lag behind its answers: two looks are needed.
         session.pause(session.policy.poll_seconds)
         histories = _read(session, histories)
     suspected = {order.request.symbol for order in overfilled}

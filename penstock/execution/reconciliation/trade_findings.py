@@ -1,5 +1,4 @@
-"""What follows from one symbol's trades: ours that are missing are booked, and every other
-difference is a break.
+"""What follows from one symbol's trades: our missing ones are booked, all else is a break.
 
 Differences are someone else's trades, fills that stand twice or have other figures, and lists that
 were cut off.
@@ -286,8 +285,8 @@ class TradeFindings:
         if not cut:
             return None
         detail = (
-            f"the venue's trades lack {len(cut)} that the ledger has, first {cut[0].trade_id}: "
-            "the rest is unknown too"
+            f"the venue's trades lack {len(cut)} that the ledger has, first "
+            f"{cut[0].trade_id}: the rest is unknown too"
         )
         return ExplainedDifference(
             Break(

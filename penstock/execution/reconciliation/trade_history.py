@@ -1,4 +1,4 @@
-"""One symbol's trades, in the venue's list and in the ledger, and where the two differ.
+"""One symbol's trades as the venue lists them and as the ledger has them, and where both differ.
 
 Which breaks follow is for penstock.execution.reconciliation.trade_findings.
 """

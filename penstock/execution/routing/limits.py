@@ -28,7 +28,7 @@ class Bounds:
     exits: Mapping[str, Decimal] = field(default_factory=dict)
     """The positions that are being closed, by symbol: what reduces them is not bounded."""
     ceilings: Mapping[str, Decimal] = field(default_factory=dict)
-    """What is left of `ceiling` for orders that are sent over time (quote units, by symbol)."""
+    """What is left of `ceiling` where parts are sent over time (quote units, by symbol)."""
 
     def objection(self, order: ProposedOrder, mid: Decimal) -> str:
         """Return why no part may trade around `mid`, "" where it may: |mid / approved price - 1| <=
@@ -40,8 +40,8 @@ class Bounds:
         if distance <= self.collar:
             return ""
         return (
-            f"quotes {mid:f}, {distance:.1%} from the approved price {order.price:f}; "
-            f"at most {self.collar:.1%} is allowed"
+            f"quotes {mid:f}, {distance:.1%} from the approved price {order.price:f}; at most "
+            f"{self.collar:.1%} is allowed"
         )
 
     def ceiling(self, order: ProposedOrder) -> Decimal | None:

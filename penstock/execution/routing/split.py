@@ -18,20 +18,28 @@ _BPS = Decimal(10_000)
 
 @dataclass(frozen=True)
 class VenueQuote:
-    """What a venue offers for a symbol now.
-
-    `price` is its mid price (quote units), `spread_bps` the whole spread, `fee_bps` the taker fee.
-    `depth` (base units) is what can be had at that cost. `free` bounds what the account there can
-    spend or sell (quote units for a buy, base units for a sell); None is no bound.
-    """
+    """What a venue offers for a symbol now."""
 
     venue: str
+    """The venue's name."""
+
     instrument: Instrument
+    """The symbol as the venue lists it."""
+
     price: Decimal
+    """The venue's mid price (quote units)."""
+
     fee_bps: Decimal
+    """The taker fee."""
+
     spread_bps: Decimal
+    """The whole spread."""
+
     depth: Decimal
+    """What can be had at that cost (base units)."""
+
     free: Decimal | None = None
+    """What the account there can spend (quote units) or sell (base units); None is no bound."""
 
 
 @dataclass(frozen=True)
