@@ -32,7 +32,7 @@ _PRELOADED = (
     "penstock.wiring",
     "penstock.pipeline.halts",
     "penstock.pipeline.ingest",
-    "penstock.pipeline.ledger",
+    "penstock.pipeline.ledger_audit",
     "penstock.pipeline.practice_venue",
     "penstock.pipeline.rebalance",
     "penstock.pipeline.reconcile",

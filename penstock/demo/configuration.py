@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from penstock.demo.world import World
+from penstock.demo.history import DemoHistory
 from penstock.settings import Process, Settings, practice_key_variables
 
 #: What the demo asks of a candidate. Everything is measured and shown; only the technical criteria
@@ -30,13 +30,15 @@ _THRESHOLDS = {
 CASH = 100_000
 
 
-def write_configuration(source: Path, home: Path, world: World, trials: int) -> Path:
-    """Copy the configuration at `source` into `home`, changed for this world; return the folder."""
+def write_configuration(source: Path, home: Path, history: DemoHistory, trials: int) -> Path:
+    """Copy the configuration at `source` into `home`, changed for this history; return the folder."""
     folder = home / "configs"
     folder.mkdir(parents=True, exist_ok=True)
     for path in source.glob("*.yaml"):
         shutil.copyfile(path, folder / path.name)
-    _change(folder / "universe.yaml", symbols=list(world.symbols), timeframes=_timeframes(world))
+    _change(
+        folder / "universe.yaml", symbols=list(history.symbols), timeframes=_timeframes(history)
+    )
     _change(folder / "promotion.yaml", daily=_THRESHOLDS)
     studies = yaml.safe_load((folder / "research.yaml").read_text(encoding="utf-8"))
     daily = studies["daily"]
@@ -63,10 +65,10 @@ def demo_settings(template: Settings, home: Path, configs: Path, practice_url: s
     return Settings(process, {**template.variables, **practice_key_variables(home)})
 
 
-def _timeframes(world: World) -> dict[str, Any]:
+def _timeframes(history: DemoHistory) -> dict[str, Any]:
     return {
-        "1d": {"start": world.start.date()},
-        "1h": {"start": world.hourly_start.date(), "symbols": list(world.hourly)},
+        "1d": {"start": history.start.date()},
+        "1h": {"start": history.hourly_start.date(), "symbols": list(history.hourly)},
     }
 
 

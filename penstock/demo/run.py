@@ -26,8 +26,8 @@ from penstock.demo.events import (
     TradingBegan,
     TrialDone,
 )
+from penstock.demo.history import DemoHistory, parquet_history, synthetic_history, venue_history
 from penstock.demo.summary import PORTFOLIO, DemoResult, result_of
-from penstock.demo.world import World, parquet_world, synthetic_world, venue_world
 from penstock.pipeline.comparison import Period, compare_with_backtest
 from penstock.pipeline.ingest import IngestOutcome, ingest_timeframe
 from penstock.pipeline.promote import promote_candidate
@@ -53,7 +53,7 @@ class DemoRequest:
 
     Candles come from the folder `candles`, from the venue `exchange` (a ccxt name), or else from
     the synthetic generator. `days` daily rebalances are traded, `trials` are shared by all
-    strategies, and `fresh` forgets what an earlier demo of the same world left.
+    strategies, and `fresh` forgets what an earlier demo of the same history left.
     """
 
     candles: Path | None = None
@@ -71,15 +71,15 @@ def run_demo(
 
     Raises ConfigError where candles are wanted from two places, DataError where there are too few.
     """
-    world = _world(settings, request, on_event)
-    home = settings.home / "demo" / _name_of(world)
+    history = _history(settings, request, on_event)
+    home = settings.home / "demo" / _name_of(history)
     if request.fresh:
         _forget(settings, home, on_event)
-    configs = write_configuration(settings.process.configs, home, world, request.trials)
-    with _practice(world, home, settings) as (server, control):
+    configs = write_configuration(settings.process.configs, home, history, request.trials)
+    with _practice(history, home, settings) as (server, control):
         own = demo_settings(settings, home, configs, server.url)
         with open_platform(own) as platform:
-            return _Demo(platform, actor, control, world, on_event).run(settings)
+            return _Demo(platform, actor, control, history, on_event).run(settings)
 
 
 @dataclass
@@ -89,30 +89,31 @@ class _Demo:
     platform: Platform
     actor: Actor
     control: PracticeControl
-    world: World
+    history: DemoHistory
     on_event: OnEvent
     took: dict[str, float] = field(default_factory=dict)
 
     def run(self, template: Settings) -> DemoResult:
         platform, actor = self.platform, self.actor
         with self._step(
-            "ingest", f"{len(self.world.symbols)} symbols daily, {len(self.world.hourly)} hourly"
+            "ingest",
+            f"{len(self.history.symbols)} symbols daily, {len(self.history.hourly)} hourly",
         ):
             ingested = [self._ingest(Timeframe.D1), self._ingest(Timeframe.H1)]
         with self._step("research", "snapshot, search, track in MLflow"):
             research = self._research()
         with self._step("promote", "gate and registry"):
             promotion = promote_candidate(platform, actor, PORTFOLIO, research.run_id)
-        with self._step("trade", f"{self.world.days} daily rebalances on stepped days"):
+        with self._step("trade", f"{self.history.days} daily rebalances on stepped days"):
             slots = self._trade()
         with self._step("reconcile", "ledger against venue"):
             ended = self._step_to_end()
             reconciled = reconcile_account(platform, actor, PORTFOLIO)
-            period = Period(self.world.slots, Decimal(CASH))
+            period = Period(self.history.slots, Decimal(CASH))
             drift = compare_with_backtest(platform, PORTFOLIO, period)
         return result_of(
             platform,
-            self.world,
+            self.history,
             ingested=ingested,
             ingested_at_end=ended,
             research=research,
@@ -145,7 +146,7 @@ class _Demo:
             self.platform,
             self.actor,
             PORTFOLIO,
-            end=self.world.live,
+            end=self.history.live,
             on_trial=lambda _: self.on_event(TrialDone()),
             on_cut=lambda done, total: self.on_event(CutDone(done, total)),
         )
@@ -153,9 +154,9 @@ class _Demo:
         return outcome
 
     def _trade(self) -> list[SlotOutcome]:
-        self.on_event(TradingBegan(len(self.world.slots)))
+        self.on_event(TradingBegan(len(self.history.slots)))
         outcomes = []
-        for slot in self.world.slots:
+        for slot in self.history.slots:
             if self.control.now() < slot:
                 self.control.step(to=slot)
                 self.control.step(seconds=_START_AFTER_SECONDS)
@@ -167,13 +168,13 @@ class _Demo:
         """Close the last slot's bar, so that its close can mark the equity, and ingest what passed
         meanwhile.
         """
-        end = self.world.slots[-1] + Timeframe.D1.duration
+        end = self.history.slots[-1] + Timeframe.D1.duration
         if self.control.now() < end:
             self.control.step(to=end)
         return [self._ingest(Timeframe.D1), self._ingest(Timeframe.H1)]
 
 
-def _world(settings: Settings, request: DemoRequest, on_event: OnEvent) -> World:
+def _history(settings: Settings, request: DemoRequest, on_event: OnEvent) -> DemoHistory:
     symbols, days = settings.universe.symbols, request.days
     if request.candles is not None and request.exchange is not None:
         raise ConfigError(
@@ -181,20 +182,20 @@ def _world(settings: Settings, request: DemoRequest, on_event: OnEvent) -> World
             "each other: they come from one place"
         )
     if request.candles is not None:
-        return parquet_world(request.candles.expanduser(), symbols, days)
+        return parquet_history(request.candles.expanduser(), symbols, days)
     if request.exchange is not None:
         on_event(CandlesWanted(request.exchange, len(symbols)))
         folder = settings.home / "candles" / request.exchange
         market = public_market(request.exchange)
-        return venue_world(request.exchange, market, symbols, days, folder)
-    return synthetic_world(symbols, days)
+        return venue_history(request.exchange, market, symbols, days, folder)
+    return synthetic_history(symbols, days)
 
 
-def _name_of(world: World) -> str:
-    """Return the folder of a world: other candles, days or symbols are another demo with its own
+def _name_of(history: DemoHistory) -> str:
+    """Return the folder of a history: other candles, days or symbols are another demo with its own
     account.
     """
-    text = f"{world.described}|{world.symbols}|{world.live.isoformat()}|{world.days}"
+    text = f"{history.described}|{history.symbols}|{history.live.isoformat()}|{history.days}"
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -209,15 +210,15 @@ def _forget(settings: Settings, home: Path, on_event: OnEvent) -> None:
 
 @contextmanager
 def _practice(
-    world: World, home: Path, template: Settings
+    history: DemoHistory, home: Path, template: Settings
 ) -> Iterator[tuple[PracticeServer, PracticeControl]]:
     """Run the practice exchange with the demo's account; its journal keeps balances and time from
     run to run.
     """
     key, secret = practice_keys(home)[PORTFOLIO]
     server = PracticeServer(
-        world.source,
-        stepped_clock(world.live),
+        history.source,
+        stepped_clock(history.live),
         fill_model=FillModel.of(template.costs),
         limits=UNLIMITED,  # a venue limits orders per second; here a day passes in one
         accounts=(AccountSpec(key, secret, {template.universe.quote: str(CASH)}),),

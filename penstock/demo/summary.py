@@ -9,7 +9,7 @@ from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.core.rebalances import RebalanceStatus
 from penstock.data.ingestion import report_frame
-from penstock.demo.world import World
+from penstock.demo.history import DemoHistory
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.reports import DemoReport, write_demo_report
 from penstock.monitoring.tables import fills_table, orders_table
@@ -34,7 +34,7 @@ class DemoResult:
     report in the folder `home`.
     """
 
-    world: World
+    history: DemoHistory
     home: Path
     report: Path
     ingested: tuple[IngestOutcome, ...]
@@ -55,7 +55,7 @@ class DemoResult:
 
 def result_of(
     platform: Platform,
-    world: World,
+    history: DemoHistory,
     *,
     ingested: list[IngestOutcome],
     ingested_at_end: list[IngestOutcome],
@@ -71,7 +71,7 @@ def result_of(
     account = platform.environment.account_of(PORTFOLIO).name
     checks = _checks(platform)
     result = DemoResult(
-        world=world,
+        history=history,
         home=platform.home,
         report=platform.home / "reports" / "demo.html",
         ingested=tuple(ingested),
@@ -103,7 +103,7 @@ def summary_table(result: DemoResult) -> pl.DataFrame:
     notional = sum(float(fill.notional) for fill in result.fills)
     sharpe = found.in_sample.metrics.sharpe, found.out_of_sample.metrics.sharpe
     rows = [
-        ("candles", result.world.described),
+        ("candles", result.history.described),
         ("bars new", _new_bars(result)),
         ("bars stored", f"{result.bars_stored:,}"),
         ("checks", f"{result.checks} verdicts, {result.checks_not_met} not met"),

@@ -30,8 +30,8 @@ True
 True
 """
 
-from penstock.ports.alerts import AlertOutbox
-from penstock.ports.bars import BarBatch, BarInventory, BarStore, BatchResult
+from penstock.ports.alert_outbox import AlertOutbox
+from penstock.ports.bar_store import BarBatch, BarInventory, BarStore, BatchResult
 from penstock.ports.control_store import ControlStore
 from penstock.ports.database_server import DatabaseServer
 from penstock.ports.ledger import Ledger, ParentOrderStore

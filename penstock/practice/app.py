@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from penstock.core.ids import IdSource
-from penstock.practice.binance_errors import Refusal
+from penstock.practice.binance_errors import PracticeRefusal
 from penstock.practice.control_api import ControlApi, ControlError
 from penstock.practice.faults import Fault, FaultKind, Faults
 from penstock.practice.faulty_trades import spoiled_trades
@@ -48,7 +48,7 @@ class Answer:
         self.headers = headers or {}
 
 
-def _refused(refusal: Refusal) -> Answer:
+def _refused(refusal: PracticeRefusal) -> Answer:
     headers = {} if refusal.retry_after is None else {"retry-after": str(refusal.retry_after)}
     return Answer(refusal.status, {"code": refusal.code, "msg": refusal.message}, headers)
 
@@ -119,7 +119,7 @@ class PracticeApp:
         try:
             told |= self.limiter.spend_weight(route, "symbol" in parameters)
             value = self._carry_out(route, parameters, query + body, headers, fault, told)
-        except Refusal as refusal:
+        except PracticeRefusal as refusal:
             answer = _refused(refusal)
             answer.headers = {**told, **answer.headers}
             return answer
@@ -145,7 +145,9 @@ class PracticeApp:
                 return self.public.klines(parameters, fault.seconds)
             return self._public_routes[route](parameters)
         if route not in self._private_routes:
-            raise Refusal(-1100, f"The practice exchange has no call '{route}'.", status=404)
+            raise PracticeRefusal(
+                -1100, f"The practice exchange has no call '{route}'.", status=404
+            )
         key = headers.get(b"x-mbx-apikey", b"").decode()
         account = authenticate(
             self.engine.venue.accounts, self.engine.venue.time, key, payload, parameters
@@ -177,9 +179,11 @@ class PracticeApp:
                     },
                 )
             case FaultKind.RATE_LIMIT:
-                answer = _refused(Refusal(-1003, "Too many requests.", 429, round(fault.seconds)))
+                answer = _refused(
+                    PracticeRefusal(-1003, "Too many requests.", 429, round(fault.seconds))
+                )
             case FaultKind.BAN:
-                answer = _refused(Refusal(-1003, "IP banned.", 418, round(fault.seconds)))
+                answer = _refused(PracticeRefusal(-1003, "IP banned.", 418, round(fault.seconds)))
             case FaultKind.SLOW:
                 await asyncio.sleep(fault.seconds)
         assert answer is not None

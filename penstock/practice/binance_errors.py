@@ -3,7 +3,7 @@
 from penstock.core.errors import PenstockError
 
 
-class Refusal(PenstockError):
+class PracticeRefusal(PenstockError):
     """A request that the practice exchange refuses.
 
     `code` and `message` are Binance's. `status` is the HTTP status. `retry_after` is in seconds;
@@ -20,23 +20,23 @@ class Refusal(PenstockError):
         self.retry_after = retry_after
 
 
-def missing_parameter(name: str) -> Refusal:
-    return Refusal(
+def missing_parameter(name: str) -> PracticeRefusal:
+    return PracticeRefusal(
         -1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed."
     )
 
 
-def illegal_parameter(name: str) -> Refusal:
-    return Refusal(-1100, f"Illegal characters found in parameter '{name}'.")
+def illegal_parameter(name: str) -> PracticeRefusal:
+    return PracticeRefusal(-1100, f"Illegal characters found in parameter '{name}'.")
 
 
-def invalid_symbol() -> Refusal:
-    return Refusal(-1121, "Invalid symbol.")
+def invalid_symbol() -> PracticeRefusal:
+    return PracticeRefusal(-1121, "Invalid symbol.")
 
 
-def insufficient_balance() -> Refusal:
-    return Refusal(-2010, "Account has insufficient balance for requested action.")
+def insufficient_balance() -> PracticeRefusal:
+    return PracticeRefusal(-2010, "Account has insufficient balance for requested action.")
 
 
-def filter_failure(name: str) -> Refusal:
-    return Refusal(-1013, f"Filter failure: {name}")
+def filter_failure(name: str) -> PracticeRefusal:
+    return PracticeRefusal(-1013, f"Filter failure: {name}")

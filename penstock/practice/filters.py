@@ -17,7 +17,7 @@ import numpy as np
 
 from penstock.core.errors import DataError
 from penstock.core.instruments import Instrument
-from penstock.practice.binance_errors import Refusal, filter_failure
+from penstock.practice.binance_errors import PracticeRefusal, filter_failure
 from penstock.practice.candles import CandleTable
 from penstock.practice.market import Listing
 from penstock.practice.series import BarSeries
@@ -38,7 +38,7 @@ class SymbolRules:
     """The largest quantity (base units)."""
 
     def check_quantity(self, quantity: Decimal) -> None:
-        """Raise Refusal for a quantity that the venue does not take.
+        """Raise PracticeRefusal for a quantity that the venue does not take.
 
         The code is -1013 (LOT_SIZE) off the step or out of bounds, -1111 beyond eight decimals.
         """
@@ -61,7 +61,7 @@ class SymbolRules:
 
 def _check_precision(value: Decimal, name: str) -> None:
     if value != value.quantize(Decimal("1e-8")):
-        raise Refusal(-1111, f"Parameter '{name}' has too much precision.")
+        raise PracticeRefusal(-1111, f"Parameter '{name}' has too much precision.")
 
 
 def derive_rules(listing: Listing, series: BarSeries) -> SymbolRules:

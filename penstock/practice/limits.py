@@ -8,7 +8,7 @@ on is banned with 418.
 from dataclasses import dataclass, field
 
 from penstock.core.clock import MachineClock
-from penstock.practice.binance_errors import Refusal
+from penstock.practice.binance_errors import PracticeRefusal
 
 _DAY = 86_400
 
@@ -83,14 +83,14 @@ class Limiter:
     def spend_weight(self, route: str, with_symbol: bool) -> dict[str, str]:
         """Count a request and return its headers.
 
-        Raises Refusal (429, or 418 while banned) where the minute's weight is used up.
+        Raises PracticeRefusal (429, or 418 while banned) where the minute's weight is used up.
         """
         now = self.machine_clock.now().timestamp()
         if now < self._banned_until:
             left = int(self._banned_until - now) + 1
             until = int(self._banned_until * 1000)
             message = f"Way too much request weight used; IP banned until {until}."
-            raise Refusal(-1003, message, status=418, retry_after=left)
+            raise PracticeRefusal(-1003, message, status=418, retry_after=left)
         weight = (
             WEIGHTS.get(route, 1)
             if with_symbol
@@ -105,11 +105,11 @@ class Limiter:
                 f"Too much request weight used; current limit is {limit} request weight "
                 "per 1 MINUTE."
             )
-            raise Refusal(-1003, message, status=429, retry_after=self._weight.left(now))
+            raise PracticeRefusal(-1003, message, status=429, retry_after=self._weight.left(now))
         return {"x-mbx-used-weight": str(used), "x-mbx-used-weight-1m": str(used)}
 
     def spend_order(self, account: str) -> dict[str, str]:
-        """Count an order and return its headers; Refusal -1015 (429) where there were too many."""
+        """Count an order and return its headers; PracticeRefusal -1015 (429) where there were too many."""
         now = self.machine_clock.now().timestamp()
         short, day = self._orders.setdefault(account, (RateWindow(10), RateWindow(_DAY)))
         for window, limit, words in (
@@ -118,5 +118,5 @@ class Limiter:
         ):
             if window.add(1, now) > (limit or 2**62):
                 message = f"Too many new orders; current limit is {limit} orders per {words}."
-                raise Refusal(-1015, message, status=429, retry_after=window.left(now))
+                raise PracticeRefusal(-1015, message, status=429, retry_after=window.left(now))
         return {"x-mbx-order-count-10s": str(short.count), "x-mbx-order-count-1d": str(day.count)}

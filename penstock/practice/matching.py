@@ -21,10 +21,10 @@ from penstock.practice.accounts import (
     PracticeOrderStatus,
     PracticeTrade,
 )
-from penstock.practice.binance_errors import Refusal, insufficient_balance
+from penstock.practice.binance_errors import PracticeRefusal, insufficient_balance
 from penstock.practice.filters import SymbolRules
 from penstock.practice.market import PracticeMarket
-from penstock.practice.series import Bar
+from penstock.practice.series import PracticeBar
 from penstock.practice.venue import PracticeVenue
 from penstock.simulation.fill_model import (
     BnbWallet,
@@ -61,19 +61,19 @@ class MatchingEngine:
     def place(self, account: PracticeAccount, order: PracticeOrder) -> list[PracticeTrade]:
         """Accept `order` and fill what can be filled now.
 
-        Raises Refusal, with nothing changed, where the venue would not take it.
+        Raises PracticeRefusal, with nothing changed, where the venue would not take it.
         """
         rules = self.rules[order.symbol]
         instrument, limit = rules.instrument, order.limit
         known = self.market.quote(instrument.symbol, self.venue.time.now_ms())
         if known is None or not known.is_open:
-            raise Refusal(-1013, "Market is closed.")
+            raise PracticeRefusal(-1013, "Market is closed.")
         price = self.fill_model.taker_price(order.side, decimal_of(known.price), limit)
         worst = price if limit is None else limit
         rules.check_notional(order.quantity, worst)
         takes = limit is None or crosses(order.side, limit, price)
         if order.type == "LIMIT_MAKER" and takes:
-            raise Refusal(-2010, "Order would immediately match and take.")
+            raise PracticeRefusal(-2010, "Order would immediately match and take.")
         self._require_funds(account, instrument, order, worst)
         order.order_id = self.venue.next_order_id()
         bar = order.symbol, known.timeframe, known.bar_ts
@@ -124,7 +124,7 @@ class MatchingEngine:
 
     def _next_through(
         self, symbol: str, order: PracticeOrder, now: int
-    ) -> tuple[Timeframe, Bar] | None:
+    ) -> tuple[Timeframe, PracticeBar] | None:
         """Return the next closed bar that trades strictly through the order's price.
 
         It comes from the shortest timeframe there is at that time; None where there is none yet.

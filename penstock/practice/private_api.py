@@ -8,7 +8,7 @@ from penstock.core.ids import IdSource
 from penstock.core.orders import Side
 from penstock.practice import binance_json
 from penstock.practice.accounts import PracticeAccount, PracticeOrder
-from penstock.practice.binance_errors import Refusal, illegal_parameter, missing_parameter
+from penstock.practice.binance_errors import PracticeRefusal, illegal_parameter, missing_parameter
 from penstock.practice.faults import Fault, FaultKind
 from penstock.practice.matching import MatchingEngine
 from penstock.practice.public_api import Parameters, integer, required
@@ -59,7 +59,7 @@ class PrivateApi:
         """Place an order; a fault may hide it from queries for a while."""
         order = self._order_from(parameters)
         if order.client_id in account.order_ids:
-            raise Refusal(-2010, "Duplicate order sent.")
+            raise PracticeRefusal(-2010, "Duplicate order sent.")
         if fault is not None:
             order.hidden_until_ms = self._now() + round(fault.hides_seconds * 1000)
             if fault.kind is FaultKind.HIDDEN_ORDER:
@@ -74,16 +74,16 @@ class PrivateApi:
         symbol = self.market.listing(required(parameters, "symbol")).wire
         side, kind = required(parameters, "side"), required(parameters, "type")
         if side not in ("BUY", "SELL"):
-            raise Refusal(-1117, "Invalid side.")
+            raise PracticeRefusal(-1117, "Invalid side.")
         if kind not in ("MARKET", "LIMIT", "LIMIT_MAKER"):
-            raise Refusal(-1116, "Invalid orderType.")
+            raise PracticeRefusal(-1116, "Invalid orderType.")
         rules = self.engine.rules[symbol]
         quantity = _decimal(parameters, "quantity")
         rules.check_quantity(quantity)
         price = Decimal(0)
         if kind == "MARKET":
             if "price" in parameters:
-                raise Refusal(-1106, "Parameter 'price' sent when not required.")
+                raise PracticeRefusal(-1106, "Parameter 'price' sent when not required.")
         else:
             price = _decimal(parameters, "price")
             rules.check_price(price)
@@ -117,13 +117,13 @@ class PrivateApi:
     def query_order(self, account: PracticeAccount, parameters: Parameters) -> Any:
         order = self._find(account, parameters)
         if order is None or not self._sees(order):
-            raise Refusal(-2013, "Order does not exist.")
+            raise PracticeRefusal(-2013, "Order does not exist.")
         return binance_json.order_answer(order)
 
     def cancel_order(self, account: PracticeAccount, parameters: Parameters) -> Any:
         order = self._find(account, parameters)
         if order is None or not order.status.is_open or not self._sees(order):
-            raise Refusal(-2011, "Unknown order sent.")
+            raise PracticeRefusal(-2011, "Unknown order sent.")
         self.engine.cancel(account, order)
         return binance_json.cancel_answer(order, self._now())
 
@@ -165,7 +165,7 @@ class PrivateApi:
             integer(parameters, name) for name in ("fromId", "startTime", "endTime", "orderId")
         )
         if start is not None and end is not None and end - start > _DAY_MS:
-            raise Refusal(-1127, "More than 24 hours between startTime and endTime.")
+            raise PracticeRefusal(-1127, "More than 24 hours between startTime and endTime.")
         found = [
             trade
             for trade in account.trades.get(symbol, [])
@@ -226,11 +226,11 @@ def _decimal(parameters: Parameters, name: str) -> Decimal:
 def _time_in_force(parameters: Parameters, kind: str) -> str:
     if kind != "LIMIT":
         if "timeInForce" in parameters:
-            raise Refusal(-1106, "Parameter 'timeInForce' sent when not required.")
+            raise PracticeRefusal(-1106, "Parameter 'timeInForce' sent when not required.")
         return "GTC"
     given = required(parameters, "timeInForce")
     if given not in _TIMES_IN_FORCE:
-        raise Refusal(-1115, "Invalid timeInForce.")
+        raise PracticeRefusal(-1115, "Invalid timeInForce.")
     return given
 
 

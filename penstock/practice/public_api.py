@@ -5,7 +5,7 @@ from typing import Any
 
 from penstock.core.timeframes import Timeframe
 from penstock.practice import binance_json
-from penstock.practice.binance_errors import Refusal, illegal_parameter, missing_parameter
+from penstock.practice.binance_errors import PracticeRefusal, illegal_parameter, missing_parameter
 from penstock.practice.book import Books
 from penstock.practice.clock import VenueTime
 from penstock.practice.filters import SymbolRules
@@ -80,7 +80,7 @@ class PublicApi:
         try:
             timeframe = Timeframe(required(parameters, "interval"))
         except ValueError:
-            raise Refusal(-1120, "Invalid interval.") from None
+            raise PracticeRefusal(-1120, "Invalid interval.") from None
         limit = integer(parameters, "limit")
         limit = _KLINES_DEFAULT if limit is None else limit
         if limit < 1:
@@ -101,7 +101,7 @@ class PublicApi:
             listing = self.market.listing(parameters["symbol"])
             quote = self._quote(listing)
             if quote is None:
-                raise Refusal(-1112, "No orders on book for symbol.")
+                raise PracticeRefusal(-1112, "No orders on book for symbol.")
             return show(listing, quote)
         if "symbols" in parameters:
             wanted = [

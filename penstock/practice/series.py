@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float64]
 Times = npt.NDArray[np.int64]
 
 
-class Bar(NamedTuple):
+class PracticeBar(NamedTuple):
     """One bar: open time in ms, prices in quote units, volume in base units."""
 
     ts: int
@@ -80,8 +80,8 @@ class BarArrays:
     def __len__(self) -> int:
         return len(self.ts)
 
-    def __getitem__(self, index: int) -> Bar:
-        return Bar(int(self.ts[index]), *(float(value) for value in self.values[index]))
+    def __getitem__(self, index: int) -> PracticeBar:
+        return PracticeBar(int(self.ts[index]), *(float(value) for value in self.values[index]))
 
     def cut(self, first: int, end: int) -> "BarArrays":
         """Return the bars at positions first..end-1."""

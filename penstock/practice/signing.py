@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from penstock.practice.accounts import PracticeAccount
-from penstock.practice.binance_errors import Refusal, illegal_parameter, missing_parameter
+from penstock.practice.binance_errors import PracticeRefusal, illegal_parameter, missing_parameter
 from penstock.practice.clock import ClockMode, VenueTime
 
 _SIGNATURE = re.compile(rb"(?:^|&)signature=([^&]*)")
@@ -25,23 +25,23 @@ def authenticate(
 ) -> PracticeAccount:
     """Return the account that signed the request.
 
-    Raises Refusal with -2014, -2015, -1022, -1021 or -1102 otherwise. `payload` is the query string
+    Raises PracticeRefusal with -2014, -2015, -1022, -1021 or -1102 otherwise. `payload` is the query string
     followed by the body, as sent; the signature covers all of it but itself. On a clock that is not
     the machine's, a timestamp may follow either clock: an unmodified client signs with its own
     machine's time.
     """
     if not _KEY.fullmatch(api_key):
-        raise Refusal(-2014, "API-key format invalid.", status=401)
+        raise PracticeRefusal(-2014, "API-key format invalid.", status=401)
     account = accounts.get(api_key)
     if account is None:
-        raise Refusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
+        raise PracticeRefusal(-2015, "Invalid API-key, IP, or permissions for action.", status=401)
     found = _SIGNATURE.search(payload)
     if found is None:
         raise missing_parameter("signature")
     signed = payload[: found.start()] + payload[found.end() :]
     expected = hmac.new(account.secret.encode(), signed, hashlib.sha256).hexdigest()
     if not hmac.compare_digest(expected.encode(), found.group(1).lower()):
-        raise Refusal(-1022, "Signature for this request is not valid.")
+        raise PracticeRefusal(-1022, "Signature for this request is not valid.")
     _check_time(time_of_venue, parameters)
     return account
 
@@ -50,15 +50,17 @@ def _check_time(time_of_venue: VenueTime, parameters: Mapping[str, str]) -> None
     timestamp = _integer(parameters, "timestamp", None)
     window = _integer(parameters, "recvWindow", _DEFAULT_WINDOW_MS)
     if window > _MAX_WINDOW_MS:
-        raise Refusal(-1131, "recvWindow must be less than 60000")
+        raise PracticeRefusal(-1131, "recvWindow must be less than 60000")
     clocks = [time_of_venue.now_ms()]
     if time_of_venue.mode is not ClockMode.REAL:
         clocks.append(time_of_venue.machine_now_ms())
     if any(now - window <= timestamp < now + _AHEAD_MS for now in clocks):
         return
     if timestamp >= max(clocks) + _AHEAD_MS:
-        raise Refusal(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
-    raise Refusal(-1021, "Timestamp for this request is outside of the recvWindow.")
+        raise PracticeRefusal(
+            -1021, "Timestamp for this request was 1000ms ahead of the server's time."
+        )
+    raise PracticeRefusal(-1021, "Timestamp for this request is outside of the recvWindow.")
 
 
 def _integer(parameters: Mapping[str, str], name: str, default: int | None) -> int:

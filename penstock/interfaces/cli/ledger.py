@@ -36,7 +36,7 @@ def rebuild(
 
     Example: `penstock ledger rebuild --check`
     """
-    from penstock.pipeline.ledger import rebuild_ledger
+    from penstock.pipeline.ledger_audit import rebuild_ledger
 
     with opened_platform() as platform:
         result = rebuild_ledger(platform, operator(), check=check)
@@ -61,7 +61,7 @@ def show(
     """
     from penstock.interfaces.cli.console import table_or_records
     from penstock.interfaces.cli.tables import ledger_tables
-    from penstock.pipeline.ledger import show_ledger
+    from penstock.pipeline.ledger_audit import show_ledger
 
     with opened_platform() as platform:
         view = show_ledger(platform, operator(), portfolio, parse_instant(at) if at else None)

@@ -13,7 +13,7 @@ from penstock.core.breaks import Break, PastBreak
 from penstock.core.profit import Holding
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.monitoring.tables import orders_table
-from penstock.pipeline.ledger import LedgerView
+from penstock.pipeline.ledger_audit import LedgerView
 from penstock.pipeline.slots import SlotRecord
 from penstock.pipeline.status import SystemStatus
 

@@ -16,7 +16,7 @@ from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.core.actors import Actor, Channel
 from penstock.core.errors import ConfigError, DataError
 from penstock.demo import DemoRequest, run_demo
-from penstock.demo.world import venue_world
+from penstock.demo.history import venue_history
 from penstock.interfaces.cli.demo_view import DemoView, show_result
 from penstock.practice.clock import stepped_clock
 from penstock.practice.limits import UNLIMITED
@@ -98,16 +98,16 @@ def test_venue_with_a_short_history_gives_a_world(tmp_path: Path) -> None:
     source = SyntheticCandles(symbols, began, now, minutes=False)
     with PracticeServer(source, stepped_clock(now), limits=UNLIMITED) as venue:
         market = CcxtMarketData("binance", base_url=venue.url)
-        world = venue_world("binance", market, (*symbols, "NO/USDT"), 20, tmp_path)
-        again = venue_world("binance", market, (*symbols, "NO/USDT"), 20, tmp_path)
-    assert again == world
-    assert world.symbols == symbols
-    assert world.start == began
-    assert world.slots[-1] < now
-    assert len(world.hourly) == 2
+        history = venue_history("binance", market, (*symbols, "NO/USDT"), 20, tmp_path)
+        again = venue_history("binance", market, (*symbols, "NO/USDT"), 20, tmp_path)
+    assert again == history
+    assert history.symbols == symbols
+    assert history.start == began
+    assert history.slots[-1] < now
+    assert len(history.hourly) == 2
 
 
 def test_candles_from_two_places_are_refused(home: Path, tmp_path: Path) -> None:
-    """A demo replays one world."""
+    """A demo replays one history."""
     with pytest.raises(ConfigError, match="exclude each other"):
         demo(home, DemoRequest(candles=tmp_path, exchange="kraken"))

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from penstock.core.timeframes import Timeframe
-from penstock.practice.binance_errors import Refusal
+from penstock.practice.binance_errors import PracticeRefusal
 
 D = Timeframe.D1
 DAY = timedelta(days=1)
@@ -116,7 +116,7 @@ def test_ioc_and_fok_never_rest(session, frame, time_in_force, status, executed)
 def test_post_only_order_that_would_take_is_refused(calm):
     """LIMIT_MAKER at or beyond the market is Binance's -2010."""
     parameters = {"symbol": "AAAUSDT", "side": "SELL", "type": "LIMIT_MAKER", "quantity": "1"}
-    with pytest.raises(Refusal, match="immediately match") as refusal:
+    with pytest.raises(PracticeRefusal, match="immediately match") as refusal:
         calm.api.new_order(calm.account, parameters | {"price": "10"})
     assert refusal.value.code == -2010
     assert calm.api.new_order(calm.account, parameters | {"price": "10.5"})["status"] == "NEW"
@@ -137,7 +137,7 @@ def test_fee_can_be_taken_in_quote_on_both_sides(session, frame):
     session = session({D: frame([flat(10.0)], D)}, fee_asset="quote", taker_fee_bps=Decimal(10))
     session.place("BUY", "50")
     assert (session.held("AAA")[0], session.held("USDT")[0]) == (Decimal(150), Decimal("499.5"))
-    with pytest.raises(Refusal, match="insufficient balance"):
+    with pytest.raises(PracticeRefusal, match="insufficient balance"):
         session.place("BUY", "49.95")
 
 
@@ -188,7 +188,7 @@ def test_locks_follow_partial_fills_of_a_resting_sell(session, frame):
 )
 def test_bad_parameter_has_binances_code_and_changes_nothing(calm, parameters, code):
     """Each wrong parameter is refused with Binance's own code before anything happens."""
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(PracticeRefusal) as refusal:
         calm.api.new_order(
             calm.account,
             {"symbol": "AAAUSDT", "side": "BUY", "type": "MARKET", "quantity": "1"} | parameters,
@@ -200,7 +200,7 @@ def test_bad_parameter_has_binances_code_and_changes_nothing(calm, parameters, c
 def test_client_order_id_is_unique_for_the_accounts_whole_life(calm):
     """Stricter than Binance: the id of an ended order is refused too, with Binance's words."""
     calm.place("BUY", "1", newClientOrderId="mine")
-    with pytest.raises(Refusal, match="Duplicate order sent"):
+    with pytest.raises(PracticeRefusal, match="Duplicate order sent"):
         calm.place("BUY", "1", newClientOrderId="mine")
 
 

@@ -1,7 +1,7 @@
 """The stores on PostgreSQL: with TimescaleDB, with its Apache edition, or without it."""
 
-from penstock.adapters.stores.postgres.alerts import PostgresAlertOutbox
-from penstock.adapters.stores.postgres.bars import PostgresBarStore
+from penstock.adapters.stores.postgres.alert_outbox import PostgresAlertOutbox
+from penstock.adapters.stores.postgres.bar_store import PostgresBarStore
 from penstock.adapters.stores.postgres.connection import (
     Database,
     address_of,

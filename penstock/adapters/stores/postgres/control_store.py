@@ -12,7 +12,7 @@ import polars as pl
 import psycopg
 from psycopg.types.json import Jsonb
 
-from penstock.adapters.stores.postgres.alerts import insert_alerts
+from penstock.adapters.stores.postgres.alert_outbox import insert_alerts
 from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.fence import fenced, require_own
 from penstock.adapters.stores.postgres.risk_rows import (

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from penstock.adapters.stores.postgres.alerts import insert_alerts
+from penstock.adapters.stores.postgres.alert_outbox import insert_alerts
 from penstock.adapters.stores.postgres.columns import transposed
 from penstock.adapters.stores.postgres.ledger_rows import EVENT, INTENT, PROGRESS, REQUEST
 from penstock.core.alerts import refusal_alert

@@ -29,7 +29,7 @@ _SYNTHETIC_END = datetime(2027, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class World:
+class DemoHistory:
     """The candles to replay. `live` is the first slot that is traded; `days` slots follow, one a
     day.
     """
@@ -48,12 +48,12 @@ class World:
         return tuple(self.live + timedelta(days=day) for day in range(self.days))
 
 
-def synthetic_world(symbols: tuple[str, ...], days: int) -> World:
-    """Return the generator's world: candles that are made up, the same ones on every machine."""
+def synthetic_history(symbols: tuple[str, ...], days: int) -> DemoHistory:
+    """Return the generator's history: candles that are made up, the same ones on every machine."""
     source = SyntheticCandles(symbols, start=_SYNTHETIC_START, end=_SYNTHETIC_END, minutes=False)
     live = _SYNTHETIC_LIVE
     hourly = symbols[:HOURLY_SYMBOLS]
-    return World(
+    return DemoHistory(
         source,
         "synthetic candles",
         symbols,
@@ -65,10 +65,10 @@ def synthetic_world(symbols: tuple[str, ...], days: int) -> World:
     )
 
 
-def parquet_world(
+def parquet_history(
     folder: Path, preferred: tuple[str, ...], days: int, shortest: timedelta = HISTORY
-) -> World:
-    """Return a world of the candle files in `folder`: the newest days that enough symbols have,
+) -> DemoHistory:
+    """Return a history of the candle files in `folder`: the newest days that enough symbols have,
     `preferred` symbols first.
 
     Up to three years of history are used. Raises DataError where fewer than ten symbols have
@@ -100,13 +100,15 @@ def parquet_world(
     narrowed = ParquetCandles(
         folder, symbols=tuple(sorted({*symbols, *hourly})), timeframes=(Timeframe.D1, Timeframe.H1)
     )
-    return World(narrowed, f"candles of {folder}", symbols, hourly, start, hourly_start, live, days)
+    return DemoHistory(
+        narrowed, f"candles of {folder}", symbols, hourly, start, hourly_start, live, days
+    )
 
 
-def venue_world(
+def venue_history(
     venue: str, market: MarketData, symbols: tuple[str, ...], days: int, folder: Path
-) -> World:
-    """Return a world of real candles, fetched from a venue's public side into `folder` and then
+) -> DemoHistory:
+    """Return a history of real candles, fetched from a venue's public side into `folder` and then
     replayed from there.
 
     Some venues give only their newest few hundred bars: sixteen months of daily ones are enough
@@ -134,7 +136,7 @@ def venue_world(
                     clock=SYSTEM_CLOCK,
                 )
                 _write(stretch.rows, venue, timeframe, path)
-    return parquet_world(folder, symbols, days, shortest=_SHORTEST_VENUE_HISTORY)
+    return parquet_history(folder, symbols, days, shortest=_SHORTEST_VENUE_HISTORY)
 
 
 def _write(bars: pl.DataFrame, venue: str, timeframe: Timeframe, path: Path) -> None:
