@@ -53,7 +53,7 @@ def random_bars(symbols: int, bars: int) -> pl.DataFrame:
 
 
 def optuna_alone(trials: int) -> float:
-    """Return ms a trial of asking and telling, with the same sampler and a space of the same size."""
+    """Return the ms per trial of Optuna alone, with the same sampler and a space of that size."""
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
     space = {
         "fast_bars": optuna.distributions.IntDistribution(5, 60),
@@ -67,7 +67,7 @@ def optuna_alone(trials: int) -> float:
 
 
 def with_kernel(bars: pl.DataFrame, trials: int) -> float:
-    """Return ms a trial of the search as it is, its preparation and its final evaluation included."""
+    """Return the ms per trial of a whole search, with its preparation and final evaluation."""
     started = time.perf_counter()
     search(bars, STRATEGIES["ma_cross"], COSTS, SearchSettings(trials=trials))
     return (time.perf_counter() - started) * 1e3 / trials
@@ -130,7 +130,8 @@ def main() -> None:
     )
     print(f"search with the kernel  {kernel:7.2f} ms a trial")
     print(
-        f"search with vectorbt    {vectorbt:7.2f} ms a trial   {vectorbt / kernel:5.1f}x the kernel's"
+        f"search with vectorbt    {vectorbt:7.2f} ms a trial   "
+        f"{vectorbt / kernel:5.1f}x the kernel's"
     )
     print(
         f"Optuna alone            {floor:7.2f} ms a trial   {floor / kernel:5.1%} of the kernel's"

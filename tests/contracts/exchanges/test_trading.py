@@ -52,7 +52,7 @@ def test_market_sell_pays_its_fee_in_quote(venue):
 
 
 def test_client_order_id_is_never_taken_twice(venue):
-    """The same id is refused after the first order filled, and nothing is bought the second time."""
+    """An id is refused again after its order has filled, and nothing is bought a second time."""
     order = venue.order("1")
     venue.exchange.submit(order)
     after = venue.exchange.balances()

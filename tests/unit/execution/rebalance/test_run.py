@@ -305,7 +305,7 @@ def test_kill_switch_in_mid_plan_stops_the_rest(world: World) -> None:
 
 
 def test_order_that_does_not_fill_in_time_is_cancelled(world: World) -> None:
-    """A limit order that waits in the book is cancelled when patience ends, and the slot ends DONE."""
+    """A limit order that is not filled in time is cancelled, and the slot ends DONE."""
     report = rebalance(replace(world.session, style=PASSIVE), world.inputs(HALF_HALF))
     assert {order.state for order in report.orders} == {OrderState.CANCELED}
     assert not world.venue.open_orders()
