@@ -174,7 +174,7 @@ def main() -> None:
             server.destroy()
     print(
         f"one account, a day of minute slots beside {arguments.minutes} of them "
-        f"(written in {written:.0f} s), ms a call, median"
+        f"(written in {written:.0f} s), ms per call, median"
     )
     for name, (before, after) in figures.items():
         print(f"  {name:31} {before:9.2f} {after:9.2f}   {after / before:7.1f}x")

@@ -1,5 +1,5 @@
 """What the ledger costs: orders through Penstock against a bare ccxt loop on the same practice
-exchange, and events a second.
+exchange, and events per second.
 
 Run: python benchmarks/ledger_orders.py. Everything runs on this machine, side by side, with a
 durable database (fsync on).
@@ -110,7 +110,7 @@ def penstock_seconds(
 def events_per_second(
     session: AccountSession, keeper: LeaseKeeper, orders: int, batch: int
 ) -> float:
-    """Return durable order events a second of one writer: SUBMIT and ACCEPT of each order, one
+    """Return durable order events per second of one writer: SUBMIT and ACCEPT of each order, one
     commit for `batch` events.
     """
     slot = TODAY - timedelta(days=365 + batch)

@@ -157,7 +157,7 @@ def test_order_is_cancelled_by_the_venues_id_where_it_has_no_other(venue):
 
 
 def test_resting_sell_fills_at_its_price_once_the_market_passes_it(venue):
-    """The open rises by one a day: a sell two above it is passed within three days, at its own
+    """The open rises by one per day: a sell two above it is passed within three days, at its own
     price.
     """
     limit = venue.price + 2
