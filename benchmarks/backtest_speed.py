@@ -90,12 +90,14 @@ def compare(name: str, market: BarMatrices, weights: Matrix, repeats: int) -> No
     ours = simulate(market, weights, COSTS, 10_000.0).moments
     if orders != ours.orders or abs(value / ours.final_equity - 1) > 1e-9:
         raise SystemExit(
-            f"{name}: the engines disagree: {orders} and {ours.orders} orders, {value} and {ours.final_equity}"
+            f"{name}: the engines disagree: {orders} and {ours.orders} orders, "
+            f"{value} and {ours.final_equity}"
         )
     k, v, r = (median_seconds(work, repeats) for work in (kernel, vectorbt, read_once))
     print(
-        f"{name:<44} kernel {k * 1e3:8.2f} ms ({weights.size / k / 1e6:6.0f} M cells/s)   vectorbt {v * 1e3:8.1f} ms   "
-        f"reading once {r * 1e3:6.2f} ms   kernel is {v / k:6.1f}x vectorbt's speed, {k / r:5.1f}x the limit's time"
+        f"{name:<44} kernel {k * 1e3:8.2f} ms ({weights.size / k / 1e6:6.0f} M cells/s)   "
+        f"vectorbt {v * 1e3:8.1f} ms   reading once {r * 1e3:6.2f} ms   kernel is {v / k:6.1f}x "
+        f"vectorbt's speed, {k / r:5.1f}x the limit's time"
     )
 
 

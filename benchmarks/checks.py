@@ -129,10 +129,12 @@ def main() -> None:
     print(f"  Great Expectations over the metrics frame           {asserted:9.1f}")
     print(f"  both together (what a flow pays)                    {ours:9.1f}    1.0x")
     print(
-        f"  Great Expectations over every row (pandas)          {by_row:9.1f}  {by_row / ours:5.1f}x"
+        f"  Great Expectations over every row (pandas)          {by_row:9.1f}  "
+        f"{by_row / ours:5.1f}x"
     )
     print(
-        f"  Polars alone against Great Expectations by row                   {by_row / polars:5.1f}x"
+        "  Polars alone against Great Expectations by row                   "
+        f"{by_row / polars:5.1f}x"
     )
     print(f"  the plain gate over the metrics frame               {compared:9.3f}")
     print(f"  one minute's ingestion: 5 bars, checks and gate     {live:9.1f}")

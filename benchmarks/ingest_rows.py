@@ -32,7 +32,8 @@ from penstock.ports import BarBatch
 _UPSERT = """
     INSERT INTO bar VALUES (%s, %s, %s, %s, %s, %s, %s, %s, now())
     ON CONFLICT (instrument_id, timeframe, ts) DO UPDATE
-    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume
+    SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+        volume = excluded.volume
 """
 _EMPTY = pl.DataFrame(schema={**BARS_SCHEMA, "reason": pl.String()})
 _NO_CHECKS = pl.DataFrame(
@@ -128,7 +129,8 @@ def compare(url: str, rows: int) -> None:
     for name, figure in figures.items():
         print(f"  {name:<30} {figure:>10,.0f} rows/s  {figure / limit:>6.2f} of the limit")
     print(
-        f"  ours / executemany: {figures['ours, empty range'] / figures['executemany upsert']:.1f} times, empty range"
+        "  ours / executemany: "
+        f"{figures['ours, empty range'] / figures['executemany upsert']:.1f} times, empty range"
     )
     print(f"  read_bars to Polars            {reading:>10,.0f} rows/s")
 

@@ -31,22 +31,30 @@ END = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ACCOUNT = "bench"
 SYMBOLS = 10
 
-#: One order per slot, filled at once, ten symbols in turn, two buys to a sale. One order in a
+#: One order per slot, filled at once; ten symbols in turn; two buys for each sell. One order in a
 #: thousand expires unfilled.
 _FILLED = """
     INSERT INTO rebalance (account, slot, portfolio_version, status, targets)
-    SELECT %(name)s, %(start)s + n * interval '1 min', 'v', 'done', '{"S1/USDT": 0.1}' FROM generate_series(1, %(minutes)s) n;
-    INSERT INTO equity SELECT %(name)s, %(start)s + n * interval '1 min', 100000 + n * 7919::bigint %% 1000, 1
+    SELECT %(name)s, %(start)s + n * interval '1 min', 'v', 'done', '{"S1/USDT": 0.1}'
     FROM generate_series(1, %(minutes)s) n;
-    INSERT INTO orders (client_order_id, account, rebalance_id, symbol, side, type, quantity, phase, child,
-        attempt, strategy_version, target_weight, reference_price, state, end_cause, filled_quantity, created_at, updated_at)
+    INSERT INTO equity
+    SELECT %(name)s, %(start)s + n * interval '1 min', 100000 + n * 7919::bigint %% 1000, 1
+    FROM generate_series(1, %(minutes)s) n;
+    INSERT INTO orders (client_order_id, account, rebalance_id, symbol, side, type, quantity,
+        phase, child, attempt, strategy_version, target_weight, reference_price, state, end_cause,
+        filled_quantity, created_at, updated_at)
     SELECT %(name)s || id, %(name)s, id, 'S' || n %% %(symbols)s || '/USDT',
-        CASE WHEN n / %(symbols)s %% 3 = 2 THEN 'sell' ELSE 'buy' END, 'market', 1, 1, 0, 0, 'v', 0.1, 100,
+        CASE WHEN n / %(symbols)s %% 3 = 2 THEN 'sell' ELSE 'buy' END, 'market', 1,
+        1, 0, 0, 'v', 0.1, 100,
         CASE WHEN n %% 1000 = 1 THEN 'expired' ELSE 'filled' END,
-        CASE WHEN n %% 1000 = 1 THEN 'expired' ELSE 'filled' END, CASE WHEN n %% 1000 = 1 THEN 0 ELSE 1 END, slot, slot
-    FROM (SELECT id, slot, row_number() OVER (ORDER BY slot) AS n FROM rebalance WHERE account = %(name)s) numbered;
-    INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
-    SELECT account, symbol, sequence::text, client_order_id, side, 1, 100 + sequence %% 17, 0.1, 'USDT', created_at
+        CASE WHEN n %% 1000 = 1 THEN 'expired' ELSE 'filled' END,
+        CASE WHEN n %% 1000 = 1 THEN 0 ELSE 1 END, slot, slot
+    FROM (SELECT id, slot, row_number() OVER (ORDER BY slot) AS n
+          FROM rebalance WHERE account = %(name)s) numbered;
+    INSERT INTO fill
+        (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
+    SELECT account, symbol, sequence::text, client_order_id, side, 1, 100 + sequence %% 17, 0.1,
+        'USDT', created_at
     FROM orders WHERE account = %(name)s AND state = 'filled' ORDER BY sequence;
     INSERT INTO balance SELECT %(name)s, 'S' || n, 100 FROM generate_series(0, %(symbols)s - 1) n
 """
@@ -165,14 +173,16 @@ def main() -> None:
         finally:
             server.destroy()
     print(
-        f"one account, a day of minute slots beside {arguments.minutes} of them (written in {written:.0f} s), ms a call, median"
+        f"one account, a day of minute slots beside {arguments.minutes} of them "
+        f"(written in {written:.0f} s), ms per call, median"
     )
     for name, (before, after) in figures.items():
         print(f"  {name:31} {before:9.2f} {after:9.2f}   {after / before:7.1f}x")
     slot = [times for name, times in figures.items() if "status" not in name]
     before, after = sum(first for first, _ in slot), sum(second for _, second in slot)
     print(
-        f"  {'a slot, each of its calls once':31} {before:9.2f} {after:9.2f}   {after / before:7.1f}x"
+        f"  {'a slot, each of its calls once':31} {before:9.2f} {after:9.2f}   "
+        f"{after / before:7.1f}x"
     )
     print(f"  entry prices counted from all fills, once: {first * 1e3:.0f} ms")
 

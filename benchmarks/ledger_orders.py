@@ -1,5 +1,5 @@
 """What the ledger costs: orders through Penstock against a bare ccxt loop on the same practice
-exchange, and events a second.
+exchange, and events per second.
 
 Run: python benchmarks/ledger_orders.py. Everything runs on this machine, side by side, with a
 durable database (fsync on).
@@ -110,7 +110,7 @@ def penstock_seconds(
 def events_per_second(
     session: AccountSession, keeper: LeaseKeeper, orders: int, batch: int
 ) -> float:
-    """Return durable order events a second of one writer: SUBMIT and ACCEPT of each order, one
+    """Return durable order events per second of one writer: SUBMIT and ACCEPT of each order, one
     commit for `batch` events.
     """
     slot = TODAY - timedelta(days=365 + batch)
@@ -192,19 +192,24 @@ def main() -> None:
         for times in (acknowledged, booked)
     )
     print(
-        f"20 market orders, median of {rounds} rounds, bare and ours in turn, {senders} at once, database durable"
+        f"20 market orders, median of {rounds} rounds, bare and ours in turn, {senders} at once, "
+        "database durable"
     )
     print(
-        f"  bare ccxt loop                     {loop * 1e3:7.1f} ms  {20 / loop:6.0f} orders/s   1.00x"
+        f"  bare ccxt loop                     {loop * 1e3:7.1f} ms  {20 / loop:6.0f} orders/s   "
+        "1.00x"
     )
     print(
-        f"  Penstock, acknowledged + recorded  {ack * 1e3:7.1f} ms  {20 / ack:6.0f} orders/s   {to_ack:.2f}x"
+        f"  Penstock, acknowledged + recorded  {ack * 1e3:7.1f} ms  {20 / ack:6.0f} orders/s   "
+        f"{to_ack:.2f}x"
     )
     print(
-        f"  Penstock, fills booked too         {whole * 1e3:7.1f} ms  {20 / whole:6.0f} orders/s   {to_end:.2f}x"
+        f"  Penstock, fills booked too         {whole * 1e3:7.1f} ms  "
+        f"{20 / whole:6.0f} orders/s   {to_end:.2f}x"
     )
     print(
-        f"  ledger alone, one commit per phase  {together:7.0f} durable order events/s (one writer, 20 events per commit)"
+        f"  ledger alone, one commit per phase {together:7.0f} durable order events/s "
+        "(one writer, 20 events per commit)"
     )
     print(f"  ledger alone, one commit per event {singly:7.0f} durable order events/s (one writer)")
 

@@ -1,4 +1,4 @@
-"""How fast the practice exchange answers, and how many orders a second a bare ccxt loop places on
+"""How fast the practice exchange answers, and how many orders per second a bare ccxt loop places on
 it.
 
 The last figure is the base of every later order benchmark: what the ledger adds is measured against
@@ -26,7 +26,7 @@ from penstock.simulation.fill_model import FillModel
 
 
 def per_second(count: int, call: Callable[[int], object]) -> float:
-    """Return calls a second of `count` calls, after ten that do not count."""
+    """Return calls per second of `count` calls, after ten that do not count."""
     for k in range(10):
         call(-1 - k)
     started = time.perf_counter()

@@ -53,7 +53,7 @@ def random_bars(symbols: int, bars: int) -> pl.DataFrame:
 
 
 def optuna_alone(trials: int) -> float:
-    """Return ms a trial of asking and telling, with the same sampler and a space of the same size."""
+    """Return the ms per trial of Optuna alone, with the same sampler and a space of that size."""
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
     space = {
         "fast_bars": optuna.distributions.IntDistribution(5, 60),
@@ -67,14 +67,14 @@ def optuna_alone(trials: int) -> float:
 
 
 def with_kernel(bars: pl.DataFrame, trials: int) -> float:
-    """Return ms a trial of the search as it is, its preparation and its final evaluation included."""
+    """Return the ms per trial of a whole search, with its preparation and final evaluation."""
     started = time.perf_counter()
     search(bars, STRATEGIES["ma_cross"], COSTS, SearchSettings(trials=trials))
     return (time.perf_counter() - started) * 1e3 / trials
 
 
 def with_vectorbt(bars: pl.DataFrame, trials: int) -> float:
-    """Return ms a trial of the same loop with vectorbt as engine."""
+    """Return the ms per trial of the same loop with vectorbt as engine."""
     market = market_of(bars)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=0))
     space = {
@@ -116,7 +116,7 @@ def parts(bars: pl.DataFrame, repeats: int = 50) -> list[tuple[str, float]]:
 
 
 def main() -> None:
-    """Print ms a trial and the ratios."""
+    """Print the ms per trial and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=100)
     trials = parser.parse_args().trials
@@ -128,12 +128,13 @@ def main() -> None:
         with_vectorbt(bars, max(trials // 4, 10)),
         optuna_alone(trials),
     )
-    print(f"search with the kernel  {kernel:7.2f} ms a trial")
+    print(f"search with the kernel  {kernel:7.2f} ms per trial")
     print(
-        f"search with vectorbt    {vectorbt:7.2f} ms a trial   {vectorbt / kernel:5.1f}x the kernel's"
+        f"search with vectorbt    {vectorbt:7.2f} ms per trial   "
+        f"{vectorbt / kernel:5.1f}x the kernel's"
     )
     print(
-        f"Optuna alone            {floor:7.2f} ms a trial   {floor / kernel:5.1%} of the kernel's"
+        f"Optuna alone            {floor:7.2f} ms per trial   {floor / kernel:5.1%} of the kernel's"
     )
     for name, ms in parts(bars):
         print(f"  of which {name:<24} {ms:6.2f} ms")

@@ -3,12 +3,12 @@ thread-safe), and who asks for what its flows do.
 """
 
 import atexit
-import getpass
 import os
 from contextlib import ExitStack
 from functools import cache
 
 from penstock.core.actors import Actor, Channel
+from penstock.core.machine import user_name
 from penstock.settings import Settings
 from penstock.wiring import Platform, open_platform
 
@@ -23,4 +23,4 @@ def worker_platform() -> Platform:
 
 def worker_actor() -> Actor:
     """Return who asks: the user under whose name the worker runs."""
-    return Actor(getpass.getuser(), Channel.FLOW)
+    return Actor(user_name(), Channel.FLOW)

@@ -27,7 +27,8 @@ def candles_dir() -> Path:
     )
     if not folder.is_dir():
         pytest.skip(
-            f"no real candles at {folder}: set PENSTOCK_TEST_CANDLES to a folder of Parquet files to run this"
+            f"no real candles at {folder}: set PENSTOCK_TEST_CANDLES to a folder of Parquet files "
+            "to run this"
         )
     return folder
 

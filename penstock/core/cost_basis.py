@@ -26,11 +26,11 @@ _SHARE = Decimal("1e-18")
 def cost_after(before: Decimal, cost: Decimal, change: Decimal, cash: Decimal) -> Decimal:
     """Return the cost of a position after a trade, by the average cost method.
 
-    `before` is the quantity before it and `cost` its cost. The trade changes the quantity by `change`
-    and the cash by `cash`, both signed. A trade that adds to the position adds its cash to the
-    cost. A trade that reduces it takes the same share of the cost away. A trade through zero leaves
-    a position that has cost its share of the trade's cash. Call it in the context EXACT: only the
-    share is rounded then, to 18 decimals.
+    `before` is the quantity before it and `cost` its cost. The trade changes the quantity by
+    `change` and the cash by `cash`, both signed. A trade that adds to the position adds its cash to
+    the cost. A trade that reduces it takes the same share of the cost away. A trade through zero
+    leaves a position that has cost its share of the trade's cash. Call it in the context EXACT:
+    only the share is rounded then, to 18 decimals.
     """
     quantity = before + change
     if before * change >= 0:

@@ -25,10 +25,10 @@ def extra(name: str, otherwise: str = "") -> Iterator[None]:
 
     Examples
     --------
-    >>> with extra("research"):
-    ...     import not_there
+    >>> with extra("dask"):
+    ...     import gone
     Traceback (most recent call last):
-    penstock.core.errors.MissingExtraError: not_there is not installed: run pip install 'penstock[research]'
+    penstock.core.errors.MissingExtraError: gone is not installed: run pip install 'penstock[dask]'
     """
     try:
         yield

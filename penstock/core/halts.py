@@ -40,7 +40,10 @@ class Halt:
     """Whether every position is to be closed. What reduces passes then, halted or not."""
 
     def forbids(self, *, reduces: bool) -> bool:
-        """Return whether an order may not be sent. `reduces`: whether it makes a position smaller."""
+        """Return whether an order may not be sent.
+
+        `reduces` is whether the order makes a position smaller.
+        """
         if reduces and (self.flatten or self.state is TradingState.REDUCE_ONLY):
             return False
         return self.state is not TradingState.ACTIVE

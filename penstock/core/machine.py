@@ -5,6 +5,7 @@ part is given what is decided in penstock.wiring. The lower rooms may not import
 import contract holds it), so that a simulation can replace all three.
 """
 
+import getpass
 import os
 import secrets
 import socket
@@ -90,6 +91,18 @@ class ThreadRunner:
 SYSTEM_CLOCK = SystemClock()
 RANDOM_IDS = RandomIds()
 THREADS = ThreadRunner()
+
+
+def user_name() -> str:
+    """Return the name of the user that this process runs as.
+
+    A container may run as a user that has no name: then it is "uid" and the number. A halt, or a
+    slot, never fails for want of a name.
+    """
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return f"uid {os.getuid()}" if hasattr(os, "getuid") else "unknown"
 
 
 def new_secret(size: int) -> str:

@@ -7,7 +7,7 @@ from penstock.core.orders import Side
 
 
 class SidedQuantity(Protocol):
-    """Anything that says which side it trades, and how much: a proposed order, a request, a fill."""
+    """A side and a quantity, as a proposed order, a request and a fill have them."""
 
     @property
     def side(self) -> Side: ...

@@ -31,7 +31,7 @@ CASH = 100_000
 
 
 def write_configuration(source: Path, home: Path, history: DemoHistory, trials: int) -> Path:
-    """Copy the configuration at `source` into `home`, changed for this history; return the folder."""
+    """Copy the configuration at `source` into `home`, changed for this history; return it."""
     folder = home / "configs"
     folder.mkdir(parents=True, exist_ok=True)
     for path in source.glob("*.yaml"):

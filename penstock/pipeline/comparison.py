@@ -146,7 +146,7 @@ def _closes(bars: pl.DataFrame, slots: Sequence[datetime]) -> pl.DataFrame:
 def _marked(
     balances: Mapping[datetime, Mapping[str, Decimal]], closes: pl.DataFrame, quote: str
 ) -> pl.DataFrame:
-    """Return the equity of balances (by slot and asset) at each slot bar's close (columns ts, equity)."""
+    """Return ts and equity: what the balances were worth at the close of each slot's bar."""
     rows = []
     for row in closes.iter_rows(named=True):
         held = balances.get(row["ts"])

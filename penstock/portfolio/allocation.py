@@ -47,7 +47,7 @@ class PortfolioTargets:
 
 
 def portfolio_version(quotas: Mapping[str, float]) -> str:
-    """Return the name of a portfolio of strategy versions: "trend/3", or "carry/1*0.4+trend/3*0.6"."""
+    """Return the name of a portfolio of versions: "trend/3" or "carry/1*0.4+trend/3*0.6"."""
     if len(quotas) == 1 and next(iter(quotas.values())) == 1:
         return next(iter(quotas))
     return "+".join(f"{version}*{quota:g}" for version, quota in sorted(quotas.items()))

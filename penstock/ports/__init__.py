@@ -1,10 +1,10 @@
 """What Penstock needs of the outside world, as Protocols whose docstrings promise behaviour.
 
-Adapters keep these promises and the suites in tests/contracts hold them to it. Signatures speak
-only the words of penstock.core.
+The suites in tests/contracts test every adapter against these promises. Signatures use types of
+penstock.core and of this package only.
 
 Times are UTC. Amounts are `Decimal`: quantities in base units, prices and notionals in quote units.
-What a method raises stands in its docstring or in that of its Protocol; all errors are
+The docstring of a method, or of its Protocol, says what it raises. All errors are in
 penstock.core.errors.
 
 An implementation needs no base class. `penstock.testing` has some in memory:

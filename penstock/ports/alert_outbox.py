@@ -7,23 +7,25 @@ from penstock.core.alerts import Alert
 
 
 class AlertOutbox(Protocol):
-    """The alerts of every account until they are sent.
+    """The alerts of every account until they are sent. Raises StoreError where the database fails.
 
-    Ledger and supervision put an alert here by themselves, in the transaction of its cause: for
-    each break that they open, each state that is set with `alert`, and each order event that they
-    refuse.
+    Three kinds of alerts are added by ledger and control store themselves, in the transaction of
+    the cause: of a break that is opened, of a state that is set with `alert`, and of an order event
+    that is refused.
     """
 
     def add(self, account: str, alerts: Sequence[Alert]) -> None:
-        """Keep alerts that have no cause on record, all or none."""
+        """Add alerts that have no cause on record, all or none."""
         ...
 
     def deliver(self, account: str, send: Callable[[Sequence[Alert]], bool]) -> int:
-        """Hand the account's unsent alerts, oldest first, to `send` in one call; return how many
-        are now marked as sent.
+        """Hand the account's unsent alerts to `send` in one call, the oldest first.
 
-        They are marked where `send` returns True, and stay unsent where it returns False or raises.
-        While `send` runs nobody else is handed them. Who dies or loses the database between sending
-        and marking leaves them unsent: at least once. Without unsent alerts `send` is not called.
+        Returns how many are now marked as sent: all that were handed over where `send` returns
+        True, none where it returns False. What `send` raises is passed on, and none is marked.
+
+        While `send` runs no other process is handed them. A process that dies, or loses the
+        database, after `send` leaves them unmarked: each is sent at least once. Without unsent
+        alerts `send` is not called.
         """
         ...

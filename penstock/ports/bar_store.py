@@ -13,37 +13,42 @@ from penstock.core.timeframes import Timeframe
 
 @dataclass(frozen=True)
 class BarBatch:
-    """What one ingestion of one symbol wants stored, all or nothing.
-
-    `quarantined` has BARS_SCHEMA plus a text column `reason`. `checks` has columns check, success,
-    observed, bound, detail. `watermark` is the open time from which the next ingestion resumes
-    minus one bar: the newest bar that is done.
-    """
+    """What one ingestion of one symbol wants stored, all or nothing."""
 
     exchange: str
+    """The venue's name."""
     symbol: str
+    """The symbol of every bar in the batch."""
     timeframe: Timeframe
+    """The length of every bar in the batch."""
     bars: pl.DataFrame
+    """The bars to be stored (BARS_SCHEMA), in any order."""
     quarantined: pl.DataFrame
+    """The bars that failed a check: BARS_SCHEMA plus a text column `reason`."""
     checks: pl.DataFrame
+    """The results of the checks: columns check, success, observed, bound, detail."""
     watermark: datetime | None
+    """The open time of the newest bar that needs no further ingestion; None where there is none."""
 
 
 @dataclass(frozen=True)
 class BatchResult:
-    """Rows written: not seen before, replaced (the old values are kept as revisions), and identical
-    already.
-    """
+    """How many rows a batch has changed."""
 
     new: int
+    """Bars that were not stored before."""
     revised: int
+    """Bars that replaced others. The old values are kept as revisions."""
     unchanged: int
+    """Bars that were stored already with the same values."""
     quarantined: int
+    """Bars that were put into quarantine and not there before."""
 
 
 class BarStore(Protocol):
-    """The record of bars, their revisions, and what was refused. Raises StoreError when the
-    database fails.
+    """The record of bars, their revisions and the quarantine.
+
+    Every method raises StoreError where the database fails.
     """
 
     def save_instruments(self, exchange: str, instruments: Sequence[Instrument]) -> None:
@@ -51,8 +56,10 @@ class BarStore(Protocol):
         ...
 
     def save_batch(self, batch: BarBatch) -> BatchResult:
-        """Store bars, quarantine, check results and watermark in one transaction. Storing it again
-        changes nothing.
+        """Store bars, quarantine, check results and watermark in one transaction.
+
+        A batch that is stored again changes nothing. Raises StoreError, and stores nothing, where
+        `bars` has another symbol, an open time twice, or missing values.
         """
         ...
 
@@ -67,13 +74,14 @@ class BarStore(Protocol):
     ) -> pl.DataFrame:
         """Return bars (BARS_SCHEMA, sorted by symbol, ts) with start <= ts < end.
 
-        With `known_at`, values are those the store held at that instant: later bars are absent,
-        later revisions undone.
+        `start` and `end` are open times; by default there is no bound. With `known_at` the values
+        are those that the store had at that time: later bars are absent, and later revisions are
+        undone. A symbol that is not stored is absent.
         """
         ...
 
     def watermarks(self, exchange: str, timeframe: Timeframe) -> Mapping[str, datetime]:
-        """Return, per symbol, the open time of the newest bar that is done with."""
+        """Return by symbol the watermark: see BarBatch."""
         ...
 
     def save_snapshot(
@@ -85,7 +93,10 @@ class BarStore(Protocol):
         rows: int,
         uri: str,
     ) -> None:
-        """Record a snapshot; recording the same hash again changes nothing."""
+        """Record a snapshot of `rows` bars that is kept at `uri`.
+
+        A `content_hash` that is recorded already is left as it is.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""What Penstock needs of the record of what stops trading, and of what the rules remember."""
+"""What Penstock needs of the record of what stops trading, and of what risk rules remember."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -22,31 +22,30 @@ from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
 
 
 class ControlStore(Protocol):
-    """What stops trading: breaks, halts, and the account's equity record.
+    """What stops trading: breaks and halts. Also what risk rules remember, such as equity.
 
-    Every write takes the lease and is refused with StaleLeaseError, by the database, once a later
-    lease exists: only the account's one writer knows what it compared, reviewed and holds. One
-    write takes none: `set_trading_state`, for whoever wants an account stopped, an operator or a
-    loss rule, must be able to stop it at any time.
+    Every method raises StoreError where the database fails. Every write but one takes the account's
+    lease. The database refuses it with StaleLeaseError once a later lease exists.
+    `set_trading_state` takes no lease: anyone may stop an account at any time.
     """
 
     def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
-        """Record a break and, with it, its alert; False where the same (account, subject, kind) is
-        open already.
+        """Record a break and its alert, in one transaction.
 
-        A break that is open keeps the figures it was opened with: they are what an operator was
-        told and accepts. StoreError for a break of another account than the lease's.
+        Returns False, and changes nothing, where the same (account, subject, kind) is open already:
+        an operator accepts the figures that the alert gave. Raises StoreError where the break is of
+        another account than the lease.
         """
         ...
 
     def close_break(
         self, lease: Lease, subject: str, kind: BreakKind, at: datetime, reason: str
     ) -> bool:
-        """Close an open break; False where there is none."""
+        """Close an open break. Returns False where there is none."""
         ...
 
     def open_breaks(self, account: str) -> Sequence[Break]:
-        """Return the breaks that lock something now."""
+        """Return the breaks that are open, the oldest first."""
         ...
 
     def break_history(self, account: str, limit: int = 50) -> Sequence[PastBreak]:
@@ -65,20 +64,24 @@ class ControlStore(Protocol):
         only_tighten: bool = False,
         alert: bool = False,
     ) -> None:
-        """Set the state of an account, or of every account with "*". History is kept.
+        """Set the state of an account, or of every account with "*". Earlier states are kept.
 
-        With `only_tighten` nothing is set where the state in force allows as little already,
-        whoever set it a moment ago. With `alert` what is set leaves its alert, in the same
-        transaction.
+        Parameters:
+            reason: why, as text for people.
+            by: who sets it: an operator or a risk rule.
+            at: when it was set (UTC).
+            cancel: whether the working orders are to be cancelled.
+            flatten: whether every position is to be closed.
+            only_tighten: set nothing where the state in force is as strict or stricter.
+            alert: write an alert in the same transaction.
         """
         ...
 
     def trading_state(self, account: str) -> Halt:
-        """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where
-        none was ever set.
+        """Return what is in force: the account's own state and that of "*", as `united` joins them.
 
-        What either asks for besides (to cancel, to flatten) is asked for, and the reason names
-        both. Of two that are as strict the one set last comes first.
+        See penstock.core.halts.united. Where both are as strict, the later one comes first. The
+        answer is ACTIVE where neither was ever set.
         """
         ...
 
@@ -90,38 +93,37 @@ class ControlStore(Protocol):
         cash: Decimal,
         in_doubt: Decimal = Decimal(0),
     ) -> None:
-        """Record the account's equity in quote units, and with it what was transferred up to now.
+        """Record the account's equity and cash at `at` (quote units).
 
-        That is the value of all accepted breaks, and `in_doubt`: by what a break that is still open
-        has changed this equity already. Recording the same instant again replaces it.
+        What was transferred until now is recorded with them: the value of all accepted breaks, and
+        `in_doubt`. `in_doubt` is what breaks that are still open have added to this equity. A
+        second record of the same instant replaces the first.
         """
         ...
 
     def equity_history(self, account: str) -> pl.DataFrame:
-        """Return columns at (ms, UTC), equity, cash, transferred (float64, quote units), oldest
-        first.
+        """Return the columns at (ms, UTC), equity, cash, transferred (float64, quote units).
 
-        `transferred` is the sum of all transfers that this equity has in it, as `record_equity`
-        found it.
+        The oldest row is first. `transferred` is what `record_equity` found transferred until then.
         """
         ...
 
     def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
         """Return what the account did before `slot`, and in the minute, hour and day before `now`.
 
-        The day of a slot is the one that it closes in: a slot at midnight belongs to the day that
-        ends. The peak is that of the slots since trading was last resumed by hand.
+        A slot at midnight belongs to the day that ends. The peak is that of the slots since the
+        state was last set to ACTIVE.
         """
         ...
 
     def record_verdicts(
         self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime
     ) -> None:
-        """Append what the rules said at a slot."""
+        """Append what the rules found at a slot."""
         ...
 
     def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
-        """Replace what is remembered of the account's positions, by symbol."""
+        """Replace all that is remembered of the account's positions, by symbol."""
         ...
 
     def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
@@ -129,32 +131,38 @@ class ControlStore(Protocol):
         ...
 
     def record_instruments(self, lease: Lease, instruments: Sequence[Instrument]) -> None:
-        """Keep the instruments that orders are planned with from now on, in place of what was kept
-        of their symbols.
+        """Keep the instruments that orders are planned with from now on.
+
+        They replace what was kept of their symbols. Other symbols stay as they are.
         """
         ...
 
     def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
-        """Book what the acceptances change, end their orders, keep their instruments and words, and
-        close their breaks.
+        """Write the settlements, in one transaction.
 
-        All in one transaction, or none. StoreError, and nothing written, where one of the breaks is
-        not open (any more), an order is unknown or an account is not the lease's;
-        IllegalTransitionError, and nothing written, where an order has ended in a way that no
-        cancellation follows.
+        Of each, the changes are booked, the orders are cancelled, the instrument and the acceptance
+        are kept, and the break is closed.
+
+        An error leaves nothing written. Raises StoreError where a break is not open, an order is
+        unknown or an account is not the lease's. Raises IllegalTransitionError where an order has
+        ended and cannot be cancelled.
         """
         ...
 
     def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
-        """Return the account's accepted breaks, oldest first."""
+        """Return the account's accepted breaks, the oldest first."""
         ...
 
     def trade_marks(self, account: str) -> Sequence[TradeMark]:
-        """Return, for every symbol with fills, how far they were compared with the venue's trades."""
+        """Return how far the fills of each symbol were compared with the venue's trades.
+
+        There is one mark per symbol that has fills.
+        """
         ...
 
     def record_compared(self, lease: Lease, newest: Mapping[str, int]) -> None:
-        """Keep that a symbol's fills up to this mark (TradeMark.newest) were found equal to the
-        venue's trades.
+        """Keep up to which mark a symbol's fills were found equal to the venue's trades.
+
+        `newest` has TradeMark.newest by symbol. A mark never goes back.
         """
         ...

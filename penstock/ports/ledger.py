@@ -1,6 +1,4 @@
-"""What Penstock needs of the record of an account's orders, and of the orders that are worked over
-time.
-"""
+"""What Penstock needs of the record of an account's orders and of its parent orders."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -15,42 +13,46 @@ from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
 
 
 class Ledger(Protocol):
-    """The write-ahead record of an account's orders. Append-only events; orders, balances and positions are
-    read models of them.
+    """The write-ahead record of an account's orders.
 
-    Every write takes the lease and is refused with StaleLeaseError, by the database, once a later
-    lease exists.
+    Events and fills are only added. Orders, balances and positions are read models of them.
+
+    Every method raises StoreError where the database fails. Every write takes the account's lease.
+    The database refuses it with StaleLeaseError once a later lease exists. Quantities of spot
+    orders are in base units, prices in quote units.
     """
 
     def open_account(self, account: str, exchange: str, quote: str) -> None:
-        """Create the account; opening it again changes nothing."""
+        """Create the account. An account that exists is left as it is."""
         ...
 
     def acquire_lease(self, account: str, holder: str, ttl_seconds: float) -> Lease | None:
-        """Return a lease with a new, higher token, or None while another holder's lease is alive.
+        """Return a lease with a new, higher token, or None while another holder has one.
 
-        The same holder may acquire again (renew); its older token is void then.
+        The lease lives for `ttl_seconds`. Its holder may acquire again to renew it; the older token
+        is void then.
         """
         ...
 
     def release_lease(self, lease: Lease) -> None:
-        """Let go of the lease; releasing a stale one changes nothing."""
+        """End the lease. A stale one changes nothing."""
         ...
 
     def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
-        """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
+        """Return the rebalance of (account, slot). Where there is none it is created as RUNNING."""
         ...
 
     def end_rebalance(
         self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = ""
     ) -> None:
-        """Set the final status of a rebalance; RUNNING keeps why a run of it stopped short, and
-        leaves it open.
+        """Set the status of a rebalance and its reason.
+
+        RUNNING leaves it open; the reason then says why a run of it stopped.
         """
         ...
 
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
-        """Return the newest rebalances first."""
+        """Return at most `limit` rebalances, the newest slot first."""
         ...
 
     def slots_of(self, account: str, rebalance_ids: Collection[int]) -> Mapping[int, datetime]:
@@ -58,13 +60,14 @@ class Ledger(Protocol):
         ...
 
     def beginning(self, account: str, opening_reason: str) -> datetime | None:
-        """Return when the last adjustment with this reason was booked, else the first slot; None
-        where there is neither.
+        """Return when the last adjustment with this reason was booked, else the first slot.
+
+        None where there is neither.
         """
         ...
 
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
-        """Keep the target weights (fractions of equity by symbol) that a rebalance works towards."""
+        """Keep the target weights of a rebalance: fractions of equity, by symbol."""
         ...
 
     def plan_orders(
@@ -76,8 +79,8 @@ class Ledger(Protocol):
     ) -> None:
         """Commit the intents as PLANNED, all or none, stamped `at` (default: the database's time).
 
-        An intent whose client order id exists already is left as it is. StoreError, and nothing
-        written, where one stands twice in `orders` or belongs to another account.
+        An order whose client order id exists already is left as it is. Raises StoreError, and
+        writes nothing, where an id occurs twice in `orders` or belongs to another account.
         """
         ...
 
@@ -89,11 +92,9 @@ class Ledger(Protocol):
         events: Sequence[OrderEvent],
         at: datetime | None = None,
     ) -> None:
-        """Commit the intents as plan_orders does and, in the same transaction, the events that they
-        begin with.
+        """Commit the intents as plan_orders does, and `events` in the same transaction.
 
-        Raises as record_events does: an intent that exists already and has begun refuses to begin
-        again.
+        Raises as record_events does: an order that has been submitted refuses a second SUBMIT.
         """
         ...
 
@@ -107,47 +108,46 @@ class Ledger(Protocol):
         venue_order_id: str = "",
         end_cause: EndCause | None = None,
     ) -> OrderState:
-        """Append the event and move the order along the table; return the new state.
+        """Append the event, and return the state that the order machine leads to.
 
-        An illegal event is appended with its refusal and raises IllegalTransitionError. Fills go
-        through book_fill.
+        `at` is when it happened, `end_cause` why the order ends by it. An illegal event is appended
+        with its refusal, and raises IllegalTransitionError. Fills are booked with book_fill.
         """
         ...
 
     def book_fill(self, lease: Lease, fill: Fill) -> bool:
-        """Append the fill, its order event and the balance changes in one transaction; False where
-        it is booked already.
+        """Append the fill, its order event and the balance changes, in one transaction.
 
-        Keyed by (account, symbol, venue trade id). A fill beyond the order's quantity is booked as
-        it is.
+        Returns False where it is booked already: the key is account, symbol and the venue's trade
+        id. A fill beyond the order's quantity is booked as it is.
         """
         ...
 
     def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
-        """Append the events in their order, in one transaction; return the state that each one led
-        to.
+        """Append the events in their order, in one transaction; return the state after each.
 
-        As record_event, many at once: illegal events are appended with their refusal, the others
-        take effect, and then IllegalTransitionError names the illegal ones. StoreError (an unknown
-        order, a fill event) leaves nothing.
+        Illegal events are appended with their refusal, and the others take effect. Then
+        IllegalTransitionError names the illegal ones. Raises StoreError, and writes nothing, where
+        an order is unknown or an event is a fill.
         """
         ...
 
     def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
-        """Append the fills in their order, in one transaction; return those that were not booked
-        before.
+        """Append the fills in their order, in one transaction; return those that were new.
 
-        As book_fill, many at once: refused fills are appended as refused events, the others are
-        booked, and then IllegalTransitionError names the refused ones. StoreError (an unknown
-        order) leaves nothing.
+        Illegal fills are appended as refused events, and the others are booked. Then
+        IllegalTransitionError names the illegal ones. Raises StoreError, and writes nothing, where
+        an order is unknown.
         """
         ...
 
     def book_adjustment(
         self, lease: Lease, asset: str, quantity: Decimal, reason: str, at: datetime
     ) -> None:
-        """Append a change of a balance that no fill explains: opening balance, deposit,
-        withdrawal, accepted break.
+        """Append a change of a balance that no fill explains.
+
+        That is an opening balance, or what an accepted break changes. `quantity` is in units of the
+        asset, above zero for what came in.
         """
         ...
 
@@ -158,35 +158,35 @@ class Ledger(Protocol):
         rebalance_id: int | None = None,
         overfilled_only: bool = False,
     ) -> Sequence[OrderRecord]:
-        """Return the account's orders, oldest first. Overfilled are those that were filled beyond
-        their quantity.
+        """Return the account's orders, the oldest first.
+
+        `unfinished_only` leaves out those in a final state. `overfilled_only` leaves out those that
+        were not filled beyond their quantity. `rebalance_id` chooses those of one rebalance.
         """
         ...
 
     def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:
-        """Return those of the account's orders that have one of these client order ids, oldest
-        first.
-        """
+        """Return the account's orders with one of these client order ids, the oldest first."""
         ...
 
     def short_orders(self, account: str, symbol: str, limit: int) -> Sequence[OrderRecord]:
-        """Return the newest orders of a symbol that were sent and filled with less than their
-        quantity, newest first.
+        """Return at most `limit` orders of a symbol that were sent and not filled whole.
+
+        The newest is first.
         """
         ...
 
     def fills(
         self, account: str, symbol: str | None = None, since: datetime | None = None
     ) -> Sequence[Fill]:
-        """Return the account's booked fills that were traded at or after `since`, oldest first."""
+        """Return the account's fills that were traded at or after `since`, the oldest first."""
         ...
 
     def entry_prices(self, account: str) -> Mapping[str, Decimal]:
-        """Return the average price paid for what is held, by symbol, exactly as
-        penstock.core.cost_basis says of all fills.
+        """Return the average price paid for what is held, by symbol (quote units).
 
-        It costs the same however old the account is, and does not depend on the order in which
-        fills arrived.
+        It is what penstock.core.cost_basis makes of all fills, exactly, in whatever order they
+        arrived.
         """
         ...
 
@@ -195,25 +195,27 @@ class Ledger(Protocol):
         ...
 
     def balances(self, account: str) -> Mapping[str, Decimal]:
-        """Return what the account has of every asset, the quote asset included, without zeros."""
+        """Return what the account has, by asset, the quote asset included. Zeros are absent."""
         ...
 
     def positions(self, account: str) -> Mapping[str, Decimal]:
-        """Return the signed quantity of every open position by instrument symbol.
+        """Return the signed quantity of every open position, by symbol.
 
-        Only perpetuals have positions: what spot trading moves is in `balances`.
+        Only perpetuals have positions. What spot trading changes is in `balances`.
         """
         ...
 
 
 class ParentOrderStore(Protocol):
-    """The record of orders that are worked over time: the parents of child orders. Append-only,
-    fenced like the ledger.
+    """The record of parent orders. They are only added.
+
+    Errors and the lease are as Ledger has them.
     """
 
     def begin_work(self, lease: Lease, orders: Sequence[ParentOrder]) -> None:
-        """Commit the parents, all or none. One that its (rebalance, symbol, phase) has already is
-        left as it is.
+        """Commit the parents, all or none.
+
+        Where a (rebalance, symbol, phase) has a parent already, that one is left as it is.
         """
         ...
 

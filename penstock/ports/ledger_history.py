@@ -1,5 +1,6 @@
-"""What Penstock needs of the ledger's past: its read models proved against its events, and an
-account as it was at any time.
+"""What Penstock needs of the ledger's past.
+
+Read models are compared with their events, and an account is shown as it was at a past time.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,35 +18,49 @@ class Difference:
     """One row of a read model that is not what its events lead to."""
 
     table: str
+    """The read model."""
     row: str
+    """The key of the row, as text."""
     stored: str
+    """What the read model has."""
     rebuilt: str
+    """What the events lead to."""
 
 
 @dataclass(frozen=True)
 class Rebuild:
-    """What was folded and compared. `different` counts all that differs, `differences` has at most
-    20 of each table.
-    """
+    """What was folded and compared."""
 
     orders: int
+    """The number of orders."""
     balances: int
+    """The number of balances."""
     events: int
+    """The number of events."""
     fills: int
+    """The number of fills."""
     adjustments: int
+    """The number of adjustments."""
     different: int
+    """The number of rows that differ."""
     differences: tuple[Difference, ...]
+    """The rows that differ, at most 20 per table."""
     replaced: bool
+    """Whether the read models were replaced."""
 
 
 @dataclass(frozen=True)
 class AccountState:
-    """An account as it was at `at`: its orders, oldest first, and what it held by asset."""
+    """An account as it was at a past time."""
 
     account: str
+    """The account's name."""
     at: datetime
+    """The time (UTC)."""
     orders: Sequence[OrderRecord]
+    """Its orders, the oldest first."""
     balances: Mapping[str, Decimal]
+    """What it held, by asset."""
 
 
 class LedgerHistory(Protocol):
@@ -56,26 +71,31 @@ class LedgerHistory(Protocol):
         ...
 
     def fills(self, account: str, at: datetime | None = None) -> Sequence[tuple[str, Fill]]:
-        """Return the account's fills up to `at`, each with the strategy version whose order it
-        filled.
+        """Return the account's fills up to `at` (default: all).
+
+        Each stands with the strategy version whose order it filled.
         """
         ...
 
     def moved_from_outside(self, account: str, opening_reason: str) -> bool:
-        """Return whether anything but trades has changed the account since its opening balances
-        were booked with `opening_reason`.
+        """Return whether an adjustment has changed the account besides its opening balances.
+
+        The opening balances are the adjustments with `opening_reason`.
         """
         ...
 
     def state_at(self, account: str, at: datetime) -> AccountState:
-        """Return orders and balances as they were at `at`; StoreError for an unknown account."""
+        """Return orders and balances as they were at `at`.
+
+        Raises StoreError for an unknown account.
+        """
         ...
 
     def rebuild(self, *, replace: bool) -> Rebuild:
         """Compare the read models with what the events lead to, row for row.
 
-        With `replace` the read models become what was folded, in the same transaction, while every
-        writer waits. Without it nothing is changed. StoreError where the history contradicts
-        itself.
+        With `replace` the read models are replaced by what the events lead to, in the same
+        transaction, while every writer waits. Without it nothing is changed. Raises StoreError
+        where the history contradicts itself.
         """
         ...

@@ -15,10 +15,10 @@ from penstock.core.transfers import Transfer
 
 
 class MarketData(Protocol):
-    """A venue's public side. Thread-safe; keeps to the venue's rate limit by itself.
+    """A venue's public side. It is thread-safe, and keeps to the venue's rate limit by itself.
 
-    Every method raises VenueUnavailableError (or RateLimitedError) where there was no usable
-    answer.
+    Every method raises VenueUnavailableError (or RateLimitedError, its subclass) where there was no
+    usable answer.
     """
 
     def now(self) -> datetime:
@@ -26,66 +26,70 @@ class MarketData(Protocol):
         ...
 
     def instruments(self) -> Mapping[str, Instrument]:
-        """Return the tradable spot instruments by symbol ("BTC/USDT"). Asks the venue each time."""
+        """Return the tradable spot instruments, by symbol ("BTC/USDT").
+
+        The venue is asked each time.
+        """
         ...
 
     def fetch_bars(
         self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
     ) -> pl.DataFrame:
-        """Return up to `limit` bars (BARS_SCHEMA) that open at or after `since`, as the venue sends
-        them.
+        """Return up to `limit` bars that open at or after `since`, as the venue sends them.
 
-        The last one may be unclosed, bars may be missing or out of order: checking is the caller's.
-        Raises UnknownSymbolError for a symbol that the venue does not list.
+        They have BARS_SCHEMA. The last one may be unclosed, and bars may be missing or out of
+        order: the caller checks them. Raises UnknownSymbolError for a symbol that the venue does
+        not list.
         """
         ...
 
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
-        """Return the last traded price of each symbol, in quote units; a symbol without a price is
-        absent.
+        """Return the last traded price of each symbol (quote units).
+
+        A symbol without a price is absent.
         """
         ...
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
-        """Return the best bid and ask of each symbol; one without both sides, or with crossed ones,
-        is absent.
+        """Return the best bid and ask of each symbol.
 
-        One request for all of them where the venue has such a call. Raises UnknownSymbolError as
-        fetch_bars does.
+        A symbol whose book lacks a side, or has crossed sides, is absent. All are asked for in one
+        request where the venue has such a call. Raises UnknownSymbolError as fetch_bars does.
         """
         ...
 
 
 class Exchange(MarketData, Protocol):
-    """A venue with an account on it: MarketData, and trading.
+    """A venue with an account on it: market data and trading.
 
-    A call that changes state and gets no usable answer raises VenueUnavailableError: the order is
-    then UNKNOWN. VenueRejectedError and its subclasses are the venue's own word that nothing was
-    changed. NotSentError is ours: the request was refused here, and the venue knows nothing of it.
+    A call that changes state raises one of three errors. VenueUnavailableError: there was no usable
+    answer, and the order is UNKNOWN. VenueRejectedError and its subclasses: the venue answered that
+    nothing was changed. NotSentError: the request was refused on this machine before it was sent.
     """
 
     def balances(self) -> Mapping[str, Decimal]:
-        """Return the total (free and locked) of every asset whose total is not zero."""
+        """Return the total, free and locked, of each asset. An asset without any is absent."""
         ...
 
     def submit(self, order: OrderRequest) -> OrderReport:
-        """Send the order once (never retried inside). DuplicateOrderError where the venue has this
-        client order id.
+        """Send the order once, without a retry, and return the venue's report of it.
+
+        Raises DuplicateOrderError where the venue has an order with this client order id.
         """
         ...
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
-        """Return the order with this client order id, open or ended; OrderNotFoundError where the
-        venue has none.
+        """Return the report of the order with this client order id, open or ended.
+
+        Raises OrderNotFoundError where the venue answers that it has none.
         """
         ...
 
     def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
-        """Cancel what is left of an order and return its report; OrderNotFoundError where it is not
-        open.
+        """Cancel what is left of an order, and return the venue's report of it.
 
-        An order made by hand may have no client order id (""): then the venue's own id, as its
-        report has it, names it.
+        An order made by hand may have no client order id (""). It is then found by
+        `venue_order_id`, which its report has. Raises OrderNotFoundError where it is not open.
         """
         ...
 
@@ -94,14 +98,15 @@ class Exchange(MarketData, Protocol):
         ...
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
-        """Return the account's trades in `symbol` from `since` on, oldest first, all pages.
+        """Return the account's trades in `symbol` from `since` on, all pages, the oldest first.
 
-        `client_order_id` is "" where the venue's trade names an order we cannot map.
+        `client_order_id` is "" where the order of a trade is not known.
         """
         ...
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
-        """Return the account's finished deposits and withdrawals from `since` on; None where the
-        venue does not tell.
+        """Return the account's finished deposits and withdrawals from `since` on.
+
+        None where the venue has no such answer.
         """
         ...

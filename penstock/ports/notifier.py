@@ -7,8 +7,8 @@ class Notifier(Protocol):
     """Where alerts go."""
 
     def notify(self, title: str, body: str) -> bool:
-        """Send an alert; return whether at least one channel took it.
+        """Send an alert, and return whether at least one channel took it.
 
-        A channel that fails is logged, never raised: an alert must not stop an order's bookkeeping.
+        The error of a channel is logged and never raised: an alert must not stop trading.
         """
         ...

@@ -9,27 +9,33 @@ from penstock.core.strategy import Strategy
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """A registered, content-addressed strategy version. `tags` carry dataset hash, search id,
-    commit and metrics.
-    """
+    """A registered strategy version."""
 
     name: str
+    """The model's name."""
     version: str
+    """The version's number, as text."""
     run_id: str
+    """The tracked run that made it."""
     aliases: Sequence[str]
+    """The aliases that point at it now."""
     tags: Mapping[str, str]
+    """What was kept with it: hash of the data, search, commit, metrics."""
 
     @property
     def label(self) -> str:
+        """Name and version: "trend/3"."""
         return f"{self.name}/{self.version}"
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A strategy built from a registered version's own code and parameters, not from this checkout."""
+    """A strategy that was built from a registered version's own code and parameters."""
 
     version: ModelVersion
+    """The version that was loaded."""
     strategy: Strategy
+    """The strategy, ready to decide."""
 
 
 class Registry(Protocol):
@@ -40,7 +46,7 @@ class Registry(Protocol):
         ...
 
     def versions(self, name: str) -> Sequence[ModelVersion]:
-        """Return all versions of a model, newest first."""
+        """Return all versions of a model, the newest first."""
         ...
 
     def move_alias(self, name: str, alias: str, version: str) -> None:
@@ -48,7 +54,8 @@ class Registry(Protocol):
         ...
 
     def load(self, name: str, alias_or_version: str) -> LoadedModel:
-        """Return the strategy of a version; PromotionError where there is none or it cannot be
-        loaded.
+        """Return the strategy of the version under this alias or number.
+
+        Raises PromotionError where there is none, or where it cannot be loaded.
         """
         ...

@@ -1,4 +1,4 @@
-"""What Penstock needs of whatever runs work side by side."""
+"""What Penstock needs to run work side by side."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -16,22 +16,22 @@ class BackgroundTask(Protocol):
 
 
 class TaskRunner(Protocol):
-    """Runs work side by side, or one after another: callers may not rely on either."""
+    """Runs work side by side or one after another. Callers may not rely on either."""
 
     def map(
         self, work: Callable[[Item], Result], items: Sequence[Item], *, at_once: int, name: str
     ) -> list[Result]:
-        """Return `work(item)` of each item, in the order of `items`; at most `at_once` run at a
-        time.
+        """Return `work(item)` of each item, in the order of `items`.
 
-        The first error in the order of `items` is raised once those under way have come back. Items
-        that had not begun by then are left out. `name` is what the workers are called in logs.
+        At most `at_once` run at a time. The first error in the order of `items` is raised once all
+        that are running have ended; items that have not begun are left out. `name` is the name of
+        the workers.
         """
         ...
 
     def start(self, work: Callable[[], None], *, name: str) -> BackgroundTask:
         """Start `work` and return without waiting for it. `work` handles its own errors.
 
-        The process does not wait for it at its end: work that is under way then is lost.
+        The process does not wait for it at its end: work that is still running is lost.
         """
         ...

@@ -1,6 +1,4 @@
-"""What Penstock needs of an account that trades on several venues: what each of them offers, and
-the account at each.
-"""
+"""What Penstock needs of an account that trades on several venues."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,31 +13,33 @@ from penstock.ports.market import Exchange
 
 
 class VenueAccount(Exchange, Protocol):
-    """An account that can be one of several: it also tells what orders may spend."""
+    """An account at one of several venues: it also has the free balances."""
 
     def free_balances(self) -> Mapping[str, Decimal]:
-        """Return of every asset what no working order holds; assets without any are absent."""
+        """Return what no working order has locked, by asset. An asset without any is absent."""
         ...
 
 
 @dataclass(frozen=True)
 class VenueOffer:
-    """What one venue offers an account now: rules and quotes by symbol, what is free by asset, and
-    its taker fee.
-
-    `error` is why nothing is known of it: a venue that did not answer offers nothing.
-    """
+    """What one venue offers an account now. A venue that did not answer offers nothing."""
 
     venue: str
+    """The venue's name."""
     instruments: Mapping[str, Instrument] = field(default_factory=dict)
+    """The venue's rules, by symbol."""
     quotes: Mapping[str, Quote] = field(default_factory=dict)
+    """The best bid and ask, by symbol."""
     free: Mapping[str, Decimal] = field(default_factory=dict)
+    """What no working order has locked, by asset."""
     fee_bps: Decimal = Decimal(0)
+    """The taker fee, in basis points of the notional."""
     error: str = ""
+    """Why nothing is known of the venue; "" where it answered."""
 
 
 class Venues(Protocol):
-    """The venues of one account. Together they are an Exchange; one by one, this."""
+    """The venues of one account, where they are asked one by one."""
 
     @property
     def accounts(self) -> Mapping[str, Exchange]:
@@ -47,23 +47,21 @@ class Venues(Protocol):
         ...
 
     def find_order_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
-        """Ask the venue that the order was sent to, as Exchange.find_order does of one: the others'
-        words say nothing of it.
-        """
+        """Return the order's report from the venue that it was sent to: see Exchange.find_order."""
         ...
 
     def cancel_at(self, venue: str, client_order_id: str, symbol: str) -> OrderReport:
-        """Cancel at the venue that the order was sent to, as Exchange.cancel does of one."""
+        """Cancel the order at the venue that it was sent to: see Exchange.cancel."""
         ...
 
     def fills_at(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill]:
-        """Return the trades at one venue, as Exchange.fills of all gives them: another one's
-        silence must not hide them.
-        """
+        """Return the trades at one venue, whether or not the others answer: see Exchange.fills."""
         ...
 
     def offers(self, symbols: Sequence[str]) -> Sequence[VenueOffer]:
-        """Ask every venue at the same time what it offers of the symbols that it lists. Never
-        raises for a silent venue.
+        """Return the offer of each venue, which are asked at the same time.
+
+        Symbols that a venue does not list are absent from its offer. A venue that does not answer
+        raises nothing: its offer has the error.
         """
         ...

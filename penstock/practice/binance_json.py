@@ -32,7 +32,8 @@ def klines(series: BarArrays) -> bytes:
     """Return candles as Binance's 12-element arrays. Unknown trade counts and volumes are 0."""
     span = series.step - 1
     rows = [
-        f'[{ts},"{o:.8f}","{h:.8f}","{low:.8f}","{c:.8f}","{v:.8f}",{ts + span},"{v * c:.8f}",0,"0.00000000","0.00000000","0"]'
+        f'[{ts},"{o:.8f}","{h:.8f}","{low:.8f}","{c:.8f}","{v:.8f}",{ts + span},'
+        f'"{v * c:.8f}",0,"0.00000000","0.00000000","0"]'
         for ts, (o, h, low, c, v) in zip(series.ts.tolist(), series.values.tolist(), strict=True)
     ]
     return f"[{','.join(rows)}]".encode()

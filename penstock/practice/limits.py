@@ -109,7 +109,10 @@ class Limiter:
         return {"x-mbx-used-weight": str(used), "x-mbx-used-weight-1m": str(used)}
 
     def spend_order(self, account: str) -> dict[str, str]:
-        """Count an order and return its headers; PracticeRefusal -1015 (429) where there were too many."""
+        """Count an order and return its headers.
+
+        Raises PracticeRefusal -1015 (429) where there were too many.
+        """
         now = self.machine_clock.now().timestamp()
         short, day = self._orders.setdefault(account, (RateWindow(10), RateWindow(_DAY)))
         for window, limit, words in (

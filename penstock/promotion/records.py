@@ -1,7 +1,7 @@
 """What promotion needs of the outside world, in its own words: recorded searches, registered
 versions with their evidence, and verdicts.
 
-Adapters keep these promises as they keep those of penstock.ports, whose signatures know no evidence.
+They are ports like those of penstock.ports, whose signatures know no evidence.
 """
 
 from collections.abc import Sequence

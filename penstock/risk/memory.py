@@ -76,7 +76,7 @@ class AccountMemory:
         return self.trades[first:]
 
     def breach(self, breaches: Sequence[LossBreach], slot: datetime) -> None:
-        """Set the state that breached limits ask for, where it is stricter than what is in force."""
+        """Set the state that breached limits ask for, where that in force is less strict."""
         for breach in breaches:
             state = breach.limit.trading_state
             if state is not None and stricter(state, self.halt.state):

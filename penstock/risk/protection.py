@@ -150,7 +150,7 @@ class StopCooldown:
 
 
 def positions_to_close(context: RiskContext, limits: RiskLimits) -> tuple[RuleFinding, ...]:
-    """Return a finding for every position that must be closed, with every reason there is for it."""
+    """Return one finding per reason for which a position must be closed."""
     stops = [stop for kind in STOPS if (stop := kind.of(limits)) is not None]
     whole = [
         (breach.rule, breach.reason) for breach in breaches(context, limits) if breach.limit.flatten

@@ -114,7 +114,7 @@ class RiskContext:
         return sum((self.exposure(symbol) for symbol in self.held_symbols), _ZERO)
 
     def increases(self, side: Side | None = None) -> Decimal:
-        """Return the notional of all orders under review that do not reduce, of one side or both."""
+        """Return the notional of orders under review that do not reduce, of one side or both."""
         sides = Side if side is None else (side,)
         return sum((self._increases[each] for each in sides), _ZERO)
 

@@ -1,1 +1,4 @@
-"""A ledger, a venue and a whole account in memory, for tests: the contract suites hold them to the ports."""
+"""A ledger, a venue and a whole account in memory, for tests.
+
+The contract suites test them as they test every other adapter.
+"""

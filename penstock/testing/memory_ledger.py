@@ -226,8 +226,8 @@ class MemoryLedger:
         venue_order_id: str = "",
         end_cause: EndCause | None = None,
     ) -> OrderState:
-        told = OrderEvent(client_order_id, event, at, reason, venue_order_id, end_cause)
-        return self.record_events(lease, [told])[0]
+        entry = OrderEvent(client_order_id, event, at, reason, venue_order_id, end_cause)
+        return self.record_events(lease, [entry])[0]
 
     def book_fill(self, lease: Lease, fill: Fill) -> bool:
         return bool(self.book_fills(lease, [fill]))

@@ -1,4 +1,4 @@
-"""A migrated database of every tier that this machine can run, shared by the suites of a session."""
+"""One migrated database per tier that this machine can run, for all suites of a session."""
 
 import secrets
 from collections.abc import Callable, Iterator

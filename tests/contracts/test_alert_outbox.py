@@ -233,7 +233,8 @@ def test_sender_that_loses_the_database_leaves_its_alerts(
         with database.transaction() as connection:
             connection.execute(
                 """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                   WHERE datname = current_database() AND pid <> pg_backend_pid() AND state = 'idle in transaction'"""
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()
+                     AND state = 'idle in transaction'"""
             )
         return True
 

@@ -336,7 +336,10 @@ def _row_counts(database: Database, exchange: str) -> list[int]:
     counts = []
     with database.transaction() as connection:
         for table in ("bar", "bar_revision", "quarantine", "check_result", "watermark"):
-            statement = f"SELECT count(*) FROM {table} JOIN instrument i ON i.id = instrument_id WHERE exchange = %s"  # noqa: S608
+            statement = (
+                f"SELECT count(*) FROM {table} JOIN instrument i ON i.id = instrument_id "  # noqa: S608
+                "WHERE exchange = %s"
+            )
             row = connection.execute(statement.encode(), [exchange]).fetchone()
             counts.append(row[0] if row else -1)
     return counts

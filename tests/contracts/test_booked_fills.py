@@ -1,4 +1,4 @@
-"""The balances that the database books are those of penstock.core.accounting, whatever the fills."""
+"""The database books the balances of penstock.core.accounting, whatever the fills are."""
 
 import random
 import secrets

@@ -111,7 +111,7 @@ def test_newest_state_of_an_account_is_in_force(control_store: ControlStore, nam
 def test_strictest_of_own_and_common_state_is_in_force(
     control_store: ControlStore, name: str, own: TradingState, common: TradingState
 ) -> None:
-    """A halt of every account cannot be undone by the account's own state, nor the other way round."""
+    """An account's own state does not undo a halt of every account, and the reverse holds too."""
     order = [TradingState.ACTIVE, TradingState.REDUCE_ONLY, TradingState.HALTED]
     control_store.set_trading_state(name, own, "own", "test", AT)
     control_store.set_trading_state("*", common, "common", "test", LONG_AGO)

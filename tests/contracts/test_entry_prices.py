@@ -37,7 +37,7 @@ SYMBOLS = ("BTC/USDT", "ETH/USDT")
 
 
 class Account:
-    """An account with one order of each side and symbol, which every fill of the test belongs to."""
+    """An account with one order per side and symbol: every fill of the test belongs to one."""
 
     def __init__(self, database: Database) -> None:
         self.database, self.name = database, f"entries-{secrets.token_hex(6)}"
@@ -102,7 +102,10 @@ class Account:
     def checkpoints(self) -> list[tuple[Any, ...]]:
         with self.database.transaction() as connection:
             return connection.execute(
-                "SELECT symbol, at, trade_id, sequence FROM entry_checkpoint WHERE account = %s ORDER BY symbol",
+                (
+                    "SELECT symbol, at, trade_id, sequence FROM entry_checkpoint "
+                    "WHERE account = %s ORDER BY symbol"
+                ),
                 [self.name],
             ).fetchall()
 

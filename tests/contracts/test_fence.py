@@ -37,6 +37,7 @@ STEPS = Instrument(
 WORD = RiskVerdict("BTC/USDT", Verdict.DENY, "stale_bars", "old", Decimal(1), Decimal(0))
 
 READS = {
+    "break_history",
     "open_breaks",
     "trading_state",
     "equity_history",
@@ -132,14 +133,16 @@ def contents(database: Database, account: str) -> Callable[[], dict[str, list[st
     def read() -> dict[str, list[str]]:
         with database.transaction() as connection:
             names = connection.execute(
-                "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'account'"
+                "SELECT table_name FROM information_schema.columns "
+                "WHERE table_schema = 'public' AND column_name = 'account'"
             ).fetchall()
             chosen = {
                 name: f"SELECT t::text FROM {name} t WHERE account = %s ORDER BY 1"  # noqa: S608 (from the catalogue)
                 for (name,) in names
             }
             chosen["order_event"] = (
-                "SELECT t::text FROM order_event t JOIN orders USING (client_order_id) WHERE account = %s"
+                "SELECT t::text FROM order_event t JOIN orders USING (client_order_id) "
+                "WHERE account = %s"
             )
             found = {
                 name: connection.execute(text.encode(), [account]).fetchall()
@@ -255,9 +258,12 @@ def dying_at(database: Database, table: str, account: str) -> Iterator[None]:
     with database.transaction() as connection:
         connection.execute(
             f"""CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                    IF starts_with({whose}, '{account}') THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+                    IF starts_with({whose}, '{account}') THEN
+                        PERFORM pg_terminate_backend(pg_backend_pid());
+                    END IF;
                     RETURN NULL; END $$;
-                CREATE TRIGGER die AFTER INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION die()""".encode()
+                CREATE TRIGGER die AFTER INSERT OR UPDATE ON {table}
+                    FOR EACH ROW EXECUTE FUNCTION die()""".encode()
         )
     try:
         yield

@@ -214,7 +214,7 @@ def test_new_lease_waits_for_a_write_of_the_old_one(
 
 
 def test_slot_has_one_rebalance(ledger: Ledger, lease: Lease) -> None:
-    """Starting a slot again returns the first rebalance with its version and status, ended or not."""
+    """A slot that is started again returns the first rebalance with its version and status."""
     first = ledger.start_rebalance(lease, SLOT, "portfolio/1")
     ledger.end_rebalance(lease, first.id, RebalanceStatus.SKIPPED, "too late")
     again = ledger.start_rebalance(lease, SLOT, "portfolio/2")
@@ -452,7 +452,7 @@ def test_fill_of_an_unknown_order_is_refused(ledger: Ledger, lease: Lease) -> No
 def test_fill_that_cannot_be_is_recorded_and_raised(
     ledger: Ledger, lease: Lease, rebalance_id: int, database: Database
 ) -> None:
-    """A fill of an order that was never sent moves no balance; its refusal stands in the history."""
+    """A fill of an order that was never sent moves no balance; its refusal is in the history."""
     order = planned()
     ledger.plan_orders(lease, rebalance_id, [order])
     with pytest.raises(IllegalTransitionError, match="trade t"):
@@ -465,10 +465,14 @@ def test_fill_that_cannot_be_is_recorded_and_raised(
 def position_writes_run(database: Database, body: str) -> Iterator[None]:
     """Put `body` (PL/pgSQL) between the fill and the balance change of every booking."""
     with database.dedicated() as connection:
-        function = f"CREATE OR REPLACE FUNCTION interfere() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NEW; END $$"
+        function = (
+            "CREATE OR REPLACE FUNCTION interfere() RETURNS trigger "
+            f"LANGUAGE plpgsql AS $$ BEGIN {body}; RETURN NEW; END $$"
+        )
         connection.execute(function.encode())
         connection.execute(
-            "CREATE TRIGGER interfere BEFORE INSERT ON balance FOR EACH ROW EXECUTE FUNCTION interfere()"
+            "CREATE TRIGGER interfere BEFORE INSERT ON balance FOR EACH ROW "
+            "EXECUTE FUNCTION interfere()"
         )
         try:
             yield
@@ -505,7 +509,8 @@ url, account, token, order, at = sys.argv[1:]
 at = datetime.fromisoformat(at)
 ledger = PostgresLedger(connect(url))
 one = Decimal(1)
-ledger.book_fill(Lease(account, "writer", int(token), at), Fill("t", order, "BTC/USDT", Side.BUY, one, one, one, "USDT", at))
+fill = Fill("t", order, "BTC/USDT", Side.BUY, one, one, one, "USDT", at)
+ledger.book_fill(Lease(account, "writer", int(token), at), fill)
 """
 
 

@@ -1,4 +1,4 @@
-"""The ledger as event store: read models rebuilt row for row, and the account as of any past time."""
+"""The ledger as event store: read models rebuilt row for row, and the account at a past time."""
 
 import dataclasses
 from collections.abc import Callable, Iterator

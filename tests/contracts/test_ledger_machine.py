@@ -195,7 +195,8 @@ def test_hundred_thousand_sequences_end_the_same() -> None:
 
     every()
     print(
-        f"order machine: {ran} sequences of the same arrivals in another order, seed {SEED}: 0 differing ends, 0 positions off"
+        f"order machine: {ran} sequences of the same arrivals in another order, seed {SEED}: "
+        "0 differing ends, 0 positions off"
     )
     assert ran >= 100_000
     assert refused  # illegal events were among them
@@ -307,7 +308,10 @@ class LedgerBesideModel(RuleBasedStateMachine):
         refused = sum(len(model.refused) for model in self.models.values())
         with self.database.transaction() as connection:
             row = connection.execute(
-                "SELECT count(*) FROM order_event WHERE refusal IS NOT NULL AND client_order_id = ANY(%s)",
+                (
+                    "SELECT count(*) FROM order_event "
+                    "WHERE refusal IS NOT NULL AND client_order_id = ANY(%s)"
+                ),
                 [list(self.names.values())],
             ).fetchone()
         assert row == (refused,)

@@ -30,21 +30,29 @@ _MOST_ROWS = 2_000
 
 _FILLED = """
     INSERT INTO rebalance (account, slot, portfolio_version, status)
-    SELECT %(name)s, %(start)s + n * interval '1 min', 'v', 'done' FROM generate_series(1, %(minutes)s) n;
-    INSERT INTO equity SELECT %(name)s, %(start)s + n * interval '1 min', 100000 + n * 7919 %% 1000, 1, n / 480 * 10
+    SELECT %(name)s, %(start)s + n * interval '1 min', 'v', 'done'
     FROM generate_series(1, %(minutes)s) n;
-    INSERT INTO orders (client_order_id, account, rebalance_id, symbol, side, type, quantity, phase, child,
-        attempt, strategy_version, target_weight, reference_price, state, end_cause, filled_quantity, created_at, updated_at)
-    SELECT %(name)s || id, %(name)s, id, CASE WHEN n = 2 THEN 'OLD/USDT' ELSE 'S' || n %% 10 || '/USDT' END,
+    INSERT INTO equity
+    SELECT %(name)s, %(start)s + n * interval '1 min', 100000 + n * 7919 %% 1000, 1, n / 480 * 10
+    FROM generate_series(1, %(minutes)s) n;
+    INSERT INTO orders (client_order_id, account, rebalance_id, symbol, side, type, quantity,
+        phase, child, attempt, strategy_version, target_weight, reference_price, state, end_cause,
+        filled_quantity, created_at, updated_at)
+    SELECT %(name)s || id, %(name)s, id,
+        CASE WHEN n = 2 THEN 'OLD/USDT' ELSE 'S' || n %% 10 || '/USDT' END,
         'buy', 'market', 1, 1, 0, 0, 'v', 0.1, 100,
         CASE WHEN n %% 1000 = 1 THEN 'expired' ELSE 'filled' END,
-        CASE WHEN n %% 1000 = 1 THEN 'expired' ELSE 'filled' END, CASE WHEN n %% 1000 = 1 THEN 0 ELSE 1 END, slot, slot
-    FROM (SELECT id, slot, row_number() OVER (ORDER BY slot) AS n FROM rebalance WHERE account = %(name)s) numbered;
-    INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
+        CASE WHEN n %% 1000 = 1 THEN 'expired' ELSE 'filled' END,
+        CASE WHEN n %% 1000 = 1 THEN 0 ELSE 1 END, slot, slot
+    FROM (SELECT id, slot, row_number() OVER (ORDER BY slot) AS n
+          FROM rebalance WHERE account = %(name)s) numbered;
+    INSERT INTO fill
+        (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
     SELECT account, symbol, client_order_id, client_order_id, 'buy', 1, 100, 0, 'USDT', created_at
     FROM orders WHERE account = %(name)s AND state = 'filled' ORDER BY sequence;
     INSERT INTO break_acceptance (account, subject, kind, reason, accepted_by, at, value)
-    SELECT %(name)s, 'USDT', 'deposit', 'r', 'ada', %(start)s + n * interval '8 hours', n * 10 FROM generate_series(1, 3) n
+    SELECT %(name)s, 'USDT', 'deposit', 'r', 'ada', %(start)s + n * interval '8 hours', n * 10
+    FROM generate_series(1, 3) n
 """
 
 

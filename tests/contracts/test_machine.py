@@ -2,6 +2,8 @@
 those of a simulation alike.
 """
 
+import os
+import pwd
 import threading
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +12,7 @@ import pytest
 from penstock.core.clock import MachineClock, SteppedClock
 from penstock.core.executor import InlineRunner
 from penstock.core.ids import CountedIds, IdSource
-from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS, new_secret
+from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS, new_secret, user_name
 from penstock.ports import TaskRunner
 
 START = datetime(2025, 6, 1, tzinfo=UTC)
@@ -106,3 +108,15 @@ def test_work_on_a_thread_is_not_waited_for_longer_than_asked() -> None:
     assert not task.wait(0.01)
     let_go.set()
     assert task.wait(5)
+
+
+def test_user_without_a_name_is_named_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container runs as a user number that no file names: halts and slots still say who asks."""
+
+    def nameless(uid: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nameless)
+    assert user_name() == f"uid {os.getuid()}"

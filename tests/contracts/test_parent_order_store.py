@@ -67,9 +67,7 @@ def test_parents_come_back_as_they_were_begun(
 def test_parent_begun_twice_is_left_as_it_is(
     store: ParentOrderStore, writer: Lease, rebalance_id: int
 ) -> None:
-    """One per (rebalance, symbol, phase): a second beginning changes nothing, another phase is another
-    parent.
-    """
+    """There is one parent per rebalance, symbol and phase: a second beginning changes nothing."""
     store.begin_work(writer, [parent(rebalance_id)])
     store.begin_work(
         writer, [parent(rebalance_id, quantity="9"), parent(rebalance_id, phase=Phase.SELLS)]

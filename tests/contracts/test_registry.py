@@ -1,4 +1,6 @@
-"""What every CandidateRegistry and SearchTracker promise, held against MLflow over a database file and over a real server.
+"""What every CandidateRegistry and SearchTracker promises.
+
+The suite runs against MLflow over a database file and over a real server.
 
 The versions are real: a small search, recorded and registered.
 """
@@ -79,7 +81,7 @@ class Desk:
         return f"model-{next(_names)}"
 
     def run_of(self, seed: int) -> str:
-        """Record the search with this seed and return its run; another seed finds other parameters."""
+        """Record the search with this seed and return its run."""
         if seed not in self.searches:
             self.searches[seed] = search(
                 self.snapshot.bars(),
@@ -421,7 +423,7 @@ def aliases(session: Desk, name: str) -> dict[str, str]:
 
 
 def test_unreachable_server_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No server at the address: a PromotionError that names it, within seconds, password left out."""
+    """Where no server answers, a PromotionError names the address without its password."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

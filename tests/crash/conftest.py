@@ -51,7 +51,7 @@ REACHED = 0.0075
 
 @dataclass(frozen=True)
 class Scenario:
-    """What one account has and shall have. Opening balances by asset, target weights by base asset."""
+    """What one account has (by asset) and shall have (weights by base asset)."""
 
     opening: Mapping[str, str]
     weights: Mapping[str, float]
@@ -236,14 +236,16 @@ class Stage:
         """
         with self.database.transaction() as connection:
             tables = connection.execute(
-                "SELECT table_name FROM information_schema.columns WHERE table_schema = 'public' AND column_name = 'account'"
+                "SELECT table_name FROM information_schema.columns "
+                "WHERE table_schema = 'public' AND column_name = 'account'"
             ).fetchall()
             chosen = {
                 name: f"SELECT t.xmin::text || t::text FROM {name} t WHERE account = %s"  # noqa: S608
                 for (name,) in tables
             }
             chosen["order_event"] = (
-                "SELECT t.xmin::text || t::text FROM order_event t JOIN orders USING (client_order_id) WHERE account = %s"
+                "SELECT t.xmin::text || t::text FROM order_event t "
+                "JOIN orders USING (client_order_id) WHERE account = %s"
             )
             return {
                 name: sorted(row for (row,) in connection.execute(text.encode(), [account]))
@@ -255,9 +257,12 @@ class Stage:
         with self.database.transaction() as connection:
             row = connection.execute(
                 """SELECT (SELECT count(*) FROM account_break AS b
-                           WHERE account = %(account)s AND NOT EXISTS (SELECT FROM alert WHERE break_id = b.id))
-                        + (SELECT count(*) FROM trading_state WHERE account = %(account)s AND set_by LIKE 'risk rule%%')
-                        - (SELECT count(*) FROM alert WHERE account = %(account)s AND title LIKE 'the account is set to%%')""",
+                           WHERE account = %(account)s
+                             AND NOT EXISTS (SELECT FROM alert WHERE break_id = b.id))
+                        + (SELECT count(*) FROM trading_state
+                           WHERE account = %(account)s AND set_by LIKE 'risk rule%%')
+                        - (SELECT count(*) FROM alert
+                           WHERE account = %(account)s AND title LIKE 'the account is set to%%')""",
                 {"account": account},
             ).fetchone()
         assert row is not None

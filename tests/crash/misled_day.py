@@ -1,5 +1,6 @@
-"""An account at a venue with bad answers, whose waiting moves the venue's clock, and what both sides
-hold at the end of its day.
+"""An account at a venue with bad answers, and what both sides hold at the end of its day.
+
+The account's waiting moves the venue's clock.
 """
 
 import random
@@ -258,8 +259,9 @@ def books_of(day: Day) -> Books:
 
 
 def assert_whole(day: Day, books: Books) -> None:
-    """One order per decision, every fill booked once, every order at its end, both sides equal to the
-    sum of the trades.
+    """One order per decision; every fill is booked once; every order has ended.
+
+    The ledger and the venue are both equal to the sum of the trades.
     """
     assert not day.sends.twice, day.sends.twice[:5]
     assert not books.doubled, books.doubled[:5]

@@ -94,10 +94,11 @@ def send_ambiguously(day: Day, wanted: int, seed: int) -> None:
     late = sum(fill.client_order_id in day.sends.lost for fill in books.booked)
     never = sum(order.end_cause is EndCause.NEVER_ARRIVED for order in books.orders)
     print(
-        f"\nambiguous submits: {sum(day.sends.left.values())} orders in {number} slots (seed {seed}), "
-        f"{len(day.sends.lost)} without an answer, of which {never} had never arrived: "
-        f"{len(day.sends.twice) + len(books.doubled)} sent twice, {len(books.wrongly_rejected)} REJECTED without the venue's "
-        f"word, {late} late fills booked, {books.missing.total()} lost, {books.surplus.total()} doubled, "
+        f"\nambiguous submits: {sum(day.sends.left.values())} orders in {number} slots (seed "
+        f"{seed}), {len(day.sends.lost)} without an answer, of which {never} had never arrived: "
+        f"{len(day.sends.twice) + len(books.doubled)} sent twice, {len(books.wrongly_rejected)} "
+        f"REJECTED without the venue's word, {late} late fills booked, "
+        f"{books.missing.total()} lost, {books.surplus.total()} doubled, "
         f"{time.monotonic() - started:.0f} s"
     )
     assert_whole(day, books)
@@ -166,10 +167,12 @@ def test_order_that_is_denied_for_too_long_is_not_sent_again(
         day.trade(number)
     books = books_of(day)
     print(
-        f"\nwrong denials: {sum(day.sends.left.values())} orders, {len(day.sends.lost)} without an answer, {denied} of them "
-        f"denied after {day.session.policy.visibility_delay_seconds:g} s though the venue had them (trades hidden for "
-        f"{trades_hidden:g} s): {len(day.sends.twice) + len(books.doubled)} sent twice, {books.missing.total()} lost and "
-        f"{books.surplus.total()} doubled fills, {breaks} breaks opened and closed"
+        f"\nwrong denials: {sum(day.sends.left.values())} orders, {len(day.sends.lost)} without "
+        f"an answer, {denied} of them denied after "
+        f"{day.session.policy.visibility_delay_seconds:g} s though the venue had them (trades "
+        f"hidden for {trades_hidden:g} s): {len(day.sends.twice) + len(books.doubled)} sent "
+        f"twice, {books.missing.total()} lost and {books.surplus.total()} doubled fills, "
+        f"{breaks} breaks opened and closed"
     )
     assert_whole(day, books)
     assert denied > 5

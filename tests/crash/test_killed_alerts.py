@@ -87,5 +87,6 @@ def test_alert_outlives_a_kill_around_the_commit_of_its_cause(
         assert told(stage, account) == titles, f"killed at {boundaries[point - 1]}"
         assert told(stage, account) == []
     print(
-        f"\nalerts: {len(points)} kills around the commit of {write}: each cause has one alert, none lost"
+        f"\nalerts: {len(points)} kills around the commit of {write}: each cause has one alert, "
+        "none lost"
     )

@@ -131,11 +131,13 @@ def kill_in_parts(stage: Stage, make_scenario: Callable[[int], Scenario], kills:
             or not whole.is_whole
         ):
             wrong.append(
-                f"{names[point - 1]} (boundary {point} of {len(names)}): {killed['killed']}, {mended}, {whole}"
+                f"{names[point - 1]} (boundary {point} of {len(names)}): {killed['killed']}, "
+                f"{mended}, {whole}"
             )
     print(
-        f"\nkills in parts: {len(chosen)} kills between the first and the last of {len(booked)} bookings (seed {SEED}), "
-        f"{parts} orders booked in part: {lost} lost and {doubled} doubled fills, {time.monotonic() - started:.0f} s"
+        f"\nkills in parts: {len(chosen)} kills between the first and the last of {len(booked)} "
+        f"bookings (seed {SEED}), {parts} orders booked in part: {lost} lost and {doubled} "
+        f"doubled fills, {time.monotonic() - started:.0f} s"
     )
     assert not wrong, f"{len(wrong)} of {len(chosen)}:\n" + "\n".join(wrong[:10])
     assert parts > len(chosen), "too few orders were in parts when their process was killed"

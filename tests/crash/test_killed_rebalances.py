@@ -57,7 +57,10 @@ def kill_and_mend(
     if mended.get("status") != "done" or mended["breaks"]:
         return (
             whole,
-            f"the run after it: {mended.get('error') or mended.get('status')} {mended.get('reason')}",
+            (
+                f"the run after it: {mended.get('error') or mended.get('status')} "
+                f"{mended.get('reason')}"
+            ),
         )
     if third_run:
         again = stage.run(account, scene)
@@ -94,11 +97,11 @@ def run_matrix(
                     f"seed {seed}, {names[point - 1]} (boundary {point} of {len(names)}): {failure}"
                 )
     print(
-        f"\ncrash matrix: {found['kills']} kills, {points} points, {len(seeds)} seeds ({seeds[0]}..{seeds[-1]}): "
-        f"{found['duplicates']} duplicate orders at the venue, {found['lost']} lost and {found['doubled']} doubled fills, "
+        f"\ncrash matrix: {found['kills']} kills, {points} points, {len(seeds)} seeds "
+        f"({seeds[0]}..{seeds[-1]}): {found['duplicates']} duplicate orders at the venue, "
+        f"{found['lost']} lost and {found['doubled']} doubled fills, "
         f"ledger = venue = sum of fills {found['equal']}/{found['kills']}, "
-        f"targets reached {found['reached']}/{found['kills']}, "
-        f"{time.monotonic() - started:.0f} s"
+        f"targets reached {found['reached']}/{found['kills']}, {time.monotonic() - started:.0f} s"
     )
     assert not wrong, f"{len(wrong)} of {found['kills']}:\n" + "\n".join(wrong[:20])
 

@@ -91,8 +91,9 @@ def run_races(stage: Stage, make_scenario: Callable[[int], Scenario], trials: in
         if not whole.is_whole or ends["traded"] != 1 or others != workers - 1:
             wrong.append(f"race {number} of {workers}: {dict(ends)}, {whole}")
     print(
-        f"\nraces: {trials} slots, {processes} processes (2 to 8 a slot, seed {SEED}): {sets} order sets, "
-        f"{duplicates} duplicate orders at the venue, {time.monotonic() - started:.0f} s"
+        f"\nraces: {trials} slots, {processes} processes (2 to 8 a slot, seed {SEED}): "
+        f"{sets} order sets, {duplicates} duplicate orders at the venue, "
+        f"{time.monotonic() - started:.0f} s"
     )
     assert not wrong, "\n".join(wrong[:20])
 
@@ -174,8 +175,9 @@ def sleepers(
                 f"stopped {boundaries[point - 1]} (boundary {point}): {end}; {failure or whole}"
             )
     print(
-        f"\nsleepers: {len(points)} processes stopped by SIGSTOP until another had done their slot (seed {SEED}): "
-        f"ended {dict(ends)}, {duplicates} duplicate orders at the venue, {time.monotonic() - started:.0f} s"
+        f"\nsleepers: {len(points)} processes stopped by SIGSTOP until another had done their "
+        f"slot (seed {SEED}): ended {dict(ends)}, {duplicates} duplicate orders at the venue, "
+        f"{time.monotonic() - started:.0f} s"
     )
     assert not wrong, "\n".join(wrong[:20])
 

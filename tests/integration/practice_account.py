@@ -195,7 +195,7 @@ class Account:
         )
 
     def traded_symbols(self) -> set[str]:
-        """Sell a part of everything at the next slot; return the symbols for which an order passed."""
+        """Sell a part of everything at the next slot; return the symbols whose orders passed."""
         report = self.trade({symbol: weight / 2 for symbol, weight in WEIGHTS.items()})
         return {order.request.symbol for order in report.orders}
 
@@ -217,12 +217,16 @@ def contents(database: Database) -> Callable[[], dict[str, tuple[int, str]]]:
             names = [
                 row[0]
                 for row in connection.execute(
-                    "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' AND table_name <> 'lease'"
+                    "SELECT table_name FROM information_schema.tables "
+                    "WHERE table_schema = 'public' AND table_name <> 'lease'"
                 )
             ]
             found = {
                 name: connection.execute(
-                    f"SELECT count(*), md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM {name} t".encode()  # noqa: S608 - the names come from the catalogue
+                    (
+                        "SELECT count(*), md5(coalesce(string_agg("  # noqa: S608 - from the catalogue
+                        f"t::text, '|' ORDER BY t::text), '')) FROM {name} t"
+                    ).encode()
                 ).fetchone()
                 for name in names
             }

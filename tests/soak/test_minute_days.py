@@ -396,13 +396,16 @@ def conclude(soak: Soak, seconds: float) -> Account:
     accounted = ", ".join(f"{count} {status}" for status, count in sorted(found.statuses.items()))
     thrown = soak.stop_seconds or [0.0]
     print(
-        f"\nsoak: {days:.2f} of {soak.days:g} simulated days, {found.statuses.total()} minute slots ({accounted}; "
-        f"{found.holes} unaccounted for, {found.silent} without a reason), {len(SYMBOLS)} symbols, {found.orders} orders, "
-        f"{found.fills} fills, {found.lost} lost and {found.doubled} doubled, ledger = venue: {found.equal}; "
-        f"{soak.kills} kills of the worker, {soak.outages['database']} database and {soak.outages['venue']} venue outages, "
-        f"errors gone on after {dict(soak.errors)}; memory x{factor:.3f} over {slots} slots of one life; kill switch thrown "
-        f"{len(soak.stop_seconds)} times, the last order left after p50 {sorted(thrown)[len(thrown) // 2]:.3f} s, p99 "
-        f"{p99(thrown):.3f} s; seed {SEED}, {seconds:.0f} s"
+        f"\nsoak: {days:.2f} of {soak.days:g} simulated days, {found.statuses.total()} minute "
+        f"slots ({accounted}; {found.holes} unaccounted for, {found.silent} without a reason), "
+        f"{len(SYMBOLS)} symbols, {found.orders} orders, {found.fills} fills, "
+        f"{found.lost} lost and {found.doubled} doubled, ledger = venue: {found.equal}; "
+        f"{soak.kills} kills of the worker, {soak.outages['database']} database and "
+        f"{soak.outages['venue']} venue outages, errors gone on after {dict(soak.errors)}; "
+        f"memory x{factor:.3f} over {slots} slots of one life; kill switch thrown "
+        f"{len(soak.stop_seconds)} times, the last order left after p50 "
+        f"{sorted(thrown)[len(thrown) // 2]:.3f} s, p99 {p99(thrown):.3f} s; seed {SEED}, "
+        f"{seconds:.0f} s"
     )
     return found
 

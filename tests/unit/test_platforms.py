@@ -60,6 +60,20 @@ def test_keys_of_this_process_are_not_looked_at(
         platform(tmp_path, PENSTOCK_ENV="practice").exchange("daily")
 
 
+@pytest.mark.parametrize("consent", [{}, {"PENSTOCK_LIVE": "real-money"}])
+def test_real_account_is_not_opened_for_orders_without_both_consents(
+    tmp_path: Path, consent: dict[str, str]
+) -> None:
+    """The keys are there. `live: true` is not in the shipped environments.yaml: the platform opens
+    no account, whatever the environment says.
+    """
+    real = platform(
+        tmp_path, PENSTOCK_ENV="real", BINANCE_KEY="key", BINANCE_SECRET="secret", **consent
+    )
+    with pytest.raises(ConfigError, match="would trade real money"):
+        real.exchange("daily")
+
+
 def test_nothing_writes_the_environment_of_the_process() -> None:
     """An environment that is written reaches every platform of the process, and no test would see
     whose it was.

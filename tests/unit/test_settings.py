@@ -198,9 +198,12 @@ def test_empty_home_is_the_default_one() -> None:
     assert Process.of({"PENSTOCK_HOME": ""}).home == Path(".penstock")
 
 
-BOTH = """{name: both, venues: {
-      here: {ccxt_id: binance, base_url: "http://127.0.0.1:8190", api_key_env: K1, secret_env: S1},
-      there: {ccxt_id: binance, base_url: "http://127.0.0.1:8191", api_key_env: K2, secret_env: S2, taker_fee_bps: 7.5}}}"""
+BOTH = (
+    "{name: both, venues: {\n      here: {ccxt_id: binance, "
+    'base_url: "http://127.0.0.1:8190", api_key_env: K1, secret_env: S1},\n'
+    '      there: {ccxt_id: binance, base_url: "http://127.0.0.1:8191", api_key_env: K2, '
+    "secret_env: S2, taker_fee_bps: 7.5}}}"
+)
 
 
 def test_account_may_trade_on_several_venues(configs: Path) -> None:

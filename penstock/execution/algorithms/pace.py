@@ -1,5 +1,5 @@
-"""When a plan's requests will leave, at most: what the limits on orders a minute and a day count
-before the first one does.
+"""When a plan's requests will leave, at most: what the limits on orders per minute and per day
+count before the first one does.
 """
 
 from datetime import timedelta

@@ -101,9 +101,12 @@ class WorkingParent:
 
     def attempt(self, number: int, orders: Sequence[OrderRecord]) -> int:
         """Return the attempt under which the child `number` is to be sent: one more than any
-        before.
+        before, of its own and of the lost children whose quantity it takes.
+
+        So the attempts are used up however often a lost child is divided anew.
         """
-        attempts = [o.attempt for o in self._children(orders) if o.child == number]
+        counted = {number} | self._lost(orders)
+        attempts = [o.attempt for o in self._children(orders) if o.child in counted]
         return max(attempts, default=-1) + 1
 
     def _children(self, orders: Sequence[OrderRecord]) -> list[OrderRecord]:

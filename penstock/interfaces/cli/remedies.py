@@ -31,8 +31,8 @@ CHECK_REMEDIES = {
     Subject.VENUE: "check the network, or use PENSTOCK_ENV=practice with 'penstock up'",
     Subject.VENUE_CLOCK: "synchronise this machine's clock (NTP): signed requests expire within "
     "seconds",
-    Subject.OLD_ORDERS: "trade a venue of the table in docs/venues.md, or see to it that the trading "
-    "machine is never suspended or frozen",
+    Subject.OLD_ORDERS: "trade a venue of the table in docs/venues.md, or see to it that the "
+    "trading machine is never suspended or frozen",
     Subject.REGISTRY: "start the MLflow server ('make up'), or unset PENSTOCK_MLFLOW_URL",
     Subject.KILL_SWITCH: "delete the file once it is safe to trade",
 }

@@ -37,7 +37,7 @@ def slots_table(slots: Sequence[SlotRecord]) -> pl.DataFrame:
 
 
 def open_breaks_table(breaks: Sequence[Break]) -> pl.DataFrame:
-    """Return open breaks: columns locked, kind, ledger, venue, detail (and what accepting books)."""
+    """Return open breaks: columns locked, kind, ledger, venue, detail."""
     rows = [
         (b.subject, b.kind, *map(_given, (b.ledger_value, b.venue_value)), b.message)
         for b in breaks

@@ -2,7 +2,6 @@
 options that mean the same in each, and how a time or an amount is written.
 """
 
-import getpass
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from penstock.core.actors import Actor, Channel
 from penstock.core.errors import ConfigError
+from penstock.core.machine import user_name
 from penstock.settings import Settings
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def settings(default_env: str = "") -> Settings:
 
 def operator() -> Actor:
     """Return who runs the command: the user of this machine's account."""
-    return Actor(getpass.getuser(), Channel.CLI)
+    return Actor(user_name(), Channel.CLI)
 
 
 def say(sentence: str, console: Console = out) -> None:

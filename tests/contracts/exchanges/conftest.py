@@ -1,4 +1,4 @@
-"""One market for all exchanges: daily bars whose open rises by one a day, so a test can say every
+"""One market for all exchanges: daily bars whose open rises by one per day, so a test can say every
 price beforehand.
 """
 

@@ -410,7 +410,7 @@ def test_practice_address_wins_over_live(server, control):
 
 
 def test_used_up_weight_is_429_and_going_on_is_a_ban(server):
-    """A server with a small weight limit refuses with Retry-After, and bans who goes on regardless."""
+    """A server with a small weight limit answers Retry-After, and bans a client that goes on."""
     limits = LimitSpec(weight_per_minute=200, ban_after=3, ban_seconds=60)
     account = AccountSpec("k", "s", {"USDT": "1000"})
     with PracticeServer(

@@ -237,7 +237,7 @@ def test_answer_without_a_list_is_no_denial(wire: Wire, which: int) -> None:
 
 @pytest.mark.parametrize("which", [0, 1])
 def test_list_of_other_orders_is_no_denial(wire: Wire, which: int) -> None:
-    """A venue that overlooks the name and lists what it has shows a page: ours may be on another."""
+    """A venue that ignores the name lists one page of its orders; ours may be on another page."""
     wire.lists(ASKED[wire.venue][which], order_of(wire.venue, "working", "f" * 32))
     with pytest.raises(VenueUnavailableError, match="it lists others"):
         wire.exchange.find_order(NAME, "AAA/USDT")
@@ -291,7 +291,7 @@ def test_cancellation_of_what_is_not_there_is_a_denial(wire: Wire) -> None:
 
 
 def test_venue_whose_orders_cannot_be_found_is_not_traded() -> None:
-    """An account there is refused with the venues that can be traded; its market data can be had."""
+    """An account there is refused with the venues that can be traded; its market data works."""
     with pytest.raises(
         ConfigError,
         match=r"'bitstamp' cannot be traded.*binance.*kraken.*still serves for market data",

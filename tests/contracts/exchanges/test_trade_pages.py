@@ -47,13 +47,13 @@ def now() -> int:
 
 
 def history(count: int = 230, until: int | None = None) -> list[Trade]:
-    """Trades in pairs of one millisecond, a pair an hour and a half: 230 go back more than a week."""
+    """Two trades in one millisecond, every hour and a half: 230 reach over a week back."""
     last = now() - HOUR if until is None else until
     return [Trade(n, last - (count - 1 - n) // 2 * HOUR * 3 // 2) for n in range(count)]
 
 
 def kraken(trades: list[Trade], asked: Mapping[str, str]) -> object:
-    """Fifty of all symbols, the newest first but `ofs`; `start` in seconds is not itself included."""
+    """Fifty trades of all symbols, newest first, after the first `ofs`; `start` (s) is excluded."""
     rows = [trade for trade in newest_first(trades) if trade.at > int(asked["start"]) * 1000]
     page = rows[int(asked.get("ofs", 0)) :][:50]
     figures = {
@@ -332,7 +332,7 @@ def test_refused_page_is_an_error_and_not_the_end(wire: Wire) -> None:
 
 
 def test_asking_beyond_what_the_venue_keeps_is_said() -> None:
-    """OKX shows three months: what it has is returned, with a warning that the rest cannot be had."""
+    """OKX shows three months: these are returned, with a warning that the rest is not available."""
     wire = Wire("okx", history(3))
     with capture_logs() as logs:
         assert len(wire.fills_since(now() - 200 * 24 * HOUR)) == 3
@@ -344,7 +344,7 @@ def test_asking_beyond_what_the_venue_keeps_is_said() -> None:
     ["binance", "binanceus", "okx", "okxus", "myokx", "bybit", "bybiteu", "bybitid", "kraken"],
 )
 def test_every_venue_that_is_traded_has_a_way_of_paging(venue: str) -> None:
-    """What can be asked for its orders can be asked for all its trades; Binance pages by trade id."""
+    """Each venue whose orders can be found has a pager of its trades; ccxt pages for Binance."""
     assert order_lookup(venue)
     assert (trade_pager(venue) is None) == venue.startswith("binance")
 

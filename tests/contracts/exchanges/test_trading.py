@@ -52,7 +52,7 @@ def test_market_sell_pays_its_fee_in_quote(venue):
 
 
 def test_client_order_id_is_never_taken_twice(venue):
-    """The same id is refused after the first order filled, and nothing is bought the second time."""
+    """An id is refused again after its order has filled, and nothing is bought a second time."""
     order = venue.order("1")
     venue.exchange.submit(order)
     after = venue.exchange.balances()
@@ -157,7 +157,7 @@ def test_order_is_cancelled_by_the_venues_id_where_it_has_no_other(venue):
 
 
 def test_resting_sell_fills_at_its_price_once_the_market_passes_it(venue):
-    """The open rises by one a day: a sell two above it is passed within three days, at its own
+    """The open rises by one per day: a sell two above it is passed within three days, at its own
     price.
     """
     limit = venue.price + 2

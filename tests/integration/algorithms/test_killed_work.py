@@ -97,5 +97,6 @@ def test_killed_work_is_resumed_without_sending_any_child_twice(stage: Stage, na
         assert again["already_done"]
         assert again["sent"] == 0
     print(
-        f"\n{name}: {len(chosen)} kills (seed {SEED}) over {calls} points: 0 children twice, ledger = venue, targets reached"
+        f"\n{name}: {len(chosen)} kills (seed {SEED}) over {calls} points: 0 children twice, "
+        "ledger = venue, targets reached"
     )

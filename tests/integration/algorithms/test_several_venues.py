@@ -156,7 +156,8 @@ def test_killed_rebalance_sends_no_part_twice(two_venues: Stage, name: str) -> N
         again = two_venues.run(account, slot, STYLES[name], TARGETS)
         assert (again["already_done"], again["sent"]) == (True, 0)
     print(
-        f"\n{name}: {len(chosen)} kills (seed {SEED}) over {calls} points: 0 parts twice, ledger = both venues, targets reached"
+        f"\n{name}: {len(chosen)} kills (seed {SEED}) over {calls} points: 0 parts twice, "
+        "ledger = both venues, targets reached"
     )
 
 
@@ -227,7 +228,8 @@ def test_venue_without_quotes_gets_nothing_and_what_the_other_cannot_take_is_ski
     assert traded_by_venue(two_venues, account, "SOL/USDT") == {"cheap": 60}
     why = report["skipped"]["SOL/USDT"]
     assert why.startswith(
-        "sell of 40 of 100 fits no venue: cheap takes 60, it has 60 SOL free; dear does not answer ("
+        "sell of 40 of 100 fits no venue: cheap takes 60, it has 60 SOL free; "
+        "dear does not answer ("
     )
     assert sent_to(two_venues, account)["dear"] == []
     again = two_venues.run(account, slot, None, TARGETS)
@@ -292,9 +294,7 @@ def settings_for(stage: Stage, account: str, folder: Path, venues: Sequence[str]
 def test_account_of_several_venues_is_chosen_by_configuration(
     two_venues: Stage, tmp_path: Path
 ) -> None:
-    """A session from configs/environments.yaml trades both venues; the account can never be opened at
-    others.
-    """
+    """A session from configs/environments.yaml trades both venues; others are refused later."""
     account = "configured"
     slot = two_venues.open(account, OPENING)
     platform = Platform(

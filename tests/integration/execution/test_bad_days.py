@@ -64,7 +64,7 @@ def require_whole(stage: Stage) -> None:
 def test_ambiguous_submit_gives_one_order_and_its_fill(
     stage: Stage, kind: FaultKind, details: dict[str, float]
 ) -> None:
-    """Whatever became of the second order's answer, each symbol trades once and the slot is DONE."""
+    """Each symbol trades once and the slot is DONE, whatever became of the second answer."""
     stage.control.arm_next(kind, "POST", "/api/v3/order", nth=(2,), **details)
     report = rebalance(stage.session, stage.inputs(WEIGHTS, SLOT))
     assert report.status is RebalanceStatus.DONE, report

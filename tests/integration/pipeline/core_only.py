@@ -1,7 +1,7 @@
-"""Runs `penstock` as an install without extras would: what the core does not bring cannot be imported.
+"""Runs `penstock` as an install without extras does: only what the core brings can be imported.
 
-Usage: python core_only.py COMMAND ..., each command one argument. The exit code is the last one's. The
-variable CORE_ONLY_WITHOUT takes more modules away.
+Usage: python core_only.py COMMAND ..., each command one argument. The exit code is the last one's.
+The variable CORE_ONLY_WITHOUT takes more modules away.
 """
 
 import importlib.metadata
@@ -20,7 +20,7 @@ PYPROJECT = Path(__file__).resolve().parents[3] / "pyproject.toml"
 
 
 def core_distributions() -> set[str]:
-    """Return the names of what pyproject.toml's own dependencies bring, their dependencies included."""
+    """Return the names of the packages that pyproject.toml's own dependencies bring."""
     project = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
     open_ones = [Requirement(text) for text in project["dependencies"]]
     found: set[tuple[str, str]] = set()

@@ -16,7 +16,7 @@ from penstock.wiring import open_platform
 
 
 def die_after_opening_a_break() -> None:
-    """Watch every commit: the first one that was made for `open_break` is this process's last act."""
+    """Watch every commit, and end this process after the first one that `open_break` made."""
     commit = psycopg.Connection.commit
 
     def last_commit(connection: "psycopg.Connection[Any]") -> None:

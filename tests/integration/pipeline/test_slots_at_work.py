@@ -79,7 +79,7 @@ def test_slot_that_the_other_process_has_done_is_no_alert(traded: Place) -> None
 
 
 def test_two_workers_on_one_slot_leave_one_order_set_and_one_row(traded: Place) -> None:
-    """Both at once: one trades, the other says what it found; the slot is done and on record once."""
+    """Of two at once, one trades and the other reports what it found; the slot is recorded once."""
     slot, before = traded.tomorrow(), traded.control.stats()["orders"]
     with ThreadPoolExecutor(2) as pool:
         outcomes = list(

@@ -44,7 +44,7 @@ def core(
 
 
 def test_core_loads_a_champion_and_trades_a_slot(place: Place) -> None:
-    """Settings, store, registry and venue need no extra: a slot is traded by a registered version."""
+    """A registered version trades a slot without any extra: settings, store, registry and venue."""
     place.tomorrow()
     platform, home = place.platform, place.platform.home
     universe = platform.settings.universe

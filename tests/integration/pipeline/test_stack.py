@@ -131,7 +131,7 @@ def test_schedules_produce_scheduled_runs(stack: Stack) -> None:
 
 
 def test_deployed_ingest_completes_in_the_worker_and_leaves_its_artifact(stack: Stack) -> None:
-    """A run started as a user starts it completes in the worker, and its table says what came in."""
+    """A run that a user starts completes in the worker, and its table says what came in."""
     stack.run(
         "prefect", "deployment", "run", "ingest-bars/ingest-1d", "--watch", "--watch-timeout=180"
     )

@@ -68,9 +68,9 @@ def test_flatten_of_all_sells_at_every_account_and_answers_for_each(both: Place)
     assert (held(both, "daily"), held(both, "minute")) == (set(), set())
     text = said(both, "resume", "--reason", "over")
     assert (
-        f"still halted: {OTHER} (portfolio minute) is halted (drill): `penstock resume --all --reason ...`"
-        in text
-    )
+        f"still halted: {OTHER} (portfolio minute) is halted (drill): "
+        "`penstock resume --all --reason ...`"
+    ) in text
     assert "still halted" not in said(both, "resume", "--all", "--reason", "over")
 
 
@@ -100,9 +100,9 @@ def test_command_without_a_portfolio_names_the_account_that_it_should_have_named
     )
     text = said(both, "resume", "--reason", "a guess")
     assert (
-        f"still halted: {OTHER} (portfolio minute) is halted (who is that): `penstock resume -p minute --reason ...`"
-        in text
-    )
+        f"still halted: {OTHER} (portfolio minute) is halted (who is that): "
+        "`penstock resume -p minute --reason ...`"
+    ) in text
     text = said(both, "status")
     assert text.startswith("environment practice (PENSTOCK_ENV says so)\n")
     assert f"ETH of {OTHER}: ask the venue" in text

@@ -1,4 +1,4 @@
-"""Breaks between ledger and venue, on an account at a practice exchange with its ledger in PostgreSQL."""
+"""Breaks of an account at a practice exchange whose ledger is in PostgreSQL."""
 
 from tests.integration.practice_account import account, contents, database, opened
 

@@ -144,7 +144,10 @@ def line(count: Counter[str]) -> str:
         for what, number in count.items()
         if what not in ("cycles", "false locks")
     )
-    return f"clean cycles: {count['cycles']}, {count['false locks']} false locks (seed {SEED}; {shown})"
+    return (
+        f"clean cycles: {count['cycles']}, {count['false locks']} false locks (seed {SEED}; "
+        f"{shown})"
+    )
 
 
 def require_awkward(count: Counter[str]) -> None:

@@ -65,8 +65,9 @@ def tally() -> Iterator[Tally]:
     yield tally
     count = tally.count
     print(
-        f"\nbreaks: {count['injected']} injected of {len(tally.kinds)} kinds, {count['found']} found in one cycle, "
-        f"{count['false']} false locks, {count['silent']} second looks wrote nothing, {count['unlocked']} unlocked "
+        f"\nbreaks: {count['injected']} injected of {len(tally.kinds)} kinds, "
+        f"{count['found']} found in one cycle, {count['false']} false locks, "
+        f"{count['silent']} second looks wrote nothing, {count['unlocked']} unlocked "
         f"({count['alone']} by themselves, {count['accepted']} by acceptance)"
     )
 

@@ -54,7 +54,7 @@ def test_order_that_is_gone_is_ended_with_the_operators_reason(account: Account)
 
 
 def test_history_that_is_whole_again_says_what_was_hidden(account: Account) -> None:
-    """Someone traded while the venue's history was short: truncated at first, then a manual trade."""
+    """A trade by hand is TRUNCATED_TRADES while the venue's history is short, then MANUAL_TRADE."""
     account.direct.create_order("BTC/USDT", "market", "sell", 0.1)
     account.control.step(seconds=600)
     account.control.arm(Fault(kind=FaultKind.TRUNCATED_TRADES, path=TRADES, seconds=60))
@@ -126,7 +126,8 @@ def dying_at(database: Database, table: str) -> Iterator[None]:
         connection.execute(
             f"""CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql AS $$
                     BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END $$;
-                CREATE TRIGGER die AFTER INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION die()""".encode()
+                CREATE TRIGGER die AFTER INSERT ON {table}
+                    FOR EACH ROW EXECUTE FUNCTION die()""".encode()
         )
     try:
         yield

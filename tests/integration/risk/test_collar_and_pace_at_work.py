@@ -43,7 +43,10 @@ def test_wild_mid_holds_its_symbol_back_until_the_quotes_are_sane_again(
     assert "37.5% from the last mid 80000" in report.findings[0].reason
     with database.transaction() as connection:
         kept = connection.execute(
-            "SELECT rule, verdict, wanted > 0, passed FROM risk_verdict WHERE account = %s AND symbol = 'BTC/USDT'",
+            (
+                "SELECT rule, verdict, wanted > 0, passed FROM risk_verdict "
+                "WHERE account = %s AND symbol = 'BTC/USDT'"
+            ),
             [account.session.account],
         ).fetchall()
     assert kept == [("price_collar", "deny", True, 0)]

@@ -23,7 +23,7 @@ MORE_BTC = {"BTC/USDT": 0.4, "ETH/USDT": None, "SOL/USDT": None}
 KEEP = {"BTC/USDT": None, "ETH/USDT": None, "SOL/USDT": None}
 WIDE = RiskLimits(max_gross=Decimal(1), max_weight=Decimal(1), max_hourly_turnover=None)
 WANTED = Decimal("0.2")
-#: Rules whose work is shown elsewhere: in the files beside this one, and with the injected breaks of
+#: Rules whose work is shown in the files beside this one, or with the injected breaks of
 #: tests/integration/reconciliation.
 ELSEWHERE = {
     "kill_switch",
@@ -60,11 +60,12 @@ def bought(report: RebalanceResult, symbol: str = "BTC/USDT") -> Decimal:
 
 
 def on_record(database: Database, account: Account) -> list[tuple[Any, ...]]:
-    """Return symbol, verdict, rule, wanted and passed of every word kept at the newest slot."""
+    """Return symbol, verdict, rule, wanted and passed of each finding kept at the newest slot."""
     with database.transaction() as connection:
         return connection.execute(
             """SELECT symbol, verdict, rule, wanted, passed FROM risk_verdict
-               WHERE account = %(account)s AND slot = (SELECT max(slot) FROM rebalance WHERE account = %(account)s)""",
+               WHERE account = %(account)s
+                 AND slot = (SELECT max(slot) FROM rebalance WHERE account = %(account)s)""",
             {"account": account.session.account},
         ).fetchall()
 

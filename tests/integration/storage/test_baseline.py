@@ -34,8 +34,10 @@ SLOT = datetime(2025, 6, 1, tzinfo=UTC)
 #: columns is left out: no statement of the store depends on it.
 _CATALOGUE = """
     SELECT 'column', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull::text,
-           a.attidentity::text || a.attgenerated::text, coalesce(pg_get_expr(d.adbin, d.adrelid), '')
-    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+           a.attidentity::text || a.attgenerated::text,
+           coalesce(pg_get_expr(d.adbin, d.adrelid), '')
+    FROM pg_class c
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S')
     UNION ALL
@@ -52,7 +54,8 @@ _CATALOGUE = """
     FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace AND p.prokind = 'f'
       AND NOT EXISTS (SELECT FROM pg_depend e WHERE e.objid = p.oid AND e.deptype = 'e')
     UNION ALL
-    SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), tgenabled::text, '', ''
+    SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid),
+           tgenabled::text, '', ''
     FROM pg_trigger
     WHERE NOT tgisinternal AND tgrelid IN
         (SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace)
@@ -98,7 +101,8 @@ def apply_chain(database: Database, until: int = 9999) -> None:
             connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
         connection.execute(
             """CREATE TABLE schema_migration (
-                   number integer PRIMARY KEY, name text NOT NULL, layout text NOT NULL, checksum text NOT NULL,
+                   number integer PRIMARY KEY, name text NOT NULL, layout text NOT NULL,
+                   checksum text NOT NULL,
                    applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"""
         )
         for path in sorted(CHAIN.glob("[0-9]*.sql")):
@@ -109,7 +113,10 @@ def apply_chain(database: Database, until: int = 9999) -> None:
             text = path.read_text(encoding="utf-8")
             connection.execute(text.encode())
             connection.execute(
-                "INSERT INTO schema_migration (number, name, layout, checksum) VALUES (%s, %s, %s, %s)",
+                (
+                    "INSERT INTO schema_migration (number, name, layout, checksum) "
+                    "VALUES (%s, %s, %s, %s)"
+                ),
                 [int(number), name, layout, hashlib.sha256(text.encode()).hexdigest()],
             )
     database.detect_tier_again()
@@ -169,16 +176,18 @@ _OLD_ROWS = """
     VALUES ('main', 1, 'BTC/USDT', 'buy', 1, 5, 100, 0.5, 'trend/1', '{}', '2025-06-01')
 """
 _OLD_ORDER = """
-    INSERT INTO orders (client_order_id, account, rebalance_id, symbol, side, type, quantity, leg, attempt,
-        strategy_version, target_weight, reference_price, state, reason, created_at, updated_at)
-    VALUES (%s, 'main', 1, 'BTC/USDT', 'buy', 'market', 1, %s, 0, 'trend/1', 0.5, 100, %s, %s, %s, %s)
+    INSERT INTO orders (client_order_id, account, rebalance_id, symbol, side, type, quantity, leg,
+        attempt, strategy_version, target_weight, reference_price, state, reason, created_at,
+        updated_at)
+    VALUES (%s, 'main', 1, 'BTC/USDT', 'buy', 'market', 1, %s, 0, 'trend/1', 0.5, 100,
+        %s, %s, %s, %s)
 """
 _OLD_EVENT = """
     INSERT INTO order_event (client_order_id, kind, from_state, to_state, at, reason, lease_token)
     VALUES (%s, %s, %s, %s, %s, %s, 1)
 """
-#: How orders of the first chain ended: leg, the events as (kind, state after, reason), and the cause
-#: that the reason meant.
+#: How orders of the first chain ended: leg, the events as (kind, state after, reason), and the
+#: cause that the reason meant.
 _ENDS: dict[str, tuple[int, list[tuple[str, str, str]], EndCause | None]] = {
     "unsent": (1, [("abandon", "canceled", "never sent: its run ended")], EndCause.NEVER_SENT),
     "held": (
@@ -249,7 +258,8 @@ def test_orders_of_the_first_chain_keep_what_they_mean(server: str) -> None:
                     connection.execute(_OLD_EVENT, [name, kind, before, after, at, text])
                     before = after
             connection.execute(
-                """INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity, price, fee, fee_asset, at)
+                """INSERT INTO fill (account, symbol, trade_id, client_order_id, side, quantity,
+                                     price, fee, fee_asset, at)
                    VALUES ('main', 'BTC/USDT', 't1', 'filled', 'buy', 1, 100, 0, 'USDT', %s);""",
                 [SLOT + timedelta(seconds=2)],
             )
@@ -271,7 +281,7 @@ def test_orders_of_the_first_chain_keep_what_they_mean(server: str) -> None:
         assert orders["back"].state is OrderState.OPEN
         (parent,) = PostgresParentOrderStore(database).work_of(1)
         assert (parent.order.phase, parent.order.quantity) == (Phase.BUYS, Decimal(5))
-        # a column that a later migration added has no value yet: only what the chain knew is compared
+        # columns of later migrations have no value yet: only what the chain knew is compared
         PostgresLedgerHistory(database).rebuild(replace=True)
         rebuilt = {order.request.client_order_id: order for order in ledger.orders("main")}
         assert [_known(order) for order in rebuilt.values()] == [

@@ -68,7 +68,7 @@ def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 
 def test_data_survives_stop_and_start_on_the_same_address(server: EmbeddedPostgres) -> None:
-    """Starting again finds the data under the same URL; starting a running server changes nothing."""
+    """A second start finds the data under the same URL, and changes nothing of a running server."""
     url = server.start()
     remember(url, "before")
     main = postmaster(url).pid

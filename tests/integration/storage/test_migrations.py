@@ -100,7 +100,7 @@ def test_edited_migration_is_an_error(database: Database, folder: Path) -> None:
 def test_failed_migration_leaves_nothing_and_can_be_mended(
     database: Database, folder: Path
 ) -> None:
-    """A file that fails half-way is rolled back whole; those before it stay; mended, it is applied."""
+    """A file that fails is rolled back whole, those before it stay; once mended it is applied."""
     number = read_migrations(folder)[-1].number + 1
     broken = folder / f"{number:04d}_broken.sql"
     broken.write_text("CREATE TABLE half (id int); SELECT 1 / 0;")

@@ -19,23 +19,35 @@ RULES = {
     "binance": (
         "newClientOrderId",
         re.compile(r"[a-zA-Z0-9\-_]{1,36}"),
-        "binance-spot-api-docs, fix-api: client order ID fields must conform to ^[a-zA-Z0-9-_]{1,36}$ (REST: error -1100)",
+        (
+            "binance-spot-api-docs, fix-api: client order ID fields must conform to "
+            "^[a-zA-Z0-9-_]{1,36}$ (REST: error -1100)"
+        ),
     ),
     "bybit": (
         "orderLinkId",
         re.compile(r"[a-zA-Z0-9\-_]{1,36}"),
-        "bybit-exchange.github.io/docs, place order: at most 36 of digits, letters (both cases), dashes and underscores",
+        (
+            "bybit-exchange.github.io/docs, place order: at most 36 of digits, "
+            "letters (both cases), dashes and underscores"
+        ),
     ),
     "okx": (
         "clOrdId",
         re.compile(r"[a-zA-Z0-9]{1,32}"),
-        "okx.com/docs-v5 order-book-trading-trade, as nautilus_okx's OKX_MAX_CLORDID_LEN has it: 1 to 32 letters and digits",
+        (
+            "okx.com/docs-v5 order-book-trading-trade, as nautilus_okx's OKX_MAX_CLORDID_LEN has "
+            "it: 1 to 32 letters and digits"
+        ),
     ),
     "kraken": (
         "cl_ord_id",
         re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}|[\x20-\x7e]{1,18}"),
-        "docs.kraken.com/exchange/guides/general/clordid: a UUID or free text, unique among open orders; nautilus_kraken's "
-        "truncate_cl_ord_id gives the forms: 36 characters with dashes, 32 hexadecimal digits, or text of at most 18",
+        (
+            "docs.kraken.com/exchange/guides/general/clordid: a UUID or free text, "
+            "unique among open orders; nautilus_kraken's truncate_cl_ord_id gives the forms: "
+            "36 characters with dashes, 32 hexadecimal digits, or text of at most 18"
+        ),
     ),
 }
 
@@ -61,7 +73,7 @@ def test_id_of_any_order_is_legal_at_the_venue(
 
 
 def test_id_is_a_uuid_without_dashes() -> None:
-    """Kraken reads 32 hexadecimal digits as a UUID: the id survives being written as one and back."""
+    """Kraken reads 32 hexadecimal digits as a UUID: the id is the same after that."""
     made = client_order_id("main", "trend/1", SLOT, "BTC/USDT", Phase.BUYS, 0, 0)
     assert UUID(made).hex == made
 

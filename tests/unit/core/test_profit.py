@@ -66,7 +66,7 @@ def test_fee_in_a_third_asset_is_kept_in_that_asset() -> None:
 
 
 def test_sale_through_zero_begins_anew_at_its_own_price() -> None:
-    """Selling three of a holding of one closes the one and owes two at the price they were sold at."""
+    """A sell of three from a holding of one closes it and owes two at the price of the sell."""
     held = holding_of(fill(1, Side.BUY, "1", "100"), fill(2, Side.SELL, "3", "120"))
     assert (held.quantity, held.cost, held.realised) == (D(-2), D(-240), D(20))
 

@@ -178,7 +178,7 @@ def test_a_crash_that_stays_is_kept_and_counted_as_a_jump(walk: Walk) -> None:
 
 
 def test_the_newest_print_waits_for_confirmation_where_it_is_absurd(walk: Walk) -> None:
-    """Whether the newest bar reverts cannot be known yet: it is held back until the next one tells."""
+    """Whether the newest bar reverts is not known yet: it is held back until the next one."""
     frame = _scaled(walk(50), [49], 30.0)
     checked = check_symbol(frame, "BTC/USDT", Timeframe.H1, LATE)
     assert (checked.good.height, checked.quarantined.height, checked.held.height) == (49, 0, 1)

@@ -77,7 +77,7 @@ def test_data_docs_show_what_was_judged_since_the_last_time(
 
 
 def test_a_verdict_says_what_was_seen_and_what_was_allowed(metrics: pl.DataFrame) -> None:
-    """The sentence has the rule, the value and the bound; the frame is what BarBatch.checks wants."""
+    """The sentence has rule, value and bound; the frame has the columns of BarBatch.checks."""
     failed = [v for v in BoundsGate().judge(metrics) if not v.success and v.check == "ohlc"]
     assert (
         str(failed[0])
@@ -101,7 +101,10 @@ def test_bounds_of_one_timeframe_leave_the_others_at_their_defaults() -> None:
 def test_the_minute_path_does_not_import_great_expectations() -> None:
     """Ingestion with the plain gate must not pay the seconds of that import, nor pandas'."""
     heavy = ("great_expectations", "pandas", "vectorbt", "mlflow")
-    code = f"import sys, penstock.data.ingestion; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        "import sys, penstock.data.ingestion; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -47,7 +47,7 @@ def test_the_name_does_not_depend_on_how_the_file_was_written(walk: Walk, tmp_pa
 
 
 def test_the_name_is_the_one_that_was_given_before(walk: Walk) -> None:
-    """The hash is a promise to old records: changing how it is computed breaks them, and this test."""
+    """The hash of known bars stays as it was: old records hold it."""
     values = {"open": 2.0, "high": 3.0, "low": 1.0, "close": 2.5, "volume": 0.0}
     bars = walk(3).with_columns(pl.lit(value).alias(name) for name, value in values.items())
     assert (

@@ -1,4 +1,4 @@
-"""Reports are read back as a browser would: tables cell by cell, and no address outside the file."""
+"""Reports are parsed as a browser does: tables cell by cell, and no address outside the file."""
 
 import re
 from dataclasses import replace

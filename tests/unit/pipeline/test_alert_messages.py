@@ -23,7 +23,7 @@ def broken(asset: str) -> Alert:
 
 
 def test_single_alert_is_a_message_of_its_own() -> None:
-    """Its title is the message's, with account and subject; a break's remedy follows what it says."""
+    """One alert gives its title, account and subject to the message; a break adds its remedy."""
     title, body = told(broken("BTC"))
     assert title == "live-daily: BTC is locked: deposit"
     assert body == "1 BTC came; do: if it is yours: accept the break"

@@ -42,7 +42,7 @@ def bars(**days: int) -> pl.DataFrame:
 
 
 def test_bar_that_closes_at_the_slot_decides_and_later_ones_are_not_seen() -> None:
-    """With six days stored, the slot at the fifth day's start is decided by the fourth day's bar."""
+    """The slot at the fifth day's start uses the fourth day's bar, though six days are stored."""
     targets = decide_targets(MODEL, bars(BTC=6), Timeframe.D1, START + timedelta(days=4))
     assert targets.weights == {"BTC/USDT": 0.004}
     assert targets.seen["BTC/USDT"].closed_at == START + timedelta(days=4)

@@ -208,7 +208,7 @@ def test_half_and_half_from_cash_buys_both() -> None:
 
 
 def test_full_investment_is_scaled_to_leave_costs() -> None:
-    """Weights of one in all leave the fee and slippage buffer in cash, taken from every buy alike."""
+    """Weights that sum to one leave the fee buffer in cash: every buy gives its share."""
     policy = RebalancePolicy(fee_bps=Decimal(10), slippage_bps=Decimal(10))
     result = trade({"AAA/USDT": 0.5, "BBB/USDT": 0.5}, {"USDT": Decimal(1000)}, policy)
     spent = sum(order.notional for order in result.orders)
@@ -247,7 +247,7 @@ def test_difference_inside_the_band_is_left_alone_but_a_close_is_not() -> None:
 
 
 def test_close_sells_every_whole_lot_and_dust_is_skipped_with_the_venues_reason() -> None:
-    """A target of zero sells what lots allow; a rest under the venue's minimum is named, not sent."""
+    """A target of zero sells what lots allow; a rest under the venue's minimum is only reported."""
     closes = trade({"AAA/USDT": 0.0}, {"AAA": Decimal("1.23456")})
     assert closes.orders[0].quantity == Decimal("1.234")
     dust = trade({"AAA/USDT": 0.0}, {"AAA": Decimal("0.00056"), "USDT": Decimal(100)})

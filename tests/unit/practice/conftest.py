@@ -34,7 +34,7 @@ def bars_frame(
     start: datetime = MIDNIGHT,
     symbol: str = "AAA/USDT",
 ) -> pl.DataFrame:
-    """Return bars (open, high, low, close, volume) one a timeframe from `start` on; None leaves a
+    """Return bars (open, high, low, close, volume) one per timeframe from `start` on; None leaves a
     bar out.
     """
     present = [

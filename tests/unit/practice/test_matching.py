@@ -123,7 +123,7 @@ def test_post_only_order_that_would_take_is_refused(calm):
 
 
 def test_slippage_worsens_the_takers_price_but_not_beyond_the_limit(session, frame):
-    """Fifty basis points on 10 are 10.05 to a buyer and 9.95 to a seller; a limit of 10.02 caps it."""
+    """50 bps on 10 are 10.05 for a buyer and 9.95 for a seller; a limit bounds the buyer."""
     session = session({D: frame([flat(10.0)], D)}, slippage_bps=Decimal(50))
     assert session.place("BUY", "1")["fills"][0]["price"] == "10.05000000"
     assert session.place("SELL", "1")["fills"][0]["price"] == "9.95000000"

@@ -58,7 +58,7 @@ def test_bars_are_sane_and_on_their_grid(table, timeframe):
 
 
 def test_asking_page_by_page_gives_the_same_bars(table):
-    """Minutes are drawn by day: overlapping pages, and 5-minute pages, agree with one large window."""
+    """Overlapping pages, and pages of 5-minute bars, agree with one large window."""
     for timeframe in (Timeframe.M1, Timeframe.M5):
         series = table["BTC/USDT"][timeframe]
         whole = series.page(0, FAR, 4000)

@@ -1,4 +1,4 @@
-"""A rehearsal trades on the paper exchange what was backtested, and finds what a backtest cannot."""
+"""A rehearsal trades a backtest on the paper exchange, and finds what the backtest cannot."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -168,3 +168,19 @@ def test_approved_orders_never_grow_and_gross_stays_inside(wanted: list, held: D
         remaining.remove(origin)
     bought = sum(o.notional for o in approved.orders if o.side is Side.BUY)
     assert bought == 0 or account.gross + bought <= limits.max_gross * account.equity
+
+
+def test_exit_is_held_by_the_kill_switch_and_by_locks_alone() -> None:
+    """A position that is being closed leaves past every limit; a halt and a lock still hold it. A
+    buy, and a sell of more than is held, are no exit: each limit holds them.
+    """
+    held = context(positions={"BTC/USDT": Decimal(2)}, exits=frozenset({"BTC/USDT"}))
+    tight = WIDE.model_copy(update={"max_order_notional": Decimal(50)})
+    leaving = order("2", Side.SELL)
+    assert review([leaving], held, tight).orders == (leaving,)
+    halted = replace(held, halt=Halt("main", TradingState.HALTED, "drill", "me", SLOT))
+    assert rules_against(review([leaving], halted, tight)) == ["kill_switch"]
+    locked = replace(held, locks={"BTC": "balance_mismatch: 1 less"})
+    assert rules_against(review([leaving], locked, tight)) == ["locked_instrument"]
+    for other in (order("2"), order("3", Side.SELL)):
+        assert rules_against(review([other], held, tight)) == ["max_order_notional"]

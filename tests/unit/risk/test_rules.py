@@ -338,7 +338,7 @@ def test_collar_holds_against_the_mid_and_the_close(
 
 
 def test_first_rebalance_is_no_anomaly_and_a_change_that_stands_is_none_either() -> None:
-    """From cash to anything has nothing to compare with; the second slot that asks for it gets it."""
+    """The first targets after cash have nothing to compare with; the second slot trades them."""
     bound, wanted = limits(max_target_jump=Decimal("0.5")), {"BTC/USDT": 0.9}
     assert judged(order(), context(weights=wanted), bound).verdict is Verdict.ALLOW
     stood = RiskHistory(targets=(wanted, {"ETH/USDT": 0.9}))
@@ -389,7 +389,7 @@ def test_position_is_closed_at_its_stop(
 
 
 def test_exit_passes_a_stale_bar_a_collar_and_a_pace() -> None:
-    """A stop's sell goes through what would hold an ordinary sell; a halt and a lock still hold it."""
+    """A stop's sell passes rules that deny an ordinary sell; a halt and a lock still deny it."""
     account = context(
         positions=ONE_HELD,
         seen={"BTC/USDT": SeenBar(SLOT - timedelta(days=3), 500.0)},

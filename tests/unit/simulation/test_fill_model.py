@@ -90,7 +90,7 @@ def test_taker_never_fills_better_than_the_market_nor_beyond_its_limit(
 def test_fills_of_a_bar_are_whole_lots_within_its_share(
     quantity: Decimal, volume: float, participation: float, taken: Decimal
 ) -> None:
-    """All that is had of a bar is at most its share of the volume; without a share nothing binds."""
+    """The fills of a bar are at most its share of the volume; without a share none is bound."""
     got = FillModel(participation=participation).fillable(AAA, quantity, volume, taken)
     assert 0 <= got <= quantity
     assert got in (0, quantity) or (got % LOT == 0 and got + taken <= D(volume * participation))

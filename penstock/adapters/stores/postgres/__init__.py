@@ -1,6 +1,4 @@
-"""One store for three tiers of PostgreSQL: TimescaleDB, TimescaleDB with the Apache licence, and
-PostgreSQL without it.
-"""
+"""The stores on PostgreSQL: with TimescaleDB, with its Apache edition, or without it."""
 
 from penstock.adapters.stores.postgres.alert_outbox import PostgresAlertOutbox
 from penstock.adapters.stores.postgres.bar_store import PostgresBarStore

@@ -1,5 +1,6 @@
-"""The outbox of alerts: penstock.ports.AlertOutbox. Decides how alerts are kept and claimed, not
-what they say.
+"""Keeps the alerts that are still to be sent: see penstock.ports.AlertOutbox.
+
+Their text is made in penstock.core.alerts.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,14 +12,14 @@ from penstock.adapters.stores.postgres.connection import Database
 from penstock.core.alerts import Alert
 from penstock.core.breaks import Break, BreakKind
 
-#: What is handed over at once: a message of more things than these is read by nobody. The others go
-#: with the next.
+#: The most alerts that are handed over at once. The next call gets the others.
 _MOST_AT_ONCE = 100
 
-#: Rows that another process is sending are passed over; a process that dies or hangs loses them
+#: Rows that another process is sending are skipped. A process that dies or hangs loses its claim
 #: with its session.
 _CLAIM = """
-    SELECT alert.id, title, body, made_at, subject, kind, detail, ledger_value, venue_value, closed_at IS NOT NULL
+    SELECT alert.id, title, body, made_at,
+           subject, kind, detail, ledger_value, venue_value, closed_at IS NOT NULL
     FROM alert LEFT JOIN account_break ON account_break.id = break_id
     WHERE alert.account = %s AND sent_at IS NULL
     ORDER BY alert.id LIMIT %s FOR UPDATE OF alert SKIP LOCKED
@@ -39,8 +40,9 @@ class PostgresAlertOutbox:
             insert_alerts(connection, account, alerts)
 
     def deliver(self, account: str, send: Callable[[Sequence[Alert]], bool]) -> int:
-        """Hand the account's unsent alerts to `send` in one call, and mark them where it returns
-        True: at least once.
+        """Hand the account's unsent alerts to `send` in one call.
+
+        They are marked as sent where it returns True. Returns how many were marked.
         """
         with self._database.transaction() as connection:
             rows = connection.execute(_CLAIM, [account, _MOST_AT_ONCE]).fetchall()
@@ -56,10 +58,12 @@ class PostgresAlertOutbox:
 def insert_alerts(
     connection: psycopg.Connection[Any], account: str, alerts: Sequence[Alert]
 ) -> None:
-    """Keep the alerts in the transaction of what they are about."""
+    """Add the alerts, in the transaction of their cause."""
     connection.execute(
         """INSERT INTO alert (account, title, body)
-           SELECT %s, title, body FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS line (title, body, n) ORDER BY n""",
+           SELECT %s, title, body
+           FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY
+               AS line (title, body, n) ORDER BY n""",
         [account, [alert.title for alert in alerts], [alert.body for alert in alerts]],
     )
 

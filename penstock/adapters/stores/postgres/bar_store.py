@@ -1,7 +1,7 @@
-"""The record of bars on any tier: penstock.ports.BarStore.
+"""Keeps bars on any tier of PostgreSQL: see penstock.ports.BarStore.
 
-Decides keys, transactions and what is kept of the past. How rows reach the table quickly is for
-bar_writer and wire.
+This module has the keys, the transactions and what is kept of the past. How rows reach the table
+quickly is in bar_writer and binary_copy.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,18 +23,23 @@ from penstock.core.timeframes import Timeframe
 from penstock.ports import BarBatch, BatchResult
 
 _NOW = sql.SQL(
-    "SELECT symbol, ts, open, high, low, close, volume FROM bar JOIN wanted ON id = instrument_id WHERE {range}"
+    "SELECT symbol, ts, open, high, low, close, volume FROM bar "
+    "JOIN wanted ON id = instrument_id WHERE {range}"
 )
 _THEN = sql.SQL(
-    """SELECT symbol, ts, open, high, low, close, volume FROM bar JOIN wanted ON id = instrument_id
+    """SELECT symbol, ts, open, high, low, close, volume FROM bar
+       JOIN wanted ON id = instrument_id
        WHERE {range} AND known_at <= %(known_at)s
        UNION ALL
-       SELECT symbol, ts, open, high, low, close, volume FROM bar_revision JOIN wanted ON id = instrument_id
+       SELECT symbol, ts, open, high, low, close, volume FROM bar_revision
+       JOIN wanted ON id = instrument_id
        WHERE {range} AND known_from <= %(known_at)s AND %(known_at)s < known_until"""
 )
 _COLUMNS = sql.SQL(
-    """WITH wanted AS (SELECT id, symbol FROM instrument WHERE exchange = %(exchange)s AND symbol = ANY(%(symbols)s))
-       SELECT symbol, array_agg(ts), array_agg(open), array_agg(high), array_agg(low), array_agg(close), array_agg(volume)
+    """WITH wanted AS (SELECT id, symbol FROM instrument
+                       WHERE exchange = %(exchange)s AND symbol = ANY(%(symbols)s))
+       SELECT symbol, array_agg(ts), array_agg(open), array_agg(high), array_agg(low),
+              array_agg(close), array_agg(volume)
        FROM ({rows}) AS rows GROUP BY symbol"""
 )
 
@@ -71,8 +76,9 @@ class PostgresBarStore:
             )
 
     def save_batch(self, batch: BarBatch) -> BatchResult:
-        """Store bars, quarantine, check results and watermark in one transaction. Storing it again
-        changes nothing.
+        """Store bars, quarantine, check results and watermark in one transaction.
+
+        A batch that is stored again changes nothing.
         """
         bars = _checked(batch)
         self._partitions.ensure(bars["ts"])
@@ -94,8 +100,9 @@ class PostgresBarStore:
         end: datetime | None = None,
         known_at: datetime | None = None,
     ) -> pl.DataFrame:
-        """Return bars (BARS_SCHEMA, sorted by symbol, ts) with start <= ts < end, as known at
-        `known_at` (default: now).
+        """Return bars (BARS_SCHEMA, sorted by symbol, ts) with start <= ts < end.
+
+        The values are those known at `known_at` (default: now).
         """
         conditions = [sql.SQL("timeframe = %(timeframe)s")]
         if start is not None:
@@ -112,7 +119,7 @@ class PostgresBarStore:
         return pl.concat(frames).sort("symbol", "ts") if frames else empty_bars()
 
     def watermarks(self, exchange: str, timeframe: Timeframe) -> Mapping[str, datetime]:
-        """Return, per symbol, the open time of the newest bar that is done with."""
+        """Return the open time of the newest bar that was ingested, by symbol."""
         with self._database.transaction() as connection:
             rows = connection.execute(
                 """SELECT symbol, ts FROM watermark JOIN instrument ON id = instrument_id
@@ -145,7 +152,7 @@ class PostgresBarStore:
         rows: int,
         uri: str,
     ) -> None:
-        """Record a snapshot; recording the same hash again changes nothing."""
+        """Record a snapshot. A hash that is recorded already is left as it is."""
         with self._database.transaction() as connection:
             connection.execute(
                 """INSERT INTO snapshot (content_hash, exchange, timeframe, symbols, row_count, uri)
@@ -154,10 +161,11 @@ class PostgresBarStore:
             )
 
     def coverage(self, exchange: str) -> pl.DataFrame:
-        """Return timeframe, symbol, rows, first, last of what is stored of a venue."""
+        """Return what is stored of a venue: timeframe, symbol, rows, first, last."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                """SELECT timeframe, symbol, count(*), min(ts), max(ts) FROM bar JOIN instrument ON id = instrument_id
+                """SELECT timeframe, symbol, count(*), min(ts), max(ts)
+                   FROM bar JOIN instrument ON id = instrument_id
                    WHERE exchange = %s GROUP BY timeframe, symbol ORDER BY timeframe, symbol""",
                 [exchange],
             ).fetchall()
@@ -174,14 +182,17 @@ class PostgresBarStore:
         )
 
     def check_results(self, exchange: str, timeframe: Timeframe) -> pl.DataFrame:
-        """Return the newest result of every check: symbol, check, success, observed, bound, detail,
-        at.
+        """Return the newest result of every check.
+
+        The columns are symbol, check, success, observed, bound, detail and at.
         """
         with self._database.transaction() as connection:
             rows = connection.execute(
-                """SELECT DISTINCT ON (symbol, check_name) symbol, check_name, success, observed, bound, detail, at
+                """SELECT DISTINCT ON (symbol, check_name)
+                          symbol, check_name, success, observed, bound, detail, at
                    FROM check_result JOIN instrument ON instrument.id = instrument_id
-                   WHERE exchange = %s AND timeframe = %s ORDER BY symbol, check_name, check_result.id DESC""",
+                   WHERE exchange = %s AND timeframe = %s
+                   ORDER BY symbol, check_name, check_result.id DESC""",
                 [exchange, timeframe.seconds],
             ).fetchall()
         text = dict.fromkeys(("observed", "bound", "detail"), pl.String())
@@ -196,7 +207,10 @@ class PostgresBarStore:
 
 
 def _checked(batch: BarBatch) -> pl.DataFrame:
-    """Return the batch's bars in order; StoreError for what a store must never hold."""
+    """Return the batch's bars by time.
+
+    Raises StoreError for another symbol's bars, an open time that occurs twice and missing values.
+    """
     bars = require_bars(batch.bars, f"bars of {batch.symbol}").sort("ts")
     where = f"bars of {batch.exchange} {batch.symbol} {batch.timeframe}"
     strangers = bars.filter(pl.col("symbol").ne_missing(batch.symbol))["symbol"].unique().to_list()
@@ -204,7 +218,8 @@ def _checked(batch: BarBatch) -> pl.DataFrame:
         raise StoreError(f"{where}: the batch also holds {strangers}; save one symbol at a time")
     if bars["ts"].n_unique() != bars.height:
         raise StoreError(
-            f"{where}: {bars.height - bars['ts'].n_unique()} open times occur twice; drop or quarantine them first"
+            f"{where}: {bars.height - bars['ts'].n_unique()} open times occur twice; "
+            "drop or quarantine them first"
         )
     nulls = [name for name in ("ts", *VALUE_COLUMNS) if bars[name].null_count()]
     if nulls:
@@ -215,8 +230,9 @@ def _checked(batch: BarBatch) -> pl.DataFrame:
 
 
 def _instrument_id(connection: psycopg.Connection[Any], exchange: str, symbol: str) -> int:
-    """Return the id of an instrument, made without venue rules where save_instruments has not met
-    it yet.
+    """Return the id of an instrument.
+
+    One that is not stored yet is made from its symbol, without the venue's rules.
     """
     find = "SELECT id FROM instrument WHERE exchange = %s AND symbol = %s"
     row = connection.execute(find, [exchange, symbol]).fetchone()
@@ -238,9 +254,7 @@ def _instrument_id(connection: psycopg.Connection[Any], exchange: str, symbol: s
 def _lock(
     connection: psycopg.Connection[Any], instrument_id: int, timeframe: Timeframe
 ) -> datetime:
-    """Make other writers of this series wait, and return the instant from which what we write is
-    known.
-    """
+    """Make other writers of this series wait, and return the time from which the rows are known."""
     connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", [instrument_id, timeframe.seconds])
     row = connection.execute("SELECT clock_timestamp()").fetchone()
     if row is None:
@@ -252,38 +266,46 @@ def _lock(
 def _save_quarantine(
     connection: psycopg.Connection[Any], batch: BarBatch, instrument_id: int
 ) -> int:
-    """Keep the refused rows that are not kept already and return their number."""
+    """Store the quarantined rows that are not stored yet, and return their number."""
     if batch.quarantined.is_empty():
         return 0
     frame = batch.quarantined.with_columns(pl.col("ts").cast(TS))
     columns = [frame[name].to_list() for name in ("ts", *VALUE_COLUMNS, "reason")]
     return connection.execute(
-        """INSERT INTO quarantine (instrument_id, timeframe, ts, open, high, low, close, volume, reason)
-           SELECT %s, %s, rows.* FROM unnest(%s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::float8[],
-                                             %s::float8[], %s::text[]) AS rows
+        """INSERT INTO quarantine
+               (instrument_id, timeframe, ts, open, high, low, close, volume, reason)
+           SELECT %s, %s, rows.*
+           FROM unnest(%s::timestamptz[], %s::float8[], %s::float8[], %s::float8[], %s::float8[],
+                       %s::float8[], %s::text[]) AS rows
            ON CONFLICT DO NOTHING""",
         [instrument_id, batch.timeframe.seconds, *columns],
     ).rowcount
 
 
 def _save_checks(connection: psycopg.Connection[Any], batch: BarBatch, instrument_id: int) -> None:
-    """Append the results that differ from the newest one of their check, so that a repeated batch
-    adds nothing.
+    """Append the results that differ from the newest one of their check.
+
+    So a batch that is stored again adds nothing.
     """
     if batch.checks.is_empty():
         return
     text = batch.checks.with_columns(pl.col("observed", "bound", "detail").cast(pl.String))
     columns = [text[name].to_list() for name in ("check", "success", "observed", "bound", "detail")]
     connection.execute(
-        """INSERT INTO check_result (instrument_id, timeframe, check_name, success, observed, bound, detail)
-           SELECT %(id)s, %(timeframe)s, rows.check_name, rows.success, rows.observed, rows.bound, coalesce(rows.detail, '')
-           FROM unnest(%(checks)s::text[], %(success)s::boolean[], %(observed)s::text[], %(bound)s::text[], %(detail)s::text[])
+        """INSERT INTO check_result
+               (instrument_id, timeframe, check_name, success, observed, bound, detail)
+           SELECT %(id)s, %(timeframe)s, rows.check_name, rows.success, rows.observed, rows.bound,
+                  coalesce(rows.detail, '')
+           FROM unnest(%(checks)s::text[], %(success)s::boolean[], %(observed)s::text[],
+                       %(bound)s::text[], %(detail)s::text[])
                 AS rows (check_name, success, observed, bound, detail)
            LEFT JOIN LATERAL (
                SELECT * FROM check_result WHERE instrument_id = %(id)s AND timeframe = %(timeframe)s
-               AND check_result.check_name = rows.check_name ORDER BY check_result.id DESC LIMIT 1) AS newest ON true
+               AND check_result.check_name = rows.check_name
+               ORDER BY check_result.id DESC LIMIT 1) AS newest ON true
            WHERE (newest.success, newest.observed, newest.bound, newest.detail)
-                 IS DISTINCT FROM (rows.success, rows.observed, rows.bound, coalesce(rows.detail, ''))""",
+                 IS DISTINCT FROM
+                 (rows.success, rows.observed, rows.bound, coalesce(rows.detail, ''))""",
         dict(zip(("checks", "success", "observed", "bound", "detail"), columns, strict=True))
         | {"id": instrument_id, "timeframe": batch.timeframe.seconds},
     )
@@ -292,14 +314,16 @@ def _save_checks(connection: psycopg.Connection[Any], batch: BarBatch, instrumen
 def _save_watermark(
     connection: psycopg.Connection[Any], batch: BarBatch, instrument_id: int
 ) -> None:
-    """Move the watermark on; it never goes back, so that a repair of old bars does not make the
-    next run start over.
+    """Move the watermark on.
+
+    It never goes back, so that the next run does not start over after a repair of old bars.
     """
     if batch.watermark is None:
         return
     connection.execute(
         """INSERT INTO watermark (instrument_id, timeframe, ts) VALUES (%s, %s, %s)
-           ON CONFLICT (instrument_id, timeframe) DO UPDATE SET ts = excluded.ts, updated_at = clock_timestamp()
+           ON CONFLICT (instrument_id, timeframe) DO UPDATE
+           SET ts = excluded.ts, updated_at = clock_timestamp()
            WHERE watermark.ts < excluded.ts""",
         [instrument_id, batch.timeframe.seconds, batch.watermark],
     )

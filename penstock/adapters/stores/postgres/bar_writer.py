@@ -1,8 +1,8 @@
 """The three ways in which bars enter the table, and the choice among them.
 
-Few rows go as arrays in one statement. Many rows go by COPY: straight into the table where their
-range is empty, else through a staging table. All but the first case keep the old values of what
-they replace, and touch no row that is equal.
+Few rows are sent as arrays in one statement. Many rows are sent by COPY: into the table itself
+where their range is empty, else into a staging table. Arrays and staging table are merged: the old
+values of a replaced row are kept, and a row that is equal is not touched.
 """
 
 from datetime import datetime
@@ -29,31 +29,36 @@ _IS_EMPTY = sql.SQL(
 )
 _FROM_STAGE = sql.SQL("SELECT ts, open, high, low, close, volume FROM bar_stage")
 _FROM_ARRAYS = sql.SQL(
-    "SELECT * FROM unnest(%(ts)s::timestamptz[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[],"
-    " %(close)s::float8[], %(volume)s::float8[]) AS rows (ts, open, high, low, close, volume)"
+    "SELECT * FROM unnest(%(ts)s::timestamptz[], %(open)s::float8[], %(high)s::float8[],"
+    " %(low)s::float8[], %(close)s::float8[], %(volume)s::float8[])"
+    " AS rows (ts, open, high, low, close, volume)"
 )
-#: Every part of one statement sees the table as it was before it, so `kept` copies the values that
-#: `written` replaces.
+#: Every part of one statement sees the table as it was before the statement. So `kept` copies the
+#: values that `written` replaces.
 _MERGE = """
     WITH incoming AS MATERIALIZED ({source}),
     kept AS (
-        INSERT INTO bar_revision (instrument_id, timeframe, ts, open, high, low, close, volume, known_from, known_until)
-        SELECT bar.instrument_id, bar.timeframe, bar.ts, bar.open, bar.high, bar.low, bar.close, bar.volume,
-               bar.known_at, %(at)s
+        INSERT INTO bar_revision (instrument_id, timeframe, ts, open, high, low, close, volume,
+                                  known_from, known_until)
+        SELECT bar.instrument_id, bar.timeframe, bar.ts, bar.open, bar.high, bar.low, bar.close,
+               bar.volume, bar.known_at, %(at)s
         FROM bar JOIN incoming USING (ts)
-        WHERE bar.instrument_id = %(id)s AND bar.timeframe = %(timeframe)s AND bar.ts BETWEEN %(first)s AND %(last)s
+        WHERE bar.instrument_id = %(id)s AND bar.timeframe = %(timeframe)s
+          AND bar.ts BETWEEN %(first)s AND %(last)s
           AND (bar.open, bar.high, bar.low, bar.close, bar.volume)
-              IS DISTINCT FROM (incoming.open, incoming.high, incoming.low, incoming.close, incoming.volume)
+              IS DISTINCT FROM (incoming.open, incoming.high, incoming.low, incoming.close,
+                                incoming.volume)
         RETURNING 1
     ),
     written AS (
         INSERT INTO bar (instrument_id, timeframe, ts, open, high, low, close, volume, known_at)
         SELECT %(id)s, %(timeframe)s, ts, open, high, low, close, volume, %(at)s FROM incoming
         ON CONFLICT (instrument_id, timeframe, ts) DO UPDATE
-        SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
-            known_at = excluded.known_at
+        SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+            volume = excluded.volume, known_at = excluded.known_at
         WHERE (bar.open, bar.high, bar.low, bar.close, bar.volume)
-              IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
+              IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close,
+                                excluded.volume)
         RETURNING 1
     )
     SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM kept)
@@ -69,11 +74,10 @@ def write_bars(
     timeframe: Timeframe,
     at: datetime,
 ) -> tuple[int, int]:
-    """Write the bars of one instrument (unique ts, no nulls) and return how many were new and how
-    many were revised.
+    """Write the bars of one instrument (unique ts, no nulls).
 
-    The caller holds the lock of (instrument, timeframe), so that nothing changes between the probe
-    and the write.
+    Returns how many were new and how many were revised. The caller holds the lock of instrument
+    and timeframe, so that nothing changes between the probe and the write.
     """
     if bars.is_empty():
         return 0, 0

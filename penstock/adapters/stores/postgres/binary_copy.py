@@ -1,8 +1,8 @@
 """Bars to and from PostgreSQL's binary wire format, whole columns at a time.
 
-Row-by-row conversion is what makes ingestion and reading slow; here numpy lays out all rows at
-once. Formats: https://www.postgresql.org/docs/current/sql-copy.html (binary) and array_recv in
-PostgreSQL's source.
+Conversion row by row would make ingestion and reading slow: numpy lays out all rows at once. The
+formats are described at https://www.postgresql.org/docs/current/sql-copy.html (binary) and in
+array_recv of PostgreSQL's source.
 """
 
 from collections.abc import Iterator
@@ -43,8 +43,9 @@ _ROW = np.dtype(
 def copy_chunks(
     bars: pl.DataFrame, instrument_id: int, timeframe: Timeframe, known_at: datetime
 ) -> Iterator[bytes]:
-    """Yield the bars of one instrument as a COPY ... (FORMAT binary) stream for columns
-    instrument_id ... known_at.
+    """Yield the bars of one instrument as a stream for COPY ... (FORMAT binary).
+
+    Its columns are those of _FIELDS, in that order.
     """
     template = np.zeros(1, dtype=_ROW)
     template["fields"] = len(_FIELDS)
@@ -85,8 +86,9 @@ class _TimestampArrayLoader(_ArrayLoader):
 
 
 def read_as_numpy(cursor: "psycopg.Cursor[Any]") -> None:
-    """Make this cursor return float8[] and timestamptz[] (microseconds since 2000) as numpy arrays.
-    It must be binary.
+    """Make this cursor, which must be binary, return arrays as numpy arrays.
+
+    That holds for float8[] and timestamptz[] (microseconds since 2000).
     """
     types = cursor.adapters.types
     cursor.adapters.register_loader(types["float8"].array_oid, _DoubleArrayLoader)

@@ -1,6 +1,6 @@
-"""Connections to the database, and what its failures mean in our words.
+"""Connections to the database: how they are made, pooled and replaced, and what an error means.
 
-Decides how connections are made, pooled and mended. Which server it is, is for the settings.
+The settings decide which server it is.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,14 +27,15 @@ from penstock.core.machine import SYSTEM_CLOCK
 
 STALE_LEASE = "PS001"
 UNKNOWN_ACCOUNT = "PS002"
-#: A writer that hangs must not stop the others for ever: who waits gives up, and who holds a
-#: transaction idle loses it.
+#: A writer that hangs must not stop the others for ever. A session that waits for a lock gives up,
+#: and one that is idle in a transaction is ended.
 _SESSION = (
     "-c lock_timeout=30s -c idle_in_transaction_session_timeout=120s"
-    " -c plan_cache_mode=force_custom_plan"  # a plan kept from when a table was empty reads all of it ever after
+    # a plan that was made when a table was empty would go on reading all of it
+    " -c plan_cache_mode=force_custom_plan"
 )
-#: Neither server nor URL may say otherwise: an order leaves on a commit that a crash of the server
-#: must not undo.
+#: Set last, so that neither the server nor the URL can change it: an order leaves after a commit,
+#: and a crash of the server must not undo that commit.
 _ALWAYS = "-c timezone=UTC -c synchronous_commit=on"
 _CONNECT_SECONDS = 10
 _POOL_SECONDS = 15.0
@@ -42,12 +43,13 @@ _TRUSTED_SECONDS = 0.25
 
 
 class Database:
-    """A pool of connections to one server, and which tier of PostgreSQL it is. Thread-safe; close
-    it at the end.
+    """A pool of connections to one server, and the tier of that server.
+
+    It is thread-safe. Close it at the end, or use it in a `with` statement.
     """
 
     def __init__(self, url: str, tier: Tier, max_connections: int) -> None:
-        """Use `connect`, which checks that the server answers."""
+        """`connect` makes one, after it has found that the server answers."""
         self.tier = tier
         self.address = address_of(url)
         self._conninfo = _conninfo(url)
@@ -64,15 +66,16 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
-        """Yield a connection inside one transaction: committed at the end, rolled back by any
-        exception.
+        """Yield a connection inside one transaction.
+
+        It is committed at the end, and rolled back by any exception.
         """
         with translated(self.address), self._pool.connection() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
-        """Yield a connection for one statement that reads: its own transaction, one round trip."""
+        """Yield a connection for one statement that reads, without BEGIN and COMMIT around it."""
         with translated(self.address), self._pool.connection() as connection:
             connection.autocommit = True
             try:
@@ -82,8 +85,9 @@ class Database:
 
     @contextmanager
     def dedicated(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
-        """Yield a fresh autocommit connection that prepares nothing: for DDL, after which prepared
-        plans break.
+        """Yield a new autocommit connection that prepares no statement.
+
+        It is meant for DDL, after which prepared plans fail.
         """
         with (
             translated(self.address),
@@ -92,7 +96,7 @@ class Database:
             yield connection
 
     def describe(self) -> str:
-        """Return the address and the tier in words, without the password."""
+        """Return tier and address as text, without the password."""
         kind = {
             Tier.TIMESCALE: "TimescaleDB",
             Tier.APACHE: "TimescaleDB (Apache licence)",
@@ -128,16 +132,15 @@ def _note_use(connection: "psycopg.Connection[Any]") -> None:
 
 
 def _check_idle(connection: "psycopg.Connection[Any]") -> None:
-    """Check a connection that has been idle: one that answered a moment ago need not be asked again
-    before each use.
-    """
+    """Check a connection that has been idle for longer than _TRUSTED_SECONDS."""
     if SYSTEM_CLOCK.elapsed_seconds() - _last_use.get(connection, 0.0) > _TRUSTED_SECONDS:
         ConnectionPool.check_connection(connection)
 
 
 def connect(url: str, max_connections: int = 10) -> Database:
-    """Return the database at `url` (postgresql://user:password@host:port/name); StoreError where it
-    cannot be used.
+    """Return the database at `url`: postgresql://user:password@host:port/name.
+
+    Raises StoreError where it cannot be used. The pool has at most `max_connections`.
     """
     address = address_of(url)
     with translated(address), psycopg.connect(_conninfo(url), prepare_threshold=None) as connection:
@@ -146,8 +149,9 @@ def connect(url: str, max_connections: int = 10) -> Database:
 
 
 def create_database(url: str, name: str) -> str:
-    """Return the URL of the database called `name` on the server of `url`, created there where it
-    is missing.
+    """Return the URL of the database called `name` on the server of `url`.
+
+    It is created where it is missing.
     """
     parts = conninfo_to_dict(_plain(url))
     with (
@@ -179,7 +183,7 @@ def _url(parts: Mapping[str, object]) -> str:
 
 
 def address_of(url: str) -> str:
-    """Return user@host:port/name: the URL without its password, fit for messages."""
+    """Return user@host:port/name: the URL without its password, for messages."""
     try:
         parts = conninfo_to_dict(_plain(url))
     except psycopg.ProgrammingError:
@@ -187,13 +191,15 @@ def address_of(url: str) -> str:
             "the database URL cannot be read: write postgresql://user:password@host:port/name"
         ) from None
     user = f"{parts['user']}@" if parts.get("user") else ""
-    return f"{user}{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+    server = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+    return f"{user}{server}/{parts.get('dbname', '')}"
 
 
 @contextmanager
 def translated(address: str) -> Iterator[None]:
-    """Turn psycopg's errors into ours; the message names the address, what the server said, and a
-    remedy.
+    """Raise psycopg's errors as StoreError.
+
+    The message names the address, the server's own message, and a remedy where there is one.
     """
     try:
         yield
@@ -207,27 +213,28 @@ def translated(address: str) -> Iterator[None]:
 
 
 def _translate(error: psycopg.Error, address: str) -> StoreError:
-    said = (error.diag.message_primary or " ".join(str(error).split())).strip()
+    message = (error.diag.message_primary or " ".join(str(error).split())).strip()
     if error.sqlstate == STALE_LEASE:
         return StaleLeaseError(
-            f"{said}: another process is now the account's writer; stop this one"
+            f"{message}: another process is now the account's writer; stop this one"
         )
     if error.sqlstate == UNKNOWN_ACCOUNT:
-        return UnknownAccountError(f"{said}: open the account first")
+        return UnknownAccountError(f"{message}: open the account first")
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.UndefinedFunction):
         return SchemaError(
-            f"the database at {address} lacks a part of Penstock's schema ({said}): migrate it"
+            f"the database at {address} lacks a part of Penstock's schema ({message}): migrate it"
         )
     if isinstance(error, errors.LockNotAvailable):
         return StoreError(
-            f"another process held what this one needs in the database at {address} ({said}): find it, then try again"
+            f"another process holds a lock in the database at {address} that this one needs "
+            f"({message}): find it, then try again"
         )
     if isinstance(error, psycopg.OperationalError):
         return StoreUnavailableError(
-            f"the database at {address} cannot be used ({said}): start it, or check "
+            f"the database at {address} cannot be used ({message}): start it, or check "
             "PENSTOCK_DATABASE_URL"
         )
-    return StoreError(f"the database at {address} refused a request ({said})")
+    return StoreError(f"the database at {address} refused a request ({message})")
 
 
 def _plain(url: str) -> str:
@@ -250,14 +257,13 @@ def _conninfo(url: str) -> str:
 
 
 def has_clients(url: str) -> bool:
-    """Return whether anybody but this question is connected to the server at `url`, whichever
-    database they use.
-    """
+    """Return whether anyone else is connected to any database of the server at `url`."""
     with (
         translated(address_of(url)),
         psycopg.connect(_conninfo(url), prepare_threshold=None) as connection,
     ):
         row = connection.execute(
-            "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
         ).fetchone()
     return bool(row and row[0])

@@ -1,5 +1,6 @@
-"""What stops trading: penstock.ports.ControlStore. Decides how breaks, halts and equity are kept,
-not what causes them.
+"""Keeps what stops trading: breaks, halts and equity; see penstock.ports.ControlStore.
+
+What causes them is decided elsewhere.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,7 +47,9 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 def _in_force(connection: psycopg.Connection[Any], account: str) -> Halt:
     rows = connection.execute(
-        """SELECT DISTINCT ON (account) id, account, state, reason, set_by, at, cancel_orders, flatten FROM trading_state
+        """SELECT DISTINCT ON (account)
+                  id, account, state, reason, set_by, at, cancel_orders, flatten
+           FROM trading_state
            WHERE account IN (%s, %s) ORDER BY account, id DESC""",
         [account, EVERY_ACCOUNT],
     ).fetchall()
@@ -62,16 +65,18 @@ def _quantities(changes: Mapping[str, str] | None) -> dict[str, Decimal] | None:
 
 
 class PostgresControlStore:
-    """ControlStore on TimescaleDB or plain PostgreSQL. What a run writes is fenced by its lease in
-    the database.
+    """ControlStore on TimescaleDB or plain PostgreSQL.
+
+    The database refuses what a run writes under a lease that was replaced.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
-        """Record a break and, with it, its alert; False where the same (account, subject, kind) is
-        open already.
+        """Record a break and its alert, in one transaction.
+
+        Returns False, and writes nothing, where the same (account, subject, kind) is open already.
         """
         require_own(lease, found.account)
         alert = break_alert(found)
@@ -84,11 +89,13 @@ class PostgresControlStore:
             done = connection.execute(
                 """WITH opened AS (
                        INSERT INTO account_break
-                           (account, subject, kind, detail, ledger_value, venue_value, changes, opened_at)
+                           (account, subject, kind, detail, ledger_value, venue_value, changes,
+                            opened_at)
                        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
                        ON CONFLICT (account, subject, kind) WHERE closed_at IS NULL DO NOTHING
                        RETURNING id, account)
-                   INSERT INTO alert (account, title, body, break_id) SELECT account, %s, %s, id FROM opened""",
+                   INSERT INTO alert (account, title, body, break_id)
+                   SELECT account, %s, %s, id FROM opened""",
                 [
                     *(
                         found.account,
@@ -115,7 +122,8 @@ class PostgresControlStore:
         """Return the breaks that lock something now, oldest first."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                """SELECT subject, kind, detail, ledger_value, venue_value, changes FROM account_break
+                """SELECT subject, kind, detail, ledger_value, venue_value, changes
+                   FROM account_break
                    WHERE account = %s AND closed_at IS NULL ORDER BY id""",
                 [account],
             ).fetchall()
@@ -144,11 +152,10 @@ class PostgresControlStore:
         only_tighten: bool = False,
         alert: bool = False,
     ) -> None:
-        """Set the state of an account, or of every account with "*". History is kept.
+        """Set the state of an account, or of every account with "*". Earlier states are kept.
 
-        With `only_tighten` nothing is set where the state in force allows as little already,
-        whoever set it a moment ago. With `alert` what is set leaves its alert, in the same
-        transaction.
+        With `only_tighten` nothing is set where the state in force is as strict already. With
+        `alert` an alert is written in the same transaction.
         """
         with self._database.transaction() as connection:
             if only_tighten:  # writers wait until this one is done, readers do not
@@ -156,7 +163,8 @@ class PostgresControlStore:
                 if not stricter(state, _in_force(connection, account).state):
                     return
             connection.execute(
-                """INSERT INTO trading_state (account, state, reason, set_by, at, cancel_orders, flatten)
+                """INSERT INTO trading_state
+                       (account, state, reason, set_by, at, cancel_orders, flatten)
                    VALUES (%s, %s, %s, %s, %s, %s, %s)""",
                 [account, state.value, reason, by, at, cancel, flatten],
             )
@@ -164,11 +172,9 @@ class PostgresControlStore:
                 insert_alerts(connection, account, [state_alert(state, reason, by)])
 
     def trading_state(self, account: str) -> Halt:
-        """Return the strictest state in force for the account: its own or that of "*"; ACTIVE where
-        none was ever set.
+        """Return what is in force for the account: its own state and that of "*", united.
 
-        What either asks for besides (to cancel, to flatten) is asked for, and the reason names
-        both. Of two that are as strict the one set last comes first.
+        ACTIVE where none was ever set. Where both are as strict, the later one comes first.
         """
         with self._database.reading() as connection:
             return _in_force(connection, account)
@@ -181,23 +187,30 @@ class PostgresControlStore:
         cash: Decimal,
         in_doubt: Decimal = Decimal(0),
     ) -> None:
-        """Record the account's equity in quote units; recording the same instant again replaces it."""
+        """Record the equity in quote units. A second record of the same instant replaces it."""
         with fenced(self._database, lease) as connection:
             connection.execute(
                 """INSERT INTO equity (account, at, equity, cash, transferred)
-                   VALUES (%s, %s, %s, %s, %s + (SELECT coalesce(sum(value), 0) FROM break_acceptance WHERE account = %s))
+                   VALUES (%s, %s, %s, %s,
+                           %s + (SELECT coalesce(sum(value), 0) FROM break_acceptance
+                                 WHERE account = %s))
                    ON CONFLICT (account, at) DO UPDATE
-                       SET equity = excluded.equity, cash = excluded.cash, transferred = excluded.transferred""",
+                       SET equity = excluded.equity, cash = excluded.cash,
+                           transferred = excluded.transferred""",
                 [lease.account, at, equity, cash, in_doubt, lease.account],
             )
 
     def equity_history(self, account: str) -> pl.DataFrame:
-        """Return columns at (ms, UTC), equity, cash, transferred (float64, quote units), oldest
-        first.
+        """Return the columns at (ms, UTC), equity, cash, transferred (float64, quote units).
+
+        The rows are sorted by time, the oldest first.
         """
         with self._database.transaction() as connection:
             rows = connection.execute(
-                "SELECT at, equity::float8, cash::float8, transferred::float8 FROM equity WHERE account = %s ORDER BY at",
+                (
+                    "SELECT at, equity::float8, cash::float8, transferred::float8 FROM equity "
+                    "WHERE account = %s ORDER BY at"
+                ),
                 [account],
             ).fetchall()
         return pl.DataFrame(
@@ -210,7 +223,8 @@ class PostgresControlStore:
         """Return the account's newest breaks, closed ones too, newest first."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                """SELECT opened_at, closed_at, subject, kind, detail, coalesce(closed_reason, '') FROM account_break
+                """SELECT opened_at, closed_at, subject, kind, detail, coalesce(closed_reason, '')
+                   FROM account_break
                    WHERE account = %s ORDER BY id DESC LIMIT %s""",
                 [account, limit],
             ).fetchall()
@@ -220,14 +234,14 @@ class PostgresControlStore:
         ]
 
     def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
-        """Return what the account did before `slot`, and in the minute, hour and day before `now`."""
+        """Return what the account did before `slot`, and shortly before `now`."""
         with self._database.transaction() as connection:
             return read_history(connection, account, slot, now)
 
     def record_verdicts(
         self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime
     ) -> None:
-        """Keep what the rules said at a slot."""
+        """Append what the rules found at a slot."""
         with fenced(self._database, lease) as connection:
             insert_verdicts(connection, lease.account, slot, verdicts, at)
 
@@ -242,17 +256,17 @@ class PostgresControlStore:
             return read_instruments(connection, account)
 
     def record_instruments(self, lease: Lease, instruments: Sequence[Instrument]) -> None:
-        """Keep the instruments that orders are planned with from now on; what was kept of the
-        symbols before is replaced.
+        """Keep the instruments that orders are planned with from now on.
+
+        They replace what was kept of their symbols.
         """
         with fenced(self._database, lease) as connection:
             write_instruments(connection, lease.account, instruments)
 
     def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
-        """Book what the acceptances change, end their orders, keep their instruments and words, and
-        close their breaks.
+        """Write the settlements in one transaction: see penstock.ports.ControlStore.
 
-        All in one transaction, or none: StoreError where one of the breaks is not open (any more).
+        Raises StoreError, and writes nothing, where one of the breaks is not open.
         """
         with fenced(self._database, lease) as connection:
             for settlement in settlements:
@@ -264,11 +278,11 @@ class PostgresControlStore:
             return read_acceptances(connection, account)
 
     def trade_marks(self, account: str) -> Sequence[TradeMark]:
-        """Return, for every symbol with fills, how far they were compared with the venue's trades."""
+        """Return how far the fills of each symbol were compared with the venue's trades."""
         with self._database.transaction() as connection:
             return read_trade_marks(connection, account)
 
     def record_compared(self, lease: Lease, newest: Mapping[str, int]) -> None:
-        """Keep that a symbol's fills up to this mark were found equal to the venue's trades."""
+        """Keep up to which mark a symbol's fills were found equal to the venue's trades."""
         with fenced(self._database, lease) as connection:
             write_trade_marks(connection, lease.account, newest)

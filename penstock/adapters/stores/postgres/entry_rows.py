@@ -40,7 +40,7 @@ _SELECT_CHECKPOINTS = """
     FROM traded t LEFT JOIN entry_checkpoint c ON c.account = %(account)s AND c.symbol = t.symbol
     WHERE t.symbol IS NOT NULL ORDER BY t.symbol
 """
-#: One statement per symbol, given the checkpoint's values: from them the planner knows how few fills
+#: One statement per symbol, given the checkpoint's values: they let the planner know how few fills
 #: are meant. Both parts see the same instant. The row with `late` is there where fills that belong
 #: before the checkpoint were not known to it; what it reads is in an index, or the planner would
 #: walk the newer fills of all symbols.

@@ -1,6 +1,4 @@
-"""The fence that every write on behalf of a run passes: the database itself refuses a holder whose
-lease was replaced.
-"""
+"""The fence around every write of a run: the database refuses a lease that was replaced."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +13,9 @@ from penstock.core.leases import Lease
 
 @contextmanager
 def fenced(database: Database, lease: Lease) -> "Iterator[psycopg.Connection[Any]]":
-    """Yield a transaction in which the database has confirmed, and holds, that this lease is the
-    newest.
+    """Yield a transaction at whose begin the database has confirmed that the lease is the newest.
+
+    No later lease can be given before its end.
     """
     with database.transaction() as connection:
         connection.execute("SELECT assert_lease(%s, %s)", [lease.account, lease.token])
@@ -24,7 +23,7 @@ def fenced(database: Database, lease: Lease) -> "Iterator[psycopg.Connection[Any
 
 
 def require_own(lease: Lease, account: str) -> None:
-    """Raise StoreError where something of another account is to be written under the lease."""
+    """Raise StoreError where the lease is on another account than `account`."""
     if account != lease.account:
         raise StoreError(
             f"the lease is on account '{lease.account}' and this is of '{account}': take that "

@@ -163,7 +163,10 @@ class PostgresLedger:
         """Return the newest rebalances (by slot) first."""
         with self._database.transaction() as connection:
             rows = connection.execute(
-                f"SELECT {REBALANCE_COLUMNS} FROM rebalance WHERE account = %s ORDER BY slot DESC LIMIT %s",  # noqa: S608 - constant
+                (
+                    f"SELECT {REBALANCE_COLUMNS} FROM rebalance WHERE account = %s "  # noqa: S608 - constant
+                    "ORDER BY slot DESC LIMIT %s"
+                ),
                 [account, limit],
             ).fetchall()
         return [rebalance_of(row) for row in rows]

@@ -51,7 +51,8 @@ _SELECT_FILLS = f"""
 """  # noqa: S608 - our own constants
 _SELECT_ADJUSTMENTS = """
     SELECT account, asset, quantity FROM adjustment
-    WHERE account = coalesce(%(account)s, account) AND at <= coalesce(%(at)s, 'infinity'::timestamptz)
+    WHERE account = coalesce(%(account)s, account)
+      AND at <= coalesce(%(at)s, 'infinity'::timestamptz)
     ORDER BY id
 """
 _SELECT_EVENTS = f"""

@@ -39,10 +39,12 @@ class JudgedEvent:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where an order stands while a batch is judged. `quantity`: what was asked for (base units)."""
+    """Where an order stands while a batch is judged."""
 
     quantity: Decimal
+    """What was asked for (base units)."""
     progress: OrderProgress
+    """What has become of it."""
 
 
 _INSERT_ORDERS = f"""
@@ -306,8 +308,9 @@ def _append_events(
 
 
 def _news(connection: psycopg.Connection[Any], refused: Sequence[JudgedEvent]) -> list[JudgedEvent]:
-    """Return the refused lines to be told: a trade that cannot be booked is offered again in every
-    slot, and told once.
+    """Return the refused lines that need an alert.
+
+    A trade that cannot be booked comes again in every slot, and has one alert.
     """
     if not refused:
         return []
@@ -315,5 +318,7 @@ def _news(connection: psycopg.Connection[Any], refused: Sequence[JudgedEvent]) -
         _SELECT_REFUSED_FILLS,
         [[line.event.client_order_id for line in refused], _FILL_KINDS],
     )
-    told = set(rows.fetchall())
-    return [line for line in refused if (line.event.client_order_id, line.event.reason) not in told]
+    on_record = set(rows.fetchall())
+    return [
+        line for line in refused if (line.event.client_order_id, line.event.reason) not in on_record
+    ]

@@ -57,11 +57,9 @@ class PostgresParentOrderStore:
             ParentOrder(
                 owner,
                 ProposedOrder(symbol, Side(side), quantity, price, weight, Phase(phase)),
-                version,
-                plan,
-                started_at,
+                *rest,
             )
-            for owner, symbol, side, phase, quantity, price, weight, version, plan, started_at in rows
+            for owner, symbol, side, phase, quantity, price, weight, *rest in rows
         ]
 
 

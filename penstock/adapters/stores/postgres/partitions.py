@@ -1,6 +1,6 @@
 """Monthly partitions of the table bar on plain PostgreSQL, made just before they are needed.
 
-TimescaleDB makes its chunks itself; there nothing happens here.
+TimescaleDB makes its chunks itself: nothing is done there.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _LOCK = 7_360_713
 
 
 class Partitions:
-    """The partitions that are known to exist; one object per store."""
+    """Makes partitions, and remembers which exist."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -25,8 +25,8 @@ class Partitions:
     def ensure(self, ts: pl.Series) -> None:
         """Make the partition of every month in `ts` that lacks one, in a transaction of its own.
 
-        A partition is made aside and then attached: that takes no lock which readers or other
-        writers wait for.
+        A partition is made as a table of its own and then attached. Readers and other writers wait
+        for no lock of that.
         """
         months = [
             month.replace(tzinfo=UTC)

@@ -1,5 +1,6 @@
-"""The record of promotion verdicts: why a version was or was not promoted. The criteria are
-penstock.promotion's.
+"""Keeps promotion verdicts: why a version was or was not promoted.
+
+The criteria are in penstock.promotion.
 """
 
 from collections.abc import Sequence
@@ -13,9 +14,7 @@ from penstock.promotion.criteria import CriterionResult
 
 
 class PromotionRecord:
-    """Verdict rows by model version. Rows are only added: a version that is judged again has both
-    judgements.
-    """
+    """Verdicts by model version. Rows are only added: a version judged twice has both."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -23,7 +22,7 @@ class PromotionRecord:
     def save_verdicts(
         self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
     ) -> None:
-        """Append the verdicts of one judgement, which `by` asked for, all or none."""
+        """Append the verdicts of one judgement, all or none. `by` is who asked for it."""
         rows = [
             (model, version, v.criterion, v.passed, v.value, v.bound, v.reason, at, by)
             for v in verdicts
@@ -37,13 +36,15 @@ class PromotionRecord:
             )
 
     def verdicts(self, model: str, version: str | None = None) -> pl.DataFrame:
-        """Return version, criterion, passed, value, bound, reason, at, asked_by; in the order in
-        which they were given.
+        """Return the verdicts on a version (default: on all), the oldest first.
+
+        The columns are version, criterion, passed, value, bound, reason, at and asked_by.
         """
         with self._database.transaction() as connection:
             rows = connection.execute(
                 """SELECT version, criterion, passed, value, bound, reason, at, asked_by
-                   FROM promotion_verdict WHERE model = %s AND version = coalesce(%s, version) ORDER BY id""",
+                   FROM promotion_verdict
+                   WHERE model = %s AND version = coalesce(%s, version) ORDER BY id""",
                 [model, version],
             ).fetchall()
         text, number = pl.String(), pl.Float64()

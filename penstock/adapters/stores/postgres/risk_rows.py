@@ -1,5 +1,6 @@
-"""What risk rules and reconciliation remember, in SQL. Decides how it is kept, not what follows
-from it.
+"""What risk rules and reconciliation remember, in SQL.
+
+What follows from it is decided in penstock.risk and penstock.execution.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
 from penstock.core.timeframes import day_before
 
 _LEVELS = """
-    SELECT (SELECT without_transfers FROM equity WHERE account = %(account)s 
+    SELECT (SELECT without_transfers FROM equity WHERE account = %(account)s
               AND at < %(slot)s AND at <= %(day)s
             ORDER BY at DESC LIMIT 1),
            (SELECT max(without_transfers) FROM equity WHERE account = %(account)s AND at < %(slot)s
@@ -28,10 +29,9 @@ _LEVELS = """
             WHERE account = %(account)s AND at >= %(hour)s)
 """
 
-#: The symbols are found by skipping from one to the next in the fills' key, so that a long history
-#: costs nothing. OFFSET 0 keeps the planner from looking for the oldest fill by walking all of the
-#: account's in the order of time, and comparing whole keys from walking the newer fills of every
-#: symbol.
+#: The symbols are found by skips from one to the next in the fills' key: the time does not grow
+#: with the history. OFFSET 0 keeps the planner from reading all of the account's fills in the order
+#: of time. The comparison of whole keys keeps it from reading the newer fills of every symbol.
 _TRADE_MARKS = """
     WITH RECURSIVE traded AS (
         (SELECT symbol FROM fill WHERE account = %(account)s ORDER BY symbol LIMIT 1)
@@ -45,7 +45,8 @@ _TRADE_MARKS = """
     LEFT JOIN compared_trades c ON c.account = %(account)s AND c.symbol = t.symbol
     CROSS JOIN LATERAL (SELECT min(f.at) AS oldest, max(f.sequence) AS newest FROM (
                         SELECT at, sequence FROM fill f
-                        WHERE (f.account, f.symbol, f.sequence) > (%(account)s, t.symbol, coalesce(c.sequence, 0))
+                        WHERE (f.account, f.symbol, f.sequence)
+                                > (%(account)s, t.symbol, coalesce(c.sequence, 0))
                           AND (f.account, f.symbol) <= (%(account)s, t.symbol)
                         OFFSET 0) f) fresh
     WHERE t.symbol IS NOT NULL
@@ -100,7 +101,8 @@ def insert_verdicts(
     at: datetime,
 ) -> None:
     connection.cursor().executemany(
-        """INSERT INTO risk_verdict (account, slot, symbol, verdict, rule, reason, wanted, passed, at)
+        """INSERT INTO risk_verdict
+               (account, slot, symbol, verdict, rule, reason, wanted, passed, at)
            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
         [
             (account, slot, v.symbol, v.verdict.value, v.rule, v.reason, v.wanted, v.passed, at)
@@ -194,7 +196,10 @@ def insert_acceptance(connection: psycopg.Connection[Any], accepted: BreakAccept
 
 def read_acceptances(connection: psycopg.Connection[Any], account: str) -> list[BreakAcceptance]:
     rows = connection.execute(
-        "SELECT subject, kind, reason, accepted_by, at, value FROM break_acceptance WHERE account = %s ORDER BY id",
+        (
+            "SELECT subject, kind, reason, accepted_by, at, value FROM break_acceptance "
+            "WHERE account = %s ORDER BY id"
+        ),
         [account],
     ).fetchall()
     return [

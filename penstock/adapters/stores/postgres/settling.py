@@ -1,6 +1,4 @@
-"""How an accepted break is settled: all that follows from an operator's word, in one transaction of
-the account's writer.
-"""
+"""Writes what follows from an accepted break, in one transaction of the account's writer."""
 
 from typing import Any
 
@@ -22,12 +20,13 @@ CLOSE_BREAK = """
 
 
 def settle(connection: psycopg.Connection[Any], lease: Lease, settlement: Settlement) -> None:
-    """Write the settlement. Whatever is raised must roll back all of it: half of one would be
-    booked again by the next.
+    """Write the settlement.
+
+    An error must roll back all of it: otherwise the next attempt books a part of it again.
     """
     accepted = settlement.accepted
     require_own(lease, accepted.account)
-    _close(connection, accepted)  # first: who finds nothing to close books nothing
+    _close(connection, accepted)  # first: where nothing is open, nothing is booked
     for asset, change in settlement.changes.items():
         if change:
             write_adjustment(connection, lease, asset, change, accepted.message, accepted.at)
@@ -58,6 +57,5 @@ def _close(connection: psycopg.Connection[Any], accepted: BreakAcceptance) -> No
     if connection.execute(CLOSE_BREAK, values).rowcount != 1:
         raise StoreError(
             f"no {accepted.kind} break on '{accepted.subject}' of account '{accepted.account}' is "
-            "open: it was settled or has "
-            "closed by itself; nothing was booked"
+            "open: it was settled or has closed by itself; nothing was booked"
         )

@@ -1,4 +1,4 @@
-"""The three kinds of server that one store works on, and how to tell them apart."""
+"""The three kinds of server that the stores work on, and how they are told apart."""
 
 from enum import StrEnum
 from typing import Any
@@ -7,11 +7,14 @@ import psycopg
 
 
 class Tier(StrEnum):
-    """TimescaleDB with all features, TimescaleDB with the Apache subset, and PostgreSQL without it."""
+    """What the server offers."""
 
     TIMESCALE = "timescale"
+    """TimescaleDB with all features."""
     APACHE = "apache"
+    """TimescaleDB with the features of its Apache licence."""
     PLAIN = "plain"
+    """PostgreSQL without TimescaleDB."""
 
     @property
     def has_hypertables(self) -> bool:
@@ -19,8 +22,9 @@ class Tier(StrEnum):
 
 
 def detect_tier(connection: psycopg.Connection[Any]) -> Tier:
-    """Return the tier of the connected database. The licence setting alone proves nothing: the
-    extension must exist.
+    """Return the tier of the connected database.
+
+    The extension must exist in it: the licence setting alone does not count.
     """
     row = connection.execute(
         """SELECT (SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'),
@@ -32,9 +36,7 @@ def detect_tier(connection: psycopg.Connection[Any]) -> Tier:
 
 
 def can_become_timescale(connection: psycopg.Connection[Any]) -> bool:
-    """Return whether the server has loaded TimescaleDB's library and this database only lacks the
-    extension.
-    """
+    """Return whether the server has loaded TimescaleDB and only CREATE EXTENSION is missing."""
     row = connection.execute(
         """SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
                   AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'

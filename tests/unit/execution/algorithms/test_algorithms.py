@@ -187,7 +187,7 @@ def test_work_ends_and_never_sends_more_than_is_left(
 def test_order_that_fills_completely_is_worked_to_its_last_lot(
     market: tuple[Instrument, ProposedOrder], style: Style, profile: VolumeProfile
 ) -> None:
-    """Where every child fills and the price stands still, the children sum exactly to the parent."""
+    """The children sum exactly to the parent where every child fills and the price is constant."""
     instrument, order = market
     plan, now, progress = (
         plan_order(order, instrument, style, START, profile),
@@ -240,7 +240,7 @@ def test_twap_sends_equal_slices_at_equal_intervals() -> None:
 
 
 def test_slices_under_the_minimum_are_merged() -> None:
-    """12 USDT in ten slices would be 1.2 each: the venue takes 5, so there are two that it takes."""
+    """12 USDT in ten slices are 1.2 each, under the minimum of 5: two larger slices are made."""
     order = order_of("0.00024")
     plan = plan_order(order, BTC, Twap(slices=10), START)
     assert len(plan.children) == 2

@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 
+import pytest
+
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import EndCause, OrderRequest, OrderState, OrderType, Phase, Side
 from penstock.core.parent_orders import ParentOrder
@@ -80,3 +82,25 @@ def test_clock_that_was_set_back_makes_nothing_due_twice() -> None:
     """The child is dated before the work began: the market order is sent once all the same."""
     partly = child(0, filled="0.02", cause=EndCause.EXPIRED, at=SLOT - timedelta(seconds=1))
     assert next_step(partly) == Finished(Decimal("0.08"))
+
+
+@pytest.mark.parametrize("clock_runs", [True, False])
+@pytest.mark.parametrize("parts", [[1, *[2] * 19], [2, 1], [2, 3, 1, 3], [3, 1, 1, 2]])
+def test_parts_that_no_venue_takes_are_given_up_however_the_order_is_divided(
+    parts: list[int], clock_runs: bool
+) -> None:
+    """Every part of every attempt is denied, and each time the order is divided otherwise: the
+    attempts are used up by all parts together, so that the work ends.
+    """
+    children: list[OrderRecord] = []
+    for turn in range(20):
+        if not isinstance(next_step(*children), Send):
+            break
+        now = SLOT + timedelta(minutes=turn) * clock_runs
+        numbers = islice(PARENT.free_numbers(children), parts[turn % len(parts)])
+        children += [
+            child(number, attempt=PARENT.attempt(number, children), at=now) for number in numbers
+        ]
+    else:
+        pytest.fail(f"still sending after {len(children)} requests")
+    assert len({(order.child, order.attempt) for order in children}) == len(children)

@@ -13,8 +13,10 @@ from penstock.core.errors import OrderNotFoundError, StoreError, VenueUnavailabl
 from penstock.core.halts import TradingState
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Phase
 from penstock.core.rebalances import RebalanceStatus
-from penstock.execution.algorithms import Iceberg, Limit, Style, Twap
+from penstock.execution.algorithms import Iceberg, Limit, MarketStyle, Style, Twap
 from penstock.execution.rebalance.run import rebalance
+from penstock.risk.limits import RiskLimits
+from penstock.simulation.fill_model import FillModel
 from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 from penstock.testing.world import World
 
@@ -139,6 +141,28 @@ def test_run_killed_before_its_first_child_starts_from_the_committed_parent(worl
     rebalance(world.session, world.inputs({"BTC/USDT": 0.0, "ETH/USDT": 0.4}))
     require_whole(world)
     assert {order.symbol for order in world.venue.submitted} == {"BTC/USDT"}
+
+
+@pytest.mark.parametrize("style", [MarketStyle(), TWAP])
+def test_what_an_interrupted_run_left_is_sent_as_far_as_risk_allows_now(
+    world: World, style: Style
+) -> None:
+    """Killed once the parent is on record; the limit on weights is lower when the slot is run
+    again. What the first review allowed is not what leaves.
+    """
+    worked(world, style)
+    write_ahead = world.ledger.write_ahead
+
+    def die(*args: Any) -> None:
+        raise Killed
+
+    world.ledger.write_ahead = die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF))
+    world.ledger.write_ahead, world.ledger.holder = write_ahead, ""  # type: ignore[method-assign]
+    tighter = RiskLimits(max_gross=Decimal(1), max_weight=Decimal("0.2"))
+    rebalance(world.session, replace(world.inputs(HALF), limits=tighter))
+    require_whole(world, 0.2)
 
 
 def test_child_whose_answer_is_lost_is_found_and_not_repeated(world: World) -> None:
@@ -267,9 +291,10 @@ def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: World
 
 def test_buys_never_ask_for_more_cash_than_there_is(world: World) -> None:
     """The price rises by four percent in each interval: the last children shrink to the cash, and
-    none is refused for funds.
+    none is refused for funds, the fee in cash included.
     """
     worked(world, TWAP)
+    world.venue.fill_model = FillModel(fee_asset="quote")
     pause = world.session.pause
 
     def rise(seconds: float) -> None:
@@ -281,6 +306,32 @@ def test_buys_never_ask_for_more_cash_than_there_is(world: World) -> None:
     assert report.status is RebalanceStatus.DONE, report
     assert {order.state for order in report.orders} == {OrderState.FILLED}
     assert 0 <= world.ledger.balances("test")["USDT"] < 200
+
+
+def test_nothing_is_sent_beside_a_child_that_cannot_be_cancelled(world: World) -> None:
+    """Killed while a child rests, and then no cancellation is answered: the child still works when
+    the next one is due. Its quantity would be sent a second time.
+    """
+    resting = TWAP.model_copy(
+        update={"child_type": OrderType.LIMIT, "offset_bps": Decimal(-50), "finish": "market"}
+    )
+    worked(world, resting)
+
+    def kill(order: OrderRequest) -> None:
+        raise Killed
+
+    def no_answer(*_: object) -> Any:
+        raise VenueUnavailableError("no answer")
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF))
+    world.venue.after, world.venue.cancel = lambda _: None, no_answer
+    world.ledger.holder = ""
+    report = rebalance(world.session, world.inputs(HALF))
+    assert [order.state for order in report.orders] == [OrderState.PENDING_CANCEL]
+    assert report.status is RebalanceStatus.FAILED
+    assert len(world.venue.submitted) == 1
 
 
 def test_account_that_is_flattened_is_sold_at_once(world: World) -> None:

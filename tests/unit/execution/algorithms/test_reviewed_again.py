@@ -321,7 +321,7 @@ def test_quotes_that_cannot_be_read_for_a_while_do_not_end_the_work(world: World
 
 
 def test_wave_costs_one_read_of_prices_and_waiting_costs_none(world: World) -> None:
-    """Two orders of four slices: prices are read once an instant, only where children are due, and
+    """Two orders of four slices: prices are read once per instant, only where children are due, and
     balances never.
     """
     asked: dict[str, list[datetime]] = {"last_prices": [], "balances": [], "open_orders": []}

@@ -4,12 +4,13 @@ by side.
 
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from penstock.core.clock import SteppedClock
 from penstock.core.errors import RateLimitedError, UnknownSymbolError
 from penstock.core.halts import TradingState
 from penstock.core.machine import THREADS
@@ -206,3 +207,15 @@ def test_request_is_dated_before_the_lease_is_looked_at(world: World) -> None:
     rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
     (order,) = world.venue.submitted
     assert order.asked_at == dated[0]
+
+
+def test_request_is_dated_by_this_machine_and_its_records_by_the_venue(world: World) -> None:
+    """The venue's clock is an hour ahead. A signature takes the difference off the machine's time
+    itself: dated by the venue's it would be good for an hour, whoever has the account by then.
+    """
+    machine_clock = SteppedClock(world.clock.now() - timedelta(hours=1))
+    session = replace(world.session, machine_clock=machine_clock)
+    report = rebalance(session, world.inputs({"BTC/USDT": 0.5}))
+    (order,) = world.venue.submitted
+    assert order.asked_at == machine_clock.now()
+    assert [each.created_at for each in report.orders] == [world.clock.now()]

@@ -150,6 +150,24 @@ def test_denied_order_whose_trade_the_venue_shows_is_not_sent_again(world: World
     assert agree(world)
 
 
+def test_denied_order_that_only_the_balances_show_is_not_sent_again(world: World) -> None:
+    """The venue filled the order, denies it and does not list its trade: its balances alone speak
+    of it. They lock the symbol, and no second attempt leaves.
+    """
+
+    def deny(client_order_id: str, symbol: str) -> Any:
+        raise OrderNotFoundError("could not find order id")
+
+    def lose(order: OrderRequest) -> None:
+        raise VenueUnavailableError("time-out")
+
+    world.venue.find_order, world.venue.after = deny, lose
+    world.venue.fills = lambda *_: []
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.2}))
+    assert len(world.venue.submitted) == 1, report
+    assert {found.subject for found in report.breaks} == {"BTC", "USDT"}
+
+
 def test_hidden_order_that_shows_late_is_not_duplicated(world: World) -> None:
     """An accepted order that the venue denies for a while is not sent again: it is found when it
     shows.
@@ -287,7 +305,7 @@ def test_kill_switch_in_mid_plan_stops_the_rest(world: World) -> None:
 
 
 def test_order_that_does_not_fill_in_time_is_cancelled(world: World) -> None:
-    """A limit order that waits in the book is cancelled when patience ends, and the slot ends DONE."""
+    """A limit order that is not filled in time is cancelled, and the slot ends DONE."""
     report = rebalance(replace(world.session, style=PASSIVE), world.inputs(HALF_HALF))
     assert {order.state for order in report.orders} == {OrderState.CANCELED}
     assert not world.venue.open_orders()

@@ -203,7 +203,7 @@ def test_interrupted_slot_that_nobody_ran_again_ends_with_what_stopped_it(
 
 
 def test_interrupted_slot_that_is_too_late_ends_with_both_reasons(traded: World) -> None:
-    """Run again after the policy's limit it is skipped as late, and what stopped it first is kept."""
+    """A slot that is run again too late is skipped as late, and its first reason is kept."""
     traded.clock.at += MINUTE
     failed(traded, 1)
     traded.clock.at += 2 * MINUTE

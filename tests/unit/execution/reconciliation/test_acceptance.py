@@ -99,7 +99,7 @@ def test_rounding_of_what_the_venue_shows_asks_for_no_second_look(traded: World)
 
 
 def test_break_from_before_changes_were_kept_is_accepted_by_its_words(traded: World) -> None:
-    """An account that was upgraded with a break open needs no second look, unless the words differ."""
+    """A break that was open during an upgrade is accepted at once, unless its detail differs."""
     traded.venue.assets["USDT"] += 100
     (found,) = check(traded).breaks
     key = (found.subject, found.kind)

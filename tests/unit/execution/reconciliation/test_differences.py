@@ -1,4 +1,4 @@
-"""What counts as a difference between ledger and venue, and what is only rounding on the way here."""
+"""What counts as a difference between ledger and venue, and what is only rounding."""
 
 from decimal import Decimal
 

@@ -52,7 +52,7 @@ def test_agreement_finds_nothing_and_writes_nothing(traded: World) -> None:
 
 
 def test_deposit_locks_its_asset_only_and_unlocks_when_it_leaves(traded: World) -> None:
-    """Three ETH from outside lock ETH; BTC trades on; when they are gone again the lock goes too."""
+    """Three ETH from outside lock ETH until they are gone again; BTC trades on."""
     traded.venue.assets["ETH"] += 3
     assert kinds(check(traded)) == {"ETH": BreakKind.DEPOSIT}
     assert not check(traded).opened

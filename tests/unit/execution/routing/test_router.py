@@ -83,9 +83,8 @@ def test_sells_go_where_the_asset_is_and_the_rest_is_told() -> None:
     routed = route_orders([draft("X/USDT", "10", Side.SELL)], offers, ZERO, Bounds())
     assert {part.venue: part.quantity for part in routed.parts} == {"a": 4, "b": 3}
     (skipped,) = routed.skipped
-    assert (
-        skipped.reason
-        == "sell of 3 of 10 fits no venue: a takes 4, it has 4 X free; b takes 3, it has 3.0004 X free"
+    assert skipped.reason == (
+        "sell of 3 of 10 fits no venue: a takes 4, it has 4 X free; b takes 3, it has 3.0004 X free"
     )
 
 

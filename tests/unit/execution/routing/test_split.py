@@ -77,7 +77,7 @@ def test_what_exceeds_all_depth_goes_to_the_deepest() -> None:
 
 
 def test_part_under_a_venues_minimum_joins_another() -> None:
-    """The dearer venue would get 0.01, worth 1: under its minimum of 5, so it joins the other part."""
+    """The dearer venue would get 0.01, worth 1 and under its minimum: the other takes it too."""
     parts = route(order_of("5.01"), [venue("cheap", fee="1"), venue("dear")]).parts
     assert [(part.venue, part.order.quantity) for part in parts] == [("cheap", Decimal("5.01"))]
 

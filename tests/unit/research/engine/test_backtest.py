@@ -32,7 +32,7 @@ def assert_same_account(ours: BacktestResult, theirs: BacktestResult) -> None:
 
 
 def random_weights(bars: pl.DataFrame, seed: int, holds: float, total: float = 1.0) -> pl.DataFrame:
-    """Return weights that sum to `total` before a fraction `holds` of them is made "no decision"."""
+    """Return weights that sum to `total`, of which a fraction `holds` is then "no decision"."""
     raw = pl.Series("raw", np.random.default_rng(seed).exponential(size=bars.height))
     gone = pl.Series("gone", np.random.default_rng(seed + 1).random(bars.height) < holds)
     return (

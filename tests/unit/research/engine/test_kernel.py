@@ -80,7 +80,7 @@ def test_newer_decision_replaces_one_that_waits() -> None:
 
 
 def test_missing_bar_is_valued_at_the_last_price_never_at_a_later_one() -> None:
-    """Equity on a bar that is missing uses the close before it; the jump shows when it can be seen."""
+    """Equity at a missing bar uses the last close; the jump comes with the next bar."""
     run = go(
         market([[10.0], [10.0], [NAN], [90.0]], [[10.0], [12.0], [NAN], [90.0]]),
         [[1.0], [NAN], [NAN], [NAN]],

@@ -57,7 +57,7 @@ class OneBarOfOneSymbol(_Sized):
 
 
 class OtherSymbolsFuture(_Sized):
-    """Honest with its own symbol, dishonest with the neighbour's: seen on the whole universe only."""
+    """A leak from another symbol's bars is found on the whole universe only."""
 
     name = "neighbour"
 
