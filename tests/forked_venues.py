@@ -1,7 +1,7 @@
 """Practice exchanges in processes forked from one that has imported the libraries already.
 
-Starting one takes half a second of imports otherwise, and the suites start hundreds. Each still is a
-process of its own that reads its configuration from its standard input and ends when that closes.
+Starting one takes half a second of imports otherwise, and the suites start hundreds. Each still is
+a process of its own that reads its configuration from standard input and ends when that closes.
 """
 
 import importlib
