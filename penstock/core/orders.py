@@ -58,7 +58,7 @@ _FINAL = frozenset(
 
 
 class OrderEventKind(StrEnum):
-    SUBMIT = "submit"  # the request is about to leave
+    SUBMIT = "submit"  # committed, and about to leave; one time for all of a wave
     ACCEPT = "accept"  # the venue's word: it works
     PARTIAL_FILL = "partial_fill"  # a fill that leaves something open
     FILL = "fill"  # the fill that completes the quantity (or goes beyond it)
