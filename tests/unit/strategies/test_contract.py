@@ -1,5 +1,5 @@
 """What every strategy must keep, whatever its parameters: shape, warm-up, long only, no leverage,
-self-contained source.
+no look into the future, self-contained source.
 """
 
 import ast
@@ -15,9 +15,10 @@ import pytest
 from penstock.core.bars import TS
 from penstock.core.errors import StrategyError
 from penstock.core.strategy import Strategy
+from penstock.research.validation.leakage import check_no_lookahead
 from strategies import STRATEGIES, strategy_class
 
-#: Parameters at the ends of what each shipped strategy allows. One without an entry fails here.
+#: Parameters at the ends of what each shipped strategy allows.
 EXTREMES: dict[str, list[dict[str, Any]]] = {
     "ma_cross": [
         {"fast_bars": 5, "slow_ratio": 1.5},
@@ -43,7 +44,7 @@ EXTREMES: dict[str, list[dict[str, Any]]] = {
     ],
 }
 CORNERS: list[tuple[str, dict[str, Any]]] = [
-    (name, values) for name in STRATEGIES for values in ({}, *EXTREMES[name])
+    (name, values) for name in STRATEGIES for values in ({}, *EXTREMES.get(name, []))
 ]
 
 every_corner = pytest.mark.parametrize(
@@ -53,6 +54,22 @@ every_corner = pytest.mark.parametrize(
 
 def build(name: str, values: dict[str, Any]) -> Strategy:
     return strategy_class(name).from_params(values)
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_strategy_has_its_extremes(name: str) -> None:
+    """A strategy that is new in the table is tested at the ends of its parameters too."""
+    assert EXTREMES.get(name), (
+        f"strategy '{name}' has no entry in EXTREMES: add its extreme parameters there"
+    )
+
+
+@every_corner
+def test_no_later_bar_changes_an_earlier_weight(
+    name: str, values: dict[str, Any], daily_candles: pl.DataFrame
+) -> None:
+    """The lookahead check of the promotion gate, on symbols with gaps and different first days."""
+    assert check_no_lookahead(build(name, values), daily_candles, cuts=12, seed=7) == []
 
 
 @every_corner
@@ -148,9 +165,8 @@ def test_source_imports_only_what_the_registry_has(name: str) -> None:
 
 def test_unknown_strategy_lists_the_allowed_names() -> None:
     """A typo is answered with the names that exist."""
-    with pytest.raises(
-        StrategyError, match="unknown strategy 'momentun': allowed are inverse_volatility, ma_cross"
-    ):
+    allowed = ", ".join(sorted(STRATEGIES))
+    with pytest.raises(StrategyError, match=f"unknown strategy 'momentun': allowed are {allowed}$"):
         strategy_class("momentun")
 
 

@@ -107,14 +107,6 @@ def test_ties_on_coarse_ticks_do_not_depend_on_the_history(
     assert check_no_lookahead(STRATEGIES[name](), coarse, cuts=None) == []
 
 
-@pytest.mark.parametrize("name", sorted(STRATEGIES))
-def test_strategies_do_not_look_ahead_on_real_candles(
-    name: str, daily_candles: pl.DataFrame
-) -> None:
-    """Twenty coins, listed at different times and with gaps: still no leak."""
-    assert check_no_lookahead(STRATEGIES[name](), daily_candles, cuts=12, seed=7) == []
-
-
 @pytest.mark.parametrize("leaky", [NextClose, WholeSampleMean, OtherSymbolsFuture])
 @pytest.mark.parametrize("seed", range(3))
 def test_leak_at_every_bar_is_caught_by_a_few_cuts(
