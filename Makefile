@@ -28,7 +28,7 @@ help: ## What can be done here
 
 setup: $(READY) ## Virtual environment, pinned requirements, the package itself
 
-demo: $(READY) ## The whole line, from a venue's wire to a reconciled account, in two minutes
+demo: $(READY) ## The whole line, from a venue's wire to a reconciled account, in about half a minute
 	$(BIN)/penstock demo
 
 test: $(READY) ## All tests but the long soaks

@@ -55,7 +55,7 @@ def synthetic_history(symbols: tuple[str, ...], days: int) -> DemoHistory:
     hourly = symbols[:HOURLY_SYMBOLS]
     return DemoHistory(
         source,
-        "synthetic candles",
+        "made-up candles",
         symbols,
         hourly,
         _SYNTHETIC_START,

@@ -52,7 +52,7 @@ class DemoRequest:
     """Which demo is wanted.
 
     Candles come from the folder `candles`, from the venue `exchange` (a ccxt name), or else from
-    the synthetic generator. `days` daily rebalances are traded, `trials` are shared by all
+    made-up candles. `days` daily rebalances are traded, `trials` are shared by all
     strategies, and `fresh` forgets what an earlier demo of the same history left.
     """
 

@@ -149,13 +149,18 @@ def _venue(platform: Platform) -> str:
     )
 
 
+def seconds_apart(seconds: float, digits: int) -> str:
+    """Return the difference of two clocks with its sign; what rounds to nothing is not negative."""
+    return f"{seconds:+z.{digits}f} s"
+
+
 def _clock(platform: Platform) -> str:
     skew = (platform.market.now() - platform.machine_clock.now()).total_seconds()
     if platform.environment.market.base_url:
-        return f"practice time is {skew:+.1f} s from ours"
+        return f"practice time is {seconds_apart(skew, 1)} from ours"
     if abs(skew) > 1:
         raise PenstockError(f"the venue's clock is {skew:+.1f} s from this machine's")
-    return f"{skew:+.2f} s from ours"
+    return f"{seconds_apart(skew, 2)} from ours"
 
 
 def _old_orders(platform: Platform) -> str:

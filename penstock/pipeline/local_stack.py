@@ -58,7 +58,7 @@ class StoppedStack:
 class PracticeRequest:
     """A practice exchange to be served on 127.0.0.1.
 
-    Without `candles` (a folder of Parquet files) they are synthetic. `start` is the venue's time at
+    Without `candles` (a folder of Parquet files) they are made up. `start` is the venue's time at
     the start (default: now), `speed` its seconds in a real second; 0 is a clock that only steps on
     request. `cash` is the quote balance of each account.
     """

@@ -23,7 +23,9 @@ class ReconcileOutcome:
     def summary(self) -> str:
         """Return the comparison in one sentence."""
         if not self.found.breaks:
-            return f"{self.account}: ledger and venue agree on {len(self.found.balances)} assets"
+            compared = len(self.found.balances)
+            assets = "1 asset" if compared == 1 else f"{compared} assets"
+            return f"{self.account}: ledger and venue agree on {assets}"
         locked = ", ".join(sorted(self.found.locks))
         return f"{self.account}: {len(self.found.breaks)} open breaks lock {locked}"
 

@@ -99,7 +99,8 @@ class MemoryLedger:
     def _require(self, account: str) -> None:
         if account != self.account:
             raise UnknownAccountError(
-                f"account '{account}' is not in the ledger: open the account first"
+                f"account '{account}' is not in the ledger: its first reconciliation or "
+                "rebalance begins it"
             )
 
     @contextmanager

@@ -191,7 +191,7 @@ def test_unknown_account_is_named(ledger: Ledger, name: str) -> None:
     """Neither a lease nor a write is possible for an account that was never opened."""
     with pytest.raises(StoreError, match=name):
         ledger.acquire_lease(name, "writer", 60)
-    with pytest.raises(StoreError, match="open the account first"):
+    with pytest.raises(StoreError, match="its first reconciliation or rebalance begins it"):
         ledger.book_adjustment(Lease(name, "writer", 1, AT), "USDT", Decimal(1), "", AT)
 
 

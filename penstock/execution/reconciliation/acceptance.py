@@ -49,12 +49,7 @@ def accept_break(
     }
     chosen = _chosen(seen, standing, subject)
     if not chosen:
-        shown = ", ".join(sorted(f"{each.subject} ({each.kind})" for each in open_now)) or "none"
-        raise StoreError(
-            f"no break on '{subject}' of account '{session.account}' can be accepted; open "
-            f"there are: {shown}; "
-            "an unknown order is to be cancelled at the venue"
-        )
+        raise StoreError(_nothing_to_accept(session.account, subject, open_now))
     _refuse_changed(
         session, keeper, seen, [(standing[each.found.kind], each.found) for each in chosen]
     )
@@ -63,6 +58,16 @@ def accept_break(
         keeper.lease, [_settlement(session, each, reason, by, at) for each in chosen]
     )
     return reconcile(session, keeper)
+
+
+def _nothing_to_accept(account: str, subject: str, open_now: Sequence[Break]) -> str:
+    shown = ", ".join(sorted(f"{each.subject} ({each.kind})" for each in open_now)) or "none"
+    unknown = any(each.kind in _NOT_ACCEPTABLE for each in open_now)
+    way_out = "; an unknown order is to be cancelled at the venue" if unknown else ""
+    return (
+        f"no break on '{subject}' of account '{account}' can be accepted; open there are: "
+        f"{shown}{way_out}"
+    )
 
 
 def _chosen(

@@ -86,12 +86,12 @@ def status_view(status: SystemStatus) -> Group:
         table_of(
             tables.coverage_table(status),
             f"Bars ({status.environment}, {status.database})",
-            "none stored: run 'penstock ingest'",
+            "none stored: run `penstock ingest`",
         ),
         table_of(
             tables.models_table(status),
             "Models",
-            "none promoted: run 'penstock research', then 'penstock promote'",
+            "none promoted: run `penstock research`, then `penstock promote`",
         ),
         *(
             table_of(figures_table(each.figures), f"Portfolio {each.portfolio} ({each.account})")

@@ -29,7 +29,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 8190,
     candles: Annotated[
         Path | None,
-        typer.Option(help="A folder of Parquet candle files; without it: synthetic candles."),
+        typer.Option(help="A folder of Parquet candle files. Without it: made-up candles."),
     ] = None,
     start: Annotated[
         str | None,
@@ -53,7 +53,7 @@ def serve(
     """
     from penstock.pipeline.local_stack import PracticeRequest, serve_practice
 
-    source = f"candles of {candles}" if candles else "synthetic candles"
+    source = f"candles of {candles}" if candles else "made-up candles"
     request = PracticeRequest(port, candles, parse_instant(start) if start else None, speed, cash)
     serve_practice(
         settings(default_env="practice"),

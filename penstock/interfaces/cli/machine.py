@@ -15,7 +15,7 @@ def demo(
     candles: Annotated[
         Path | None,
         typer.Option(
-            help="A folder of Parquet candle files to replay. Without it: the synthetic generator."
+            help="A folder of Parquet candle files to replay. Without it: made-up candles."
         ),
     ] = None,
     exchange: Annotated[
@@ -32,9 +32,10 @@ def demo(
         bool, typer.Option("--fresh", help="Forget what earlier demos left and start over.")
     ] = False,
 ) -> None:
-    """The whole line in two minutes: ingest, check, search, promote, trade 30 days, reconcile.
+    """The whole line: ingest, check, search, promote, trade 30 days, reconcile.
 
-    Run it twice: the second run finds everything done and sends nothing.
+    It takes about half a minute on an idle machine. Run it twice: the second run finds
+    everything done and sends nothing.
 
     Example: `penstock demo --candles ~/candles --days 30`
     """
@@ -83,7 +84,10 @@ def up(
 
 
 def down() -> None:
-    """Stop what `penstock up` started. The data stays."""
+    """Stop what `penstock up` started. The data stays.
+
+    Example: `penstock down`
+    """
     from penstock.pipeline.local_stack import stop_stack
 
     with out.status("stopping the worker, the servers and the database ..."):

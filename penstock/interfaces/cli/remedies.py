@@ -28,7 +28,7 @@ CHECK_REMEDIES = {
     Subject.STACK: "run 'make up'",
     Subject.DATABASE: "start the server that PENSTOCK_DATABASE_URL names, or unset it to use the "
     "embedded one",
-    Subject.VENUE: "check the network, or use PENSTOCK_ENV=practice with 'penstock up'",
+    Subject.VENUE: "check the network, or use PENSTOCK_ENV=practice with `penstock up`",
     Subject.VENUE_CLOCK: "synchronise this machine's clock (NTP): signed requests expire within "
     "seconds",
     Subject.OLD_ORDERS: "trade a venue of the table in docs/venues.md, or see to it that the "
@@ -97,9 +97,9 @@ _ERROR_REMEDIES: dict[type[PenstockError], str] = {
 def error_remedy(error: PenstockError) -> str:
     """Return the commands that mend what an error says; "" where there is none to name."""
     if isinstance(error, NoBarsError):
-        return f"run 'penstock ingest -t {error.timeframe}'"
+        return f"run `penstock ingest -t {error.timeframe}`"
     if isinstance(error, NoSearchError):
-        return f"run 'penstock research --study {error.study}'"
+        return f"run `penstock research --study {error.study}`"
     return _ERROR_REMEDIES.get(type(error), "")
 
 

@@ -219,7 +219,7 @@ def _translate(error: psycopg.Error, address: str) -> StoreError:
             f"{message}: another process is now the account's writer; stop this one"
         )
     if error.sqlstate == UNKNOWN_ACCOUNT:
-        return UnknownAccountError(f"{message}: open the account first")
+        return UnknownAccountError(f"{message}: its first reconciliation or rebalance begins it")
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn | errors.UndefinedFunction):
         return SchemaError(
             f"the database at {address} lacks a part of Penstock's schema ({message}): migrate it"

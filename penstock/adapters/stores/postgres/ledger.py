@@ -35,7 +35,7 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     totals_of,
 )
 from penstock.adapters.stores.postgres.order_events import refusals, write_events, write_intents
-from penstock.core.errors import StoreError
+from penstock.core.errors import StoreError, UnknownAccountError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
@@ -91,8 +91,9 @@ class PostgresLedger:
                 connection.execute("SELECT FROM lease WHERE account = %s", [account]).fetchone()
                 is None
             ):
-                raise StoreError(
-                    f"account '{account}' is not in the ledger: open the account first"
+                raise UnknownAccountError(
+                    f"account '{account}' is not in the ledger: its first reconciliation or "
+                    "rebalance begins it"
                 )
         return None
 

@@ -138,7 +138,7 @@ class PostgresLedgerHistory:
                 is None
             ):
                 raise UnknownAccountError(
-                    f"account '{account}' is not in the ledger yet: its first reconciliation or "
+                    f"account '{account}' is not in the ledger: its first reconciliation or "
                     "rebalance begins it"
                 )
             arguments = {"account": account, "at": at}

@@ -9,7 +9,7 @@ import pytest
 
 from penstock.core.breaks import BreakKind
 from penstock.core.errors import StaleLeaseError, StoreError
-from penstock.core.orders import OrderState, Side
+from penstock.core.orders import OrderReport, OrderState, Side
 from penstock.execution.lease import take_lease
 from penstock.execution.rebalance.run import rebalance
 from penstock.execution.reconciliation.acceptance import accept_break
@@ -161,3 +161,21 @@ def test_former_holder_can_neither_reconcile_nor_accept(traded: World) -> None:
         reconcile(traded.session, keeper)
     assert [found.kind for found in traded.ledger.open_breaks("test")] == [BreakKind.DEPOSIT]
     assert (traded.ledger.balances("test"), traded.ledger.accepted) == (before, [])
+
+
+def test_refusal_names_the_way_out_of_an_unknown_order_only_where_one_is_open(
+    traded: World,
+) -> None:
+    """With no break at all there is nothing to cancel at the venue."""
+    with pytest.raises(StoreError, match=r"can be accepted; open there are: none$"):
+        accept(traded, "USDT")
+    traded.venue.assets["USDT"] += 100
+    check(traded)
+    with pytest.raises(StoreError, match=r"open there are: USDT \(deposit\)$"):
+        accept(traded, "BTC")
+    traded.venue.placed["by-hand"] = OrderReport(
+        "by-hand", "77", "ADA/USDT", OrderState.OPEN, Decimal(0)
+    )
+    check(traded)
+    with pytest.raises(StoreError, match=r"an unknown order is to be cancelled at the venue$"):
+        accept(traded, "ADA/USDT")

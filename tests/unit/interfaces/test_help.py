@@ -1,0 +1,38 @@
+"""What the commands' own texts promise: an example each, and commands in backticks."""
+
+import ast
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from penstock.interfaces import cli
+
+EVERY: dict[str, Callable[..., None]] = {
+    **{command.__name__.replace("_", "-"): command for command in cli.COMMANDS},
+    **{
+        f"{group} {name}": command
+        for group, _, members in cli.GROUPS
+        for name, command in members.items()
+    },
+}
+FILES = sorted(Path(inspect.getfile(cli)).parent.glob("*.py"))
+
+
+@pytest.mark.parametrize("command", EVERY)
+def test_help_of_every_command_shows_an_example(command: str) -> None:
+    """README says so of each."""
+    _, _, example = (inspect.getdoc(EVERY[command]) or "").partition("Example")
+    assert f"penstock {command}" in example
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_commands_stand_in_backticks(path: Path) -> None:
+    """One way to mark what to type: it is copied from the screen."""
+    texts = [
+        node.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert not [text for text in texts if "'penstock " in text]
