@@ -29,7 +29,8 @@ class OrderLookup:
     by_list: bool = False
     """Whether the questions return lists, which may be empty. Otherwise ccxt raises an error."""
     named_in_cancel: str = ""
-    """The parameter that names an order to cancel, where ccxt does not translate its own."""
+    """The parameter that names an order to cancel instead of the venue's id, where ccxt does not
+    translate its own. ccxt must take None as id there."""
     cut_short: frozenset[str] = frozenset()
     """The venue's states of an order that ended partly filled, which ccxt calls closed."""
     may_add_dashes: bool = False
