@@ -20,7 +20,12 @@ import pytest
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import connect, migrate
-from penstock.adapters.stores.server_home import SHARED_ROOT, ServerUser, wheel_binaries
+from penstock.adapters.stores.server_home import (
+    SHARED_ROOT,
+    ServerUser,
+    server_home,
+    wheel_binaries,
+)
 from penstock.core.errors import StoreError, StoreUnavailableError
 from penstock.interfaces.cli.remedies import error_remedy
 
@@ -135,9 +140,8 @@ def test_pid_file_that_names_a_stranger_does_not_hinder(server: EmbeddedPostgres
     main = postmaster(url)
     main.send_signal(signal.SIGKILL)
     _wait_for_exit(main)
-    pid_file = next(server.folder.glob("**/postmaster.pid"), None) or next(
-        SHARED_ROOT.glob("*/data/postmaster.pid")
-    )
+    # its own: another test's server, whose pid file is overwritten, shuts down
+    pid_file = server_home(server.folder, ServerUser.choose()) / "data" / "postmaster.pid"
     lines = pid_file.read_text().splitlines()
     pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     assert not server.running
