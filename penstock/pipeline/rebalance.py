@@ -242,7 +242,7 @@ def _pinned(
     since.
     """
     labels = [part.split("*")[0] for part in version.split("+")]
-    by_name = dict(label.rsplit("/", 1) for label in labels)
+    by_name = {name: number for name, _, number in (label.rpartition("/") for label in labels)}
     missing = [allocation.name for allocation in allocations if allocation.name not in by_name]
     if missing:
         raise PromotionError(
