@@ -69,7 +69,7 @@ class BarMatrices:
         """Return long weights as a matrix of shape (bars, symbols); NaN is "no decision".
 
         Raises StrategyError where the weights break the contract, are negative, or sum to more than
-        one in a bar. `source` is the name that the message begins with.
+        1 at any bar. `source` is the name that the message begins with.
         """
         keys = self.bars.select("symbol", "ts")
         aligned = weights.schema == WEIGHTS_SCHEMA and weights.select("symbol", "ts").equals(keys)

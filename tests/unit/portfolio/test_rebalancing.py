@@ -262,7 +262,9 @@ def test_asset_outside_the_universe_follows_the_policy(rule: str, sold: bool) ->
     """
     policy = RebalancePolicy.model_validate({"outside_universe": rule})
     result = trade(
-        {"AAA/USDT": 0.1}, {"BBB": Decimal(50), "XXX": Decimal(1), "USDT": Decimal(500)}, policy
+        {"AAA/USDT": 0.1},
+        {"BBB": Decimal(50), "DELISTED": Decimal(1), "USDT": Decimal(500)},
+        policy,
     )
     assert ("BBB/USDT" in {order.symbol for order in result.orders}) is sold
 

@@ -62,7 +62,7 @@ def test_file_with_wrong_columns_is_named_with_its_columns(tmp_path, frame):
 
 
 def test_folder_without_candles_is_refused(tmp_path):
-    """An absent folder, an empty one and a file that is no Parquet each raise DataError by name."""
+    """DataError names the folder that is absent or empty, and the file that is not Parquet."""
     with pytest.raises(DataError, match="no such folder"):
         ParquetCandles(tmp_path / "absent").load()
     with pytest.raises(DataError, match="no candles for any symbol"):
