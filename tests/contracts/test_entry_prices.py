@@ -174,8 +174,8 @@ def test_late_fill_moves_the_entry_as_if_it_had_come_in_time(database: Database)
 
 
 def test_checkpoint_moves_on_and_is_read_alone(database: Database) -> None:
-    """Fills that were counted are not read again. Where the checkpoint holds another cost, that
-    cost is returned.
+    """Fills that were counted are not read again. Where the checkpoint holds another cost, the
+    entry price follows it.
     """
     account = Account(database)
     account.ledger.book_fills(account.lease, [account.fill(n, n, price="100") for n in range(100)])

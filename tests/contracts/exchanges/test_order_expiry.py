@@ -180,10 +180,8 @@ def test_what_is_not_an_order_is_stamped_with_now(venue):
     assert abs(datetime.now(UTC) - at) < timedelta(seconds=30)
 
 
-def test_venue_without_such_a_thing_is_not_passed_over_in_silence(capsys):
-    """A venue that takes old orders refuses when an order is signed. The doctor's line says that it
-    has no age limit.
-    """
+def test_venue_without_an_age_limit_is_logged(capsys):
+    """A client of a venue that takes old orders logs so, and the venue has no age limit."""
     RequestAge("bitstamp", CcxtMarketData("bitstamp").client)
     assert "old_orders_are_taken" in capsys.readouterr().out
     assert age_limit("bitstamp") is None
@@ -220,7 +218,7 @@ def test_order_that_costs_nothing_does_not_wait_for_the_turns_of_reads():
         (["coinbase"], 95),  # nothing is sent there: it is the prices of trading on paper
     ],
 )
-def test_denial_is_doubted_until_no_old_request_can_arrive_unseen(venues, seconds):
+def test_delay_covers_every_old_request_that_can_still_arrive(venues, seconds):
     """The longest delay of an account's venues counts. A longer one may be set; a shorter one is
     refused with the figures that say why.
     """
@@ -237,7 +235,7 @@ def test_every_venue_that_can_be_traded_refuses_old_orders():
     assert all(age_limit(venue) for venue in _LOOKUPS)
 
 
-def test_no_default_believes_a_denial_earlier_than_any_venue_allows():
+def test_default_delay_covers_every_venue():
     """A session that is built without a delay waits as long as the slowest venue needs."""
     assert ExecutionPolicy().visibility_delay_seconds >= visibility_delay(list(_LOOKUPS))
 
