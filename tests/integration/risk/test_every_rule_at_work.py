@@ -135,9 +135,7 @@ def test_jump_that_is_decided_again_is_traded(account: Account) -> None:
 
 
 def test_take_profit_sells_a_position_that_has_risen(account: Account, database: Database) -> None:
-    """The position was bought at 110. At 121 a limit of 25% keeps it. At 133 a limit of 15% sells it
-    whole.
-    """
+    """A position bought at 110 is kept at 121 by a limit of 25%. At 133 a limit of 15% sells it."""
     account.trade({**KEEP, "UP/USDT": 0.05}, WIDE)
     held = account.ledger.balances(account.session.account)["UP"]
     kept = account.trade(

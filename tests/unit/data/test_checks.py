@@ -186,7 +186,7 @@ def test_the_newest_print_waits_for_confirmation_where_it_is_absurd(walk: Walk) 
 
 
 def test_context_lets_a_single_new_bar_be_measured(walk: Walk) -> None:
-    """With the bars before it, one new bar gets the verdict that it would get in the whole history."""
+    """With the bars before it, one new bar gets the verdict of the whole history."""
     whole = _scaled(walk(200), [199], 2.0)
     alone = check_symbol(whole[199:], "BTC/USDT", Timeframe.H1, LATE, context=whole[100:199])
     assert alone.good.equals(whole[199:])

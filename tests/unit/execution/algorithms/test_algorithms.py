@@ -289,7 +289,7 @@ def test_slices_missed_by_an_interruption_go_as_one() -> None:
 def test_rest_at_the_end_is_finished_as_the_style_says(
     finish: str, quantity: Decimal | None
 ) -> None:
-    """The rest at the end of the time goes out once as a market order, or stays for the next slot."""
+    """The rest at the end goes out once as a market order, or stays for the next slot."""
     order, style = (
         order_of("1"),
         Twap.model_validate({"duration_seconds": 120, "slices": 4, "finish": finish}),
