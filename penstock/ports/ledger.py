@@ -5,11 +5,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from penstock.core.account_totals import AccountTotals
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.parent_orders import ParentOrder
-from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus
 
 
 class Ledger(Protocol):

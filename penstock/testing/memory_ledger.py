@@ -10,6 +10,7 @@ from decimal import Decimal, localcontext
 
 import polars as pl
 
+from penstock.core.account_totals import TOTALS, AccountTotals
 from penstock.core.accounting import EXACT, changes_of
 from penstock.core.alerts import Alert, break_alert, state_alert
 from penstock.core.bars import TS
@@ -40,7 +41,7 @@ from penstock.core.orders import (
     OrderEventKind,
     OrderState,
 )
-from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
 from penstock.core.timeframes import day_before
 from penstock.testing.instruments import SLOT
@@ -345,9 +346,16 @@ class MemoryLedger:
         return entry_prices(self.fills(account))
 
     def totals(self, account: str) -> AccountTotals:
-        slots = Counter(found.status for found in self.slots.values())
-        traded = sum((fill.notional for fill in self.trades.values()), Decimal(0))
-        return AccountTotals(slots, len(self.book), len(self.trades), traded)
+        if account != self.account:
+            return AccountTotals({})
+        rows: dict[type, Collection[OrderRecord | Fill]] = {
+            OrderRecord: self.book.values(),
+            Fill: self.trades.values(),
+        }
+        return AccountTotals.of(
+            Counter(found.status for found in self.slots.values()),
+            {name: total.over(rows[total.of]) for name, total in TOTALS.items()},
+        )
 
     def balances(self, account: str) -> Mapping[str, Decimal]:
         if account != self.account:

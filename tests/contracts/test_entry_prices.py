@@ -216,27 +216,3 @@ def test_rebuild_names_a_wrong_checkpoint_and_drops_it(new_database_url: Callabl
         assert history.rebuild(replace=True).replaced
         assert account.checkpoints() == []
         assert history.rebuild(replace=False).different == 0
-
-
-def test_totals_count_what_the_account_did(database: Database) -> None:
-    """Slots by status, orders, fills and traded notional are those of the rows; an account without
-    any has zeros.
-    """
-    account = Account(database)
-    account.ledger.book_fills(
-        account.lease, [account.fill(1, 1, quantity="2", price="3"), account.fill(2, 2, Side.SELL)]
-    )
-    totals = account.ledger.totals(account.name)
-    assert (dict(totals.slots), totals.orders, totals.fills, totals.traded) == (
-        {"running": 1},
-        4,
-        2,
-        Decimal(106),
-    )
-    nobody = account.ledger.totals("nobody")
-    assert (dict(nobody.slots), nobody.orders, nobody.fills, nobody.traded) == (
-        {},
-        0,
-        0,
-        Decimal(0),
-    )

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.adapters.stores.postgres import Database
+from penstock.core.account_totals import AccountTotals
 from penstock.core.errors import IllegalTransitionError, StaleLeaseError, StoreError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
@@ -287,6 +288,28 @@ def test_orders_are_filtered_by_state_and_rebalance(
     assert [o.reason for o in ledger.orders(lease.account, rebalance_id=rebalance_id)] == [
         "not needed"
     ]
+
+
+def test_totals_count_what_the_account_did(
+    ledger: Ledger, lease: Lease, rebalance_id: int, name: str
+) -> None:
+    """Slots by status, orders, fills and traded notional are those of the rows; an account without
+    any has zeros.
+    """
+    assert ledger.totals(lease.account) == AccountTotals({RebalanceStatus.RUNNING: 1})
+    filled, _ = [sent(ledger, lease, rebalance_id, planned("2")) for _ in range(2)]
+    ledger.book_fills(
+        lease, [fill_of(filled, "t1", "1.5", price="3"), fill_of(filled, "t2", "0.5", price="100")]
+    )
+    later = ledger.start_rebalance(lease, SLOT + timedelta(days=1), "portfolio/1").id
+    ledger.end_rebalance(lease, later, RebalanceStatus.DONE)
+    assert ledger.totals(lease.account) == AccountTotals(
+        slots={RebalanceStatus.RUNNING: 1, RebalanceStatus.DONE: 1},
+        orders=2,
+        fills=2,
+        traded_notional=Decimal("54.5"),
+    )
+    assert ledger.totals(f"{name}-other") == AccountTotals({})
 
 
 # --- events

@@ -147,6 +147,6 @@ def test_report_needs_no_keys(place: Place) -> None:
         outcome = report_account(onlooker, ACTOR, "daily")
     onlooker.close()
     assert outcome.path.is_file()
-    assert outcome.figures.slots == {RebalanceStatus.DONE: 2}
+    assert outcome.figures.totals.slots == {RebalanceStatus.DONE: 2}
     (warning,) = [log for log in logs if log["event"] == "no comparison with the backtest"]
     assert "set it before trading" in warning["reason"]
