@@ -9,7 +9,7 @@ from pathlib import Path
 from penstock.core.clock import MachineClock
 from penstock.core.errors import StoreError
 from penstock.core.halts import Halt, TradingState, united
-from penstock.ports import ControlStore
+from penstock.ports import HaltStore
 
 _ACTIONS = ("cancel", "flatten")
 
@@ -26,7 +26,7 @@ class KillSwitch:
 
     account: str
     """The account's name."""
-    control_store: ControlStore
+    halts: HaltStore
     """Has the state in the database."""
     file: Path | None = None
     """The kill switch file; None where there is none."""
@@ -37,7 +37,7 @@ class KillSwitch:
         """Return the state in force now."""
         from_file = self._read_file()
         try:
-            from_database = self.control_store.trading_state(self.account)
+            from_database = self.halts.trading_state(self.account)
         except StoreError as error:
             from_database = self._halt(
                 TradingState.HALTED, f"the trading state cannot be read: {error}", "kill switch"

@@ -160,8 +160,8 @@ def test_every_write_of_the_port_is_held_against_the_fence() -> None:
     """
     methods = {
         name
-        for name, member in vars(ControlStore).items()
-        if callable(member) and not name.startswith("_")
+        for name in dir(ControlStore)
+        if callable(getattr(ControlStore, name)) and not name.startswith("_")
     }
     assert methods == READS | WITHOUT_LEASE | WRITES.keys()
     assert {

@@ -9,7 +9,7 @@ import pytest
 from penstock.core.clock import SteppedClock
 from penstock.core.halts import Halt, TradingState
 from penstock.execution.kill_switch import KillSwitch
-from penstock.ports import ControlStore
+from penstock.ports import HaltStore
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -40,9 +40,7 @@ def test_file_may_ask_to_cancel_and_to_flatten(
     """The word after the state says what else is wanted; the rest is the reason."""
     file = tmp_path / "HALT"
     file.write_text(text)
-    halt = KillSwitch(
-        "main", cast(ControlStore, NeverHalted()), file, clock=SteppedClock(NOW)
-    ).read()
+    halt = KillSwitch("main", cast(HaltStore, NeverHalted()), file, clock=SteppedClock(NOW)).read()
     assert (halt.state, halt.cancel, halt.flatten, halt.reason) == (state, cancel, flatten, reason)
 
 

@@ -90,4 +90,4 @@ def test_replay_equals_live_where_a_rule_steps_in(
     done = replay(bars(), targets, RebalancePolicy(), instruments, Decimal(10_000), model, limits)
     replayed = [{asset: held for asset, held in row.balances.items() if held} for row in done.rows]
     assert replayed == live
-    assert (world.ledger.halt.state is TradingState.ACTIVE) == (not limits.drawdown)
+    assert (world.control_store.halt.state is TradingState.ACTIVE) == (not limits.drawdown)

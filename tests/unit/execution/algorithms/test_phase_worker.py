@@ -211,7 +211,7 @@ def test_kill_switch_stops_work_while_it_waits(world: World) -> None:
     def halt_later(seconds: float) -> None:
         paused.append(seconds)
         if len(paused) == 3:
-            world.ledger.set_trading_state(
+            world.control_store.set_trading_state(
                 "test", TradingState.HALTED, "drill", "test", world.clock.now()
             )
         pause(seconds)
@@ -338,7 +338,7 @@ def test_account_that_is_flattened_is_sold_at_once(world: World) -> None:
     """Flattening does not wait for slices: each position goes out whole."""
     rebalance(world.session, world.inputs({"BTC/USDT": 0.5, "ETH/USDT": 0.4}))
     worked(world, TWAP)
-    world.ledger.set_trading_state(
+    world.control_store.set_trading_state(
         "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
     )
     world.clock.at += timedelta(days=1)
@@ -361,7 +361,7 @@ def test_flattening_ends_work_that_is_under_way(world: World) -> None:
     def flatten_later(seconds: float) -> None:
         paused.append(seconds)
         if len(paused) == 2:
-            world.ledger.set_trading_state(
+            world.control_store.set_trading_state(
                 "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
             )
         pause(seconds)

@@ -43,9 +43,8 @@ def later(world: World, seconds: float, act: Callable[[], object]) -> None:
 def lock(world: World, found: Break) -> None:
     """Have a break opened by whoever holds the account's lease now."""
     ledger, now = world.ledger, world.clock.now()
-    ledger.open_break(
-        Lease("test", ledger.holder, ledger.token, now + timedelta(minutes=1)), found, now
-    )
+    lease = Lease("test", ledger.holder, ledger.token, now + timedelta(minutes=1))
+    world.control_store.open_break(lease, found, now)
 
 
 def move(world: World, symbol: str, factor: str) -> Callable[[], None]:
@@ -76,7 +75,7 @@ def bought(world: World, symbol: str = BTC) -> list[Decimal]:
 
 
 def verdicts(world: World) -> list[tuple[str, str, Verdict]]:
-    return [(said.symbol, said.rule, said.verdict) for said in world.ledger.verdicts]
+    return [(said.symbol, said.rule, said.verdict) for said in world.control_store.verdicts]
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def world(world: World) -> Any:
     """The world with 10,000 USDT on record for yesterday, its orders worked as four slices, ten
     seconds apart.
     """
-    world.ledger.equity[SLOT - timedelta(days=1)] = Decimal(10_000)
+    world.control_store.equity[SLOT - timedelta(days=1)] = Decimal(10_000)
     return worked(world, TWAP)
 
 
@@ -102,9 +101,9 @@ def test_loss_limit_passed_in_mid_twap_ends_the_buys_and_sets_the_state(
     filled = sum((fill.quantity for fill in world.venue.trades), Decimal(0))
     assert len(bought(world)) == 2
     assert filled / parent.quantity == pytest.approx(Decimal("0.5"), abs=Decimal("0.001"))
-    assert world.ledger.halt.state is TradingState.REDUCE_ONLY
-    assert world.ledger.halt.by == f"risk rule {name}"
-    said = next(word for word in world.ledger.verdicts if word.rule == name)
+    assert world.control_store.halt.state is TradingState.REDUCE_ONLY
+    assert world.control_store.halt.by == f"risk rule {name}"
+    said = next(word for word in world.control_store.verdicts if word.rule == name)
     assert (said.verdict, said.wanted, said.passed) == (Verdict.DENY, parent.quantity - filled, 0)
     assert "the rest of the order is not sent" in said.reason
     assert report.status is RebalanceStatus.FAILED
@@ -124,7 +123,7 @@ def test_loss_limit_without_a_state_denies_each_order_once(world: World) -> None
     report = run(world, {BTC: 0.7, ETH: 0.25})
     assert (len(bought(world)), len(bought(world, ETH))) == (2, 2)
     assert report.status is RebalanceStatus.DONE
-    assert world.ledger.halt.state is TradingState.ACTIVE
+    assert world.control_store.halt.state is TradingState.ACTIVE
     assert sorted(verdicts(world)) == [
         (BTC, "daily_loss", Verdict.DENY),
         (ETH, "daily_loss", Verdict.DENY),
@@ -163,7 +162,7 @@ def test_reduce_only_in_mid_plan_ends_buys(world: World) -> None:
     later(
         world,
         12,
-        lambda: world.ledger.set_trading_state(
+        lambda: world.control_store.set_trading_state(
             "test", TradingState.REDUCE_ONLY, "drill", "ada", world.clock.now()
         ),
     )
@@ -180,7 +179,7 @@ def test_reduce_only_in_mid_plan_lets_sells_go_on(world: World) -> None:
     later(
         world,
         12,
-        lambda: world.ledger.set_trading_state(
+        lambda: world.control_store.set_trading_state(
             "test", TradingState.REDUCE_ONLY, "drill", "ada", world.clock.now()
         ),
     )
@@ -266,14 +265,14 @@ def test_orders_that_others_sent_count_before_each_child(world: World) -> None:
     """The plan fitted into the day's number of orders; what was sent besides since does not leave
     room for its third child.
     """
-    history = world.ledger.risk_history
+    history = world.control_store.risk_history
     others: list[int] = []
 
     def counted(account: str, slot: datetime, now: datetime) -> Any:
         known = history(account, slot, now)
         return replace(known, orders_today=known.orders_today + len(others))
 
-    world.ledger.risk_history = counted
+    world.control_store.risk_history = counted
     later(world, 12, lambda: others.extend(range(2)))
     run(world, {BTC: 0.5}, limits={"max_orders_per_day": 4})
     assert len(bought(world)) == 2

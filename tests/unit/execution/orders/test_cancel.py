@@ -87,7 +87,7 @@ def test_slot_of_a_halt_flattens_past_an_order_that_cannot_be_cancelled(world: W
     working(world, "stubborn")
     refusing(world, "stubborn", VenueRejectedError("EGeneral:Invalid arguments"))
     world.clock.at += ONE_DAY
-    world.ledger.set_trading_state(
+    world.control_store.set_trading_state(
         "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
     )
     inputs = world.inputs({})
@@ -102,7 +102,9 @@ def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: Worl
     that are left never are.
     """
     world.venue.before = silent
-    world.ledger.set_trading_state("test", TradingState.ACTIVE, "", "test", world.clock.now())
+    world.control_store.set_trading_state(
+        "test", TradingState.ACTIVE, "", "test", world.clock.now()
+    )
     world.venue.down = True
     failed = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
     assert failed.status is RebalanceStatus.FAILED
@@ -139,7 +141,7 @@ def test_position_that_a_flattening_left_is_named_with_the_reason(world: World) 
         f"{sentence}: `penstock halt --flatten -p daily --reason ...` again"
     )
     world.clock.at += ONE_DAY
-    world.ledger.set_trading_state(
+    world.control_store.set_trading_state(
         "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
     )
     inputs = world.inputs({})

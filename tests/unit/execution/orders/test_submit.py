@@ -72,7 +72,7 @@ def test_kill_switch_thrown_while_an_order_is_paced_keeps_it_back(world: World) 
     """
 
     def refuse(order: OrderRequest) -> None:
-        world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "test", SLOT)
+        world.control_store.set_trading_state("test", TradingState.HALTED, "drill", "test", SLOT)
         raise RateLimitedError("HTTP 429", 2.0)
 
     world.venue.before = refuse
@@ -112,7 +112,7 @@ def test_order_held_back_in_the_middle_of_a_phase_is_abandoned_not_lost(world: W
     """
 
     def halt(order: OrderRequest) -> None:
-        world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "test", SLOT)
+        world.control_store.set_trading_state("test", TradingState.HALTED, "drill", "test", SLOT)
 
     world.venue.after = halt
     report = rebalance(world.session, world.inputs(HALF_HALF))

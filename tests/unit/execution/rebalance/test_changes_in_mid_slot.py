@@ -34,7 +34,9 @@ class RenewingClock(SteppedClock):
 
 
 def halt(world: World, **asked: bool) -> None:
-    world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "ada", SLOT, **asked)
+    world.control_store.set_trading_state(
+        "test", TradingState.HALTED, "drill", "ada", SLOT, **asked
+    )
 
 
 def test_switch_thrown_while_the_lease_is_renewed_keeps_the_order_back(
@@ -80,7 +82,7 @@ def test_risk_rule_never_weakens_a_halt_set_while_it_judged(world: World, flatte
     """A loss limit asks for reduce-only in the moment in which an operator halts: the operator's
     word stays in force.
     """
-    world.ledger.equity[SLOT - timedelta(hours=1)] = Decimal(20_000)
+    world.control_store.equity[SLOT - timedelta(hours=1)] = Decimal(20_000)
     asked = world.inputs(HALF)
     limits = asked.limits.model_copy(
         update={"drawdown": LossLimit(limit=Decimal("0.2"), state="reduce_only")}
@@ -91,8 +93,11 @@ def test_risk_rule_never_weakens_a_halt_set_while_it_judged(world: World, flatte
         return asked.decide(version)
 
     rebalance(world.session, replace(asked, decide=decide, limits=limits))
-    assert (world.ledger.halt.state, world.ledger.halt.reason) == (TradingState.HALTED, "drill")
-    assert world.ledger.halt.flatten is flatten
+    assert (world.control_store.halt.state, world.control_store.halt.reason) == (
+        TradingState.HALTED,
+        "drill",
+    )
+    assert world.control_store.halt.flatten is flatten
 
 
 def resting(world: World, at_pause: Any) -> Any:

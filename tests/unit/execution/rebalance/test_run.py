@@ -276,7 +276,7 @@ def test_slot_in_the_future_is_refused(world: World) -> None:
 
 def test_halted_account_sends_nothing(world: World) -> None:
     """With the kill switch on, the slot is skipped with the operator's reason."""
-    world.ledger.set_trading_state(
+    world.control_store.set_trading_state(
         "test", TradingState.HALTED, "venue behaves oddly", "operator", SLOT
     )
     report = rebalance(world.session, world.inputs(HALF_HALF))
@@ -291,7 +291,7 @@ def test_kill_switch_in_mid_plan_stops_the_rest(world: World) -> None:
     """
 
     def halt(order: OrderRequest) -> None:
-        world.ledger.set_trading_state("test", TradingState.HALTED, "stop", "operator", SLOT)
+        world.control_store.set_trading_state("test", TradingState.HALTED, "stop", "operator", SLOT)
 
     world.venue.after = halt
     report = rebalance(world.session, world.inputs(HALF_HALF))

@@ -58,8 +58,8 @@ def test_deposit_that_grew_since_it_was_recorded_is_not_accepted_unseen(traded: 
         match=r"(?s)has 100\.?0* USDT more.*books \+100.*and is now.*books \+1000.*look again",
     ):
         accept(traded, "USDT")
-    assert (traded.ledger.balances("test"), traded.ledger.accepted) == (before, [])
-    (standing,) = traded.ledger.open_breaks("test")
+    assert (traded.ledger.balances("test"), traded.control_store.accepted) == (before, [])
+    (standing,) = traded.control_store.open_breaks("test")
     assert standing.changes == {"USDT": 1_000}
     assert not accept(traded, "USDT").breaks
     assert traded.ledger.balances("test") == traded.venue.balances()
@@ -71,10 +71,10 @@ def test_look_in_between_does_not_put_other_figures_under_the_operators_word(tra
     """
     traded.venue.assets["ETH"] += 1
     check(traded)
-    (shown,) = traded.ledger.open_breaks("test")
+    (shown,) = traded.control_store.open_breaks("test")
     traded.venue.assets["ETH"] += 1
     assert not check(traded).opened
-    assert traded.ledger.open_breaks("test") == [shown]
+    assert traded.control_store.open_breaks("test") == [shown]
     with pytest.raises(StoreError, match="has changed since it was recorded"):
         accept(traded, "ETH")
 
@@ -103,10 +103,12 @@ def test_break_from_before_changes_were_kept_is_accepted_by_its_words(traded: Wo
     traded.venue.assets["USDT"] += 100
     (found,) = check(traded).breaks
     key = (found.subject, found.kind)
-    traded.ledger.breaks[key] = replace(found, changes=None, detail="the venue has 50 USDT more")
+    traded.control_store.breaks[key] = replace(
+        found, changes=None, detail="the venue has 50 USDT more"
+    )
     with pytest.raises(StoreError, match="has changed"):
         accept(traded, "USDT")
-    traded.ledger.breaks[key] = replace(found, changes=None)
+    traded.control_store.breaks[key] = replace(found, changes=None)
     assert not accept(traded, "USDT").breaks
 
 
@@ -159,8 +161,8 @@ def test_former_holder_can_neither_reconcile_nor_accept(traded: World) -> None:
     traded.venue.assets["USDT"] -= 100
     with pytest.raises(StaleLeaseError):
         reconcile(traded.session, keeper)
-    assert [found.kind for found in traded.ledger.open_breaks("test")] == [BreakKind.DEPOSIT]
-    assert (traded.ledger.balances("test"), traded.ledger.accepted) == (before, [])
+    assert [found.kind for found in traded.control_store.open_breaks("test")] == [BreakKind.DEPOSIT]
+    assert (traded.ledger.balances("test"), traded.control_store.accepted) == (before, [])
 
 
 def test_refusal_names_the_way_out_of_an_unknown_order_only_where_one_is_open(

@@ -201,7 +201,7 @@ def test_break_that_someone_else_opened_is_not_closed_here(traded: World) -> Non
     """An overfill stays until an operator has seen it, though both sides agree on it."""
     keeper = take_lease(traded.ledger, "test", 60, 0, clock=traded.clock, ids=traded.session.ids)
     assert keeper is not None
-    traded.ledger.open_break(
+    traded.control_store.open_break(
         keeper.lease, Break("test", "BTC/USDT", BreakKind.OVERFILL, "filled twice"), SLOT
     )
     keeper.release()
@@ -244,7 +244,7 @@ def test_symbol_that_is_no_longer_listed_stays_accepted_until_it_is_listed_again
 
 def test_fills_of_a_symbol_that_is_no_longer_listed_are_not_called_cut_off(traded: World) -> None:
     """Where the venue does not know the symbol its silence about trades says nothing."""
-    traded.ledger.compared.clear()
+    traded.control_store.compared.clear()
     del traded.venue.prices["ETH/USDT"]
     listed = traded.venue.fills
 
@@ -259,7 +259,7 @@ def test_fills_of_a_symbol_that_is_no_longer_listed_are_not_called_cut_off(trade
 
 def test_list_of_trades_that_lags_opens_no_break(traded: World) -> None:
     """A fill that was booked a moment ago and is not listed now is asked for twice."""
-    traded.ledger.compared.clear()
+    traded.control_store.compared.clear()
     listed, asked = traded.venue.fills, []
 
     def lagging(symbol: str, since: datetime) -> Any:

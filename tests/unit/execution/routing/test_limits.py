@@ -42,7 +42,7 @@ def pair(world: World) -> Pair:
     a, b = OneOfTwo(world.clock), OneOfTwo(world.clock)
     both = SeveralVenues({"a": a, "b": b}, {"a": Decimal(1), "b": Decimal(10)})
     session = replace(world.session, exchange=both, venues=both)
-    return Pair(world.ledger, a, world.clock, session, a, b)
+    return Pair(world.ledger, world.control_store, a, world.clock, session, a, b)
 
 
 def run(
@@ -145,7 +145,7 @@ def test_position_that_is_closed_is_sold_whatever_the_venue_quotes(pair: Pair) -
     kept = run(pair, 0.0, slot=SLOT + timedelta(days=1))
     assert "b quotes 34000.00" in skipped(kept)
     pair.clock.at += timedelta(days=1)
-    pair.ledger.set_trading_state(
+    pair.control_store.set_trading_state(
         "test", TradingState.HALTED, "drill", "test", pair.clock.now(), flatten=True
     )
     report = run(pair, 0.0, slot=SLOT + timedelta(days=2))
