@@ -49,7 +49,7 @@ from penstock.ports.ledger import (
     ParentOrderStore,
     RebalanceStore,
 )
-from penstock.ports.ledger_history import AccountState, Difference, LedgerHistory, Rebuild
+from penstock.ports.ledger_history import AccountState, RowDifference, LedgerHistory, Rebuild
 from penstock.ports.market import Exchange, MarketData
 from penstock.ports.notifier import Notifier
 from penstock.ports.registry import LoadedModel, ModelVersion, Registry
@@ -67,7 +67,7 @@ __all__ = [
     "BreakStore",
     "ControlStore",
     "DatabaseServer",
-    "Difference",
+    "RowDifference",
     "Exchange",
     "HaltStore",
     "HoldingsReader",

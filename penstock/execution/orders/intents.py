@@ -14,7 +14,7 @@ from penstock.core.orders import OrderRequest, OrderType, client_order_id
 from penstock.execution.algorithms import ChildOrder
 from penstock.execution.algorithms.parents import WorkingParent
 from penstock.execution.rebalance.slot_context import SlotContext
-from penstock.execution.routing.limits import Bounds
+from penstock.execution.routing.limits import PartLimits
 from penstock.execution.routing.router import route_orders
 from penstock.portfolio.rebalancing import Skipped
 from penstock.ports import Venues
@@ -38,7 +38,7 @@ class ChildIntents:
 
 
 def child_intents(
-    context: SlotContext, due: Sequence[DueChild], orders: Sequence[OrderRecord], bounds: Bounds
+    context: SlotContext, due: Sequence[DueChild], orders: Sequence[OrderRecord], bounds: PartLimits
 ) -> ChildIntents:
     """Return one intent for each child; for an account on several venues, one for each part that a
     venue takes.
@@ -71,7 +71,7 @@ def _divided(
     venues: Venues,
     due: Sequence[DueChild],
     orders: Sequence[OrderRecord],
-    bounds: Bounds,
+    bounds: PartLimits,
 ) -> ChildIntents:
     """Divide each child over the venues; its parts are children of their own, numbered on."""
     children = {parent.symbol: (parent, child) for parent, child in due}
@@ -97,8 +97,8 @@ def _bounds_left(
     context: SlotContext,
     parents: Sequence[WorkingParent],
     orders: Sequence[OrderRecord],
-    bounds: Bounds,
-) -> Bounds:
+    bounds: PartLimits,
+) -> PartLimits:
     """Return the bounds with what each parent's earlier children have used up taken off its
     ceiling.
     """

@@ -18,7 +18,7 @@ _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
-class Bounds:
+class PartLimits:
     """The limits that hold for the parts of an order, as they hold for the order."""
 
     collar: Decimal | None = None
