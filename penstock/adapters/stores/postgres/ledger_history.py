@@ -37,7 +37,7 @@ from penstock.core.order_history import order_as_of
 from penstock.core.order_records import OrderProgress
 from penstock.core.orders import Fill, OrderEvent
 from penstock.core.profit import profits
-from penstock.ports.ledger_history import AccountState, RowDifference, Rebuild
+from penstock.ports.ledger_history import AccountState, Rebuild, RowDifference
 
 _SHOWN = 20
 _TABLES = ("orders", "balance", "position", "entry_checkpoint", "profit")
