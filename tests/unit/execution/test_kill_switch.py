@@ -98,8 +98,8 @@ def test_unreadable_file_is_a_halt(tmp_path: Path) -> None:
 
 
 def test_watch_asks_again_once_its_word_is_too_old() -> None:
-    """Looks that follow one another share a word; after its age the switch is read anew, and
-    without an age each time.
+    """Looks that follow one another share one reading. After its age the switch is read again; with
+    an age of zero it is read each time.
     """
     states = iter([TradingState.ACTIVE, TradingState.HALTED, TradingState.REDUCE_ONLY])
     clock = SteppedClock(NOW)

@@ -66,8 +66,8 @@ def bars() -> pl.DataFrame:
 def test_replay_equals_live_where_a_rule_steps_in(
     world: World, changes: dict[str, Any], rule: str
 ) -> None:
-    """Each rule that remembers earlier slots speaks live, and the replay of the same targets ends
-    with the same holdings.
+    """Each rule that remembers earlier slots has a finding live. The replay of the same targets
+    ends with the same holdings.
     """
     limits = RiskLimits(**WIDE).model_copy(update={"drawdown": None, "daily_loss": None, **changes})
     spoken: set[str] = set()

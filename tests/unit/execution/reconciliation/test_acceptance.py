@@ -1,4 +1,4 @@
-"""What an operator's word covers: the difference that was recorded, and no other."""
+"""An operator's acceptance covers the difference that was recorded, and no other."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -66,8 +66,8 @@ def test_deposit_that_grew_since_it_was_recorded_is_not_accepted_unseen(traded: 
 
 
 def test_look_in_between_does_not_put_other_figures_under_the_operators_word(traded: World) -> None:
-    """A slot that runs between an operator's look and the word finds more: the break keeps what the
-    operator has seen.
+    """A slot that runs between an operator's look and the acceptance finds more. The break keeps
+    what the operator has seen.
     """
     traded.venue.assets["ETH"] += 1
     check(traded)
@@ -80,7 +80,7 @@ def test_look_in_between_does_not_put_other_figures_under_the_operators_word(tra
 
 
 def test_second_trade_by_hand_is_not_accepted_with_the_first(traded: World) -> None:
-    """What would be booked is compared, whatever the words of the break are."""
+    """The bookings are compared, whatever the text of the break is."""
     traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.01"), Decimal(50_000))
     check(traded)
     traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.02"), Decimal(50_000))
@@ -113,8 +113,8 @@ def test_break_from_before_changes_were_kept_is_accepted_by_its_words(traded: Wo
 
 
 def test_two_orders_that_are_gone_are_one_break_and_settled_together(traded: World) -> None:
-    """One break stands for both, says so of both, and the operator's word ends both; a third needs
-    another look.
+    """One break stands for both and names both, and the operator's acceptance ends both. A third
+    needs another look.
     """
     order = next(iter(traded.ledger.book.values()))
 
