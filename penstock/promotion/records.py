@@ -100,7 +100,7 @@ class CandidateRegistry(Registry, Protocol):
         ...
 
 
-class VerdictRecord(Protocol):
+class PromotionStore(Protocol):
     """The permanent record of verdicts. Raises StoreError where they cannot be kept."""
 
     def save_verdicts(
