@@ -142,7 +142,8 @@ class RebalanceResult:
         """Return why no symbol was traded, in brackets; "" where one was, or where `reason` says
         more.
         """
-        reasons = [f"{each.symbol}: {each.reason}" for each in (*self.findings, *self.skipped)]
+        reasons = [f"{each.symbol}: {each.reason}" for each in self.findings]
+        reasons += [f"{each.symbol}: {each.reason}" for each in self.skipped]
         if self.orders or self.reason or not reasons:
             return ""
         more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
