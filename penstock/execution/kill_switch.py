@@ -8,7 +8,7 @@ from pathlib import Path
 from penstock.core.clock import MachineClock
 from penstock.core.errors import StoreError
 from penstock.core.halts import Halt, TradingState, united
-from penstock.ports import ControlStore
+from penstock.ports import HaltStore
 
 _ACTIONS = ("cancel", "flatten")
 
@@ -25,7 +25,7 @@ class KillSwitch:
     """
 
     account: str
-    control_store: ControlStore
+    halts: HaltStore
     file: Path | None = None
     clock: MachineClock = field(kw_only=True)
 
@@ -33,7 +33,7 @@ class KillSwitch:
         """Return the state in force now."""
         from_file = self._read_file()
         try:
-            from_database = self.control_store.trading_state(self.account)
+            from_database = self.halts.trading_state(self.account)
         except StoreError as error:
             from_database = self._halt(
                 TradingState.HALTED, f"the trading state cannot be read: {error}", "kill switch"

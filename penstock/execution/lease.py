@@ -7,7 +7,7 @@ from penstock.core.clock import MachineClock
 from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.core.ids import IdSource
 from penstock.core.leases import Lease
-from penstock.ports import Ledger
+from penstock.ports import LeaseStore
 
 
 def holder_name(ids: IdSource) -> str:
@@ -27,7 +27,7 @@ class LeaseKeeper:
 
     def __init__(
         self,
-        ledger: Ledger,
+        leases: LeaseStore,
         lease: Lease,
         ttl_seconds: float,
         asked_at: float,
@@ -35,7 +35,7 @@ class LeaseKeeper:
         clock: MachineClock,
     ) -> None:
         """`asked_at` is what `clock` had elapsed just before the lease was asked for."""
-        self._ledger = ledger
+        self._leases = leases
         self._lease = lease
         self._ttl = ttl_seconds
         self._asked_at = asked_at
@@ -59,7 +59,7 @@ class LeaseKeeper:
                 f"(it lives {self._ttl:g} s): run the slot again"
             )
         if age >= self._ttl / 2:
-            renewed = self._ledger.acquire_lease(self._lease.account, self._lease.holder, self._ttl)
+            renewed = self._leases.acquire_lease(self._lease.account, self._lease.holder, self._ttl)
             if renewed is None:
                 raise StaleLeaseError(
                     f"the lease on {self._lease.account} was taken by another process: "
@@ -67,7 +67,7 @@ class LeaseKeeper:
                 )
             # The lease was free again, but another has had it: the plan here is old.
             if renewed.token != self._lease.token + 1:
-                self._ledger.release_lease(renewed)
+                self._leases.release_lease(renewed)
                 raise StaleLeaseError(
                     f"another process has had the lease on {self._lease.account} meanwhile: "
                     "this one stops"
@@ -80,11 +80,11 @@ class LeaseKeeper:
         lease ends by itself.
         """
         with suppress(StoreError):
-            self._ledger.release_lease(self._lease)
+            self._leases.release_lease(self._lease)
 
 
 def take_lease(
-    ledger: Ledger,
+    leases: LeaseStore,
     account: str,
     ttl_seconds: float,
     wait_seconds: float,
@@ -99,9 +99,9 @@ def take_lease(
     begun = clock.elapsed_seconds()
     while True:
         asked_at = clock.elapsed_seconds()
-        lease = ledger.acquire_lease(account, holder, ttl_seconds)
+        lease = leases.acquire_lease(account, holder, ttl_seconds)
         if lease is not None:
-            return LeaseKeeper(ledger, lease, ttl_seconds, asked_at, clock=clock)
+            return LeaseKeeper(leases, lease, ttl_seconds, asked_at, clock=clock)
         if asked_at - begun >= wait_seconds:
             return None
         clock.sleep(step)

@@ -1,13 +1,11 @@
 """An account in figures: what it did, holds open, and earned."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
 import polars as pl
 
+from penstock.core.account_totals import AccountTotals
 from penstock.core.halts import TradingState
-from penstock.core.rebalances import AccountTotals, RebalanceStatus
 from penstock.monitoring.returns import Performance, performance_of
 
 
@@ -18,10 +16,7 @@ class AccountFigures:
     """
 
     trading_state: TradingState
-    slots: Mapping[RebalanceStatus, int]
-    orders: int
-    fills: int
-    traded: Decimal
+    totals: AccountTotals
     open_breaks: int
     equity: float | None = None
     performance: Performance | None = None
@@ -34,10 +29,7 @@ def figures_of(
     traded = bool(equity.height)
     return AccountFigures(
         trading_state=state,
-        slots=totals.slots,
-        orders=totals.orders,
-        fills=totals.fills,
-        traded=totals.traded,
+        totals=totals,
         open_breaks=open_breaks,
         equity=float(equity["equity"][-1]) if traded else None,
         performance=performance_of(equity) if traded else None,

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import polars as pl
 
+from penstock.core.account_totals import TOTALS
 from penstock.core.breaks import Break
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
@@ -31,13 +32,11 @@ _FILL_COLUMNS = ("at", "symbol", "side", "quantity", "price", "fee", "trade")
 
 def figures_table(figures: AccountFigures) -> pl.DataFrame:
     """Return an account's figures: columns figure, value (text)."""
-    slots = ", ".join(f"{count} {status}" for status, count in sorted(figures.slots.items()))
+    slots = ", ".join(f"{count} {status}" for status, count in sorted(figures.totals.slots.items()))
     rows = [
         ("trading state", str(figures.trading_state)),
         ("slots", slots or "none yet"),
-        ("orders", str(figures.orders)),
-        ("fills", str(figures.fills)),
-        ("traded notional", f"{figures.traded:,.2f}"),
+        *((name.replace("_", " "), _total(getattr(figures.totals, name))) for name in TOTALS),
         ("open breaks", str(figures.open_breaks)),
     ]
     if figures.equity is not None and figures.performance is not None:
@@ -96,6 +95,11 @@ def _frame(rows: Sequence[tuple[object, ...]], columns: Sequence[str]) -> pl.Dat
     if not rows:
         return pl.DataFrame(schema=list(columns))
     return pl.DataFrame(list(rows), schema=list(columns), orient="row")
+
+
+def _total(figure: object) -> str:
+    """Return a total as people read it: amounts in cents."""
+    return f"{figure:,.2f}" if isinstance(figure, Decimal) else str(figure)
 
 
 def _text(value: object) -> str:
