@@ -56,8 +56,8 @@ def _drift(platform: Platform, portfolio: str) -> tuple[DriftReport | None, str]
     """Return live against backtest over the slots traded; where they cannot be compared, None and
     the reason.
 
-    The reason is that no slot was traded, that no champion is there, or that the venue's steps are
-    not known: no keys, or no answer. The report is written without the comparison then.
+    No slot was traded, no champion is there, or the venue's steps are not known (no keys, or no
+    answer). The report is then written without the comparison.
     """
     # Here, because the backtest comes with an extra and the figures below are the core's.
     from penstock.pipeline.comparison import compare_with_backtest, traded_period

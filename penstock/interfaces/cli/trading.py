@@ -117,8 +117,8 @@ def halt(
     """The kill switch: no new orders from now on, even in the middle of a plan.
 
     With --all, --cancel and --flatten end the orders and positions of every account that was ever
-    traded from here. Exit code 1 where an order of one of them could not be cancelled, or --flatten
-    left a position: its slot failed, or a break locks it. An alert says the same.
+    traded from here. Exit code 1 where an order could not be cancelled, or --flatten left a
+    position because its slot failed or a break locks it. An alert says the same.
 
     Example: `penstock halt --reason "venue announces maintenance"`, or `penstock halt --all
     --flatten --reason "..."`
