@@ -30,7 +30,7 @@ from penstock.adapters.stores.postgres import (
     PostgresLedger,
     PostgresLedgerHistory,
     PostgresParentOrderStore,
-    PromotionRecord,
+    PostgresPromotionStore,
     connect,
     create_database,
     migrate,
@@ -60,7 +60,7 @@ from penstock.ports import (
     TaskRunner,
     VenueAccount,
 )
-from penstock.promotion.records import CandidateRegistry, SearchTracker, VerdictRecord
+from penstock.promotion.records import CandidateRegistry, PromotionStore, SearchTracker
 from penstock.research.engine.costs import Costs
 from penstock.settings import (
     AccountSettings,
@@ -159,8 +159,8 @@ class Platform:
         return PostgresAlertOutbox(self._database)
 
     @cached_property
-    def promotions(self) -> VerdictRecord:
-        return PromotionRecord(self._database)
+    def promotions(self) -> PromotionStore:
+        return PostgresPromotionStore(self._database)
 
     @cached_property
     def market(self) -> MarketData:

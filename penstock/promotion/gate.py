@@ -25,7 +25,7 @@ VERDICTS_SCHEMA = pl.Schema(
 )
 
 
-class Decision(StrEnum):
+class CandidateStatus(StrEnum):
     """What a candidate earns."""
 
     REJECTED = "rejected"
@@ -37,7 +37,7 @@ class Decision(StrEnum):
 class GateDecision:
     """A decision, and all the verdicts that it rests on."""
 
-    decision: Decision
+    decision: CandidateStatus
     """What the candidate earns."""
     verdicts: tuple[CriterionResult, ...]
     """Every verdict, in the order in which they were given."""
@@ -84,9 +84,9 @@ def judge(
     required = (*(criterion(candidate, thresholds) for criterion in CRITERIA), *further)
     contest = _INCUMBENT if incumbent else beats_champion(candidate, champion, thresholds)
     if not all(verdict.passed for verdict in required):
-        decision = Decision.REJECTED
+        decision = CandidateStatus.REJECTED
     else:
-        decision = Decision.CHAMPION if contest.passed else Decision.CHALLENGER
+        decision = CandidateStatus.CHAMPION if contest.passed else CandidateStatus.CHALLENGER
     return GateDecision(decision, (*required, contest))
 
 

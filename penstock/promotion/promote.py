@@ -18,8 +18,8 @@ from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion, Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, backtest_out_of_sample, bars_of
-from penstock.promotion.gate import Decision, GateDecision, judge
-from penstock.promotion.records import VerdictRecord
+from penstock.promotion.gate import CandidateStatus, GateDecision, judge
+from penstock.promotion.records import PromotionStore
 from penstock.research.engine.results import BacktestMetrics
 
 CHAMPION, CHALLENGER, PREVIOUS, ROLLED_BACK = "champion", "challenger", "previous", "rolled_back"
@@ -52,7 +52,7 @@ class Promotion:
 
 def promote(
     registry: Registry,
-    record: VerdictRecord,
+    record: PromotionStore,
     candidate: ModelVersion,
     evidence: Evidence,
     measure: Measure,
@@ -80,9 +80,9 @@ def promote(
     gate = judge(evidence, rival, thresholds, further, incumbent)
     record.save_verdicts(name, candidate.version, gate.verdicts, at, by)
     before = None if champion is None else champion.version
-    if gate.decision is not Decision.REJECTED:
+    if gate.decision is not CandidateStatus.REJECTED:
         registry.move_alias(name, CHALLENGER, candidate.version)
-    if gate.decision is not Decision.CHAMPION or incumbent:
+    if gate.decision is not CandidateStatus.CHAMPION or incumbent:
         return Promotion(candidate, gate, before, before)
     # `previous` moves first: a crash between the two leaves a champion, and a repeat completes it.
     if before is not None:

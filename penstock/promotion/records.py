@@ -99,7 +99,7 @@ class CandidateRegistry(Registry, Protocol):
         ...
 
 
-class VerdictRecord(Protocol):
+class PromotionStore(Protocol):
     """Where verdicts are kept for good. Raises StoreError where they cannot be."""
 
     def save_verdicts(

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from penstock.core.errors import RiskError
 from penstock.core.proposals import ProposedOrder
-from penstock.core.risk_records import RiskVerdict, Verdict
+from penstock.core.risk_records import RecordedFinding, RiskVerdict
 from penstock.risk.exposure import (
     MaxAccountNotional,
     MaxGross,
@@ -72,7 +72,7 @@ class ReviewedOrder:
 
     order: ProposedOrder
     """The order as it was proposed."""
-    verdict: Verdict
+    verdict: RiskVerdict
     """What all rules together decided: allow, shrink or deny."""
     passed: ProposedOrder | None
     """What may be placed of it; None where it was denied."""
@@ -104,10 +104,10 @@ class ApprovedOrders:
             )
 
     @property
-    def verdicts(self) -> tuple[RiskVerdict, ...]:
+    def verdicts(self) -> tuple[RecordedFinding, ...]:
         """Every finding as it is to be kept, with the decision on its order."""
         return tuple(
-            RiskVerdict(
+            RecordedFinding(
                 each.order.symbol,
                 each.verdict,
                 finding.rule,
@@ -156,18 +156,18 @@ def _reviewed(order: ProposedOrder, rules: Sequence[Rule], context: RiskContext)
     )
     reduces = context.reduces(order)
     if not findings:
-        return ReviewedOrder(order, Verdict.ALLOW, order, reduces=reduces)
+        return ReviewedOrder(order, RiskVerdict.ALLOW, order, reduces=reduces)
     allowed = min(finding.allowed for finding in findings)
     if allowed <= 0:
-        return ReviewedOrder(order, Verdict.DENY, None, findings, reduces)
+        return ReviewedOrder(order, RiskVerdict.DENY, None, findings, reduces)
     instrument = context.instruments[order.symbol]
     shrunk = order.resized(instrument.round_lots(min(allowed, order.quantity)))
     refusal = instrument.refusal(shrunk.quantity, shrunk.price)
     if refusal is None:
-        return ReviewedOrder(order, Verdict.SHRINK, shrunk, findings, reduces)
+        return ReviewedOrder(order, RiskVerdict.SHRINK, shrunk, findings, reduces)
     reason = f"what the limits leave: {refusal}"
     refused = RuleFinding(VENUE_MINIMUM, order.symbol, reason)
-    return ReviewedOrder(order, Verdict.DENY, None, (*findings, refused), reduces)
+    return ReviewedOrder(order, RiskVerdict.DENY, None, (*findings, refused), reduces)
 
 
 def rules_of(limits: RiskLimits) -> tuple[Rule, ...]:

@@ -19,7 +19,7 @@ from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
 from penstock.core.positions import reduces
 from penstock.core.proposals import ProposedOrder, SeenBar
-from penstock.core.risk_records import RiskHistory, Verdict
+from penstock.core.risk_records import RiskHistory, RiskVerdict
 from penstock.risk.limits import RiskLimits
 
 _ZERO = Decimal(0)
@@ -143,11 +143,11 @@ class RuleFinding:
     """Whether the position is to be closed: the finding of a stop, against no order."""
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> RiskVerdict:
         """What the rule alone would do."""
         if self.closes:
-            return Verdict.CLOSE
-        return Verdict.SHRINK if self.allowed > 0 else Verdict.DENY
+            return RiskVerdict.CLOSE
+        return RiskVerdict.SHRINK if self.allowed > 0 else RiskVerdict.DENY
 
 
 class Rule(Protocol):

@@ -8,7 +8,7 @@ from penstock.core.breaks import Break
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.core.rebalances import RebalanceStatus
-from penstock.core.risk_records import Verdict
+from penstock.core.risk_records import RiskVerdict
 from penstock.portfolio.rebalancing import Skipped
 from penstock.risk.rules import RuleFinding
 
@@ -109,12 +109,16 @@ class RebalanceResult:
             for order in self.orders
         ]
         rows += [_row("skipped", skip.symbol, "", skip.reason) for skip in self.skipped]
-        verbs = {Verdict.SHRINK: "shrunk", Verdict.DENY: "denied", Verdict.CLOSE: "closed"}
-        denied = {each.symbol for each in self.findings if each.verdict is Verdict.DENY}
+        verbs = {
+            RiskVerdict.SHRINK: "shrunk",
+            RiskVerdict.DENY: "denied",
+            RiskVerdict.CLOSE: "closed",
+        }
+        denied = {each.symbol for each in self.findings if each.verdict is RiskVerdict.DENY}
         shown = [
             each
             for each in self.findings
-            if each.verdict is not Verdict.CLOSE or each.symbol not in denied
+            if each.verdict is not RiskVerdict.CLOSE or each.symbol not in denied
         ]
         rows += [_row(verbs[each.verdict], each.symbol, each.rule, each.reason) for each in shown]
         return rows + [
