@@ -125,8 +125,8 @@ class Platform:
         return database
 
     def open_database(self) -> str:
-        """Connect to the database and bring its schema up to date, where that was not done yet;
-        return kind and address of the server, without the password.
+        """Connect to the database and bring its schema up to date, once. Return kind and address of
+        the server, without the password.
 
         Raises StoreError where it cannot be reached. Other parts open it by themselves.
         """

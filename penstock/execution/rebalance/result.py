@@ -134,9 +134,20 @@ class RebalanceResult:
             f"{self.account} {self.slot:%Y-%m-%d %H:%M}: "
             f"{self.status}"
             f"{f' ({self.reason})' if self.reason else ''}, "
-            f"{self.sent} orders sent, {len(self.fills)} fills{equity}, "
+            f"{self.sent} orders sent{self._why_none()}, {len(self.fills)} fills{equity}, "
             f"{self.lateness_seconds:.1f} s late, took {self.duration_seconds:.1f} s"
         )
+
+    def _why_none(self) -> str:
+        """Return why no symbol was traded, in brackets; "" where one was, or where `reason` says
+        more.
+        """
+        reasons = [f"{each.symbol}: {each.reason}" for each in self.findings]
+        reasons += [f"{each.symbol}: {each.reason}" for each in self.skipped]
+        if self.orders or self.reason or not reasons:
+            return ""
+        more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        return f" ({reasons[0]}{more})"
 
 
 def _at(order: OrderRecord) -> str:

@@ -350,11 +350,11 @@ def equal_weights(
 def _deflated(chosen: BacktestResult, trials: list[Trial]) -> float:
     """Deflate the choice by what the best of as many worthless trials would show.
 
-    The ratio of a worthless trial has the variance 1 / (returns - 1): Lo, The statistics of Sharpe
-    ratios, Financial Analysts Journal 58(4), 2002, equation 5 at zero. The paper on the deflated
-    ratio takes the variance of the trials instead. That grows where strategies truly differ, and
-    shrinks where the sampler has converged. It would punish a real edge and flatter a narrow
-    search. Repeats count as trials, which errs on the strict side.
+    The ratio of a worthless trial has the variance 1 / (returns - 1). Source: Lo, The statistics of
+    Sharpe ratios, Financial Analysts Journal 58(4), 2002, equation 5 at zero. The paper on the
+    deflated ratio takes the variance of the trials instead. That grows where strategies truly
+    differ, and shrinks where the sampler has converged. It would punish a real edge and flatter a
+    narrow search. Repeats count as trials, which errs on the strict side.
     """
     per_bar = math.sqrt(chosen.timeframe.bars_per_year)
     m, returns = chosen.metrics, chosen.metrics.bars - 1

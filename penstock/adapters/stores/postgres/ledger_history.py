@@ -177,9 +177,9 @@ class PostgresLedgerHistory:
 
         With `replace` the read models become what was folded, in the same transaction, while every
         writer waits. Without it nothing is changed. Profit and loss has no table: it is folded from
-        the fills whenever it is asked for, and held here to the balances, quantity and cash of all
-        strategies to the last digit. StoreError where the history contradicts itself: an event that
-        the machine judges otherwise now.
+        the fills on each request. Here it must equal the balances to the last digit, in quantity
+        and cash, over all strategies. StoreError where the history contradicts itself: an event
+        that the machine judges otherwise now.
         """
         with _snapshot(self._database, writers_wait=replace) as connection:
             connection.execute(_TEMPORARY.encode())
