@@ -25,6 +25,11 @@ def write(
     ).write_parquet(folder / name)
 
 
+def opens(candles: ParquetCandles) -> list[float]:
+    opened: list[float] = candles.load()["AAA/USDT"][D].window(0, 2**62).values[:, 0].tolist()
+    return opened
+
+
 def flat(price: float, days: int) -> list[Row | None]:
     return [(price, price, price, price, 1.0)] * days
 
@@ -35,8 +40,7 @@ def test_files_of_one_symbol_are_merged_and_the_longest_wins(tmp_path: Path, fra
     """
     write(tmp_path, "a.parquet", frame([*flat(1.0, 3), None, *flat(1.0, 1)], D))
     write(tmp_path, "b.parquet", frame([None, *flat(2.0, 5)], D))
-    series = ParquetCandles(tmp_path).load()["AAA/USDT"][D]
-    assert series.window(0, 2**62).values[:, 0].tolist() == [1.0, 2.0, 2.0, 2.0, 2.0, 2.0]
+    assert opens(ParquetCandles(tmp_path)) == [1.0, 2.0, 2.0, 2.0, 2.0, 2.0]
 
 
 def test_one_exchange_is_taken_for_a_symbol(tmp_path: Path, frame: Frames) -> None:
@@ -45,11 +49,8 @@ def test_one_exchange_is_taken_for_a_symbol(tmp_path: Path, frame: Frames) -> No
     """
     write(tmp_path, "a.parquet", frame(flat(1.0, 3), D), exchange="binance")
     write(tmp_path, "b.parquet", frame([None, *flat(2.0, 4)], D), exchange="kraken")
-    assert ParquetCandles(tmp_path).load()["AAA/USDT"][D].window(0, 2**62).values[:, 0].tolist() == [2.0] * 4
-    assert (
-        ParquetCandles(tmp_path, exchange="binance").load()["AAA/USDT"][D].window(0, 2**62).values[:, 0].tolist()
-        == [1.0] * 3
-    )
+    assert opens(ParquetCandles(tmp_path)) == [2.0] * 4
+    assert opens(ParquetCandles(tmp_path, exchange="binance")) == [1.0] * 3
 
 
 def test_raw_files_and_derivatives_are_left_out(tmp_path: Path, frame: Frames) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
 from penstock.execution.rebalance.run import rebalance
-from penstock.testing.world import Two
+from penstock.testing.world import TwoVenueWorld
 
 WEIGHTS = {"BTC/USDT": 0.3}
 
@@ -21,7 +21,7 @@ def kill(_: OrderRequest) -> None:
     raise Killed
 
 
-def test_order_lost_where_the_symbol_is_then_paused_is_not_bought_again(two: Two) -> None:
+def test_order_lost_where_the_symbol_is_then_paused_is_not_bought_again(two: TwoVenueWorld) -> None:
     """The run is killed right after the venue had filled the order. The other venue's denial covers
     that venue only. The fill is booked once.
     """
@@ -39,7 +39,7 @@ def test_order_lost_where_the_symbol_is_then_paused_is_not_bought_again(two: Two
     assert two.far.submitted == []
 
 
-def test_resting_order_is_cancelled_where_the_symbol_is_paused(two: Two) -> None:
+def test_resting_order_is_cancelled_where_the_symbol_is_paused(two: TwoVenueWorld) -> None:
     """The session asks the venue that the intent names, by request or (from the ledger) by name."""
     world = two.process()
     rebalance(world.session, world.inputs(WEIGHTS))
