@@ -1,9 +1,8 @@
-"""Promotion: a registered candidate is measured again from the registry, judged and given its
-alias.
+"""Promotion: a candidate is loaded from the registry, measured again, judged, and given its alias.
 
 `challenger` is the newest version that passed. `champion` is the one that trades. `previous` is the
 champion before it. `rolled_back` is a champion that an operator took out. penstock.promotion.gate
-decides which a candidate earns.
+decides which alias a candidate earns.
 """
 
 import math
@@ -64,9 +63,9 @@ def promote(
     """Judge a registered version, and move the aliases that it earned.
 
     The candidate is loaded from the registry and must reproduce its evidence. The champion is
-    measured on the same bars. The verdicts are recorded before any alias moves, with the instant
-    `at` and the name `by` of who asked for them. A repeat ends in the same state: a candidate that
-    is champion already stays champion, and `previous` keeps naming the champion before it.
+    measured on the same bars. The verdicts are recorded before any alias moves, with the time `at`
+    and the name `by` of who asked. A repeat ends in the same state: a candidate that is champion
+    already stays champion, and `previous` stays as it is.
     """
     name = candidate.name
     champion = registry.find(name, CHAMPION)

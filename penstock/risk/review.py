@@ -1,6 +1,6 @@
 """The review: every rule on every order, all findings kept.
 
-Only `review` makes ApprovedOrders, and only those are placed.
+Only `review` makes ApprovedOrders, and only those are sent.
 """
 
 from collections.abc import Sequence
@@ -58,9 +58,9 @@ RULES: tuple[type[Rule], ...] = (
     MaxGross,
     MaxNet,
 )
-#: The rules that hold for the exit of a position too.
+#: The only rules for orders that close a position for risk's or an operator's sake.
 _EXIT_RULES = (KillSwitchRule, LockedInstrument)
-#: The name under which it is kept that the venue refuses what the limits leave of an order.
+#: The rule name of an order that shrank below the venue's minimum.
 VENUE_MINIMUM = "venue_minimum"
 
 _SEAL = object()
@@ -75,9 +75,9 @@ class ReviewedOrder:
     verdict: RiskVerdict
     """What all rules together decided: allow, shrink or deny."""
     passed: ProposedOrder | None
-    """What may be placed of it; None where it was denied."""
+    """What may be sent of it; None where it was denied."""
     findings: tuple[RuleFinding, ...] = ()
-    """What the rules have against it; none where it is allowed."""
+    """What the rules found; none where it is allowed as it is."""
     reduces: bool = False
     """Whether it makes a position smaller."""
 
@@ -87,11 +87,11 @@ class ApprovedOrders:
     """What a review lets pass of a plan. Raises RiskError where anything but `review` makes one."""
 
     orders: tuple[ProposedOrder, ...]
-    """The orders that may be placed, shrunk where a rule asked for it."""
+    """The orders that may be sent, shrunk where a rule asked for it."""
     denied: tuple[ProposedOrder, ...]
     """The orders that were denied, as they were proposed."""
     findings: tuple[RuleFinding, ...]
-    """What the rules have against any order of the plan, shrunk or denied."""
+    """What the rules found against any order of the plan."""
     seal: object = field(repr=False, compare=False)
     """Proof that `review` made it."""
     reviewed: tuple[ReviewedOrder, ...] = ()
@@ -105,7 +105,7 @@ class ApprovedOrders:
 
     @property
     def verdicts(self) -> tuple[RecordedFinding, ...]:
-        """Every finding as it is to be kept, with the decision on its order."""
+        """Every finding as it is recorded, with the decision on its order."""
         return tuple(
             RecordedFinding(
                 each.order.symbol,
@@ -123,12 +123,12 @@ class ApprovedOrders:
 def review(
     orders: Sequence[ProposedOrder], context: RiskContext, limits: RiskLimits
 ) -> ApprovedOrders:
-    """Return what may be placed of `orders`: every rule checks every order.
+    """Return what may be sent of `orders`: every rule checks every order.
 
     An order shrinks to the smallest quantity that a rule allows, rounded down to lots. It is denied
     where a rule allows nothing, or where the venue would refuse what is left. An order that reduces
-    a position of `context.exits` is held by the kill switch and by locks alone: a limit must not
-    stand between an account and its exit.
+    a position of `context.exits` is checked for kill switch and locks only, because no limit may
+    stop an exit.
     """
     seen = replace(context, under_review=tuple(orders))
     rules = rules_of(limits)
