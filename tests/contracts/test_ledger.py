@@ -318,7 +318,7 @@ def test_totals_count_what_the_account_did(
 def test_event_moves_the_order_and_keeps_the_venues_id(
     ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
-    """A legal event changes the state; a venue order id, once said, stays."""
+    """A legal event changes the state. A venue order id stays once it is known."""
     order = sent(ledger, lease, rebalance_id, planned())
     identity = order.request.client_order_id
     assert (
@@ -382,7 +382,7 @@ def test_history_cannot_be_changed(database: Database, table: str, change: str) 
 
 
 def test_fill_moves_base_quote_and_fee(ledger: Ledger, lease: Lease, rebalance_id: int) -> None:
-    """A buy adds base and takes quote; the fee leaves in its own asset, also where that is base or
+    """A buy adds base and takes quote. The fee leaves in its own asset, also where that is base or
     quote.
     """
     order = sent(ledger, lease, rebalance_id, planned("3"))

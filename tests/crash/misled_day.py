@@ -51,8 +51,8 @@ _SLOT_MINUTES = 15
 
 
 def minute_bars(slots: int, seed: int) -> pl.DataFrame:
-    """Return bars that wander by a few basis points a minute, now and then with too little volume
-    for an order.
+    """Return bars that move by a few basis points per minute. Some have too little volume for an
+    order.
     """
     chance, rows = random.Random(seed), []
     for symbol in SYMBOLS:
@@ -112,11 +112,11 @@ class Day:
     limits: RiskLimits
 
     def trade(self, number: int, may_be_left: bool = False) -> int:
-        """Rebalance every symbol to the other of two weights; again, as a flow's retries do, while
-        the venue is silent.
+        """Rebalance every symbol to the other of two weights. Repeat, as a flow's retries do, while
+        the venue is unreachable.
 
-        Return how many breaks are open at the end. With `may_be_left` there may be some, and orders
-        without their last word.
+        Return how many breaks are open at the end. With `may_be_left` breaks and unresolved orders
+        may be left.
         """
         slot = FIRST + timedelta(minutes=number * _SLOT_MINUTES)
         self.control.step(to=slot + timedelta(seconds=2))
@@ -237,7 +237,7 @@ class Books:
 
     @property
     def wrongly_rejected(self) -> list[OrderRecord]:
-        """Orders called REJECTED that the venue has, or on nobody's word."""
+        """Orders in REJECTED that the venue has, or that no code of the venue rejected."""
         refused = [order for order in self.orders if order.state is OrderState.REJECTED]
         return [
             order

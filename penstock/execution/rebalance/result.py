@@ -1,4 +1,4 @@
-"""What a rebalance did, as values: for an artifact, a log line, or a test."""
+"""What a rebalance did, as values."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,10 +24,10 @@ class RebalanceResult:
     """The bar close that the run acted on."""
 
     status: RebalanceStatus | None
-    """How the slot stands; None where another process held the account."""
+    """The slot's status; None where another process had the account."""
 
     reason: str
-    """Why it stands so; "" where there is nothing to say."""
+    """The reason for the status; "" where there is none."""
 
     portfolio_version: str
     """The portfolio version that the slot trades."""
@@ -69,7 +69,7 @@ class RebalanceResult:
     """The breaks that this run found."""
 
     alerts: tuple[str, ...] = ()
-    """What an operator must hear of: acts of risk, orders that may still work, slots cut short."""
+    """What an operator must know: acts of risk, orders that may still work, interrupted slots."""
 
     lateness_seconds: float = 0.0
     """How long after the slot the run began, by the venue's clock."""
@@ -79,18 +79,14 @@ class RebalanceResult:
 
     @property
     def is_failure(self) -> bool:
-        """Whether the slot failed, or was left because another process held the account and has not
-        ended it either.
-        """
+        """Whether the slot failed, or was not traded because another process had the account."""
         return self.status is RebalanceStatus.FAILED or (
             self.status is None and not self.already_done
         )
 
     @property
     def turnover(self) -> Decimal:
-        """Summed notional of the fills as a fraction of the equity before; zero where nothing is
-        known.
-        """
+        """Summed notional of the fills per `equity_before`; zero where that is None."""
         traded = sum((fill.notional for fill in self.fills), Decimal(0))
         return traded / self.equity_before if self.equity_before else Decimal(0)
 

@@ -110,7 +110,7 @@ def test_configuration_typo_names_file_and_key(place: Home, tmp_path: Path) -> N
 
 
 def test_database_that_is_down_names_the_address_but_no_password(place: Home) -> None:
-    """The address and the remedy are said, the password never."""
+    """The message has the address and the remedy, and never the password."""
     said = sentence_of(
         run(place, "status", PENSTOCK_DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/penstock")
     )
@@ -138,7 +138,7 @@ def test_venue_that_answers_nonsense_is_an_error_and_stores_nothing(place: Home)
 
 
 def test_candle_file_with_wrong_columns_is_named(place: Home, tmp_path: Path) -> None:
-    """The file, the missing columns and the wanted ones are said."""
+    """The message names the file, the missing columns and the wanted ones."""
     pl.DataFrame({"time": [1], "price": [2.0]}).write_parquet(tmp_path / "wrong.parquet")
     said = sentence_of(run(place, "demo", "--candles", str(tmp_path)))
     assert "wrong.parquet" in said

@@ -1,5 +1,5 @@
-"""A break from start to end by commands alone, and what the account has earned meanwhile, on a
-practice venue.
+"""A break from start to end by commands alone, and the account's profit over it, on a practice
+venue.
 """
 
 import re
@@ -50,8 +50,8 @@ def test_deposit_becomes_a_break_is_accepted_and_unlocks(place: Place) -> None:
 
 
 def test_deposit_and_withdrawal_are_no_performance(place: Place) -> None:
-    """An account that is doubled by one transfer and more than halved by the next shows what the
-    market did, and no more.
+    """One transfer doubles an account and the next more than halves it. Its performance shows the
+    market's move, and no more.
 
     The withdrawal stays unaccepted for a slot: it is no loss then, and no gain once it is accepted.
     """
@@ -101,7 +101,7 @@ def test_transfer_that_cannot_be_is_one_clear_sentence(
 
 
 def test_transfer_elsewhere_than_at_the_practice_exchange_is_refused(place: Place) -> None:
-    """On paper there is nobody to deposit with; where the exchange does not run, the message says
+    """A paper account has nobody to deposit with. Where the exchange does not run, the message says
     how to start it.
     """
     place.environment = {**place.environment, "PENSTOCK_ENV": "paper"}

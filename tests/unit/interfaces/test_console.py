@@ -1,5 +1,5 @@
-"""What a terminal shows: tables where they fit, rows one below the other where they do not, and
-progress without a terminal.
+"""What a terminal shows: tables where they fit, else rows one below the other. Progress works
+without a terminal.
 """
 
 import io
@@ -30,7 +30,7 @@ def test_table_that_fits_is_a_table() -> None:
 
 
 def test_table_that_does_not_fit_is_shown_row_by_row_with_every_value_whole() -> None:
-    """A value broken over five lines cannot be read: each name and value has a line of its own,
+    """A value broken over five lines cannot be read. Each name and value has a line of its own, and
     empty ones are left out.
     """
     text = shown(45)

@@ -10,8 +10,8 @@ D = Timeframe.D1
 
 
 def test_book_is_where_takers_fill(session, frame):
-    """Fifty basis points of slippage on 10: a buyer pays the ask of 10.05, a seller gets the bid of
-    9.95.
+    """Slippage is fifty basis points on 10. A buyer pays the ask of 10.05, and a seller gets the
+    bid of 9.95.
     """
     session = session({D: frame([(10.0, 11.0, 9.0, 10.0, 500.0)], D)}, slippage_bps=Decimal(50))
     books = Books(session.market, session.engine.rules, session.engine.fill_model.slippage_bps)

@@ -266,7 +266,7 @@ def test_position_limit_of_zero_is_refused() -> None:
 
 
 def test_memory_counts_the_minute_and_the_hour_as_the_ledger_does() -> None:
-    """An order of exactly a minute ago is out of the minute; one of an hour ago is in the hour."""
+    """An order of exactly a minute ago is out of the minute. One of an hour ago is in the hour."""
     memory = AccountMemory(ACTIVE)
     memory.trades = [
         (SLOT - timedelta(hours=1), Decimal(5)),

@@ -1,5 +1,5 @@
-"""Each rule with the order before it and what is left after it. 1,000 of equity, everything priced
-at 100 unless said.
+"""Each rule with the order before it and what is left after it. Equity is 1,000, and every price is
+100 unless a case differs.
 """
 
 from dataclasses import replace
@@ -227,8 +227,8 @@ def test_order_before_and_after_a_rule(
     after: str | None,
     verdict: Verdict,
 ) -> None:
-    """The rule alone speaks, says why, and leaves what it allows; inside its limit the same order
-    passes as it is.
+    """Only the named rule has a finding. It has a reason and leaves what it allows. Inside its
+    limit the same order passes unchanged.
     """
     seen = judged(order(before), context(**account), limits(**bound))
     assert {reason.rule for reason in seen.findings} == {name}, seen
@@ -408,7 +408,7 @@ def test_exit_passes_a_stale_bar_a_collar_and_a_pace() -> None:
 
 
 def test_breached_loss_flattens_everything_where_the_limit_says_so() -> None:
-    """Every held symbol gets the word of the rule; without `flatten` none does."""
+    """The rule closes every held symbol. Without `flatten` it closes none."""
     account = context(
         positions={"BTC/USDT": Decimal(1), "ETH/USDT": Decimal(2)},
         history=RiskHistory(peak=Decimal(2000)),
@@ -422,8 +422,8 @@ def test_breached_loss_flattens_everything_where_the_limit_says_so() -> None:
 
 
 def test_entry_is_the_average_paid_for_what_is_held() -> None:
-    """Sells leave the average; a position that was closed starts anew; a fee in the base asset
-    makes what is left dearer.
+    """Sells leave the average, and a position that was closed starts again. A fee in the base asset
+    makes the rest dearer.
     """
 
     def fill(side: Side, quantity: str, price: int, fee: str = "0") -> Fill:
@@ -455,7 +455,7 @@ def test_marks_rise_with_the_price_and_are_forgotten_with_the_position() -> None
 
 
 def test_day_of_a_slot_at_midnight_is_the_one_that_ends() -> None:
-    """A daily slot is judged by its own day, not by the one that has just begun."""
+    """The day of a daily slot is the one that ends, not the one that has just begun."""
     midnight = datetime(2024, 3, 2, tzinfo=UTC)
     memory = AccountMemory(ACTIVE)
     for days, equity in ((-2, 900), (-1, 1000), (0, 950)):
@@ -466,7 +466,7 @@ def test_day_of_a_slot_at_midnight_is_the_one_that_ends() -> None:
 
 
 def test_every_reason_is_kept_as_a_verdict_with_both_quantities() -> None:
-    """What goes into the record: wanted, passed, and each rule's word."""
+    """The record holds the wanted quantity, the passed one, and each rule's reason."""
     approved = review(
         [order("5")], context(), limits(max_order_notional=Decimal(300), max_weight=Decimal("0.4"))
     )

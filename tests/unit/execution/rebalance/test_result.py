@@ -24,7 +24,7 @@ SLOT = datetime(2025, 6, 2, tzinfo=UTC)
 def test_slot_that_was_not_traded_as_it_should_is_a_failure(
     status: RebalanceStatus | None, already_done: bool, failure: bool
 ) -> None:
-    """A script learns it by the exit code: failed, or left because another process held the account
+    """A script reads it from the exit code: the slot failed, or another process held the account
     and did not end it.
     """
     assert RebalanceResult("main", SLOT, status, "", "v/1", already_done).is_failure is failure

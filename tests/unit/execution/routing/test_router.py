@@ -1,4 +1,6 @@
-"""Dividing orders over what venues offer: free balances are shared, what nobody takes is told."""
+"""Dividing orders over what venues offer. Orders share free balances, and the result has the rest
+that no venue takes.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -51,8 +53,8 @@ def draft(symbol: str, quantity: str, side: Side = Side.BUY) -> ProposedOrder:
 
 
 def test_buys_share_the_cash_of_a_venue() -> None:
-    """The cheaper venue's cash is spent by the first order; the second one finds the rest of it and
-    the other venue's.
+    """The first order spends the cheaper venue's cash. The second one finds the rest of it and the
+    other venue's.
     """
     offers = [offer("dear", {"USDT": "1000"}, fee="20"), offer("cheap", {"USDT": "500"})]
     routed = route_orders([draft("X/USDT", "4"), draft("Y/USDT", "4")], offers, ZERO, Bounds())
@@ -89,7 +91,7 @@ def test_sells_go_where_the_asset_is_and_the_rest_is_told() -> None:
 
 
 def test_every_venue_says_why_it_takes_nothing() -> None:
-    """Silence, an unlisted symbol and a missing quote are told apart."""
+    """An unreachable venue, an unlisted symbol and a missing quote have different reasons."""
     unquoted = replace(offer("dry", {"USDT": "1000"}), quotes={})
     offers = [
         VenueOffer("gone", error="no answer in 5 s"),
@@ -112,8 +114,8 @@ steps = st.sampled_from(["0.00001", "0.0003", "0.001", "0.002", "0.5", "1", "3",
     )
 )
 def test_common_rules_are_legal_at_every_venue(instruments: list[Instrument]) -> None:
-    """A whole number of common lots and ticks is one at every venue, and what passes the common
-    minimums passes each.
+    """A whole number of common lots and ticks is one at every venue. What passes the common
+    minimums passes each venue's.
     """
     common = common_rules(instruments)
     for instrument in instruments:
@@ -163,8 +165,8 @@ def test_parts_of_all_orders_together_cost_no_more_than_is_free(
 
 
 def test_venue_whose_mid_is_beyond_the_collar_gets_nothing() -> None:
-    """40% below or 60% above the approved price is more likely wrong than true: the other venue
-    takes all, or it is told.
+    """A price 40% below or 60% above the approved one is more likely wrong than true. The other
+    venue takes all, or the rest is reported.
     """
     collar = Bounds(collar=Decimal("0.03"))
     cash = {"USDT": "100000"}
@@ -192,7 +194,7 @@ def test_exit_is_not_held_back_by_collar_or_notional() -> None:
 
 
 def test_dearer_venue_gets_fewer_lots_so_that_no_more_is_spent_than_was_approved() -> None:
-    """Four were approved at 100; at 102 the 400 buy 3.921 of them, and the rest is told."""
+    """Four were approved at 100. At 102 the 400 buy 3.921 of them, and the result has the rest."""
     offers = [offer("dearer", {"USDT": "1000"}, ask="102")]
     routed = route_orders([draft("X/USDT", "4")], offers, ZERO, Bounds(Decimal("0.03")))
     assert [part.quantity for part in routed.parts] == [Decimal("3.921")]
@@ -228,8 +230,8 @@ def test_sell_is_bounded_by_the_order_limit_and_not_by_what_was_approved() -> No
 def test_parts_keep_the_collar_and_the_notional_whatever_is_quoted(
     venues: list[tuple[int, int, str]], lots: int, side: Side, limit: int | None
 ) -> None:
-    """No part beyond the collar, no sum above what was approved (buys) and the order limit; whole
-    lots, the rest is told.
+    """No part passes the collar. No sum passes the approved notional (buys) and the order limit.
+    Parts are whole lots, and the rest is returned.
     """
     wealth = {"USDT": "1000000", "X": "1000"}
     offers = [
