@@ -73,9 +73,12 @@ def waiting(outbox: PostgresAlertOutbox, account: str) -> list[Alert]:
 def take(outbox: PostgresAlertOutbox, account: str) -> list[str]:
     """Send the account's alerts and return their titles."""
     sent: list[str] = []
-    marked = outbox.deliver(
-        account, lambda alerts: not sent.extend(alert.title for alert in alerts)
-    )
+
+    def send(alerts: Sequence[Alert]) -> bool:
+        sent.extend(alert.title for alert in alerts)
+        return True
+
+    marked = outbox.deliver(account, send)
     assert marked == len(sent)
     return sent
 

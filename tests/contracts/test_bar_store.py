@@ -288,8 +288,9 @@ def test_instruments_and_snapshots_are_recorded_once(
 ) -> None:
     """Saving an instrument again updates its rules; recording a snapshot again changes nothing."""
     for step in ("0.1", "0.01"):
-        rules = [Decimal("0.01"), Decimal(step), Decimal("0.001"), Decimal(5)]
-        store.save_instruments(name, [Instrument(SYMBOL, "BTC", "USDT", *rules)])
+        tick, least = Decimal("0.01"), Decimal("0.001")
+        rules = Instrument(SYMBOL, "BTC", "USDT", tick, Decimal(step), least, Decimal(5))
+        store.save_instruments(name, [rules])
     for uri in ("first", "second"):
         store.save_snapshot(f"hash of {name}", name, Timeframe.H1, [SYMBOL], 10, uri)
     with database.transaction() as connection:

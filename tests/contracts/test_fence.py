@@ -117,7 +117,17 @@ def account(database: Database, control_store: PostgresControlStore, writer: Lea
     )
     ledger.book_fill(
         writer,
-        Fill("1", request.client_order_id, "BTC/USDT", Side.BUY, *[Decimal(1)] * 3, "USDT", AT),
+        Fill(
+            "1",
+            request.client_order_id,
+            "BTC/USDT",
+            Side.BUY,
+            Decimal(1),
+            Decimal(1),
+            Decimal(1),
+            "USDT",
+            AT,
+        ),
     )
     control_store.open_break(writer, fee(name), AT)
     control_store.record_marks(writer, {"BTC/USDT": PositionMark(Decimal(5), AT)})

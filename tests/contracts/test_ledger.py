@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -171,7 +171,7 @@ def test_stale_lease_is_refused_by_every_write(
     heir = ledger.acquire_lease(lease.account, lease.holder, 60)
     assert heir is not None
     identity = order.request.client_order_id
-    writes = [
+    writes: list[Callable[[], object]] = [
         lambda: ledger.start_rebalance(lease, SLOT + timedelta(days=1), "portfolio/1"),
         lambda: ledger.end_rebalance(lease, rebalance_id, RebalanceStatus.DONE),
         lambda: ledger.record_targets(lease, rebalance_id, {"BTC/USDT": 1.0}),

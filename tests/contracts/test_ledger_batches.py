@@ -3,6 +3,7 @@ failure writes nothing.
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -241,7 +242,7 @@ def test_stale_lease_is_refused_by_every_batch(
     """Batches are fenced as single writes are."""
     (name,) = begun(ledger, writer, rebalance_id, planned())
     assert ledger.acquire_lease(writer.account, writer.holder, 60) is not None
-    writes = [
+    writes: list[Callable[[], object]] = [
         lambda: ledger.write_ahead(writer, rebalance_id, [planned()], [], AT),
         lambda: ledger.record_events(writer, [OrderEvent(name, E.ACCEPT, AT)]),
         lambda: ledger.book_fills(writer, [fill(name, "1", "1")]),

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -61,7 +61,7 @@ class Verdicts:
         self.saved: list[tuple[str, str, tuple[CriterionResult, ...]]] = []
 
     def save_verdicts(
-        self, model: str, version: str, verdicts: tuple[CriterionResult, ...], at: datetime, by: str
+        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
     ) -> None:
         self.saved.append((model, version, tuple(verdicts)))
 

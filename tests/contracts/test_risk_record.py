@@ -223,7 +223,17 @@ def test_trade_marks_say_what_was_not_compared_yet(
         )
         ledger.book_fill(
             writer,
-            Fill(trade, request.client_order_id, symbol, Side.BUY, *[Decimal(1)] * 3, "USDT", at),
+            Fill(
+                trade,
+                request.client_order_id,
+                symbol,
+                Side.BUY,
+                Decimal(1),
+                Decimal(1),
+                Decimal(1),
+                "USDT",
+                at,
+            ),
         )
 
     assert control_store.trade_marks(name) == []

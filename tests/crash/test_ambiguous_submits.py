@@ -121,12 +121,13 @@ def test_lost_answers_never_send_an_order_twice(day_of: Callable[[int, int], Day
 def believed(stage: Stage, account: str) -> int:
     """Return how many times "no such order" was believed of an order."""
     with stage.database.transaction() as connection:
-        (count,) = connection.execute(
+        row = connection.execute(
             """SELECT count(*) FROM order_event JOIN orders USING (client_order_id)
                WHERE account = %s AND order_event.end_cause = %s""",
             [account, EndCause.NEVER_ARRIVED.value],
         ).fetchone()
-    return int(count)
+    assert row
+    return int(row[0])
 
 
 @pytest.mark.parametrize("trades_hidden", [0.0, 30.0, 200.0])

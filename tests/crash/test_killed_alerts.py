@@ -2,7 +2,7 @@
 any point changes nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from penstock.adapters.stores.postgres import PostgresAlertOutbox, PostgresControlStore
+from penstock.core.alerts import Alert
 from tests.crash.conftest import LIMITS, SLOT, Scenario, Stage
 
 SEED = 20240301
@@ -31,6 +32,7 @@ def lose_a_quarter(stage: Stage, scene: Scenario, account: str) -> dict[str, Any
     """
     stage.ledger.open_account(account, "practice", "USDT")
     lease = stage.ledger.acquire_lease(account, "the day before", 60)
+    assert lease
     PostgresControlStore(stage.database).record_equity(
         lease, SLOT - timedelta(days=1), Decimal(100_000), Decimal(0)
     )
@@ -44,12 +46,15 @@ CASES = [
 ]
 
 
-def told(stage: Stage, account: str) -> list[str]:
+def sent_titles(stage: Stage, account: str) -> list[str]:
     """Send what the outbox holds; return the titles in order of the alphabet."""
     titles: list[str] = []
-    PostgresAlertOutbox(stage.database).deliver(
-        account, lambda alerts: not titles.extend(alert.title for alert in alerts)
-    )
+
+    def send(alerts: Sequence[Alert]) -> bool:
+        titles.extend(alert.title for alert in alerts)
+        return True
+
+    PostgresAlertOutbox(stage.database).deliver(account, send)
     return sorted(titles)
 
 
@@ -67,16 +72,16 @@ def test_alert_outlives_a_kill_around_the_commit_of_its_cause(
     sent.
     """
     scene = make_scenario(SEED)
-    stage.open(f"told-{write}", scene)
-    details = cause(stage, scene, f"told-{write}")
-    boundaries = stage.run(f"told-{write}", scene, **details)["boundaries"]
-    assert told(stage, f"told-{write}") == titles
+    stage.open(f"alerts-{write}", scene)
+    details = cause(stage, scene, f"alerts-{write}")
+    boundaries = stage.run(f"alerts-{write}", scene, **details)["boundaries"]
+    assert sent_titles(stage, f"alerts-{write}") == titles
     points = [
         n for n, name in enumerate(boundaries, start=1) if name.endswith(f"commit of {write}")
     ]
     assert len(points) == 2 * len(titles)
     for point in points:
-        account = f"told-{write}-{point}"
+        account = f"alerts-{write}-{point}"
         stage.open(account, scene)
         details = cause(stage, scene, account)
         assert stage.run(account, scene, strike_at=point, **details)["killed"]
@@ -84,8 +89,8 @@ def test_alert_outlives_a_kill_around_the_commit_of_its_cause(
         mended = stage.run(account, scene, **details)
         assert "error" not in mended, mended
         assert stage.inspect(account, scene).untold == 0
-        assert told(stage, account) == titles, f"killed at {boundaries[point - 1]}"
-        assert told(stage, account) == []
+        assert sent_titles(stage, account) == titles, f"killed at {boundaries[point - 1]}"
+        assert sent_titles(stage, account) == []
     print(
         f"\nalerts: {len(points)} kills around the commit of {write}: each cause has one alert, "
         "none lost"

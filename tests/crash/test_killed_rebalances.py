@@ -63,9 +63,9 @@ def kill_and_mend(
             ),
         )
     if third_run:
-        again = stage.run(account, scene)
-        if not again.get("already_done") or again["sent"]:
-            return whole, f"the third run: {again}"
+        third = stage.run(account, scene)
+        if not third.get("already_done") or third["sent"]:
+            return whole, f"the third run: {third}"
     return whole, "" if whole.is_whole else str(whole)
 
 

@@ -91,7 +91,7 @@ class Counter:
             self.cross(f"after {name}")
             return answer
 
-        psycopg.Connection.commit = counted_commit  # type: ignore[method-assign]
+        psycopg.Connection.commit = counted_commit  # type: ignore[assignment,method-assign]
         requests.Session.send = counted_send  # type: ignore[assignment,method-assign]
 
     def _write(self, connection: "psycopg.Connection[Any]") -> str | None:

@@ -109,7 +109,7 @@ class SaysInstead(HTTPAdapter):
         super().__init__()
         self.status, self.body, self.orders = status, body, 0
 
-    def send(self, request, **options):  # type: ignore[no-untyped-def]  # HTTPAdapter's own signature is untyped
+    def send(self, request, **options):  # type: ignore[no-untyped-def,override]  # HTTPAdapter's own signature is untyped
         answer = super().send(request, **options)
         if request.method == "POST":
             self.orders += 1
@@ -499,7 +499,7 @@ def test_state_survives_kill_9_of_the_server(server: PracticeServer, tmp_path: P
     """With a journal file the venue restarts with its time, balances, open orders and trades. Its
     numbers continue from there.
     """
-    options = {"clock": server.config.clock, "journal": tmp_path / "venue.jsonl"}
+    options: dict[str, Any] = {"clock": server.config.clock, "journal": tmp_path / "venue.jsonl"}
     account = AccountSpec("k", "s", {"USDT": "10000"})
     first = PracticeServer(server.config.candles, accounts=(account,), **options).start()
     exchange = CcxtExchange("binance", "k", "s", base_url=first.url)

@@ -41,9 +41,10 @@ class Answering(HTTPAdapter):
 
     def __init__(self, answer: object) -> None:
         super().__init__()
-        self.answer, self.requests = answer, []
+        self.answer = answer
+        self.requests: list[requests.PreparedRequest] = []
 
-    def send(self, request, **options):  # type: ignore[no-untyped-def]  # HTTPAdapter's own signature is untyped
+    def send(self, request, **options):  # type: ignore[no-untyped-def,override]  # HTTPAdapter's own signature is untyped
         self.requests.append(request)
         response = requests.Response()
         response.status_code, response._content = 200, json.dumps(self.answer).encode()
@@ -126,7 +127,7 @@ def test_bybit_order_is_stamped_with_the_time_it_was_asked_for() -> None:
     order = sent_order("bybit", asked_at)
     assert int(order.headers["X-BAPI-TIMESTAMP"]) == round(asked_at.timestamp() * 1000)
     assert order.headers["X-BAPI-RECV-WINDOW"] == "5000"
-    assert json.loads(order.body)["orderLinkId"] == NAME
+    assert json.loads(order.body or "")["orderLinkId"] == NAME
 
 
 def test_okx_order_is_stamped_with_the_time_it_was_asked_for() -> None:
@@ -250,7 +251,7 @@ def test_bybit_market_order_says_that_its_quantity_is_in_base_units(kind: OrderT
     exchange, wire = wired("bybit", ANSWERS["bybit"])
     exchange.submit(order_of(kind))
     (order,) = [request for request in wire.requests if request.method == "POST"]
-    body = json.loads(order.body)
+    body = json.loads(order.body or "")
     assert Decimal(body["qty"]) == 1
     assert body.get("marketUnit") == ("baseCoin" if kind is OrderType.MARKET else None)
 
@@ -276,6 +277,6 @@ def test_okx_market_order_says_that_its_quantity_is_in_base_units() -> None:
     exchange, wire = wired("okx", ANSWERS["okx"])
     exchange.submit(OrderRequest(NAME, "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(1)))
     (order,) = [request for request in wire.requests if request.method == "POST"]
-    found = json.loads(order.body)
+    found = json.loads(order.body or "")
     sent = found[0] if isinstance(found, list) else found
     assert (Decimal(sent["sz"]), sent["tgtCcy"]) == (1, "base_ccy")

@@ -153,7 +153,7 @@ class Wire:
 
     @property
     def paths(self) -> list[str]:
-        return [urlsplit(request.url).path for request in self.requests]
+        return [urlsplit(str(request.url)).path for request in self.requests]
 
     def fields(self, request: requests.PreparedRequest) -> dict[str, str]:
         """Return the parameters of a request, wherever the venue wants them."""
@@ -162,7 +162,7 @@ class Wire:
             return dict(json.loads(text))
         return {
             name: values[0]
-            for name, values in parse_qs(text or urlsplit(request.url).query).items()
+            for name, values in parse_qs(text or urlsplit(str(request.url)).query).items()
         }
 
 
@@ -173,7 +173,7 @@ class Answering(HTTPAdapter):
         super().__init__()
         self.wire = wire
 
-    def send(self, request, **options):  # type: ignore[no-untyped-def]  # HTTPAdapter's own signature is untyped
+    def send(self, request, **options):  # type: ignore[no-untyped-def,override]  # HTTPAdapter's own signature is untyped
         self.wire.requests.append(request)
         answer = self.wire.answers.get(urlsplit(request.url).path)
         response = requests.Response()

@@ -213,7 +213,7 @@ class Answering(HTTPAdapter):
         super().__init__()
         self.wire = wire
 
-    def send(self, request, **options):  # type: ignore[no-untyped-def]  # HTTPAdapter's own signature is untyped
+    def send(self, request, **options):  # type: ignore[no-untyped-def,override]  # HTTPAdapter's own signature is untyped
         text = request.body.decode() if isinstance(request.body, bytes) else str(request.body or "")
         query = parse_qs(text if text and not text.startswith("{") else urlsplit(request.url).query)
         answer = self.wire.answer(

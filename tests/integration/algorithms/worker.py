@@ -89,6 +89,11 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
     controls = [PracticeControl(url) for url in trial["venues"].values()]
     with connect(trial["database"], max_connections=2) as database:
         control_store = PostgresControlStore(database)
+
+        def pause(seconds: float) -> None:
+            for control in controls:
+                control.step(seconds=seconds)
+
         session = AccountSession(
             account=account,
             exchange_name="practice",
@@ -105,7 +110,7 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
                 follow_timeout_seconds=5,
                 lease_wait_seconds=0,
             ),
-            pause=lambda seconds: [control.step(seconds=seconds) for control in controls] and None,
+            pause=pause,
             machine_clock=SYSTEM_CLOCK,
             runner=THREADS,
             ids=RANDOM_IDS,
@@ -127,19 +132,19 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
         report = rebalance(
             session, RebalanceInputs(slot, "trend/1", decide, RebalancePolicy(), limits)
         )
-    said = {
+    figures: dict[str, Any] = {
         "status": report.status,
         "reason": report.reason,
         "sent": report.sent,
         "resumed": report.resumed,
     }
-    said |= {
+    figures |= {
         "already_done": report.already_done,
         "breaks": len(report.breaks),
         "calls": Killable.passed,
     }
-    said |= {"alerts": report.alerts, "rules": sorted({word.rule for word in report.findings})}
-    return {**said, "skipped": {each.symbol: each.reason for each in report.skipped}}
+    figures |= {"alerts": report.alerts, "rules": sorted({word.rule for word in report.findings})}
+    return {**figures, "skipped": {each.symbol: each.reason for each in report.skipped}}
 
 
 def exchange_of(trial: dict[str, Any]) -> tuple[Exchange, Venues | None]:

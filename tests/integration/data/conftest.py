@@ -64,7 +64,8 @@ class FrameVenue:
         step = Decimal("0.01")
         names = self.bars["symbol"].unique(maintain_order=True)
         return {
-            name: Instrument(name, *name.split("/"), step, step, step, Decimal(5)) for name in names
+            name: Instrument(name, name.split("/")[0], "USDT", step, step, step, Decimal(5))
+            for name in names
         }
 
     def fetch_bars(

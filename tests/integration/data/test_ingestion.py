@@ -35,7 +35,7 @@ GATE = BoundsGate()
 
 
 def ingest(
-    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, **options: Any
+    venue: FrameVenue, store: PostgresBarStore, policy: IngestPolicy, **options: Any
 ) -> IngestReport:
     return ingest_symbol(venue, store, "test", BTC, H1, policy, GATE, clock=SYSTEM_CLOCK, **options)
 
@@ -208,7 +208,7 @@ def test_an_outage_is_retried_and_the_venue_s_own_wait_is_kept(
 ) -> None:
     """Time-outs and rate limits pass; the bars are complete."""
     bars = walk(60)
-    faults = [
+    faults: list[Exception] = [
         VenueUnavailableError("time-out"),
         RateLimitedError("slow down", 0.2),
         VenueUnavailableError("reset"),
@@ -260,7 +260,7 @@ def test_a_venue_that_repeats_old_bars_ends_the_run(
 ) -> None:
     """A page without progress stops: no endless loop, and what came before is kept."""
 
-    class Stuck(venue):  # type: ignore[misc]  # the fixture is a class
+    class Stuck(FrameVenue):
         def fetch_bars(
             self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
         ) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from penstock.adapters.exchanges.ccxt import CcxtMarketData
+from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.expectations import ExpectationsGate
 from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.bars import require_bars

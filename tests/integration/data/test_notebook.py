@@ -12,7 +12,7 @@ def test_notebook_finds_what_it_spoils(tmp_path: Path) -> None:
     """Every cell runs. Clean bars pass, the faulty ones stop the symbol, and the hash names the
     content.
     """
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
     NotebookClient(
         notebook,
         timeout=120,

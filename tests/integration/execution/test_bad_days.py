@@ -76,7 +76,8 @@ def test_order_hidden_for_a_while_is_found_and_not_repeated(stage: Stage) -> Non
     """Accepted, its answer lost, and not visible at once: within the visibility delay it is found,
     not sent again.
     """
-    submit, lost = stage.session.exchange.submit, []
+    submit = stage.session.exchange.submit
+    lost: list[str] = []
 
     def submit_and_lose(order: Any) -> Any:
         report = submit(order)

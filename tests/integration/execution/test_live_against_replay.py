@@ -28,11 +28,8 @@ def bars(candles_dir: Path) -> pl.DataFrame:
     files = [
         candles_dir / f"caus__binance__{symbol.replace('/', '-')}__1d.parquet" for symbol in SYMBOLS
     ]
-    frame = (
-        pl.concat([pl.read_parquet(file) for file in files])
-        .select(list(BARS_SCHEMA))
-        .cast(dict(BARS_SCHEMA))
-    )
+    columns = [pl.col(name).cast(kind) for name, kind in BARS_SCHEMA.items()]
+    frame = pl.concat([pl.read_parquet(file) for file in files]).select(columns)
     window = pl.col("ts").is_between(FIRST - timedelta(days=40), FIRST + timedelta(days=DAYS + 1))
     return frame.filter(window).sort("symbol", "ts")
 
@@ -54,7 +51,7 @@ def slots() -> list[datetime]:
 
 def trade(
     stage: Stage, targets: Mapping[datetime, Mapping[str, float | None]]
-) -> list[tuple[Decimal, Decimal]]:
+) -> list[tuple[Decimal | None, Decimal | None]]:
     live = []
     for slot, weights in targets.items():
         stage.move_to(slot)

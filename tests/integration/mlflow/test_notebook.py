@@ -16,7 +16,7 @@ def test_notebook_promotes_two_versions_and_rolls_back(
     back.
     """
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
     NotebookClient(
         notebook,
         timeout=300,

@@ -73,7 +73,7 @@ def hide_extras() -> None:
         return known(name)
 
     sys.meta_path.insert(0, NotInstalled(blocked_modules()))
-    importlib.metadata.distribution = distribution
+    importlib.metadata.distribution = distribution  # type: ignore[assignment]  # another name
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def die_after_opening_a_break() -> None:
             if frame.f_code.co_name == "open_break":
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    psycopg.Connection.commit = last_commit  # type: ignore[method-assign]
+    psycopg.Connection.commit = last_commit  # type: ignore[assignment,method-assign]
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from prefect.client.schemas.objects import State
 from prefect.settings import PREFECT_API_URL, temporary_settings
-from prefect.states import State
 
 import tasks.trading
 from flows.rebalance_portfolio import rebalance_portfolio
@@ -194,7 +194,7 @@ def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     # as often as a read is tried
     place.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account", times=4))
     with temporary_settings({PREFECT_API_URL: stack.api}):
-        state: State[object] = rebalance_portfolio("daily", return_state=True)
+        state: State[Any] = rebalance_portfolio("daily", return_state=True)
     assert state.is_failed()
     found = list_slots(place.platform, ACTOR, "daily")
     assert [row.status for row in found] == ["done", "failed", "done"]

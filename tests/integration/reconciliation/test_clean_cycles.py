@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 import pytest
@@ -36,7 +36,7 @@ MARKETS = {
     "BNB/USDT": (402.617, 3),
 }
 TRADED = [symbol for symbol in MARKETS if symbol != "BNB/USDT"]
-FEES = ("received", "quote", "BNB")
+FEES: tuple[Literal["received", "quote", "BNB"], ...] = ("received", "quote", "BNB")
 FIRST = datetime(2024, 3, 1, tzinfo=UTC)
 SLOTS = 40
 #: The market moves at random here: what would stop trading for it is off.

@@ -33,7 +33,7 @@ ELSEWHERE = {
     "max_orders_per_minute",
     "max_orders_per_day",
 }
-HALVED = {
+HALVED: dict[str, dict[str, Any]] = {
     "max_position": {"max_position": {"BTC/USDT": Decimal("0.7")}},
     "max_position_notional": {"max_position_notional": Decimal(35_000)},
     "max_weight": {"max_weight": Decimal("0.35")},
@@ -42,7 +42,7 @@ HALVED = {
     "max_net": {"max_net": Decimal("0.75")},
     "max_order_notional": {"max_order_notional": Decimal(5_000)},
 }
-DENIED = {
+DENIED: dict[str, dict[str, Any]] = {
     "daily_loss": {},
     "volatility_filter": {},
     "stale_bars": {},
@@ -101,7 +101,10 @@ def test_limit_on_size_sends_what_fits(account: Account, database: Database, rul
 
 def test_strategy_buys_no_more_than_its_quota(account: Account, database: Database) -> None:
     """It asks for 40% and may use 35%."""
-    asked = {"contributions": {"BTC/USDT": {"trend/1": 0.4}}, "quotas": {"trend/1": 0.35}}
+    asked: dict[str, Any] = {
+        "contributions": {"BTC/USDT": {"trend/1": 0.4}},
+        "quotas": {"trend/1": 0.35},
+    }
     report = account.trade(MORE_BTC, WIDE, **asked)
     passed = require(database, account, report, "strategy_quota", RiskVerdict.SHRINK)
     assert passed == pytest.approx(WANTED / 2, abs=Decimal("0.003"))
@@ -112,7 +115,8 @@ def test_order_on_bad_grounds_is_not_sent(account: Account, database: Database, 
     """A day's loss, wild prices, an old bar, a jump of the targets, a burst of turnover: nothing is
     sent to the venue.
     """
-    slot, targets = account.slots[-1], {}
+    slot = account.slots[-1]
+    targets: dict[str, Any] = {}
     if rule == "daily_loss":
         with account.writer() as lease:
             account.session.control_store.record_equity(

@@ -4,6 +4,7 @@ sent, and the delay.
 
 import threading
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from penstock.adapters.stores.postgres import Database, PostgresAlertOutbox
+from penstock.core.alerts import Alert
 from penstock.core.breaks import BreakKind
 from penstock.core.halts import TradingState
 from penstock.core.orders import OrderState
@@ -39,14 +41,17 @@ def test_drawdown_sets_reduce_only_until_an_operator_resumes(
     """
     record(account, -3, 130_000)
     report = account.trade({"BTC/USDT": 0.5, "ETH/USDT": 0.1, "SOL/USDT": 0.2})
-    told: list[str] = []
-    PostgresAlertOutbox(database).deliver(
-        account.session.account, lambda alerts: not told.extend(a.title for a in alerts)
-    )
+    titles: list[str] = []
+
+    def send(alerts: Sequence[Alert]) -> bool:
+        titles.extend(alert.title for alert in alerts)
+        return True
+
+    PostgresAlertOutbox(database).deliver(account.session.account, send)
     state = account.session.control_store.trading_state(account.session.account)
     assert state.state is TradingState.REDUCE_ONLY
     assert "drawdown" in state.reason
-    assert told == ["the account is set to reduce_only"]
+    assert titles == ["the account is set to reduce_only"]
     assert {order.request.symbol for order in report.orders} == {"ETH/USDT"}
     assert {"kill_switch", "drawdown"} <= {
         word.rule for word in report.findings if word.symbol == "BTC/USDT"
