@@ -21,6 +21,8 @@ from strategies.inverse_volatility import InverseVolatility
 
 from .conftest import Place
 
+pytestmark = pytest.mark.slow
+
 CORE_ONLY = Path(__file__).with_name("core_only.py")
 
 
