@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from penstock.adapters.mlflow.connection import local_tracking_uri
 from penstock.adapters.mlflow.registry import MlflowRegistry
 from penstock.adapters.mlflow.tracking import MlflowTracker
