@@ -1,10 +1,11 @@
 """How fast is a backtest? The kernel, vectorbt on the same account, and the least any program must
 do: read the arrays once.
 
-Run: python benchmarks/backtest_speed.py [--repeats N]. All are timed side by side in one process,
-the median of the repeats is shown, and the two engines' final equity and order counts are compared
+Run: python benchmarks/backtest_speed.py [--repeats N]. One process times all of them side by side
+and shows the median of the repeats. The two engines' final equity and order counts are compared
 before anything is timed. The kernel's time includes all figures of a search (return, Sharpe,
-Sortino, drawdown, turnover, orders); vectorbt's includes the value and the number of orders only.
+Sortino, drawdown, turnover, orders). The time of vectorbt includes the value and the number of
+orders only.
 """
 
 import argparse

@@ -1,8 +1,8 @@
-"""How fast bars enter the database: our way beside a row-wise upsert and beside the server's own
-limit, in one run.
+"""How fast do bars enter the database? Our way, a row-wise upsert and the server's own limit, in
+one run.
 
-Prints rows a second and the ratio to the server-side COPY of a ready binary file, which no client
-can beat.
+Prints rows per second and the ratio to the server-side COPY of a ready binary file. No client can
+beat that COPY.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""What a minute slot asks of the ledger, call by call: of an account a day old beside one that is a
-year old.
+"""What does a minute slot cost at the ledger, call by call? An account of one day beside an account
+of one year.
 
-Run: python benchmarks/ledger_age.py (a minute, of which most is writing the year; --minutes makes
-it shorter). Both ledgers are in one database server on this machine and are asked in turn. What
-only a person asks for (status) may take longer.
+Run: python benchmarks/ledger_age.py. It takes about a minute, most of it to write the year;
+--minutes makes it shorter. Both ledgers are in one database server on this machine and are asked in
+turn. Calls that only a person makes (status) may take longer.
 """
 
 import argparse

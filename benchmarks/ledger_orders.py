@@ -1,5 +1,5 @@
-"""What the ledger costs: orders through Penstock against a bare ccxt loop on the same practice
-exchange, and events per second.
+"""What does the ledger cost? Orders through Penstock against a bare ccxt loop on the same practice
+exchange. Events per second are measured too.
 
 Run: python benchmarks/ledger_orders.py. Everything runs on this machine, side by side, with a
 durable database (fsync on).

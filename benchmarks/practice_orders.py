@@ -1,10 +1,10 @@
-"""How fast the practice exchange answers, and how many orders per second a bare ccxt loop places on
-it.
+"""How fast does the practice exchange answer? How many orders per second does a bare ccxt loop
+place on it?
 
-The last figure is the base of every later order benchmark: what the ledger adds is measured against
-it in the same run.
+The last figure is the base of every later order benchmark. The cost of the ledger is measured
+against it in the same run.
 
-    python benchmarks/practice_orders.py [--orders 2000]
+python benchmarks/practice_orders.py [--orders 2000]
 """
 
 import argparse

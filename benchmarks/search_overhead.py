@@ -1,8 +1,8 @@
 """What does a trial of a search cost, and where does the time go?
 
-Run: python benchmarks/search_overhead.py [--trials N]. Side by side in one process, on 20 synthetic
-symbols over three years of days: the search as it is; the same trials with vectorbt as engine; and
-Optuna alone, asked and told without any work (the floor). Then the parts of one trial: indicators
+Run: python benchmarks/search_overhead.py [--trials N]. One process times three searches on 20
+synthetic symbols over three years of days. They are the search as it is, the same trials with
+vectorbt, and Optuna without any work (the floor). Then it times the parts of one trial: indicators
 and weights, the checked matrix, the simulation with its figures.
 """
 

@@ -48,7 +48,7 @@ _PRELOADED = (
 
 @dataclass(frozen=True)
 class Done:
-    """How a program ended: its exit code (negative: the signal that killed it) and what it said."""
+    """How a program ended: its exit code (negative: the signal that killed it) and its output."""
 
     returncode: int
     stdout: str

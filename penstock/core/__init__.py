@@ -1,3 +1,4 @@
-"""The vocabulary: bars, instruments, orders, weights, strategies, the clock and the errors. Depends
-on nothing above it.
+"""Values and pure rules: bars, instruments, orders, weights, strategies, the clock and the errors.
+
+It imports nothing else of Penstock.
 """

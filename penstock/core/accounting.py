@@ -1,8 +1,8 @@
-"""What a fill changes in its account: the one rule that every book of the package follows.
+"""What a fill changes in its account: the one rule of the whole package.
 
 The ledger, profit and loss, cost basis, the replay, the paper account, the practice exchange and
-reconciliation all ask `effect_of`. None of them works out for itself what a fill moves. When
-perpetuals come, their margin and realised profit become further fields of FillEffect.
+reconciliation all call `effect_of`. When perpetuals come, their margin and realised profit become
+further fields of FillEffect.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,8 +13,7 @@ from typing import NamedTuple
 from penstock.core.instruments import spot_assets
 from penstock.core.orders import Fill
 
-#: Sums and products of amounts are exact in this context; only the division that shares out a cost
-#: is rounded.
+#: Sums and products of amounts are exact in this context.
 EXACT = Context(prec=400)
 _ZERO = Decimal(0)
 
@@ -89,7 +88,7 @@ def balances_of(changes: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
 
 
 def venue_order(fill: Fill) -> tuple[object, ...]:
-    """Return the key that sorts fills as the venue made them: time, symbol, trade id.
+    """Return the key that sorts fills in the venue's order: time, symbol, trade id.
 
     A trade id that is a number sorts as a number: "9" comes before "10".
     """

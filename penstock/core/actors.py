@@ -1,4 +1,4 @@
-"""Who asks for something to be done, and by which way."""
+"""Who asks for something, and by which way."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,10 +16,9 @@ class Channel(StrEnum):
 
 @dataclass(frozen=True)
 class Actor:
-    """Who asks: a person or a machine, by one of the ways.
-
-    `name` is kept as `by` with what is decided: halts, accepted breaks, promotions.
-    """
+    """Who asks: a person or a machine, by one of the ways."""
 
     name: str
+    """The name, kept as `by` with what is decided: halts, accepted breaks, promotions."""
     channel: Channel
+    """The way."""

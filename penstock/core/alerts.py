@@ -1,6 +1,6 @@
-"""What an operator should look at, as text: a break, a state that risk has set, a refused event.
+"""Alerts for an operator: a break, a state that risk has set, a refused event.
 
-The alert is kept together with its cause. penstock.pipeline.alerts decides when and how it is sent.
+An alert is committed together with its cause. penstock.pipeline.alerts sends it.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Alert:
     is_over: bool = False
     """Whether that break has closed since."""
     made_at: datetime | None = None
-    """When it was put on record (UTC); None where it is not yet."""
+    """When it was committed (UTC); None where it is not yet."""
 
 
 def break_alert(found: Break) -> Alert:

@@ -83,8 +83,8 @@ class TradeMark:
     symbol: str
     """The symbol."""
     since: datetime
-    """From when on trades are of interest: the newest fill that was found equal, or the oldest that
-    was not compared yet where that is older."""
+    """Trades from this time on are compared (UTC). It is the time of the newest fill that was found
+    equal, or of the oldest fill not compared yet, whichever is earlier."""
     newest: int
     """The newest fill there is, by its sequence in the ledger."""
     due_since: datetime | None
@@ -96,32 +96,38 @@ class BreakAcceptance:
     """An operator's acceptance: the ledger takes over what the venue says."""
 
     account: str
+    """The account's name."""
     subject: str
+    """The symbol or the asset whose break is accepted."""
     kind: BreakKind
+    """The kind of the break."""
     reason: str
+    """Why, as the operator says."""
     by: str
+    """The operator's name."""
     at: datetime
+    """When it was accepted (UTC)."""
     value: Decimal = Decimal(0)
     """What it changed equity by (quote units)."""
 
     @property
     def message(self) -> str:
-        """The reason that stands with all that the acceptance books, ends and closes."""
+        """The reason that is kept with everything the acceptance writes."""
         return f"accepted {self.kind} by {self.by}: {self.reason}"
 
 
 @dataclass(frozen=True)
 class Settlement:
-    """An acceptance with all that follows from it, to be written together.
-
-    That is the `changes` of balances by asset, the `orders` (client order ids) to be cancelled in
-    the ledger, and the `instrument` to plan with from now on.
-    """
+    """An acceptance with all that follows from it, to be written in one transaction."""
 
     accepted: BreakAcceptance
+    """The acceptance."""
     changes: Mapping[str, Decimal] = field(default_factory=dict)
+    """The changes of balances to be booked, by asset."""
     orders: tuple[str, ...] = ()
+    """The client order ids of the orders to be cancelled in the ledger."""
     instrument: Instrument | None = None
+    """The instrument to plan with from now on; None where it stays as it is."""
 
 
 def lock_subjects(symbol: str) -> tuple[str, str]:

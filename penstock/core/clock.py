@@ -1,9 +1,8 @@
-"""Where "now" comes from. What acts on time is given a clock, so that a simulated day and the real
-day run the same code.
+"""Clocks. Code that acts on time is given one, so that simulated and real days run the same code.
 
-Two clocks are told apart. The venue's clock dates slots, orders and fills. The machine's clock
-waits, measures elapsed time and dates what only we see. A practice venue may be stepped or sped up:
-its clock then differs from the machine's. The machine's real clock is penstock.core.machine's.
+There are two. The venue's clock dates slots, orders and fills. The machine's clock waits, measures
+elapsed time and dates what only we see. The time of a practice venue may be stepped or sped up:
+then the two differ. The machine's real clock is in penstock.core.machine.
 """
 
 from collections.abc import Callable
@@ -25,22 +24,22 @@ class Clock(Protocol):
 
 
 class MachineClock(Clock, Protocol):
-    """The clock of the machine that we run on: it also measures elapsed time."""
+    """The clock of this machine. It also measures elapsed time."""
 
     def elapsed_seconds(self) -> float:
         """Return the seconds since an arbitrary start.
 
-        Only differences mean something. The count never goes back, and goes on while the machine is
-        suspended: leases, the kill switch's age and durations are measured with it.
+        Only differences mean something. The count never goes back, and it goes on while the machine
+        is suspended. Leases, the kill switch's age and durations are measured with it.
         """
         ...
 
 
 @dataclass(frozen=True)
 class VenueClock:
-    """The clock of a venue whose time may be stepped or sped up, as the practice exchange's.
+    """The clock of a venue whose time may be stepped or sped up, such as the practice exchange's.
 
-    It measures no elapsed time: how fast its time runs is the venue's own affair.
+    It measures no elapsed time, because its time may run at any speed.
     """
 
     read: Callable[[], datetime]
@@ -62,7 +61,9 @@ class VenueClock:
 
 @dataclass
 class SteppedClock:
-    """A clock that stands still until somebody sleeps on it or sets it, as venue and machine alike.
+    """A clock that stands still until `sleep` or an assignment to `at` moves it.
+
+    It serves as the venue's clock and as the machine's.
 
     >>> from datetime import UTC, datetime
     >>> clock = SteppedClock(datetime(2026, 1, 1, tzinfo=UTC))

@@ -1,10 +1,9 @@
 """Average cost: what is left of the price paid when a position grows, shrinks or turns.
 
-`cost_after` is the arithmetic, which profit and loss uses too. CostBasis is what stops ask for: the
-entry price of the position that is held. It differs from a strategy's books in
-penstock.core.profit in two things. A fee in quote is no part of the entry price. A sell closes no
-more than the fills have bought, because what came in without a fill (an opening balance, a deposit)
-has no cost.
+`cost_after` is the arithmetic, which profit and loss uses too. CostBasis gives the entry price of a
+position, which stops ask for. It differs from penstock.core.profit in two ways. A fee in quote is
+no part of the entry price. A sell closes no more than the fills have bought, because an opening
+balance or a deposit has no cost.
 """
 
 from collections.abc import Iterable
@@ -16,10 +15,9 @@ from penstock.core.instruments import spot_assets
 from penstock.core.orders import Fill
 
 _ZERO = Decimal(0)
-#: Digits of a price that is divided out: the same wherever it is asked for.
+#: The digits of an entry price.
 _PRICE = Context(prec=28)
-#: The cost of a part of a position is rounded to this; what is rounded off stays with the rest, so
-#: nothing is lost.
+#: The cost of a part of a position is rounded to this. What is rounded off stays with the rest.
 _SHARE = Decimal("1e-18")
 
 
@@ -28,9 +26,9 @@ def cost_after(before: Decimal, cost: Decimal, change: Decimal, cash: Decimal) -
 
     `before` is the quantity before it and `cost` its cost. The trade changes the quantity by
     `change` and the cash by `cash`, both signed. A trade that adds to the position adds its cash to
-    the cost. A trade that reduces it takes the same share of the cost away. A trade through zero
-    leaves a position that has cost its share of the trade's cash. Call it in the context EXACT:
-    only the share is rounded then, to 18 decimals.
+    the cost. A trade that reduces it takes the same share of the cost away. After a trade through
+    zero, the cost is the new position's share of the trade's cash. Call it in the context EXACT:
+    then only the share is rounded, to 18 decimals.
     """
     quantity = before + change
     if before * change >= 0:
@@ -63,8 +61,8 @@ class CostBasis:
     def after(self, fills: Iterable[Fill]) -> "CostBasis":
         """Return the cost basis after fills of its symbol, given in the venue's order.
 
-        A buy adds its notional, a sell takes its share of the cost away. A fee in the base asset
-        leaves less at the same cost.
+        A buy adds its notional to the cost. A sell takes its share of the cost away. A fee in the
+        base asset makes the quantity smaller and leaves the cost as it is.
         """
         basis = self
         with localcontext(EXACT):

@@ -1,7 +1,4 @@
-"""The one error tree. A message names the rule, the value seen and the likely cause or remedy.
-
-Whoever catches an error decides what to do about it: retry, alert or stop.
-"""
+"""The error tree. A message names the rule, the value seen and the likely cause or remedy."""
 
 
 class PenstockError(Exception):
@@ -20,9 +17,7 @@ class MissingExtraError(PenstockError):
 
 
 class NotPracticeError(ConfigError):
-    """What was asked for is possible at the practice exchange only, and another venue is
-    configured.
-    """
+    """The request is possible only at the practice exchange, and another venue is configured."""
 
 
 class DataError(PenstockError):
@@ -30,7 +25,7 @@ class DataError(PenstockError):
 
 
 class NoBarsError(DataError):
-    """No bar of a timeframe is stored for a venue: `exchange` and `timeframe` say which."""
+    """No bar of `timeframe` is stored for `exchange`."""
 
     def __init__(self, exchange: str, timeframe: str) -> None:
         super().__init__(f"no {timeframe} bars of {exchange} are stored: ingest them first")
@@ -84,6 +79,16 @@ class PromotionError(PenstockError):
     """A model version cannot be registered, promoted, loaded or rolled back."""
 
 
+class NoVersionError(PromotionError):
+    """A registered model has no such version or alias."""
+
+    def __init__(self, model: str, alias_or_version: str) -> None:
+        super().__init__(
+            f"'{model}' has no version or alias '{alias_or_version}': promote one first"
+        )
+        self.model = model
+
+
 class NoSearchError(PromotionError):
     """A study has no tracked search, so it has no candidate either."""
 
@@ -121,13 +126,13 @@ class RateLimitedError(VenueUnavailableError):
     def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
-        """How long the venue wants us to wait; None where it did not say."""
+        """The seconds that the venue asks us to wait; None where it did not say."""
 
 
 class NotSentError(VenueError):
     """A request was refused on this machine before anything was sent.
 
-    The venue knows nothing of it. Sending the same again would be refused again.
+    The venue did not see it. The same request would be refused again.
     """
 
 

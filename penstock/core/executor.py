@@ -1,6 +1,7 @@
-"""Work that runs in-line, one after another, where threads would make a run unrepeatable.
+"""A task runner without threads, for runs that must be repeatable.
 
-The runner on threads is penstock.core.machine's; what both promise is penstock.ports.TaskRunner's.
+The runner with threads is in penstock.core.machine. The contract of both is
+penstock.ports.TaskRunner.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class EndedTask:
-    """Work that ended before its starter went on."""
+    """Work that has ended."""
 
     def wait(self, _seconds: float, /) -> bool:
         return True

@@ -1,7 +1,7 @@
-"""What an install without extras lacks is named with the command that brings it.
+"""An error for a library that is not installed, with the command that installs it.
 
-The core install holds what trading, the command line and the store need. Every import of a library
-that comes with an extra stands inside `extra(...)`; a test holds the imports to pyproject.toml.
+The core install has what trading, the command line and the store need. Every import of a library
+that comes with an extra stands inside `extra(...)`. A test compares the imports to pyproject.toml.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from penstock.core.errors import MissingExtraError
 def extra(name: str, otherwise: str = "") -> Iterator[None]:
     """Turn a missing library inside the block into MissingExtraError, which names the command.
 
-    A module of Penstock's own that is missing stays an ImportError: that is a broken install.
+    A missing module of Penstock's own still raises ImportError: the install is broken.
 
     Parameters
     ----------

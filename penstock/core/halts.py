@@ -1,6 +1,6 @@
-"""Trading states: what one forbids, and what several come to together.
+"""Trading states: what one forbids, and what several forbid together.
 
-The strictest is in force, and whatever any of them asks for is done.
+The strictest is in force. What any of them asks for is done.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ class TradingState(StrEnum):
 
 @dataclass(frozen=True)
 class Halt:
-    """A trading state: whose, why, since when, and what it asks for besides."""
+    """A trading state of an account, and what it asks for besides."""
 
     account: str
     """The account, or "*" for every account."""
     state: TradingState
     """What the account may do."""
     reason: str
-    """Why, as whoever set it says."""
+    """Why it was set."""
     by: str
     """Who set it: an operator, a risk rule, a file."""
     at: datetime
@@ -37,7 +37,7 @@ class Halt:
     cancel: bool = False
     """Whether the working orders are to be cancelled."""
     flatten: bool = False
-    """Whether every position is to be closed. What reduces passes then, halted or not."""
+    """Whether every position is to be closed. An order that reduces passes then in every state."""
 
     def forbids(self, *, reduces: bool) -> bool:
         """Return whether an order may not be sent.
@@ -58,12 +58,11 @@ def stricter(state: TradingState, other: TradingState) -> bool:
 
 
 def united(halts: Sequence[Halt]) -> Halt:
-    """Return what the halts of all sources (at least one) come to.
+    """Return one halt for the halts of all sources (at least one).
 
-    The strictest gives state, account and time; among equals the first does. Cancel and flatten are
-    asked for where any source that is not ACTIVE asks for them: a plain halt does not hide
-    another's order to close everything. Reason and `by` name every such source, the strictest
-    first.
+    The strictest gives state, account and time; among equals the first does. `cancel` and `flatten`
+    are true where any source that is not ACTIVE asks for them. Reason and `by` name every such
+    source, the strictest first.
     """
     asking = [halt for halt in halts if halt.state is not TradingState.ACTIVE]
     asking.sort(key=lambda halt: _STRICTNESS[halt.state], reverse=True)

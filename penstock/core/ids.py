@@ -1,4 +1,4 @@
-"""Where names that nobody else may have come from.
+"""Sources of unique names.
 
 The real source is penstock.core.machine's. A simulation is given counted names, so that two runs of
 it are the same.

@@ -1,8 +1,8 @@
 """An instrument and its venue rules, with the Decimal rounding that every order goes through.
 
-Lots and prices are rounded in Decimal against the venue's step: floats lose a lot on exact
-multiples. This module alone knows how a symbol is written. Other code has the Instrument, or asks
-`spot_assets` and `spot_symbol` where it has a text only.
+Lots are rounded in Decimal, because a float can lose a lot on an exact multiple. Only this module
+knows how a symbol is written. Other code has the Instrument, or calls `spot_assets` and
+`spot_symbol` where it has only a text.
 """
 
 import math
@@ -27,8 +27,8 @@ class InstrumentKind(StrEnum):
 class Instrument:
     """A market on one venue, with the venue's rules for orders.
 
-    Raises DataError where the contract size is not above zero, or where a spot market has another
-    contract size than 1 or settles in another asset than its quote.
+    Raises DataError where the contract size is not above zero. A spot market has contract size 1
+    and settles in its quote asset; anything else raises DataError too.
     """
 
     symbol: str
@@ -76,9 +76,7 @@ class Instrument:
         return (quantity / self.lot_step).to_integral_value(rounding=ROUND_DOWN) * self.lot_step
 
     def refusal(self, quantity: Decimal, price: Decimal) -> str | None:
-        """Return why the venue would refuse this quantity at this price, or None where it would
-        take it.
-        """
+        """Return why the venue would refuse this quantity at this price; None where it is legal."""
         if quantity < self.min_quantity or quantity <= 0:
             return (
                 f"quantity {quantity} is under the venue's minimum {self.min_quantity} {self.base}"
@@ -102,7 +100,7 @@ def spot_symbol(asset: str, quote: str) -> str:
 
 
 def spot_assets(symbol: str) -> tuple[str, str]:
-    """Return base and quote of a spot symbol; DataError where the text is none."""
+    """Return base and quote of a spot symbol. Raises DataError where the text is none."""
     parts = symbol.split("/")
     if len(parts) != 2 or not all(parts) or ":" in symbol:
         raise DataError(f"'{symbol}' is not a symbol: write it as BASE/QUOTE, for example BTC/USDT")
@@ -121,9 +119,10 @@ def is_spot_symbol(text: str) -> bool:
 def holdings_by_symbol(
     balances: Mapping[str, Decimal], quote: str, listed: Container[str] | None = None
 ) -> dict[str, Decimal]:
-    """Return the balances (by asset) by the symbol of each asset's spot market against `quote`.
+    """Return balances keyed by spot symbol instead of by asset.
 
-    The quote asset has none. Assets whose symbol is not among `listed` (None: any) are left out.
+    Each symbol is the asset's market against `quote`. The quote asset itself is left out. So are
+    assets whose symbol is not in `listed`, where it is given.
     """
     symbols = {
         spot_symbol(asset, quote): quantity
@@ -134,12 +133,11 @@ def holdings_by_symbol(
 
 
 def common_rules(instruments: Sequence[Instrument]) -> Instrument:
-    """Return the rules under which an order of one symbol is legal at every venue that these
-    instruments stand for.
+    """Return the rules that make an order of one symbol legal at the venues of all instruments.
 
-    Steps are the smallest that are whole multiples of every venue's, minimums the largest. The
-    maximum is the sum: a larger order than one venue takes can be split; it is None where a venue
-    has none.
+    A step is the smallest whole multiple of every venue's step. A minimum is the largest of the
+    venues' minimums. The maximum quantity is the sum, because an order can be split over the
+    venues; it is None where a venue has none.
     """
     most = [instrument.max_quantity for instrument in instruments]
     return replace(

@@ -1,8 +1,8 @@
-"""The real clock, the real source of names and the real threads of the machine that we run on.
+"""The real clock, the real source of names and the real threads of this machine.
 
-This is the only file that reads the machine's time, draws random names and starts threads. Which
-part is given what is decided in penstock.wiring. The lower rooms may not import this file (an
-import contract holds it), so that a simulation can replace all three.
+Only this file reads the machine's time, draws random names and starts threads. penstock.wiring
+decides which part gets which clock. An import contract keeps the lower layers from importing this
+file, so that a simulation can replace all three.
 """
 
 import getpass
@@ -36,8 +36,9 @@ class SystemClock:
     def elapsed_seconds(self) -> float:
         """Return CLOCK_BOOTTIME on Linux, which counts while the machine is suspended.
 
-        Other systems have Python's monotonic clock, which may stand still during a suspension. A
-        lease can look younger there than it is: only the venue's refusal of old orders is left.
+        On other systems it is Python's monotonic clock, which may stand still during a suspension.
+        A lease can look younger there than it is. Then only the venue's refusal of old orders
+        protects the account.
         """
         if sys.platform == "linux":
             return time.clock_gettime(time.CLOCK_BOOTTIME)
@@ -68,9 +69,9 @@ class ThreadTask:
 
 @dataclass(frozen=True)
 class ThreadRunner:
-    """Runs work on threads; one item, or one at a time, on the caller's own.
+    """Runs work on threads; see penstock.ports.TaskRunner.
 
-    See penstock.ports.TaskRunner.
+    One item, or one item at a time, runs on the caller's thread.
     """
 
     def map(
@@ -96,8 +97,7 @@ THREADS = ThreadRunner()
 def user_name() -> str:
     """Return the name of the user that this process runs as.
 
-    A container may run as a user that has no name: then it is "uid" and the number. A halt, or a
-    slot, never fails for want of a name.
+    A container may run as a user that has no name: then it is "uid" and the number.
     """
     try:
         return getpass.getuser()
@@ -108,6 +108,6 @@ def user_name() -> str:
 def new_secret(size: int) -> str:
     """Return `size` random bytes as hexadecimal digits, fit for a password or a key.
 
-    A secret is never counted or seeded, not even in a simulation: it must not be guessed.
+    It is random in a simulation too, because nobody may guess it.
     """
     return secrets.token_hex(size)

@@ -12,8 +12,7 @@ from penstock.core.errors import IllegalTransitionError
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderEvent, OrderEventKind, OrderState
 
-#: What comes first where two things have the same instant: our own requests come before the venue's
-#: answers to them.
+#: The order of events with the same time: our requests come before the venue's answers.
 _FIRST = {
     OrderEventKind.SUBMIT: 0,
     OrderEventKind.LOSE_TRACK: 1,
@@ -27,9 +26,9 @@ def order_as_of(
 ) -> OrderRecord:
     """Return the order as it was at `at`.
 
-    `intent` says what was planned; its state, and what follows from the state, is not read.
-    `events` are the order's events other than fills. Those that were refused may be among them:
-    they move nothing here either. `fills` are its fills. Both may be given in any order.
+    `intent` gives what was planned; its state is not read. `events` are the order's events other
+    than fills. Refused events may be among them: they change nothing here either. `fills` are its
+    fills. Both may be given in any order.
     """
     steps: list[tuple[datetime, int, OrderEvent | Fill]] = []
     steps += [(event.at, _FIRST.get(event.kind, 5), event) for event in events if event.at <= at]

@@ -1,8 +1,8 @@
 """Orders as the ledger keeps them: the intent that is written ahead, and what becomes of it.
 
-OrderProgress is the one place that says what an event or a fill changes of an order. The ledger's
-writes, its rebuild, the view of a past time and the in-memory ledger all fold with it, and the
-columns of the database are its fields.
+OrderProgress alone decides what an event or a fill changes of an order. The ledger's writes and
+rebuild, the view of a past time and the in-memory ledger all use it. The database's columns are its
+fields.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -29,12 +29,15 @@ class OrderIntent:
     """An order to be written ahead, with what it was decided on."""
 
     request: OrderRequest
+    """What will be sent."""
     phase: Phase
+    """The phase of the rebalance that it belongs to."""
     child: int
     """Counts the requests of one parent order from 0."""
     attempt: int
     """How often this request was tried before."""
     strategy_version: str
+    """The version that wanted it, such as "trend/1"."""
     target_weight: float
     """The fraction of equity that the plan worked towards."""
     reference_price: Decimal
@@ -58,9 +61,9 @@ class OrderProgress:
     """When it last changed."""
 
     def after_event(self, event: OrderEvent) -> Self:
-        """Return the order as the event leaves it; IllegalTransitionError where it is not legal.
+        """Return the order after the event. Raises IllegalTransitionError where it is not legal.
 
-        Of a fill's event only the state counts: its quantity comes with the fill.
+        A fill's event changes only state, end cause and time; `after_fill` adds the quantity.
         """
         after = next_state(self.state, event.kind)
         kept = replace(event, reason="", venue_order_id="") if event.kind.is_fill else event
@@ -74,14 +77,14 @@ class OrderProgress:
         )
 
     def event_of(self, fill: Fill, ordered: Decimal) -> OrderEvent:
-        """Return the event that a fill is now to an order of `ordered` base units."""
+        """Return the event of a fill of this order, which is for `ordered` base units."""
         with localcontext(EXACT):
             complete = self.filled_quantity + fill.quantity >= ordered
         kind = OrderEventKind.FILL if complete else OrderEventKind.PARTIAL_FILL
         return OrderEvent(fill.client_order_id, kind, fill.at, f"trade {fill.trade_id}")
 
     def after_fill(self, fill: Fill, ordered: Decimal) -> Self:
-        """Return the order of `ordered` base units as the fill leaves it; raises as after_event."""
+        """Return the order of `ordered` base units after the fill; raises as `after_event`."""
         with localcontext(EXACT):
             filled = self.filled_quantity + fill.quantity
         return replace(self.after_event(self.event_of(fill, ordered)), filled_quantity=filled)
@@ -89,19 +92,27 @@ class OrderProgress:
 
 @dataclass(frozen=True, kw_only=True)
 class OrderRecord(OrderProgress):
-    """An order as the ledger knows it: what was meant, and what has become of it."""
+    """An order as the ledger knows it: what was planned, and what has become of it."""
 
     account: str
+    """The account's name."""
     rebalance_id: int
+    """The number of its rebalance in the ledger."""
     request: OrderRequest
+    """What was, or will be, sent."""
     phase: Phase
+    """The phase of the rebalance that it belongs to."""
     child: int
+    """Counts the requests of one parent order from 0."""
     attempt: int
+    """How often this request was tried before."""
     strategy_version: str
+    """The version that wanted it, such as "trend/1"."""
     created_at: datetime
+    """When it was written ahead (UTC)."""
 
     @property
     def as_planned(self) -> Self:
-        """The order as it was before anything became of it."""
+        """The order as it was written ahead, before its first event."""
         begun = OrderProgress(updated_at=self.created_at)
         return replace(self, **{each.name: getattr(begun, each.name) for each in fields(begun)})

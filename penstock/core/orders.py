@@ -1,7 +1,7 @@
 """Orders and fills, and the order machine: one table of legal (state, event) pairs.
 
-The machine decides which state an event leads to. Where events come from is execution's affair,
-keeping them the ledger's.
+The machine decides which state an event leads to. Events come from penstock.execution, and the
+ledger keeps them.
 """
 
 import hashlib
@@ -14,11 +14,14 @@ from penstock.core.errors import IllegalTransitionError
 
 
 class Side(StrEnum):
+    """Whether an order buys or sells the base asset."""
+
     BUY = "buy"
     SELL = "sell"
 
     @property
     def sign(self) -> int:
+        """1 for a buy, -1 for a sell."""
         return 1 if self is Side.BUY else -1
 
 
@@ -30,25 +33,39 @@ class Phase(IntEnum):
 
 
 class OrderType(StrEnum):
+    """Whether an order takes the market's price or names its own."""
+
     MARKET = "market"
     LIMIT = "limit"
 
 
 class OrderState(StrEnum):
+    """What has become of an order."""
+
     PLANNED = "planned"
+    """Committed, and not about to leave yet."""
     SUBMITTING = "submitting"
+    """About to leave, or sent and not answered yet."""
     UNKNOWN = "unknown"
+    """The request got no usable answer. Only the venue can resolve it."""
     OPEN = "open"
+    """It works at the venue; nothing is filled."""
     PARTIALLY_FILLED = "partially_filled"
+    """It works at the venue; a part is filled."""
     PENDING_CANCEL = "pending_cancel"
+    """The venue is asked to cancel it."""
     FILLED = "filled"
+    """The whole quantity is filled."""
     CANCELED = "canceled"
+    """It was cancelled, or never sent."""
     REJECTED = "rejected"
+    """It was refused, or the venue never had it."""
     EXPIRED = "expired"
+    """The venue ended it without filling the whole quantity."""
 
     @property
     def is_final(self) -> bool:
-        """Nothing more is expected of the order (a late fill is still booked)."""
+        """Whether nothing more is expected of the order. A late fill is still booked."""
         return self in _FINAL
 
 
@@ -58,19 +75,32 @@ _FINAL = frozenset(
 
 
 class OrderEventKind(StrEnum):
-    SUBMIT = "submit"  # committed, and about to leave; one time for all of a wave
-    ACCEPT = "accept"  # the venue's word: it works
-    PARTIAL_FILL = "partial_fill"  # a fill that leaves something open
-    FILL = "fill"  # the fill that completes the quantity (or goes beyond it)
-    LOSE_TRACK = "lose_track"  # no usable answer: the venue may or may not have the order
+    """What happens to an order."""
+
+    SUBMIT = "submit"
+    """The request is about to leave. All requests of a wave have the same time."""
+    ACCEPT = "accept"
+    """The venue answers that the order works."""
+    PARTIAL_FILL = "partial_fill"
+    """A fill that leaves a part of the quantity open."""
+    FILL = "fill"
+    """The fill that completes the quantity, or exceeds it."""
+    LOSE_TRACK = "lose_track"
+    """No usable answer came: the venue may or may not have the order."""
     REQUEST_CANCEL = "request_cancel"
-    CANCEL = "cancel"  # the venue's word: cancelled
-    REJECT = "reject"  # the venue's word: refused, or it has never had the order
-    EXPIRE = "expire"  # the venue's word: expired
-    ABANDON = "abandon"  # never sent, and never will be
+    """We are about to ask the venue to cancel it."""
+    CANCEL = "cancel"
+    """The venue answers that it is cancelled."""
+    REJECT = "reject"
+    """The order was refused, or the venue answers that it never had it."""
+    EXPIRE = "expire"
+    """The venue answers that it has expired."""
+    ABANDON = "abandon"
+    """It was never sent and never will be."""
 
     @property
     def is_fill(self) -> bool:
+        """Whether the event belongs to a fill."""
         return self in {OrderEventKind.PARTIAL_FILL, OrderEventKind.FILL}
 
 
@@ -78,30 +108,42 @@ class EndCause(StrEnum):
     """Why an order has ended. Decisions ask for it; the reason beside it is text for people."""
 
     FILLED = "filled"
-    NEVER_SENT = "never_sent"  # its run ended before the request left
-    STOPPED = "stopped"  # the kill switch kept the request from leaving
-    REFUSED_HERE = "refused_here"  # by our own adapter: nothing was sent
-    REFUSED = "refused"  # the venue refused the request
-    PACED_OUT = "paced_out"  # the venue refused it for its rate for as long as it was offered
-    NEVER_ARRIVED = "never_arrived"  # the venue says that it has no such order
-    NOT_FILLED_IN_TIME = "not_filled_in_time"  # cancelled by us: its time was over
+    """Its whole quantity is filled."""
+    NEVER_SENT = "never_sent"
+    """Its run ended before the request left."""
+    STOPPED = "stopped"
+    """The kill switch kept the request from leaving."""
+    REFUSED_HERE = "refused_here"
+    """Our own adapter refused it; nothing was sent."""
+    REFUSED = "refused"
+    """The venue refused the request."""
+    PACED_OUT = "paced_out"
+    """The venue refused it because of the request rate, each time that it was sent."""
+    NEVER_ARRIVED = "never_arrived"
+    """The venue says that it has no such order."""
+    NOT_FILLED_IN_TIME = "not_filled_in_time"
+    """We cancelled it because its time was over."""
     CANCELLED_BY_KILL_SWITCH = "cancelled_by_kill_switch"
-    CANCELLED = "cancelled"  # by the venue, or by somebody there
+    """The kill switch cancelled it."""
+    CANCELLED = "cancelled"
+    """The venue, or somebody there, cancelled it."""
     EXPIRED = "expired"
-    ACCEPTED_BREAK = "accepted_break"  # an operator accepted that the venue does not have it
+    """The venue let it expire."""
+    ACCEPTED_BREAK = "accepted_break"
+    """An operator accepted that the venue does not have it."""
 
     @property
     def venue_has_no_order(self) -> bool:
-        """Whether the venue says that it has no such order. That alone has been wrong before."""
+        """Whether the venue says that it has no such order. Such an answer can be wrong."""
         return self in {EndCause.PACED_OUT, EndCause.NEVER_ARRIVED}
 
     @property
     def may_be_sent_again(self) -> bool:
-        """As far as is known no venue has had the order: its quantity may go out anew."""
+        """Whether no venue had the order, as far as is known. Its quantity may be sent again."""
         return self is EndCause.NEVER_SENT or self.venue_has_no_order
 
 
-#: What an event says of an order's end where it names no cause itself.
+#: The end cause of an event that names none itself.
 _CAUSE_OF = {
     OrderEventKind.REQUEST_CANCEL: EndCause.CANCELLED,
     OrderEventKind.CANCEL: EndCause.CANCELLED,
@@ -120,8 +162,9 @@ def next_cause(
 ) -> EndCause | None:
     """Return why an order has ended once `event` has led it from `before` to `after`.
 
-    `cause` is the one it had, `named` the one that the event names. None where the order works. An
-    order that is being cancelled has the cause of the request, and keeps it when that succeeds.
+    `cause` is the one it had, `named` the one that the event names. The answer is None where the
+    order works. An order that is being cancelled has the cause of the request. It keeps that cause
+    when the request succeeds.
     """
     if after is OrderState.FILLED:
         return EndCause.FILLED
@@ -135,17 +178,15 @@ def next_cause(
 
 _S, _E = OrderState, OrderEventKind
 
-#: Every legal pair. Anything else is an error that is recorded and raised, never dropped. What the
-#: venue says may arrive in any order, late and twice, and leads to the same end: a state gives way
-#: only to one that says more (rejected, open, partially filled, expired, cancelled, filled). Our
-#: own acts (submit, request_cancel, abandon) come in the program's order.
+#: Every legal pair. Anything else is an error that is recorded and raised, never dropped. The
+#: venue's answers may arrive in any order, late and twice, and lead to the same end. So a state
+#: changes only to a later one of: rejected, open, partially filled, expired, cancelled, filled. Our
+#: own events (submit, request_cancel, abandon) come in the program's order.
 TRANSITIONS: dict[tuple[OrderState, OrderEventKind], OrderState] = {
     (_S.PLANNED, _E.SUBMIT): _S.SUBMITTING,
     (_S.PLANNED, _E.ABANDON): _S.CANCELED,
-    (
-        _S.SUBMITTING,
-        _E.ABANDON,
-    ): _S.CANCELED,  # the sender itself knows that the request did not leave
+    # Only the sender itself knows that its request did not leave.
+    (_S.SUBMITTING, _E.ABANDON): _S.CANCELED,
     **{
         pair: state
         for waiting in (_S.SUBMITTING, _S.UNKNOWN)
@@ -177,23 +218,20 @@ TRANSITIONS: dict[tuple[OrderState, OrderEventKind], OrderState] = {
     (_S.PENDING_CANCEL, _E.FILL): _S.FILLED,
     (_S.PENDING_CANCEL, _E.CANCEL): _S.CANCELED,
     (_S.PENDING_CANCEL, _E.EXPIRE): _S.EXPIRED,
-    # A fill may arrive after the order ended: the venue's books were ahead of its answer. It is
-    # booked.
+    # A fill may arrive after the order has ended. It is booked.
     **{(ended, _E.PARTIAL_FILL): ended for ended in (_S.CANCELED, _S.EXPIRED, _S.FILLED)},
     **{(ended, _E.FILL): _S.FILLED for ended in (_S.CANCELED, _S.EXPIRED, _S.FILLED)},
-    # The venue says again what we know already.
+    # The venue repeats an answer.
     (_S.CANCELED, _E.CANCEL): _S.CANCELED,
     (_S.EXPIRED, _E.EXPIRE): _S.EXPIRED,
     (_S.REJECTED, _E.REJECT): _S.REJECTED,
     (_S.FILLED, _E.ACCEPT): _S.FILLED,
     (_S.CANCELED, _E.ACCEPT): _S.CANCELED,
     (_S.EXPIRED, _E.ACCEPT): _S.EXPIRED,
-    # Two last words mean the same to us, that nothing works any more; one name for both, whichever
-    # came first.
+    # Cancelled and expired mean the same to us: the order has ended. The first answer is kept.
     (_S.CANCELED, _E.EXPIRE): _S.CANCELED,
     (_S.EXPIRED, _E.CANCEL): _S.CANCELED,
-    # "No such order" was wrong where the venue shows the order after all: what it shows holds, in
-    # either order of arrival.
+    # "No such order" was wrong where the venue shows the order later.
     (_S.REJECTED, _E.ACCEPT): _S.OPEN,
     (_S.REJECTED, _E.PARTIAL_FILL): _S.PARTIALLY_FILLED,
     (_S.REJECTED, _E.FILL): _S.FILLED,
@@ -203,8 +241,9 @@ TRANSITIONS: dict[tuple[OrderState, OrderEventKind], OrderState] = {
 
 
 def next_state(state: OrderState, event: OrderEventKind) -> OrderState:
-    """Return the state that `event` leads to; raise IllegalTransitionError where the table has no
-    such pair.
+    """Return the state that `event` leads to.
+
+    Raises IllegalTransitionError where the table has no such pair.
     """
     try:
         return TRANSITIONS[state, event]
@@ -216,72 +255,93 @@ def next_state(state: OrderState, event: OrderEventKind) -> OrderState:
 
 @dataclass(frozen=True)
 class OrderRequest:
-    """An order as it will be sent. Quantity in base units, price in quote units (limit orders
-    only).
-
-    `asked_at` is when, by this machine's clock, its sender was last known to hold the account's
-    lease. The request is signed with that instant where the venue refuses old requests: a process
-    that sleeps between the two cannot send when it wakes. `venue` names the venue that the order
-    goes to, for an account on several; "" where there is one.
-    """
+    """An order as it will be sent."""
 
     client_order_id: str
+    """Our name for the order; see `client_order_id` below."""
     symbol: str
+    """The symbol, such as "BTC/USDT"."""
     side: Side
+    """Buy or sell."""
     type: OrderType
+    """Market or limit."""
     quantity: Decimal
+    """Base units."""
     price: Decimal | None = None
+    """The limit price (quote units); None for a market order."""
     asked_at: datetime | None = field(default=None, compare=False)
+    """When its sender was last known to have the account's lease, by this machine's clock.
+
+    The request is signed with this time where the venue refuses old requests. So a process that was
+    suspended in between cannot send when it goes on.
+    """
     venue: str = ""
+    """The venue that it goes to, for an account on several venues; "" where there is one."""
 
 
 @dataclass(frozen=True)
 class Fill:
-    """One trade of one order. `fee` is in `fee_asset`, which may be the base asset."""
+    """One trade of one order."""
 
     trade_id: str
+    """The venue's id of the trade."""
     client_order_id: str
+    """The order that it belongs to."""
     symbol: str
+    """The symbol, such as "BTC/USDT"."""
     side: Side
+    """The side of the order."""
     quantity: Decimal
+    """Base units, before fees."""
     price: Decimal
+    """Quote units per base unit."""
     fee: Decimal
+    """The fee, in `fee_asset`; below zero for a rebate."""
     fee_asset: str
+    """The asset of the fee: base, quote or a third asset."""
     at: datetime
+    """When it was made by the venue's clock (UTC)."""
 
     @property
     def notional(self) -> Decimal:
+        """Quantity times price, in quote units."""
         return self.quantity * self.price
 
 
 @dataclass(frozen=True)
 class OrderReport:
-    """What the venue says of an order: open, (partially) filled, canceled, rejected or expired, and
-    how much is filled.
-    """
+    """A venue's answer about an order."""
 
     client_order_id: str
+    """Our name for the order."""
     venue_order_id: str
+    """The venue's own id of it."""
     symbol: str
+    """The symbol, such as "BTC/USDT"."""
     state: OrderState
+    """Its state at the venue: open, partially filled, or one of the final states."""
     filled_quantity: Decimal
+    """The base units that are filled."""
     reason: str = ""
+    """The venue's reason, if it gave one."""
 
 
 @dataclass(frozen=True)
 class OrderEvent:
-    """One event of one order, to be appended: what happened, when, and what the venue said. Fills
-    are booked as Fill.
-
-    `end_cause` is why the order ends by this event, or is cancelled; None where the kind says it.
-    """
+    """One event of one order, to be appended. Fills are booked as Fill."""
 
     client_order_id: str
+    """The order that it belongs to."""
     kind: OrderEventKind
+    """What happened."""
     at: datetime
+    """When it happened (UTC)."""
     reason: str = ""
+    """The reason, for people."""
     venue_order_id: str = ""
+    """The venue's own id of the order, where the venue named it."""
     end_cause: EndCause | None = None
+    """Why the order ends, or is being cancelled; None where the kind says it."""
 
 
 def client_order_id(
@@ -293,17 +353,16 @@ def client_order_id(
     child: int,
     attempt: int,
 ) -> str:
-    """Return the deterministic id of an order: the same decision gives the same id, so that the
-    venue can be asked for it.
+    """Return the deterministic id of an order: 32 hexadecimal digits.
 
-    That an order leaves once is for the ledger: Binance and Kraken refuse a second use of an id
-    only while the first is open.
+    The same decision gives the same id, so that the venue can be asked for the order. The id does
+    not keep an order from leaving twice; the ledger does. Binance and Kraken refuse a second use of
+    an id only while the first order is open.
 
-    32 hexadecimal digits, the first 128 bits of a SHA-256. Legal at Binance and Bybit (36
-    characters), OKX (32, letters and digits) and Kraken (a UUID without dashes is 32 hexadecimal
-    digits).
+    The id is the first 128 bits of a SHA-256. It is legal at Binance and Bybit (36 characters), OKX
+    (32 letters and digits) and Kraken (a UUID without dashes).
 
-    Phase and child are hashed as one number: an order has the id that earlier versions gave it.
+    Phase and child are hashed as one number, so that an order keeps the id of earlier versions.
     """
     key = "|".join(
         [

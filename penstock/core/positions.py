@@ -19,7 +19,7 @@ class SidedQuantity(Protocol):
 def reduces(order: SidedQuantity, position: Decimal) -> bool:
     """Return whether the order brings the position nearer to zero and not beyond it.
 
-    side x position < 0 and quantity <= |position|, where a buy's side is 1 and a sell's -1. An
-    order that turns a position does not reduce it: what goes beyond zero is a new position.
+    The formula is side x position < 0 and quantity <= |position|, with side 1 for a buy and -1 for
+    a sell. An order that goes through zero does not reduce: it opens a new position.
     """
     return order.side.sign * position < 0 and order.quantity <= abs(position)

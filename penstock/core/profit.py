@@ -1,8 +1,8 @@
 """Profit and loss of fills, in Decimal, by average cost: per strategy and symbol, and per day.
 
-Fills are taken in the venue's order (time, then trade id), so the figures do not depend on the
-order in which they arrived. What came into the account without a fill (an opening balance, a
-deposit) has no cost. It is in the ledger's positions and not in these books.
+Fills are taken in the venue's order (time, then trade id). So the figures do not depend on the
+order in which fills arrived. An opening balance or a deposit has no fill and no cost: it is in the
+ledger's balances and not in these figures.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,23 +28,25 @@ class Holding:
     strategy: str
     """The strategy version whose orders were filled, such as "trend/1"."""
     symbol: str
+    """The symbol that was traded."""
     quantity: Decimal = _ZERO
     """Base units held, less fees in base; below zero where more was sold than bought."""
     cost: Decimal = _ZERO
     """Quote units that this quantity has cost, fees included; below zero for a short position."""
     realised: Decimal = _ZERO
-    """Quote units that closed quantities brought over their average cost, after fees in base or
+    """Quote units that closed quantities brought above their average cost, after fees in base or
     quote."""
     fees: Decimal = _ZERO
     """Fees in base or quote, in quote units at the fill's price."""
     traded: Decimal = _ZERO
     """Sum of the fills' notionals, in quote units."""
     fills: int = 0
+    """The number of fills."""
     other_fees: Mapping[str, Decimal] = field(default_factory=dict)
-    """Fees in third assets, by asset and in that asset. They are in none of the quote figures."""
+    """Fees in third assets, by asset and in that asset. No quote figure includes them."""
 
     def unrealised(self, price: Decimal) -> Decimal:
-        """Return what the quantity held is worth at `price` over its cost, in quote units."""
+        """Return the quantity's value at `price` minus its cost, in quote units."""
         with localcontext(EXACT):
             return self.quantity * price - self.cost
 
@@ -54,12 +56,17 @@ class DayResult:
     """What one strategy made on one day (UTC). Amounts are in quote units."""
 
     day: date
+    """The day (UTC)."""
     strategy: str
+    """The strategy version whose orders were filled."""
     realised: Decimal = _ZERO
+    """Realised profit, after fees in base or quote."""
     fees: Decimal = _ZERO
     """Fees in base or quote, at the fill's price."""
     traded: Decimal = _ZERO
+    """Sum of the fills' notionals."""
     fills: int = 0
+    """The number of fills."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from penstock.core.errors import DataError
 
 @dataclass(frozen=True)
 class Quote:
-    """The best prices of a venue's book.
+    """The best prices of a venue's order book.
 
-    Raises DataError where a price is not above zero, the bid is above the ask, or a size is below
-    zero.
+    Raises DataError where a price is not above zero, where the bid is above the ask, or where a
+    size is below zero.
     """
 
     bid: Decimal
@@ -44,9 +44,9 @@ class Quote:
 def two_sided(
     bid: Decimal | None, ask: Decimal | None, bid_size: Decimal | None, ask_size: Decimal | None
 ) -> Quote | None:
-    """Return the quote, or None where the book has no two sides or its sides are crossed.
+    """Return the quote, or None where a side of the order book is missing or the sides are crossed.
 
-    A side is missing where its price is None, or zero, as Binance answers.
+    A side is missing where its price is None or zero. Binance answers zero.
     """
     if bid is None or ask is None or not 0 < bid <= ask:
         return None

@@ -1,9 +1,7 @@
-"""A slot's rebalance of an account, and how much an account has done."""
+"""A slot's rebalance of an account."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from enum import StrEnum
 
 
@@ -36,17 +34,3 @@ class Rebalance:
     """What became of it."""
     reason: str = ""
     """Why it was skipped or failed, or what stopped a run of it."""
-
-
-@dataclass(frozen=True)
-class AccountTotals:
-    """How much an account has done."""
-
-    slots: Mapping[RebalanceStatus, int]
-    """The number of slots by status."""
-    orders: int
-    """The number of orders."""
-    fills: int
-    """The number of fills."""
-    traded: Decimal
-    """The notional of all fills, in quote units."""

@@ -1,5 +1,5 @@
-"""What a person does about a break of each kind, in one sentence. How an acceptance is given (a
-command, a button) is for the interface that shows it.
+"""What a person does about a break of each kind. How a break is accepted (a command, a button) is
+for the interface that shows it.
 """
 
 from penstock.core.breaks import BreakKind
@@ -8,8 +8,8 @@ _REMEDIES = {
     BreakKind.BALANCE_MISMATCH: "ask the venue what changed the balance, then {accept}",
     BreakKind.MISSING_FILL: "wait: the trades mostly follow; else compare the order at the venue, "
     "then {accept}",
-    BreakKind.DOUBLED_FILL: "look the order up at the venue; the lock goes when its list has the "
-    "trade once, or else {accept}",
+    BreakKind.DOUBLED_FILL: "look the order up at the venue; its symbol unlocks when the venue's "
+    "list has the trade once, or else {accept}",
     BreakKind.OVERFILL: "look the order up at the venue and decide whether to keep the surplus, "
     "then {accept}",
     BreakKind.UNKNOWN_ORDER: "cancel the order at the venue; nothing else unlocks it",

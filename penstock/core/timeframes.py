@@ -30,7 +30,7 @@ class Timeframe(StrEnum):
 
     @classmethod
     def parse(cls, text: str) -> "Timeframe":
-        """Return the timeframe written as `text`; raise ConfigError naming the allowed ones."""
+        """Return the timeframe written as `text`. Raises ConfigError, which names those allowed."""
         try:
             return cls(text)
         except ValueError:

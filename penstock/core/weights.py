@@ -1,4 +1,4 @@
-"""The shape of target weights, and the check that a strategy returned them so."""
+"""The shape of target weights, and the check of what a strategy returned."""
 
 import polars as pl
 
@@ -6,15 +6,15 @@ from penstock.core.bars import TS
 from penstock.core.errors import StrategyError
 
 #: Long layout, one row per bar: the fraction of equity wanted in `symbol` from the bar's close on.
-#: Null means "no decision at this bar": the position is kept.
+#: Null means no decision: the position is kept.
 WEIGHTS_SCHEMA = pl.Schema({"symbol": pl.String(), "ts": TS, "weight": pl.Float64()})
 
 
 def require_weights(weights: pl.DataFrame, bars: pl.DataFrame, strategy: str) -> pl.DataFrame:
     """Return `weights` with WEIGHTS_SCHEMA, sorted by symbol and ts.
 
-    Raises StrategyError unless there is exactly one row per bar, and every weight is null or a
-    finite number in [-1, 1]. `strategy` is the name that the message gives.
+    Raises StrategyError unless there is exactly one row per bar. Every weight must be null or a
+    finite number in [-1, 1]. `strategy` is the name in the message.
     """
     missing = [name for name in WEIGHTS_SCHEMA if name not in weights.columns]
     if missing:

@@ -1,6 +1,5 @@
-"""From approved orders to booked fills: one account's session, the run of a slot, orders on
-their way, and reconciliation with the venue.
+"""From approved orders to booked fills: an account's session, a slot's run, its orders, and
+reconciliation with the venue.
 
-Where a slot begins and ends is rebalance/run.py. Who plans is penstock.portfolio, and who sets the
-rules is penstock.risk.
+The run of a slot is rebalance/run.py. penstock.portfolio plans, and penstock.risk has the rules.
 """

@@ -1,5 +1,6 @@
-"""The kill switch: a file or a database row stops new orders. It is looked at before every single
-order, and fails closed.
+"""The kill switch: a file or a database row stops new orders.
+
+It is checked before every order. Where it cannot be read, no order leaves.
 """
 
 from dataclasses import dataclass, field, replace
@@ -8,32 +9,35 @@ from pathlib import Path
 from penstock.core.clock import MachineClock
 from penstock.core.errors import StoreError
 from penstock.core.halts import Halt, TradingState, united
-from penstock.ports import ControlStore
+from penstock.ports import HaltStore
 
 _ACTIONS = ("cancel", "flatten")
 
 
 @dataclass(frozen=True)
 class KillSwitch:
-    """The strictest of what the file and the database say of an account, with all that they ask
-    for.
+    """The strictest state of the file and the database, with everything that either asks for.
 
-    The file halts by being there; where its first word is "reduce_only" it stops buys only. The
-    word "cancel" or "flatten" after it, or alone, asks besides that working orders be cancelled, or
-    every position closed: what one source asks for no other hides. A state that cannot be read is a
-    halt: an order is never sent because a question failed.
+    The file halts the account where it exists. Where its first word is "reduce_only", orders that
+    reduce still pass. The next word may be "cancel" or "flatten": "cancel" asks that working orders
+    are cancelled, "flatten" that every position is closed too. A state that cannot be read is a
+    halt.
     """
 
     account: str
-    control_store: ControlStore
+    """The account's name."""
+    halts: HaltStore
+    """Has the state in the database."""
     file: Path | None = None
+    """The kill switch file; None where there is none."""
     clock: MachineClock = field(kw_only=True)
+    """Dates the halts of the file, and measures the age of a reading."""
 
     def read(self) -> Halt:
         """Return the state in force now."""
         from_file = self._read_file()
         try:
-            from_database = self.control_store.trading_state(self.account)
+            from_database = self.halts.trading_state(self.account)
         except StoreError as error:
             from_database = self._halt(
                 TradingState.HALTED, f"the trading state cannot be read: {error}", "kill switch"
@@ -59,10 +63,10 @@ class KillSwitch:
         )
         if words[:1] and words[0] in set(TradingState):
             words = words[1:]
-        asked = words[0].rstrip(":") if words else ""
-        reason = " ".join(words[1:] if asked in _ACTIONS else words) or text or "the file exists"
+        action = words[0].rstrip(":") if words else ""
+        reason = " ".join(words[1:] if action in _ACTIONS else words) or text or "the file exists"
         halt = self._halt(state, reason, str(self.file))
-        return replace(halt, cancel=asked in _ACTIONS, flatten=asked == "flatten")
+        return replace(halt, cancel=action in _ACTIONS, flatten=action == "flatten")
 
     def _halt(self, state: TradingState, reason: str, by: str) -> Halt:
         return Halt(self.account, state, reason, by, self.clock.now())
@@ -70,22 +74,20 @@ class KillSwitch:
 
 @dataclass
 class SwitchWatch:
-    """Looks at the switch before each of many orders, and reads it again once the last reading is
-    `max_age_seconds` old.
+    """The kill switch for many orders. It is read again once the last reading is too old.
 
-    To ask the database before each order of a burst costs a third of the burst. The age is measured
-    in the machine's elapsed seconds, as the switch is thrown in its time. A machine's sleep counts,
-    for the switch may be thrown meanwhile.
+    A question to the database before each order of a burst would cost a third of the burst. The age
+    counts the time in which the machine was suspended, because the switch may be set in it.
     """
 
     switch: KillSwitch
+    """The switch that is read."""
     max_age_seconds: float
+    """The oldest reading that may be used again."""
     _last: tuple[float, Halt] | None = field(default=None, init=False)
 
     def look(self) -> Halt:
-        """Return the state in force at most `max_age_seconds` ago. Thread-safe: an instant and its
-        reading are kept as one.
-        """
+        """Return the state in force at most `max_age_seconds` ago. Threads may share the watch."""
         now = self.switch.clock.elapsed_seconds()
         if self._last is None or now - self._last[0] >= self.max_age_seconds:
             self._last = now, self.switch.read()

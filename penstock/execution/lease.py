@@ -1,4 +1,4 @@
-"""Holding the account's lease: taking it, renewing it in time, and noticing that it was lost."""
+"""The account's lease: taking it, renewing it in time, and noticing its loss."""
 
 import threading
 from contextlib import suppress
@@ -7,27 +7,27 @@ from penstock.core.clock import MachineClock
 from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.core.ids import IdSource
 from penstock.core.leases import Lease
-from penstock.ports import Ledger
+from penstock.ports import LeaseStore
 
 
 def holder_name(ids: IdSource) -> str:
-    """Return a name for this holder that no other process, and no earlier run of this one, has."""
+    """Return a name that no other process and no earlier run of this one has."""
     return f"{ids.process_name()}:{ids.new_id()[-8:]}"
 
 
 class LeaseKeeper:
-    """A lease that renews itself past half of its life, and refuses once its life is over.
+    """Keeps a lease: renews it after half of its life, and raises StaleLeaseError once it is over.
 
-    Life is measured in the machine's elapsed seconds (MachineClock), which count its sleep too. It
-    is counted from before the lease was asked for, so this side gives up before the database does.
-    A process that slept through its lease must not act again: another may have finished its work.
-    Thread-safe: two threads that find the lease half over renew it once, for each renewal voids the
+    Age is measured in the machine's elapsed seconds, which count while the machine is suspended. It
+    counts from just before the request for the lease, so this process gives up before the database
+    does. A process that was suspended past its lease must not act again: another may have finished
+    its work. Threads may share a keeper: only one of them renews, because each renewal voids the
     token before it.
     """
 
     def __init__(
         self,
-        ledger: Ledger,
+        leases: LeaseStore,
         lease: Lease,
         ttl_seconds: float,
         asked_at: float,
@@ -35,7 +35,7 @@ class LeaseKeeper:
         clock: MachineClock,
     ) -> None:
         """`asked_at` is what `clock` had elapsed just before the lease was asked for."""
-        self._ledger = ledger
+        self._leases = leases
         self._lease = lease
         self._ttl = ttl_seconds
         self._asked_at = asked_at
@@ -44,8 +44,9 @@ class LeaseKeeper:
 
     @property
     def lease(self) -> Lease:
-        """Return a lease that is alive; raise StaleLeaseError where it lapsed or another process
-        has it.
+        """A lease that is alive, renewed where half of its life is over.
+
+        Raises StaleLeaseError where it lapsed or another process has it.
         """
         with self._renewing:
             return self._alive()
@@ -59,15 +60,15 @@ class LeaseKeeper:
                 f"(it lives {self._ttl:g} s): run the slot again"
             )
         if age >= self._ttl / 2:
-            renewed = self._ledger.acquire_lease(self._lease.account, self._lease.holder, self._ttl)
+            renewed = self._leases.acquire_lease(self._lease.account, self._lease.holder, self._ttl)
             if renewed is None:
                 raise StaleLeaseError(
                     f"the lease on {self._lease.account} was taken by another process: "
                     "this one stops"
                 )
-            # The lease was free again, but another has had it: the plan here is old.
+            # Another process has had the lease in between: the plan here is old.
             if renewed.token != self._lease.token + 1:
-                self._ledger.release_lease(renewed)
+                self._leases.release_lease(renewed)
                 raise StaleLeaseError(
                     f"another process has had the lease on {self._lease.account} meanwhile: "
                     "this one stops"
@@ -76,15 +77,13 @@ class LeaseKeeper:
         return self._lease
 
     def release(self) -> None:
-        """Let go of the lease. A database that fails now is no error: the work is done, and the
-        lease ends by itself.
-        """
+        """Give up the lease. An error of the database is ignored: the lease ends by itself."""
         with suppress(StoreError):
-            self._ledger.release_lease(self._lease)
+            self._leases.release_lease(self._lease)
 
 
 def take_lease(
-    ledger: Ledger,
+    leases: LeaseStore,
     account: str,
     ttl_seconds: float,
     wait_seconds: float,
@@ -92,16 +91,17 @@ def take_lease(
     clock: MachineClock,
     ids: IdSource,
 ) -> LeaseKeeper | None:
-    """Return the account's lease, waiting up to `wait_seconds` for another holder's to end; None
-    where it does not.
+    """Return a keeper of the account's lease, or None where another holder keeps it.
+
+    It waits up to `wait_seconds` for the other holder's lease to end.
     """
     holder, step = holder_name(ids), min(0.5, max(ttl_seconds / 10, 0.05))
     begun = clock.elapsed_seconds()
     while True:
         asked_at = clock.elapsed_seconds()
-        lease = ledger.acquire_lease(account, holder, ttl_seconds)
+        lease = leases.acquire_lease(account, holder, ttl_seconds)
         if lease is not None:
-            return LeaseKeeper(ledger, lease, ttl_seconds, asked_at, clock=clock)
+            return LeaseKeeper(leases, lease, ttl_seconds, asked_at, clock=clock)
         if asked_at - begun >= wait_seconds:
             return None
         clock.sleep(step)

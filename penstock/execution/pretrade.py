@@ -1,8 +1,7 @@
-"""Pre-trade risk of one slot: what is reviewed before orders leave, what is kept of it, and what
-follows.
+"""Pre-trade risk of one slot: reviews before orders leave, their records, and what follows.
 
-The rules are in penstock.risk; what they may look at is in penstock.execution.risk_view. When a
-parent order ends because of a review is for penstock.execution.algorithms.phase_worker.
+The rules are in penstock.risk. What they see is made in penstock.execution.risk_view. When a parent
+order ends because of a review is for penstock.execution.algorithms.phase_worker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,10 @@ from penstock.core.halts import Halt, stricter
 from penstock.core.instruments import holdings_by_symbol
 from penstock.core.orders import Phase
 from penstock.core.proposals import ProposedOrder
-from penstock.core.risk_records import RiskVerdict, Verdict
+from penstock.core.risk_records import RecordedFinding, RiskVerdict
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.risk_view import RiskView
-from penstock.execution.routing.limits import Bounds
+from penstock.execution.routing.limits import PartLimits
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
@@ -28,8 +27,8 @@ from penstock.risk.protection import STOP_NAMES, advanced_marks, positions_to_cl
 from penstock.risk.review import ApprovedOrders, ReviewedOrder, review
 from penstock.risk.rules import PriceCollar, RiskContext, RuleFinding
 
-#: A price that nobody confirms may be right a moment later: it costs an order the child that is
-#: due, not its rest.
+#: Rules whose finding may be over a moment later. They keep back the child that is due, and not the
+#: rest of the order.
 _MOMENTARY = frozenset({PriceCollar.name})
 _ZERO = Decimal(0)
 
@@ -42,14 +41,15 @@ class WaveReview:
     """The quantity that may leave, by symbol (base units)."""
 
     deferred: frozenset[str] = frozenset()
-    """Symbols whose child is kept back by its price alone: its quantity joins the next child."""
+    """Symbols whose child only the price collar keeps back: its quantity joins the next child."""
 
 
 class PreTradeRisk:
-    """One slot's reviews, and everything that was found in them.
+    """One slot's reviews, and their findings.
 
     A plan is reviewed before its parent orders are committed. Child orders that are due later are
-    reviewed again, all of one instant together, because the account may have changed since.
+    reviewed again, because the account may have changed. Those of one instant are reviewed
+    together.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class PreTradeRisk:
         halt: Halt,
         kept_instruments: frozenset[str] = frozenset(),
     ) -> None:
-        """`locks` and `halt` are as read at the start of the slot; `kept_instruments` are symbols
-        whose instrument the control store has already.
+        """`locks` and `halt` are as read at the start of the slot. `kept_instruments` are the
+        symbols whose instrument the control store has already.
         """
         self.view = RiskView(session=session, limits=limits, slot=slot, locks=locks, halt=halt)
         self.closing: tuple[RuleFinding, ...] = ()
@@ -95,19 +95,20 @@ class PreTradeRisk:
 
     @property
     def alerts(self) -> tuple[str, ...]:
-        """What an operator is to be told of the slot's reviews."""
+        """What an operator must know of the slot's reviews."""
         quote_alert = [self.view.quote_alert] if self.view.quote_alert else []
         return (*self._alerts, *quote_alert)
 
     @property
-    def bounds(self) -> Bounds:
-        """What the limits demand of the parts of an order that is divided over venues."""
+    def bounds(self) -> PartLimits:
+        """The limits on the parts of an order that is divided over venues."""
         limits = self._limits
-        return Bounds(limits.price_collar, limits.max_order_notional, self._exit_positions)
+        return PartLimits(limits.price_collar, limits.max_order_notional, self._exit_positions)
 
     def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
-        """Start the slot: act on breached limits; return the targets with every position that is to
-        be closed at zero.
+        """Start the slot: set the trading state that breached limits ask for.
+
+        Returns the targets, with zero for every position that is to be closed.
         """
         self.closing = positions_to_close(
             self._enforced(self.view.read(book, targets)), self._limits
@@ -127,8 +128,8 @@ class PreTradeRisk:
     ) -> ApprovedOrders:
         """Return what the rules let pass of a plan, and keep their verdicts.
 
-        `requests` says by symbol when requests of its order may leave, in seconds from now. The
-        instruments that approved orders were planned with are kept too.
+        `requests` has by symbol when requests of its order may leave, in seconds from now. The
+        instruments of approved orders are recorded too.
         """
         requests = {symbol: times * self._parts for symbol, times in requests.items()}
         context = self.view.quoted(self.view.refreshed(book, targets), orders, requests)
@@ -152,16 +153,16 @@ class PreTradeRisk:
     ) -> WaveReview:
         """Return what the rules let pass of the children that are due now.
 
-        `rests` (base units by symbol) are what each parent order still lacks: what is given up with
-        a child that does not pass. A loss limit that is breached by now sets the trading state. A
-        position whose stop fires by now is not bought on.
+        `rests` (base units by symbol) are the open quantities of the parent orders. They are given
+        up where a child does not pass. A loss limit that is breached by now sets the trading state.
+        A position whose stop fires by now is not increased.
         """
         context = self._enforced(self.view.read_again(book, targets))
         stops = [
             each for each in positions_to_close(context, self._limits) if each.rule in STOP_NAMES
         ]
         stopped = [
-            ReviewedOrder(child, Verdict.DENY, None, findings)
+            ReviewedOrder(child, RiskVerdict.DENY, None, findings)
             for child in children
             if not context.reduces(child)
             and (findings := tuple(each for each in stops if each.symbol == child.symbol))
@@ -178,8 +179,9 @@ class PreTradeRisk:
         return WaveReview({order.symbol: order.quantity for order in approved.orders}, deferred)
 
     def close(self, book: Book) -> None:
-        """End the slot: keep the positions' highs, and which were stopped out, where a rule asks
-        for them.
+        """End the slot: record the best price of each position, and which were stopped out.
+
+        Nothing is recorded where no rule needs it.
         """
         if not self._limits.guards_positions:
             return
@@ -191,12 +193,13 @@ class PreTradeRisk:
 
     @property
     def _parts(self) -> int:
-        """How many requests one request may become: one for each venue."""
+        """How many requests one request may become: one per venue."""
         return 1 if self._session.venues is None else len(self._session.venues.accounts)
 
     def _enforced(self, context: RiskContext) -> RiskContext:
-        """Set the account's state where a breached limit asks for a stricter one than is in force;
-        return the context with the state in force then.
+        """Set the trading state where a breached limit asks for a stricter one.
+
+        Returns the context with the state that is in force then.
         """
         for breach in breaches(context, self._limits):
             state = breach.limit.trading_state
@@ -221,10 +224,8 @@ class PreTradeRisk:
         rests: Mapping[str, Decimal],
         deferred: frozenset[str],
     ) -> None:
-        """Keep the findings against children that were not kept of their order before: every wave
-        would repeat them.
-        """
-        verdicts: list[RiskVerdict] = []
+        """Record each finding against an order once. Every wave would repeat it."""
+        verdicts: list[RecordedFinding] = []
         found = [(each, finding) for each in reviewed for finding in each.findings]
         for each, finding in found:
             order, waits = each.order, each.order.symbol in deferred
@@ -236,7 +237,7 @@ class PreTradeRisk:
             wanted = order.quantity if waits else rests[order.symbol]
             passed = _ZERO if each.passed is None else each.passed.quantity
             verdicts.append(
-                RiskVerdict(order.symbol, each.verdict, finding.rule, reason, wanted, passed)
+                RecordedFinding(order.symbol, each.verdict, finding.rule, reason, wanted, passed)
             )
             if finding.closes:
                 self._alerts.append(
@@ -244,7 +245,7 @@ class PreTradeRisk:
                 )
         self._record(verdicts)
 
-    def _record(self, verdicts: Sequence[RiskVerdict]) -> None:
+    def _record(self, verdicts: Sequence[RecordedFinding]) -> None:
         if verdicts:
             self._session.control_store.record_verdicts(
                 self._keeper.lease, self._slot, verdicts, self._session.clock.now()
@@ -262,9 +263,11 @@ def _closing_alert(finding: RuleFinding, locks: Mapping[str, str]) -> str:
     return f"{symbol} is closed by {rule}: {finding.reason}"
 
 
-def _closing_verdict(finding: RuleFinding, book: Book) -> RiskVerdict:
+def _closing_verdict(finding: RuleFinding, book: Book) -> RecordedFinding:
     position = book.positions.get(finding.symbol, _ZERO)
-    return RiskVerdict(finding.symbol, Verdict.CLOSE, finding.rule, finding.reason, position, _ZERO)
+    return RecordedFinding(
+        finding.symbol, RiskVerdict.CLOSE, finding.rule, finding.reason, position, _ZERO
+    )
 
 
 def _consequence(finding: RuleFinding, deferred: bool) -> str:

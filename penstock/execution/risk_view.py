@@ -1,5 +1,4 @@
-"""What the risk rules may look at during one slot: the account as it is, read again when time has
-passed.
+"""What risk rules see during one slot: the account as it is, read again when time has passed.
 
 The rules are in penstock.risk. What follows from their findings is for penstock.execution.pretrade.
 """
@@ -20,7 +19,7 @@ from penstock.portfolio.rebalancing import Book
 from penstock.risk.limits import RiskLimits
 from penstock.risk.rules import RiskContext
 
-#: Counts of orders and trades are read again after this long, by the venue's clock.
+#: Counts of orders and trades are read again after this time, by the venue's clock.
 _COUNTS_HOLD = timedelta(seconds=10)
 
 
@@ -28,16 +27,23 @@ _COUNTS_HOLD = timedelta(seconds=10)
 class RiskView:
     """One slot's view of the account, as RiskContext shows it to the rules.
 
-    Working orders are not in it. Every order of an earlier slot has ended before a slot is planned,
-    and every child order has ended before the next review, so that positions and cash are final.
-    Where an order cannot be brought to its end, the phase stops. A position too small to be sold
-    (dust) counts with its value. An order that the review denies still counts among the orders
-    under review, for the orders after it and for limits on their sum: this errs to the safe side.
+    Working orders are not in it. Every order of an earlier slot has ended before a slot is planned.
+    Every child order has ended before the next review. So positions and cash are final. Where an
+    order cannot be brought to its end, the phase stops.
+
+    A position too small to be sold (dust) counts with its value. A denied order still counts among
+    the orders under review, for later orders and for limits on their sum. So a limit may deny more
+    than it must, never less.
     """
 
     session: AccountSession
+    """The account that trades."""
+
     limits: RiskLimits
+    """What the risk rules allow."""
+
     slot: datetime
+    """The bar close that the slot acts on."""
 
     locks: Mapping[str, str]
     """The reason for each locked subject (symbol or asset)."""
@@ -52,7 +58,7 @@ class RiskView:
     """What the account did before, as last read."""
 
     quote_alert: str = ""
-    """Why mid prices could not be read, the first time that this happened; "" where they could."""
+    """Why mid prices could not be read the first time that this happened; "" where it did not."""
 
     _entries: Mapping[str, Decimal] = field(default_factory=dict)
     _counted_at: datetime | None = None
@@ -60,7 +66,7 @@ class RiskView:
     def read(self, book: Book, targets: PortfolioTargets) -> RiskContext:
         """Return the context of this book, with the account's history read now.
 
-        What an open break on the cash hides counts as a transfer, until it is settled.
+        Cash in doubt because of an open break counts as a transfer until the break is closed.
         """
         session = self.session
         self._counted_at = session.clock.now()
@@ -71,10 +77,10 @@ class RiskView:
         return self.context(book, targets)
 
     def read_again(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Return the context in the middle of the work: trading state, history and locks read now.
+        """Return the context with trading state, history and locks read now.
 
-        Locks are those of the breaks on record: nothing is compared with the venue. Cash is in
-        doubt by the locks that the book was read with.
+        Locks are those of the open breaks in the control store; nothing is compared with the venue.
+        Whether cash is in doubt follows from the locks that the book was read with.
         """
         self.halt = self.session.kill_switch.read()
         context = self.read(book, targets)
@@ -129,8 +135,9 @@ class RiskView:
         orders: Sequence[ProposedOrder],
         requests: Mapping[str, tuple[float, ...]],
     ) -> RiskContext:
-        """Return the context with the mid price of each symbol about to trade, and when its
-        requests leave (seconds from now). Mid prices are asked for only where a rule needs them.
+        """Return the context with mid prices, and when requests leave (seconds from now).
+
+        Mid prices are read for the symbols of `orders`, and only where a rule needs them.
         """
         if self.limits.price_collar is None or not orders:
             return replace(context, requests=requests)
@@ -148,7 +155,7 @@ class RiskView:
     def cash_in_doubt(self, book: Book) -> Decimal:
         """Return by how much an open break on the cash has changed the book's equity.
 
-        What left the venue and is not explained is no loss yet.
+        A change that is not explained yet is no loss.
         """
         if self.session.quote not in self.locks:
             return Decimal(0)

@@ -1,6 +1,4 @@
-"""One account as execution sees it: its venue, its records, its clock, its kill switch and its
-patience.
-"""
+"""One account as execution sees it: its venue, stores, clocks, kill switch and waiting times."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,7 +25,7 @@ from penstock.ports import (
     Venues,
 )
 
-#: Says how the volume of a symbol is spread over the day, as known at a slot.
+#: Returns how the volume of a symbol is spread over the day, as known at a slot.
 VolumeProfiles = Callable[[str, datetime], VolumeProfile]
 
 
@@ -54,9 +52,9 @@ class ExecutionPolicy(BaseModel):
     visibility_delay_seconds: float = Field(default=95, gt=0)
     """How long "no such order" is doubted after a lost request.
 
-    It must exceed the time for which the venue accepts an old request, and the longest time for
-    which an accepted order stays out of its answers. Whoever believes too early sends a second
-    order. The adapters know it for each venue; the default is that of the slowest.
+    It must exceed the age up to which the venue accepts a request. It must also exceed the longest
+    time in which an accepted order is missing from the venue's answers. A delay that is too short
+    can send an order twice. The adapters know it for each venue; the default is the longest.
     """
 
     dust_notional: float = Field(default=0.01, ge=0)
@@ -65,14 +63,15 @@ class ExecutionPolicy(BaseModel):
     senders: int = Field(default=1, ge=1, le=16)
     """How many requests of one phase may be under way at once.
 
-    When the kill switch is thrown, as many requests as are under way still leave.
+    When the kill switch is set, the requests that are under way still leave.
     """
 
     kill_switch_seconds: float = Field(default=0.05, ge=0, le=0.5)
     """How old the last reading of the kill switch may be when an order leaves."""
 
     longest_pacing_seconds: float = Field(default=30, ge=0)
-    """How long in all an order that the venue refuses for its rate (429) waits to be sent again."""
+    """How long in all an order waits to be sent again where the venue refuses it for its rate
+    (429)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +88,7 @@ class AccountSession:
     """The asset that the account's cash is in."""
 
     exchange: Exchange
-    """The account at its venue, or at all its venues as one."""
+    """The venue, or all venues of the account as one."""
 
     ledger: Ledger
     """Orders, fills and positions, written ahead."""
@@ -115,17 +114,18 @@ class AccountSession:
     pause: Callable[[float], None]
     """Waits between questions to the venue, in the machine's time.
 
-    A stepped venue clock stands still while it is watched. A test may step it here.
+    A stepped venue clock stands still meanwhile. A test may step it here.
     """
 
     runner: TaskRunner
-    """Asks and sends side by side."""
+    """Runs requests to the venue at the same time."""
 
     ids: IdSource
     """Names each holder of the account's lease."""
 
     venues: Venues | None = None
-    """The single venues of an account that trades on several: each child order is divided."""
+    """The single venues of an account on several, over which child orders are divided; else
+    None."""
 
     style: Style = field(default_factory=MarketStyle)
     """The style in which orders are worked."""
@@ -134,19 +134,19 @@ class AccountSession:
     """The volume by time of day, for VWAP. Without it volume counts as even."""
 
     def position(self, symbol: str) -> Decimal:
-        """Return the signed quantity of a symbol that the ledger has: of spot, its base asset's."""
+        """Return the ledger's signed quantity of a symbol: for spot the balance of its base."""
         if is_spot_symbol(symbol):
             return self.ledger.balances(self.account).get(spot_assets(symbol)[0], Decimal(0))
         return self.ledger.positions(self.account).get(symbol, Decimal(0))
 
     def reduces(self, order: OrderRequest) -> bool:
-        """Return whether the order makes smaller what the ledger has of its symbol."""
+        """Return whether the order makes the ledger's position in its symbol smaller."""
         return reduces(order, self.position(order.symbol))
 
     def forbids(self, halt: Halt, order: OrderRequest) -> bool:
         """Return whether the state forbids the order.
 
-        The ledger is asked only where the answer depends on whether the order reduces.
+        The ledger is read only where the answer depends on whether the order reduces.
         """
         if halt.forbids(reduces=True) == halt.forbids(reduces=False):
             return halt.forbids(reduces=False)

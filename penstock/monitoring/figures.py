@@ -1,30 +1,28 @@
-"""An account in figures: what it did, holds open, and earned."""
+"""An account in figures: what it did, its open breaks, and what it earned."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
 import polars as pl
 
+from penstock.core.account_totals import AccountTotals
 from penstock.core.halts import TradingState
-from penstock.core.rebalances import AccountTotals, RebalanceStatus
 from penstock.monitoring.returns import Performance, performance_of
 
 
 @dataclass(frozen=True)
 class AccountFigures:
-    """An account in figures; amounts are in quote units. Without a traded slot `equity` and
-    `performance` are None.
-    """
+    """An account in figures."""
 
     trading_state: TradingState
-    slots: Mapping[RebalanceStatus, int]
-    orders: int
-    fills: int
-    traded: Decimal
+    """The state in force."""
+    totals: AccountTotals
+    """How much it has done."""
     open_breaks: int
+    """The number of open breaks."""
     equity: float | None = None
+    """Equity after the newest traded slot (quote units); None where none was traded."""
     performance: Performance | None = None
+    """What it earned; None where no slot was traded."""
 
 
 def figures_of(
@@ -34,10 +32,7 @@ def figures_of(
     traded = bool(equity.height)
     return AccountFigures(
         trading_state=state,
-        slots=totals.slots,
-        orders=totals.orders,
-        fills=totals.fills,
-        traded=totals.traded,
+        totals=totals,
         open_breaks=open_breaks,
         equity=float(equity["equity"][-1]) if traded else None,
         performance=performance_of(equity) if traded else None,

@@ -1,4 +1,4 @@
-"""Values of an account as tables for people: in HTML reports, artifacts and the terminal alike.
+"""Values of an account as tables for people: in HTML reports, artifacts and the terminal.
 
 Amounts are text, so that no digit is lost.
 """
@@ -8,12 +8,13 @@ from decimal import Decimal
 
 import polars as pl
 
+from penstock.core.account_totals import TOTALS
 from penstock.core.breaks import Break
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.monitoring.figures import AccountFigures
 
-#: What every table of orders shows, by heading: in reports, artifacts and the ledger's view.
+#: The columns of every table of orders, by heading: in reports, artifacts and the ledger's view.
 ORDER_COLUMNS: Mapping[str, Callable[[OrderRecord], object]] = {
     "at": lambda order: order.created_at,
     "symbol": lambda order: order.request.symbol,
@@ -31,13 +32,11 @@ _FILL_COLUMNS = ("at", "symbol", "side", "quantity", "price", "fee", "trade")
 
 def figures_table(figures: AccountFigures) -> pl.DataFrame:
     """Return an account's figures: columns figure, value (text)."""
-    slots = ", ".join(f"{count} {status}" for status, count in sorted(figures.slots.items()))
+    slots = ", ".join(f"{count} {status}" for status, count in sorted(figures.totals.slots.items()))
     rows = [
         ("trading state", str(figures.trading_state)),
         ("slots", slots or "none yet"),
-        ("orders", str(figures.orders)),
-        ("fills", str(figures.fills)),
-        ("traded notional", f"{figures.traded:,.2f}"),
+        *((name.replace("_", " "), _total(getattr(figures.totals, name))) for name in TOTALS),
         ("open breaks", str(figures.open_breaks)),
     ]
     if figures.equity is not None and figures.performance is not None:
@@ -77,8 +76,8 @@ def fills_table(fills: Sequence[Fill]) -> pl.DataFrame:
 
 
 def balances_table(balances: Mapping[str, Decimal]) -> pl.DataFrame:
-    """Return what is held, by asset: columns asset, quantity (text)."""
-    rows = [(asset, f"{held.normalize():f}") for asset, held in sorted(balances.items())]
+    """Return the balances: columns asset, quantity (text)."""
+    rows = [(asset, f"{amount.normalize():f}") for asset, amount in sorted(balances.items())]
     return pl.DataFrame(rows, schema={"asset": pl.String, "quantity": pl.String}, orient="row")
 
 
@@ -96,6 +95,11 @@ def _frame(rows: Sequence[tuple[object, ...]], columns: Sequence[str]) -> pl.Dat
     if not rows:
         return pl.DataFrame(schema=list(columns))
     return pl.DataFrame(list(rows), schema=list(columns), orient="row")
+
+
+def _total(figure: object) -> str:
+    """Return a total as people read it: amounts in cents."""
+    return f"{figure:,.2f}" if isinstance(figure, Decimal) else str(figure)
 
 
 def _text(value: object) -> str:

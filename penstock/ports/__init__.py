@@ -32,10 +32,24 @@ True
 
 from penstock.ports.alert_outbox import AlertOutbox
 from penstock.ports.bar_store import BarBatch, BarInventory, BarStore, BatchResult
-from penstock.ports.control_store import ControlStore
+from penstock.ports.control_store import (
+    BreakStore,
+    ControlStore,
+    HaltStore,
+    ReconciliationStore,
+    RiskStore,
+)
 from penstock.ports.database_server import DatabaseServer
-from penstock.ports.ledger import Ledger, ParentOrderStore
-from penstock.ports.ledger_history import AccountState, Difference, LedgerHistory, Rebuild
+from penstock.ports.ledger import (
+    HoldingsReader,
+    LeaseStore,
+    Ledger,
+    OrderReader,
+    OrderWriter,
+    ParentOrderStore,
+    RebalanceStore,
+)
+from penstock.ports.ledger_history import AccountState, LedgerHistory, Rebuild, RowDifference
 from penstock.ports.market import Exchange, MarketData
 from penstock.ports.notifier import Notifier
 from penstock.ports.registry import LoadedModel, ModelVersion, Registry
@@ -50,19 +64,28 @@ __all__ = [
     "BarInventory",
     "BarStore",
     "BatchResult",
+    "BreakStore",
     "ControlStore",
     "DatabaseServer",
-    "Difference",
     "Exchange",
+    "HaltStore",
+    "HoldingsReader",
+    "LeaseStore",
     "Ledger",
     "LedgerHistory",
     "LoadedModel",
     "MarketData",
     "ModelVersion",
     "Notifier",
+    "OrderReader",
+    "OrderWriter",
     "ParentOrderStore",
+    "RebalanceStore",
     "Rebuild",
+    "ReconciliationStore",
     "Registry",
+    "RiskStore",
+    "RowDifference",
     "TaskRunner",
     "VenueAccount",
     "VenueOffer",

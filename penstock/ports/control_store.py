@@ -18,15 +18,13 @@ from penstock.core.breaks import (
 from penstock.core.halts import Halt, TradingState
 from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
-from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
+from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistory
 
 
-class ControlStore(Protocol):
-    """What stops trading: breaks and halts. Also what risk rules remember, such as equity.
+class BreakStore(Protocol):
+    """Breaks: the open ones, the past ones, and those that operators accepted.
 
-    Every method raises StoreError where the database fails. Every write but one takes the account's
-    lease. The database refuses it with StaleLeaseError once a later lease exists.
-    `set_trading_state` takes no lease: anyone may stop an account at any time.
+    Raises as ControlStore does.
     """
 
     def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
@@ -51,6 +49,26 @@ class ControlStore(Protocol):
     def break_history(self, account: str, limit: int = 50) -> Sequence[PastBreak]:
         """Return the account's newest `limit` breaks, open and closed ones, newest first."""
         ...
+
+    def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
+        """Write the settlements, in one transaction.
+
+        Of each, the changes are booked, the orders are cancelled, the instrument and the acceptance
+        are kept, and the break is closed.
+
+        An error leaves nothing written. Raises StoreError where a break is not open, an order is
+        unknown or an account is not the lease's. Raises IllegalTransitionError where an order has
+        ended and cannot be cancelled.
+        """
+        ...
+
+    def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
+        """Return the account's accepted breaks, the oldest first."""
+        ...
+
+
+class HaltStore(Protocol):
+    """The trading state of every account. Raises as ControlStore does."""
 
     def set_trading_state(
         self,
@@ -85,6 +103,10 @@ class ControlStore(Protocol):
         """
         ...
 
+
+class RiskStore(Protocol):
+    """What risk rules found, and what they remember. Raises as ControlStore does."""
+
     def record_equity(
         self,
         lease: Lease,
@@ -117,7 +139,7 @@ class ControlStore(Protocol):
         ...
 
     def record_verdicts(
-        self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime
+        self, lease: Lease, slot: datetime, verdicts: Sequence[RecordedFinding], at: datetime
     ) -> None:
         """Append what the rules found at a slot."""
         ...
@@ -125,6 +147,13 @@ class ControlStore(Protocol):
     def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
         """Replace all that is remembered of the account's positions, by symbol."""
         ...
+
+
+class ReconciliationStore(Protocol):
+    """What reconciliation compares with the venue: fills and the steps of instruments.
+
+    Raises as ControlStore does.
+    """
 
     def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
         """Return the instruments that the account's orders were planned with, by symbol."""
@@ -135,22 +164,6 @@ class ControlStore(Protocol):
 
         They replace what was kept of their symbols. Other symbols stay as they are.
         """
-        ...
-
-    def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
-        """Write the settlements, in one transaction.
-
-        Of each, the changes are booked, the orders are cancelled, the instrument and the acceptance
-        are kept, and the break is closed.
-
-        An error leaves nothing written. Raises StoreError where a break is not open, an order is
-        unknown or an account is not the lease's. Raises IllegalTransitionError where an order has
-        ended and cannot be cancelled.
-        """
-        ...
-
-    def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
-        """Return the account's accepted breaks, the oldest first."""
         ...
 
     def trade_marks(self, account: str) -> Sequence[TradeMark]:
@@ -166,3 +179,12 @@ class ControlStore(Protocol):
         `newest` has TradeMark.newest by symbol. A mark never goes back.
         """
         ...
+
+
+class ControlStore(BreakStore, HaltStore, RiskStore, ReconciliationStore, Protocol):
+    """What stops trading: breaks and halts. Also what risk rules remember, such as equity.
+
+    Every method raises StoreError where the database fails. Every write but one takes the account's
+    lease. The database refuses it with StaleLeaseError once a later lease exists.
+    `set_trading_state` takes no lease: anyone may stop an account at any time.
+    """

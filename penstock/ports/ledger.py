@@ -5,22 +5,16 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
 
+from penstock.core.account_totals import AccountTotals
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.parent_orders import ParentOrder
-from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus
 
 
-class Ledger(Protocol):
-    """The write-ahead record of an account's orders.
-
-    Events and fills are only added. Orders, balances and positions are read models of them.
-
-    Every method raises StoreError where the database fails. Every write takes the account's lease.
-    The database refuses it with StaleLeaseError once a later lease exists. Quantities of spot
-    orders are in base units, prices in quote units.
-    """
+class LeaseStore(Protocol):
+    """Accounts, and who may write for each. Raises as Ledger does."""
 
     def open_account(self, account: str, exchange: str, quote: str) -> None:
         """Create the account. An account that exists is left as it is."""
@@ -38,6 +32,10 @@ class Ledger(Protocol):
         """End the lease. A stale one changes nothing."""
         ...
 
+
+class RebalanceStore(Protocol):
+    """The slots of an account, and what became of each. Raises as Ledger does."""
+
     def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
         """Return the rebalance of (account, slot). Where there is none it is created as RUNNING."""
         ...
@@ -49,6 +47,10 @@ class Ledger(Protocol):
 
         RUNNING leaves it open; the reason then says why a run of it stopped.
         """
+        ...
+
+    def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
+        """Keep the target weights of a rebalance: fractions of equity, by symbol."""
         ...
 
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
@@ -66,9 +68,12 @@ class Ledger(Protocol):
         """
         ...
 
-    def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
-        """Keep the target weights of a rebalance: fractions of equity, by symbol."""
-        ...
+
+class OrderWriter(Protocol):
+    """What is written of orders, fills and adjustments. Raises as Ledger does.
+
+    Nothing is changed later: orders, balances and positions follow from what is added here.
+    """
 
     def plan_orders(
         self,
@@ -115,20 +120,20 @@ class Ledger(Protocol):
         """
         ...
 
-    def book_fill(self, lease: Lease, fill: Fill) -> bool:
-        """Append the fill, its order event and the balance changes, in one transaction.
-
-        Returns False where it is booked already: the key is account, symbol and the venue's trade
-        id. A fill beyond the order's quantity is booked as it is.
-        """
-        ...
-
     def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
         """Append the events in their order, in one transaction; return the state after each.
 
         Illegal events are appended with their refusal, and the others take effect. Then
         IllegalTransitionError names the illegal ones. Raises StoreError, and writes nothing, where
         an order is unknown or an event is a fill.
+        """
+        ...
+
+    def book_fill(self, lease: Lease, fill: Fill) -> bool:
+        """Append the fill, its order event and the balance changes, in one transaction.
+
+        Returns False where it is booked already: the key is account, symbol and the venue's trade
+        id. A fill beyond the order's quantity is booked as it is.
         """
         ...
 
@@ -150,6 +155,10 @@ class Ledger(Protocol):
         asset, above zero for what came in.
         """
         ...
+
+
+class OrderReader(Protocol):
+    """The orders and fills of an account. Raises as Ledger does."""
 
     def orders(
         self,
@@ -182,6 +191,24 @@ class Ledger(Protocol):
         """Return the account's fills that were traded at or after `since`, the oldest first."""
         ...
 
+
+class HoldingsReader(Protocol):
+    """What an account has, what it paid for it, and how much it has done.
+
+    Raises as Ledger does.
+    """
+
+    def balances(self, account: str) -> Mapping[str, Decimal]:
+        """Return what the account has, by asset, the quote asset included. Zeros are absent."""
+        ...
+
+    def positions(self, account: str) -> Mapping[str, Decimal]:
+        """Return the signed quantity of every open position, by symbol.
+
+        Only perpetuals have positions. What spot trading changes is in `balances`.
+        """
+        ...
+
     def entry_prices(self, account: str) -> Mapping[str, Decimal]:
         """Return the average price paid for what is held, by symbol (quote units).
 
@@ -194,16 +221,16 @@ class Ledger(Protocol):
         """Return how much the account has done."""
         ...
 
-    def balances(self, account: str) -> Mapping[str, Decimal]:
-        """Return what the account has, by asset, the quote asset included. Zeros are absent."""
-        ...
 
-    def positions(self, account: str) -> Mapping[str, Decimal]:
-        """Return the signed quantity of every open position, by symbol.
+class Ledger(LeaseStore, RebalanceStore, OrderWriter, OrderReader, HoldingsReader, Protocol):
+    """The write-ahead record of an account's orders.
 
-        Only perpetuals have positions. What spot trading changes is in `balances`.
-        """
-        ...
+    Events and fills are only added. Orders, balances and positions are read models of them.
+
+    Every method raises StoreError where the database fails. Every write takes the account's lease.
+    The database refuses it with StaleLeaseError once a later lease exists. Quantities of spot
+    orders are in base units, prices in quote units.
+    """
 
 
 class ParentOrderStore(Protocol):

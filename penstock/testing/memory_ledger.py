@@ -1,4 +1,4 @@
-"""Ledger and control store in memory."""
+"""Ledger in memory."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -8,19 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal, localcontext
 
-import polars as pl
-
+from penstock.core.account_totals import TOTALS, AccountTotals
 from penstock.core.accounting import EXACT, changes_of
-from penstock.core.alerts import Alert, break_alert, state_alert
-from penstock.core.bars import TS
-from penstock.core.breaks import (
-    Break,
-    BreakAcceptance,
-    BreakKind,
-    PastBreak,
-    Settlement,
-    TradeMark,
-)
 from penstock.core.clock import Clock
 from penstock.core.cost_basis import entry_prices
 from penstock.core.errors import (
@@ -29,8 +18,6 @@ from penstock.core.errors import (
     StoreError,
     UnknownAccountError,
 )
-from penstock.core.halts import Halt, TradingState, stricter, united
-from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import (
@@ -40,17 +27,30 @@ from penstock.core.orders import (
     OrderEventKind,
     OrderState,
 )
-from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
-from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
-from penstock.core.timeframes import day_before
+from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.testing.instruments import SLOT
+
+
+@contextmanager
+def all_or_nothing(*stores: object, undone_by: type[Exception] = StoreError) -> Iterator[None]:
+    """Undo what the block recorded in the stores, where StoreError or `undone_by` ends it."""
+    before = [
+        {name: copy(value) for name, value in vars(store).items() if isinstance(value, dict | list)}
+        for store in stores
+    ]
+    try:
+        yield
+    except (StoreError, undone_by):
+        for store, fields in zip(stores, before, strict=True):
+            vars(store).update(fields)
+        raise
 
 
 @dataclass
 class MemoryLedger:
-    """Ledger and ControlStore in memory, of one account: a second one is refused.
+    """Ledger in memory, of one account: a second one is refused.
 
-    tests/contracts hold it to the ports, together with PostgreSQL. Tests may look at its fields and
+    tests/contracts hold it to the port, together with PostgreSQL. Tests may look at its fields and
     change them.
     """
 
@@ -68,23 +68,9 @@ class MemoryLedger:
     trades: dict[tuple[str, str], Fill] = field(default_factory=dict)
     held: dict[str, Decimal] = field(default_factory=dict)
     adjusted: list[tuple[datetime, str]] = field(default_factory=list)
-    breaks: dict[tuple[str, BreakKind], Break] = field(default_factory=dict)
-    past_breaks: list[PastBreak] = field(default_factory=list)
-    """Every break that was opened, oldest first."""
-    outbox: list[Alert] = field(default_factory=list)
-    halts: list[Halt] = field(default_factory=list)
-    """Every state that was set, in that order."""
-    equity: dict[datetime, Decimal] = field(default_factory=dict)
-    cash: dict[datetime, Decimal] = field(default_factory=dict)
-    transferred: dict[datetime, Decimal] = field(default_factory=dict)
-    """What the equity of an instant has in it that no trade explains."""
-    marks: Mapping[str, PositionMark] = field(default_factory=dict)
     targets: dict[datetime, Mapping[str, float]] = field(default_factory=dict)
-    verdicts: list[RiskVerdict] = field(default_factory=list)
-    instruments: dict[str, Instrument] = field(default_factory=dict)
-    accepted: list[BreakAcceptance] = field(default_factory=list)
-    compared: dict[str, int] = field(default_factory=dict)
     writes: int = 0
+    """How many writes were asked for, those of the stores beside this ledger included."""
 
     def require_newest(self, lease: Lease) -> None:
         """Raise StaleLeaseError where a later lease exists. Every write asks this first."""
@@ -102,20 +88,6 @@ class MemoryLedger:
                 f"account '{account}' is not in the ledger: its first reconciliation or "
                 "rebalance begins it"
             )
-
-    @contextmanager
-    def _transaction(self, undone_by: type[Exception] = StoreError) -> Iterator[None]:
-        """Undo what the block recorded where a StoreError ends it, or an error of `undone_by`."""
-        before = {
-            name: copy(value)
-            for name, value in vars(self).items()
-            if isinstance(value, dict | list)
-        }
-        try:
-            yield
-        except (StoreError, undone_by):
-            vars(self).update(before)
-            raise
 
     def open_account(self, account: str, exchange: str, quote: str) -> None:
         if self.account not in ("", account):
@@ -213,7 +185,7 @@ class MemoryLedger:
         events: Sequence[OrderEvent],
         at: datetime | None = None,
     ) -> None:
-        with self._transaction():
+        with all_or_nothing(self):
             self.plan_orders(lease, rebalance_id, orders, at)
             self.record_events(lease, events)
 
@@ -236,7 +208,7 @@ class MemoryLedger:
     def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
         self.require_newest(lease)
         states, refused = [], []
-        with self._transaction():
+        with all_or_nothing(self):
             for event in events:
                 order = self._planned(event.client_order_id)
                 if event.kind in (OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL):
@@ -257,7 +229,7 @@ class MemoryLedger:
     def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
         self.require_newest(lease)
         booked, refused = [], []
-        with self._transaction(), localcontext(EXACT):
+        with all_or_nothing(self), localcontext(EXACT):
             for fill in fills:
                 if (fill.symbol, fill.trade_id) in self.trades:
                     continue
@@ -345,9 +317,16 @@ class MemoryLedger:
         return entry_prices(self.fills(account))
 
     def totals(self, account: str) -> AccountTotals:
-        slots = Counter(found.status for found in self.slots.values())
-        traded = sum((fill.notional for fill in self.trades.values()), Decimal(0))
-        return AccountTotals(slots, len(self.book), len(self.trades), traded)
+        if account != self.account:
+            return AccountTotals({})
+        rows: dict[type, Collection[OrderRecord | Fill]] = {
+            OrderRecord: self.book.values(),
+            Fill: self.trades.values(),
+        }
+        return AccountTotals.of(
+            Counter(found.status for found in self.slots.values()),
+            {name: total.over(rows[total.of]) for name, total in TOTALS.items()},
+        )
 
     def balances(self, account: str) -> Mapping[str, Decimal]:
         if account != self.account:
@@ -356,181 +335,3 @@ class MemoryLedger:
 
     def positions(self, account: str) -> Mapping[str, Decimal]:
         return {}  # spot trading moves balances alone
-
-    def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
-        self.require_newest(lease)
-        key = (found.subject, found.kind)
-        if key in self.breaks:
-            return False
-        self.breaks[key] = found
-        self.past_breaks.append(PastBreak(at, None, found.subject, found.kind, found.detail, ""))
-        self.outbox.append(break_alert(found))
-        return True
-
-    def close_break(
-        self, lease: Lease, subject: str, kind: BreakKind, at: datetime, reason: str
-    ) -> bool:
-        self.require_newest(lease)
-        if self.breaks.pop((subject, kind), None) is None:
-            return False
-        self.past_breaks = [
-            replace(past, closed_at=at, closed_reason=reason)
-            if (past.subject, past.kind, past.closed_at) == (subject, kind, None)
-            else past
-            for past in self.past_breaks
-        ]
-        return True
-
-    def break_history(self, account: str, limit: int = 50) -> Sequence[PastBreak]:
-        return self.past_breaks[::-1][:limit] if account == self.account else []
-
-    def open_breaks(self, account: str) -> Sequence[Break]:
-        return [found for found in self.breaks.values() if found.account == account]
-
-    def set_trading_state(
-        self,
-        account: str,
-        state: TradingState,
-        reason: str,
-        by: str,
-        at: datetime,
-        cancel: bool = False,
-        flatten: bool = False,
-        only_tighten: bool = False,
-        alert: bool = False,
-    ) -> None:
-        if only_tighten and not stricter(state, self.trading_state(account).state):
-            return
-        self.halts.append(Halt(account, state, reason, by, at, cancel, flatten))
-        self.outbox += [state_alert(state, reason, by)] * alert
-
-    def trading_state(self, account: str) -> Halt:
-        newest = {halt.account: halt for halt in self.halts}
-        asked = [halt for halt in self.halts[::-1] if newest[halt.account] is halt]
-        ours = [halt for halt in asked if halt.account in (account, "*")]
-        return united(ours or [Halt(account, TradingState.ACTIVE, "", "", SLOT)])
-
-    @property
-    def halt(self) -> Halt:
-        """The state in force."""
-        return self.trading_state(self.account)
-
-    def record_equity(
-        self,
-        lease: Lease,
-        at: datetime,
-        equity: Decimal,
-        cash: Decimal,
-        in_doubt: Decimal = Decimal(0),
-    ) -> None:
-        self.require_newest(lease)
-        self.equity[at], self.cash[at] = equity, cash
-        self.transferred[at] = self._accepted_value() + in_doubt
-
-    def _accepted_value(self) -> Decimal:
-        return sum((each.value or Decimal(0) for each in self.accepted), Decimal(0))
-
-    def equity_history(self, account: str) -> pl.DataFrame:
-        columns = (self.equity, self.cash, self.transferred)
-        rows = [
-            (at, *(float(column.get(at, 0)) for column in columns))
-            for at in sorted(self.equity)
-            if account == self.account
-        ]
-        amounts = dict.fromkeys(("equity", "cash", "transferred"), pl.Float64())
-        return pl.DataFrame(rows, schema=pl.Schema({"at": TS, **amounts}), orient="row")
-
-    def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
-        own = {
-            at: equity - self.transferred.get(at, Decimal(0))
-            for at, equity in sorted(self.equity.items())
-            if at < slot
-        }
-        day, midnight = day_before(slot), now.replace(hour=0, minute=0, second=0, microsecond=0)
-        resumed = max(
-            (halt.at for halt in self.halts if halt.state is TradingState.ACTIVE), default=None
-        )
-        created = [order.created_at for order in self.book.values()]
-        traded = [
-            fill.notional for fill in self.trades.values() if fill.at >= slot - timedelta(hours=1)
-        ]
-        return RiskHistory(
-            day_start=next((own[at] for at in reversed(own) if at <= day), None),
-            peak=max((own[at] for at in own if resumed is None or at >= resumed), default=None),
-            transferred=self._accepted_value(),
-            targets=tuple(self.targets[at] for at in sorted(self.targets) if at < slot)[:-3:-1],
-            orders_last_minute=sum(at > now - timedelta(minutes=1) for at in created),
-            orders_today=sum(at >= midnight for at in created),
-            traded_last_hour=sum(traded, Decimal(0)),
-            marks=self.marks,
-        )
-
-    def record_verdicts(
-        self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime
-    ) -> None:
-        self.require_newest(lease)
-        self.verdicts += verdicts
-
-    def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
-        self.require_newest(lease)
-        self.marks = marks
-
-    def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
-        if account != self.account:
-            return {}
-        return self.instruments
-
-    def record_instruments(self, lease: Lease, instruments: Sequence[Instrument]) -> None:
-        self.require_newest(lease)
-        self.instruments |= {each.symbol: each for each in instruments}
-
-    def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
-        self.require_newest(lease)
-        closed = [(each.accepted.subject, each.accepted.kind) for each in settlements]
-        if len(set(closed)) < len(closed) or not self.breaks.keys() >= set(closed):
-            raise StoreError(f"not all of {closed} are open: {list(self.breaks)}")
-        with self._transaction(IllegalTransitionError):
-            for each in settlements:
-                message, at = each.accepted.message, each.accepted.at
-                for asset, change in each.changes.items():
-                    self.book_adjustment(lease, asset, change, message, at)
-                self.record_events(
-                    lease,
-                    [
-                        OrderEvent(
-                            name,
-                            OrderEventKind.CANCEL,
-                            at,
-                            message,
-                            end_cause=EndCause.ACCEPTED_BREAK,
-                        )
-                        for name in each.orders
-                    ],
-                )
-                self.record_instruments(lease, [] if each.instrument is None else [each.instrument])
-                self.accepted.append(each.accepted)
-                self.close_break(lease, each.accepted.subject, each.accepted.kind, at, message)
-
-    def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
-        if account != self.account:
-            return []
-        return self.accepted
-
-    def trade_marks(self, account: str) -> Sequence[TradeMark]:
-        if account != self.account:
-            return []
-        marks: list[TradeMark] = []
-        for symbol in sorted({fill.symbol for fill in self.trades.values()}):
-            numbered = [
-                (n, f.at) for n, f in enumerate(self.trades.values(), 1) if f.symbol == symbol
-            ]
-            done = self.compared.get(symbol, 0)
-            since = min(at for n, at in numbered if n >= done)
-            due_since = min((at for n, at in numbered if n > done), default=None)
-            marks.append(TradeMark(symbol, since, numbered[-1][0], due_since))
-        return marks
-
-    def record_compared(self, lease: Lease, newest: Mapping[str, int]) -> None:
-        self.require_newest(lease)
-        for symbol, mark in newest.items():
-            self.compared[symbol] = max(mark, self.compared.get(symbol, 0))

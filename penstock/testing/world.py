@@ -17,6 +17,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import RiskLimits
 from penstock.testing.instruments import SLOT
+from penstock.testing.memory_control_store import MemoryControlStore
 from penstock.testing.memory_ledger import MemoryLedger
 from penstock.testing.memory_parent_orders import MemoryParentOrderStore
 from penstock.testing.memory_venue import MemoryVenue, OneOfTwo
@@ -29,6 +30,7 @@ class World:
     """
 
     ledger: MemoryLedger
+    control_store: MemoryControlStore
     venue: MemoryVenue
     clock: SteppedClock
     session: AccountSession
@@ -63,7 +65,8 @@ def make_world() -> World:
         senders=1,  # the venue and the clock of these tests are for one thread
         kill_switch_seconds=0,  # their time stands still while orders leave
     )
-    kill_switch = KillSwitch("test", ledger, clock=clock)
+    control_store = MemoryControlStore(ledger)
+    kill_switch = KillSwitch("test", control_store, clock=clock)
     session = AccountSession(
         account="test",
         exchange_name="memory",
@@ -71,7 +74,7 @@ def make_world() -> World:
         exchange=venue,
         ledger=ledger,
         parent_orders=MemoryParentOrderStore(ledger),
-        control_store=ledger,
+        control_store=control_store,
         clock=clock,
         kill_switch=kill_switch,
         policy=policy,
@@ -80,17 +83,18 @@ def make_world() -> World:
         runner=InlineRunner(),
         ids=CountedIds(),
     )
-    return World(ledger, venue, clock, session)
+    return World(ledger, control_store, venue, clock, session)
 
 
 @dataclass
-class Two:
+class TwoVenueWorld:
     """An account at two venues, of which the first is cheaper, and one ledger for all its
     processes.
     """
 
     clock: SteppedClock
     ledger: MemoryLedger
+    control_store: MemoryControlStore
     near: OneOfTwo
     far: OneOfTwo
     parent_orders: MemoryParentOrderStore
@@ -110,8 +114,8 @@ class Two:
             lease_wait_seconds=0,
             kill_switch_seconds=0,
         )
-        ledger, clock = self.ledger, self.clock
-        switch = KillSwitch("test", ledger, clock=clock)
+        ledger, control_store, clock = self.ledger, self.control_store, self.clock
+        switch = KillSwitch("test", control_store, clock=clock)
         session = AccountSession(
             account="test",
             exchange_name="both",
@@ -119,7 +123,7 @@ class Two:
             exchange=both,
             ledger=ledger,
             parent_orders=self.parent_orders,
-            control_store=ledger,
+            control_store=control_store,
             clock=clock,
             kill_switch=switch,
             policy=policy,
@@ -129,11 +133,18 @@ class Two:
             runner=InlineRunner(),
             ids=CountedIds(),
         )
-        return World(self.ledger, self.near, self.clock, session)
+        return World(ledger, control_store, self.near, clock, session)
 
 
-def make_two() -> Two:
+def make_two_venue_world() -> TwoVenueWorld:
     clock = SteppedClock(SLOT + timedelta(seconds=2))
     ledger = MemoryLedger(clock)
     ledger.open_account("test", "both", "USDT")
-    return Two(clock, ledger, OneOfTwo(clock), OneOfTwo(clock), MemoryParentOrderStore(ledger))
+    return TwoVenueWorld(
+        clock,
+        ledger,
+        MemoryControlStore(ledger),
+        OneOfTwo(clock),
+        OneOfTwo(clock),
+        MemoryParentOrderStore(ledger),
+    )

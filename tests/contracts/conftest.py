@@ -14,6 +14,7 @@ from penstock.adapters.stores.postgres import (
 from penstock.core.leases import Lease
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.ports import ControlStore, Ledger
+from penstock.testing.memory_control_store import MemoryControlStore
 from penstock.testing.memory_ledger import MemoryLedger
 from tests.servers import DatabaseServers
 
@@ -78,7 +79,7 @@ def ledger(tier: str, request: pytest.FixtureRequest) -> Ledger:
 @pytest.fixture
 def control_store(tier: str, ledger: Ledger, request: pytest.FixtureRequest) -> ControlStore:
     if isinstance(ledger, MemoryLedger):
-        return ledger
+        return MemoryControlStore(ledger)
     return PostgresControlStore(request.getfixturevalue("database"))
 
 

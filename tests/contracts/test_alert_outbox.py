@@ -87,8 +87,8 @@ def found(account: str, subject: str = "BTC") -> Break:
 def test_break_leaves_one_alert_however_often_it_is_found(
     outbox: PostgresAlertOutbox, control_store: PostgresControlStore, writer: Lease, name: str
 ) -> None:
-    """It is the alert of that break, said once while it is open and again where it opens again;
-    closed, it says so.
+    """A break leaves one alert while it is open, and another one where it opens again. The alert
+    says so once it is closed.
     """
     assert control_store.open_break(writer, found(name), AT)
     assert not control_store.open_break(writer, found(name), AT)

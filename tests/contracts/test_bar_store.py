@@ -152,7 +152,7 @@ def test_later_bars_are_absent_from_an_earlier_instant(store: BarStore, name: st
 
 
 def test_mixed_batch_counts_new_revised_and_unchanged(store: BarStore, name: str) -> None:
-    """A large batch over a half-filled range is told apart row by row."""
+    """A large batch over a half-filled range is sorted into the three counts row by row."""
     bars = hourly(MANY)
     store.save_batch(batch(name, bars.head(600)))
     result = store.save_batch(batch(name, with_close(bars, 3, 1.0)))

@@ -74,9 +74,9 @@ def test_booked_positions_equal_the_accounting_rule(
     shuffler: random.Random,
     sizes: list[int],
 ) -> None:
-    """Fills with fees in base, quote, a third asset or none, huge and tiny, arrive twice, in any
-    order and in batches of any size. Each is booked once, and the balances are the rule's to the
-    last digit; so are those that the history folds from the fills.
+    """Fills have fees in base, quote, a third asset or none, huge and tiny. They arrive twice, in
+    any order and in batches of any size. Each is booked once, and the balances equal the rule's to
+    the last digit. The balances that the history folds from the fills are equal too.
     """
     ledger = PostgresLedger(database)
     account, lease, names = account_with_orders(ledger)

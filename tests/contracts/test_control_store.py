@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from penstock.adapters.stores.postgres import Database, PromotionRecord
+from penstock.adapters.stores.postgres import Database, PostgresPromotionStore
 from penstock.core.bars import TS
 from penstock.core.breaks import Break, BreakKind, PastBreak
 from penstock.core.errors import StoreError
@@ -22,8 +22,8 @@ from penstock.ports import ControlStore
 from penstock.promotion.criteria import CriterionResult
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
-#: Other suites share the database, and a state of every account is a resume to them: it is set for
-#: an instant before theirs.
+#: Other suites share the database, and a state of every account is a resume to them. So it is set
+#: for an instant before theirs.
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -146,10 +146,10 @@ def test_equity_is_one_row_an_instant_in_order(
 
 
 def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
-    """Every judgement stays, in the order in which it was given, with its figure, its limit and who
-    asked for it.
+    """Every verdict stays, in the order in which it was given. Each has its figure, its limit and
+    who asked for it.
     """
-    record = PromotionRecord(database)
+    record = PostgresPromotionStore(database)
     rows = [
         CriterionResult("deflated_sharpe", True, 0.97, 0.95, "above"),
         CriterionResult("rehearsal", False, None, None, "no orders"),
@@ -169,8 +169,8 @@ def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
 def test_halt_that_flattens_everything_reaches_an_account_that_is_halted_already(
     control_store: ControlStore, name: str
 ) -> None:
-    """What either state asks for is asked for: neither a risk rule's halt nor a later plain one
-    hides the order to flatten.
+    """What either state asks for is done. Neither a risk rule's halt nor a later plain halt hides
+    the request to flatten.
     """
     control_store.set_trading_state(name, TradingState.HALTED, "drawdown", "risk rule drawdown", AT)
     control_store.set_trading_state(

@@ -1,5 +1,5 @@
-"""Entry prices: as from all fills in the venue's order, whatever the order of arrival, and from few
-rows of a long ledger.
+"""Entry prices equal those of all fills in the venue's order, whatever the order of arrival. A long
+ledger reads few rows for them.
 """
 
 import secrets
@@ -126,8 +126,8 @@ trades = st.tuples(
 def test_entry_prices_are_those_of_all_fills_in_any_order_of_arrival(
     database: Database, monkeypatch: pytest.MonkeyPatch, made: list[Any], data: st.DataObject
 ) -> None:
-    """Fills come shuffled, in batches, with a reading after each batch: it is always the fold of
-    all of them, to the digit.
+    """Fills come shuffled, in batches, with a reading after each batch. The price is always the
+    fold of all of them, to the digit.
     """
     monkeypatch.setattr("penstock.adapters.stores.postgres.entry_rows._BEHIND", 2)
     monkeypatch.setattr("penstock.adapters.stores.postgres.entry_rows._AT_ONCE", 3)
@@ -150,8 +150,8 @@ def test_entry_prices_are_those_of_all_fills_in_any_order_of_arrival(
 
 
 def test_late_fill_moves_the_entry_as_if_it_had_come_in_time(database: Database) -> None:
-    """A fill older than a far checkpoint, and one between two that are not counted yet, both give
-    the figure of all fills.
+    """One late fill is older than a far checkpoint; another lies between two that are not counted
+    yet. Both give the figure of all fills.
     """
     account = Account(database)
     fills = [
@@ -174,8 +174,8 @@ def test_late_fill_moves_the_entry_as_if_it_had_come_in_time(database: Database)
 
 
 def test_checkpoint_moves_on_and_is_read_alone(database: Database) -> None:
-    """Fills that were counted are not read again: where the checkpoint claims another cost, that is
-    what is said.
+    """Fills that were counted are not read again. Where the checkpoint holds another cost, the
+    entry price follows it.
     """
     account = Account(database)
     account.ledger.book_fills(account.lease, [account.fill(n, n, price="100") for n in range(100)])
@@ -197,7 +197,7 @@ def test_checkpoint_moves_on_and_is_read_alone(database: Database) -> None:
 
 
 def test_rebuild_names_a_wrong_checkpoint_and_drops_it(new_database_url: Callable[[], str]) -> None:
-    """A checkpoint is checked against the fills that it counted; a late fill that it could not know
+    """A checkpoint is checked against the fills that it counted. A late fill that it could not know
     is no damage.
     """
     with connect(new_database_url()) as database:
@@ -216,27 +216,3 @@ def test_rebuild_names_a_wrong_checkpoint_and_drops_it(new_database_url: Callabl
         assert history.rebuild(replace=True).replaced
         assert account.checkpoints() == []
         assert history.rebuild(replace=False).different == 0
-
-
-def test_totals_count_what_the_account_did(database: Database) -> None:
-    """Slots by status, orders, fills and traded notional are those of the rows; an account without
-    any has zeros.
-    """
-    account = Account(database)
-    account.ledger.book_fills(
-        account.lease, [account.fill(1, 1, quantity="2", price="3"), account.fill(2, 2, Side.SELL)]
-    )
-    totals = account.ledger.totals(account.name)
-    assert (dict(totals.slots), totals.orders, totals.fills, totals.traded) == (
-        {"running": 1},
-        4,
-        2,
-        Decimal(106),
-    )
-    nobody = account.ledger.totals("nobody")
-    assert (dict(nobody.slots), nobody.orders, nobody.fills, nobody.traded) == (
-        {},
-        0,
-        0,
-        Decimal(0),
-    )

@@ -27,14 +27,14 @@ from penstock.core.orders import (
     Phase,
     Side,
 )
-from penstock.core.risk_records import PositionMark, RiskVerdict, Verdict
+from penstock.core.risk_records import PositionMark, RecordedFinding, RiskVerdict
 from penstock.ports import ControlStore
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 STEPS = Instrument(
     "BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5)
 )
-WORD = RiskVerdict("BTC/USDT", Verdict.DENY, "stale_bars", "old", Decimal(1), Decimal(0))
+WORD = RecordedFinding("BTC/USDT", RiskVerdict.DENY, "stale_bars", "old", Decimal(1), Decimal(0))
 
 READS = {
     "break_history",
@@ -155,13 +155,11 @@ def contents(database: Database, account: str) -> Callable[[], dict[str, list[st
 
 
 def test_every_write_of_the_port_is_held_against_the_fence() -> None:
-    """A method that is new is a read, or is in the table below, or is named as one that takes no
-    lease.
-    """
+    """A new method is a read, or is in the table below, or is named as one that takes no lease."""
     methods = {
         name
-        for name, member in vars(ControlStore).items()
-        if callable(member) and not name.startswith("_")
+        for name in dir(ControlStore)
+        if callable(getattr(ControlStore, name)) and not name.startswith("_")
     }
     assert methods == READS | WITHOUT_LEASE | WRITES.keys()
     assert {
@@ -196,7 +194,7 @@ def test_write_of_a_former_holder_is_refused_and_changes_nothing(
 def test_break_of_another_account_is_not_written_under_the_lease(
     control_store: PostgresControlStore, account: str, writer: Lease
 ) -> None:
-    """The lease speaks for its account only."""
+    """The lease covers its own account only."""
     with pytest.raises(StoreError, match="take that account's lease"):
         control_store.open_break(writer, fee(f"{account}-other"), AT)
     with pytest.raises(StoreError, match="take that account's lease"):
@@ -207,7 +205,7 @@ def test_break_of_another_account_is_not_written_under_the_lease(
 def test_settlement_is_written_whole(
     database: Database, control_store: PostgresControlStore, account: str, writer: Lease
 ) -> None:
-    """Balances, the order, the steps, the operator's word and the end of the break."""
+    """Balances, the order, the steps, the operator's reason and the end of the break."""
     ledger = PostgresLedger(database)
     before = ledger.balances(account)
     control_store.settle_breaks(writer, [settlement(account)])
@@ -235,8 +233,8 @@ def test_settlement_of_a_break_that_is_not_open_books_nothing(
     writer: Lease,
     contents: Callable[[], dict[str, list[str]]],
 ) -> None:
-    """Accepted twice, a difference is booked once; and of two that are settled together none is
-    where one is not open.
+    """A difference that is accepted twice is booked once. Of two that are settled together none is
+    booked where one is not open.
     """
     dust = Break(account, "ETH", BreakKind.DUST, "dust")
     control_store.open_break(writer, dust, AT)

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from penstock.adapters.stores.postgres import Database
+from penstock.core.account_totals import AccountTotals
 from penstock.core.errors import IllegalTransitionError, StaleLeaseError, StoreError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent
@@ -289,13 +290,35 @@ def test_orders_are_filtered_by_state_and_rebalance(
     ]
 
 
+def test_totals_count_what_the_account_did(
+    ledger: Ledger, lease: Lease, rebalance_id: int, name: str
+) -> None:
+    """Slots by status, orders, fills and traded notional are those of the rows; an account without
+    any has zeros.
+    """
+    assert ledger.totals(lease.account) == AccountTotals({RebalanceStatus.RUNNING: 1})
+    filled, _ = [sent(ledger, lease, rebalance_id, planned("2")) for _ in range(2)]
+    ledger.book_fills(
+        lease, [fill_of(filled, "t1", "1.5", price="3"), fill_of(filled, "t2", "0.5", price="100")]
+    )
+    later = ledger.start_rebalance(lease, SLOT + timedelta(days=1), "portfolio/1").id
+    ledger.end_rebalance(lease, later, RebalanceStatus.DONE)
+    assert ledger.totals(lease.account) == AccountTotals(
+        slots={RebalanceStatus.RUNNING: 1, RebalanceStatus.DONE: 1},
+        orders=2,
+        fills=2,
+        traded_notional=Decimal("54.5"),
+    )
+    assert ledger.totals(f"{name}-other") == AccountTotals({})
+
+
 # --- events
 
 
 def test_event_moves_the_order_and_keeps_the_venues_id(
     ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
-    """A legal event changes the state; a venue order id, once said, stays."""
+    """A legal event changes the state. A venue order id stays once it is known."""
     order = sent(ledger, lease, rebalance_id, planned())
     identity = order.request.client_order_id
     assert (
@@ -359,7 +382,7 @@ def test_history_cannot_be_changed(database: Database, table: str, change: str) 
 
 
 def test_fill_moves_base_quote_and_fee(ledger: Ledger, lease: Lease, rebalance_id: int) -> None:
-    """A buy adds base and takes quote; the fee leaves in its own asset, also where that is base or
+    """A buy adds base and takes quote. The fee leaves in its own asset, also where that is base or
     quote.
     """
     order = sent(ledger, lease, rebalance_id, planned("3"))

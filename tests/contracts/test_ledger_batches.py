@@ -1,5 +1,5 @@
-"""Many events, intents and fills in one transaction: the same promises as one at a time, and all or
-none where they fail.
+"""Many events, intents and fills in one transaction. The promises are those of one at a time, and a
+failure writes nothing.
 """
 
 import os
@@ -225,8 +225,8 @@ def test_stranger_among_fills_undoes_the_batch(
 def test_fill_of_a_rejected_order_is_booked_and_opens_it_again(
     ledger: Ledger, writer: Lease, rebalance_id: int
 ) -> None:
-    """The venue denied the order and then shows its trade: the money moved, so the balance does,
-    and the order is followed.
+    """The venue rejects the order and then shows its trade. The balance moves because the money
+    moved, and the order is followed again.
     """
     (name,) = begun(ledger, writer, rebalance_id, planned())
     ledger.record_event(writer, name, E.REJECT, AT, "never arrived")

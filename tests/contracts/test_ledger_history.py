@@ -52,7 +52,7 @@ def ledger(own_database: Database) -> PostgresLedger:
 
 @pytest.fixture
 def lease(ledger: PostgresLedger) -> Lease:
-    """The lease of an account that has traded: a buy with a base fee, a sell in two fills, a
+    """The lease of an account that has traded. It has a buy with a base fee, a sell in two fills, a
     refusal and an illegal event.
     """
     ledger.open_account("main", "venue", "USDT")
@@ -239,8 +239,8 @@ def test_phase_child_and_attempt_are_kept(ledger: PostgresLedger, lease: Lease) 
 def test_damaged_read_model_is_named_and_mended(
     own_database: Database, lease: Lease, damage: str, row: str
 ) -> None:
-    """A check names the row that differs and changes nothing; a rebuild mends it, and the next
-    check finds all equal.
+    """A check names the row that differs and changes nothing. A rebuild repairs it, and the next
+    check finds all rows equal.
     """
     with own_database.transaction() as connection:
         connection.execute(damage.encode())

@@ -113,7 +113,7 @@ def trade(
 
 @st.composite
 def arrivals(draw: st.DrawFn) -> list[Arrival]:
-    """What a venue and the wire may deliver for one order: words in any combination, trades, and
+    """What a venue and the wire may deliver for one order: events in any combination, trades, and
     copies of both.
     """
     words: list[Arrival] = list(draw(st.lists(st.sampled_from(WORDS), max_size=5)))
@@ -161,14 +161,14 @@ def require_same_end(once: list[Arrival], shuffler: random.Random, orders: int) 
 def test_end_does_not_depend_on_the_order_of_arrival(
     once: list[Arrival], shuffler: random.Random
 ) -> None:
-    """State, filled quantity and position are the same whatever order the same words and trades
-    come in, copies included.
+    """State, filled quantity and position are the same whatever the order of the events and trades,
+    copies included.
     """
     require_same_end(once, shuffler, ORDERS)
 
 
 def test_every_small_set_of_arrivals_ends_the_same_in_every_order() -> None:
-    """All sets of up to four of the six words, a partial and a completing trade, in all their
+    """All sets of up to four of the six events, a partial and a completing trade, in all their
     orders.
     """
     every: list[Arrival] = [*WORDS, trade(0, Decimal("0.3")), trade(1, Decimal(1))]

@@ -1,5 +1,5 @@
-"""What a slot asks of the database costs the same however old the account is, and says the same as
-the plain sums.
+"""The database cost of a slot does not grow with the age of the account. The answers equal the
+plain sums.
 """
 
 import json
@@ -130,8 +130,8 @@ def test_a_slot_reads_no_more_rows_than_a_day_has(database: Database, aged: str)
 def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(
     database: Database, aged: str
 ) -> None:
-    """What is open, what is overfilled, and the fills since a checkpoint: few rows, also beside an
-    account that trades more.
+    """Open orders, overfilled orders and the fills since a checkpoint take few rows. An account
+    beside it that trades more changes nothing.
     """
     PostgresLedger(database).entry_prices(aged)
     with database.transaction() as connection:
@@ -156,8 +156,8 @@ def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(
 
 
 def test_levels_are_those_of_the_plain_sums(database: Database, aged: str) -> None:
-    """Equity less what was transferred, row by row, gives the same peak and start of the day; also
-    after a resume.
+    """Equity less the transfers, row by row, gives the same peak and start of the day. It does so
+    after a resume too.
     """
     control_store = PostgresControlStore(database)
     plain = """SELECT max(worth) FILTER (WHERE at >= %(since)s),
@@ -186,8 +186,8 @@ def test_levels_are_those_of_the_plain_sums(database: Database, aged: str) -> No
 
 
 def test_orders_are_found_by_name_and_by_what_they_lack(database: Database, aged: str) -> None:
-    """Names of another account are not ours; an order is short that was sent and not filled whole,
-    the newest first.
+    """Names of another account are not found. Short orders are those that were sent and not filled
+    whole, the newest first.
     """
     ledger = PostgresLedger(database)
     short = ledger.short_orders(aged, "S1/USDT", 100)

@@ -1,5 +1,5 @@
-"""What the clock, the source of names and the task runner promise, held by the real ones and by
-those of a simulation alike.
+"""What the clock, the id source and the task runner promise. The real ones and those of a
+simulation are held to it alike.
 """
 
 import os
@@ -51,7 +51,9 @@ def test_sleep_of_nothing_returns_at_once(clock: MachineClock, seconds: float) -
 
 
 def test_names_are_used_once(ids: IdSource) -> None:
-    """A thousand names differ, also in their last eight digits, which lease holders are told by."""
+    """A thousand names differ, also in their last eight digits, which identify the holder of a
+    lease.
+    """
     names = [ids.new_id() for _ in range(1000)]
     assert len({name[-8:] for name in names}) == 1000
     assert {len(name) for name in names} == {32}

@@ -22,7 +22,7 @@ from penstock.core.orders import (
     Phase,
     Side,
 )
-from penstock.core.risk_records import PositionMark, RiskVerdict, Verdict
+from penstock.core.risk_records import PositionMark, RecordedFinding, RiskVerdict
 from penstock.ports import ControlStore, Ledger
 
 SLOT = datetime(2025, 6, 2, 12, tzinfo=UTC)
@@ -42,7 +42,7 @@ def accept(control_store: ControlStore, writer: Lease, accepted: BreakAcceptance
 def test_day_and_peak_come_from_the_slots_before(
     control_store: ControlStore, writer: Lease, name: str
 ) -> None:
-    """The day starts at the last equity at or before its midnight; the slot itself and later ones
+    """The day starts at the last equity at or before its midnight. The slot itself and later ones
     do not count.
     """
     for hours, equity in ((-40, 130), (-13, 90), (-12, 100), (-2, 120), (0, 999)):
@@ -95,8 +95,8 @@ def test_accepted_money_is_no_gain_and_no_loss(
 def test_money_accepted_between_a_close_and_its_late_slot_is_no_drawdown_later(
     control_store: ControlStore, writer: Lease, name: str
 ) -> None:
-    """The slot of 12:00 runs at 12:20 with what was accepted at 12:10: its equity has the deposit
-    in it, its stamp is older.
+    """The slot of 12:00 runs at 12:20, after an acceptance at 12:10. Its equity includes the
+    deposit although its stamp is older.
     """
     paid = BreakAcceptance(
         name,
@@ -117,8 +117,8 @@ def test_money_accepted_between_a_close_and_its_late_slot_is_no_drawdown_later(
 def test_equity_knows_what_was_accepted_when_it_was_recorded(
     control_store: ControlStore, writer: Lease, name: str
 ) -> None:
-    """A late slot is recorded under its bar's close, before an acceptance that its equity has: the
-    order of writing decides.
+    """A late slot is recorded under its bar's close, before an acceptance that its equity includes.
+    The order of writing decides.
     """
     record(control_store, writer, -20, 1000)
     paid = BreakAcceptance(
@@ -161,7 +161,9 @@ def test_targets_of_the_last_two_slots_are_remembered(
 def test_marks_and_instruments_are_replaced_and_words_are_only_added(
     control_store: ControlStore, database: Database, writer: Lease, name: str
 ) -> None:
-    """What is remembered is the newest; what was said stays."""
+    """A mark and an instrument hold the newest value. Verdicts are only added, so earlier ones
+    stay.
+    """
     control_store.record_marks(
         writer, {"BTC/USDT": PositionMark(Decimal(5)), "ETH/USDT": PositionMark(None, SLOT)}
     )
@@ -179,7 +181,9 @@ def test_marks_and_instruments_are_replaced_and_words_are_only_added(
     for each in (old, new, replace(new, listed=False), replace(perpetual, settle="USDC")):
         control_store.record_instruments(writer, [each])
         assert control_store.planned_instruments(name) == {"BTC/USDT": each}
-    word = RiskVerdict("BTC/USDT", Verdict.SHRINK, "max_weight", "too much", Decimal(2), Decimal(1))
+    word = RecordedFinding(
+        "BTC/USDT", RiskVerdict.SHRINK, "max_weight", "too much", Decimal(2), Decimal(1)
+    )
     control_store.record_verdicts(writer, SLOT, [word], SLOT)
     for table in ("risk_verdict", "break_acceptance"):
         with pytest.raises(StoreError, match="append-only"), database.transaction() as connection:
@@ -200,8 +204,8 @@ def test_halt_keeps_what_it_asks_for(control_store: ControlStore, name: str) -> 
 def test_trade_marks_say_what_was_not_compared_yet(
     control_store: ControlStore, ledger: Ledger, writer: Lease, name: str
 ) -> None:
-    """Every symbol with fills is named; once compared it is due again with the next fill only, and
-    a mark never goes back.
+    """Every symbol with fills is listed. Once compared, it is due again with the next fill only,
+    and a mark never moves back.
     """
     slot = ledger.start_rebalance(writer, SLOT, "trend/1")
 

@@ -174,8 +174,8 @@ class Stage:
             )
 
     def offer_again(self, account: str) -> int:
-        """Offer every booked fill to the ledger once more, as a venue that lists a trade again;
-        return how many it took.
+        """Offer every booked fill to the ledger once more, as a venue that lists a trade again.
+        Return how many it took.
         """
         lease = self.ledger.acquire_lease(account, "offers again", 60)
         assert lease is not None, f"{account}: its lease is still held"
@@ -231,8 +231,8 @@ class Stage:
         )
 
     def rows(self, account: str) -> dict[str, list[str]]:
-        """Return every row of the account in every table, and which transaction wrote it: the same
-        again would be seen too.
+        """Return every row of the account in every table, with the transaction that wrote it. A row
+        that is written again shows too.
         """
         with self.database.transaction() as connection:
             tables = connection.execute(

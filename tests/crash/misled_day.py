@@ -51,8 +51,8 @@ _SLOT_MINUTES = 15
 
 
 def minute_bars(slots: int, seed: int) -> pl.DataFrame:
-    """Return bars that wander by a few basis points a minute, now and then with too little volume
-    for an order.
+    """Return bars that move by a few basis points per minute. Some have too little volume for an
+    order.
     """
     chance, rows = random.Random(seed), []
     for symbol in SYMBOLS:
@@ -112,11 +112,11 @@ class Day:
     limits: RiskLimits
 
     def trade(self, number: int, may_be_left: bool = False) -> int:
-        """Rebalance every symbol to the other of two weights; again, as a flow's retries do, while
-        the venue is silent.
+        """Rebalance every symbol to the other of two weights. Repeat, as a flow's retries do, while
+        the venue is unreachable.
 
-        Return how many breaks are open at the end. With `may_be_left` there may be some, and orders
-        without their last word.
+        Return how many breaks are open at the end. With `may_be_left` breaks and unresolved orders
+        may be left.
         """
         slot = FIRST + timedelta(minutes=number * _SLOT_MINUTES)
         self.control.step(to=slot + timedelta(seconds=2))
@@ -207,7 +207,7 @@ def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: st
 
 
 @dataclass(frozen=True)
-class Books:
+class TopOfBook:
     """What the venue and the ledger hold at the end of the day."""
 
     orders: list[OrderRecord]
@@ -237,7 +237,7 @@ class Books:
 
     @property
     def wrongly_rejected(self) -> list[OrderRecord]:
-        """Orders called REJECTED that the venue has, or on nobody's word."""
+        """Orders in REJECTED that the venue has, or that no code of the venue rejected."""
         refused = [order for order in self.orders if order.state is OrderState.REJECTED]
         return [
             order
@@ -246,11 +246,11 @@ class Books:
         ]
 
 
-def books_of(day: Day) -> Books:
+def books_of(day: Day) -> TopOfBook:
     session, journal = day.session, day.control.journal()
     accepted = [entry["order"]["client_id"] for entry in journal if entry["kind"] == "order"]
     fills = [fill for symbol in SYMBOLS for fill in session.exchange.fills(symbol, FIRST)]
-    return Books(
+    return TopOfBook(
         list(session.ledger.orders(session.account)),
         list(session.ledger.fills(session.account)),
         fills,
@@ -258,7 +258,7 @@ def books_of(day: Day) -> Books:
     )
 
 
-def assert_whole(day: Day, books: Books) -> None:
+def assert_whole(day: Day, books: TopOfBook) -> None:
     """One order per decision; every fill is booked once; every order has ended.
 
     The ledger and the venue are both equal to the sum of the trades.

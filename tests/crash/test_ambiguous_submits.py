@@ -1,9 +1,9 @@
-"""Submits whose answers are lost, in every way a venue loses them, some of whose orders cannot be
+"""Submits whose answers are lost, in every way a venue loses them. Some of the orders cannot be
 seen for a minute.
 
 Time is the venue's: waiting steps its clock. A slice is part of the ordinary tests; `pytest -m soak
-tests/crash -s` sends 10,000 orders; PENSTOCK_AMBIGUOUS_ORDERS and PENSTOCK_AMBIGUOUS_SEED change
-that.
+tests/crash -s` sends 10,000 orders. PENSTOCK_AMBIGUOUS_ORDERS and PENSTOCK_AMBIGUOUS_SEED change
+number and seed.
 """
 
 import os
@@ -60,11 +60,11 @@ def faults(seed: int) -> list[Fault]:
     return [fault.model_copy(update={"seed": seed + n}) for n, fault in enumerate(drawn)]
 
 
-#: Slots with wrong denials, none of whose orders rest: a venue that hides orders for 400 s shows
-#: them before the next slot.
+#: Slots with wrong "no such order" answers, none of whose orders rest. A venue that hides orders
+#: for 400 s shows them before the next slot.
 _DENIED_SLOTS = (0, 1, 3)
-#: Slots after them: the first books what has come to light, the second asks for the last word of an
-#: order that it proved.
+#: Slots after them. The first books the trades that show; the second asks for the final state of an
+#: order that a trade proved.
 _CLEARED_SLOTS = (4, 6)
 
 
@@ -135,11 +135,11 @@ def believed(stage: Stage, account: str) -> int:
 def test_order_that_is_denied_for_too_long_is_not_sent_again(
     stage: Stage, day_of: Callable[[int, int], Day], trades_hidden: float
 ) -> None:
-    """Filled, its answer lost and its name denied for longer than a denial is doubted: only trades
-    and balances speak of it.
+    """The order is filled and its answer is lost. The venue says "no such order" for longer than
+    the visibility delay.
 
-    At once, before the denial is believed, or (balances only) not before another attempt would have
-    left.
+    Trades and balances alone show the order: at once, before the delay is over, or (balances only)
+    after it.
     """
     day = day_of(_CLEARED_SLOTS[-1] + 1, SEED + int(trades_hidden))
     day.control.clear_faults()

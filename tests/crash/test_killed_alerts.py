@@ -1,5 +1,5 @@
-"""A break that was opened, or a state that a rule has set, is told once and never lost, wherever
-the process is killed.
+"""A break that was opened, or a state that a rule has set, leads to exactly one alert. A kill at
+any point changes nothing.
 """
 
 from collections.abc import Callable

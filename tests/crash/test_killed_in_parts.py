@@ -1,5 +1,5 @@
-"""Kills while orders fill in parts: the run that mends is offered the trades of the part that is
-booked already once more.
+"""Kills while orders fill in parts. The recovering run is offered the trades of the booked part
+once more.
 
 The venue's minutes are too thin for an order, so that each takes several, and waiting moves the
 venue's clock. A slice is part of the ordinary tests; PENSTOCK_PARTS_KILLS changes how many kills
@@ -100,8 +100,8 @@ class Slots:
 
 
 def kill_in_parts(stage: Stage, make_scenario: Callable[[int], Scenario], kills: int) -> None:
-    """Kill `kills` runs between their first and their last booking; require that one more run mends
-    each.
+    """Kill `kills` runs between their first and their last booking. Require that one more run
+    recovers each.
     """
     started, slots, scene, wrong = time.monotonic(), Slots(stage), make_scenario(SEED), []
     account = f"parts-{kills}"

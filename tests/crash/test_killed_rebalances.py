@@ -1,9 +1,9 @@
-"""The crash matrix: a rebalance of eight symbols is killed around every durable write and every
+"""The crash matrix. A rebalance of eight symbols is killed around every durable write and every
 request, and run once more.
 
 A slice is part of the ordinary tests. `pytest -m soak tests/crash -s` kills at every boundary of
-several seeds, a thousand times at least; PENSTOCK_CRASH_KILLS and PENSTOCK_CRASH_SEED change how
-often and where. Each run prints one line of figures.
+several seeds, a thousand times at least. PENSTOCK_CRASH_KILLS and PENSTOCK_CRASH_SEED change number
+and place. Each run prints one line of figures.
 """
 
 import os
@@ -40,7 +40,7 @@ def boundaries_of(stage: Stage, scene: Scenario, account: str) -> list[str]:
 def kill_and_mend(
     stage: Stage, scene: Scenario, account: str, point: int, third_run: bool
 ) -> tuple[Any, str]:
-    """Kill one rebalance at the boundary, run it once more, and return what is left and what went
+    """Kill one rebalance at the boundary and run it once more. Return what is left and what went
     wrong (or nothing).
     """
     stage.open(account, scene)
@@ -72,8 +72,8 @@ def kill_and_mend(
 def run_matrix(
     stage: Stage, make_scenario: Callable[[int], Scenario], kills: int, seeds: list[int]
 ) -> None:
-    """Kill `kills` times, at boundaries spread over all of each seed's, and require that every slot
-    was mended.
+    """Kill `kills` times, at boundaries spread over all of each seed's. Require that every slot was
+    recovered.
     """
     started, found, wrong, points = time.monotonic(), Counter[str](), [], 0
     for seed, share in zip(seeds, _shares(kills, len(seeds)), strict=True):
@@ -113,8 +113,8 @@ def _shares(kills: int, seeds: int) -> list[int]:
 def test_slot_killed_anywhere_is_mended_by_one_more_run(
     stage: Stage, make_scenario: Callable[[int], Scenario]
 ) -> None:
-    """A slice of the matrix: no order twice, no fill lost or doubled, books equal to the last
-    digit, targets reached.
+    """A slice of the matrix. No order is sent twice and no fill is lost or doubled. Books are equal
+    to the last digit, and targets are reached.
     """
     run_matrix(stage, make_scenario, SLICE, [SEED, SEED + 1])
 
@@ -134,7 +134,7 @@ def test_slot_killed_at_every_boundary_is_mended_by_one_more_run(
 def test_two_kills_in_a_row_are_mended(
     stage: Stage, make_scenario: Callable[[int], Scenario]
 ) -> None:
-    """The recovering run is killed too, in its middle; the third run mends both."""
+    """The recovering run is killed too, in its middle. The third run recovers both."""
     scene = make_scenario(SEED)
     names = boundaries_of(stage, scene, "undisturbed-twice")
     submits = [n for n, name in enumerate(names, start=1) if name == "after POST /api/v3/order"]

@@ -101,7 +101,7 @@ def run_races(stage: Stage, make_scenario: Callable[[int], Scenario], trials: in
 def sleep_through(
     stage: Stage, scene: Scenario, account: str, point: int, about_to_send: bool
 ) -> tuple[Any, str, str]:
-    """Stop a process at the boundary until another has done its slot; return what is left, how it
+    """Stop a process at the boundary until another has done its slot. Return what is left, how it
     ended, what went wrong.
     """
     stage.open(account, scene)

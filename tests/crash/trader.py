@@ -1,11 +1,11 @@
-"""A parent that has imported everything and forks the processes that trade: the crash tests kill,
+"""A parent that has imported everything and forks the processes that trade. The crash tests kill,
 stop and race those.
 
 Run as `python trader.py` by the crash tests; it reads orders as JSON lines and answers each with
-one. Every trial is a process of its own with its own database connections and HTTP session (nothing
-of the kind exists before the fork), and dies or stops by a signal from inside the write or the
-request that the trial names. Production code has no hook for it: what is watched here is the commit
-of every database transaction that wrote something, and every HTTP request.
+one. Every trial is a process of its own with its own database connections and HTTP session. None of
+these exists before the fork. The process dies or stops by a signal from inside the write or the
+request that the trial names. Production code has no hook for it. The parent watches the commit of
+every database transaction that wrote something, and every HTTP request.
 """
 
 import gc
@@ -51,8 +51,8 @@ _STORE = os.path.join("adapters", "stores")
 
 
 class Counter:
-    """Numbers the boundaries of a run, two a durable write or request (before, after), and strikes
-    at the one asked for.
+    """Numbers the boundaries of a run: two per durable write or request (before, after). It strikes
+    at the given one.
     """
 
     def __init__(self, strike_at: int | None, with_signal: int) -> None:
@@ -129,8 +129,8 @@ class WatchedExchange(CcxtExchange):
 
 
 def pause_of(trial: dict[str, Any]) -> Callable[[float], None]:
-    """Return how to wait: by moving the venue's stepped clock, or hardly at all (only the count of
-    the looks matters).
+    """Return how to wait. Either the venue's stepped clock moves, or the wait is very short (only
+    the number of looks matters).
     """
     if not trial["steps_clock"]:
         return lambda _: time.sleep(0.005)
@@ -139,7 +139,7 @@ def pause_of(trial: dict[str, Any]) -> Callable[[float], None]:
 
 
 def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
-    """Rebalance as the trial says; return what the report said and every boundary crossed."""
+    """Rebalance as the trial asks. Return the result's figures and every boundary crossed."""
     counter = Counter(trial["strike_at"], signal.SIGSTOP if trial["stop"] else signal.SIGKILL)
     counter.watch()
     slot = datetime.fromisoformat(trial["slot"])

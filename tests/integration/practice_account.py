@@ -96,8 +96,8 @@ class Account:
         symbol: str = "ETH/USDT",
         followed: bool = True,
     ) -> str:
-        """Send a buy of ours outside of a slot, and follow it to its end where it is `followed`;
-        return its id.
+        """Send a buy of ours outside of a slot, and return its id. Where it is `followed`, track it
+        to its end.
         """
         kind, limit = (
             (OrderType.MARKET, None) if price is None else (OrderType.LIMIT, Decimal(price))
@@ -208,8 +208,8 @@ def database(servers: DatabaseServers) -> Iterator[Database]:
 
 @pytest.fixture
 def contents(database: Database) -> Callable[[], dict[str, tuple[int, str]]]:
-    """Tells the number of rows of every table and a hash over them; without the lease, which
-    whoever looks has to take.
+    """Tells the number of rows of every table and a hash over them. The lease is left out, because
+    every reader takes it.
     """
 
     def read() -> dict[str, tuple[int, str]]:

@@ -1,18 +1,18 @@
 """Days of minute slots with everything that goes wrong in a year: errors, 429s, outages, kills, and
 the kill switch.
 
-Ten symbols, all of which change their weight every five minutes. One call in a hundred fails (5xx
-before and after, a reset, an answer that is no JSON), one in five hundred is told to slow down. The
-database and the venue go away and come back, the worker is killed by SIGKILL and started anew, and
-the kill switch is thrown, by file and by database in turn, while orders leave. At the end every
-slot has to be accounted for and the books must agree to the last digit.
+Ten symbols all change their weight every five minutes. One call in a hundred fails (5xx before and
+after, a reset, an answer that is no JSON). One in five hundred gets a 429. The database and the
+venue stop and come back, and the worker is killed by SIGKILL and restarted. The kill switch is set,
+by file and by database in turn, while orders leave. At the end every slot has to be accounted for
+and the books must agree to the last digit.
 
     pytest -m soak tests/soak -s
 
-PENSTOCK_SOAK_DAYS (7) and PENSTOCK_SOAK_MINUTES (30, of real time) bound it, whichever ends first:
-the line that is printed says how many simulated days were run. PENSTOCK_SOAK_SEED changes what
-happens when. What is run is the rebalance (lease, recovery, reconciliation, plan, orders,
-following); fetching and checking bars has tests of its own. A slice is part of the ordinary tests.
+PENSTOCK_SOAK_DAYS (7) and PENSTOCK_SOAK_MINUTES (30, of real time) bound it, whichever ends first.
+The printed line says how many simulated days were run. PENSTOCK_SOAK_SEED changes what happens
+when. The rebalance is run (lease, recovery, reconciliation, plan, orders, tracking); fetching and
+checking bars has tests of its own. A slice is part of the ordinary tests.
 """
 
 import json
@@ -368,7 +368,7 @@ def p99(values: list[float]) -> float:
 
 
 def run_soak(soak: Soak, minutes: float, slots_between: float) -> Account:
-    """Run until the days are over or the time is up, let the worker finish in peace, and print the
+    """Run until the days are over or the time is up. Then let the worker finish, and print the
     figures.
     """
     started = time.monotonic()

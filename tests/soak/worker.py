@@ -1,8 +1,9 @@
-"""The worker of the soak: minute slots one after the other, until it is told to stop or is killed.
+"""The worker of the soak: minute slots one after the other, until it is asked to stop or is killed.
 
-Run as `python worker.py SETTINGS` by the soak; it prints one JSON line an event: a slot that ended,
-a request that leaves (with the machine's monotonic time), an error it goes on after. What it has to
-do next it reads from the ledger alone, so that one worker goes on where another was killed.
+Run as `python worker.py SETTINGS` by the soak. It prints one JSON line per event. An event is a
+slot that ended, a request that leaves (with the machine's monotonic time), or an error it continues
+after. It reads what to do next from the ledger alone, so that one worker continues where another
+was killed.
 """
 
 import json

@@ -118,7 +118,7 @@ def test_quotas_over_one_are_refused(configs: Path) -> None:
 def test_real_money_needs_both_places(
     configs: Path, live_in_file: bool, live_in_environment: str
 ) -> None:
-    """One consent alone, or a wrong word, never reaches a real account."""
+    """One consent alone, or wrong text, never reaches a real account."""
     replace(configs / "environments.yaml", "live: false", f"live: {str(live_in_file).lower()}")
     with pytest.raises(ConfigError, match="would trade real money"):
         settings_of(configs, env="real", live=live_in_environment).require_consent()
@@ -158,8 +158,8 @@ def test_unknown_environment_lists_the_known_ones(configs: Path) -> None:
 
 
 def test_execution_style_is_read_with_its_own_keys(configs: Path) -> None:
-    """A portfolio may be worked over time; without a word its orders go out whole and its missed
-    slots are skipped.
+    """A portfolio may be worked over time. By default its orders go out whole and its missed slots
+    are skipped.
     """
     replace(
         configs / "portfolio.yaml",
@@ -207,7 +207,7 @@ BOTH = (
 
 
 def test_account_may_trade_on_several_venues(configs: Path) -> None:
-    """Each venue has its own keys and fee; without a word an account has one venue."""
+    """Each venue has its own keys and fee. By default an account has one venue."""
     replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", BOTH)
     environment = settings_of(configs, env="practice").environment
     venues = environment.account_of("daily").venues
@@ -269,8 +269,8 @@ def test_one_real_venue_among_several_needs_both_consents(configs: Path) -> None
 
 
 def test_several_venues_become_one_account(configs: Path) -> None:
-    """The desk trades all of them as one; the ledger keeps their names, so that the account can
-    never mean others.
+    """The session trades all of them as one account. The ledger keeps their names, so that the
+    account can never mean others.
     """
     replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", BOTH)
     where = {"env": "practice", "practice_url": "http://127.0.0.1:9999"}
@@ -286,7 +286,7 @@ def test_several_venues_become_one_account(configs: Path) -> None:
 
 
 def test_denial_is_doubted_for_as_long_as_the_accounts_slowest_venue_needs(configs: Path) -> None:
-    """Derived from the venues; an environment may ask for more, and one that asks for less is
+    """The delay comes from the venues. An environment may set a longer one; a shorter one is
     refused before it trades.
     """
     okx = BOTH.replace("ccxt_id: binance", "ccxt_id: okx", 1)

@@ -30,8 +30,8 @@ def caller(tmp_path: Path) -> dict[str, str]:
 
 
 def test_command_that_says_nothing_works_with_the_stack(caller: dict[str, str]) -> None:
-    """Environment, servers and keys are the stack's, an empty variable counts as none, and this
-    process's own environment is left alone.
+    """Environment, servers and keys are the stack's. An empty variable counts as none. This
+    process's own environment does not change.
     """
     before = dict(os.environ)
     followed = follow_running_stack({**caller, "PENSTOCK_ENV": ""})
@@ -43,7 +43,9 @@ def test_command_that_says_nothing_works_with_the_stack(caller: dict[str, str]) 
 
 
 def test_differing_environment_is_kept_and_said(caller: dict[str, str]) -> None:
-    """A command in another environment than the stack's goes on in its own, and both are told."""
+    """A command in another environment than the stack's stays in its own, and the output names
+    both.
+    """
     followed = follow_running_stack({**caller, "PENSTOCK_ENV": "paper"})
     assert followed.variables["PENSTOCK_ENV"] == "paper"
     assert followed.kept == {"PENSTOCK_ENV": ("paper", "practice")}

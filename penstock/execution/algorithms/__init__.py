@@ -1,9 +1,8 @@
-"""How an order is worked at the venue: pure planners from one approved order to the child orders
-that carry it out, and the worker that sends them.
+"""How an order is worked at the venue: planners of child orders, and the worker that sends them.
 
-One file per algorithm: `plans` chooses among them, and `progress` says which child comes next. What
-is imported here asks no venue, reads no clock and writes nothing: sending the children and keeping
-them is for penstock.execution.algorithms.phase_worker.
+There is one file per algorithm. `plans` chooses among them, and `progress` returns the next child.
+What is imported here is pure: it asks no venue, reads no clock and writes nothing. The children are
+sent and recorded by penstock.execution.algorithms.phase_worker.
 """
 
 from penstock.execution.algorithms.children import ChildOrder

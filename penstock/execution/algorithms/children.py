@@ -1,4 +1,4 @@
-"""Child orders, and cutting a quantity into pieces that the venue takes."""
+"""Child orders, and how a quantity is cut into pieces that the venue takes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderType, Side
 from penstock.core.proposals import ProposedOrder
 
-#: A piece is cut to be worth this much more than the venue's minimum, so that a falling price does
-#: not make it illegal.
+#: A piece is worth at least this many times the venue's minimum. A small fall of the price does not
+#: make it illegal then.
 NOTIONAL_HEADROOM = Decimal("1.1")
 _ZERO = Decimal(0)
 _BPS = Decimal(10_000)
@@ -24,13 +24,13 @@ class ChildOrder:
     """Market or limit."""
 
     quantity: Decimal
-    """How much (base units)."""
+    """Base units."""
 
     price: Decimal | None = None
-    """The limit price (quote units). A plan has none: a child gets it when it is sent."""
+    """The limit price (quote units). A child of a plan has none: it is set when it is sent."""
 
     at: timedelta = timedelta(0)
-    """When it is due, from the start of the work."""
+    """When it is due, counted from the start of the work."""
 
     number: int = 0
     """Its number among the parent's children, from 0. It is part of the child's id."""
@@ -39,13 +39,12 @@ class ChildOrder:
 def cut(
     order: ProposedOrder, shares: Sequence[Decimal], instrument: Instrument
 ) -> list[tuple[int, Decimal]]:
-    """Return (index of the share, quantity) of each piece: whole lots in proportion to `shares`,
-    which sum to the order.
+    """Return the pieces of an order: (index of the share, quantity), in proportion to `shares`.
 
-    Rounding is cumulative, so that no piece is more than a lot from its share. A piece that the
-    venue would refuse, or nearly, is carried to the next one, and what is left at the end joins the
-    last. Shares are at least 0; where all are 0 they count the same. An order that is too small to
-    be cut is one piece.
+    Quantities are whole lots and sum to the order. Rounding is cumulative: it moves no quantity by
+    more than a lot. A piece below NOTIONAL_HEADROOM times the venue's minimum is added to the next
+    one. What is left at the end joins the last piece. Shares are at least 0; where all are 0 they
+    count the same. An order that is too small to be cut is one piece.
     """
     total = sum(shares, _ZERO)
     weights = list(shares) if total > 0 else [Decimal(1)] * max(len(shares), 1)
@@ -79,11 +78,10 @@ def limit_price(
     collar_bps: Decimal,
     instrument: Instrument,
 ) -> Decimal:
-    """Return last x (1 + side x offset) in whole ticks, but never worse than reference x (1 + side
-    x collar).
+    """Return last x (1 + side x offset) in whole ticks.
 
-    A positive offset crosses the market, a negative one waits in the book. Rounded away from the
-    market: down for a buy.
+    It is never worse than reference x (1 + side x collar). A positive offset crosses the market, a
+    negative one rests in the order book. A buy is rounded down, a sell up.
     """
     wanted = last * (1 + side.sign * offset_bps / _BPS)
     worst = reference * (1 + side.sign * collar_bps / _BPS)

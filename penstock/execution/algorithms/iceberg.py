@@ -1,4 +1,4 @@
-"""Iceberg: one small piece in the book at a time."""
+"""Iceberg: one small piece in the order book at a time."""
 
 from decimal import ROUND_CEILING, Decimal
 
@@ -12,11 +12,9 @@ from penstock.execution.algorithms.styles import Iceberg
 def plan_iceberg(
     order: ProposedOrder, instrument: Instrument, style: Iceberg
 ) -> tuple[ChildOrder, ...]:
-    """Return equal pieces of about the displayed fraction, all due at the start: each follows when
-    the one before has gone.
+    """Return equal pieces of about the displayed fraction. Each is sent when the last has ended.
 
-    No more pieces than half of the children allowed, so that pieces that must be shown again have
-    room.
+    There are at most half as many pieces as `max_children`, so that pieces can be shown again.
     """
     wanted = int((1 / style.display_fraction).to_integral_value(rounding=ROUND_CEILING))
     count = max(1, min(wanted, (style.max_children + 1) // 2))

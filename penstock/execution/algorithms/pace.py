@@ -1,6 +1,4 @@
-"""When a plan's requests will leave, at most: what the limits on orders per minute and per day
-count before the first one does.
-"""
+"""When the requests of a plan may leave. The limits on orders per minute and per day count them."""
 
 from datetime import timedelta
 
@@ -10,16 +8,15 @@ from penstock.execution.algorithms.styles import Iceberg, Limit, MarketStyle
 
 
 def requests_ahead(plan: Plan, progress: Progress, now: timedelta) -> tuple[float, ...]:
-    """Return the seconds from `now` (itself counted from the start of the work) at which requests
-    may still leave.
+    """Return the seconds from `now` at which requests may still leave.
 
-    Never fewer than there will be, as long as the venue takes them: one that never reached it is
-    sent again, and a piece of an iceberg that it throws back is followed at once. What is overdue
-    goes out as one.
+    `now` is counted from the start of the work. All that is overdue goes out as one request. The
+    answer has as many requests as will leave, or more, while the venue accepts them. A request that
+    never reached it is sent again, and a refused piece of an iceberg is replaced at once.
     """
     moments = _moments(plan)
     if isinstance(plan.style, Iceberg):
-        # Pieces come in turn rather than at set times: those that are left may all come soon.
+        # Pieces follow one another and have no set times: those that are left may all come soon.
         left = moments[progress.sent :]
     else:
         left = [
@@ -48,6 +45,6 @@ def _moments(plan: Plan) -> list[timedelta]:
 
 
 def _pieces(style: Iceberg, pieces: int) -> list[timedelta]:
-    """Each piece may go at once; while one stands, it is shown again whenever its time is over."""
+    """Each piece may leave at once. A piece is shown again whenever its time is over."""
     again = [n * timedelta(seconds=style.piece_seconds) for n in range(style.max_children - pieces)]
     return [timedelta(0)] * pieces + [moment for moment in again if moment < style.duration]

@@ -1,6 +1,4 @@
-"""A parent order and its children, as the ledger has them: how far the work is, read anew each
-time.
-"""
+"""A parent order and its children: how far the work is, from the ledger's orders."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,35 +14,40 @@ from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms import Plan, Progress, Step, next_step, requests_ahead
 
-#: A child that never reached the venue is sent under a new attempt at most this many times in all;
-#: then its turn is over.
+#: How often a child that never reaches the venue is tried in all.
 MAX_ATTEMPTS = 3
 
 
 @dataclass(frozen=True)
 class WorkingParent:
-    """A parent order while it is worked; its children are numbered from 0.
+    """A parent order while it is worked. Its children are numbered from 0.
 
-    Nothing is remembered here: methods take the slot's orders as the ledger has them.
+    It keeps no state: its methods take the slot's orders as the ledger has them.
     """
 
     parent: ParentOrder
+    """The parent as it was committed."""
     instrument: Instrument
+    """The instrument of its symbol, as read at the start of the run."""
 
     @cached_property
     def plan(self) -> Plan:
+        """The committed plan."""
         return Plan.model_validate_json(self.parent.plan)
 
     @property
     def order(self) -> ProposedOrder:
+        """The approved order."""
         return self.parent.order
 
     @property
     def symbol(self) -> str:
+        """The order's symbol."""
         return self.parent.order.symbol
 
     @property
     def start(self) -> datetime:
+        """When the work began (UTC)."""
         return self.parent.started_at
 
     def next_step(
@@ -55,10 +58,10 @@ class WorkingParent:
         allowed: Decimal | None,
         passed: timedelta | None = None,
     ) -> Step:
-        """Return what is due, all children having ended. `allowed` bounds the summed fills.
+        """Return what is due now. All children must have ended.
 
-        What was due up to `passed` (from the start of the work) is let go: no venue would take it
-        then.
+        `allowed` bounds the summed fills. What was due up to `passed` (from the start of the work)
+        is not sent, because it could not leave then.
         """
         progress = self.progress(orders, allowed)
         if passed is not None:
@@ -68,11 +71,10 @@ class WorkingParent:
         )
 
     def progress(self, orders: Sequence[OrderRecord], allowed: Decimal | None = None) -> Progress:
-        """Return what has been sent and filled. A child that never reached the venue counts as not
-        sent, until its attempts are used up.
+        """Return what has been sent and filled.
 
-        Where one part of a child reached its venue and another did not, the child's moment is not
-        over.
+        A child that never reached the venue counts as not sent until its attempts are used up.
+        Where one of the parts sent at a moment is such a child, that moment is due again.
         """
         children, lost = self._children(orders), self._lost(orders)
         taken = [order for order in children if order.child not in lost]
@@ -92,18 +94,16 @@ class WorkingParent:
         return requests_ahead(self.plan, self.progress(orders), now - self.start)
 
     def free_numbers(self, orders: Sequence[OrderRecord]) -> Iterator[int]:
-        """Yield the numbers of the next children: first those of children that never reached the
-        venue, then new ones.
-        """
+        """Yield the numbers of the next children: those of lost children first, then new ones."""
         lost = self._lost(orders)
         yield from sorted(lost)
         yield from count(max((order.child + 1 for order in self._children(orders)), default=0))
 
     def attempt(self, number: int, orders: Sequence[OrderRecord]) -> int:
-        """Return the attempt under which the child `number` is to be sent: one more than any
-        before, of its own and of the lost children whose quantity it takes.
+        """Return the attempt under which the child `number` is to be sent.
 
-        So the attempts are used up however often a lost child is divided anew.
+        It is one more than any earlier attempt of this child and of all lost children, whose
+        quantity it may take. So attempts run out even where a lost child is divided differently.
         """
         counted = {number} | self._lost(orders)
         attempts = [o.attempt for o in self._children(orders) if o.child in counted]
@@ -117,8 +117,9 @@ class WorkingParent:
         ]
 
     def _lost(self, orders: Sequence[OrderRecord]) -> set[int]:
-        """Return the numbers of the children that never reached the venue and may be sent again: a
-        later attempt stands for the earlier ones.
+        """Return the numbers of the children that never reached the venue and may be sent again.
+
+        The newest attempt of each child decides.
         """
         children = sorted(self._children(orders), key=lambda order: order.attempt)
         newest = {order.child: order for order in children}
@@ -129,8 +130,9 @@ class WorkingParent:
         }
 
     def _moment(self, order: OrderRecord) -> timedelta:
-        """Return when a child was sent, from the start of the work. A clock that was set back in
-        between must not make a moment due twice.
+        """Return when a child was sent, from the start of the work.
+
+        It is never below zero, so that a clock that was set back makes no moment due twice.
         """
         return max(order.created_at - self.start, timedelta(0))
 

@@ -1,6 +1,6 @@
 """The parent orders of one phase of a slot: new ones, or those that an interrupted run committed.
 
-New parents are reviewed by risk and committed before anything leaves. Sending their children is for
+New parents are reviewed by risk and committed before a child leaves. Their children are sent by
 penstock.execution.algorithms.phase_worker.
 """
 
@@ -32,10 +32,10 @@ class PhasePlan:
     """The account as it was read for the review."""
 
     is_new: bool
-    """Whether the parents were planned on this book, from the cash in it."""
+    """Whether the parents were planned from this book and its cash."""
 
     allowed: Mapping[str, Decimal]
-    """What bounds the summed fills of a parent that was taken up again (base units by symbol)."""
+    """The largest summed fills of each parent of an interrupted run (base units by symbol)."""
 
     skipped: tuple[Skipped, ...] = ()
     """Symbols for which no order was made."""
@@ -53,8 +53,8 @@ def plan_phase(
     """Return the parents that an interrupted run committed, or else plan and commit new ones.
 
     `orders` are all orders of the slot, `now` is the venue's time. The result is None where a later
-    phase was begun, so that this one is over. Raises StoreError where the slot has orders but no
-    parent orders.
+    phase has begun: this one is over. Raises StoreError where the slot has orders but no parent
+    orders.
     """
     begun = context.session.parent_orders.work_of(context.rebalance.id)
     if orders and not begun:
@@ -64,7 +64,7 @@ def plan_phase(
         )
     mine = [parent for parent in begun if parent.order.phase is phase]
     if mine:
-        return _taken_up(context, risk, mine, orders, now)
+        return _continued(context, risk, mine, orders, now)
     if any(parent.order.phase > phase for parent in begun):
         return None
     return _planned_anew(context, risk, phase, style, orders, now)
@@ -107,7 +107,7 @@ def _proposed(
 ) -> tuple[Sequence[ProposedOrder], Sequence[Skipped]]:
     """Return the phase's orders, and the symbols without one.
 
-    What was sold in this slot is not bought again in it, though prices have moved since.
+    A symbol that was sold in this slot is not bought again in it.
     """
     if phase is Phase.SELLS:
         return plan_sells(book)
@@ -121,16 +121,14 @@ def _plan(context: SlotContext, order: ProposedOrder, style: Style, now: datetim
     return plan_order(order, context.instruments[order.symbol], style, now, profile)
 
 
-def _taken_up(
+def _continued(
     context: SlotContext,
     risk: PreTradeRisk,
     begun: Sequence[ParentOrder],
     orders: Sequence[OrderRecord],
     now: datetime,
 ) -> PhasePlan:
-    """Take up what was begun. What may still leave of it is reviewed again, since the account has
-    changed.
-    """
+    """Return the committed parents. What may still leave of them is reviewed again."""
     parents = [
         WorkingParent(each, context.instruments[each.order.symbol])
         for each in begun

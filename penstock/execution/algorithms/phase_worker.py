@@ -1,8 +1,7 @@
-"""Trading one phase of a slot (its sells, or its buys): plan, review, and child orders that go out
-when they are due.
+"""Trading one phase of a slot, its sells or its buys: plan, review, and send what is due.
 
 Every style is worked here. A market order is a parent with one child that is due at once. The
-parents are committed before the first child leaves, and what comes next is always read off the
+parents are committed before the first child leaves. What comes next is always worked out from the
 ledger, so an interrupted run goes on with what is left. Each child is written ahead, sent once, and
 followed to its end before its parent's next one.
 """
@@ -33,7 +32,7 @@ from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.portfolio.rebalancing import Book, Skipped
 
-#: While nothing is due, the kill switch and the lease are looked at this often.
+#: The seconds between two checks of the kill switch and the lease while nothing is due.
 _LOOK_SECONDS = 1.0
 
 
@@ -45,17 +44,19 @@ class PhaseResult:
     """Requests that were written ahead to be sent."""
 
     fills: tuple[Fill, ...]
+    """The fills that were booked."""
+
     skipped: tuple[Skipped, ...]
-    """Symbols for which no order was made, and what no venue would take."""
+    """Symbols for which no order was made, and quantities that no venue would take."""
 
 
 class PhaseWorker:
     """One phase of one slot, worked to its end.
 
-    Risk reviews the plan on every run, and again the children of every later instant. The kill
-    switch is read before every child. Schedules count by the venue's clock (`session.clock`);
-    waiting is real time (`session.pause`). Prices and positions are those of the book that was last
-    read: it is read again before anything leaves that was not reviewed on it.
+    Risk reviews the plan on every run, and the children of every later instant. The kill switch is
+    read before every child. Schedules count by the venue's clock (`session.clock`); waiting is real
+    time (`session.pause`). The book is read again before anything leaves that was not reviewed on
+    it.
     """
 
     def __init__(
@@ -70,8 +71,8 @@ class PhaseWorker:
         self._book: Book
         self._orders: Sequence[OrderRecord] = context.read_orders()
         self._allowed: dict[str, Decimal] = {}  # bounds a parent's summed fills
-        self._passed: dict[str, timedelta] = {}  # what was due until then is let go
-        self._planned_now = False  # the plan was made on this book, from the cash in it
+        self._passed: dict[str, timedelta] = {}  # what was due until then is not sent
+        self._planned_now = False  # the plan was made from this book and its cash
         self._reviewed_now = False  # what is due was reviewed on this book
         self._stopped = False
         self._sent = 0
@@ -81,7 +82,7 @@ class PhaseWorker:
     def work(self) -> PhaseResult:
         """Send what is due until nothing more will be; return what was done.
 
-        Raises what placing and tracking raise; the slot may then be run again.
+        Raises what `place` and OrderTracker raise; the slot may then be run again.
         """
         plan = plan_phase(
             self._context,
@@ -96,7 +97,7 @@ class PhaseWorker:
             return PhaseResult(0, (), ())
         self._book, self._allowed = plan.book, dict(plan.allowed)
         self._planned_now = plan.is_new
-        # What goes out at once does so a moment after its review.
+        # Market orders leave right after their review.
         self._reviewed_now = isinstance(self._style, MarketStyle)
         while plan.parents and not self._stopped and self._turn(plan.parents):
             self._now = self._session.clock.now()
@@ -105,8 +106,9 @@ class PhaseWorker:
         return PhaseResult(self._sent, tuple(self._fills), skipped)
 
     def _turn(self, parents: Sequence[WorkingParent]) -> bool:
-        """Send every child that is due and follow it to its end, or else wait; return whether there
-        is more to do.
+        """Send every child that is due and follow it to its end, or wait.
+
+        Returns whether there is more to do.
         """
         reviewed, self._reviewed_now = self._reviewed_now, False
         steps = self._steps(parents)
@@ -128,8 +130,8 @@ class PhaseWorker:
     def _steps(self, parents: Sequence[WorkingParent]) -> list[tuple[WorkingParent, Step]]:
         """Return what is next for each parent.
 
-        Buys are bounded by the cash there is, for prices move while they are worked; those that
-        were planned on this very book fit into it.
+        Buys are bounded by the cash of the book, because prices move while they are worked. Those
+        that were planned from this book need no bound.
         """
         cost, cash = 1 + self._context.policy.cost_fraction, self._book.cash
         planned_now, self._planned_now = self._planned_now, False
@@ -151,11 +153,10 @@ class PhaseWorker:
     def _review(
         self, due: Sequence[tuple[WorkingParent, Send]]
     ) -> list[tuple[WorkingParent, Send]]:
-        """Return what risk lets pass of what is due. A child that is denied, or cut to less, is the
-        last of its order.
+        """Return what risk lets pass of what is due.
 
-        What only its price keeps back is let go, as where no venue takes it: its quantity joins the
-        next child.
+        A child that is denied, or cut to less, is the last of its order. One that only the price
+        collar keeps back is not sent now, and its quantity joins the next child.
         """
         filled = {parent.symbol: parent.progress(self._orders).filled for parent, _ in due}
         rests = {parent.symbol: parent.order.quantity - filled[parent.symbol] for parent, _ in due}
@@ -199,10 +200,10 @@ class PhaseWorker:
         self._sent += len(going.orders)
         names = {order.request.client_order_id for order in going.orders}
         tracker = OrderTracker(session, context.keeper, context.rebalance.slot)
-        endless = tracker.follow(names, reports, self._patience(due))
+        unfinished = tracker.follow(names, reports, self._patience(due))
         self._fills += tracker.booked
         self._orders = context.read_orders()
-        self._stopped = bool(endless or going.kept_back) or any(
+        self._stopped = bool(unfinished or going.kept_back) or any(
             order.end_cause is EndCause.STOPPED
             for order in self._orders
             if order.request.client_order_id in names
@@ -217,8 +218,9 @@ class PhaseWorker:
         )
 
     def _wait(self, steps: Sequence[tuple[WorkingParent, Step]]) -> bool:
-        """Wait for the next child's time, with nothing but a look at the kill switch and the lease;
-        return whether there is more to do.
+        """Wait for the next child's time, and check the kill switch and the lease meanwhile.
+
+        Returns whether there is more to do.
         """
         times = [parent.start + step.until for parent, step in steps if isinstance(step, Wait)]
         if not times:
@@ -231,11 +233,12 @@ class PhaseWorker:
 
     def _pause(self, seconds: float) -> None:
         self._session.pause(max(seconds, self._session.policy.poll_seconds))
-        _ = self._context.keeper.lease  # renews it: waiting writes nothing, and it must not run out
+        _ = self._context.keeper.lease  # renews it, which nothing else does while we wait
 
     def _halted(self, steps: Sequence[tuple[WorkingParent, Step]]) -> bool:
-        """Where the kill switch forbids what is still to come, write the rest of each parent down
-        as stopped; return whether it does.
+        """Return whether the kill switch forbids what is still to come of any parent.
+
+        The rest of each such parent is recorded as stopped.
         """
         context, halt = self._context, self._session.kill_switch.read()
         forbidden = [
@@ -256,8 +259,8 @@ class PhaseWorker:
     def _must_stop(self, halt: Halt, parent: WorkingParent) -> bool:
         """Return whether the rest of a parent may not be sent.
 
-        A halt that closes all positions lets pass what reduces them, but not slowly: what is worked
-        over time ends, and the next slot closes all at once.
+        A halt that flattens ends all work over time, even of orders that reduce. The next slot
+        closes every position at once.
         """
         if halt.flatten and not isinstance(parent.plan.style, MarketStyle):
             return True

@@ -1,6 +1,4 @@
-"""A plan: an order's child orders as they should go out, in the style that works them. Chooses the
-planner.
-"""
+"""A plan: an order's child orders in the style that works them. Each style has its planner."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -18,20 +16,22 @@ from penstock.execution.algorithms.whole import plan_limit, plan_market
 
 
 class Plan(BaseModel):
-    """Child orders in the order in which they are due. Their quantities are whole lots and sum to
-    the parent's.
+    """The child orders of a parent, as planned.
 
-    A piece that is not filled passes its rest on, so what is really sent may differ:
-    `progress.next_step` says what comes next.
+    The rest of a piece that is not filled joins a later one, so what is sent may differ.
+    `progress.next_step` returns what comes next.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     style: Style
+    """The style that works them."""
     children: tuple[ChildOrder, ...]
+    """The children, earliest first. Their quantities are whole lots and sum to the parent's."""
 
     @property
     def quantity(self) -> Decimal:
+        """The summed quantity of the children (base units)."""
         return sum((child.quantity for child in self.children), Decimal(0))
 
 
@@ -42,8 +42,9 @@ def plan_order(
     start: datetime,
     profile: VolumeProfile | None = None,
 ) -> Plan:
-    """Return the plan that works `order` from `start` on. `profile` is for VWAP: without one,
-    volume counts as even.
+    """Return the plan that works `order` from `start` on.
+
+    `profile` is for VWAP. Without one, volume counts as even.
     """
     return Plan(
         style=style, children=_children(order, instrument, style, start, profile or flat_profile())

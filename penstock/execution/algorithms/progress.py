@@ -1,7 +1,6 @@
-"""Which child comes next: a pure function of the plan, what has become of the children before, and
-the time.
+"""Which child comes next: a pure function of the plan, the earlier children and the time.
 
-Nothing is remembered between two calls, so a run that was killed goes on from what the ledger says.
+It keeps no state between two calls, so a run that was killed goes on from the ledger.
 """
 
 from dataclasses import dataclass
@@ -37,26 +36,28 @@ class Progress:
 
 @dataclass(frozen=True)
 class Send:
-    """Send this child now, and cancel what of it has not filled after `patience_seconds`; None: as
-    for any other order.
-    """
+    """A child is due now."""
 
     child: ChildOrder
+    """The child to be sent."""
     patience_seconds: float | None
+    """The time after which its rest is cancelled; None for the time of the execution policy."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing is due before `until` (from the start of the work)."""
+    """Nothing is due yet."""
 
     until: timedelta
+    """When the next child is due, from the start of the work."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """Nothing more will be sent; `left` is what has not been filled (base units)."""
+    """Nothing more will be sent."""
 
     left: Decimal
+    """The quantity that is not filled (base units)."""
 
 
 Step = Send | Wait | Finished
@@ -70,10 +71,10 @@ def next_step(
     last_price: Decimal,
     instrument: Instrument,
 ) -> Step:
-    """Return what is to be done `now` (from the start of the work), no child being at the venue.
+    """Return what is to be done `now` (from the start of the work). No child may be at the venue.
 
-    A child is legal at the venue at the last price: what is too small waits to join the next one;
-    at the end it is left.
+    A child is legal at the venue at the last price. A quantity that is too small joins the next
+    child; at the end it is left.
     """
     ceiling = order.quantity if progress.allowed is None else min(order.quantity, progress.allowed)
     rest = ceiling - progress.filled
@@ -111,8 +112,9 @@ def _moments(plan: Plan, progress: Progress) -> list[timedelta]:
 
 
 def _pieces_in_turn(style: Iceberg, progress: Progress) -> list[timedelta]:
-    """The next piece of an iceberg is due as soon as the one before has ended, while there is time
-    and a child left.
+    """Return when the next piece of an iceberg is due: as soon as the last one has ended.
+
+    Nothing is due once the time or the children are used up.
     """
     if progress.sent >= style.max_children:
         return []
@@ -140,8 +142,8 @@ def _child(
         quantity, kind = min(rest, due - progress.filled), style.child_type
     elif isinstance(style, Iceberg):
         piece = max(child.quantity for child in plan.children)
-        leaves_crumb = instrument.refusal(rest - piece, last) is not None
-        quantity = rest if leaves_crumb else min(rest, piece)
+        remainder_is_illegal = instrument.refusal(rest - piece, last) is not None
+        quantity = rest if remainder_is_illegal else min(rest, piece)
     price = None
     if kind is OrderType.LIMIT:
         price = limit_price(
@@ -153,8 +155,9 @@ def _child(
 def _patience(
     plan: Plan, child: ChildOrder, now: timedelta, later: timedelta | None
 ) -> float | None:
-    """Return for how long a limit child may work: its style's own time, or until the next slice is
-    due.
+    """Return the seconds for which a child may work: its style's time, or until the next slice.
+
+    None, for a market child, is the time of the execution policy.
     """
     style = plan.style
     if child.type is OrderType.MARKET or isinstance(style, MarketStyle):

@@ -12,8 +12,9 @@ from penstock.execution.algorithms.volume import VolumeProfile
 
 
 def plan_twap(order: ProposedOrder, instrument: Instrument, style: Twap) -> tuple[ChildOrder, ...]:
-    """Return equal slices, one at the start of each interval; fewer where the venue's minimum asks
-    for larger ones.
+    """Return equal slices, one at the start of each interval.
+
+    There are fewer where the venue's minimum needs larger ones.
     """
     return _sliced(order, instrument, style, [Decimal(1)] * style.slices)
 
@@ -25,9 +26,7 @@ def plan_vwap(
     profile: VolumeProfile,
     start: datetime,
 ) -> tuple[ChildOrder, ...]:
-    """Return slices in proportion to the volume that `profile` expects in each interval from
-    `start` on.
-    """
+    """Return slices in proportion to the expected volume of each interval from `start` on."""
     return _sliced(order, instrument, style, profile.shares(start, style.interval, style.slices))
 
 

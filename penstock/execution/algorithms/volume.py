@@ -14,16 +14,14 @@ _DAY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class VolumeProfile:
-    """Mean volume (base units) of each bucket of the UTC day; `buckets` are equally long and cover
-    it from midnight.
-    """
+    """The mean volume by time of day."""
 
     buckets: tuple[float, ...]
+    """Mean volumes (base units) of equally long parts of the UTC day, from midnight on."""
 
     @classmethod
     def of(cls, bars: pl.DataFrame, symbol: str, timeframe: Timeframe) -> "VolumeProfile":
-        """Return the profile of a symbol's bars (BARS_SCHEMA, of `timeframe`): the mean volume by
-        time of day.
+        """Return the profile of a symbol's bars (BARS_SCHEMA, of `timeframe`).
 
         A time of day without a bar counts 0. A symbol without bars has a flat profile.
         """
@@ -37,10 +35,10 @@ class VolumeProfile:
         return cls(tuple(float(volumes.get(bucket) or 0.0) for bucket in range(86400 // length)))
 
     def shares(self, start: datetime, interval: timedelta, count: int) -> list[Decimal]:
-        """Return the expected volume of `count` intervals from `start` on; the same for all where
-        none is expected.
+        """Return the expected volume of `count` intervals from `start` on.
 
-        Volume is taken as even within a bucket; the day repeats.
+        Volume is even within a bucket, and the day repeats. Where no volume is expected, all
+        intervals have the same share.
         """
         edges = [start + n * interval for n in range(count + 1)]
         volumes = [self._between(edges[n], edges[n + 1]) for n in range(count)]
@@ -62,15 +60,13 @@ class VolumeProfile:
 
 
 def flat_profile() -> VolumeProfile:
-    """Return the profile of a market of which nothing is known: the same volume at all times."""
+    """Return a profile with the same volume at all times."""
     return VolumeProfile((1.0,))
 
 
 def stored_profile(
     store: BarStore, exchange: str, symbol: str, timeframe: Timeframe, before: datetime, days: int
 ) -> VolumeProfile:
-    """Return the profile of the last `days` days of stored bars before an instant; flat where there
-    are none.
-    """
+    """Return the profile of the stored bars of the last `days` days before an instant."""
     bars = store.read_bars(exchange, timeframe, [symbol], before - days * _DAY, before)
     return VolumeProfile.of(bars, symbol, timeframe)

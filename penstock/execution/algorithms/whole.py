@@ -11,7 +11,5 @@ def plan_market(order: ProposedOrder) -> tuple[ChildOrder, ...]:
 
 
 def plan_limit(order: ProposedOrder) -> tuple[ChildOrder, ...]:
-    """Return the order as one limit child at the start; what it leaves is priced anew when
-    `progress` says so.
-    """
+    """Return the order as one limit child at the start. `progress` prices its rest again."""
     return (ChildOrder(OrderType.LIMIT, order.quantity),)

@@ -1,1 +1,1 @@
-"""One order's way: the intent, its one request, tracking it to its end, recovery, cancelling."""
+"""One order from its intent to its end: sending, tracking, recovery, cancelling."""

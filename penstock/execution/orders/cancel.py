@@ -1,5 +1,6 @@
-"""Ending what an account has at the venue, when an operator or the kill switch asks for it: its
-working orders, and which positions are left to sell.
+"""Cancelling the working orders of an account, and finding the positions that are left to sell.
+
+An operator or the kill switch asks for it.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ class Cancellation:
     """Which orders the venue cancelled, and which are left."""
 
     cancelled: tuple[str, ...] = ()
-    """Their ids: ours, or the venue's where there is no other."""
+    """The ids of cancelled orders: ours, or the venue's where there is no other."""
     left: tuple[str, ...] = ()
     """One sentence for each order that may still work: which it is, and why."""
 
@@ -28,10 +29,10 @@ class Cancellation:
 def cancel_working(session: AccountSession) -> Cancellation:
     """Ask the venue to cancel every working order of the account, ours or not.
 
-    One refusal does not keep the others. The ledger is not written: the ends reach it when the
-    orders are tracked or recovered, by whoever holds the account. An order that ended meanwhile is
-    in neither list. One without an answer is in `left`, and the next run asks again. Raises
-    VenueUnavailableError where a venue does not list its orders, after those of the other venues.
+    A refusal for one order does not stop the others. The ledger is not written: tracking or
+    recovery records the ends. An order that ended meanwhile is in neither list. One without an
+    answer is in `left`, and the next run asks again. Raises VenueUnavailableError where a venue
+    does not list its orders; the orders of the other venues are cancelled first.
     """
     venues = (
         [session.exchange] if session.venues is None else list(session.venues.accounts.values())
@@ -41,7 +42,7 @@ def cancel_working(session: AccountSession) -> Cancellation:
     for venue in venues:
         try:
             here = _cancel_at(venue)
-        except VenueUnavailableError as error:  # the others are cancelled first
+        except VenueUnavailableError as error:  # raised after the other venues
             unavailable = error
         else:
             done = Cancellation(done.cancelled + here.cancelled, done.left + here.left)
@@ -67,19 +68,14 @@ def _cancel_at(venue: Exchange) -> Cancellation:
 
 
 def holds_positions(session: AccountSession, instruments: Mapping[str, Instrument]) -> bool:
-    """Return whether the ledger has anything that the venue would take an order to sell.
-
-    What fees left of a lot does not count.
-    """
+    """Return whether the ledger has any position that is large enough to be sold."""
     return bool(left_to_sell(session, instruments, session.ledger.balances(session.account)))
 
 
 def left_to_sell(
     session: AccountSession, instruments: Mapping[str, Instrument], balances: Mapping[str, Decimal]
 ) -> tuple[str, ...]:
-    """Return the symbols, sorted, of which these balances (by asset) are enough for an
-    order.
-    """
+    """Return the symbols, sorted, of which these balances (by asset) are enough for an order."""
     holdings = holdings_by_symbol(balances, session.quote, instruments)
     lots = {
         symbol: instruments[symbol].round_lots(quantity) for symbol, quantity in holdings.items()
@@ -97,8 +93,6 @@ def left_to_sell(
 
 
 def _could_be_sold(instrument: Instrument, lots: Decimal, price: Decimal) -> bool:
-    """Return whether the venue takes an order over these lots; what is over its maximum is sold in
-    pieces.
-    """
+    """Return whether these lots are enough for an order. Above the maximum they need several."""
     piece = lots if instrument.max_quantity is None else min(lots, instrument.max_quantity)
     return instrument.refusal(piece, price) is None

@@ -1,7 +1,6 @@
-"""Making intents: the requests of the child orders that are due, with ids that the same decision
-always gives.
+"""Intents: the requests of the child orders that are due. The same decision gives the same ids.
 
-Writing them ahead and sending them is for penstock.execution.orders.submit.
+penstock.execution.orders.submit writes them ahead and sends them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,13 +13,12 @@ from penstock.core.orders import OrderRequest, OrderType, client_order_id
 from penstock.execution.algorithms import ChildOrder
 from penstock.execution.algorithms.parents import WorkingParent
 from penstock.execution.rebalance.slot_context import SlotContext
-from penstock.execution.routing.limits import Bounds
+from penstock.execution.routing.limits import PartLimits
 from penstock.execution.routing.router import route_orders
 from penstock.portfolio.rebalancing import Skipped
 from penstock.ports import Venues
 
-#: A slot's fills are looked for from this much before it on: it may begin a little early, and
-#: clocks differ.
+#: A slot's fills are read from this much before it, because it may begin early and clocks differ.
 _FILLS_BEFORE = timedelta(minutes=1)
 _BPS = Decimal(10_000)
 
@@ -33,17 +31,17 @@ class ChildIntents:
     """The intents of the children that are due at one instant."""
 
     intents: tuple[OrderIntent, ...]
+    """The intents."""
     skipped: Mapping[str, Skipped] = field(default_factory=dict)
-    """What no venue takes, by symbol; a symbol may have intents too."""
+    """Quantities that no venue takes, by symbol. A symbol may have intents too."""
 
 
 def child_intents(
-    context: SlotContext, due: Sequence[DueChild], orders: Sequence[OrderRecord], bounds: Bounds
+    context: SlotContext, due: Sequence[DueChild], orders: Sequence[OrderRecord], bounds: PartLimits
 ) -> ChildIntents:
-    """Return one intent for each child; for an account on several venues, one for each part that a
-    venue takes.
+    """Return one intent per child. On several venues there is one per part that a venue takes.
 
-    `orders` are the slot's. `bounds` hold for all parts of a parent order together.
+    `orders` are the slot's. `bounds` are for all parts of a parent order together.
     """
     if context.session.venues is not None:
         return _divided(context, context.session.venues, due, orders, bounds)
@@ -58,9 +56,7 @@ def child_intents(
 def rest_intent(
     context: SlotContext, parent: WorkingParent, orders: Sequence[OrderRecord]
 ) -> OrderIntent:
-    """Return all that is left of a parent as one intent: what is written down as stopped where the
-    kill switch ends the work.
-    """
+    """Return the rest of a parent as one intent. It is recorded as stopped by the kill switch."""
     left = parent.order.quantity - parent.progress(orders).filled
     child = ChildOrder(OrderType.MARKET, left)
     return _intent(context, parent, child, next(parent.free_numbers(orders)), orders)
@@ -71,9 +67,9 @@ def _divided(
     venues: Venues,
     due: Sequence[DueChild],
     orders: Sequence[OrderRecord],
-    bounds: Bounds,
+    bounds: PartLimits,
 ) -> ChildIntents:
-    """Divide each child over the venues; its parts are children of their own, numbered on."""
+    """Divide each child over the venues. Each part becomes a child with a number of its own."""
     children = {parent.symbol: (parent, child) for parent, child in due}
     routed = route_orders(
         [parent.order.resized(child.quantity) for parent, child in due],
@@ -97,11 +93,9 @@ def _bounds_left(
     context: SlotContext,
     parents: Sequence[WorkingParent],
     orders: Sequence[OrderRecord],
-    bounds: Bounds,
-) -> Bounds:
-    """Return the bounds with what each parent's earlier children have used up taken off its
-    ceiling.
-    """
+    bounds: PartLimits,
+) -> PartLimits:
+    """Return the bounds, each ceiling less the notional that earlier children have filled."""
     left: dict[str, Decimal] = {}
     for parent in parents:
         ceiling = bounds.ceiling(parent.order)

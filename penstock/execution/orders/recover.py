@@ -1,6 +1,6 @@
-"""Recovery brings to an end what an earlier run left. Every rebalance begins with it.
+"""Recovery: bringing the orders that an earlier run left to their end.
 
-Nothing is ever sent again from here.
+Every rebalance begins with it. It sends no order.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from penstock.execution.lease import LeaseKeeper
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.session import AccountSession
 
-#: How far back a rebalance that never ended is looked for.
+#: How many rebalances are searched for one that never ended.
 _LOOK_BACK = 100
 
 
@@ -34,12 +34,13 @@ class Recovery:
 def recover(session: AccountSession, keeper: LeaseKeeper, slot: datetime | None) -> Recovery:
     """Bring every unfinished order of the account to its end, by asking the venue.
 
-    A PLANNED order never left: it is abandoned. The slot, if it is run again, plans it anew under
-    another attempt. Orders of slots other than `slot` that still work are cancelled; with `slot`
-    None all are left the usual time to fill. An order on a symbol that the venue does not list any
-    more is left as it is: reconciliation locks its symbol until an operator has looked. Raises
-    VenueUnavailableError where a lost order cannot be resolved: what the account holds is then not
-    known.
+    A PLANNED order never left: it is abandoned. If its slot is run again, it is planned again under
+    another attempt. Working orders of other slots than `slot` are cancelled. Where `slot` is None,
+    all get the usual time to fill. An order on a symbol that the venue no longer lists stays as it
+    is; reconciliation locks the symbol.
+
+    Raises VenueUnavailableError where a lost order cannot be resolved, because the account's
+    positions are then unknown.
     """
     unfinished = session.ledger.orders(session.account, unfinished_only=True)
     if not unfinished:
@@ -99,9 +100,7 @@ def _resolve(
 
 
 def end_superseded(session: AccountSession, keeper: LeaseKeeper, slot: datetime) -> list[Rebalance]:
-    """Mark every rebalance before `slot` that never ended as FAILED: its slot has passed. Return
-    them.
-    """
+    """Mark every rebalance before `slot` that never ended as FAILED, and return them."""
     running = [
         rebalance
         for rebalance in session.ledger.rebalances(session.account, limit=_LOOK_BACK)
@@ -115,7 +114,7 @@ def end_superseded(session: AccountSession, keeper: LeaseKeeper, slot: datetime)
 
 
 def taken_over(interrupted: Rebalance, slot: datetime) -> str:
-    """Return why a slot that never ended is over, with what stopped it where that is known."""
+    """Return the reason of a slot that a later one ended, with what stopped it where known."""
     return f"{interrupted.reason or 'interrupted'}; the slot {slot:%Y-%m-%d %H:%M} took over"
 
 

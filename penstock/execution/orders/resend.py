@@ -1,8 +1,7 @@
-"""Whether an order may leave again under a new id, after its venue said that it has no such order.
+"""Whether an order may be sent again under a new id after the venue answered "no such order".
 
-That answer alone has been wrong before. So the venue is asked in other ways first: its trades, its
-open orders and its balances are compared with the ledger. Whether an order never arrived is decided
-by tracking and recovery.
+That answer can be wrong. So the venue's trades, open orders and balances are compared with the
+ledger first. Tracking and recovery decide whether an order never arrived.
 """
 
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ class Cleared:
     orders: tuple[OrderIntent, ...]
     """Those that may."""
     kept_back: tuple[OrderIntent, ...] = ()
-    """Those that may not, because something at the venue speaks of an earlier order."""
+    """Those that may not, because something at the venue shows an earlier order."""
     fills: tuple[Fill, ...] = ()
     """Fills that were found at the venue and booked on the way."""
 
@@ -32,10 +31,10 @@ def cleared(
 ) -> Cleared:
     """Return the orders that may leave, and those that are kept back.
 
-    An order may leave where none came before it, or where nothing at the venue speaks of the
+    An order may leave where no earlier one is in doubt, or where nothing at the venue shows the
     earlier one. Another attempt, or a later child of the same parent, may send its quantity again.
-    What speaks of it is booked, or stays as a break that locks the symbol. `before` are the slot's
-    orders so far.
+    What the venue shows is booked, or becomes a break that locks the symbol. `before` are the
+    slot's orders so far.
     """
     again = [order for order in orders if order.attempt or _in_doubt(order, before)]
     if not again:
@@ -43,7 +42,7 @@ def cleared(
     found = reconcile(context.session, context.keeper, context.instruments)
     after = context.read_orders()
     kept = {
-        order.request.client_order_id for order in again if _spoken_for(order, before, after, found)
+        order.request.client_order_id for order in again if _may_exist(order, before, after, found)
     }
     return Cleared(
         tuple(order for order in orders if order.request.client_order_id not in kept),
@@ -53,7 +52,7 @@ def cleared(
 
 
 def _siblings(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
-    """Return the phase's orders in the symbol: any child may send their quantity again."""
+    """Return the phase's orders in the symbol. Any child may send their quantity again."""
     return [
         each
         for each in orders
@@ -62,7 +61,7 @@ def _siblings(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRe
 
 
 def _in_doubt(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
-    """Return the siblings that the venue says it does not have, and those that have no end."""
+    """Return the siblings that have not ended, or that the venue says it does not have."""
     return [
         each
         for each in _siblings(order, orders)
@@ -71,12 +70,13 @@ def _in_doubt(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRe
     ]
 
 
-def _spoken_for(
+def _may_exist(
     order: OrderIntent,
     before: Sequence[OrderRecord],
     after: Sequence[OrderRecord],
     found: Reconciliation,
 ) -> bool:
+    """Return whether an earlier order for the same quantity may exist at the venue."""
     symbol, fresh = order.request.symbol, {fill.client_order_id for fill in found.fills}
     siblings = _siblings(order, after)
     alive = any(not each.state.is_final for each in siblings)

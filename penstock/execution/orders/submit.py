@@ -1,8 +1,6 @@
-"""The way of an order to the venue: written ahead, then sent once, past the kill switch, the lease
-and the venue's pace.
+"""Sending orders: each is written ahead, then sent once if the kill switch and the lease allow it.
 
-What became of an order whose answer was lost is for tracking and recovery to ask; nothing here
-sends twice.
+Tracking and recovery ask what became of an order whose answer was lost.
 """
 
 import threading
@@ -35,10 +33,9 @@ from penstock.execution.kill_switch import SwitchWatch
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.session import AccountSession
 
-#: Waiting is done in pieces of this length, so that the lease is renewed and the kill switch read
-#: in between.
+#: Waiting is done in pieces of this length, so that the lease is renewed in between.
 _PIECE_SECONDS = 1.0
-#: What to wait for where the venue says "slow down" and not for how long.
+#: How long to wait where the venue asks us to slow down and does not say for how long.
 _DEFAULT_PACE_SECONDS = 1.0
 _ENDED = (OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
 
@@ -48,7 +45,7 @@ class SubmitOutcome:
     """What became of one request at the venue."""
 
     report: OrderReport | None
-    """The venue's report; None where it took no order, or did not answer."""
+    """The venue's report; None where it accepted no order, or did not answer."""
 
     event: OrderEvent | None
     """The event to record; None where tracking records it."""
@@ -56,33 +53,32 @@ class SubmitOutcome:
 
 @dataclass
 class Pace:
-    """Holds all senders of a phase back while the venue wants it: to go on against a 429 earns a
-    ban.
-    """
+    """Makes all senders of a phase wait while the venue asks for it (429). Else it bans us."""
 
     _gate: threading.Lock = field(default_factory=threading.Lock)
-    _holds: int = 0
+    _waits: int = 0
 
     def pass_gate(self) -> int:
-        """Return the number of holds so far, once none is under way."""
+        """Return the number of waits so far, once none is under way."""
         with self._gate:
-            return self._holds
+            return self._waits
 
-    def hold(
+    def wait(
         self, session: AccountSession, keeper: LeaseKeeper, seconds: float, passed: int
     ) -> None:
-        """Wait `seconds`, all senders with us; where another has waited since `passed`, its wait
-        was ours too.
+        """Make all senders wait `seconds`, unless another wait has ended since `passed`.
+
+        `passed` is what `pass_gate` returned before the request.
         """
         with self._gate:
-            if self._holds != passed:
+            if self._waits != passed:
                 return
             wait_alive(session, keeper, seconds)
-            self._holds += 1
+            self._waits += 1
 
 
 def wait_alive(session: AccountSession, keeper: LeaseKeeper, seconds: float) -> None:
-    """Wait, keeping the lease alive."""
+    """Wait, and keep the lease alive. Raises StaleLeaseError where it was lost."""
     left = seconds
     while left > 0:
         _ = keeper.lease
@@ -98,11 +94,11 @@ def place(
 ) -> dict[str, OrderReport]:
     """Commit all intents, send each once, and return the venue's reports by client order id.
 
-    The intents are one transaction. The answers are recorded in a second one, after all requests
-    have come back. A crash in between leaves the orders SUBMITTING, which is resolved by asking the
-    venue. An order without a report was refused (REJECTED), lost (UNKNOWN), or not sent (CANCELED).
-    The kill switch keeps an order from being sent, or our own adapter does. Raises what `send_all`
-    raises; no answer is recorded then.
+    The intents are one transaction. The answers are a second one, after all requests have returned.
+    A crash in between leaves the orders SUBMITTING; the venue is then asked for them. An order
+    without a report was refused (REJECTED), lost (UNKNOWN) or not sent (CANCELED). The kill switch
+    or our own adapter keeps an order from being sent. Raises what `send_all` raises; no answer is
+    recorded then.
     """
     if not orders:
         return {}
@@ -127,11 +123,10 @@ def place(
 def send_all(
     session: AccountSession, keeper: LeaseKeeper, requests: Sequence[OrderRequest]
 ) -> list[SubmitOutcome]:
-    """Send each request once, `policy.senders` at a time; return the outcomes in the order of the
-    requests.
+    """Send each request once, `policy.senders` at a time; return the outcomes in the same order.
 
-    What one raises (a lost lease) is raised after those under way have come back; requests that
-    have not been begun do not leave. All of them are then still SUBMITTING in the ledger.
+    An error (such as a lost lease) is raised after the requests under way have returned. The others
+    do not leave. All of them are then still SUBMITTING in the ledger.
     """
     pace, watch = Pace(), SwitchWatch(session.kill_switch, session.policy.kill_switch_seconds)
     return session.runner.map(
@@ -151,17 +146,16 @@ def _send(
 ) -> SubmitOutcome:
     """Send one order that is SUBMITTING in the ledger, unless the kill switch forbids it.
 
-    The venue takes it at most once: it is sent again only after the venue itself has said that it
-    refused it for its rate.
+    It is sent again only where the venue answered that it refused it for its rate.
     """
     waited = 0.0
     while True:
         passed = pace.pass_gate()
-        # The request is dated before the lease is looked at: a process that sleeps after the look
-        # sends a request too old for the venue (docs/decisions/0007).
+        # The request is dated before the lease is checked. A process that is suspended after the
+        # check then sends a request that is too old for the venue (docs/decisions/0007).
         asked_at = session.machine_clock.now()
-        # A process that slept since the intent was committed must not send: another may have
-        # resolved it.
+        # A process that was suspended since the intent was committed must not send: another may
+        # have resolved it.
         _ = keeper.lease
         halt = watch.look()  # after the lease, whose renewal may wait for the database
         if session.forbids(halt, request):
@@ -182,7 +176,7 @@ def _send(
                     f"the venue still refuses it for its rate: {error}"
                 )
                 return _outcome(session, request, OrderEventKind.REJECT, reason, EndCause.PACED_OUT)
-            pace.hold(session, keeper, seconds, passed)
+            pace.wait(session, keeper, seconds, passed)
             waited += seconds
         except VenueUnavailableError as error:
             return _outcome(session, request, OrderEventKind.LOSE_TRACK, str(error))
@@ -197,7 +191,7 @@ def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
 
 
 def _refused(session: AccountSession, request: OrderRequest, error: VenueError) -> SubmitOutcome:
-    """Return the end of an order that our own adapter refused, or else the venue."""
+    """Return the end of an order that our own adapter or the venue refused."""
     if isinstance(error, NotSentError):
         kind, cause = OrderEventKind.ABANDON, EndCause.REFUSED_HERE
     else:
@@ -206,7 +200,7 @@ def _refused(session: AccountSession, request: OrderRequest, error: VenueError) 
 
 
 def _ask(session: AccountSession, request: OrderRequest) -> SubmitOutcome:
-    """Return what the venue has under an id that it calls a duplicate."""
+    """Return the order that the venue has under an id that it calls a duplicate."""
     try:
         return _accepted(session, request, session.find_order(request))
     except (OrderNotFoundError, VenueUnavailableError) as error:
@@ -215,8 +209,9 @@ def _ask(session: AccountSession, request: OrderRequest) -> SubmitOutcome:
 
 
 def _accepted(session: AccountSession, request: OrderRequest, report: OrderReport) -> SubmitOutcome:
-    """Return the acceptance. The end of an order that has ended already is recorded after its
-    fills, by tracking.
+    """Return the acceptance, or no event where the order has ended already.
+
+    Tracking records such an end after the order's fills.
     """
     if report.state in _ENDED:
         return SubmitOutcome(report, None)

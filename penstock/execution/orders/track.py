@@ -1,8 +1,7 @@
-"""Following orders to their end: asking the venue, booking fills by trade id, and cancelling what
-takes too long.
+"""Following orders to their end: ask the venue, book fills by trade id, cancel what takes too long.
 
 Fills are booked before an order's end is recorded. A crash between the two leaves the order
-unfinished; no fill is lost.
+unfinished, and no fill is lost.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -29,8 +28,7 @@ from penstock.execution.lease import LeaseKeeper
 from penstock.execution.orders.submit import wait_alive
 from penstock.execution.session import AccountSession
 
-#: No order is older than its slot but for clocks that differ; trades are asked for from this long
-#: before it.
+#: Trades are read from this much before the slot, because clocks differ.
 TRADES_MARGIN = timedelta(minutes=5)
 
 _LOST = (OrderState.SUBMITTING, OrderState.UNKNOWN)
@@ -45,8 +43,8 @@ _END_EVENTS = {
 class OrderTracker:
     """Follows a set of orders of one slot to their end.
 
-    No clock measures the patience: it is counted in pauses of `policy.poll_seconds` each. A venue
-    clock that is stepped by hand stands still while it is watched.
+    Waiting time is counted in pauses of `policy.poll_seconds` each, and not measured by a clock. A
+    venue clock that is stepped by hand stands still meanwhile.
     """
 
     def __init__(self, session: AccountSession, keeper: LeaseKeeper, slot: datetime) -> None:
@@ -61,13 +59,13 @@ class OrderTracker:
     def follow(
         self, ids: Collection[str], reports: Mapping[str, OrderReport], patience_seconds: float
     ) -> list[OrderRecord]:
-        """Ask until every order has ended, and return those that have not.
+        """Ask until every order has ended or the time is over; return those that have not ended.
 
-        `ids` are client order ids. `reports` are answers that are known already: the first look
-        needs no question for them. What still works after `patience_seconds` is cancelled, or
-        earlier where a halt asks for it. A lost order is asked about for the visibility delay
-        before "no such order" is believed. An order on a symbol that the venue does not list is not
-        waited for. Raises StaleLeaseError where the lease was lost, and StoreError.
+        `ids` are client order ids. `reports` are answers that are known already; the first look
+        does not ask for them. What still works after `patience_seconds` is cancelled, or earlier
+        where a halt asks for it. A lost order is asked about for the visibility delay before "no
+        such order" is believed. An order on a symbol that the venue does not list is not waited
+        for. Raises StaleLeaseError where the lease was lost, and StoreError.
         """
         policy, waited = self._session.policy, 0.0
         cancelled: set[str] = set()
@@ -91,14 +89,14 @@ class OrderTracker:
             if known:
                 continue
             self._session.pause(policy.poll_seconds)
-            # This renews the lease: waiting writes nothing, and must not let it run out.
+            # This renews the lease, which nothing else does while we wait.
             _ = self._keeper.lease
             waited += policy.poll_seconds
 
     def _look(
         self, ids: Collection[str], known: Mapping[str, OrderReport], waited: float
     ) -> list[OrderRecord]:
-        """Ask about and settle every unfinished order once; return those that have not ended."""
+        """Ask about every unfinished order once and record it; return those that have not ended."""
         orders = self._unfinished(ids)
         reports: dict[str, OrderReport] = {}
         events: list[OrderEvent] = []
@@ -120,9 +118,9 @@ class OrderTracker:
         return [order for order in orders if order.request.client_order_id in ids]
 
     def _ask(self, order: OrderRecord, waited: float) -> OrderReport | OrderEvent | None:
-        """Return the venue's report, or the event that follows where there is none, or None.
+        """Return the venue's report, or else the event to record, or None where there is neither.
 
-        An event follows where the venue does not answer, or says that it has no such order.
+        There may be an event where the venue does not answer, or answers "no such order".
         """
         request = order.request
         try:
@@ -130,7 +128,7 @@ class OrderTracker:
             self.unlisted.discard(request.client_order_id)
             return report
         except VenueUnavailableError as error:
-            if isinstance(error, RateLimitedError):  # to ask on against a 429 earns a ban
+            if isinstance(error, RateLimitedError):  # more questions would earn a ban
                 self._slow_down(error)
             if order.state is OrderState.SUBMITTING:
                 return self._event(order, OrderEventKind.LOSE_TRACK, str(error))
@@ -153,9 +151,7 @@ class OrderTracker:
         )
 
     def _settle(self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport]) -> None:
-        """Bring the ledger to what the venue reports: acceptances, then fills, then ends; each in
-        one write.
-        """
+        """Record the venue's reports: acceptances, then fills, then ends; each in one write."""
         self._write(
             [
                 self._event(
@@ -188,9 +184,7 @@ class OrderTracker:
     def _end_event(
         self, order: OrderRecord, reports: Mapping[str, OrderReport], missing: Mapping[str, Decimal]
     ) -> OrderEvent | None:
-        """Return the order's end as the venue says it, once every fill that the venue speaks of is
-        booked.
-        """
+        """Return the order's end, once every fill that the venue reports is booked; else None."""
         report = reports[order.request.client_order_id]
         kind = _END_EVENTS.get(report.state)
         if kind is None or missing[order.request.client_order_id] > 0:
@@ -198,13 +192,14 @@ class OrderTracker:
         if kind is OrderEventKind.REJECT and (
             order.state not in _LOST or report.filled_quantity > 0
         ):
-            # It had worked before the venue took it back: only a request can be rejected.
+            # It has worked before: only a request can be rejected.
             kind = OrderEventKind.CANCEL
         return self._event(order, kind, report.reason, report.venue_order_id)
 
     def _book(self, orders: Sequence[OrderRecord]) -> Sequence[Fill]:
-        """Book the orders' trades that are not booked yet, asking once per symbol and venue; return
-        those that were booked.
+        """Book the orders' trades that are not booked yet, and return them.
+
+        The venue is asked once per symbol and venue.
         """
         if not orders:
             return []
@@ -230,7 +225,7 @@ class OrderTracker:
     def _called_back(
         self, unfinished: Collection[OrderRecord], cancelled: set[str]
     ) -> dict[str, OrderReport]:
-        """Cancel what the kill switch wants cancelled; one that flattens leaves what reduces."""
+        """Cancel what the kill switch asks for. One that flattens leaves orders that reduce."""
         halt = self._session.kill_switch.read() if unfinished else None
         if halt is None or not (halt.cancel or halt.flatten):
             return {}
@@ -250,11 +245,11 @@ class OrderTracker:
         reason: str,
         cause: EndCause,
     ) -> dict[str, OrderReport]:
-        """Ask the venue once to cancel each order that works; return its answers, and note in
-        `cancelled` who got one.
+        """Ask the venue to cancel each working order that is not in `cancelled`.
 
-        An order that ended meanwhile is found by the next look; a cancellation without an answer is
-        asked for again.
+        Returns its answers by client order id.
+        Orders that got an answer are added to `cancelled`. The next look finds an order that ended
+        meanwhile. A request without an answer is repeated.
         """
         working = [
             order

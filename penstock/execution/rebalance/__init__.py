@@ -1,1 +1,1 @@
-"""The run of one slot, what every step of it needs, which slots are due, and how a slot ended."""
+"""The run of one slot, the values that its steps share, the slots that are due, and the outcome."""

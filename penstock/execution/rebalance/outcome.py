@@ -12,7 +12,7 @@ from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.orders.cancel import holds_positions
 from penstock.execution.session import AccountSession
 
-#: How many slots that are newer than a late one are looked at: a week of minutes.
+#: How many newer slots are read for a late slot: one week at one slot per minute.
 _NEWER_SLOTS = 10_080
 
 
@@ -21,7 +21,7 @@ def refusal_of(
 ) -> str | None:
     """Return why the slot is not to be traded now, or None."""
     recent = session.ledger.rebalances(session.account, limit=1)
-    # A newer slot may have been traded behind an outage's skipped slots.
+    # A newer slot may have been traded before slots that an outage skipped.
     if any(each.slot > slot for each in recent):
         recent = session.ledger.rebalances(session.account, limit=_NEWER_SLOTS)
     newest = max(
@@ -46,18 +46,16 @@ def refusal_of(
 
 
 def outcome_of(orders: Sequence[OrderRecord]) -> tuple[RebalanceStatus, str]:
-    """Return how the slot ended: FAILED where the kill switch cut it short or an order has no end,
-    else DONE.
+    """Return how the slot ended, and why.
+
+    FAILED where the kill switch stopped an order or an order has not ended, else DONE.
     """
     stopped = [order for order in orders if order.end_cause is EndCause.STOPPED]
-    endless = [order for order in orders if not order.state.is_final]
-    if stopped or endless:
+    unfinished = [order.request.client_order_id for order in orders if not order.state.is_final]
+    if stopped or unfinished:
         parts = [stopped[0].reason] if stopped else []
-        parts += (
-            [f"{len(endless)} orders have not ended, first {endless[0].request.client_order_id}"]
-            if endless
-            else []
-        )
+        if unfinished:
+            parts.append(f"{len(unfinished)} orders have not ended, first {unfinished[0]}")
         return RebalanceStatus.FAILED, "; ".join(parts)
     refused = {"by the venue": EndCause.REFUSED, "before sending": EndCause.REFUSED_HERE}
     found = {
@@ -71,9 +69,7 @@ def outcome_of(orders: Sequence[OrderRecord]) -> tuple[RebalanceStatus, str]:
 
 
 def cut_short(passed: Sequence[Rebalance]) -> tuple[str, ...]:
-    """Return an alert for each earlier slot that ended in the middle of its work and did not say
-    why.
-    """
+    """Return an alert for each earlier slot that was interrupted and has no reason."""
     return tuple(
         f"slot {each.slot:%Y-%m-%d %H:%M} was cut short and is over"
         for each in passed
@@ -82,6 +78,6 @@ def cut_short(passed: Sequence[Rebalance]) -> tuple[str, ...]:
 
 
 def new_breaks(breaks: Sequence[Break], before: Sequence[Break]) -> list[Break]:
-    """Return the breaks that were not open before, whichever look of the run opened them."""
+    """Return the breaks that were not open before."""
     known = {(found.subject, found.kind) for found in before}
     return [found for found in breaks if (found.subject, found.kind) not in known]

@@ -1,4 +1,4 @@
-"""What a rebalance did, as values: for an artifact, a log line, or a test."""
+"""What a rebalance did, as values."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from penstock.core.breaks import Break
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.core.rebalances import RebalanceStatus
-from penstock.core.risk_records import Verdict
+from penstock.core.risk_records import RiskVerdict
 from penstock.portfolio.rebalancing import Skipped
 from penstock.risk.rules import RuleFinding
 
@@ -24,10 +24,10 @@ class RebalanceResult:
     """The bar close that the run acted on."""
 
     status: RebalanceStatus | None
-    """How the slot stands; None where another process held the account."""
+    """The slot's status; None where another process had the account."""
 
     reason: str
-    """Why it stands so; "" where there is nothing to say."""
+    """The reason for the status; "" where there is none."""
 
     portfolio_version: str
     """The portfolio version that the slot trades."""
@@ -69,7 +69,7 @@ class RebalanceResult:
     """The breaks that this run found."""
 
     alerts: tuple[str, ...] = ()
-    """What an operator must hear of: acts of risk, orders that may still work, slots cut short."""
+    """What an operator must know: acts of risk, orders that may still work, interrupted slots."""
 
     lateness_seconds: float = 0.0
     """How long after the slot the run began, by the venue's clock."""
@@ -79,18 +79,14 @@ class RebalanceResult:
 
     @property
     def is_failure(self) -> bool:
-        """Whether the slot failed, or was left because another process held the account and has not
-        ended it either.
-        """
+        """Whether the slot failed, or was not traded because another process had the account."""
         return self.status is RebalanceStatus.FAILED or (
             self.status is None and not self.already_done
         )
 
     @property
     def turnover(self) -> Decimal:
-        """Summed notional of the fills as a fraction of the equity before; zero where nothing is
-        known.
-        """
+        """Summed notional of the fills per `equity_before`; zero where that is None."""
         traded = sum((fill.notional for fill in self.fills), Decimal(0))
         return traded / self.equity_before if self.equity_before else Decimal(0)
 
@@ -113,12 +109,16 @@ class RebalanceResult:
             for order in self.orders
         ]
         rows += [_row("skipped", skip.symbol, "", skip.reason) for skip in self.skipped]
-        verbs = {Verdict.SHRINK: "shrunk", Verdict.DENY: "denied", Verdict.CLOSE: "closed"}
-        denied = {each.symbol for each in self.findings if each.verdict is Verdict.DENY}
+        verbs = {
+            RiskVerdict.SHRINK: "shrunk",
+            RiskVerdict.DENY: "denied",
+            RiskVerdict.CLOSE: "closed",
+        }
+        denied = {each.symbol for each in self.findings if each.verdict is RiskVerdict.DENY}
         shown = [
             each
             for each in self.findings
-            if each.verdict is not Verdict.CLOSE or each.symbol not in denied
+            if each.verdict is not RiskVerdict.CLOSE or each.symbol not in denied
         ]
         rows += [_row(verbs[each.verdict], each.symbol, each.rule, each.reason) for each in shown]
         return rows + [
@@ -134,9 +134,20 @@ class RebalanceResult:
             f"{self.account} {self.slot:%Y-%m-%d %H:%M}: "
             f"{self.status}"
             f"{f' ({self.reason})' if self.reason else ''}, "
-            f"{self.sent} orders sent, {len(self.fills)} fills{equity}, "
+            f"{self.sent} orders sent{self._why_none()}, {len(self.fills)} fills{equity}, "
             f"{self.lateness_seconds:.1f} s late, took {self.duration_seconds:.1f} s"
         )
+
+    def _why_none(self) -> str:
+        """Return why no symbol was traded, in brackets; "" where one was, or where `reason` says
+        more.
+        """
+        reasons = [f"{each.symbol}: {each.reason}" for each in self.findings]
+        reasons += [f"{each.symbol}: {each.reason}" for each in self.skipped]
+        if self.orders or self.reason or not reasons:
+            return ""
+        more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        return f" ({reasons[0]}{more})"
 
 
 def _at(order: OrderRecord) -> str:

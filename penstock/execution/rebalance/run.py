@@ -1,8 +1,7 @@
-"""The rebalance of one account for one slot, from taking the lease to the slot's end. It reads like
-the runbook's steps.
+"""The rebalance of one account for one slot, from taking the lease to the slot's end.
 
-Running a slot again is safe: a slot that has ended sends nothing, one that was interrupted goes on
-where it stopped.
+A slot may be run again. One that has ended sends nothing. One that was interrupted goes on where it
+stopped.
 """
 
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import RiskLimits
 
-#: A run may start this much before its slot by the venue's clock without being early.
+#: A run may start this many seconds before its slot by the venue's clock.
 _EARLY_SECONDS = 1.0
 
 
@@ -40,7 +39,7 @@ class RebalanceInputs:
     """The bar close that the rebalance acts on."""
 
     portfolio_version: str
-    """The portfolio version in force. A slot that was begun keeps the one it was begun with."""
+    """The portfolio version in force. A slot that has begun keeps the version of its first run."""
 
     decide: Callable[[str], PortfolioTargets]
     """Returns the targets of a portfolio version at the slot."""
@@ -55,10 +54,10 @@ class RebalanceInputs:
 def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResult:
     """Bring the account to the slot's targets, once; return what was done.
 
-    The result's status is None where another process holds the account. Raises what stops a run
-    half-way (StaleDataError, VenueUnavailableError, StaleLeaseError, StoreError ...). The slot is
-    then still RUNNING and may be run again. How long the run took is measured by the machine's
-    clock, how late it began by the venue's.
+    The result's status is None where another process has the account. Raises what stops a run
+    (StaleDataError, VenueUnavailableError, StaleLeaseError, StoreError ...). A slot that was begun
+    is then still RUNNING and may be run again. The machine's clock measures how long the run took,
+    the venue's how late it began.
     """
     if inputs.policy.quote != session.quote:
         raise ConfigError(
@@ -89,7 +88,7 @@ def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResu
 def _rebalanced(
     session: AccountSession, keeper: LeaseKeeper, inputs: RebalanceInputs
 ) -> RebalanceResult:
-    """Clean up what is left from before, then trade the slot, or end it with a reason."""
+    """Recover and reconcile, then trade the slot, or end it with a reason."""
     lateness = _lateness(session, inputs.slot)
     still_working = _cancel_if_asked(session)
     recovery = recover(session, keeper, inputs.slot)
@@ -143,7 +142,10 @@ def _rebalanced(
 
 
 def _lateness(session: AccountSession, slot: datetime) -> float:
-    """Return how many seconds the venue's clock is past the slot; StaleDataError before it."""
+    """Return how many seconds the venue's clock is past the slot.
+
+    Raises StaleDataError where the slot has not come yet.
+    """
     lateness = (session.clock.now() - slot).total_seconds()
     if lateness < -_EARLY_SECONDS:
         raise StaleDataError(
@@ -165,8 +167,9 @@ def _decided(
     inputs: RebalanceInputs,
     halt: Halt,
 ) -> PortfolioTargets:
-    """Return the slot's targets, kept in the ledger. An account that is being flattened asks no
-    strategy.
+    """Return the slot's targets, and record them in the ledger.
+
+    No strategy is asked where a halt flattens the account.
     """
     version = slot.portfolio_version
     if halt.flatten:
@@ -178,7 +181,7 @@ def _decided(
 
 
 def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -> RebalanceResult:
-    """Trade the slot: sells to their end, then buys from what the sells really yielded."""
+    """Trade the slot: sells to their end, then buys from what the sells have yielded."""
     session, keeper, slot = context.session, context.keeper, context.rebalance
     before = context.read_book(risk.locks)
     context = replace(context, targets=risk.open(before, context.targets))
@@ -216,6 +219,6 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
 
 
 def _style(session: AccountSession, risk: PreTradeRisk, phase: Phase) -> Style:
-    """Return the account's style. What risk wants closed goes out whole and at once."""
+    """Return the account's style, or market orders where positions must be closed at once."""
     is_urgent = risk.halt.flatten or (phase is Phase.SELLS and risk.closing)
     return MarketStyle() if is_urgent else session.style

@@ -1,4 +1,4 @@
-"""One slot of one account, as every step of its run needs it."""
+"""The values that every step of a slot's run needs."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,26 +18,32 @@ class SlotContext:
     """What is fixed while a slot is traded."""
 
     session: AccountSession
+    """The account."""
+
     keeper: LeaseKeeper
+    """The account's lease."""
+
     rebalance: Rebalance
-    """The slot as the ledger has it: its id, its time and the portfolio version that it keeps."""
+    """The slot as the ledger has it."""
 
     instruments: Mapping[str, Instrument]
     """The venue's instruments by symbol, read at the start of the run."""
 
     targets: PortfolioTargets
+    """What the strategies want."""
+
     policy: RebalancePolicy
+    """How targets become orders."""
 
     def read_orders(self) -> Sequence[OrderRecord]:
         """Return all orders of the slot, by any run of it."""
         return self.session.ledger.orders(self.session.account, rebalance_id=self.rebalance.id)
 
     def read_book(self, locks: Mapping[str, str], symbols: Collection[str] = ()) -> Book:
-        """Return the account as it is now, at the venue's last prices; those of `symbols` are among
-        them, and those of all targets and holdings.
+        """Return the account as it is now, at the venue's last prices.
 
-        Where a break locks the cash, the ledger's figure is in doubt: never more cash is planned
-        with than the venue shows.
+        Prices are those of all targets, all holdings and `symbols`. Where a break locks the quote
+        asset, the cash is the smaller of the ledger's and the venue's.
         """
         balances = dict(self.session.ledger.balances(self.session.account))
         quote = self.session.quote

@@ -1,9 +1,8 @@
-"""Slots that passed without a run: which of them are run after all, and a row for each of the
-others.
+"""Slots that passed without a run: some are run after all, the others get a row as skipped.
 
-After `account_for_missed` every slot up to the newest is either on record or about to be run. A
-slot whose run raised can be run again until the next one is due or it is too late. Then it ends as
-FAILED, with the reason.
+After `account_for_missed` every slot up to the newest has a row or is about to be run. A slot whose
+run raised can be run again until the next one is due or it is too late. Then it ends as FAILED,
+with the reason.
 """
 
 from collections.abc import Collection
@@ -18,25 +17,24 @@ from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.orders.recover import taken_over
 from penstock.execution.session import AccountSession
 
-#: Rows written one by one for missed slots in one go (a day of minutes); what was missed before
-#: them is one row together.
+#: How many missed slots get a row of their own: one day at one slot per minute. Those before them
+#: share one row.
 MOST_ROWS = 1440
-#: Missed slots that "run_all" runs after all; older ones are skipped.
+#: How many missed slots "run_all" runs; older ones are skipped.
 MOST_RUNS = 100
 #: The portfolio version of a slot for which nothing was decided.
 NO_VERSION = "none"
 
 
 class MissedSlots(StrEnum):
-    """What is done about slots that passed without a run.
-
-    skip: none is run; the newest is run only if it is not too late. run_latest: the newest is run
-    however late, the others are not. run_all: each is run, oldest first, however late.
-    """
+    """What is done about slots that passed without a run."""
 
     SKIP = "skip"
+    """The newest is run if it is not too late, the others are not."""
     RUN_LATEST = "run_latest"
+    """The newest is run however late, the others are not."""
     RUN_ALL = "run_all"
+    """Each is run, oldest first, however late."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +45,16 @@ class SlotAccount:
     """The slots to be run now, oldest first."""
 
     skipped: tuple[datetime, ...] = ()
-    """The slots that never had a run, with one row each."""
+    """The slots without a run that got a row each."""
 
     together: int = 0
-    """How many more never had a run, and are one row together."""
+    """How many more had no run, and share one row."""
 
     late: frozenset[datetime] = frozenset()
     """The slots of `to_run` that may be run however late they are."""
 
     failed: tuple[datetime, ...] = ()
-    """The slots that this call ended: their runs were killed and left no reason."""
+    """The slots that this call ended because their runs had stopped without a reason."""
 
     def summary(self) -> str:
         """Return in one line how many slots were skipped and run after all."""
@@ -72,23 +70,24 @@ class SlotAccount:
 
 @dataclass(frozen=True)
 class SlotGaps:
-    """Slots without a row, oldest first. `uncounted` more lie before them, from `since` to
-    `before`.
-    """
+    """Slots without a row."""
 
     missing: tuple[datetime, ...]
+    """The newest of them, oldest first."""
     uncounted: int = 0
+    """How many more are older than these."""
     since: datetime | None = None
+    """The start of the time in which those lie; None where there are none."""
     before: datetime | None = None
+    """The newest of those; None where there are none."""
 
 
 def find_gaps(
     known: Collection[datetime], newest: datetime, timeframe: Timeframe, most: int = MOST_ROWS
 ) -> SlotGaps:
-    """Return the slots of the grid after the oldest known one, up to `newest`, that are not known;
-    at most `most` by name.
+    """Return the slots without a row between the oldest known slot and `newest`.
 
-    An account that has no slot yet has missed none.
+    At most `most` of them are listed; the others are counted. An account without slots has no gaps.
     """
     if not known:
         return SlotGaps(())
@@ -118,12 +117,11 @@ def account_for_missed(
     policy: MissedSlots,
     most_rows: int = MOST_ROWS,
 ) -> SlotAccount:
-    """Write a SKIPPED row for every missed slot that `policy` does not run, and return what is to
-    be run now.
+    """Record every missed slot that `policy` does not run as SKIPPED; return what is to be run now.
 
-    `newest` is the newest slot that is due. Where another process holds the account, nothing is
-    written and `newest` alone is returned: its rebalance will say so. A slot whose run never ended
-    is finished by "run_all"; otherwise it ends as FAILED.
+    `newest` is the newest slot that is due. Where another process has the account, nothing is
+    written and only `newest` is to be run. A slot whose run never ended is run again by "run_all";
+    otherwise it ends as FAILED.
     """
     session.ledger.open_account(session.account, session.exchange_name, session.quote)
     rows = session.ledger.rebalances(session.account, limit=most_rows)
@@ -149,7 +147,7 @@ def account_for_missed(
     if keeper is None:
         return SlotAccount((newest,))
     try:
-        # These come first: a later look back would not find them behind the rows that follow.
+        # These come first: behind many new rows a later call would not find them.
         for row in passed:
             _end_slot(session, keeper, row.slot, RebalanceStatus.FAILED, taken_over(row, newest))
         reason = (
@@ -167,14 +165,17 @@ def account_for_missed(
 def record_failure(
     session: AccountSession, timeframe: Timeframe, slot: datetime, reason: str, version: str | None
 ) -> bool:
-    """Keep why a slot's run raised, and return whether that was done. `version` is what it would
-    have traded, where known.
+    """Record why a slot's run raised; return whether that was done.
 
-    While the slot may still be traded its row stays RUNNING with the reason: the next run of it
-    goes on where this one stopped (without a version there may be no row yet, and none is made).
-    Afterwards the slot is over: FAILED. Nothing is written for an account that has no slot yet (its
-    opening balances are still to be taken over), for one that another process holds, or for a slot
-    that has ended.
+    `version` is the portfolio version that the run would have traded, where known. While the slot
+    may still be traded, its row stays RUNNING with the reason. Afterwards it ends as FAILED.
+
+    Nothing is recorded in these cases:
+
+    - The account has no slot yet: its opening balances are not taken over.
+    - Another process has the account.
+    - The slot has ended.
+    - The slot may still be traded, and has neither a row nor a version.
     """
     known = session.ledger.rebalances(session.account, limit=MOST_ROWS)
     again = _may_be_run_again(session, timeframe, slot)
@@ -205,8 +206,9 @@ def record_failure(
 
 
 def _may_be_run_again(session: AccountSession, timeframe: Timeframe, slot: datetime) -> bool:
-    """Return whether the slot is the newest and not too late; where the venue does not tell its
-    time, that it may be.
+    """Return whether the slot is the newest and not too late.
+
+    True where the venue's time cannot be read.
     """
     try:
         lateness = session.clock.now() - slot
@@ -224,9 +226,7 @@ def _chosen(
     newest: datetime,
     policy: MissedSlots,
 ) -> tuple[datetime, ...]:
-    """Return the slots to run, oldest first; the newest is always among them (what has ended is not
-    done again).
-    """
+    """Return the slots to run, oldest first. The newest is always among them."""
     if policy is not MissedSlots.RUN_ALL:
         return (newest,)
     return tuple(sorted({*sorted({*missing, *interrupted})[-MOST_RUNS:], newest}))
@@ -239,7 +239,7 @@ def _write_skipped(
     skipped: tuple[datetime, ...],
     reason: str,
 ) -> None:
-    """Write the rows oldest first, so that an interrupted writing is taken up where it stopped."""
+    """Write the rows oldest first, so that a later call can go on after an interruption."""
     if gaps.before is not None:
         together = (
             f"{reason}; with it {gaps.uncounted} slots since {gaps.since:%Y-%m-%d %H:%M}, not "

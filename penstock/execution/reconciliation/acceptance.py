@@ -1,6 +1,4 @@
-"""Acceptance of a break by an operator: the ledger takes over what the venue has, with the reason
-kept as an event.
-"""
+"""Acceptance of a break by an operator: the ledger takes over what the venue has, with a reason."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -23,35 +21,34 @@ from penstock.execution.reconciliation.reconcile import (
 )
 from penstock.execution.session import AccountSession
 
-#: An order that works at the venue and is not ours must be cancelled there: no entry of the ledger
-#: could own it.
+#: An order that works at the venue and is not ours must be cancelled there.
 _NOT_ACCEPTABLE = frozenset({BreakKind.UNKNOWN_ORDER})
 
 
 def accept_break(
     session: AccountSession, keeper: LeaseKeeper, subject: str, reason: str, by: str = "operator"
 ) -> Reconciliation:
-    """Settle the open breaks on `subject` (an asset or a symbol) as the venue has it, keep the
-    acceptance, and compare again.
+    """Accept the open breaks on `subject` (an asset or a symbol), then compare again.
 
-    Differences of balances are booked as adjustments, an order that is gone is cancelled in the
-    ledger, changed steps are planned with from now on: all of it in one transaction, or nothing.
-    Raises StoreError where no break is open on the subject, naming those that are; where it is
-    about an unknown order: cancel that at the venue; and where a difference is not the recorded one
-    any more, which is what the operator was told and means. The new one is recorded then.
+    One transaction books differences of balances as adjustments, cancels an order that is gone in
+    the ledger, and keeps a changed instrument for later plans.
+
+    Raises StoreError where no break is open on the subject, or where it is an unknown order, which
+    must be cancelled at the venue. It is raised too where the difference is not the recorded one
+    any more: the operator has not seen it. The new difference is then recorded.
     """
     seen = compare(session, keeper)
     open_now = session.control_store.open_breaks(session.account)
-    standing = {
+    acceptable = {
         each.kind: each
         for each in open_now
         if each.subject == subject and each.kind not in _NOT_ACCEPTABLE
     }
-    chosen = _chosen(seen, standing, subject)
+    chosen = _chosen(seen, acceptable, subject)
     if not chosen:
         raise StoreError(_nothing_to_accept(session.account, subject, open_now))
     _refuse_changed(
-        session, keeper, seen, [(standing[each.found.kind], each.found) for each in chosen]
+        session, keeper, seen, [(acceptable[each.found.kind], each.found) for each in chosen]
     )
     at = session.clock.now()
     session.control_store.settle_breaks(
@@ -71,16 +68,17 @@ def _nothing_to_accept(account: str, subject: str, open_now: Sequence[Break]) ->
 
 
 def _chosen(
-    seen: Comparison, standing: Mapping[BreakKind, Break], subject: str
+    seen: Comparison, acceptable: Mapping[BreakKind, Break], subject: str
 ) -> list[ExplainedDifference]:
-    """Return what was found of the standing breaks. An overfill stands though both sides agree: it
-    is as it was recorded.
+    """Return what was found again of the open breaks.
+
+    An overfill counts as found, because ledger and venue agree on it.
     """
     found = {each.found.kind: each for each in seen.findings if each.found.subject == subject}
-    seen_again = [found[kind] for kind in standing if kind in found]
+    seen_again = [found[kind] for kind in acceptable if kind in found]
     return seen_again + [
         ExplainedDifference(each)
-        for kind, each in standing.items()
+        for kind, each in acceptable.items()
         if kind is BreakKind.OVERFILL and kind not in found
     ]
 
@@ -91,8 +89,9 @@ def _refuse_changed(
     seen: Comparison,
     pairs: Sequence[tuple[Break, Break]],
 ) -> None:
-    """Raise StoreError where a break is not what was recorded; it is then closed, and opened with
-    what it is now.
+    """Raise StoreError where a break is not as it was recorded.
+
+    The recorded break is closed first, and opened again as it is now.
     """
     venues = venues_of(session)
     changed = [

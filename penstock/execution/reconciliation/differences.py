@@ -1,7 +1,6 @@
-"""What explains a difference between the ledger's balances and the venue's. Decides the
-kind of each break.
+"""What explains a difference between the ledger's balances and the venue's: a break and its kind.
 
-Our own trades that the ledger lacks are booked on the spot; everything else is only named here.
+Nothing is booked here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,20 +14,19 @@ from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.execution.session import AccountSession
 
 _ZERO = Decimal(0)
-#: Balances that came through a float are exact to some fifteen digits.
+#: Balances that came through a float are exact to about fifteen digits.
 _FLOAT_DIGITS = Decimal("1e-14")
-#: Venues show balances to eight decimals, while notionals have as many as price and lot together:
-#: less is their rounding.
+#: Venues show balances to eight decimals, and notionals may have more.
 _SHOWN = Decimal("1e-8")
 
 
 def _noise(balance: Decimal, venues: int) -> Decimal:
-    """Return by how much a balance may be off on its way here."""
+    """Return the rounding error that a venue's balance may have."""
     return max(_SHOWN * venues, abs(balance) * _FLOAT_DIGITS)
 
 
 def venues_of(session: AccountSession) -> int:
-    """Return how many venues the account's balances are the sum of."""
+    """Return the number of venues over which the account's balances are summed."""
     return 1 if session.venues is None else len(session.venues.accounts)
 
 
@@ -37,6 +35,7 @@ class ExplainedDifference:
     """A break, and what would follow if an operator accepted it."""
 
     found: Break
+    """The break."""
     changes: Mapping[str, Decimal] = field(default_factory=dict)
     """What the ledger would book, by asset."""
     orders: tuple[str, ...] = ()
@@ -47,24 +46,25 @@ class ExplainedDifference:
 
 @dataclass
 class BalanceGaps:
-    """Venue minus ledger by asset, less what findings have explained so far. Each of `venues`
-    rounds what it shows.
-    """
+    """Venue minus ledger by asset, less what findings have explained so far."""
 
     balances: Mapping[str, Decimal]
+    """The venue's balances by asset."""
     ledger: Mapping[str, Decimal]
+    """The ledger's balances by asset."""
     findings: list[ExplainedDifference] = field(default_factory=list)
+    """What explains gaps."""
     venues: int = 1
+    """The number of venues in `balances`. Each rounds what it shows."""
 
     @property
     def assets(self) -> list[str]:
+        """All assets of both sides and of the findings, sorted."""
         touched = {asset for finding in self.findings for asset in finding.changes}
         return sorted({*self.balances, *self.ledger, *touched})
 
     def of(self, asset: str) -> Decimal:
-        """Return what is left unexplained of an asset; zero where it is no more than rounding on
-        the way here.
-        """
+        """Return the unexplained gap of an asset; zero where it may be rounding."""
         balance = self.balances.get(asset, _ZERO)
         explained = sum((finding.changes.get(asset, _ZERO) for finding in self.findings), _ZERO)
         gap = balance - self.ledger.get(asset, _ZERO) - explained
@@ -80,9 +80,7 @@ class BalanceGaps:
 
 
 def merged(findings: Sequence[ExplainedDifference]) -> tuple[ExplainedDifference, ...]:
-    """Return one finding for each subject and kind, for one break stands for them all, with all
-    that they would change.
-    """
+    """Return one finding per subject and kind, with all that the merged ones would change."""
     alike: dict[tuple[str, BreakKind], list[ExplainedDifference]] = {}
     for finding in findings:
         alike.setdefault((finding.found.subject, finding.found.kind), []).append(finding)
@@ -104,11 +102,10 @@ def merged(findings: Sequence[ExplainedDifference]) -> tuple[ExplainedDifference
 def is_as_recorded(
     recorded: Break, now: Break, balances: Mapping[str, Decimal], venues: int
 ) -> bool:
-    """Whether a break is now what it was when it was recorded, so that who was told of that one may
-    accept this one.
+    """Return whether a break is as it was recorded.
 
-    What would be booked decides, but for what venues round off. The detail decides where nothing
-    would be booked, or where that was not kept.
+    Equal are two breaks that would book the same, up to rounding. Where nothing would be booked, or
+    that is not recorded, their details must be equal.
     """
     if recorded.changes is None or not (recorded.changes or now.changes):
         return recorded.detail == now.detail
@@ -123,11 +120,11 @@ def is_as_recorded(
 def unexplained(
     session: AccountSession, gaps: BalanceGaps, since: datetime, accepted: Sequence[BreakAcceptance]
 ) -> list[ExplainedDifference]:
-    """Return a break for each asset whose gap no trade explains: a transfer, dust, or a mismatch.
+    """Return a break per asset whose gap no trade explains: a transfer, dust, or a mismatch.
 
-    A venue that shows its transfers tells a deposit or withdrawal from a mismatch; elsewhere more
-    is called a deposit and less a withdrawal. What is worth less than `dust_notional` is dust,
-    whatever it came from.
+    A gap worth no more than `dust_notional` is dust. Where the venue shows its transfers, a gap
+    that one or all of them explain is a deposit or withdrawal, any other a mismatch. Where it does
+    not, a surplus is called a deposit and a lack a withdrawal.
     """
     left = gaps.open()
     if not left:
@@ -170,9 +167,7 @@ def _finding(
 
 
 def _settled(accepted: Sequence[BreakAcceptance], asset: str, since: datetime) -> datetime:
-    """Return until when transfers of an asset are in the ledger: the last acceptance, or the
-    account's first slot.
-    """
+    """Return until when the ledger has an asset's transfers: the last acceptance or `since`."""
     return max(
         (each.at for each in accepted if asset in subject_assets(each.subject)), default=since
     )

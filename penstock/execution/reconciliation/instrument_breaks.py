@@ -1,4 +1,4 @@
-"""Breaks about instruments: the venue's steps are not those that orders were planned with."""
+"""Breaks about instruments: the venue has changed the steps that orders were planned with."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,7 +15,7 @@ def instrument_breaks(
     planned: Mapping[str, Instrument],
     instruments: Mapping[str, Instrument] | None,
 ) -> list[ExplainedDifference]:
-    """Return a break for each symbol whose steps are not those its orders were planned with."""
+    """Return a break per symbol whose steps differ from those that orders were planned with."""
     if not planned:
         return []
     listed = session.exchange.instruments() if instruments is None else instruments

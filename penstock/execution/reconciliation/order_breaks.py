@@ -10,15 +10,12 @@ from penstock.core.orders import Fill, OrderReport, OrderState
 from penstock.execution.reconciliation.differences import ExplainedDifference
 from penstock.execution.session import AccountSession
 
-#: Whoever accepted that a fill stands twice has accepted that its order was filled beyond its
-#: quantity.
+#: An accepted doubled fill means that its overfilled order is accepted too.
 _OVERFILL_SEEN = frozenset({BreakKind.OVERFILL, BreakKind.DOUBLED_FILL})
 
 
 def open_order_breaks(session: AccountSession) -> list[ExplainedDifference]:
-    """Return a break for each order that works at the venue and not in the ledger, or the other way
-    round.
-    """
+    """Return a break per order that works at the venue and not in the ledger, or the reverse."""
     working = {
         order.client_order_id or order.venue_order_id: order
         for order in session.exchange.open_orders()
@@ -59,8 +56,9 @@ def _gone_order(session: AccountSession, order: OrderRecord) -> ExplainedDiffere
 
 
 def _gone(session: AccountSession, order: OrderRecord) -> bool:
-    """Return whether nobody can say any more what became of the order. One that is only lost is
-    recovery's affair.
+    """Return whether the venue no longer knows the order, or its symbol.
+
+    Recovery deals with a lost order whose symbol is listed.
     """
     if order.state is OrderState.PLANNED:
         return False
@@ -78,7 +76,7 @@ def _gone(session: AccountSession, order: OrderRecord) -> bool:
 
 
 def overfilled_orders(session: AccountSession) -> list[OrderRecord]:
-    """Return every order that was filled beyond its quantity and not accepted since."""
+    """Return every order that was filled beyond its quantity and has not been accepted since."""
     over = session.ledger.orders(session.account, overfilled_only=True)
     if not over:
         return []
@@ -97,8 +95,9 @@ def _has_accepted(accepted: Sequence[BreakAcceptance], order: OrderRecord) -> bo
 def overfill_breaks(
     session: AccountSession, overfilled: Sequence[OrderRecord], doubled: Sequence[Fill]
 ) -> list[ExplainedDifference]:
-    """Return a break for each symbol with orders that were really filled beyond their quantity, not
-    booked twice.
+    """Return a break per symbol with an order filled beyond its quantity.
+
+    Fills that were booked twice (`doubled`) do not count.
     """
     twice = [(fill.client_order_id, fill.quantity) for fill in doubled]
     real = [order for order in overfilled if _really_filled(order, twice) > order.request.quantity]

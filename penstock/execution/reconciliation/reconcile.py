@@ -1,10 +1,9 @@
-"""Ledger against venue: balances, trades, open orders, instruments. A difference opens a break,
-which locks its subject only.
+"""Reconciliation: compare the ledger with the venue's balances, trades, open orders, instruments.
 
-A break closes by itself when both agree again. Our own trades that the ledger lacks are booked on
-the spot. The files beside this one:
+A difference opens a break, which locks its subject only. A break closes when both agree again. Our
+own trades that the ledger lacks are booked at once. The other files of this folder:
 
-- order_breaks and instrument_breaks: what differs besides balances and trades
+- order_breaks and instrument_breaks: breaks about orders and instruments
 - trade_comparison, trade_history and trade_findings: which trades are compared, and what follows
 - differences: what explains a balance
 - acceptance: an operator accepts a break
@@ -37,7 +36,7 @@ from penstock.execution.session import AccountSession
 __all__ = ["OPENING_BALANCE", "Reconciliation", "compare", "locks_of", "reconcile"]
 
 _ZERO = Decimal(0)
-#: An overfill is a fact that both sides agree on: it stays locked until an operator has seen it.
+#: Both sides agree on an overfill, so it stays open until an operator accepts it.
 _CLOSED_BY_HAND = frozenset({BreakKind.OVERFILL})
 
 
@@ -61,7 +60,7 @@ class Reconciliation:
     """Our fills that the ledger lacked and that were booked."""
 
     opening: Mapping[str, Decimal] = field(default_factory=dict)
-    """The opening balances that were booked, by asset; empty but for a new account."""
+    """The opening balances that were booked, by asset. Only a new account has any."""
 
     planned_instruments: Mapping[str, Instrument] = field(default_factory=dict)
     """The instruments that earlier orders were planned with, by symbol."""
@@ -79,13 +78,13 @@ def locks_of(breaks: Sequence[Break]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a look at both sides found, before anything was opened or closed."""
+    """What the comparison of both sides found, before breaks are opened or closed."""
 
     balances: Mapping[str, Decimal]
     """The venue's balances by asset."""
 
     findings: tuple[ExplainedDifference, ...] = ()
-    """One finding for each subject and kind."""
+    """One finding per subject and kind."""
 
     fills: tuple[Fill, ...] = ()
     """Our fills that the ledger lacked and that were booked."""
@@ -94,7 +93,7 @@ class Comparison:
     """The instruments that earlier orders were planned with, by symbol."""
 
     newest: Mapping[str, int] = field(default_factory=dict)
-    """How far trades were compared: the newest fill by its sequence in the ledger, by symbol."""
+    """How far trades were compared: the newest fill's sequence in the ledger, by symbol."""
 
 
 def reconcile(
@@ -102,13 +101,13 @@ def reconcile(
     keeper: LeaseKeeper,
     instruments: Mapping[str, Instrument] | None = None,
 ) -> Reconciliation:
-    """Compare ledger and venue, book what is ours and missing, open and close breaks.
+    """Compare ledger and venue, book our missing trades, open and close breaks.
 
-    An account that has never been rebalanced takes over what the venue has as its opening balances.
-    `instruments` are the venue's present ones; it is asked for them where they are not given.
+    An account that has never been rebalanced takes over the venue's balances as its opening
+    balances. `instruments` are the venue's; they are read where they are not given.
     """
     if not session.ledger.rebalances(session.account, limit=1):
-        # The time is read before the balances: what was traded up to it is in them.
+        # The time is read before the balances, so they include all trades up to it.
         at = session.clock.now()
         return _take_over(session, keeper, session.exchange.balances(), at)
     seen = compare(session, keeper, instruments)
@@ -131,12 +130,12 @@ def compare(
     keeper: LeaseKeeper,
     instruments: Mapping[str, Instrument] | None = None,
 ) -> Comparison:
-    """Return what differs now. Nothing is written but our own trades that the ledger lacks."""
+    """Return what differs now. Only our own trades that the ledger lacks are written."""
     planned = session.control_store.planned_instruments(session.account)
     findings = [*open_order_breaks(session), *instrument_breaks(session, planned, instruments)]
     overfilled = overfilled_orders(session)
     gaps = _gaps(session)
-    if gaps.open():  # a venue's balances may lag behind its trades: look twice before saying so
+    if gaps.open():  # a venue's balances may lag behind its trades: read them again
         session.pause(session.policy.poll_seconds)
         gaps = _gaps(session)
     trades = compare_trades(session, keeper, gaps, overfilled)
@@ -159,9 +158,7 @@ def _gaps(session: AccountSession) -> BalanceGaps:
 def _take_over(
     session: AccountSession, keeper: LeaseKeeper, balances: Mapping[str, Decimal], at: datetime
 ) -> Reconciliation:
-    """Book the differences as opening balances; done again after a crash it books only what is
-    lacking.
-    """
+    """Book the differences as opening balances. After a crash it books only what is missing."""
     ledger = session.ledger.balances(session.account)
     opening = {
         asset: balances.get(asset, _ZERO) - ledger.get(asset, _ZERO)
@@ -178,7 +175,7 @@ def _take_over(
 def _sync(
     session: AccountSession, keeper: LeaseKeeper, found: Sequence[Break]
 ) -> tuple[tuple[Break, ...], tuple[Break, ...]]:
-    """Open what was found and is not open; close what is open and was not found. Return both."""
+    """Open breaks that were found, close breaks that were not found again; return both."""
     open_now = session.control_store.open_breaks(session.account)
     if not found and not open_now:
         return (), ()

@@ -1,8 +1,8 @@
-"""Which trades are asked for, and what follows: every fill is compared with the venue's once, and
-where balances differ.
+"""Comparing the ledger's fills with the venue's trades: which are read, and what explains them.
 
-A symbol is asked about when it has fills that were not compared yet, or when its asset's balance
-differs; from the newest fill that was found equal on. An account at rest asks for no trades at all.
+The trades of a symbol are read where it has fills that were not compared yet, or where its asset's
+balance differs. They are read from the newest fill that was found equal. An account that does not
+trade reads none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from penstock.execution.reconciliation.trade_history import TradeHistory
 from penstock.execution.session import AccountSession
 
 OPENING_BALANCE = "opening balance"
-#: What venues' times are rounded to.
+#: Venues round their times to this.
 _INSTANT = timedelta(milliseconds=1)
 
 
@@ -39,7 +39,7 @@ class ComparedTrades:
     """Fills that the ledger has twice, under two ids."""
 
     newest: Mapping[str, int] = field(default_factory=dict)
-    """How far each symbol is compared now: its newest fill by its sequence in the ledger."""
+    """How far each symbol is compared now: its newest fill's sequence in the ledger."""
 
 
 def compare_trades(
@@ -48,10 +48,10 @@ def compare_trades(
     gaps: BalanceGaps,
     overfilled: Sequence[OrderRecord],
 ) -> ComparedTrades:
-    """Put into `gaps` what explains them, the surest first, and what differs though balances agree.
+    """Book our trades that the ledger lacks, and add to `gaps` the findings about trades.
 
-    `overfilled` are our orders that were filled beyond their quantity. Our trades that the ledger
-    lacks are booked.
+    The surest findings come first. Some are differences of trades though balances agree.
+    `overfilled` are our orders that were filled beyond their quantity.
     """
     marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
     due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
@@ -68,7 +68,7 @@ def compare_trades(
         session, [TradeHistory(session, symbol, since[symbol], due.get(symbol)) for symbol in asked]
     )
     if not gaps.open() and not all(history.agrees for history in histories):
-        # A venue's list may lag behind its answers: two looks are needed.
+        # A venue's list may lag behind its other answers: read it again.
         session.pause(session.policy.poll_seconds)
         histories = _read(session, histories)
     suspected = {order.request.symbol for order in overfilled}
@@ -86,16 +86,14 @@ def compare_trades(
 
 
 def _beginning(session: AccountSession) -> datetime:
-    """Return the last instant before the account was taken over. Its first slot may have closed
-    before that.
-    """
+    """Return the last instant before the account was taken over."""
     return (
         session.ledger.beginning(session.account, OPENING_BALANCE) or session.clock.now()
     ) - _INSTANT
 
 
 def _read(session: AccountSession, histories: Sequence[TradeHistory]) -> list[TradeHistory]:
-    """Read both sides of every symbol, several symbols at a time at the venue."""
+    """Read both sides of every symbol. The venue is asked about several symbols at a time."""
     asked = session.runner.map(
         TradeHistory.ask, histories, at_once=session.policy.senders, name="trades"
     )
@@ -104,7 +102,7 @@ def _read(session: AccountSession, histories: Sequence[TradeHistory]) -> list[Tr
 
 @dataclass
 class _Explanation:
-    """What is behind the differences, symbol by symbol."""
+    """Explains the differences, symbol by symbol."""
 
     session: AccountSession
     keeper: LeaseKeeper
@@ -116,7 +114,7 @@ class _Explanation:
     booked: list[Fill] = field(default_factory=list)
 
     def find(self) -> ComparedTrades:
-        """Explain by the trades of the window, and where a gap is left by earlier ones too."""
+        """Explain gaps by the trades read so far, and where one is left by earlier ones too."""
         accepted = self.session.control_store.acceptances(self.session.account)
         found = self._explain(accepted)
         left = [each for each in self.histories if each.listed and self.gaps.of(each.base)]
@@ -134,7 +132,7 @@ class _Explanation:
         return ComparedTrades(tuple(self.booked), doubled, newest)
 
     def _explain(self, accepted: Sequence[BreakAcceptance]) -> list[TradeFindings]:
-        """Book what is ours, then name what the lists show by themselves."""
+        """Book our trades, then add what the lists show by themselves."""
         found = [TradeFindings(history, self.begun, accepted) for history in self.histories]
         names = {fill.client_order_id for history in self.histories for fill in history.venue}
         known = self.session.ledger.orders_named(self.session.account, names)
@@ -155,9 +153,7 @@ def _newest(
     findings: Sequence[ExplainedDifference],
     histories: Sequence[TradeHistory],
 ) -> dict[str, int]:
-    """Return how far the symbols are compared on which nothing was found, what was booked just now
-    included.
-    """
+    """Return how far the symbols without findings are compared, with fills booked just now."""
     locked = {finding.found.subject for finding in findings}
     equal = {
         each.symbol

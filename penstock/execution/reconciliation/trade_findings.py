@@ -1,7 +1,7 @@
 """What follows from one symbol's trades: our missing ones are booked, all else is a break.
 
-Differences are someone else's trades, fills that stand twice or have other figures, and lists that
-were cut off.
+Breaks are trades by someone else, fills that are there twice or have other figures, and lists that
+were cut short.
 """
 
 from collections.abc import Sequence
@@ -19,28 +19,28 @@ from penstock.execution.reconciliation.differences import BalanceGaps, Explained
 from penstock.execution.reconciliation.trade_history import TradeHistory, same_trade
 
 _ZERO = Decimal(0)
-#: What was accepted of trades that the venue did not show is not counted again when it shows them
-#: after all.
-_STOOD_FOR_TRADES = frozenset(
+#: Accepted breaks of these kinds cover trades. The venue may show those trades later: they are not
+#: counted again.
+_ACCEPTED_AS_TRADES = frozenset(
     {BreakKind.MANUAL_TRADE, BreakKind.TRUNCATED_TRADES, BreakKind.MISSING_FILL}
 )
 
 
 @dataclass
 class TradeFindings:
-    """What one look at a symbol's trades concludes."""
+    """What follows from one symbol's trades."""
 
     history: TradeHistory
     """The trades on both sides."""
 
     begun: datetime
-    """When the account was taken over. What was traded before came in with it."""
+    """When the account was taken over. Its opening balances include earlier trades."""
 
     accepted: Sequence[BreakAcceptance]
     """The account's acceptances."""
 
     copies: list[Fill] = field(default_factory=list)
-    """Trades of ours that the venue lists a second time under another id: they are not booked."""
+    """Our trades that the venue lists a second time under another id. They are not booked."""
 
     doubled: list[Fill] = field(default_factory=list)
     """Fills that the ledger has twice, under two ids."""
@@ -48,9 +48,7 @@ class TradeFindings:
     def book_ours(
         self, keeper: LeaseKeeper, ours: frozenset[str]
     ) -> tuple[list[Fill], list[ExplainedDifference]]:
-        """Book our trades that the ledger lacks; return those booked, and a break for those it
-        refused.
-        """
+        """Book our trades that the ledger lacks; return them, and a break for those it refused."""
         known = {fill.trade_id for fill in self.history.ledger}
         booked: list[Fill] = []
         refused: list[Fill] = []
@@ -78,8 +76,9 @@ class TradeFindings:
     def findings(
         self, ours: frozenset[str], gaps: BalanceGaps, overfilled: bool
     ) -> list[ExplainedDifference]:
-        """Return the breaks that the two lists show by themselves. Balances or an overfill may say
-        that one is off.
+        """Return the breaks that the two lists show by themselves.
+
+        An open gap, or `overfilled`, means that a fill may be there twice.
         """
         found = [
             self._foreign(ours, gaps),
@@ -89,14 +88,13 @@ class TradeFindings:
         return [finding for finding in found if finding is not None]
 
     def _foreign(self, ours: frozenset[str], gaps: BalanceGaps) -> ExplainedDifference | None:
-        """Trades by someone else, since they were last accepted; what was traded before the
-        take-over came in with it.
+        """Return a break for trades by someone else, since the last acceptance or the take-over.
 
-        Whoever accepted a break on one of the two assets may have accepted a trade that was not
-        shown yet: trades from before that are named only where they close the gap and open none.
+        A break that was accepted on one of the two assets may have been such a trade. So trades
+        from before that acceptance are included only where all of them together close the gap.
         """
         start, known = (
-            self._settled(*_STOOD_FOR_TRADES),
+            self._settled(*_ACCEPTED_AS_TRADES),
             {fill.trade_id for fill in self.history.ledger},
         )
         every = [
@@ -115,17 +113,13 @@ class TradeFindings:
         return self._finding(BreakKind.MANUAL_TRADE, detail, trades, net)
 
     def _closes(self, trades: Sequence[Fill], gaps: BalanceGaps) -> bool:
-        """Whether the trades explain all that is left of the base, and the quote has a gap for them
-        to explain too.
-        """
+        """Return whether base and quote have gaps and the trades explain the base's whole gap."""
         changes = summed([changes_of(fill) for fill in trades])
         base, quote = spot_assets(self.history.symbol)
         return bool(gaps.of(base) and gaps.of(quote)) and not gaps.without(changes).of(base)
 
     def _opens(self, trades: Sequence[Fill], gaps: BalanceGaps) -> bool:
-        """Whether the balances agree as they are, and would not any more if the trades were
-        counted.
-        """
+        """Return whether the balances agree now and would not if the trades were counted."""
         changes = summed([changes_of(fill) for fill in trades])
         left = gaps.without(changes)
         return not any(gaps.of(asset) for asset in changes) and any(
@@ -133,11 +127,10 @@ class TradeFindings:
         )
 
     def _doubled(self, suspected: bool) -> ExplainedDifference | None:
-        """Fills that stand twice, under two ids, in the ledger or in the venue's list, while their
-        order has them once.
+        """Return a break for fills that are in the ledger or the venue's list twice, under two ids.
 
-        Two fills may be alike and both be real: what decides is how much the order itself says that
-        it was filled.
+        Two fills may be alike and both be real. The filled quantity that the venue states for the
+        order decides.
         """
         start = self._settled(BreakKind.DOUBLED_FILL)
         unlisted = {fill.trade_id for fill in self.history.unlisted(self.history.since)}
@@ -179,8 +172,9 @@ class TradeFindings:
         )
 
     def _is_copy(self, fill: Fill) -> bool:
-        """Whether this trade, not booked yet, is one that is booked already: alike, and more than
-        its order was filled.
+        """Return whether this new trade is a copy of a booked one.
+
+        A copy is alike a booked fill, and with it the order would have more than the venue states.
         """
         if not any(_alike(fill, other) for other in self.history.ledger):
             return False
@@ -188,8 +182,9 @@ class TradeFindings:
         return filled is not None and self._booked(fill.client_order_id) + fill.quantity > filled
 
     def _is_surplus(self, fill: Fill) -> bool:
-        """Whether the order has this fill, which has a twin in the ledger, once less than the
-        ledger.
+        """Return whether the ledger has this fill once more than its order has.
+
+        Another fill must be alike, and the others must reach what the venue states.
         """
         if not any(
             _alike(fill, other) and other not in self.doubled
@@ -209,8 +204,9 @@ class TradeFindings:
         return sum(found, _ZERO)
 
     def _figures(self) -> list[ExplainedDifference]:
-        """Fills whose quantity, price or fee is another at the venue. A fee in the base asset has a
-        kind of its own.
+        """Return breaks for fills whose quantity, price or fee differs at the venue.
+
+        A fee in the base asset has a kind of its own.
         """
         fees = [
             pair
@@ -255,8 +251,9 @@ class TradeFindings:
         )
 
     def lacking(self, gaps: BalanceGaps) -> ExplainedDifference | None:
-        """Return what the lists lack: a fill that is not shown (where a gap is left), or a history
-        that was cut short.
+        """Return a break for what the venue's list lacks, or None.
+
+        It is a fill that is not shown, where a gap is left, or else a list that was cut short.
         """
         if not self.history.listed:
             return None
@@ -299,7 +296,7 @@ class TradeFindings:
         )
 
     def _settled(self, *kinds: BreakKind) -> datetime:
-        """Return until when breaks of these kinds on the symbol are settled."""
+        """Return when a break of these kinds on the symbol was last accepted, or `begun`."""
         accepted = [
             each.at
             for each in self.accepted

@@ -1,6 +1,6 @@
-"""One symbol's trades as the venue lists them and as the ledger has them, and where both differ.
+"""One symbol's trades in the venue's list and in the ledger, and where the two differ.
 
-Which breaks follow is for penstock.execution.reconciliation.trade_findings.
+penstock.execution.reconciliation.trade_findings decides which breaks follow.
 """
 
 from dataclasses import dataclass, field
@@ -14,13 +14,13 @@ from penstock.core.orders import Fill
 from penstock.execution.orders.track import TRADES_MARGIN
 from penstock.execution.session import AccountSession
 
-#: Where a gap has no trade behind it, the venue is asked about so many orders of a symbol that were
-#: filled with less than their quantity, newest first.
+#: For a gap without a trade, the venue is asked about this many incompletely filled orders of a
+#: symbol, newest first.
 _SHORT_ASKED = 100
-#: It is also asked about so many orders of the fills that are compared, newest first: the venue may
-#: have filled them further.
+#: It is also asked about this many orders of the compared fills, newest first. The venue may have
+#: filled them further.
 _RECENT_ASKED = 20
-#: How far back a trade that came late is looked for where no order says from when on to look.
+#: How far back late trades are read where no order gives a time.
 _LATEST = timedelta(days=1)
 
 
@@ -35,13 +35,13 @@ class TradeHistory:
     """The symbol."""
 
     since: datetime
-    """From when on trades are compared."""
+    """The time from which trades are compared."""
 
     due_since: datetime | None = None
-    """From when on the ledger's fills were never compared; None where all were.
+    """The time from which the ledger's fills were never compared; None where all were.
 
-    Those must be in the venue's list. Earlier ones once were in it, and are missed only where
-    balances differ.
+    Those must be in the venue's list. Earlier fills were in it before, and may be missing now where
+    balances agree.
     """
 
     venue: list[Fill] = field(default_factory=list)
@@ -51,10 +51,10 @@ class TradeHistory:
     """The ledger's fills."""
 
     listed: bool = True
-    """Whether the venue lists the symbol. Nothing follows from what it does not answer."""
+    """Whether the venue lists the symbol. Where it does not, no break follows."""
 
     back_to: datetime | None = None
-    """From when on late trades are looked for, where that is earlier than `since`."""
+    """The time from which late trades are read, where that is earlier than `since`."""
 
     _filled: dict[str, Decimal | None] = field(default_factory=dict)
 
@@ -75,11 +75,10 @@ class TradeHistory:
         return self
 
     def look_back(self, begun: datetime) -> None:
-        """Ask for trades that were made before the window and shown after it had moved on.
+        """Read earlier trades too: those that the venue showed late.
 
-        Their orders say from when on to look. Where none does, the trades are someone else's, or of
-        orders that the venue forgot. Then a day is looked back, but not past `begun`, when the
-        account was taken over.
+        They are read from the creation of the oldest order that lacks a fill. Without such an order
+        they are read from one day before `since`, but not from before `begun` (the take-over).
         """
         created = [order.created_at for order, _ in self.not_shown()]
         self.back_to = min(created, default=max(begun, self.since - _LATEST))
@@ -108,7 +107,7 @@ class TradeHistory:
     def differing(self) -> list[tuple[Fill, Fill]]:
         """Return the pairs, ours and theirs, whose figures differ.
 
-        A venue that shows no fee contradicts none.
+        Where the venue shows no fee, the fee is not compared.
         """
         listed = {fill.trade_id: fill for fill in self.venue}
         pairs = [(ours, listed[ours.trade_id]) for ours in self.ledger if ours.trade_id in listed]
@@ -120,8 +119,9 @@ class TradeHistory:
         ]
 
     def unlisted(self, since: datetime | None) -> list[Fill]:
-        """Return the ledger's fills from `since` on that the venue does not list; none where there
-        is nothing to compare.
+        """Return the ledger's fills from `since` on that the venue does not list.
+
+        None are returned where `since` is None.
         """
         listed = {fill.trade_id for fill in self.venue}
         return [
@@ -131,9 +131,7 @@ class TradeHistory:
         ]
 
     def not_shown(self) -> list[tuple[OrderRecord, Decimal]]:
-        """Return our orders of which the venue says that more was filled than the ledger has, and
-        by how much.
-        """
+        """Return our orders that the venue has filled further than the ledger, and by how much."""
         account, ledger = self.session.account, self.session.ledger
         recent = list({fill.client_order_id: None for fill in self.ledger[::-1]})[:_RECENT_ASKED]
         orders = {
@@ -151,9 +149,7 @@ class TradeHistory:
         ]
 
     def filled_at_venue(self, name: str) -> Decimal | None:
-        """Return how much of the order the venue says it filled; None where it does not
-        know the order.
-        """
+        """Return the order's filled quantity at the venue; None where it knows no such order."""
         if name not in self._filled:
             try:
                 self._filled[name] = self.session.find_named(name, self.symbol).filled_quantity

@@ -1,8 +1,7 @@
-"""What the review of a whole order demands of its parts: at which price a venue may have one, and
-what all may come to. Pure.
+"""The limits of an order on its parts at several venues: their prices and their summed notional.
 
-The review looked at one price, that of the account's first venue; each part trades at its own
-venue's.
+Pure. The review saw one price, that of the account's first venue. Each part trades at the price of
+its own venue.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,21 +17,22 @@ _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """The limits that hold for the parts of an order, as they hold for the order."""
+class PartLimits:
+    """The limits on the parts of an order."""
 
     collar: Decimal | None = None
-    """How far a venue's mid may be from the approved price, as a fraction; None is no bound."""
+    """How far a venue's mid may be from the approved price, as a fraction; None for any."""
     max_notional: Decimal | None = None
-    """What the parts may come to (quote units); None is no bound."""
+    """The largest summed notional of the parts (quote units); None for any."""
     exits: Mapping[str, Decimal] = field(default_factory=dict)
-    """The positions that are being closed, by symbol: what reduces them is not bounded."""
+    """The positions that are being closed, by symbol. Orders that reduce them have no bounds."""
     ceilings: Mapping[str, Decimal] = field(default_factory=dict)
-    """What is left of `ceiling` where parts are sent over time (quote units, by symbol)."""
+    """What is left of `ceiling` where parts are sent over time (quote units by symbol)."""
 
     def objection(self, order: ProposedOrder, mid: Decimal) -> str:
-        """Return why no part may trade around `mid`, "" where it may: |mid / approved price - 1| <=
-        collar.
+        """Return why no part may trade at `mid`; "" where it may.
+
+        It may where |mid / approved price - 1| <= collar.
         """
         if self.collar is None or self._is_exit(order):
             return ""
@@ -45,10 +45,9 @@ class Bounds:
         )
 
     def ceiling(self, order: ProposedOrder) -> Decimal | None:
-        """Return what an order's parts may come to, each at its venue's mid; None is no bound.
+        """Return the largest summed notional of the parts, each at its venue's mid; None for any.
 
-        A buy never spends more than was approved. A sell's quantity bounds it, whatever more it
-        yields.
+        A buy never spends more than was approved.
         """
         if order.symbol in self.ceilings:
             return self.ceilings[order.symbol]
@@ -64,10 +63,10 @@ class Bounds:
 def within(
     ceiling: Decimal | None, parts: Sequence[ProposedOrder], instruments: Mapping[str, Instrument]
 ) -> tuple[ProposedOrder, ...]:
-    """Return the parts, the last ones cut to whole lots or left out so that together they come to
-    no more than `ceiling`.
+    """Return the parts, cut or left out so that their summed notional is at most `ceiling`.
 
-    `instruments` are by venue; a part that has to be cut and whose rules are not known is left out.
+    Parts are cut to whole lots. `instruments` are by venue. A part that must be cut is left out
+    where its instrument is unknown.
     """
     if ceiling is None:
         return tuple(parts)
@@ -84,9 +83,7 @@ def within(
 def _cut(
     part: ProposedOrder, notional: Decimal, instrument: Instrument | None
 ) -> ProposedOrder | None:
-    """Return as many whole lots of the part as come to `notional`; None where its venue takes none
-    so small.
-    """
+    """Return the part cut to whole lots worth at most `notional`; None where that is too small."""
     if instrument is None:
         return None
     cut = part.resized(instrument.round_lots(notional / part.price))

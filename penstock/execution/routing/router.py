@@ -1,8 +1,7 @@
-"""Dividing orders over the venues of an account: which part goes to which venue, and why nothing
-goes to another. Pure.
+"""Dividing orders over the venues of an account. Pure.
 
-What no venue takes now is skipped with the reason; it is never an error. Asking the venues, and
-giving the parts their ids, is for penstock.execution.orders.intents.
+A quantity that no venue takes is skipped with the reason; it is not an error. The venues are asked
+and the parts get their ids in penstock.execution.orders.intents.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from decimal import Decimal
 
 from penstock.core.orders import Side
 from penstock.core.proposals import ProposedOrder
-from penstock.execution.routing.limits import Bounds, within
+from penstock.execution.routing.limits import PartLimits, within
 from penstock.execution.routing.split import VenueQuote, route, unit_price
 from penstock.portfolio.rebalancing import Skipped
 from penstock.ports import VenueOffer
@@ -22,24 +21,26 @@ _BPS = Decimal(10_000)
 
 @dataclass(frozen=True)
 class Routed:
-    """Orders in parts, each with its venue, and what is left out."""
+    """Orders in parts, and what is left out."""
 
     parts: tuple[ProposedOrder, ...]
+    """The parts, each with its venue."""
     skipped: tuple[Skipped, ...] = ()
+    """Quantities that no venue takes, with the reason."""
 
 
 def route_orders(
     orders: Sequence[ProposedOrder],
     offers: Sequence[VenueOffer],
     margin: Decimal,
-    bounds: Bounds,
+    bounds: PartLimits,
     limits: Mapping[str, Decimal] | None = None,
 ) -> Routed:
-    """Split each order over the venues' offers, as far as `bounds` lets its parts go.
+    """Split each order over the venues' offers, within `bounds`.
 
-    Orders share what is free, the first ones first. `margin` (a fraction) is kept back of the cash
-    that a buy is bounded by: a venue fills at its price, not at the one that it quoted. `limits`
-    are limit prices by symbol, which a buy may come to cost, with the venue's fee.
+    Orders share the free balances, the first orders first. A buy may cost its quoted price times
+    (1 + `margin`), because a venue may fill at a worse price. `limits` are limit prices by symbol;
+    a buy may cost that price and the venue's fee.
     """
     free = {offer.venue: dict(offer.free) for offer in offers}
     parts: list[ProposedOrder] = []
@@ -74,8 +75,8 @@ def _total(parts: Sequence[ProposedOrder]) -> Decimal:
     return sum((part.quantity for part in parts), _ZERO)
 
 
-def _closed(order: ProposedOrder, offer: VenueOffer, bounds: Bounds) -> str:
-    """Return why nothing of an order may go to a venue, "" where it may."""
+def _closed(order: ProposedOrder, offer: VenueOffer, bounds: PartLimits) -> str:
+    """Return why no part of an order may go to a venue; "" where one may."""
     if offer.error:
         return f"{offer.venue} does not answer ({offer.error})"
     if order.symbol not in offer.instruments:
@@ -105,9 +106,7 @@ def _quote(
 
 
 def _spend(free: dict[str, Decimal], part: ProposedOrder, quote: VenueQuote) -> None:
-    """Take from what is free as much as the part was bounded by; what it brings in is not counted
-    on.
-    """
+    """Take from `free` what the part may cost. What it brings in is not added."""
     instrument = quote.instrument
     if part.side is Side.SELL:
         free[instrument.base] -= part.quantity
@@ -122,7 +121,7 @@ def _why(
     offers: Sequence[VenueOffer],
     closed: Mapping[str, str],
 ) -> str:
-    """Return what keeps each venue from taking more of an order."""
+    """Return why no venue takes more of an order."""
     takes = {part.venue: part.quantity for part in kept}
     reasons = []
     for offer in offers:

@@ -1,7 +1,6 @@
-"""Which venue an order goes to, where an asset trades on more than one: parts by quoted cost. Pure.
+"""Splitting one order over several venues by quoted cost. Pure.
 
-Asking the venues what they offer, and what becomes of the parts, is for
-penstock.execution.routing.router.
+penstock.execution.routing.router calls it with the venues' offers.
 """
 
 from collections.abc import Sequence
@@ -36,45 +35,48 @@ class VenueQuote:
     """The whole spread."""
 
     depth: Decimal
-    """What can be had at that cost (base units)."""
+    """The quantity at the best price (base units)."""
 
     free: Decimal | None = None
-    """What the account there can spend (quote units) or sell (base units); None is no bound."""
+    """What the account there can spend (quote units) or sell (base units); None for any."""
 
 
 @dataclass(frozen=True)
 class RoutedPart:
-    """The part of an order that goes to one venue, and what it should cost above (or yield below)
-    price x quantity.
-    """
+    """The part of an order that goes to one venue."""
 
     venue: str
+    """The venue's name."""
     order: ProposedOrder
+    """The part, at the venue's mid price."""
     cost: Decimal
+    """Fee and half the spread (quote units)."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """An order's parts, cheapest venue first, and what no venue takes (base units)."""
+    """An order's parts."""
 
     parts: tuple[RoutedPart, ...]
+    """The parts, cheapest venue first."""
     left: Decimal
+    """The quantity that no venue takes (base units)."""
 
 
 def unit_price(quote: VenueQuote, side: Side) -> Decimal:
-    """Return what one unit costs a buyer, or yields a seller, all in: price x (1 + side x (half the
-    spread + fee)).
+    """Return what one unit costs a buyer, or yields a seller.
+
+    The formula is price x (1 + side x (half the spread + fee)).
     """
     return quote.price * (1 + side.sign * (quote.spread_bps / 2 + quote.fee_bps) / _BPS)
 
 
 def route(order: ProposedOrder, quotes: Sequence[VenueQuote]) -> Route:
-    """Split `order` over the venues so that it is cheapest all in.
+    """Split `order` over the venues, the cheapest first, with fees and spreads.
 
-    The cheapest venue is taken up to its depth, then the next; what exceeds all depth goes to the
-    deepest that can take it. Parts are whole lots, legal at their venue and within what the account
-    has there. With what is left they sum exactly to the order: what a venue's lot or minimum leaves
-    over joins another part where that can take it.
+    The cheapest venue gets its depth, then the next. What is left goes to the deepest venue that
+    can take it. Parts are whole lots, legal at their venue and within what the account has there.
+    Parts and `left` sum exactly to the order.
     """
     ranked = sorted(
         quotes, key=lambda quote: (order.side.sign * unit_price(quote, order.side), quote.venue)
@@ -92,8 +94,9 @@ def route(order: ProposedOrder, quotes: Sequence[VenueQuote]) -> Route:
 
 
 def _give(quantities: dict[str, Decimal], quote: VenueQuote, side: Side, more: Decimal) -> Decimal:
-    """Let the venue have up to `more` besides what it has; return how much it takes: nothing where
-    it would refuse the part.
+    """Add up to `more` to the venue's part; return how much was added.
+
+    Nothing is added where the venue would refuse the part.
     """
     had = quantities[quote.venue]
     wanted = min(had + more, _affordable(quote, side, had + more))
@@ -107,7 +110,7 @@ def _give(quantities: dict[str, Decimal], quote: VenueQuote, side: Side, more: D
 
 
 def _affordable(quote: VenueQuote, side: Side, quantity: Decimal) -> Decimal:
-    """Return how much of `quantity` the account at the venue can pay for, or has."""
+    """Return how much of `quantity` the account at the venue can pay for, or sell."""
     if quote.free is None:
         return quantity
     return min(quantity, quote.free / unit_price(quote, side) if side is Side.BUY else quote.free)

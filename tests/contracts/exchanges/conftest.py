@@ -1,4 +1,4 @@
-"""One market for all exchanges: daily bars whose open rises by one per day, so a test can say every
+"""One market for all exchanges: daily bars whose open rises by one per day. A test can state every
 price beforehand.
 """
 
@@ -38,8 +38,8 @@ VOLUME = 300.0
 
 
 def daily_bars(days: int = 900) -> pl.DataFrame:
-    """Return three symbols: AAA opens at 100, 101, ... and moves four either way; BBB at half; GAP
-    trades every other day.
+    """Return three symbols. AAA opens at 100, 101, ... and moves four either way; BBB has half of
+    that; GAP trades every other day.
     """
     opens = 100.0 + np.arange(days)
     ts = [FIRST_DAY + k * DAY for k in range(days)]
@@ -125,8 +125,8 @@ def control(server: PracticeServer) -> Iterator[PracticeControl]:
 
 @pytest.fixture
 def connect(server: PracticeServer, control: PracticeControl) -> Callable[..., CcxtExchange]:
-    """Return a function that connects ccxt to the practice exchange, with an account of its own
-    unless told which.
+    """Return a function that connects ccxt to the practice exchange. Each call opens a new account
+    unless it names one.
     """
 
     def connect(

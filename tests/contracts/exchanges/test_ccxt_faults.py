@@ -1,5 +1,5 @@
-"""What the ccxt adapter makes of a venue's bad days: unknown is never mistaken for refused, and
-orders are sent once.
+"""What the ccxt adapter makes of a venue's faults. It never takes unknown for refused, and it sends
+an order once.
 """
 
 import time
@@ -55,8 +55,8 @@ def submitted_into(
     "kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE, FaultKind.RATE_LIMIT, FaultKind.BAN]
 )
 def test_order_lost_before_the_venue_took_it_is_unknown_and_then_not_found(connect, control, kind):
-    """Without a usable answer the error says unavailable; asking by id then gives the venue's word
-    that there is none.
+    """Without a usable answer the error is VenueUnavailableError. A question by id then finds that
+    there is no order.
     """
     exchange, order_id, error = submitted_into(connect, control, kind)
     assert isinstance(error, VenueUnavailableError)
@@ -120,8 +120,8 @@ TOO_MANY_ORDERS = '{"code":-1015,"msg":"Too many new orders."}'
 @pytest.mark.parametrize("body", [TOO_MANY, TOO_MANY_ORDERS])
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
 def test_too_many_requests_in_a_5xx_is_no_refusal(connect, status, body):
-    """ccxt reads these bodies as a rate limit whatever the status; here the order was taken:
-    sending again would double it.
+    """ccxt reads these bodies as a rate limit whatever the status. The venue took the order, so a
+    second request would double it.
     """
     exchange = connect()
     exchange.instruments()
@@ -175,8 +175,8 @@ def test_limit_of_ccxt_itself_is_known_to_have_sent_nothing(connect, control):
 
 
 def test_rate_limit_of_a_later_request_says_nothing_of_the_order(connect, control):
-    """Some venues' create_order asks again after it has ordered: a 429 to that question must not
-    have the order sent again.
+    """At some venues create_order sends a question after the order. A 429 to that question does not
+    send the order again.
     """
     exchange = connect()
     exchange.instruments()
@@ -325,7 +325,7 @@ def test_clock_skew_is_refused_by_name(connect, control):
 
 
 def test_errors_carry_no_signature(connect, control):
-    """A failing signed request is told without its query string."""
+    """The error of a failing signed request does not contain its query string."""
     exchange = connect(read_attempts=1)
     control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account"))
     with pytest.raises(VenueUnavailableError) as failure:
@@ -357,8 +357,8 @@ def test_market_order_beyond_the_bars_volume_expires_in_part(connect, control):
 
 
 def test_resting_order_fills_in_parts_by_volume(connect, control):
-    """A resting sell of 450 units takes the 300 of the first day that passes it and the rest the
-    day after.
+    """A resting sell of 450 units takes 300 on the first day that passes it. It takes the rest on
+    the next day.
     """
     exchange = connect(balances={"AAA": Decimal(450)})
     price = exchange.last_prices(["AAA/USDT"])["AAA/USDT"] + 1
@@ -400,7 +400,7 @@ def test_venues_own_network_is_the_test_network_unless_told_live():
 
 
 def test_practice_address_wins_over_live(server, control):
-    """With a base_url no request can leave for the real venue, whatever else was said."""
+    """With a base_url no request can leave for the real venue, whatever the other settings say."""
     exchange = CcxtExchange("binance", "k", "s", live=True, base_url=server.url)
     assert (
         exchange.session._led("https://api.binance.com/api/v3/order?a=1")
@@ -447,8 +447,8 @@ def test_too_many_orders_are_refused_and_counted_per_account(connect, server):
 
 
 def test_state_survives_kill_9_of_the_server(server, tmp_path):
-    """With a journal file the venue comes back with its time, balances, open orders and trades, and
-    numbers on from there.
+    """With a journal file the venue restarts with its time, balances, open orders and trades. Its
+    numbers continue from there.
     """
     options = {"clock": server.config.clock, "journal": tmp_path / "venue.jsonl"}
     account = AccountSpec("k", "s", {"USDT": "10000"})

@@ -32,7 +32,7 @@ def test_instruments_carry_exact_decimal_rules(venue):
 
 
 def test_bars_stop_at_now_and_the_open_bar_shows_its_open_only(venue):
-    """The bar that is still open is sent with what is known of it: never its future high, low,
+    """The bar that is still open shows what is known of it. It never shows its future high, low,
     close or volume.
     """
     now, price = venue.exchange.now(), float(venue.price)
@@ -65,8 +65,8 @@ def test_last_prices_are_the_open_of_the_current_bar(venue):
 
 
 def test_quotes_are_a_real_spread_around_the_last_price(venue):
-    """Bid under ask, a tick to either side of the last price, with the volume of the last closed
-    bar to be had at each.
+    """The bid is below the ask, each one tick from the last price. Each side offers the volume of
+    the last closed bar.
     """
     price, tick = venue.price, Decimal("0.01")
     quotes = venue.exchange.quotes(["AAA/USDT", "BBB/USDT"])
@@ -95,7 +95,7 @@ def test_quotes_of_nothing_are_nothing(venue):
 
 @pytest.mark.parametrize("missing", [("fetchBidsAsks",), ("fetchBidsAsks", "fetchTickers")])
 def test_quotes_are_read_from_tickers_where_the_venue_has_no_call_for_them(connect, missing):
-    """ccxt has the two sides of most venues in their tickers, of some in one ticker per symbol: the
+    """ccxt reads the two sides from one call for all tickers, or from one call per symbol. The
     quotes are the same.
     """
     exchange = connect()
@@ -115,7 +115,9 @@ def test_quotes_of_many_symbols_are_one_request(connect, control):
 
 
 def test_quotes_that_cannot_be_read_are_an_error_and_never_an_empty_answer(connect, control):
-    """Absent means that the venue quotes no two sides; silence is VenueUnavailableError."""
+    """An absent symbol means that the venue quotes no two sides. A missing answer is
+    VenueUnavailableError.
+    """
     exchange = connect(read_attempts=1)
     exchange.quotes(["AAA/USDT"])
     control.arm_next(FaultKind.ERROR_BEFORE, path="/api/v3/ticker/bookTicker")

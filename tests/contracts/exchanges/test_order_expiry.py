@@ -1,5 +1,5 @@
-"""What the venues are told of an order's age, in the requests that ccxt makes. Nothing leaves the
-machine.
+"""How requests tell the venues the age limit of an order, in the requests that ccxt makes. Nothing
+leaves the machine.
 """
 
 import json
@@ -180,10 +180,8 @@ def test_what_is_not_an_order_is_stamped_with_now(venue):
     assert abs(datetime.now(UTC) - at) < timedelta(seconds=30)
 
 
-def test_venue_without_such_a_thing_is_not_passed_over_in_silence(capsys):
-    """A venue that takes old orders says so when its orders are to be signed, and in the doctor's
-    words there is none.
-    """
+def test_venue_without_an_age_limit_is_logged(capsys):
+    """A client of a venue that takes old orders logs so, and the venue has no age limit."""
     RequestAge("bitstamp", CcxtMarketData("bitstamp").client)
     assert "old_orders_are_taken" in capsys.readouterr().out
     assert age_limit("bitstamp") is None
@@ -191,8 +189,8 @@ def test_venue_without_such_a_thing_is_not_passed_over_in_silence(capsys):
 
 
 def test_order_that_costs_nothing_does_not_wait_for_the_turns_of_reads():
-    """Kraken counts reads by the second and orders apart: behind a read an order would leave on an
-    old reading of the switch. A read waits for its turn.
+    """Kraken counts reads by the second and counts orders apart. An order that waited behind a read
+    would rest on an old reading of the kill switch. A read waits for its turn.
     """
     clock = SteppedClock(datetime(2025, 6, 1, tzinfo=UTC))
     throttle = Throttle(3.0, clock=clock)
@@ -220,9 +218,9 @@ def test_order_that_costs_nothing_does_not_wait_for_the_turns_of_reads():
         (["coinbase"], 95),  # nothing is sent there: it is the prices of trading on paper
     ],
 )
-def test_denial_is_doubted_until_no_old_request_can_arrive_unseen(venues, seconds):
-    """The longest of an account's venues counts; more may be asked for, and less is refused with
-    the figures that say why.
+def test_delay_covers_every_old_request_that_can_still_arrive(venues, seconds):
+    """The longest delay of an account's venues counts. A longer one may be set; a shorter one is
+    refused with the figures that say why.
     """
     assert visibility_delay(venues) == seconds
     assert visibility_delay(venues, seconds + 30) == seconds + 30
@@ -231,21 +229,21 @@ def test_denial_is_doubted_until_no_old_request_can_arrive_unseen(venues, second
 
 
 def test_every_venue_that_can_be_traded_refuses_old_orders():
-    """The delay is derived from the age limit: a venue without one may not slip in among those that
-    orders are sent to.
+    """The delay is derived from the age limit. So every venue that takes orders must have an age
+    limit.
     """
     assert all(age_limit(venue) for venue in _LOOKUPS)
 
 
-def test_no_default_believes_a_denial_earlier_than_any_venue_allows():
-    """A desk that is built without a word on it is as patient as the slowest venue needs."""
+def test_default_delay_covers_every_venue():
+    """A session that is built without a delay waits as long as the slowest venue needs."""
     assert ExecutionPolicy().visibility_delay_seconds >= visibility_delay(list(_LOOKUPS))
 
 
 @pytest.mark.parametrize("kind", list(OrderType))
 def test_bybit_market_order_says_that_its_quantity_is_in_base_units(kind):
-    """Without that word the venue reads a market buy's quantity as quote units; a limit order is in
-    base units always.
+    """Without the parameter Bybit reads a market buy's quantity as quote units. A limit order is
+    always in base units.
     """
     exchange, wire = wired("bybit", ANSWERS["bybit"])
     exchange.submit(order_of(kind))
@@ -258,8 +256,8 @@ def test_bybit_market_order_says_that_its_quantity_is_in_base_units(kind):
 @pytest.mark.parametrize("uta", ["0", None])
 @pytest.mark.parametrize("kind", list(OrderType))
 def test_order_of_a_bybit_account_that_is_not_unified_is_refused_and_nothing_leaves(kind, uta):
-    """A classic account has no such word: its market buys would have the wrong size, so it is not
-    traded at all.
+    """A classic account has no such parameter. Its market buys would have the wrong size, so it
+    cannot trade.
     """
     exchange, wire = wired(
         "bybit", {"retCode": 0, "result": {"unified": "0", **({} if uta is None else {"uta": uta})}}
@@ -270,7 +268,7 @@ def test_order_of_a_bybit_account_that_is_not_unified_is_refused_and_nothing_lea
 
 
 def test_okx_market_order_says_that_its_quantity_is_in_base_units():
-    """OKX, too, reads a spot market buy's size as quote units unless it is told otherwise."""
+    """OKX also reads a spot market buy's size as quote units unless a parameter says otherwise."""
     exchange, wire = wired("okx", ANSWERS["okx"])
     exchange.submit(OrderRequest(NAME, "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(1)))
     (order,) = [request for request in wire.requests if request.method == "POST"]

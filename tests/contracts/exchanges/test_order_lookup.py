@@ -1,5 +1,5 @@
-"""How Kraken and Bybit are asked for an order by client order id, in the requests that ccxt makes;
-nothing leaves here.
+"""How Kraken and Bybit are asked for an order by client order id, in the requests that ccxt makes.
+Nothing leaves the machine.
 """
 
 import json
@@ -183,8 +183,8 @@ def named_by(wire: Wire) -> str:
 
 
 def test_working_order_is_found_by_the_name_it_was_sent_with(wire: Wire) -> None:
-    """The venue's list of open orders is asked for the id in the field that the order carried it
-    in, and for nothing else.
+    """The lookup asks the list of open orders for the id in the field that carried it. It asks for
+    nothing else.
     """
     wire.lists(ASKED[wire.venue][0], order_of(wire.venue, "working"))
     report = wire.exchange.find_order(NAME, "AAA/USDT")
@@ -203,8 +203,8 @@ def test_working_order_is_found_by_the_name_it_was_sent_with(wire: Wire) -> None
     ("kind", "state"), [("filled", OrderState.FILLED), ("cut", OrderState.CANCELED)]
 )
 def test_ended_order_is_found_after_the_open_ones(wire: Wire, kind: str, state: OrderState) -> None:
-    """What is not open is looked for among what has ended; an order that ended partly filled is not
-    called filled.
+    """An order that is not open is looked for among ended orders. An order that ended partly filled
+    is not FILLED.
     """
     wire.lists(ASKED[wire.venue][1], order_of(wire.venue, kind))
     report = wire.exchange.find_order(NAME, "AAA/USDT")
@@ -253,8 +253,8 @@ def test_name_written_with_dashes_is_ours() -> None:
 
 
 def test_two_orders_under_one_name_are_not_chosen_from() -> None:
-    """Kraken takes a name again once its first order has ended: which one is meant is for a person
-    to see.
+    """Kraken accepts a client order id again once its first order has ended. A person must see
+    which order is meant.
     """
     wire = Wire("kraken")
     wire.lists(ASKED["kraken"][1], order_of("kraken", "filled"), order_of("kraken", "cut"))
@@ -281,7 +281,7 @@ def test_order_is_cancelled_by_its_name_and_then_looked_for(wire: Wire) -> None:
 
 
 def test_cancellation_of_what_is_not_there_is_a_denial(wire: Wire) -> None:
-    """The venues' own words for "no such order" reach the caller as that."""
+    """The venues' own codes for "no such order" reach the caller as OrderNotFoundError."""
     wire.answers |= {
         "/0/private/CancelOrder": {"error": ["EOrder:Unknown order"]},
         "/v5/order/cancel": {"retCode": 170213, "retMsg": "Order does not exist.", "result": {}},

@@ -1,5 +1,5 @@
-"""What several venues promise besides, as one account: sums, names, and that one venue's silence is
-never another's word.
+"""What several venues as one account promise: sums and names. An unreachable venue never counts as
+an answer of another.
 """
 
 from collections.abc import Iterator
@@ -113,8 +113,8 @@ def test_balances_are_the_sums_of_all(pair: Pair) -> None:
 
 
 def test_trades_of_two_venues_never_share_an_id(pair: Pair) -> None:
-    """Each venue counts its trades for itself: the ids begin with the venue's name, and all of them
-    are told.
+    """Each venue numbers its own trades. The ids begin with the venue's name, and every trade is
+    listed.
     """
     orders = [pair.order("first"), pair.order("second"), pair.order("second")]
     for order in orders:
@@ -146,7 +146,7 @@ def test_order_is_denied_only_when_every_venue_denies_it(pair: Pair) -> None:
 
 
 def test_order_is_found_though_another_venue_is_silent(pair: Pair) -> None:
-    """The venue that has the order has spoken: the other one's word is not needed."""
+    """The venue that has the order has answered. The other venue's answer is not needed."""
     order = pair.order("second")
     sent = pair.exchange.submit(order)
     pair.silence("first", "/api/v3/order")
@@ -156,8 +156,8 @@ def test_order_is_found_though_another_venue_is_silent(pair: Pair) -> None:
 
 
 def test_order_is_found_where_its_symbol_is_paused(pair: Pair) -> None:
-    """Its venue lists the symbol no more when the process begins: the order, its trades and its end
-    are still to be had.
+    """The venue no longer lists the symbol when the process begins. The order, its trades and its
+    end can still be read.
     """
     filled, resting = pair.order("first"), pair.order("first", price="50")
     sent = pair.exchange.submit(filled)
@@ -172,8 +172,8 @@ def test_order_is_found_where_its_symbol_is_paused(pair: Pair) -> None:
 
 
 def test_venue_that_dropped_the_symbol_has_not_denied_the_order(pair: Pair) -> None:
-    """The other venue's denial is its own alone: whether the order exists is unknown, and nothing
-    is sent again.
+    """The other venue's "no such order" speaks for itself only. Whether the order exists is
+    unknown, and nothing is sent again.
     """
     order = pair.order("first")
     pair.exchange.submit(order)
@@ -221,8 +221,8 @@ def test_working_orders_of_all_are_listed_and_cancelled_where_they_are(pair: Pai
 
 
 def test_order_goes_to_the_venue_that_it_names_and_to_no_other(pair: Pair) -> None:
-    """A name that the account has not is refused before anything leaves; an id that went to one
-    venue never goes to another.
+    """A venue name that the account does not have is refused before anything leaves. An id that
+    went to one venue never goes to another.
     """
     with pytest.raises(NotSentError, match=r"no venue 'third' \(first, second\); nothing was sent"):
         pair.exchange.submit(pair.order("third"))
@@ -290,8 +290,8 @@ def test_venues_need_names_of_their_own() -> None:
 
 
 def test_paper_accounts_can_be_several_venues_too() -> None:
-    """Cash and orders of two paper accounts are one account's; what a resting order holds at one is
-    not offered there.
+    """The cash and orders of two paper accounts belong to one account. A resting order at one venue
+    reserves nothing at the other.
     """
     start = datetime(2024, 1, 1, tzinfo=UTC)
     rows = [

@@ -1,5 +1,5 @@
-"""Trades over several pages at Kraken, Bybit and OKX, whose rules stand here: none is lost, or the
-account says so.
+"""Trades over several pages at Kraken, Bybit and OKX, whose paging rules stand here. No trade is
+lost, or the account raises.
 """
 
 import json
@@ -265,8 +265,8 @@ def test_trades_long_ago_are_found_behind_weeks_without_any(wire: Wire) -> None:
 
 
 def test_trades_made_while_paging_hide_no_older_one(wire: Wire) -> None:
-    """Each page is followed by a new trade, which moves the older ones on where pages are counted
-    from the newest.
+    """A new trade follows each page. It moves the older trades on where pages are counted from the
+    newest.
     """
     wire.trades = history(230)
     old = set(named(wire.trades))
@@ -306,8 +306,8 @@ def test_venue_that_shows_its_newest_page_again_is_not_believed(wire: Wire) -> N
 
 
 def test_answer_without_a_list_is_not_an_empty_one(wire: Wire) -> None:
-    """ccxt reads an answer that lacks the trades as one that has none: fills would be lost without
-    a word.
+    """ccxt reads an answer without the list of trades as an empty list. Fills would be lost without
+    an error.
     """
     wire.answers[PATHS[wire.venue]] = {"error": [], "retCode": 0, "code": "0", "result": {}}
     with pytest.raises(VenueUnavailableError, match="no usable answer"):
@@ -357,8 +357,8 @@ def test_venue_whose_pages_are_not_known_is_refused() -> None:
 
 @pytest.mark.parametrize("code", [170139, 170142, 170143])
 def test_cancellation_of_an_ended_order_at_bybit_is_a_denial(code: int) -> None:
-    """The order was filled, was canceled or left the book meanwhile: there is nothing to cancel,
-    and no refusal to stop at.
+    """The order was filled, was canceled or left the book. There is nothing to cancel, and no
+    refusal stops the run.
     """
     wire = Wire("bybit")
     wire.answers["/v5/order/cancel"] = {"retCode": code, "retMsg": "Order has ended.", "result": {}}
@@ -367,8 +367,8 @@ def test_cancellation_of_an_ended_order_at_bybit_is_a_denial(code: int) -> None:
 
 
 def test_word_of_an_ended_order_is_no_denial_to_a_question() -> None:
-    """An order that was asked for and has ended did exist: only a cancellation reads the code as
-    nothing left to cancel.
+    """An order that has ended did exist. Only a cancellation reads this code as "nothing left to
+    cancel".
     """
     wire = Wire("bybit")
     wire.answers["/v5/order/realtime"] = {

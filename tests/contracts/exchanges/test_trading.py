@@ -75,8 +75,8 @@ def test_order_without_funds_is_refused(venue):
     ids=["under the minimum notional", "limit under the minimum notional"],
 )
 def test_order_that_breaks_a_filter_is_rejected_by_name(venue, quantity, price):
-    """The venue's filters are its own word: VenueRejectedError with code -1013, and no order comes
-    to be.
+    """The venue's filters refuse the order: VenueRejectedError with code -1013, and no order
+    exists.
     """
     order = venue.order(quantity, price=price)
     with pytest.raises(VenueRejectedError) as refusal:
@@ -101,8 +101,9 @@ def test_order_that_no_request_can_say_is_not_sent(venue, quantity, price):
 
 
 def test_order_is_found_by_its_client_order_id(venue):
-    """An ended order is found again, also by a new process; an id never used, or of another symbol,
-    is not. It was sent as execution sends it: with the instant that its sender held the lease.
+    """An ended order is found again, also by a new process. An id that was never used, or that is
+    of another symbol, is not found. The order was sent as execution sends it: with the instant at
+    which its sender held the lease.
     """
     order = replace(venue.order("1"), asked_at=datetime.now(UTC))
     sent = venue.exchange.submit(order)
@@ -157,7 +158,7 @@ def test_order_is_cancelled_by_the_venues_id_where_it_has_no_other(venue):
 
 
 def test_resting_sell_fills_at_its_price_once_the_market_passes_it(venue):
-    """The open rises by one per day: a sell two above it is passed within three days, at its own
+    """The open rises by one per day. A sell two above it is passed within three days, at its own
     price.
     """
     limit = venue.price + 2
@@ -216,8 +217,8 @@ def test_account_outlives_the_process(venue):
 
 
 def test_symbol_without_a_bar_does_not_trade(venue):
-    """On a day without a bar an order is refused by the venue's word; on the next day with one it
-    fills at that open.
+    """The venue refuses an order on a day without a bar. On the next day with a bar the order fills
+    at that open.
     """
     if venue.exchange.fetch_bars("GAP/USDT", Timeframe.D1, venue.exchange.now(), 1).height:
         venue.step(DAY)

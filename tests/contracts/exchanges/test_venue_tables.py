@@ -21,7 +21,7 @@ REGIONAL = {
     "myokx": "okx",
     "okxus": "okx",
 }
-#: The practice exchange speaks Binance's wire: test_trading.py runs against that.
+#: The practice exchange answers as Binance does: test_trading.py runs against it.
 PRACTICE = {"binance"}
 #: Venues that ccxt asks with one call. OKX's is in test_trade_pages.py.
 ONE_CALL = {*PRACTICE, "okx"}

@@ -40,10 +40,10 @@ OPENING = {"USDT": "100000", "SOL": "100"}
 def candles(
     hours: int = 48, scale: float = 1.0, fall_at: int | None = None, fall: float = 1.0
 ) -> GivenCandles:
-    """Minute bars that wander by a few basis points; each trades little enough that a large child
-    is filled only in part.
+    """Minute bars that move by a few basis points. Each has so little volume that a large child is
+    filled in part only.
 
-    `scale` makes all prices higher, for a dearer venue; from the minute `fall_at` on they are
+    `scale` makes all prices higher, for a dearer venue. From the minute `fall_at` on they are
     multiplied by `fall`.
     """
     chance, rows = random.Random(7), []
@@ -88,8 +88,8 @@ class Stage:
         return {name: PracticeControl(url) for name, url in self.venues.items()}
 
     def open(self, account: str, opening: dict[str, dict[str, str]] | None = None) -> datetime:
-        """Open a new account at each venue and return its slot: the next full minute, to which the
-        venues' time is moved.
+        """Open a new account at each venue and return its slot. The slot is the next full minute;
+        the venues' time moves to it.
         """
         controls = self.controls()
         slot = (
@@ -115,8 +115,8 @@ class Stage:
         kill_at: int | None = None,
         limits: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Run the slot in a process of its own; `kill_at` is the call at which it is killed,
-        `limits` are risk's.
+        """Run the slot in a process of its own. `kill_at` is the call at which it is killed;
+        `limits` are the risk limits.
         """
         trial = {
             "venues": self.venues,
@@ -188,8 +188,8 @@ def stage(servers: DatabaseServers) -> Iterator[Stage]:
 
 @pytest.fixture
 def falling(stage: Stage) -> Iterator[Stage]:
-    """The same ledger at a venue whose time is two minutes before SLOT and whose prices fall by 15%
-    three minutes after it.
+    """The same ledger at another venue. Its time is two minutes before SLOT, and its prices fall by
+    15% three minutes after it.
     """
     clock = stepped_clock(SLOT - timedelta(minutes=2))
     practice = PracticeServer(candles(fall_at=3, fall=0.85), clock, limits=UNLIMITED)
@@ -199,8 +199,8 @@ def falling(stage: Stage) -> Iterator[Stage]:
 
 @pytest.fixture(scope="session")
 def two_venues(stage: Stage) -> Iterator[Stage]:
-    """The same stage with a second venue: its prices are 10 bps higher, its fee is 6 bps lower, its
-    books half as deep.
+    """The same stage with a second venue. Its prices are 10 bps higher, its fee is 6 bps lower, and
+    its books are half as deep.
     """
     dearer = PracticeServer(
         candles(scale=1.001),

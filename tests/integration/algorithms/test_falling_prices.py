@@ -33,11 +33,11 @@ def said_by_risk(stage: Stage, account: str) -> list[tuple[str, str, Decimal, De
 
 @pytest.mark.parametrize("rule", LIMITS)
 def test_price_fall_in_mid_twap_ends_the_buys(falling: Stage, rule: str) -> None:
-    """100,000 USDT buy BTC for 90% in four slices a minute apart; after two the price falls by 15%:
-    two are never sent.
+    """100,000 USDT buy BTC for 90% in four slices a minute apart. After two the price falls by 15%,
+    and the other two are never sent.
 
     The slot before midnight records the day's first equity. The verdict has what the order still
-    lacked, the state is set where the limit says so, and ledger and venue agree.
+    lacked. The state is set where the limit asks for it, and ledger and venue agree.
     """
     account = f"falling-{rule}"
     first = falling.open(account, {"only": {"USDT": "100000"}})

@@ -78,8 +78,8 @@ def test_work_is_spread_over_time_and_reaches_its_targets(stage: Stage, name: st
 
 @pytest.mark.parametrize("name", STYLES)
 def test_killed_work_is_resumed_without_sending_any_child_twice(stage: Stage, name: str) -> None:
-    """Killed around a write or a request: one more run sends what is left; ledger = venue; a third
-    run sends nothing.
+    """A run is killed around a write or a request. One more run sends what is left; ledger = venue;
+    a third run sends nothing.
     """
     trial = f"probe-{name}"
     calls = stage.run(trial, stage.open(trial), STYLES[name], TARGETS)["calls"]

@@ -1,6 +1,4 @@
-"""Missed slots on the real ledger: a day of minutes is on record after one call, and the account
-trades on.
-"""
+"""Missed slots on the real ledger. One call records a day of minutes, and the account trades on."""
 
 import time
 from collections import Counter

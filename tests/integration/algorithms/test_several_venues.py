@@ -75,7 +75,7 @@ def sent_to(stage: Stage, account: str) -> dict[str, list[str]]:
 
 
 def require_whole(stage: Stage, account: str) -> None:
-    """Ledger = sum of the venues to the last digit, every order is at the venue that it names and
+    """Ledger = sum of the venues to the last digit. Every order is at the venue that it names and
     at no other.
     """
     exchange, ledger = composite(stage, account), stage.ledger
@@ -110,8 +110,8 @@ def traded_by_venue(stage: Stage, account: str, symbol: str) -> dict[str, Decima
 
 @pytest.mark.parametrize("name", STYLES)
 def test_rebalance_is_split_by_cost_and_done_once(two_venues: Stage, name: str) -> None:
-    """Sells go out where the asset is held, buys to the cheaper venue up to its depth; a second run
-    sends nothing.
+    """Sells go to the venue that holds the asset, buys to the cheaper venue up to its depth. A
+    second run sends nothing.
     """
     account = f"routed-{name}"
     slot = two_venues.open(account, OPENING)
@@ -133,8 +133,8 @@ def test_rebalance_is_split_by_cost_and_done_once(two_venues: Stage, name: str) 
 
 @pytest.mark.parametrize("name", STYLES)
 def test_killed_rebalance_sends_no_part_twice(two_venues: Stage, name: str) -> None:
-    """Killed around a write or a request to either venue: one more run mends it, a third one sends
-    nothing.
+    """A run is killed around a write or a request to either venue. One more run completes it, and a
+    third one sends nothing.
     """
     probe = f"probe-routed-{name}"
     calls = two_venues.run(probe, two_venues.open(probe, OPENING), STYLES[name], TARGETS)["calls"]
@@ -182,7 +182,7 @@ def states(stage: Stage, account: str, slot: datetime) -> dict[tuple[str, Side],
 def test_part_at_a_venue_that_falls_silent_is_resolved_and_never_sent_twice(
     two_venues: Stage, dear: PracticeControl, kind: FaultKind
 ) -> None:
-    """One venue answers neither an order nor any question about it: that part alone is UNKNOWN, and
+    """One venue answers neither an order nor any question about it. That part alone is UNKNOWN, and
     nothing is sent for it.
     """
     account = f"silent-{kind}"
@@ -242,8 +242,8 @@ def test_venue_without_quotes_gets_nothing_and_what_the_other_cannot_take_is_ski
 def test_work_ends_where_no_venue_quotes(
     two_venues: Stage, dear: PracticeControl, style: dict[str, Any] | None
 ) -> None:
-    """With no quotes at all nothing is sent, the work waits out its time and ends, and every order
-    says why.
+    """Without any quotes nothing is sent. The work ends when its time is over, and every order has
+    a reason.
     """
     account = f"no-quotes-at-all-{(style or {}).get('algorithm')}"
     slot = two_venues.open(account, OPENING)
@@ -330,8 +330,8 @@ def test_account_of_several_venues_is_chosen_by_configuration(
 def test_kill_switch_cancels_at_the_venues_that_answer(
     two_venues: Stage, dear: PracticeControl, tmp_path: Path
 ) -> None:
-    """An order works at each venue and one of them is silent: the other's is cancelled, and the
-    silence is told.
+    """An order works at each venue and one of them is unreachable. The other's is cancelled, and
+    the result names the unreachable one.
     """
     account = "cancelled"
     two_venues.open(account, OPENING)

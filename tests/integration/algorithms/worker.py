@@ -1,5 +1,5 @@
-"""A trader of worked orders that can be killed: reads trials as JSON lines, runs each in a forked
-process of its own.
+"""A trader of parent orders that can be killed. It reads trials as JSON lines and runs each in a
+forked process.
 
 Run as `python worker.py`. The ports are wrapped here so that a trial can name the call at which its
 process kills itself. Waiting steps the venue's clock.
@@ -82,7 +82,7 @@ class Killable:
 
 
 def run(trial: dict[str, Any]) -> dict[str, Any]:
-    """Rebalance as the trial says; return what the report said and how many calls were counted."""
+    """Rebalance as the trial asks. Return the result's figures and how many calls were counted."""
     Killable.passed, Killable.kill_at = 0, trial["kill_at"]
     account, slot = trial["account"], datetime.fromisoformat(trial["slot"])
     exchange, venues = exchange_of(trial)

@@ -94,7 +94,7 @@ def test_incremental_runs_end_with_the_same_store_as_one_backfill(
 def test_a_late_revision_inside_the_overlap_replaces_the_bar(
     venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
-    """The venue's later word counts, and `reread` finds revisions of any age."""
+    """The venue's later bar counts, and `reread` finds revisions of any age."""
     bars = walk(100)
     now = bars["ts"][-1] + H1.duration
     ingest(venue(bars, now), store, policy)
@@ -320,7 +320,7 @@ def test_a_universe_goes_on_when_one_symbol_fails(
 def test_a_database_that_fails_ends_the_run(
     venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
-    """It is nobody's data that is bad: the error is not put down to a symbol."""
+    """No symbol's data is bad, so the run raises and blames no symbol."""
     store._database.close()  # the database goes away under the store
     with pytest.raises(StoreError):
         ingest_universe(

@@ -9,7 +9,7 @@ NOTEBOOK = Path(__file__).resolve().parents[3] / "notebooks" / "01_explore_the_d
 
 
 def test_notebook_finds_what_it_spoils(tmp_path: Path) -> None:
-    """Every cell runs; clean bars pass, the spoiled ones stop the symbol, and the hash names the
+    """Every cell runs. Clean bars pass, the faulty ones stop the symbol, and the hash names the
     content.
     """
     notebook = nbformat.read(NOTEBOOK, as_version=4)

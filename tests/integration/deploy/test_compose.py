@@ -1,4 +1,4 @@
-"""The files for Docker, as far as they can be held to their word without it."""
+"""The files for Docker, as far as they can be tested without it."""
 
 import json
 import re

@@ -94,7 +94,7 @@ def test_order_hidden_for_a_while_is_found_and_not_repeated(stage: Stage) -> Non
 
 
 def test_halt_in_the_database_stops_the_next_order(stage: Stage) -> None:
-    """Set between two orders of one plan, the kill switch leaves the rest unsent and the slot
+    """The kill switch is set between two orders of one plan. The rest is not sent, and the slot is
     FAILED with the reason.
     """
     submit = stage.session.exchange.submit

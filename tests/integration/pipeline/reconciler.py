@@ -1,5 +1,5 @@
-"""Compares the daily account and dies by SIGKILL as soon as a break of it is committed: run as a
-process of its own.
+"""Compares the daily account and dies by SIGKILL as soon as a break of it is committed. It runs as
+a process of its own.
 """
 
 import os

@@ -1,5 +1,5 @@
-"""Alerts on their way from the commit of their cause to a channel: past a kill, a failed run and a
-channel that hangs.
+"""Alerts on their way from the commit of their cause to a channel. A kill, a failed run or a
+channel that hangs loses none.
 """
 
 import os
@@ -53,7 +53,7 @@ def deposit(place: Place, *assets: str) -> None:
 
 
 def test_alert_of_a_killed_run_comes_with_the_next_one(traded: Place) -> None:
-    """A process is killed between a break's commit and its alert: the next run sends it, once,
+    """A process is killed between a break's commit and its alert. The next run sends it, once,
     though it opens nothing.
     """
     deposit(traded, "ETH")
@@ -79,8 +79,8 @@ def test_alert_of_a_killed_run_comes_with_the_next_one(traded: Place) -> None:
 
 
 def test_several_openings_are_one_message_also_where_the_run_then_fails(traded: Place) -> None:
-    """Two breaks are opened, the decision finds no bar: three lines, one message, nothing said
-    again later.
+    """Two breaks are opened and the decision finds no bar. One message has three lines, and nothing
+    is sent again later.
     """
 
     def no_bar() -> None:
@@ -101,8 +101,8 @@ def test_several_openings_are_one_message_also_where_the_run_then_fails(traded: 
 def test_channel_that_hangs_delays_no_order_and_loses_no_alert(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An older alert hangs from the start of the run: the slot is traded beside it, and all is sent
-    when it is let go.
+    """An older alert hangs from the start of the run. The slot is traded beside it, and all alerts
+    are sent once it is released.
     """
     monkeypatch.setattr(sending, "PATIENCE_SECONDS", 0.5)
     channel = HangingChannel()

@@ -110,7 +110,7 @@ def test_configuration_typo_names_file_and_key(place: Home, tmp_path: Path) -> N
 
 
 def test_database_that_is_down_names_the_address_but_no_password(place: Home) -> None:
-    """The address and the remedy are said, the password never."""
+    """The message has the address and the remedy, and never the password."""
     said = sentence_of(
         run(place, "status", PENSTOCK_DATABASE_URL="postgresql://me:hunter2@127.0.0.1:1/penstock")
     )
@@ -138,7 +138,7 @@ def test_venue_that_answers_nonsense_is_an_error_and_stores_nothing(place: Home)
 
 
 def test_candle_file_with_wrong_columns_is_named(place: Home, tmp_path: Path) -> None:
-    """The file, the missing columns and the wanted ones are said."""
+    """The message names the file, the missing columns and the wanted ones."""
     pl.DataFrame({"time": [1], "price": [2.0]}).write_parquet(tmp_path / "wrong.parquet")
     said = sentence_of(run(place, "demo", "--candles", str(tmp_path)))
     assert "wrong.parquet" in said
@@ -150,6 +150,14 @@ def test_rebalance_without_a_champion_says_what_to_do(place: Home, venue: Practi
     said = sentence_of(run(place, "rebalance", PENSTOCK_PRACTICE_URL=venue.url))
     assert "daily-portfolio" in said
     assert "promote" in said
+
+
+def test_trade_without_a_champion_says_what_to_do(place: Home, venue: PracticeServer) -> None:
+    """The service does not start, and no traceback of Prefect stands above the sentence."""
+    error = sentence_of(run(place, "trade", PENSTOCK_PRACTICE_URL=venue.url))
+    assert "'minute-portfolio' has no version or alias 'champion'" in error
+    assert "penstock promote --study" in error
+    assert "register_as: minute-portfolio" in error
 
 
 @pytest.mark.parametrize(

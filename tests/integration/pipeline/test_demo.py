@@ -57,7 +57,7 @@ def figure(text: str, name: str) -> str:
 def test_demo_trades_real_candles_to_the_cent_and_does_nothing_the_second_time(
     home: Path, candles_dir: Path
 ) -> None:
-    """Live equity equals the replay to the cent; a second run ingests nothing, sends nothing, and
+    """Live equity equals the replay to the cent. A second run ingests nothing, sends nothing, and
     ends where the first did.
     """
     first = demo(home, DemoRequest(candles=candles_dir, days=DAYS, trials=52))

@@ -1,5 +1,5 @@
-"""The commands by which an operator ends positions and settles breaks, run as an operator runs
-them, on a practice venue.
+"""The commands by which an operator ends positions and settles breaks. They run on a practice venue
+as an operator runs them.
 """
 
 from decimal import Decimal
@@ -100,8 +100,8 @@ def test_flatten_that_the_venue_does_not_answer_is_told_and_done_by_the_next_slo
 
 
 def test_flatten_past_a_locked_coin_is_not_finished_and_says_the_way_out(holding: Place) -> None:
-    """The rest is sold; the locked coin is named on the last line and in an alert, and sold once
-    its break is accepted.
+    """The rest is sold. The last line and an alert name the locked coin, which is sold once its
+    break is accepted.
     """
     holding.control.correct(holding.environment["PENSTOCK_PRACTICE_DAILY_KEY"], "ETH", Decimal(1))
     (done,) = halt_trading(holding.platform, ACTOR, "daily", "drill", flatten=True).endings

@@ -1,12 +1,11 @@
-"""A break from start to end by commands alone, and what the account has earned meanwhile, on a
-practice venue.
+"""A break from start to end by commands alone, and the account's profit over it, on a practice
+venue.
 """
 
 import re
 from decimal import Decimal
 
 import pytest
-from structlog.testing import capture_logs
 
 from penstock.core.rebalances import RebalanceStatus
 from penstock.monitoring.tables import figures_table
@@ -50,8 +49,8 @@ def test_deposit_becomes_a_break_is_accepted_and_unlocks(place: Place) -> None:
 
 
 def test_deposit_and_withdrawal_are_no_performance(place: Place) -> None:
-    """An account that is doubled by one transfer and more than halved by the next shows what the
-    market did, and no more.
+    """One transfer doubles an account and the next more than halves it. Its performance shows the
+    market's move, and no more.
 
     The withdrawal stays unaccepted for a slot: it is no loss then, and no gain once it is accepted.
     """
@@ -101,7 +100,7 @@ def test_transfer_that_cannot_be_is_one_clear_sentence(
 
 
 def test_transfer_elsewhere_than_at_the_practice_exchange_is_refused(place: Place) -> None:
-    """On paper there is nobody to deposit with; where the exchange does not run, the message says
+    """A paper account has nobody to deposit with. Where the exchange does not run, the message says
     how to start it.
     """
     place.environment = {**place.environment, "PENSTOCK_ENV": "paper"}
@@ -134,6 +133,14 @@ def test_fault_is_armed_strikes_and_is_cleared_by_command(place: Place) -> None:
     assert "agree" in said(place, "reconcile")
 
 
+def test_report_before_any_slot_says_that_there_is_none(place: Place) -> None:
+    """The report is written, its lack is a sentence, and no log line stands beside it."""
+    done = penstock(place, "report")
+    assert done.returncode == 0
+    assert "not compared with the backtest: practice-daily has traded no slot yet" in done.stdout
+    assert not done.stderr.strip()
+
+
 def test_report_needs_no_keys(place: Place) -> None:
     """Who only looks has no keys: the ledger's figures are reported, and the comparison with the
     backtest is left out.
@@ -143,10 +150,9 @@ def test_report_needs_no_keys(place: Place) -> None:
     without_keys = Settings(place.platform.settings.process)
     onlooker = Platform(without_keys, place.environment["PENSTOCK_DATABASE_URL"])
     vars(onlooker).update(registry=place.platform.registry)
-    with capture_logs() as logs:
-        outcome = report_account(onlooker, ACTOR, "daily")
+    outcome = report_account(onlooker, ACTOR, "daily")
     onlooker.close()
     assert outcome.path.is_file()
-    assert outcome.figures.slots == {RebalanceStatus.DONE: 2}
-    (warning,) = [log for log in logs if log["event"] == "no comparison with the backtest"]
-    assert "set it before trading" in warning["reason"]
+    assert outcome.figures.totals.slots == {RebalanceStatus.DONE: 2}
+    assert "set it before trading" in outcome.not_compared
+    assert outcome.not_compared in outcome.summary()

@@ -48,8 +48,8 @@ def traded(place: Place) -> Place:
 def test_slot_whose_account_is_held_is_alerted_and_open_and_then_accounted_for(
     traded: Place,
 ) -> None:
-    """Nothing is sent, one alert says so, `penstock slots` shows it as open; a day later it is on
-    record as missed.
+    """Nothing is sent, one alert reports it, and `penstock slots` shows the slot as open. A day
+    later it is recorded as missed.
     """
     missed = traded.tomorrow()
     keeper = hold(traded)
@@ -97,8 +97,8 @@ def test_two_workers_on_one_slot_leave_one_order_set_and_one_row(traded: Place) 
 
 @pytest.mark.parametrize("way", ["service", "flow"])
 def test_slot_that_failed_can_be_run_again_whoever_ran_it(traded: Place, way: str) -> None:
-    """The minute service and the daily flow leave the same: running, with the reason, one alert;
-    run again it is done.
+    """The minute service and the daily flow leave the same: RUNNING, with the reason, and one
+    alert. A second run finishes the slot.
     """
     slot = traded.tomorrow()
     trade_slot_once(traded, slot, way)
@@ -172,7 +172,7 @@ def test_slot_at_which_no_bar_closes_is_refused_and_leaves_no_row(traded: Place)
 
 
 def test_illegal_order_event_is_an_alert_of_its_own_once(traded: Place) -> None:
-    """The order machine refuses an event in the middle of a slot: one alert names the order, and
+    """The order machine refuses an event in the middle of a slot. One alert names the order, and
     the slot's run raises.
     """
     order = traded.ledger.orders("practice-daily")[0].request.client_order_id

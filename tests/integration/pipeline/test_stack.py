@@ -40,8 +40,8 @@ def free_port() -> int:
 
 
 class Stack:
-    """A stack in a folder of its own, with a small universe, driven by the same commands that a
-    user types.
+    """A stack in a folder of its own, with a small universe. The commands that a user types drive
+    it.
     """
 
     def __init__(self, folder: Path, programs: ForkedPrograms) -> None:
@@ -147,15 +147,15 @@ def test_deployed_ingest_completes_in_the_worker_and_leaves_its_artifact(stack: 
 
 
 def test_commands_follow_the_running_stack(stack: Stack) -> None:
-    """Without a word about the environment, a command works on what the stack works on."""
+    """A command that names no environment works on the environment of the stack."""
     said = stack.command("status")
     assert "practice" in said
     assert "already running" in stack.up()
 
 
 def test_minute_service_trades_a_slot_that_shows_as_a_flow_run(stack: Stack) -> None:
-    """From minute bars to a promoted model to a slot traded at its close, with the slot's own run
-    in the Prefect server.
+    """Minute bars lead to a promoted model and to a slot traded at its close. The slot has its own
+    run in the Prefect server.
     """
     for command in (
         "ingest -t 1m",
@@ -179,8 +179,8 @@ def test_minute_service_trades_a_slot_that_shows_as_a_flow_run(stack: Stack) -> 
 def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     stack: Stack, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The venue fails the older slot: its task fails, the newer slot is traded, and the flow's run
-    is a failed one.
+    """The venue fails the older slot: its task fails, and so does the flow's run. The newer slot is
+    traded.
     """
     portfolios = place.platform.settings.process.configs / "portfolio.yaml"
     catching_up = "max_lateness_minutes: 720\n  missed_slots: run_all"

@@ -30,7 +30,7 @@ def timed_out(place: Place) -> None:
 
 @pytest.mark.parametrize("where", ["main thread", "another thread"])
 def test_time_out_stops_the_trading_and_ends_the_lease(place: Place, where: str) -> None:
-    """The task raises; its process sends nothing more and holds nothing; the next run finishes the
+    """The task raises. Its process sends nothing more and holds nothing. The next run finishes the
     slot with one order set.
     """
     slot = place.tomorrow()

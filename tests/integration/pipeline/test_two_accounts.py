@@ -1,4 +1,4 @@
-"""An operator with more than one account: commands that name none of them say which other one is
+"""An operator with more than one account. A command that names none says which other account is
 halted or locked.
 """
 
@@ -49,8 +49,8 @@ def lock_eth_of_minute(place: Place) -> None:
 
 
 def test_flatten_of_all_sells_at_every_account_and_answers_for_each(both: Place) -> None:
-    """A locked coin of an account that was not named is left, said with that account's commands,
-    and makes the exit code 1.
+    """A locked coin of an account that was not named is left. The output names that account's
+    commands, and the exit code is 1.
     """
     lock_eth_of_minute(both)
     done = penstock(both, "halt", "--all", "--flatten", "--reason", "drill")
@@ -75,8 +75,8 @@ def test_flatten_of_all_sells_at_every_account_and_answers_for_each(both: Place)
 
 
 def test_account_without_keys_does_not_keep_the_others_from_being_sold(both: Place) -> None:
-    """The named account cannot be opened: that is said, the exit code is 1, and the other account
-    is flat.
+    """The named account cannot be opened. The output says so, the exit code is 1, and the other
+    account is flat.
     """
     both.environment = {**both.environment, "PENSTOCK_PRACTICE_DAILY_SECRET": ""}
     done = penstock(both, "halt", "--all", "--flatten", "--reason", "drill")
@@ -113,7 +113,7 @@ def test_command_without_a_portfolio_names_the_account_that_it_should_have_named
 def test_status_says_which_environment_it_shows_and_how_to_see_the_one_that_traded(
     both: Place,
 ) -> None:
-    """After the stack is down, a plain status is of paper: it says so first, and names the
+    """After the stack is down, a plain status shows paper. It says so first, and names the
     environment with accounts.
     """
     both.environment = {

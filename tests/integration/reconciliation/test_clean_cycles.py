@@ -1,10 +1,10 @@
-"""Clean cycles lock nothing: accounts that really trade, at awkward numbers, are reconciled again
-and again.
+"""Clean cycles lock nothing. Accounts that really trade, at awkward numbers, are reconciled many
+times.
 
-Three accounts trade random weights at prices and volumes with many decimals: one pays its fees in
-what it receives, one in quote, one in BNB. Notionals have more decimals than a venue shows, thin
-bars fill orders in part, limit orders rest half filled, and closed positions leave less than a lot.
-PENSTOCK_CLEAN_SEED changes the numbers.
+Three accounts trade random weights at prices and volumes with many decimals. One pays its fees in
+what it receives, one in quote, one in BNB. Notionals have more decimals than a venue shows, and
+thin bars fill orders in part. Limit orders rest half filled, and closed positions leave less than a
+lot. PENSTOCK_CLEAN_SEED changes the numbers.
 """
 
 import os

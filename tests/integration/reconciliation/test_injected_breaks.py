@@ -38,10 +38,10 @@ Mend = Callable[[], None]
 
 @dataclass(frozen=True)
 class Case:
-    """One break: how it comes about, what it must be called and lock, and how it is mended.
+    """One break: how it comes about, its expected kind and lock, and how it is repaired.
 
-    `inject` disturbs one side and returns what mends it. What only an operator can say is mended
-    `by_hand`: accepted.
+    `inject` disturbs one side and returns what repairs it. A break with `by_hand` is repaired by an
+    operator's acceptance.
     """
 
     name: str
@@ -73,7 +73,7 @@ def tally() -> Iterator[Tally]:
 
 
 def nothing() -> None:
-    """There is nothing to undo: an operator has the word."""
+    """There is nothing to undo: an operator accepts the break."""
 
 
 def deposited(account: Account) -> Mend:
@@ -87,7 +87,7 @@ def withdrawn(account: Account) -> Mend:
 
 
 def corrected(asset: str, quantity: str) -> Callable[[Any], Mend]:
-    """The venue mends its books: no trade and no transfer shows it."""
+    """The venue corrects its balance. No trade and no transfer shows it."""
 
     def inject(account: Account) -> Mend:
         account.control.correct(account.key, asset, quantity)
@@ -296,8 +296,8 @@ def test_every_kind_of_break_is_injected() -> None:
 def test_break_is_found_locks_its_instrument_only_and_unlocks(
     account: Account, case: Case, tally: Tally, contents: Callable[[], Any]
 ) -> None:
-    """Found in one cycle and by its name; written once; the other instruments are traded; unlocked
-    when it is mended.
+    """One cycle finds the break by its name and writes it once. The other instruments are traded.
+    The lock goes once the cause is repaired.
     """
     tally.kinds.add(case.kind)
     tally.count["injected"] += 1
@@ -330,8 +330,8 @@ def require_silence(account: Account, contents: Callable[[], Any]) -> None:
 
 
 def require_unlocked(account: Account, case: Case) -> None:
-    """The lock goes, by itself or by an operator's word; the books agree and every instrument is
-    traded again.
+    """The lock goes, by itself or by an operator's acceptance. The books agree and every instrument
+    is traded again.
     """
     if case.by_hand:
         assert account.found() == {case.subject: case.kind}, (

@@ -1,5 +1,5 @@
-"""What follows a break: the operator's word, what it settles and what it leaves, and what a look
-costs.
+"""What follows a break: the operator's acceptance, what it settles and what it leaves, and what a
+comparison costs.
 """
 
 from collections.abc import Iterator
@@ -140,8 +140,8 @@ def dying_at(database: Database, table: str) -> Iterator[None]:
 def test_accept_that_was_killed_half_way_books_the_difference_once(
     account: Account, database: Database, table: str
 ) -> None:
-    """Its session dies between the parts of the settlement: nothing of it is left, and accepting
-    again settles all of it.
+    """Its session dies between the parts of the settlement. Nothing of it is left, and a second
+    acceptance settles all of it.
     """
     name, order = account.session.account, account.own_order("1", followed=False)
     (fill,) = [fill for fill in account.shown_trades() if fill.client_order_id == order]

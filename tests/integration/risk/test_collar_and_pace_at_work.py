@@ -1,6 +1,4 @@
-"""The price collar on live quotes, and the pace of orders that are worked over time, on a real
-ledger and venue.
-"""
+"""The price collar on live quotes, and the pace of parent orders, on a real ledger and venue."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,8 +31,8 @@ def sold(report: RebalanceResult) -> set[str]:
 def test_wild_mid_holds_its_symbol_back_until_the_quotes_are_sane_again(
     account: Account, database: Database
 ) -> None:
-    """BTC last traded at 50,000 and is quoted at 80,000: its order is denied with the mid, the
-    others pass as they are.
+    """BTC last traded at 50,000 and is quoted at 80,000. Its order is denied with the mid, and the
+    others pass unchanged.
     """
     account.control.show_book("BTC/USDT", 79_990, 80_010)
     report = account.trade(HALF, RiskLimits())
@@ -70,8 +68,8 @@ def test_quotes_are_one_request_a_phase_and_none_for_a_phase_without_orders(
 
 
 def test_nothing_is_traded_blind_but_exits_while_quotes_cannot_be_read(account: Account) -> None:
-    """Every order of the slot is denied and the operator is told; an operator's flatten still gets
-    out.
+    """Every order of the slot is denied and the operator gets an alert. An operator's flatten is
+    still sent.
     """
     account.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path=BOOK))
     report = account.trade(HALF, RiskLimits())
@@ -126,8 +124,8 @@ def test_slices_of_a_worked_order_count_as_the_orders_that_they_are(
 def test_count_of_the_day_is_right_after_a_restart(
     worked: Account, limit: int, whole: bool
 ) -> None:
-    """Killed behind its second slice, the order goes on with the other two: the ledger counts two,
-    not none and not six.
+    """A run is killed after its second slice, and the next one sends the other two. The ledger
+    counts two, not none and not six.
     """
     submit, sent = worked.session.exchange.submit, []
 

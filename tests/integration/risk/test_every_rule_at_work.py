@@ -1,7 +1,6 @@
-"""Each rule of risk on a real ledger and a practice exchange: what was wanted, what the venue got,
-what is on record.
+"""Each rule of risk on a real ledger and a practice exchange: what was wanted, sent and recorded.
 
-The account has about 100,000, 30% of it in BTC, 70% in all; the decision is 40% BTC, so about 0.2
+The account has about 100,000, 30% of it in BTC, 70% in all. The decision is 40% BTC, so about 0.2
 BTC are to be bought.
 """
 
@@ -13,7 +12,7 @@ import pytest
 
 from penstock.adapters.stores.postgres import Database
 from penstock.core.proposals import SeenBar
-from penstock.core.risk_records import PositionMark, Verdict
+from penstock.core.risk_records import PositionMark, RiskVerdict
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.risk.limits import RiskLimits
 from penstock.risk.review import RULES
@@ -71,9 +70,11 @@ def on_record(database: Database, account: Account) -> list[tuple[Any, ...]]:
 
 
 def require(
-    database: Database, account: Account, report: RebalanceResult, rule: str, verdict: Verdict
+    database: Database, account: Account, report: RebalanceResult, rule: str, verdict: RiskVerdict
 ) -> Decimal:
-    """Require one word, the rule's, and that the venue got what it let pass; return that."""
+    """Require one finding, the rule's, and that the venue received the quantity that it passed.
+    Return that quantity.
+    """
     ((symbol, kept, name, wanted, passed),) = on_record(database, account)
     assert (symbol, kept, name) == ("BTC/USDT", verdict, rule)
     assert wanted == pytest.approx(WANTED, abs=Decimal("0.002"))
@@ -85,7 +86,7 @@ def require(
 def test_order_that_no_limit_holds_reaches_the_venue_as_it_is(
     account: Account, database: Database
 ) -> None:
-    """The order before any rule: 0.2 BTC, nothing said."""
+    """The order before any rule: 0.2 BTC, and no finding."""
     assert bought(account.trade(MORE_BTC, WIDE)) == pytest.approx(WANTED, abs=Decimal("0.002"))
     assert on_record(database, account) == []
 
@@ -94,7 +95,7 @@ def test_order_that_no_limit_holds_reaches_the_venue_as_it_is(
 def test_limit_on_size_sends_what_fits(account: Account, database: Database, rule: str) -> None:
     """Each limit has room for half of the order: that half is bought and no more."""
     report = account.trade(MORE_BTC, WIDE.model_copy(update=HALVED[rule]))
-    passed = require(database, account, report, rule, Verdict.SHRINK)
+    passed = require(database, account, report, rule, RiskVerdict.SHRINK)
     assert passed == pytest.approx(WANTED / 2, abs=Decimal("0.003"))
 
 
@@ -102,14 +103,14 @@ def test_strategy_buys_no_more_than_its_quota(account: Account, database: Databa
     """It asks for 40% and may use 35%."""
     asked = {"contributions": {"BTC/USDT": {"trend/1": 0.4}}, "quotas": {"trend/1": 0.35}}
     report = account.trade(MORE_BTC, WIDE, **asked)
-    passed = require(database, account, report, "strategy_quota", Verdict.SHRINK)
+    passed = require(database, account, report, "strategy_quota", RiskVerdict.SHRINK)
     assert passed == pytest.approx(WANTED / 2, abs=Decimal("0.003"))
 
 
 @pytest.mark.parametrize("rule", DENIED)
 def test_order_on_bad_grounds_is_not_sent(account: Account, database: Database, rule: str) -> None:
-    """A day's loss, wild prices, an old bar, a jump of the targets, a burst of turnover: the venue
-    hears nothing.
+    """A day's loss, wild prices, an old bar, a jump of the targets, a burst of turnover: nothing is
+    sent to the venue.
     """
     slot, targets = account.slots[-1], {}
     if rule == "daily_loss":
@@ -122,7 +123,7 @@ def test_order_on_bad_grounds_is_not_sent(account: Account, database: Database, 
     elif rule == "stale_bars":
         targets = {"seen": {"BTC/USDT": SeenBar(slot - timedelta(days=1), 50_000.0)}}
     report = account.trade(MORE_BTC, WIDE.model_copy(update=DENIED[rule]), **targets)
-    assert require(database, account, report, rule, Verdict.DENY) == 0
+    assert require(database, account, report, rule, RiskVerdict.DENY) == 0
     assert report.orders == ()
 
 
@@ -134,9 +135,7 @@ def test_jump_that_is_decided_again_is_traded(account: Account) -> None:
 
 
 def test_take_profit_sells_a_position_that_has_risen(account: Account, database: Database) -> None:
-    """Bought at 110 and at 133 two days later: at 121 a quarter is not reached and it is kept, 15%
-    are and it is sold whole.
-    """
+    """A position bought at 110 is kept at 121 by a limit of 25%. At 133 a limit of 15% sells it."""
     account.trade({**KEEP, "UP/USDT": 0.05}, WIDE)
     held = account.ledger.balances(account.session.account)["UP"]
     kept = account.trade(
@@ -161,7 +160,7 @@ def remember(account: Account, mark: PositionMark) -> None:
 def test_trailing_stop_sells_a_position_under_its_high(
     account: Account, database: Database
 ) -> None:
-    """ETH is at 2,500: a quarter under a remembered high of 3,400 sells it all, a high of 3,000
+    """ETH is at 2,500. A quarter under a remembered high of 3,400 sells it all; a high of 3,000
     does not.
     """
     limits, name = (

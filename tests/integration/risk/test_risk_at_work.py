@@ -1,5 +1,5 @@
 """Limits and the kill switch on a real ledger and a practice exchange: what is sold, what is not
-sent, and how fast.
+sent, and the delay.
 """
 
 import threading
@@ -34,8 +34,8 @@ def record(account: Account, days: int, equity: int) -> None:
 def test_drawdown_sets_reduce_only_until_an_operator_resumes(
     account: Account, database: Database
 ) -> None:
-    """130,000 once, 100,000 now: buys are denied, the state is set and said, sells pass; a resume
-    starts a new peak.
+    """Equity was 130,000 and is 100,000. Buys are denied, the state is set with an alert, and sells
+    pass. A resume starts a new peak.
     """
     record(account, -3, 130_000)
     report = account.trade({"BTC/USDT": 0.5, "ETH/USDT": 0.1, "SOL/USDT": 0.2})
@@ -63,8 +63,8 @@ def test_drawdown_sets_reduce_only_until_an_operator_resumes(
 
 
 def test_withdrawal_is_no_loss_before_it_is_accepted_and_after(account: Account) -> None:
-    """A third of the account leaves the venue, more than any loss limit allows: it keeps trading
-    with what is left.
+    """A third of the account leaves the venue, more than any loss limit allows. The account keeps
+    trading with what is left.
     """
     account.trade(HALF)
     account.control.withdraw(account.key, "USDT", 35_000)
@@ -121,7 +121,7 @@ def test_stop_loss_sells_the_position_and_keeps_it_out(account: Account) -> None
 
 
 def test_halt_cancels_and_flattens_by_database_row(account: Account) -> None:
-    """The row asks for it; the next slot sells everything though the account is halted, the one
+    """The row asks for it. The next slot sells everything though the account is halted, and the one
     after it is skipped.
     """
     control_store, name = account.session.control_store, account.session.account
@@ -158,8 +158,8 @@ def test_working_orders_are_cancelled_without_the_lease(account: Account) -> Non
 def test_kill_switch_stops_new_orders_within_a_second_in_mid_plan(
     account: Account, how: str, tmp_path: Path
 ) -> None:
-    """Set while a plan of slow orders is being sent: no request leaves a second later, and most of
-    the plan is unsent.
+    """The switch is set while a plan of slow orders is being sent. A second later no request
+    leaves, and most of the plan is unsent.
     """
     file = tmp_path / "HALT"
     object.__setattr__(account.session.kill_switch, "file", file)

@@ -240,7 +240,9 @@ def _known(order: OrderRecord) -> tuple[object, ...]:
 
 
 def test_orders_of_the_first_chain_keep_what_they_mean(server: str) -> None:
-    """Leg becomes phase and child, reason's first words become the cause, and a rebuild agrees."""
+    """The leg becomes phase and child, the first words of a reason become the end cause, and a
+    rebuild agrees.
+    """
     with database_of(server, "rows") as database:
         apply_chain(database)
         with database.dedicated() as connection:

@@ -119,8 +119,8 @@ def test_no_second_server_starts_beside_orphans_of_the_first(server: EmbeddedPos
 
 
 def test_pool_mends_itself_after_a_crash_of_the_server(server: EmbeddedPostgres) -> None:
-    """A database that was open over the crash works again after the restart; meanwhile it says what
-    is wrong.
+    """A database that was open over the crash works again after the restart. Until then it raises
+    an error that names the cause.
     """
     url = server.start()
     with connect(url) as database:
@@ -151,17 +151,15 @@ def test_pid_file_that_names_a_stranger_does_not_hinder(server: EmbeddedPostgres
 
 
 def test_two_starters_at_once_share_one_server(server: EmbeddedPostgres) -> None:
-    """Of two processes that start a new folder at the same time one creates it and both get the
-    same URL.
-    """
+    """Of three processes that start a new folder at once one creates it. All get the same URL."""
     starters = [start_elsewhere(server.folder) for _ in range(3)]
     urls = {starter.communicate(timeout=60)[0].strip() for starter in starters}
     assert urls == {server.start()}
 
 
 def test_start_of_a_running_server_leaves_its_noted_port_alone(server: EmbeddedPostgres) -> None:
-    """Others read the port without the lock at any time: a file that is written anew is for a
-    moment empty.
+    """Others read the port without the lock at any time. A file that is written again would be
+    empty for a moment.
     """
     server.start()
     noted = (server.folder / "port").stat()

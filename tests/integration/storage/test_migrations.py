@@ -53,7 +53,7 @@ def test_migrations_are_applied_once(database: Database) -> None:
 
 
 def test_numbers_have_no_gap_in_either_layout(folder: Path) -> None:
-    """1, 2, 3 and so on, for each tier: a number that is left out, or stands twice, is an error."""
+    """The numbers are 1, 2, 3 and so on, for each tier. A missing or doubled number is an error."""
     last = read_migrations(folder)[-1].number
     skipped = folder / f"{last + 2:04d}_skipped.sql"
     skipped.write_text("SELECT 1")
@@ -100,7 +100,9 @@ def test_edited_migration_is_an_error(database: Database, folder: Path) -> None:
 def test_failed_migration_leaves_nothing_and_can_be_mended(
     database: Database, folder: Path
 ) -> None:
-    """A file that fails is rolled back whole, those before it stay; once mended it is applied."""
+    """A file that fails is rolled back whole, and those before it stay. Once corrected it is
+    applied.
+    """
     number = read_migrations(folder)[-1].number + 1
     broken = folder / f"{number:04d}_broken.sql"
     broken.write_text("CREATE TABLE half (id int); SELECT 1 / 0;")

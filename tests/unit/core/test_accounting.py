@@ -58,7 +58,7 @@ def test_fill_moves_base_quote_and_the_asset_of_its_fee(
 
 @given(fills)
 def test_fill_changes_exactly_what_its_figures_say(made: Fill) -> None:
-    """Without the fee, base and quote move against each other at the price, to the last digit; with
+    """Without the fee, base and quote move against each other at the price, to the last digit. With
     it, the fee alone is missing.
     """
     effect = effect_of(made, "BTC", "USDT")

@@ -109,7 +109,7 @@ def test_decision_has_the_id_that_it_always_had(
 
 
 def test_same_slot_in_another_time_zone_gives_the_same_id() -> None:
-    """A database session may show the slot in its own time zone: the decision is the same, and so
+    """A database session may show the slot in its own time zone. The decision is the same, and so
     is its order.
     """
     elsewhere = SLOT.astimezone(timezone(timedelta(hours=2)))

@@ -22,7 +22,6 @@ from penstock.core.orders import (
 
 S, E, C = OrderState, OrderEventKind, EndCause
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
-FILLS = (E.PARTIAL_FILL, E.FILL)
 
 #: The machine once more, written the other way round: for each state the events it takes and where
 #: they lead.
@@ -104,7 +103,7 @@ def test_rejected_comes_only_from_a_request_without_an_answer() -> None:
 
 
 def test_lost_order_is_never_final_by_itself() -> None:
-    """Losing track leads to UNKNOWN, which is not final: only the venue's word ends it."""
+    """Losing track leads to UNKNOWN, which is not final. Only an answer of the venue ends it."""
     assert next_state(S.SUBMITTING, E.LOSE_TRACK) is S.UNKNOWN
     assert not S.UNKNOWN.is_final
 
@@ -120,8 +119,8 @@ def test_order_whose_request_may_have_left_cannot_be_abandoned() -> None:
 
 
 def test_rejected_gives_way_only_to_the_venue_showing_the_order() -> None:
-    """A denial is corrected by what proves that the order exists, and by nothing that we do
-    ourselves.
+    """Only proof that the order exists corrects a REJECTED order. Nothing that we do ourselves
+    corrects it.
     """
     proofs = {
         event

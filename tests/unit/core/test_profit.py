@@ -31,8 +31,8 @@ def holding_of(*fills: Fill) -> Holding:
 
 
 def test_sale_realises_over_the_average_cost() -> None:
-    """Two buys at 100 and 200 cost 150 on average: one sold at 180 brings 30, and 150 of cost stays
-    for the other.
+    """Two buys at 100 and 200 cost 150 on average. One sold at 180 brings 30, and a cost of 150
+    stays for the other.
     """
     held = holding_of(
         fill(1, Side.BUY, "1", "100"), fill(2, Side.BUY, "1", "200"), fill(3, Side.SELL, "1", "180")
@@ -72,8 +72,8 @@ def test_sale_through_zero_begins_anew_at_its_own_price() -> None:
 
 
 def test_days_and_strategies_are_told_apart() -> None:
-    """Each strategy has its own books, and each UTC day its own line; the days add up to what was
-    realised.
+    """Each strategy has its own books, and each UTC day its own line. The days add up to the
+    realised profit.
     """
     result = profits(
         [

@@ -79,7 +79,7 @@ def test_good_bars_all_pass(walk: Walk, bars: int, seed: int, timeframe: Timefra
 def test_exactly_the_spoiled_rows_are_refused_with_their_reason(
     walk: Walk, name: str, rows: set[int], seed: int
 ) -> None:
-    """The quarantine holds the spoiled rows as they came, with every reason; all the others are
+    """The quarantine holds the faulty rows as they came, with every reason. All the others are
     good.
     """
     changes, reason = DEFECTS[name]
@@ -108,7 +108,7 @@ def test_rows_in_any_order_come_out_sorted_and_none_is_refused(
 
 
 def test_of_several_good_rows_with_one_time_the_last_to_arrive_is_kept(walk: Walk) -> None:
-    """A venue's later word replaces its earlier one, unless the later one is bad."""
+    """A venue's later bar replaces its earlier one, unless the later one is bad."""
     clean = walk(10)
     again = spoil(clean[[3, 4]], [0, 1], {"volume": pl.col("volume") + 1.0})
     broken = spoil(clean[[3]], [0], {"close": pl.lit(-1.0)})
@@ -186,7 +186,7 @@ def test_the_newest_print_waits_for_confirmation_where_it_is_absurd(walk: Walk) 
 
 
 def test_context_lets_a_single_new_bar_be_measured(walk: Walk) -> None:
-    """With the bars before it, one new bar is judged as it would have been in the whole history."""
+    """With the bars before it, one new bar gets the verdict of the whole history."""
     whole = _scaled(walk(200), [199], 2.0)
     alone = check_symbol(whole[199:], "BTC/USDT", Timeframe.H1, LATE, context=whole[100:199])
     assert alone.good.equals(whole[199:])

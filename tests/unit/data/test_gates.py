@@ -63,7 +63,7 @@ def test_each_bound_fails_just_above_its_maximum(metrics: pl.DataFrame, bound: o
 def test_data_docs_show_what_was_judged_since_the_last_time(
     metrics: pl.DataFrame, tmp_path: Path
 ) -> None:
-    """The site has a page a suite; with nothing judged there is none."""
+    """The site has one page per suite. Where nothing was checked there is none."""
     gate = ExpectationsGate()
     assert gate.build_docs(tmp_path / "none") is None
     gate.judge(metrics)

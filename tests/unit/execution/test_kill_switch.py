@@ -14,13 +14,13 @@ from penstock.core.errors import StoreError
 from penstock.core.halts import Halt, TradingState
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.execution.kill_switch import KillSwitch, SwitchWatch
-from penstock.ports import ControlStore
+from penstock.ports import HaltStore
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 
 class StateOnly:
-    """The one question of ControlStore that the switch asks."""
+    """The one question of HaltStore that the switch asks."""
 
     def __init__(self, answer: Callable[[], TradingState]) -> None:
         self._answer = answer
@@ -31,7 +31,7 @@ class StateOnly:
 
 def switch(state: TradingState, file: Path | None = None) -> KillSwitch:
     return KillSwitch(
-        "main", cast(ControlStore, StateOnly(lambda: state)), file, clock=SteppedClock(NOW)
+        "main", cast(HaltStore, StateOnly(lambda: state)), file, clock=SteppedClock(NOW)
     )
 
 
@@ -71,7 +71,7 @@ def test_state_that_cannot_be_read_is_a_halt() -> None:
     def fail() -> TradingState:
         raise StoreError("the database cannot be reached")
 
-    halt = KillSwitch("main", cast(ControlStore, StateOnly(fail)), clock=SteppedClock(NOW)).read()
+    halt = KillSwitch("main", cast(HaltStore, StateOnly(fail)), clock=SteppedClock(NOW)).read()
     assert halt.state is TradingState.HALTED
     assert "cannot be reached" in halt.reason
 
@@ -85,7 +85,7 @@ def test_order_to_get_out_stands_in_the_file_while_the_database_is_away(tmp_path
     file = tmp_path / "HALT"
     file.write_text("flatten venue is odd")
     halt = KillSwitch(
-        "main", cast(ControlStore, StateOnly(fail)), file, clock=SteppedClock(NOW)
+        "main", cast(HaltStore, StateOnly(fail)), file, clock=SteppedClock(NOW)
     ).read()
     assert (halt.state, halt.flatten) == (TradingState.HALTED, True)
     assert "venue is odd" in halt.reason
@@ -98,12 +98,12 @@ def test_unreadable_file_is_a_halt(tmp_path: Path) -> None:
 
 
 def test_watch_asks_again_once_its_word_is_too_old() -> None:
-    """Looks that follow one another share a word; after its age the switch is read anew, and
-    without an age each time.
+    """Looks that follow one another share one reading. After its age the switch is read again; with
+    an age of zero it is read each time.
     """
     states = iter([TradingState.ACTIVE, TradingState.HALTED, TradingState.REDUCE_ONLY])
     clock = SteppedClock(NOW)
-    source = KillSwitch("main", cast(ControlStore, StateOnly(lambda: next(states))), clock=clock)
+    source = KillSwitch("main", cast(HaltStore, StateOnly(lambda: next(states))), clock=clock)
     watch = SwitchWatch(source, 0.2)
     assert [watch.look().state for _ in range(3)] == [TradingState.ACTIVE] * 3
     clock.sleep(0.2)

@@ -1,4 +1,4 @@
-"""What the kill switch file may ask for besides stopping."""
+"""What the kill switch file may ask for beside a halt."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from penstock.core.clock import SteppedClock
 from penstock.core.halts import Halt, TradingState
 from penstock.execution.kill_switch import KillSwitch
-from penstock.ports import ControlStore
+from penstock.ports import HaltStore
 
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -37,12 +37,10 @@ class NeverHalted:
 def test_file_may_ask_to_cancel_and_to_flatten(
     text: str, state: TradingState, cancel: bool, flatten: bool, reason: str, tmp_path: Path
 ) -> None:
-    """The word after the state says what else is wanted; the rest is the reason."""
+    """The words after the state name further actions. The rest is the reason."""
     file = tmp_path / "HALT"
     file.write_text(text)
-    halt = KillSwitch(
-        "main", cast(ControlStore, NeverHalted()), file, clock=SteppedClock(NOW)
-    ).read()
+    halt = KillSwitch("main", cast(HaltStore, NeverHalted()), file, clock=SteppedClock(NOW)).read()
     assert (halt.state, halt.cancel, halt.flatten, halt.reason) == (state, cancel, flatten, reason)
 
 

@@ -63,8 +63,8 @@ def once_without_an_answer() -> Any:
 
 @pytest.mark.parametrize("style", [MarketStyle(), Twap(duration_seconds=3600, slices=4)])
 def test_two_runs_of_the_same_slots_leave_the_same_bytes(style: Style) -> None:
-    """Reports, ledger, holders of the lease and what the venue was sent: nothing of the machine's
-    time, names or threads is in them.
+    """Reports, ledger, lease holders and requests are equal in both runs. They hold nothing of the
+    machine's time, names or threads.
     """
     first, second = trade_three_days(style), trade_three_days(style)
     assert first == second

@@ -94,8 +94,8 @@ def demo(drift: DriftReport) -> DemoReport:
 
 
 def test_demo_report_holds_every_table_with_its_values(demo: DemoReport, tmp_path: Path) -> None:
-    """Each section's table is in the file, cell by cell; Decimals keep their digits, booleans are
-    words.
+    """Each section's table is in the file, cell by cell. Decimals keep their digits, and booleans
+    are words.
     """
     page = Page(
         write_demo_report(demo, tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
@@ -156,8 +156,8 @@ def test_performance_report_works_without_a_backtest_to_compare(
 
 
 def test_differences_of_the_curves_have_a_panel_of_their_own(drift: DriftReport) -> None:
-    """Curves that lie on one another hide a difference of a few units: it is drawn apart, on its
-    own scale.
+    """Curves that lie on one another hide a difference of a few units. The difference has a panel
+    with its own scale.
     """
     drawn = {trace.name: trace for trace in equity_figure(drift).data}
     assert list(drawn["replay - backtest"].y) == [0, -8]

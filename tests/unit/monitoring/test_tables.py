@@ -3,9 +3,13 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from penstock.core.account_totals import AccountTotals
+from penstock.core.halts import TradingState
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import EndCause, OrderRequest, OrderState, OrderType, Phase, Side
-from penstock.monitoring.tables import ORDER_COLUMNS, orders_table
+from penstock.core.rebalances import RebalanceStatus
+from penstock.monitoring.figures import AccountFigures
+from penstock.monitoring.tables import ORDER_COLUMNS, figures_table, orders_table
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 
@@ -42,3 +46,17 @@ def test_orders_are_shown_with_why_they_ended() -> None:
     assert (new[6], new[7]) == ("open", "")
     assert orders_table(orders, newest_first=False).rows() == [old, new]
     assert orders_table([]).columns == list(ORDER_COLUMNS)
+
+
+def test_figures_show_every_total_under_its_own_name() -> None:
+    """Totals stand between the slots and what is open; amounts are in cents."""
+    slots = {RebalanceStatus.SKIPPED: 1, RebalanceStatus.DONE: 2}
+    totals = AccountTotals(slots, orders=4, fills=5, traded_notional=Decimal("12345.678"))
+    assert figures_table(AccountFigures(TradingState.ACTIVE, totals, open_breaks=3)).rows() == [
+        ("trading state", "active"),
+        ("slots", "2 done, 1 skipped"),
+        ("orders", "4"),
+        ("fills", "5"),
+        ("traded notional", "12,345.68"),
+        ("open breaks", "3"),
+    ]

@@ -50,7 +50,7 @@ def test_several_alerts_are_a_line_each() -> None:
 
 
 def test_alert_of_a_killed_run_says_from_when_it_is() -> None:
-    """What comes late says so, and a break that has closed meanwhile asks for nothing."""
+    """A late alert says that it is late. A break that has closed since then asks for nothing."""
     late = replace(broken("BTC"), made_at=NOW - timedelta(hours=2))
     assert " (since 2025-06-01 10:00 UTC); do: " in told(late)[1]
     assert (

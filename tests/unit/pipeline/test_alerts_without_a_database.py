@@ -1,4 +1,4 @@
-"""What cannot be kept is told all the same."""
+"""An alert that cannot be stored is still sent."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def said(platform: Platform) -> list[tuple[str, str]]:
 
 
 def test_alert_that_the_database_cannot_take_is_sent_at_once(platform: Platform) -> None:
-    """A database that is down is itself something to be told of."""
+    """A database that is down is itself worth an alert."""
     add_alerts(platform, "daily", Alert("missed slots are not accounted for yet", "it is down"))
     alert_failure(platform, "daily", "slot 2025-06-01 00:00", StoreError("it is down"))
     assert said(platform) == [

@@ -1,5 +1,5 @@
-"""What interfaces, flows, tasks and the demo call of the pipeline is a use case: told who asks, and
-answering with values.
+"""Interfaces, flows, tasks and the demo call use cases of the pipeline. A use case takes an Actor
+and returns values.
 """
 
 import ast

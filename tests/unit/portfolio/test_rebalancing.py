@@ -63,7 +63,7 @@ def trade(
     prices: Mapping[str, Decimal] | None = None,
     instruments: Mapping[str, Instrument] | None = None,
 ) -> Traded:
-    """Plan the sells, fill them, plan the buys anew, fill those: as a slot does."""
+    """Plan the sells, fill them, plan the buys again, fill those: as a slot does."""
     book = Book(
         targets,
         balances,
@@ -132,8 +132,8 @@ def accounts(
 @settings(max_examples=400)
 @given(accounts())
 def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(account: tuple) -> None:
-    """Filled one by one at the reference price with fees taken, no balance goes under zero and the
-    venue takes each order.
+    """The orders fill one by one at the reference price with fees. No balance goes under zero and
+    the venue takes each order.
     """
     targets, positions, prices, instruments = account
     policy = RebalancePolicy()
@@ -151,7 +151,7 @@ def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(accoun
 def test_positions_after_the_trades_are_within_a_lot_of_the_target_or_explained(
     account: tuple,
 ) -> None:
-    """A symbol with an order that was not cut for cash ends within one lot of its target; others
+    """A symbol with an order that was not cut for cash ends within one lot of its target. Others
     have a reason.
     """
     targets, positions, prices, instruments = account
@@ -177,8 +177,8 @@ def test_positions_after_the_trades_are_within_a_lot_of_the_target_or_explained(
 @settings(max_examples=400)
 @given(accounts())
 def test_planning_again_after_the_fills_gives_nothing_outside_the_band(account: tuple) -> None:
-    """The plan is a fixed point: once it is filled, a second plan orders nothing but what cash had
-    cut short.
+    """The plan is a fixed point. Once it is filled, a second plan orders nothing but the part that
+    cash had cut short.
     """
     targets, positions, prices, instruments = account
     free = RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO)
@@ -310,7 +310,7 @@ def test_weight_on_an_exact_lot_boundary_is_not_a_lot_short() -> None:
 
 
 def test_buys_are_fractions_of_the_equity_after_the_sells() -> None:
-    """The account is read anew once the sells are over: what they cost is gone.
+    """The account is read again once the sells are over, so that their cost is gone.
 
     Of 1000, 500 are sold for 475: a tenth of 975 buys 9.75 at 10.
     """

@@ -60,7 +60,7 @@ def ms() -> Callable[[datetime], int]:
 
 
 class Desk:
-    """One account on an engine, spoken to as the signed API does, without HTTP."""
+    """One account on an engine, called as the signed API calls it, without HTTP."""
 
     def __init__(self, bars: dict[Timeframe, pl.DataFrame], journal: Journal, **terms: Any) -> None:
         self.market = PracticeMarket.of(GivenCandles(bars).load())
@@ -99,7 +99,7 @@ class Desk:
 
 @pytest.fixture
 def session() -> Callable[..., Desk]:
-    """Return a function that opens a desk on bars by timeframe."""
+    """Return a function that opens an account on bars by timeframe."""
 
     def open_desk(
         bars: dict[Timeframe, pl.DataFrame], journal: Journal | None = None, **terms: Any

@@ -338,9 +338,7 @@ def test_filters_come_from_a_given_exchange_info(tmp_path, server):
 
 
 def test_real_candles_are_served_and_traded_exactly(candles_dir):
-    """On real Binance candles the daily open is the price that a market order at midnight pays, to
-    the last digit.
-    """
+    """On real Binance candles a market order at midnight pays the daily open, to the last digit."""
     candles = ParquetCandles(candles_dir, symbols=("BTC/USDT", "ETH/USDT", "DOGE/USDT"))
     table = candles.load()
     series = table["BTC/USDT"][Timeframe.D1]

@@ -27,8 +27,8 @@ def two_days(frame):
 
 
 def test_open_daily_bar_is_built_from_the_closed_hours(two_days, frame, ms):
-    """At 03:30 the day shows its first three hours and the open of the fourth, nothing of what the
-    hour will do.
+    """At 03:30 the day shows its first three hours and the open of the fourth. It shows no later
+    price of that hour.
     """
     market = PracticeMarket.of(GivenCandles(two_days).load())
     start = two_days[D]["ts"][0]

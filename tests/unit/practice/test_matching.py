@@ -19,12 +19,12 @@ def flat(price, volume=1000.0, reach=0.0):
 
 @pytest.fixture
 def calm(session, frame):
-    """A desk on five days at 10 that reach one up and down."""
+    """An account on five days at 10 that reach one up and down."""
     return session({D: frame([flat(10.0, reach=1.0)] * 5, D)})
 
 
 def test_touching_the_limit_is_not_enough(calm):
-    """The low equals the limit of one buy and is under that of another: only the second fills, as
+    """The low equals the limit of one buy and is under that of another. Only the second fills, as
     maker at its price.
     """
     touched, passed = calm.place("BUY", "1", "9"), calm.place("BUY", "1", "9.01")
@@ -131,7 +131,7 @@ def test_slippage_worsens_the_takers_price_but_not_beyond_the_limit(session, fra
 
 
 def test_fee_can_be_taken_in_quote_on_both_sides(session, frame):
-    """A buy then pays notional and fee in quote and receives whole units; without money for the fee
+    """A buy then pays notional and fee in quote and receives whole units. Without money for the fee
     it is refused.
     """
     session = session({D: frame([flat(10.0)], D)}, fee_asset="quote", taker_fee_bps=Decimal(10))
@@ -142,8 +142,8 @@ def test_fee_can_be_taken_in_quote_on_both_sides(session, frame):
 
 
 def test_fee_can_be_taken_in_a_third_asset(session, frame):
-    """The fee's worth leaves in BNB on both sides while there is enough of it, and else as Binance
-    takes it.
+    """The fee leaves in BNB on both sides while there is enough of it. Otherwise it leaves as
+    Binance takes it.
     """
     bars = pl.concat([frame([flat(10.0)], D), frame([flat(400.0)], D, symbol="BNB/USDT")])
     session = session({D: bars}, fee_asset="BNB", taker_fee_bps=Decimal(10))
@@ -198,7 +198,9 @@ def test_bad_parameter_has_binances_code_and_changes_nothing(calm, parameters, c
 
 
 def test_client_order_id_is_unique_for_the_accounts_whole_life(calm):
-    """Stricter than Binance: the id of an ended order is refused too, with Binance's words."""
+    """The rule is stricter than Binance's: the id of an ended order is refused too, with Binance's
+    message.
+    """
     calm.place("BUY", "1", newClientOrderId="mine")
     with pytest.raises(PracticeRefusal, match="Duplicate order sent"):
         calm.place("BUY", "1", newClientOrderId="mine")

@@ -138,8 +138,8 @@ def test_account_that_cannot_follow_its_backtest_fails(
 def test_order_that_the_venue_refuses_fails_the_rehearsal(
     bars: pl.DataFrame, tested: Evidence
 ) -> None:
-    """All of the equity is wanted and the policy keeps back less than the venue's prices take:
-    funds do not suffice.
+    """All of the equity is wanted, and the policy keeps back less than the venue's prices take.
+    Funds do not suffice.
     """
     done = rehearse(cross(exposure=1.0), bars, tested, policy(), paper(slippage_bps=50), slots=40)
     assert done.refused

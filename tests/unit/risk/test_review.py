@@ -26,7 +26,7 @@ def rules_against(approved: ApprovedOrders) -> list[str]:
 
 
 def test_order_inside_every_limit_passes_as_it_is() -> None:
-    """Nothing is changed and nothing is said."""
+    """The order is unchanged and there is no finding."""
     approved = review([order()], context(), WIDE)
     assert approved.orders == (order(),)
     assert not approved.findings

@@ -1,4 +1,4 @@
-"""What configs/risk.yaml ships, and that every limit and rule is spoken of where users look."""
+"""What configs/risk.yaml ships. Every limit and rule is described where users look."""
 
 from decimal import Decimal
 from pathlib import Path

@@ -61,8 +61,8 @@ models = st.builds(
 def test_commission_is_its_share_truncated_to_eight_decimals(
     model: FillModel, side: Side, quantity: Decimal, price: Decimal, is_maker: bool
 ) -> None:
-    """It is never more than the exact share, by less than 1e-8, in what the model says it is taken
-    in.
+    """The commission is never more than the exact share and less than 1e-8 under it. It is in the
+    asset that the model names.
     """
     fill = model.fill(AAA, side, quantity, price, at=AT, is_maker=is_maker)
     in_quote = side is Side.SELL or model.fee_asset == "quote"
@@ -124,7 +124,7 @@ def test_model_has_the_costs_of_the_backtest() -> None:
 
 
 class OnPractice:
-    """One account of a practice exchange in this process, spoken to by its signed calls."""
+    """One account of a practice exchange in this process, reached by its signed calls."""
 
     def __init__(self, frame: pl.DataFrame, model: FillModel) -> None:
         market = PracticeMarket.of(GivenCandles({Timeframe.D1: frame}).load())
@@ -201,7 +201,7 @@ def test_practice_paper_and_replay_fill_alike(
     model: FillModel, path: list[tuple[float, float]], volume: float
 ) -> None:
     """The same targets over the same bars leave the same balances, day for day and to the last
-    digit: on the practice exchange and in the replay always, on paper where volume does not bind.
+    digit. Practice and replay always agree; paper agrees where volume does not bind.
     """
     prices, weights = [price for price, _ in path], [weight for _, weight in path]
     rows = [
@@ -220,7 +220,7 @@ def test_practice_paper_and_replay_fill_alike(
 
 
 def test_resting_order_pays_the_makers_commission() -> None:
-    """A maker's fill of 100 USDT at 2 bps costs 0.02, a taker's at 10 bps 0.1; without a rate of
+    """A maker's fill of 100 USDT at 2 bps costs 0.02, a taker's at 10 bps 0.1. Without a rate of
     its own a maker pays the taker's.
     """
     model = FillModel(maker_fee_bps=D(2))

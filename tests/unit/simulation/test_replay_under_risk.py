@@ -66,8 +66,8 @@ def bars() -> pl.DataFrame:
 def test_replay_equals_live_where_a_rule_steps_in(
     world: World, changes: dict[str, Any], rule: str
 ) -> None:
-    """Each rule that remembers earlier slots speaks live, and the replay of the same targets ends
-    with the same holdings.
+    """Each rule that remembers earlier slots has a finding live. The replay of the same targets
+    ends with the same holdings.
     """
     limits = RiskLimits(**WIDE).model_copy(update={"drawdown": None, "daily_loss": None, **changes})
     spoken: set[str] = set()
@@ -90,4 +90,4 @@ def test_replay_equals_live_where_a_rule_steps_in(
     done = replay(bars(), targets, RebalancePolicy(), instruments, Decimal(10_000), model, limits)
     replayed = [{asset: held for asset, held in row.balances.items() if held} for row in done.rows]
     assert replayed == live
-    assert (world.ledger.halt.state is TradingState.ACTIVE) == (not limits.drawdown)
+    assert (world.control_store.halt.state is TradingState.ACTIVE) == (not limits.drawdown)

@@ -1,5 +1,5 @@
-"""What every strategy must keep, whatever its parameters: shape, warm-up, long only, no leverage,
-no look into the future, self-contained source.
+"""What every strategy must keep, whatever its parameters. The list: shape, warm-up, long only, no
+leverage, no look into the future, self-contained source.
 """
 
 import ast

@@ -55,7 +55,7 @@ def test_trend_sells_after_the_turn() -> None:
 
 
 def test_trend_holds_nothing_on_a_tie() -> None:
-    """A price that cycles has equal averages at every bar: the last digit of a moving sum must not
+    """A price that cycles has equal averages at every bar. The last digit of a moving sum must not
     buy it.
     """
     weights = MovingAverageCross().decide(bars(A=[0.1, 0.3, 0.7, 0.2] * 60))

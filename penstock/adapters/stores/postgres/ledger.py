@@ -35,11 +35,12 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     totals_of,
 )
 from penstock.adapters.stores.postgres.order_events import refusals, write_events, write_intents
+from penstock.core.account_totals import AccountTotals
 from penstock.core.errors import StoreError, UnknownAccountError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
-from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus
 
 
 class PostgresLedger:
@@ -320,7 +321,7 @@ class PostgresLedger:
             return read_entries(connection, account)
 
     def totals(self, account: str) -> AccountTotals:
-        """Return the account's slots by status, its orders and fills, and what was traded."""
+        """Return how much the account has done."""
         with self._database.transaction() as connection:
             rows = connection.execute(SELECT_TOTALS, {"account": account}).fetchall()
         return totals_of(rows)

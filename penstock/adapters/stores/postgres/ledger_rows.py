@@ -1,15 +1,17 @@
 """The ledger's rows: the columns of its tables, the statements that read them, and their values.
 
-The columns of orders, events and fills come from the dataclasses of penstock.core. Decides nothing.
+The columns of orders, events and fills, and the totals over them, come from the dataclasses of
+penstock.core. Decides nothing.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 from penstock.adapters.stores.postgres.columns import Columns
+from penstock.core.account_totals import TOTALS, AccountTotals
 from penstock.core.order_records import OrderIntent, OrderProgress, OrderRecord
 from penstock.core.orders import Fill, OrderEvent, OrderRequest
-from penstock.core.rebalances import AccountTotals, Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus
 
 #: What is asked of the venue. When the sender asked is no part of the order.
 REQUEST = Columns(OrderRequest, without=["asked_at"])
@@ -56,14 +58,28 @@ OF_SYMBOL = " AND symbol = %(symbol)s"
 SINCE = " AND at >= %(since)s"
 BY_TIME = " ORDER BY at, sequence"
 
+
+def _totals_of(rows: type[OrderRecord] | type[Fill], table: str) -> str:
+    """Return the statement of one row that has all totals of these rows, each named as its field.
+
+    The names and factors are those of our own dataclasses.
+    """
+    totals = ", ".join(
+        f"{total.aggregate}({' * '.join(total.factors) or '*'}) AS {name}"
+        for name, total in TOTALS.items()
+        if total.of is rows
+    )
+    return f"SELECT {totals} FROM {table} WHERE account = %(account)s"  # noqa: S608 - see above
+
+
 #: One row per status of slots, or one where there is none yet.
-SELECT_TOTALS = """
-    SELECT status, slots, (SELECT count(*) FROM orders WHERE account = %(account)s), fills, traded
-    FROM (SELECT count(*) AS fills, coalesce(sum(quantity * price), 0) AS traded
-          FROM fill WHERE account = %(account)s) f
+SELECT_TOTALS = f"""
+    SELECT status, slots, {", ".join(TOTALS)}
+    FROM ({_totals_of(OrderRecord, "orders")}) o
+    CROSS JOIN ({_totals_of(Fill, "fill")}) f
     LEFT JOIN (SELECT status, count(*) AS slots
                FROM rebalance WHERE account = %(account)s GROUP BY status) r ON true
-"""
+"""  # noqa: S608 - our own constant
 
 
 def rebalance_of(row: Sequence[Any]) -> Rebalance:
@@ -75,7 +91,7 @@ def rebalance_of(row: Sequence[Any]) -> Rebalance:
 def totals_of(rows: Sequence[Sequence[Any]]) -> AccountTotals:
     """Return the totals of the rows of SELECT_TOTALS."""
     slots = {RebalanceStatus(status): count for status, count, *_ in rows if status is not None}
-    return AccountTotals(slots, *rows[0][2:])
+    return AccountTotals.of(slots, dict(zip(TOTALS, rows[0][2:], strict=True)))
 
 
 def order_of(row: Sequence[Any]) -> OrderRecord:

@@ -131,8 +131,8 @@ def run(
     data: st.DataObject,
     killed: bool,
 ) -> list[tuple[timedelta, Decimal, Decimal]]:
-    """Work a plan against a venue that fills what hypothesis says; return (at, quantity, filled) of
-    each child.
+    """Work a plan against a venue that fills what hypothesis draws. Return (at, quantity, filled)
+    of each child.
 
     Where `killed`, some time passes before any step and the plan is read back from its JSON, as
     after a restart.
@@ -204,7 +204,7 @@ def test_order_that_fills_completely_is_worked_to_its_last_lot(
             now = step.until
         else:
             progress = Progress(progress.sent + 1, progress.filled + step.child.quantity, now)
-    # A limit price rounded to a coarse tick may put a child under the minimum notional: it is then
+    # A limit price rounded to a coarse tick may put a child under the minimum notional. Then it is
     # never sent.
     passive = (
         isinstance(style, Limit | Iceberg) or getattr(style, "child_type", None) is OrderType.LIMIT
@@ -216,8 +216,8 @@ def test_order_that_fills_completely_is_worked_to_its_last_lot(
 def test_limit_price_is_in_ticks_and_never_worse_than_the_collar(
     market: tuple[Instrument, ProposedOrder], offset: int, collar: int, side: Side
 ) -> None:
-    """A buy never bids above reference x (1 + collar), a sell never asks below reference x (1 -
-    collar), but for one tick.
+    """A buy never bids above reference x (1 + collar), and a sell never asks below reference x (1 -
+    collar). One tick is allowed.
     """
     instrument, order = market
     price = limit_price(
@@ -289,9 +289,7 @@ def test_slices_missed_by_an_interruption_go_as_one() -> None:
 def test_rest_at_the_end_is_finished_as_the_style_says(
     finish: str, quantity: Decimal | None
 ) -> None:
-    """What is left when the time is over goes out once as a market order, or stays for the next
-    slot.
-    """
+    """The rest at the end goes out once as a market order, or stays for the next slot."""
     order, style = (
         order_of("1"),
         Twap.model_validate({"duration_seconds": 120, "slices": 4, "finish": finish}),
@@ -344,8 +342,8 @@ def test_collar_holds_a_repriced_limit_back() -> None:
 
 
 def test_iceberg_shows_one_piece_at_a_time() -> None:
-    """A tenth is shown; the next tenth follows when it has gone; no crumb under the minimum is left
-    for last.
+    """A tenth is shown, and the next tenth follows when it is filled. No piece under the minimum is
+    left for last.
     """
     order, style = order_of("1"), Iceberg(display_fraction=Decimal("0.1"))
     plan = plan_order(order, BTC, style, START)
@@ -406,8 +404,8 @@ def test_vwap_follows_the_volume_of_the_time_of_day() -> None:
 
 
 def test_profile_shares_are_cut_at_bucket_edges_and_repeat_over_midnight() -> None:
-    """An interval across two buckets takes its part of both, also from the last of a day to the
-    first of the next.
+    """An interval across two buckets takes its part of both, also from the last bucket of a day to
+    the first of the next.
     """
     profile = VolumeProfile(tuple(float(hour) for hour in range(24)))
     shares = profile.shares(START + timedelta(hours=23, minutes=30), timedelta(hours=1), 2)

@@ -53,8 +53,8 @@ def next_step(*children: OrderRecord) -> object:
 
 
 def test_part_that_never_arrived_is_sent_again_under_its_own_number() -> None:
-    """One of two parts was filled and the other never arrived: its number is free again, and the
-    child's moment is not over though the venue's clock stands still.
+    """One of two parts was filled and the other never arrived. Its number is free again. The child
+    may be sent again though the venue's clock stands still.
     """
     children = [child(0), child(1, filled="0.05", cause=EndCause.FILLED)]
     step = next_step(*children)
@@ -89,8 +89,8 @@ def test_clock_that_was_set_back_makes_nothing_due_twice() -> None:
 def test_parts_that_no_venue_takes_are_given_up_however_the_order_is_divided(
     parts: list[int], clock_runs: bool
 ) -> None:
-    """Every part of every attempt is denied, and each time the order is divided otherwise: the
-    attempts are used up by all parts together, so that the work ends.
+    """Every part of every attempt is rejected, and each time the order is divided otherwise. All
+    parts together use up the attempts, so that the work ends.
     """
     children: list[OrderRecord] = []
     for turn in range(20):

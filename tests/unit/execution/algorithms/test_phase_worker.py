@@ -75,8 +75,8 @@ def test_slot_of_worked_orders_run_again_sends_nothing(world: World) -> None:
 
 
 def test_unfilled_part_of_a_slice_is_passed_on(world: World) -> None:
-    """The venue fills half of each child: every rest joins the next, and the last rest is swept at
-    the end.
+    """The venue fills half of each child. Every rest joins the next child, and the last rest is
+    swept at the end.
     """
     worked(world, TWAP.model_copy(update={"finish": "market"}))
     world.venue.fraction = Decimal("0.5")
@@ -202,8 +202,8 @@ def test_child_that_never_arrived_goes_out_under_a_new_attempt(world: World) -> 
 
 
 def test_kill_switch_stops_work_while_it_waits(world: World) -> None:
-    """Halted between two slices, the rest is written down as stopped within a look, and the slot is
-    FAILED with the reason.
+    """A halt comes between two slices. The next look stops the rest, and the slot is FAILED with
+    the reason.
     """
     worked(world, TWAP)
     pause, paused = world.session.pause, []
@@ -211,7 +211,7 @@ def test_kill_switch_stops_work_while_it_waits(world: World) -> None:
     def halt_later(seconds: float) -> None:
         paused.append(seconds)
         if len(paused) == 3:
-            world.ledger.set_trading_state(
+            world.control_store.set_trading_state(
                 "test", TradingState.HALTED, "drill", "test", world.clock.now()
             )
         pause(seconds)
@@ -226,8 +226,8 @@ def test_kill_switch_stops_work_while_it_waits(world: World) -> None:
 
 
 def test_limit_that_waits_is_cancelled_and_priced_anew(world: World) -> None:
-    """A passive bid is not filled, is cancelled after its time, and its whole rest is bid at the
-    price of then.
+    """A passive bid that is not filled is cancelled after its time. Its whole rest is bid at the
+    price of that moment.
     """
     style = Limit(
         reprice_seconds=5,
@@ -271,7 +271,7 @@ def test_sells_are_worked_to_their_end_before_buys_begin(world: World) -> None:
 
 
 def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: World) -> None:
-    """The first answer is lost and the venue denies the child for good, wrongly: it is not sent
+    """The first answer is lost, and the venue wrongly denies the child for good. It is not sent
     twice, and the work ends.
     """
     worked(world, TWAP)
@@ -290,8 +290,8 @@ def test_denied_child_whose_trade_the_venue_shows_is_not_sent_again(world: World
 
 
 def test_buys_never_ask_for_more_cash_than_there_is(world: World) -> None:
-    """The price rises by four percent in each interval: the last children shrink to the cash, and
-    none is refused for funds, the fee in cash included.
+    """The price rises by four percent in each interval. The last children shrink to the cash. None
+    is refused for funds, the fee in cash included.
     """
     worked(world, TWAP)
     world.venue.fill_model = FillModel(fee_asset="quote")
@@ -309,8 +309,8 @@ def test_buys_never_ask_for_more_cash_than_there_is(world: World) -> None:
 
 
 def test_nothing_is_sent_beside_a_child_that_cannot_be_cancelled(world: World) -> None:
-    """Killed while a child rests, and then no cancellation is answered: the child still works when
-    the next one is due. Its quantity would be sent a second time.
+    """The run is killed while a child rests, and then no cancellation is answered. The child still
+    works when the next one is due. Its quantity would be sent a second time.
     """
     resting = TWAP.model_copy(
         update={"child_type": OrderType.LIMIT, "offset_bps": Decimal(-50), "finish": "market"}
@@ -338,7 +338,7 @@ def test_account_that_is_flattened_is_sold_at_once(world: World) -> None:
     """Flattening does not wait for slices: each position goes out whole."""
     rebalance(world.session, world.inputs({"BTC/USDT": 0.5, "ETH/USDT": 0.4}))
     worked(world, TWAP)
-    world.ledger.set_trading_state(
+    world.control_store.set_trading_state(
         "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
     )
     world.clock.at += timedelta(days=1)
@@ -361,7 +361,7 @@ def test_flattening_ends_work_that_is_under_way(world: World) -> None:
     def flatten_later(seconds: float) -> None:
         paused.append(seconds)
         if len(paused) == 2:
-            world.ledger.set_trading_state(
+            world.control_store.set_trading_state(
                 "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
             )
         pause(seconds)
@@ -373,8 +373,8 @@ def test_flattening_ends_work_that_is_under_way(world: World) -> None:
 
 
 def test_sells_are_not_planned_anew_once_buys_have_begun(world: World) -> None:
-    """Killed between the buys' parent and its first child: the next run sells nothing, though
-    prices would now ask for it.
+    """The run is killed between the buys' parent and its first child. The next run sells nothing,
+    though prices would now ask for it.
     """
     rebalance(world.session, world.inputs(HALF))
     world.clock.at += timedelta(days=1)
@@ -397,7 +397,7 @@ def test_sells_are_not_planned_anew_once_buys_have_begun(world: World) -> None:
 
 
 def test_denied_child_is_looked_for_before_the_next_child_takes_its_quantity(world: World) -> None:
-    """The venue filled a child's last attempt and denies it: its trade is found, and what it bought
+    """The venue filled a child's last attempt and denies it. Its trade is found, and its quantity
     is not bought again.
     """
     worked(world, TWAP)
@@ -420,8 +420,8 @@ def test_denied_child_is_looked_for_before_the_next_child_takes_its_quantity(wor
 
 
 def test_slot_of_an_earlier_version_is_left_alone(world: World) -> None:
-    """Orders without parent orders were begun by an earlier version: the run stops before it sends
-    anything, and the next slot takes over.
+    """Orders without parent orders were begun by an earlier version. The run stops before it sends
+    anything, and the next slot trades instead.
     """
 
     def kill(order: OrderRequest) -> None:

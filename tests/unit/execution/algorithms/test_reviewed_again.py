@@ -1,5 +1,5 @@
-"""Worked orders and risk: every wave of children is judged by the account as it is then, and what
-fails ends its order.
+"""Parent orders and risk. Risk reviews every wave of children against the account as it is then. A
+child that fails ends its order.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from penstock.core.halts import TradingState
 from penstock.core.leases import Lease
 from penstock.core.orders import OrderState, Side
 from penstock.core.rebalances import RebalanceStatus
-from penstock.core.risk_records import Verdict
+from penstock.core.risk_records import RiskVerdict
 from penstock.execution.algorithms import Twap
 from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import LossLimit, RiskLimits
@@ -43,9 +43,8 @@ def later(world: World, seconds: float, act: Callable[[], object]) -> None:
 def lock(world: World, found: Break) -> None:
     """Have a break opened by whoever holds the account's lease now."""
     ledger, now = world.ledger, world.clock.now()
-    ledger.open_break(
-        Lease("test", ledger.holder, ledger.token, now + timedelta(minutes=1)), found, now
-    )
+    lease = Lease("test", ledger.holder, ledger.token, now + timedelta(minutes=1))
+    world.control_store.open_break(lease, found, now)
 
 
 def move(world: World, symbol: str, factor: str) -> Callable[[], None]:
@@ -75,8 +74,8 @@ def bought(world: World, symbol: str = BTC) -> list[Decimal]:
     ]
 
 
-def verdicts(world: World) -> list[tuple[str, str, Verdict]]:
-    return [(said.symbol, said.rule, said.verdict) for said in world.ledger.verdicts]
+def verdicts(world: World) -> list[tuple[str, str, RiskVerdict]]:
+    return [(said.symbol, said.rule, said.verdict) for said in world.control_store.verdicts]
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def world(world: World) -> Any:
     """The world with 10,000 USDT on record for yesterday, its orders worked as four slices, ten
     seconds apart.
     """
-    world.ledger.equity[SLOT - timedelta(days=1)] = Decimal(10_000)
+    world.control_store.equity[SLOT - timedelta(days=1)] = Decimal(10_000)
     return worked(world, TWAP)
 
 
@@ -92,8 +91,8 @@ def world(world: World) -> Any:
 def test_loss_limit_passed_in_mid_twap_ends_the_buys_and_sets_the_state(
     world: World, name: str
 ) -> None:
-    """Half is bought when the price falls by 15%: nothing more is sent, what was lacking is on
-    record, buys are forbidden.
+    """Half is bought when the price falls by 15%. Nothing more is sent, the missing quantity is
+    recorded, and buys are forbidden.
     """
     later(world, 12, move(world, BTC, "0.85"))
     limit = LossLimit(limit=Decimal("0.05"), state="reduce_only")
@@ -102,10 +101,14 @@ def test_loss_limit_passed_in_mid_twap_ends_the_buys_and_sets_the_state(
     filled = sum((fill.quantity for fill in world.venue.trades), Decimal(0))
     assert len(bought(world)) == 2
     assert filled / parent.quantity == pytest.approx(Decimal("0.5"), abs=Decimal("0.001"))
-    assert world.ledger.halt.state is TradingState.REDUCE_ONLY
-    assert world.ledger.halt.by == f"risk rule {name}"
-    said = next(word for word in world.ledger.verdicts if word.rule == name)
-    assert (said.verdict, said.wanted, said.passed) == (Verdict.DENY, parent.quantity - filled, 0)
+    assert world.control_store.halt.state is TradingState.REDUCE_ONLY
+    assert world.control_store.halt.by == f"risk rule {name}"
+    said = next(word for word in world.control_store.verdicts if word.rule == name)
+    assert (said.verdict, said.wanted, said.passed) == (
+        RiskVerdict.DENY,
+        parent.quantity - filled,
+        0,
+    )
     assert "the rest of the order is not sent" in said.reason
     assert report.status is RebalanceStatus.FAILED
     assert [order.state for order in report.orders] == [
@@ -117,22 +120,22 @@ def test_loss_limit_passed_in_mid_twap_ends_the_buys_and_sets_the_state(
 
 
 def test_loss_limit_without_a_state_denies_each_order_once(world: World) -> None:
-    """The account stays active; each of two orders ends at its own next child, with one verdict,
+    """The account stays active. Each of two orders ends at its own next child, with one verdict,
     and the slot is DONE.
     """
     later(world, 12, move(world, BTC, "0.82"))
     report = run(world, {BTC: 0.7, ETH: 0.25})
     assert (len(bought(world)), len(bought(world, ETH))) == (2, 2)
     assert report.status is RebalanceStatus.DONE
-    assert world.ledger.halt.state is TradingState.ACTIVE
+    assert world.control_store.halt.state is TradingState.ACTIVE
     assert sorted(verdicts(world)) == [
-        (BTC, "daily_loss", Verdict.DENY),
-        (ETH, "daily_loss", Verdict.DENY),
+        (BTC, "daily_loss", RiskVerdict.DENY),
+        (ETH, "daily_loss", RiskVerdict.DENY),
     ]
 
 
 def test_price_that_falls_less_than_the_limit_changes_nothing(world: World) -> None:
-    """A loss of 4% under a limit of 5%: all four children go out and no rule says a word."""
+    """The loss is 4% under a limit of 5%. All four children go out, and no rule has a finding."""
     later(world, 12, move(world, BTC, "0.91"))
     report = run(world, {BTC: 0.9})
     assert len(bought(world)) == 4
@@ -141,8 +144,8 @@ def test_price_that_falls_less_than_the_limit_changes_nothing(world: World) -> N
 
 
 def test_cash_that_is_in_doubt_in_mid_plan_is_no_loss(world: World) -> None:
-    """15% leave the venue unexplained while an order is worked: a break, not a loss of the day, and
-    the work goes on.
+    """15% leave the venue unexplained while an order is worked. That is a break, not a loss of the
+    day, and the work goes on.
     """
     found = Break("test", "USDT", BreakKind.WITHDRAWAL, "drill")
 
@@ -163,7 +166,7 @@ def test_reduce_only_in_mid_plan_ends_buys(world: World) -> None:
     later(
         world,
         12,
-        lambda: world.ledger.set_trading_state(
+        lambda: world.control_store.set_trading_state(
             "test", TradingState.REDUCE_ONLY, "drill", "ada", world.clock.now()
         ),
     )
@@ -174,25 +177,27 @@ def test_reduce_only_in_mid_plan_ends_buys(world: World) -> None:
 
 
 def test_reduce_only_in_mid_plan_lets_sells_go_on(world: World) -> None:
-    """The same word while sells are worked: all four leave, and the buys after them are denied."""
+    """The same state is set while sells are worked. All four leave, and the buys after them are
+    denied.
+    """
     run(world, {BTC: 0.9})
     world.clock.at += timedelta(days=1)
     later(
         world,
         12,
-        lambda: world.ledger.set_trading_state(
+        lambda: world.control_store.set_trading_state(
             "test", TradingState.REDUCE_ONLY, "drill", "ada", world.clock.now()
         ),
     )
     report = run(world, {BTC: 0.1, ETH: 0.5}, SLOT + timedelta(days=1))
     assert [order.request.side for order in report.orders] == [Side.SELL] * 4
     assert {order.state for order in report.orders} == {OrderState.FILLED}
-    assert (ETH, "kill_switch", Verdict.DENY) in verdicts(world)
+    assert (ETH, "kill_switch", RiskVerdict.DENY) in verdicts(world)
 
 
 @pytest.mark.parametrize("subject", [BTC, "BTC"])
 def test_lock_that_appears_in_mid_plan_ends_that_symbol_alone(world: World, subject: str) -> None:
-    """A break opened while two orders are worked ends the one on its symbol; the other is worked to
+    """A break opened while two orders are worked ends the one on its symbol. The other is worked to
     its end.
     """
     found = Break("test", subject, BreakKind.BALANCE_MISMATCH, "drill")
@@ -200,31 +205,31 @@ def test_lock_that_appears_in_mid_plan_ends_that_symbol_alone(world: World, subj
     report = run(world, {BTC: 0.4, ETH: 0.4})
     assert (len(bought(world)), len(bought(world, ETH))) == (2, 4)
     assert report.status is RebalanceStatus.DONE
-    assert verdicts(world) == [(BTC, "locked_instrument", Verdict.DENY)]
+    assert verdicts(world) == [(BTC, "locked_instrument", RiskVerdict.DENY)]
 
 
 @pytest.mark.parametrize("rule", ["stop_loss", "trailing_stop"])
 def test_stop_that_fires_in_mid_plan_ends_the_buys_and_the_next_slot_sells(
     world: World, rule: str
 ) -> None:
-    """Bought at 50,000, now 47,000: no more is bought, the alert says what follows, and the next
-    slot closes the position.
+    """The position was bought at 50,000; the price is 47,000. No more is bought, the alert names
+    what follows, and the next slot closes the position.
     """
     later(world, 12, move(world, BTC, "0.94"))
     report = run(world, {BTC: 0.5}, limits={rule: "0.05"})
     assert len(bought(world)) == 2
-    assert verdicts(world) == [(BTC, rule, Verdict.DENY)]
+    assert verdicts(world) == [(BTC, rule, RiskVerdict.DENY)]
     (alert,) = report.alerts
     assert f"no longer bought by {rule}" in alert
     assert "the next slot closes the position" in alert
     world.clock.at += timedelta(days=1)
     run(world, {BTC: 0.5}, SLOT + timedelta(days=1), limits={rule: "0.05"})
-    assert (BTC, rule, Verdict.CLOSE) in verdicts(world)
+    assert (BTC, rule, RiskVerdict.CLOSE) in verdicts(world)
     assert world.ledger.balances("test").get("BTC", Decimal(0)) < Decimal("0.0001")
 
 
 def test_concentration_limit_reached_in_mid_plan_cuts_the_last_child(world: World) -> None:
-    """The price rises while a third of equity is bought: the child that would pass the limit is cut
+    """The price rises while a third of equity is bought. The child that would pass the limit is cut
     to it and is the last.
     """
     later(world, 12, move(world, BTC, "1.15"))
@@ -235,12 +240,12 @@ def test_concentration_limit_reached_in_mid_plan_cuts_the_last_child(world: Worl
     held, price = world.ledger.balances("test"), world.venue.prices[BTC]
     weight = held["BTC"] * price / (held["BTC"] * price + held["USDT"])
     assert Decimal("0.329") < weight <= Decimal("0.33")
-    assert verdicts(world) == [(BTC, "max_weight", Verdict.SHRINK)]
+    assert verdicts(world) == [(BTC, "max_weight", RiskVerdict.SHRINK)]
 
 
 def test_slow_sells_that_an_urgent_run_takes_up_are_judged_too(world: World) -> None:
-    """Killed in mid-sale and resumed under a stop, a break appears before the next slice is due:
-    that slice does not leave.
+    """A run is killed while it sells and resumed under a stop. A break appears before the next
+    slice is due: that slice does not leave.
     """
     run(world, {BTC: 0.9})
     world.clock.at += timedelta(days=1)
@@ -259,30 +264,30 @@ def test_slow_sells_that_an_urgent_run_takes_up_are_judged_too(world: World) -> 
     run(world, {BTC: 0.1}, SLOT + timedelta(days=1), limits=stop)
     sold = [order for order in world.venue.submitted if order.side is Side.SELL]
     assert len(sold) == 1
-    assert (BTC, "locked_instrument", Verdict.DENY) in verdicts(world)
+    assert (BTC, "locked_instrument", RiskVerdict.DENY) in verdicts(world)
 
 
 def test_orders_that_others_sent_count_before_each_child(world: World) -> None:
-    """The plan fitted into the day's number of orders; what was sent besides since does not leave
-    room for its third child.
+    """The plan fitted into the day's number of orders. Other orders were sent since, so that its
+    third child no longer fits.
     """
-    history = world.ledger.risk_history
+    history = world.control_store.risk_history
     others: list[int] = []
 
     def counted(account: str, slot: datetime, now: datetime) -> Any:
         known = history(account, slot, now)
         return replace(known, orders_today=known.orders_today + len(others))
 
-    world.ledger.risk_history = counted
+    world.control_store.risk_history = counted
     later(world, 12, lambda: others.extend(range(2)))
     run(world, {BTC: 0.5}, limits={"max_orders_per_day": 4})
     assert len(bought(world)) == 2
-    assert verdicts(world) == [(BTC, "max_orders_per_day", Verdict.DENY)]
+    assert verdicts(world) == [(BTC, "max_orders_per_day", RiskVerdict.DENY)]
 
 
 def test_price_outside_the_collar_costs_one_piece_its_moment(world: World) -> None:
-    """A price 30% off at the third slice: it is not traded on, and with the right price again the
-    fourth makes it up.
+    """At the third slice the price is 30% off, and nothing is traded on it. With the right price
+    the fourth slice makes it up.
     """
     later(world, 22, move(world, BTC, "1.3"))
     later(world, 26, lambda: world.venue.prices.update({BTC: Decimal(50_000)}))
@@ -296,12 +301,12 @@ def test_price_outside_the_collar_costs_one_piece_its_moment(world: World) -> No
     assert len(quantities) == 3
     assert quantities[1] == pytest.approx(2 * quantities[0], abs=Decimal("0.0001"))
     assert report.status is RebalanceStatus.DONE
-    assert verdicts(world) == [(BTC, "price_collar", Verdict.DENY)]
+    assert verdicts(world) == [(BTC, "price_collar", RiskVerdict.DENY)]
 
 
 def test_quotes_that_cannot_be_read_for_a_while_do_not_end_the_work(world: World) -> None:
-    """The venue gives no quotes for two slices: none is sent unseen, one alert, and the last slice
-    makes up for them.
+    """The venue gives no quotes for two slices. None is sent without quotes, there is one alert,
+    and the last slice makes up for them.
     """
     quotes = world.venue.quotes
     silent: list[datetime] = []

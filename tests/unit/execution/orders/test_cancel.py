@@ -62,8 +62,8 @@ def test_order_without_a_client_id_is_cancelled_by_the_venues(world: World) -> N
     [VenueRejectedError("EGeneral:Invalid arguments"), VenueUnavailableError("no answer in 5 s")],
 )
 def test_refused_cancellation_is_told_and_the_others_go_on(world: World, error: VenueError) -> None:
-    """Whatever the venue says of the first order, the second is cancelled; the first is named with
-    its words.
+    """Whatever the venue answers for the first order, the second is cancelled. The result names the
+    first with the venue's answer.
     """
     working(world, "stubborn", "ours")
     refusing(world, "stubborn", error)
@@ -87,7 +87,7 @@ def test_slot_of_a_halt_flattens_past_an_order_that_cannot_be_cancelled(world: W
     working(world, "stubborn")
     refusing(world, "stubborn", VenueRejectedError("EGeneral:Invalid arguments"))
     world.clock.at += ONE_DAY
-    world.ledger.set_trading_state(
+    world.control_store.set_trading_state(
         "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
     )
     inputs = world.inputs({})
@@ -98,11 +98,13 @@ def test_slot_of_a_halt_flattens_past_an_order_that_cannot_be_cancelled(world: W
 
 
 def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: World) -> None:
-    """A flattening that FAILED is not finished, one that is done or had nothing to sell is; orders
-    that are left never are.
+    """A FAILED flattening is not finished. One that is done or had nothing to sell is finished.
+    Orders that are left are never finished.
     """
     world.venue.before = silent
-    world.ledger.set_trading_state("test", TradingState.ACTIVE, "", "test", world.clock.now())
+    world.control_store.set_trading_state(
+        "test", TradingState.ACTIVE, "", "test", world.clock.now()
+    )
     world.venue.down = True
     failed = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
     assert failed.status is RebalanceStatus.FAILED
@@ -120,8 +122,8 @@ def test_halt_says_what_is_left_of_orders_and_of_a_failed_flattening(world: Worl
 
 
 def test_position_that_a_flattening_left_is_named_with_the_reason(world: World) -> None:
-    """No break, but a slot that was not traded: its reason is said. Once sold, nothing is left to
-    say.
+    """There is no break, but a slot that was not traded: the result has its reason. Once sold,
+    there is nothing to report.
     """
     bought = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
     skipped = replace(
@@ -139,7 +141,7 @@ def test_position_that_a_flattening_left_is_named_with_the_reason(world: World) 
         f"{sentence}: `penstock halt --flatten -p daily --reason ...` again"
     )
     world.clock.at += ONE_DAY
-    world.ledger.set_trading_state(
+    world.control_store.set_trading_state(
         "test", TradingState.HALTED, "drill", "test", world.clock.now(), flatten=True
     )
     inputs = world.inputs({})

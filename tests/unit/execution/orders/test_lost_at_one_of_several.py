@@ -1,5 +1,5 @@
-"""An order that was lost at one of several venues, which then pauses its symbol: a process that
-begins anew finds it there.
+"""An order was lost at one of several venues, which then pauses its symbol. A process that starts
+afterwards finds it there.
 """
 
 from decimal import Decimal
@@ -21,8 +21,8 @@ def kill(_: OrderRequest) -> None:
 
 
 def test_order_lost_where_the_symbol_is_then_paused_is_not_bought_again(two):
-    """Killed right after the venue had filled it: the other venue's denial is not everyone's. The
-    fill is booked once.
+    """The run is killed right after the venue had filled the order. The other venue's denial covers
+    that venue only. The fill is booked once.
     """
     world = two.process()
     two.near.after = kill

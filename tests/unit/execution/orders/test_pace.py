@@ -61,8 +61,8 @@ def test_plan_tells_when_its_requests_leave(style: Style, expected: tuple[float,
 
 
 def test_interrupted_plan_counts_what_is_left_and_the_overdue_as_one() -> None:
-    """Two of six slices were sent, a restart took 35 seconds: the slices of 20 and 30 s leave as
-    one now, two follow.
+    """Two of six slices were sent, and a restart took 35 seconds. The slices of 20 and 30 s leave
+    as one now, and two follow.
     """
     plan = planned(Twap(duration_seconds=60, slices=6))
     progress = Progress(2, Decimal("0.33"), timedelta(seconds=10))

@@ -41,8 +41,8 @@ def refuse_for_rate(
 
 
 def test_order_refused_for_its_rate_is_paced_and_sent_again_under_the_same_id(world: World) -> None:
-    """A 429 is the venue's word that nothing was placed: the same order goes out after the pause
-    the venue asked for.
+    """A 429 means that the venue placed nothing. The same order goes out after the pause that the
+    venue asked for.
     """
     came = refuse_for_rate(world, 2)
     start = world.clock.now()
@@ -56,8 +56,8 @@ def test_order_refused_for_its_rate_is_paced_and_sent_again_under_the_same_id(wo
 
 
 def test_venue_that_refuses_for_rate_without_end_is_given_up(world: World) -> None:
-    """After the longest pacing the order is REJECTED on the venue's word, and the slot ends:
-    nothing is UNKNOWN for it.
+    """After the longest pacing the order is REJECTED with the venue's answer, and the slot ends. No
+    order stays UNKNOWN for it.
     """
     refuse_for_rate(world, 10**6)
     report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
@@ -72,7 +72,7 @@ def test_kill_switch_thrown_while_an_order_is_paced_keeps_it_back(world: World) 
     """
 
     def refuse(order: OrderRequest) -> None:
-        world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "test", SLOT)
+        world.control_store.set_trading_state("test", TradingState.HALTED, "drill", "test", SLOT)
         raise RateLimitedError("HTTP 429", 2.0)
 
     world.venue.before = refuse
@@ -112,7 +112,7 @@ def test_order_held_back_in_the_middle_of_a_phase_is_abandoned_not_lost(world: W
     """
 
     def halt(order: OrderRequest) -> None:
-        world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "test", SLOT)
+        world.control_store.set_trading_state("test", TradingState.HALTED, "drill", "test", SLOT)
 
     world.venue.after = halt
     report = rebalance(world.session, world.inputs(HALF_HALF))
@@ -186,8 +186,8 @@ def test_order_that_the_venue_accepts_and_then_takes_back_ends_cancelled(world: 
 
 
 def test_request_is_dated_before_the_lease_is_looked_at(world: World) -> None:
-    """The renewal of the lease takes five seconds: the request carries the time before it, so that
-    a process that sleeps there sends what the venue takes for too old.
+    """The renewal of the lease takes five seconds. The request carries the time before it. A
+    process that sleeps there sends a request that the venue finds too old.
     """
     write_ahead, acquire = world.ledger.write_ahead, world.ledger.acquire_lease
     dated: list[datetime] = []
@@ -210,8 +210,9 @@ def test_request_is_dated_before_the_lease_is_looked_at(world: World) -> None:
 
 
 def test_request_is_dated_by_this_machine_and_its_records_by_the_venue(world: World) -> None:
-    """The venue's clock is an hour ahead. A signature takes the difference off the machine's time
-    itself: dated by the venue's it would be good for an hour, whoever has the account by then.
+    """The venue's clock is an hour ahead. A signature already corrects the machine's time by that
+    difference. A request dated by the venue's clock would stay valid for an hour, even after
+    another process took the account.
     """
     machine_clock = SteppedClock(world.clock.now() - timedelta(hours=1))
     session = replace(world.session, machine_clock=machine_clock)

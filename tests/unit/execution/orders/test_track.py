@@ -11,8 +11,8 @@ from penstock.testing.world import World
 
 
 def test_trade_that_the_venue_dates_before_the_slot_is_booked(world: World) -> None:
-    """The venue's trades are stamped four minutes early, before the slot: the first look books the
-    fill and ends the order, without waiting for reconciliation.
+    """The venue stamps its trades four minutes early, before the slot. The first look books the
+    fill and ends the order, without reconciliation.
     """
     rebalance(world.session, world.inputs({"ETH/USDT": 0.1}))
     slot = SLOT + timedelta(days=1)

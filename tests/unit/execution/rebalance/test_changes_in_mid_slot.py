@@ -34,14 +34,16 @@ class RenewingClock(SteppedClock):
 
 
 def halt(world: World, **asked: bool) -> None:
-    world.ledger.set_trading_state("test", TradingState.HALTED, "drill", "ada", SLOT, **asked)
+    world.control_store.set_trading_state(
+        "test", TradingState.HALTED, "drill", "ada", SLOT, **asked
+    )
 
 
 def test_switch_thrown_while_the_lease_is_renewed_keeps_the_order_back(
     world: World,
 ) -> None:
-    """A renewal may wait for a slow database: what the switch says after it counts, not what it
-    said before.
+    """A renewal may wait for a slow database. The state of the switch after it counts, not the
+    state before.
     """
     session = replace(world.session, machine_clock=RenewingClock(SLOT))
     acquire = world.ledger.acquire_lease
@@ -77,10 +79,10 @@ def test_lease_that_another_process_has_had_is_not_renewed(
 
 @pytest.mark.parametrize("flatten", [False, True])
 def test_risk_rule_never_weakens_a_halt_set_while_it_judged(world: World, flatten: bool) -> None:
-    """A loss limit asks for reduce-only in the moment in which an operator halts: the operator's
-    word stays in force.
+    """A loss limit asks for reduce-only at the moment in which an operator halts. The operator's
+    halt stays in force.
     """
-    world.ledger.equity[SLOT - timedelta(hours=1)] = Decimal(20_000)
+    world.control_store.equity[SLOT - timedelta(hours=1)] = Decimal(20_000)
     asked = world.inputs(HALF)
     limits = asked.limits.model_copy(
         update={"drawdown": LossLimit(limit=Decimal("0.2"), state="reduce_only")}
@@ -91,8 +93,11 @@ def test_risk_rule_never_weakens_a_halt_set_while_it_judged(world: World, flatte
         return asked.decide(version)
 
     rebalance(world.session, replace(asked, decide=decide, limits=limits))
-    assert (world.ledger.halt.state, world.ledger.halt.reason) == (TradingState.HALTED, "drill")
-    assert world.ledger.halt.flatten is flatten
+    assert (world.control_store.halt.state, world.control_store.halt.reason) == (
+        TradingState.HALTED,
+        "drill",
+    )
+    assert world.control_store.halt.flatten is flatten
 
 
 def resting(world: World, at_pause: Any) -> Any:
@@ -113,7 +118,7 @@ def resting(world: World, at_pause: Any) -> Any:
 
 
 def test_halt_that_cancels_takes_a_resting_order_back_at_once(world: World) -> None:
-    """An order that may rest for an hour is cancelled by the next look, not at the end of its
+    """The next look cancels an order that may rest for an hour. It does not wait for the end of its
     patience.
     """
     start = world.clock.now()

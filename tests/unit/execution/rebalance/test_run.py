@@ -133,7 +133,7 @@ def test_order_that_never_arrived_is_sent_under_a_new_id_after_the_visibility_de
 
 
 def test_denied_order_whose_trade_the_venue_shows_is_not_sent_again(world: World) -> None:
-    """The answer is lost and the venue denies the order for good, wrongly: its trades are looked at
+    """The answer is lost, and the venue wrongly denies the order for good. Its trades are looked at
     before a second attempt.
     """
 
@@ -213,8 +213,8 @@ def test_venue_refusal_is_final_and_keeps_the_venues_words(world: World) -> None
 
 
 def test_order_that_is_refused_here_was_never_sent(world: World) -> None:
-    """What our own adapter refuses ends CANCELED with its own cause, once; nothing left, and the
-    slot names it apart from the venue's refusals.
+    """An order that our own adapter refuses ends CANCELED with its own cause, once. Nothing left,
+    and the slot names it apart from the venue's refusals.
     """
 
     def refuse(order: OrderRequest) -> None:
@@ -276,7 +276,7 @@ def test_slot_in_the_future_is_refused(world: World) -> None:
 
 def test_halted_account_sends_nothing(world: World) -> None:
     """With the kill switch on, the slot is skipped with the operator's reason."""
-    world.ledger.set_trading_state(
+    world.control_store.set_trading_state(
         "test", TradingState.HALTED, "venue behaves oddly", "operator", SLOT
     )
     report = rebalance(world.session, world.inputs(HALF_HALF))
@@ -291,7 +291,7 @@ def test_kill_switch_in_mid_plan_stops_the_rest(world: World) -> None:
     """
 
     def halt(order: OrderRequest) -> None:
-        world.ledger.set_trading_state("test", TradingState.HALTED, "stop", "operator", SLOT)
+        world.control_store.set_trading_state("test", TradingState.HALTED, "stop", "operator", SLOT)
 
     world.venue.after = halt
     report = rebalance(world.session, world.inputs(HALF_HALF))
@@ -350,8 +350,8 @@ def test_silent_venue_stops_recovery_before_anything_new_is_sent(world: World) -
 
 
 def test_duplicate_is_looked_up_and_taken_as_ours(world: World) -> None:
-    """A venue that calls our id a duplicate has the order: its report counts, and it is neither
-    refused nor sent again.
+    """A venue that calls our id a duplicate has the order. Its report counts, and the order is
+    neither refused nor sent again.
     """
     submit = world.venue.submit
 

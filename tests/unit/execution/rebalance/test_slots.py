@@ -60,8 +60,8 @@ def test_next_slot_in_time_writes_nothing(traded: World) -> None:
 
 
 def test_skip_writes_a_row_for_each_missed_slot(traded: World) -> None:
-    """Back after five minutes: four slots are SKIPPED with the reason, the fifth is to be run if it
-    is not late.
+    """The process is back after five minutes. Four slots are SKIPPED with the reason, and the fifth
+    runs if it is not late.
     """
     found = account(traded, 5)
     assert found.to_run == (SLOT + 5 * MINUTE,)
@@ -108,8 +108,8 @@ def test_run_all_takes_up_an_interrupted_slot(traded: World) -> None:
 
 
 def test_many_missed_slots_are_bounded_and_still_counted(traded: World) -> None:
-    """Of 100 missed slots the newest ten have rows of their own; one row before them says for how
-    many it stands.
+    """Of 100 missed slots the newest ten have rows of their own. One row before them states how
+    many it stands for.
     """
     found = account(traded, 101, most_rows=10)
     written = rows(traded)
@@ -174,8 +174,8 @@ def test_slot_whose_run_raised_can_be_run_again_while_it_is_the_newest(traded: W
 
 
 def test_slot_whose_run_raised_too_late_is_failed_with_its_reason(traded: World) -> None:
-    """Once the next slot is due nobody comes back to it: FAILED with the error; one that ended
-    stays as it is.
+    """Once the next slot is due nobody runs this one again: it is FAILED with the error. A slot
+    that ended stays as it is.
     """
     traded.clock.at += 2 * MINUTE
     assert failed(traded, 1)
@@ -228,8 +228,8 @@ def test_slot_that_failed_before_its_version_was_known_is_left_without_a_row(tra
 
 
 def test_pile_of_interrupted_slots_is_ended_whatever_its_height(traded: World) -> None:
-    """A venue that is down for hours leaves more interrupted slots than a rebalance looks back for:
-    all of them end.
+    """A venue that is down for hours leaves more interrupted slots than a rebalance looks back for.
+    All of them end.
     """
     for minute in range(1, 151):
         traded.clock.at = SLOT + minute * MINUTE
@@ -243,8 +243,8 @@ def test_pile_of_interrupted_slots_is_ended_whatever_its_height(traded: World) -
 
 
 def test_killed_run_is_told_apart_from_one_that_said_why(traded: World) -> None:
-    """A slot that stands RUNNING without a word was killed: it ends as FAILED and is named, for
-    nobody has been told.
+    """A slot that stands RUNNING without a reason was killed. It ends as FAILED and is named,
+    because nobody got an alert.
     """
     lease = traded.ledger.acquire_lease("test", "other", 60)
     traded.ledger.start_rebalance(lease, SLOT + MINUTE, "trend/1")
@@ -290,8 +290,8 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("writes", range(16, 25))
 def test_killed_accounting_leaves_no_slot_running_for_ever(traded: World, writes: int) -> None:
-    """Killed at any write of the rows, the next call still ends the slot that was cut short,
-    however many rows follow it.
+    """A kill at any write of the rows changes nothing. The next call ends the slot that was cut
+    short, however many rows follow it.
     """
     ledger = traded.ledger
     lease = ledger.acquire_lease("test", "earlier", 60)

@@ -1,4 +1,4 @@
-"""What an operator's word covers: the difference that was recorded, and no other."""
+"""An operator's acceptance covers the difference that was recorded, and no other."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -58,29 +58,29 @@ def test_deposit_that_grew_since_it_was_recorded_is_not_accepted_unseen(traded: 
         match=r"(?s)has 100\.?0* USDT more.*books \+100.*and is now.*books \+1000.*look again",
     ):
         accept(traded, "USDT")
-    assert (traded.ledger.balances("test"), traded.ledger.accepted) == (before, [])
-    (standing,) = traded.ledger.open_breaks("test")
+    assert (traded.ledger.balances("test"), traded.control_store.accepted) == (before, [])
+    (standing,) = traded.control_store.open_breaks("test")
     assert standing.changes == {"USDT": 1_000}
     assert not accept(traded, "USDT").breaks
     assert traded.ledger.balances("test") == traded.venue.balances()
 
 
 def test_look_in_between_does_not_put_other_figures_under_the_operators_word(traded: World) -> None:
-    """A slot that runs between an operator's look and the word finds more: the break keeps what the
-    operator has seen.
+    """A slot that runs between an operator's look and the acceptance finds more. The break keeps
+    what the operator has seen.
     """
     traded.venue.assets["ETH"] += 1
     check(traded)
-    (shown,) = traded.ledger.open_breaks("test")
+    (shown,) = traded.control_store.open_breaks("test")
     traded.venue.assets["ETH"] += 1
     assert not check(traded).opened
-    assert traded.ledger.open_breaks("test") == [shown]
+    assert traded.control_store.open_breaks("test") == [shown]
     with pytest.raises(StoreError, match="has changed since it was recorded"):
         accept(traded, "ETH")
 
 
 def test_second_trade_by_hand_is_not_accepted_with_the_first(traded: World) -> None:
-    """What would be booked is compared, whatever the words of the break are."""
+    """The bookings are compared, whatever the text of the break is."""
     traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.01"), Decimal(50_000))
     check(traded)
     traded.venue.trade("BTC/USDT", Side.SELL, Decimal("0.02"), Decimal(50_000))
@@ -103,16 +103,18 @@ def test_break_from_before_changes_were_kept_is_accepted_by_its_words(traded: Wo
     traded.venue.assets["USDT"] += 100
     (found,) = check(traded).breaks
     key = (found.subject, found.kind)
-    traded.ledger.breaks[key] = replace(found, changes=None, detail="the venue has 50 USDT more")
+    traded.control_store.breaks[key] = replace(
+        found, changes=None, detail="the venue has 50 USDT more"
+    )
     with pytest.raises(StoreError, match="has changed"):
         accept(traded, "USDT")
-    traded.ledger.breaks[key] = replace(found, changes=None)
+    traded.control_store.breaks[key] = replace(found, changes=None)
     assert not accept(traded, "USDT").breaks
 
 
 def test_two_orders_that_are_gone_are_one_break_and_settled_together(traded: World) -> None:
-    """One break stands for both, says so of both, and the operator's word ends both; a third needs
-    another look.
+    """One break stands for both and names both, and the operator's acceptance ends both. A third
+    needs another look.
     """
     order = next(iter(traded.ledger.book.values()))
 
@@ -159,8 +161,8 @@ def test_former_holder_can_neither_reconcile_nor_accept(traded: World) -> None:
     traded.venue.assets["USDT"] -= 100
     with pytest.raises(StaleLeaseError):
         reconcile(traded.session, keeper)
-    assert [found.kind for found in traded.ledger.open_breaks("test")] == [BreakKind.DEPOSIT]
-    assert (traded.ledger.balances("test"), traded.ledger.accepted) == (before, [])
+    assert [found.kind for found in traded.control_store.open_breaks("test")] == [BreakKind.DEPOSIT]
+    assert (traded.ledger.balances("test"), traded.control_store.accepted) == (before, [])
 
 
 def test_refusal_names_the_way_out_of_an_unknown_order_only_where_one_is_open(

@@ -9,8 +9,8 @@ from penstock.execution.reconciliation.differences import BalanceGaps
 
 @pytest.mark.parametrize("ledger", ["37265.84056971916", "37265.840569715", "37265.84056972999"])
 def test_rounding_of_the_shown_balance_is_no_difference(ledger: str) -> None:
-    """A notional has more decimals than the eight that a venue shows: what is cut off there must
-    not lock an asset.
+    """A notional has more decimals than the eight that a venue shows. The decimals that are cut off
+    must not lock an asset.
     """
     assert BalanceGaps({"USDT": Decimal("37265.84056972")}, {"USDT": Decimal(ledger)}).open() == {}
 

@@ -1,5 +1,5 @@
 """Trades that a venue shows late, trades from before the account was taken over, and orders on
-symbols that are delisted.
+delisted symbols.
 """
 
 from dataclasses import replace
@@ -59,8 +59,8 @@ def slot(world: World, minute: int, weight: float) -> Any:
 
 
 def expired_at(world: World, minute: int) -> Any:
-    """Run a slot whose order the venue ends without a fill, as far as it says; return the order and
-    when that was.
+    """Run a slot whose order the venue shows as ended without a fill. Return the order and when
+    that was.
     """
     filling, world.venue.fraction = world.venue.fraction, Decimal(0)
     slot(world, minute, 0.4)
@@ -169,8 +169,8 @@ def test_hidden_trade_that_was_accepted_by_asset_opens_nothing_when_it_shows(wor
 
 
 def test_hidden_trade_of_which_one_asset_was_accepted_leaves_the_other(world: World) -> None:
-    """Only the base was taken over when the trade shows: the quote stays what it was called, and is
-    accepted by itself.
+    """Only the base was accepted when the trade shows. The quote keeps its break and is accepted by
+    itself.
     """
     hidden = hidden_sale(world)
     accept(world, "BTC")

@@ -93,8 +93,8 @@ def test_manual_trade_locks_its_symbol_and_not_the_cash(traded: World) -> None:
 
 
 def test_our_own_trade_that_was_never_booked_is_booked_on_the_spot(traded: World) -> None:
-    """A late fill of our order is booked and both agree; that it is more than was ordered is said
-    in the same cycle.
+    """A late fill of our order is booked and both agree. The same cycle reports that it is more
+    than was ordered.
     """
     order = next(o for o in traded.ledger.book.values() if o.request.symbol == "BTC/USDT")
     traded.venue.trade(
@@ -201,7 +201,7 @@ def test_break_that_someone_else_opened_is_not_closed_here(traded: World) -> Non
     """An overfill stays until an operator has seen it, though both sides agree on it."""
     keeper = take_lease(traded.ledger, "test", 60, 0, clock=traded.clock, ids=traded.session.ids)
     assert keeper is not None
-    traded.ledger.open_break(
+    traded.control_store.open_break(
         keeper.lease, Break("test", "BTC/USDT", BreakKind.OVERFILL, "filled twice"), SLOT
     )
     keeper.release()
@@ -226,8 +226,8 @@ def test_order_that_nobody_has_asked_about_yet_is_not_called_gone(traded: World)
 def test_symbol_that_is_no_longer_listed_stays_accepted_until_it_is_listed_again(
     traded: World,
 ) -> None:
-    """An operator has seen that the venue took it off: no lock comes back, until the venue changes
-    it once more.
+    """An operator has accepted that the venue delisted it. No lock comes back until the venue
+    changes it once more.
     """
     price = traded.venue.prices.pop("ETH/USDT")
     assert kinds(check(traded)) == {"ETH/USDT": BreakKind.INSTRUMENT_CHANGED}
@@ -243,8 +243,8 @@ def test_symbol_that_is_no_longer_listed_stays_accepted_until_it_is_listed_again
 
 
 def test_fills_of_a_symbol_that_is_no_longer_listed_are_not_called_cut_off(traded: World) -> None:
-    """Where the venue does not know the symbol its silence about trades says nothing."""
-    traded.ledger.compared.clear()
+    """Where the venue does not know the symbol, a missing list of trades shows nothing."""
+    traded.control_store.compared.clear()
     del traded.venue.prices["ETH/USDT"]
     listed = traded.venue.fills
 
@@ -259,7 +259,7 @@ def test_fills_of_a_symbol_that_is_no_longer_listed_are_not_called_cut_off(trade
 
 def test_list_of_trades_that_lags_opens_no_break(traded: World) -> None:
     """A fill that was booked a moment ago and is not listed now is asked for twice."""
-    traded.ledger.compared.clear()
+    traded.control_store.compared.clear()
     listed, asked = traded.venue.fills, []
 
     def lagging(symbol: str, since: datetime) -> Any:

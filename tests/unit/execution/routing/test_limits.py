@@ -1,5 +1,5 @@
-"""An account on two venues: price collar and notional limits hold for each part, at the price of
-the venue that it goes to.
+"""An account on two venues. Price collar and notional limits hold for each part, at the price of
+its own venue.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ WORKING = OrderReport("", "", "ADA/USDT", OrderState.OPEN, Decimal(0))
 
 @dataclass
 class Pair(World):
-    """An account at two venues, "a" (the first) and "b" (ten times the fee), each with 10,000 USDT
+    """An account at two venues, "a" (the first) and "b" (ten times the fee). Each has 10,000 USDT
     and a deep book.
     """
 
@@ -42,7 +42,7 @@ def pair(world: World) -> Pair:
     a, b = OneOfTwo(world.clock), OneOfTwo(world.clock)
     both = SeveralVenues({"a": a, "b": b}, {"a": Decimal(1), "b": Decimal(10)})
     session = replace(world.session, exchange=both, venues=both)
-    return Pair(world.ledger, a, world.clock, session, a, b)
+    return Pair(world.ledger, world.control_store, a, world.clock, session, a, b)
 
 
 def run(
@@ -85,8 +85,8 @@ def test_buy_never_spends_more_at_another_venue_than_was_approved(pair: Pair) ->
 
 @pytest.mark.parametrize("limit", [None, 3000])
 def test_notional_holds_at_the_parts_own_price(pair: Pair, limit: int | None) -> None:
-    """Two per cent dearer is within the collar, but not another cent is spent than was approved or
-    the limit says.
+    """A price two per cent higher is within the collar. The parts never spend more than the
+    approved notional or the limit.
     """
     pair.b.prices[BTC], pair.a.assets = Decimal(51_000), {"USDT": Decimal(1)}
     limits = LIMITS.model_copy(update={"max_order_notional": limit and Decimal(limit)})
@@ -98,7 +98,7 @@ def test_notional_holds_at_the_parts_own_price(pair: Pair, limit: int | None) ->
 
 
 def test_retried_part_keeps_the_collar_too(pair: Pair) -> None:
-    """A part that never arrived is not sent again at a price that went away meanwhile."""
+    """A part that never arrived is not sent again at a price that has moved away."""
     pair.a.assets = {"USDT": Decimal(1)}
 
     def lose(order: OrderRequest) -> None:
@@ -114,8 +114,8 @@ def test_retried_part_keeps_the_collar_too(pair: Pair) -> None:
 
 
 def test_children_over_time_spend_no_more_than_their_parent_was_approved(pair: Pair) -> None:
-    """The price rises by half a per cent between slices: the last slice is smaller, the sum is the
-    approved notional.
+    """The price rises by half a per cent between slices. The last slice is smaller, and the sum is
+    the approved notional.
     """
     pair.a.assets = {"USDT": Decimal(1)}
     pair.session = replace(
@@ -135,7 +135,7 @@ def test_children_over_time_spend_no_more_than_their_parent_was_approved(pair: P
 
 
 def test_position_that_is_closed_is_sold_whatever_the_venue_quotes(pair: Pair) -> None:
-    """The venue that holds the coin quotes a third less than the first: a halt that flattens sells
+    """The venue that holds the coin quotes a third less than the first. A halt that flattens sells
     it there all the same.
     """
     pair.a.assets = {"USDT": Decimal(1)}
@@ -145,7 +145,7 @@ def test_position_that_is_closed_is_sold_whatever_the_venue_quotes(pair: Pair) -
     kept = run(pair, 0.0, slot=SLOT + timedelta(days=1))
     assert "b quotes 34000.00" in skipped(kept)
     pair.clock.at += timedelta(days=1)
-    pair.ledger.set_trading_state(
+    pair.control_store.set_trading_state(
         "test", TradingState.HALTED, "drill", "test", pair.clock.now(), flatten=True
     )
     report = run(pair, 0.0, slot=SLOT + timedelta(days=2))
@@ -154,8 +154,8 @@ def test_position_that_is_closed_is_sold_whatever_the_venue_quotes(pair: Pair) -
 
 
 def test_order_by_hand_is_cancelled_at_the_venue_that_its_id_names(pair: Pair) -> None:
-    """Without a client order id the venue's own id, as the account shows it, leads to the venue;
-    another one is no order.
+    """Without a client order id the venue's own id leads to the venue, as the account shows it.
+    Another id is no order.
     """
     pair.b.placed["by-hand"] = replace(WORKING, venue_order_id="77")
     (report,) = pair.session.exchange.open_orders()

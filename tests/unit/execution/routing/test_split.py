@@ -94,7 +94,7 @@ def test_account_is_not_asked_for_more_than_it_has() -> None:
 
 
 def test_what_no_venue_takes_is_left() -> None:
-    """Nothing is dropped in silence: what free balances, lots and minimums forbid is told, to the
+    """Free balances, lots and minimums can forbid a part. The result has all that is left, to the
     last lot.
     """
     poor, poorer = (
@@ -154,8 +154,8 @@ quotes = st.builds(
 def test_parts_sum_exactly_and_are_legal_and_no_dearer_than_one_venue(
     venues: list[VenueQuote], lots: int, side: Side
 ) -> None:
-    """Whole legal lots that sum to the order; no venue with enough depth would alone be cheaper by
-    more than a minimum.
+    """Parts are whole legal lots that sum to the order. No venue with enough depth would alone be
+    cheaper by more than a minimum.
     """
     order = order_of(str(lots * LOT), side)
     found = route(order, venues)
@@ -204,7 +204,7 @@ def test_parts_sum_exactly_and_are_legal_and_no_dearer_than_one_venue(
 def test_no_part_is_more_than_its_account_has_and_nothing_is_lost(
     venues: list[VenueQuote], lots: int, side: Side
 ) -> None:
-    """Whatever the lots and balances: parts are legal and paid for, and with what is left they sum
+    """Whatever the lots and balances, the parts are legal and paid for. With what is left they sum
     to the order exactly.
     """
     order = order_of(str(lots * LOT), side)

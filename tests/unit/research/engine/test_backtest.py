@@ -64,8 +64,8 @@ def test_kernel_agrees_with_vectorbt_on_real_candles(
 def test_kernel_agrees_with_vectorbt_on_random_weights(
     seed: int, walk: Callable[..., pl.DataFrame]
 ) -> None:
-    """Weights that use all the cash, with holds among them and with heavy costs: the hard cases for
-    ordering and cash.
+    """Weights use all the cash, with holds among them and with heavy costs. These are the hard
+    cases for ordering and cash.
     """
     bars = walk(symbols=2 + seed % 5, bars=200, seed=seed, volatility=0.01 * (1 + seed))
     weights = random_weights(bars, seed, holds=[0.0, 0.3, 0.9][seed % 3])
@@ -88,7 +88,7 @@ def test_vectorbt_portfolio_reports_the_same_final_value(walk: Callable[..., pl.
 def test_gaps_are_simulated_by_the_kernel_and_refused_by_vectorbt(
     daily_candles: pl.DataFrame,
 ) -> None:
-    """vectorbt would lose orders at missing bars without a word, so it is not asked."""
+    """vectorbt would drop orders at missing bars, so its engine refuses such bars."""
     result = backtest(daily_candles, STRATEGIES["inverse_volatility"]())
     assert np.isfinite(result.equity["equity"].to_numpy()).all()
     with pytest.raises(DataError, match="missing"):
@@ -98,8 +98,8 @@ def test_gaps_are_simulated_by_the_kernel_and_refused_by_vectorbt(
 def test_start_opens_the_account_in_cash_with_the_strategy_warm(
     walk: Callable[..., pl.DataFrame],
 ) -> None:
-    """Bars before the start are seen by the strategy and not by the account, whose first orders
-    fill one bar later.
+    """The strategy sees the bars before the start, and the account does not. Its first orders fill
+    one bar later.
     """
     bars = walk(symbols=3)
     start = datetime(2021, 7, 1, tzinfo=UTC)

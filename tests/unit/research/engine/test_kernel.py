@@ -71,7 +71,7 @@ def test_symbol_without_a_bar_trades_at_its_next_open() -> None:
 
 
 def test_newer_decision_replaces_one_that_waits() -> None:
-    """What waits is the last word, not the first."""
+    """The newest decision waits, not the first."""
     run = go(
         market([[10.0, 1.0], [10.0, 1.0], [NAN, 1.0], [10.0, 1.0]]),
         [[1.0, NAN], [0.0, NAN], [0.5, NAN], [NAN, NAN]],

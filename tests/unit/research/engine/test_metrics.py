@@ -66,7 +66,7 @@ def test_flat_curve_has_no_ratio() -> None:
 
 
 def test_a_rising_line_without_a_loss_is_not_infinite() -> None:
-    """No drawdown and no losing bar give zero Calmar and Sortino, so that such a curve cannot win a
+    """No drawdown and no losing bar give zero Calmar and Sortino. So such a curve cannot win a
     search by division.
     """
     m = metrics_of(moments_of(1000 * 1.01 ** np.arange(50) * np.linspace(1, 1.2, 50)), Timeframe.D1)
@@ -75,8 +75,8 @@ def test_a_rising_line_without_a_loss_is_not_infinite() -> None:
 
 
 def test_published_example_of_the_deflated_sharpe_ratio() -> None:
-    """Bailey and Lopez de Prado 2014: 2.5 a year, 1250 days, skewness -3, kurtosis 10, variance
-    1/2: 0.9004 for 100 trials.
+    """Bailey and Lopez de Prado 2014. The input is 2.5 per year, 1250 days, skewness -3, kurtosis
+    10, variance 1/2. The result for 100 trials is 0.9004.
     """
     sharpe, variance = 2.5 / math.sqrt(250), 0.5 / 250
     assert expected_best_sharpe(variance, 100) == pytest.approx(0.1132, abs=5e-5)
