@@ -15,8 +15,7 @@ def rebalance_portfolio(
     """Rebalance the slot (default: the newest bar's close, and missed ones as configured). No slot
     is done twice.
 
-    Each slot has a task and a time limit of its own, and one that fails does not keep a newer one
-    from being traded.
+    Each slot has a task and a time limit of its own. A slot that fails does not stop a newer one.
     """
     return [
         rebalance_account.with_options(timeout_seconds=due.seconds)(

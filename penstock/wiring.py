@@ -30,7 +30,7 @@ from penstock.adapters.stores.postgres import (
     PostgresLedger,
     PostgresLedgerHistory,
     PostgresParentOrderStore,
-    PromotionRecord,
+    PostgresPromotionStore,
     connect,
     create_database,
     migrate,
@@ -60,7 +60,7 @@ from penstock.ports import (
     TaskRunner,
     VenueAccount,
 )
-from penstock.promotion.records import CandidateRegistry, SearchTracker, VerdictRecord
+from penstock.promotion.records import CandidateRegistry, PromotionStore, SearchTracker
 from penstock.research.engine.costs import Costs
 from penstock.settings import (
     AccountSettings,
@@ -125,8 +125,8 @@ class Platform:
         return database
 
     def open_database(self) -> str:
-        """Connect to the database and bring its schema up to date, where that was not done yet;
-        return kind and address of the server, without the password.
+        """Connect to the database and bring its schema up to date, once. Return kind and address of
+        the server, without the password.
 
         Raises StoreError where it cannot be reached. Other parts open it by themselves.
         """
@@ -159,8 +159,8 @@ class Platform:
         return PostgresAlertOutbox(self._database)
 
     @cached_property
-    def promotions(self) -> VerdictRecord:
-        return PromotionRecord(self._database)
+    def promotions(self) -> PromotionStore:
+        return PostgresPromotionStore(self._database)
 
     @cached_property
     def market(self) -> MarketData:

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Makes a real TimescaleDB in a folder (default .timescaledb) on Debian, as root or as an ordinary user, without Docker.
 #
-# The packages of Debian trixie are downloaded by apt with state of its own (the machine's is neither read nor changed),
-# unpacked, and pointed at their own C library by patchelf. The mirror is the one that this machine's apt is set to use;
-# PENSTOCK_DEBIAN_MIRROR overrides it. Debian builds TimescaleDB under the Apache licence: hypertables, no compression.
+# apt downloads the packages of Debian trixie with state of its own: the machine's is neither read nor changed. They are
+# unpacked, and patchelf points them at their own C library. The mirror is the one that this machine's apt is set to
+# use; PENSTOCK_DEBIAN_MIRROR overrides it. Debian builds TimescaleDB under the Apache licence: hypertables, no
+# compression.
 set -eu
 
 target=${1:-.timescaledb}
@@ -58,8 +59,8 @@ private_apt update
 # shellcheck disable=SC2086 - a list of packages
 private_apt install --yes --download-only $packages
 
-# The programs know their place, so they must be unpacked where they will stay. PostgreSQL does not run as root: under root
-# it runs as nobody, and where nobody cannot enter the target, the files go where it can.
+# The programs know their place, so they must be unpacked where they will stay. PostgreSQL does not run as root: under
+# root it runs as nobody. Where nobody cannot enter the target, the files go where it can.
 tree=$target/tree
 rm -rf "$tree"
 if [ "$(id -u)" = 0 ] && ! setpriv --reuid=nobody --regid=nogroup --clear-groups test -x "$target"; then

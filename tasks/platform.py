@@ -1,5 +1,5 @@
-"""The Platform of this worker process, opened once and shared by all tasks of a run (its parts are
-thread-safe), and who asks for what its flows do.
+"""The Platform of this worker process, and the actor of its flows. The Platform is opened once and
+shared by all tasks: its parts are thread-safe.
 """
 
 import atexit

@@ -79,6 +79,16 @@ class PromotionError(PenstockError):
     """A model version cannot be registered, promoted, loaded or rolled back."""
 
 
+class NoVersionError(PromotionError):
+    """A registered model has no such version or alias."""
+
+    def __init__(self, model: str, alias_or_version: str) -> None:
+        super().__init__(
+            f"'{model}' has no version or alias '{alias_or_version}': promote one first"
+        )
+        self.model = model
+
+
 class NoSearchError(PromotionError):
     """A study has no tracked search, so it has no candidate either."""
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class RiskVerdict(StrEnum):
     """What risk decides about an order or a position."""
 
     ALLOW = "allow"
@@ -21,12 +21,12 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class RiskVerdict:
+class RecordedFinding:
     """What is kept of one rule's finding."""
 
     symbol: str
     """The symbol of the order or position."""
-    verdict: Verdict
+    verdict: RiskVerdict
     """What all rules together decided."""
     rule: str
     """The name of the rule whose finding this is."""

@@ -157,8 +157,8 @@ def jumps(good: pl.DataFrame, timeframe: Timeframe, bounds: CheckBounds) -> np.n
 
     A bar jumped where |log return| > `min_jump` of the timeframe, and > `jump_mads` robust
     deviations. The deviation is 1.4826 times the median absolute return of the `jump_window` bars
-    before it: a median absolute deviation about zero (Huber, Robust Statistics, 1981, 5.1). A
-    return over a gap of n bars is compared with sqrt(n) times both bounds. No bar jumped before a
+    before it. This is a median absolute deviation about zero (Huber, Robust Statistics, 1981, 5.1).
+    A return over a gap of n bars is compared with sqrt(n) times both bounds. No bar jumped before a
     quarter of the window is there. Medians are computed only where the first bound is passed, which
     is rare.
     """
@@ -189,10 +189,10 @@ def check_symbol(
 ) -> CheckedBars:
     """Sort out the rows of one symbol, given in the order of their arrival.
 
-    `now` is the venue's time. Staleness is counted up to `expected_until`, the open time of the bar
-    that should be the newest; by default it is the newest that is closed at `now`. `context` are
-    good bars from before the rows: jumps and absurd prints are measured against them. Raises
-    DataError where `rows` lack a column of BARS_SCHEMA or have a wrong type.
+    `now` is the venue's time. `expected_until` is the open time of the bar that should be the
+    newest: staleness is counted up to it. By default it is the newest bar that is closed at `now`.
+    `context` are good bars from before the rows: jumps and absurd prints are measured against them.
+    Raises DataError where `rows` lack a column of BARS_SCHEMA or have a wrong type.
     """
     limits = bounds if bounds is not None else CheckBounds()
     marked = _mark(require_bars(rows, f"bars of {symbol} {timeframe.value}"), timeframe, now)

@@ -102,7 +102,7 @@ def ingest_symbol(
     tries, UnknownSymbolError at once, and StoreError.
     """
     checks = bounds or CheckBounds()
-    run = _Run(market, store, exchange, symbol, timeframe, policy, gate, checks, clock)
+    run = _SymbolIngestion(market, store, exchange, symbol, timeframe, policy, gate, checks, clock)
     began = clock.elapsed_seconds()
     now = now if now is not None else retrying(market.now, policy, clock=clock)
     watermark = store.watermarks(exchange, timeframe).get(symbol)
@@ -214,7 +214,7 @@ def report_frame(reports: Sequence[IngestReport]) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _SymbolIngestion:
     """What stays the same over the chunks of one symbol."""
 
     market: MarketData

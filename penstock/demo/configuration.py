@@ -1,8 +1,8 @@
 """The demo's configuration: the project's own files, copied into the demo's folder, with the few
 changes a demo needs.
 
-They are written out rather than kept in memory, so that every command works on what the demo left
-once PENSTOCK_HOME and PENSTOCK_CONFIGS name its folders.
+They are files, so that every command can work on what the demo left. PENSTOCK_HOME and
+PENSTOCK_CONFIGS name its folders then.
 """
 
 import shutil

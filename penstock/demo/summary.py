@@ -19,6 +19,7 @@ from penstock.pipeline.reconcile import ReconcileOutcome
 from penstock.pipeline.research import ResearchOutcome
 from penstock.pipeline.slots import SlotOutcome
 from penstock.promotion.gate import GateDecision
+from penstock.research.engine.results import parameters_text
 from penstock.research.plots import equity_figure, trials_figure
 from penstock.wiring import Platform
 
@@ -110,7 +111,8 @@ def summary_table(result: DemoResult) -> pl.DataFrame:
         ("dataset", f"{result.research.snapshot.rows:,} bars, {found.dataset_hash[:16]}"),
         (
             "search",
-            f"{found.trial_count} trials; best: {found.strategy} {_short(dict(found.best_params))}",
+            f"{found.trial_count} trials; best: {found.strategy} "
+            f"{parameters_text(found.best_params)}",
         ),
         ("Sharpe", f"{sharpe[0]:.2f} in sample, {sharpe[1]:.2f} out of sample"),
         ("deflated Sharpe", f"{found.deflated_sharpe:.3f} (probability that it is not luck)"),
@@ -184,11 +186,4 @@ def _checks_by_kind(verdicts: pl.DataFrame) -> pl.DataFrame:
     failed = pl.col("symbol").filter(~pl.col("success"))
     return verdicts.group_by("timeframe", "check", "detail", maintain_order=True).agg(
         symbols=pl.len(), not_met=failed.len(), which=failed.str.join(", ")
-    )
-
-
-def _short(params: dict[str, object]) -> str:
-    return ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in params.items()
     )

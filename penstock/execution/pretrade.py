@@ -14,10 +14,10 @@ from penstock.core.halts import Halt, stricter
 from penstock.core.instruments import holdings_by_symbol
 from penstock.core.orders import Phase
 from penstock.core.proposals import ProposedOrder
-from penstock.core.risk_records import RiskVerdict, Verdict
+from penstock.core.risk_records import RecordedFinding, RiskVerdict
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.risk_view import RiskView
-from penstock.execution.routing.limits import Bounds
+from penstock.execution.routing.limits import PartLimits
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book
@@ -100,10 +100,10 @@ class PreTradeRisk:
         return (*self._alerts, *quote_alert)
 
     @property
-    def bounds(self) -> Bounds:
+    def bounds(self) -> PartLimits:
         """The limits on the parts of an order that is divided over venues."""
         limits = self._limits
-        return Bounds(limits.price_collar, limits.max_order_notional, self._exit_positions)
+        return PartLimits(limits.price_collar, limits.max_order_notional, self._exit_positions)
 
     def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
         """Start the slot: set the trading state that breached limits ask for.
@@ -162,7 +162,7 @@ class PreTradeRisk:
             each for each in positions_to_close(context, self._limits) if each.rule in STOP_NAMES
         ]
         stopped = [
-            ReviewedOrder(child, Verdict.DENY, None, findings)
+            ReviewedOrder(child, RiskVerdict.DENY, None, findings)
             for child in children
             if not context.reduces(child)
             and (findings := tuple(each for each in stops if each.symbol == child.symbol))
@@ -225,7 +225,7 @@ class PreTradeRisk:
         deferred: frozenset[str],
     ) -> None:
         """Record each finding against an order once. Every wave would repeat it."""
-        verdicts: list[RiskVerdict] = []
+        verdicts: list[RecordedFinding] = []
         found = [(each, finding) for each in reviewed for finding in each.findings]
         for each, finding in found:
             order, waits = each.order, each.order.symbol in deferred
@@ -237,7 +237,7 @@ class PreTradeRisk:
             wanted = order.quantity if waits else rests[order.symbol]
             passed = _ZERO if each.passed is None else each.passed.quantity
             verdicts.append(
-                RiskVerdict(order.symbol, each.verdict, finding.rule, reason, wanted, passed)
+                RecordedFinding(order.symbol, each.verdict, finding.rule, reason, wanted, passed)
             )
             if finding.closes:
                 self._alerts.append(
@@ -245,7 +245,7 @@ class PreTradeRisk:
                 )
         self._record(verdicts)
 
-    def _record(self, verdicts: Sequence[RiskVerdict]) -> None:
+    def _record(self, verdicts: Sequence[RecordedFinding]) -> None:
         if verdicts:
             self._session.control_store.record_verdicts(
                 self._keeper.lease, self._slot, verdicts, self._session.clock.now()
@@ -263,9 +263,11 @@ def _closing_alert(finding: RuleFinding, locks: Mapping[str, str]) -> str:
     return f"{symbol} is closed by {rule}: {finding.reason}"
 
 
-def _closing_verdict(finding: RuleFinding, book: Book) -> RiskVerdict:
+def _closing_verdict(finding: RuleFinding, book: Book) -> RecordedFinding:
     position = book.positions.get(finding.symbol, _ZERO)
-    return RiskVerdict(finding.symbol, Verdict.CLOSE, finding.rule, finding.reason, position, _ZERO)
+    return RecordedFinding(
+        finding.symbol, RiskVerdict.CLOSE, finding.rule, finding.reason, position, _ZERO
+    )
 
 
 def _consequence(finding: RuleFinding, deferred: bool) -> str:

@@ -1,4 +1,4 @@
-"""Why live equity differs from the backtest, on the same bars, in amounts.
+"""Why live equity differs from the backtest on the same bars.
 
 Three curves are compared. The caller makes them.
 
@@ -7,7 +7,7 @@ Three curves are compared. The caller makes them.
   band) and the paper venue's fees.
 - *live* is the account.
 
-replay - backtest is what rounding and fees do. live - replay is not explained by either.
+replay - backtest is the effect of rounding and fees. live - replay is unexplained.
 """
 
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ def explain_difference(
 ) -> DriftReport:
     """Return the comparison of three equity curves (EQUITY_SCHEMA) on their common instants.
 
-    Raises DataError where a curve lacks a column or holds an instant twice, and where no instant is
+    Raises DataError where a curve lacks a column or has an instant twice, or where no instant is
     common to all.
     """
     curves = {"live": live, "replay": replay, "backtest": backtest}
@@ -106,7 +106,7 @@ def _curve(frame: pl.DataFrame, name: str) -> pl.DataFrame:
     table = frame.select(pl.col("ts").cast(TS), pl.col("equity").cast(pl.Float64).alias(name))
     if table["ts"].is_duplicated().any():
         raise DataError(
-            f"drift: the {name} curve holds an instant twice; it must have one row for each instant"
+            f"drift: the {name} curve has an instant twice; it must have one row per instant"
         )
     return table
 

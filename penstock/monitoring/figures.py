@@ -1,4 +1,4 @@
-"""An account in figures: what it did, holds open, and earned."""
+"""An account in figures: what it did, its open breaks, and what it earned."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,18 @@ from penstock.monitoring.returns import Performance, performance_of
 
 @dataclass(frozen=True)
 class AccountFigures:
-    """An account in figures; amounts are in quote units. Without a traded slot `equity` and
-    `performance` are None.
-    """
+    """An account in figures."""
 
     trading_state: TradingState
+    """The state in force."""
     totals: AccountTotals
+    """How much it has done."""
     open_breaks: int
+    """The number of open breaks."""
     equity: float | None = None
+    """Equity after the newest traded slot (quote units); None where none was traded."""
     performance: Performance | None = None
+    """What it earned; None where no slot was traded."""
 
 
 def figures_of(

@@ -1,7 +1,6 @@
 """Standalone HTML reports: one file with tables and interactive figures that needs no network.
 
-This file decides how sections look. The two dataclasses below name the sections that the demo's
-report and the daily performance report have, so that neither can forget one.
+DemoReport and PerformanceReport have one field per section, so that none can be left out.
 """
 
 import html
@@ -88,13 +87,13 @@ class DemoReport:
 
 @dataclass(frozen=True)
 class PerformanceReport:
-    """How one account did: its equity against the backtest of the same versions, and its holdings.
+    """What one account earned and holds, and its equity against the backtest of its versions.
 
     Each table is that of one section.
     """
 
     made_at: datetime
-    """The instant up to which it is."""
+    """When the report was made."""
     account: str
     """The account's name."""
     summary: pl.DataFrame

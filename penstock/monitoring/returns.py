@@ -12,10 +12,10 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Performance:
-    """What an account did since its first slot."""
+    """What an account earned since its first slot."""
 
     growth: np.ndarray
-    """What one unit had become by each slot."""
+    """The value of one unit after each slot, 1 at the first."""
     paid_in: float
     """The sum of transfers into the account, in quote units."""
     paid_out: float
@@ -41,10 +41,10 @@ def performance_of(equity: pl.DataFrame) -> Performance:
 
         r[t] = (E[t] - F[t]) / E[t-1] - 1          growth[t] = (1 + r[1]) ... (1 + r[t])
 
-    This is the modified Dietz return with each flow at the end of its period, linked geometrically
-    (GIPS; Dietz, Measuring Investment Performance, Financial Analysts Journal 24(1), 1968). The
-    flow is at the end because money that came in between two slots is not invested before the later
-    one. The return of a slot before which the account had nothing is zero.
+    This is the modified Dietz return with each flow at the end of its period, linked geometrically.
+    (GIPS; Dietz, Measuring Investment Performance, Financial Analysts Journal 24(1), 1968.) The
+    flow is at the end because money that arrives between two slots is first invested at the later
+    one. The return is zero where the account had no equity before.
     """
     worth, flows = equity["equity"].to_numpy(), np.diff(equity["transferred"].to_numpy())
     before, after = worth[:-1], worth[1:] - flows

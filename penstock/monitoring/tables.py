@@ -1,4 +1,4 @@
-"""Values of an account as tables for people: in HTML reports, artifacts and the terminal alike.
+"""Values of an account as tables for people: in HTML reports, artifacts and the terminal.
 
 Amounts are text, so that no digit is lost.
 """
@@ -14,7 +14,7 @@ from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.monitoring.figures import AccountFigures
 
-#: What every table of orders shows, by heading: in reports, artifacts and the ledger's view.
+#: The columns of every table of orders, by heading: in reports, artifacts and the ledger's view.
 ORDER_COLUMNS: Mapping[str, Callable[[OrderRecord], object]] = {
     "at": lambda order: order.created_at,
     "symbol": lambda order: order.request.symbol,
@@ -76,8 +76,8 @@ def fills_table(fills: Sequence[Fill]) -> pl.DataFrame:
 
 
 def balances_table(balances: Mapping[str, Decimal]) -> pl.DataFrame:
-    """Return what is held, by asset: columns asset, quantity (text)."""
-    rows = [(asset, f"{held.normalize():f}") for asset, held in sorted(balances.items())]
+    """Return the balances: columns asset, quantity (text)."""
+    rows = [(asset, f"{amount.normalize():f}") for asset, amount in sorted(balances.items())]
     return pl.DataFrame(rows, schema={"asset": pl.String, "quantity": pl.String}, orient="row")
 
 

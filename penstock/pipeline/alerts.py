@@ -1,10 +1,10 @@
 """How alerts reach an operator: from the account's outbox to the channels, one message at a time,
 at least once.
 
-Alerts whose cause is on record lie in the outbox since that cause was committed; what a run has to
-say besides joins them. They are sent on a thread of their own, and a run waits for it at its end
-only, and not for long: a channel that fails or hangs delays no order. What was not sent is sent by
-the account's next run, in whichever process.
+An alert whose cause is on record was committed to the outbox with that cause. A run adds what else
+it has to say. Alerts are sent on a thread of their own, so that a channel that fails or hangs
+delays no order. A run waits for the thread at its end only, and not for long. The account's next
+run, in any process, sends what was not sent.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,8 +1,8 @@
 """Live equity against the backtest of the same decisions on the same bars, and what explains the
 difference.
 
-Three accounts start with the same cash and follow the same targets: the backtest trades fractions
-of units, the replay sends the targets through the live planner with the venue's lots and fees, live
+Three accounts start with the same cash and follow the same targets. The backtest trades fractions
+of units. The replay sends the targets through the live planner with the venue's lots and fees. Live
 is what the ledger says. All are marked at the close of the bar that begins at each slot.
 """
 
@@ -216,8 +216,8 @@ def _simulated(
 def traded_period(platform: Platform, portfolio: str) -> Period:
     """Return the slots that the account has traded and the cash it began with.
 
-    Raises DataError where there is none, or where the comparison would not be of like with like:
-    the account began with coins, or something but trades has changed it since.
+    Raises DataError where there is none, where the account began with coins, or where something
+    other than trades has changed it since.
     """
     account = platform.environment.account_of(portfolio).name
     slots = sorted(versions_of(platform, portfolio))

@@ -12,7 +12,7 @@ from penstock.core.breaks import Break, lock_subjects, subject_assets
 from penstock.core.errors import IllegalTransitionError, PenstockError
 from penstock.core.halts import Halt, TradingState
 from penstock.core.remedies import remedy
-from penstock.core.risk_records import Verdict
+from penstock.core.risk_records import RiskVerdict
 from penstock.execution.orders.cancel import (
     FLATTEN_VERSION,
     Cancellation,
@@ -254,7 +254,7 @@ def _held(symbol: str, result: RebalanceResult) -> HeldPosition:
     reasons = [
         each.reason
         for each in result.findings
-        if each.symbol == symbol and each.verdict is Verdict.DENY
+        if each.symbol == symbol and each.verdict is RiskVerdict.DENY
     ]
     reasons += [each.reason for each in result.skipped if each.symbol == symbol]
     reasons += [

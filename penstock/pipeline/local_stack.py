@@ -39,35 +39,40 @@ _SYNTHETIC_SPAN = (datetime(2021, 1, 1, tzinfo=UTC), datetime(2032, 1, 1, tzinfo
 
 @dataclass(frozen=True)
 class RunningStack:
-    """The stack of a home folder, and where it answers. `was_running` says that it ran before."""
+    """The stack of a home folder."""
 
     home: Path
+    """The home folder."""
     addresses: Addresses
+    """Where its parts answer."""
     was_running: bool = False
+    """Whether it ran before the call."""
 
 
 @dataclass(frozen=True)
 class StoppedStack:
-    """A home folder from which no stack runs any more. `was_running` says that one did before."""
+    """A home folder from which no stack runs any more."""
 
     home: Path
+    """The home folder."""
     was_running: bool
+    """Whether one ran before the call."""
 
 
 @dataclass(frozen=True)
 class PracticeRequest:
-    """A practice exchange to be served on 127.0.0.1.
-
-    Without `candles` (a folder of Parquet files) they are made up. `start` is the venue's time at
-    the start (default: now), `speed` its seconds in a real second; 0 is a clock that only steps on
-    request. `cash` is the quote balance of each account.
-    """
+    """A practice exchange to be served on 127.0.0.1."""
 
     port: int
+    """The port; 0 takes a free one."""
     candles: Path | None = None
+    """A folder of Parquet files; without it the candles are made up."""
     start: datetime | None = None
+    """The venue's time at the start; without it now."""
     speed: float = 1.0
+    """The venue's seconds per real second; 0 is a clock that only steps on request."""
     cash: float = 100_000
+    """The quote balance of each account."""
 
 
 @use_case

@@ -58,9 +58,9 @@ def deposit(
 ) -> PracticeTransfer:
     """Put an amount on the portfolio's account at the practice exchange.
 
-    Raises NotPracticeError where another venue is configured, PracticeExchangeDownError where the
-    exchange does not run, ConfigError where the asset is none of the universe's or the amount is
-    not above zero.
+    Raises NotPracticeError where another venue is configured, and PracticeExchangeDownError where
+    the exchange does not run. Raises ConfigError for an asset outside the universe, and for an
+    amount that is not above zero.
     """
     return _transfer(settings, portfolio, asset, quantity, 1)
 

@@ -53,11 +53,11 @@ def rebalance_slot(
     """Bring the portfolio's account to its targets at `slot` (default: the newest), once.
 
     A slot that comes later than the portfolio's `max_lateness_minutes` is skipped unless
-    `however_late`. Raises ConfigError where no bar of the portfolio closes at `slot`, of which
-    nothing is then kept; PromotionError where a model has no champion, StaleDataError where the
-    slot's bars are not stored; the slot may be run again while it is not too late. What does not
-    end as done is an alert. The result's status is None where another process holds the account and
-    has not ended the slot.
+    `however_late`. Raises ConfigError where no bar of the portfolio closes at `slot`; nothing is
+    kept of such a slot. Raises PromotionError where a model has no champion, and StaleDataError
+    where the slot's bars are not stored. Such a slot may be run again while it is not too late. A
+    slot that does not end as done is an alert. The result's status is None where another process
+    holds the account and has not ended the slot.
     """
     timeframe = platform.settings.portfolio(portfolio).timeframe
     chosen = timeframe.checked_close(slot) if slot else newest_slot(platform, portfolio)
@@ -175,7 +175,7 @@ def load_models(platform: Platform, portfolio: str) -> list[LoadedModel]:
     """Return the registered versions that the portfolio's aliases point at.
 
     Raises PromotionError where there is none, or where one was researched on another exchange's
-    bars: what passed the gate on the practice exchange must never trade a real one.
+    bars. A version that passed the gate on the practice exchange must never trade a real one.
     """
     allocations = platform.settings.portfolio(portfolio).models
     return [_load(platform, allocation.name, allocation.alias) for allocation in allocations]

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError, DataError, PromotionError, VenueError
 from penstock.monitoring.drift import DriftReport
@@ -14,8 +12,6 @@ from penstock.monitoring.tables import balances_table, breaks_table, figures_tab
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
 
-_log = structlog.get_logger(__name__)
-
 
 @dataclass(frozen=True)
 class ReportOutcome:
@@ -24,10 +20,13 @@ class ReportOutcome:
     account: str
     path: Path
     figures: AccountFigures
+    not_compared: str = ""
+    """Why live is not compared with the backtest; "" where it is."""
 
     def summary(self) -> str:
-        """Return where the report is."""
-        return f"{self.account}: report at {self.path}"
+        """Return where the report is, and what it lacks."""
+        lack = f"; not compared with the backtest: {self.not_compared}" if self.not_compared else ""
+        return f"{self.account}: report at {self.path}{lack}"
 
 
 @use_case
@@ -36,6 +35,7 @@ def report_account(platform: Platform, actor: Actor, portfolio: str) -> ReportOu
     account = platform.environment.account_of(portfolio).name
     now = platform.machine_clock.now()
     figures = account_figures(platform, account)
+    drift, not_compared = _drift(platform, portfolio)
     report = PerformanceReport(
         made_at=now,
         account=account,
@@ -44,29 +44,29 @@ def report_account(platform: Platform, actor: Actor, portfolio: str) -> ReportOu
         orders=orders_table(platform.ledger.orders(account)),
         breaks=breaks_table(platform.control_store.open_breaks(account)),
         equity=platform.control_store.equity_history(account),
-        drift=_drift(platform, portfolio),
+        drift=drift,
     )
     path = write_performance_report(
         report, platform.home / "reports" / f"{account}-{now:%Y-%m-%d}.html"
     )
-    return ReportOutcome(account, path, figures)
+    return ReportOutcome(account, path, figures, not_compared)
 
 
-def _drift(platform: Platform, portfolio: str) -> DriftReport | None:
-    """Return live against backtest over the slots traded; None, with a warning, where they cannot
-    be compared.
+def _drift(platform: Platform, portfolio: str) -> tuple[DriftReport | None, str]:
+    """Return live against backtest over the slots traded; where they cannot be compared, None and
+    the reason.
 
-    There is nothing to compare yet, no champion, or nobody to tell the venue's steps: no keys here,
-    or no answer there. What the ledger knows is reported all the same.
+    No slot was traded, no champion is there, or the venue's steps are not known (no keys, or no
+    answer). The report is then written without the comparison.
     """
     # Here, because the backtest comes with an extra and the figures below are the core's.
     from penstock.pipeline.comparison import compare_with_backtest, traded_period
 
     try:
-        return compare_with_backtest(platform, portfolio, traded_period(platform, portfolio))
+        period = traded_period(platform, portfolio)
+        return compare_with_backtest(platform, portfolio, period), ""
     except (ConfigError, DataError, PromotionError, VenueError) as error:
-        _log.warning("no comparison with the backtest", portfolio=portfolio, reason=str(error))
-        return None
+        return None, str(error)
 
 
 def account_figures(platform: Platform, account: str) -> AccountFigures:

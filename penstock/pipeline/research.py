@@ -11,7 +11,7 @@ from penstock.core.errors import NoBarsError
 from penstock.data.snapshots import Snapshot, take_snapshot
 from penstock.pipeline.use_case import use_case
 from penstock.promotion.evidence import gather_evidence
-from penstock.research.engine.results import SearchResult
+from penstock.research.engine.results import SearchResult, parameters_text
 from penstock.research.search.runner import OnTrial, search
 from penstock.settings import Study
 from penstock.wiring import Platform
@@ -34,7 +34,8 @@ class ResearchOutcome:
         found = self.result
         return (
             f"best of {found.trial_count} trials on {self.snapshot.rows} bars "
-            f"(dataset {found.dataset_hash[:12]}): {found.strategy} {dict(found.best_params)}, "
+            f"(dataset {found.dataset_hash[:12]}): {found.strategy} "
+            f"{parameters_text(found.best_params)}, "
             f"Sharpe {found.in_sample.metrics.sharpe:.2f} in sample, "
             f"{found.out_of_sample.metrics.sharpe:.2f} out of sample, "
             f"deflated Sharpe {found.deflated_sharpe:.3f}; run {self.run_id}"

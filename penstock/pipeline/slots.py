@@ -31,16 +31,20 @@ _PHASES = 2
 
 @dataclass(frozen=True)
 class SlotOutcome:
-    """What became of one slot. `lateness_seconds` is from the bar's close to the start of its work,
-    by the venue's clock.
-    """
+    """What became of one slot."""
 
     slot: datetime
+    """The bar close that it acted on."""
     lateness_seconds: float
+    """From the bar's close to the start of the work, by the venue's clock."""
     duration_seconds: float
+    """How long the work took, by the machine's clock."""
     new_bars: int
+    """How many bars were ingested for it."""
     result: RebalanceResult | None
+    """What the rebalance did; None where it raised."""
     failure: str = ""
+    """What was raised; "" where nothing was."""
 
     @property
     def failed(self) -> bool:
@@ -122,13 +126,14 @@ def slots_due(platform: Platform, actor: Actor, portfolio: str, newest: datetime
 
 @dataclass(frozen=True)
 class DueSlot:
-    """A slot to be run now. `seconds` is how long its run may take before something is wrong with
-    it.
-    """
+    """A slot to be run now."""
 
     slot: datetime
+    """The bar close to act on."""
     however_late: bool
+    """Whether it is run although the portfolio's `max_lateness_minutes` have passed."""
     seconds: float
+    """How long its run may take before something is wrong with it."""
 
 
 @use_case
@@ -154,12 +159,16 @@ def due_slots(
 
 @dataclass(frozen=True)
 class SlotRecord:
-    """A slot and what became of it. `status` is None where no run has had it yet."""
+    """A slot and what became of it."""
 
     slot: datetime
+    """The bar close."""
     status: RebalanceStatus | None
+    """How it stands; None where no run has had it yet."""
     reason: str
+    """Why it stands so; "" where there is nothing to say."""
     version: str = ""
+    """The portfolio version; "" where no run has had it yet."""
 
 
 @use_case

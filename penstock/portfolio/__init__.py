@@ -1,3 +1,1 @@
-"""From what strategies want to what an account should order. Pure: nothing here talks to a venue or
-a database.
-"""
+"""From the weights of strategies to the orders of an account. Pure: no venue and no database."""

@@ -1,6 +1,4 @@
-"""Several strategies on one account: how their weights add up. What each strategy wants is decided
-elsewhere.
-"""
+"""Several strategies on one account: how their weights add up."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,37 +9,37 @@ from penstock.core.proposals import SeenBar
 
 @dataclass(frozen=True)
 class StrategyTargets:
-    """What one strategy version wants: fractions of its own quota by symbol; None is "no decision:
-    hold".
-
-    `quota` is the fraction of the account's equity that the strategy may use. `seen` is what the
-    weights rest on.
-    """
+    """What one strategy version wants."""
 
     version: str
+    """The version, such as "trend/3"."""
     quota: float
+    """The fraction of the account's equity that it may use."""
     weights: Mapping[str, float | None]
+    """Fractions of its quota by symbol. None is no decision: the position is kept."""
     seen: Mapping[str, SeenBar] = field(default_factory=dict)
+    """The newest bar that it saw, by symbol."""
 
 
 @dataclass(frozen=True)
 class PortfolioTargets:
-    """What the account should hold: fractions of its equity by symbol; None is "no decision: hold".
-
-    `contributions` keeps, by symbol and strategy version, the part that each version asked for.
-    `seen` is the oldest bar that any of the strategies saw last of a symbol. `quotas` are what each
-    version may use of the equity.
-    """
+    """What the account should have."""
 
     version: str
+    """The portfolio version."""
     weights: Mapping[str, float | None]
+    """Fractions of equity by symbol. None is no decision: the position is kept."""
     contributions: Mapping[str, Mapping[str, float]]
+    """What each strategy version asked for (fraction of equity), by symbol and version."""
     seen: Mapping[str, SeenBar]
+    """The newest bar that the strategies saw, by symbol; the oldest of these where they differ."""
     quotas: Mapping[str, float] = field(default_factory=dict)
+    """What each strategy version may use (fraction of equity)."""
 
     def versions_of(self, symbol: str) -> str:
-        """Return the strategy versions behind a symbol's weight, joined by "+"; the portfolio's
-        version where none is.
+        """Return the strategy versions behind a symbol's weight, joined by "+".
+
+        Where there is none, it is the portfolio's version.
         """
         return "+".join(sorted(self.contributions.get(symbol, {}))) or self.version
 
@@ -56,10 +54,9 @@ def portfolio_version(quotas: Mapping[str, float]) -> str:
 def allocate(targets: Sequence[StrategyTargets]) -> PortfolioTargets:
     """Return the sum of quota x weight by symbol.
 
-    A symbol on which any of its strategies has no decision is held as a whole: the account has one
-    position in it, and trading the part of those that did decide would sell the part of the one
-    that did not. Raises ConfigError where quotas are negative, sum to more than one, or a version
-    comes twice.
+    Where any of a symbol's strategies has no decision, its whole position is kept. The account has
+    one position in it: trading for the other strategies would sell the part of that one. Raises
+    ConfigError where quotas are negative or sum to more than one, or a version comes twice.
     """
     quotas = {target.version: target.quota for target in targets}
     if not targets or len(quotas) != len(targets):

@@ -1,6 +1,4 @@
-"""A strategy's decision for one slot: the last row of the same function that was backtested, over a
-warm window.
-"""
+"""A strategy's decision for one slot: the last row of the function that was backtested."""
 
 import math
 from datetime import datetime, timedelta
@@ -13,18 +11,18 @@ from penstock.core.timeframes import Timeframe
 from penstock.portfolio.allocation import StrategyTargets
 from penstock.ports import LoadedModel
 
-#: Returns that a symbol's volatility is taken from.
+#: The number of returns in a symbol's volatility.
 VOLATILITY_BARS = 20
 
 
 def decide_targets(
     model: LoadedModel, bars: pl.DataFrame, timeframe: Timeframe, slot: datetime, quota: float = 1.0
 ) -> StrategyTargets:
-    """Return the weights that `model` wants at `slot`, the close instant of the bar it acts on.
+    """Return the weights that `model` wants at `slot`, the close of the bar that it acts on.
 
-    `bars` (BARS_SCHEMA) are cut at the slot: bars that close later are not seen. A symbol without
-    the slot's bar gets None (hold). Raises StaleDataError where no symbol has the slot's bar, or
-    the window is shorter than the warm-up.
+    Of `bars` (BARS_SCHEMA), those that close after the slot are not used. A symbol without the
+    slot's bar gets None: its position is kept. Raises StaleDataError where no symbol has the slot's
+    bar, or no symbol has as many bars as the warm-up needs.
     """
     decided_bar = slot - timeframe.duration
     known = bars.filter(pl.col("ts") <= decided_bar).sort("symbol", "ts")
@@ -50,9 +48,7 @@ def decide_targets(
 
 
 def seen_bars(known: pl.DataFrame, timeframe: Timeframe) -> dict[str, SeenBar]:
-    """Return the newest bar of each symbol in `known` (BARS_SCHEMA, sorted), with the volatility of
-    the returns before it.
-    """
+    """Return the newest bar of each symbol in `known` (BARS_SCHEMA, sorted by symbol and ts)."""
     returns = pl.col("close").log().diff().tail(VOLATILITY_BARS)
     enough = pl.col("close").len() > VOLATILITY_BARS
     a_day = math.sqrt(timedelta(days=1) / timeframe.duration)

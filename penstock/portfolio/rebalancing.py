@@ -1,6 +1,6 @@
-"""Weights to orders, all in Decimal: what to sell, then what to buy with the cash that is there.
+"""From weights to orders, in Decimal: what to sell, then what to buy with the cash.
 
-Pure. Whether an order may be sent is for penstock.risk; sending it is for penstock.execution.
+Pure. penstock.risk reviews the orders, and penstock.execution sends them.
 """
 
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ class RebalancePolicy(BaseModel):
     quote: str = "USDT"
     """The asset that the account trades against."""
     no_trade_band: Decimal = Field(default=Decimal("0.005"), ge=0, lt=1)
-    """The fraction of equity under which a difference is left alone. A close is never left."""
+    """Differences below this fraction of equity are not traded. A close always is."""
     fee_bps: Decimal = Field(default=Decimal(10), ge=0, lt=1000)
-    """Kept back from the cash that buys may use, for fees."""
+    """The fee that buys leave cash for."""
     slippage_bps: Decimal = Field(default=Decimal(10), ge=0, lt=1000)
-    """Kept back from the cash that buys may use, for slippage."""
+    """The slippage that buys leave cash for."""
     outside_universe: Literal["close", "hold"] = "hold"
-    """What happens to a held asset that no target names."""
+    """What is done with a position that no target names."""
 
     @model_validator(mode="before")
     @classmethod
@@ -59,15 +59,20 @@ class Skipped:
     """A symbol for which no order is made, and why."""
 
     symbol: str
+    """The symbol."""
     reason: str
+    """Why, for people."""
 
 
 @dataclass(frozen=True)
 class Book:
-    """What a plan is made from. Raises ConfigError for a target in another quote asset."""
+    """The account and its targets, as a plan is made from them.
+
+    Raises ConfigError for a target in another quote asset.
+    """
 
     targets: Mapping[str, float | None]
-    """Fraction of equity by symbol; None holds what is held."""
+    """Fractions of equity by symbol. None is no decision: the position is kept."""
     balances: Mapping[str, Decimal]
     """What the account has, by asset."""
     prices: Mapping[str, Decimal]
@@ -92,16 +97,16 @@ class Book:
 
     @cached_property
     def positions(self) -> dict[str, Decimal]:
-        """Quantity by symbol of every held asset that has a market against the quote asset."""
+        """Quantity by symbol of every asset that has a market against the quote asset."""
         holdings = holdings_by_symbol(self.balances, self.policy.quote, self.instruments)
         return {symbol: quantity for symbol, quantity in holdings.items() if quantity > 0}
 
     @property
     def equity(self) -> Decimal:
-        """Cash and everything held at its price (quote units).
+        """Cash and the value of all positions (quote units).
 
         An asset with no market against the quote asset counts nothing. Raises DataError where a
-        held asset has a market but no price: every weight would be a fraction of a wrong sum.
+        position has no price: equity is then unknown.
         """
         unpriced = sorted(symbol for symbol in self.positions if symbol not in self.prices)
         if unpriced:
@@ -117,7 +122,7 @@ class Book:
 def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
     """Return the sells, sorted by symbol, and what was skipped.
 
-    Assets that no target names are among them where the policy closes those.
+    Positions that no target names are sold where the policy closes them.
     """
     equity = book.equity
     orders: list[ProposedOrder] = []
@@ -153,7 +158,7 @@ def plan_buys(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
 
 
 def _wanted(book: Book, skipped: list[Skipped]) -> dict[str, float]:
-    """Return the decided weight by symbol, with what policy says of assets that no target names."""
+    """Return the decided weight by symbol. The policy decides positions that no target names."""
     wanted = {symbol: weight for symbol, weight in book.targets.items() if weight is not None}
     for symbol, weight in wanted.items():
         if weight < 0:
@@ -201,7 +206,7 @@ def _keep_or_skip(
 def _legal_quantity(instrument: Instrument, quantity: Decimal) -> Decimal:
     """Return the quantity in whole lots and at most the venue's maximum, both rounded down.
 
-    What is above the maximum waits for the next slot.
+    The rest above the maximum is left to the next slot.
     """
     lots = instrument.round_lots(quantity)
     return (

@@ -49,7 +49,7 @@ from penstock.ports.ledger import (
     ParentOrderStore,
     RebalanceStore,
 )
-from penstock.ports.ledger_history import AccountState, Difference, LedgerHistory, Rebuild
+from penstock.ports.ledger_history import AccountState, LedgerHistory, Rebuild, RowDifference
 from penstock.ports.market import Exchange, MarketData
 from penstock.ports.notifier import Notifier
 from penstock.ports.registry import LoadedModel, ModelVersion, Registry
@@ -67,7 +67,6 @@ __all__ = [
     "BreakStore",
     "ControlStore",
     "DatabaseServer",
-    "Difference",
     "Exchange",
     "HaltStore",
     "HoldingsReader",
@@ -86,6 +85,7 @@ __all__ = [
     "ReconciliationStore",
     "Registry",
     "RiskStore",
+    "RowDifference",
     "TaskRunner",
     "VenueAccount",
     "VenueOffer",

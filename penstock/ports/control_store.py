@@ -18,7 +18,7 @@ from penstock.core.breaks import (
 from penstock.core.halts import Halt, TradingState
 from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
-from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
+from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistory
 
 
 class BreakStore(Protocol):
@@ -139,7 +139,7 @@ class RiskStore(Protocol):
         ...
 
     def record_verdicts(
-        self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime
+        self, lease: Lease, slot: datetime, verdicts: Sequence[RecordedFinding], at: datetime
     ) -> None:
         """Append what the rules found at a slot."""
         ...

@@ -14,7 +14,7 @@ from penstock.core.orders import Fill
 
 
 @dataclass(frozen=True)
-class Difference:
+class RowDifference:
     """One row of a read model that is not what its events lead to."""
 
     table: str
@@ -43,7 +43,7 @@ class Rebuild:
     """The number of adjustments."""
     different: int
     """The number of rows that differ."""
-    differences: tuple[Difference, ...]
+    differences: tuple[RowDifference, ...]
     """The rows that differ, at most 20 per table."""
     replaced: bool
     """Whether the read models were replaced."""

@@ -17,7 +17,7 @@ from penstock.simulation.fill_model import decimal_of
 
 
 @dataclass
-class Books:
+class TopOfBook:
     """The best bid and ask of every listed symbol."""
 
     market: PracticeMarket
@@ -25,7 +25,7 @@ class Books:
     half_spread_bps: Decimal = Decimal(0)
     """Half the spread, in basis points of the price; at least one tick is shown."""
     shown: dict[str, Quote] = field(default_factory=dict)
-    """Books that a test shows in place of the candles', by Binance's symbol."""
+    """Prices that a test shows in place of the candles', by Binance's symbol."""
 
     def at(self, listing: Listing, now: int) -> Quote | None:
         """Return the book at `now`; None where the market is closed."""

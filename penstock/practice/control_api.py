@@ -16,7 +16,7 @@ from penstock.core.breaks import subject_assets
 from penstock.core.errors import ConfigError, DataError, PenstockError
 from penstock.core.quotes import Quote
 from penstock.practice.accounts import PracticeAccount
-from penstock.practice.book import Books
+from penstock.practice.book import TopOfBook
 from penstock.practice.faults import Fault, Faults
 from penstock.practice.matching import MatchingEngine
 
@@ -31,7 +31,7 @@ class ControlApi:
     """Handlers of the control calls: a JSON object in, a JSON value out."""
 
     def __init__(
-        self, engine: MatchingEngine, faults: Faults, requests: dict[str, int], books: Books
+        self, engine: MatchingEngine, faults: Faults, requests: dict[str, int], books: TopOfBook
     ) -> None:
         self.engine = engine
         self.venue = engine.venue

@@ -6,7 +6,7 @@ from typing import Any
 from penstock.core.timeframes import Timeframe
 from penstock.practice import binance_json
 from penstock.practice.binance_errors import PracticeRefusal, illegal_parameter, missing_parameter
-from penstock.practice.book import Books
+from penstock.practice.book import TopOfBook
 from penstock.practice.clock import VenueTime
 from penstock.practice.filters import SymbolRules
 from penstock.practice.limits import LimitSpec
@@ -40,7 +40,7 @@ class PublicApi:
     """Answers that need no account. Handlers return JSON values, or bytes that are JSON already."""
 
     def __init__(
-        self, books: Books, rules: dict[str, SymbolRules], time: VenueTime, limits: LimitSpec
+        self, books: TopOfBook, rules: dict[str, SymbolRules], time: VenueTime, limits: LimitSpec
     ) -> None:
         self.market = books.market
         self.books = books

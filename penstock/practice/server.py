@@ -71,7 +71,7 @@ def build_app(
 ) -> "PracticeApp":
     """Return the ASGI application; DataError where its candles or files are bad."""
     from penstock.practice.app import PracticeApp
-    from penstock.practice.book import Books
+    from penstock.practice.book import TopOfBook
     from penstock.practice.faults import Faults
     from penstock.practice.filters import rules_of
     from penstock.practice.limits import Limiter
@@ -94,7 +94,7 @@ def build_app(
     venue.journal.commit()
     engine = MatchingEngine(market, rules, venue, config.fill_model)
     public = PublicApi(
-        Books(market, rules, config.fill_model.slippage_bps), rules, venue.time, config.limits
+        TopOfBook(market, rules, config.fill_model.slippage_bps), rules, venue.time, config.limits
     )
     limiter = Limiter(config.limits, machine_clock)
     return PracticeApp(engine, public, limiter, Faults(config.faults), ids=ids)

@@ -22,8 +22,7 @@ class PromotionThresholds(BaseModel):
     """The number of bars, in and out of sample. Figures of fewer bars are noise."""
 
     min_out_of_sample_days: float = Field(90, ge=0)
-    """The length of the out-of-sample part: at least a quarter, so that one lucky month is not all.
-    """
+    """The length of the out-of-sample part. The default is a quarter of a year."""
 
     min_out_of_sample_orders: int = Field(20, ge=0)
     """The number of orders out of sample. A strategy that hardly trades has not been tested."""
@@ -34,7 +33,7 @@ class PromotionThresholds(BaseModel):
     max_out_of_sample_drawdown: float = Field(0.35, gt=0, le=1)
     """The largest fall from a peak out of sample, as a fraction.
 
-    The default is about half of what a holder of the market has gone through.
+    The default is about half of the market's largest fall.
     """
 
     min_deflated_sharpe: float = Field(0.95, ge=0, le=1)
@@ -47,9 +46,9 @@ class PromotionThresholds(BaseModel):
     """The notional traded per year over the mean equity. At 15 bps, 100 costs 15% per year."""
 
     min_sharpe_retention: float | None = 0.3
-    """The out-of-sample Sharpe ratio over the in-sample one; None does not judge it.
+    """The out-of-sample Sharpe ratio over the in-sample one; None for no bound.
 
-    A search that keeps less than a third was fitted to noise.
+    A lower ratio suggests that the search was fitted to noise.
     """
 
     min_doubled_cost_return: float = 0.0
@@ -59,10 +58,10 @@ class PromotionThresholds(BaseModel):
     """Whether a candidate that was not measured with doubled costs fails."""
 
     min_sharpe_over_benchmark: float | None = None
-    """The out-of-sample Sharpe ratio less that of equal weights; None does not judge it."""
+    """The out-of-sample Sharpe ratio less that of equal weights; None for no bound."""
 
     min_sharpe_over_champion: float = 0.0
-    """A candidate's Sharpe ratio must exceed the champion's by more, on the same bars."""
+    """A candidate's Sharpe ratio must exceed the champion's by more than this, on the same bars."""
 
     max_reproduction_error: float = Field(1e-6, ge=0)
     """The largest relative difference between the evidence and the registered version's backtest.

@@ -105,10 +105,10 @@ def gather_evidence(
 ) -> Evidence:
     """Return the evidence for a search's choice, with doubled costs and the lookahead check.
 
-    `bars` is the searched snapshot (BARS_SCHEMA). `cuts` is the number of instants at which the
-    future is changed. By default every bar is one: only that finds a leak at a single bar. A
-    history of more than MAX_CUTS bars is cut at that many. `on_cut` is called after each cut with
-    the number that are done and the number of all.
+    `bars` is the searched snapshot (BARS_SCHEMA). `cuts` is the number of instants after which
+    later bars are changed. The default is every bar, but at most MAX_CUTS: only a cut at every bar
+    surely finds a leak at a single bar. `on_cut` is called after each cut with the number done and
+    the number of all.
     """
     from penstock.research.validation.leakage import check_no_lookahead
 

@@ -25,7 +25,7 @@ VERDICTS_SCHEMA = pl.Schema(
 )
 
 
-class Decision(StrEnum):
+class CandidateStatus(StrEnum):
     """What a candidate earns."""
 
     REJECTED = "rejected"
@@ -35,9 +35,9 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class GateDecision:
-    """A decision, and all the verdicts that it rests on."""
+    """A decision, and the verdicts that led to it."""
 
-    decision: Decision
+    decision: CandidateStatus
     """What the candidate earns."""
     verdicts: tuple[CriterionResult, ...]
     """Every verdict, in the order in which they were given."""
@@ -49,7 +49,7 @@ class GateDecision:
 
     @property
     def reason(self) -> str:
-        """What failed, or that nothing did, in one sentence."""
+        """What failed, or that all criteria passed."""
         if not self.failures:
             return f"all {len(self.verdicts)} criteria passed"
         return "; ".join(f"{verdict.criterion}: {verdict.reason}" for verdict in self.failures)
@@ -76,17 +76,17 @@ def judge(
 
     `champion` are the present champion's figures on the candidate's own out-of-sample bars; None
     where there is no champion. `further` are verdicts that need more than figures, such as the
-    rehearsal: all of them must pass too. `incumbent` says that the candidate is the champion.
+    rehearsal's: all of them must pass too. `incumbent` is whether the candidate is the champion.
 
-    A candidate that fails anything is rejected. One that passes all becomes challenger, and
+    A candidate that fails any criterion is rejected. One that passes all becomes challenger, and
     champion where it beats the present one, or where there is none.
     """
     required = (*(criterion(candidate, thresholds) for criterion in CRITERIA), *further)
     contest = _INCUMBENT if incumbent else beats_champion(candidate, champion, thresholds)
     if not all(verdict.passed for verdict in required):
-        decision = Decision.REJECTED
+        decision = CandidateStatus.REJECTED
     else:
-        decision = Decision.CHAMPION if contest.passed else Decision.CHALLENGER
+        decision = CandidateStatus.CHAMPION if contest.passed else CandidateStatus.CHALLENGER
     return GateDecision(decision, (*required, contest))
 
 
@@ -95,8 +95,8 @@ def beats_champion(
 ) -> CriterionResult:
     """Candidate's Sharpe - champion's Sharpe > min_sharpe_over_champion, on the same bars.
 
-    Of two equals the present champion stays. Where the champion was fitted on a part of these bars,
-    the comparison favours it: a candidate never wins by the champion's age alone.
+    Where both are equal the champion stays. Where the champion was fitted on some of these bars,
+    the comparison favours it.
     """
     name, bound = "beats_champion", thresholds.min_sharpe_over_champion
     if champion is None:

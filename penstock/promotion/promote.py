@@ -1,9 +1,8 @@
-"""Promotion: a registered candidate is measured again from the registry, judged and given its
-alias.
+"""Promotion: a candidate is loaded from the registry, measured again, judged, and given its alias.
 
 `challenger` is the newest version that passed. `champion` is the one that trades. `previous` is the
 champion before it. `rolled_back` is a champion that an operator took out. penstock.promotion.gate
-decides which a candidate earns.
+decides which alias a candidate earns.
 """
 
 import math
@@ -18,8 +17,8 @@ from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion, Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, backtest_out_of_sample, bars_of
-from penstock.promotion.gate import Decision, GateDecision, judge
-from penstock.promotion.records import VerdictRecord
+from penstock.promotion.gate import CandidateStatus, GateDecision, judge
+from penstock.promotion.records import PromotionStore
 from penstock.research.engine.results import BacktestMetrics
 
 CHAMPION, CHALLENGER, PREVIOUS, ROLLED_BACK = "champion", "challenger", "previous", "rolled_back"
@@ -52,7 +51,7 @@ class Promotion:
 
 def promote(
     registry: Registry,
-    record: VerdictRecord,
+    record: PromotionStore,
     candidate: ModelVersion,
     evidence: Evidence,
     measure: Measure,
@@ -64,9 +63,9 @@ def promote(
     """Judge a registered version, and move the aliases that it earned.
 
     The candidate is loaded from the registry and must reproduce its evidence. The champion is
-    measured on the same bars. The verdicts are recorded before any alias moves, with the instant
-    `at` and the name `by` of who asked for them. A repeat ends in the same state: a candidate that
-    is champion already stays champion, and `previous` keeps naming the champion before it.
+    measured on the same bars. The verdicts are recorded before any alias moves, with the time `at`
+    and the name `by` of who asked. A repeat ends in the same state: a candidate that is champion
+    already stays champion, and `previous` stays as it is.
     """
     name = candidate.name
     champion = registry.find(name, CHAMPION)
@@ -80,9 +79,9 @@ def promote(
     gate = judge(evidence, rival, thresholds, further, incumbent)
     record.save_verdicts(name, candidate.version, gate.verdicts, at, by)
     before = None if champion is None else champion.version
-    if gate.decision is not Decision.REJECTED:
+    if gate.decision is not CandidateStatus.REJECTED:
         registry.move_alias(name, CHALLENGER, candidate.version)
-    if gate.decision is not Decision.CHAMPION or incumbent:
+    if gate.decision is not CandidateStatus.CHAMPION or incumbent:
         return Promotion(candidate, gate, before, before)
     # `previous` moves first: a crash between the two leaves a champion, and a repeat completes it.
     if before is not None:

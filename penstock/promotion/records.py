@@ -1,7 +1,6 @@
-"""What promotion needs of the outside world, in its own words: recorded searches, registered
-versions with their evidence, and verdicts.
+"""The ports of promotion: recorded searches, registered versions with their evidence, verdicts.
 
-They are ports like those of penstock.ports, whose signatures know no evidence.
+They are not in penstock.ports, because their signatures need Evidence.
 """
 
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ class RecordedSearch:
     evidence: Evidence
     """The evidence for its choice."""
     snapshot_path: Path
-    """Where its snapshot was."""
+    """Where its snapshot was when it was recorded."""
 
 
 class SearchedSnapshot(Protocol):
@@ -49,7 +48,7 @@ class SearchedSnapshot(Protocol):
         ...
 
     def bars(self) -> pl.DataFrame:
-        """Return the bars (BARS_SCHEMA); DataError where the file is not what it was."""
+        """Return the bars (BARS_SCHEMA). Raises DataError where the file was changed."""
         ...
 
 
@@ -75,13 +74,14 @@ class SearchTracker(Protocol):
         ...
 
     def read_search(self, run_id: str) -> RecordedSearch:
-        """Return the search in a run; PromotionError where the run is not a recorded search."""
+        """Return the search of a run. Raises PromotionError where the run is no recorded search."""
         ...
 
 
 class CandidateRegistry(Registry, Protocol):
-    """A registry that takes new versions and knows the evidence of each. Raises PromotionError
-    where it cannot be reached.
+    """A registry that takes new versions with their evidence.
+
+    Raises PromotionError where it cannot be reached.
     """
 
     def register(self, run_id: str, name: str) -> ModelVersion:
@@ -93,17 +93,18 @@ class CandidateRegistry(Registry, Protocol):
         ...
 
     def evidence(self, name: str, alias_or_version: str) -> Evidence:
-        """Return the evidence that was registered with a version; PromotionError where there is no
-        such version.
+        """Return the evidence that was registered with a version.
+
+        Raises PromotionError where there is no such version.
         """
         ...
 
 
-class VerdictRecord(Protocol):
-    """Where verdicts are kept for good. Raises StoreError where they cannot be."""
+class PromotionStore(Protocol):
+    """The permanent record of verdicts. Raises StoreError where they cannot be kept."""
 
     def save_verdicts(
         self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
     ) -> None:
-        """Append every verdict of one judgement, which `by` asked for: all of them or none."""
+        """Append every verdict that `by` asked for at `at`: all of them or none."""
         ...

@@ -1,6 +1,6 @@
-"""The rehearsal: a registered version decides slot by slot, as live does, on an exchange of paper.
+"""The rehearsal: a registered version trades slot by slot, as live does, at a paper exchange.
 
-A backtest judges a strategy. The rehearsal judges whether it can be traded as it was backtested:
+It tests whether a strategy can be traded as it was backtested:
 
 - decisions from a warm window equal those of the whole history;
 - the venue takes every order;
@@ -24,16 +24,16 @@ from penstock.ports import Exchange, LoadedModel
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, bars_of
 
-#: Opens an exchange over bars, on a clock that the rehearsal steps, with so much quote asset.
+#: Opens an exchange from bars, a clock that the rehearsal steps, and an amount of quote asset.
 OpenExchange = Callable[[pl.DataFrame, SteppedClock, Decimal], Exchange]
 
-#: Weights that differ by less are equal: moving sums round differently on a shorter table.
+#: Weights that differ by less count as equal: moving sums round differently on a shorter table.
 WEIGHT_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What came of a rehearsal."""
+    """The result of a rehearsal."""
 
     slots: int
     """The number of slots."""
@@ -89,7 +89,7 @@ def rehearse(
 ) -> Rehearsal:
     """Trade the last `slots` slots of the evidence's bars, and compare with their backtest.
 
-    `bars` have BARS_SCHEMA. Raises PromotionError where they hold no slot with a bar after it.
+    `bars` have BARS_SCHEMA. Raises PromotionError where no bar out of sample has a bar after it.
     """
     from penstock.research.engine.backtest import backtest
 
@@ -98,7 +98,7 @@ def rehearse(
     duration = evidence.timeframe.duration
     cash = Decimal(str(evidence.initial_cash))
     clock = SteppedClock(decided[0] + duration)
-    stage = _Stage(model, policy, open_exchange(known, clock, cash))
+    account = _RehearsalAccount(model, policy, open_exchange(known, clock, cash))
     truth = dict(_by_bar(model.strategy.decide(known).filter(pl.col("ts").is_in(decided))))
     changed: list[str] = []
     for bar in decided:
@@ -114,7 +114,7 @@ def rehearse(
             for symbol in truth[bar]
             if _differ(truth[bar][symbol], weights.get(symbol))
         ]
-        stage.trade(clock.at, weights)
+        account.trade(clock.at, weights)
     tested = backtest(
         known,
         model.strategy,
@@ -125,16 +125,16 @@ def rehearse(
     )
     return Rehearsal(
         slots=len(decided),
-        orders=stage.orders,
-        refused=tuple(stage.refused),
+        orders=account.orders,
+        refused=tuple(account.refused),
         changed=tuple(changed),
-        equity=stage.worth(known.group_by("symbol", maintain_order=True).last()),
+        equity=account.worth(known.group_by("symbol", maintain_order=True).last()),
         backtest_equity=tested.metrics.final_equity,
     )
 
 
-class _Stage:
-    """The account of a rehearsal: it sells, reads its balances, buys, and keeps refusals."""
+class _RehearsalAccount:
+    """The account of a rehearsal: it sells, reads its balances, buys, and lists refusals."""
 
     def __init__(self, model: LoadedModel, policy: RebalancePolicy, exchange: Exchange) -> None:
         self.model = model
@@ -153,39 +153,39 @@ class _Stage:
 
     def worth(self, last_bars: pl.DataFrame) -> float:
         closes = dict(last_bars.select("symbol", "close").iter_rows())
-        held = self.exchange.balances()
+        balances = self.exchange.balances()
         assets = {instrument.base: symbol for symbol, instrument in self.instruments.items()}
         priced: float = sum(
             float(quantity) * closes[assets[asset]]
-            for asset, quantity in held.items()
+            for asset, quantity in balances.items()
             if asset in assets
         )
-        return float(held.get(self.policy.quote, Decimal(0))) + priced
+        return float(balances.get(self.policy.quote, Decimal(0))) + priced
 
     def _book(self, weights: Mapping[str, float | None]) -> Book:
         prices = self.exchange.last_prices(list(weights))
         return Book(weights, self.exchange.balances(), prices, self.instruments, self.policy)
 
-    def _send(self, slot: datetime, drafts: list[ProposedOrder]) -> None:
-        for draft in drafts:
-            identity = client_order_id(
+    def _send(self, slot: datetime, orders: list[ProposedOrder]) -> None:
+        for order in orders:
+            order_id = client_order_id(
                 "rehearsal",
                 self.model.version.label,
                 slot,
-                draft.symbol,
-                draft.phase,
+                order.symbol,
+                order.phase,
                 child=0,
                 attempt=0,
             )
             request = OrderRequest(
-                identity, draft.symbol, draft.side, OrderType.MARKET, draft.quantity
+                order_id, order.symbol, order.side, OrderType.MARKET, order.quantity
             )
             try:
                 self.exchange.submit(request)
                 self.orders += 1
             except (NotSentError, VenueRejectedError) as error:
                 self.refused.append(
-                    f"{draft.side} {draft.quantity} {draft.symbol} at {slot}: {error}"
+                    f"{order.side} {order.quantity} {order.symbol} at {slot}: {error}"
                 )
 
 

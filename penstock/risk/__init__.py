@@ -1,4 +1,4 @@
-"""What may trade: limits, the rules that apply them, and the review that alone approves orders.
+"""Which orders may be sent: limits, rules, and the review that approves orders.
 
-Pure: nothing here talks to a venue or a database.
+Pure: no venue and no database.
 """

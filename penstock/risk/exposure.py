@@ -1,7 +1,7 @@
-"""Rules on how much is held: one symbol, the whole account, one strategy.
+"""Rules on the size of positions: of one symbol, of the whole account, of one strategy.
 
-An order that reduces its position passes each of them. Where an order does not reduce, `side` in a
-formula is 1 for a buy and -1 for a sell, so that a limit holds for long and short positions alike.
+An order that reduces its position passes each of them. In the formulas `side` is 1 for a buy and -1
+for a sell. So a limit is the same for long and short positions.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from penstock.risk.limits import RiskLimits
 from penstock.risk.rules import RiskContext, RuleFinding
 
 _ZERO = Decimal(0)
-#: Quotas and weights are floats: a sum may pass its bound by this much and still be at it.
+#: Quotas and weights are floats: a sum may exceed its bound by this much.
 _FLOAT_ERROR = Decimal("1e-9")
 
 
@@ -178,8 +178,8 @@ def _share(order: ProposedOrder, room: Decimal, increases: Decimal) -> Decimal:
 class StrategyQuota:
     """sum over symbols of |what a strategy asks for| <= its quota (fractions of equity).
 
-    Else what it asks for shrinks to its share of the quota. A symbol that several strategies want
-    is traded up to the sum of what each may have of it.
+    Else what it asks for shrinks to its share of the quota. Where several strategies want a symbol,
+    what each may have of it is summed.
     """
 
     name: ClassVar[str] = "strategy_quota"

@@ -1,7 +1,4 @@
-"""The limits that the rules apply: frozen models, filled from configs/risk.yaml.
-
-The defaults are the cautious ones.
-"""
+"""The limits that the rules apply: frozen models, filled from configs/risk.yaml."""
 
 from decimal import Decimal
 from typing import Literal
@@ -20,21 +17,22 @@ class LossLimit(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     limit: Decimal = Field(gt=0, lt=1)
-    """The loss, as a fraction of equity, positions valued at the last price."""
+    """The loss as a fraction of equity, with positions at the last price."""
     state: Literal["reduce_only", "halted"] | None = None
-    """What the account is set to besides, until an operator resumes it."""
+    """The trading state that a breach sets, until an operator resumes trading."""
     flatten: bool = False
-    """Whether every position is closed besides."""
+    """Whether a breach closes every position."""
 
     @property
     def trading_state(self) -> TradingState | None:
+        """The state that a breach sets; None where it sets none."""
         return None if self.state is None else TradingState(self.state)
 
 
 class RiskLimits(BaseModel):
     """All limits. Fractions are of the account's equity, notionals in quote units.
 
-    A limit that may be None is off then.
+    A limit that is None is off.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -44,7 +42,7 @@ class RiskLimits(BaseModel):
     max_gross: Decimal = Field(default=Decimal("0.80"), gt=0, le=1)
     """The summed size of all positions, as a fraction of equity."""
     max_net: Decimal | None = Field(default=None, gt=0, le=1)
-    """All positions, short against long, as a fraction of equity."""
+    """All positions, short ones subtracted from long ones, as a fraction of equity."""
     max_position: dict[str, Decimal] = Field(default_factory=dict)
     """The quantity of a position (base units of a spot market), by symbol."""
     max_position_notional: Decimal | None = Field(default=None, gt=0)
@@ -69,8 +67,7 @@ class RiskLimits(BaseModel):
     max_bar_lag_seconds: float = Field(default=0.0, ge=0)
     """How much older than the slot the newest bar behind an order may be."""
     price_collar: Decimal | None = Field(default=Decimal("0.20"), gt=0)
-    """How far, as a fraction, the venue's last price may be from its mid and from the close that
-    the decision saw."""
+    """How far the venue's last price may be from its mid and from the last close (a fraction)."""
     max_daily_volatility: Decimal | None = Field(default=Decimal("0.50"), gt=0)
     """The standard deviation of a symbol's log returns, per day, for orders that do not reduce."""
 
@@ -98,7 +95,7 @@ class RiskLimits(BaseModel):
 
     @property
     def guards_positions(self) -> bool:
-        """Whether any rule looks at a single position's gain or loss."""
+        """Whether any rule needs the gain or loss of a position."""
         return any(
             limit is not None for limit in (self.stop_loss, self.take_profit, self.trailing_stop)
         )

@@ -1,6 +1,6 @@
-"""Rules on what the account has lost, positions valued at the last price: day's loss and drawdown.
+"""Rules on the losses of the account, with positions at the last price: day's loss and drawdown.
 
-A loss limit is breached at the limit, not only above it.
+A loss at the limit is a breach too.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ _ZERO = Decimal(0)
 def loss_since(start: Decimal | None, context: RiskContext) -> Decimal:
     """Return the loss from `start` (quote units, without transfers) to now, as a fraction of it.
 
-    Zero for a gain, and where no start is known. Deposits and withdrawals are no gain and no loss:
-    what was transferred until now is added to `start`.
+    It is zero for a gain, and where `start` is unknown. Transfers are no gain and no loss: those
+    until now are added to `start`.
     """
     transferred = context.history.transferred
     if start is None or start + transferred <= 0:

@@ -1,7 +1,4 @@
-"""An account's past as risk rules ask for it, kept in memory.
-
-It is for a replay, which has no database behind it.
-"""
+"""An account's history for risk rules, kept in memory. A replay uses it instead of a database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +15,9 @@ from penstock.risk.losses import LossBreach
 
 @dataclass
 class AccountMemory:
-    """What happened slot by slot.
+    """What an account did, slot by slot.
 
-    `note` each slot once it is over: `history` of a later slot is then what a ledger would say.
+    Call `note` once a slot is over. `history` of a later slot then equals a ledger's.
     """
 
     halt: Halt
@@ -34,7 +31,7 @@ class AccountMemory:
     marks: Mapping[str, PositionMark] = field(default_factory=dict)
     """What is remembered of positions, by symbol."""
     cost_basis: dict[str, CostBasis] = field(default_factory=dict)
-    """What was paid for what is held, by symbol."""
+    """The cost basis of positions, by symbol."""
     peak: Decimal | None = None
     """The highest equity so far."""
 
@@ -57,7 +54,7 @@ class AccountMemory:
 
     @property
     def entry_prices(self) -> dict[str, Decimal]:
-        """The average price paid for what is held now, by symbol."""
+        """The average price paid for positions, by symbol."""
         return {
             symbol: basis.price
             for symbol, basis in self.cost_basis.items()
@@ -65,18 +62,18 @@ class AccountMemory:
         }
 
     def filled(self, fill: Fill) -> None:
-        """Count a fill that is not older than those counted before."""
+        """Add a fill to the cost basis. Fills must be given oldest first."""
         self.cost_basis[fill.symbol] = self.cost_basis.get(fill.symbol, CostBasis()).after([fill])
 
     def _since(self, at: datetime) -> list[tuple[datetime, Decimal]]:
-        """Return the trades from `at` on; they are few, and at the end."""
+        """Return the trades from `at` on."""
         first = len(self.trades)
         while first and self.trades[first - 1][0] >= at:
             first -= 1
         return self.trades[first:]
 
     def breach(self, breaches: Sequence[LossBreach], slot: datetime) -> None:
-        """Set the state that breached limits ask for, where that in force is less strict."""
+        """Set the state that breached limits ask for, where the present one is less strict."""
         for breach in breaches:
             state = breach.limit.trading_state
             if state is not None and stricter(state, self.halt.state):
@@ -90,7 +87,7 @@ class AccountMemory:
                 )
 
     def note(self, slot: datetime, equity: Decimal, weights: Mapping[str, float | None]) -> None:
-        """Keep what the slot came to."""
+        """Record a slot's equity (quote units) and weights."""
         self.equity.append((slot, equity))
         self.peak = equity if self.peak is None else max(self.peak, equity)
         self.targets.append(

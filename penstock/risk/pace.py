@@ -16,7 +16,7 @@ _MINUTE = 60.0
 class MaxOrdersPerMinute:
     """In any 60 seconds: orders done + requests of this order and of those before it <= limit.
 
-    "Before it" is the order of the plan, denied orders included. An order that is worked over time
+    Orders before it in the plan count even where they are denied. An order that is worked over time
     counts each request when it is to leave.
     """
 
@@ -37,8 +37,8 @@ class MaxOrdersPerMinute:
 class MaxOrdersPerDay:
     """Orders since 00:00 UTC + requests of this order and of those before it <= limit.
 
-    "Before it" is the order of the plan, denied orders included. A request that is to leave after
-    midnight counts for today all the same.
+    Orders before it in the plan count even where they are denied. A request that is to leave after
+    midnight counts for today too.
     """
 
     limit: int
@@ -59,7 +59,7 @@ class MaxOrdersPerDay:
 
 
 def _times(order: ProposedOrder, context: RiskContext) -> list[float]:
-    """Return in how many seconds each request leaves, of this order and of those before it."""
+    """Return the seconds until each request leaves, of this order and of those before it."""
     upto = next((n for n, each in enumerate(context.under_review) if each is order), 0)
     before = context.under_review[:upto]
     return [
@@ -70,9 +70,9 @@ def _times(order: ProposedOrder, context: RiskContext) -> list[float]:
 
 
 def _in_minutes(times: list[float], done: int) -> Iterator[int]:
-    """Yield the count of each minute that ends with a request.
+    """Yield the number of requests in each minute that ends with a request.
 
-    What was done before counts in those of the first minute.
+    `done`, the requests of the past minute, count in those of the first minute.
     """
     first = 0
     for n, at in enumerate(times):
@@ -94,9 +94,8 @@ def _paced(
 class TargetJump:
     """sum over symbols of |weight - earlier weight| <= limit, for the nearer of two earlier slots.
 
-    Else no order passes. A decision that differs so much from the last is held back for one slot:
-    an accident passes by, a change of mind is decided again. An account's first decision has
-    nothing to differ from.
+    Else no order passes. So a large change waits for one slot, and trades if the next decision is
+    the same. An account's first decision always passes.
     """
 
     limit: Decimal
@@ -120,7 +119,7 @@ class TargetJump:
 
 
 def distance(weights: Mapping[str, float | None], earlier: Mapping[str, float]) -> Decimal:
-    """Return the summed change from `earlier` to `weights`; no decision is no change."""
+    """Return the summed change from `earlier` to `weights`. No decision is no change."""
     moved = Decimal(0)
     for symbol in {*weights, *earlier}:
         now = weights.get(symbol, 0.0)

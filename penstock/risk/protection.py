@@ -1,8 +1,7 @@
-"""Which positions must be closed now, whatever the strategies want: stops, breached loss limits, an
-operator's order.
+"""Which positions must be closed now: by stops, breached loss limits, or an operator.
 
-Closing itself is an ordinary order, by planning and placement. In the formulas `side` is 1 for a
-long position and -1 for a short one.
+They are closed by ordinary orders. In the formulas `side` is 1 for a long position and -1 for a
+short one.
 """
 
 from collections.abc import Mapping
@@ -178,8 +177,8 @@ def advanced_marks(
 ) -> dict[str, PositionMark]:
     """Return the marks by symbol after a slot.
 
-    The best price of what is held follows `prices`; that of what is gone is forgotten. `stopped`
-    says which symbols were closed by a stop, and when.
+    `prices` advance the best price of open positions. That of a closed position is removed.
+    `stopped` has the slot of each symbol that a stop closed.
     """
     after: dict[str, PositionMark] = {}
     for symbol in {*marks, *positions, *stopped}:

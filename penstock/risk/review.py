@@ -1,6 +1,6 @@
 """The review: every rule on every order, all findings kept.
 
-Only `review` makes ApprovedOrders, and only those are placed.
+Only `review` makes ApprovedOrders, and only those are sent.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from penstock.core.errors import RiskError
 from penstock.core.proposals import ProposedOrder
-from penstock.core.risk_records import RiskVerdict, Verdict
+from penstock.core.risk_records import RecordedFinding, RiskVerdict
 from penstock.risk.exposure import (
     MaxAccountNotional,
     MaxGross,
@@ -58,9 +58,9 @@ RULES: tuple[type[Rule], ...] = (
     MaxGross,
     MaxNet,
 )
-#: The rules that hold for the exit of a position too.
+#: The only rules for orders that close a position for risk's or an operator's sake.
 _EXIT_RULES = (KillSwitchRule, LockedInstrument)
-#: The name under which it is kept that the venue refuses what the limits leave of an order.
+#: The rule name of an order that shrank below the venue's minimum.
 VENUE_MINIMUM = "venue_minimum"
 
 _SEAL = object()
@@ -72,12 +72,12 @@ class ReviewedOrder:
 
     order: ProposedOrder
     """The order as it was proposed."""
-    verdict: Verdict
+    verdict: RiskVerdict
     """What all rules together decided: allow, shrink or deny."""
     passed: ProposedOrder | None
-    """What may be placed of it; None where it was denied."""
+    """What may be sent of it; None where it was denied."""
     findings: tuple[RuleFinding, ...] = ()
-    """What the rules have against it; none where it is allowed."""
+    """What the rules found; none where it is allowed as it is."""
     reduces: bool = False
     """Whether it makes a position smaller."""
 
@@ -87,11 +87,11 @@ class ApprovedOrders:
     """What a review lets pass of a plan. Raises RiskError where anything but `review` makes one."""
 
     orders: tuple[ProposedOrder, ...]
-    """The orders that may be placed, shrunk where a rule asked for it."""
+    """The orders that may be sent, shrunk where a rule asked for it."""
     denied: tuple[ProposedOrder, ...]
     """The orders that were denied, as they were proposed."""
     findings: tuple[RuleFinding, ...]
-    """What the rules have against any order of the plan, shrunk or denied."""
+    """What the rules found against any order of the plan."""
     seal: object = field(repr=False, compare=False)
     """Proof that `review` made it."""
     reviewed: tuple[ReviewedOrder, ...] = ()
@@ -104,10 +104,10 @@ class ApprovedOrders:
             )
 
     @property
-    def verdicts(self) -> tuple[RiskVerdict, ...]:
-        """Every finding as it is to be kept, with the decision on its order."""
+    def verdicts(self) -> tuple[RecordedFinding, ...]:
+        """Every finding as it is recorded, with the decision on its order."""
         return tuple(
-            RiskVerdict(
+            RecordedFinding(
                 each.order.symbol,
                 each.verdict,
                 finding.rule,
@@ -123,12 +123,12 @@ class ApprovedOrders:
 def review(
     orders: Sequence[ProposedOrder], context: RiskContext, limits: RiskLimits
 ) -> ApprovedOrders:
-    """Return what may be placed of `orders`: every rule checks every order.
+    """Return what may be sent of `orders`: every rule checks every order.
 
     An order shrinks to the smallest quantity that a rule allows, rounded down to lots. It is denied
     where a rule allows nothing, or where the venue would refuse what is left. An order that reduces
-    a position of `context.exits` is held by the kill switch and by locks alone: a limit must not
-    stand between an account and its exit.
+    a position of `context.exits` is checked for kill switch and locks only, because no limit may
+    stop an exit.
     """
     seen = replace(context, under_review=tuple(orders))
     rules = rules_of(limits)
@@ -156,18 +156,18 @@ def _reviewed(order: ProposedOrder, rules: Sequence[Rule], context: RiskContext)
     )
     reduces = context.reduces(order)
     if not findings:
-        return ReviewedOrder(order, Verdict.ALLOW, order, reduces=reduces)
+        return ReviewedOrder(order, RiskVerdict.ALLOW, order, reduces=reduces)
     allowed = min(finding.allowed for finding in findings)
     if allowed <= 0:
-        return ReviewedOrder(order, Verdict.DENY, None, findings, reduces)
+        return ReviewedOrder(order, RiskVerdict.DENY, None, findings, reduces)
     instrument = context.instruments[order.symbol]
     shrunk = order.resized(instrument.round_lots(min(allowed, order.quantity)))
     refusal = instrument.refusal(shrunk.quantity, shrunk.price)
     if refusal is None:
-        return ReviewedOrder(order, Verdict.SHRINK, shrunk, findings, reduces)
+        return ReviewedOrder(order, RiskVerdict.SHRINK, shrunk, findings, reduces)
     reason = f"what the limits leave: {refusal}"
     refused = RuleFinding(VENUE_MINIMUM, order.symbol, reason)
-    return ReviewedOrder(order, Verdict.DENY, None, (*findings, refused), reduces)
+    return ReviewedOrder(order, RiskVerdict.DENY, None, (*findings, refused), reduces)
 
 
 def rules_of(limits: RiskLimits) -> tuple[Rule, ...]:

@@ -1,9 +1,9 @@
-"""What a risk rule is, what it may look at and what it answers; the rules on single orders.
+"""The interface of a risk rule, its context and its findings; and the rules on single orders.
 
-A rule takes an order and its context and returns a RuleFinding, or None where the order may pass as
-it is. A finding says how much of the order the rule allows; zero denies it. Which rules are in
-force, and combining them, is for penstock.risk.review. Rules on losses, pace, exposure and stops
-stand in modules of their own.
+A rule takes an order and its context. It returns a RuleFinding, or None where the order may pass as
+it is. A finding has how much of the order the rule allows; zero denies it. penstock.risk.review
+chooses the rules and combines them. Rules on losses, pace, exposure and stops have modules of their
+own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from penstock.core.instruments import Instrument
 from penstock.core.orders import Side
 from penstock.core.positions import reduces
 from penstock.core.proposals import ProposedOrder, SeenBar
-from penstock.core.risk_records import RiskHistory, Verdict
+from penstock.core.risk_records import RiskHistory, RiskVerdict
 from penstock.risk.limits import RiskLimits
 
 _ZERO = Decimal(0)
@@ -27,9 +27,9 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class RiskContext:
-    """What the rules may look at: the account as it stands before the orders under review.
+    """What the rules see: the account before the orders under review.
 
-    Working orders are not in it: a quantity that is still open at the venue counts in no position.
+    It has no working orders: a quantity that is open at the venue counts in no position.
     """
 
     slot: datetime
@@ -37,8 +37,7 @@ class RiskContext:
     equity: Decimal
     """What the account is worth (quote units)."""
     positions: Mapping[str, Decimal]
-    """Signed quantity by symbol, dust included: base units of a spot market, contracts of a
-    perpetual."""
+    """Signed quantity by symbol, dust included: base units for spot, contracts for a perpetual."""
     prices: Mapping[str, Decimal]
     """The venue's last price by symbol (quote units)."""
     instruments: Mapping[str, Instrument]
@@ -54,9 +53,9 @@ class RiskContext:
     unquoted: str = ""
     """Why mids cannot be read; "" where they can."""
     requests: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """In how many seconds each request for a symbol's order leaves; one at once unless given."""
+    """The seconds until each request of an order leaves, by symbol. Default: one request at 0."""
     weights: Mapping[str, float | None] = field(default_factory=dict)
-    """The slot's targets by symbol (fractions of equity); None is "no decision"."""
+    """The slot's targets by symbol (fractions of equity); None is no decision."""
     contributions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What each strategy version asked for (fraction of equity), by symbol and version."""
     quotas: Mapping[str, float] = field(default_factory=dict)
@@ -64,11 +63,11 @@ class RiskContext:
     history: RiskHistory = field(default_factory=RiskHistory)
     """What the account did before."""
     entries: Mapping[str, Decimal] = field(default_factory=dict)
-    """The average price paid for what is held, by symbol."""
+    """The average price paid for positions, by symbol."""
     exits: frozenset[str] = frozenset()
     """Symbols whose position is being closed by a rule or an operator."""
     under_review: Sequence[ProposedOrder] = ()
-    """All orders under review, in their order. An order that is denied stays in it."""
+    """All orders of the plan, in its order. Denied orders stay in it."""
 
     def position(self, symbol: str) -> Decimal:
         """Return the signed quantity of a symbol; 0 where there is none."""
@@ -79,11 +78,11 @@ class RiskContext:
         return reduces(order, self.position(order.symbol))
 
     def notional(self, order: ProposedOrder) -> Decimal:
-        """Return what the order trades (quote units)."""
+        """Return the order's notional (quote units)."""
         return self.instruments[order.symbol].notional(order.quantity, order.price)
 
     def quantity(self, order: ProposedOrder, notional: Decimal) -> Decimal:
-        """Return the quantity that comes to `notional` at the order's price; 0 for less than 0."""
+        """Return the quantity worth `notional` at the order's price; 0 for a negative notional."""
         instrument = self.instruments[order.symbol]
         return max(notional, _ZERO) / instrument.notional(Decimal(1), order.price)
 
@@ -105,12 +104,12 @@ class RiskContext:
 
     @cached_property
     def gross(self) -> Decimal:
-        """The summed size of all positions that have a price (quote units)."""
+        """The summed absolute value of all positions that have a price (quote units)."""
         return sum((abs(self.exposure(symbol)) for symbol in self.held_symbols), _ZERO)
 
     @cached_property
     def net(self) -> Decimal:
-        """The sum of all positions that have a price (quote units): short counts against long."""
+        """The summed signed value of all positions that have a price (quote units)."""
         return sum((self.exposure(symbol) for symbol in self.held_symbols), _ZERO)
 
     def increases(self, side: Side | None = None) -> Decimal:
@@ -129,7 +128,7 @@ class RiskContext:
 
 @dataclass(frozen=True)
 class RuleFinding:
-    """What one rule has against an order, or against keeping a position."""
+    """What one rule found against an order, or against keeping a position."""
 
     rule: str
     """The rule's name."""
@@ -140,20 +139,21 @@ class RuleFinding:
     allowed: Decimal = _ZERO
     """The quantity of the order that the rule lets pass; 0 denies the order."""
     closes: bool = False
-    """Whether the position is to be closed: the finding of a stop, against no order."""
+    """Whether the position is to be closed. Such a finding is about no order."""
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> RiskVerdict:
         """What the rule alone would do."""
         if self.closes:
-            return Verdict.CLOSE
-        return Verdict.SHRINK if self.allowed > 0 else Verdict.DENY
+            return RiskVerdict.CLOSE
+        return RiskVerdict.SHRINK if self.allowed > 0 else RiskVerdict.DENY
 
 
 class Rule(Protocol):
     """One limit on orders. The table of all rules is penstock.risk.review.RULES."""
 
     name: ClassVar[str]
+    """The rule's name in records and reports."""
 
     @classmethod
     def of(cls, limits: RiskLimits) -> Self | None:
@@ -161,7 +161,7 @@ class Rule(Protocol):
         ...
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        """Return what the rule has against the order; None where it may pass as it is."""
+        """Return what the rule found against the order; None where it may pass as it is."""
         ...
 
 
@@ -208,8 +208,8 @@ class LockedInstrument:
 class StaleBars:
     """slot - close of the newest bar seen <= max_lag_seconds.
 
-    An order on no bar at all passes only where it reduces: a position in a symbol that left the
-    universe is closed by policy.
+    An order without any bar passes only where it reduces. So the policy can close a position whose
+    symbol has left the universe.
     """
 
     max_lag_seconds: float
@@ -239,9 +239,9 @@ class StaleBars:
 class PriceCollar:
     """|price / reference - 1| <= collar, for the venue's mid and for the close that was seen.
 
-    A price far from either is more likely wrong than true. Where the venue quotes no mid the close
-    alone counts. Quotes that cannot be read deny: nothing then confirms the price. The review lets
-    the exit of a position pass all the same.
+    Where the venue has no mid, only the close counts. Where quotes cannot be read, the order is
+    denied, because nothing confirms the price. The review does not apply this rule to the exit of a
+    position.
     """
 
     collar: Decimal
@@ -308,5 +308,5 @@ class VolatilityFilter:
         volatility = None if bar is None else bar.daily_volatility
         if volatility is None or volatility <= self.limit or context.reduces(order):
             return None
-        reason = f"volatility is {volatility:.1%} a day; at most {self.limit:.1%} is allowed"
+        reason = f"volatility is {volatility:.1%} per day; at most {self.limit:.1%} is allowed"
         return RuleFinding(self.name, order.symbol, reason)

@@ -5,7 +5,7 @@ The supervisor starts the children in order, and starts a child again when it di
 it ends them all. On machines with Docker, deploy/compose.yaml does the same.
 """
 
-from penstock.stack.children import StackError
+from penstock.stack.children import StackError, answers
 from penstock.stack.state import Addresses, Followed, follow_running_stack, running
 from penstock.stack.supervisor import StackPorts, Supervisor, require_servers, start_in_background
 
@@ -15,6 +15,7 @@ __all__ = [
     "StackError",
     "StackPorts",
     "Supervisor",
+    "answers",
     "follow_running_stack",
     "require_servers",
     "running",

@@ -54,7 +54,7 @@ class Child:
         while self.health_url and SYSTEM_CLOCK.elapsed_seconds() < deadline:
             if self.process is not None and self.process.poll() is not None:
                 break
-            if _answers(self.health_url):
+            if answers(self.health_url):
                 return
             SYSTEM_CLOCK.sleep(0.25)
         if self.health_url:
@@ -88,7 +88,8 @@ def _ignored(*errors: type[BaseException]) -> Iterator[None]:
         return
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Return whether a server on this machine answers there without an error of its own."""
     try:
         with requests.Session() as session:
             session.trust_env = False  # a proxy of the environment is not for loopback

@@ -22,7 +22,7 @@ from penstock.core.halts import Halt, TradingState, stricter, united
 from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
 from penstock.core.orders import EndCause, OrderEvent, OrderEventKind
-from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
+from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistory
 from penstock.core.timeframes import day_before
 from penstock.testing.instruments import SLOT
 from penstock.testing.memory_ledger import MemoryLedger, all_or_nothing
@@ -48,7 +48,7 @@ class MemoryControlStore:
     transferred: dict[datetime, Decimal] = field(default_factory=dict)
     """What the equity of an instant has in it that no trade explains."""
     marks: Mapping[str, PositionMark] = field(default_factory=dict)
-    verdicts: list[RiskVerdict] = field(default_factory=list)
+    verdicts: list[RecordedFinding] = field(default_factory=list)
     instruments: dict[str, Instrument] = field(default_factory=dict)
     accepted: list[BreakAcceptance] = field(default_factory=list)
     compared: dict[str, int] = field(default_factory=dict)
@@ -166,7 +166,7 @@ class MemoryControlStore:
         )
 
     def record_verdicts(
-        self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime
+        self, lease: Lease, slot: datetime, verdicts: Sequence[RecordedFinding], at: datetime
     ) -> None:
         self.ledger.require_newest(lease)
         self.verdicts += verdicts

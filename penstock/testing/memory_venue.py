@@ -40,10 +40,10 @@ class MemoryVenue:
     """A venue in memory that fills market orders at once at its prices, fee in the asset received,
     as Binance does.
 
-    tests/contracts/exchanges hold it to the port, but for what follows from moving prices: its
+    tests/contracts/exchanges hold it to the port, but for what follows from moving prices. Its
     prices stand still until a test changes them, and a resting order rests until it is cancelled.
-    `before` and `after` are called with each request, before and after the venue takes it: a test
-    makes them raise.
+    `before` and `after` are called with each request, before and after the venue takes it. A test
+    may let them raise.
     """
 
     clock: SteppedClock

@@ -87,7 +87,7 @@ def make_world() -> World:
 
 
 @dataclass
-class Two:
+class TwoVenueWorld:
     """An account at two venues, of which the first is cheaper, and one ledger for all its
     processes.
     """
@@ -136,11 +136,11 @@ class Two:
         return World(ledger, control_store, self.near, clock, session)
 
 
-def make_two() -> Two:
+def make_two_venue_world() -> TwoVenueWorld:
     clock = SteppedClock(SLOT + timedelta(seconds=2))
     ledger = MemoryLedger(clock)
     ledger.open_account("test", "both", "USDT")
-    return Two(
+    return TwoVenueWorld(
         clock,
         ledger,
         MemoryControlStore(ledger),

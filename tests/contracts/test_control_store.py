@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from penstock.adapters.stores.postgres import Database, PromotionRecord
+from penstock.adapters.stores.postgres import Database, PostgresPromotionStore
 from penstock.core.bars import TS
 from penstock.core.breaks import Break, BreakKind, PastBreak
 from penstock.core.errors import StoreError
@@ -149,7 +149,7 @@ def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
     """Every verdict stays, in the order in which it was given. Each has its figure, its limit and
     who asked for it.
     """
-    record = PromotionRecord(database)
+    record = PostgresPromotionStore(database)
     rows = [
         CriterionResult("deflated_sharpe", True, 0.97, 0.95, "above"),
         CriterionResult("rehearsal", False, None, None, "no orders"),

@@ -27,14 +27,14 @@ from penstock.core.orders import (
     Phase,
     Side,
 )
-from penstock.core.risk_records import PositionMark, RiskVerdict, Verdict
+from penstock.core.risk_records import PositionMark, RecordedFinding, RiskVerdict
 from penstock.ports import ControlStore
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 STEPS = Instrument(
     "BTC/USDT", "BTC", "USDT", Decimal("0.01"), Decimal("0.001"), Decimal("0.001"), Decimal(5)
 )
-WORD = RiskVerdict("BTC/USDT", Verdict.DENY, "stale_bars", "old", Decimal(1), Decimal(0))
+WORD = RecordedFinding("BTC/USDT", RiskVerdict.DENY, "stale_bars", "old", Decimal(1), Decimal(0))
 
 READS = {
     "break_history",

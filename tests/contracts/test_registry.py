@@ -31,7 +31,7 @@ from penstock.data.snapshots import Snapshot, write_snapshot
 from penstock.ports import Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, gather_evidence
-from penstock.promotion.gate import Decision
+from penstock.promotion.gate import CandidateStatus
 from penstock.promotion.promote import Promotion, measure_out_of_sample, promote, rollback
 from penstock.promotion.records import CandidateRegistry, SearchTracker
 from penstock.research.engine.costs import Costs
@@ -55,7 +55,7 @@ _names = count()
 
 
 class Verdicts:
-    """A VerdictRecord in memory."""
+    """A PromotionStore in memory."""
 
     def __init__(self) -> None:
         self.saved: list[tuple[str, str, tuple[CriterionResult, ...]]] = []
@@ -343,13 +343,13 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     assert sharpe[worse] < sharpe[better], "the seeds must find different parameters"
 
     first, record = session.promote(name, worse)
-    assert first.gate.decision is Decision.CHAMPION, first.gate.reason
+    assert first.gate.decision is CandidateStatus.CHAMPION, first.gate.reason
     assert record.saved == [(name, worse, first.gate.verdicts)]
     with pytest.raises(PromotionError, match="no champion before"):
         rollback(session.registry, name)
 
     second, _ = session.promote(name, better)
-    assert second.gate.decision is Decision.CHAMPION, second.gate.reason
+    assert second.gate.decision is CandidateStatus.CHAMPION, second.gate.reason
     assert (second.champion_before, second.champion_after, second.moved) == (worse, better, True)
     assert aliases(session, name) == {"champion": better, "challenger": better, "previous": worse}
 
@@ -358,7 +358,7 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     assert aliases(session, name) == {"champion": better, "challenger": better, "previous": worse}
 
     challenger, _ = session.promote(name, worse)
-    assert challenger.gate.decision is Decision.CHALLENGER
+    assert challenger.gate.decision is CandidateStatus.CHALLENGER
     assert aliases(session, name) == {"champion": better, "challenger": worse, "previous": worse}
 
     assert rollback(session.registry, name) == (better, worse)
@@ -367,7 +367,7 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
         rollback(session.registry, name)
 
     refused, _ = session.promote(name, better)
-    assert refused.gate.decision is Decision.REJECTED
+    assert refused.gate.decision is CandidateStatus.REJECTED
     assert [verdict.criterion for verdict in refused.gate.failures] == ["not_rolled_back"]
 
 
@@ -378,7 +378,7 @@ def test_rejected_candidate_moves_no_alias_and_its_verdicts_are_recorded(session
     outcome, record = session.promote(
         name, version, LENIENT.model_copy(update={"min_out_of_sample_sharpe": 99.0})
     )
-    assert outcome.gate.decision is Decision.REJECTED
+    assert outcome.gate.decision is CandidateStatus.REJECTED
     assert aliases(session, name) == {}
     assert [verdict.passed for _, _, verdicts in record.saved for verdict in verdicts].count(
         False

@@ -22,7 +22,7 @@ from penstock.core.orders import (
     Phase,
     Side,
 )
-from penstock.core.risk_records import PositionMark, RiskVerdict, Verdict
+from penstock.core.risk_records import PositionMark, RecordedFinding, RiskVerdict
 from penstock.ports import ControlStore, Ledger
 
 SLOT = datetime(2025, 6, 2, 12, tzinfo=UTC)
@@ -181,7 +181,9 @@ def test_marks_and_instruments_are_replaced_and_words_are_only_added(
     for each in (old, new, replace(new, listed=False), replace(perpetual, settle="USDC")):
         control_store.record_instruments(writer, [each])
         assert control_store.planned_instruments(name) == {"BTC/USDT": each}
-    word = RiskVerdict("BTC/USDT", Verdict.SHRINK, "max_weight", "too much", Decimal(2), Decimal(1))
+    word = RecordedFinding(
+        "BTC/USDT", RiskVerdict.SHRINK, "max_weight", "too much", Decimal(2), Decimal(1)
+    )
     control_store.record_verdicts(writer, SLOT, [word], SLOT)
     for table in ("risk_verdict", "break_acceptance"):
         with pytest.raises(StoreError, match="append-only"), database.transaction() as connection:

@@ -207,7 +207,7 @@ def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: st
 
 
 @dataclass(frozen=True)
-class Books:
+class TopOfBook:
     """What the venue and the ledger hold at the end of the day."""
 
     orders: list[OrderRecord]
@@ -246,11 +246,11 @@ class Books:
         ]
 
 
-def books_of(day: Day) -> Books:
+def books_of(day: Day) -> TopOfBook:
     session, journal = day.session, day.control.journal()
     accepted = [entry["order"]["client_id"] for entry in journal if entry["kind"] == "order"]
     fills = [fill for symbol in SYMBOLS for fill in session.exchange.fills(symbol, FIRST)]
-    return Books(
+    return TopOfBook(
         list(session.ledger.orders(session.account)),
         list(session.ledger.fills(session.account)),
         fills,
@@ -258,7 +258,7 @@ def books_of(day: Day) -> Books:
     )
 
 
-def assert_whole(day: Day, books: Books) -> None:
+def assert_whole(day: Day, books: TopOfBook) -> None:
     """One order per decision; every fill is booked once; every order has ended.
 
     The ledger and the venue are both equal to the sum of the trades.

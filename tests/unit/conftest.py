@@ -2,7 +2,7 @@
 
 import pytest
 
-from penstock.testing.world import Two, World, make_two, make_world
+from penstock.testing.world import TwoVenueWorld, World, make_two_venue_world, make_world
 
 
 @pytest.fixture
@@ -11,5 +11,5 @@ def world() -> World:
 
 
 @pytest.fixture
-def two() -> Two:
-    return make_two()
+def two() -> TwoVenueWorld:
+    return make_two_venue_world()

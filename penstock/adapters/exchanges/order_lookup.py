@@ -16,7 +16,7 @@ import ccxt
 from penstock.core.errors import ConfigError
 
 #: Asks a ccxt client for the order of this name in this symbol. Lists are read from the venue's own
-#: answer: ccxt's calls return an empty list for an answer without one, which would look like "no
+#: answer. ccxt's calls return an empty list for an answer without one, and that would look like "no
 #: such order".
 Question = Callable[[Any, str, str], list[dict[str, Any]]]
 

@@ -215,8 +215,8 @@ class SeveralVenues:
         """Return the answer of the venue that has the order.
 
         That is the venue that it was sent to, or else any. A venue that pauses the symbol still has
-        its orders, so the listing is not looked at. A venue that does not know the symbol has not
-        answered for the order: it may have listed the symbol when the order was sent.
+        its orders, so the listing is not looked at. A venue that does not know the symbol now may
+        have listed it then: that is no answer about the order.
         """
         sent_to = self._where.get(client_order_id)
         unanswered: VenueUnavailableError | None = None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from penstock.adapters.mlflow.connection import connect, explained, fluent, is_absent
 from penstock.adapters.mlflow.content import Manifest, VersionContent, read_version
-from penstock.core.errors import PromotionError
+from penstock.core.errors import NoVersionError, PromotionError
 from penstock.core.extras import extra
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.evidence import Evidence
@@ -158,9 +158,7 @@ class MlflowRegistry:
     def _existing(self, name: str, alias_or_version: str) -> ModelVersion:
         found = self.find(name, alias_or_version)
         if found is None:
-            raise PromotionError(
-                f"'{name}' has no version or alias '{alias_or_version}': promote one first"
-            )
+            raise NoVersionError(name, alias_or_version)
         return found
 
     def _aliases(self, name: str) -> dict[str, str] | None:

@@ -13,7 +13,7 @@ from penstock.core.orders import OrderRequest, OrderType, client_order_id
 from penstock.execution.algorithms import ChildOrder
 from penstock.execution.algorithms.parents import WorkingParent
 from penstock.execution.rebalance.slot_context import SlotContext
-from penstock.execution.routing.limits import Bounds
+from penstock.execution.routing.limits import PartLimits
 from penstock.execution.routing.router import route_orders
 from penstock.portfolio.rebalancing import Skipped
 from penstock.ports import Venues
@@ -37,7 +37,7 @@ class ChildIntents:
 
 
 def child_intents(
-    context: SlotContext, due: Sequence[DueChild], orders: Sequence[OrderRecord], bounds: Bounds
+    context: SlotContext, due: Sequence[DueChild], orders: Sequence[OrderRecord], bounds: PartLimits
 ) -> ChildIntents:
     """Return one intent per child. On several venues there is one per part that a venue takes.
 
@@ -67,7 +67,7 @@ def _divided(
     venues: Venues,
     due: Sequence[DueChild],
     orders: Sequence[OrderRecord],
-    bounds: Bounds,
+    bounds: PartLimits,
 ) -> ChildIntents:
     """Divide each child over the venues. Each part becomes a child with a number of its own."""
     children = {parent.symbol: (parent, child) for parent, child in due}
@@ -93,8 +93,8 @@ def _bounds_left(
     context: SlotContext,
     parents: Sequence[WorkingParent],
     orders: Sequence[OrderRecord],
-    bounds: Bounds,
-) -> Bounds:
+    bounds: PartLimits,
+) -> PartLimits:
     """Return the bounds, each ceiling less the notional that earlier children have filled."""
     left: dict[str, Decimal] = {}
     for parent in parents:

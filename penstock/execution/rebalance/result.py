@@ -8,7 +8,7 @@ from penstock.core.breaks import Break
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
 from penstock.core.rebalances import RebalanceStatus
-from penstock.core.risk_records import Verdict
+from penstock.core.risk_records import RiskVerdict
 from penstock.portfolio.rebalancing import Skipped
 from penstock.risk.rules import RuleFinding
 
@@ -109,12 +109,16 @@ class RebalanceResult:
             for order in self.orders
         ]
         rows += [_row("skipped", skip.symbol, "", skip.reason) for skip in self.skipped]
-        verbs = {Verdict.SHRINK: "shrunk", Verdict.DENY: "denied", Verdict.CLOSE: "closed"}
-        denied = {each.symbol for each in self.findings if each.verdict is Verdict.DENY}
+        verbs = {
+            RiskVerdict.SHRINK: "shrunk",
+            RiskVerdict.DENY: "denied",
+            RiskVerdict.CLOSE: "closed",
+        }
+        denied = {each.symbol for each in self.findings if each.verdict is RiskVerdict.DENY}
         shown = [
             each
             for each in self.findings
-            if each.verdict is not Verdict.CLOSE or each.symbol not in denied
+            if each.verdict is not RiskVerdict.CLOSE or each.symbol not in denied
         ]
         rows += [_row(verbs[each.verdict], each.symbol, each.rule, each.reason) for each in shown]
         return rows + [
@@ -130,9 +134,20 @@ class RebalanceResult:
             f"{self.account} {self.slot:%Y-%m-%d %H:%M}: "
             f"{self.status}"
             f"{f' ({self.reason})' if self.reason else ''}, "
-            f"{self.sent} orders sent, {len(self.fills)} fills{equity}, "
+            f"{self.sent} orders sent{self._why_none()}, {len(self.fills)} fills{equity}, "
             f"{self.lateness_seconds:.1f} s late, took {self.duration_seconds:.1f} s"
         )
+
+    def _why_none(self) -> str:
+        """Return why no symbol was traded, in brackets; "" where one was, or where `reason` says
+        more.
+        """
+        reasons = [f"{each.symbol}: {each.reason}" for each in self.findings]
+        reasons += [f"{each.symbol}: {each.reason}" for each in self.skipped]
+        if self.orders or self.reason or not reasons:
+            return ""
+        more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        return f" ({reasons[0]}{more})"
 
 
 def _at(order: OrderRecord) -> str:

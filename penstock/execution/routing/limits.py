@@ -17,7 +17,7 @@ _ZERO = Decimal(0)
 
 
 @dataclass(frozen=True)
-class Bounds:
+class PartLimits:
     """The limits on the parts of an order."""
 
     collar: Decimal | None = None

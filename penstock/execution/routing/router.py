@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from penstock.core.orders import Side
 from penstock.core.proposals import ProposedOrder
-from penstock.execution.routing.limits import Bounds, within
+from penstock.execution.routing.limits import PartLimits, within
 from penstock.execution.routing.split import VenueQuote, route, unit_price
 from penstock.portfolio.rebalancing import Skipped
 from penstock.ports import VenueOffer
@@ -33,7 +33,7 @@ def route_orders(
     orders: Sequence[ProposedOrder],
     offers: Sequence[VenueOffer],
     margin: Decimal,
-    bounds: Bounds,
+    bounds: PartLimits,
     limits: Mapping[str, Decimal] | None = None,
 ) -> Routed:
     """Split each order over the venues' offers, within `bounds`.
@@ -75,7 +75,7 @@ def _total(parts: Sequence[ProposedOrder]) -> Decimal:
     return sum((part.quantity for part in parts), _ZERO)
 
 
-def _closed(order: ProposedOrder, offer: VenueOffer, bounds: Bounds) -> str:
+def _closed(order: ProposedOrder, offer: VenueOffer, bounds: PartLimits) -> str:
     """Return why no part of an order may go to a venue; "" where one may."""
     if offer.error:
         return f"{offer.venue} does not answer ({offer.error})"

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
+from typer.core import TyperCommand
 
 from penstock import __version__
 from penstock.core.errors import PenstockError
@@ -61,6 +62,15 @@ GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
     ),
 )
 
+
+class _Command(TyperCommand):
+    """A command whose usage line names a required argument like ASSET, not like {asset}."""
+
+    # typer makes the context, a typer.Context
+    def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return [piece.strip("{}").upper() for piece in super().collect_usage_pieces(ctx)]
+
+
 app = typer.Typer(
     name="penstock",
     help="From market data to orders, with gates between: ingest, research, promote, rebalance.\n\n"
@@ -70,11 +80,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in COMMANDS:
-    app.command()(command)
+    app.command(cls=_Command)(command)
 for group, purpose, members in GROUPS:
     group_app = typer.Typer(help=purpose, no_args_is_help=True)
     for name, member in members.items():
-        group_app.command(name)(member)
+        group_app.command(name, cls=_Command)(member)
     app.add_typer(group_app, name=group)
 
 

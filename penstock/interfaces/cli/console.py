@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from shlex import quote
 
 import polars as pl
 from rich.console import Console, Group, JustifyMethod
@@ -103,7 +104,7 @@ def status_view(status: SystemStatus) -> Group:
 
 
 def stack_view(stack: RunningStack) -> Table:
-    """Return where the parts of the local stack answer, and what to try."""
+    """Return where the parts of the local stack answer."""
     at = stack.addresses
     table = Table(title="Penstock is up", title_justify="left", show_header=False)
     table.add_row("Prefect UI", at.prefect)
@@ -112,10 +113,20 @@ def stack_view(stack: RunningStack) -> Table:
     if at.practice:
         table.add_row("practice exchange", at.practice)
     table.add_row("logs", str(stack.home / "logs"))
-    table.add_row("try", "prefect deployment ls")
-    table.add_row("", "prefect deployment run ingest-bars/ingest-1d --watch")
-    table.add_row("stop", "penstock down")
     return table
+
+
+def stack_commands(stack: RunningStack) -> list[str]:
+    """Return what to try with the local stack, and how to stop it.
+
+    The commands name the stack's own server and folder: they work from any folder.
+    """
+    prefect = f"PREFECT_API_URL={stack.addresses.prefect_api} prefect deployment"
+    return [
+        f"try    {prefect} ls",
+        f"       {prefect} run ingest-bars/ingest-1d --watch",
+        f"stop   PENSTOCK_HOME={quote(str(stack.home))} penstock down",
+    ]
 
 
 @contextmanager

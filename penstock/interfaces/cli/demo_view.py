@@ -5,6 +5,7 @@ to look further with.
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Self
 
@@ -119,6 +120,5 @@ def show_result(out: Console, result: DemoResult) -> None:
 
 
 def _shown(path: Path) -> str:
-    """Return a path relative to the working directory where it lies in it."""
-    here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    """Return the whole path as a shell takes it: the lines work from any folder."""
+    return quote(str(path.absolute()))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from penstock.core.actors import Actor, Channel
-from penstock.interfaces.cli.terminal import opened_platform, operator, out, settings
+from penstock.interfaces.cli.terminal import opened_platform, operator, out, say, settings
 
 
 def demo(
@@ -65,14 +65,19 @@ def up(
 
     Example: `penstock up`, then `prefect deployment run ingest-bars/ingest-1d`
     """
-    from penstock.interfaces.cli.console import stack_view
-    from penstock.pipeline.local_stack import run_stack, start_stack
+    from penstock.interfaces.cli.console import stack_commands, stack_view
+    from penstock.pipeline.local_stack import RunningStack, run_stack, start_stack
     from penstock.stack import StackPorts
+
+    def show(ready: RunningStack) -> None:
+        out.print(stack_view(ready))
+        for line in stack_commands(ready):
+            say(line)
 
     ports = StackPorts(prefect_port, mlflow_port, practice_port)
     chosen = settings(default_env="practice")
     if foreground:
-        stack = run_stack(chosen, operator(), ports, lambda ready: out.print(stack_view(ready)))
+        stack = run_stack(chosen, operator(), ports, show)
     else:
         starting = "starting the database, MLflow, Prefect and a worker (about half a minute) ..."
         with out.status(starting):
@@ -80,7 +85,7 @@ def up(
     if stack.was_running:
         out.print("already running:")
     if stack.was_running or not foreground:
-        out.print(stack_view(stack))
+        show(stack)
 
 
 def down() -> None:

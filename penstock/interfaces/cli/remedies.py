@@ -8,6 +8,7 @@ from penstock.core.errors import (
     NoSearchError,
     NoSnapshotError,
     NotPracticeError,
+    NoVersionError,
     PenstockError,
     PracticeExchangeDownError,
     SchemaError,
@@ -100,6 +101,11 @@ def error_remedy(error: PenstockError) -> str:
         return f"run `penstock ingest -t {error.timeframe}`"
     if isinstance(error, NoSearchError):
         return f"run `penstock research --study {error.study}`"
+    if isinstance(error, NoVersionError):
+        return (
+            "run `penstock research --study ...`, then `penstock promote --study ...`, with the "
+            f"study of configs/research.yaml that has `register_as: {error.model}`"
+        )
     return _ERROR_REMEDIES.get(type(error), "")
 
 

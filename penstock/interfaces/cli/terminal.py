@@ -1,5 +1,5 @@
-"""What the commands share: where they print, the environment and the person they work for, the
-options that mean the same in each, and how a time or an amount is written.
+"""What the commands share: consoles, environment, actor and options, and how a time or an amount is
+written.
 """
 
 import os

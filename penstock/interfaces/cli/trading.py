@@ -19,6 +19,7 @@ from penstock.interfaces.cli.terminal import (
     parse_instant,
     say,
 )
+from penstock.stack import StackError, answers
 
 if TYPE_CHECKING:
     from penstock.pipeline.halts import AccountEnding
@@ -76,8 +77,25 @@ def trade(
         # Prefect reads the process's own environment: the command starts over in the one it wants
         os.execve(sys.executable, [sys.executable, "-m", "penstock", *sys.argv[1:]], wanted)
     from flows.trade_minutes import trade_minutes
+    from penstock.pipeline.slots import require_ready
+    from tasks.platform import worker_platform
 
+    # Prefect prints the traceback of what its flows raise: what can be known before is raised here.
+    require_ready(worker_platform(), operator(), portfolio)
+    _require_prefect_server()
     asyncio.run(trade_minutes(portfolio, slots))
+
+
+def _require_prefect_server() -> None:
+    """Raise StackError where the Prefect server that is configured does not answer."""
+    from prefect.settings import PREFECT_API_URL
+
+    url = PREFECT_API_URL.value()
+    if url and not answers(f"{url.rstrip('/')}/health"):
+        raise StackError(
+            f"the Prefect server does not answer at {url}: start it with `penstock up`, or set "
+            "PREFECT_API_URL to another"
+        )
 
 
 def halt(
@@ -99,8 +117,8 @@ def halt(
     """The kill switch: no new orders from now on, even in the middle of a plan.
 
     With --all, --cancel and --flatten end the orders and positions of every account that was ever
-    traded from here. Exit code 1 where an order of one of them could not be cancelled, or --flatten
-    left a position: its slot failed, or a break locks it. An alert says the same.
+    traded from here. Exit code 1 where an order could not be cancelled, or --flatten left a
+    position because its slot failed or a break locks it. An alert says the same.
 
     Example: `penstock halt --reason "venue announces maintenance"`, or `penstock halt --all
     --flatten --reason "..."`

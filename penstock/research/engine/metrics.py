@@ -87,8 +87,8 @@ def probabilistic_sharpe(
 
     Both ratios are per bar; `kurtosis` is raw (a normal distribution has 3).
 
-    PSR = Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - g3 SR + (g4 - 1)/4 SR^2)): Bailey and Lopez de
-    Prado, The Sharpe ratio efficient frontier, Journal of Risk 15(2), 2012, equation 11.
+    PSR = Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - g3 SR + (g4 - 1)/4 SR^2)). Source: Bailey and Lopez
+    de Prado, The Sharpe ratio efficient frontier, Journal of Risk 15(2), 2012, equation 11.
 
     >>> round(probabilistic_sharpe(0.1, 252, 0.0, 3.0), 3)
     0.943
@@ -105,9 +105,9 @@ def expected_best_sharpe(trial_variance: float, trials: int) -> float:
     """Return the Sharpe ratio to expect of the best of `trials` worthless trials.
 
     `trial_variance` is the variance V of their ratios. With g Euler's constant and Z the normal
-    quantile, SR0 = sqrt(V) ((1 - g) Z(1 - 1/N) + g Z(1 - 1/(N e))): Bailey and Lopez de Prado, The
-    deflated Sharpe ratio, Journal of Portfolio Management 40(5), 2014, equation 1. For one trial it
-    is 0.
+    quantile, SR0 = sqrt(V) ((1 - g) Z(1 - 1/N) + g Z(1 - 1/(N e))). Source: Bailey and Lopez de
+    Prado, The deflated Sharpe ratio, Journal of Portfolio Management 40(5), 2014, equation 1. For
+    one trial it is 0.
     """
     if trials < 2:
         return 0.0

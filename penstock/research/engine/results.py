@@ -18,6 +18,18 @@ from penstock.research.engine.costs import Costs
 ParamValues = Mapping[str, float | int | str | bool]
 
 
+def parameters_text(params: ParamValues) -> str:
+    """Return parameters as `name=value` pairs, fractions with four significant digits.
+
+    >>> parameters_text({"lookback_bars": 30, "threshold": 0.123456789})
+    'lookback_bars=30, threshold=0.1235'
+    """
+    return ", ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in params.items()
+    )
+
+
 @dataclass(frozen=True)
 class BacktestMetrics:
     """The figures of one equity curve.

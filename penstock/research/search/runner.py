@@ -72,7 +72,7 @@ OnTrial = Callable[[Trial], None]
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _SearchPlan:
     """What a search works on: the whole market, the part that may be seen, and the settings."""
 
     market: BarMatrices
@@ -162,7 +162,7 @@ def search(
     )
     data = dataset_hash or hash_bars(market.bars)
     identity = search_id(data, classes, costs, settings, market.timeframe)
-    plan = _Plan(market, seen, split, classes, costs, settings, data, identity, clock)
+    plan = _SearchPlan(market, seen, split, classes, costs, settings, data, identity, clock)
     trials: list[Trial] = []
     with _quiet_optuna():
         for strategy in classes:
@@ -180,7 +180,7 @@ def evaluate(
 
 
 def _search_one(
-    plan: _Plan, strategy: type[Strategy], on_trial: OnTrial | None, first_number: int
+    plan: _SearchPlan, strategy: type[Strategy], on_trial: OnTrial | None, first_number: int
 ) -> list[Trial]:
     """Return the trials of one strategy: those that its study has, and the rest, run now."""
     study = _study(plan.settings, f"{strategy.name}-{plan.id}")
@@ -199,7 +199,7 @@ def _search_one(
 
 
 def _run_trial(
-    plan: _Plan,
+    plan: _SearchPlan,
     strategy: type[Strategy],
     study: optuna.Study,
     asked: optuna.trial.Trial,
@@ -283,7 +283,7 @@ def _best(trials: list[Trial], settings: SearchSettings) -> tuple[Candidate, ...
     return tuple(Candidate(t.number, t.strategy, t.params, t.value) for t in chosen)
 
 
-def _conclude(plan: _Plan, trials: list[Trial]) -> SearchResult:
+def _conclude(plan: _SearchPlan, trials: list[Trial]) -> SearchResult:
     """Simulate the choice in sample and out of sample."""
     candidates = _best(trials, plan.settings)
     best, market = candidates[0], plan.market
@@ -350,11 +350,11 @@ def equal_weights(
 def _deflated(chosen: BacktestResult, trials: list[Trial]) -> float:
     """Deflate the choice by what the best of as many worthless trials would show.
 
-    The ratio of a worthless trial has the variance 1 / (returns - 1): Lo, The statistics of Sharpe
-    ratios, Financial Analysts Journal 58(4), 2002, equation 5 at zero. The paper on the deflated
-    ratio takes the variance of the trials instead. That grows where strategies truly differ, and
-    shrinks where the sampler has converged. It would punish a real edge and flatter a narrow
-    search. Repeats count as trials, which errs on the strict side.
+    The ratio of a worthless trial has the variance 1 / (returns - 1). Source: Lo, The statistics of
+    Sharpe ratios, Financial Analysts Journal 58(4), 2002, equation 5 at zero. The paper on the
+    deflated ratio takes the variance of the trials instead. That grows where strategies truly
+    differ, and shrinks where the sampler has converged. It would punish a real edge and flatter a
+    narrow search. Repeats count as trials, which errs on the strict side.
     """
     per_bar = math.sqrt(chosen.timeframe.bars_per_year)
     m, returns = chosen.metrics, chosen.metrics.bars - 1

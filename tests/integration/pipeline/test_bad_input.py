@@ -152,6 +152,14 @@ def test_rebalance_without_a_champion_says_what_to_do(place: Home, venue: Practi
     assert "promote" in said
 
 
+def test_trade_without_a_champion_says_what_to_do(place: Home, venue: PracticeServer) -> None:
+    """The service does not start, and no traceback of Prefect stands above the sentence."""
+    error = sentence_of(run(place, "trade", PENSTOCK_PRACTICE_URL=venue.url))
+    assert "'minute-portfolio' has no version or alias 'champion'" in error
+    assert "penstock promote --study" in error
+    assert "register_as: minute-portfolio" in error
+
+
 @pytest.mark.parametrize(
     "command",
     ["demo", "ingest", "research", "promote", "rollback", "rebalance", "trade", "status", "halt"],

@@ -6,7 +6,6 @@ import re
 from decimal import Decimal
 
 import pytest
-from structlog.testing import capture_logs
 
 from penstock.core.rebalances import RebalanceStatus
 from penstock.monitoring.tables import figures_table
@@ -134,6 +133,14 @@ def test_fault_is_armed_strikes_and_is_cleared_by_command(place: Place) -> None:
     assert "agree" in said(place, "reconcile")
 
 
+def test_report_before_any_slot_says_that_there_is_none(place: Place) -> None:
+    """The report is written, its lack is a sentence, and no log line stands beside it."""
+    done = penstock(place, "report")
+    assert done.returncode == 0
+    assert "not compared with the backtest: practice-daily has traded no slot yet" in done.stdout
+    assert not done.stderr.strip()
+
+
 def test_report_needs_no_keys(place: Place) -> None:
     """Who only looks has no keys: the ledger's figures are reported, and the comparison with the
     backtest is left out.
@@ -143,10 +150,9 @@ def test_report_needs_no_keys(place: Place) -> None:
     without_keys = Settings(place.platform.settings.process)
     onlooker = Platform(without_keys, place.environment["PENSTOCK_DATABASE_URL"])
     vars(onlooker).update(registry=place.platform.registry)
-    with capture_logs() as logs:
-        outcome = report_account(onlooker, ACTOR, "daily")
+    outcome = report_account(onlooker, ACTOR, "daily")
     onlooker.close()
     assert outcome.path.is_file()
     assert outcome.figures.totals.slots == {RebalanceStatus.DONE: 2}
-    (warning,) = [log for log in logs if log["event"] == "no comparison with the backtest"]
-    assert "set it before trading" in warning["reason"]
+    assert "set it before trading" in outcome.not_compared
+    assert outcome.not_compared in outcome.summary()

@@ -12,7 +12,7 @@ import pytest
 
 from penstock.adapters.stores.postgres import Database
 from penstock.core.proposals import SeenBar
-from penstock.core.risk_records import PositionMark, Verdict
+from penstock.core.risk_records import PositionMark, RiskVerdict
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.risk.limits import RiskLimits
 from penstock.risk.review import RULES
@@ -70,7 +70,7 @@ def on_record(database: Database, account: Account) -> list[tuple[Any, ...]]:
 
 
 def require(
-    database: Database, account: Account, report: RebalanceResult, rule: str, verdict: Verdict
+    database: Database, account: Account, report: RebalanceResult, rule: str, verdict: RiskVerdict
 ) -> Decimal:
     """Require one finding, the rule's, and that the venue received the quantity that it passed.
     Return that quantity.
@@ -95,7 +95,7 @@ def test_order_that_no_limit_holds_reaches_the_venue_as_it_is(
 def test_limit_on_size_sends_what_fits(account: Account, database: Database, rule: str) -> None:
     """Each limit has room for half of the order: that half is bought and no more."""
     report = account.trade(MORE_BTC, WIDE.model_copy(update=HALVED[rule]))
-    passed = require(database, account, report, rule, Verdict.SHRINK)
+    passed = require(database, account, report, rule, RiskVerdict.SHRINK)
     assert passed == pytest.approx(WANTED / 2, abs=Decimal("0.003"))
 
 
@@ -103,7 +103,7 @@ def test_strategy_buys_no_more_than_its_quota(account: Account, database: Databa
     """It asks for 40% and may use 35%."""
     asked = {"contributions": {"BTC/USDT": {"trend/1": 0.4}}, "quotas": {"trend/1": 0.35}}
     report = account.trade(MORE_BTC, WIDE, **asked)
-    passed = require(database, account, report, "strategy_quota", Verdict.SHRINK)
+    passed = require(database, account, report, "strategy_quota", RiskVerdict.SHRINK)
     assert passed == pytest.approx(WANTED / 2, abs=Decimal("0.003"))
 
 
@@ -123,7 +123,7 @@ def test_order_on_bad_grounds_is_not_sent(account: Account, database: Database, 
     elif rule == "stale_bars":
         targets = {"seen": {"BTC/USDT": SeenBar(slot - timedelta(days=1), 50_000.0)}}
     report = account.trade(MORE_BTC, WIDE.model_copy(update=DENIED[rule]), **targets)
-    assert require(database, account, report, rule, Verdict.DENY) == 0
+    assert require(database, account, report, rule, RiskVerdict.DENY) == 0
     assert report.orders == ()
 
 

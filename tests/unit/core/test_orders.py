@@ -22,7 +22,6 @@ from penstock.core.orders import (
 
 S, E, C = OrderState, OrderEventKind, EndCause
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
-FILLS = (E.PARTIAL_FILL, E.FILL)
 
 #: The machine once more, written the other way round: for each state the events it takes and where
 #: they lead.

@@ -3,11 +3,16 @@ without a terminal.
 """
 
 import io
+import shlex
+from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 
-from penstock.interfaces.cli.console import table_or_records, trials_progress
+from penstock.interfaces.cli.console import stack_commands, table_or_records, trials_progress
+from penstock.interfaces.cli.demo_view import _shown
+from penstock.pipeline.local_stack import RunningStack
+from penstock.stack import Addresses
 
 FRAME = pl.DataFrame(
     {
@@ -53,3 +58,17 @@ def test_long_search_without_a_terminal_says_where_it_is() -> None:
     assert lines[0] == "searching ..."
     assert [line for line in lines if line.startswith("trial")][-1] == "trial 20 of 20"
     assert sum(line.startswith("cut") for line in lines) == 10
+
+
+def test_commands_of_a_stack_name_its_port_and_folder() -> None:
+    """They are pasted into a shell that knows neither."""
+    addresses = Addresses("practice", "", "http://127.0.0.1:4321", "", "", "")
+    listed, run, down = stack_commands(RunningStack(Path("/tmp/my home"), addresses))
+    assert "PREFECT_API_URL=http://127.0.0.1:4321/api prefect deployment ls" in listed
+    assert "PREFECT_API_URL=http://127.0.0.1:4321/api prefect deployment run" in run
+    assert shlex.split(down)[1:] == ["PENSTOCK_HOME=/tmp/my home", "penstock", "down"]
+
+
+def test_paths_of_the_demo_are_whole_and_quoted() -> None:
+    """A command with them works from any folder."""
+    assert shlex.split(_shown(Path("my home") / "demo")) == [str(Path.cwd() / "my home" / "demo")]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from penstock.interfaces import cli
 
@@ -36,3 +37,18 @@ def test_commands_stand_in_backticks(path: Path) -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     assert not [text for text in texts if "'penstock " in text]
+
+
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [
+        ("exchange fault", "[OPTIONS] KIND"),
+        ("exchange deposit", "[OPTIONS] ASSET QUANTITY"),
+        ("accept-break", "[OPTIONS] SUBJECT"),
+        ("rollback", "[OPTIONS] [MODEL]"),
+    ],
+)
+def test_usage_names_arguments_without_braces(command: str, usage: str) -> None:
+    """What is typed as it stands and what is replaced look different, as in other programs."""
+    text = CliRunner().invoke(cli.app, [*command.split(), "--help"]).output
+    assert f"{command} {usage} " in text.splitlines()[1] + " "

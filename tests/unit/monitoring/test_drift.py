@@ -57,10 +57,10 @@ def test_curves_without_a_common_instant_are_refused() -> None:
     ("bad", "message"),
     [
         (pl.DataFrame({"ts": [START]}), "no column"),
-        (pl.concat([curve(1), curve(2)]), "holds an instant twice"),
+        (pl.concat([curve(1), curve(2)]), "has an instant twice"),
     ],
 )
 def test_malformed_curve_is_refused(bad: pl.DataFrame, message: str) -> None:
-    """A curve has one equity for each instant."""
+    """A curve has one equity per instant."""
     with pytest.raises(DataError, match=message):
         explain_difference(curve(1), bad, curve(1))

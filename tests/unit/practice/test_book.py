@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from penstock.core.quotes import Quote
 from penstock.core.timeframes import Timeframe
-from penstock.practice.book import Books
+from penstock.practice.book import TopOfBook
 
 D = Timeframe.D1
 
@@ -14,7 +14,7 @@ def test_book_is_where_takers_fill(session, frame):
     bid of 9.95.
     """
     session = session({D: frame([(10.0, 11.0, 9.0, 10.0, 500.0)], D)}, slippage_bps=Decimal(50))
-    books = Books(session.market, session.engine.rules, session.engine.fill_model.slippage_bps)
+    books = TopOfBook(session.market, session.engine.rules, session.engine.fill_model.slippage_bps)
     book = books.at(session.market.listings["AAAUSDT"], session.time.now_ms())
     assert (book.bid, book.ask) == (Decimal("9.95"), Decimal("10.05"))
     assert Decimal(session.place("BUY", "1")["fills"][0]["price"]) == book.ask
@@ -25,7 +25,7 @@ def test_sizes_are_those_of_the_closed_bar_never_of_the_open_one(session, frame)
     """The open bar's volume of 900 is the future; the day before traded 20."""
     flat = (10.0, 11.0, 9.0, 10.0)
     session = session({D: frame([(*flat, 20.0), (*flat, 900.0)], D)})
-    books = Books(session.market, session.engine.rules)
+    books = TopOfBook(session.market, session.engine.rules)
     listing = session.market.listings["AAAUSDT"]
     first = Quote(Decimal("9.99"), Decimal("10.01"))
     assert books.at(listing, session.time.now_ms()) == first, "nothing has traded yet"

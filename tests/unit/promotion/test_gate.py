@@ -6,7 +6,7 @@ import pytest
 
 from penstock.promotion.criteria import CRITERIA, CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence
-from penstock.promotion.gate import Decision, judge
+from penstock.promotion.gate import CandidateStatus, judge
 from penstock.research.engine.results import BacktestMetrics
 
 Make = Callable[..., Evidence]
@@ -16,15 +16,19 @@ THRESHOLDS = PromotionThresholds()
 
 def test_first_candidate_that_passes_is_champion(evidence: Make) -> None:
     """With no champion there is nothing to beat."""
-    assert judge(evidence(), None, THRESHOLDS).decision is Decision.CHAMPION
+    assert judge(evidence(), None, THRESHOLDS).decision is CandidateStatus.CHAMPION
 
 
 @pytest.mark.parametrize(
     ("champion_sharpe", "decision"),
-    [(1.1, Decision.CHAMPION), (1.2, Decision.CHALLENGER), (1.3, Decision.CHALLENGER)],
+    [
+        (1.1, CandidateStatus.CHAMPION),
+        (1.2, CandidateStatus.CHALLENGER),
+        (1.3, CandidateStatus.CHALLENGER),
+    ],
 )
 def test_candidate_replaces_the_champion_only_where_it_is_better(
-    champion_sharpe: float, decision: Decision, evidence: Make, metrics: Metrics
+    champion_sharpe: float, decision: CandidateStatus, evidence: Make, metrics: Metrics
 ) -> None:
     """Better on the same bars: champion; equal or worse: challenger."""
     assert judge(evidence(), metrics(sharpe=champion_sharpe), THRESHOLDS).decision is decision
@@ -33,7 +37,7 @@ def test_candidate_replaces_the_champion_only_where_it_is_better(
 def test_margin_over_the_champion_is_asked_for(evidence: Make, metrics: Metrics) -> None:
     """min_sharpe_over_champion keeps a candidate that is only slightly better a challenger."""
     thresholds = PromotionThresholds(min_sharpe_over_champion=0.2)
-    assert judge(evidence(), metrics(sharpe=1.1), thresholds).decision is Decision.CHALLENGER
+    assert judge(evidence(), metrics(sharpe=1.1), thresholds).decision is CandidateStatus.CHALLENGER
 
 
 def test_candidate_that_fails_is_rejected_however_weak_the_champion(
@@ -41,7 +45,7 @@ def test_candidate_that_fails_is_rejected_however_weak_the_champion(
 ) -> None:
     """One failed criterion rejects, and losing to nobody does not mend it."""
     gate = judge(evidence(deflated_sharpe=0.5), metrics(sharpe=-3.0), THRESHOLDS)
-    assert gate.decision is Decision.REJECTED
+    assert gate.decision is CandidateStatus.REJECTED
     assert [verdict.criterion for verdict in gate.failures] == ["deflated_sharpe"]
 
 
@@ -69,7 +73,7 @@ def test_further_verdicts_are_as_binding_as_criteria(evidence: Make) -> None:
         THRESHOLDS,
         [CriterionResult("rehearsal", False, None, None, "orders were refused")],
     )
-    assert gate.decision is Decision.REJECTED
+    assert gate.decision is CandidateStatus.REJECTED
 
 
 def test_table_has_a_row_for_each_verdict(evidence: Make) -> None:

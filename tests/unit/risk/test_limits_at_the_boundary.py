@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from penstock.core.orders import Side
 from penstock.core.proposals import SeenBar
-from penstock.core.risk_records import PositionMark, RiskHistory, Verdict
+from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
 from penstock.risk.limits import LossLimit, RiskLimits
 from penstock.risk.losses import breaches
 from penstock.risk.memory import AccountMemory
@@ -122,7 +122,7 @@ def test_order_at_its_limit_passes_and_a_lot_more_does_not(
     at, wide = Decimal(quantity), limits(max_hourly_turnover=None)
     bound = bound if name == "turnover_burst" else bound | {"max_hourly_turnover": None}
     at_limit = review([order(quantity)], context(**account), wide.model_copy(update=bound))
-    assert at_limit.reviewed[0].verdict is Verdict.ALLOW
+    assert at_limit.reviewed[0].verdict is RiskVerdict.ALLOW
     beyond = review([order(str(at + STEP))], context(**account), wide.model_copy(update=bound))
     assert [finding.rule for finding in beyond.findings] == [name]
 
@@ -133,7 +133,7 @@ def test_account_inside_its_limit_may_buy_and_a_step_further_may_not(
 ) -> None:
     """A loss is breached at its limit, and no later; every other limit just holds there."""
     passed = review([order("0.1")], context(**inside), limits(**bound))
-    assert passed.reviewed[0].verdict is Verdict.ALLOW, passed.findings
+    assert passed.reviewed[0].verdict is RiskVerdict.ALLOW, passed.findings
     denied = review([order("0.1")], context(**beyond), limits(**bound))
     assert [finding.rule for finding in denied.findings] == [name]
 
@@ -210,7 +210,7 @@ def test_limits_on_size_hold_for_both_sides(side: Side) -> None:
         max_net=Decimal("0.3"),
         max_position_notional=Decimal(300),
     )
-    assert review([order("2", side)], account, bound).reviewed[0].verdict is Verdict.ALLOW
+    assert review([order("2", side)], account, bound).reviewed[0].verdict is RiskVerdict.ALLOW
     shrunk = review([order("3", side)], account, bound)
     assert [passed.quantity for passed in shrunk.orders] == [Decimal(2)]
     assert {finding.rule for finding in shrunk.findings} == {
@@ -247,7 +247,7 @@ def test_turnover_of_an_account_worth_nothing_is_no_burst() -> None:
 def test_request_a_whole_minute_later_does_not_share_its_minute_with_what_was_done() -> None:
     """An order at 60 s begins a new minute; one at 59 s is in the old one."""
     history = RiskHistory(orders_last_minute=1)
-    for seconds, verdict in ((60.0, Verdict.ALLOW), (59.0, Verdict.DENY)):
+    for seconds, verdict in ((60.0, RiskVerdict.ALLOW), (59.0, RiskVerdict.DENY)):
         account = context(history=history, requests={"BTC/USDT": (seconds,)})
         seen = review([order("1")], account, limits(max_orders_per_minute=1))
         assert seen.reviewed[0].verdict is verdict
@@ -256,7 +256,7 @@ def test_request_a_whole_minute_later_does_not_share_its_minute_with_what_was_do
 def test_strategy_inside_its_quota_is_held_to_nothing() -> None:
     """It asks for 10% of 50%; an order of 30% is another rule's affair."""
     account = context(contributions={"BTC/USDT": {"t/1": 0.1}}, quotas={"t/1": 0.5})
-    assert review([order("3")], account, limits()).reviewed[0].verdict is Verdict.ALLOW
+    assert review([order("3")], account, limits()).reviewed[0].verdict is RiskVerdict.ALLOW
 
 
 def test_position_limit_of_zero_is_refused() -> None:

@@ -13,7 +13,7 @@ from penstock.core.cost_basis import entry_prices
 from penstock.core.halts import TradingState
 from penstock.core.orders import Fill, Side
 from penstock.core.proposals import ProposedOrder, SeenBar
-from penstock.core.risk_records import PositionMark, RiskHistory, Verdict
+from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
 from penstock.risk.limits import LossLimit, RiskLimits
 from penstock.risk.memory import AccountMemory
 from penstock.risk.protection import advanced_marks, positions_to_close
@@ -38,7 +38,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_position": {"BTC/USDT": Decimal(3)}},
             "5",
             "2",
-            Verdict.SHRINK,
+            RiskVerdict.SHRINK,
         ),
         (
             "max_position_notional",
@@ -46,7 +46,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_position_notional": Decimal(250)},
             "5",
             "1.5",
-            Verdict.SHRINK,
+            RiskVerdict.SHRINK,
         ),
         (
             "max_weight",
@@ -54,7 +54,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_weight": Decimal("0.3")},
             "5",
             "2",
-            Verdict.SHRINK,
+            RiskVerdict.SHRINK,
         ),
         (
             "max_account_notional",
@@ -62,7 +62,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_account_notional": Decimal(350)},
             "5",
             "2.5",
-            Verdict.SHRINK,
+            RiskVerdict.SHRINK,
         ),
         (
             "max_gross",
@@ -70,17 +70,31 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_gross": Decimal("0.4")},
             "5",
             "3",
-            Verdict.SHRINK,
+            RiskVerdict.SHRINK,
         ),
-        ("max_net", {"positions": ONE_HELD}, {"max_net": Decimal("0.4")}, "5", "3", Verdict.SHRINK),
-        ("max_order_notional", {}, {"max_order_notional": Decimal(300)}, "5", "3", Verdict.SHRINK),
+        (
+            "max_net",
+            {"positions": ONE_HELD},
+            {"max_net": Decimal("0.4")},
+            "5",
+            "3",
+            RiskVerdict.SHRINK,
+        ),
+        (
+            "max_order_notional",
+            {},
+            {"max_order_notional": Decimal(300)},
+            "5",
+            "3",
+            RiskVerdict.SHRINK,
+        ),
         (
             "max_weight",
             {"positions": ONE_HELD},
             {"max_weight": Decimal("0.1")},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "strategy_quota",
@@ -91,7 +105,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {},
             "5",
             "2.5",
-            Verdict.SHRINK,
+            RiskVerdict.SHRINK,
         ),
         (
             "daily_loss",
@@ -99,16 +113,16 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
-        ("drawdown", {"history": RiskHistory(peak=Decimal(1251))}, {}, "5", None, Verdict.DENY),
+        ("drawdown", {"history": RiskHistory(peak=Decimal(1251))}, {}, "5", None, RiskVerdict.DENY),
         (
             "price_collar",
             {"mids": {"BTC/USDT": Decimal(70)}},
             {"price_collar": Decimal("0.2")},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "price_collar",
@@ -116,7 +130,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"price_collar": Decimal("0.2")},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "volatility_filter",
@@ -124,7 +138,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_daily_volatility": Decimal("0.3")},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "stale_bars",
@@ -132,7 +146,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "max_orders_per_minute",
@@ -140,7 +154,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_orders_per_minute": 10},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "max_orders_per_minute",
@@ -148,7 +162,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_orders_per_minute": 2},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "max_orders_per_day",
@@ -159,7 +173,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_orders_per_day": 10},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "max_orders_per_day",
@@ -167,7 +181,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_orders_per_day": 10},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "target_jump",
@@ -178,7 +192,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_target_jump": Decimal("0.7")},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "turnover_burst",
@@ -186,7 +200,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"max_hourly_turnover": Decimal(2)},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "stop_cooldown",
@@ -198,7 +212,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {"stop_loss": Decimal("0.1"), "stop_cooldown_minutes": 90.0},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "kill_switch",
@@ -206,7 +220,7 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
         (
             "kill_switch",
@@ -214,9 +228,9 @@ def judged(wanted: ProposedOrder, account: RiskContext, limits: RiskLimits) -> R
             {},
             "5",
             None,
-            Verdict.DENY,
+            RiskVerdict.DENY,
         ),
-        ("locked_instrument", {"locks": {"BTC": "deposit"}}, {}, "5", None, Verdict.DENY),
+        ("locked_instrument", {"locks": {"BTC": "deposit"}}, {}, "5", None, RiskVerdict.DENY),
     ],
 )
 def test_order_before_and_after_a_rule(
@@ -225,7 +239,7 @@ def test_order_before_and_after_a_rule(
     bound: dict[str, Any],
     before: str,
     after: str | None,
-    verdict: Verdict,
+    verdict: RiskVerdict,
 ) -> None:
     """Only the named rule has a finding. It has a reason and leaves what it allows. Inside its
     limit the same order passes unchanged.
@@ -239,7 +253,7 @@ def test_order_before_and_after_a_rule(
         None if after is None else Decimal(after)
     )
     free = judged(order(before), context(), WIDE)
-    assert (free.verdict, free.passed, free.findings) == (Verdict.ALLOW, order(before), ())
+    assert (free.verdict, free.passed, free.findings) == (RiskVerdict.ALLOW, order(before), ())
 
 
 @pytest.mark.parametrize(
@@ -255,10 +269,10 @@ def test_order_that_reduces_passes_whatever_stops_others(account: dict[str, Any]
     """What makes a position smaller is never held by a limit on making it larger."""
     bound = limits(max_weight=Decimal("0.1"), max_gross=Decimal("0.1"), max_net=Decimal("0.1"))
     long = {"positions": {"BTC/USDT": Decimal(5)}} | account
-    assert judged(order("5", Side.SELL), context(**long), bound).verdict is Verdict.ALLOW
+    assert judged(order("5", Side.SELL), context(**long), bound).verdict is RiskVerdict.ALLOW
     short = perpetual(**account | {"positions": {"BTC/USDT": Decimal(-5)}})
-    assert judged(order("5", Side.BUY), short, bound).verdict is Verdict.ALLOW
-    assert judged(order("5", Side.SELL), short, bound).verdict is Verdict.DENY
+    assert judged(order("5", Side.BUY), short, bound).verdict is RiskVerdict.ALLOW
+    assert judged(order("5", Side.SELL), short, bound).verdict is RiskVerdict.DENY
 
 
 @pytest.mark.parametrize(
@@ -273,14 +287,16 @@ def test_order_that_reduces_passes_whatever_stops_others(account: dict[str, Any]
 def test_loss_inside_its_limit_passes(history: RiskHistory, equity: int) -> None:
     """Just under 5% a day and 20% from the peak; money that was taken out is no loss."""
     account = context(history=history, equity=Decimal(equity))
-    assert judged(order("0.1"), account, WIDE).verdict is Verdict.ALLOW
+    assert judged(order("0.1"), account, WIDE).verdict is RiskVerdict.ALLOW
 
 
 def test_orders_of_one_plan_are_counted_one_by_one() -> None:
     """Two of five orders fit into what is left of the minute."""
     account = context(history=RiskHistory(orders_last_minute=8))
     approved = review([order("0.1") for _ in range(5)], account, limits(max_orders_per_minute=10))
-    assert [each.verdict for each in approved.reviewed] == [Verdict.ALLOW] * 2 + [Verdict.DENY] * 3
+    assert [each.verdict for each in approved.reviewed] == [RiskVerdict.ALLOW] * 2 + [
+        RiskVerdict.DENY
+    ] * 3
 
 
 @pytest.mark.parametrize(
@@ -298,7 +314,7 @@ def test_requests_of_a_worked_order_count_in_the_minutes_they_leave_in(
     """A slow order is many requests, and no sixty seconds may have more than the limit."""
     account = context(requests={"BTC/USDT": ahead}, history=RiskHistory(orders_last_minute=done))
     seen = judged(order(), account, limits(max_orders_per_minute=limit))
-    assert seen.verdict is (Verdict.ALLOW if passes else Verdict.DENY)
+    assert seen.verdict is (RiskVerdict.ALLOW if passes else RiskVerdict.DENY)
 
 
 def test_worked_orders_of_one_plan_share_the_minute() -> None:
@@ -308,7 +324,7 @@ def test_worked_orders_of_one_plan_share_the_minute() -> None:
     approved = review(
         [order("0.1"), order("0.1", symbol="ETH/USDT")], account, limits(max_orders_per_minute=5)
     )
-    assert [each.verdict for each in approved.reviewed] == [Verdict.ALLOW, Verdict.DENY]
+    assert [each.verdict for each in approved.reviewed] == [RiskVerdict.ALLOW, RiskVerdict.DENY]
     assert "6 orders in a minute" in approved.findings[0].reason
 
 
@@ -333,18 +349,22 @@ def test_collar_holds_against_the_mid_and_the_close(
         seen={"BTC/USDT": SeenBar(SLOT, close)},
     )
     seen = judged(order(), account, limits(price_collar=Decimal("0.2")))
-    assert seen.verdict is (Verdict.ALLOW if said is None else Verdict.DENY)
+    assert seen.verdict is (RiskVerdict.ALLOW if said is None else RiskVerdict.DENY)
     assert said is None or said in seen.findings[0].reason
 
 
 def test_first_rebalance_is_no_anomaly_and_a_change_that_stands_is_none_either() -> None:
     """The first targets after cash have nothing to compare with; the second slot trades them."""
     bound, wanted = limits(max_target_jump=Decimal("0.5")), {"BTC/USDT": 0.9}
-    assert judged(order(), context(weights=wanted), bound).verdict is Verdict.ALLOW
+    assert judged(order(), context(weights=wanted), bound).verdict is RiskVerdict.ALLOW
     stood = RiskHistory(targets=(wanted, {"ETH/USDT": 0.9}))
-    assert judged(order(), context(weights=wanted, history=stood), bound).verdict is Verdict.ALLOW
+    assert (
+        judged(order(), context(weights=wanted, history=stood), bound).verdict is RiskVerdict.ALLOW
+    )
     back = RiskHistory(targets=({"ETH/USDT": 0.9}, wanted))
-    assert judged(order(), context(weights=wanted, history=back), bound).verdict is Verdict.ALLOW
+    assert (
+        judged(order(), context(weights=wanted, history=back), bound).verdict is RiskVerdict.ALLOW
+    )
 
 
 def test_quota_holds_one_strategy_and_leaves_the_other() -> None:
@@ -384,7 +404,7 @@ def test_position_is_closed_at_its_stop(
     )
     words = positions_to_close(account, limits(**bound))
     assert [(word.rule, word.symbol, word.verdict) for word in words] == (
-        [(rule, "BTC/USDT", Verdict.CLOSE)] if closes else []
+        [(rule, "BTC/USDT", RiskVerdict.CLOSE)] if closes else []
     )
 
 
@@ -398,12 +418,12 @@ def test_exit_passes_a_stale_bar_a_collar_and_a_pace() -> None:
     bound = limits(
         price_collar=Decimal("0.2"), max_orders_per_minute=1, max_order_notional=Decimal(10)
     )
-    assert judged(order("1", Side.SELL), account, bound).verdict is Verdict.DENY
+    assert judged(order("1", Side.SELL), account, bound).verdict is RiskVerdict.DENY
     closing = replace(account, exits=frozenset({"BTC/USDT"}))
     assert judged(order("1", Side.SELL), closing, bound).passed == order("1", Side.SELL)
     assert (
         judged(order("1", Side.SELL), replace(closing, locks={"BTC": "deposit"}), bound).verdict
-        is Verdict.DENY
+        is RiskVerdict.DENY
     )
 
 
@@ -471,6 +491,6 @@ def test_every_reason_is_kept_as_a_verdict_with_both_quantities() -> None:
         [order("5")], context(), limits(max_order_notional=Decimal(300), max_weight=Decimal("0.4"))
     )
     assert [(v.verdict, v.rule, v.wanted, v.passed) for v in approved.verdicts] == [
-        (Verdict.SHRINK, "max_order_notional", 5, 3),
-        (Verdict.SHRINK, "max_weight", 5, 3),
+        (RiskVerdict.SHRINK, "max_order_notional", 5, 3),
+        (RiskVerdict.SHRINK, "max_weight", 5, 3),
     ]

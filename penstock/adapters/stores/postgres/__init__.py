@@ -13,7 +13,7 @@ from penstock.adapters.stores.postgres.ledger import PostgresLedger
 from penstock.adapters.stores.postgres.ledger_history import PostgresLedgerHistory
 from penstock.adapters.stores.postgres.migrations import migrate
 from penstock.adapters.stores.postgres.parent_orders import PostgresParentOrderStore
-from penstock.adapters.stores.postgres.promotion import PromotionRecord
+from penstock.adapters.stores.postgres.promotion import PostgresPromotionStore
 from penstock.adapters.stores.postgres.tier import Tier
 
 __all__ = [
@@ -24,7 +24,7 @@ __all__ = [
     "PostgresLedger",
     "PostgresLedgerHistory",
     "PostgresParentOrderStore",
-    "PromotionRecord",
+    "PostgresPromotionStore",
     "Tier",
     "address_of",
     "connect",

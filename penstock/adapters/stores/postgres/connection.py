@@ -34,7 +34,7 @@ _SESSION = (
     # a plan that was made when a table was empty would go on reading all of it
     " -c plan_cache_mode=force_custom_plan"
 )
-#: Set last, so that neither the server nor the URL can change it: an order leaves after a commit,
+#: Set last, so that neither the server nor the URL can change it. An order leaves after a commit,
 #: and a crash of the server must not undo that commit.
 _ALWAYS = "-c timezone=UTC -c synchronous_commit=on"
 _CONNECT_SECONDS = 10

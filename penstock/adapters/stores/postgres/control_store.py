@@ -39,7 +39,7 @@ from penstock.core.breaks import (
 from penstock.core.halts import Halt, TradingState, stricter, united
 from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
-from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
+from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistory
 
 EVERY_ACCOUNT = "*"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -239,7 +239,7 @@ class PostgresControlStore:
             return read_history(connection, account, slot, now)
 
     def record_verdicts(
-        self, lease: Lease, slot: datetime, verdicts: Sequence[RiskVerdict], at: datetime
+        self, lease: Lease, slot: datetime, verdicts: Sequence[RecordedFinding], at: datetime
     ) -> None:
         """Append what the rules found at a slot."""
         with fenced(self._database, lease) as connection:

@@ -1,9 +1,9 @@
 """What was paid for the positions held, in SQL: checkpoints in the venue's order of fills, and the
 fills since.
 
-Decides how few fills are read; what they come to is for penstock.core.cost_basis. A symbol's
-checkpoint holds as long as no fill arrived after it that belongs before it: where one did, that
-symbol is counted anew from its first fill.
+Decides how few fills are read; what they come to is for penstock.core.cost_basis. A fill may arrive
+after a symbol's checkpoint and belong before it. That symbol is then counted anew from its first
+fill.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ from penstock.adapters.stores.postgres.ledger_rows import FILL
 from penstock.core.accounting import venue_order
 from penstock.core.cost_basis import CostBasis
 
-#: A checkpoint stays this many fills behind the newest, so that one which arrives a little late is
-#: only read again; it is moved once this many more are uncounted.
+#: A checkpoint stays this many fills behind the newest: a fill that is a little late is then only
+#: read again. It is moved once this many more are uncounted.
 _BEHIND = 20
 _AT_ONCE = 40
 
@@ -41,9 +41,9 @@ _SELECT_CHECKPOINTS = """
     WHERE t.symbol IS NOT NULL ORDER BY t.symbol
 """
 #: One statement per symbol, given the checkpoint's values: they let the planner know how few fills
-#: are meant. Both parts see the same instant. The row with `late` is there where fills that belong
-#: before the checkpoint were not known to it; what it reads is in an index, or the planner would
-#: walk the newer fills of all symbols.
+#: are meant. Both parts see the same instant. The row with `late` counts fills that belong before
+#: the checkpoint and were not known to it. Its columns are all in an index: without that the
+#: planner reads the newer fills of all symbols.
 _SELECT_SINCE = f"""
     SELECT false AS late, sequence, {FILL.listed()} FROM fill
     WHERE account = %(account)s AND symbol = %(symbol)s AND at >= %(at)s

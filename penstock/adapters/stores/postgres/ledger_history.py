@@ -37,7 +37,7 @@ from penstock.core.order_history import order_as_of
 from penstock.core.order_records import OrderProgress
 from penstock.core.orders import Fill, OrderEvent
 from penstock.core.profit import profits
-from penstock.ports.ledger_history import AccountState, Difference, Rebuild
+from penstock.ports.ledger_history import AccountState, Rebuild, RowDifference
 
 _SHOWN = 20
 _TABLES = ("orders", "balance", "position", "entry_checkpoint", "profit")
@@ -177,9 +177,9 @@ class PostgresLedgerHistory:
 
         With `replace` the read models become what was folded, in the same transaction, while every
         writer waits. Without it nothing is changed. Profit and loss has no table: it is folded from
-        the fills whenever it is asked for, and held here to the balances, quantity and cash of all
-        strategies to the last digit. StoreError where the history contradicts itself: an event that
-        the machine judges otherwise now.
+        the fills on each request. Here it must equal the balances to the last digit, in quantity
+        and cash, over all strategies. StoreError where the history contradicts itself: an event
+        that the machine judges otherwise now.
         """
         with _snapshot(self._database, writers_wait=replace) as connection:
             connection.execute(_TEMPORARY.encode())
@@ -301,16 +301,16 @@ def _copy(
 
 def _differences(
     connection: "psycopg.Connection[Any]", wrong: Sequence[WrongCheckpoint]
-) -> list[Difference]:
+) -> list[RowDifference]:
     orders = connection.execute(_DIFFERENT_ORDERS.encode()).fetchall()
     balances = connection.execute(_DIFFERENT_BALANCES).fetchall()
     positions = connection.execute(_DIFFERENT_POSITIONS).fetchall()
-    found = [Difference("orders", *row) for row in orders] + [
-        Difference("balance", *row) for row in balances
+    found = [RowDifference("orders", *row) for row in orders] + [
+        RowDifference("balance", *row) for row in balances
     ]
-    found += [Difference("position", *row) for row in positions]
+    found += [RowDifference("position", *row) for row in positions]
     return found + [
-        Difference("entry_checkpoint", f"{w.account} {w.symbol}", str(w.stored), str(w.folded))
+        RowDifference("entry_checkpoint", f"{w.account} {w.symbol}", str(w.stored), str(w.folded))
         for w in wrong
     ]
 
@@ -319,7 +319,7 @@ def _unbalanced(
     balances: Sequence[Sequence[Any]],
     adjustments: Sequence[Sequence[Any]],
     traded: Sequence[tuple[str, tuple[str, Fill]]],
-) -> list[Difference]:
+) -> list[RowDifference]:
     """Return where the strategies' books and the adjustments do not add up to the account's
     balances.
     """
@@ -338,7 +338,7 @@ def _unbalanced(
             books[account, asset] = books.get((account, asset), Decimal(0)) + quantity
     held_now = {(account, asset): quantity for account, asset, quantity in balances}
     return [
-        Difference(
+        RowDifference(
             "profit",
             f"{account} {asset}",
             str(held_now.get((account, asset), 0)),

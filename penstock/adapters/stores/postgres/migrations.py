@@ -5,8 +5,8 @@ A file is `NNNN_name.sql`, or `NNNN_name.timescale.sql` beside `NNNN_name.plain.
 differ. Numbers start at 1 and have no gap. After a release a file is never edited: its checksum is
 kept in the database, and a difference is an error. A change is a new file with the next number.
 
-`baseline.sql` brings a database of the first chain of migrations, which was squashed before the
-first release, to what the files make of an empty one.
+The first chain of migrations was squashed before the first release. `baseline.sql` brings a
+database of that chain to what the files make of an empty one.
 """
 
 import hashlib
@@ -28,8 +28,8 @@ _BASELINE = FOLDER / "baseline.sql"
 _SQUASHED = 6
 _LOCK = 7_360_712  # any number that nothing else on the server uses for an advisory lock
 
-#: The first chain: the checksum of its first file, by which it is known, and by layout the checksum
-#: of its whole ("number checksum" of each file, in lines).
+#: The first chain. It is known by the checksum of its first file. By layout: the checksum of all
+#: files (a line "number checksum" for each).
 _CHAIN_BEGINS = "52010730d83b6a9796afb3312b809b90acbd0b0dcc97042183634657a6e3770e"
 _CHAINS = {
     "plain": "39bd14d984d03685b3abac4f3d612b0a1f6afd0d34476b5d1d62750d1434a77c",
@@ -72,9 +72,9 @@ def migrate(database: Database, folder: Path = FOLDER) -> Sequence[str]:
     On a server that has TimescaleDB loaded, the extension is created in a database that has no
     schema yet. A database of the first chain gets `baseline.sql` before anything else.
 
-    Raises StoreError where an applied file was edited, where a number is missing below one that was
-    applied, where the database has a migration that this version does not know, and where the
-    folder's numbers have a gap.
+    Raises StoreError where an applied file was edited, or a number is missing below one that was
+    applied. It is raised too where this version does not know a migration of the database, and
+    where the folder's numbers have a gap.
     """
     migrations = read_migrations(folder)
     with database.dedicated() as connection, _locked(connection):
@@ -101,8 +101,8 @@ def migrate(database: Database, folder: Path = FOLDER) -> Sequence[str]:
 
 
 def read_migrations(folder: Path = FOLDER) -> Sequence[Migration]:
-    """Return the migrations of a folder in the order of their numbers; StoreError where these are
-    not 1, 2, 3 and so on in each layout.
+    """Return the migrations of a folder by number. Raises StoreError where the numbers of a layout
+    are not 1, 2, 3 and so on.
     """
     found = []
     for path in sorted(folder.glob("[0-9]*.sql")):

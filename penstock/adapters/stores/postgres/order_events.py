@@ -62,8 +62,8 @@ _INSERT_ORDERS = f"""
 """  # noqa: S608 - our own constants
 
 #: No lock is taken: the lease's row, which every writer of the account holds, keeps all of them
-#: still. The account is compared here, not there: to the planner of a young table it looks rare,
-#: and its index is read through for every batch.
+#: still. The account is compared here and not in the query. The planner of a young table takes an
+#: account for rare, and would read its whole index for every batch.
 _SELECT_STANDINGS = f"""
     SELECT client_order_id, account, quantity, {PROGRESS.listed()} FROM orders
     WHERE client_order_id = ANY(%s)
@@ -103,8 +103,8 @@ def write_intents(
     judged them.
 
     An order whose client order id exists is left as it is, and its events are those of the order
-    that stands. StoreError for another account's rebalance, for a client order id that is given
-    twice or is another account's, and for an event of an order that is neither here nor there.
+    that stands. Raises StoreError for another account's rebalance, for a client order id that is
+    given twice or is another account's, and for an event of an unknown order.
     """
     _no_twins(orders)
     at = _time_of(connection) if at is None else at

@@ -13,7 +13,7 @@ from penstock.core.bars import TS
 from penstock.promotion.criteria import CriterionResult
 
 
-class PromotionRecord:
+class PostgresPromotionStore:
     """Verdicts by model version. Rows are only added: a version judged twice has both."""
 
     def __init__(self, database: Database) -> None:

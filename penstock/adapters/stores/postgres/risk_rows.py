@@ -12,7 +12,7 @@ import psycopg
 
 from penstock.core.breaks import BreakAcceptance, BreakKind, TradeMark
 from penstock.core.instruments import Instrument, InstrumentKind
-from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
+from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistory
 from penstock.core.timeframes import day_before
 
 _LEVELS = """
@@ -97,7 +97,7 @@ def insert_verdicts(
     connection: psycopg.Connection[Any],
     account: str,
     slot: datetime,
-    verdicts: Sequence[RiskVerdict],
+    verdicts: Sequence[RecordedFinding],
     at: datetime,
 ) -> None:
     connection.cursor().executemany(

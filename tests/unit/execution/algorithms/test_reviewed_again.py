@@ -16,7 +16,7 @@ from penstock.core.halts import TradingState
 from penstock.core.leases import Lease
 from penstock.core.orders import OrderState, Side
 from penstock.core.rebalances import RebalanceStatus
-from penstock.core.risk_records import Verdict
+from penstock.core.risk_records import RiskVerdict
 from penstock.execution.algorithms import Twap
 from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import LossLimit, RiskLimits
@@ -74,7 +74,7 @@ def bought(world: World, symbol: str = BTC) -> list[Decimal]:
     ]
 
 
-def verdicts(world: World) -> list[tuple[str, str, Verdict]]:
+def verdicts(world: World) -> list[tuple[str, str, RiskVerdict]]:
     return [(said.symbol, said.rule, said.verdict) for said in world.control_store.verdicts]
 
 
@@ -104,7 +104,11 @@ def test_loss_limit_passed_in_mid_twap_ends_the_buys_and_sets_the_state(
     assert world.control_store.halt.state is TradingState.REDUCE_ONLY
     assert world.control_store.halt.by == f"risk rule {name}"
     said = next(word for word in world.control_store.verdicts if word.rule == name)
-    assert (said.verdict, said.wanted, said.passed) == (Verdict.DENY, parent.quantity - filled, 0)
+    assert (said.verdict, said.wanted, said.passed) == (
+        RiskVerdict.DENY,
+        parent.quantity - filled,
+        0,
+    )
     assert "the rest of the order is not sent" in said.reason
     assert report.status is RebalanceStatus.FAILED
     assert [order.state for order in report.orders] == [
@@ -125,8 +129,8 @@ def test_loss_limit_without_a_state_denies_each_order_once(world: World) -> None
     assert report.status is RebalanceStatus.DONE
     assert world.control_store.halt.state is TradingState.ACTIVE
     assert sorted(verdicts(world)) == [
-        (BTC, "daily_loss", Verdict.DENY),
-        (ETH, "daily_loss", Verdict.DENY),
+        (BTC, "daily_loss", RiskVerdict.DENY),
+        (ETH, "daily_loss", RiskVerdict.DENY),
     ]
 
 
@@ -188,7 +192,7 @@ def test_reduce_only_in_mid_plan_lets_sells_go_on(world: World) -> None:
     report = run(world, {BTC: 0.1, ETH: 0.5}, SLOT + timedelta(days=1))
     assert [order.request.side for order in report.orders] == [Side.SELL] * 4
     assert {order.state for order in report.orders} == {OrderState.FILLED}
-    assert (ETH, "kill_switch", Verdict.DENY) in verdicts(world)
+    assert (ETH, "kill_switch", RiskVerdict.DENY) in verdicts(world)
 
 
 @pytest.mark.parametrize("subject", [BTC, "BTC"])
@@ -201,7 +205,7 @@ def test_lock_that_appears_in_mid_plan_ends_that_symbol_alone(world: World, subj
     report = run(world, {BTC: 0.4, ETH: 0.4})
     assert (len(bought(world)), len(bought(world, ETH))) == (2, 4)
     assert report.status is RebalanceStatus.DONE
-    assert verdicts(world) == [(BTC, "locked_instrument", Verdict.DENY)]
+    assert verdicts(world) == [(BTC, "locked_instrument", RiskVerdict.DENY)]
 
 
 @pytest.mark.parametrize("rule", ["stop_loss", "trailing_stop"])
@@ -214,13 +218,13 @@ def test_stop_that_fires_in_mid_plan_ends_the_buys_and_the_next_slot_sells(
     later(world, 12, move(world, BTC, "0.94"))
     report = run(world, {BTC: 0.5}, limits={rule: "0.05"})
     assert len(bought(world)) == 2
-    assert verdicts(world) == [(BTC, rule, Verdict.DENY)]
+    assert verdicts(world) == [(BTC, rule, RiskVerdict.DENY)]
     (alert,) = report.alerts
     assert f"no longer bought by {rule}" in alert
     assert "the next slot closes the position" in alert
     world.clock.at += timedelta(days=1)
     run(world, {BTC: 0.5}, SLOT + timedelta(days=1), limits={rule: "0.05"})
-    assert (BTC, rule, Verdict.CLOSE) in verdicts(world)
+    assert (BTC, rule, RiskVerdict.CLOSE) in verdicts(world)
     assert world.ledger.balances("test").get("BTC", Decimal(0)) < Decimal("0.0001")
 
 
@@ -236,7 +240,7 @@ def test_concentration_limit_reached_in_mid_plan_cuts_the_last_child(world: Worl
     held, price = world.ledger.balances("test"), world.venue.prices[BTC]
     weight = held["BTC"] * price / (held["BTC"] * price + held["USDT"])
     assert Decimal("0.329") < weight <= Decimal("0.33")
-    assert verdicts(world) == [(BTC, "max_weight", Verdict.SHRINK)]
+    assert verdicts(world) == [(BTC, "max_weight", RiskVerdict.SHRINK)]
 
 
 def test_slow_sells_that_an_urgent_run_takes_up_are_judged_too(world: World) -> None:
@@ -260,7 +264,7 @@ def test_slow_sells_that_an_urgent_run_takes_up_are_judged_too(world: World) -> 
     run(world, {BTC: 0.1}, SLOT + timedelta(days=1), limits=stop)
     sold = [order for order in world.venue.submitted if order.side is Side.SELL]
     assert len(sold) == 1
-    assert (BTC, "locked_instrument", Verdict.DENY) in verdicts(world)
+    assert (BTC, "locked_instrument", RiskVerdict.DENY) in verdicts(world)
 
 
 def test_orders_that_others_sent_count_before_each_child(world: World) -> None:
@@ -278,7 +282,7 @@ def test_orders_that_others_sent_count_before_each_child(world: World) -> None:
     later(world, 12, lambda: others.extend(range(2)))
     run(world, {BTC: 0.5}, limits={"max_orders_per_day": 4})
     assert len(bought(world)) == 2
-    assert verdicts(world) == [(BTC, "max_orders_per_day", Verdict.DENY)]
+    assert verdicts(world) == [(BTC, "max_orders_per_day", RiskVerdict.DENY)]
 
 
 def test_price_outside_the_collar_costs_one_piece_its_moment(world: World) -> None:
@@ -297,7 +301,7 @@ def test_price_outside_the_collar_costs_one_piece_its_moment(world: World) -> No
     assert len(quantities) == 3
     assert quantities[1] == pytest.approx(2 * quantities[0], abs=Decimal("0.0001"))
     assert report.status is RebalanceStatus.DONE
-    assert verdicts(world) == [(BTC, "price_collar", Verdict.DENY)]
+    assert verdicts(world) == [(BTC, "price_collar", RiskVerdict.DENY)]
 
 
 def test_quotes_that_cannot_be_read_for_a_while_do_not_end_the_work(world: World) -> None:

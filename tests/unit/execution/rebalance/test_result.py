@@ -6,6 +6,7 @@ import pytest
 
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.result import RebalanceResult
+from penstock.portfolio.rebalancing import Skipped
 
 SLOT = datetime(2025, 6, 2, tzinfo=UTC)
 
@@ -28,3 +29,10 @@ def test_slot_that_was_not_traded_as_it_should_is_a_failure(
     and did not end it.
     """
     assert RebalanceResult("main", SLOT, status, "", "v/1", already_done).is_failure is failure
+
+
+def test_slot_without_orders_says_why() -> None:
+    """What planning left out stands in the line of a slot that traded nothing."""
+    skipped = tuple(Skipped(symbol, "within the band") for symbol in ("BTC/USDT", "ETH/USDT"))
+    result = RebalanceResult("main", SLOT, RebalanceStatus.DONE, "", "v/1", skipped=skipped)
+    assert "0 orders sent (BTC/USDT: within the band; 1 more), 0 fills" in result.summary()

@@ -13,7 +13,7 @@ from penstock.core.instruments import Instrument, common_rules
 from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.quotes import Quote
-from penstock.execution.routing.limits import Bounds
+from penstock.execution.routing.limits import PartLimits
 from penstock.execution.routing.router import route_orders
 from penstock.ports import VenueOffer
 
@@ -57,7 +57,7 @@ def test_buys_share_the_cash_of_a_venue() -> None:
     other venue's.
     """
     offers = [offer("dear", {"USDT": "1000"}, fee="20"), offer("cheap", {"USDT": "500"})]
-    routed = route_orders([draft("X/USDT", "4"), draft("Y/USDT", "4")], offers, ZERO, Bounds())
+    routed = route_orders([draft("X/USDT", "4"), draft("Y/USDT", "4")], offers, ZERO, PartLimits())
     assert [(part.symbol, part.venue, part.quantity) for part in routed.parts] == [
         ("X/USDT", "cheap", 4),
         ("Y/USDT", "cheap", 1),
@@ -71,10 +71,12 @@ def test_margin_is_kept_back_of_the_cash_and_limits_bound_what_a_buy_may_cost() 
     offers = [offer("only", {"USDT": "1000"})]
     assert [
         part.quantity
-        for part in route_orders([draft("X/USDT", "20")], offers, Decimal("0.1"), Bounds()).parts
+        for part in route_orders(
+            [draft("X/USDT", "20")], offers, Decimal("0.1"), PartLimits()
+        ).parts
     ] == [Decimal("9.09")]
     limited = route_orders(
-        [draft("X/USDT", "20")], offers, Decimal("0.1"), Bounds(), {"X/USDT": Decimal(125)}
+        [draft("X/USDT", "20")], offers, Decimal("0.1"), PartLimits(), {"X/USDT": Decimal(125)}
     )
     assert [part.quantity for part in limited.parts] == [Decimal("7.272")]
 
@@ -82,7 +84,7 @@ def test_margin_is_kept_back_of_the_cash_and_limits_bound_what_a_buy_may_cost() 
 def test_sells_go_where_the_asset_is_and_the_rest_is_told() -> None:
     """Seven are held at two venues; of ten wanted three are left out, with what each venue had."""
     offers = [offer("a", {"X": "4"}, ask="101"), offer("b", {"X": "3.0004"})]
-    routed = route_orders([draft("X/USDT", "10", Side.SELL)], offers, ZERO, Bounds())
+    routed = route_orders([draft("X/USDT", "10", Side.SELL)], offers, ZERO, PartLimits())
     assert {part.venue: part.quantity for part in routed.parts} == {"a": 4, "b": 3}
     (skipped,) = routed.skipped
     assert skipped.reason == (
@@ -98,7 +100,7 @@ def test_every_venue_says_why_it_takes_nothing() -> None:
         offer("other", {"USDT": "9"}, symbols="Y/USDT"),
         unquoted,
     ]
-    (skipped,) = route_orders([draft("X/USDT", "1")], offers, ZERO, Bounds()).skipped
+    (skipped,) = route_orders([draft("X/USDT", "1")], offers, ZERO, PartLimits()).skipped
     why = "gone does not answer (no answer in 5 s); other does not list it; dry quotes no price"
     assert skipped.reason == f"buy of 1 of 1 fits no venue: {why}"
 
@@ -153,7 +155,7 @@ def test_parts_of_all_orders_together_cost_no_more_than_is_free(
         for n, free in enumerate(cash)
     ]
     orders = [draft(symbol, str(Decimal(lots) / 1000)) for symbol, lots in wanted]
-    routed = route_orders(orders, offers, Decimal(margin), Bounds())
+    routed = route_orders(orders, offers, Decimal(margin), PartLimits())
     for each in offers:
         price = 100 * (1 + each.fee_bps / 10_000)
         spent = (
@@ -168,7 +170,7 @@ def test_venue_whose_mid_is_beyond_the_collar_gets_nothing() -> None:
     """A price 40% below or 60% above the approved one is more likely wrong than true. The other
     venue takes all, or the rest is reported.
     """
-    collar = Bounds(collar=Decimal("0.03"))
+    collar = PartLimits(collar=Decimal("0.03"))
     cash = {"USDT": "100000"}
     for wrong in ("60", "160", "103.01"):
         offers = [offer("good", cash), offer("wrong", cash, ask=wrong)]
@@ -187,7 +189,7 @@ def test_exit_is_not_held_back_by_collar_or_notional() -> None:
     """
     offers = [offer("only", {"X": "4", "Y": "4"}, ask="60")]
     orders = [draft("X/USDT", "4", Side.SELL), draft("Y/USDT", "4", Side.SELL)]
-    bounds = Bounds(Decimal("0.03"), Decimal(100), {"X/USDT": Decimal(4)})
+    bounds = PartLimits(Decimal("0.03"), Decimal(100), {"X/USDT": Decimal(4)})
     routed = route_orders(orders, offers, ZERO, bounds)
     assert [(part.symbol, part.quantity) for part in routed.parts] == [("X/USDT", 4)]
     assert not route_orders([draft("X/USDT", "4")], offers, ZERO, bounds).parts, "a buy is no exit"
@@ -196,7 +198,7 @@ def test_exit_is_not_held_back_by_collar_or_notional() -> None:
 def test_dearer_venue_gets_fewer_lots_so_that_no_more_is_spent_than_was_approved() -> None:
     """Four were approved at 100. At 102 the 400 buy 3.921 of them, and the result has the rest."""
     offers = [offer("dearer", {"USDT": "1000"}, ask="102")]
-    routed = route_orders([draft("X/USDT", "4")], offers, ZERO, Bounds(Decimal("0.03")))
+    routed = route_orders([draft("X/USDT", "4")], offers, ZERO, PartLimits(Decimal("0.03")))
     assert [part.quantity for part in routed.parts] == [Decimal("3.921")]
     assert routed.skipped[0].reason.startswith(
         "buy of 0.079 of 4 fits no venue: dearer takes 3.921"
@@ -210,8 +212,10 @@ def test_sell_is_bounded_by_the_order_limit_and_not_by_what_was_approved() -> No
     """
     offers = [offer("better", {"X": "4"}, ask="102")]
     order = draft("X/USDT", "4", Side.SELL)
-    assert [part.quantity for part in route_orders([order], offers, ZERO, Bounds()).parts] == [4]
-    limited = route_orders([order], offers, ZERO, Bounds(max_notional=Decimal(405)))
+    assert [part.quantity for part in route_orders([order], offers, ZERO, PartLimits()).parts] == [
+        4
+    ]
+    limited = route_orders([order], offers, ZERO, PartLimits(max_notional=Decimal(405)))
     assert [part.quantity for part in limited.parts] == [Decimal("3.970")]
 
 
@@ -239,7 +243,7 @@ def test_parts_keep_the_collar_and_the_notional_whatever_is_quoted(
         for n, (ask, size, lot) in enumerate(venues)
     ]
     order = draft("X/USDT", str(Decimal(lots) / 1000), side)
-    bounds = Bounds(Decimal("0.05"), None if limit is None else Decimal(limit))
+    bounds = PartLimits(Decimal("0.05"), None if limit is None else Decimal(limit))
     routed = route_orders([order], offers, ZERO, bounds)
     by_name = {each.venue: each.instruments["X/USDT"] for each in offers}
     for part in routed.parts:
