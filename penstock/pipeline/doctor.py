@@ -44,11 +44,14 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """One check: what was looked at, whether it is well, and what was seen."""
+    """One check of the doctor."""
 
     subject: Subject
+    """What was looked at."""
     ok: bool
+    """Whether it is well."""
     seen: str
+    """What was seen."""
 
 
 @use_case

@@ -85,11 +85,14 @@ def promote_candidate(
 
 @dataclass(frozen=True)
 class RollbackOutcome:
-    """A champion that was taken out: the version numbers before and after."""
+    """A champion that was taken out."""
 
     model: str
+    """The model's name."""
     was: str
+    """The version number before."""
     now: str
+    """The version number after."""
 
 
 @use_case

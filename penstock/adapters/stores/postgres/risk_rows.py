@@ -29,9 +29,9 @@ _LEVELS = """
             WHERE account = %(account)s AND at >= %(hour)s)
 """
 
-#: The symbols are found by skips from one to the next in the fills' key: the time does not grow
-#: with the history. OFFSET 0 keeps the planner from reading all of the account's fills in the order
-#: of time. The comparison of whole keys keeps it from reading the newer fills of every symbol.
+#: The query skips from symbol to symbol in the fills' key, so its time does not grow with the
+#: history. OFFSET 0 keeps the planner from reading all of the account's fills in the order of time.
+#: The comparison of whole keys keeps it from reading the newer fills of every symbol.
 _TRADE_MARKS = """
     WITH RECURSIVE traded AS (
         (SELECT symbol FROM fill WHERE account = %(account)s ORDER BY symbol LIMIT 1)
