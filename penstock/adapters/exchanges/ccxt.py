@@ -182,10 +182,17 @@ class CcxtExchange(CcxtMarketData):
     def _asked(self, question: Question, name: str, symbol: str) -> list[OrderReport]:
         """Return the report of the order, or nothing.
 
-        Raises VenueUnavailableError for a list of other orders: the venue did not search for ours.
+        Raises VenueUnavailableError where the venue answers with other orders: it did not search
+        for ours. A single order without a name is ours, for the request has our name alone.
         """
         orders = question(self.client, name, symbol)
         if not self._lookup.by_list:
+            for order in orders:
+                if (other := self._lookup.name_of(order)) not in ("", name):
+                    raise VenueUnavailableError(
+                        f"{self.venue}, order {name}: asked for it by name, "
+                        f"it answers with order {order['id']}, '{other}'"
+                    )
             return [self._report(order, name, symbol) for order in orders]
         ours = {str(order["id"]): order for order in orders if self._lookup.name_of(order) == name}
         if len(ours) > 1:

@@ -27,7 +27,9 @@ class OrderLookup:
     questions: tuple[Question, ...]
     """The questions. An order does not exist only where all of them were answered without it."""
     by_list: bool = False
-    """Whether the questions return lists, which may be empty. Otherwise ccxt raises an error."""
+    """Whether the questions return lists, which may be empty. Otherwise each returns one order, and
+    ccxt raises an error where there is none.
+    """
     named_in_cancel: str = ""
     """The parameter that names an order to cancel instead of the venue's id, where ccxt does not
     translate its own. ccxt must take None as id there."""
@@ -48,8 +50,13 @@ class OrderLookup:
         return client.cancel_order(name, symbol, {"clientOrderId": name})
 
     def name_of(self, order: Mapping[str, Any]) -> str:
-        """Return the client order id of a ccxt order as it was sent; "" where it has none."""
-        name = str(order.get("clientOrderId") or "")
+        """Return the client order id of a ccxt order as it was sent; "" where it has none.
+
+        Binance's answer to a cancellation has the cancellation's own id as `clientOrderId`, and the
+        order's beside it.
+        """
+        original = (order.get("info") or {}).get("origClientOrderId")
+        name = str(original or order.get("clientOrderId") or "")
         return name.replace("-", "") if self.may_add_dashes and _UUID.fullmatch(name) else name
 
     def is_cut_short(self, order: Mapping[str, Any]) -> bool:

@@ -118,7 +118,7 @@ def slept() -> datetime:
     return datetime.now(UTC).replace(microsecond=123_000) - timedelta(minutes=5)
 
 
-def test_bybit_order_is_stamped_with_the_time_it_was_asked_for():
+def test_bybit_order_is_stamped_with_the_time_it_was_asked_for() -> None:
     """A sender that slept for five minutes signs what it was to send then: Bybit refuses that
     (recv_window, 5 s).
     """
@@ -129,7 +129,7 @@ def test_bybit_order_is_stamped_with_the_time_it_was_asked_for():
     assert json.loads(order.body)["orderLinkId"] == NAME
 
 
-def test_okx_order_is_stamped_with_the_time_it_was_asked_for():
+def test_okx_order_is_stamped_with_the_time_it_was_asked_for() -> None:
     """OKX refuses a request whose timestamp is more than 30 seconds old."""
     asked_at = slept()
     order = sent_order("okx", asked_at)
@@ -139,7 +139,7 @@ def test_okx_order_is_stamped_with_the_time_it_was_asked_for():
     assert NAME in order.body.decode()
 
 
-def test_kraken_order_has_a_deadline_ten_seconds_after_it_was_asked_for():
+def test_kraken_order_has_a_deadline_ten_seconds_after_it_was_asked_for() -> None:
     """Kraken's matching engine refuses an order after its deadline; the nonce stays Kraken's own,
     which must always rise.
     """
@@ -152,7 +152,7 @@ def test_kraken_order_has_a_deadline_ten_seconds_after_it_was_asked_for():
 
 
 @pytest.mark.parametrize("venue", ["bybit", "okx"])
-def test_clock_that_is_ahead_of_the_venues_is_corrected(venue):
+def test_clock_that_is_ahead_of_the_venues_is_corrected(venue: str) -> None:
     """What ccxt measured at the opening is taken off, as it is for its own stamps."""
     asked_at = slept()
     order = sent_order(venue, asked_at, ahead=2_000)
@@ -166,7 +166,7 @@ def test_clock_that_is_ahead_of_the_venues_is_corrected(venue):
 
 
 @pytest.mark.parametrize("venue", ["bybit", "okx"])
-def test_what_is_not_an_order_is_stamped_with_now(venue):
+def test_what_is_not_an_order_is_stamped_with_now(venue: str) -> None:
     """Only orders carry the time of the lease; an order without one is signed as ccxt signs
     everything.
     """
@@ -180,7 +180,7 @@ def test_what_is_not_an_order_is_stamped_with_now(venue):
     assert abs(datetime.now(UTC) - at) < timedelta(seconds=30)
 
 
-def test_venue_without_an_age_limit_is_logged(capsys):
+def test_venue_without_an_age_limit_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
     """A client of a venue that takes old orders logs so, and the venue has no age limit."""
     RequestAge("bitstamp", CcxtMarketData("bitstamp").client)
     assert "old_orders_are_taken" in capsys.readouterr().out
@@ -188,7 +188,7 @@ def test_venue_without_an_age_limit_is_logged(capsys):
     assert "30 s" in str(age_limit("okx"))
 
 
-def test_order_that_costs_nothing_does_not_wait_for_the_turns_of_reads():
+def test_order_that_costs_nothing_does_not_wait_for_the_turns_of_reads() -> None:
     """Kraken counts reads by the second and counts orders apart. An order that waited behind a read
     would rest on an old reading of the kill switch. A read waits for its turn.
     """
@@ -218,7 +218,9 @@ def test_order_that_costs_nothing_does_not_wait_for_the_turns_of_reads():
         (["coinbase"], 95),  # nothing is sent there: it is the prices of trading on paper
     ],
 )
-def test_delay_covers_every_old_request_that_can_still_arrive(venues, seconds):
+def test_delay_covers_every_old_request_that_can_still_arrive(
+    venues: list[str], seconds: int
+) -> None:
     """The longest delay of an account's venues counts. A longer one may be set; a shorter one is
     refused with the figures that say why.
     """
@@ -228,20 +230,20 @@ def test_delay_covers_every_old_request_that_can_still_arrive(venues, seconds):
         visibility_delay(venues, seconds - 1)
 
 
-def test_every_venue_that_can_be_traded_refuses_old_orders():
+def test_every_venue_that_can_be_traded_refuses_old_orders() -> None:
     """The delay is derived from the age limit. So every venue that takes orders must have an age
     limit.
     """
     assert all(age_limit(venue) for venue in _LOOKUPS)
 
 
-def test_default_delay_covers_every_venue():
+def test_default_delay_covers_every_venue() -> None:
     """A session that is built without a delay waits as long as the slowest venue needs."""
     assert ExecutionPolicy().visibility_delay_seconds >= visibility_delay(list(_LOOKUPS))
 
 
 @pytest.mark.parametrize("kind", list(OrderType))
-def test_bybit_market_order_says_that_its_quantity_is_in_base_units(kind):
+def test_bybit_market_order_says_that_its_quantity_is_in_base_units(kind: OrderType) -> None:
     """Without the parameter Bybit reads a market buy's quantity as quote units. A limit order is
     always in base units.
     """
@@ -255,7 +257,9 @@ def test_bybit_market_order_says_that_its_quantity_is_in_base_units(kind):
 
 @pytest.mark.parametrize("uta", ["0", None])
 @pytest.mark.parametrize("kind", list(OrderType))
-def test_order_of_a_bybit_account_that_is_not_unified_is_refused_and_nothing_leaves(kind, uta):
+def test_order_of_a_bybit_account_that_is_not_unified_is_refused_and_nothing_leaves(
+    kind: OrderType, uta: str | None
+) -> None:
     """A classic account has no such parameter. Its market buys would have the wrong size, so it
     cannot trade.
     """
@@ -267,7 +271,7 @@ def test_order_of_a_bybit_account_that_is_not_unified_is_refused_and_nothing_lea
     assert {request.method for request in wire.requests} == {"GET"}
 
 
-def test_okx_market_order_says_that_its_quantity_is_in_base_units():
+def test_okx_market_order_says_that_its_quantity_is_in_base_units() -> None:
     """OKX also reads a spot market buy's size as quote units unless a parameter says otherwise."""
     exchange, wire = wired("okx", ANSWERS["okx"])
     exchange.submit(OrderRequest(NAME, "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(1)))

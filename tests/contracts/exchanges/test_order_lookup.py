@@ -1,4 +1,4 @@
-"""How Kraken and Bybit are asked for an order by client order id, in the requests that ccxt makes.
+"""How venues are asked for an order by client order id, in the requests that ccxt makes.
 Nothing leaves the machine.
 """
 
@@ -112,10 +112,16 @@ class Wire:
     venue: str
 
     def __post_init__(self) -> None:
-        self.answers = {path: listing(self.venue, path) for path in ASKED[self.venue]}
+        self.answers = {path: listing(self.venue, path) for path in ASKED.get(self.venue, [])}
         self.requests: list[requests.PreparedRequest] = []
         self.exchange = CcxtExchange(
-            self.venue, "key", "c2VjcmV0", live=True, rate_limit_ms=0, read_attempts=1
+            self.venue,
+            "key",
+            "c2VjcmV0",
+            password="phrase",
+            live=True,
+            rate_limit_ms=0,
+            read_attempts=1,
         )
         self.exchange.session.mount("https://", Answering(self))
         steps = {
@@ -132,7 +138,13 @@ class Wire:
             **steps,
         }
         self.exchange.client.set_markets(
-            [{**market, "swap": False, "future": False, "option": False, "info": {}}]
+            [
+                {
+                    **market,
+                    **dict.fromkeys(("swap", "future", "option", "linear", "inverse"), False),
+                    "info": {},
+                }
+            ]
         )
         self.exchange._has_markets = True
 
@@ -260,6 +272,54 @@ def test_two_orders_under_one_name_are_not_chosen_from() -> None:
     wire.lists(ASKED["kraken"][1], order_of("kraken", "filled"), order_of("kraken", "cut"))
     with pytest.raises(VenueError, match="under the one name"):
         wire.exchange.find_order(NAME, "AAA/USDT")
+
+
+#: The venues that answer with one order, and under which path.
+ONE_ORDER = {"binance": "/api/v3/order", "okx": "/api/v5/trade/order"}
+
+
+def answers_one(wire: Wire, name: str | None, **more: str) -> None:
+    """Answer with one filled order of this name; None leaves the name out."""
+    if wire.venue == "binance":
+        order = {"symbol": "AAAUSDT", "orderId": 77, "status": "FILLED", "executedQty": "1"}
+        named = {} if name is None else {"clientOrderId": name}
+        answer: object = {**order, **named, **more}
+    else:
+        order = {"instId": "AAAUSDT", "ordId": "77", "state": "filled", "accFillSz": "1"}
+        named = {} if name is None else {"clOrdId": name}
+        answer = {"code": "0", "msg": "", "data": [{**order, **named, "instType": "SPOT"}]}
+    wire.answers[ONE_ORDER[wire.venue]] = answer
+
+
+@pytest.mark.parametrize("venue", ONE_ORDER)
+@pytest.mark.parametrize("name", [NAME, "", None])
+def test_one_order_of_our_name_or_of_none_is_ours(venue: str, name: str | None) -> None:
+    """The request names the order by our id alone: an answer that leaves the id out is about it."""
+    wire = Wire(venue)
+    answers_one(wire, name)
+    report = wire.exchange.find_order(NAME, "AAA/USDT")
+    assert (report.client_order_id, report.state) == (NAME, OrderState.FILLED)
+
+
+@pytest.mark.parametrize("venue", ONE_ORDER)
+def test_one_order_of_another_name_is_neither_ours_nor_a_denial(venue: str) -> None:
+    """What became of another order says nothing of ours, also not that it does not exist."""
+    wire = Wire(venue)
+    answers_one(wire, "f" * 32)
+    with pytest.raises(VenueUnavailableError, match=f"answers with order 77, '{'f' * 32}'"):
+        wire.exchange.find_order(NAME, "AAA/USDT")
+    answers_one(wire, NAME)
+    assert wire.exchange.find_order(NAME, "AAA/USDT").client_order_id == NAME
+
+
+def test_cancelled_order_keeps_its_name_where_the_cancellation_has_one_of_its_own() -> None:
+    """Binance writes the cancellation's own id where the order's stands otherwise, and the order's
+    beside it.
+    """
+    wire = Wire("binance")
+    answers_one(wire, "cancel-1", origClientOrderId=NAME, status="CANCELED")
+    report = wire.exchange.cancel(NAME, "AAA/USDT")
+    assert (report.client_order_id, report.state) == (NAME, OrderState.CANCELED)
 
 
 def test_order_is_cancelled_by_its_name_and_then_looked_for(wire: Wire) -> None:
