@@ -115,7 +115,7 @@ class Platform:
 
     @property
     def kill_switch_file(self) -> Path:
-        """While this file exists, nobody who works with this home sends an order."""
+        """While this file exists, no process with this home sends an order."""
         return self.home / "HALT"
 
     @cached_property

@@ -192,5 +192,5 @@ def _registry(platform: Platform) -> str:
 
 def _kill_switch(platform: Platform) -> str:
     if platform.kill_switch_file.exists():
-        raise PenstockError(f"{platform.kill_switch_file} exists: nobody sends orders")
+        raise PenstockError(f"{platform.kill_switch_file} exists: no order is sent")
     return "off"

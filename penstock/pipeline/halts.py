@@ -299,7 +299,7 @@ def _set_state(
 ) -> StateChange:
     account = platform.settings.environment.account_of(portfolio).name
     target = EVERY_ACCOUNT if everything else account
-    # a halt waits for nobody
+    # a halt does not wait for the venue
     at = _venue_time(platform) if state is TradingState.ACTIVE else platform.machine_clock.now()
     platform.control_store.set_trading_state(target, state, reason, actor.name, at, cancel, flatten)
     in_force = platform.control_store.trading_state(account)

@@ -31,7 +31,7 @@ class PromotionOutcome:
         tail = ""
         if self.promotion.moved:
             before, after = self.promotion.champion_before, self.promotion.champion_after
-            tail = f"; champion was {before or 'nobody'}, is version {after}"
+            tail = f"; champion was {before or 'none'}, is version {after}"
         return f"{self.version.label}: {gate.decision}: {gate.reason}{tail}"
 
 

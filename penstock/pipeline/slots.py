@@ -178,7 +178,7 @@ def list_slots(
     account = platform.environment.account_of(portfolio).name
     kept = platform.ledger.rebalances(account, limit)
     rows = [SlotRecord(row.slot, row.status, row.reason, row.portfolio_version) for row in kept]
-    with suppress(VenueError):  # without the venue's time nobody knows which slots are due
+    with suppress(VenueError):  # without the venue's time no slot is known to be due
         newest = newest_slot(platform, portfolio)
         timeframe = platform.settings.portfolio(portfolio).timeframe
         reason = "no run has had it yet: the next run trades it or says why not"

@@ -385,7 +385,7 @@ def _frame(trials: list[Trial]) -> pl.DataFrame:
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's log to warnings for the duration: one line per trial helps nobody."""
+    """Keep Optuna's log to warnings for the duration: it has one line per trial."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
