@@ -60,10 +60,10 @@ def age_limit(venue: str) -> str | None:
 def visibility_delay(venues: Collection[str], wanted: float | None = None) -> float:
     """Return for how many seconds "no such order" is doubted at these venues.
 
-    It is a sum of three: the longest age at which one of them takes an order, the time for which
-    that order may be out of sight, and a margin. `wanted` is what is configured, if anything.
-    Raises ConfigError where that is less: a second order could be sent too early. A venue whose
-    limit is not known counts as the slowest; it trades on paper, so nothing is sent.
+    It adds the longest age at which one of them takes an order, the time that the order may be out
+    of sight, and a margin. `wanted` is what is configured, if anything. Raises ConfigError where
+    that is less: a second order could be sent too early. A venue whose limit is not known counts as
+    the slowest; it trades on paper, so nothing is sent.
     """
     slowest = max(seconds for _, seconds in _LIMITS.values())
     age = max(
