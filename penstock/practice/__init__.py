@@ -1,3 +1,3 @@
-"""The practice exchange: an HTTP server that speaks Binance's spot REST wire and replays candles on
-a clock of its own.
+"""The practice exchange: a server with Binance's spot REST API, which replays candles on a clock of
+its own.
 """

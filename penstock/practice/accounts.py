@@ -22,19 +22,22 @@ class PracticeOrderStatus(StrEnum):
 
     @property
     def is_open(self) -> bool:
+        """Whether the order works."""
         return self in (PracticeOrderStatus.NEW, PracticeOrderStatus.PARTIALLY_FILLED)
 
 
 @dataclass
 class PracticeOrder:
-    """An order as the practice exchange holds it."""
+    """An order of the practice exchange."""
 
     order_id: int
+    """The venue's order id."""
     client_id: str
     """The client order id."""
     symbol: str
     """As Binance writes it: "BTCUSDT"."""
     side: Side
+    """Buy or sell."""
     type: str
     """Binance's order type: "MARKET", "LIMIT" or "LIMIT_MAKER"."""
     time_in_force: str
@@ -44,16 +47,19 @@ class PracticeOrder:
     price: Decimal
     """The limit, in quote units; zero for a market order."""
     created_ms: int
+    """When it was placed (Unix milliseconds by the venue's clock)."""
     updated_ms: int
+    """When it last changed."""
     matched_to_ms: int
     """Bars that open before this time have been matched."""
     status: PracticeOrderStatus = PracticeOrderStatus.NEW
+    """Its state."""
     executed: Decimal = ZERO
     """Base units filled."""
     executed_quote: Decimal = ZERO
-    """Quote units that these came to."""
+    """The notional of these fills (quote units)."""
     locked: Decimal = ZERO
-    """What the open part still locks: quote units for a buy, base units for a sell."""
+    """What its open part reserves: quote units for a buy, base units for a sell."""
     hidden_until: float = 0.0
     """Queries do not find the order before this time (the machine's monotonic seconds)."""
     hidden_until_ms: int = 0
@@ -61,6 +67,7 @@ class PracticeOrder:
 
     @property
     def remaining(self) -> Decimal:
+        """The open quantity (base units)."""
         return self.quantity - self.executed
 
     @property
@@ -74,41 +81,52 @@ class PracticeTrade:
     """One execution."""
 
     trade_id: int
+    """The venue's trade id."""
     order_id: int
+    """The venue's id of its order."""
     symbol: str
     """As Binance writes it: "BTCUSDT"."""
     side: Side
+    """The side of the order."""
     price: Decimal
+    """Quote units per base unit."""
     quantity: Decimal
+    """Base units."""
     commission: Decimal
     """In `commission_asset`."""
     commission_asset: str
+    """The asset of the commission."""
     at_ms: int
+    """When it was made (Unix milliseconds by the venue's clock)."""
     is_maker: bool
+    """Whether the order rested."""
 
 
 @dataclass
 class PracticeAccount:
     """One API key's account.
 
-    A client order id is never taken twice. Binance is less strict: it refuses those of open orders
-    only.
+    A client order id is accepted once. Binance is less strict: it refuses only those of open
+    orders.
     """
 
     api_key: str
+    """The key that names the account."""
     secret: str
+    """The key that signs its requests."""
     balances: Balances = field(default_factory=Balances)
+    """Its balances."""
     orders: dict[int, PracticeOrder] = field(default_factory=dict)
-    """By order id."""
+    """Its orders by order id."""
     order_ids: dict[str, int] = field(default_factory=dict)
     """Order ids by client order id."""
     open_ids: dict[int, None] = field(default_factory=dict)
-    """Ids of open orders: a set that keeps its order."""
+    """The ids of open orders, oldest first."""
     trades: dict[str, list[PracticeTrade]] = field(default_factory=dict)
-    """By symbol."""
+    """Its trades by symbol."""
 
     def keep(self, order: PracticeOrder) -> None:
-        """Enter the order, or its new state, in the account's indexes."""
+        """Store the order, or its new state."""
         self.orders[order.order_id] = order
         self.order_ids[order.client_id] = order.order_id
         if order.status.is_open:

@@ -1,6 +1,6 @@
 """The ASGI application of the practice exchange.
 
-A request passes fault, rate limit, signature, handler and journal before it is answered.
+A request passes fault, rate limit, signature, handler and journal before its answer leaves.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from penstock.core.ids import IdSource
 from penstock.practice.binance_errors import PracticeRefusal
 from penstock.practice.control_api import ControlApi, ControlError
 from penstock.practice.faults import Fault, FaultKind, Faults
-from penstock.practice.faulty_trades import spoiled_trades
+from penstock.practice.faulty_trades import faulty_trades
 from penstock.practice.limits import Limiter
 from penstock.practice.matching import MatchingEngine
 from penstock.practice.private_api import PrivateApi
@@ -115,17 +115,17 @@ class PracticeApp:
         """Carry out one API call."""
         route = f"{method} {path}"
         parameters = dict(parse_qsl((query + b"&" + body).decode(), keep_blank_values=True))
-        told: dict[str, str] = {}
+        limit_headers: dict[str, str] = {}
         try:
-            told |= self.limiter.spend_weight(route, "symbol" in parameters)
-            value = self._carry_out(route, parameters, query + body, headers, fault, told)
+            limit_headers |= self.limiter.spend_weight(route, "symbol" in parameters)
+            value = self._carry_out(route, parameters, query + body, headers, fault, limit_headers)
         except PracticeRefusal as refusal:
             answer = _refused(refusal)
-            answer.headers = {**told, **answer.headers}
+            answer.headers = {**limit_headers, **answer.headers}
             return answer
         finally:
             self.engine.venue.journal.commit()
-        return Answer(200, value, told)
+        return Answer(200, value, limit_headers)
 
     def _carry_out(
         self,
@@ -134,7 +134,7 @@ class PracticeApp:
         payload: bytes,
         headers: Mapping[bytes, bytes],
         fault: Fault | None,
-        told: dict[str, str],
+        limit_headers: dict[str, str],
     ) -> Any:
         if route in self._public_routes:
             if (
@@ -154,17 +154,17 @@ class PracticeApp:
         )
         self.engine.advance()
         if route == "POST /api/v3/order":
-            told |= self.limiter.spend_order(key)
+            limit_headers |= self.limiter.spend_order(key)
             return self.private.new_order(account, parameters, fault)
         answer = self._private_routes[route](account, parameters)
         if fault is not None and route == "GET /api/v3/myTrades":
-            return spoiled_trades(answer, fault, self.engine.venue.time.now_ms())
+            return faulty_trades(answer, fault, self.engine.venue.time.now_ms())
         return answer
 
     async def _faulty(
         self, fault: Fault, carry_out: Callable[[], Answer], receive: Receive, send: Send
     ) -> None:
-        """Answer as the fault wants it."""
+        """Answer as the fault asks."""
         answer = None if fault.kind in _BEFORE else carry_out()
         match fault.kind:
             case FaultKind.TIMEOUT_BEFORE | FaultKind.TIMEOUT_AFTER:
@@ -206,14 +206,14 @@ async def _body(receive: Receive) -> bytes:
 
 
 async def _wait_for_disconnect(receive: Receive, seconds: float) -> None:
-    """Wait until the client hangs up, `seconds` at most."""
+    """Wait until the client closes the connection, `seconds` at most."""
 
-    async def hung_up() -> None:
+    async def closed() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
     try:
-        await asyncio.wait_for(hung_up(), seconds)
+        await asyncio.wait_for(closed(), seconds)
     except TimeoutError:
         return
 

@@ -6,8 +6,8 @@ from penstock.core.errors import PenstockError
 class PracticeRefusal(PenstockError):
     """A request that the practice exchange refuses.
 
-    `code` and `message` are Binance's. `status` is the HTTP status. `retry_after` is in seconds;
-    None sends no such header.
+    `code` and `message` are Binance's. `status` is the HTTP status. `retry_after` is the header in
+    seconds; None sends none.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Binance's JSON: how orders, trades, balances, candles and symbols look on the wire."""
+"""Binance's JSON of orders, trades, balances, candles and symbols."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,7 +21,7 @@ def text(value: Decimal) -> str:
 
 
 def book_answer(listing: Listing, book: Quote | None) -> Json:
-    """Return the best bid and ask; an empty book is all zeros."""
+    """Return the best bid and ask; an empty order book has zeros."""
     sides = (ZERO,) * 4 if book is None else (book.bid, book.bid_size, book.ask, book.ask_size)
     return {"symbol": listing.wire} | dict(
         zip(("bidPrice", "bidQty", "askPrice", "askQty"), map(text, sides), strict=True)
@@ -139,9 +139,9 @@ def account_answer(
 ) -> Json:
     """Return the account with every asset it holds."""
     balances = [
-        {"asset": asset, "free": text(held.free), "locked": text(held.locked)}
-        for asset, held in sorted(account.balances.assets.items())
-        if held.total != ZERO
+        {"asset": asset, "free": text(balance.free), "locked": text(balance.locked)}
+        for asset, balance in sorted(account.balances.assets.items())
+        if balance.total != ZERO
     ]
     return {
         "makerCommission": int(maker_bps),

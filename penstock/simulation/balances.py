@@ -1,4 +1,4 @@
-"""What a simulated account holds: of each asset, what is free and what working orders lock."""
+"""The balances of a simulated account: of each asset what is free and what orders reserve."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,26 +9,28 @@ _ZERO = Decimal(0)
 
 @dataclass
 class Balance:
-    """One asset's holding."""
+    """One asset's balance."""
 
     free: Decimal = _ZERO
     """What may be spent."""
     locked: Decimal = _ZERO
-    """What working orders hold."""
+    """What working orders reserve; Binance calls it locked."""
 
     @property
     def total(self) -> Decimal:
+        """Free and locked together."""
         return self.free + self.locked
 
 
 @dataclass
 class Balances:
-    """All holdings of one account, by asset."""
+    """All balances of one account."""
 
     assets: dict[str, Balance] = field(default_factory=dict)
+    """The balances by asset."""
 
     def of(self, asset: str) -> Balance:
-        """Return the asset's holding, made empty where there is none yet."""
+        """Return the asset's balance. A new one is empty."""
         return self.assets.setdefault(asset, Balance())
 
     def add(self, changes: Mapping[str, Decimal]) -> None:

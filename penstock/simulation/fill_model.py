@@ -1,12 +1,11 @@
 """How an order fills: at which price, how much of it, and for which commission.
 
-The practice exchange, the paper account and the replay all fill through this one model, so the same
-bars give them the same fills. It decides about one order at one known price. Where prices and bars
-come from, which orders rest and what an account holds is for its callers; what a fill then changes
-is for penstock.core.accounting.
+The practice exchange, the paper account and the replay all use this model, so the same bars give
+them the same fills. It is about one order at one known price. Its callers have the prices, the
+resting orders and the account. penstock.core.accounting says what a fill changes.
 
-Searches use another engine, the compiled kernel of penstock.research. Both take their fee and
-slippage from penstock.research.engine.costs.Costs: see `FillModel.of`.
+Searches use the compiled kernel of penstock.research instead. Both take fee and slippage from
+penstock.research.engine.costs.Costs: see `FillModel.of`.
 """
 
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from penstock.research.engine.costs import Costs
 
 _ZERO = Decimal(0)
 _BPS = Decimal(10_000)
-#: Prices and commissions have eight decimals, as on Binance's wire.
+#: Prices and commissions have eight decimals, as in Binance's answers.
 _EIGHT_PLACES = Decimal("1e-8")
 
 FeeAsset = Literal["received", "quote", "BNB"]
@@ -34,7 +33,7 @@ class BnbWallet(NamedTuple):
     """What an account could pay a commission in BNB with."""
 
     free: Decimal
-    """BNB that no working order holds."""
+    """BNB that no working order reserves."""
     price: Decimal
     """Price of one BNB in the quote asset of the trade."""
 
@@ -45,14 +44,16 @@ def decimal_of(value: float) -> Decimal:
 
 
 def crosses(side: Side, limit: Decimal, price: Decimal) -> bool:
-    """Return whether a limit order takes at `price`, because its limit is as good or better."""
+    """Return whether a limit order takes at `price`: a buy at or below its limit, a sell at or
+    above.
+    """
     return side.sign * (limit - price) >= 0
 
 
 def is_through(side: Side, limit: Decimal, price: Decimal) -> bool:
-    """Return whether the market at `price` has traded strictly through a resting order's limit.
+    """Return whether `price` is strictly beyond a resting order's limit.
 
-    Touching the limit is not enough: others may have been first in the queue.
+    A price at the limit is not enough, because other orders may be first in the queue.
     """
     return side.sign * (limit - price) > 0
 
@@ -62,7 +63,7 @@ def first_bar_through(
 ) -> int | None:
     """Return the position of the first bar that traded strictly through a resting order's limit.
 
-    A buy looks at the lows, a sell at the highs. None where no bar did.
+    Lows count for a buy, highs for a sell. None where no bar did.
     """
     at = float(limit)
     hits = np.flatnonzero(lows < at if side is Side.BUY else highs > at)
@@ -71,23 +72,23 @@ def first_bar_through(
 
 @dataclass(frozen=True, kw_only=True)
 class FillModel:
-    """What trading costs and how much of a bar's volume may be had."""
+    """What trading costs, and the share of a bar's volume that orders may take."""
 
     taker_fee_bps: Decimal = Decimal(10)
     """Commission of an order that fills at once, in basis points of its notional."""
     maker_fee_bps: Decimal | None = None
-    """Commission of an order that rested, in basis points; None: as for a taker."""
+    """Commission of an order that rested, in basis points; None for the taker's."""
     slippage_bps: Decimal = _ZERO
     """How much worse than the known price a taker fills, in basis points."""
     fee_asset: FeeAsset = "received"
-    """What the commission is taken in.
+    """The asset of the commission.
 
-    "received": what the fill brings in, base on a buy and quote on a sell, as Binance does.
-    "quote": the quote asset on both sides. "BNB": its worth in BNB where the account has enough of
-    it, else as "received".
+    "received" is what the fill brings in, as at Binance: base on a buy, quote on a sell. "quote" is
+    the quote asset on both sides. "BNB" is BNB where the account has enough of it, else as
+    "received".
     """
     participation: float | None = 1.0
-    """Share of a bar's volume that all orders together may take; None: no limit."""
+    """Share of a bar's volume that all orders together may take; None for no limit."""
 
     @classmethod
     def of(cls, costs: Costs) -> "FillModel":
@@ -103,10 +104,10 @@ class FillModel:
         return self.taker_fee_bps
 
     def taker_price(self, side: Side, known: Decimal, limit: Decimal | None = None) -> Decimal:
-        """Return the price at which an order takes while the market is known to be at `known`.
+        """Return the price at which an order takes when the market's price is `known`.
 
-        It is worse than `known` by the slippage, to eight decimals. An order whose `limit` crosses
-        the known price never fills beyond its limit.
+        It is worse than `known` by the slippage, to eight decimals. A limit order that crosses
+        `known` never fills beyond its limit.
         """
         if not self.slippage_bps:
             return known
@@ -120,7 +121,7 @@ class FillModel:
     ) -> Decimal:
         """Return how much of `quantity` a bar's volume fills, in whole lots.
 
-        `volume` is the bar's volume and `taken` what earlier fills have had of it, in base units.
+        `volume` is the bar's volume, and `taken` what earlier fills took of it (base units).
         """
         if self.participation is None:
             return quantity
@@ -130,10 +131,10 @@ class FillModel:
     def spends(
         self, instrument: Instrument, side: Side, quantity: Decimal, price: Decimal
     ) -> tuple[str, Decimal]:
-        """Return the asset and the amount that an order needs in the account before it may trade.
+        """Return the asset and the amount that an order needs in the account.
 
-        A sell needs its quantity of the base, a buy its notional in the quote. A buy whose
-        commission is taken in quote needs that too, at the taker's rate.
+        A sell needs its quantity of the base, a buy its notional in the quote. A buy with its
+        commission in quote needs that too, at the taker's rate.
         """
         if side is Side.SELL:
             return instrument.base, quantity
@@ -155,7 +156,7 @@ class FillModel:
     ) -> Fill:
         """Return the fill of `quantity` at `price`, with its commission.
 
-        `bnb` is what a commission could be paid with where `fee_asset` is "BNB".
+        `bnb` is the account's BNB, for a `fee_asset` of "BNB".
         """
         fee_asset, fee = self._commission(instrument, side, quantity, price, is_maker, bnb)
         return Fill(

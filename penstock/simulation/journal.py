@@ -1,10 +1,9 @@
 """The state of a simulated venue as a list of changes, in the order in which they happened.
 
-It is kept apart from Penstock's ledger so that the two can be compared. With a file, one line of
-JSON holds everything that one request changed. The line is written at once. A restart reads the
-file back and loses nothing that a client was told. A torn last line belongs to a request that was
-never answered and is dropped. The file may hold secrets of practice accounts: only its owner can
-read it.
+It is separate from Penstock's ledger so that the two can be compared. With a file, one line of JSON
+has everything that one request changed. It is written before the request is answered, so a restart
+loses no answered request. An incomplete last line belongs to a request that was never answered, and
+is dropped. The file may have secrets of practice accounts: only its owner can read it.
 """
 
 import json
@@ -20,7 +19,7 @@ JournalEntry = dict[str, Any]
 
 
 class Journal:
-    """Entries that are only ever appended, in memory and, with `path`, in a file."""
+    """Append-only entries, in memory and, with `path`, in a file."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.entries: list[JournalEntry] = []
@@ -61,7 +60,7 @@ def _open_for_append(path: Path) -> IO[bytes]:
 
 
 def _read(path: Path) -> list[JournalEntry]:
-    """Return the file's entries, cutting off a torn last line."""
+    """Return the file's entries. An incomplete last line is cut off."""
     if not path.exists():
         return []
     content = path.read_bytes()

@@ -1,9 +1,9 @@
 """The paper account: orders fill in this process at the last price of some market data.
 
-Nothing leaves the process. Prices and commissions are those of penstock.simulation.fill_model. At a
-bar's open the last price is that open, so the same bars give the same fills as on the practice
-exchange. Volume is not modelled: an order fills whole. A limit order that does not cross rests
-until a later call finds the market strictly through its price.
+Prices and commissions are those of penstock.simulation.fill_model. At a bar's open the last price
+is that open, so the same bars give the same fills as at the practice exchange. Volume is not
+modelled: an order fills whole. A limit order that does not cross rests until a later call finds the
+market strictly beyond its price.
 """
 
 import threading
@@ -40,17 +40,20 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True)
 class PaperOrder:
-    """An order as the paper account holds it. It is open, filled or canceled."""
+    """An order of the paper account."""
 
     request: OrderRequest
+    """What was sent."""
     number: int
     """The venue's order id."""
     state: OrderState
+    """Open, filled or canceled."""
     locked: Decimal = _ZERO
-    """What it locks: quote units for a buy, base units for a sell."""
+    """What it reserves: quote units for a buy, base units for a sell."""
 
     @property
     def report(self) -> OrderReport:
+        """The answer about the order."""
         filled = self.request.quantity if self.state is OrderState.FILLED else _ZERO
         return OrderReport(
             self.request.client_order_id, str(self.number), self.request.symbol, self.state, filled
@@ -58,12 +61,12 @@ class PaperOrder:
 
 
 class PaperExchange:
-    """An Exchange over a MarketData, with balances of its own. Thread-safe.
+    """An Exchange with balances of its own, on prices of a MarketData. Threads may share it.
 
-    `fill_model` says what trading costs; its participation is not used. `balances` open a new
-    account. With `state_file` every change is appended there, and a restart goes on from it: the
-    balances are then those of the file. With `trading_timeframe` an order is refused while the
-    market data has no bar of it at hand (an outage), as on the practice exchange and in a backtest.
+    `fill_model` has the costs; its participation is not used. `balances` are those of a new
+    account. With `state_file` every change is appended there, and a restart continues with the
+    file's balances. With `trading_timeframe` an order is refused while the market data has no bar
+    of the present time (an outage). The practice exchange and a backtest do the same.
     """
 
     def __init__(
@@ -116,14 +119,20 @@ class PaperExchange:
         with self._lock:
             self._match_resting()
             return {
-                asset: held.total for asset, held in self._balances.assets.items() if held.total
+                asset: balance.total
+                for asset, balance in self._balances.assets.items()
+                if balance.total
             }
 
     def free_balances(self) -> Mapping[str, Decimal]:
-        """Return what no working order locks, by asset; an asset without any is absent."""
+        """Return what no working order reserves, by asset. An asset without any is absent."""
         with self._lock:
             self._match_resting()
-            return {asset: held.free for asset, held in self._balances.assets.items() if held.free}
+            return {
+                asset: balance.free
+                for asset, balance in self._balances.assets.items()
+                if balance.free
+            }
 
     def submit(self, order: OrderRequest) -> OrderReport:
         with self._lock:
@@ -138,13 +147,13 @@ class PaperExchange:
             limit = price if order.type is OrderType.MARKET else _limit_price(order, instrument)
             _check_numbers(order, instrument, limit)
             self._require_funds(order, instrument, limit)
-            held = PaperOrder(order, len(self._orders) + 1, OrderState.OPEN)
+            placed = PaperOrder(order, len(self._orders) + 1, OrderState.OPEN)
             if order.type is OrderType.LIMIT and not crosses(order.side, limit, price):
-                held = self._rest(held, instrument, limit)
+                placed = self._rest(placed, instrument, limit)
             else:
-                held = self._fill(held, instrument, price)
+                placed = self._fill(placed, instrument, price)
             self._journal.commit()
-            return held.report
+            return placed.report
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
         with self._lock:
@@ -155,25 +164,27 @@ class PaperExchange:
         with self._lock:
             self._match_resting()
             named = client_order_id or self._named(venue_order_id)
-            held = self._known(named, symbol)
-            if held.state is not OrderState.OPEN:
+            placed = self._known(named, symbol)
+            if placed.state is not OrderState.OPEN:
                 raise OrderNotFoundError(
-                    f"order {named} is {held.state} and cannot be cancelled", "-2011"
+                    f"order {named} is {placed.state} and cannot be cancelled", "-2011"
                 )
             self._at = self._market.now()
-            self._unlock(held)
-            held = self._keep(replace(held, state=OrderState.CANCELED, locked=_ZERO))
+            self._unlock(placed)
+            placed = self._keep(replace(placed, state=OrderState.CANCELED, locked=_ZERO))
             self._journal.commit()
-            return held.report
+            return placed.report
 
     def open_orders(self) -> Sequence[OrderReport]:
         with self._lock:
             self._match_resting()
-            return [held.report for held in self._orders.values() if held.state is OrderState.OPEN]
+            return [
+                placed.report for placed in self._orders.values() if placed.state is OrderState.OPEN
+            ]
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
-        """Return none: nothing is ever deposited or withdrawn on paper."""
-        del since  # the promise of the port
+        """Return no transfers: a paper account has none."""
+        del since  # the port asks for it
         return ()
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
@@ -196,23 +207,23 @@ class PaperExchange:
         return next(
             (
                 name
-                for name, held in self._orders.items()
-                if held.report.venue_order_id == venue_order_id
+                for name, placed in self._orders.items()
+                if placed.report.venue_order_id == venue_order_id
             ),
             "",
         )
 
     def _known(self, client_order_id: str, symbol: str) -> PaperOrder:
         self._instrument(symbol)
-        held = self._orders.get(client_order_id)
-        if held is None or held.request.symbol != symbol:
+        placed = self._orders.get(client_order_id)
+        if placed is None or placed.request.symbol != symbol:
             raise OrderNotFoundError(
                 f"order {client_order_id} of {symbol} does not exist on the paper exchange", "-2013"
             )
-        return held
+        return placed
 
     def _require_open(self, order: OrderRequest) -> None:
-        """Raise VenueRejectedError where the symbol has no bar that holds this instant."""
+        """Raise VenueRejectedError where the symbol has no bar of this time."""
         if self._timeframe is None:
             return
         bar_open = self._timeframe.floor(self._at)
@@ -225,7 +236,10 @@ class PaperExchange:
             )
 
     def _taker_price(self, order: OrderRequest) -> Decimal:
-        """Return the price at which the order takes now; VenueRejectedError where none is known."""
+        """Return the price at which the order takes now.
+
+        Raises VenueRejectedError where there is no price.
+        """
         last = self._market.last_prices([order.symbol]).get(order.symbol)
         if last is None:
             raise VenueRejectedError(
@@ -241,24 +255,24 @@ class PaperExchange:
             text = f"order {order.client_order_id} needs {needed} {asset} and {free} is free"
             raise InsufficientFundsError(text, "-2010")
 
-    def _rest(self, held: PaperOrder, instrument: Instrument, limit: Decimal) -> PaperOrder:
-        order = held.request
+    def _rest(self, placed: PaperOrder, instrument: Instrument, limit: Decimal) -> PaperOrder:
+        order = placed.request
         asset, needed = self._fill_model.spends(instrument, order.side, order.quantity, limit)
         self._balances.lock(asset, needed)
         self._note_balance(asset)
-        return self._keep(replace(held, locked=needed))
+        return self._keep(replace(placed, locked=needed))
 
-    def _unlock(self, held: PaperOrder) -> None:
-        if held.locked:
-            instrument = self._instrument(held.request.symbol)
-            asset = instrument.base if held.request.side is Side.SELL else instrument.quote
-            self._balances.unlock(asset, held.locked)
+    def _unlock(self, placed: PaperOrder) -> None:
+        if placed.locked:
+            instrument = self._instrument(placed.request.symbol)
+            asset = instrument.base if placed.request.side is Side.SELL else instrument.quote
+            self._balances.unlock(asset, placed.locked)
             self._note_balance(asset)
 
-    def _fill(self, held: PaperOrder, instrument: Instrument, price: Decimal) -> PaperOrder:
+    def _fill(self, placed: PaperOrder, instrument: Instrument, price: Decimal) -> PaperOrder:
         """Fill the whole order at `price`."""
-        order = held.request
-        self._unlock(held)
+        order = placed.request
+        self._unlock(placed)
         fill = self._fill_model.fill(
             instrument,
             order.side,
@@ -271,33 +285,33 @@ class PaperExchange:
         self._change(effect_of(fill, instrument.base, instrument.quote).balances)
         self._fills.append(fill)
         self._note("fill", {**vars(fill), "at": fill.at.isoformat()})
-        return self._keep(replace(held, state=OrderState.FILLED, locked=_ZERO))
+        return self._keep(replace(placed, state=OrderState.FILLED, locked=_ZERO))
 
     def _match_resting(self) -> None:
         """Fill, each at its own price, the resting orders that the market has traded through."""
-        resting = [held for held in self._orders.values() if held.state is OrderState.OPEN]
+        resting = [placed for placed in self._orders.values() if placed.state is OrderState.OPEN]
         if not resting:
             return
         self._at = self._market.now()
-        prices = self._market.last_prices(sorted({held.request.symbol for held in resting}))
-        for held in resting:
-            order, last = held.request, prices.get(held.request.symbol)
+        prices = self._market.last_prices(sorted({placed.request.symbol for placed in resting}))
+        for placed in resting:
+            order, last = placed.request, prices.get(placed.request.symbol)
             if order.price is None or last is None:
                 continue
             if is_through(order.side, order.price, last):
-                self._fill(held, self._instrument(order.symbol), order.price)
+                self._fill(placed, self._instrument(order.symbol), order.price)
         self._journal.commit()
 
-    def _keep(self, held: PaperOrder) -> PaperOrder:
-        self._orders[held.request.client_order_id] = held
+    def _keep(self, placed: PaperOrder) -> PaperOrder:
+        self._orders[placed.request.client_order_id] = placed
         values = {
-            **vars(replace(held.request, asked_at=None)),  # it matters to signed requests alone
-            "number": held.number,
-            "state": held.state,
-            "locked": held.locked,
+            **vars(replace(placed.request, asked_at=None)),  # only signed requests need it
+            "number": placed.number,
+            "state": placed.state,
+            "locked": placed.locked,
         }
         self._note("order", values)
-        return held
+        return placed
 
     def _change(self, changes: Mapping[str, Decimal]) -> None:
         self._balances.add(changes)
@@ -305,8 +319,8 @@ class PaperExchange:
             self._note_balance(asset)
 
     def _note_balance(self, asset: str) -> None:
-        held = self._balances.of(asset)
-        self._note("balance", {"asset": asset, "free": held.free, "locked": held.locked})
+        balance = self._balances.of(asset)
+        self._note("balance", {"asset": asset, "free": balance.free, "locked": balance.locked})
 
     def _note(self, kind: str, values: Mapping[str, Any]) -> None:
         plain = {
@@ -316,12 +330,12 @@ class PaperExchange:
         self._journal.add(kind, "paper", round(self._at.timestamp() * 1000), {kind: plain})
 
     def _restore(self, entry: Mapping[str, Any]) -> None:
-        """Carry out one entry of the state file again."""
+        """Apply one entry of the state file."""
         kind = entry["kind"]
         values = dict(entry[kind])
         if kind == "balance":
-            held = self._balances.of(values["asset"])
-            held.free, held.locked = Decimal(values["free"]), Decimal(values["locked"])
+            balance = self._balances.of(values["asset"])
+            balance.free, balance.locked = Decimal(values["free"]), Decimal(values["locked"])
         elif kind == "order":
             number, state, locked = (
                 values.pop("number"),
@@ -345,7 +359,7 @@ class PaperExchange:
 
 
 def _limit_price(order: OrderRequest, instrument: Instrument) -> Decimal:
-    """Return a limit order's price; NotSentError where it is missing or off the tick."""
+    """Return a limit order's price. Raises NotSentError where it is missing or off the tick."""
     if order.price is None or order.price <= 0 or order.price % instrument.price_tick:
         raise NotSentError(
             f"order {order.client_order_id}: price {order.price} is not on {instrument.price_tick}"
@@ -354,8 +368,9 @@ def _limit_price(order: OrderRequest, instrument: Instrument) -> Decimal:
 
 
 def _check_numbers(order: OrderRequest, instrument: Instrument, price: Decimal) -> None:
-    """Raise NotSentError where the quantity is off the lot step, as for a real venue, and
-    VenueRejectedError where it breaks another of the instrument's rules.
+    """Raise NotSentError where the quantity is off the lot step, as the adapters of venues do.
+
+    Raises VenueRejectedError where another of the instrument's rules is broken.
     """
     if order.quantity % instrument.lot_step:
         raise NotSentError(

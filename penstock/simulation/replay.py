@@ -1,9 +1,8 @@
-"""What live trading should have come to: the live planner and review over bars, without a venue.
+"""The replay of decisions on bars: the live planner and review, without a venue.
 
-Nothing is simulated that live trading does otherwise: the same sells, then the same buys, planned
-and reviewed by the same functions. They fill at the open of the bar that begins at the slot, as
-penstock.simulation.fill_model says. The difference to a research backtest is then lot rounding,
-fees and the buffer.
+Sells and then buys are planned and reviewed by the functions of live trading. They fill at the open
+of the bar that begins at the slot, by penstock.simulation.fill_model. The difference to a research
+backtest is lot rounding, fees and the no-trade band.
 """
 
 from bisect import bisect_right
@@ -39,9 +38,11 @@ class ReplayRow:
     """The account after one slot. Amounts are in quote units."""
 
     slot: datetime
+    """The slot."""
     equity: Decimal
-    """Valued at the slot's opens."""
+    """Cash and positions, at the slot's opens."""
     cash: Decimal
+    """The balance of the quote asset."""
     fees: Decimal
     """Fees paid in this slot; a fee in base at its fill's price."""
     traded: Decimal
@@ -49,21 +50,21 @@ class ReplayRow:
     orders: int
     """Orders that reached the market in this slot."""
     balances: Mapping[str, Decimal]
-    """What is held after the slot, by asset."""
+    """The balances after the slot, by asset."""
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What the replay came to."""
+    """The result of a replay."""
 
     rows: tuple[ReplayRow, ...]
     """One row per slot."""
     balances: Mapping[str, Decimal]
-    """What is held at the end, by asset."""
+    """The balances at the end, by asset."""
 
     @property
     def frame(self) -> pl.DataFrame:
-        """Columns slot, equity, cash, fees, traded (float64, quote units) and orders."""
+        """The rows as columns slot, equity, cash, fees, traded (float64, quote units), orders."""
         return pl.DataFrame(
             {
                 "slot": [row.slot for row in self.rows],
@@ -81,6 +82,7 @@ class _Moment:
     """What is known at a slot, by symbol."""
 
     slot: datetime
+    """The slot."""
     prices: Mapping[str, Decimal]
     """The open of the bar that begins at the slot; without one, the last close."""
     seen: Mapping[str, SeenBar]
@@ -102,10 +104,10 @@ def replay(
     """Return the account after each slot of `targets`.
 
     `bars` has BARS_SCHEMA. The bar that opens at a slot gives its price. A symbol without one
-    cannot trade then and is valued at its last close. `targets` are weights by symbol; None holds.
-    With `limits` every order is reviewed as live orders are: losses, stops and paces of earlier
-    slots are remembered. `decided` says what each strategy version asked for and saw, where that
-    is known.
+    cannot trade then and is valued at its last close. `targets` are weights by symbol; None keeps
+    the position. With `limits` every order is reviewed as live orders are, with losses, stops and
+    order counts of earlier slots. `decided` has what each strategy version asked for and saw, where
+    that is known.
     """
     account = _Account(
         {policy.quote: initial_cash}, instruments, policy, fill_model or FillModel(), limits
@@ -158,10 +160,10 @@ class _Account:
 
     def rebalance(self, moment: _Moment, decided: PortfolioTargets) -> ReplayRow:
         history, closing = self.memory.history(moment.slot), self._closing(moment, decided)
-        stopped = {word.symbol: moment.slot for word in closing if word.rule in STOP_NAMES}
-        weights = {**decided.weights, **dict.fromkeys((word.symbol for word in closing), 0.0)}
+        stopped = {each.symbol: moment.slot for each in closing if each.rule in STOP_NAMES}
+        exits = frozenset(each.symbol for each in closing)
+        weights = {**decided.weights, **dict.fromkeys(exits, 0.0)}
         targets = replace(decided, weights=weights)
-        exits = frozenset(word.symbol for word in closing)
         sells, _ = plan_sells(self._book(moment, weights))
         filled = self._fill_all(self._reviewed(sells, moment, targets, history, exits), moment)
         rest = {**weights, **{order.symbol: None for order in sells}}
@@ -192,8 +194,9 @@ class _Account:
         return Book(weights, dict(self.balances), moment.prices, self.instruments, self.policy)
 
     def _closing(self, moment: _Moment, targets: PortfolioTargets) -> tuple[RuleFinding, ...]:
-        """Return the positions that risk closes at this slot; breached loss limits set the
-        account's state first.
+        """Return findings for the positions that risk closes at this slot.
+
+        Breached loss limits set the trading state first.
         """
         if self.limits is None:
             return ()
@@ -240,11 +243,11 @@ class _Account:
         )
 
     def _fill_all(self, orders: list[ProposedOrder], moment: _Moment) -> list[Fill]:
-        """Fill each order that the market takes; return the fills."""
+        """Fill each order that can fill; return the fills."""
         return [fill for order in orders if (fill := self._fill(order, moment)) is not None]
 
     def _fill(self, order: ProposedOrder, moment: _Moment) -> Fill | None:
-        """Fill one order; None where the market is closed or the funds are too small."""
+        """Fill one order; None where its symbol has no bar or the funds are too small."""
         if order.symbol not in moment.volumes:
             return None
         instrument, model = self.instruments[order.symbol], self.fill_model

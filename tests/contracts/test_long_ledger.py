@@ -109,7 +109,9 @@ def rows_read(database: Database, statement: str, arguments: Any) -> dict[str, f
     return found
 
 
-def test_a_slot_reads_no_more_rows_than_a_day_has(database: Database, aged: str) -> None:
+def test_a_slot_reads_no_more_rows_than_a_day_has(
+    database: Database, aged: str, neighbour: str
+) -> None:
     """Risk's history, the marks of compared trades and the orders in doubt are found without
     walking the account's past.
     """
@@ -119,6 +121,7 @@ def test_a_slot_reads_no_more_rows_than_a_day_has(database: Database, aged: str)
     for statement, arguments in (
         (_LEVELS, levels),
         (_TRADE_MARKS, {"account": aged}),
+        (_TRADE_MARKS, {"account": neighbour}),
         (SELECT_SHORT, [aged, "S1/USDT", 100]),
     ):
         read = rows_read(database, statement, arguments)

@@ -38,7 +38,10 @@ def test_two_platforms_of_different_environments_live_in_one_process(tmp_path: P
         for name, port in (("one", 9001), ("two", 9002))
     )
     paper = platform(tmp_path / "three")
-    clients = [each.exchange("daily").client for each in (first, second)]
+    clients = [
+        each.exchange("daily").client  # type: ignore[attr-defined]  # of ccxt's adapter
+        for each in (first, second)
+    ]
     assert [client.apiKey for client in clients] == ["one", "two"]
     assert [each.home.name for each in (first, second, paper)] == ["one", "two", "three"]
     assert [each.environment.trading for each in (first, second, paper)] == [

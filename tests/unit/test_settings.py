@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -273,7 +274,7 @@ def test_several_venues_become_one_account(configs: Path) -> None:
     account can never mean others.
     """
     replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", BOTH)
-    where = {"env": "practice", "practice_url": "http://127.0.0.1:9999"}
+    where: dict[str, Any] = {"env": "practice", "practice_url": "http://127.0.0.1:9999"}
     with pytest.raises(
         ConfigError, match="account 'both-here': the environment variable K1 is empty"
     ):
@@ -281,7 +282,10 @@ def test_several_venues_become_one_account(configs: Path) -> None:
     keys = dict.fromkeys(("K1", "S1", "K2", "S2"), "x")
     exchange = Platform(settings_of(configs, keys, **where), "").exchange("daily")
     assert isinstance(exchange, SeveralVenues)
-    hosts = {name: account.session._base.netloc for name, account in exchange.accounts.items()}
+    hosts = {
+        name: account.session._base.netloc  # type: ignore[attr-defined]  # of ccxt's adapter
+        for name, account in exchange.accounts.items()
+    }
     assert hosts == {"here": "127.0.0.1:9999", "there": "127.0.0.1:8191"}
 
 

@@ -48,8 +48,8 @@ class CcxtExchange(CcxtMarketData):
     """An account on a ccxt venue (Exchange port). Reads are retried; `submit` and `cancel` never.
 
     Without `live` the venue's test network is used. Raises ConfigError for a venue that has none,
-    and for one at which it is not known how an order is found. With `base_url`
-    every request goes to a practice exchange, none to the venue.
+    and for one that is not in the table of order lookups. With `base_url` every request goes to a
+    practice exchange, none to the venue.
     """
 
     def __init__(
@@ -182,10 +182,17 @@ class CcxtExchange(CcxtMarketData):
     def _asked(self, question: Question, name: str, symbol: str) -> list[OrderReport]:
         """Return the report of the order, or nothing.
 
-        Raises VenueUnavailableError for a list of other orders: the venue did not search for ours.
+        Raises VenueUnavailableError where the venue answers with other orders: it did not search
+        for ours. A single order without a name is ours, for the request has our name alone.
         """
         orders = question(self.client, name, symbol)
         if not self._lookup.by_list:
+            for order in orders:
+                if (other := self._lookup.name_of(order)) not in ("", name):
+                    raise VenueUnavailableError(
+                        f"{self.venue}, order {name}: asked for it by name, "
+                        f"it answers with order {order['id']}, '{other}'"
+                    )
             return [self._report(order, name, symbol) for order in orders]
         ours = {str(order["id"]): order for order in orders if self._lookup.name_of(order) == name}
         if len(ours) > 1:
@@ -247,11 +254,14 @@ class CcxtExchange(CcxtMarketData):
             raise
 
     def open_orders(self) -> Sequence[OrderReport]:
+        listed = self._lookup.working
         return self.read(
             "open orders",
             lambda: [
                 self._report(order, "", order["symbol"])
-                for order in self.client.fetch_open_orders()
+                for order in (
+                    self.client.fetch_open_orders() if listed is None else listed(self.client)
+                )
             ],
         )
 

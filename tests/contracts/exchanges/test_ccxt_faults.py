@@ -3,8 +3,11 @@ an order once.
 """
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
+from typing import Any
 
 import ccxt
 import pytest
@@ -36,7 +39,7 @@ def buy(client_order_id: str, quantity: str = "1") -> OrderRequest:
 
 
 def submitted_into(
-    connect, control, kind: FaultKind, **details
+    connect: Callable[..., CcxtExchange], control: PracticeControl, kind: FaultKind, **details: Any
 ) -> tuple[CcxtExchange, str, VenueError]:
     """Submit one order into a fault; return the exchange, the order's id and the error."""
     exchange = connect(timeout_seconds=0.3 if "timeout" in kind else 5.0)
@@ -54,7 +57,9 @@ def submitted_into(
 @pytest.mark.parametrize(
     "kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE, FaultKind.RATE_LIMIT, FaultKind.BAN]
 )
-def test_order_lost_before_the_venue_took_it_is_unknown_and_then_not_found(connect, control, kind):
+def test_order_lost_before_the_venue_took_it_is_unknown_and_then_not_found(
+    connect: Callable[..., CcxtExchange], control: PracticeControl, kind: FaultKind
+) -> None:
     """Without a usable answer the error is VenueUnavailableError. A question by id then finds that
     there is no order.
     """
@@ -68,7 +73,9 @@ def test_order_lost_before_the_venue_took_it_is_unknown_and_then_not_found(conne
     "kind",
     [FaultKind.TIMEOUT_AFTER, FaultKind.ERROR_AFTER, FaultKind.RESET_AFTER, FaultKind.MALFORMED],
 )
-def test_order_taken_without_a_usable_answer_is_unknown_and_then_found(connect, control, kind):
+def test_order_taken_without_a_usable_answer_is_unknown_and_then_found(
+    connect: Callable[..., CcxtExchange], control: PracticeControl, kind: FaultKind
+) -> None:
     """The same error as when it was lost, but asking by id finds it filled."""
     exchange, order_id, error = submitted_into(connect, control, kind)
     assert type(error) is VenueUnavailableError
@@ -77,14 +84,18 @@ def test_order_taken_without_a_usable_answer_is_unknown_and_then_found(connect, 
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-def test_no_5xx_is_ever_read_as_a_refusal(connect, control, status):
+def test_no_5xx_is_ever_read_as_a_refusal(
+    connect: Callable[..., CcxtExchange], control: PracticeControl, status: int
+) -> None:
     """Binance's 5xx carry an error code too; it says nothing of what became of the order."""
     _, _, error = submitted_into(connect, control, FaultKind.ERROR_AFTER, status=status)
     assert type(error) is VenueUnavailableError
 
 
 @pytest.mark.parametrize("kind", [FaultKind.RATE_LIMIT, FaultKind.BAN])
-def test_rate_limit_tells_how_long_to_wait(connect, control, kind):
+def test_rate_limit_tells_how_long_to_wait(
+    connect: Callable[..., CcxtExchange], control: PracticeControl, kind: FaultKind
+) -> None:
     """429 and 418 become RateLimitedError with the venue's own Retry-After."""
     _, _, error = submitted_into(connect, control, kind, seconds=17)
     assert isinstance(error, RateLimitedError)
@@ -119,7 +130,9 @@ TOO_MANY_ORDERS = '{"code":-1015,"msg":"Too many new orders."}'
 
 @pytest.mark.parametrize("body", [TOO_MANY, TOO_MANY_ORDERS])
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
-def test_too_many_requests_in_a_5xx_is_no_refusal(connect, status, body):
+def test_too_many_requests_in_a_5xx_is_no_refusal(
+    connect: Callable[..., CcxtExchange], status: int, body: str
+) -> None:
     """ccxt reads these bodies as a rate limit whatever the status. The venue took the order, so a
     second request would double it.
     """
@@ -136,7 +149,9 @@ def test_too_many_requests_in_a_5xx_is_no_refusal(connect, status, body):
     ("status", "body"),
     [(400, TOO_MANY), (400, TOO_MANY_ORDERS), (429, "{}"), (418, TOO_MANY), (429, "busy")],
 )
-def test_too_many_requests_in_a_whole_answer_below_500_is_the_venues_word(connect, status, body):
+def test_too_many_requests_in_a_whole_answer_below_500_is_the_venues_word(
+    connect: Callable[..., CcxtExchange], status: int, body: str
+) -> None:
     """A documented body or the status alone: refused for its rate, so that it may be sent again."""
     exchange = connect()
     exchange.instruments()
@@ -146,7 +161,9 @@ def test_too_many_requests_in_a_whole_answer_below_500_is_the_venues_word(connec
 
 
 @pytest.mark.parametrize("code", [-1000, -1001, -1006, -1007, -1008])
-def test_venue_that_says_it_does_not_know_is_believed(connect, code):
+def test_venue_that_says_it_does_not_know_is_believed(
+    connect: Callable[..., CcxtExchange], code: int
+) -> None:
     """Binance has codes for "execution status unknown"; under a 400 too they are no refusal."""
     exchange = connect()
     exchange.instruments()
@@ -158,7 +175,9 @@ def test_venue_that_says_it_does_not_know_is_believed(connect, code):
     assert type(failure.value) is VenueUnavailableError
 
 
-def test_limit_of_ccxt_itself_is_known_to_have_sent_nothing(connect, control):
+def test_limit_of_ccxt_itself_is_known_to_have_sent_nothing(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """ccxt may refuse before anything leaves: the order may be sent again, and the message does not
     blame the venue.
     """
@@ -174,7 +193,9 @@ def test_limit_of_ccxt_itself_is_known_to_have_sent_nothing(connect, control):
     assert control.stats()["orders"] == orders
 
 
-def test_rate_limit_of_a_later_request_says_nothing_of_the_order(connect, control):
+def test_rate_limit_of_a_later_request_says_nothing_of_the_order(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """At some venues create_order sends a question after the order. A 429 to that question does not
     send the order again.
     """
@@ -207,7 +228,9 @@ def test_rate_limit_of_a_later_request_says_nothing_of_the_order(connect, contro
 @pytest.mark.parametrize(
     "path", ["/api/v3/klines", "/api/v3/account", "/api/v3/exchangeInfo", "/api/v3/myTrades"]
 )
-def test_reads_are_asked_again(connect, control, kind, path):
+def test_reads_are_asked_again(
+    connect: Callable[..., CcxtExchange], control: PracticeControl, kind: FaultKind, path: str
+) -> None:
     """Two bad answers in a row do not fail a read."""
     exchange = connect(timeout_seconds=0.2)
     exchange.last_prices(["AAA/USDT"])
@@ -228,7 +251,9 @@ def test_reads_are_asked_again(connect, control, kind, path):
     assert control.faults()[0]["struck"] == 2
 
 
-def test_read_that_stays_unanswered_is_unavailable(connect, control):
+def test_read_that_stays_unanswered_is_unavailable(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """After the attempts given, the read raises VenueUnavailableError."""
     exchange = connect(read_attempts=3)
     exchange.instruments()
@@ -238,7 +263,9 @@ def test_read_that_stays_unanswered_is_unavailable(connect, control):
     assert control.faults()[0]["calls"] == 3
 
 
-def test_long_ban_is_not_waited_out(connect, control):
+def test_long_ban_is_not_waited_out(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """A Retry-After of two minutes is handed to the caller at once."""
     exchange = connect()
     control.arm(Fault(kind=FaultKind.BAN, path="/api/v3/time", seconds=120))
@@ -248,7 +275,9 @@ def test_long_ban_is_not_waited_out(connect, control):
     assert time.monotonic() - started < 2
 
 
-def test_cancel_without_an_answer_is_unknown_and_sent_once(connect, control):
+def test_cancel_without_an_answer_is_unknown_and_sent_once(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """The cancellation was carried out, but the caller must ask."""
     exchange = connect()
     order = OrderRequest(
@@ -262,7 +291,9 @@ def test_cancel_without_an_answer_is_unknown_and_sent_once(connect, control):
     assert exchange.find_order(order.client_order_id, "AAA/USDT").state is OrderState.CANCELED
 
 
-def test_stale_candles_lack_the_newest_bars(connect, control):
+def test_stale_candles_lack_the_newest_bars(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """Two days late, the venue's newest bar is the one of two days ago."""
     exchange = connect()
     now = exchange.now()
@@ -273,7 +304,9 @@ def test_stale_candles_lack_the_newest_bars(connect, control):
     )
 
 
-def test_slow_answer_is_an_answer(connect, control):
+def test_slow_answer_is_an_answer(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """Half a second late is not lost."""
     exchange = connect()
     control.arm_next(FaultKind.SLOW, path="/api/v3/time", seconds=0.5)
@@ -282,7 +315,9 @@ def test_slow_answer_is_an_answer(connect, control):
     assert time.monotonic() - started >= 0.5
 
 
-def test_order_may_become_visible_later(connect, control):
+def test_order_may_become_visible_later(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """An accepted order can be unknown to queries for a while; its trades and balances are real at
     once.
     """
@@ -298,7 +333,9 @@ def test_order_may_become_visible_later(connect, control):
     assert exchange.find_order(order_id, "AAA/USDT").state is OrderState.FILLED
 
 
-def test_wrong_credentials_are_refused_by_name(connect, control):
+def test_wrong_credentials_are_refused_by_name(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """A wrong secret is -1022, an unknown key -2015, a malformed one -2014; the message tells what
     to check.
     """
@@ -314,7 +351,9 @@ def test_wrong_credentials_are_refused_by_name(connect, control):
         assert refusal.value.code == code
 
 
-def test_clock_skew_is_refused_by_name(connect, control):
+def test_clock_skew_is_refused_by_name(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """A minute ahead or an hour behind is -1021, and the message says to set the clock."""
     exchange = connect()
     for skew_ms in (60_000, -3_600_000):
@@ -324,7 +363,9 @@ def test_clock_skew_is_refused_by_name(connect, control):
         assert refusal.value.code == "-1021"
 
 
-def test_errors_carry_no_signature(connect, control):
+def test_errors_carry_no_signature(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """The error of a failing signed request does not contain its query string."""
     exchange = connect(read_attempts=1)
     control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account"))
@@ -333,7 +374,9 @@ def test_errors_carry_no_signature(connect, control):
     assert "signature" not in str(failure.value)
 
 
-def test_all_pages_of_fills_are_fetched(connect, control):
+def test_all_pages_of_fills_are_fetched(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """More trades than a page holds (1,000) come back whole, in order, once each."""
     exchange = connect(balances={"USDT": Decimal(10_000_000)})
     since = exchange.now()
@@ -344,7 +387,9 @@ def test_all_pages_of_fills_are_fetched(connect, control):
     assert [fill.client_order_id for fill in fills] == ids
 
 
-def test_market_order_beyond_the_bars_volume_expires_in_part(connect, control):
+def test_market_order_beyond_the_bars_volume_expires_in_part(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """The day's bar holds 300 units: of 450 ordered, 300 fill and the rest expires; the next order
     finds none.
     """
@@ -356,7 +401,9 @@ def test_market_order_beyond_the_bars_volume_expires_in_part(connect, control):
     assert sum(fill.quantity for fill in exchange.fills("AAA/USDT", exchange.now())) == 300
 
 
-def test_resting_order_fills_in_parts_by_volume(connect, control):
+def test_resting_order_fills_in_parts_by_volume(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
     """A resting sell of 450 units takes 300 on the first day that passes it. It takes the rest on
     the next day.
     """
@@ -374,7 +421,7 @@ def test_resting_order_fills_in_parts_by_volume(connect, control):
     assert exchange.balances() == {"USDT": 450 * price * Decimal("0.999")}
 
 
-def test_venue_that_is_down_is_unavailable(server):
+def test_venue_that_is_down_is_unavailable(server: PracticeServer) -> None:
     """Nothing listens: reads and orders raise VenueUnavailableError with the venue's name."""
     exchange = CcxtExchange(
         "binance", "k", "s", base_url="http://127.0.0.1:9", read_attempts=2, retry_wait_seconds=0.01
@@ -385,7 +432,7 @@ def test_venue_that_is_down_is_unavailable(server):
         exchange.submit(buy("nowhere"))
 
 
-def test_venues_own_network_is_the_test_network_unless_told_live():
+def test_venues_own_network_is_the_test_network_unless_told_live() -> None:
     """Without `live` ccxt points at the test network; a venue that has none is refused with the
     remedy.
     """
@@ -399,7 +446,7 @@ def test_venues_own_network_is_the_test_network_unless_told_live():
         CcxtExchange("binanze", "k", "s")
 
 
-def test_practice_address_wins_over_live(server, control):
+def test_practice_address_wins_over_live(server: PracticeServer, control: PracticeControl) -> None:
     """With a base_url no request can leave for the real venue, whatever the other settings say."""
     exchange = CcxtExchange("binance", "k", "s", live=True, base_url=server.url)
     assert (
@@ -409,7 +456,7 @@ def test_practice_address_wins_over_live(server, control):
     assert exchange.now() == control.now()
 
 
-def test_used_up_weight_is_429_and_going_on_is_a_ban(server):
+def test_used_up_weight_is_429_and_going_on_is_a_ban(server: PracticeServer) -> None:
     """A server with a small weight limit answers Retry-After, and bans a client that goes on."""
     limits = LimitSpec(weight_per_minute=200, ban_after=3, ban_seconds=60)
     account = AccountSpec("k", "s", {"USDT": "1000"})
@@ -427,7 +474,9 @@ def test_used_up_weight_is_429_and_going_on_is_a_ban(server):
         assert seen[-1] == (1, True)
 
 
-def test_too_many_orders_are_refused_and_counted_per_account(connect, server):
+def test_too_many_orders_are_refused_and_counted_per_account(
+    connect: Callable[..., CcxtExchange], server: PracticeServer
+) -> None:
     """Binance's -1015: the 6th order within ten seconds is refused, nothing is bought by it."""
     limits = LimitSpec(orders_per_10s=5)
     account = AccountSpec("k", "s", {"USDT": "10000"})
@@ -446,7 +495,7 @@ def test_too_many_orders_are_refused_and_counted_per_account(connect, server):
         assert filled == Decimal("0.1") * (12 - refused)
 
 
-def test_state_survives_kill_9_of_the_server(server, tmp_path):
+def test_state_survives_kill_9_of_the_server(server: PracticeServer, tmp_path: Path) -> None:
     """With a journal file the venue restarts with its time, balances, open orders and trades. Its
     numbers continue from there.
     """
@@ -474,7 +523,7 @@ def test_state_survives_kill_9_of_the_server(server, tmp_path):
         assert int(again.submit(buy("three")).venue_order_id) == 3
 
 
-def test_trade_without_a_stated_fee_is_booked_with_none():
+def test_trade_without_a_stated_fee_is_booked_with_none() -> None:
     """Some venues name no fee: it is zero in quote, and comparing balances shows what was really
     taken.
     """

@@ -15,12 +15,13 @@ from penstock.core.errors import (
 )
 from penstock.core.orders import OrderState, Side
 from penstock.core.timeframes import Timeframe
+from tests.contracts.exchanges.conftest import Venue
 
 DAY = timedelta(days=1)
 START_USDT, START_AAA = Decimal(10_000), Decimal(50)
 
 
-def test_market_buy_fills_at_the_open_and_pays_its_fee_in_base(venue):
+def test_market_buy_fills_at_the_open_and_pays_its_fee_in_base(venue: Venue) -> None:
     """Two units at the day's open: quote falls by the notional, base rises by two less 10 bps."""
     order, price = venue.order("2"), venue.price
     report = venue.exchange.submit(order)
@@ -39,7 +40,7 @@ def test_market_buy_fills_at_the_open_and_pays_its_fee_in_base(venue):
     assert (fill.fee, fill.fee_asset, fill.at) == (Decimal("0.002"), "AAA", venue.exchange.now())
 
 
-def test_market_sell_pays_its_fee_in_quote(venue):
+def test_market_sell_pays_its_fee_in_quote(venue: Venue) -> None:
     """Selling three units brings the notional less 10 bps."""
     price = venue.price
     venue.exchange.submit(venue.order("3", Side.SELL))
@@ -51,7 +52,7 @@ def test_market_sell_pays_its_fee_in_quote(venue):
     assert (fill.fee, fill.fee_asset) == (3 * price * Decimal("0.001"), "USDT")
 
 
-def test_client_order_id_is_never_taken_twice(venue):
+def test_client_order_id_is_never_taken_twice(venue: Venue) -> None:
     """An id is refused again after its order has filled, and nothing is bought a second time."""
     order = venue.order("1")
     venue.exchange.submit(order)
@@ -61,7 +62,7 @@ def test_client_order_id_is_never_taken_twice(venue):
     assert venue.exchange.balances() == after
 
 
-def test_order_without_funds_is_refused(venue):
+def test_order_without_funds_is_refused(venue: Venue) -> None:
     """More than the free balance, either way, is InsufficientFundsError and changes nothing."""
     for order in (venue.order("99"), venue.order("50.001", Side.SELL)):
         with pytest.raises(InsufficientFundsError):
@@ -74,7 +75,9 @@ def test_order_without_funds_is_refused(venue):
     [("0.001", None), ("0.01", "90")],
     ids=["under the minimum notional", "limit under the minimum notional"],
 )
-def test_order_that_breaks_a_filter_is_rejected_by_name(venue, quantity, price):
+def test_order_that_breaks_a_filter_is_rejected_by_name(
+    venue: Venue, quantity: str, price: str | None
+) -> None:
     """The venue's filters refuse the order: VenueRejectedError with code -1013, and no order
     exists.
     """
@@ -91,7 +94,9 @@ def test_order_that_breaks_a_filter_is_rejected_by_name(venue, quantity, price):
     [("0.5001", None), ("0.0001", None), ("1", "90.001")],
     ids=["off the lot step", "under a lot", "off the tick"],
 )
-def test_order_that_no_request_can_say_is_not_sent(venue, quantity, price):
+def test_order_that_no_request_can_say_is_not_sent(
+    venue: Venue, quantity: str, price: str | None
+) -> None:
     """A number off the venue's steps is refused here: NotSentError, and no order comes to be."""
     order = venue.order(quantity, price=price)
     with pytest.raises(NotSentError):
@@ -100,7 +105,7 @@ def test_order_that_no_request_can_say_is_not_sent(venue, quantity, price):
         venue.exchange.find_order(order.client_order_id, "AAA/USDT")
 
 
-def test_order_is_found_by_its_client_order_id(venue):
+def test_order_is_found_by_its_client_order_id(venue: Venue) -> None:
     """An ended order is found again, also by a new process. An id that was never used, or that is
     of another symbol, is not found. The order was sent as execution sends it: with the instant at
     which its sender held the lease.
@@ -117,7 +122,7 @@ def test_order_is_found_by_its_client_order_id(venue):
             venue.exchange.find_order(client_order_id, symbol)
 
 
-def test_resting_limit_order_is_open_and_locks_its_funds(venue):
+def test_resting_limit_order_is_open_and_locks_its_funds(venue: Venue) -> None:
     """A buy under the market works, is listed, keeps the total and takes the free balance."""
     order = venue.order("70", price="90")
     report = venue.exchange.submit(order)
@@ -130,7 +135,7 @@ def test_resting_limit_order_is_open_and_locks_its_funds(venue):
         venue.exchange.submit(venue.order("50", price="90"))
 
 
-def test_cancelled_order_frees_its_funds_and_is_not_cancelled_twice(venue):
+def test_cancelled_order_frees_its_funds_and_is_not_cancelled_twice(venue: Venue) -> None:
     """After the cancellation nothing is open and the money can be spent; a second one is
     OrderNotFoundError.
     """
@@ -145,7 +150,7 @@ def test_cancelled_order_frees_its_funds_and_is_not_cancelled_twice(venue):
             venue.exchange.cancel(client_order_id, "AAA/USDT")
 
 
-def test_order_is_cancelled_by_the_venues_id_where_it_has_no_other(venue):
+def test_order_is_cancelled_by_the_venues_id_where_it_has_no_other(venue: Venue) -> None:
     """What an order made by hand has is the venue's id, as the list of working orders shows it."""
     order = venue.order("70", price="90")
     venue.exchange.submit(order)
@@ -157,7 +162,7 @@ def test_order_is_cancelled_by_the_venues_id_where_it_has_no_other(venue):
         venue.exchange.cancel("", "AAA/USDT", listed.venue_order_id)
 
 
-def test_resting_sell_fills_at_its_price_once_the_market_passes_it(venue):
+def test_resting_sell_fills_at_its_price_once_the_market_passes_it(venue: Venue) -> None:
     """The open rises by one per day. A sell two above it is passed within three days, at its own
     price.
     """
@@ -175,7 +180,7 @@ def test_resting_sell_fills_at_its_price_once_the_market_passes_it(venue):
     }
 
 
-def test_crossing_limit_fills_at_the_better_price(venue):
+def test_crossing_limit_fills_at_the_better_price(venue: Venue) -> None:
     """A buy ten above the market pays the market's price."""
     price = venue.price
     report = venue.exchange.submit(venue.order("1", price=f"{price + 10:f}"))
@@ -183,7 +188,7 @@ def test_crossing_limit_fills_at_the_better_price(venue):
     assert venue.exchange.balances()["USDT"] == START_USDT - price
 
 
-def test_fills_are_told_from_since_on_with_their_client_order_ids(venue):
+def test_fills_are_told_from_since_on_with_their_client_order_ids(venue: Venue) -> None:
     """Fills come oldest first, from `since` on, of one symbol, and a new process names their orders
     too.
     """
@@ -203,7 +208,7 @@ def test_fills_are_told_from_since_on_with_their_client_order_ids(venue):
         assert list(exchange.fills("AAA/USDT", now)) == []
 
 
-def test_account_outlives_the_process(venue):
+def test_account_outlives_the_process(venue: Venue) -> None:
     """A new process on the same account sees the same balances and open orders."""
     venue.exchange.submit(venue.order("1"))
     venue.exchange.submit(venue.order("1", price="50"))
@@ -216,7 +221,7 @@ def test_account_outlives_the_process(venue):
     )
 
 
-def test_symbol_without_a_bar_does_not_trade(venue):
+def test_symbol_without_a_bar_does_not_trade(venue: Venue) -> None:
     """The venue refuses an order on a day without a bar. On the next day with a bar the order fills
     at that open.
     """

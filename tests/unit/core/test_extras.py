@@ -50,7 +50,8 @@ class _Imports(ast.NodeVisitor):
             and call.func.id == "extra"
         ):
             argument = call.args[0]
-            self._extra = argument.value if isinstance(argument, ast.Constant) else self._extra
+            if isinstance(argument, ast.Constant):
+                self._extra = str(argument.value)
         self.generic_visit(node)
         self._extra = outer
 
@@ -107,10 +108,10 @@ def test_missing_library_is_named_with_its_command() -> None:
         ),
         extra("checks"),
     ):
-        import not_there  # type: ignore[import-not-found]  # noqa: F401
+        import not_there  # type: ignore[import-not-found,import-untyped]  # noqa: F401
 
 
 def test_missing_module_of_our_own_is_no_missing_extra() -> None:
     """A broken install of Penstock itself is not blamed on an extra."""
     with pytest.raises(ModuleNotFoundError), extra("checks"):
-        import penstock.not_there  # type: ignore[import-not-found]  # noqa: F401
+        import penstock.not_there  # type: ignore[import-not-found,import-untyped]  # noqa: F401

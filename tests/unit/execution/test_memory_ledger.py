@@ -20,6 +20,7 @@ def test_ids_twice_in_a_batch_or_of_another_account_write_nothing(world: World) 
     """As tests/contracts/test_ledger_batches.py has it of the ledger in the database."""
     ledger = world.ledger
     lease = ledger.acquire_lease("test", "writer", 60)
+    assert lease
     with pytest.raises(StoreError):
         ledger.plan_orders(lease, 1, [intent("a"), intent("b"), replace(intent("b"), child=1)])
     assert not ledger.book

@@ -68,11 +68,11 @@ def test_no_message_of_the_library_names_a_command() -> None:
     """
     library = ROOT / "penstock"
     found = [
-        f"{path.relative_to(ROOT)}:{node.lineno}: {node.value}"
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.value!r}"
         for path in library.rglob("*.py")
         if path.relative_to(library).parts[0] != "interfaces"
         for node in messages(ast.parse(path.read_text(encoding="utf-8")))
-        if any(mark in node.value for mark in ("`penstock ", "'penstock ", "`make ", "'make "))
+        if any(mark in str(node.value) for mark in ("`penstock ", "'penstock ", "`make ", "'make "))
     ]
     assert not found, "\n".join(found)
 

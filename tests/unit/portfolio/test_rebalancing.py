@@ -115,10 +115,16 @@ some_prices = st.decimals(min_value=Decimal("0.01"), max_value=100_000, places=4
 steps = st.sampled_from(["1", "0.1", "0.01", "0.00001", "0.5", "25"])
 
 
+#: Targets, positions, prices and instruments of an account.
+Drawn = tuple[
+    dict[str, float | None], dict[str, Decimal], dict[str, Decimal], dict[str, Instrument]
+]
+
+
 @st.composite
 def accounts(
     draw: st.DrawFn,
-) -> tuple[dict[str, float | None], dict[str, Decimal], dict[str, Decimal], dict[str, Instrument]]:
+) -> Drawn:
     raw = draw(st.lists(st.none() | st.floats(min_value=0, max_value=1), min_size=4, max_size=4))
     scale = max(1.0, sum(weight or 0 for weight in raw))
     targets = {
@@ -131,7 +137,7 @@ def accounts(
 
 @settings(max_examples=400)
 @given(accounts())
-def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(account: tuple) -> None:
+def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(account: Drawn) -> None:
     """The orders fill one by one at the reference price with fees. No balance goes under zero and
     the venue takes each order.
     """
@@ -149,7 +155,7 @@ def test_orders_never_spend_more_than_there_is_and_are_legal_at_the_venue(accoun
 @settings(max_examples=400)
 @given(accounts())
 def test_positions_after_the_trades_are_within_a_lot_of_the_target_or_explained(
-    account: tuple,
+    account: Drawn,
 ) -> None:
     """A symbol with an order that was not cut for cash ends within one lot of its target. Others
     have a reason.
@@ -176,7 +182,7 @@ def test_positions_after_the_trades_are_within_a_lot_of_the_target_or_explained(
 
 @settings(max_examples=400)
 @given(accounts())
-def test_planning_again_after_the_fills_gives_nothing_outside_the_band(account: tuple) -> None:
+def test_planning_again_after_the_fills_gives_nothing_outside_the_band(account: Drawn) -> None:
     """The plan is a fixed point. Once it is filled, a second plan orders nothing but the part that
     cash had cut short.
     """

@@ -26,6 +26,7 @@ from penstock.simulation.journal import Journal
 MIDNIGHT = datetime(2024, 3, 1, tzinfo=UTC)
 
 Row = tuple[float, float, float, float, float]
+Frames = Callable[..., pl.DataFrame]
 
 
 def bars_frame(
@@ -46,7 +47,7 @@ def bars_frame(
 
 
 @pytest.fixture
-def frame() -> Callable[..., pl.DataFrame]:
+def frame() -> Frames:
     return bars_frame
 
 
@@ -59,7 +60,7 @@ def ms() -> Callable[[datetime], int]:
     return milliseconds
 
 
-class Desk:
+class SignedAccount:
     """One account on an engine, called as the signed API calls it, without HTTP."""
 
     def __init__(self, bars: dict[Timeframe, pl.DataFrame], journal: Journal, **terms: Any) -> None:
@@ -97,13 +98,16 @@ class Desk:
         return balance.free, balance.locked
 
 
+Sessions = Callable[..., SignedAccount]
+
+
 @pytest.fixture
-def session() -> Callable[..., Desk]:
+def open_account() -> Sessions:
     """Return a function that opens an account on bars by timeframe."""
 
-    def open_desk(
+    def opened(
         bars: dict[Timeframe, pl.DataFrame], journal: Journal | None = None, **terms: Any
-    ) -> Desk:
-        return Desk(bars, journal or Journal(), **terms)
+    ) -> SignedAccount:
+        return SignedAccount(bars, journal or Journal(), **terms)
 
-    return open_desk
+    return opened

@@ -8,8 +8,10 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from urllib.parse import urlencode
 
 import ccxt
@@ -27,13 +29,14 @@ from penstock.practice.faults import Fault, FaultKind, Faults
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.practice.synthetic import SyntheticCandles
 from penstock.simulation.journal import Journal
+from tests.unit.practice.conftest import Frames, Sessions
 
 H = Timeframe.H1
 DAY = timedelta(days=1)
 
 
 @pytest.fixture(scope="module")
-def server():
+def server() -> Iterator[PracticeServer]:
     """A stepped server on synthetic candles with one account."""
     candles = SyntheticCandles(("BTC/USDT", "ETH/USDT"))
     account = AccountSpec("key", "secret", {"USDT": "100000"})
@@ -43,7 +46,14 @@ def server():
         yield running
 
 
-def signed(url, method, path, secret="secret", key="key", **parameters):
+def signed(
+    url: str,
+    method: str,
+    path: str,
+    secret: str = "secret",
+    key: str = "key",
+    **parameters: str | int,
+) -> requests.Response:
     """Send a signed request as Binance documents it."""
     query = urlencode({"timestamp": time.time_ns() // 1_000_000, **parameters})
     signature = hmac.new(secret.encode(), query.encode(), hashlib.sha256).hexdigest()
@@ -55,7 +65,7 @@ def signed(url, method, path, secret="secret", key="key", **parameters):
     )
 
 
-def test_unmodified_ccxt_reads_and_trades(server):
+def test_unmodified_ccxt_reads_and_trades(server: PracticeServer) -> None:
     """ccxt's own client, pointed here by its URLs only: markets, candles, tickers, orders, trades,
     balances.
     """
@@ -94,7 +104,7 @@ def test_unmodified_ccxt_reads_and_trades(server):
         client.cancel_order(order["id"], "BTC/USDT")
 
 
-def test_answers_tell_the_used_weight_and_order_counts(server):
+def test_answers_tell_the_used_weight_and_order_counts(server: PracticeServer) -> None:
     """The headers that Binance's clients steer by are there and grow."""
     first = requests.get(f"{server.url}/api/v3/klines?symbol=BTCUSDT&interval=1d", timeout=5)
     second = requests.get(f"{server.url}/api/v3/ping", timeout=5)
@@ -125,14 +135,14 @@ def test_answers_tell_the_used_weight_and_order_counts(server):
         ("/api/v3/nothing", -1100),
     ],
 )
-def test_bad_public_request_has_binances_code(server, path, code):
+def test_bad_public_request_has_binances_code(server: PracticeServer, path: str, code: int) -> None:
     """A wrong symbol, interval, number, or a missing key."""
     answer = requests.get(server.url + path, timeout=5)
     assert answer.status_code in (400, 401, 404)
     assert answer.json()["code"] == code
 
 
-def test_signed_request_needs_signature_and_timestamp(server):
+def test_signed_request_needs_signature_and_timestamp(server: PracticeServer) -> None:
     """Missing ones are -1102, a changed parameter is -1022, a window of over a minute -1131."""
     headers = {"X-MBX-APIKEY": "key"}
     assert (
@@ -145,7 +155,7 @@ def test_signed_request_needs_signature_and_timestamp(server):
     assert signed(server.url, "GET", "/api/v3/account").status_code == 200
 
 
-def test_trades_page_by_id_and_refuse_more_than_a_day(server):
+def test_trades_page_by_id_and_refuse_more_than_a_day(server: PracticeServer) -> None:
     """fromId and limit page; startTime to endTime beyond 24 hours is -1127."""
     for _ in range(3):
         signed(
@@ -173,7 +183,7 @@ def test_trades_page_by_id_and_refuse_more_than_a_day(server):
     assert wide.json()["code"] == -1127
 
 
-def test_control_moves_money_and_time_and_says_no_clearly(server):
+def test_control_moves_money_and_time_and_says_no_clearly(server: PracticeServer) -> None:
     """Deposits and withdrawals change balances and stand in the journal without secrets; time only
     moves forward.
     """
@@ -201,7 +211,9 @@ def test_control_moves_money_and_time_and_says_no_clearly(server):
     assert control.stats()["requests"]["POST /practice/deposits"] == 1
 
 
-def test_server_ends_with_its_owner_and_says_why_it_cannot_start(tmp_path, server):
+def test_server_ends_with_its_owner_and_says_why_it_cannot_start(
+    tmp_path: Path, server: PracticeServer
+) -> None:
     """A stopped server has no address; bad candles or a taken port are one sentence, not a
     traceback.
     """
@@ -220,7 +232,7 @@ def test_server_ends_with_its_owner_and_says_why_it_cannot_start(tmp_path, serve
         PracticeControl(url, timeout_seconds=2).now()
 
 
-def test_server_ends_when_its_owner_is_killed():
+def test_server_ends_when_its_owner_is_killed() -> None:
     """An owner that dies by kill -9 leaves no server behind."""
     code = (
         "import time\n"
@@ -244,7 +256,7 @@ def test_server_ends_when_its_owner_is_killed():
     pytest.fail("the server outlived its owner by five seconds")
 
 
-def test_real_and_sped_up_clocks_run(frame):
+def test_real_and_sped_up_clocks_run(frame: Frames) -> None:
     """The real clock shows the machine's time and cannot be moved; a sped-up one runs a hundred
     times as fast.
     """
@@ -264,7 +276,7 @@ def test_real_and_sped_up_clocks_run(frame):
         assert 18 <= passed <= 105 * (time.monotonic() - began)
 
 
-def test_fault_strikes_the_nth_call_exactly():
+def test_fault_strikes_the_nth_call_exactly() -> None:
     """Only matching calls count; the second and fourth are struck."""
     faults = Faults(
         (Fault(kind=FaultKind.ERROR_BEFORE, method="POST", path="/api/v3/order", nth=(2, 4)),)
@@ -274,7 +286,7 @@ def test_fault_strikes_the_nth_call_exactly():
     assert [index for index, hit in enumerate(struck) if hit] == [2, 6]
 
 
-def test_fault_by_chance_is_the_same_for_the_same_seed():
+def test_fault_by_chance_is_the_same_for_the_same_seed() -> None:
     """A tenth of a thousand calls, and the same ones again; another seed strikes others."""
 
     def drawn(seed: int) -> list[bool]:
@@ -286,18 +298,20 @@ def test_fault_by_chance_is_the_same_for_the_same_seed():
     assert 70 < sum(drawn(1)) < 130
 
 
-def test_journal_drops_a_torn_last_line_and_refuses_a_foreign_file(tmp_path, session, frame):
+def test_journal_drops_a_torn_last_line_and_refuses_a_foreign_file(
+    tmp_path: Path, open_account: Sessions, frame: Frames
+) -> None:
     """A line cut off by a kill was never answered: it goes. A file that is no journal is a
     DataError with its name.
     """
     path = tmp_path / "venue.jsonl"
     bars = {H: frame([(10.0, 10.0, 10.0, 10.0, 100.0)], H)}
-    first = session(bars, Journal(path))
+    first = open_account(bars, Journal(path))
     first.place("BUY", "1")
     first.venue.journal.commit()
     whole = path.read_bytes()
     path.write_bytes(whole + b'[{"seq": 99, "kind": "bal')
-    again = session(bars, Journal(path))
+    again = open_account(bars, Journal(path))
     assert again.held("AAA") == (Decimal("100.999"), 0)
     assert path.read_bytes() == whole
     assert oct(path.stat().st_mode & 0o777) == "0o600"
@@ -306,7 +320,7 @@ def test_journal_drops_a_torn_last_line_and_refuses_a_foreign_file(tmp_path, ses
         Journal(path)
 
 
-def test_filters_come_from_a_given_exchange_info(tmp_path, server):
+def test_filters_come_from_a_given_exchange_info(tmp_path: Path, server: PracticeServer) -> None:
     """Symbols that the file has take its filters, the others keep derived ones."""
     filters = [
         {
@@ -325,8 +339,10 @@ def test_filters_come_from_a_given_exchange_info(tmp_path, server):
     ]
     path = tmp_path / "info.json"
     path.write_text(json.dumps({"symbols": [{"symbol": "BTCUSDT", "filters": filters}]}))
-    clock = stepped_clock(server.config.candles.start + DAY)
-    with PracticeServer(server.config.candles, clock=clock, exchange_info=path) as given:
+    candles = server.config.candles
+    assert isinstance(candles, SyntheticCandles)
+    clock = stepped_clock(candles.start + DAY)
+    with PracticeServer(candles, clock=clock, exchange_info=path) as given:
         instruments = CcxtExchange("binance", "k", "s", base_url=given.url).instruments()
     btc, eth = instruments["BTC/USDT"], instruments["ETH/USDT"]
     assert (btc.price_tick, btc.lot_step, btc.min_quantity, btc.min_notional) == tuple(
@@ -337,7 +353,7 @@ def test_filters_come_from_a_given_exchange_info(tmp_path, server):
     )
 
 
-def test_real_candles_are_served_and_traded_exactly(candles_dir):
+def test_real_candles_are_served_and_traded_exactly(candles_dir: Path) -> None:
     """On real Binance candles a market order at midnight pays the daily open, to the last digit."""
     candles = ParquetCandles(candles_dir, symbols=("BTC/USDT", "ETH/USDT", "DOGE/USDT"))
     table = candles.load()

@@ -1,6 +1,7 @@
 """What the practice market shows at an instant."""
 
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -11,13 +12,14 @@ from hypothesis import strategies as st
 from penstock.core.timeframes import Timeframe
 from penstock.practice.candles import GivenCandles
 from penstock.practice.market import PracticeMarket
+from tests.unit.practice.conftest import Frames
 
 H, D = Timeframe.H1, Timeframe.D1
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def two_days(frame):
+def two_days(frame: Frames) -> dict[Timeframe, pl.DataFrame]:
     """Hourly and daily bars of two days; the hours rise by one, the days are their resampling."""
     hours = [(100.0 + k, 103.0 + k, 99.0 + k, 101.0 + k, 10.0) for k in range(48)]
     days = [
@@ -26,7 +28,9 @@ def two_days(frame):
     return {H: frame(hours, H), D: frame(days, D)}
 
 
-def test_open_daily_bar_is_built_from_the_closed_hours(two_days, frame, ms):
+def test_open_daily_bar_is_built_from_the_closed_hours(
+    two_days: dict[Timeframe, pl.DataFrame], frame: Frames, ms: Callable[[datetime], int]
+) -> None:
     """At 03:30 the day shows its first three hours and the open of the fourth. It shows no later
     price of that hour.
     """
@@ -36,14 +40,18 @@ def test_open_daily_bar_is_built_from_the_closed_hours(two_days, frame, ms):
     assert found.values.tolist() == [[100.0, 105.0, 99.0, 103.0, 30.0]]
 
 
-def test_price_is_the_open_of_the_shortest_bar_at_hand(two_days, ms):
+def test_price_is_the_open_of_the_shortest_bar_at_hand(
+    two_days: dict[Timeframe, pl.DataFrame], ms: Callable[[datetime], int]
+) -> None:
     """With hours and days the price at 03:30 is the fourth hour's open."""
     market = PracticeMarket.of(GivenCandles(two_days).load())
     quote = market.quote("AAA/USDT", ms(two_days[D]["ts"][0] + 3.5 * HOUR))
     assert (quote.price, quote.timeframe, quote.is_open) == (103.0, H, True)
 
 
-def test_longer_bars_serve_where_shorter_ones_end(two_days, frame, ms):
+def test_longer_bars_serve_where_shorter_ones_end(
+    two_days: dict[Timeframe, pl.DataFrame], frame: Frames, ms: Callable[[datetime], int]
+) -> None:
     """After the hours' history ends the price comes from the days."""
     bars = {H: two_days[H].head(24), D: two_days[D]}
     market = PracticeMarket.of(GivenCandles(bars).load())
@@ -51,7 +59,9 @@ def test_longer_bars_serve_where_shorter_ones_end(two_days, frame, ms):
     assert (quote.price, quote.timeframe) == (124.0, D)
 
 
-def test_outage_closes_the_market_at_the_last_close(frame, ms):
+def test_outage_closes_the_market_at_the_last_close(
+    frame: Frames, ms: Callable[[datetime], int]
+) -> None:
     """In an hour without a bar the last close stands and the market is closed, although a daily bar
     exists.
     """
@@ -62,7 +72,9 @@ def test_outage_closes_the_market_at_the_last_close(frame, ms):
     assert (quote.price, quote.is_open, quote.volume) == (11.0, False, 0.0)
 
 
-def test_nothing_is_known_before_the_first_bar(two_days, ms):
+def test_nothing_is_known_before_the_first_bar(
+    two_days: dict[Timeframe, pl.DataFrame], ms: Callable[[datetime], int]
+) -> None:
     """Before its history starts a symbol has no price and no candles."""
     market = PracticeMarket.of(GivenCandles(two_days).load())
     early = ms(two_days[H]["ts"][0]) - 1
@@ -70,7 +82,9 @@ def test_nothing_is_known_before_the_first_bar(two_days, ms):
     assert len(market.candles("AAA/USDT", H, early, 0, None, 10)) == 0
 
 
-def test_missing_timeframe_is_built_from_the_longest_shorter_one(two_days, ms):
+def test_missing_timeframe_is_built_from_the_longest_shorter_one(
+    two_days: dict[Timeframe, pl.DataFrame], ms: Callable[[datetime], int]
+) -> None:
     """Four-hour bars come from the hours."""
     market = PracticeMarket.of(GivenCandles(two_days).load())
     first = market.candles("AAA/USDT", Timeframe.H4, ms(two_days[H]["ts"][-1]), 0, None, 1)
@@ -79,7 +93,7 @@ def test_missing_timeframe_is_built_from_the_longest_shorter_one(two_days, ms):
 
 @settings(max_examples=60)
 @given(minute=st.integers(0, 48 * 60 - 1), timeframe=st.sampled_from([H, Timeframe.H4, D]))
-def test_the_future_never_shows(minute, timeframe):
+def test_the_future_never_shows(minute: int, timeframe: Timeframe) -> None:
     """Whatever bars come after now, what is shown now is the same."""
     start = pl.datetime(2024, 3, 1, time_zone="UTC")
     rng = np.random.default_rng(1)

@@ -8,22 +8,23 @@ import pytest
 
 from penstock.core.timeframes import Timeframe
 from penstock.practice.binance_errors import PracticeRefusal
+from tests.unit.practice.conftest import Frames, Row, Sessions, SignedAccount
 
 D = Timeframe.D1
 DAY = timedelta(days=1)
 
 
-def flat(price, volume=1000.0, reach=0.0):
+def flat(price: float, volume: float = 1000.0, reach: float = 0.0) -> Row:
     return (price, price + reach, price - reach, price, volume)
 
 
 @pytest.fixture
-def calm(session, frame):
+def calm(open_account: Sessions, frame: Frames) -> SignedAccount:
     """An account on five days at 10 that reach one up and down."""
-    return session({D: frame([flat(10.0, reach=1.0)] * 5, D)})
+    return open_account({D: frame([flat(10.0, reach=1.0)] * 5, D)})
 
 
-def test_touching_the_limit_is_not_enough(calm):
+def test_touching_the_limit_is_not_enough(calm: SignedAccount) -> None:
     """The low equals the limit of one buy and is under that of another. Only the second fills, as
     maker at its price.
     """
@@ -36,7 +37,7 @@ def test_touching_the_limit_is_not_enough(calm):
     assert (trade["isMaker"], trade["price"]) == (True, "9.01000000")
 
 
-def test_bar_that_is_still_open_fills_nothing(calm):
+def test_bar_that_is_still_open_fills_nothing(calm: SignedAccount) -> None:
     """The day's low is not known before the day is over."""
     order = calm.place("BUY", "1", "9.5")
     calm.step(DAY - timedelta(seconds=1))
@@ -45,7 +46,7 @@ def test_bar_that_is_still_open_fills_nothing(calm):
     assert calm.order(order["orderId"])["status"] == "FILLED"
 
 
-def test_order_placed_within_a_bar_waits_for_the_next(calm):
+def test_order_placed_within_a_bar_waits_for_the_next(calm: SignedAccount) -> None:
     """Whether the day's low came before or after noon is unknown: a bar that opened earlier does
     not count.
     """
@@ -57,10 +58,10 @@ def test_order_placed_within_a_bar_waits_for_the_next(calm):
     assert calm.order(order["orderId"])["status"] == "FILLED"
 
 
-def test_hours_decide_before_days(session, frame):
+def test_hours_decide_before_days(open_account: Sessions, frame: Frames) -> None:
     """With hourly bars at hand a resting order fills in the hour that passes it."""
     hours = [flat(10.0)] * 5 + [flat(10.0, reach=2.0)] + [flat(10.0)] * 18
-    session = session(
+    session = open_account(
         {Timeframe.H1: frame(hours, Timeframe.H1), D: frame([flat(10.0, reach=2.0)], D)}
     )
     order = session.place("BUY", "1", "9")
@@ -70,11 +71,11 @@ def test_hours_decide_before_days(session, frame):
     assert session.order(order["orderId"])["status"] == "FILLED"
 
 
-def test_volume_is_shared_between_orders(session, frame):
+def test_volume_is_shared_between_orders(open_account: Sessions, frame: Frames) -> None:
     """A bar of ten units at half participation gives five in all, and the rest of a market order
     expires.
     """
-    session = session({D: frame([flat(10.0, volume=10.0)], D)}, participation=0.5)
+    session = open_account({D: frame([flat(10.0, volume=10.0)], D)}, participation=0.5)
     assert session.place("BUY", "3")["status"] == "FILLED"
     second = session.place("BUY", "3")
     assert (second["status"], second["executedQty"]) == ("EXPIRED", "2.00000000")
@@ -83,15 +84,17 @@ def test_volume_is_shared_between_orders(session, frame):
     assert session.held("USDT") == (Decimal(950), 0)
 
 
-def test_without_participation_volume_does_not_bind(session, frame):
+def test_without_participation_volume_does_not_bind(open_account: Sessions, frame: Frames) -> None:
     """`participation=None` fills any size."""
-    session = session({D: frame([flat(10.0, volume=1.0)], D)}, participation=None)
+    session = open_account({D: frame([flat(10.0, volume=1.0)], D)}, participation=None)
     assert session.place("BUY", "50")["status"] == "FILLED"
 
 
-def test_what_a_crossing_limit_order_does_not_get_rests_with_its_lock(session, frame):
+def test_what_a_crossing_limit_order_does_not_get_rests_with_its_lock(
+    open_account: Sessions, frame: Frames
+) -> None:
     """Of eight at 11 five fill at 10 and three rest, locking 33; cancelling frees them."""
-    session = session({D: frame([flat(10.0, volume=5.0)] * 2, D)})
+    session = open_account({D: frame([flat(10.0, volume=5.0)] * 2, D)})
     answer = session.place("BUY", "8", "11")
     assert (answer["status"], answer["executedQty"]) == ("PARTIALLY_FILLED", "5.00000000")
     assert session.held("USDT") == (Decimal(1000 - 50 - 33), Decimal(33))
@@ -105,15 +108,17 @@ def test_what_a_crossing_limit_order_does_not_get_rests_with_its_lock(session, f
     ("time_in_force", "status", "executed"),
     [("IOC", "EXPIRED", "5.00000000"), ("FOK", "EXPIRED", "0.00000000")],
 )
-def test_ioc_and_fok_never_rest(session, frame, time_in_force, status, executed):
+def test_ioc_and_fok_never_rest(
+    open_account: Sessions, frame: Frames, time_in_force: str, status: str, executed: str
+) -> None:
     """Five of eight are at hand: IOC takes them, FOK takes none; nothing stays locked."""
-    session = session({D: frame([flat(10.0, volume=5.0)], D)})
+    session = open_account({D: frame([flat(10.0, volume=5.0)], D)})
     answer = session.place("BUY", "8", "11", timeInForce=time_in_force)
     assert (answer["status"], answer["executedQty"]) == (status, executed)
     assert session.held("USDT")[1] == 0
 
 
-def test_post_only_order_that_would_take_is_refused(calm):
+def test_post_only_order_that_would_take_is_refused(calm: SignedAccount) -> None:
     """LIMIT_MAKER at or beyond the market is Binance's -2010."""
     parameters = {"symbol": "AAAUSDT", "side": "SELL", "type": "LIMIT_MAKER", "quantity": "1"}
     with pytest.raises(PracticeRefusal, match="immediately match") as refusal:
@@ -122,31 +127,35 @@ def test_post_only_order_that_would_take_is_refused(calm):
     assert calm.api.new_order(calm.account, parameters | {"price": "10.5"})["status"] == "NEW"
 
 
-def test_slippage_worsens_the_takers_price_but_not_beyond_the_limit(session, frame):
+def test_slippage_worsens_the_takers_price_but_not_beyond_the_limit(
+    open_account: Sessions, frame: Frames
+) -> None:
     """50 bps on 10 are 10.05 for a buyer and 9.95 for a seller; a limit bounds the buyer."""
-    session = session({D: frame([flat(10.0)], D)}, slippage_bps=Decimal(50))
+    session = open_account({D: frame([flat(10.0)], D)}, slippage_bps=Decimal(50))
     assert session.place("BUY", "1")["fills"][0]["price"] == "10.05000000"
     assert session.place("SELL", "1")["fills"][0]["price"] == "9.95000000"
     assert session.place("BUY", "1", "10.02")["fills"][0]["price"] == "10.02000000"
 
 
-def test_fee_can_be_taken_in_quote_on_both_sides(session, frame):
+def test_fee_can_be_taken_in_quote_on_both_sides(open_account: Sessions, frame: Frames) -> None:
     """A buy then pays notional and fee in quote and receives whole units. Without money for the fee
     it is refused.
     """
-    session = session({D: frame([flat(10.0)], D)}, fee_asset="quote", taker_fee_bps=Decimal(10))
+    session = open_account(
+        {D: frame([flat(10.0)], D)}, fee_asset="quote", taker_fee_bps=Decimal(10)
+    )
     session.place("BUY", "50")
     assert (session.held("AAA")[0], session.held("USDT")[0]) == (Decimal(150), Decimal("499.5"))
     with pytest.raises(PracticeRefusal, match="insufficient balance"):
         session.place("BUY", "49.95")
 
 
-def test_fee_can_be_taken_in_a_third_asset(session, frame):
+def test_fee_can_be_taken_in_a_third_asset(open_account: Sessions, frame: Frames) -> None:
     """The fee leaves in BNB on both sides while there is enough of it. Otherwise it leaves as
     Binance takes it.
     """
     bars = pl.concat([frame([flat(10.0)], D), frame([flat(400.0)], D, symbol="BNB/USDT")])
-    session = session({D: bars}, fee_asset="BNB", taker_fee_bps=Decimal(10))
+    session = open_account({D: bars}, fee_asset="BNB", taker_fee_bps=Decimal(10))
     assert session.place("BUY", "4")["fills"][0]["commissionAsset"] == "AAA"
     session.venue.change(session.account, "BNB", Decimal("0.0003"), "deposit")
     for side in ("BUY", "SELL"):
@@ -156,9 +165,11 @@ def test_fee_can_be_taken_in_a_third_asset(session, frame):
     assert session.place("SELL", "40")["fills"][0]["commissionAsset"] == "USDT"
 
 
-def test_locks_follow_partial_fills_of_a_resting_sell(session, frame):
+def test_locks_follow_partial_fills_of_a_resting_sell(
+    open_account: Sessions, frame: Frames
+) -> None:
     """Sixty rest at 10.5 and ten a day fill: what stays locked is what is left."""
-    session = session({D: frame([flat(10.0, volume=10.0, reach=1.0)] * 4, D)})
+    session = open_account({D: frame([flat(10.0, volume=10.0, reach=1.0)] * 4, D)})
     session.place("SELL", "60", "10.5")
     assert session.held("AAA") == (40, 60)
     for left in (50, 40, 30):
@@ -186,7 +197,9 @@ def test_locks_follow_partial_fills_of_a_resting_sell(session, frame):
         ({"newClientOrderId": "x" * 37}, -1100),
     ],
 )
-def test_bad_parameter_has_binances_code_and_changes_nothing(calm, parameters, code):
+def test_bad_parameter_has_binances_code_and_changes_nothing(
+    calm: SignedAccount, parameters: dict[str, str], code: int
+) -> None:
     """Each wrong parameter is refused with Binance's own code before anything happens."""
     with pytest.raises(PracticeRefusal) as refusal:
         calm.api.new_order(
@@ -197,7 +210,7 @@ def test_bad_parameter_has_binances_code_and_changes_nothing(calm, parameters, c
     assert (calm.held("USDT"), calm.account.orders) == ((Decimal(1000), 0), {})
 
 
-def test_client_order_id_is_unique_for_the_accounts_whole_life(calm):
+def test_client_order_id_is_unique_for_the_accounts_whole_life(calm: SignedAccount) -> None:
     """The rule is stricter than Binance's: the id of an ended order is refused too, with Binance's
     message.
     """
@@ -206,9 +219,9 @@ def test_client_order_id_is_unique_for_the_accounts_whole_life(calm):
         calm.place("BUY", "1", newClientOrderId="mine")
 
 
-def test_journal_explains_every_balance(session, frame):
+def test_journal_explains_every_balance(open_account: Sessions, frame: Frames) -> None:
     """The changes in the venue's ledger add up to the balances, trade by trade."""
-    session = session({D: frame([flat(10.0, reach=1.0)] * 4, D)})
+    session = open_account({D: frame([flat(10.0, reach=1.0)] * 4, D)})
     session.place("BUY", "3")
     session.place("SELL", "2", "10.5")
     session.step(DAY)

@@ -7,6 +7,7 @@ import pytest
 
 from penstock.core.errors import ConfigError
 from penstock.core.timeframes import Timeframe
+from penstock.practice.candles import CandleTable
 from penstock.practice.market import PracticeMarket
 from penstock.practice.synthetic import SyntheticCandles
 
@@ -17,11 +18,11 @@ FAR = 2**62
 
 
 @pytest.fixture(scope="module")
-def table():
+def table() -> CandleTable:
     return YEAR.load()
 
 
-def test_same_seed_gives_the_same_candles_in_any_company(table):
+def test_same_seed_gives_the_same_candles_in_any_company(table: CandleTable) -> None:
     """A symbol's path depends on seed, name and start only; another seed gives another."""
     alone = SyntheticCandles(("DOGE/USDT",), YEAR.start, YEAR.end).load()["DOGE/USDT"][Timeframe.H1]
     other = SyntheticCandles(("DOGE/USDT",), YEAR.start, YEAR.end, seed=8).load()["DOGE/USDT"][
@@ -33,7 +34,7 @@ def test_same_seed_gives_the_same_candles_in_any_company(table):
 
 
 @pytest.mark.parametrize("symbol", YEAR.symbols)
-def test_minutes_resample_exactly_to_hours(table, symbol):
+def test_minutes_resample_exactly_to_hours(table: CandleTable, symbol: str) -> None:
     """Ten days of minutes give the hours' prices exactly and their volume to rounding."""
     hours = table[symbol][Timeframe.H1].page(0, FAR, 240)
     built = table[symbol][Timeframe.M1].page(0, FAR, 240 * 60).resampled(Timeframe.H1)
@@ -45,7 +46,7 @@ def test_minutes_resample_exactly_to_hours(table, symbol):
 @pytest.mark.parametrize(
     "timeframe", [Timeframe.M1, Timeframe.M5, Timeframe.M30, Timeframe.H1, Timeframe.D1]
 )
-def test_bars_are_sane_and_on_their_grid(table, timeframe):
+def test_bars_are_sane_and_on_their_grid(table: CandleTable, timeframe: Timeframe) -> None:
     """High and low embrace open and close, prices and volumes are positive, no bar is missing."""
     series = PracticeMarket.of(table).series("BTC/USDT", timeframe).page(0, FAR, 300)
     opened, high, low, closed, volume = series.values.T
@@ -57,12 +58,13 @@ def test_bars_are_sane_and_on_their_grid(table, timeframe):
     assert np.array_equal(opened[1:], closed[:-1])
 
 
-def test_asking_page_by_page_gives_the_same_bars(table):
+def test_asking_page_by_page_gives_the_same_bars(table: CandleTable) -> None:
     """Overlapping pages, and pages of 5-minute bars, agree with one large window."""
     for timeframe in (Timeframe.M1, Timeframe.M5):
         series = table["BTC/USDT"][timeframe]
         whole = series.page(0, FAR, 4000)
-        start, rows = 0, []
+        start = 0
+        rows: list[list[float]] = []
         while len(rows) < 4000:
             page = series.page(start, FAR, 700)
             rows.extend(page.values.tolist())
@@ -72,7 +74,7 @@ def test_asking_page_by_page_gives_the_same_bars(table):
         assert np.array_equal(tail.values, whole.values[-50:])
 
 
-def test_volatility_and_correlation_are_bounded(table):
+def test_volatility_and_correlation_are_bounded(table: CandleTable) -> None:
     """About 30-80% a year, and the two symbols move together but not as one."""
     daily = [
         np.diff(
@@ -84,7 +86,7 @@ def test_volatility_and_correlation_are_bounded(table):
     assert 0.3 < np.corrcoef(daily)[0, 1] < 0.9
 
 
-def test_partial_days_are_refused():
+def test_partial_days_are_refused() -> None:
     """Start and end are whole UTC days."""
     with pytest.raises(ConfigError, match="whole UTC day"):
         SyntheticCandles(start=datetime(2023, 1, 1, 5, tzinfo=UTC))

@@ -17,7 +17,7 @@ def test_notebook_writes_checks_and_searches_a_strategy(tmp_path: Path) -> None:
     """Every cell runs; the honest strategy has no leak, the peeking one has, and both engines
     agree.
     """
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]  # nbformat has no types
     NotebookClient(
         notebook,
         timeout=300,

@@ -152,7 +152,9 @@ amounts = st.decimals(min_value=Decimal("0.001"), max_value=50, places=3)
     ),
     amounts,
 )
-def test_approved_orders_never_grow_and_gross_stays_inside(wanted: list, held: Decimal) -> None:
+def test_approved_orders_never_grow_and_gross_stays_inside(
+    wanted: list[tuple[Decimal, Side, str]], held: Decimal
+) -> None:
     """No order grows or changes side, and approved buys leave gross exposure inside its limit."""
     account = context(positions={"BTC/USDT": held}, equity=Decimal(1000) + held * 100)
     limits = WIDE.model_copy(update={"max_gross": Decimal("0.6")})

@@ -20,7 +20,7 @@ OPENS = {
     "BTC/USDT": [50_000, 51_000, 49_500, 52_345.67],
     "ETH/USDT": [2_500, 2_440, 2_610.5, 2_600],
 }
-WEIGHTS = [
+WEIGHTS: list[dict[str, float | None]] = [
     {"BTC/USDT": 0.5, "ETH/USDT": 0.4},
     {"BTC/USDT": 0.1, "ETH/USDT": 0.85},
     {"BTC/USDT": None, "ETH/USDT": 0.0},
@@ -58,7 +58,7 @@ def test_replay_equals_live_trading_to_the_last_digit(world: World) -> None:
     result = replay(bars(), TARGETS, RebalancePolicy(), instruments, Decimal(10_000))
     assert [(row.equity, row.cash) for row in result.rows] == live
     assert {a: q for a, q in result.balances.items() if q} == world.ledger.balances("test")
-    assert result.frame["equity"].to_list() == [float(equity) for equity, _ in live]
+    assert result.frame["equity"].to_list() == [float(row.equity) for row in result.rows]
 
 
 def flat(step: str = "0.00001") -> dict[str, Instrument]:

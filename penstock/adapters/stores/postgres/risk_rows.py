@@ -29,9 +29,9 @@ _LEVELS = """
             WHERE account = %(account)s AND at >= %(hour)s)
 """
 
-#: The symbols are found by skips from one to the next in the fills' key: the time does not grow
-#: with the history. OFFSET 0 keeps the planner from reading all of the account's fills in the order
-#: of time. The comparison of whole keys keeps it from reading the newer fills of every symbol.
+#: The symbols are found by skips from one to the next in the fills' key, and so are the fills that
+#: were not compared yet. Each skip asks for the next row in the order of a whole key, which one
+#: index has: the planner cannot choose another one by what it believes of the account's size.
 _TRADE_MARKS = """
     WITH RECURSIVE traded AS (
         (SELECT symbol FROM fill WHERE account = %(account)s ORDER BY symbol LIMIT 1)
@@ -43,12 +43,22 @@ _TRADE_MARKS = """
     SELECT t.symbol, least(c.at, fresh.oldest), coalesce(fresh.newest, c.sequence), fresh.oldest
     FROM traded t
     LEFT JOIN compared_trades c ON c.account = %(account)s AND c.symbol = t.symbol
-    CROSS JOIN LATERAL (SELECT min(f.at) AS oldest, max(f.sequence) AS newest FROM (
-                        SELECT at, sequence FROM fill f
-                        WHERE (f.account, f.symbol, f.sequence)
-                                > (%(account)s, t.symbol, coalesce(c.sequence, 0))
-                          AND (f.account, f.symbol) <= (%(account)s, t.symbol)
-                        OFFSET 0) f) fresh
+    CROSS JOIN LATERAL (
+        WITH RECURSIVE newer AS (
+            (SELECT f.account, f.symbol, f.sequence, f.at FROM fill f
+             WHERE (f.account, f.symbol, f.sequence)
+                 > (%(account)s, t.symbol, coalesce(c.sequence, 0))
+             ORDER BY f.account, f.symbol, f.sequence LIMIT 1)
+            UNION ALL
+            SELECT following.* FROM newer n CROSS JOIN LATERAL (
+                SELECT f.account, f.symbol, f.sequence, f.at FROM fill f
+                WHERE (f.account, f.symbol, f.sequence) > (n.account, n.symbol, n.sequence)
+                ORDER BY f.account, f.symbol, f.sequence LIMIT 1) following
+            WHERE n.account = %(account)s AND n.symbol = t.symbol
+        )
+        SELECT min(at) AS oldest, max(sequence) AS newest FROM newer
+        WHERE account = %(account)s AND symbol = t.symbol
+    ) fresh
     WHERE t.symbol IS NOT NULL
 """
 _RECORD_COMPARED = """

@@ -4,6 +4,7 @@ intact.
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 import pytest
@@ -137,7 +138,8 @@ def run(
     Where `killed`, some time passes before any step and the plan is read back from its JSON, as
     after a restart.
     """
-    plan, now, sent = plan_order(order, instrument, style, START, profile), timedelta(0), []
+    plan, now = plan_order(order, instrument, style, START, profile), timedelta(0)
+    sent: list[Any] = []
     progress = Progress()
     for _ in range(5_000):
         if killed and data.draw(st.booleans()):

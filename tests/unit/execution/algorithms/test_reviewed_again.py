@@ -97,7 +97,8 @@ def test_loss_limit_passed_in_mid_twap_ends_the_buys_and_sets_the_state(
     later(world, 12, move(world, BTC, "0.85"))
     limit = LossLimit(limit=Decimal("0.05"), state="reduce_only")
     report = run(world, {BTC: 0.9}, limits={"daily_loss": None, "drawdown": None, name: limit})
-    parent = next(iter(world.session.parent_orders.kept.values())).order
+    kept = world.session.parent_orders.kept  # type: ignore[attr-defined]  # of the store in memory
+    parent = next(iter(kept.values())).order
     filled = sum((fill.quantity for fill in world.venue.trades), Decimal(0))
     assert len(bought(world)) == 2
     assert filled / parent.quantity == pytest.approx(Decimal("0.5"), abs=Decimal("0.001"))

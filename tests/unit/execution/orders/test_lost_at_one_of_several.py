@@ -8,6 +8,7 @@ import pytest
 
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
 from penstock.execution.rebalance.run import rebalance
+from penstock.testing.world import TwoVenueWorld
 
 WEIGHTS = {"BTC/USDT": 0.3}
 
@@ -20,7 +21,7 @@ def kill(_: OrderRequest) -> None:
     raise Killed
 
 
-def test_order_lost_where_the_symbol_is_then_paused_is_not_bought_again(two):
+def test_order_lost_where_the_symbol_is_then_paused_is_not_bought_again(two: TwoVenueWorld) -> None:
     """The run is killed right after the venue had filled the order. The other venue's denial covers
     that venue only. The fill is booked once.
     """
@@ -38,7 +39,7 @@ def test_order_lost_where_the_symbol_is_then_paused_is_not_bought_again(two):
     assert two.far.submitted == []
 
 
-def test_resting_order_is_cancelled_where_the_symbol_is_paused(two):
+def test_resting_order_is_cancelled_where_the_symbol_is_paused(two: TwoVenueWorld) -> None:
     """The session asks the venue that the intent names, by request or (from the ledger) by name."""
     world = two.process()
     rebalance(world.session, world.inputs(WEIGHTS))

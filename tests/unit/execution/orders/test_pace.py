@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -101,7 +102,8 @@ styles: st.SearchStrategy[Style] = st.one_of(
 @settings(max_examples=300)
 def test_no_more_requests_leave_than_were_counted(style: Style, data: st.DataObject) -> None:
     """Whatever fills: in all, from any moment on, and in the busiest minute."""
-    plan, now, progress, sent = planned(style), timedelta(0), Progress(), []
+    plan, now, progress = planned(style), timedelta(0), Progress()
+    sent: list[Any] = []
     counted = []
     while not isinstance(step := next_step(plan, ORDER, progress, now, ORDER.price, BTC), Finished):
         counted.append((len(sent), len(requests_ahead(plan, progress, now))))

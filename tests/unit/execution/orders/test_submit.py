@@ -202,7 +202,7 @@ def test_request_is_dated_before_the_lease_is_looked_at(world: World) -> None:
         world.clock.sleep(5 if dated else 0)
         return lease
 
-    world.ledger.write_ahead = slow_write  # type: ignore[method-assign]
+    world.ledger.write_ahead = slow_write  # type: ignore[assignment]  # it takes any arguments
     world.ledger.acquire_lease = slow_renewal  # type: ignore[method-assign]
     rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
     (order,) = world.venue.submitted

@@ -459,7 +459,8 @@ def test_cancellation_without_an_answer_is_asked_for_again(world: World) -> None
     """The first cancel request gets no answer: the next look repeats it, and the order ends
     CANCELED.
     """
-    cancel, silent = world.venue.cancel, []
+    cancel = world.venue.cancel
+    silent: list[str] = []
 
     def lose_first(client_order_id: str, symbol: str) -> Any:
         if not silent:
@@ -467,7 +468,7 @@ def test_cancellation_without_an_answer_is_asked_for_again(world: World) -> None
             raise VenueUnavailableError("no answer in 5 s")
         return cancel(client_order_id, symbol)
 
-    world.venue.cancel = lose_first
+    world.venue.cancel = lose_first  # type: ignore[assignment]  # no venue is named here
     report = rebalance(replace(world.session, style=PASSIVE), world.inputs({"BTC/USDT": 0.5}))
     assert silent
     assert report.status is RebalanceStatus.DONE

@@ -101,6 +101,7 @@ def test_run_all_runs_each_oldest_first(traded: World) -> None:
 def test_run_all_takes_up_an_interrupted_slot(traded: World) -> None:
     """A slot that is still RUNNING is run before those after it."""
     lease = traded.ledger.acquire_lease("test", "other", 60)
+    assert lease
     traded.ledger.start_rebalance(lease, SLOT + MINUTE, "trend/1")
     traded.ledger.release_lease(lease)
     assert account(traded, 2, MissedSlots.RUN_ALL).to_run == (SLOT + MINUTE, SLOT + 2 * MINUTE)
@@ -247,6 +248,7 @@ def test_killed_run_is_told_apart_from_one_that_said_why(traded: World) -> None:
     because nobody got an alert.
     """
     lease = traded.ledger.acquire_lease("test", "other", 60)
+    assert lease
     traded.ledger.start_rebalance(lease, SLOT + MINUTE, "trend/1")
     traded.ledger.release_lease(lease)
     found = account(traded, 2)
@@ -295,6 +297,7 @@ def test_killed_accounting_leaves_no_slot_running_for_ever(traded: World, writes
     """
     ledger = traded.ledger
     lease = ledger.acquire_lease("test", "earlier", 60)
+    assert lease
     ledger.start_rebalance(lease, SLOT + MINUTE, "trend/1")
     ledger.release_lease(lease)
     end, left = ledger.end_rebalance, [writes]
@@ -305,7 +308,7 @@ def test_killed_accounting_leaves_no_slot_running_for_ever(traded: World, writes
             raise Killed
         end(*given)
 
-    ledger.end_rebalance = dying
+    ledger.end_rebalance = dying  # type: ignore[assignment]  # it fails instead
     with suppress(Killed):
         account(traded, 32, most_rows=20)
     ledger.end_rebalance, ledger.holder = end, ""

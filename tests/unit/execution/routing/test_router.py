@@ -130,7 +130,8 @@ def test_common_rules_are_legal_at_every_venue(instruments: list[Instrument]) ->
 
 def test_common_maximum_is_the_sum() -> None:
     """A larger order than one venue takes is split; a venue without a maximum takes any."""
-    small = Instrument("X/USDT", "X", "USDT", *[Decimal(1)] * 4, max_quantity=Decimal(7))
+    one = Decimal(1)
+    small = Instrument("X/USDT", "X", "USDT", one, one, one, one, max_quantity=Decimal(7))
     assert common_rules([small, small]).max_quantity == 14
     assert common_rules([small, replace(small, max_quantity=None)]).max_quantity is None
 
