@@ -2,8 +2,8 @@
 slot as a flow run.
 
 The orders go first and the flow run is written after them. So a slow or absent Prefect server
-delays the record of a slot, never its orders. The service is one process that goes on: a new one
-takes longer to import its libraries than a slot may wait.
+delays the record of a slot, never its orders. The service is one process that goes on: the imports
+of a new one take longer than a slot may wait.
 """
 
 import asyncio

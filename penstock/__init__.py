@@ -1,7 +1,7 @@
 """Penstock: a research-to-production pipeline for systematic crypto trading.
 
-The library. It contains no Prefect and importing it is cheap: notebooks, tasks and the command line
-all import the same functions from here.
+The library. It contains no Prefect, so importing it is cheap. Notebooks, tasks and the command line
+import the same functions from here.
 """
 
 __version__ = "0.1.0"

@@ -1,8 +1,8 @@
 """The only file that chooses concrete adapters: from settings to a Platform whose parts are made on
 first use.
 
-Heavy libraries (MLflow, Great Expectations) are imported when their part is first used, so that the
-trading path never pays for them.
+Heavy libraries (MLflow, Great Expectations) are imported when their part is first used: trading
+does not need them.
 """
 
 from collections.abc import Callable, Iterator
@@ -115,7 +115,7 @@ class Platform:
 
     @property
     def kill_switch_file(self) -> Path:
-        """While this file exists, nobody who works with this home sends an order."""
+        """While this file exists, no process with this home sends an order."""
         return self.home / "HALT"
 
     @cached_property
@@ -416,8 +416,8 @@ def database_url(settings: Settings) -> Iterator[str]:
 
 
 def sibling_databases(url: str) -> Callable[[str], str]:
-    """Return a function that gives the URL of a named database on the server of `url`, created
-    where it is missing. Penstock's own is the one that `url` names.
+    """Return a function that gives the URL of a named database on the server of `url`. It makes a
+    missing one. Penstock's own is the one that `url` names.
     """
     return lambda name: url if name == DATABASE_NAME else create_database(url, name)
 

@@ -16,8 +16,8 @@ class MeanReversion(Strategy):
 
     A bar is oversold where two conditions hold. The close is under the lower Bollinger band: the
     mean less `band_width` standard deviations. The relative strength index is under `rsi_ceiling`.
-    The index is Cutler's, with simple averages: Wilder's never forgets a bar, and a decision must
-    depend on a bounded number of them.
+    The index is Cutler's, with simple averages. Wilder's depends on all earlier bars, and a
+    decision must depend on a bounded number of bars.
 
     Thesis: forced selling overshoots, and the price recovers within days. The time limit is the
     stop.

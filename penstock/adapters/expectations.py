@@ -1,7 +1,7 @@
 """Great Expectations as the formal gate, with Data Docs once per run.
 
 The bounds table becomes a suite over the metrics frame. Polars has computed that frame, one row per
-symbol, so a judgement costs tens of milliseconds for any number of bars. The import of Great
+symbol. So a judgement costs tens of milliseconds for any number of bars. The import of Great
 Expectations takes seconds. It happens when the first frame is judged, and the minute path does not
 use this module.
 """

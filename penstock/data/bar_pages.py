@@ -35,8 +35,8 @@ def retrying(call: Callable[[], T], policy: IngestPolicy, *, clock: MachineClock
     """Return `call()`, tried again while the venue is unavailable.
 
     Between tries it waits as long as the venue asks for, or doubles its wait. The last error is
-    raised after `policy.attempts` tries. An error is raised at once where the venue asks for a
-    longer wait than `policy.max_wait_seconds`, or where asking again cannot help.
+    raised after `policy.attempts` tries. An error is raised at once where the venue asks for more
+    than `policy.max_wait_seconds`, or where a retry cannot help.
     """
     tries = Retrying(
         sleep=clock.sleep,

@@ -286,8 +286,8 @@ class DocumentingGate(CheckGate, Protocol):
     """A gate that can show what it judged."""
 
     def build_docs(self, folder: Path) -> Path | None:
-        """Write pages of everything that was judged since the last call; return the index page, or
-        None where nothing was judged.
+        """Write pages of what was judged since the last call. Return the index page, or None where
+        nothing was judged.
 
         `folder` belongs to the pages: those of an earlier call are replaced.
         """

@@ -1,7 +1,7 @@
 """How bars get from a venue to the store: read, checked and committed, one chunk per transaction.
 
-A backfill and an incremental run are the same code. History is read in chunks. Each chunk resumes
-at the watermark as a new run would, so a run that is killed loses at most one chunk. A gap that the
+A backfill and an incremental run are the same code. History is read in chunks. Each chunk begins at
+the watermark, as a new run does. So a run that is killed loses at most one chunk. A gap that the
 venue itself has is reported, never filled. penstock.data.checks decides what is wrong with a row,
 and penstock.data.bounds how much of it is too much.
 """
@@ -97,8 +97,8 @@ def ingest_symbol(
     `now` is by default the venue's own time. `bounds` are those of single rows; the gate has its
     own for whole batches. Chunks that were committed before an error stay.
 
-    Raises DataError where a batch breaks a bound of severity error: its verdicts and refused rows
-    are recorded, but none of its bars. Raises VenueError where the venue does not answer after all
+    Raises DataError where a batch breaks a bound of severity error. Its verdicts and refused rows
+    are recorded, its bars are not. Raises VenueError where the venue does not answer after all
     tries, UnknownSymbolError at once, and StoreError.
     """
     checks = bounds or CheckBounds()

@@ -1,8 +1,8 @@
 """Datasets that cannot change unnoticed: bars as Parquet, named by a hash of their content.
 
-The hash is taken of the data, not of the file: keys, column names and types, and the bytes of each
-column. Another version of the Parquet writer, or another compression, gives the same name. The
-caller chooses the folder.
+The hash is of the data, not of the file: keys, column names, types, and the bytes of each column.
+Another version of the Parquet writer, or another compression, gives the same name. The caller
+chooses the folder.
 """
 
 import hashlib

@@ -14,9 +14,9 @@ import yaml
 from penstock.demo.history import DemoHistory
 from penstock.settings import Process, Settings, practice_key_variables
 
-#: What the demo asks of a candidate. Everything is measured and shown; only the technical criteria
-#: must pass, so that the line goes on to trading whatever the candles are worth. The project's own
-#: thresholds are judged beside it.
+#: What the demo asks of a candidate. Everything is measured and shown. Only the technical criteria
+#: must pass, so that the demo trades on any candles. The project's own thresholds are judged beside
+#: it.
 _THRESHOLDS = {
     "min_out_of_sample_orders": 1,
     "min_out_of_sample_sharpe": -100.0,

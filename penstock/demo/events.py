@@ -31,10 +31,12 @@ class DemoForgotten:
 
 @dataclass(frozen=True)
 class StepBegan:
-    """A step of the demo begins; `what` is what it does, in short."""
+    """A step of the demo begins."""
 
     step: str
+    """The step's name."""
     what: str
+    """What it does, in short."""
 
 
 @dataclass(frozen=True)

@@ -30,18 +30,24 @@ _SYNTHETIC_END = datetime(2027, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class DemoHistory:
-    """The candles to replay. `live` is the first slot that is traded; `days` slots follow, one a
-    day.
-    """
+    """The candles to replay."""
 
     source: CandleSource
+    """Where they are read from."""
     described: str
+    """What they are, for people."""
     symbols: tuple[str, ...]
+    """The symbols with daily candles."""
     hourly: tuple[str, ...]
+    """The symbols with hourly candles too."""
     start: datetime
+    """Open time of the first daily candle."""
     hourly_start: datetime
+    """Open time of the first hourly candle."""
     live: datetime
+    """The first slot that is traded."""
     days: int
+    """How many daily slots are traded."""
 
     @property
     def slots(self) -> tuple[datetime, ...]:
@@ -72,7 +78,7 @@ def parquet_history(
     `preferred` symbols first.
 
     Up to three years of history are used. Raises DataError where fewer than ten symbols have
-    `shortest` of daily candles before the first slot, or fewer than two have hourly ones.
+    `shortest` of daily candles before the first slot. It needs two with hourly candles.
     """
     source = ParquetCandles(folder)
     table = source.load()
@@ -179,8 +185,8 @@ def _hourly_end(table: CandleTable) -> int:
 
 
 def _last_complete_run(table: CandleTable, days: int, end: int) -> datetime:
-    """Return the first slot of the newest run of days before `end` (ms) in which enough symbols
-    have every daily candle.
+    """Return the first slot of the newest run of days before `end` (ms). Enough symbols have every
+    daily candle of the run.
 
     The run has one day more than is traded: the bar before the first slot is what it decides on.
     """

@@ -49,18 +49,18 @@ _START_AFTER_SECONDS = 5
 
 @dataclass(frozen=True)
 class DemoRequest:
-    """Which demo is wanted.
-
-    Candles come from the folder `candles`, from the venue `exchange` (a ccxt name), or else from
-    made-up candles. `days` daily rebalances are traded, `trials` are shared by all
-    strategies, and `fresh` forgets what an earlier demo of the same history left.
-    """
+    """Which demo is wanted. Without `candles` and `exchange` the candles are made up."""
 
     candles: Path | None = None
+    """A folder of Parquet files to replay."""
     exchange: str | None = None
+    """The venue (a ccxt name) to fetch candles from."""
     days: int = 30
+    """How many daily rebalances are traded."""
     trials: int = 80
+    """Trials of the search, shared by all strategies."""
     fresh: bool = False
+    """Whether what an earlier demo of the same history left is deleted first."""
 
 
 def run_demo(

@@ -28,28 +28,31 @@ PORTFOLIO = "daily"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What every step of the demo returned, and what is stored at its end.
-
-    `project_decision` is what the project's own thresholds say of the candidate. `checks` counts
-    the newest verdict of every check, `checks_not_met` those that failed. `report` is the HTML
-    report in the folder `home`.
-    """
+    """What every step of the demo returned, and what is stored at its end."""
 
     history: DemoHistory
     home: Path
+    """The demo's folder."""
     report: Path
+    """The HTML report in it."""
     ingested: tuple[IngestOutcome, ...]
+    """What came in before trading."""
     ingested_at_end: tuple[IngestOutcome, ...]
+    """What came in after it."""
     research: ResearchOutcome
     promotion: PromotionOutcome
     project_decision: GateDecision
+    """What the project's own thresholds say of the candidate."""
     slots: tuple[SlotOutcome, ...]
     reconciled: ReconcileOutcome
     drift: DriftReport
     took: dict[str, float]
+    """Seconds, by step."""
     bars_stored: int
     checks: int
+    """How many checks have a newest verdict."""
     checks_not_met: int
+    """How many of these failed."""
     orders: tuple[OrderRecord, ...]
     fills: tuple[Fill, ...]
 
@@ -135,8 +138,8 @@ def summary_table(result: DemoResult) -> pl.DataFrame:
 
 
 def _new_bars(result: DemoResult) -> str:
-    """Return how many bars came in and when: slots ingest daily bars only, what passed meanwhile
-    hourly comes at the end.
+    """Return how many bars came in and when. Slots ingest daily bars only; hourly ones come before
+    and after.
     """
     before, after = (
         sum(each.new_rows for each in some) for some in (result.ingested, result.ingested_at_end)

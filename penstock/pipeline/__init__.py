@@ -1,3 +1,1 @@
-"""One use case per step of the pipeline, wired to a Platform: what the command line, the tasks and
-the demo all call.
-"""
+"""One use case per step of the pipeline. The command line, the tasks and the demo call them."""

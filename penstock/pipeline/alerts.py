@@ -29,8 +29,8 @@ _LATE = timedelta(minutes=5)
 
 @contextmanager
 def alerting(platform: Platform, portfolio: str) -> Iterator[None]:
-    """Send what earlier runs of the account left, beside the work done here; at its end, however it
-    ends, what came of it.
+    """Send what earlier runs of the account left, while the work is done. At its end, however it
+    ends, send what came of it.
     """
     send_alerts(platform, portfolio, wait_seconds=0)
     try:
@@ -90,8 +90,8 @@ def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIEN
 
 
 def message(account: str, alerts: Sequence[Alert], now: datetime) -> tuple[str, str]:
-    """Return title and body: a single alert's own, of several a line each, with what to do about a
-    break that is open.
+    """Return title and body. A single alert has its own; several have a line each. An open break
+    has its remedy.
     """
     bodies = [_body(alert, now) for alert in alerts]
     if len(alerts) == 1:

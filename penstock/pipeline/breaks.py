@@ -19,8 +19,11 @@ class OpenBreaks:
     """The open breaks of an account."""
 
     portfolio: str
+    """The portfolio that trades the account."""
     account: str
+    """The account's name."""
     breaks: tuple[Break, ...]
+    """The breaks that are open."""
 
 
 @use_case
@@ -43,8 +46,8 @@ def break_history(platform: Platform, actor: Actor, portfolio: str) -> tuple[Pas
 def accept_break(
     platform: Platform, actor: Actor, portfolio: str, subject: str, reason: str
 ) -> ReconcileOutcome:
-    """Let the ledger take over what the venue has of `subject`, with the reason and the actor's
-    name kept; return what is open afterwards.
+    """Let the ledger take over what the venue has of `subject`; return what is open afterwards. The
+    reason and the actor's name are kept.
 
     Raises StoreError where no break on it can be accepted, or another process holds the account.
     """

@@ -135,8 +135,8 @@ def _bars(
 
 
 def _closes(bars: pl.DataFrame, slots: Sequence[datetime]) -> pl.DataFrame:
-    """Return one row per slot whose bar is stored: ts and the close of each symbol, the last known
-    where one has no bar.
+    """Return one row per slot whose bar is stored: ts and each symbol's close. Without a bar it is
+    the last known close.
     """
     table = wide(bars, "close")
     filled = table.with_columns(pl.exclude("ts").fill_null(strategy="forward"))
@@ -216,8 +216,8 @@ def _simulated(
 def traded_period(platform: Platform, portfolio: str) -> Period:
     """Return the slots that the account has traded and the cash it began with.
 
-    Raises DataError where there is none, where the account began with coins, or where something
-    other than trades has changed it since.
+    Raises DataError where there is none, where the account began with coins, or where anything but
+    trades has changed it.
     """
     account = platform.environment.account_of(portfolio).name
     slots = sorted(versions_of(platform, portfolio))

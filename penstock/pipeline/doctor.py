@@ -44,11 +44,14 @@ class Subject(StrEnum):
 
 @dataclass(frozen=True)
 class HealthCheck:
-    """One check: what was looked at, whether it is well, and what was seen."""
+    """One check of the doctor."""
 
     subject: Subject
+    """What was looked at."""
     ok: bool
+    """Whether it is well."""
     seen: str
+    """What was seen."""
 
 
 @use_case
@@ -189,5 +192,5 @@ def _registry(platform: Platform) -> str:
 
 def _kill_switch(platform: Platform) -> str:
     if platform.kill_switch_file.exists():
-        raise PenstockError(f"{platform.kill_switch_file} exists: nobody sends orders")
+        raise PenstockError(f"{platform.kill_switch_file} exists: no order is sent")
     return "off"

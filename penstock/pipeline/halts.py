@@ -32,15 +32,18 @@ EVERY_ACCOUNT = "*"
 
 @dataclass(frozen=True)
 class StateChange:
-    """A trading state that was set, on one account or on every one, and the one that is in force
-    for the portfolio's account now.
-    """
+    """A trading state that was set."""
 
     portfolio: str
+    """The portfolio that was named."""
     account: str
+    """The portfolio's account."""
     everything: bool
+    """Whether it was set on every account."""
     state: TradingState
+    """The state that was set."""
     in_force: Halt
+    """What is in force for the portfolio's account now."""
 
     def summary(self) -> str:
         """Return the change in one sentence."""
@@ -53,13 +56,14 @@ class StateChange:
 
 @dataclass(frozen=True)
 class HeldPosition:
-    """A position that a flattening left. `locks` are the open breaks on it; without one, `reasons`
-    say why it was not sold.
-    """
+    """A position that a flattening left."""
 
     symbol: str
+    """What is held."""
     locks: tuple[Break, ...] = ()
+    """The open breaks on it."""
     reasons: tuple[str, ...] = ()
+    """Why it was not sold, where no break locks it."""
 
     def summary(self) -> str:
         """Return what is held, and why, in one sentence."""
@@ -71,20 +75,22 @@ class HeldPosition:
 
 @dataclass(frozen=True)
 class AccountEnding:
-    """What came of ending one account's orders and positions after a halt.
-
-    `cancelled` are the ids of orders that the venue cancelled, `working` a sentence for each order
-    that may still work, `held` the positions that are left. `error` says what kept it from being
-    finished ("" where nothing did): the account's next slot tries it again.
-    """
+    """What came of ending one account's orders and positions after a halt."""
 
     portfolio: str
+    """The portfolio that trades the account."""
     account: str
+    """The account's name in the ledger."""
     cancelled: tuple[str, ...] = ()
+    """The ids of the orders that the venue cancelled."""
     flattened: RebalanceResult | None = None
+    """What the slot that sells did; None where nothing was to be sold."""
     working: tuple[str, ...] = ()
+    """A sentence for each order that may still work."""
     held: tuple[HeldPosition, ...] = ()
+    """The positions that are left."""
     error: str = ""
+    """What stopped the ending; "" where nothing did. The account's next slot tries it again."""
 
     @property
     def is_finished(self) -> bool:
@@ -106,12 +112,12 @@ class AccountEnding:
 
 @dataclass(frozen=True)
 class HaltOutcome:
-    """A halt that is set, and what came of ending orders and positions: of the portfolio's account
-    first. `endings` is empty where nothing was to be ended.
-    """
+    """A halt that is set, and what came of ending orders and positions."""
 
     change: StateChange
+    """The state that was set."""
     endings: tuple[AccountEnding, ...] = ()
+    """One per account, the portfolio's first; empty where nothing was to be ended."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +125,11 @@ class AccountHalt:
     """The trading state in force for one account of the environment."""
 
     portfolio: str
+    """The portfolio that trades the account."""
     account: str
+    """The account's name in the ledger."""
     halt: Halt
+    """The state, with reason and author."""
 
     @property
     def is_for_every_account(self) -> bool:
@@ -129,13 +138,14 @@ class AccountHalt:
 
 @dataclass(frozen=True)
 class TradingStates:
-    """Which accounts may not trade freely and which trade on. Only those that have been traded from
-    here count as trading on. `kill_switch_file` is None where there is no such file.
-    """
+    """Which accounts may not trade freely and which trade on."""
 
     halted: tuple[AccountHalt, ...]
+    """The accounts that may not trade freely."""
     trading: tuple[AccountHalt, ...]
+    """Those that trade on and have been traded from here."""
     kill_switch_file: Path | None
+    """The file that halts every account; None where there is none."""
 
 
 @use_case
@@ -155,12 +165,10 @@ def halt_trading(
     """Halt an account (or let it only reduce), or every account; `cancel` its working orders,
     `flatten` its positions.
 
-    The state is set first, and `on_change` is called: from then on nothing new is sent but sells
-    that flatten. With `everything` the orders and positions of every account that has ever been
-    traded from here are ended, one account after the other; `on_ending` is called after each. What
-    could not be ended (the venue does not answer or refuses, another process holds the account, the
-    flattening failed, a break locks a position) stands in the ending and in an alert; the account's
-    next slot tries it again.
+    The state is set first, and `on_change` is called: from then on only sells that flatten are
+    sent. With `everything` orders and positions are ended at each account that was ever traded from
+    here, one after the other. `on_ending` is called after each. What could not be ended stands in
+    the ending and in an alert, and the account's next slot tries it again.
     """
     state = TradingState.REDUCE_ONLY if reduce_only else TradingState.HALTED
     change = _set_state(platform, actor, portfolio, state, reason, everything, cancel, flatten)
@@ -291,7 +299,7 @@ def _set_state(
 ) -> StateChange:
     account = platform.settings.environment.account_of(portfolio).name
     target = EVERY_ACCOUNT if everything else account
-    # a halt waits for nobody
+    # a halt does not wait for the venue
     at = _venue_time(platform) if state is TradingState.ACTIVE else platform.machine_clock.now()
     platform.control_store.set_trading_state(target, state, reason, actor.name, at, cancel, flatten)
     in_force = platform.control_store.trading_state(account)

@@ -22,13 +22,14 @@ from penstock.wiring import Platform
 
 @dataclass(frozen=True)
 class IngestOutcome:
-    """What one run over a timeframe brought in. `data_docs` is the index page of the checks, where
-    it was built.
-    """
+    """What one run over a timeframe brought in."""
 
     timeframe: Timeframe
+    """The bar length."""
     reports: tuple[IngestReport, ...]
+    """One report per symbol."""
     data_docs: Path | None
+    """The index page of the checks; None where it was not built."""
 
     @property
     def failed(self) -> tuple[IngestReport, ...]:
@@ -55,8 +56,7 @@ def symbols_to_ingest(
 ) -> list[str]:
     """Return the given symbols, or those the universe keeps; save the venue's rules of each.
 
-    Raises UnknownSymbolError for a given symbol that the venue does not list: a typo should not
-    look like a quiet market.
+    Raises UnknownSymbolError for a given symbol that the venue does not list.
     """
     names = list(symbols or platform.settings.universe.symbols_of(timeframe))
     policy = platform.settings.universe.policy_of(timeframe)

@@ -1,6 +1,4 @@
-"""The ledger for an operator: its read models proved against its events, and an account as it was
-at any time.
-"""
+"""The ledger for an operator: read models compared with its events, and an account at any time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,19 +15,20 @@ from penstock.wiring import Platform
 
 @dataclass(frozen=True)
 class LedgerView:
-    """An account as of `at`: its orders (oldest first), what it held by asset, and what its
-    strategies made of it.
-
-    `last_prices` has the price of the newest fill until then, by symbol: unrealised profit is
-    measured at it.
-    """
+    """An account as it was at one instant."""
 
     account: str
+    """The account's name."""
     at: datetime
+    """The instant."""
     orders: tuple[OrderRecord, ...]
+    """The orders until then, oldest first."""
     balances: Mapping[str, Decimal]
+    """What was held, by asset."""
     profits: Profits
+    """What the account's strategies made."""
     last_prices: Mapping[str, Decimal]
+    """Price of the newest fill until then, by symbol. Unrealised profit is measured at it."""
 
 
 @use_case

@@ -163,9 +163,7 @@ def serve_practice(
 
 
 def _has_ended(process: psutil.Process, deadline: float) -> bool:
-    """Wait for a process that may not be our child; one that nobody has waited for yet (a zombie)
-    has ended.
-    """
+    """Wait for the end of a process that may not be our child. A zombie has ended."""
     while SYSTEM_CLOCK.elapsed_seconds() < deadline:
         try:
             if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:

@@ -23,14 +23,16 @@ from penstock.settings import Settings, practice_key_variables
 
 @dataclass(frozen=True)
 class PracticeTransfer:
-    """Money that came to (above zero) or left (below) a portfolio's account; `held` is what the
-    account has of the asset afterwards.
-    """
+    """Money that came to or left a portfolio's account."""
 
     account: str
+    """The account's name."""
     asset: str
+    """What was moved."""
     quantity: Decimal
+    """How much, in units of the asset; below zero where it left."""
     held: Decimal
+    """What the account has of the asset afterwards."""
 
     def summary(self) -> str:
         """Return the transfer in one sentence."""
@@ -43,13 +45,18 @@ class PracticeTransfer:
 
 @dataclass(frozen=True)
 class ArmedFault:
-    """A fault that is armed, and how many calls it has matched and struck."""
+    """A fault that is armed."""
 
     kind: str
+    """What goes wrong."""
     method: str
+    """The HTTP method that it strikes; "" for any."""
     path: str
+    """How the paths that it strikes begin."""
     calls: int
+    """How many calls it has matched."""
     struck: int
+    """How many calls it has struck."""
 
 
 @use_case

@@ -31,7 +31,7 @@ class PromotionOutcome:
         tail = ""
         if self.promotion.moved:
             before, after = self.promotion.champion_before, self.promotion.champion_after
-            tail = f"; champion was {before or 'nobody'}, is version {after}"
+            tail = f"; champion was {before or 'none'}, is version {after}"
         return f"{self.version.label}: {gate.decision}: {gate.reason}{tail}"
 
 
@@ -85,11 +85,14 @@ def promote_candidate(
 
 @dataclass(frozen=True)
 class RollbackOutcome:
-    """A champion that was taken out: the version numbers before and after."""
+    """A champion that was taken out."""
 
     model: str
+    """The model's name."""
     was: str
+    """The version number before."""
     now: str
+    """The version number after."""
 
 
 @use_case

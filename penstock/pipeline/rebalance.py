@@ -111,8 +111,8 @@ def leave_unfinished(
 def _left_to_another(
     platform: Platform, portfolio: str, result: RebalanceResult
 ) -> RebalanceResult:
-    """Return the result of a slot whose account another process held: what that one made of it, or
-    an alert that it is open.
+    """Return the result of a slot whose account another process held. Where that one has not ended
+    the slot, alert that it is open.
     """
     rows = platform.ledger.rebalances(result.account, limit=MOST_ROWS)
     row = next((each for each in rows if each.slot == result.slot), None)

@@ -23,11 +23,14 @@ OnStage = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ResearchOutcome:
-    """A tracked search: its MLflow run, its data and what it found."""
+    """A tracked search."""
 
     run_id: str
+    """Its MLflow run."""
     snapshot: Snapshot
+    """Its data."""
     result: SearchResult
+    """What it found."""
 
     def summary(self) -> str:
         """Return the search in one sentence."""
@@ -56,10 +59,10 @@ def run_research(
 ) -> ResearchOutcome:
     """Search a study on a fresh snapshot of its bars and record it; return what was found.
 
-    `end` leaves out bars that open at or after it. `on_stage` is called as each step begins,
-    `on_cut` after each cut of the check against lookahead how many of how many are done. Raises
-    NoBarsError where nothing is stored, StrategyError for an unknown strategy, SearchError where no
-    trial had allowed parameters.
+    `end` leaves out bars that open at or after it. `on_stage` is called as each step begins.
+    `on_cut` is called after each cut of the check against lookahead, with how many are done and how
+    many there are. Raises NoBarsError where nothing is stored, StrategyError for an unknown
+    strategy, SearchError where no trial had allowed parameters.
     """
     study, costs = platform.settings.study(study_name), platform.settings.costs
     classes = [strategy_class(name) for name in strategies or study.strategies]

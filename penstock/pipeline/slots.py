@@ -23,8 +23,7 @@ from penstock.wiring import Platform
 
 #: How long after a bar's close the venue is given to have it.
 _SETTLE_SECONDS = 0.2
-#: How long a slot's run may take besides the time for which its orders are worked, once for sells
-#: and once for buys.
+#: How long a slot's run may take, besides the time for which its orders are worked.
 _SLOT_SECONDS = 1800.0
 _PHASES = 2
 
@@ -97,7 +96,7 @@ def slots_due(platform: Platform, actor: Actor, portfolio: str, newest: datetime
     """Account for the slots that passed without a run, and return those to run now, `newest` among
     them.
 
-    Where database or venue cannot be reached, `newest` alone is due: the next call that reaches
+    Where database or venue cannot be reached, `newest` alone is due. The next call that reaches
     them accounts for the others.
     """
     settings = platform.settings.portfolio(portfolio)
@@ -179,7 +178,7 @@ def list_slots(
     account = platform.environment.account_of(portfolio).name
     kept = platform.ledger.rebalances(account, limit)
     rows = [SlotRecord(row.slot, row.status, row.reason, row.portfolio_version) for row in kept]
-    with suppress(VenueError):  # without the venue's time nobody knows which slots are due
+    with suppress(VenueError):  # without the venue's time no slot is known to be due
         newest = newest_slot(platform, portfolio)
         timeframe = platform.settings.portfolio(portfolio).timeframe
         reason = "no run has had it yet: the next run trades it or says why not"

@@ -26,15 +26,18 @@ class ChosenBy(StrEnum):
 
 @dataclass(frozen=True)
 class StoredBars:
-    """What is stored of a symbol in one timeframe: how many bars, and the first and last one's open
-    time.
-    """
+    """What is stored of a symbol in one timeframe."""
 
     timeframe: str
+    """The bar length."""
     symbol: str
+    """The symbol."""
     rows: int
+    """How many bars."""
     first: datetime
+    """Open time of the first bar."""
     last: datetime
+    """Open time of the last bar."""
 
 
 @dataclass(frozen=True)
@@ -49,21 +52,26 @@ class AccountStatus:
 
 @dataclass(frozen=True)
 class SystemStatus:
-    """The present state of one environment.
-
-    `others` are the further environments whose accounts are in the same ledger. `models` are the
-    versions that an alias points at.
-    """
+    """The present state of one environment."""
 
     environment: str
+    """The environment's name."""
     chosen_by: ChosenBy
+    """Why it is this one."""
     home: Path
+    """The home folder."""
     others: tuple[str, ...]
+    """Further environments whose accounts are in the same ledger."""
     database: str
+    """Kind and address of the database."""
     bars: tuple[StoredBars, ...]
+    """One per symbol and timeframe."""
     models: tuple[ModelVersion, ...]
+    """The registered versions that an alias points at."""
     accounts: tuple[AccountStatus, ...]
+    """One per portfolio."""
     states: TradingStates
+    """Which accounts may trade."""
 
 
 @use_case

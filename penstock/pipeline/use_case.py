@@ -1,5 +1,5 @@
-"""What every use case has in common: it takes the platform and who asks, and its log lines say who
-asked.
+"""What every use case has in common: it takes the platform and an actor, and its log lines name the
+actor.
 """
 
 from collections.abc import Callable

@@ -60,7 +60,7 @@ class AccountState:
     orders: Sequence[OrderRecord]
     """Its orders, the oldest first."""
     balances: Mapping[str, Decimal]
-    """What it held, by asset."""
+    """Its balances, by asset."""
 
 
 class LedgerHistory(Protocol):
@@ -73,7 +73,7 @@ class LedgerHistory(Protocol):
     def fills(self, account: str, at: datetime | None = None) -> Sequence[tuple[str, Fill]]:
         """Return the account's fills up to `at` (default: all).
 
-        Each stands with the strategy version whose order it filled.
+        Each comes with the strategy version whose order it filled.
         """
         ...
 

@@ -60,7 +60,7 @@ class MemoryLedger:
     """The name of the account's venue, and its quote asset."""
     token: int = 0
     holder: str = ""
-    """Who has the lease; nobody where it is empty."""
+    """Who has the lease; "" where it is free."""
     expires_at: datetime = SLOT
     slots: dict[datetime, Rebalance] = field(default_factory=dict)
     book: dict[str, OrderRecord] = field(default_factory=dict)

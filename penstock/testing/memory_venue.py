@@ -37,8 +37,8 @@ from penstock.testing.instruments import PRICES, instrument
 
 @dataclass
 class MemoryVenue:
-    """A venue in memory that fills market orders at once at its prices, fee in the asset received,
-    as Binance does.
+    """A venue in memory that fills market orders at once at its prices. The fee is in the asset
+    received, as at Binance.
 
     tests/contracts/exchanges hold it to the port, but for what follows from moving prices. Its
     prices stand still until a test changes them, and a resting order rests until it is cancelled.
@@ -69,9 +69,7 @@ class MemoryVenue:
     def fetch_bars(
         self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
     ) -> pl.DataFrame:
-        """Return a flat bar for each that opened from `since` up to now: the prices stand still
-        until a test moves them.
-        """
+        """Return flat bars from `since` up to now: prices stand still until a test moves them."""
         self._require_listed(symbol)
         first = timeframe.floor(since)
         first += timeframe.duration if first < since else timedelta(0)
@@ -211,8 +209,8 @@ class MemoryVenue:
 
 @dataclass
 class OneOfTwo(MemoryVenue):
-    """A venue with deep quotes that can pause symbols: it then lists them no more, and answers for
-    its orders all the same.
+    """A venue with deep quotes that can pause symbols. It lists a paused symbol no more, but still
+    answers for its orders.
     """
 
     paused: frozenset[str] = frozenset()

@@ -1,7 +1,7 @@
 """Market data from bars held in memory, as known at a clock's instant.
 
-Replays, paper trading and tests use it. What is known at an instant follows the practice exchange's
-own rules (`penstock.practice.market`), so both give the same prices for the same bars.
+Replays, paper trading and tests use it. What is known at an instant follows the rules of
+`penstock.practice.market`, so both give the same prices for the same bars.
 """
 
 from collections.abc import Mapping, Sequence

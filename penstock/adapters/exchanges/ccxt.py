@@ -48,8 +48,8 @@ class CcxtExchange(CcxtMarketData):
     """An account on a ccxt venue (Exchange port). Reads are retried; `submit` and `cancel` never.
 
     Without `live` the venue's test network is used. Raises ConfigError for a venue that has none,
-    and for one at which it is not known how an order is found. With `base_url`
-    every request goes to a practice exchange, none to the venue.
+    and for one that is not in the table of order lookups. With `base_url` every request goes to a
+    practice exchange, none to the venue.
     """
 
     def __init__(
@@ -254,11 +254,14 @@ class CcxtExchange(CcxtMarketData):
             raise
 
     def open_orders(self) -> Sequence[OrderReport]:
+        listed = self._lookup.working
         return self.read(
             "open orders",
             lambda: [
                 self._report(order, "", order["symbol"])
-                for order in self.client.fetch_open_orders()
+                for order in (
+                    self.client.fetch_open_orders() if listed is None else listed(self.client)
+                )
             ],
         )
 

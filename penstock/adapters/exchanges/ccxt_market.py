@@ -41,7 +41,7 @@ class CcxtMarketData:
 
     Reads are retried while the venue is unavailable. `sandbox` uses the venue's test network.
     `base_url` sends every request to a practice exchange. `rate_limit_ms` is the time between
-    requests of cost 1; by default it is ccxt's for the venue, and 0 for a practice exchange.
+    requests of cost 1. By default it is ccxt's for the venue, and 0 for a practice exchange.
     """
 
     def __init__(

@@ -1,9 +1,10 @@
 """In which units a venue reads an order's quantity. It must be the base asset, or nothing is sent.
 
 Most venues have no other reading for the orders that ccxt makes. Bybit reads the quantity of a spot
-market buy as an amount of the quote asset, unless the order says `marketUnit: baseCoin`. It takes
-that parameter only from unified accounts, and ccxt sends it only for those. The order of a classic
-account would have a wrong size.
+market buy in units of quote, unless the order says `marketUnit: baseCoin`. It takes that parameter
+only from unified accounts, and ccxt sends it only for those. The order of a classic account would
+have a wrong size. At WhiteBIT ccxt sends a market order to `order/stock_market`, which reads base
+units.
 """
 
 from typing import Any

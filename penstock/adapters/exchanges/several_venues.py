@@ -39,7 +39,7 @@ class SeveralVenues:
     """Exchange and Venues over accounts at several venues, by name. Thread-safe as they are.
 
     The order of the venues counts. Time, bars, prices and quotes are those of the first that lists
-    the symbol; the next ones are asked where it does not answer. Balances, trades, orders and
+    the symbol. The next ones are asked where it does not answer. Balances, trades, orders and
     transfers are those of all. A venue that does not answer is VenueUnavailableError, because half
     a sum is none. `fee_bps` is what a taker pays, by venue.
     """

@@ -205,9 +205,9 @@ class EmbeddedPostgres:
 
         An initdb that was killed leaves only a folder, which is removed here.
 
-        Each attempt has a folder of its own: the initdb of a starter that was killed may still be
-        writing into the last one. initdb does not wait for the disk: only a power cut within
-        seconds of the first start could tell, before any data is in.
+        Each attempt has a folder of its own: the initdb of a killed starter may still write into
+        the last one. initdb does not wait for the disk. Only a power cut within seconds of the
+        first start matters, and no data is in then.
         """
         if (home / "data" / "PG_VERSION").is_file():
             return

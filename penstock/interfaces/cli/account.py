@@ -15,8 +15,8 @@ from penstock.interfaces.cli.terminal import (
 
 
 def status() -> None:
-    """What is stored, what trades, what is open, and what is locked or halted, in one environment:
-    the first line says which.
+    """What is stored, trades, is open, locked or halted in one environment. The first line says
+    which.
 
     Example: `penstock status`, or of another environment: `PENSTOCK_ENV=practice penstock status`
     """

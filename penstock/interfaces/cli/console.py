@@ -52,8 +52,8 @@ def table_of(frame: pl.DataFrame, title: str, empty: str = "nothing yet") -> Tab
 
 
 def table_or_records(frame: pl.DataFrame, title: str, console: Console) -> Table:
-    """Return a frame as a table where the console is wide enough for it, else each row as a block
-    of name and value.
+    """Return a frame as a table. Where the console is too narrow, each row is a block of names and
+    values.
     """
     table = table_of(frame, title)
     wanted = console.measure(table, options=console.options.update(width=_NO_LIMIT)).maximum
@@ -144,8 +144,8 @@ def bars_progress(console: Console) -> Iterator[OnProgress]:
 
 
 class TrialsProgress:
-    """Progress of a search: a bar over its trials (call it with each) and one over the cuts of its
-    check, else lines.
+    """Progress of a search: a bar over its trials and one over the cuts of its check. Without a
+    terminal they are lines. Call it after each trial.
     """
 
     def __init__(self, bars: Progress, total: int) -> None:

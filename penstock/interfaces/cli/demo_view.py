@@ -1,6 +1,4 @@
-"""The demo in a terminal: its events as lines and progress bars, its result as tables and commands
-to look further with.
-"""
+"""The demo in a terminal: events as lines and progress bars, its result as tables and commands."""
 
 from collections.abc import Callable
 from contextlib import ExitStack

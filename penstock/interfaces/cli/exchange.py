@@ -66,8 +66,7 @@ def serve(
 def deposit(
     asset: AssetArgument, quantity: QuantityArgument, portfolio: PortfolioOption = "daily"
 ) -> None:
-    """Put money on a portfolio's account at the practice exchange, as if its owner had: the ledger
-    does not know of it.
+    """Put money on a portfolio's account at the practice exchange. The ledger does not know of it.
 
     The next comparison finds it as a break of kind deposit.
 
@@ -82,7 +81,8 @@ def deposit(
 def withdraw(
     asset: AssetArgument, quantity: QuantityArgument, portfolio: PortfolioOption = "daily"
 ) -> None:
-    """Take money off a portfolio's account at the practice exchange, as if its owner had.
+    """Take money off a portfolio's account at the practice exchange. The ledger does not know of
+    it.
 
     The next comparison finds it as a break of kind withdrawal.
 

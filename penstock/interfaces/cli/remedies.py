@@ -71,8 +71,8 @@ def still_trading(states: TradingStates) -> list[str]:
 
 
 def ending_remedy(ending: AccountEnding) -> str:
-    """Return what is still to be ended at an account after a halt, with the commands that do it;
-    "" where nothing is.
+    """Return what is still to be ended at an account after a halt, with its commands; "" where
+    nothing is.
     """
     if ending.error or not ending.held:
         return ending.unfinished()

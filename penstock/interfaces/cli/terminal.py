@@ -53,8 +53,8 @@ def operator() -> Actor:
 
 
 def say(sentence: str, console: Console = out) -> None:
-    """Print a sentence as it stands: it may hold brackets, and a command in it must not be broken
-    into two lines.
+    """Print a sentence as it stands. It may hold brackets, and no command in it is broken into two
+    lines.
     """
     console.print(sentence, soft_wrap=True, highlight=False, markup=False)
 

@@ -118,7 +118,7 @@ def halt(
 
     With --all, --cancel and --flatten end the orders and positions of every account that was ever
     traded from here. Exit code 1 where an order could not be cancelled, or --flatten left a
-    position because its slot failed or a break locks it. An alert says the same.
+    position. An alert says the same.
 
     Example: `penstock halt --reason "venue announces maintenance"`, or `penstock halt --all
     --flatten --reason "..."`

@@ -152,9 +152,9 @@ def vectorbt_portfolio(
 ) -> Any:
     """Return the run as a vectorbt Portfolio, for its own plots and statistics.
 
-    Raises DataError where a bar is missing, and StrategyError where the costs have a no-trade band
-    or a minimum notional: vectorbt has neither. The index of the Portfolio is naive UTC, because
-    vectorbt is some two hundred times slower with a time zone.
+    Raises DataError where a bar is missing. Raises StrategyError where the costs have a no-trade
+    band or a minimum notional: vectorbt has neither. The index of the Portfolio is naive UTC,
+    because vectorbt is some two hundred times slower with a time zone.
     """
     market = market_of(bars)
     weights = (

@@ -94,8 +94,8 @@ class BarMatrices:
 def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatrices:
     """Return `bars` (BARS_SCHEMA) as a market. Without a timeframe it is inferred.
 
-    Raises DataError where there are no bars, where two have the same symbol and time, and where a
-    price is not above zero.
+    Raises DataError where there are no bars, where two share symbol and time, and where a price is
+    not above zero.
     """
     table = require_bars(bars, "backtest").sort("symbol", "ts")
     if table.is_empty():

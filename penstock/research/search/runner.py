@@ -100,8 +100,7 @@ def search(
     """Search the parameters of one or more strategies.
 
     The last part of the bars is kept out of sample: it is simulated once, with the choice. With a
-    storage, a search that was interrupted goes on where it stopped, and one that is complete is
-    only read.
+    storage, an interrupted search goes on where it stopped, and a complete one is only read.
 
     Parameters
     ----------
@@ -386,7 +385,7 @@ def _frame(trials: list[Trial]) -> pl.DataFrame:
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna's log to warnings for the duration: one line per trial helps nobody."""
+    """Keep Optuna's log to warnings for the duration: it has one line per trial."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

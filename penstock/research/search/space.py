@@ -1,7 +1,7 @@
 """Which parameters a search explores, and between which bounds: read from a strategy's Params.
 
-A number is explored where both of its bounds are inclusive (`ge` and `le`), in steps of
-`multiple_of` where it has one. A `Literal` and a `bool` are explored value by value. Every other
+A number is explored where both of its bounds are inclusive (`ge` and `le`). Its steps are
+`multiple_of`, if that is set. A `Literal` and a `bool` are explored value by value. Every other
 field keeps its default: `gt=0, le=1` checks a parameter without exploring it.
 """
 

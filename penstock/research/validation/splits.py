@@ -21,12 +21,16 @@ class Split:
 
 @dataclass(frozen=True)
 class Fold:
-    """Rows [train_first, train_stop) to fit on, rows [test_first, test_stop) to judge by."""
+    """Rows to fit on, and later rows to judge by."""
 
     train_first: int
+    """The first row to fit on."""
     train_stop: int
+    """The row after the last one to fit on."""
     test_first: int
+    """The first row to judge by."""
     test_stop: int
+    """The row after the last one to judge by."""
 
 
 def split_in_two(bars: int, oos_fraction: float, purge_bars: int) -> Split:

@@ -1,7 +1,7 @@
 """The three ways in which bars enter the table, and the choice among them.
 
 Few rows are sent as arrays in one statement. Many rows are sent by COPY: into the table itself
-where their range is empty, else into a staging table. Arrays and staging table are merged: the old
+where their range is empty, else into a staging table. Arrays and staging table are merged. The old
 values of a replaced row are kept, and a row that is equal is not touched.
 """
 

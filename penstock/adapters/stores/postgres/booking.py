@@ -1,7 +1,7 @@
 """How fills are booked: the fill, its event and the balances it moves, in one ledger transaction.
 
-Which fills of a batch are new is decided here; that the writer may write at all was settled before,
-by the lease.
+Which fills of a batch are new is decided here. The lease has decided before whether the writer may
+write.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ _APPEND_FILLS = f"""
 def write_fills(
     connection: psycopg.Connection[Any], lease: Lease, fills: Sequence[Fill]
 ) -> list[tuple[Fill, JudgedEvent]]:
-    """Append the fills that are not booked yet with their events, and move orders and balances by
+    """Append the fills that are not booked yet, with their events. Move orders and balances by
     those that are taken.
 
     Return every fill that was not booked before with the line it made.

@@ -1,7 +1,7 @@
 """Tables as the values of penstock.core say them: the fields of a dataclass are the columns.
 
 Names, SQL types and the conversion of values come from the dataclass. A new field needs a migration
-that adds its column, and no statement: all of them are put together from here.
+that adds its column. The statements are all made from this list.
 """
 
 from collections.abc import Sequence

@@ -81,14 +81,16 @@ _SELECT_COUNTED = f"""
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The entry after a symbol's fills up to `at` and `trade_id`; `sequence` is the newest of them
-    by arrival.
-    """
+    """The entry after a symbol's fills up to one of them."""
 
     entry: CostBasis
+    """The entry."""
     at: datetime
+    """The time of the last fill that is counted."""
     trade_id: str
+    """The id of that fill."""
     sequence: int
+    """The newest of the counted fills by arrival."""
 
 
 @dataclass(frozen=True)

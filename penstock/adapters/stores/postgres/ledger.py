@@ -314,8 +314,8 @@ class PostgresLedger:
         return [FILL.value(row) for row in rows]
 
     def entry_prices(self, account: str) -> Mapping[str, Decimal]:
-        """Return the average price paid for what the fills have left, by symbol; newer fills are
-        added to what was counted.
+        """Return the average price paid for what the fills have left, by symbol. Newer fills are
+        added to the checkpoint.
         """
         with self._database.transaction() as connection:
             return read_entries(connection, account)

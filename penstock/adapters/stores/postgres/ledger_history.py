@@ -154,16 +154,16 @@ class PostgresLedgerHistory:
                 for _, _, *fill in connection.execute(_SELECT_FILLS.encode(), arguments).fetchall()
             ]
             adjustments = connection.execute(_SELECT_ADJUSTMENTS, arguments).fetchall()
-        said: dict[str, list[OrderEvent]] = {}
+        events_of: dict[str, list[OrderEvent]] = {}
         for _, _, _, *row in events:
             event = EVENT.value(row)
             if not event.kind.is_fill:
-                said.setdefault(event.client_order_id, []).append(event)
-        filled: dict[str, list[Fill]] = {}
+                events_of.setdefault(event.client_order_id, []).append(event)
+        fills_of: dict[str, list[Fill]] = {}
         for fill in fills:
-            filled.setdefault(fill.client_order_id, []).append(fill)
+            fills_of.setdefault(fill.client_order_id, []).append(fill)
         orders = [
-            order_as_of(order, said.get(name, []), filled.get(name, []), at)
+            order_as_of(order, events_of.get(name, []), fills_of.get(name, []), at)
             for order in intents
             if order.created_at <= at and (name := order.request.client_order_id)
         ]

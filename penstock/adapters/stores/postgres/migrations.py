@@ -1,5 +1,5 @@
-"""Brings a database's schema up to date: numbered SQL files, each applied once, by any number of
-processes at the same time.
+"""Brings a database's schema up to date by numbered SQL files. Each is applied once, though several
+processes may try.
 
 A file is `NNNN_name.sql`, or `NNNN_name.timescale.sql` beside `NNNN_name.plain.sql` where the tiers
 differ. Numbers start at 1 and have no gap. After a release a file is never edited: its checksum is
@@ -39,12 +39,16 @@ _CHAINS = {
 
 @dataclass(frozen=True)
 class Migration:
-    """One file. `layout` is "timescale", "plain", or "" where the file serves both."""
+    """One file of the folder."""
 
     number: int
+    """Its number."""
     name: str
+    """What it adds."""
     layout: str
+    """"timescale" or "plain"; "" where the file serves both."""
     text: str
+    """The SQL."""
 
     @property
     def checksum(self) -> str:

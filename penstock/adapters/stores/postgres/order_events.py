@@ -27,14 +27,16 @@ _FILL_KINDS = [kind.value for kind in OrderEventKind if kind.is_fill]
 
 @dataclass(frozen=True)
 class JudgedEvent:
-    """One line of an order's history, and how the order stands before and after it. `refusal` is
-    why the machine did not take it, or None.
-    """
+    """One line of an order's history."""
 
     event: OrderEvent
+    """The event."""
     before: OrderProgress
+    """How the order stood before it."""
     after: OrderProgress
+    """How it stands after it."""
     refusal: str | None = None
+    """Why the machine did not take it; None where it did."""
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,8 @@ _APPEND_EVENTS = f"""
     ORDER BY line.n
 """  # noqa: S608 - our own constants
 
-#: The names are given twice: as a list they lead to the rows by the index, however large the table
-#: and its statistics.
+#: The names are given twice: as a list they lead to the rows by the index, whatever the statistics
+#: are.
 _MOVE_ORDERS = f"""
     UPDATE orders SET {PROGRESS.assignments("line")}
     FROM unnest(%s::text[], {PROGRESS.arrays}) AS line (name, {PROGRESS.listed()})
@@ -103,8 +105,8 @@ def write_intents(
     judged them.
 
     An order whose client order id exists is left as it is, and its events are those of the order
-    that stands. Raises StoreError for another account's rebalance, for a client order id that is
-    given twice or is another account's, and for an event of an unknown order.
+    that stands. Raises StoreError for another account's rebalance, and for an event of an unknown
+    order. It is raised too for a client order id that is given twice or is another account's.
     """
     _no_twins(orders)
     at = _time_of(connection) if at is None else at
