@@ -9,9 +9,8 @@ from penstock.core.alerts import Alert
 class AlertOutbox(Protocol):
     """The alerts of every account until they are sent. Raises StoreError where the database fails.
 
-    Three kinds of alerts are added by ledger and control store themselves, in the transaction of
-    the cause: of a break that is opened, of a state that is set with `alert`, and of an order event
-    that is refused.
+    Ledger and control store add some alerts themselves, in the transaction of the cause. The causes
+    are a break that is opened, a state that is set with `alert`, and a refused order event.
     """
 
     def add(self, account: str, alerts: Sequence[Alert]) -> None:
@@ -21,11 +20,11 @@ class AlertOutbox(Protocol):
     def deliver(self, account: str, send: Callable[[Sequence[Alert]], bool]) -> int:
         """Hand the account's unsent alerts to `send` in one call, the oldest first.
 
-        Returns how many are now marked as sent: all that were handed over where `send` returns
-        True, none where it returns False. What `send` raises is passed on, and none is marked.
+        Returns how many are now marked as sent: all of them where `send` returns True, none where
+        it returns False. What `send` raises is passed on, and none is marked.
 
-        While `send` runs no other process is handed them. A process that dies, or loses the
-        database, after `send` leaves them unmarked: each is sent at least once. Without unsent
-        alerts `send` is not called.
+        While `send` runs no other process gets them. A process that dies, or loses the database,
+        after `send` leaves them unmarked. So each is sent at least once. Without unsent alerts
+        `send` is not called.
         """
         ...

@@ -101,30 +101,32 @@ class BarStore(Protocol):
 
 
 class BarInventory(Protocol):
-    """What the store of bars has and what it refused, for reports. Raises StoreError when the
-    database fails. Times are UTC, in ms.
+    """What the store of bars has and what it refused, for reports.
+
+    Raises StoreError where the database fails. Times are UTC, in ms.
     """
 
     def coverage(self, exchange: str) -> pl.DataFrame:
-        """Return columns timeframe, symbol, rows, first, last: one row per timeframe and symbol of
-        the venue that has bars.
+        """Return columns timeframe, symbol, rows, first, last.
 
-        `first` and `last` are the open times of the oldest and the newest bar.
+        There is one row per timeframe and symbol of the venue that has bars. `first` and `last` are
+        the open times of the oldest and the newest bar.
         """
         ...
 
     def check_results(self, exchange: str, timeframe: Timeframe) -> pl.DataFrame:
-        """Return columns symbol, check, success, observed, bound, detail, at: the newest result of
-        every check of every symbol.
+        """Return the newest result of every check of every symbol.
 
-        `observed` and `bound` are texts; `observed` is null where there was nothing to measure.
+        The columns are symbol, check, success, observed, bound, detail, at. `observed` and `bound`
+        are texts; `observed` is null where there was nothing to measure.
         """
         ...
 
     def read_quarantine(
         self, exchange: str, timeframe: Timeframe, symbol: str | None = None
     ) -> pl.DataFrame:
-        """Return quarantined rows, of all symbols by default: BARS_SCHEMA plus reason and
-        quarantined_at.
+        """Return quarantined rows, by default of all symbols.
+
+        The columns are those of BARS_SCHEMA, reason and quarantined_at.
         """
         ...

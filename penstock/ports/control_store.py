@@ -30,9 +30,9 @@ class BreakStore(Protocol):
     def open_break(self, lease: Lease, found: Break, at: datetime) -> bool:
         """Record a break and its alert, in one transaction.
 
-        Returns False, and changes nothing, where the same (account, subject, kind) is open already:
-        an operator accepts the figures that the alert gave. Raises StoreError where the break is of
-        another account than the lease.
+        Returns False, and changes nothing, where the same (account, subject, kind) is open already,
+        because an operator accepts the figures of the alert. Raises StoreError where the break is
+        of another account than the lease.
         """
         ...
 

@@ -15,19 +15,15 @@ class DatabaseServer(Protocol):
         ...
 
     def start(self) -> str:
-        """Start the server where it does not run yet and return its URL; its data are kept between
-        runs.
-        """
+        """Start the server where it does not run, and return its URL. It keeps its data."""
         ...
 
     def database_url(self, name: str) -> str:
-        """Return the URL of the database `name` on the running server, created where it is
-        missing.
-        """
+        """Return the URL of the database `name` on the running server. A missing one is created."""
         ...
 
     def stop(self) -> None:
-        """Stop the server; where it does not run nothing happens."""
+        """Stop the server, if it runs."""
         ...
 
     def stop_if_unused(self) -> None:

@@ -210,7 +210,7 @@ class HoldingsReader(Protocol):
         ...
 
     def entry_prices(self, account: str) -> Mapping[str, Decimal]:
-        """Return the average price paid for what is held, by symbol (quote units).
+        """Return the average price paid for open positions, by symbol (quote units).
 
         It is what penstock.core.cost_basis makes of all fills, exactly, in whatever order they
         arrived.

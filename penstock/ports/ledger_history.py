@@ -60,7 +60,7 @@ class AccountState:
     orders: Sequence[OrderRecord]
     """Its orders, the oldest first."""
     balances: Mapping[str, Decimal]
-    """What it held, by asset."""
+    """Its balances, by asset."""
 
 
 class LedgerHistory(Protocol):

@@ -53,8 +53,9 @@ class MarketData(Protocol):
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
         """Return the best bid and ask of each symbol.
 
-        A symbol whose book lacks a side, or has crossed sides, is absent. All are asked for in one
-        request where the venue has such a call. Raises UnknownSymbolError as fetch_bars does.
+        A symbol whose order book lacks a side, or has crossed sides, is absent. There is one
+        request for all where the venue has such a call. Raises UnknownSymbolError as fetch_bars
+        does.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What Penstock needs to run work side by side."""
+"""What Penstock needs to run work at the same time."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -16,15 +16,15 @@ class BackgroundTask(Protocol):
 
 
 class TaskRunner(Protocol):
-    """Runs work side by side or one after another. Callers may not rely on either."""
+    """Runs work at the same time or one after another. Callers may not rely on either."""
 
     def map(
         self, work: Callable[[Item], Result], items: Sequence[Item], *, at_once: int, name: str
     ) -> list[Result]:
         """Return `work(item)` of each item, in the order of `items`.
 
-        At most `at_once` run at a time. The first error in the order of `items` is raised once all
-        that are running have ended; items that have not begun are left out. `name` is the name of
+        At most `at_once` run at a time. After an error no further item begins. Once the running
+        ones have ended, the first error in the order of `items` is raised. `name` is the name of
         the workers.
         """
         ...

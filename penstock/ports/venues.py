@@ -16,7 +16,7 @@ class VenueAccount(Exchange, Protocol):
     """An account at one of several venues: it also has the free balances."""
 
     def free_balances(self) -> Mapping[str, Decimal]:
-        """Return what no working order has locked, by asset. An asset without any is absent."""
+        """Return what no working order reserves, by asset. An asset without any is absent."""
         ...
 
 
@@ -31,7 +31,7 @@ class VenueOffer:
     quotes: Mapping[str, Quote] = field(default_factory=dict)
     """The best bid and ask, by symbol."""
     free: Mapping[str, Decimal] = field(default_factory=dict)
-    """What no working order has locked, by asset."""
+    """What no working order reserves, by asset."""
     fee_bps: Decimal = Decimal(0)
     """The taker fee, in basis points of the notional."""
     error: str = ""

@@ -14,7 +14,7 @@ from penstock.core.ids import IdSource
 from penstock.practice.binance_errors import PracticeRefusal
 from penstock.practice.control_api import ControlApi, ControlError
 from penstock.practice.faults import Fault, FaultKind, Faults
-from penstock.practice.faulty_trades import spoiled_trades
+from penstock.practice.faulty_trades import faulty_trades
 from penstock.practice.limits import Limiter
 from penstock.practice.matching import MatchingEngine
 from penstock.practice.private_api import PrivateApi
@@ -158,7 +158,7 @@ class PracticeApp:
             return self.private.new_order(account, parameters, fault)
         answer = self._private_routes[route](account, parameters)
         if fault is not None and route == "GET /api/v3/myTrades":
-            return spoiled_trades(answer, fault, self.engine.venue.time.now_ms())
+            return faulty_trades(answer, fault, self.engine.venue.time.now_ms())
         return answer
 
     async def _faulty(

@@ -139,9 +139,9 @@ def account_answer(
 ) -> Json:
     """Return the account with every asset it holds."""
     balances = [
-        {"asset": asset, "free": text(held.free), "locked": text(held.locked)}
-        for asset, held in sorted(account.balances.assets.items())
-        if held.total != ZERO
+        {"asset": asset, "free": text(balance.free), "locked": text(balance.locked)}
+        for asset, balance in sorted(account.balances.assets.items())
+        if balance.total != ZERO
     ]
     return {
         "makerCommission": int(maker_bps),

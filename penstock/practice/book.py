@@ -1,8 +1,8 @@
-"""The best bid and ask that the practice exchange shows: made from candles, which have none.
+"""The best bid and ask of the practice exchange, made from candles.
 
-Candles say nothing of the spread. A taker fills at the known price, worse by the slippage. So half
-the spread is the slippage, and at least one tick: the book then agrees with the fills, or is a tick
-wider. Sizes are the volume of the last closed bar. The volume of the open bar would be the future.
+Candles have no spread. A taker fills at the known price, worse by the slippage. So half the spread
+is the slippage, and at least one tick. Sizes are the volume of the last closed bar, because that of
+the open bar is not known yet.
 """
 
 from collections.abc import Mapping
@@ -23,12 +23,12 @@ class TopOfBook:
     market: PracticeMarket
     rules: Mapping[str, SymbolRules]
     half_spread_bps: Decimal = Decimal(0)
-    """Half the spread, in basis points of the price; at least one tick is shown."""
+    """Half the spread, in basis points of the price. The least is one tick."""
     shown: dict[str, Quote] = field(default_factory=dict)
-    """Prices that a test shows in place of the candles', by Binance's symbol."""
+    """Prices that a test sets in place of the candles', by Binance's symbol."""
 
     def at(self, listing: Listing, now: int) -> Quote | None:
-        """Return the book at `now`; None where the market is closed."""
+        """Return the best bid and ask at `now`; None where the market is closed."""
         shown = self.shown.get(listing.wire)
         return shown or book_at(
             self.market, self.rules[listing.wire].instrument, now, self.half_spread_bps

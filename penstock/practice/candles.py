@@ -1,8 +1,7 @@
 """Sources of the practice exchange's candles: a folder of Parquet files, or frames in memory.
 
-A source is a small value that can be pickled and says what to load; `load` returns the bars. What
-may be seen of them at an instant is for penstock.practice.market. Generated candles are in
-penstock.practice.synthetic.
+A source is a small value that can be pickled; `load` returns the bars. penstock.practice.market
+decides what is known of them at an instant. Generated candles are in penstock.practice.synthetic.
 """
 
 from collections.abc import Mapping
@@ -25,10 +24,10 @@ CandleTable = Mapping[str, Mapping[Timeframe, BarSeries]]
 
 
 class CandleSource(Protocol):
-    """Says which candles to serve. Picklable, because the server runs in a process of its own."""
+    """The candles to serve. It can be pickled, because the server runs in its own process."""
 
     def load(self) -> CandleTable:
-        """Return the bars; DataError where they cannot be had."""
+        """Return the bars. Raises DataError where they cannot be read."""
         ...
 
 
@@ -52,19 +51,19 @@ class GivenCandles:
 class ParquetCandles:
     """Every candle file of a folder, spot symbols only.
 
-    Files have the columns FILE_COLUMNS. Several symbols or timeframes may share a file. Where
-    several files hold the same symbol and timeframe, the exchange with most rows is taken and its
-    files are merged. At a time that several of them have, the file with most rows wins; of equals,
-    the first by name.
+    Files have the columns FILE_COLUMNS. A file may have several symbols and timeframes. Where
+    several exchanges have the same symbol and timeframe, the one with most rows is taken. Its files
+    are merged: of bars with the same time, that of the file with most rows is kept.
     """
 
     folder: Path
+    """The folder."""
     exchange: str | None = None
-    """Only this exchange's candles; None: of all."""
+    """Only this exchange's candles; None for all."""
     symbols: tuple[str, ...] | None = None
-    """Only these symbols; None: all."""
+    """Only these symbols; None for all."""
     timeframes: tuple[Timeframe, ...] | None = None
-    """Only these timeframes; None: all."""
+    """Only these timeframes; None for all."""
     include_raw: bool = False
     """Whether to load files named `*__raw.parquet`, which keep a source's defects."""
     _wanted: frozenset[str] = field(default=frozenset(t.value for t in Timeframe), repr=False)
@@ -127,12 +126,12 @@ class ParquetCandles:
 
 
 def _merged(parts: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
-    """Return the rows of the exchange with most rows; of its parts, the longest wins."""
+    """Return the rows of the exchange with most rows, those of its longest part last."""
     rows_by_exchange: dict[str, int] = {}
     for exchange, rows in parts:
         rows_by_exchange[exchange] = rows_by_exchange.get(exchange, 0) + rows.height
     chosen = max(rows_by_exchange, key=lambda name: rows_by_exchange[name])
     frames = [rows.select(list(BARS_SCHEMA)) for exchange, rows in parts if exchange == chosen]
-    # the last one wins: BarArrays keeps the last row of a time; sort is stable
+    # BarArrays keeps the last row of a time
     frames.sort(key=lambda rows: rows.height)
     return pl.concat(frames)

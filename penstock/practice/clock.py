@@ -9,9 +9,14 @@ from penstock.core.errors import ConfigError
 
 
 class ClockMode(StrEnum):
+    """How the venue's time runs."""
+
     REAL = "real"
+    """It is the machine's time."""
     SPED_UP = "sped_up"
+    """It runs faster or slower than the machine's."""
     STEPPED = "stepped"
+    """It stands still until it is moved."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ def real_clock() -> ClockSpec:
 
 
 def stepped_clock(start: datetime) -> ClockSpec:
-    """Return a clock that stands at `start` until it is told to move."""
+    """Return a clock that stands at `start` until it is moved."""
     return ClockSpec(ClockMode.STEPPED, start)
 
 
@@ -78,7 +83,7 @@ class VenueTime:
         return int(self.machine_clock.now().timestamp() * 1000)
 
     def move_to(self, at_ms: int) -> None:
-        """Move forward to `at_ms`; ConfigError for the real clock and for going back."""
+        """Move forward to `at_ms`. Raises ConfigError for the real clock and for a past time."""
         if self.mode is ClockMode.REAL:
             raise ConfigError(
                 "the practice exchange runs on the real clock, which cannot be moved: "

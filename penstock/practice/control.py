@@ -56,12 +56,12 @@ class PracticeControl:
 
     def balances(self, api_key: str) -> dict[str, Decimal]:
         """Return the total of every asset of an account."""
-        held = self._call("GET", "accounts").get(api_key)
-        if held is None:
+        balances = self._call("GET", "accounts").get(api_key)
+        if balances is None:
             raise ConfigError(f"no practice account '{api_key}': open it first")
         return {
             asset: Decimal(entry["free"]) + Decimal(entry["locked"])
-            for asset, entry in held.items()
+            for asset, entry in balances.items()
         }
 
     def deposit(self, api_key: str, asset: str, quantity: Decimal | int | str) -> None:

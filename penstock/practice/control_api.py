@@ -61,7 +61,7 @@ class ControlApi:
         }
 
     def call(self, route: str, raw: bytes) -> Any:
-        """Carry out a control call; ControlError says what is wrong with it."""
+        """Carry out a control call. Raises ControlError where it is wrong."""
         handler = self.routes().get(route)
         if handler is None:
             raise ControlError(f"no control call '{route}'; there are {sorted(self.routes())}")
@@ -112,9 +112,9 @@ class ControlApi:
         return _shown(account)
 
     def correct(self, body: Body) -> Any:
-        """Change a balance by `quantity`, up or down, without a transfer that shows it.
+        """Change a balance by `quantity`, up or down, without a transfer.
 
-        A venue does so when it corrects its own books.
+        A venue does so when it corrects an error of its own.
         """
         account = self.venue.accounts.get(body["api_key"])
         if account is None:
@@ -193,9 +193,9 @@ def _wire_name(symbol: str) -> str:
 
 
 def _shown(account: PracticeAccount) -> dict[str, dict[str, str]]:
-    """Return the account's holdings as text."""
+    """Return the account's balances as text."""
     return {
-        asset: {"free": str(held.free), "locked": str(held.locked)}
-        for asset, held in sorted(account.balances.assets.items())
-        if held.total
+        asset: {"free": str(balance.free), "locked": str(balance.locked)}
+        for asset, balance in sorted(account.balances.assets.items())
+        if balance.total
     }

@@ -12,57 +12,67 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class FaultKind(StrEnum):
-    """What goes wrong. BEFORE kinds change nothing at the venue; AFTER kinds strike once the
-    request has been carried out.
-    """
+    """What goes wrong. BEFORE kinds change nothing; AFTER kinds carry out the request first."""
 
-    TIMEOUT_BEFORE = "timeout_before"  # no answer for `seconds`, nothing done
-    TIMEOUT_AFTER = "timeout_after"  # done, but no answer for `seconds`
-    ERROR_BEFORE = "error_before"  # 5xx, nothing done
-    ERROR_AFTER = "error_after"  # done, then 5xx
-    RESET_AFTER = "reset_after"  # done, then the connection ends in mid-answer
-    RATE_LIMIT = "rate_limit"  # 429 with Retry-After, nothing done
-    BAN = "ban"  # 418 with Retry-After, nothing done
-    MALFORMED = "malformed"  # done, then an answer that is not JSON
-    SLOW = "slow"  # done, and the answer comes `seconds` late
-    STALE_CANDLES = "stale_candles"  # klines as they were `seconds` of venue time ago
-    HIDDEN_TRADES = "hidden_trades"  # myTrades without those of the last `seconds` of venue time
-    TRUNCATED_TRADES = (
-        "truncated_trades"  # myTrades with those of the last `seconds` of venue time only
-    )
-    DOUBLED_TRADES = "doubled_trades"  # myTrades with every trade a second time under another id
-    FEELESS_TRADES = "feeless_trades"  # myTrades that name no commission
-    HIDDEN_ORDER = (
-        "hidden_order"  # an accepted order is not found by queries for `seconds` of real time
-    )
+    TIMEOUT_BEFORE = "timeout_before"
+    """Nothing is done, and no answer comes for `seconds`."""
+    TIMEOUT_AFTER = "timeout_after"
+    """The request is carried out, and no answer comes for `seconds`."""
+    ERROR_BEFORE = "error_before"
+    """Nothing is done, and the answer is 5xx."""
+    ERROR_AFTER = "error_after"
+    """The request is carried out, and the answer is 5xx."""
+    RESET_AFTER = "reset_after"
+    """The request is carried out, and the connection ends inside the answer."""
+    RATE_LIMIT = "rate_limit"
+    """Nothing is done, and the answer is 429 with Retry-After."""
+    BAN = "ban"
+    """Nothing is done, and the answer is 418 with Retry-After."""
+    MALFORMED = "malformed"
+    """The request is carried out, and the answer is not JSON."""
+    SLOW = "slow"
+    """The request is carried out, and the answer comes `seconds` late."""
+    STALE_CANDLES = "stale_candles"
+    """Klines are as they were `seconds` of venue time ago."""
+    HIDDEN_TRADES = "hidden_trades"
+    """myTrades lacks the trades of the last `seconds` of venue time."""
+    TRUNCATED_TRADES = "truncated_trades"
+    """myTrades has only the trades of the last `seconds` of venue time."""
+    DOUBLED_TRADES = "doubled_trades"
+    """myTrades has every trade a second time under another id."""
+    FEELESS_TRADES = "feeless_trades"
+    """myTrades has commissions of zero."""
+    HIDDEN_ORDER = "hidden_order"
+    """Queries do not find an accepted order for `seconds` of real time."""
 
 
 class Fault(BaseModel):
-    """One armed fault. As given here it strikes every matching call."""
+    """One armed fault. By default it strikes every matching call."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: FaultKind
+    """What goes wrong."""
     method: str = ""
-    """Strike calls of this HTTP method only; empty: of all."""
+    """Strike only calls of this HTTP method; empty for all."""
     path: str = "/api/"
     """Strike calls whose path begins with this."""
     nth: tuple[int, ...] = ()
-    """Strike these matching calls only, counted from 1; empty: all."""
+    """Strike only these matching calls, counted from 1; empty for all."""
     probability: float = Field(1.0, ge=0, le=1)
-    """How likely it strikes a matching call."""
+    """The probability that it strikes a matching call."""
     seed: int = 0
-    """Of the random numbers that decide so."""
+    """The seed of the random numbers that decide it."""
     times: int | None = Field(None, ge=1)
-    """How many calls it strikes at most; None: no limit."""
+    """How many calls it strikes at most; None for no limit."""
     seconds: float = Field(30.0, ge=0)
-    """See FaultKind for what they mean."""
+    """FaultKind says what it means."""
     hides_seconds: float = Field(0.0, ge=0)
-    """Queries do not find an order accepted under the fault for so many seconds of venue time."""
+    """Queries do not find an order accepted under the fault for this many seconds of venue time."""
     status: int = Field(503, ge=500, le=599)
     """The HTTP status of the error kinds."""
     symbol: str = ""
-    """Change the list of trades of this symbol only ("ETHUSDT"); empty: of all."""
+    """Change only the list of trades of this symbol ("ETHUSDT"); empty for all."""
 
 
 @dataclass

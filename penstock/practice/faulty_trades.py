@@ -10,16 +10,16 @@ _OTHER_ID = 10**9
 Row = dict[str, Any]
 
 
-def spoiled_trades(rows: list[Row], fault: Fault, now_ms: int) -> list[Row]:
+def faulty_trades(rows: list[Row], fault: Fault, now_ms: int) -> list[Row]:
     """Return the answer of myTrades under a fault. A fault of another kind does not change it."""
     if fault.symbol and any(row["symbol"] != fault.symbol for row in rows):
         return rows
-    border = now_ms - round(fault.seconds * 1000)
+    boundary_ms = now_ms - round(fault.seconds * 1000)
     match fault.kind:
         case FaultKind.HIDDEN_TRADES:
-            return [row for row in rows if row["time"] < border]
+            return [row for row in rows if row["time"] < boundary_ms]
         case FaultKind.TRUNCATED_TRADES:
-            return [row for row in rows if row["time"] >= border]
+            return [row for row in rows if row["time"] >= boundary_ms]
         case FaultKind.DOUBLED_TRADES:
             return [copy for row in rows for copy in (row, {**row, "id": row["id"] + _OTHER_ID})]
         case FaultKind.FEELESS_TRADES:

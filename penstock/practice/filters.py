@@ -1,8 +1,8 @@
 """The practice exchange's rules for an order's numbers: price tick, lot step, minimum notional.
 
 They come from a real exchangeInfo answer where one is given. Else they are derived from the
-candles: the tick is the coarsest power of ten that all prices are multiples of, and the lot step is
-worth between a tenth of a quote unit and one.
+candles. The tick is then the largest power of ten that divides all prices. The lot step is a power
+of ten and worth between 0.1 and 1 quote unit.
 """
 
 import gzip
@@ -85,7 +85,7 @@ def derive_rules(listing: Listing, series: BarSeries) -> SymbolRules:
 
 
 def _tick(prices: np.ndarray) -> Decimal:
-    """Return the coarsest power of ten, from 0.01 to 1e-8, that all prices are multiples of."""
+    """Return the largest power of ten, from 0.01 to 1e-8, that divides all prices."""
     for decimals in range(2, 8):
         scaled = prices * 10.0**decimals
         if np.allclose(scaled, np.rint(scaled), rtol=1e-12, atol=1e-6):
@@ -106,9 +106,9 @@ def rules_of(
         if wire in given:
             rules[wire] = _rules_from_filters(listing, given[wire])
         else:
-            held = table[listing.symbol]
-            longest = max(held, key=lambda timeframe: timeframe.seconds)
-            rules[wire] = derive_rules(listing, held[longest])
+            series = table[listing.symbol]
+            longest = max(series, key=lambda timeframe: timeframe.seconds)
+            rules[wire] = derive_rules(listing, series[longest])
     return rules
 
 

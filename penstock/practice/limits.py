@@ -1,8 +1,8 @@
 """Rate limits as Binance has them: request weights and order counts in fixed windows of real time.
 
-Weights are counted for the whole server (on Binance per address), orders per account. The headers
-of an answer state the counts. Beyond a limit the answer is 429 with Retry-After; a client that goes
-on is banned with 418.
+Weights are counted per server (at Binance per address), orders per account. The headers of an
+answer have the counts. Beyond a limit the answer is 429 with Retry-After. A client that goes on is
+banned with 418.
 """
 
 from dataclasses import dataclass, field
@@ -15,14 +15,18 @@ _DAY = 86_400
 
 @dataclass(frozen=True)
 class LimitSpec:
-    """The venue's rate limits; None lifts one."""
+    """The venue's rate limits. None is no limit."""
 
     weight_per_minute: int | None = 6000
+    """Request weight per minute."""
     orders_per_10s: int | None = 50
+    """Orders per 10 seconds and account."""
     orders_per_day: int | None = 160_000
+    """Orders per day and account."""
     ban_after: int = 10
     """More refused requests than this in a minute lead to a ban."""
     ban_seconds: int = 120
+    """How long a ban lasts."""
 
 
 UNLIMITED = LimitSpec(None, None, None)
@@ -115,11 +119,11 @@ class Limiter:
         """
         now = self.machine_clock.now().timestamp()
         short, day = self._orders.setdefault(account, (RateWindow(10), RateWindow(_DAY)))
-        for window, limit, words in (
+        for window, limit, period in (
             (short, self.spec.orders_per_10s, "10 SECOND"),
             (day, self.spec.orders_per_day, "1 DAY"),
         ):
             if window.add(1, now) > (limit or 2**62):
-                message = f"Too many new orders; current limit is {limit} orders per {words}."
+                message = f"Too many new orders; current limit is {limit} orders per {period}."
                 raise PracticeRefusal(-1015, message, status=429, retry_after=window.left(now))
         return {"x-mbx-order-count-10s": str(short.count), "x-mbx-order-count-1d": str(day.count)}

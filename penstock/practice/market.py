@@ -1,7 +1,7 @@
-"""What can be known of the practice market at an instant: prices, candles and volume, no future.
+"""What is known of the practice market at an instant: prices, candles and volume, nothing later.
 
-Of a bar that is still open, its open is known. Its high, low, close and volume are known as far as
-closed bars of a shorter timeframe tell them.
+The open of an open bar is known. Its high, low, close and volume are those of the closed bars of a
+shorter timeframe.
 """
 
 from dataclasses import dataclass, field
@@ -22,23 +22,28 @@ class BookTicker(NamedTuple):
     """The price known at an instant, and the bar that fills are taken from."""
 
     price: float
-    """The open of the bar that holds the instant; in an outage, the close before it."""
+    """The open of the present bar; in an outage, the last close."""
     timeframe: Timeframe
+    """The bar's length."""
     bar_ts: int
     """The bar's open time (ms since the epoch)."""
     volume: float
     """The bar's volume; zero in an outage."""
     is_open: bool
-    """False in an outage: no bar holds the instant, and the market is closed."""
+    """Whether there is a present bar. In an outage there is none, and the market is closed."""
 
 
 class Listing(NamedTuple):
-    """A symbol as ccxt writes it and as Binance does."""
+    """A listed symbol."""
 
     symbol: str
+    """As ccxt writes it: "BTC/USDT"."""
     wire: str
+    """As Binance writes it: "BTCUSDT"."""
     base: str
+    """The base asset."""
     quote: str
+    """The quote asset."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class PracticeMarket:
         return cls(table, listings)
 
     def listing(self, wire: str) -> Listing:
-        """Return the listing of a Binance symbol; -1121 where there is none."""
+        """Return the listing of a Binance symbol. Raises -1121 where there is none."""
         found = self.listings.get(wire)
         if found is None:
             raise invalid_symbol()
@@ -74,18 +79,20 @@ class PracticeMarket:
 
         Where the timeframe is missing, the longest shorter one is resampled.
         """
-        held = self.table[symbol]
-        found = held.get(timeframe) or self._built.get((symbol, timeframe))
+        by_timeframe = self.table[symbol]
+        found = by_timeframe.get(timeframe) or self._built.get((symbol, timeframe))
         if found is not None:
             return found
         shorter = [
             t
             for t in _BY_LENGTH
-            if t.seconds < timeframe.seconds and t in held and timeframe.seconds % t.seconds == 0
+            if t.seconds < timeframe.seconds
+            and t in by_timeframe
+            and timeframe.seconds % t.seconds == 0
         ]
         if not shorter:
             return None
-        source = held[shorter[-1]]
+        source = by_timeframe[shorter[-1]]
         built = self._built[symbol, timeframe] = source.window(0, 2**62).resampled(timeframe)
         return built
 
@@ -94,12 +101,12 @@ class PracticeMarket:
 
         It comes from the shortest timeframe whose history covers the instant.
         """
-        held = self.table[symbol]
-        timeframes = [t for t in _BY_LENGTH if t in held]
+        by_timeframe = self.table[symbol]
+        timeframes = [t for t in _BY_LENGTH if t in by_timeframe]
         for timeframe in timeframes:
-            if held[timeframe].covers(now):
-                return _quote(held[timeframe].last(now + 1, 1), now)
-        past = [last for t in timeframes if len(last := held[t].last(now + 1, 1))]
+            if by_timeframe[timeframe].covers(now):
+                return _quote(by_timeframe[timeframe].last(now + 1, 1), now)
+        past = [last for t in timeframes if len(last := by_timeframe[t].last(now + 1, 1))]
         if not past:
             return None
         return _quote(max(past, key=lambda last: int(last.ts[0]) + last.step), now)
@@ -120,7 +127,7 @@ class PracticeMarket:
     ) -> BarArrays:
         """Return up to `limit` bars that open at or before `now`.
 
-        They are those from `start` on, or without `start` the latest that open by `end`.
+        They are the first from `start` on, or without `start` the latest that open by `end`.
         """
         series = self.series(symbol, timeframe)
         if series is None:
@@ -132,7 +139,7 @@ class PracticeMarket:
         return found
 
     def _with_open_bar(self, symbol: str, found: BarArrays, now: int) -> BarArrays:
-        """Return `found` with its last, still open bar cut down to what is known at `now`."""
+        """Return `found` with its last, open bar as it is known at `now`."""
         bar_open = float(found.values[-1, 0])
         known = [bar_open, bar_open, bar_open, bar_open, 0.0]
         finer = self._closed_finer_bars(symbol, found.timeframe, int(found.ts[-1]), now)
@@ -151,12 +158,12 @@ class PracticeMarket:
     def _closed_finer_bars(
         self, symbol: str, timeframe: Timeframe, start: int, now: int
     ) -> BarArrays | None:
-        held = self.table[symbol]
+        by_timeframe = self.table[symbol]
         for finer in _BY_LENGTH:
             if finer.seconds >= timeframe.seconds:
                 return None
-            if finer in held and held[finer].covers(now):
-                return held[finer].window(start, now + 1 - finer.seconds * 1000)
+            if finer in by_timeframe and by_timeframe[finer].covers(now):
+                return by_timeframe[finer].window(start, now + 1 - finer.seconds * 1000)
         return None
 
 

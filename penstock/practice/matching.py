@@ -1,10 +1,10 @@
-"""How orders of the practice exchange become trades, against the bars known at the venue's instant.
+"""How orders of the practice exchange fill from the bars that are known at the venue's time.
 
-A market order fills at the open of the bar that holds the instant, up to the share of that bar's
-volume that may be had; the rest expires. A limit order that crosses that price fills in the same
-way as taker, and what is left rests (GTC). A resting order fills at its own price once a closed bar
-has traded strictly through it, if that bar opened when the order was already placed. Prices,
-quantities and commissions are those of penstock.simulation.fill_model.
+A market order fills at the open of the present bar, up to a share of that bar's volume; the rest
+expires. A limit order that crosses that price fills in the same way as a taker, and the rest stays
+open (GTC). A resting order fills at its own price once a closed bar has traded strictly through it.
+That bar must have opened after the order was placed. Prices, quantities and commissions are those
+of penstock.simulation.fill_model.
 """
 
 from datetime import UTC, datetime
@@ -91,7 +91,7 @@ class MatchingEngine:
         return trades
 
     def cancel(self, account: PracticeAccount, order: PracticeOrder) -> None:
-        """Take an open order off the book and free what it locked."""
+        """End an open order and free what it reserves."""
         instrument = self.rules[order.symbol].instrument
         self._finish(account, instrument, order, PracticeOrderStatus.CANCELED)
         order.updated_ms = self.venue.time.now_ms()
@@ -129,16 +129,18 @@ class MatchingEngine:
 
         It comes from the shortest timeframe there is at that time; None where there is none yet.
         """
-        held = self.market.table[symbol]
+        by_timeframe = self.market.table[symbol]
         while True:
             pages = [
-                (held[t].page(order.matched_to_ms, _FOREVER, 1), t) for t in _BY_LENGTH if t in held
+                (by_timeframe[t].page(order.matched_to_ms, _FOREVER, 1), t)
+                for t in _BY_LENGTH
+                if t in by_timeframe
             ]
             starts = [(int(page.ts[0]), t.seconds, t) for page, t in pages if len(page)]
             if not starts:
                 return None
             _, seconds, timeframe = min(starts)
-            closed = held[timeframe].window(order.matched_to_ms, now - seconds * 1000 + 1)
+            closed = by_timeframe[timeframe].window(order.matched_to_ms, now - seconds * 1000 + 1)
             if len(closed) == 0:
                 return None
             highs, lows = closed.values[:, 1], closed.values[:, 2]
@@ -196,7 +198,7 @@ class MatchingEngine:
         *,
         is_maker: bool = False,
     ) -> PracticeTrade:
-        """Book one trade: its share of the bar, the balances, the order's progress and its lock."""
+        """Make one trade: update the bar's taken volume, the balances and the order."""
         instrument = self.rules[order.symbol].instrument
         self._taken[bar] = self._taken.get(bar, ZERO) + quantity
         fill = self.fill_model.fill(
@@ -242,7 +244,7 @@ class MatchingEngine:
         return trade
 
     def _bnb_wallet(self, account: PracticeAccount, quote: str) -> BnbWallet | None:
-        """Return what the account could pay a commission in BNB with; None where none is due."""
+        """Return the account's BNB and its price; None where no commission is in BNB."""
         symbol = spot_symbol("BNB", quote)
         if self.fill_model.fee_asset != "BNB" or symbol not in self.market.table:
             return None

@@ -13,8 +13,7 @@ import polars as pl
 
 from penstock.core.timeframes import Timeframe
 
-#: A longer hole is the end of one stretch of history and the start of another; a shorter one is an
-#: outage.
+#: A gap of at most this length is an outage. A longer one ends a part of the history.
 OUTAGE_MS = 7 * 86_400_000
 
 Floats = npt.NDArray[np.float64]
@@ -48,13 +47,13 @@ class BarSeries(Protocol):
         ...
 
     def covers(self, at: int) -> bool:
-        """Return whether `at` lies within a stretch of this history (inside an outage counts)."""
+        """Return whether `at` is inside a part of this history. An outage is inside."""
         ...
 
 
 @dataclass(frozen=True)
 class BarArrays:
-    """Bars held as arrays, sorted and unique in `ts`."""
+    """Bars as arrays, sorted and unique in `ts`."""
 
     timeframe: Timeframe
     ts: Times

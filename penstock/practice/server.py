@@ -40,27 +40,35 @@ class AccountSpec:
     """An account that exists from the start."""
 
     api_key: str
+    """The key that names the account."""
     secret: str = field(repr=False)
+    """The key that signs its requests."""
     balances: dict[str, str] = field(default_factory=dict)
-    """Decimal texts, by asset."""
+    """Its opening balances by asset, as decimal texts."""
 
 
 @dataclass(frozen=True)
 class PracticeConfig:
-    """Everything a practice exchange is made of."""
+    """The configuration of a practice exchange."""
 
     candles: CandleSource
+    """The candles that it serves."""
     clock: ClockSpec = field(default_factory=real_clock)
+    """How its time runs."""
     accounts: tuple[AccountSpec, ...] = ()
+    """The accounts that exist from the start."""
     fill_model: FillModel = field(default_factory=FillModel)
+    """What trading costs."""
     limits: LimitSpec = field(default_factory=LimitSpec)
+    """Its rate limits."""
     faults: tuple[Fault, ...] = ()
+    """The faults that are armed from the start."""
     exchange_info: Path | None = None
     """A saved exchangeInfo answer with the symbols' rules; None derives them from the candles."""
     journal: Path | None = None
     """The file that keeps the state across restarts; None keeps it in memory."""
     port: int = 0
-    """0 takes a free one."""
+    """The port; 0 for any free one."""
 
 
 def build_app(
@@ -69,7 +77,7 @@ def build_app(
     machine_clock: MachineClock = SYSTEM_CLOCK,
     ids: IdSource = RANDOM_IDS,
 ) -> "PracticeApp":
-    """Return the ASGI application; DataError where its candles or files are bad."""
+    """Return the ASGI application. Raises DataError where candles or files cannot be read."""
     from penstock.practice.app import PracticeApp
     from penstock.practice.book import TopOfBook
     from penstock.practice.faults import Faults
@@ -105,7 +113,7 @@ def _bind(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
-        # a client that is told the address may connect before the event loop runs
+        # a client that knows the address may connect before the event loop runs
         listener.listen(1024)
     except OSError as error:
         listener.close()
@@ -163,7 +171,7 @@ def start_process() -> ServerProcess:
 class PracticeServer:
     """A practice exchange in a process of its own, from `start` to `stop` or as a context.
 
-    It is reachable at `url`. The process ends when this one does, however this one ends.
+    It answers at `url`. The process ends when this one does, even where this one is killed.
     """
 
     def __init__(
@@ -207,7 +215,7 @@ class PracticeServer:
         return None if self._process is None else self._process.pid
 
     def start(self) -> "PracticeServer":
-        """Start, and return once it answers; PenstockError says why it cannot start."""
+        """Start the server and return once it listens. Raises PenstockError where it cannot."""
         if self._process is not None:
             return self
         self._process = start_process()
@@ -217,14 +225,14 @@ class PracticeServer:
         self._process.stdin.flush()
         watchdog = threading.Timer(_START_SECONDS, self._process.kill)
         watchdog.start()
-        said = self._process.stdout.readline().decode().strip()
+        line = self._process.stdout.readline().decode().strip()
         watchdog.cancel()
-        if not said.startswith("http://"):
+        if not line.startswith("http://"):
             self.stop()
             raise PenstockError(
-                f"the practice exchange did not start: {said or 'it ended without a word'}"
+                f"the practice exchange did not start: {line or 'it ended without a message'}"
             )
-        self._url = said
+        self._url = line
         return self
 
     def stop(self) -> None:

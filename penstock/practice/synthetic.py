@@ -1,10 +1,10 @@
-"""Synthetic candles: made up, and the same for the same seed.
+"""Synthetic candles: the same for the same seed.
 
 Hourly closes follow a factor common to all symbols and one of the symbol's own. Both have drifts
-that hold for weeks, so that there are trends to find, and a volatility that changes slowly. In all
-it is about 45% per year. Each open is the close before. Minutes are drawn when asked for, as
-bridges within their hour: they resample exactly to hours, and hours to days. A symbol's path
-depends on the seed, its own name and the start, not on which other symbols are listed.
+that last for weeks, and a volatility that changes slowly and is about 45% per year in all. Each
+open is the close before. Minutes are drawn when they are read, as bridges within their hour. They
+resample exactly to hours, and hours to days. A symbol's path depends on the seed, its name and the
+start, and not on the other symbols.
 """
 
 import math
@@ -32,8 +32,8 @@ _FIRST_PRICES = {
     "DOGE": 0.09,
 }
 _DAILY_VOLATILITY = 0.4 / math.sqrt(365)
-# Trends that last about two months and are stronger than any market's: following them passes the
-# promotion gate, so that the whole line can be walked on candles that are made up.
+# Trends last about two months and are stronger than any market's. A strategy that follows them
+# passes the promotion gate, so that the demo can run on these candles.
 _DAILY_DRIFT = 0.005
 _REGIME_HOURS = 60 * 24
 _HOURLY_TURNOVER = 1e8  # quote units
@@ -59,13 +59,16 @@ DEFAULT_SYMBOLS = tuple(
 
 @dataclass(frozen=True)
 class SyntheticCandles:
-    """Generated candles. ConfigError where a time is no whole UTC day or the end is first."""
+    """Generated candles.
+
+    Raises ConfigError where a time is not a whole UTC day, or the end is not after the start.
+    """
 
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
     start: datetime = datetime(2022, 1, 1, tzinfo=UTC)
     """The first bar's open: a whole UTC day."""
     end: datetime = datetime(2025, 1, 1, tzinfo=UTC)
-    """After the last bar: a whole UTC day."""
+    """The last bar's close: a whole UTC day."""
     seed: int = 7
     minutes: bool = True
     """Whether there are bars shorter than an hour."""
@@ -197,7 +200,7 @@ class _Path:
 
 
 class MinuteSeries:
-    """Minutes, drawn by whole days when asked for. The last 64 days stay in memory."""
+    """Minute bars, drawn by whole days when they are read. The last 64 days stay in memory."""
 
     def __init__(self, path: _Path, hourly: BarArrays) -> None:
         self._first = int(hourly.ts[0])
@@ -228,7 +231,7 @@ class MinuteSeries:
 
 @dataclass(frozen=True)
 class ResampledSeries:
-    """Bars of a longer timeframe, built when asked for from a `source` that has no gaps."""
+    """Bars of a longer timeframe, built when they are read from a `source` without gaps."""
 
     source: MinuteSeries
     timeframe: Timeframe

@@ -1,7 +1,7 @@
 """The state of the practice exchange: its accounts and what happened on them.
 
-Every change goes through here and is written to the journal, from which a restart rebuilds the
-state. Which changes an order makes is for penstock.practice.matching.
+Every change is made here and written to the journal, from which a restart rebuilds the state.
+penstock.practice.matching decides which changes an order makes.
 """
 
 from decimal import Decimal
@@ -52,7 +52,7 @@ class PracticeVenue:
         return account
 
     def change(self, account: PracticeAccount, asset: str, quantity: Decimal, reason: str) -> None:
-        """Add `quantity` to an asset's free balance and note why.
+        """Add `quantity` to an asset's free balance and record the reason.
 
         Raises ConfigError where the balance would go below zero.
         """
@@ -66,23 +66,23 @@ class PracticeVenue:
         self, account: PracticeAccount, asset: str, change: Decimal, reason: str
     ) -> None:
         """Write a balance to the journal, after its total changed by `change`."""
-        held = account.balances.of(asset)
+        balance = account.balances.of(asset)
         values = {
             "asset": asset,
             "change": str(change),
-            "free": str(held.free),
-            "locked": str(held.locked),
+            "free": str(balance.free),
+            "locked": str(balance.locked),
             "reason": reason,
         }
         self.journal.add("balance", account.api_key, self.time.now_ms(), values)
 
     def note_order(self, account: PracticeAccount, order: PracticeOrder) -> None:
-        """Keep an order's present state."""
+        """Record an order's present state."""
         account.keep(order)
         self.journal.add("order", account.api_key, self.time.now_ms(), {"order": plain(order)})
 
     def note_trade(self, account: PracticeAccount, trade: PracticeTrade) -> None:
-        """Keep a trade."""
+        """Record a trade."""
         account.trades.setdefault(trade.symbol, []).append(trade)
         self.journal.add("trade", account.api_key, self.time.now_ms(), {"trade": plain(trade)})
 
@@ -95,12 +95,12 @@ class PracticeVenue:
         return self._last_trade_id
 
     def move_clock(self, at_ms: int) -> None:
-        """Move the venue's time forward and note it, so that a restart goes on from there."""
+        """Move the venue's time forward and record it, so that a restart goes on from there."""
         self.time.move_to(at_ms)
         self.journal.add("clock", "", at_ms, {})
 
     def _restore(self, entry: JournalEntry) -> None:
-        """Carry out one journal entry again."""
+        """Apply one journal entry."""
         kind, api_key = entry["kind"], entry["account"]
         if kind == "clock":
             if self.time.mode is not ClockMode.REAL:

@@ -30,8 +30,11 @@ def accept_break(
 ) -> Reconciliation:
     """Accept the open breaks on `subject` (an asset or a symbol), then compare again.
 
-    One transaction books differences of balances as adjustments, cancels an order that is gone in
-    the ledger, and keeps a changed instrument for later plans.
+    In one transaction:
+
+    - Differences of balances are booked as adjustments.
+    - An order that is gone is cancelled in the ledger.
+    - A changed instrument is kept for later plans.
 
     Raises StoreError where no break is open on the subject, or where it is an unknown order, which
     must be cancelled at the venue. It is raised too where the difference is not the recorded one

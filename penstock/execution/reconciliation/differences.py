@@ -123,8 +123,8 @@ def unexplained(
     """Return a break per asset whose gap no trade explains: a transfer, dust, or a mismatch.
 
     A gap worth no more than `dust_notional` is dust. Where the venue shows its transfers, a gap
-    that one or all of them explain is a deposit or withdrawal, any other a mismatch. Where it does
-    not, a surplus is called a deposit and a lack a withdrawal.
+    that one or all of them explain is a deposit or withdrawal. Any other gap is a mismatch. Where
+    it does not show them, a surplus is called a deposit and a lack a withdrawal.
     """
     left = gaps.open()
     if not left:
