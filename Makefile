@@ -32,13 +32,13 @@ demo: $(READY) ## The whole line, from a venue's wire to a reconciled account, i
 	$(BIN)/penstock demo
 
 test: $(READY) ## All tests but the long soaks
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 coverage: $(READY) ## The share of the code that the tests run: by the unit tests alone, then by all of them
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak" tests/unit --cov --cov-report=
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not soak" tests/unit --cov --cov-report=
 	@echo "unit tests: $$($(BIN)/coverage report --format=total)% of all lines," \
 		"$$($(BIN)/coverage report --format=total --include='strategies/*')% of the strategies"
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak" --ignore tests/unit --cov --cov-append --cov-report=
+	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not soak" --ignore tests/unit --cov --cov-append --cov-report=
 	@echo "all tests: $$($(BIN)/coverage report --format=total)% of all lines"
 
 check: $(READY) ## Lint, types, import directions, then the tests

@@ -19,6 +19,13 @@ settings.register_profile("penstock", deadline=None)
 settings.load_profile("penstock")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that none is left over at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def candles_dir() -> Path:
     """The folder of real candles; tests that need it skip where it is absent."""

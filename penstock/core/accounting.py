@@ -19,10 +19,12 @@ _ZERO = Decimal(0)
 
 
 class AssetChange(NamedTuple):
-    """A signed amount of one asset: above zero comes in, below zero goes out."""
+    """A change of one asset's balance."""
 
     asset: str
+    """The asset."""
     amount: Decimal
+    """The change: above zero comes in, below zero goes out."""
 
 
 @dataclass(frozen=True)

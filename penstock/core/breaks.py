@@ -93,7 +93,7 @@ class TradeMark:
 
 @dataclass(frozen=True)
 class BreakAcceptance:
-    """An operator's acceptance: the ledger takes over what the venue says."""
+    """An operator's acceptance: the ledger takes over what the venue has."""
 
     account: str
     """The account's name."""

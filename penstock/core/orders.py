@@ -360,7 +360,7 @@ def client_order_id(
     an id only while the first order is open.
 
     The id is the first 128 bits of a SHA-256. It is legal at Binance and Bybit (36 characters), OKX
-    (32 letters and digits) and Kraken (a UUID without dashes).
+    (32 letters and digits), WhiteBIT (32 are recommended) and Kraken (a UUID without dashes).
 
     Phase and child are hashed as one number, so that an order keeps the id of earlier versions.
     """

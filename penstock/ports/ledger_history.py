@@ -73,7 +73,7 @@ class LedgerHistory(Protocol):
     def fills(self, account: str, at: datetime | None = None) -> Sequence[tuple[str, Fill]]:
         """Return the account's fills up to `at` (default: all).
 
-        Each stands with the strategy version whose order it filled.
+        Each comes with the strategy version whose order it filled.
         """
         ...
 

@@ -21,7 +21,9 @@ class TopOfBook:
     """The best bid and ask of every listed symbol."""
 
     market: PracticeMarket
+    """The candles."""
     rules: Mapping[str, SymbolRules]
+    """The filters by Binance's symbol."""
     half_spread_bps: Decimal = Decimal(0)
     """Half the spread, in basis points of the price. The least is one tick."""
     shown: dict[str, Quote] = field(default_factory=dict)

@@ -33,9 +33,10 @@ class CandleSource(Protocol):
 
 @dataclass(frozen=True)
 class GivenCandles:
-    """Candles given as frames of bars (BARS_SCHEMA), by timeframe."""
+    """Candles in memory."""
 
     bars: Mapping[Timeframe, pl.DataFrame]
+    """Frames of bars (BARS_SCHEMA), by timeframe."""
 
     def load(self) -> CandleTable:
         table: dict[str, dict[Timeframe, BarSeries]] = {}

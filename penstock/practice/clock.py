@@ -27,6 +27,7 @@ class ClockSpec:
     """
 
     mode: ClockMode = ClockMode.REAL
+    """The way in which it runs."""
     start: datetime | None = None
     """Where a sped-up or stepped clock begins."""
     speed: float = 1.0

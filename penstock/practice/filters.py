@@ -32,6 +32,7 @@ class SymbolRules:
     """One symbol's filters."""
 
     instrument: Instrument
+    """The symbol with its steps and minimums."""
     max_price: Decimal
     """The highest limit price (quote units)."""
     max_quantity: Decimal

@@ -57,8 +57,11 @@ class RateWindow:
     """A counter that starts again at each whole multiple of `seconds`."""
 
     seconds: int
+    """The window's length."""
     started: int = 0
+    """When the present window began (Unix seconds)."""
     count: int = 0
+    """The count in the present window."""
 
     def add(self, amount: int, now: float) -> int:
         """Add `amount` and return the count in the present window."""
@@ -78,7 +81,9 @@ class Limiter:
     """Counts requests and orders, and refuses those beyond the limits."""
 
     spec: LimitSpec
+    """The limits."""
     machine_clock: MachineClock
+    """Dates the requests."""
     _weight: RateWindow = field(default_factory=lambda: RateWindow(60))
     _orders: dict[str, tuple[RateWindow, RateWindow]] = field(default_factory=dict)
     _refused: RateWindow = field(default_factory=lambda: RateWindow(60))

@@ -56,8 +56,11 @@ class BarArrays:
     """Bars as arrays, sorted and unique in `ts`."""
 
     timeframe: Timeframe
+    """The bars' length."""
     ts: Times
-    values: Floats  # (bars, 5): open, high, low, close, volume
+    """Their open times (ms)."""
+    values: Floats
+    """An array of shape (bars, 5): open, high, low, close, volume."""
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame, timeframe: Timeframe) -> "BarArrays":

@@ -65,11 +65,13 @@ class SyntheticCandles:
     """
 
     symbols: tuple[str, ...] = DEFAULT_SYMBOLS
+    """The symbols to make candles of."""
     start: datetime = datetime(2022, 1, 1, tzinfo=UTC)
     """The first bar's open: a whole UTC day."""
     end: datetime = datetime(2025, 1, 1, tzinfo=UTC)
     """The last bar's close: a whole UTC day."""
     seed: int = 7
+    """The seed of the random numbers."""
     minutes: bool = True
     """Whether there are bars shorter than an hour."""
 

@@ -1,4 +1,4 @@
-"""What is known of a candidate when it is judged: one frozen value, kept with the version as JSON.
+"""The evidence on which the gate judges a candidate: one frozen value, kept with it as JSON.
 
 penstock.promotion.criteria decides whether the figures are good enough.
 """

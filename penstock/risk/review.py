@@ -127,8 +127,7 @@ def review(
 
     An order shrinks to the smallest quantity that a rule allows, rounded down to lots. It is denied
     where a rule allows nothing, or where the venue would refuse what is left. An order that reduces
-    a position of `context.exits` is checked for kill switch and locks only, because no limit may
-    stop an exit.
+    a position of `context.exits` is checked for kill switch and locks only: no limit may stop it.
     """
     seen = replace(context, under_review=tuple(orders))
     rules = rules_of(limits)

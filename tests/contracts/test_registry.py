@@ -39,6 +39,8 @@ from penstock.research.engine.results import SearchResult, SearchSettings
 from penstock.research.search.runner import search
 from strategies.ma_cross import MovingAverageCross
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 #: The gate's arithmetic has tests of its own: here everything passes that is not about the
 #: registry.
@@ -213,7 +215,7 @@ def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
     )
 
 
-@pytest.fixture(scope="module", params=["database", pytest.param("server", marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=["database", "server"])
 def session(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

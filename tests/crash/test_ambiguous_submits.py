@@ -26,6 +26,8 @@ from tests.crash.misled_day import (
     open_day,
 )
 
+pytestmark = pytest.mark.slow
+
 SLICE = 160
 ORDERS = int(os.environ.get("PENSTOCK_AMBIGUOUS_ORDERS", "10000"))
 SEED = int(os.environ.get("PENSTOCK_AMBIGUOUS_SEED", "20240303"))

@@ -49,6 +49,8 @@ from penstock.practice.server import PracticeServer
 from penstock.practice.synthetic import DEFAULT_SYMBOLS, SyntheticCandles
 from penstock.testing.risk import switched_off
 
+pytestmark = pytest.mark.slow
+
 SEED = int(os.environ.get("PENSTOCK_SOAK_SEED", "20240304"))
 DAYS = float(os.environ.get("PENSTOCK_SOAK_DAYS", "7"))
 MINUTES = float(os.environ.get("PENSTOCK_SOAK_MINUTES", "30"))

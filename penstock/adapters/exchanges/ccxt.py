@@ -254,11 +254,14 @@ class CcxtExchange(CcxtMarketData):
             raise
 
     def open_orders(self) -> Sequence[OrderReport]:
+        listed = self._lookup.working
         return self.read(
             "open orders",
             lambda: [
                 self._report(order, "", order["symbol"])
-                for order in self.client.fetch_open_orders()
+                for order in (
+                    self.client.fetch_open_orders() if listed is None else listed(self.client)
+                )
             ],
         )
 

@@ -44,6 +44,8 @@ _UNSURE = frozenset(
         *("10000", "10016", "170001", "170007", "170032"),
     }
 )
+#: How venues say that an id is taken, where ccxt has no class for it; the second is WhiteBIT's.
+_DUPLICATE = ("duplicate order", "client order id is already used")
 _REFUSED_KEYS = {
     "-1021": "the request's timestamp is outside the venue's window: "
     "set this machine's clock (NTP)",
@@ -80,7 +82,9 @@ def _refusal(
     error: Exception, answer: LastAnswer, text: str, message: str, code: str
 ) -> VenueError:
     """Return the error for a whole answer under 500, or for what ccxt refused before sending."""
-    if isinstance(error, ccxt.DuplicateOrderId) or "duplicate order" in text.lower():
+    if isinstance(error, ccxt.DuplicateOrderId) or any(
+        words in text.lower() for words in _DUPLICATE
+    ):
         return DuplicateOrderError(message, code)
     if isinstance(error, (ccxt.OperationFailed, *NONSENSE)):
         return VenueUnavailableError(f"{message} (no usable answer: {type(error).__name__})")

@@ -24,6 +24,8 @@ _KRAKEN_ORDER_LIFE = timedelta(seconds=10)
 _OUT_OF_SIGHT = 60.0
 #: Seconds for differing clocks and slow answers.
 _MARGIN = 5.0
+#: So many of the last nonces are remembered.
+_NONCES_KEPT = 100_000
 _log = structlog.get_logger(__name__)
 
 
@@ -36,6 +38,8 @@ class AgeLimit(StrEnum):
     """A header that ccxt sets itself."""
     DEADLINE = "a deadline of its own"
     """A time after which the venue refuses the order."""
+    NONCE = "the request's nonce"
+    """A time in the request, which the venue takes once; ccxt lets the caller set it."""
 
 
 #: The longest age at which a venue takes an order, in seconds: ccxt asks for it, or the venue sets
@@ -45,6 +49,7 @@ _LIMITS: Mapping[str, tuple[AgeLimit, float]] = {
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), (AgeLimit.SIGNATURE, 5.0)),
     **dict.fromkeys(("okx", "okxus", "myokx"), (AgeLimit.SIGNATURE, 30.0)),
     "kraken": (AgeLimit.DEADLINE, _KRAKEN_ORDER_LIFE.total_seconds()),
+    "whitebit": (AgeLimit.NONCE, 5.0),
 }
 
 
@@ -91,8 +96,14 @@ class RequestAge:
         self._limit = _LIMITS[venue][0] if venue in _LIMITS else None
         self._client = client
         self._signing = _SigningTime()
+        self._nonces: dict[int, None] = {}
+        self._nonces_lock = threading.Lock()
         if self._limit is AgeLimit.SIGNATURE:
             self._stamp_with(client.nonce)
+        if self._limit is AgeLimit.NONCE:
+            # Without the option the venue looks only whether nonces rise, and takes an old order.
+            client.options["nonceWindow"] = True
+            self._count_with(client.incrementing_nonce)
         if self._limit is None:
             _log.warning(
                 "old_orders_are_taken",
@@ -106,6 +117,23 @@ class RequestAge:
             own() if self._signing.at is None else self._milliseconds(self._signing.at)
         )
 
+    def _count_with(self, own: Any) -> None:
+        """Have ccxt's own requests pass over the nonces of orders."""
+        self._client.incrementing_nonce = lambda: self._unused(own())
+
+    def _unused(self, nonce: int) -> int:
+        """Return the nonce, or the next one that no request of this client has had.
+
+        A later one than the newest would make an old order look new.
+        """
+        with self._nonces_lock:
+            while nonce in self._nonces:
+                nonce += 1
+            self._nonces[nonce] = None
+            if len(self._nonces) > _NONCES_KEPT:
+                del self._nonces[next(iter(self._nonces))]
+        return nonce
+
     @contextmanager
     def signed_as_of(self, asked_at: datetime | None) -> Iterator[dict[str, Any]]:
         """Sign what this thread sends as of `asked_at`; yield the order's parameters for it."""
@@ -118,6 +146,8 @@ class RequestAge:
     def _parameters(self, asked_at: datetime) -> dict[str, Any]:
         if self._limit is AgeLimit.TIMESTAMP:
             return {"timestamp": self._milliseconds(asked_at)}
+        if self._limit is AgeLimit.NONCE:
+            return {"nonce": str(self._unused(self._milliseconds(asked_at)))}
         if self._limit is AgeLimit.DEADLINE:
             deadline = (asked_at + _KRAKEN_ORDER_LIFE).astimezone(UTC)
             return {"deadline": deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z")}

@@ -5,10 +5,13 @@ some venues. At others it drops it, or looks for a venue's id of that name, and 
 there is no such order. A lost order would then be sent again.
 """
 
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import ccxt
 
 from penstock.core.errors import ConfigError
 
@@ -30,6 +33,10 @@ class OrderLookup:
     """Whether the questions return lists, which may be empty. Otherwise each returns one order, and
     ccxt raises an error where there is none.
     """
+    working: Callable[[Any], list[dict[str, Any]]] | None = None
+    """Lists all working orders, where ccxt's call shows one page of them."""
+    cancelled_by: Callable[[Any, str, str], Any] | None = None
+    """Asks once to cancel the order of this name in this symbol, where ccxt's call cannot."""
     named_in_cancel: str = ""
     """The parameter that names an order to cancel instead of the venue's id, where ccxt does not
     translate its own. ccxt must take None as id there."""
@@ -45,6 +52,8 @@ class OrderLookup:
 
     def cancel(self, client: Any, name: str, symbol: str) -> Any:
         """Ask once to cancel the order; return ccxt's answer."""
+        if self.cancelled_by is not None:
+            return self.cancelled_by(client, name, symbol)
         if self.named_in_cancel:  # with an id besides, the venue would look for that
             return client.cancel_order(None, symbol, {self.named_in_cancel: name})
         return client.cancel_order(name, symbol, {"clientOrderId": name})
@@ -98,6 +107,90 @@ def _bybit(
     return [client.parse_order(order, market) for order in answer["result"]["list"]]
 
 
+_WHITEBIT_PAGE = 100
+#: How WhiteBIT says that it has no such order. Its list of ended orders does so by an error. ccxt
+#: takes other errors for that, too: a request that the venue did not understand is no denial.
+_WHITEBIT_HAS_NONE = re.compile(r"(OrderHistory|Unexecuted order) was not found")
+
+
+def _whitebit_open(client: Any, name: str, symbol: str) -> list[dict[str, Any]]:
+    orders = _whitebit(client, client.v4PrivatePostOrders, name, symbol)
+    if not isinstance(orders, list):
+        raise ValueError(f"open orders that are no list: {orders}")
+    return [_whitebit_order(client, order) for order in orders]
+
+
+def _whitebit_order(client: Any, order: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a working order. It is open because it is in that list, as for ccxt."""
+    parsed: dict[str, Any] = client.parse_order({**order, "status": "OPEN"})
+    return parsed
+
+
+def _whitebit_working(client: Any) -> list[dict[str, Any]]:
+    """Return the working orders of all pages.
+
+    An order that ends meanwhile moves the others up: pages share half of their orders.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for offset in itertools.count(0, _WHITEBIT_PAGE // 2):
+        page = client.v4PrivatePostOrders({"limit": _WHITEBIT_PAGE, "offset": offset})
+        if not isinstance(page, list):
+            raise ValueError(f"open orders that are no list: {page}")
+        fresh = {str(each["orderId"]): _whitebit_order(client, each) for each in page}
+        if len(page) >= _WHITEBIT_PAGE and fresh.keys() <= found.keys():
+            raise ValueError(f"the same open orders again after the first {offset}")
+        found |= fresh
+        if len(page) < _WHITEBIT_PAGE:
+            break
+    return list(found.values())
+
+
+def _whitebit_ended(client: Any, name: str, symbol: str) -> list[dict[str, Any]]:
+    """Return the ended orders of the name, which the venue groups by market."""
+    market = client.market(symbol)
+    found = _whitebit(client, client.v4PrivatePostTradeAccountOrderHistory, name, symbol)
+    orders = found[market["id"]] if found else []
+    return [
+        client.parse_order({**each, "status": _whitebit_end(each["status"])}, market)
+        for each in orders
+    ]
+
+
+def _whitebit_end(status: str) -> str:
+    """Return the status of an ended order in a word that ccxt knows.
+
+    ccxt calls an order open that ended partly filled, or that the venue itself cancelled.
+    """
+    if status == "FILLED":
+        return status
+    if "CANCEL" in status or "PARTIAL" in status:
+        return "CANCELED"
+    raise ValueError(f"an order among the ended ones with the status {status}")
+
+
+def _whitebit(
+    client: Any, ask: Callable[[dict[str, Any]], Any], name: str, symbol: str
+) -> list[Any] | dict[str, Any]:
+    try:
+        answer: list[Any] | dict[str, Any] = ask(_whitebit_name(client, name, symbol))
+    except ccxt.ExchangeError as error:
+        if _WHITEBIT_HAS_NONE.search(str(error)):
+            return []
+        if isinstance(error, ccxt.OrderNotFound):
+            raise ValueError(f"refused without a word of the order: {error}") from error
+        raise
+    return answer
+
+
+def _whitebit_cancel(client: Any, name: str, symbol: str) -> None:
+    """ccxt's call wants the venue's id. What became of the order is asked for afterwards."""
+    client.v4PrivatePostOrderCancel(_whitebit_name(client, name, symbol))
+
+
+def _whitebit_name(client: Any, name: str, symbol: str) -> dict[str, Any]:
+    return {"market": client.market(symbol)["id"], "clientOrderId": name}
+
+
 #: ccxt sends the id as origClientOrderId (Binance) or clOrdId (OKX), to the call that has open and
 #: ended orders.
 _ONE_CALL = OrderLookup((_by_client_order_id,))
@@ -110,12 +203,19 @@ _BYBIT = OrderLookup(
     cut_short=frozenset({"PartiallyFilledCanceled", "PARTIALLY_FILLED_CANCELLED"}),
     too_late=frozenset({"170139", "170142", "170143"}),  # filled, canceled, not on the book
 )
+_WHITEBIT = OrderLookup(
+    (_whitebit_open, _whitebit_ended),
+    by_list=True,
+    working=_whitebit_working,
+    cancelled_by=_whitebit_cancel,
+)
 
 _LOOKUPS: Mapping[str, OrderLookup] = {
     **dict.fromkeys(("binance", "binanceus"), _ONE_CALL),
     **dict.fromkeys(("okx", "okxus", "myokx"), _ONE_CALL),
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), _BYBIT),
     "kraken": _KRAKEN,
+    "whitebit": _WHITEBIT,
 }
 
 

@@ -3,7 +3,8 @@
 Most venues have no other reading for the orders that ccxt makes. Bybit reads the quantity of a spot
 market buy in units of quote, unless the order says `marketUnit: baseCoin`. It takes that parameter
 only from unified accounts, and ccxt sends it only for those. The order of a classic account would
-have a wrong size.
+have a wrong size. At WhiteBIT ccxt sends a market order to `order/stock_market`, which reads base
+units.
 """
 
 from typing import Any

@@ -26,6 +26,11 @@ _DAY = timedelta(days=1) // _MILLISECOND
 #: reaches beyond now by any clock.
 _BYBIT_WINDOW = 6 * _DAY
 _BYBIT_PAGE = 100
+#: WhiteBIT refuses a start that is more than six months ago, the shortest of which have 181 days,
+#: and windows of more than 31 days.
+_WHITEBIT_KEPT = timedelta(days=180)
+_WHITEBIT_WINDOW = 30 * _DAY
+_WHITEBIT_PAGE = 100
 #: After so many pages the reading of a venue's trades fails.
 _MOST_PAGES = 10_000
 _log = structlog.get_logger(__name__)
@@ -192,9 +197,37 @@ def _okx_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesPag
     return TradesPage(trades, {"after": str(min(map(int, trades)))} if trades else None)
 
 
+def _whitebit_windows(since: int, now: int) -> list[Where]:
+    """Return windows that touch each other, in whole seconds. The last has no end: that is now."""
+    first = max(since, now - _WHITEBIT_KEPT // _MILLISECOND)
+    starts = list(range(first, max(first, now) + 1, _WHITEBIT_WINDOW))
+    dates = [{"startDate": start // 1000 - 1} for start in starts]
+    bounded = [
+        {**date, "endDate": (start + _WHITEBIT_WINDOW) // 1000 + 1}
+        for date, start in zip(dates[:-1], starts[:-1], strict=True)
+    ]
+    return [{**window, "offset": 0} for window in (*bounded, dates[-1])]
+
+
+def _whitebit_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesPage:
+    """Return up to 100 trades after the first `offset`. A page that is not full is the last.
+
+    A trade that happens meanwhile shows another twice, and hides none.
+    """
+    rows = client.v4PrivatePostTradeAccountExecutedHistory(
+        {"market": market["id"], "limit": _WHITEBIT_PAGE, **where}
+    )
+    if not isinstance(rows, list):
+        raise ValueError(f"trades that are no list: {rows}")
+    trades = {str(row["id"]): _parsed(client, str(row["id"]), row, market) for row in rows}
+    is_full = len(rows) >= _WHITEBIT_PAGE
+    return TradesPage(trades, {"offset": where["offset"] + len(rows)} if is_full else None)
+
+
 _KRAKEN = TradePager(_kraken_windows, _kraken_page)
 _BYBIT = TradePager(_bybit_windows, _bybit_page, timedelta(days=730), "orderLinkId")
 _OKX = TradePager(_okx_windows, _okx_page, timedelta(days=89), "clOrdId")
+_WHITEBIT = TradePager(_whitebit_windows, _whitebit_page, _WHITEBIT_KEPT, "clientOrderId")
 
 #: Binance pages forward by trade id. ccxt's own call does that, so it has no pager.
 _PAGERS: Mapping[str, TradePager | None] = {
@@ -202,6 +235,7 @@ _PAGERS: Mapping[str, TradePager | None] = {
     **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), _BYBIT),
     "kraken": _KRAKEN,
+    "whitebit": _WHITEBIT,
 }
 
 

@@ -5,7 +5,7 @@ leaves the machine.
 import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import ccxt
 import pytest
@@ -18,7 +18,7 @@ from penstock.adapters.exchanges.order_expiry import RequestAge, age_limit, visi
 from penstock.adapters.exchanges.order_lookup import _LOOKUPS
 from penstock.adapters.exchanges.venue_session import Throttle
 from penstock.core.clock import SteppedClock
-from penstock.core.errors import ConfigError, NotSentError
+from penstock.core.errors import ConfigError, DuplicateOrderError, NotSentError
 from penstock.core.orders import OrderRequest, OrderType, Side
 from penstock.execution.session import ExecutionPolicy
 
@@ -32,6 +32,21 @@ ANSWERS = {
     "kraken": {
         "error": [],
         "result": {"txid": ["O1"], "descr": {"order": "buy 1.0 AAAUSDT @ market"}},
+    },
+    "whitebit": {
+        "orderId": 1,
+        "clientOrderId": NAME,
+        "market": "AAAUSDT",
+        "side": "buy",
+        "type": "limit",
+        "timestamp": 1595792396.165973,
+        "dealMoney": "0",
+        "dealStock": "0",
+        "amount": "1",
+        "left": "1",
+        "dealFee": "0",
+        "price": "2",
+        "status": "NEW",
     },
 }
 
@@ -151,6 +166,57 @@ def test_kraken_order_has_a_deadline_ten_seconds_after_it_was_asked_for() -> Non
     assert int(fields["nonce"][0]) > asked_at.timestamp() * 1000 + 200_000
 
 
+def test_whitebit_order_has_the_time_it_was_asked_for_as_nonce():
+    """WhiteBIT takes a nonce within five seconds of its clock where `nonceWindow` is set. Without
+    that it only wants each to be higher than the one before.
+    """
+    asked_at = slept()
+    fields = json.loads(sent_order("whitebit", asked_at).body)
+    assert int(fields["nonce"]) == round(asked_at.timestamp() * 1000)
+    assert (fields["nonceWindow"], fields["clientOrderId"]) == (True, NAME)
+    assert int(json.loads(sent_order("whitebit", asked_at, 2_000).body)["nonce"]) == (
+        round(asked_at.timestamp() * 1000) - 2_000
+    )
+
+
+def test_no_two_whitebit_requests_have_one_nonce_and_none_looks_newer_than_it_is():
+    """WhiteBIT takes a nonce once. Two orders of one millisecond, and a read of the same, differ by
+    a millisecond each; a read in between makes no old order look new.
+    """
+    asked_at = slept()
+    exchange, wire = wired("whitebit", ANSWERS["whitebit"])
+    own = exchange.client.incrementing_nonce
+    reads = [own(), own()]
+    for _ in range(3):
+        exchange.submit(
+            OrderRequest(
+                NAME,
+                "AAA/USDT",
+                Side.BUY,
+                OrderType.LIMIT,
+                Decimal(1),
+                Decimal(2),
+                asked_at=asked_at,
+            )
+        )
+    nonces = [int(json.loads(request.body)["nonce"]) for request in wire.requests]
+    first = round(asked_at.timestamp() * 1000)
+    assert nonces == [first, first + 1, first + 2]
+    assert len({*nonces, *reads}) == 5
+    exchange.submit(
+        OrderRequest(
+            NAME,
+            "AAA/USDT",
+            Side.BUY,
+            OrderType.LIMIT,
+            Decimal(1),
+            Decimal(2),
+            asked_at=datetime.fromtimestamp(reads[0] / 1000, UTC),
+        )
+    )
+    assert int(json.loads(wire.requests[-1].body)["nonce"]) not in reads
+
+
 @pytest.mark.parametrize("venue", ["bybit", "okx"])
 def test_clock_that_is_ahead_of_the_venues_is_corrected(venue: str) -> None:
     """What ccxt measured at the opening is taken off, as it is for its own stamps."""
@@ -214,6 +280,7 @@ def test_order_that_costs_nothing_does_not_wait_for_the_turns_of_reads() -> None
         (["okx"], 95),
         (["myokx"], 95),
         (["kraken"], 75),
+        (["whitebit"], 70),
         (["bybit", "okx", "kraken"], 95),
         (["coinbase"], 95),  # nothing is sent there: it is the prices of trading on paper
     ],
@@ -279,3 +346,26 @@ def test_okx_market_order_says_that_its_quantity_is_in_base_units() -> None:
     found = json.loads(order.body)
     sent = found[0] if isinstance(found, list) else found
     assert (Decimal(sent["sz"]), sent["tgtCcy"]) == (1, "base_ccy")
+
+
+@pytest.mark.parametrize("kind", list(OrderType))
+def test_whitebit_market_order_goes_where_its_quantity_is_in_base_units(kind):
+    """WhiteBIT has a path of its own for market orders in base units: the other one reads a buy's
+    amount in the quote asset.
+    """
+    exchange, wire = wired("whitebit", ANSWERS["whitebit"])
+    exchange.submit(order_of(kind))
+    (order,) = wire.requests
+    path = "/api/v4/order/stock_market" if kind is OrderType.MARKET else "/api/v4/order/new"
+    assert (urlsplit(order.url).path, Decimal(json.loads(order.body)["amount"])) == (path, 1)
+
+
+def test_whitebit_name_that_is_taken_is_a_duplicate():
+    """The order that has the name may be ours, from a request without an answer: it is asked for
+    before anything else.
+    """
+    taken = ["This client order id is already used by the current account."]
+    answer = {"code": 36, "message": "Validation failed", "errors": {"clientOrderId": taken}}
+    exchange, _ = wired("whitebit", answer)
+    with pytest.raises(DuplicateOrderError):
+        exchange.submit(order_of(OrderType.LIMIT))

@@ -32,7 +32,10 @@ DESCR = {
 ASKED = {
     "kraken": ["/0/private/OpenOrders", "/0/private/ClosedOrders"],
     "bybit": ["/v5/order/realtime", "/v5/order/history"],
+    "whitebit": ["/api/v4/orders", "/api/v4/trade-account/order/history"],
 }
+#: Venue -> the field in which it is told the client order id.
+NAMED_BY = {"kraken": "cl_ord_id", "bybit": "orderLinkId", "whitebit": "clientOrderId"}
 
 
 def order_of(venue: str, kind: str, name: str = NAME) -> dict[str, object]:
@@ -58,6 +61,28 @@ def order_of(venue: str, kind: str, name: str = NAME) -> dict[str, object]:
             "fee": "0.01",
             "price": "2",
             "limitprice": "0.0",
+        }
+    if venue == "whitebit":
+        ended = {
+            "id": 4986126152,
+            "ctime": 1597486960.311311,
+            "ftime": 1597486960.311332,
+            "status": {"filled": "FILLED", "cut": "CANCELED"}.get(kind),
+        }
+        open_ = {
+            "orderId": 3686033640,
+            "market": "AAAUSDT",
+            "timestamp": 1594605801.49815,
+            "left": "0.6",
+        }
+        figures = {"amount": "1", "price": "2", "dealStock": done, "dealMoney": "0.8"}
+        return {
+            **(open_ if kind == "working" else ended),
+            **figures,
+            "clientOrderId": name,
+            "side": "buy",
+            "type": "limit",
+            "dealFee": "0",
         }
     status = {"working": "PartiallyFilled", "filled": "Filled", "cut": "PartiallyFilledCanceled"}[
         kind
@@ -96,6 +121,15 @@ def listing(venue: str, path: str, *orders: Mapping[str, object]) -> object:
             if path.endswith("OpenOrders")
             else {"closed": found, "count": len(found)},
         }
+    if venue == "whitebit":
+        # The list of ended orders says by an error that it has none of the name.
+        if path.endswith("history") and not orders:
+            return {
+                "code": 0,
+                "message": "Validation failed",
+                "errors": {"clientOrderId": ["OrderHistory was not found."]},
+            }
+        return {"AAAUSDT": orders} if path.endswith("history") else orders
     return {
         "retCode": 0,
         "retMsg": "OK",
@@ -176,6 +210,8 @@ class Answering(HTTPAdapter):
     def send(self, request, **options):  # type: ignore[no-untyped-def]  # HTTPAdapter's own signature is untyped
         self.wire.requests.append(request)
         answer = self.wire.answers.get(urlsplit(request.url).path)
+        if callable(answer):
+            answer = answer(self.wire.fields(request))
         response = requests.Response()
         response.status_code, response._content = (
             503 if answer is None else 200,
@@ -185,13 +221,13 @@ class Answering(HTTPAdapter):
         return response
 
 
-@pytest.fixture(params=["kraken", "bybit"])
+@pytest.fixture(params=ASKED)
 def wire(request: pytest.FixtureRequest) -> Wire:
     return Wire(request.param)
 
 
 def named_by(wire: Wire) -> str:
-    return {"kraken": "cl_ord_id", "bybit": "orderLinkId"}[wire.venue]
+    return NAMED_BY[wire.venue]
 
 
 def test_working_order_is_found_by_the_name_it_was_sent_with(wire: Wire) -> None:
@@ -208,7 +244,8 @@ def test_working_order_is_found_by_the_name_it_was_sent_with(wire: Wire) -> None
     (asked,) = wire.requests
     fields = wire.fields(asked)
     assert fields[named_by(wire)] == NAME
-    assert not {"txid", "userref", "orderId", "clientOrderId"} & fields.keys()
+    others = {"txid", "userref", "orderId", "clientOrderId"} - {named_by(wire)}
+    assert not others & fields.keys()
 
 
 @pytest.mark.parametrize(
@@ -250,7 +287,8 @@ def test_answer_without_a_list_is_no_denial(wire: Wire, which: int) -> None:
 @pytest.mark.parametrize("which", [0, 1])
 def test_list_of_other_orders_is_no_denial(wire: Wire, which: int) -> None:
     """A venue that ignores the name lists one page of its orders; ours may be on another page."""
-    wire.lists(ASKED[wire.venue][which], order_of(wire.venue, "working", "f" * 32))
+    kind = ("working", "cut")[which]
+    wire.lists(ASKED[wire.venue][which], order_of(wire.venue, kind, "f" * 32))
     with pytest.raises(VenueUnavailableError, match="it lists others"):
         wire.exchange.find_order(NAME, "AAA/USDT")
 
@@ -326,7 +364,11 @@ def test_order_is_cancelled_by_its_name_and_then_looked_for(wire: Wire) -> None:
     """The venue only says that it took the cancellation: what became of the order is asked for. No
     other id is sent.
     """
-    path = {"kraken": "/0/private/CancelOrder", "bybit": "/v5/order/cancel"}[wire.venue]
+    path = {
+        "kraken": "/0/private/CancelOrder",
+        "bybit": "/v5/order/cancel",
+        "whitebit": "/api/v4/order/cancel",
+    }[wire.venue]
     taken = {
         "retCode": 0,
         "error": [],
@@ -337,7 +379,7 @@ def test_order_is_cancelled_by_its_name_and_then_looked_for(wire: Wire) -> None:
     assert wire.exchange.cancel(NAME, "AAA/USDT").state is OrderState.CANCELED
     fields = wire.fields(wire.requests[0])
     assert (wire.paths[0], fields[named_by(wire)]) == (path, NAME)
-    assert not {"txid", "orderId", "clientOrderId"} & fields.keys()
+    assert not ({"txid", "orderId", "clientOrderId"} - {named_by(wire)}) & fields.keys()
 
 
 def test_cancellation_of_what_is_not_there_is_a_denial(wire: Wire) -> None:
@@ -345,9 +387,71 @@ def test_cancellation_of_what_is_not_there_is_a_denial(wire: Wire) -> None:
     wire.answers |= {
         "/0/private/CancelOrder": {"error": ["EOrder:Unknown order"]},
         "/v5/order/cancel": {"retCode": 170213, "retMsg": "Order does not exist.", "result": {}},
+        "/api/v4/order/cancel": {
+            "code": 2,
+            "message": "Inner validation failed",
+            "errors": {"orderId": ["Unexecuted order was not found."]},
+        },
     }
     with pytest.raises(OrderNotFoundError):
         wire.exchange.cancel(NAME, "AAA/USDT")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_refusal_that_ccxt_takes_for_no_such_order_is_no_denial(which: int) -> None:
+    """ccxt reads every 422 of this form of WhiteBIT's as "no such order", also where the venue did
+    not understand the question.
+    """
+    wire = Wire("whitebit")
+    wire.answers[ASKED["whitebit"][which]] = {
+        "response": None,
+        "status": 422,
+        "errors": {"market": ["Market field format is invalid."]},
+    }
+    with pytest.raises(VenueUnavailableError, match="without a word of the order"):
+        wire.exchange.find_order(NAME, "AAA/USDT")
+
+
+@pytest.mark.parametrize("ends", [0, 30])
+def test_working_orders_of_all_pages_are_listed(ends: int) -> None:
+    """WhiteBIT shows 50 working orders and a hundred at most. 230 are all listed, also where some
+    end between two pages: the kill switch cancels what is listed.
+    """
+    wire = Wire("whitebit")
+    orders = [{**order_of("whitebit", "working"), "orderId": n} for n in range(230)]
+
+    def page(fields: Mapping[str, str]) -> object:
+        shown = orders[int(fields["offset"]) :][: int(fields["limit"])]
+        del orders[:ends]
+        return shown
+
+    wire.answers[ASKED["whitebit"][0]] = page
+    found = [report.venue_order_id for report in wire.exchange.open_orders()]
+    assert len(found) == len(set(found))
+    assert {str(order["orderId"]) for order in orders} <= set(found)
+    assert len(found) == 230
+
+
+def test_venue_that_shows_its_first_working_orders_again_is_not_believed() -> None:
+    """Where the way to the others is overlooked, what works is unknown."""
+    wire = Wire("whitebit")
+    wire.lists(
+        ASKED["whitebit"][0],
+        *({**order_of("whitebit", "working"), "orderId": n} for n in range(100)),
+    )
+    with pytest.raises(VenueUnavailableError, match="the same open orders again"):
+        wire.exchange.open_orders()
+
+
+@pytest.mark.parametrize("status", ["CANCELED", "PARTIALLY_FILLED", "CANCELED_STP"])
+def test_ended_whitebit_order_is_not_called_open(status: str) -> None:
+    """WhiteBIT has words for ended orders that ccxt reads as open, or not at all."""
+    wire = Wire("whitebit")
+    wire.lists(ASKED["whitebit"][1], {**order_of("whitebit", "cut"), "status": status})
+    assert wire.exchange.find_order(NAME, "AAA/USDT").state is OrderState.CANCELED
+    wire.lists(ASKED["whitebit"][1], {**order_of("whitebit", "cut"), "status": "OPEN"})
+    with pytest.raises(VenueUnavailableError, match="among the ended ones"):
+        wire.exchange.find_order(NAME, "AAA/USDT")
 
 
 def test_venue_whose_orders_cannot_be_found_is_not_traded() -> None:
@@ -362,7 +466,18 @@ def test_venue_whose_orders_cannot_be_found_is_not_traded() -> None:
 
 @pytest.mark.parametrize(
     "venue",
-    ["binance", "binanceus", "okx", "okxus", "myokx", "bybit", "bybiteu", "bybitid", "kraken"],
+    [
+        "binance",
+        "binanceus",
+        "okx",
+        "okxus",
+        "myokx",
+        "bybit",
+        "bybiteu",
+        "bybitid",
+        "kraken",
+        "whitebit",
+    ],
 )
 def test_venue_of_the_table_is_one_that_ccxt_has(venue: str) -> None:
     """Each name leads to a ccxt client and to a way of finding orders there."""

@@ -1,5 +1,5 @@
-"""Trades over several pages at Kraken, Bybit and OKX, whose paging rules stand here. No trade is
-lost, or the account raises.
+"""Trades over several pages at Kraken, Bybit, OKX and WhiteBIT, whose paging rules stand here. No
+trade is lost, or the account raises.
 """
 
 import json
@@ -25,11 +25,12 @@ from penstock.core.errors import (
 )
 
 HOUR, WEEK = 3_600_000, 7 * 24 * 3_600_000
-IDS = {"kraken": "AAAUSDT", "bybit": "AAAUSDT", "okx": "AAA-USDT"}
+IDS = {"kraken": "AAAUSDT", "bybit": "AAAUSDT", "okx": "AAA-USDT", "whitebit": "AAA_USDT"}
 PATHS = {
     "kraken": "/0/private/TradesHistory",
     "bybit": "/v5/execution/list",
     "okx": "/api/v5/trade/fills-history",
+    "whitebit": "/api/v4/trade-account/executed-history",
 }
 
 
@@ -145,6 +146,29 @@ def okx(trades: list[Trade], asked: Mapping[str, str]) -> object:
     return {"code": "0", "msg": "", "data": [{**row, "feeCcy": "USDT"} for row in found]}
 
 
+def whitebit(trades: list[Trade], asked: Mapping[str, str]) -> object:
+    """At most a hundred of at most 31 days (in s), after the first `offset`."""
+    start, limit = int(asked["startDate"]) * 1000, int(asked.get("limit", 50))
+    end = int(asked["endDate"]) * 1000 if "endDate" in asked else now()
+    if end - start > 31 * 24 * HOUR or start < now() - 181 * 24 * HOUR or not 1 <= limit <= 100:
+        wrong = ["The window or the limit is wrong."]
+        return {"code": 30, "message": "Validation failed", "errors": {"startDate": wrong}}
+    rows = [trade for trade in newest_first(trades) if start <= trade.at <= end and not trade.other]
+    figures = {
+        "clientOrderId": "ours",
+        "side": "buy",
+        "role": 2,
+        "amount": "1",
+        "price": "2",
+        "deal": "2",
+        "fee": "0.01",
+        "orderId": "O-1",
+        "feeAsset": "USDT",
+    }
+    page = rows[int(asked.get("offset", 0)) :][:limit]
+    return [{**figures, "id": f"T-{each.number}", "time": each.at / 1000} for each in page]
+
+
 def newest_first(trades: list[Trade]) -> list[Trade]:
     return sorted(trades, key=lambda trade: (trade.at, trade.number), reverse=True)
 
@@ -194,7 +218,7 @@ class Wire:
         if path != PATHS[self.venue] or path in self.answers:
             return self.answers.get(path)
         self.asked.append(fields)
-        rules = {"kraken": kraken, "bybit": bybit, "okx": okx}[self.venue]
+        rules = {"kraken": kraken, "bybit": bybit, "okx": okx, "whitebit": whitebit}[self.venue]
         answer = rules(list(self.trades), self.seen_as(fields))
         self.after_page()
         return answer
@@ -216,9 +240,10 @@ class Answering(HTTPAdapter):
     def send(self, request, **options):  # type: ignore[no-untyped-def]  # HTTPAdapter's own signature is untyped
         text = request.body.decode() if isinstance(request.body, bytes) else str(request.body or "")
         query = parse_qs(text if text and not text.startswith("{") else urlsplit(request.url).query)
-        answer = self.wire.answer(
-            urlsplit(request.url).path, {name: values[0] for name, values in query.items()}
-        )
+        fields = {name: values[0] for name, values in query.items()}
+        if text.startswith("{"):
+            fields |= {name: str(value) for name, value in json.loads(text).items()}
+        answer = self.wire.answer(urlsplit(request.url).path, fields)
         response = requests.Response()
         response.status_code, response._content = (
             503 if answer is None else 200,
@@ -228,7 +253,7 @@ class Answering(HTTPAdapter):
         return response
 
 
-@pytest.fixture(params=["kraken", "bybit", "okx"])
+@pytest.fixture(params=PATHS)
 def wire(request: pytest.FixtureRequest) -> Wire:
     return Wire(request.param)
 
@@ -276,7 +301,7 @@ def test_trades_made_while_paging_hide_no_older_one(wire: Wire) -> None:
     assert len(found) == len(set(found))
 
 
-@pytest.mark.parametrize("venue", ["bybit", "okx"])
+@pytest.mark.parametrize("venue", ["bybit", "okx", "whitebit"])
 def test_new_process_knows_its_trades_by_the_name_in_them(venue: str) -> None:
     """A process that sent none of the orders asks nothing more: ccxt's question for one order is
     refused at Bybit.
@@ -285,6 +310,20 @@ def test_new_process_knows_its_trades_by_the_name_in_them(venue: str) -> None:
     wire.exchange._client_ids.clear()
     found = wire.exchange.fills("AAA/USDT", datetime.fromtimestamp(wire.trades[0].at / 1000, UTC))
     assert [fill.client_order_id for fill in found] == ["ours"] * 3
+
+
+def test_windows_of_a_long_time_leave_no_trade_between_them() -> None:
+    """WhiteBIT shows 31 days at once: 50 days are asked for in two windows, and a trade in the
+    second in which they meet comes once.
+    """
+    wire = Wire("whitebit")
+    since = now() - 50 * 24 * HOUR
+    meeting = [Trade(n, since + 30 * 24 * HOUR + n) for n in range(-3, 4)]
+    others = [Trade(100 + n, since + n * 6 * HOUR) for n in range(200)]
+    wire.trades = [*meeting, *others]
+    found = wire.fills_since(since)
+    assert sorted(found) == sorted(named(wire.trades))
+    assert len({fields["startDate"] for fields in wire.asked}) == 2
 
 
 def test_trades_of_other_symbols_are_left_out_and_counted() -> None:
@@ -299,7 +338,9 @@ def test_venue_that_shows_its_newest_page_again_is_not_believed(wire: Wire) -> N
     """Where the way to older trades is overlooked, the account says that they are unknown."""
     wire.trades = [Trade(n, now() - 1000 * (230 - n)) for n in range(230)]
     wire.seen_as = lambda fields: {
-        name: text for name, text in fields.items() if name not in ("ofs", "cursor", "after")
+        name: text
+        for name, text in fields.items()
+        if name not in ("ofs", "cursor", "after", "offset")
     }
     with pytest.raises(VenueUnavailableError, match=r"again|same page"):
         wire.fills_since(wire.trades[0].at)
@@ -309,7 +350,8 @@ def test_answer_without_a_list_is_not_an_empty_one(wire: Wire) -> None:
     """ccxt reads an answer without the list of trades as an empty list. Fills would be lost without
     an error.
     """
-    wire.answers[PATHS[wire.venue]] = {"error": [], "retCode": 0, "code": "0", "result": {}}
+    code = {"okx": {"code": "0"}, "bybit": {"retCode": 0}}.get(wire.venue, {})
+    wire.answers[PATHS[wire.venue]] = {"error": [], "result": {}, **code}
     with pytest.raises(VenueUnavailableError, match="no usable answer"):
         wire.fills_since(now() - HOUR)
 
@@ -331,9 +373,12 @@ def test_refused_page_is_an_error_and_not_the_end(wire: Wire) -> None:
     assert len(wire.asked) == 1
 
 
-def test_asking_beyond_what_the_venue_keeps_is_said() -> None:
-    """OKX shows three months: these are returned, with a warning that the rest is not available."""
-    wire = Wire("okx", history(3))
+@pytest.mark.parametrize("venue", ["okx", "whitebit"])
+def test_asking_beyond_what_the_venue_keeps_is_said(venue: str) -> None:
+    """OKX shows three months, WhiteBIT six: these are returned, with a warning that the rest is not
+    available.
+    """
+    wire = Wire(venue, history(3))
     with capture_logs() as logs:
         assert len(wire.fills_since(now() - 200 * 24 * HOUR)) == 3
     assert [entry["event"] for entry in logs] == ["trades_older_than_kept"]
@@ -341,7 +386,18 @@ def test_asking_beyond_what_the_venue_keeps_is_said() -> None:
 
 @pytest.mark.parametrize(
     "venue",
-    ["binance", "binanceus", "okx", "okxus", "myokx", "bybit", "bybiteu", "bybitid", "kraken"],
+    [
+        "binance",
+        "binanceus",
+        "okx",
+        "okxus",
+        "myokx",
+        "bybit",
+        "bybiteu",
+        "bybitid",
+        "kraken",
+        "whitebit",
+    ],
 )
 def test_every_venue_that_is_traded_has_a_way_of_paging(venue: str) -> None:
     """Each venue whose orders can be found has a pager of its trades; ccxt pages for Binance."""

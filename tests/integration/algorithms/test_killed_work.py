@@ -14,6 +14,8 @@ import pytest
 from penstock.execution.algorithms import Plan
 from tests.integration.algorithms.conftest import Stage
 
+pytestmark = pytest.mark.slow
+
 #: Kills a style; PENSTOCK_WORK_KILLS=0 kills at every call.
 KILLS = int(os.environ.get("PENSTOCK_WORK_KILLS", "6"))
 SEED = 20240301

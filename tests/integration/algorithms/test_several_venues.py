@@ -31,6 +31,8 @@ from penstock.settings import Process, Settings
 from penstock.wiring import Platform
 from tests.integration.algorithms.conftest import Stage
 
+pytestmark = pytest.mark.slow
+
 #: Kills a style; PENSTOCK_ROUTE_KILLS=0 kills at every call.
 KILLS = int(os.environ.get("PENSTOCK_ROUTE_KILLS", "6"))
 SEED = 20240302

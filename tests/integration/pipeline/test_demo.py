@@ -24,6 +24,8 @@ from penstock.practice.server import PracticeServer
 from penstock.practice.synthetic import SyntheticCandles
 from penstock.settings import Process, Settings
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 DAYS = 5
 ACTOR = Actor("tester", Channel.DEMO)

@@ -18,6 +18,8 @@ from penstock.pipeline.slots import due_slots, list_slots, slots_due, trade_slot
 from penstock.practice.faults import Fault, FaultKind
 from tests.integration.pipeline.conftest import ACTOR, Deciding, Place
 
+pytestmark = pytest.mark.slow
+
 
 def table(place: Place) -> list[tuple[str, str]]:
     """Status and reason of each slot, newest first."""

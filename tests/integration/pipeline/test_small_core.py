@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from penstock.adapters.mlflow.connection import local_tracking_uri
 from penstock.adapters.mlflow.registry import MlflowRegistry
 from penstock.adapters.mlflow.tracking import MlflowTracker
@@ -20,6 +22,8 @@ from penstock.research.search.runner import search
 from strategies.inverse_volatility import InverseVolatility
 
 from .conftest import Place
+
+pytestmark = pytest.mark.slow
 
 CORE_ONLY = Path(__file__).with_name("core_only.py")
 

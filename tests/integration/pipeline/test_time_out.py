@@ -17,6 +17,8 @@ from penstock.pipeline.slots import _ingest
 from penstock.practice.faults import Fault, FaultKind
 from tests.integration.pipeline.conftest import ACTOR, Place
 
+pytestmark = pytest.mark.slow
+
 LIMIT_SECONDS = 2.0
 
 

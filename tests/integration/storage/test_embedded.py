@@ -29,6 +29,8 @@ from penstock.adapters.stores.server_home import (
 from penstock.core.errors import StoreError, StoreUnavailableError
 from penstock.interfaces.cli.remedies import error_remedy
 
+pytestmark = pytest.mark.slow
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="shows what is done under root")
 
 _START = """

@@ -49,6 +49,14 @@ RULES = {
             "36 characters with dashes, 32 hexadecimal digits, or text of at most 18"
         ),
     ),
+    "whitebit": (
+        "clientOrderId",
+        re.compile(r"[a-zA-Z0-9\-._]{1,32}"),
+        (
+            "docs.whitebit.com/guides/client-order-id: letters, digits, dashes, dots and "
+            "underscores; 32 characters are the recommended length, none is the longest"
+        ),
+    ),
 }
 
 

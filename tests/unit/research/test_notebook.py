@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbclient import NotebookClient
+
+pytestmark = pytest.mark.slow
 
 NOTEBOOK = (
     Path(__file__).resolve().parents[3] / "notebooks" / "02_write_and_backtest_a_strategy.ipynb"
