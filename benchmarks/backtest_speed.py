@@ -1,5 +1,5 @@
-"""How fast is a backtest? The kernel, vectorbt on the same account, and the least any program must
-do: read the arrays once.
+"""How fast is a backtest? The kernel, vectorbt on the same account, and one read of the arrays as
+the floor.
 
 Run: python benchmarks/backtest_speed.py [--repeats N]. One process times all of them side by side
 and shows the median of the repeats. The two engines' final equity and order counts are compared
@@ -73,7 +73,7 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
 
 
 def compare(name: str, market: BarMatrices, weights: Matrix, repeats: int) -> None:
-    """Print one line: the three times, cells a second of the kernel, and the ratios."""
+    """Print one line: the three times, the kernel's cells per second, and the ratios."""
 
     def kernel() -> float:
         return metrics_of(

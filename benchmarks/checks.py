@@ -1,8 +1,8 @@
 """What checking a year of minutes costs: Polars and the metrics gate beside Great Expectations on
 every row.
 
-Run with `python -m benchmarks.checks`. All figures come from one run on one machine; the ratios are
-what lasts.
+Run with `python -m benchmarks.checks`. All figures come from one run on one machine: compare the
+ratios.
 """
 
 import os

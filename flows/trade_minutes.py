@@ -41,8 +41,8 @@ async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State[
 
 
 async def _record(portfolio: str, slot: datetime, outcome: SlotOutcome) -> None:
-    """Write the slot's flow run beside the trading; a Prefect server that is away loses the record,
-    not the service.
+    """Write the slot's flow run beside the trading. A Prefect server that is away loses the record
+    only.
     """
     try:
         async with asyncio.timeout(RECORD_TIMEOUT_SECONDS):

@@ -13,7 +13,7 @@ from tasks.platform import worker_actor, worker_platform
 
 
 def _venue_gave_no_answer(_task: object, _run: TaskRun, state: State[object]) -> bool:
-    """Return whether the venue gave no usable answer: only then is it worth asking again."""
+    """Return whether the venue gave no usable answer: only such a failure is worth a retry."""
     return isinstance(state.data, VenueUnavailableError)
 
 

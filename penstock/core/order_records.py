@@ -49,6 +49,7 @@ class OrderProgress:
     """What has become of an order, by its events and fills alone. A field here is a column."""
 
     state: OrderState = OrderState.PLANNED
+    """Its state."""
     filled_quantity: Decimal = Decimal(0)
     """Base units; more than was asked for where the venue filled too much."""
     venue_order_id: str = ""

@@ -1,5 +1,5 @@
-"""The demo: the whole line on a practice exchange, from candles to a reconciled account, in two
-minutes. It shows nothing itself: it reports events and returns a result.
+"""The demo: the whole pipeline on a practice exchange, from candles to a reconciled account. It
+shows nothing itself: it reports events and returns a result.
 """
 
 from penstock.demo.events import DemoEvent, OnEvent

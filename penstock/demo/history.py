@@ -78,7 +78,7 @@ def parquet_history(
     `preferred` symbols first.
 
     Up to three years of history are used. Raises DataError where fewer than ten symbols have
-    `shortest` of daily candles before the first slot. It needs two with hourly candles.
+    `shortest` of daily candles, or fewer than two have hourly ones.
     """
     source = ParquetCandles(folder)
     table = source.load()
@@ -158,8 +158,8 @@ def _write(bars: pl.DataFrame, venue: str, timeframe: Timeframe, path: Path) -> 
 
 
 def _begin(table: CandleTable, timeframe: Timeframe, symbols: int) -> datetime:
-    """Return the first instant at which that many symbols have candles; the end of time where fewer
-    ever do.
+    """Return the first instant at which that many symbols have candles; datetime.max where fewer
+    have.
     """
     firsts = sorted(
         _opens(series[timeframe])[0] for series in table.values() if timeframe in series

@@ -66,7 +66,7 @@ class DemoRequest:
 def run_demo(
     settings: Settings, actor: Actor, request: DemoRequest, on_event: OnEvent = lambda _: None
 ) -> DemoResult:
-    """Run the whole line and return what came of it. Running it again finds everything done and
+    """Run the whole pipeline and return what came of it. A second run finds everything done and
     sends nothing.
 
     Raises ConfigError where candles are wanted from two places, DataError where there are too few.
@@ -192,7 +192,7 @@ def _history(settings: Settings, request: DemoRequest, on_event: OnEvent) -> Dem
 
 
 def _name_of(history: DemoHistory) -> str:
-    """Return the folder of a history: other candles, days or symbols are another demo with its own
+    """Return the folder of a history. Other candles, days or symbols have another folder and
     account.
     """
     text = f"{history.described}|{history.symbols}|{history.live.isoformat()}|{history.days}"

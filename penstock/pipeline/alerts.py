@@ -127,7 +127,7 @@ def _beside(
 ) -> None:
     """Run `work` beside the run, one delivery per account at a time.
 
-    Behind a channel that hangs nothing piles up. What a delivery has not marked by the end of the
+    No second delivery waits behind one that hangs. What a delivery has not marked by the end of the
     process is sent again by the next run.
     """
     name = f"alerts of {account}"
@@ -161,6 +161,6 @@ def _deliver(name: str, work: Callable[[], object]) -> None:
 
 
 def _has_ended(platform: Platform, task: BackgroundTask, began: float, seconds: float) -> bool:
-    """Wait, though never for longer than patience since it began; return whether it has ended."""
+    """Wait `seconds`, at most PATIENCE_SECONDS since it began; return whether it has ended."""
     left = began + PATIENCE_SECONDS - platform.machine_clock.elapsed_seconds()
     return task.wait(max(0.0, min(seconds, left)))

@@ -110,8 +110,8 @@ def decisions(
 def live_balances(
     platform: Platform, portfolio: str, slots: Sequence[datetime], timeframe: Timeframe
 ) -> dict[datetime, dict[str, Decimal]]:
-    """Return what the ledger says the account held after each slot: opening balances plus every
-    fill until the next slot.
+    """Return what the account held after each slot by the ledger: opening balances plus every fill
+    until the next slot.
     """
     account = platform.environment.account_of(portfolio).name
     held = dict(platform.ledger.balances(account))

@@ -1,7 +1,6 @@
 """What an operator does to the practice exchange by hand: move money from outside, and arm faults.
 
-For trying what a deposit, a withdrawal or a fault leads to. At any other venue these calls do not
-exist, and are refused here.
+They show what a deposit, a withdrawal or a fault leads to. Any other venue is refused.
 """
 
 from dataclasses import dataclass

@@ -98,8 +98,8 @@ def leave_unfinished(
     error: PenstockError,
     version: str | None = None,
 ) -> None:
-    """Alert that a slot's run raised, and keep the reason with the slot. What cannot be kept now
-    stands in the alert alone.
+    """Alert that a slot's run raised, and keep the reason with the slot. Where it cannot be kept,
+    only the alert has it.
     """
     alert_failure(platform, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
     timeframe = platform.settings.portfolio(portfolio).timeframe

@@ -76,7 +76,7 @@ class SystemStatus:
 
 @use_case
 def read_status(platform: Platform, actor: Actor) -> SystemStatus:
-    """Read the present state; nothing is asked of the venue."""
+    """Read the present state. The venue is not asked."""
     accounts = platform.environment.accounts
     coverage = platform.bar_inventory.coverage(platform.exchange_name)
     return SystemStatus(

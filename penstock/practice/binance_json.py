@@ -93,8 +93,13 @@ def new_order_answer(order: PracticeOrder, trades: list[PracticeTrade], kind: st
 
 
 def cancel_answer(order: PracticeOrder, at_ms: int) -> Json:
-    """Return the answer to a cancellation."""
-    return {**order_fields(order), "origClientOrderId": order.client_id, "transactTime": at_ms}
+    """Return the answer to a cancellation, whose own id is where other answers have the order's."""
+    return {
+        **order_fields(order),
+        "clientOrderId": f"cancel-{order.order_id}",
+        "origClientOrderId": order.client_id,
+        "transactTime": at_ms,
+    }
 
 
 def trade_answer(trade: PracticeTrade) -> Json:

@@ -51,8 +51,10 @@ class PracticeMarket:
     """The candles of every listed symbol, seen as of an instant."""
 
     table: CandleTable
-    listings: dict[str, Listing]  # by wire name
-    # never a source of prices
+    """The bars by symbol and timeframe."""
+    listings: dict[str, Listing]
+    """The listed symbols, by Binance's symbol."""
+    # Resampled bars for candle requests; prices never come from them.
     _built: dict[tuple[str, Timeframe], BarSeries] = field(default_factory=dict)
 
     @classmethod

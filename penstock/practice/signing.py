@@ -27,8 +27,8 @@ def authenticate(
 
     Raises PracticeRefusal with -2014, -2015, -1022, -1021 or -1102 otherwise. `payload` is the
     query string followed by the body, as sent; the signature covers all of it but itself. On a
-    clock that is not the machine's, a timestamp may follow either clock, because a client signs with
-    the time of its own machine.
+    clock that is not the machine's, a timestamp may follow either clock. A client signs with its
+    own machine's time.
     """
     if not _KEY.fullmatch(api_key):
         raise PracticeRefusal(-2014, "API-key format invalid.", status=401)

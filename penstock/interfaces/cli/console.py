@@ -1,4 +1,4 @@
-"""How outcomes look in a terminal: tables and progress bars. Decides nothing but looks."""
+"""How outcomes look in a terminal: tables and progress bars."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

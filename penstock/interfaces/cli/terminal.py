@@ -60,9 +60,7 @@ def say(sentence: str, console: Console = out) -> None:
 
 
 def stated(reason: str) -> str:
-    """Return the reason; raise typer.BadParameter where it says nothing: it is what others will
-    read of the decision.
-    """
+    """Return the reason without spaces around it. Raise typer.BadParameter where it is empty."""
     if not reason.strip():
         raise typer.BadParameter("say why: others will read it")
     return reason.strip()
