@@ -167,20 +167,20 @@ def test_kraken_order_has_a_deadline_ten_seconds_after_it_was_asked_for() -> Non
     assert int(fields["nonce"][0]) > asked_at.timestamp() * 1000 + 200_000
 
 
-def test_whitebit_order_has_the_time_it_was_asked_for_as_nonce():
+def test_whitebit_order_has_the_time_it_was_asked_for_as_nonce() -> None:
     """WhiteBIT takes a nonce within five seconds of its clock where `nonceWindow` is set. Without
     that it only wants each to be higher than the one before.
     """
     asked_at = slept()
-    fields = json.loads(sent_order("whitebit", asked_at).body)
+    fields = json.loads(sent_order("whitebit", asked_at).body or "")
     assert int(fields["nonce"]) == round(asked_at.timestamp() * 1000)
     assert (fields["nonceWindow"], fields["clientOrderId"]) == (True, NAME)
-    assert int(json.loads(sent_order("whitebit", asked_at, 2_000).body)["nonce"]) == (
+    assert int(json.loads(sent_order("whitebit", asked_at, 2_000).body or "")["nonce"]) == (
         round(asked_at.timestamp() * 1000) - 2_000
     )
 
 
-def test_no_two_whitebit_requests_have_one_nonce_and_none_looks_newer_than_it_is():
+def test_no_two_whitebit_requests_have_one_nonce_and_none_looks_newer_than_it_is() -> None:
     """WhiteBIT takes a nonce once. Two orders of one millisecond, and a read of the same, differ by
     a millisecond each; a read in between makes no old order look new.
     """
@@ -200,7 +200,7 @@ def test_no_two_whitebit_requests_have_one_nonce_and_none_looks_newer_than_it_is
                 asked_at=asked_at,
             )
         )
-    nonces = [int(json.loads(request.body)["nonce"]) for request in wire.requests]
+    nonces = [int(json.loads(request.body or "")["nonce"]) for request in wire.requests]
     first = round(asked_at.timestamp() * 1000)
     assert nonces == [first, first + 1, first + 2]
     assert len({*nonces, *reads}) == 5
@@ -215,7 +215,7 @@ def test_no_two_whitebit_requests_have_one_nonce_and_none_looks_newer_than_it_is
             asked_at=datetime.fromtimestamp(reads[0] / 1000, UTC),
         )
     )
-    assert int(json.loads(wire.requests[-1].body)["nonce"]) not in reads
+    assert int(json.loads(wire.requests[-1].body or "")["nonce"]) not in reads
 
 
 @pytest.mark.parametrize("venue", ["bybit", "okx"])
@@ -350,7 +350,7 @@ def test_okx_market_order_says_that_its_quantity_is_in_base_units() -> None:
 
 
 @pytest.mark.parametrize("kind", list(OrderType))
-def test_whitebit_market_order_goes_where_its_quantity_is_in_base_units(kind):
+def test_whitebit_market_order_goes_where_its_quantity_is_in_base_units(kind: OrderType) -> None:
     """WhiteBIT has a path of its own for market orders in base units: the other one reads a buy's
     amount in the quote asset.
     """
@@ -358,10 +358,13 @@ def test_whitebit_market_order_goes_where_its_quantity_is_in_base_units(kind):
     exchange.submit(order_of(kind))
     (order,) = wire.requests
     path = "/api/v4/order/stock_market" if kind is OrderType.MARKET else "/api/v4/order/new"
-    assert (urlsplit(order.url).path, Decimal(json.loads(order.body)["amount"])) == (path, 1)
+    assert (urlsplit(str(order.url)).path, Decimal(json.loads(order.body or "")["amount"])) == (
+        path,
+        1,
+    )
 
 
-def test_whitebit_name_that_is_taken_is_a_duplicate():
+def test_whitebit_name_that_is_taken_is_a_duplicate() -> None:
     """The order that has the name may be ours, from a request without an answer: it is asked for
     before anything else.
     """

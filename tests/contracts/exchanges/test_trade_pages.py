@@ -350,7 +350,8 @@ def test_answer_without_a_list_is_not_an_empty_one(wire: Wire) -> None:
     """ccxt reads an answer without the list of trades as an empty list. Fills would be lost without
     an error.
     """
-    code = {"okx": {"code": "0"}, "bybit": {"retCode": 0}}.get(wire.venue, {})
+    codes: dict[str, dict[str, object]] = {"okx": {"code": "0"}, "bybit": {"retCode": 0}}
+    code = codes.get(wire.venue, {})
     wire.answers[PATHS[wire.venue]] = {"error": [], "result": {}, **code}
     with pytest.raises(VenueUnavailableError, match="no usable answer"):
         wire.fills_since(now() - HOUR)
