@@ -131,7 +131,7 @@ class OnPractice:
         self.venue = PracticeVenue(
             Journal(), VenueTime(stepped_clock(AT), machine_clock=SYSTEM_CLOCK)
         )
-        rules = {"AAAUSDT": SymbolRules(AAA, D(10**6), D(10**9))}
+        rules = {"AAAUSDT": SymbolRules(AAA, D(10**6), D(10**15))}
         self.account = self.venue.open_account("key", "secret", {"USDT": CASH})
         self.api = PrivateApi(MatchingEngine(market, rules, self.venue, model), RANDOM_IDS)
 
