@@ -32,6 +32,7 @@ from penstock.risk.rules import (
     Rule,
     RuleFinding,
     StaleBars,
+    UnknownEquity,
     VolatilityFilter,
 )
 
@@ -39,6 +40,7 @@ from penstock.risk.rules import (
 RULES: tuple[type[Rule], ...] = (
     KillSwitchRule,
     LockedInstrument,
+    UnknownEquity,
     StaleBars,
     PriceCollar,
     VolatilityFilter,
