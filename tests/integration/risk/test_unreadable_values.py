@@ -6,6 +6,7 @@ The account of 100,000 buys 20% BTC, 20% ETH and 30% SOL with a fee of 0.1%, and
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,10 +20,12 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.breaks import BreakKind
 from penstock.core.errors import StoreError
 from penstock.core.halts import TradingState
-from penstock.core.orders import Side
+from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
+from penstock.execution.algorithms import Twap
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import LossLimit, RiskLimits
+from penstock.simulation.paper import PaperExchange
 from tests.integration.practice_account import BARS, PRICES, SLOT, Account
 
 WEIGHTS: dict[str, float | None] = {"BTC/USDT": 0.2, "ETH/USDT": 0.2, "SOL/USDT": 0.3}
@@ -105,17 +108,36 @@ def test_suspended_symbol_counts_in_the_limits_on_exposure(held: Account) -> Non
 
 def test_resting_order_of_a_suspended_symbol_does_not_fill(held: Account) -> None:
     """What the candles have of the suspended time did not trade."""
-    order = held.direct.create_order("SOL/USDT", "limit", "sell", 1, 121)
-    held.control.suspend("SOL/USDT")
-    held.control.step(seconds=timedelta(days=2))
+    held.direct.create_order("UP/USDT", "market", "buy", 10)
+    order = held.direct.create_order("UP/USDT", "limit", "sell", 1, 105)
+    held.control.suspend("UP/USDT")
+    held.control.step(seconds=timedelta(days=3))
+    assert held.direct.fetch_order(order["id"], "UP/USDT")["status"] == "open"
     held.control.end_suspensions()
-    assert held.direct.fetch_order(order["id"], "SOL/USDT")["status"] == "open"
+    assert held.direct.fetch_order(order["id"], "UP/USDT")["status"] == "open"
+    held.control.step(seconds=timedelta(days=2))
+    assert held.direct.fetch_order(order["id"], "UP/USDT")["status"] == "closed"
 
 
 def test_delisted_symbol_keeps_its_value(held: Account) -> None:
     """The venue has no answer about SOL any more: it counts at the last known price."""
     held.control.delist("SOL/USDT")
     require_untouched(held, held.trade(WEIGHTS, FLATTENING))
+
+
+def test_paper_account_with_an_order_in_a_delisted_symbol_can_be_read(held: Account) -> None:
+    """The order waits. The others fill, and the balances are what they are."""
+    paper = PaperExchange(held.session.exchange, balances={"USDT": Decimal(1_000)})
+    for name, symbol, price in (("a", "SOL/USDT", 100), ("b", "ETH/USDT", 2_000)):
+        quantity = Decimal("0.1")
+        order = OrderRequest(name, symbol, Side.BUY, OrderType.LIMIT, quantity, Decimal(price))
+        assert paper.submit(order).state is OrderState.OPEN
+    held.control.delist("SOL/USDT")
+    paper.instruments()
+    assert paper.balances() == {"USDT": 1_000}
+    held.control.print_price("ETH/USDT", 1_900)
+    assert paper.balances()["ETH"] > 0
+    assert [report.symbol for report in paper.open_orders()] == ["SOL/USDT"]
 
 
 def test_delisted_symbol_outside_the_universe_counts_at_its_last_trade(held: Account) -> None:
@@ -176,43 +198,80 @@ def test_asset_of_which_no_price_is_known_makes_equity_unknown(
 def test_wrong_print_is_not_believed(held: Account, printed: str, limits: RiskLimits) -> None:
     """BTC is at 50,000, its bid and ask say so, and one ticker prints something else. ETH is sold
     whole, as decided. Nothing else is traded, no limit acts, and the wrong equity is not recorded.
+    What is no price is refused. Bid and ask agree with the close then, and all is traded.
     """
     held.control.print_price("BTC/USDT", printed)
-    report = held.trade({"BTC/USDT": 0.1, "ETH/USDT": 0.0, "SOL/USDT": 0.4}, limits)
+    targets = {"BTC/USDT": 0.1, "ETH/USDT": 0.0, "SOL/USDT": 0.2, "UP/USDT": 0.1}
+    report = held.trade(targets, limits)
     if printed in ("75000", "25000", "1"):
         assert traded(report) == {("ETH/USDT", Side.SELL)}
         assert report.equity_after is None
         assert len(recorded(held)) == 1
         assert any("BTC/USDT: the last price is" in alert for alert in report.alerts)
     else:
-        # bid and ask agree with the close: the price is known without the last one
-        assert traded(report) == {
-            ("BTC/USDT", Side.SELL),
-            ("ETH/USDT", Side.SELL),
-            ("SOL/USDT", Side.BUY),
-        }
+        sold = {(symbol, Side.SELL) for symbol in WEIGHTS}
+        assert traded(report) == sold | {("UP/USDT", Side.BUY)}
     assert state_of(held) is TradingState.ACTIVE
     held.control.clear_prices()
-    after = held.trade(KEEP, limits)
+    after = held.trade({**KEEP, "UP/USDT": None}, limits)
     assert after.orders == ()
     assert state_of(held) is TradingState.ACTIVE
-    assert recorded(held)[-1] == pytest.approx(float(EQUITY), abs=60)
+    rise = 1_000 if ("UP/USDT", Side.BUY) in traded(report) else 0
+    assert recorded(held)[-1] == pytest.approx(float(EQUITY) + rise, abs=70)
 
 
-def test_affected_symbol_waits_but_an_operator_gets_out_of_it(held: Account) -> None:
+def test_affected_symbol_waits_but_an_operator_gets_out_of_it(
+    opened: Callable[[], Account],
+) -> None:
     """A strategy's exit at a price in doubt is not sent. An operator's flatten is, whatever the
     ticker prints: at a price of 1 the position would look like crumbs.
     """
+    held = opened()
+    held.trade({"BTC/USDT": 0.3}, LIMITS)
     held.control.print_price("BTC/USDT", 1)
-    report = held.trade({**KEEP, "BTC/USDT": 0.0}, LIMITS)
+    report = held.trade({"BTC/USDT": 0.0}, LIMITS)
     assert report.orders == ()
     assert ("unknown_equity", "BTC/USDT") in {(each.rule, each.symbol) for each in report.findings}
     held.session.control_store.set_trading_state(
         held.session.account, TradingState.HALTED, "get out", "ada", held.slots[-1], flatten=True
     )
     flat = held.trade(KEEP, LIMITS)
-    assert traded(flat) == {(symbol, Side.SELL) for symbol in WEIGHTS}
+    assert traded(flat) == {("BTC/USDT", Side.SELL)}
     assert held.session.exchange.balances().get("BTC", Decimal(0)) < Decimal("0.0001")
+
+
+def test_work_over_time_waits_while_a_price_is_in_doubt(held: Account) -> None:
+    """BTC is bought in four slices. After the first one ETH prints half its price for 15 seconds:
+    nothing leaves meanwhile, and the rest leaves afterwards.
+    """
+    submit, sent = held.session.exchange.submit, []
+    waited, is_wrong = 0.0, False
+
+    def submit_then_print(order: Any) -> Any:
+        nonlocal is_wrong
+        assert not is_wrong, "sent while a price was in doubt"
+        sent.append(order.quantity)
+        if len(sent) == 1:
+            held.control.print_price("ETH/USDT", 1250)
+            is_wrong = True
+        return submit(order)
+
+    def pause(seconds: float) -> None:
+        nonlocal waited, is_wrong
+        held.control.step(seconds=seconds)
+        waited += seconds
+        if is_wrong and waited >= 15:
+            held.control.clear_prices()
+            is_wrong = False
+
+    object.__setattr__(held.session.exchange, "submit", submit_then_print)
+    style = Twap(duration_seconds=40, slices=4)
+    held.session = replace(held.session, style=style, pause=pause)
+    report = held.trade({**KEEP, "BTC/USDT": 0.3}, LIMITS)
+    assert sum(sent) == pytest.approx(Decimal("0.2"), abs=Decimal("0.002"))
+    assert len(sent) == 3
+    assert sent[1] == pytest.approx(2 * sent[0], rel=Decimal("0.01"))
+    assert {found.rule for found in report.findings} == {"unknown_equity"}
 
 
 STOPS = LIMITS.model_copy(
