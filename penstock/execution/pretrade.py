@@ -25,7 +25,8 @@ from penstock.risk.limits import RiskLimits
 from penstock.risk.losses import breaches
 from penstock.risk.protection import STOP_NAMES, advanced_marks, positions_to_close
 from penstock.risk.review import ApprovedOrders, ReviewedOrder, review
-from penstock.risk.rules import PriceCollar, RiskContext, RuleFinding, UnknownEquity
+from penstock.risk.rules import PriceCollar, RiskContext, RuleFinding
+from penstock.risk.unknown_equity import UnknownEquity
 
 #: Rules whose finding may be over a moment later. They keep back the child that is due, and not the
 #: rest of the order.

@@ -32,9 +32,9 @@ from penstock.risk.rules import (
     Rule,
     RuleFinding,
     StaleBars,
-    UnknownEquity,
     VolatilityFilter,
 )
+from penstock.risk.unknown_equity import UnknownEquity
 
 #: Every rule, in the order in which findings are shown.
 RULES: tuple[type[Rule], ...] = (

@@ -16,6 +16,18 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book, RebalancePolicy
 
 
+@dataclass(frozen=True)
+class Quantities:
+    """What an account holds, and what is not sure of it: see Book."""
+
+    balances: Mapping[str, Decimal]
+    """What counts, by asset."""
+    missing: Mapping[str, Decimal]
+    """What the ledger has of an asset and an open break says is gone."""
+    in_doubt: Mapping[str, str]
+    """Why a quantity is in doubt, by symbol."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SlotContext:
     """What is fixed while a slot is traded."""
@@ -52,22 +64,11 @@ class SlotContext:
         asset, the cash is the smaller of the ledger's and the venue's. So are the coins under an
         open withdrawal break, unless their market is gone too.
         """
+        held = self._quantities(locks)
         quote = self.session.quote
-        balances = dict(self.session.ledger.balances(self.session.account))
-        missing, in_doubt = self._missing(balances, locks), {}
-        for asset, quantity in missing.items():
-            symbol = spot_symbol(asset, quote)
-            if asset == quote or symbol in self.instruments:
-                balances[asset] -= quantity
-            else:
-                in_doubt[symbol] = (
-                    f"the venue lacks {quantity:f} {asset} and has no market for it: has it a "
-                    "new name? Accept the break once that is clear"
-                )
-        missing = {a: q for a, q in missing.items() if spot_symbol(a, quote) not in in_doubt}
-        known = {*self.targets.weights, *symbols} & self.instruments.keys()
-        holdings = holdings_by_symbol({**balances, **missing}, quote)
+        holdings = holdings_by_symbol({**held.balances, **held.missing}, quote)
         counted = {s for s in holdings if spot_assets(s)[0] not in self.policy.uncounted_assets}
+        known = {*self.targets.weights, *symbols} & self.instruments.keys()
         closes = {
             symbol: Decimal(str(bar.close))
             for symbol, bar in self.targets.seen.items()
@@ -76,22 +77,38 @@ class SlotContext:
         prices = read_prices(
             self.session, {*known, *counted}, self.instruments, closes, self.price_tolerance
         )
+        unsure = {
+            s: price for s, price in prices.items() if price.state is not PriceState.CONFIRMED
+        }
         return Book(
             self.targets.weights,
-            balances,
+            held.balances,
             {symbol: price.value for symbol, price in prices.items()},
             self.instruments,
             self.policy,
-            unsure={
-                symbol: price
-                for symbol, price in prices.items()
-                if price.state is not PriceState.CONFIRMED
-            },
-            missing=missing,
-            in_doubt=in_doubt,
+            unsure=unsure,
+            missing=held.missing,
+            in_doubt=held.in_doubt,
         )
 
-    def _missing(
+    def _quantities(self, locks: Mapping[str, str]) -> Quantities:
+        """Return what is held, with what the venue does not show of it."""
+        balances = dict(self.session.ledger.balances(self.session.account))
+        missing: dict[str, Decimal] = {}
+        in_doubt: dict[str, str] = {}
+        for asset, quantity in self._lacking(balances, locks).items():
+            symbol = spot_symbol(asset, self.session.quote)
+            if asset == self.session.quote or symbol in self.instruments:
+                balances[asset] -= quantity
+                missing[asset] = quantity
+            else:
+                in_doubt[symbol] = (
+                    f"the venue lacks {quantity:f} {asset} and has no market for it: has it a "
+                    "new name? Accept the break once that is clear"
+                )
+        return Quantities(balances, missing, in_doubt)
+
+    def _lacking(
         self, balances: Mapping[str, Decimal], locks: Mapping[str, str]
     ) -> dict[str, Decimal]:
         """Return by asset what the ledger has more than the venue.
