@@ -1,7 +1,6 @@
 """A strategy's decision for one slot: the last row of the function that was backtested."""
 
-import math
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
@@ -51,7 +50,9 @@ def seen_bars(known: pl.DataFrame, timeframe: Timeframe) -> dict[str, SeenBar]:
     """Return the newest bar of each symbol in `known` (BARS_SCHEMA, sorted by symbol and ts)."""
     returns = pl.col("close").log().diff().tail(VOLATILITY_BARS)
     enough = pl.col("close").len() > VOLATILITY_BARS
-    a_day = math.sqrt(timedelta(days=1) / timeframe.duration)
+    # Elapsed time: a return over a gap of ten bars is not one bar's.
+    days = (pl.col("ts").last() - pl.col("ts").tail(VOLATILITY_BARS + 1).first()).dt
+    a_day = (VOLATILITY_BARS * 86_400_000 / days.total_milliseconds()).sqrt()
     last = known.group_by("symbol").agg(
         pl.col("ts").last(),
         pl.col("close").last(),

@@ -53,4 +53,11 @@ class SlotContext:
         holdings = holdings_by_symbol(balances, quote, self.instruments)
         known = {*self.targets.weights, *symbols} & self.instruments.keys()
         prices = self.session.exchange.last_prices(sorted({*known, *holdings}))
-        return Book(self.targets.weights, balances, prices, self.instruments, self.policy)
+        return Book(
+            self.targets.weights,
+            balances,
+            prices,
+            self.instruments,
+            self.policy,
+            self.targets.budget,
+        )

@@ -9,7 +9,7 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.errors import StaleDataError
 from penstock.core.strategy import Strategy, StrategyParams
 from penstock.core.timeframes import Timeframe
-from penstock.portfolio.decision import decide_targets
+from penstock.portfolio.decision import decide_targets, seen_bars
 from penstock.ports import LoadedModel, ModelVersion
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -65,3 +65,19 @@ def test_window_shorter_than_the_warm_up_is_refused() -> None:
     """A cold strategy gives other weights than the backtest: it does not decide."""
     with pytest.raises(StaleDataError, match="needs 3 bars"):
         decide_targets(MODEL, bars(BTC=2), Timeframe.D1, START + timedelta(days=2))
+
+
+def test_volatility_per_day_comes_from_elapsed_time() -> None:
+    """Every second day is absent: a return then spans two days, and a day has 1/sqrt(2) of it."""
+    closes = [100.0 * (1.01 if day % 2 else 1.0) for day in range(22)]
+    rows = [
+        ("BTC/USDT", START + timedelta(days=2 * day), close, close, close, close, 1.0)
+        for day, close in enumerate(closes)
+    ]
+    sparse = pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
+    each_day = sparse.with_columns(ts=START + (pl.col("ts") - START) / 2)
+    found = [
+        seen_bars(frame.cast({"ts": BARS_SCHEMA["ts"]}), Timeframe.D1)["BTC/USDT"].daily_volatility
+        for frame in (sparse, each_day)
+    ]
+    assert found[0] == pytest.approx(found[1] / 2**0.5)
