@@ -192,10 +192,10 @@ def _within_budget(book: Book) -> dict[str, float]:
     undecided = [
         quantity * book.prices[symbol]
         for symbol, quantity in book.positions.items()
-        if symbol not in decided and symbol in book.targets
+        if symbol not in decided and symbol in book.targets and symbol in book.prices
     ]
     total = sum(max(weight, 0.0) for weight in decided.values())
-    if not undecided or total <= 0:
+    if not undecided or total <= 0 or book.equity <= 0:
         return decided
     left = book.budget - float(sum(undecided, _ZERO) / book.equity)
     factor = max(left, 0.0) / total

@@ -194,7 +194,12 @@ class _Account:
         self, moment: _Moment, weights: Mapping[str, float | None], budget: float = 1.0
     ) -> Book:
         return Book(
-            weights, dict(self.balances), moment.prices, self.instruments, self.policy, budget
+            weights,
+            dict(self.balances),
+            moment.prices,
+            self.instruments,
+            self.policy,
+            budget=budget,
         )
 
     def _closing(self, moment: _Moment, targets: PortfolioTargets) -> tuple[RuleFinding, ...]:

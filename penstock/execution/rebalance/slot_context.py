@@ -59,5 +59,5 @@ class SlotContext:
             prices,
             self.instruments,
             self.policy,
-            self.targets.budget,
+            budget=self.targets.budget,
         )

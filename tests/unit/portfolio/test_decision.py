@@ -80,4 +80,7 @@ def test_volatility_per_day_comes_from_elapsed_time() -> None:
         seen_bars(frame.cast({"ts": BARS_SCHEMA["ts"]}), Timeframe.D1)["BTC/USDT"].daily_volatility
         for frame in (sparse, each_day)
     ]
-    assert found[0] == pytest.approx(found[1] / 2**0.5)
+    sparsely, daily = found
+    assert sparsely is not None
+    assert daily is not None
+    assert sparsely == pytest.approx(daily / 2**0.5)

@@ -251,7 +251,7 @@ def test_held_without_a_decision_reduces_what_others_may_have(
         PRICES,
         INSTRUMENTS,
         RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO),
-        budget,
+        budget=budget,
     )
     buys, _ = plan_buys(book)
     assert sum(order.notional for order in buys) == Decimal(bought) * 100
@@ -276,7 +276,7 @@ def test_symbol_outside_the_universe_takes_nothing_of_the_budget() -> None:
         PRICES,
         INSTRUMENTS,
         RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO),
-        0.5,
+        budget=0.5,
     )
     (order,) = plan_buys(book)[0]
     assert order.notional == 500

@@ -94,7 +94,10 @@ def test_small_and_smooth_is_not_riskless() -> None:
     """An account that uses a millionth of its money has the Sharpe ratio of its trades."""
     r = np.random.default_rng(1).normal(2e-4, 1e-3, 2000)
     whole, part = (
-        metrics_of(moments_of(10_000 * np.cumprod(1 + scale * r)), timedelta(days=1999))
+        metrics_of(
+            moments_of(np.asarray(10_000 * np.cumprod(1 + scale * r), dtype=np.float64)),
+            timedelta(days=1999),
+        )
         for scale in (1, 1e-6)
     )
     assert part.sharpe == pytest.approx(whole.sharpe, rel=1e-3)
