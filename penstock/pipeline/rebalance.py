@@ -216,7 +216,12 @@ def _decide(
     allocation: ModelAllocation,
 ) -> StrategyTargets:
     return decide_targets(
-        model, warm_bars(platform, timeframe, slot, model), timeframe, slot, allocation.quota
+        model,
+        warm_bars(platform, timeframe, slot, model),
+        timeframe,
+        slot,
+        allocation.quota,
+        symbols=platform.settings.universe.symbols_of(timeframe),
     )
 
 

@@ -61,6 +61,15 @@ def test_symbol_without_the_slots_bar_is_undecided() -> None:
     assert targets.weights == {"BTC/USDT": 0.005, "ETH/USDT": None}
 
 
+def test_symbol_of_the_universe_without_any_bar_is_undecided() -> None:
+    """Its bars have been missing for the whole window. It is held, whatever the policy does with
+    symbols outside the universe.
+    """
+    at = START + timedelta(days=5)
+    targets = decide_targets(MODEL, bars(BTC=5), Timeframe.D1, at, symbols=["BTC/USDT", "ETH/USDT"])
+    assert targets.weights == {"BTC/USDT": 0.005, "ETH/USDT": None}
+
+
 def test_window_shorter_than_the_warm_up_is_refused() -> None:
     """A cold strategy gives other weights than the backtest: it does not decide."""
     with pytest.raises(StaleDataError, match="needs 3 bars"):
