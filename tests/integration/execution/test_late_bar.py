@@ -1,6 +1,7 @@
 """A bar that comes late, over the wire of the practice exchange: nobody else gets its share."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -10,7 +11,9 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import rebalance
+from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.decision import decide_targets
 from penstock.ports import LoadedModel, ModelVersion
 from strategies.inverse_volatility import InverseVolatility
@@ -65,3 +68,25 @@ def test_late_bar_moves_no_order(
         assert weights == expected
         report = rebalance(stage.session, stage.inputs(weights, slot))
         assert (report.status, len(report.fills)) == (RebalanceStatus.DONE, 0), report
+
+
+def test_strategy_that_shares_out_what_is_held_gets_what_it_leaves(
+    stage_on_practice: Callable[[pl.DataFrame, datetime], Stage],
+) -> None:
+    """A strategy may use 75%. It divides by the symbols that have a bar and so asks for all of it
+    in BTC, while ETH is held at half of it. BTC keeps its half, and no order leaves.
+    """
+    stage = stage_on_practice(BARS, SLOT)
+
+    def traded(weights: dict[str, float | None], slot: datetime) -> RebalanceResult:
+        inputs = stage.inputs(weights, slot)
+
+        def decide(version: str) -> PortfolioTargets:
+            return replace(inputs.decide(version), quotas={version: 0.75})
+
+        return rebalance(stage.session, replace(inputs, decide=decide))
+
+    assert len(traded({"BTC/USDT": 0.375, "ETH/USDT": 0.375}, SLOT).fills) == 2
+    stage.move_to(SLOT + DAY)
+    report = traded({"BTC/USDT": 0.75, "ETH/USDT": None}, SLOT + DAY)
+    assert (report.status, len(report.fills)) == (RebalanceStatus.DONE, 0), report
