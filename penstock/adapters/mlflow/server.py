@@ -78,7 +78,7 @@ def main() -> None:
 
     # MLflow takes an application of another package only by an entry point, which a package that
     # is used from its folder may not have. So the command by which it starts the server is changed.
-    build = mlflow.server._build_uvicorn_command
+    build: Callable[..., list[str]] = mlflow.server._build_uvicorn_command
 
     def with_gate(
         uvicorn_opts: str | None,
@@ -90,8 +90,7 @@ def main() -> None:
         is_factory: bool = False,  # noqa: ARG001
     ) -> list[str]:
         gate = "penstock.adapters.mlflow.server:create_app"
-        command: list[str] = build(uvicorn_opts, host, port, workers, gate, env_file, True)
-        return command
+        return build(uvicorn_opts, host, port, workers, gate, env_file, True)
 
     mlflow.server._build_uvicorn_command = with_gate
     cli(["server", *sys.argv[1:]])

@@ -178,22 +178,24 @@ def test_prefect_refuses_whoever_has_no_auth_string(stack: Stack) -> None:
     """Without the auth string, or with another, 401: for what is read and for what is made. Only
     the health check answers everyone.
     """
-    with httpx.Client(trust_env=False) as client:
-        assert client.get(f"{stack.api}/health").status_code == 200
-        csrf = f"{stack.api}/csrf-token?client=page"
-        for auth in (None, ("penstock", "guessed")):
-            assert client.get(f"{stack.api}/admin/version", auth=auth).status_code == 401
-            assert client.get(csrf, auth=auth).status_code == 401
+    user, _, password = stack.secret("prefect-auth").partition(":")
+    version, csrf, made = (
+        f"{stack.api}/{path}"
+        for path in ("admin/version", "csrf-token?client=page", "deployments/")
+    )
+    for auth in (None, ("penstock", "guessed")):
+        with httpx.Client(auth=auth, trust_env=False) as stranger:
+            assert stranger.get(f"{stack.api}/health").status_code == 200
+            assert stranger.get(version).status_code == 401
+            assert stranger.get(csrf).status_code == 401
             # the CSRF check stands before the password's
-            made = client.post(f"{stack.api}/deployments/", json=DEPLOYMENT, auth=auth)
-            assert made.status_code == 403
-        user, _, password = stack.secret("prefect-auth").partition(":")
-        auth = (user, password)
-        assert client.get(f"{stack.api}/admin/version", auth=auth).status_code == 200
-        token = client.get(csrf, auth=auth).json()["token"]
-        headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "page"}
-        made = client.post(f"{stack.api}/deployments/", json=DEPLOYMENT, headers=headers)
-        assert made.status_code == 401
+            assert stranger.post(made, json=DEPLOYMENT).status_code == 403
+    with httpx.Client(auth=(user, password), trust_env=False) as client:
+        assert client.get(version).status_code == 200
+        token = client.get(csrf).json()["token"]
+    headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "page"}
+    refused = httpx.post(made, json=DEPLOYMENT, headers=headers, trust_env=False)
+    assert refused.status_code == 401
 
 
 @pytest.mark.parametrize("origin", FOREIGN)
