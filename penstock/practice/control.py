@@ -92,6 +92,26 @@ class PracticeControl:
             {"symbol": symbol, **{name: str(step) for name, step in steps.items()}},
         )
 
+    def suspend(self, symbol: str) -> None:
+        """Suspend a symbol from now on (status BREAK): no order, no quote, no new candle."""
+        self._call("POST", "suspensions", {"symbol": symbol})
+
+    def end_suspensions(self) -> None:
+        """Let every suspended symbol trade again."""
+        self._call("DELETE", "suspensions")
+
+    def delist(self, symbol: str) -> None:
+        """Remove a symbol for good: no answer has it any more."""
+        self._call("POST", "delistings", {"symbol": symbol})
+
+    def print_price(self, symbol: str, price: Decimal | int | str) -> None:
+        """Have tickers print this last price of a symbol, right or wrong, until it is cleared."""
+        self._call("POST", "prices", {"symbol": symbol, "price": str(price)})
+
+    def clear_prices(self) -> None:
+        """Have tickers print the candles' last prices again."""
+        self._call("DELETE", "prices")
+
     def show_book(self, symbol: str, bid: Decimal | int | str, ask: Decimal | int | str) -> None:
         """Quote a symbol at `bid` and `ask` from now on. Fills stay at the candles' prices."""
         self._call("POST", "books", {"symbol": symbol, "bid": str(bid), "ask": str(ask)})

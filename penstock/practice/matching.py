@@ -109,6 +109,9 @@ class MatchingEngine:
 
     def _match_resting(self, account: PracticeAccount, order: PracticeOrder, now: int) -> None:
         instrument = self.rules[order.symbol].instrument
+        if instrument.symbol in self.market.suspended:
+            order.matched_to_ms = now  # what the candles have of this time did not trade
+            return
         while order.status.is_open:
             found = self._next_through(instrument.symbol, order, now)
             if found is None:

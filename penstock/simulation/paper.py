@@ -8,6 +8,7 @@ market strictly beyond its price.
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -288,12 +289,15 @@ class PaperExchange:
         return self._keep(replace(placed, state=OrderState.FILLED, locked=_ZERO))
 
     def _match_resting(self) -> None:
-        """Fill, each at its own price, the resting orders that the market has traded through."""
+        """Fill, each at its own price, the resting orders that the market has traded through.
+
+        One whose symbol the market data does not list now waits.
+        """
         resting = [placed for placed in self._orders.values() if placed.state is OrderState.OPEN]
         if not resting:
             return
         self._at = self._market.now()
-        prices = self._market.last_prices(sorted({placed.request.symbol for placed in resting}))
+        prices = self._listed_prices(sorted({placed.request.symbol for placed in resting}))
         for placed in resting:
             order, last = placed.request, prices.get(placed.request.symbol)
             if order.price is None or last is None:
@@ -301,6 +305,17 @@ class PaperExchange:
             if is_through(order.side, order.price, last):
                 self._fill(placed, self._instrument(order.symbol), order.price)
         self._journal.commit()
+
+    def _listed_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return the last prices of the symbols that the market data lists now."""
+        try:
+            return self._market.last_prices(symbols)
+        except UnknownSymbolError:
+            prices: dict[str, Decimal] = {}
+            for symbol in symbols:
+                with suppress(UnknownSymbolError):
+                    prices |= self._market.last_prices([symbol])
+            return prices
 
     def _keep(self, placed: PaperOrder) -> PaperOrder:
         self._orders[placed.request.client_order_id] = placed

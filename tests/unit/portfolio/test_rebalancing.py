@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from penstock.core.errors import ConfigError, DataError
+from penstock.core.errors import ConfigError
 from penstock.core.instruments import Instrument, spot_assets
 from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
@@ -289,14 +289,23 @@ def test_order_over_the_venues_maximum_is_cut_to_it() -> None:
     assert result.orders[0].quantity == Decimal(3)
 
 
-def test_held_asset_without_price_stops_the_plan() -> None:
-    """Equity that cannot be known is an error that names the symbol, not a smaller equity."""
-    with pytest.raises(DataError, match="BBB/USDT"):
-        trade(
-            {"AAA/USDT": 0.5},
-            {"BBB": Decimal(1), "USDT": Decimal(1)},
-            prices={"AAA/USDT": Decimal(100)},
-        )
+def test_held_asset_without_price_leaves_exits_only() -> None:
+    """Equity that cannot be known names the symbol and buys nothing. A part of a position depends
+    on equity and is not sold; a whole one is.
+    """
+    prices = {"AAA/USDT": Decimal(100), "CCC/USDT": Decimal(10)}
+    balances = {asset: Decimal(5) for asset in ("AAA", "BBB", "CCC", "USDT")}
+    result = trade({"AAA/USDT": 0.1, "CCC/USDT": 0.0, "DDD/USDT": 0.5}, balances, prices=prices)
+    assert [(order.symbol, order.side) for order in result.orders] == [("CCC/USDT", Side.SELL)]
+    assert all("BBB/USDT" in skip.reason for skip in result.skipped if skip.symbol == "AAA/USDT")
+
+
+def test_asset_that_the_policy_does_not_count_is_no_equity_and_no_doubt() -> None:
+    """An operator says of an asset without a price that it is worth nothing here."""
+    policy = RebalancePolicy(uncounted_assets=("BBB",))
+    prices, balances = {"AAA/USDT": Decimal(100)}, {"BBB": Decimal(1), "USDT": Decimal(1000)}
+    result = trade({"AAA/USDT": 0.5}, balances, policy, prices)
+    assert (result.equity, len(result.orders)) == (1000, 1)
 
 
 def test_target_in_another_quote_is_refused() -> None:
