@@ -88,6 +88,8 @@ class Book:
     """What the venue trades now, by symbol."""
     policy: RebalancePolicy
     """How weights become orders."""
+    budget: float = 1.0
+    """The fraction of equity that all targets together may have."""
     unsure: Mapping[str, Price] = field(default_factory=dict)
     """The prices that are not confirmed, by symbol."""
     missing: Mapping[str, Decimal] = field(default_factory=dict)
@@ -221,7 +223,7 @@ def _unconfirmed(book: Book, symbol: str) -> str | None:
 
 def _wanted(book: Book, skipped: list[Skipped]) -> dict[str, float]:
     """Return the decided weight by symbol. The policy decides positions that no target names."""
-    wanted = {symbol: weight for symbol, weight in book.targets.items() if weight is not None}
+    wanted = _within_budget(book)
     for symbol, weight in wanted.items():
         if weight < 0:
             skipped.append(
@@ -240,6 +242,28 @@ def _wanted(book: Book, skipped: list[Skipped]) -> dict[str, float]:
         else:
             skipped.append(Skipped(symbol, "not in the universe: held by policy"))
     return wanted
+
+
+def _within_budget(book: Book) -> dict[str, float]:
+    """Return the decided weights, scaled down together to what undecided positions leave of the
+    budget.
+
+    The backtest's kernel has the same rule, with a budget of 1.
+    """
+    decided = {symbol: weight for symbol, weight in book.targets.items() if weight is not None}
+    undecided = [
+        quantity * book.prices[symbol]
+        for symbol, quantity in book.positions.items()
+        if symbol not in decided and symbol in book.targets and symbol in book.prices
+    ]
+    total = sum(max(weight, 0.0) for weight in decided.values())
+    if not undecided or total <= 0 or book.equity <= 0:
+        return decided
+    left = book.budget - float(sum(undecided, _ZERO) / book.equity)
+    factor = max(left, 0.0) / total
+    if factor >= 1 - 1e-9:
+        return decided
+    return {symbol: weight * factor for symbol, weight in decided.items()}
 
 
 def _keep_or_skip(

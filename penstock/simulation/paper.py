@@ -144,7 +144,7 @@ class PaperExchange:
             instrument = self._instrument(order.symbol)
             self._at = self._market.now()
             self._require_open(order)
-            price = self._taker_price(order)
+            price = self._taker_price(order, instrument)
             limit = price if order.type is OrderType.MARKET else _limit_price(order, instrument)
             _check_numbers(order, instrument, limit)
             self._require_funds(order, instrument, limit)
@@ -236,7 +236,7 @@ class PaperExchange:
                 "-1013",
             )
 
-    def _taker_price(self, order: OrderRequest) -> Decimal:
+    def _taker_price(self, order: OrderRequest, instrument: Instrument) -> Decimal:
         """Return the price at which the order takes now.
 
         Raises VenueRejectedError where there is no price.
@@ -247,7 +247,9 @@ class PaperExchange:
                 f"order {order.client_order_id}: {order.symbol} has no price yet"
             )
         limit = None if order.type is OrderType.MARKET else order.price
-        return self._fill_model.taker_price(order.side, last, limit)
+        return self._fill_model.taker_price(
+            order.side, last, limit, price_tick=instrument.price_tick
+        )
 
     def _require_funds(self, order: OrderRequest, instrument: Instrument, price: Decimal) -> None:
         asset, needed = self._fill_model.spends(instrument, order.side, order.quantity, price)

@@ -86,6 +86,7 @@ class SlotContext:
             {symbol: price.value for symbol, price in prices.items()},
             self.instruments,
             self.policy,
+            budget=self.targets.budget,
             unsure=unsure,
             missing=held.missing,
             in_doubt=held.in_doubt,

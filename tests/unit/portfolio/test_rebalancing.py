@@ -238,6 +238,50 @@ def test_undecided_symbol_is_held() -> None:
     )
 
 
+@pytest.mark.parametrize(("budget", "bought"), [(1.0, 6), (0.75, "3.5"), (0.4, 0)])
+def test_held_without_a_decision_reduces_what_others_may_have(
+    budget: float, bought: int | str
+) -> None:
+    """AAA is held at 40% of the account without a decision. BBB may have what is left of what the
+    strategies may use, though it is asked for whole.
+    """
+    book = Book(
+        {"AAA/USDT": None, "BBB/USDT": 0.9},
+        {"AAA": Decimal(4), "USDT": Decimal(600)},
+        PRICES,
+        INSTRUMENTS,
+        RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO),
+        budget=budget,
+    )
+    buys, _ = plan_buys(book)
+    assert sum(order.notional for order in buys) == Decimal(bought) * 100
+
+
+def test_what_undecided_holdings_leave_is_shared_by_weight() -> None:
+    """AAA holds half without a decision; BBB and CCC are asked for at 0.6 and 0.2."""
+    targets = {"AAA/USDT": None, "BBB/USDT": 0.6, "CCC/USDT": 0.2}
+    balances = {"AAA": Decimal(5), "BBB": Decimal(45), "USDT": Decimal(50)}
+    result = trade(targets, balances, RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO))
+    assert [(o.symbol, o.side, o.quantity) for o in result.orders] == [
+        ("BBB/USDT", Side.SELL, Decimal("7.5")),
+        ("CCC/USDT", Side.BUY, Decimal(125)),
+    ]
+
+
+def test_symbol_outside_the_universe_takes_nothing_of_the_budget() -> None:
+    """It is no strategy's: only the cash limits what they buy."""
+    book = Book(
+        {"BBB/USDT": 0.5},
+        {"AAA": Decimal(4), "USDT": Decimal(600)},
+        PRICES,
+        INSTRUMENTS,
+        RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO),
+        budget=0.5,
+    )
+    (order,) = plan_buys(book)[0]
+    assert order.notional == 500
+
+
 def test_difference_inside_the_band_is_left_alone_but_a_close_is_not() -> None:
     """A position 0.2% off is not touched; a target of zero sells even a position smaller than the
     band.
