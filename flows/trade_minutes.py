@@ -15,7 +15,14 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from penstock.core.errors import RiskError
-from penstock.pipeline.slots import SlotOutcome, require_ready, slots_due, trade_slot, wait_for_slot
+from penstock.pipeline.slots import (
+    SlotOutcome,
+    require_ready,
+    slots_due,
+    trade_slot,
+    wait_for_slot,
+    why_idle,
+)
 from tasks.artifacts import publish_rows_async
 from tasks.platform import worker_actor, worker_platform
 
@@ -56,10 +63,16 @@ async def _record(portfolio: str, slot: datetime, outcome: SlotOutcome) -> None:
 
 
 @flow(name="trade-minutes", flow_run_name="trade-{portfolio}")
-async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> None:
-    """Trade slot after slot: for ever, or for `slots` of them."""
+async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> State[None] | None:
+    """Trade slot after slot: for ever, or for `slots` of them.
+
+    Where there is nothing to trade yet the run ends at once, and the schedule tries again.
+    """
     platform = await asyncio.to_thread(worker_platform)
     actor = worker_actor()
+    idle = await asyncio.to_thread(why_idle, platform, actor, portfolio)
+    if idle:
+        return Completed(name="Skipped", message=f"nothing trades: {idle}")
     await asyncio.to_thread(require_ready, platform, actor, portfolio)
     slot: datetime | None = None
     done = failed = 0
@@ -80,3 +93,4 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
     await asyncio.gather(*records)
     if failed:
         raise RiskError(f"{failed} of {done} slots failed; each slot's run says why")
+    return None

@@ -3,11 +3,14 @@
 An alert is committed together with its cause. penstock.pipeline.alerts sends it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from penstock.core.breaks import Break
 from penstock.core.halts import TradingState
+
+#: How the title of an urgent alert begins, on every channel.
+_URGENT = "URGENT: "
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,16 @@ class Alert:
     """Whether that break has closed since."""
     made_at: datetime | None = None
     """When it was committed (UTC); None where it is not yet."""
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether it cannot wait until morning."""
+        return self.title.startswith(_URGENT)
+
+
+def urgent(alert: Alert) -> Alert:
+    """Return the alert as an urgent one: its title says so."""
+    return alert if alert.is_urgent else replace(alert, title=f"{_URGENT}{alert.title}")
 
 
 def break_alert(found: Break) -> Alert:

@@ -8,6 +8,14 @@ class PenstockError(Exception):
     """
 
 
+class UnexpectedError(PenstockError):
+    """Something was raised that is none of these errors: by a strategy, by a library, or by a fault
+    of ours.
+
+    The message has its kind, its text and the line that raised it.
+    """
+
+
 class ConfigError(PenstockError):
     """A configuration file or environment variable holds a value that is not allowed."""
 

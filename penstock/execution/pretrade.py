@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from penstock.core.breaks import lock_subjects
 from penstock.core.halts import Halt, stricter
 from penstock.core.instruments import holdings_by_symbol
 from penstock.core.orders import Phase
@@ -116,7 +115,6 @@ class PreTradeRisk:
         self.view.exits = frozenset(finding.symbol for finding in self.closing)
         self._exit_positions = {symbol: book.positions[symbol] for symbol in self.view.exits}
         self._record([_closing_verdict(finding, book) for finding in self.closing])
-        self._alerts += [_closing_alert(finding, self.locks) for finding in self.closing]
         return replace(targets, weights={**targets.weights, **dict.fromkeys(self.view.exits, 0.0)})
 
     def review_plan(
@@ -250,17 +248,6 @@ class PreTradeRisk:
             self._session.control_store.record_verdicts(
                 self._keeper.lease, self._slot, verdicts, self._session.clock.now()
             )
-
-
-def _closing_alert(finding: RuleFinding, locks: Mapping[str, str]) -> str:
-    symbol, rule = finding.symbol, finding.rule
-    for subject in lock_subjects(symbol):
-        if subject in locks:
-            return (
-                f"{symbol} is to be closed by {rule} ({finding.reason}) but is locked by a break: "
-                f"{locks[subject]}"
-            )
-    return f"{symbol} is closed by {rule}: {finding.reason}"
 
 
 def _closing_verdict(finding: RuleFinding, book: Book) -> RecordedFinding:

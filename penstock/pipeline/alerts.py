@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from penstock.core.alerts import Alert
+from penstock.core.alerts import Alert, urgent
 from penstock.core.errors import ConfigError, IllegalTransitionError, PenstockError, StoreError
 from penstock.core.remedies import remedy
 from penstock.ports import BackgroundTask
@@ -90,9 +90,10 @@ def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIEN
 
 
 def message(account: str, alerts: Sequence[Alert], now: datetime) -> tuple[str, str]:
-    """Return title and body. A single alert has its own; several have a line each. An open break
-    has its remedy.
+    """Return title and body. A single alert has its own; several have a line each, urgent ones
+    first. An open break has its remedy.
     """
+    alerts = sorted(alerts, key=lambda alert: not alert.is_urgent)
     bodies = [_body(alert, now) for alert in alerts]
     if len(alerts) == 1:
         return f"{account}: {alerts[0].title}", bodies[0]
@@ -100,7 +101,9 @@ def message(account: str, alerts: Sequence[Alert], now: datetime) -> tuple[str, 
         f"{alert.title}: {body}".replace("\n", "\n  ")
         for alert, body in zip(alerts, bodies, strict=True)
     ]
-    return f"{account}: {len(alerts)} things to look at", "\n".join(lines)
+    summary = Alert(f"{len(alerts)} things to look at", "\n".join(lines))
+    title = urgent(summary).title if alerts[0].is_urgent else summary.title
+    return f"{account}: {title}", summary.body
 
 
 def _body(alert: Alert, now: datetime) -> str:

@@ -7,18 +7,18 @@ from decimal import Decimal
 from pathlib import Path
 
 from penstock.core.actors import Actor
-from penstock.core.alerts import Alert
+from penstock.core.alerts import Alert, urgent
 from penstock.core.breaks import Break, lock_subjects, subject_assets
 from penstock.core.errors import IllegalTransitionError, PenstockError
 from penstock.core.halts import Halt, TradingState
 from penstock.core.remedies import remedy
-from penstock.core.risk_records import RiskVerdict
 from penstock.execution.orders.cancel import (
     FLATTEN_VERSION,
     Cancellation,
     cancel_working,
     left_to_sell,
 )
+from penstock.execution.rebalance.outcome import reasons_held
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession
@@ -236,11 +236,10 @@ def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEn
         error = str(failed)
     ending = AccountEnding(portfolio, account, done.cancelled, result, done.left, held, error)
     unfinished = ending.unfinished()
-    add_alerts(
-        platform,
-        portfolio,
-        *([Alert("the halt is set, but not finished", unfinished)] if unfinished else []),
-    )
+    alert = Alert("the halt is set, but not finished", unfinished)
+    if result is not None and result.refused:
+        alert = urgent(alert)
+    add_alerts(platform, portfolio, *([alert] if unfinished else []))
     return ending
 
 
@@ -259,18 +258,8 @@ def still_held(session: AccountSession, result: RebalanceResult) -> tuple[HeldPo
 
 def _held(symbol: str, result: RebalanceResult) -> HeldPosition:
     locks = tuple(found for found in result.breaks if found.subject in lock_subjects(symbol))
-    reasons = [
-        each.reason
-        for each in result.findings
-        if each.symbol == symbol and each.verdict is RiskVerdict.DENY
-    ]
-    reasons += [each.reason for each in result.skipped if each.symbol == symbol]
-    reasons += [
-        order.reason for order in result.orders if order.request.symbol == symbol and order.reason
-    ]
-    return HeldPosition(
-        symbol, locks, tuple(reasons) or (result.reason or "it was not sold whole",)
-    )
+    reasons = reasons_held(symbol, result.orders, result.findings, result.skipped)
+    return HeldPosition(symbol, locks, reasons or (result.reason or "it was not sold whole",))
 
 
 def _flatten(platform: Platform, session: AccountSession, portfolio: str) -> RebalanceResult:

@@ -3,16 +3,17 @@ the account.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
 
 from penstock.core.actors import Actor
-from penstock.core.alerts import Alert
-from penstock.core.errors import PenstockError, PromotionError
+from penstock.core.alerts import Alert, urgent
+from penstock.core.errors import PenstockError, PromotionError, UnexpectedError
+from penstock.core.orders import Phase
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.rebalance.result import RebalanceResult
@@ -20,6 +21,7 @@ from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.rebalance.slots import MOST_ROWS, record_failure
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import add_alerts, alert_failure, alerting
+from penstock.pipeline.unexpected import ANYTHING, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import (
     PortfolioTargets,
@@ -32,6 +34,8 @@ from penstock.ports import LoadedModel
 from penstock.settings import ModelAllocation
 from penstock.wiring import Platform
 
+#: How many lines an alert of refused orders has.
+_MOST_LINES = 20
 #: Bars beyond the warm-up that a decision reads: a symbol with a few missing bars is still warm.
 _SPARE_BARS = 5
 
@@ -55,9 +59,10 @@ def rebalance_slot(
     A slot that comes later than the portfolio's `max_lateness_minutes` is skipped unless
     `however_late`. Raises ConfigError where no bar of the portfolio closes at `slot`; nothing is
     kept of such a slot. Raises PromotionError where a model has no champion, and StaleDataError
-    where the slot's bars are not stored. Such a slot may be run again while it is not too late. A
-    slot that does not end as done is an alert. The result's status is None where another process
-    holds the account and has not ended the slot.
+    where the slot's bars are not stored. Such a slot may be run again while it is not too late.
+    Raises UnexpectedError for anything that a strategy or a library raises: that slot ends as
+    FAILED. A slot that does not end as done is an alert. The result's status is None where another
+    process holds the account and has not ended the slot.
     """
     timeframe = platform.settings.portfolio(portfolio).timeframe
     chosen = timeframe.checked_close(slot) if slot else newest_slot(platform, portfolio)
@@ -76,11 +81,17 @@ def _rebalance_slot(
     except PenstockError as error:
         leave_unfinished(platform, portfolio, chosen, error, version)
         raise
+    except ANYTHING as error:
+        failure = unexpected(error)
+        leave_unfinished(platform, portfolio, chosen, failure, version)
+        raise failure from error
     if result.status is None:
         return _left_to_another(platform, portfolio, result)
     title = f"slot {chosen:%Y-%m-%d %H:%M}"
     # opened breaks and a changed state are in the outbox already
-    alerts = [Alert(title, line) for line in result.alerts]
+    alerts = [urgent(Alert(title, line)) for line in result.urgent]
+    alerts += [] if result.already_done else refusal_alerts(title, result)
+    alerts += [Alert(title, line) for line in result.alerts]
     if (
         result.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED)
         and not result.already_done
@@ -89,6 +100,25 @@ def _rebalance_slot(
     if alerts:
         add_alerts(platform, portfolio, *alerts)
     return result
+
+
+def refusal_alerts(title: str, result: RebalanceResult) -> list[Alert]:
+    """Return the alert of a slot's refused orders, an urgent one where an exit was refused; none
+    where no order was.
+    """
+    if not result.refused:
+        return []
+    counted = Counter(
+        f"{order.request.side} {order.request.symbol}: {order.reason or order.end_cause}"
+        for order in result.refused
+    )
+    lines = [line if n == 1 else f"{line} ({n} orders)" for line, n in counted.items()]
+    if len(lines) > _MOST_LINES:
+        lines = [*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES} more"]
+    many = "1 order was" if len(result.refused) == 1 else f"{len(result.refused)} orders were"
+    alert = Alert(f"{title}: {many} refused", "\n".join(lines))
+    exits = any(order.phase is Phase.SELLS for order in result.refused)
+    return [urgent(alert) if exits else alert]
 
 
 def leave_unfinished(
@@ -100,12 +130,24 @@ def leave_unfinished(
 ) -> None:
     """Alert that a slot's run raised, and keep the reason with the slot. Where it cannot be kept,
     only the alert has it.
+
+    What is unexpected would be raised again by the same bars: the slot ends as FAILED.
     """
     alert_failure(platform, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
     timeframe = platform.settings.portfolio(portfolio).timeframe
-    # then the next slot's account says that it was missed or interrupted
-    with suppress(PenstockError):
-        record_failure(platform.session(portfolio), timeframe, slot, str(error), version)
+    try:
+        record_failure(
+            platform.session(portfolio),
+            timeframe,
+            slot,
+            str(error),
+            version,
+            for_good=isinstance(error, UnexpectedError),
+        )
+    except PenstockError:
+        pass  # then the next slot's account says that it was missed or interrupted
+    except ANYTHING as second:
+        unexpected(second)
 
 
 def _left_to_another(

@@ -10,19 +10,24 @@ from datetime import datetime, timedelta
 
 from penstock.core.actors import Actor
 from penstock.core.alerts import Alert
+from penstock.core.clock import Clock
 from penstock.core.errors import PenstockError, StoreError, VenueError
 from penstock.core.rebalances import RebalanceStatus
+from penstock.core.timeframes import Timeframe
 from penstock.data.ingestion import ingest_universe
 from penstock.execution.algorithms import MarketStyle
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.slots import SlotAccount, account_for_missed, find_gaps
 from penstock.pipeline.alerts import add_alerts
 from penstock.pipeline.rebalance import leave_unfinished, load_models, newest_slot, rebalance_slot
+from penstock.pipeline.unexpected import ANYTHING, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
 
 #: How long after a bar's close the venue is given to have it.
 _SETTLE_SECONDS = 0.2
+#: How long to wait before a venue that did not tell the time is asked again.
+_ASK_AGAIN_SECONDS = 5.0
 #: How long a slot's run may take, besides the time for which its orders are worked.
 _SLOT_SECONDS = 1800.0
 _PHASES = 2
@@ -35,7 +40,8 @@ class SlotOutcome:
     slot: datetime
     """The bar close that it acted on."""
     lateness_seconds: float
-    """From the bar's close to the start of the work, by the venue's clock."""
+    """From the bar's close to the start of the work, by the venue's clock; 0 where that did not
+    answer."""
     duration_seconds: float
     """How long the work took, by the machine's clock."""
     new_bars: int
@@ -68,10 +74,23 @@ def wait_for_slot(
     """Wait for the next bar close after the slot `after` (default: after now) and return it.
 
     Where several slots have passed meanwhile the newest is returned: `slots_due` accounts for the
-    ones between.
+    ones between. While the venue does not tell the time, it is asked again, and one alert says so.
     """
     timeframe = platform.settings.portfolio(portfolio).timeframe
-    now = platform.clock.now()
+    said = False
+    while True:
+        try:
+            return _waited(platform.clock, timeframe, after)
+        except VenueError as error:
+            if not said:
+                alert = Alert("no slot can begin: the venue does not tell the time", str(error))
+                add_alerts(platform, portfolio, alert, wait_seconds=0)
+            said = True
+            platform.machine_clock.sleep(_ASK_AGAIN_SECONDS)
+
+
+def _waited(clock: Clock, timeframe: Timeframe, after: datetime | None) -> datetime:
+    now = clock.now()
     due = (
         timeframe.floor(now)
         if after is not None and timeframe.floor(now) > after
@@ -79,7 +98,7 @@ def wait_for_slot(
     )
     ready = due + timedelta(seconds=_SETTLE_SECONDS)
     if ready > now:
-        platform.clock.sleep((ready - now).total_seconds())
+        clock.sleep((ready - now).total_seconds())
     return due
 
 
@@ -92,12 +111,34 @@ def require_ready(platform: Platform, actor: Actor, portfolio: str) -> None:
 
 
 @use_case
+def why_idle(platform: Platform, actor: Actor, portfolio: str) -> str:
+    """Return why there is nothing to trade yet: no account in this environment, or an account that
+    never had a slot and has no champion. Return "" where there is.
+
+    Raises ConfigError for a portfolio that is not configured.
+    """
+    models = platform.settings.portfolio(portfolio).models
+    account = platform.environment.accounts.get(portfolio)
+    if account is None:
+        return (
+            f"environment '{platform.settings.process.env}' has no account for portfolio "
+            f"'{portfolio}'"
+        )
+    if platform.ledger.rebalances(account.name, limit=1):
+        return ""
+    missing = [each for each in models if platform.registry.find(each.name, each.alias) is None]
+    return (
+        f"'{missing[0].name}' has no {missing[0].alias} yet: promote one first" if missing else ""
+    )
+
+
+@use_case
 def slots_due(platform: Platform, actor: Actor, portfolio: str, newest: datetime) -> SlotAccount:
     """Account for the slots that passed without a run, and return those to run now, `newest` among
     them.
 
-    Where database or venue cannot be reached, `newest` alone is due. The next call that reaches
-    them accounts for the others.
+    Where that cannot be done (database or venue cannot be reached, or anything unexpected is
+    raised), `newest` alone is due, and an alert says so. The next call accounts for the others.
     """
     settings = platform.settings.portfolio(portfolio)
     try:
@@ -105,13 +146,9 @@ def slots_due(platform: Platform, actor: Actor, portfolio: str, newest: datetime
             platform.session(portfolio), settings.timeframe, newest, settings.missed_slots
         )
     except (StoreError, VenueError) as error:
-        add_alerts(
-            platform,
-            portfolio,
-            Alert("missed slots are not accounted for yet", str(error)),
-            wait_seconds=0,
-        )
-        return SlotAccount((newest,))
+        return _only(platform, portfolio, newest, error)
+    except ANYTHING as error:
+        return _only(platform, portfolio, newest, unexpected(error))
     undone = len(account.skipped) + account.together + len(account.failed)
     if undone:
         add_alerts(
@@ -121,6 +158,14 @@ def slots_due(platform: Platform, actor: Actor, portfolio: str, newest: datetime
             wait_seconds=0,
         )
     return account
+
+
+def _only(
+    platform: Platform, portfolio: str, newest: datetime, error: PenstockError
+) -> SlotAccount:
+    alert = Alert("missed slots are not accounted for yet", str(error))
+    add_alerts(platform, portfolio, alert, wait_seconds=0)
+    return SlotAccount((newest,))
 
 
 @dataclass(frozen=True)
@@ -195,17 +240,21 @@ def trade_slot(
     slot: datetime,
     however_late: bool = False,
 ) -> SlotOutcome:
-    """Ingest the closed bar of every symbol and rebalance; a failure is an outcome, so that the
-    service goes on.
+    """Ingest the closed bar of every symbol and rebalance; a failure of any kind is an outcome, so
+    that the service goes on.
     """
     started = platform.machine_clock.elapsed_seconds()
-    lateness = (platform.clock.now() - slot).total_seconds()
-    new_bars, result, failure = 0, None, ""
+    lateness, new_bars, result, failure = 0.0, 0, None, ""
     try:
+        lateness = (platform.clock.now() - slot).total_seconds()
         new_bars = _ingested(platform, portfolio, slot)
         result = rebalance_slot(platform, actor, portfolio, slot, however_late)
     except PenstockError as error:
         failure = str(error)
+    except ANYTHING as error:
+        failure = str(unexpected(error))
+        alert = Alert(f"slot {slot:%Y-%m-%d %H:%M} was not finished", failure)
+        add_alerts(platform, portfolio, alert)
     duration = platform.machine_clock.elapsed_seconds() - started
     return SlotOutcome(slot, lateness, duration, new_bars, result, failure)
 
@@ -216,6 +265,10 @@ def _ingested(platform: Platform, portfolio: str, slot: datetime) -> int:
     except PenstockError as error:
         leave_unfinished(platform, portfolio, slot, error)
         raise
+    except ANYTHING as error:
+        failure = unexpected(error)
+        leave_unfinished(platform, portfolio, slot, failure)
+        raise failure from error
 
 
 def _ingest(platform: Platform, portfolio: str, slot: datetime) -> int:

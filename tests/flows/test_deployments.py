@@ -50,3 +50,10 @@ def test_every_flow_file_is_deployed() -> None:
     """A flow that nothing schedules is forgotten: each file has a deployment."""
     deployed = {deployment["entrypoint"].split(":")[0] for deployment in DEPLOYMENTS}
     assert deployed == {f"flows/{path.name}" for path in (ROOT / "flows").glob("[a-z]*.py")}
+
+
+def test_minute_service_is_revived_as_shipped() -> None:
+    """Nobody has to switch on what starts the minute service again after it has ended."""
+    (service,) = [each for each in DEPLOYMENTS if each["name"] == "trade-minutes"]
+    (revive,) = service["schedules"]
+    assert (revive["slug"], revive["cron"], revive["active"]) == ("revive", "*/5 * * * *", True)

@@ -1,16 +1,23 @@
-"""How a slot ends: why it is not traded, how its orders ended, and which breaks are new."""
+"""How a slot ends: why it is not traded, how its orders ended, what was not closed, and which
+breaks are new.
+"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
-from penstock.core.breaks import Break
+from penstock.core.breaks import Break, lock_subjects
 from penstock.core.halts import TradingState
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import EndCause
 from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.risk_records import RiskVerdict
 from penstock.execution.orders.cancel import holds_positions
 from penstock.execution.session import AccountSession
+from penstock.portfolio.rebalancing import Book, Skipped
+from penstock.risk.rules import RuleFinding
 
 #: How many newer slots are read for a late slot: one week at one slot per minute.
 _NEWER_SLOTS = 10_080
@@ -66,6 +73,81 @@ def outcome_of(orders: Sequence[OrderRecord]) -> tuple[RebalanceStatus, str]:
         f"{len(of)} orders refused {where}: {of[0].reason}" for where, of in found.items() if of
     ]
     return RebalanceStatus.DONE, "; ".join(reasons)
+
+
+@dataclass(frozen=True)
+class Closings:
+    """What became of the positions that risk rules or an operator wanted closed."""
+
+    closed: tuple[str, ...] = ()
+    """A sentence for each that is closed."""
+    locked: tuple[str, ...] = ()
+    """A sentence for each that an open break locks."""
+    held: tuple[str, ...] = ()
+    """A sentence for each other one that is still held, with the reasons."""
+    left: frozenset[str] = frozenset()
+    """The symbols of those that are still held."""
+
+
+def closings_of(
+    closing: Sequence[RuleFinding],
+    after: Book,
+    locks: Mapping[str, str],
+    orders: Sequence[OrderRecord],
+    findings: Sequence[RuleFinding],
+    skipped: Sequence[Skipped],
+) -> Closings:
+    """Return what became of the positions that were to be closed, by what is held `after` the last
+    order.
+
+    Less than can be sold counts as closed.
+    """
+    closed, locked, held = [], [], []
+    left = frozenset(each.symbol for each in closing if _can_be_sold(each.symbol, after))
+    for each in closing:
+        wanted = f"{each.symbol} is to be closed by {each.rule} ({each.reason})"
+        lock = next((locks[s] for s in lock_subjects(each.symbol) if s in locks), None)
+        if each.symbol not in left:
+            closed.append(f"{each.symbol} was closed by {each.rule}: {each.reason}")
+        elif lock is not None:
+            locked.append(f"{wanted} but is locked by a break: {lock}")
+        else:
+            why = reasons_held(each.symbol, orders, findings, skipped)
+            held.append(
+                f"{wanted} but {after.positions[each.symbol]:f} is still held: "
+                f"{'; '.join(why) or 'it was not sold whole'}"
+            )
+    return Closings(tuple(closed), tuple(locked), tuple(held), left)
+
+
+def reasons_held(
+    symbol: str,
+    orders: Sequence[OrderRecord],
+    findings: Sequence[RuleFinding],
+    skipped: Sequence[Skipped],
+) -> tuple[str, ...]:
+    """Return why a position was not sold: what denied it, left it out, or ended its orders."""
+    reasons = [
+        each.reason
+        for each in findings
+        if each.symbol == symbol and each.verdict is RiskVerdict.DENY
+    ]
+    reasons += [each.reason for each in skipped if each.symbol == symbol]
+    reasons += [each.reason for each in orders if each.request.symbol == symbol and each.reason]
+    return tuple(dict.fromkeys(reasons))
+
+
+def _can_be_sold(symbol: str, book: Book) -> bool:
+    """Return whether what is held is enough for an order. What has no instrument or no price counts
+    as enough: nobody knows that it is not.
+    """
+    held = book.positions.get(symbol, Decimal(0))
+    instrument, price = book.instruments.get(symbol), book.prices.get(symbol)
+    if held <= 0 or instrument is None or price is None:
+        return held > 0
+    lots = instrument.round_lots(held)
+    piece = lots if instrument.max_quantity is None else min(lots, instrument.max_quantity)
+    return instrument.refusal(piece, price) is None
 
 
 def cut_short(passed: Sequence[Rebalance]) -> tuple[str, ...]:

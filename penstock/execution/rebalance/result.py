@@ -6,11 +6,14 @@ from decimal import Decimal
 
 from penstock.core.breaks import Break
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill
+from penstock.core.orders import EndCause, Fill
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.risk_records import RiskVerdict
 from penstock.portfolio.rebalancing import Skipped
 from penstock.risk.rules import RuleFinding
+
+#: Why an order ended that somebody refused. The last is a venue's refusal too, each time.
+_REFUSED = frozenset({EndCause.REFUSED, EndCause.REFUSED_HERE, EndCause.PACED_OUT})
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,12 @@ class RebalanceResult:
     alerts: tuple[str, ...] = ()
     """What an operator must know: acts of risk, orders that may still work, interrupted slots."""
 
+    urgent: tuple[str, ...] = ()
+    """What an operator must know at once: positions that were to be closed and are still held."""
+
+    not_closed: frozenset[str] = frozenset()
+    """The symbols that were to be closed and are still held."""
+
     lateness_seconds: float = 0.0
     """How long after the slot the run began, by the venue's clock."""
 
@@ -83,6 +92,11 @@ class RebalanceResult:
         return self.status is RebalanceStatus.FAILED or (
             self.status is None and not self.already_done
         )
+
+    @property
+    def refused(self) -> tuple[OrderRecord, ...]:
+        """The orders of the slot that the venue refused, or that were refused before sending."""
+        return tuple(order for order in self.orders if order.end_cause in _REFUSED)
 
     @property
     def turnover(self) -> Decimal:
@@ -115,12 +129,14 @@ class RebalanceResult:
             RiskVerdict.CLOSE: "closed",
         }
         denied = {each.symbol for each in self.findings if each.verdict is RiskVerdict.DENY}
-        shown = [
-            each
-            for each in self.findings
-            if each.verdict is not RiskVerdict.CLOSE or each.symbol not in denied
-        ]
-        rows += [_row(verbs[each.verdict], each.symbol, each.rule, each.reason) for each in shown]
+        for each in self.findings:
+            closes = each.verdict is RiskVerdict.CLOSE
+            if closes and each.symbol in denied:
+                continue
+            what = (
+                "not closed" if closes and each.symbol in self.not_closed else verbs[each.verdict]
+            )
+            rows.append(_row(what, each.symbol, each.rule, each.reason))
         return rows + [
             _row("break", found.subject, found.kind.value, found.detail) for found in self.breaks
         ]

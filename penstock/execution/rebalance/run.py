@@ -18,7 +18,13 @@ from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.orders.cancel import cancel_working
 from penstock.execution.orders.recover import end_superseded, recover
 from penstock.execution.pretrade import PreTradeRisk
-from penstock.execution.rebalance.outcome import cut_short, new_breaks, outcome_of, refusal_of
+from penstock.execution.rebalance.outcome import (
+    closings_of,
+    cut_short,
+    new_breaks,
+    outcome_of,
+    refusal_of,
+)
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import reconcile
@@ -199,6 +205,8 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
     )
     orders = context.read_orders()
     status, reason = outcome_of(orders)
+    skipped = (*sells.skipped, *buys.skipped)
+    closings = closings_of(risk.closing, after, risk.locks, orders, risk.findings, skipped)
     session.ledger.end_rebalance(keeper.lease, slot.id, status, reason)
     return replace(
         result,
@@ -210,11 +218,13 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
         cash_after=after.cash,
         orders=tuple(orders),
         fills=(*result.fills, *sells.fills, *buys.fills, *final.fills),
-        skipped=(*sells.skipped, *buys.skipped),
+        skipped=skipped,
         findings=risk.findings,
         breaks=final.breaks,
         opened=(*result.opened, *new_breaks(final.breaks, result.breaks)),
-        alerts=(*result.alerts, *risk.alerts),
+        alerts=(*result.alerts, *closings.closed, *closings.locked, *risk.alerts),
+        urgent=closings.held,
+        not_closed=closings.left,
     )
 
 

@@ -163,12 +163,19 @@ def account_for_missed(
 
 
 def record_failure(
-    session: AccountSession, timeframe: Timeframe, slot: datetime, reason: str, version: str | None
+    session: AccountSession,
+    timeframe: Timeframe,
+    slot: datetime,
+    reason: str,
+    version: str | None,
+    *,
+    for_good: bool = False,
 ) -> bool:
     """Record why a slot's run raised; return whether that was done.
 
     `version` is the portfolio version that the run would have traded, where known. While the slot
-    may still be traded, its row stays RUNNING with the reason. Afterwards it ends as FAILED.
+    may still be traded, its row stays RUNNING with the reason. Afterwards, or with `for_good`, it
+    ends as FAILED.
 
     Nothing is recorded in these cases:
 
@@ -178,7 +185,7 @@ def record_failure(
     - The slot may still be traded, and has neither a row nor a version.
     """
     known = session.ledger.rebalances(session.account, limit=MOST_ROWS)
-    again = _may_be_run_again(session, timeframe, slot)
+    again = not for_good and _may_be_run_again(session, timeframe, slot)
     if not known or (again and version is None and slot not in {row.slot for row in known}):
         return False
     keeper = take_lease(

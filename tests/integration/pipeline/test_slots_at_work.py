@@ -2,21 +2,39 @@
 traded twice.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
+import polars as pl
 import pytest
+from polars.exceptions import PanicException
 
-from penstock.core.errors import ConfigError, IllegalTransitionError, StaleDataError, VenueError
+from penstock.core.errors import (
+    ConfigError,
+    IllegalTransitionError,
+    StaleDataError,
+    UnexpectedError,
+    VenueError,
+)
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
-from penstock.core.orders import OrderEventKind
+from penstock.core.orders import OrderEventKind, OrderReport, OrderRequest
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.lease import take_lease
+from penstock.pipeline import slots
 from penstock.pipeline.rebalance import newest_slot, rebalance_slot
-from penstock.pipeline.slots import due_slots, list_slots, slots_due, trade_slot
+from penstock.pipeline.slots import (
+    due_slots,
+    list_slots,
+    slots_due,
+    trade_slot,
+    wait_for_slot,
+    why_idle,
+)
 from penstock.practice.faults import Fault, FaultKind
-from tests.integration.pipeline.conftest import ACTOR, Deciding, Place
+from tests.integration.pipeline.conftest import ACTOR, Deciding, OneVersion, Place
 
 pytestmark = pytest.mark.slow
 
@@ -194,3 +212,145 @@ def test_illegal_order_event_is_an_alert_of_its_own_once(traded: Place) -> None:
     assert len(traded.alerts) == 2, "the second event is another one"
     Deciding.meanwhile = staticmethod(lambda: None)
     assert trade_slot(traded.platform, ACTOR, "daily", slot).failed is False
+
+
+def divide() -> None:
+    print(1 / 0)
+
+
+def look_up() -> None:
+    print(dict[str, float]()["BTC/USDT"])
+
+
+def select() -> None:
+    pl.DataFrame().select("close")
+
+
+def round_nothing() -> None:
+    Decimal(1).quantize(Decimal("1e-40"))
+
+
+def panic() -> None:
+    raise PanicException("called `Option::unwrap()` on a `None` value")
+
+
+@pytest.mark.parametrize(
+    ("raising", "reason"),
+    [
+        (divide, "ZeroDivisionError: division by zero (test_slots_at_work.py, line"),
+        (look_up, "KeyError: 'BTC/USDT' (test_slots_at_work.py, line"),
+        (select, "ColumnNotFoundError: "),
+        (round_nothing, "InvalidOperation: "),
+        (panic, "PanicException: called `Option::unwrap()`"),
+    ],
+)
+def test_slot_fails_with_the_reason_whatever_a_strategy_raises(
+    traded: Place, raising: Callable[[], None], reason: str
+) -> None:
+    """The service gets an outcome. The slot is FAILED with the reason, one alert says it, and the
+    next slot is traded.
+    """
+    Deciding.meanwhile = staticmethod(raising)
+    outcome = trade_slot(traded.platform, ACTOR, "daily", traded.tomorrow())
+    assert outcome.failed
+    assert outcome.failure.startswith(reason)
+    assert table(traded)[0] == ("failed", outcome.failure)
+    assert traded.alerts == [
+        ("practice-daily: slot 2024-06-02 00:00 was not finished", outcome.failure)
+    ]
+    Deciding.meanwhile = staticmethod(lambda: None)
+    assert trade_slot(traded.platform, ACTOR, "daily", traded.tomorrow()).failed is False
+    assert [status for status, _ in table(traded)] == ["done", "failed", "done"]
+    assert len(traded.alerts) == 1
+
+
+def test_flow_gets_one_error_of_ours_whatever_a_strategy_raises(traded: Place) -> None:
+    """The daily flow's task and the command line know PenstockErrors only."""
+    slot = traded.tomorrow()
+    slots._ingest(traded.platform, "daily", slot)
+    Deciding.meanwhile = staticmethod(divide)
+    with pytest.raises(UnexpectedError, match="ZeroDivisionError: division by zero") as raised:
+        rebalance_slot(traded.platform, ACTOR, "daily", slot)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
+    assert table(traded)[0][0] == "failed"
+
+
+def test_error_of_a_library_after_an_order_has_left_loses_no_fill(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first order is at the venue when the answer makes a library raise. The slot is FAILED,
+    and the next one books what was filled and sends the rest once.
+    """
+    exchange = place.platform.exchange("daily")
+    submit = exchange.submit
+
+    def breaking(order: OrderRequest) -> OrderReport:
+        submit(order)
+        raise TypeError("unsupported operand type(s) for +: 'NoneType' and 'str'")
+
+    monkeypatch.setattr(exchange, "submit", breaking)
+    outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
+    assert outcome.failure.startswith("TypeError: unsupported operand")
+    assert table(place)[0][0] == "failed"
+    monkeypatch.setattr(exchange, "submit", submit)
+    left = place.control.stats()["orders"]
+    assert left == 1
+    assert trade_slot(place.platform, ACTOR, "daily", place.tomorrow()).failed is False
+    assert place.ledger.balances("practice-daily") == exchange.balances()
+    orders = place.ledger.orders("practice-daily")
+    assert all(order.state.is_final for order in orders)
+    assert place.control.stats()["orders"] == len([o for o in orders if o.venue_order_id])
+
+
+def test_database_error_of_an_unknown_kind_does_not_end_the_service(
+    traded: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What passed without a run cannot be read: the newest slot is due all the same, with an
+    alert.
+    """
+
+    def breaking(*_: object, **__: object) -> None:
+        raise OverflowError("date value out of range")
+
+    monkeypatch.setattr(traded.ledger, "rebalances", breaking)
+    newest = traded.tomorrow()
+    assert slots_due(traded.platform, ACTOR, "daily", newest).to_run == (newest,)
+    ((title, body),) = traded.alerts
+    assert title == "practice-daily: missed slots are not accounted for yet"
+    assert body.startswith("OverflowError: date value out of range")
+
+
+def test_venue_that_does_not_tell_the_time_is_asked_again(
+    traded: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service waits for the venue, with one alert, and then begins the slot."""
+    monkeypatch.setattr(slots, "_ASK_AGAIN_SECONDS", 0.05)
+    before = newest_slot(traded.platform, "daily")
+    newest = traded.tomorrow()
+    traded.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/time", times=6))
+    assert wait_for_slot(traded.platform, ACTOR, "daily", before) == newest
+    assert [title for title, _ in traded.alerts] == [
+        "practice-daily: no slot can begin: the venue does not tell the time"
+    ]
+
+
+def test_account_that_never_traded_and_has_no_champion_is_left_alone(place: Place) -> None:
+    """The revive schedule is active as shipped: before the first promotion its runs end at once.
+    An account that has traded is never left alone.
+    """
+
+    class NoVersion(OneVersion):
+        def find(self, name: str, alias_or_version: str) -> None:  # type: ignore[override]
+            return None
+
+    vars(place.platform).update(registry=NoVersion())
+    assert why_idle(place.platform, ACTOR, "daily") == (
+        "'daily-portfolio' has no champion yet: promote one first"
+    )
+    vars(place.platform).update(registry=OneVersion())
+    assert why_idle(place.platform, ACTOR, "daily") == ""
+    trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
+    vars(place.platform).update(registry=NoVersion())
+    assert why_idle(place.platform, ACTOR, "daily") == ""
+    with pytest.raises(ConfigError, match="portfolio 'nobody' is not in"):
+        why_idle(place.platform, ACTOR, "nobody")

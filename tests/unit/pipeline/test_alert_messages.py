@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from penstock.core.alerts import Alert, break_alert, state_alert
+from penstock.core.alerts import Alert, break_alert, state_alert, urgent
 from penstock.core.breaks import Break, BreakKind
 from penstock.core.halts import TradingState
 from penstock.pipeline.alerts import message
@@ -58,3 +58,11 @@ def test_alert_of_a_killed_run_says_from_when_it_is() -> None:
         == "1 BTC came (since 2025-06-01 10:00 UTC); it has closed since"
     )
     assert "since" not in told(broken("BTC"))[1]
+
+
+def test_urgent_alert_comes_first_and_the_message_says_so() -> None:
+    """One of two is urgent: it is the first line, and the title of the whole message says it."""
+    title, body = told(broken("BTC"), urgent(Alert("slot 1: 2 orders were refused", "no funds")))
+    assert title == "live-daily: URGENT: 2 things to look at"
+    assert body.splitlines()[0] == "URGENT: slot 1: 2 orders were refused: no funds"
+    assert told(urgent(Alert("one", "it")))[0] == "live-daily: URGENT: one"
