@@ -19,11 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 def unexpected(error: BaseException) -> UnexpectedError:
-    """Return the error as one of ours, and leave its traceback in the log.
-
-    >>> str(unexpected(KeyError("BTC/USDT")))
-    "KeyError: 'BTC/USDT'"
-    """
+    """Return the error as one of ours, and leave its traceback in the log."""
     _log.error("unexpected_error", exc_info=error)
     text = " ".join(str(error).split())
     if len(text) > _LONGEST_TEXT:
