@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from penstock.core.actors import Actor
 from penstock.core.errors import PenstockError
+from penstock.pipeline.rebalance import listed_limits
 from penstock.pipeline.use_case import use_case
 from penstock.settings import Settings
 from penstock.stack import running
@@ -147,6 +148,7 @@ def _stack(settings: Settings) -> str:
 
 
 def _venue(platform: Platform) -> str:
+    listed_limits(platform)
     return (
         f"{platform.environment.market.ccxt_id}: {len(platform.market.instruments())} instruments"
     )
@@ -186,8 +188,21 @@ def _old_orders(platform: Platform) -> str:
 
 
 def _registry(platform: Platform) -> str:
-    platform.registry.versions("daily-portfolio")
-    return platform.tracking_address
+    """Ask for every model that an account of this environment trades."""
+    wanted = [
+        model
+        for portfolio in platform.environment.accounts
+        for model in platform.settings.portfolio(portfolio).models
+    ]
+    found = {each.name: platform.registry.find(each.name, each.alias) for each in wanted}
+    named = (
+        f"{name} trades version {version.version}"
+        for name, version in found.items()
+        if version is not None
+    )
+    without = ", ".join(name for name, version in found.items() if version is None)
+    seen = [*named, *([f"no champion yet of {without}"] if without else [])]
+    return "; ".join([platform.tracking_address, *seen])
 
 
 def _kill_switch(platform: Platform) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 
 from penstock.core.actors import Actor
 from penstock.core.alerts import Alert, urgent
-from penstock.core.errors import PenstockError, PromotionError, UnexpectedError
+from penstock.core.errors import ConfigError, PenstockError, PromotionError, UnexpectedError
 from penstock.core.orders import Phase
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
@@ -31,6 +31,7 @@ from penstock.portfolio.allocation import (
 )
 from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets
 from penstock.ports import LoadedModel
+from penstock.risk.limits import RiskLimits
 from penstock.settings import ModelAllocation
 from penstock.wiring import Platform
 
@@ -200,8 +201,26 @@ def _inputs(platform: Platform, portfolio: str, chosen: datetime) -> RebalanceIn
         portfolio_version=portfolio_version(versions),
         decide=decide,
         policy=platform.settings.portfolio(portfolio).rebalancing,
-        limits=platform.settings.risk,
+        limits=listed_limits(platform),
     )
+
+
+def listed_limits(platform: Platform) -> RiskLimits:
+    """Return the limits of configs/risk.yaml.
+
+    Raises ConfigError where one is for a symbol that is neither in the universe nor listed by the
+    market: it would bind nothing. The market is asked only about symbols outside the universe.
+    """
+    limits = platform.settings.risk
+    outside = sorted(set(limits.max_position) - set(platform.settings.universe.symbols))
+    unlisted = sorted(set(outside) - platform.market.instruments().keys()) if outside else []
+    if unlisted:
+        raise ConfigError(
+            f"configs/risk.yaml: max_position of {', '.join(unlisted)}: "
+            f"{platform.environment.market.ccxt_id} lists no such symbol and the universe has "
+            "none; symbols are written like BTC/USDT"
+        )
+    return limits
 
 
 def _session(platform: Platform, portfolio: str, however_late: bool) -> AccountSession:

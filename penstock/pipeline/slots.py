@@ -19,7 +19,13 @@ from penstock.execution.algorithms import MarketStyle
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.slots import SlotAccount, account_for_missed, find_gaps
 from penstock.pipeline.alerts import add_alerts
-from penstock.pipeline.rebalance import leave_unfinished, load_models, newest_slot, rebalance_slot
+from penstock.pipeline.rebalance import (
+    leave_unfinished,
+    listed_limits,
+    load_models,
+    newest_slot,
+    rebalance_slot,
+)
 from penstock.pipeline.unexpected import ANYTHING, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
@@ -106,6 +112,7 @@ def _waited(clock: Clock, timeframe: Timeframe, after: datetime | None) -> datet
 def require_ready(platform: Platform, actor: Actor, portfolio: str) -> None:
     """Raise what would make every slot fail: wrong configuration, missing keys, or no champion."""
     platform.settings.universe.history(platform.settings.portfolio(portfolio).timeframe)
+    listed_limits(platform)
     load_models(platform, portfolio)
     platform.session(portfolio)
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from penstock.core.errors import ConfigError
+from penstock.settings.yaml_text import parse_yaml
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -29,7 +30,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
             "or set PENSTOCK_CONFIGS to the folder of configs"
         )
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if content is None:

@@ -19,6 +19,11 @@ class TimeframeHistory(Frozen):
         (), description="the symbols; without any, all of the universe"
     )
 
+    @field_validator("symbols")
+    @classmethod
+    def _well_formed(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        return _checked(symbols)
+
     @property
     def start_at(self) -> datetime:
         """The midnight at which the first day begins."""
@@ -38,16 +43,7 @@ class Universe(Frozen):
     @field_validator("symbols")
     @classmethod
     def _well_formed(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
-        for symbol in symbols:
-            try:
-                spot_assets(symbol)
-            except DataError as error:
-                raise ValueError(str(error)) from None
-        if len(set(symbols)) != len(symbols):
-            raise ValueError(
-                f"a symbol is listed twice: {sorted({s for s in symbols if symbols.count(s) > 1})}"
-            )
-        return symbols
+        return _checked(symbols)
 
     def history(self, timeframe: Timeframe) -> TimeframeHistory:
         """Return what is kept of a timeframe; raise ConfigError where nothing is."""
@@ -65,3 +61,17 @@ class Universe(Frozen):
     def policy_of(self, timeframe: Timeframe) -> IngestPolicy:
         """Return the ingestion policy with this timeframe's start of history."""
         return self.ingest.model_copy(update={"start": self.history(timeframe).start_at})
+
+
+def _checked(symbols: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the symbols; raise ValueError where one is malformed or listed twice."""
+    for symbol in symbols:
+        try:
+            spot_assets(symbol)
+        except DataError as error:
+            raise ValueError(str(error)) from None
+    if len(set(symbols)) != len(symbols):
+        raise ValueError(
+            f"a symbol is listed twice: {sorted({s for s in symbols if symbols.count(s) > 1})}"
+        )
+    return symbols

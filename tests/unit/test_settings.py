@@ -310,3 +310,50 @@ def test_denial_is_doubted_for_as_long_as_the_accounts_slowest_venue_needs(confi
             ):
                 platform.visibility_delay("daily")
     assert platform.visibility_delay("daily") == 120
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "error"),
+    [
+        ("risk.yaml", "^max_weight: 0.50", "max_weight: 0.2\nmax_weight: 0.9", r"key 'max_weight' is given twice, in lines 6 and 7"),
+        ("risk.yaml", "^drawdown: {limit: 0.20,", "drawdown: {limit: 0.20, limit: 0.9,", r"key 'limit' is given twice"),
+        ("portfolio.yaml", "^minute:", "daily:", r"key 'daily' is given twice"),
+        ("environments.yaml", "^real:", "paper:", r"key 'paper' is given twice"),
+    ],
+)  # fmt: skip
+def test_key_that_is_given_twice_is_an_error(
+    configs: Path, file: str, before: str, after: str, error: str
+) -> None:
+    """The second would silently replace the first, in a block as at the top."""
+    replace(configs / file, before, after)
+    settings = settings_of(configs)
+    with pytest.raises(ConfigError, match=rf"{re.escape(file)}.*{error}"):
+        _ = settings.risk, settings.portfolio("daily"), settings.environment
+
+
+@pytest.mark.parametrize("text", ["yes", "true", "on", "1:30", "0x1", ".nan", ".inf"])
+def test_what_is_no_decimal_number_is_no_number(configs: Path, text: str) -> None:
+    """YAML 1.1 makes `yes` a flag, a flag 1, and 1:30 ninety: a limit of 100% out of a word."""
+    replace(configs / "risk.yaml", "^max_weight: 0.50", f"max_weight: {text}")
+    with pytest.raises(ConfigError, match=rf"risk\.yaml.*{re.escape(text)}"):
+        _ = settings_of(configs).risk
+
+
+@pytest.mark.parametrize(("text", "flag"), [("yes", True), ("true", True), ("off", False)])
+def test_flag_is_written_as_before(configs: Path, text: str, flag: bool) -> None:
+    """A setting that is a flag understands the words."""
+    replace(configs / "risk.yaml", "^strategy_quotas: true", f"strategy_quotas: {text}")
+    assert settings_of(configs).risk.strategy_quotas is flag
+
+
+def test_leading_zero_makes_no_octal_number(configs: Path) -> None:
+    """010 is ten, not eight."""
+    replace(configs / "costs.yaml", "^fee_bps: 10", "fee_bps: 010")
+    assert settings_of(configs).costs.fee_bps == 10
+
+
+def test_symbols_of_a_timeframe_are_held_to_the_same_form(configs: Path) -> None:
+    """`BTCUSDT` under a timeframe would be found out at the venue only."""
+    replace(configs / "universe.yaml", r"symbols: \[BTC/USDT, ETH/USDT\]", "symbols: [BTCUSDT]")
+    with pytest.raises(ConfigError, match=r"universe\.yaml.*BTCUSDT"):
+        _ = settings_of(configs).universe
