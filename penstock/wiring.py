@@ -171,8 +171,12 @@ class Platform:
     @cached_property
     def market(self) -> MarketData:
         """The venue's public side: no keys."""
-        # ingestion tries again by itself, and longer
         return self._market_of(self.environment.market)
+
+    @cached_property
+    def ingest_market(self) -> MarketData:
+        """The venue's public side for ingestion, which tries again by itself: `ingest.attempts`."""
+        return self._market_of(self.environment.market, read_attempts=1)
 
     @cached_property
     def clock(self) -> Clock:
@@ -378,15 +382,17 @@ class Platform:
             secret(self.settings.variables, keys.secret_env, purpose).get_secret_value(),
             live=market.is_real,
             base_url=self._address(market),
+            proxy=market.proxy,
             clock=self.machine_clock,
         )
 
-    def _market_of(self, market: MarketSettings) -> MarketData:
+    def _market_of(self, market: MarketSettings, read_attempts: int = 2) -> MarketData:
         return CcxtMarketData(
             market.ccxt_id,
             sandbox=market.sandbox,
             base_url=self._address(market),
-            read_attempts=2,
+            proxy=market.proxy,
+            read_attempts=read_attempts,
             clock=self.machine_clock,
         )
 

@@ -2,19 +2,12 @@
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
 
-from penstock.core.errors import VenueUnavailableError
 from penstock.core.timeframes import Timeframe
 from penstock.data.ingestion import IngestReport, report_frame
 from penstock.pipeline import ingest
 from tasks.artifacts import publish_file, publish_table
 from tasks.platform import worker_actor, worker_platform
-
-
-def _venue_gave_no_answer(_task: object, _run: TaskRun, state: State[object]) -> bool:
-    """Return whether the venue gave no usable answer: only such a failure is worth a retry."""
-    return isinstance(state.data, VenueUnavailableError)
 
 
 @task(cache_policy=NO_CACHE)
@@ -36,14 +29,15 @@ def symbols_at_once() -> int:
 
 @task(
     task_run_name="ingest-{timeframe}-{symbol}",
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=_venue_gave_no_answer,
     cache_policy=NO_CACHE,
     timeout_seconds=3600,
 )
 def ingest_symbol(timeframe: str, symbol: str) -> IngestReport:
-    """Bring one symbol up to date; a failed check is an outcome, not an exception."""
+    """Bring one symbol up to date; a failed check is an outcome, not an exception.
+
+    The task is not retried: `ingest.attempts` of configs/universe.yaml says how often a request is
+    made.
+    """
     return ingest.ingest_one(worker_platform(), worker_actor(), Timeframe.parse(timeframe), symbol)
 
 

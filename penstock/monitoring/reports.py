@@ -104,6 +104,8 @@ class PerformanceReport:
     """One row per slot: at, equity, cash and transferred, in quote units."""
     drift: DriftReport | None = None
     """The comparison with the backtest, where there is one."""
+    order_count: int | None = None
+    """How many orders the account has in all; None where `orders` has them all."""
 
     def sections(self) -> list[Section]:
         live = [] if self.drift is None else [drift_section(self.drift)]
@@ -112,9 +114,18 @@ class PerformanceReport:
             self._equity_section(),
             *live,
             Section("Balances", table=self.balances, empty="The account holds nothing."),
-            Section("Orders", table=self.orders, empty="No order was placed."),
+            Section("Orders", self._left_out(), self.orders, empty="No order was placed."),
             Section("Open breaks", table=self.breaks, empty="Ledger and venue agree."),
         ]
+
+    def _left_out(self) -> str:
+        """Return how many older orders the table leaves out; "" where it has all."""
+        if self.order_count is None or self.order_count <= self.orders.height:
+            return ""
+        return (
+            f"The newest {self.orders.height:,} of {self.order_count:,} orders; `penstock ledger "
+            "show` has the account as of any time."
+        )
 
     def _equity_section(self) -> Section:
         if self.equity.is_empty():

@@ -30,6 +30,9 @@ from penstock.simulation.fill_model import FillModel
 from penstock.simulation.replay import replay
 from penstock.wiring import Platform
 
+#: The most slots that are compared: 69 days of minutes.
+MOST_SLOTS = 100_000
+
 
 @dataclass(frozen=True)
 class Period:
@@ -77,11 +80,21 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
 
 
 def versions_of(platform: Platform, portfolio: str) -> dict[datetime, str]:
-    """Return the portfolio version that traded each slot that is done."""
+    """Return the portfolio version that traded each slot that is done.
+
+    Raises DataError where the account has more than MOST_SLOTS slots: the replay begins with the
+    first, and would take hours.
+    """
     account = platform.environment.account_of(portfolio).name
+    found = platform.ledger.rebalances(account, limit=MOST_SLOTS + 1)
+    if len(found) > MOST_SLOTS:
+        raise DataError(
+            f"{account} has more than {MOST_SLOTS:,} slots: live is compared with the backtest "
+            f"over at most so many, from the first. `penstock slots` has the newest ones"
+        )
     return {
         rebalance.slot: rebalance.portfolio_version
-        for rebalance in platform.ledger.rebalances(account, limit=100_000)
+        for rebalance in found
         if rebalance.status == "done" and rebalance.portfolio_version != FLATTEN_VERSION
     }
 

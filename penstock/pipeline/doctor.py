@@ -8,12 +8,14 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from penstock.core.actors import Actor
 from penstock.core.errors import PenstockError
 from penstock.pipeline.rebalance import listed_limits
 from penstock.pipeline.use_case import use_case
-from penstock.settings import Settings
+from penstock.settings import MarketSettings, Settings
 from penstock.stack import running
 from penstock.wiring import Platform, open_platform
 
@@ -149,9 +151,24 @@ def _stack(settings: Settings) -> str:
 
 def _venue(platform: Platform) -> str:
     listed_limits(platform)
-    return (
-        f"{platform.environment.market.ccxt_id}: {len(platform.market.instruments())} instruments"
-    )
+    market = platform.environment.market
+    seen = f"{market.ccxt_id}: {len(platform.market.instruments())} instruments"
+    ways = {f"{each.ccxt_id} {_way(each)}" for each in (market, *platform.environment.traded)}
+    return "; ".join([seen, *sorted(ways)])
+
+
+def _way(market: MarketSettings) -> str:
+    """Return how a venue is reached: directly, or by which proxy, without its password."""
+    if market.proxy is not None:
+        return f"by the proxy {market.proxy}"
+    if market.base_url is not None:
+        return "on this machine"
+    found = getproxies().get("https")
+    if found is None:
+        return "without a proxy"
+    parts = urlsplit(found)
+    port = "" if parts.port is None else f":{parts.port}"
+    return f"by the environment's proxy {parts.scheme}://{parts.hostname}{port}"
 
 
 def seconds_apart(seconds: float, digits: int) -> str:

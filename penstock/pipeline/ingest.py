@@ -61,7 +61,7 @@ def symbols_to_ingest(
     names = list(symbols or platform.settings.universe.symbols_of(timeframe))
     policy = platform.settings.universe.policy_of(timeframe)
     unknown = register_instruments(
-        platform.market,
+        platform.ingest_market,
         platform.bars,
         platform.exchange_name,
         names,
@@ -82,7 +82,7 @@ def ingest_one(platform: Platform, actor: Actor, timeframe: Timeframe, symbol: s
     policy = settings.universe.policy_of(timeframe)
     try:
         return ingest_symbol(
-            platform.market,
+            platform.ingest_market,
             platform.bars,
             platform.exchange_name,
             symbol,
@@ -109,7 +109,7 @@ def ingest_timeframe(
     """
     names = symbols_to_ingest(platform, actor, timeframe, symbols)
     reports = ingest_universe(
-        platform.market,
+        platform.ingest_market,
         platform.bars,
         platform.exchange_name,
         names,

@@ -96,6 +96,7 @@ def _rebalance_slot(
     if (
         result.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED)
         and not result.already_done
+        and not result.alerted
     ):
         alerts.insert(0, Alert(f"{title} was {result.status}", result.summary()))
     if alerts:

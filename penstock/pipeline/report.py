@@ -7,7 +7,7 @@ from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError, DataError, PromotionError, VenueError
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.figures import AccountFigures, figures_of
-from penstock.monitoring.reports import PerformanceReport, write_performance_report
+from penstock.monitoring.reports import MAX_ROWS, PerformanceReport, write_performance_report
 from penstock.monitoring.tables import balances_table, breaks_table, figures_table, orders_table
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
@@ -41,7 +41,8 @@ def report_account(platform: Platform, actor: Actor, portfolio: str) -> ReportOu
         account=account,
         summary=figures_table(figures),
         balances=balances_table(platform.ledger.balances(account)),
-        orders=orders_table(platform.ledger.orders(account)),
+        orders=orders_table(platform.ledger.newest_orders(account, MAX_ROWS)),
+        order_count=figures.totals.orders,
         breaks=breaks_table(platform.control_store.open_breaks(account)),
         equity=platform.control_store.equity_history(account),
         drift=drift,

@@ -18,7 +18,7 @@ from penstock.data.ingestion import ingest_universe
 from penstock.execution.algorithms import MarketStyle
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.slots import SlotAccount, account_for_missed, find_gaps
-from penstock.pipeline.alerts import add_alerts
+from penstock.pipeline.alerts import add_alerts, send_alerts
 from penstock.pipeline.rebalance import (
     leave_unfinished,
     listed_limits,
@@ -156,14 +156,8 @@ def slots_due(platform: Platform, actor: Actor, portfolio: str, newest: datetime
         return _only(platform, portfolio, newest, error)
     except ANYTHING as error:
         return _only(platform, portfolio, newest, unexpected(error))
-    undone = len(account.skipped) + account.together + len(account.failed)
-    if undone:
-        add_alerts(
-            platform,
-            portfolio,
-            Alert(f"{undone} slots were missed or interrupted", account.summary()),
-            wait_seconds=0,
-        )
+    # their alert was committed with their first row
+    send_alerts(platform, portfolio, wait_seconds=0)
     return account
 
 
@@ -284,7 +278,7 @@ def _ingest(platform: Platform, portfolio: str, slot: datetime) -> int:
         platform.settings.portfolio(portfolio).timeframe,
     )
     reports = ingest_universe(
-        platform.market,
+        platform.ingest_market,
         platform.bars,
         platform.exchange_name,
         universe.symbols_of(timeframe),

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from penstock.core.account_totals import AccountTotals
+from penstock.core.alerts import Alert
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
@@ -41,9 +42,15 @@ class RebalanceStore(Protocol):
         ...
 
     def end_rebalance(
-        self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = ""
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        status: RebalanceStatus,
+        reason: str = "",
+        alerts: Sequence[Alert] = (),
     ) -> None:
-        """Set the status of a rebalance and its reason.
+        """Set the status of a rebalance and its reason, and put `alerts` about it into the outbox,
+        all or none.
 
         RUNNING leaves it open; the reason then says why a run of it stopped.
         """
@@ -172,6 +179,10 @@ class OrderReader(Protocol):
         `unfinished_only` leaves out those in a final state. `overfilled_only` leaves out those that
         were not filled beyond their quantity. `rebalance_id` chooses those of one rebalance.
         """
+        ...
+
+    def newest_orders(self, account: str, limit: int) -> Sequence[OrderRecord]:
+        """Return the account's `limit` newest orders, the oldest of them first."""
         ...
 
     def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:

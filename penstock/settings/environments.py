@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,11 +19,26 @@ class MarketSettings(Frozen):
         None, description="address of the practice exchange on this machine, in the venue's place"
     )
     sandbox: bool = Field(False, description="use the venue's test network")
+    proxy: str | None = Field(
+        None,
+        description="HTTP proxy of this venue, like http://10.0.0.1:3128; by default that of the "
+        "environment (HTTPS_PROXY), which may have a password",
+    )
 
     @property
     def is_real(self) -> bool:
         """Whether this is the venue itself: neither its test network nor the practice exchange."""
         return not self.sandbox and self.base_url is None
+
+    @field_validator("proxy")
+    @classmethod
+    def _proxy_without_password(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        if parts.username or parts.password:
+            raise ValueError("keep its password out of this file: set HTTPS_PROXY instead")
+        if url is not None and (parts.scheme not in {"http", "https"} or not parts.hostname):
+            raise ValueError("write it like http://10.0.0.1:3128")
+        return url
 
     @field_validator("base_url")
     @classmethod

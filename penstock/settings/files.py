@@ -68,7 +68,7 @@ def _shown(key: str, problem: Any) -> str:
     """
     if isinstance(problem["input"], dict):
         return "{" + ", ".join(map(str, problem["input"])) + "}"
-    secret_words = ("key", "secret", "password", "token", "passphrase")
+    secret_words = ("key", "secret", "password", "token", "passphrase", "proxy")
     return "***" if any(word in key.lower() for word in secret_words) else repr(problem["input"])
 
 

@@ -6,7 +6,7 @@ the second of two equal keys replaces the first.
 
 import re
 from collections.abc import Hashable
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -20,7 +20,7 @@ class _Loader(yaml.SafeLoader):
     `true` and `yes` stay text. A setting that is a flag understands it; no number does.
     """
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own attribute
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: dict[str, int] = {}
@@ -40,7 +40,8 @@ class _Loader(yaml.SafeLoader):
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         value = super().construct_scalar(node)
-        if node.style is None and isinstance(value, str) and _NO_NUMBER.fullmatch(value):
+        is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        if is_plain and isinstance(value, str) and _NO_NUMBER.fullmatch(value):
             raise yaml.YAMLError(
                 f"'{value}' in line {node.start_mark.line + 1} is no number; write another, or "
                 "quote it where it is a name"

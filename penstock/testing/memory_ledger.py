@@ -10,6 +10,7 @@ from decimal import Decimal, localcontext
 
 from penstock.core.account_totals import TOTALS, AccountTotals
 from penstock.core.accounting import EXACT, changes_of
+from penstock.core.alerts import Alert
 from penstock.core.clock import Clock
 from penstock.core.cost_basis import entry_prices
 from penstock.core.errors import (
@@ -63,6 +64,7 @@ class MemoryLedger:
     """Who has the lease; "" where it is free."""
     expires_at: datetime = SLOT
     slots: dict[datetime, Rebalance] = field(default_factory=dict)
+    slot_alerts: list[Alert] = field(default_factory=list)
     book: dict[str, OrderRecord] = field(default_factory=dict)
     events: list[tuple[str, OrderEventKind]] = field(default_factory=list)
     trades: dict[tuple[str, str], Fill] = field(default_factory=dict)
@@ -119,9 +121,15 @@ class MemoryLedger:
         return self.slots.setdefault(slot, new)
 
     def end_rebalance(
-        self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = ""
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        status: RebalanceStatus,
+        reason: str = "",
+        alerts: Sequence[Alert] = (),
     ) -> None:
         self.require_newest(lease)
+        self.slot_alerts += alerts
         for slot, found in self.slots.items():
             if found.id == rebalance_id:
                 self.slots[slot] = replace(found, status=status, reason=reason)
@@ -284,6 +292,9 @@ class MemoryLedger:
             and rebalance_id in (None, order.rebalance_id)
             and (not overfilled_only or order.filled_quantity > order.request.quantity)
         ]
+
+    def newest_orders(self, account: str, limit: int) -> Sequence[OrderRecord]:
+        return self.orders(account)[-limit:]
 
     def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:
         if account != self.account:

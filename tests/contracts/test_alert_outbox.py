@@ -31,6 +31,7 @@ from penstock.core.orders import (
     Phase,
     Side,
 )
+from penstock.core.rebalances import RebalanceStatus
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 REFUSED = "an illegal order event was refused"
@@ -252,3 +253,18 @@ def test_long_list_goes_in_parts(outbox: PostgresAlertOutbox, name: str) -> None
     parts = [take(outbox, name) for _ in range(3)]
     assert [len(part) for part in parts] == [100, 30, 0]
     assert [*parts[0], *parts[1]] == [str(number) for number in range(130)]
+
+
+def test_alert_of_a_slots_end_is_committed_with_it(
+    outbox: PostgresAlertOutbox, ledger: PostgresLedger, writer: Lease
+) -> None:
+    """The row says skipped and the alert waits. A write that is refused leaves neither."""
+    row = ledger.start_rebalance(writer, AT, "v/1")
+    skipped = Alert("slot was skipped", "halted")
+    ledger.end_rebalance(writer, row.id, RebalanceStatus.SKIPPED, "halted", [skipped])
+    assert [(alert.title, alert.body) for alert in waiting(outbox, writer.account)] == [
+        ("slot was skipped", "halted")
+    ]
+    with pytest.raises(StoreError, match="start it first"):
+        ledger.end_rebalance(writer, row.id + 10**6, RebalanceStatus.SKIPPED, "", [skipped])
+    assert len(waiting(outbox, writer.account)) == 1

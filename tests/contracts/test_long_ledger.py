@@ -202,6 +202,7 @@ def test_orders_are_found_by_name_and_by_what_they_lack(database: Database, aged
         {Decimal(0)},
     )
     assert ledger.short_orders(aged, "S1/USDT", 3) == short[:3]
+    assert ledger.newest_orders(aged, 3) == ledger.orders(aged)[-3:]
     assert ledger.short_orders(aged, "S2/USDT", 100) == []
     names = [order.request.client_order_id for order in short[:2]]
     assert list(ledger.orders_named(aged, [*names, "of-nobody"])) == short[1::-1]

@@ -11,7 +11,8 @@ import pytest
 
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.errors import ConfigError
-from penstock.settings import Process, Settings
+from penstock.pipeline import doctor
+from penstock.settings import MarketSettings, Process, Settings
 from penstock.wiring import Platform
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -315,12 +316,22 @@ def test_denial_is_doubted_for_as_long_as_the_accounts_slowest_venue_needs(confi
 @pytest.mark.parametrize(
     ("file", "before", "after", "error"),
     [
-        ("risk.yaml", "^max_weight: 0.50", "max_weight: 0.2\nmax_weight: 0.9", r"key 'max_weight' is given twice, in lines 6 and 7"),
-        ("risk.yaml", "^drawdown: {limit: 0.20,", "drawdown: {limit: 0.20, limit: 0.9,", r"key 'limit' is given twice"),
-        ("portfolio.yaml", "^minute:", "daily:", r"key 'daily' is given twice"),
-        ("environments.yaml", "^real:", "paper:", r"key 'paper' is given twice"),
+        (
+            "risk.yaml",
+            "^max_weight: 0.50",
+            "max_weight: 0.2\nmax_weight: 0.9",
+            "key 'max_weight' is given twice, in lines 6 and 7",
+        ),
+        (
+            "risk.yaml",
+            "^drawdown: {limit: 0.20,",
+            "drawdown: {limit: 0.20, limit: 0.9,",
+            "key 'limit' is given twice",
+        ),
+        ("portfolio.yaml", "^minute:", "daily:", "key 'daily' is given twice"),
+        ("environments.yaml", "^real:", "paper:", "key 'paper' is given twice"),
     ],
-)  # fmt: skip
+)
 def test_key_that_is_given_twice_is_an_error(
     configs: Path, file: str, before: str, after: str, error: str
 ) -> None:
@@ -357,3 +368,33 @@ def test_symbols_of_a_timeframe_are_held_to_the_same_form(configs: Path) -> None
     replace(configs / "universe.yaml", r"symbols: \[BTC/USDT, ETH/USDT\]", "symbols: [BTCUSDT]")
     with pytest.raises(ConfigError, match=r"universe\.yaml.*BTCUSDT"):
         _ = settings_of(configs).universe
+
+
+@pytest.mark.parametrize(
+    ("proxy", "error"),
+    [
+        ("http://ana:hunter2@10.0.0.1:3128", "keep its password out of this file"),
+        ("10.0.0.1", "write it like http://10.0.0.1:3128"),
+    ],
+)
+def test_proxy_is_an_address_without_a_password(configs: Path, proxy: str, error: str) -> None:
+    """A password would end up in a repository, and is not repeated."""
+    replace(
+        configs / "environments.yaml",
+        r"market: {ccxt_id: binance}",
+        f'market: {{ccxt_id: binance, proxy: "{proxy}"}}',
+    )
+    with pytest.raises(ConfigError, match=error) as caught:
+        _ = settings_of(configs).environment
+    assert "hunter2" not in str(caught.value)
+
+
+def test_proxy_of_a_venue_is_shown_and_the_environments_without_its_password(
+    configs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the doctor says of each venue's way."""
+    own = MarketSettings(ccxt_id="okx", proxy="http://10.0.0.1:3128")
+    assert doctor._way(own) == "by the proxy http://10.0.0.1:3128"
+    monkeypatch.setenv("https_proxy", "http://ana:hunter2@10.0.0.2:3128")
+    shown = doctor._way(MarketSettings(ccxt_id="kraken"))
+    assert shown == "by the environment's proxy http://10.0.0.2:3128"

@@ -50,6 +50,7 @@ class CcxtMarketData:
         *,
         sandbox: bool = False,
         base_url: str | None = None,
+        proxy: str | None = None,
         timeout_seconds: float = 10.0,
         rate_limit_ms: float | None = None,
         read_attempts: int = 4,
@@ -59,7 +60,7 @@ class CcxtMarketData:
     ) -> None:
         self.venue = venue
         self._clock = clock
-        self.session = VenueSession(base_url)
+        self.session = VenueSession(base_url, proxy=proxy)
         self.client = _client(
             venue, self.session, timeout_seconds, base_url is None, credentials or {}
         )

@@ -56,12 +56,17 @@ class VenueSession(requests.Session):
     by them.
     """
 
-    def __init__(self, base_url: str | None = None, connections: int = 32) -> None:
+    def __init__(
+        self, base_url: str | None = None, connections: int = 32, proxy: str | None = None
+    ) -> None:
         super().__init__()
         self.last = LastAnswer()
         self._base = None if base_url is None else urlsplit(base_url)
         if base_url is not None:
             self.trust_env = False  # a local venue has no proxy before it
+        if proxy is not None:
+            self.trust_env = False  # requests would let the environment's proxy come first
+            self.proxies = {"http": proxy, "https": proxy}
         adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
         self.mount("https://", adapter)
         self.mount("http://", adapter)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from penstock.core.alerts import Alert
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
 from penstock.core.orders import Phase
@@ -125,8 +126,10 @@ def _rebalanced(
         # What stopped an earlier run of the slot stays in its reason.
         reason = f"{refusal}; {slot.reason}" if slot.reason else refusal
         status = RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED
-        session.ledger.end_rebalance(keeper.lease, slot.id, status, reason)
-        return replace(result, status=status, reason=reason)
+        ended = replace(result, status=status, reason=reason, alerted=True)
+        alert = Alert(f"slot {inputs.slot:%Y-%m-%d %H:%M} was {status}", ended.summary())
+        session.ledger.end_rebalance(keeper.lease, slot.id, status, reason, [alert])
+        return ended
     risk = PreTradeRisk(
         session=session,
         keeper=keeper,

@@ -5,11 +5,12 @@ run raised can be run again until the next one is due or it is too late. Then it
 with the reason.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from penstock.core.alerts import Alert
 from penstock.core.errors import VenueError
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
@@ -146,20 +147,34 @@ def account_for_missed(
     )
     if keeper is None:
         return SlotAccount((newest,))
+    account = SlotAccount(
+        to_run, skipped, gaps.uncounted, late, tuple(row.slot for row in passed if not row.reason)
+    )
     try:
         # These come first: behind many new rows a later call would not find them.
+        # The first row that is written carries the alert of them all: whoever dies after it leaves
+        # the others to the next call, and its alert.
+        alerts = _missed_alerts(account)
         for row in passed:
-            _end_slot(session, keeper, row.slot, RebalanceStatus.FAILED, taken_over(row, newest))
+            failed = RebalanceStatus.FAILED
+            _end_slot(session, keeper, row.slot, failed, taken_over(row, newest), alerts=alerts)
+            alerts = ()
         reason = (
             f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; policy "
             f"{policy}"
         )
-        _write_skipped(session, keeper, gaps, skipped, reason)
+        _write_skipped(session, keeper, gaps, skipped, reason, alerts)
     finally:
         keeper.release()
-    return SlotAccount(
-        to_run, skipped, gaps.uncounted, late, tuple(row.slot for row in passed if not row.reason)
-    )
+    return account
+
+
+def _missed_alerts(account: SlotAccount) -> tuple[Alert, ...]:
+    """Return the alert of missed and interrupted slots; none where each has one already."""
+    undone = len(account.skipped) + account.together + len(account.failed)
+    if not undone:
+        return ()
+    return (Alert(f"{undone} slots were missed or interrupted", account.summary()),)
 
 
 def record_failure(
@@ -245,6 +260,7 @@ def _write_skipped(
     gaps: SlotGaps,
     skipped: tuple[datetime, ...],
     reason: str,
+    alerts: Sequence[Alert],
 ) -> None:
     """Write the rows oldest first, so that a later call can go on after an interruption."""
     if gaps.before is not None:
@@ -252,9 +268,11 @@ def _write_skipped(
             f"{reason}; with it {gaps.uncounted} slots since {gaps.since:%Y-%m-%d %H:%M}, not "
             "listed one by one"
         )
-        _end_slot(session, keeper, gaps.before, RebalanceStatus.SKIPPED, together)
+        _end_slot(session, keeper, gaps.before, RebalanceStatus.SKIPPED, together, alerts=alerts)
+        alerts = ()
     for slot in skipped:
-        _end_slot(session, keeper, slot, RebalanceStatus.SKIPPED, reason)
+        _end_slot(session, keeper, slot, RebalanceStatus.SKIPPED, reason, alerts=alerts)
+        alerts = ()
 
 
 def _end_slot(
@@ -264,9 +282,10 @@ def _end_slot(
     status: RebalanceStatus,
     reason: str,
     version: str = NO_VERSION,
+    alerts: Sequence[Alert] = (),
 ) -> bool:
     row = session.ledger.start_rebalance(keeper.lease, slot, version)
     if row.status is not RebalanceStatus.RUNNING:
         return False
-    session.ledger.end_rebalance(keeper.lease, row.id, status, reason)
+    session.ledger.end_rebalance(keeper.lease, row.id, status, reason, alerts)
     return True

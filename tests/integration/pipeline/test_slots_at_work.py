@@ -19,10 +19,14 @@ from penstock.core.errors import (
     UnexpectedError,
     VenueError,
 )
+from penstock.core.halts import TradingState
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
 from penstock.core.orders import OrderEventKind, OrderReport, OrderRequest
 from penstock.core.rebalances import RebalanceStatus
+from penstock.core.timeframes import Timeframe
 from penstock.execution.lease import take_lease
+from penstock.execution.rebalance.run import RebalanceInputs, rebalance
+from penstock.execution.rebalance.slots import MissedSlots, account_for_missed
 from penstock.pipeline import slots
 from penstock.pipeline.rebalance import newest_slot, rebalance_slot
 from penstock.pipeline.slots import (
@@ -33,6 +37,8 @@ from penstock.pipeline.slots import (
     wait_for_slot,
     why_idle,
 )
+from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.faults import Fault, FaultKind
 from tests.integration.pipeline.conftest import ACTOR, Deciding, OneVersion, Place
 
@@ -354,3 +360,39 @@ def test_account_that_never_traded_and_has_no_champion_is_left_alone(place: Plac
     assert why_idle(place.platform, ACTOR, "daily") == ""
     with pytest.raises(ConfigError, match="portfolio 'nobody' is not in"):
         why_idle(place.platform, ACTOR, "nobody")
+
+
+def test_alert_of_missed_slots_is_committed_with_their_rows(traded: Place) -> None:
+    """Whoever dies between the rows and the alert loses neither: the next run sends it, once."""
+    traded.tomorrow()
+    newest = traded.tomorrow()
+    session = traded.platform.session("daily")
+    account = account_for_missed(session, Timeframe.D1, newest, MissedSlots.SKIP)
+    assert len(account.skipped) == 1
+    assert not traded.alerts, "nothing of the pipeline has run: as after a kill"
+    assert slots_due(traded.platform, ACTOR, "daily", newest).skipped == ()
+    trade_slot(traded.platform, ACTOR, "daily", newest)
+    assert [title for title, _ in traded.alerts] == [
+        "practice-daily: 1 slots were missed or interrupted"
+    ]
+
+
+def test_alert_of_a_skipped_slot_is_committed_with_its_row(traded: Place) -> None:
+    """The slot is skipped because of a halt, by a process that dies before it can say so."""
+    slot = traded.tomorrow()
+    session = traded.platform.session("daily")
+    session.control_store.set_trading_state(
+        session.account, TradingState.HALTED, "drill", "ada", traded.control.now()
+    )
+    targets = PortfolioTargets("trend/1", {}, {}, {})
+    inputs = RebalanceInputs(
+        slot, "trend/1", lambda _: targets, RebalancePolicy(), traded.platform.settings.risk
+    )
+    assert rebalance(session, inputs).status is RebalanceStatus.SKIPPED
+    assert not traded.alerts
+    again = trade_slot(traded.platform, ACTOR, "daily", slot)
+    assert again.result is not None
+    assert again.result.already_done
+    assert [title for title, _ in traded.alerts] == [
+        "practice-daily: slot 2024-06-02 00:00 was skipped"
+    ]

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from psycopg.types.json import Jsonb
 
+from penstock.adapters.stores.postgres.alert_outbox import insert_alerts
 from penstock.adapters.stores.postgres.booking import write_adjustment, write_fills
 from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.entry_rows import read_entries
@@ -36,6 +37,7 @@ from penstock.adapters.stores.postgres.ledger_rows import (
 )
 from penstock.adapters.stores.postgres.order_events import refusals, write_events, write_intents
 from penstock.core.account_totals import AccountTotals
+from penstock.core.alerts import Alert
 from penstock.core.errors import StoreError, UnknownAccountError
 from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
@@ -126,14 +128,20 @@ class PostgresLedger:
         return rebalance_of(row)
 
     def end_rebalance(
-        self, lease: Lease, rebalance_id: int, status: RebalanceStatus, reason: str = ""
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        status: RebalanceStatus,
+        reason: str = "",
+        alerts: Sequence[Alert] = (),
     ) -> None:
-        """Set the final status of a rebalance."""
+        """Set the final status of a rebalance, and put its alerts into the outbox with it."""
         self._update_rebalance(
             lease,
             rebalance_id,
             "UPDATE rebalance SET status = %s, reason = %s, ended_at = clock_timestamp()",
             [status.value, reason],
+            alerts,
         )
 
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
@@ -284,6 +292,15 @@ class PostgresLedger:
             ).fetchall()
         return [order_of(row) for row in rows]
 
+    def newest_orders(self, account: str, limit: int) -> Sequence[OrderRecord]:
+        """Return the account's newest orders, the oldest of them first."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                (SELECT_ORDERS + " ORDER BY sequence DESC LIMIT %(limit)s").encode(),
+                {"account": account, "limit": limit},
+            ).fetchall()
+        return [order_of(row) for row in reversed(rows)]
+
     def orders_named(self, account: str, names: Collection[str]) -> Sequence[OrderRecord]:
         """Return those of the account's orders that have one of these client order ids, oldest
         first.
@@ -347,7 +364,12 @@ class PostgresLedger:
         return dict(rows)
 
     def _update_rebalance(
-        self, lease: Lease, rebalance_id: int, change: str, values: list[object]
+        self,
+        lease: Lease,
+        rebalance_id: int,
+        change: str,
+        values: list[object],
+        alerts: Sequence[Alert] = (),
     ) -> None:
         with fenced(self._database, lease) as connection:
             statement = f"{change} WHERE id = %s AND account = %s"
@@ -357,3 +379,5 @@ class PostgresLedger:
                     f"rebalance {rebalance_id} is not one of account '{lease.account}': "
                     "start it first"
                 )
+            if alerts:
+                insert_alerts(connection, lease.account, alerts)
