@@ -122,10 +122,7 @@ class PerformanceReport:
         """Return how many older orders the table leaves out; "" where it has all."""
         if self.order_count is None or self.order_count <= self.orders.height:
             return ""
-        return (
-            f"The newest {self.orders.height:,} of {self.order_count:,} orders; `penstock ledger "
-            "show` has the account as of any time."
-        )
+        return f"The newest {self.orders.height:,} of {self.order_count:,} orders."
 
     def _equity_section(self) -> Section:
         if self.equity.is_empty():

@@ -90,7 +90,7 @@ def versions_of(platform: Platform, portfolio: str) -> dict[datetime, str]:
     if len(found) > MOST_SLOTS:
         raise DataError(
             f"{account} has more than {MOST_SLOTS:,} slots: live is compared with the backtest "
-            f"over at most so many, from the first. `penstock slots` has the newest ones"
+            "over at most so many, from the first"
         )
     return {
         rebalance.slot: rebalance.portfolio_version

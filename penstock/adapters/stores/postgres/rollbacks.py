@@ -25,7 +25,7 @@ class PostgresRollbackRecord:
         # a session's lock on a connection of its own: no transaction is open while aliases move
         with self._database.dedicated() as connection:
             connection.execute(
-                "SELECT pg_advisory_lock(hashtextextended('penstock alias ' || %s, 0))", [model]
+                "SELECT pg_advisory_lock(hashtextextended('aliases of ' || %s, 0))", [model]
             )
             yield
 
