@@ -15,16 +15,18 @@ from penstock.practice.faults import Fault, FaultKind
 
 
 class PracticeControl:
-    """A client of the practice exchange at `url`.
+    """A client of the practice exchange at `url`, with the token that its control calls ask for.
 
     Its calls raise ConfigError where the exchange refuses, VenueUnavailableError where it does not
     answer.
     """
 
-    def __init__(self, url: str, timeout_seconds: float = 30.0) -> None:
+    def __init__(self, url: str, timeout_seconds: float = 30.0, *, token: str = "") -> None:
         self.url = url.rstrip("/")
         self._timeout = timeout_seconds
         self._session = requests.Session()
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
         self._session.trust_env = False  # never through a proxy: the server is on this machine
 
     def now(self) -> datetime:

@@ -18,7 +18,7 @@ from penstock.ports import LoadedModel, ModelVersion, Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, backtest_out_of_sample, bars_of
 from penstock.promotion.gate import CandidateStatus, GateDecision, judge
-from penstock.promotion.records import PromotionStore
+from penstock.promotion.records import CandidateRegistry, Judgement, PromotionStore
 from penstock.promotion.rollback import CHAMPION, PREVIOUS, RollbackRecord, not_rolled_back
 from penstock.research.engine.results import BacktestMetrics
 
@@ -53,7 +53,7 @@ class Promotion:
 
 
 def promote(
-    registry: Registry,
+    registry: CandidateRegistry,
     record: PromotionStore,
     candidate: ModelVersion,
     evidence: Evidence,
@@ -70,12 +70,15 @@ def promote(
     The candidate is loaded from the registry and must reproduce its evidence. The champion is
     measured on the same bars. Both take time, so the champion is read again under the lock of the
     aliases before anything moves: where it is another one, the comparison is made again. The
-    verdicts are recorded before any alias moves, with the time `at` and the name `by` of who asked.
-    A repeat ends in the same state: a candidate that is champion already stays champion, and
-    `previous` stays as it is. Raises PromotionError where the champion is replaced each time.
+    judgement is recorded before any alias moves, with the hash of what was loaded, the time `at`
+    and the name `by` of who asked. Only what is recorded as passed can be loaded to trade. A repeat
+    ends in the same state: a candidate that is champion already stays champion, and `previous`
+    stays as it is. Raises PromotionError where the champion is replaced each time.
     """
     name = candidate.name
-    further = _further_verdicts(registry, candidate, evidence, measure, thresholds, rehearse)
+    loaded = registry.load_candidate(name, candidate.version)
+    content_hash = loaded.version.tags["content_hash"]
+    further = _further_verdicts(loaded, evidence, measure, thresholds, rehearse)
     for _ in range(_MOST_COMPARISONS):
         before = _champion(registry, name)
         incumbent = before == candidate.version
@@ -87,7 +90,7 @@ def promote(
                 continue  # a rollback, or another promotion, came while this one was measured
             verdict = not_rolled_back(registry, rollbacks, candidate)
             gate = judge(evidence, rival, thresholds, (*further, verdict), incumbent)
-            record.save_verdicts(name, candidate.version, gate.verdicts, at, by)
+            record.save_judgement(Judgement(name, candidate.version, content_hash, gate, at, by))
             return _moved(registry, candidate, gate, before)
     raise PromotionError(
         f"{candidate.label} was compared with {_MOST_COMPARISONS} champions, and each was replaced "
@@ -151,15 +154,13 @@ def reproduces_evidence(
 
 
 def _further_verdicts(
-    registry: Registry,
-    candidate: ModelVersion,
+    loaded: LoadedModel,
     evidence: Evidence,
     measure: Measure,
     thresholds: PromotionThresholds,
     rehearse: Rehearse | None,
 ) -> list[CriterionResult]:
     """Return the verdicts that need the registered version itself."""
-    loaded = registry.load(candidate.name, candidate.version)
     verdicts = [reproduces_evidence(evidence, measure(loaded.strategy), thresholds)]
     if rehearse is not None:
         verdicts.append(rehearse(loaded))
