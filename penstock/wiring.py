@@ -31,6 +31,7 @@ from penstock.adapters.stores.postgres import (
     PostgresLedgerHistory,
     PostgresParentOrderStore,
     PostgresPromotionStore,
+    PostgresRollbackRecord,
     connect,
     create_database,
     migrate,
@@ -61,6 +62,7 @@ from penstock.ports import (
     VenueAccount,
 )
 from penstock.promotion.records import CandidateRegistry, PromotionStore, SearchTracker
+from penstock.promotion.rollback import RollbackRecord
 from penstock.research.engine.costs import Costs
 from penstock.settings import (
     AccountSettings,
@@ -163,6 +165,10 @@ class Platform:
     @cached_property
     def promotions(self) -> PromotionStore:
         return PostgresPromotionStore(self._database)
+
+    @cached_property
+    def rollbacks(self) -> RollbackRecord:
+        return PostgresRollbackRecord(self._database)
 
     @cached_property
     def market(self) -> MarketData:

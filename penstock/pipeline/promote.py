@@ -10,8 +10,9 @@ from penstock.data.snapshots import load_snapshot
 from penstock.pipeline.use_case import use_case
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.criteria import CriterionResult
-from penstock.promotion.promote import CHAMPION, Promotion, measure_out_of_sample, promote, rollback
+from penstock.promotion.promote import Promotion, measure_out_of_sample, promote
 from penstock.promotion.rehearsal import rehearse
+from penstock.promotion.rollback import CHAMPION, rollback
 from penstock.wiring import Platform
 
 
@@ -76,6 +77,7 @@ def promote_candidate(
         platform.machine_clock.now(),
         actor.name,
         rehearsal,
+        rollbacks=platform.rollbacks,
     )
     outcome = PromotionOutcome(promotion)
     if promotion.moved:
@@ -101,7 +103,9 @@ def roll_back(platform: Platform, actor: Actor, model: str) -> RollbackOutcome:
 
     Raises PromotionError where there is none to go back to.
     """
-    was, now = rollback(platform.registry, model)
+    was, now = rollback(
+        platform.registry, platform.rollbacks, model, platform.machine_clock.now(), actor.name
+    )
     platform.notifier.notify(
         f"{model}: rolled back",
         f"{CHAMPION} was version {was}, is version {now} again (by {actor.name})",

@@ -1,8 +1,8 @@
 """Promotion: a candidate is loaded from the registry, measured again, judged, and given its alias.
 
 `challenger` is the newest version that passed. `champion` is the one that trades. `previous` is the
-champion before it. `rolled_back` is a champion that an operator took out. penstock.promotion.gate
-decides which alias a candidate earns.
+champion before it. penstock.promotion.gate decides which alias a candidate earns, and
+penstock.promotion.rollback takes a champion out.
 """
 
 import math
@@ -19,9 +19,12 @@ from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, backtest_out_of_sample, bars_of
 from penstock.promotion.gate import CandidateStatus, GateDecision, judge
 from penstock.promotion.records import CandidateRegistry, Judgement, PromotionStore
+from penstock.promotion.rollback import CHAMPION, PREVIOUS, RollbackRecord, not_rolled_back
 from penstock.research.engine.results import BacktestMetrics
 
-CHAMPION, CHALLENGER, PREVIOUS, ROLLED_BACK = "champion", "challenger", "previous", "rolled_back"
+CHALLENGER = "challenger"
+#: How often the champion may change while a candidate is compared with it.
+_MOST_COMPARISONS = 3
 
 #: Returns a strategy's figures on the candidate's out-of-sample bars, with the candidate's costs.
 Measure = Callable[[Strategy], BacktestMetrics]
@@ -59,29 +62,53 @@ def promote(
     at: datetime,
     by: str,
     rehearse: Rehearse | None = None,
+    *,
+    rollbacks: RollbackRecord,
 ) -> Promotion:
     """Judge a registered version, and move the aliases that it earned.
 
     The candidate is loaded from the registry and must reproduce its evidence. The champion is
-    measured on the same bars. The judgement is recorded before any alias moves, with the hash of
-    what was loaded, the time `at` and the name `by` of who asked. Only what is recorded as passed
-    can be loaded to trade. A repeat ends in the same state: a candidate that is champion
-    already stays champion, and `previous` stays as it is.
+    measured on the same bars. Both take time, so the champion is read again under the lock of the
+    aliases before anything moves: where it is another one, the comparison is made again. The
+    judgement is recorded before any alias moves, with the hash of what was loaded, the time `at`
+    and the name `by` of who asked. Only what is recorded as passed can be loaded to trade. A repeat
+    ends in the same state: a candidate that is champion already stays champion, and `previous`
+    stays as it is. Raises PromotionError where the champion is replaced each time.
     """
     name = candidate.name
-    champion = registry.find(name, CHAMPION)
-    incumbent = champion is not None and champion.version == candidate.version
-    rival = (
-        None
-        if champion is None or incumbent
-        else measure(registry.load(name, champion.version).strategy)
-    )
     loaded = registry.load_candidate(name, candidate.version)
-    further = _further_verdicts(registry, loaded, evidence, measure, thresholds, rehearse)
-    gate = judge(evidence, rival, thresholds, further, incumbent)
     content_hash = loaded.version.tags["content_hash"]
-    record.save_judgement(Judgement(name, candidate.version, content_hash, gate, at, by))
-    before = None if champion is None else champion.version
+    further = _further_verdicts(loaded, evidence, measure, thresholds, rehearse)
+    for _ in range(_MOST_COMPARISONS):
+        before = _champion(registry, name)
+        incumbent = before == candidate.version
+        rival = (
+            None if before is None or incumbent else measure(registry.load(name, before).strategy)
+        )
+        with rollbacks.alias_lock(name):
+            if _champion(registry, name) != before:
+                continue  # a rollback, or another promotion, came while this one was measured
+            verdict = not_rolled_back(registry, rollbacks, candidate)
+            gate = judge(evidence, rival, thresholds, (*further, verdict), incumbent)
+            record.save_judgement(Judgement(name, candidate.version, content_hash, gate, at, by))
+            return _moved(registry, candidate, gate, before)
+    raise PromotionError(
+        f"{candidate.label} was compared with {_MOST_COMPARISONS} champions, and each was replaced "
+        "meanwhile: nothing was moved; promote it again"
+    )
+
+
+def _champion(registry: Registry, name: str) -> str | None:
+    """Return the champion's version number, or None."""
+    found = registry.find(name, CHAMPION)
+    return None if found is None else found.version
+
+
+def _moved(
+    registry: Registry, candidate: ModelVersion, gate: GateDecision, before: str | None
+) -> Promotion:
+    """Move the aliases that the candidate earned. `before` is the champion now."""
+    name, incumbent = candidate.name, before == candidate.version
     if gate.decision is not CandidateStatus.REJECTED:
         registry.move_alias(name, CHALLENGER, candidate.version)
     if gate.decision is not CandidateStatus.CHAMPION or incumbent:
@@ -91,31 +118,6 @@ def promote(
         registry.move_alias(name, PREVIOUS, before)
     registry.move_alias(name, CHAMPION, candidate.version)
     return Promotion(candidate, gate, before, candidate.version)
-
-
-def rollback(registry: Registry, name: str) -> tuple[str, str]:
-    """Make the previous champion the champion again; return the version numbers (from, to).
-
-    The version that is taken out becomes `rolled_back`: the gate does not promote it again. A
-    second rollback does not bring it back. Raises PromotionError where there is no champion to
-    return to.
-    """
-    champion, previous = registry.find(name, CHAMPION), registry.find(name, PREVIOUS)
-    if champion is None:
-        raise PromotionError(f"rollback: '{name}' has no champion; promote a version first")
-    if previous is None:
-        raise PromotionError(
-            f"rollback: '{name}' has had no champion before version {champion.version}; "
-            "halt the account to stop it trading"
-        )
-    if previous.version == champion.version:
-        raise PromotionError(
-            f"rollback: version {champion.version} of '{name}' is the previous champion already; "
-            "to go elsewhere point the alias 'champion' at a version in the registry"
-        )
-    registry.move_alias(name, ROLLED_BACK, champion.version)
-    registry.move_alias(name, CHAMPION, previous.version)
-    return champion.version, previous.version
 
 
 def measure_out_of_sample(bars: pl.DataFrame, evidence: Evidence) -> Measure:
@@ -152,7 +154,6 @@ def reproduces_evidence(
 
 
 def _further_verdicts(
-    registry: Registry,
     loaded: LoadedModel,
     evidence: Evidence,
     measure: Measure,
@@ -160,26 +161,10 @@ def _further_verdicts(
     rehearse: Rehearse | None,
 ) -> list[CriterionResult]:
     """Return the verdicts that need the registered version itself."""
-    candidate = loaded.version
-    verdicts = [
-        reproduces_evidence(evidence, measure(loaded.strategy), thresholds),
-        _not_rolled_back(candidate, registry.find(candidate.name, ROLLED_BACK)),
-    ]
+    verdicts = [reproduces_evidence(evidence, measure(loaded.strategy), thresholds)]
     if rehearse is not None:
         verdicts.append(rehearse(loaded))
     elif thresholds.require_rehearsal:
         reason = "not rehearsed: give a rehearsal, or set require_rehearsal to false"
         verdicts.append(CriterionResult("rehearsal", False, None, None, reason))
     return verdicts
-
-
-def _not_rolled_back(candidate: ModelVersion, rolled_back: ModelVersion | None) -> CriterionResult:
-    if rolled_back is None or rolled_back.version != candidate.version:
-        return CriterionResult(
-            "not_rolled_back", True, None, None, "no operator has rolled this version back"
-        )
-    reason = (
-        f"version {candidate.version} was rolled back by an operator; "
-        f"remove the alias '{ROLLED_BACK}' to let it compete again"
-    )
-    return CriterionResult("not_rolled_back", False, None, None, reason)

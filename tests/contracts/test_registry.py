@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -26,18 +26,26 @@ from penstock.adapters.mlflow.registry import MlflowRegistry
 from penstock.adapters.mlflow.tracking import MlflowTracker
 from penstock.core.bars import require_bars
 from penstock.core.errors import PromotionError
+from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.data.snapshots import Snapshot, write_snapshot
-from penstock.ports import Registry
-from penstock.promotion.criteria import PromotionThresholds
+from penstock.ports import LoadedModel, Registry
+from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, gather_evidence
 from penstock.promotion.gate import CandidateStatus
-from penstock.promotion.promote import Promotion, measure_out_of_sample, promote, rollback
+from penstock.promotion.promote import (
+    Promotion,
+    Rehearse,
+    measure_out_of_sample,
+    promote,
+)
 from penstock.promotion.records import CandidateRegistry, SearchTracker
+from penstock.promotion.rollback import rollback
 from penstock.research.engine.costs import Costs
-from penstock.research.engine.results import SearchResult, SearchSettings
+from penstock.research.engine.results import BacktestMetrics, SearchResult, SearchSettings
 from penstock.research.search.runner import search
 from penstock.testing.memory_promotions import MemoryPromotionStore
+from penstock.testing.memory_rollbacks import MemoryRollbackRecord
 from strategies.ma_cross import MovingAverageCross
 
 pytestmark = pytest.mark.slow
@@ -68,6 +76,7 @@ class Desk:
     snapshot: Snapshot
     searches: dict[int, SearchResult]
     evidence: dict[int, Evidence]
+    rollbacks: MemoryRollbackRecord = field(default_factory=MemoryRollbackRecord)
 
     def new_name(self) -> str:
         return f"model-{next(_names)}"
@@ -92,15 +101,31 @@ class Desk:
     def register(self, name: str, seed: int) -> str:
         return self.registry.register(self.run_of(seed), name).version
 
+    def rollback(self, name: str) -> tuple[str, str]:
+        return rollback(self.registry, self.rollbacks, name, NOW, "ana")
+
     def promote(
-        self, name: str, version: str, thresholds: PromotionThresholds = LENIENT
+        self,
+        name: str,
+        version: str,
+        thresholds: PromotionThresholds = LENIENT,
+        rehearse: Rehearse | None = None,
     ) -> Promotion:
         candidate = self.registry.find(name, version)
         assert candidate is not None
         evidence = self.registry.evidence(name, version)
         measure = measure_out_of_sample(self.snapshot.bars(), evidence)
         return promote(
-            self.registry, self.record, candidate, evidence, measure, thresholds, NOW, "ana"
+            self.registry,
+            self.record,
+            candidate,
+            evidence,
+            measure,
+            thresholds,
+            NOW,
+            "ana",
+            rehearse,
+            rollbacks=self.rollbacks,
         )
 
 
@@ -346,7 +371,7 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     saved = session.record.saved[-1]
     assert (saved.model, saved.version, saved.gate) == (name, worse, first.gate)
     with pytest.raises(PromotionError, match="no champion before"):
-        rollback(session.registry, name)
+        session.rollback(name)
 
     second = session.promote(name, better)
     assert second.gate.decision is CandidateStatus.CHAMPION, second.gate.reason
@@ -361,10 +386,10 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     assert challenger.gate.decision is CandidateStatus.CHALLENGER
     assert aliases(session, name) == {"champion": better, "challenger": worse, "previous": worse}
 
-    assert rollback(session.registry, name) == (better, worse)
+    assert session.rollback(name) == (better, worse)
     assert session.registry.load(name, "champion").version.version == worse
     with pytest.raises(PromotionError, match="previous champion already"):
-        rollback(session.registry, name)
+        session.rollback(name)
 
     refused = session.promote(name, better)
     assert refused.gate.decision is CandidateStatus.REJECTED
@@ -384,6 +409,98 @@ def test_alias_moved_past_the_gate_loads_nothing(session: Desk) -> None:
             registry.load(name, "champion")
     session.registry.move_alias(name, "champion", passed)
     assert session.registry.load(name, "champion").version.version == passed
+
+
+#: Whoever passes becomes champion.
+ALWAYS = LENIENT.model_copy(update={"min_sharpe_over_champion": -99.0})
+
+
+def test_rollback_while_another_version_rehearses_is_seen_before_aliases_move(
+    session: Desk,
+) -> None:
+    """`previous` is the champion that the new one replaces, not the one that was rolled back
+    meanwhile. The comparison is with the champion that is there then.
+    """
+    name = session.new_name()
+    first, second, third = (session.register(name, seed) for seed in (1, 2, 3))
+    session.promote(name, first, ALWAYS)
+    session.promote(name, second, ALWAYS)
+
+    def rehearse(_: LoadedModel) -> CriterionResult:
+        assert session.rollback(name) == (second, first)
+        return CriterionResult("rehearsal", True, 0.0, 0.1, "30 slots")
+
+    outcome = session.promote(name, third, ALWAYS, rehearse)
+    assert (outcome.champion_before, outcome.champion_after) == (first, third)
+    assert aliases(session, name) == {
+        "champion": third,
+        "challenger": third,
+        "previous": first,
+        "rolled_back": second,
+    }
+    assert session.rollback(name) == (third, first)
+
+
+def test_champion_that_is_replaced_in_mid_comparison_is_compared_again(session: Desk) -> None:
+    """The champion's figures are of the one that is champion when the aliases move."""
+    name = session.new_name()
+    first, second, third = (session.register(name, seed) for seed in (1, 2, 3))
+    session.promote(name, first, ALWAYS)
+    session.promote(name, second, ALWAYS)
+    candidate = session.registry.find(name, third)
+    assert candidate is not None
+    evidence = session.registry.evidence(name, third)
+    measure = measure_out_of_sample(session.snapshot.bars(), evidence)
+    measured: list[float] = []
+
+    def interrupted(strategy: Strategy) -> BacktestMetrics:
+        figures = measure(strategy)
+        measured.append(figures.sharpe)
+        if len(measured) == 2:  # the first is the candidate's own
+            session.rollback(name)
+        return figures
+
+    outcome = promote(
+        session.registry,
+        session.record,
+        candidate,
+        evidence,
+        interrupted,
+        ALWAYS,
+        NOW,
+        "ana",
+        rollbacks=session.rollbacks,
+    )
+    rivals = [session.registry.load(name, version).strategy for version in (second, first)]
+    assert measured[1:] == [measure(rival).sharpe for rival in rivals]
+    assert outcome.champion_before == first
+    assert aliases(session, name)["previous"] == first
+
+
+def test_every_strategy_that_was_rolled_back_is_refused_also_when_found_again(
+    session: Desk,
+) -> None:
+    """Two versions are taken out, one after the other. Neither passes again, nor does a later
+    version with the source and parameters of the first.
+    """
+    name = session.new_name()
+    first, second, third = (session.register(name, seed) for seed in (1, 2, 3))
+    session.promote(name, first, ALWAYS)
+    for version in (second, third):
+        assert session.promote(name, version, ALWAYS).champion_after == version
+        assert session.rollback(name) == (version, first)
+    found_again = replace(session.searches[2], id="found again the next night")
+    known = session.evidence[2].model_copy(update={"search_id": found_again.id})
+    run = session.tracker.record_search(found_again, MovingAverageCross, session.snapshot, known)
+    fourth = session.registry.register(run, name).version
+    assert fourth not in {first, second, third}
+    for version, of in ((second, second), (third, third), (fourth, second)):
+        refused = session.promote(name, version, ALWAYS)
+        assert refused.gate.decision is CandidateStatus.REJECTED
+        (verdict,) = refused.gate.failures
+        assert verdict.criterion == "not_rolled_back"
+        assert f"version {of}" in verdict.reason
+    assert aliases(session, name)["champion"] == first
 
 
 def test_rejected_candidate_moves_no_alias_and_its_verdicts_are_recorded(session: Desk) -> None:
@@ -414,7 +531,15 @@ def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(session: Des
     claimed = honest.model_copy(update={"out_of_sample": better})
     measure = measure_out_of_sample(session.snapshot.bars(), claimed)
     outcome = promote(
-        session.registry, MemoryPromotionStore(), candidate, claimed, measure, LENIENT, NOW, "ana"
+        session.registry,
+        MemoryPromotionStore(),
+        candidate,
+        claimed,
+        measure,
+        LENIENT,
+        NOW,
+        "ana",
+        rollbacks=session.rollbacks,
     )
     assert [verdict.criterion for verdict in outcome.gate.failures] == ["reproduces_evidence"]
     assert aliases(session, name) == {}

@@ -14,6 +14,7 @@ from penstock.adapters.stores.postgres.ledger_history import PostgresLedgerHisto
 from penstock.adapters.stores.postgres.migrations import migrate
 from penstock.adapters.stores.postgres.parent_orders import PostgresParentOrderStore
 from penstock.adapters.stores.postgres.promotion import PostgresPromotionStore
+from penstock.adapters.stores.postgres.rollbacks import PostgresRollbackRecord
 from penstock.adapters.stores.postgres.tier import Tier
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "PostgresLedgerHistory",
     "PostgresParentOrderStore",
     "PostgresPromotionStore",
+    "PostgresRollbackRecord",
     "Tier",
     "address_of",
     "connect",
