@@ -8,12 +8,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any, TypeVar
 
 import ccxt
 import polars as pl
+import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
@@ -34,6 +35,7 @@ from penstock.core.timeframes import Timeframe
 Answer = TypeVar("Answer")
 
 _LONGEST_WAIT_SECONDS = 60.0
+_log = structlog.get_logger(__name__)
 
 
 class CcxtMarketData:
@@ -122,11 +124,23 @@ class CcxtMarketData:
             found, key = self.client.fetch_last_prices(symbols), "price"
         else:
             found, key = self._tickers(symbols), "last"
-        return {
-            name: Decimal(str(found[name][key]))
-            for name in symbols
-            if name in found and found[name][key] is not None
+        prices = {
+            name: self._price(name, found[name].get(key)) for name in symbols if name in found
         }
+        return {name: price for name, price in prices.items() if price is not None}
+
+    def _price(self, symbol: str, given: object) -> Decimal | None:
+        """Return a last price; None where it is not stated, or is no finite number above zero."""
+        if given is None:
+            return None
+        try:
+            price = Decimal(str(given))
+        except InvalidOperation:
+            price = Decimal("NaN")
+        if price.is_finite() and price > 0:
+            return price
+        _log.warning("price_refused", venue=self.venue, symbol=symbol, given=str(given))
+        return None
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
         for symbol in symbols:
