@@ -13,7 +13,7 @@ import polars as pl
 
 from penstock.core.timeframes import Timeframe
 
-#: A gap of at most this length is an outage. A longer one ends a part of the history.
+#: A gap of at most this length is an outage. After a longer gap a new part of the history begins.
 OUTAGE_MS = 7 * 86_400_000
 
 Floats = npt.NDArray[np.float64]

@@ -30,6 +30,14 @@ from penstock.practice.server import PracticeServer
 from penstock.simulation.paper import PaperExchange
 from penstock.testing.memory_venue import MemoryVenue
 
+#: The venues that orders can be sent to, by hand: one that leaves the tables is noticed.
+TRADED = (
+    *("binance", "binanceus"),
+    *("okx", "okxus", "myokx"),
+    *("bybit", "bybiteu", "bybitid"),
+    *("kraken", "whitebit"),
+)
+
 FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 START = FIRST_DAY + timedelta(days=10)
 DAY = timedelta(days=1)

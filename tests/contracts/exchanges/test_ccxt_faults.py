@@ -457,7 +457,11 @@ def test_practice_address_wins_over_live(server: PracticeServer, control: Practi
 
 
 def test_used_up_weight_is_429_and_going_on_is_a_ban(server: PracticeServer) -> None:
-    """A server with a small weight limit answers Retry-After, and bans a client that goes on."""
+    """A server with a small weight limit answers Retry-After, and bans a client that goes on.
+
+    The weight is counted per minute of the clock. One may begin in between: 40 requests are enough
+    for a ban in the minute before or after.
+    """
     limits = LimitSpec(weight_per_minute=200, ban_after=3, ban_seconds=60)
     account = AccountSpec("k", "s", {"USDT": "1000"})
     with PracticeServer(
@@ -465,7 +469,7 @@ def test_used_up_weight_is_429_and_going_on_is_a_ban(server: PracticeServer) -> 
     ) as small:
         exchange = CcxtExchange("binance", "k", "s", base_url=small.url, read_attempts=1)
         seen = []
-        for _ in range(20):
+        for _ in range(40):
             try:
                 exchange.balances()  # weight 20
             except RateLimitedError as error:

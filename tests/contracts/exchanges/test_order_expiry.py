@@ -110,16 +110,12 @@ def sent_order(venue: str, asked_at: datetime | None, ahead: int = 0) -> request
     `asked_at`.
     """
     exchange, wire = wired(venue, ANSWERS[venue], ahead)
-    exchange.submit(
-        OrderRequest(
-            NAME, "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(2), asked_at=asked_at
-        )
-    )
+    exchange.submit(order_of(OrderType.LIMIT, asked_at))
     (order,) = [request for request in wire.requests if request.method == "POST"]
     return order
 
 
-def order_of(kind: OrderType) -> OrderRequest:
+def order_of(kind: OrderType, asked_at: datetime | None = None) -> OrderRequest:
     return OrderRequest(
         NAME,
         "AAA/USDT",
@@ -127,6 +123,7 @@ def order_of(kind: OrderType) -> OrderRequest:
         kind,
         Decimal(1),
         None if kind is OrderType.MARKET else Decimal(2),
+        asked_at=asked_at,
     )
 
 
@@ -189,32 +186,12 @@ def test_no_two_whitebit_requests_have_one_nonce_and_none_looks_newer_than_it_is
     own = exchange.client.incrementing_nonce
     reads = [own(), own()]
     for _ in range(3):
-        exchange.submit(
-            OrderRequest(
-                NAME,
-                "AAA/USDT",
-                Side.BUY,
-                OrderType.LIMIT,
-                Decimal(1),
-                Decimal(2),
-                asked_at=asked_at,
-            )
-        )
+        exchange.submit(order_of(OrderType.LIMIT, asked_at))
     nonces = [int(json.loads(request.body or "")["nonce"]) for request in wire.requests]
     first = round(asked_at.timestamp() * 1000)
     assert nonces == [first, first + 1, first + 2]
     assert len({*nonces, *reads}) == 5
-    exchange.submit(
-        OrderRequest(
-            NAME,
-            "AAA/USDT",
-            Side.BUY,
-            OrderType.LIMIT,
-            Decimal(1),
-            Decimal(2),
-            asked_at=datetime.fromtimestamp(reads[0] / 1000, UTC),
-        )
-    )
+    exchange.submit(order_of(OrderType.LIMIT, datetime.fromtimestamp(reads[0] / 1000, UTC)))
     assert int(json.loads(wire.requests[-1].body or "")["nonce"]) not in reads
 
 

@@ -17,6 +17,7 @@ from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.exchanges.order_lookup import order_lookup
 from penstock.core.errors import ConfigError, OrderNotFoundError, VenueError, VenueUnavailableError
 from penstock.core.orders import OrderState
+from tests.contracts.exchanges.conftest import TRADED
 
 NAME = "0123456789abcdef0123456789abcdef"
 WITH_DASHES = "01234567-89ab-cdef-0123-456789abcdef"
@@ -493,21 +494,7 @@ def test_venue_whose_orders_cannot_be_found_is_not_traded() -> None:
     assert CcxtMarketData("bitstamp").venue == "bitstamp"
 
 
-@pytest.mark.parametrize(
-    "venue",
-    [
-        "binance",
-        "binanceus",
-        "okx",
-        "okxus",
-        "myokx",
-        "bybit",
-        "bybiteu",
-        "bybitid",
-        "kraken",
-        "whitebit",
-    ],
-)
+@pytest.mark.parametrize("venue", TRADED)
 def test_venue_of_the_table_is_one_that_ccxt_has(venue: str) -> None:
     """Each name leads to a ccxt client and to a way of finding orders there."""
     assert CcxtExchange(venue, "key", "c2VjcmV0", password="phrase", live=True).client.id == venue

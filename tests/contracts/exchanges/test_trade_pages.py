@@ -23,6 +23,7 @@ from penstock.core.errors import (
     VenueRejectedError,
     VenueUnavailableError,
 )
+from tests.contracts.exchanges.conftest import TRADED
 
 HOUR, WEEK = 3_600_000, 7 * 24 * 3_600_000
 IDS = {"kraken": "AAAUSDT", "bybit": "AAAUSDT", "okx": "AAA-USDT", "whitebit": "AAA_USDT"}
@@ -385,21 +386,7 @@ def test_asking_beyond_what_the_venue_keeps_is_said(venue: str) -> None:
     assert [entry["event"] for entry in logs] == ["trades_older_than_kept"]
 
 
-@pytest.mark.parametrize(
-    "venue",
-    [
-        "binance",
-        "binanceus",
-        "okx",
-        "okxus",
-        "myokx",
-        "bybit",
-        "bybiteu",
-        "bybitid",
-        "kraken",
-        "whitebit",
-    ],
-)
+@pytest.mark.parametrize("venue", TRADED)
 def test_every_venue_that_is_traded_has_a_way_of_paging(venue: str) -> None:
     """Each venue whose orders can be found has a pager of its trades; ccxt pages for Binance."""
     assert order_lookup(venue)

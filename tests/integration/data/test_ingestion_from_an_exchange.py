@@ -13,13 +13,32 @@ from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.bars import require_bars
 from penstock.core.machine import SYSTEM_CLOCK, THREADS
 from penstock.core.timeframes import Timeframe
-from penstock.data.bounds import BoundsGate
-from penstock.data.ingestion import ingest_universe
+from penstock.data.bounds import BoundsGate, CheckGate
+from penstock.data.ingestion import IngestReport, ingest_universe
 from penstock.data.policy import IngestPolicy
 from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.server import PracticeServer
+
+NAMES = ["BTC/USDT", "ETH/USDT"]
+
+
+def ingested(
+    market: CcxtMarketData, store: PostgresBarStore, policy: IngestPolicy, gate: CheckGate
+) -> list[IngestReport]:
+    """Ingest what is closed of both symbols, and return the report of each."""
+    return ingest_universe(
+        market,
+        store,
+        "practice",
+        NAMES,
+        Timeframe.H1,
+        policy,
+        gate,
+        clock=SYSTEM_CLOCK,
+        runner=THREADS,
+    )
 
 
 def test_bars_come_over_the_wire_as_they_were(
@@ -32,36 +51,15 @@ def test_bars_come_over_the_wire_as_they_were(
     bars = bars.with_columns(pl.col("open", "high", "low", "close", "volume").round(2))
     last = bars["ts"][299]
     gate = ExpectationsGate()
-    names = ["BTC/USDT", "ETH/USDT"]
     clock = stepped_clock(last - 49 * Timeframe.H1.duration)
     with PracticeServer(GivenCandles({Timeframe.H1: bars}), clock) as server:
         market = CcxtMarketData("binance", base_url=server.url)
-        first = ingest_universe(
-            market,
-            store,
-            "practice",
-            names,
-            Timeframe.H1,
-            policy,
-            gate,
-            clock=SYSTEM_CLOCK,
-            runner=THREADS,
-        )
+        first = ingested(market, store, policy, gate)
         PracticeControl(server.url).step(to=last + Timeframe.H1.duration)
-        second = ingest_universe(
-            market,
-            store,
-            "practice",
-            names,
-            Timeframe.H1,
-            policy,
-            gate,
-            clock=SYSTEM_CLOCK,
-            runner=THREADS,
-        )
+        second = ingested(market, store, policy, gate)
     assert [(r.new, r.failure) for r in first] == [(250, ""), (250, "")]
     assert [(r.new, r.revised, r.unchanged) for r in second] == [(50, 0, 3), (50, 0, 3)]
-    assert store.read_bars("practice", Timeframe.H1, names).equals(bars.sort("symbol", "ts"))
+    assert store.read_bars("practice", Timeframe.H1, NAMES).equals(bars.sort("symbol", "ts"))
     index = gate.build_docs(tmp_path / "docs")
     assert index is not None
     assert index.is_file()
@@ -83,29 +81,18 @@ def test_crash_day_is_seen_at_once_and_a_wrong_print_is_not_believed(
         pl.when(row == 50).then(pl.col(p) / 20).otherwise(pl.col(p)).alias(p) for p in prices
     )
     bars = pl.concat([crash, wrong]).with_columns(pl.col(*prices, "volume").round(4))
-    names = ["BTC/USDT", "ETH/USDT"]
     at = bars["ts"][50] + Timeframe.H1.duration
     with PracticeServer(GivenCandles({Timeframe.H1: bars}), stepped_clock(at)) as server:
         market = CcxtMarketData("binance", base_url=server.url)
 
-        def ingested() -> list[tuple[int, int, int]]:
-            reports = ingest_universe(
-                market,
-                store,
-                "practice",
-                names,
-                Timeframe.H1,
-                policy,
-                BoundsGate(),
-                clock=SYSTEM_CLOCK,
-                runner=THREADS,
-            )
+        def counts() -> list[tuple[int, int, int]]:
+            reports = ingested(market, store, policy, BoundsGate())
             return [(each.new, each.quarantined, each.held_back) for each in reports]
 
-        assert ingested() == [(51, 0, 0), (50, 0, 1)]
+        assert counts() == [(51, 0, 0), (50, 0, 1)]
         PracticeControl(server.url).step(to=at + Timeframe.H1.duration)
-        assert ingested() == [(1, 0, 0), (1, 1, 0)]
-    kept = store.read_bars("practice", Timeframe.H1, names, bars["ts"][50])
+        assert counts() == [(1, 0, 0), (1, 1, 0)]
+    kept = store.read_bars("practice", Timeframe.H1, NAMES, bars["ts"][50])
     assert kept.group_by("symbol").len().sort("symbol").rows() == [("BTC/USDT", 2), ("ETH/USDT", 1)]
 
 
