@@ -20,6 +20,9 @@ from penstock.core.errors import ConfigError
 #: such order".
 Question = Callable[[Any, str, str], list[dict[str, Any]]]
 
+#: After so many pages the reading of working orders fails.
+_MOST_PAGES = 1000
+_BYBIT_PAGE = 50
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -44,11 +47,6 @@ class OrderLookup:
     """The venue's states of an order that ended partly filled, which ccxt calls closed."""
     may_add_dashes: bool = False
     """Whether the venue takes 32 hexadecimal digits for a UUID, and may write dashes into them."""
-    too_late: frozenset[str] = frozenset()
-    """The codes by which a cancellation is refused because the order has ended.
-
-    ccxt calls that an invalid order. In an answer to a question they do not mean "no such order".
-    """
 
     def cancel(self, client: Any, name: str, symbol: str) -> Any:
         """Ask once to cancel the order; return ccxt's answer."""
@@ -105,6 +103,60 @@ def _bybit(
     market = client.market(symbol)
     answer = ask({"category": "spot", "symbol": market["id"], "orderLinkId": name})
     return [client.parse_order(order, market) for order in answer["result"]["list"]]
+
+
+#: One page of working orders.
+Orders = dict[str, dict[str, Any]]
+
+
+def _all_pages(page: Callable[[Any], tuple[Orders, Any]]) -> list[dict[str, Any]]:
+    """Return the working orders of all pages. `page(where)` returns one, and where the next is.
+
+    The first is at None. None after a page means that it was the last.
+    """
+    found: Orders = {}
+    where = None
+    for _ in range(_MOST_PAGES):
+        fresh, where = page(where)
+        if fresh and fresh.keys() <= found.keys():
+            raise ValueError(f"the same open orders again before {where}")
+        found |= fresh
+        if where is None:
+            return list(found.values())
+    raise ValueError(f"no end of open orders after {_MOST_PAGES} pages")
+
+
+def _bybit_working(client: Any) -> list[dict[str, Any]]:
+    """Return the working spot orders of all pages: 50 and a cursor at a time."""
+
+    def page(cursor: str | None) -> tuple[Orders, str | None]:
+        asked = {"category": "spot", "limit": _BYBIT_PAGE}
+        result = client.privateGetV5OrderRealtime(
+            asked if cursor is None else {**asked, "cursor": cursor}
+        )["result"]
+        orders = {
+            str(row["orderId"]): client.parse_order(
+                row, client.safe_market(row["symbol"], None, None, "spot")
+            )
+            for row in result["list"]
+        }
+        return orders, result["nextPageCursor"] or None
+
+    return _all_pages(page)
+
+
+def _okx_working(client: Any) -> list[dict[str, Any]]:
+    """Return the working orders of all pages: up to 100 that are older than the order `after`.
+
+    Only an empty page is the end.
+    """
+
+    def page(after: str | None) -> tuple[Orders, str | None]:
+        rows = client.privateGetTradeOrdersPending({} if after is None else {"after": after})
+        orders = {str(row["ordId"]): client.parse_order(row) for row in rows["data"]}
+        return orders, str(min(map(int, orders))) if orders else None
+
+    return _all_pages(page)
 
 
 _WHITEBIT_PAGE = 100
@@ -194,6 +246,7 @@ def _whitebit_name(client: Any, name: str, symbol: str) -> dict[str, Any]:
 #: ccxt sends the id as origClientOrderId (Binance) or clOrdId (OKX), to the call that has open and
 #: ended orders.
 _ONE_CALL = OrderLookup((_by_client_order_id,))
+_OKX = OrderLookup((_by_client_order_id,), working=_okx_working)
 #: Open orders are asked for first: an order that ends between the questions is in the second list.
 _KRAKEN = OrderLookup((_kraken_open, _kraken_closed), by_list=True, may_add_dashes=True)
 _BYBIT = OrderLookup(
@@ -201,7 +254,7 @@ _BYBIT = OrderLookup(
     by_list=True,
     named_in_cancel="orderLinkId",
     cut_short=frozenset({"PartiallyFilledCanceled", "PARTIALLY_FILLED_CANCELLED"}),
-    too_late=frozenset({"170139", "170142", "170143"}),  # filled, canceled, not on the book
+    working=_bybit_working,
 )
 _WHITEBIT = OrderLookup(
     (_whitebit_open, _whitebit_ended),
@@ -212,7 +265,7 @@ _WHITEBIT = OrderLookup(
 
 _LOOKUPS: Mapping[str, OrderLookup] = {
     **dict.fromkeys(("binance", "binanceus"), _ONE_CALL),
-    **dict.fromkeys(("okx", "okxus", "myokx"), _ONE_CALL),
+    **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), _BYBIT),
     "kraken": _KRAKEN,
     "whitebit": _WHITEBIT,
