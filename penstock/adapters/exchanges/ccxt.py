@@ -11,13 +11,14 @@ from typing import Any
 
 import structlog
 
+from penstock.adapters.exchanges.answers import list_in, require_balances
 from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
 from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.quantity_units import require_base_units
 from penstock.adapters.exchanges.refusals import Meaning
-from penstock.adapters.exchanges.trade_pages import trade_pager
+from penstock.adapters.exchanges.trade_pages import parsed_trade, trade_pager
 from penstock.core.clock import MachineClock
 from penstock.core.errors import (
     NotSentError,
@@ -105,13 +106,24 @@ class CcxtExchange(CcxtMarketData):
         return self._balances("free")
 
     def _balances(self, which: str) -> Mapping[str, Decimal]:
-        answer = self.read("balances", lambda: self.client.fetch_balance()[which])
-        quantities = {
-            asset: Decimal(str(quantity))
-            for asset, quantity in answer.items()
-            if quantity is not None
-        }
+        quantities = self.read("balances", lambda: self._listed_balances(which))
         return {asset: quantity for asset, quantity in quantities.items() if quantity}
+
+    def _listed_balances(self, which: str) -> dict[str, Decimal]:
+        """Return one column of the venue's balances by asset.
+
+        Raises ValueError where a balance is missing or no number. What is free may be missing.
+        """
+        answer = self.client.fetch_balance()
+        require_balances(self.venue, answer.get("info"))
+        found: dict[str, Decimal] = {}
+        for asset, quantity in answer[which].items():
+            if quantity is None and which == "free":
+                continue
+            found[asset] = Decimal(str(quantity))
+            if not found[asset].is_finite():
+                raise ValueError(f"a balance of {quantity} {asset}")
+        return found
 
     def submit(self, order: OrderRequest) -> OrderReport:
         self.require_symbol(order.symbol)
@@ -281,14 +293,11 @@ class CcxtExchange(CcxtMarketData):
         return None if self._refusals is None else self._refusals.meanings.get(code)
 
     def open_orders(self) -> Sequence[OrderReport]:
-        listed = self._lookup.working
         return self.read(
             "open orders",
             lambda: [
                 self._report(order, "", order["symbol"])
-                for order in (
-                    self.client.fetch_open_orders() if listed is None else listed(self.client)
-                )
+                for order in self._lookup.working(self.client)
             ],
         )
 
@@ -359,10 +368,15 @@ class CcxtExchange(CcxtMarketData):
     def _trades_page(
         self, symbol: str, since: int | None, extra: dict[str, Any]
     ) -> list[dict[str, Any]]:
+        market = self.client.market(symbol)
+        asked = {"symbol": market["id"], "limit": _PAGE, **extra}
+        if since is not None:
+            asked["startTime"] = since
         return self.read(
             f"fills of {symbol}",
             lambda: [
-                dict(trade) for trade in self.client.fetch_my_trades(symbol, since, _PAGE, extra)
+                parsed_trade(self.client, str(row["id"]), row, market)
+                for row in list_in(self.client.privateGetMyTrades(asked))
             ],
         )
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import ccxt
 
+from penstock.adapters.exchanges.answers import list_in, rows_in
 from penstock.core.errors import ConfigError
 
 #: Asks a ccxt client for the order of this name in this symbol. Lists are read from the venue's own
@@ -32,12 +33,14 @@ class OrderLookup:
 
     questions: tuple[Question, ...]
     """The questions. An order does not exist only where all of them were answered without it."""
+    working: Callable[[Any], list[dict[str, Any]]]
+    """Lists the working orders of all pages. ccxt's call shows one page, and takes an answer
+    without a list for an empty one.
+    """
     by_list: bool = False
     """Whether the questions return lists, which may be empty. Otherwise each returns one order, and
     ccxt raises an error where there is none.
     """
-    working: Callable[[Any], list[dict[str, Any]]] | None = None
-    """Lists all working orders, where ccxt's call shows one page of them."""
     cancelled_by: Callable[[Any, str, str], Any] | None = None
     """Asks once to cancel the order of this name in this symbol, where ccxt's call cannot."""
     named_in_cancel: str = ""
@@ -78,11 +81,24 @@ def _by_client_order_id(client: Any, name: str, symbol: str) -> list[dict[str, A
 
 
 def _kraken_open(client: Any, name: str, _symbol: str) -> list[dict[str, Any]]:
-    return _kraken(client, client.privatePostOpenOrders({"cl_ord_id": name})["result"]["open"])
+    answer = client.privatePostOpenOrders({"cl_ord_id": name})
+    return _kraken(client, rows_in(answer, "result", "open"))
 
 
 def _kraken_closed(client: Any, name: str, _symbol: str) -> list[dict[str, Any]]:
-    return _kraken(client, client.privatePostClosedOrders({"cl_ord_id": name})["result"]["closed"])
+    answer = client.privatePostClosedOrders({"cl_ord_id": name})
+    return _kraken(client, rows_in(answer, "result", "closed"))
+
+
+def _kraken_working(client: Any) -> list[dict[str, Any]]:
+    return _kraken(client, rows_in(client.privatePostOpenOrders({}), "result", "open"))
+
+
+def _binance_working(client: Any) -> list[dict[str, Any]]:
+    return [
+        client.parse_order(row, client.safe_market(row["symbol"], None, None, "spot"))
+        for row in list_in(client.privateGetOpenOrders({}))
+    ]
 
 
 def _kraken(client: Any, orders: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -102,7 +118,7 @@ def _bybit(
 ) -> list[dict[str, Any]]:
     market = client.market(symbol)
     answer = ask({"category": "spot", "symbol": market["id"], "orderLinkId": name})
-    return [client.parse_order(order, market) for order in answer["result"]["list"]]
+    return [client.parse_order(order, market) for order in list_in(answer, "result", "list")]
 
 
 #: One page of working orders.
@@ -131,16 +147,16 @@ def _bybit_working(client: Any) -> list[dict[str, Any]]:
 
     def page(cursor: str | None) -> tuple[Orders, str | None]:
         asked = {"category": "spot", "limit": _BYBIT_PAGE}
-        result = client.privateGetV5OrderRealtime(
+        answer = client.privateGetV5OrderRealtime(
             asked if cursor is None else {**asked, "cursor": cursor}
-        )["result"]
+        )
         orders = {
             str(row["orderId"]): client.parse_order(
                 row, client.safe_market(row["symbol"], None, None, "spot")
             )
-            for row in result["list"]
+            for row in list_in(answer, "result", "list")
         }
-        return orders, result["nextPageCursor"] or None
+        return orders, answer["result"]["nextPageCursor"] or None
 
     return _all_pages(page)
 
@@ -152,8 +168,9 @@ def _okx_working(client: Any) -> list[dict[str, Any]]:
     """
 
     def page(after: str | None) -> tuple[Orders, str | None]:
-        rows = client.privateGetTradeOrdersPending({} if after is None else {"after": after})
-        orders = {str(row["ordId"]): client.parse_order(row) for row in rows["data"]}
+        answer = client.privateGetTradeOrdersPending({} if after is None else {"after": after})
+        rows = list_in(answer, "data")
+        orders = {str(row["ordId"]): client.parse_order(row) for row in rows}
         return orders, str(min(map(int, orders))) if orders else None
 
     return _all_pages(page)
@@ -166,9 +183,7 @@ _WHITEBIT_HAS_NONE = re.compile(r"(OrderHistory|Unexecuted order) was not found"
 
 
 def _whitebit_open(client: Any, name: str, symbol: str) -> list[dict[str, Any]]:
-    orders = _whitebit(client, client.v4PrivatePostOrders, name, symbol)
-    if not isinstance(orders, list):
-        raise ValueError(f"open orders that are no list: {orders}")
+    orders = list_in(_whitebit(client, client.v4PrivatePostOrders, name, symbol))
     return [_whitebit_order(client, order) for order in orders]
 
 
@@ -185,9 +200,7 @@ def _whitebit_working(client: Any) -> list[dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for offset in itertools.count(0, _WHITEBIT_PAGE // 2):
-        page = client.v4PrivatePostOrders({"limit": _WHITEBIT_PAGE, "offset": offset})
-        if not isinstance(page, list):
-            raise ValueError(f"open orders that are no list: {page}")
+        page = list_in(client.v4PrivatePostOrders({"limit": _WHITEBIT_PAGE, "offset": offset}))
         fresh = {str(each["orderId"]): _whitebit_order(client, each) for each in page}
         if len(page) >= _WHITEBIT_PAGE and fresh.keys() <= found.keys():
             raise ValueError(f"the same open orders again after the first {offset}")
@@ -245,26 +258,28 @@ def _whitebit_name(client: Any, name: str, symbol: str) -> dict[str, Any]:
 
 #: ccxt sends the id as origClientOrderId (Binance) or clOrdId (OKX), to the call that has open and
 #: ended orders.
-_ONE_CALL = OrderLookup((_by_client_order_id,))
-_OKX = OrderLookup((_by_client_order_id,), working=_okx_working)
+_BINANCE = OrderLookup((_by_client_order_id,), _binance_working)
+_OKX = OrderLookup((_by_client_order_id,), _okx_working)
 #: Open orders are asked for first: an order that ends between the questions is in the second list.
-_KRAKEN = OrderLookup((_kraken_open, _kraken_closed), by_list=True, may_add_dashes=True)
+_KRAKEN = OrderLookup(
+    (_kraken_open, _kraken_closed), _kraken_working, by_list=True, may_add_dashes=True
+)
 _BYBIT = OrderLookup(
     (_bybit_recent, _bybit_history),
+    _bybit_working,
     by_list=True,
     named_in_cancel="orderLinkId",
     cut_short=frozenset({"PartiallyFilledCanceled", "PARTIALLY_FILLED_CANCELLED"}),
-    working=_bybit_working,
 )
 _WHITEBIT = OrderLookup(
     (_whitebit_open, _whitebit_ended),
+    _whitebit_working,
     by_list=True,
-    working=_whitebit_working,
     cancelled_by=_whitebit_cancel,
 )
 
 _LOOKUPS: Mapping[str, OrderLookup] = {
-    **dict.fromkeys(("binance", "binanceus"), _ONE_CALL),
+    **dict.fromkeys(("binance", "binanceus"), _BINANCE),
     **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), _BYBIT),
     "kraken": _KRAKEN,
