@@ -5,6 +5,8 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 export UV_COMPILE_BYTECODE := 1
 export DO_NOT_TRACK := 1
+# The tests start some two thousand processes: without cached bytecode each compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # pdoc warns of what it cannot read or resolve. Warnings of the libraries that it imports are not ours.
 PDOC_ERRORS := $(foreach module,doc doc_types docstrings extract render render_helpers,-W error:::pdoc.$(module)) \
@@ -32,13 +34,13 @@ demo: $(READY) ## The whole line, from a venue's wire to a reconciled account, i
 	$(BIN)/penstock demo
 
 test: $(READY) ## All tests but the long soaks
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not soak"
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 coverage: $(READY) ## The share of the code that the tests run: by the unit tests alone, then by all of them
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not soak" tests/unit --cov --cov-report=
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak" tests/unit --cov --cov-report=
 	@echo "unit tests: $$($(BIN)/coverage report --format=total)% of all lines," \
 		"$$($(BIN)/coverage report --format=total --include='strategies/*')% of the strategies"
-	$(BIN)/pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not soak" --ignore tests/unit --cov --cov-append --cov-report=
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak" --ignore tests/unit --cov --cov-append --cov-report=
 	@echo "all tests: $$($(BIN)/coverage report --format=total)% of all lines"
 
 check: $(READY) ## Lint, types, import directions, then the tests

@@ -2,7 +2,6 @@
 and resumed.
 """
 
-import os
 import random
 from collections import Counter
 from datetime import timedelta
@@ -16,8 +15,8 @@ from tests.integration.algorithms.conftest import Stage
 
 pytestmark = pytest.mark.slow
 
-#: Kills a style; PENSTOCK_WORK_KILLS=0 kills at every call.
-KILLS = int(os.environ.get("PENSTOCK_WORK_KILLS", "6"))
+#: Kills per style among the ordinary tests; `make soak` kills at every call.
+A_FEW, EVERY_CALL = 3, 0
 SEED = 20240301
 TARGETS = {"BTC/USDT": 0.4, "ETH/USDT": 0.3, "SOL/USDT": 0.0}
 TWAP = {"algorithm": "twap", "duration_seconds": 240, "slices": 4, "finish": "market"}
@@ -76,17 +75,20 @@ def test_work_is_spread_over_time_and_reaches_its_targets(stage: Stage, name: st
         assert gaps <= {60, 61}, gaps
 
 
+@pytest.mark.parametrize("kills", [A_FEW, pytest.param(EVERY_CALL, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", STYLES)
-def test_killed_work_is_resumed_without_sending_any_child_twice(stage: Stage, name: str) -> None:
+def test_killed_work_is_resumed_without_sending_any_child_twice(
+    stage: Stage, name: str, kills: int
+) -> None:
     """A run is killed around a write or a request. One more run sends what is left; ledger = venue;
     a third run sends nothing.
     """
-    trial = f"probe-{name}"
+    trial = f"probe-{kills}-{name}"
     calls = stage.run(trial, stage.open(trial), STYLES[name], TARGETS)["calls"]
     points = list(range(1, calls + 1))
-    chosen = points if KILLS == 0 else sorted(random.Random(SEED).sample(points, min(KILLS, calls)))
+    chosen = sorted(random.Random(SEED).sample(points, min(kills, calls))) if kills else points
     for point in chosen:
-        account = f"killed-{name}-{point}"
+        account = f"killed-{kills}-{name}-{point}"
         slot = stage.open(account)
         killed = stage.run(account, slot, STYLES[name], TARGETS, kill_at=point)
         assert killed["killed"], f"not killed at call {point} of {calls}: {killed}"

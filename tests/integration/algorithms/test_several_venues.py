@@ -2,7 +2,6 @@
 one of them down.
 """
 
-import os
 import random
 import shutil
 from collections import Counter
@@ -33,8 +32,8 @@ from tests.integration.algorithms.conftest import Stage
 
 pytestmark = pytest.mark.slow
 
-#: Kills a style; PENSTOCK_ROUTE_KILLS=0 kills at every call.
-KILLS = int(os.environ.get("PENSTOCK_ROUTE_KILLS", "6"))
+#: Kills per style among the ordinary tests; `make soak` kills at every call.
+A_FEW, EVERY_CALL = 3, 0
 SEED = 20240302
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 CLOSES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}
@@ -131,17 +130,18 @@ def test_rebalance_is_split_by_cost_and_done_once(two_venues: Stage, name: str) 
     assert (again["already_done"], again["sent"]) == (True, 0)
 
 
+@pytest.mark.parametrize("kills", [A_FEW, pytest.param(EVERY_CALL, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", STYLES)
-def test_killed_rebalance_sends_no_part_twice(two_venues: Stage, name: str) -> None:
+def test_killed_rebalance_sends_no_part_twice(two_venues: Stage, name: str, kills: int) -> None:
     """A run is killed around a write or a request to either venue. One more run completes it, and a
     third one sends nothing.
     """
-    probe = f"probe-routed-{name}"
+    probe = f"probe-routed-{kills}-{name}"
     calls = two_venues.run(probe, two_venues.open(probe, OPENING), STYLES[name], TARGETS)["calls"]
     points = list(range(1, calls + 1))
-    chosen = points if KILLS == 0 else sorted(random.Random(SEED).sample(points, min(KILLS, calls)))
+    chosen = sorted(random.Random(SEED).sample(points, min(kills, calls))) if kills else points
     for point in chosen:
-        account = f"killed-routed-{name}-{point}"
+        account = f"killed-routed-{kills}-{name}-{point}"
         slot = two_venues.open(account, OPENING)
         killed = two_venues.run(account, slot, STYLES[name], TARGETS, kill_at=point)
         assert killed["killed"], f"not killed at call {point} of {calls}: {killed}"
