@@ -77,7 +77,7 @@ def compare(name: str, market: BarMatrices, weights: Matrix, repeats: int) -> No
 
     def kernel() -> float:
         return metrics_of(
-            simulate(market, weights, COSTS, 10_000.0).moments, market.timeframe
+            simulate(market, weights, COSTS, 10_000.0).moments, market.elapsed
         ).final_equity
 
     def vectorbt() -> tuple[float, int]:

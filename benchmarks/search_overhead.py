@@ -102,7 +102,7 @@ def parts(bars: pl.DataFrame, repeats: int = 50) -> list[tuple[str, float]]:
         "indicators and weights": lambda: strategy.target_weights(market.bars),
         "checked matrix": lambda: market.matrix(weights, "ma_cross"),
         "simulation and figures": lambda: metrics_of(
-            simulate(market, matrix, COSTS, 10_000.0).moments, market.timeframe
+            simulate(market, matrix, COSTS, 10_000.0).moments, market.elapsed
         ),
     }
     timed = []

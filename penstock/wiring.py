@@ -67,12 +67,14 @@ from penstock.settings import (
     Environment,
     MarketSettings,
     Settings,
+    StackSecret,
     VenueSettings,
     secret,
+    stack_secret,
 )
 from penstock.simulation.fill_model import FillModel
 from penstock.simulation.paper import PaperExchange
-from penstock.stack import running
+from penstock.stack import running, with_login
 
 DATABASE_NAME = "penstock"
 
@@ -199,7 +201,10 @@ class Platform:
         if self.settings.process.mlflow_url:
             return self.settings.process.mlflow_url
         found = running(self.home)
-        return found[1].mlflow if found else local_tracking_uri(self.home)
+        if found is None:
+            return local_tracking_uri(self.home)
+        auth = stack_secret(self.home, StackSecret.MLFLOW).get_secret_value()
+        return with_login(found[1].mlflow, auth)
 
     @property
     def tracking_address(self) -> str:
@@ -212,7 +217,7 @@ class Platform:
     def registry(self) -> CandidateRegistry:
         from penstock.adapters.mlflow.registry import MlflowRegistry
 
-        return MlflowRegistry(self.tracking_uri)
+        return MlflowRegistry(self.tracking_uri, self.promotions)
 
     def tracker(self, experiment: str) -> SearchTracker:
         """Return the tracker of an experiment; each study has its own."""

@@ -3,6 +3,7 @@
 import polars as pl
 from pydantic import Field
 
+from penstock.core.late_bars import weights_across
 from penstock.core.strategy import Strategy, StrategyParams
 
 
@@ -42,6 +43,5 @@ class InverseVolatility(Strategy):
         # A price that did not move has no measurable risk: the floor keeps its weight finite.
         inverse = 1 / volatility.clip(lower_bound=1e-6)
         share = self.params.exposure * pl.col("inverse") / pl.col("inverse").sum().over("ts")
-        return bars.select("symbol", "ts", inverse=inverse).select(
-            "symbol", "ts", weight=share.clip(upper_bound=self.params.max_weight)
-        )
+        weight = share.clip(upper_bound=self.params.max_weight)
+        return weights_across(bars.select("symbol", "ts", inverse=inverse), weight)

@@ -3,6 +3,7 @@
 import polars as pl
 from pydantic import Field
 
+from penstock.core.late_bars import weights_across
 from penstock.core.strategy import Strategy, StrategyParams
 
 #: A relative difference that counts as a tie. Prices lie on ticks, so ties happen, and moving
@@ -14,7 +15,8 @@ class MovingAverageCross(Strategy):
     """Long a symbol while its fast moving average of closes is above its slow one, else cash.
 
     weight = exposure / n where mean(close, fast_bars) > mean(close, slow_bars), else 0; n is the
-    number of symbols with enough history. The share of a symbol that is not held stays in cash.
+    number of symbols with enough history, one whose newest bar is late included. The share of a
+    symbol that is not held stays in cash.
 
     Thesis: crypto trends, because news and leverage spread slowly. A crossover is late at both
     ends, but stays out of long declines.
@@ -47,6 +49,5 @@ class MovingAverageCross(Strategy):
         fast = close.rolling_mean(self.params.fast_bars).over("symbol")
         slow = close.rolling_mean(self.slow_bars).over("symbol")
         share = self.params.exposure / pl.col("trend").count().over("ts")
-        return bars.select("symbol", "ts", trend=fast / slow - 1).select(
-            "symbol", "ts", weight=(pl.col("trend") > _TIE).cast(pl.Float64) * share
-        )
+        weight = (pl.col("trend") > _TIE).cast(pl.Float64) * share
+        return weights_across(bars.select("symbol", "ts", trend=fast / slow - 1), weight)

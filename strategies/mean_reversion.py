@@ -3,6 +3,7 @@
 import polars as pl
 from pydantic import Field
 
+from penstock.core.late_bars import weights_across
 from penstock.core.strategy import Strategy, StrategyParams
 
 #: A relative difference that counts as a tie. Prices lie on ticks, so ties happen, and moving
@@ -61,6 +62,5 @@ class MeanReversion(Strategy):
         recently = (below.cast(pl.Float64) * weak.cast(pl.Float64)).rolling_max(p.hold_bars)
         held = recently * (close < mean * (1 - _TIE)).cast(pl.Float64)
         share = p.exposure / pl.col("held").count().over("ts")
-        return bars.select("symbol", "ts", held=held.over("symbol")).select(
-            "symbol", "ts", weight=pl.col("held") * share
-        )
+        scores = bars.select("symbol", "ts", held=held.over("symbol"))
+        return weights_across(scores, pl.col("held") * share)

@@ -3,6 +3,7 @@
 import polars as pl
 from pydantic import Field
 
+from penstock.core.late_bars import weights_across
 from penstock.core.strategy import Strategy, StrategyParams
 
 
@@ -45,6 +46,4 @@ class Momentum(Strategy):
         # Bars are sorted by symbol, so equal scores rank by symbol.
         rank = score.rank("ordinal", descending=True).over("ts")
         weight = ((rank <= held) & (score > 0)).cast(pl.Float64) * self.params.exposure / held
-        return bars.select("symbol", "ts", score=recent / past - 1).select(
-            "symbol", "ts", weight=weight
-        )
+        return weights_across(bars.select("symbol", "ts", score=recent / past - 1), weight)

@@ -60,7 +60,12 @@ def wide(frame: pl.DataFrame, column: str, symbols: list[str] | None = None) -> 
 
 def wide_matrix(frame: pl.DataFrame, column: str, symbols: list[str]) -> np.ndarray:
     """Return `column` as a float64 array of shape (bars, symbols): NaN where there is no bar."""
-    return wide(frame, column, symbols).drop("ts").fill_null(np.nan).to_numpy().astype(np.float64)
+    return matrix_of(wide(frame, column, symbols))
+
+
+def matrix_of(table: pl.DataFrame) -> np.ndarray:
+    """Return the columns of a wide frame but `ts` as a float64 array: NaN where there is no bar."""
+    return table.drop("ts").fill_null(np.nan).to_numpy().astype(np.float64)
 
 
 def resample(frame: pl.DataFrame, timeframe: Timeframe) -> pl.DataFrame:

@@ -46,10 +46,13 @@ def two_sided(
 ) -> Quote | None:
     """Return the quote, or None where a side of the order book is missing or the sides are crossed.
 
-    A side is missing where its price is None or zero. Binance answers zero.
+    A side is missing where its price is None or zero, as Binance answers, or no finite number.
     """
-    if bid is None or ask is None or not 0 < bid <= ask:
+    if bid is None or ask is None or not (bid.is_finite() and ask.is_finite() and 0 < bid <= ask):
         return None
-    return Quote(
-        bid, ask, max(bid_size or Decimal(0), Decimal(0)), max(ask_size or Decimal(0), Decimal(0))
-    )
+    return Quote(bid, ask, _size(bid_size), _size(ask_size))
+
+
+def _size(given: Decimal | None) -> Decimal:
+    """Return a size; zero where it is not stated, below zero or no finite number."""
+    return given if given is not None and given.is_finite() and given > 0 else Decimal(0)

@@ -54,7 +54,8 @@ class RiskHistory:
     """What an account did before now, as far as risk rules ask."""
 
     day_start: Decimal | None = None
-    """Equity when the day (UTC) began, without transfers (quote units); None where unknown."""
+    """Equity when the day (UTC) began, without transfers (quote units). On an account's first day
+    it is the first equity; None where there is none yet."""
     peak: Decimal | None = None
     """The highest equity since trading was last resumed, without transfers; None where unknown."""
     transferred: Decimal = Decimal(0)

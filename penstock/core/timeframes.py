@@ -47,11 +47,6 @@ class Timeframe(StrEnum):
         """The length of a bar."""
         return timedelta(seconds=self.seconds)
 
-    @property
-    def bars_per_year(self) -> float:
-        """The number of bars in a year of 365 days: crypto trades every day."""
-        return 365 * 86400 / self.seconds
-
     def floor(self, at: datetime) -> datetime:
         """Return the open time of the bar that contains `at` (time-zone aware)."""
         return at - (at - _EPOCH) % self.duration

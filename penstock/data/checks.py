@@ -131,15 +131,21 @@ def absurd_prints(ratio: float) -> pl.Expr:
     )
 
 
-def unconfirmed_print(ratio: float) -> pl.Expr:
+#: A venue's mid confirms a close that is at most so many times off it.
+CONFIRMED_WITHIN = 2.0
+
+
+def unconfirmed_print(ratio: float, mid: float | None = None) -> pl.Expr:
     """The newest close is more than `ratio` times off the two before it.
 
-    Only the next bar can tell whether it reverts. It is held back, neither stored nor refused. The
-    next ingestion reads it again.
+    The next bar can tell whether it reverts, and so can the venue's `mid` of bid and ask right
+    after the close: a print that nobody quotes is not confirmed. Until then it is held back,
+    neither stored nor refused. The next ingestion reads it again.
     """
     newest = pl.int_range(pl.len()) == pl.len() - 1
     older = pl.col("close").shift(2).fill_null(pl.col("close").shift(1))
-    return newest & _off_by(ratio, pl.col("close").shift(1)) & _off_by(ratio, older)
+    odd = newest & _off_by(ratio, pl.col("close").shift(1)) & _off_by(ratio, older)
+    return odd if mid is None else odd & _off_by(CONFIRMED_WITHIN, pl.lit(mid))
 
 
 def _off_by(ratio: float, other: pl.Expr) -> pl.Expr:
@@ -186,13 +192,15 @@ def check_symbol(
     bounds: CheckBounds | None = None,
     expected_until: datetime | None = None,
     context: pl.DataFrame | None = None,
+    mid: float | None = None,
 ) -> CheckedBars:
     """Sort out the rows of one symbol, given in the order of their arrival.
 
     `now` is the venue's time. `expected_until` is the open time of the bar that should be the
     newest: staleness is counted up to it. By default it is the newest bar that is closed at `now`.
     `context` are good bars from before the rows: jumps and absurd prints are measured against them.
-    Raises DataError where `rows` lack a column of BARS_SCHEMA or have a wrong type.
+    `mid` is what the venue quotes now, which can confirm the newest bar. Raises DataError where
+    `rows` lack a column of BARS_SCHEMA or have a wrong type.
     """
     limits = bounds if bounds is not None else CheckBounds()
     marked = _mark(require_bars(rows, f"bars of {symbol} {timeframe.value}"), timeframe, now)
@@ -203,7 +211,7 @@ def check_symbol(
     is_new = pl.int_range(pl.len()) >= before.height
     prints = ordered.select(
         absurd=absurd_prints(limits.absurd_ratio) & is_new,
-        held=unconfirmed_print(limits.absurd_ratio) & is_new,
+        held=unconfirmed_print(limits.absurd_ratio, mid) & is_new,
     )
     absurd, held = ordered.filter(prints["absurd"]), ordered.filter(prints["held"])
     known = ordered.filter(~prints["absurd"] & ~prints["held"])

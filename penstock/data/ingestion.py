@@ -283,9 +283,24 @@ class _SymbolIngestion:
             self.policy,
             clock=self.clock,
         )
-        if found.is_empty():
+        rows = stretch.rows if found.is_empty() else pl.concat([stretch.rows, found])
+        if not found.is_empty():
+            checked = self._check(rows, stretch.ended, now, until, context)
+        mid = self._mid() if stretch.ended and checked.held.height else None
+        if mid is None:
             return checked
-        return self._check(pl.concat([stretch.rows, found]), stretch.ended, now, until, context)
+        return self._check(rows, stretch.ended, now, until, context, mid)
+
+    def _mid(self) -> float | None:
+        """Return what the venue quotes for the symbol now; None where it quotes nothing.
+
+        A venue that does not answer confirms nothing: the bar waits for the next one.
+        """
+        try:
+            quote = self.market.quotes([self.symbol]).get(self.symbol)
+        except VenueError:
+            return None
+        return None if quote is None else float(quote.mid)
 
     def _check(
         self,
@@ -294,9 +309,12 @@ class _SymbolIngestion:
         now: datetime,
         until: datetime,
         context: pl.DataFrame | None,
+        mid: float | None = None,
     ) -> CheckedBars:
         """Check the rows. Staleness is only measured at the end of history."""
-        checked = check_symbol(rows, self.symbol, self.timeframe, now, self.bounds, until, context)
+        checked = check_symbol(
+            rows, self.symbol, self.timeframe, now, self.bounds, until, context, mid
+        )
         if ended:
             return checked
         return replace(

@@ -39,7 +39,7 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.promotion.gate import GateDecision, judge
-from penstock.settings import Settings, practice_keys
+from penstock.settings import Settings, StackSecret, practice_keys, stack_secret
 from penstock.simulation.fill_model import FillModel
 from penstock.wiring import Platform, embedded_server, open_platform, public_market
 
@@ -216,6 +216,7 @@ def _practice(
     run to run.
     """
     key, secret = practice_keys(home)[PORTFOLIO]
+    token = stack_secret(home, StackSecret.PRACTICE).get_secret_value()
     server = PracticeServer(
         history.source,
         stepped_clock(history.live),
@@ -223,9 +224,10 @@ def _practice(
         limits=UNLIMITED,  # a venue limits orders per second; here a day passes in one
         accounts=(AccountSpec(key, secret, {template.universe.quote: str(CASH)}),),
         journal=home / "exchange.sqlite",
+        control_token=token,
     )
     with server:
-        yield server, PracticeControl(server.url)
+        yield server, PracticeControl(server.url, token=token)
 
 
 def _project_decision(platform: Platform, template: Settings, version: str) -> GateDecision:

@@ -26,10 +26,11 @@ from penstock.risk.losses import breaches
 from penstock.risk.protection import STOP_NAMES, advanced_marks, positions_to_close
 from penstock.risk.review import ApprovedOrders, ReviewedOrder, review
 from penstock.risk.rules import PriceCollar, RiskContext, RuleFinding
+from penstock.risk.unknown_equity import UnknownEquity
 
 #: Rules whose finding may be over a moment later. They keep back the child that is due, and not the
 #: rest of the order.
-_MOMENTARY = frozenset({PriceCollar.name})
+_MOMENTARY = frozenset({PriceCollar.name, UnknownEquity.name})
 _ZERO = Decimal(0)
 
 
@@ -41,7 +42,8 @@ class WaveReview:
     """The quantity that may leave, by symbol (base units)."""
 
     deferred: frozenset[str] = frozenset()
-    """Symbols whose child only the price collar keeps back: its quantity joins the next child."""
+    """Symbols whose child only a price that is not confirmed keeps back: its quantity joins the
+    next child."""
 
 
 class PreTradeRisk:
@@ -181,13 +183,14 @@ class PreTradeRisk:
     def close(self, book: Book) -> None:
         """End the slot: record the best price of each position, and which were stopped out.
 
-        Nothing is recorded where no rule needs it.
+        A price that is not confirmed is no best price. Nothing is recorded where no rule needs it.
         """
         if not self._limits.guards_positions:
             return
         stopped = {each.symbol: self._slot for each in self.closing if each.rule in STOP_NAMES}
         positions = holdings_by_symbol(book.balances, self._session.quote)
-        marks = advanced_marks(self.view.history.marks, positions, book.prices, stopped)
+        prices = {s: price for s, price in book.prices.items() if s not in book.unsure}
+        marks = advanced_marks(self.view.history.marks, positions, prices, stopped)
         if marks != self.view.history.marks:
             self._session.control_store.record_marks(self._keeper.lease, marks)
 

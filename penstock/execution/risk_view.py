@@ -66,12 +66,12 @@ class RiskView:
     def read(self, book: Book, targets: PortfolioTargets) -> RiskContext:
         """Return the context of this book, with the account's history read now.
 
-        Cash in doubt because of an open break counts as a transfer until the break is closed.
+        What an open break says is gone counts as a transfer until the break is closed.
         """
         session = self.session
         self._counted_at = session.clock.now()
         history = session.control_store.risk_history(session.account, self.slot, self._counted_at)
-        self.history = replace(history, transferred=history.transferred + self.cash_in_doubt(book))
+        self.history = replace(history, transferred=history.transferred - book.missing_value)
         if self.limits.guards_positions:
             self._entries = session.ledger.entry_prices(session.account)
         return self.context(book, targets)
@@ -80,7 +80,7 @@ class RiskView:
         """Return the context with trading state, history and locks read now.
 
         Locks are those of the open breaks in the control store; nothing is compared with the venue.
-        Whether cash is in doubt follows from the locks that the book was read with.
+        What is gone by an open break follows from the locks that the book was read with.
         """
         self.halt = self.session.kill_switch.read()
         context = self.read(book, targets)
@@ -127,6 +127,8 @@ class RiskView:
             history=self.history,
             entries=self._entries,
             exits=self.exits,
+            unsure=book.unsure,
+            unknown=book.valuation.unknown,
         )
 
     def quoted(
@@ -151,13 +153,3 @@ class RiskView:
             return replace(context, unquoted=str(error), requests=requests)
         mids = {symbol: quote.mid for symbol, quote in quotes.items()}
         return replace(context, mids=mids, requests=requests)
-
-    def cash_in_doubt(self, book: Book) -> Decimal:
-        """Return by how much an open break on the cash has changed the book's equity.
-
-        A change that is not explained yet is no loss.
-        """
-        if self.session.quote not in self.locks:
-            return Decimal(0)
-        balances = self.session.ledger.balances(self.session.account)
-        return book.cash - balances.get(self.session.quote, Decimal(0))

@@ -99,7 +99,14 @@ def decisions(
     return {
         slot: allocate(
             [
-                decide_targets(model, bars, settings.timeframe, slot, allocation.quota)
+                decide_targets(
+                    model,
+                    bars,
+                    settings.timeframe,
+                    slot,
+                    allocation.quota,
+                    symbols=platform.settings.universe.symbols_of(settings.timeframe),
+                )
                 for model, allocation in zip(deciding, settings.models, strict=True)
             ]
         )

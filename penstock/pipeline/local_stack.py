@@ -17,7 +17,7 @@ from penstock.practice.candles import ParquetCandles
 from penstock.practice.clock import ClockSpec, real_clock, sped_up_clock, stepped_clock
 from penstock.practice.server import AccountSpec, PracticeConfig, serve
 from penstock.practice.synthetic import SyntheticCandles
-from penstock.settings import Settings, practice_keys
+from penstock.settings import Settings, StackSecret, practice_keys, stack_secret
 from penstock.simulation.fill_model import FillModel
 from penstock.stack import (
     Addresses,
@@ -157,7 +157,13 @@ def serve_practice(
     journal.parent.mkdir(parents=True, exist_ok=True)
     model = FillModel.of(settings.costs)
     config = PracticeConfig(
-        source, _clock_of(request), accounts, model, journal=journal, port=request.port
+        source,
+        _clock_of(request),
+        accounts,
+        model,
+        journal=journal,
+        port=request.port,
+        control_token=stack_secret(settings.home, StackSecret.PRACTICE).get_secret_value(),
     )
     serve(config, on_ready=on_ready)
 

@@ -17,7 +17,7 @@ from penstock.core.instruments import spot_assets
 from penstock.pipeline.use_case import use_case
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault
-from penstock.settings import Settings, practice_key_variables
+from penstock.settings import Settings, StackSecret, practice_key_variables, stack_secret
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,10 @@ def _control(settings: Settings) -> PracticeControl:
             f"environment '{name}' trades {where}, not at the practice exchange, and only there "
             "can this be done"
         )
-    control = PracticeControl(settings.process.practice_url or environment.market.base_url)
+    control = PracticeControl(
+        settings.process.practice_url or environment.market.base_url,
+        token=stack_secret(settings.home, StackSecret.PRACTICE).get_secret_value(),
+    )
     try:
         control.now()
     except VenueUnavailableError:

@@ -13,6 +13,7 @@ import polars as pl
 from penstock.core.actors import Actor
 from penstock.core.alerts import Alert
 from penstock.core.errors import PenstockError, PromotionError
+from penstock.core.late_bars import LATE_BARS
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.rebalance.result import RebalanceResult
@@ -32,8 +33,9 @@ from penstock.ports import LoadedModel
 from penstock.settings import ModelAllocation
 from penstock.wiring import Platform
 
-#: Bars beyond the warm-up that a decision reads: a symbol with a few missing bars is still warm.
-_SPARE_BARS = 5
+#: Bars beyond the warm-up that a decision reads: a symbol with a few missing bars is still warm,
+#: and one whose newest bars are late counts with its last one.
+_SPARE_BARS = LATE_BARS
 
 
 def newest_slot(platform: Platform, portfolio: str) -> datetime:
@@ -214,7 +216,12 @@ def _decide(
     allocation: ModelAllocation,
 ) -> StrategyTargets:
     return decide_targets(
-        model, warm_bars(platform, timeframe, slot, model), timeframe, slot, allocation.quota
+        model,
+        warm_bars(platform, timeframe, slot, model),
+        timeframe,
+        slot,
+        allocation.quota,
+        symbols=platform.settings.universe.symbols_of(timeframe),
     )
 
 

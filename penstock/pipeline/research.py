@@ -33,8 +33,10 @@ class ResearchOutcome:
     """What it found."""
 
     def summary(self) -> str:
-        """Return the search in one sentence."""
+        """Return the search in one sentence, with the holdings whose bars ended."""
         found = self.result
+        parts = (found.in_sample, found.out_of_sample)
+        ended = sorted({symbol for part in parts for symbol in part.written_off["symbol"]})
         return (
             f"best of {found.trial_count} trials on {self.snapshot.rows} bars "
             f"(dataset {found.dataset_hash[:12]}): {found.strategy} "
@@ -42,6 +44,7 @@ class ResearchOutcome:
             f"Sharpe {found.in_sample.metrics.sharpe:.2f} in sample, "
             f"{found.out_of_sample.metrics.sharpe:.2f} out of sample, "
             f"deflated Sharpe {found.deflated_sharpe:.3f}; run {self.run_id}"
+            + (f"; written off, as their bars ended: {', '.join(ended)}" if ended else "")
         )
 
 

@@ -36,6 +36,11 @@ class PortfolioTargets:
     quotas: Mapping[str, float] = field(default_factory=dict)
     """What each strategy version may use (fraction of equity)."""
 
+    @property
+    def budget(self) -> float:
+        """What all strategy versions together may use, as a fraction of equity."""
+        return sum(self.quotas.values()) if self.quotas else 1.0
+
     def versions_of(self, symbol: str) -> str:
         """Return the strategy versions behind a symbol's weight, joined by "+".
 

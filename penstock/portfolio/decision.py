@@ -1,7 +1,7 @@
 """A strategy's decision for one slot: the last row of the function that was backtested."""
 
-import math
-from datetime import datetime, timedelta
+from collections.abc import Collection
+from datetime import datetime
 
 import polars as pl
 
@@ -16,13 +16,20 @@ VOLATILITY_BARS = 20
 
 
 def decide_targets(
-    model: LoadedModel, bars: pl.DataFrame, timeframe: Timeframe, slot: datetime, quota: float = 1.0
+    model: LoadedModel,
+    bars: pl.DataFrame,
+    timeframe: Timeframe,
+    slot: datetime,
+    quota: float = 1.0,
+    *,
+    symbols: Collection[str] = (),
 ) -> StrategyTargets:
     """Return the weights that `model` wants at `slot`, the close of the bar that it acts on.
 
     Of `bars` (BARS_SCHEMA), those that close after the slot are not used. A symbol without the
-    slot's bar gets None: its position is kept. Raises StaleDataError where no symbol has the slot's
-    bar, or no symbol has as many bars as the warm-up needs.
+    slot's bar gets None: its position is kept. So does one of `symbols`, the universe, that has no
+    bar at all: its bars are missing, it did not leave the universe. Raises StaleDataError where no
+    symbol has the slot's bar, or no symbol has as many bars as the warm-up needs.
     """
     decided_bar = slot - timeframe.duration
     known = bars.filter(pl.col("ts") <= decided_bar).sort("symbol", "ts")
@@ -43,7 +50,10 @@ def decide_targets(
     decided = dict(zip(weights["symbol"].to_list(), weights["weight"].to_list(), strict=True))
     seen = seen_bars(known, timeframe)
     return StrategyTargets(
-        model.version.label, quota, {symbol: decided.get(symbol) for symbol in seen}, seen
+        model.version.label,
+        quota,
+        {symbol: decided.get(symbol) for symbol in sorted({*seen, *symbols})},
+        seen,
     )
 
 
@@ -51,7 +61,9 @@ def seen_bars(known: pl.DataFrame, timeframe: Timeframe) -> dict[str, SeenBar]:
     """Return the newest bar of each symbol in `known` (BARS_SCHEMA, sorted by symbol and ts)."""
     returns = pl.col("close").log().diff().tail(VOLATILITY_BARS)
     enough = pl.col("close").len() > VOLATILITY_BARS
-    a_day = math.sqrt(timedelta(days=1) / timeframe.duration)
+    # Elapsed time: a return over a gap of ten bars is not one bar's.
+    days = (pl.col("ts").last() - pl.col("ts").tail(VOLATILITY_BARS + 1).first()).dt
+    a_day = (VOLATILITY_BARS * 86_400_000 / days.total_milliseconds()).sqrt()
     last = known.group_by("symbol").agg(
         pl.col("ts").last(),
         pl.col("close").last(),

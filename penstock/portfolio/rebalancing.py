@@ -4,20 +4,25 @@ Pure. penstock.risk reviews the orders, and penstock.execution sends them.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from penstock.core.errors import ConfigError, DataError
+from penstock.core.errors import ConfigError
 from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
+from penstock.core.valuation import Equity, Price, PriceState
 
 _ZERO = Decimal(0)
 _BPS = Decimal(10_000)
+_NO_PRICE = (
+    "it is held and no price of it is known: sell or withdraw it, or name its asset in the "
+    "policy's uncounted_assets"
+)
 
 
 class RebalancePolicy(BaseModel):
@@ -35,6 +40,8 @@ class RebalancePolicy(BaseModel):
     """The slippage that buys leave cash for."""
     outside_universe: Literal["close", "hold"] = "hold"
     """What is done with a position that no target names."""
+    uncounted_assets: tuple[str, ...] = ()
+    """Assets that count nothing in equity and are not traded, such as one without a market."""
 
     @model_validator(mode="before")
     @classmethod
@@ -76,11 +83,19 @@ class Book:
     balances: Mapping[str, Decimal]
     """What the account has, by asset."""
     prices: Mapping[str, Decimal]
-    """The venue's last price by symbol (quote units)."""
+    """What a symbol counts with (quote units)."""
     instruments: Mapping[str, Instrument]
-    """The venue's instruments by symbol."""
+    """What the venue trades now, by symbol."""
     policy: RebalancePolicy
     """How weights become orders."""
+    budget: float = 1.0
+    """The fraction of equity that all targets together may have."""
+    unsure: Mapping[str, Price] = field(default_factory=dict)
+    """The prices that are not confirmed, by symbol."""
+    missing: Mapping[str, Decimal] = field(default_factory=dict)
+    """What the ledger has of an asset and an open break says is gone: it is not in `balances`."""
+    in_doubt: Mapping[str, str] = field(default_factory=dict)
+    """Why the quantity of a symbol that is held is in doubt."""
 
     def __post_init__(self) -> None:
         for symbol in self.targets:
@@ -97,32 +112,60 @@ class Book:
 
     @cached_property
     def positions(self) -> dict[str, Decimal]:
-        """Quantity by symbol of every asset that has a market against the quote asset."""
-        holdings = holdings_by_symbol(self.balances, self.policy.quote, self.instruments)
-        return {symbol: quantity for symbol, quantity in holdings.items() if quantity > 0}
+        """Quantity by symbol of every asset that is held, whether or not the venue trades it.
+
+        Assets that the policy does not count are left out.
+        """
+        counted = {
+            asset: quantity
+            for asset, quantity in self.balances.items()
+            if quantity > 0 and asset not in self.policy.uncounted_assets
+        }
+        return holdings_by_symbol(counted, self.policy.quote)
+
+    @cached_property
+    def valuation(self) -> Equity:
+        """What the account is worth, and what of it is unknown."""
+        value, unknown = self.cash, dict(self.in_doubt)
+        for symbol, quantity in self.positions.items():
+            if symbol in self.prices:
+                value += quantity * self.prices[symbol]
+            else:
+                unknown[symbol] = _NO_PRICE
+        for symbol in holdings_by_symbol(self.missing, self.policy.quote):
+            if symbol not in self.prices:
+                unknown[symbol] = _NO_PRICE
+        for symbol, price in self.unsure.items():
+            if price.state is PriceState.IN_DOUBT and symbol in self.positions:
+                unknown[symbol] = price.reason
+        return Equity(value, unknown)
 
     @property
     def equity(self) -> Decimal:
-        """Cash and the value of all positions (quote units).
+        """The value of `valuation` (quote units)."""
+        return self.valuation.value
 
-        An asset with no market against the quote asset counts nothing. Raises DataError where a
-        position has no price: equity is then unknown.
-        """
-        unpriced = sorted(symbol for symbol in self.positions if symbol not in self.prices)
-        if unpriced:
-            raise DataError(
-                f"{unpriced} are held and have no price: "
-                "equity cannot be known until the venue prices them"
-            )
-        return self.cash + sum(
-            (quantity * self.prices[symbol] for symbol, quantity in self.positions.items()), _ZERO
+    @property
+    def missing_value(self) -> Decimal:
+        """What `missing` is worth (quote units). It counts nothing and is no loss."""
+        gone = holdings_by_symbol(self.missing, self.policy.quote)
+        return self.missing.get(self.policy.quote, _ZERO) + sum(
+            (quantity * self.prices.get(symbol, _ZERO) for symbol, quantity in gone.items()), _ZERO
         )
+
+    def untradable(self, symbol: str) -> str | None:
+        """Return why no order of a symbol can be planned now; None where one can."""
+        if symbol not in self.instruments or symbol not in self.prices:
+            known = self.unsure.get(symbol)
+            return "the venue has no market or no price for it" if known is None else known.reason
+        return None
 
 
 def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
     """Return the sells, sorted by symbol, and what was skipped.
 
-    Positions that no target names are sold where the policy closes them.
+    Positions that no target names are sold where the policy closes them. While equity is unknown,
+    only whole positions are sold.
     """
     equity = book.equity
     orders: list[ProposedOrder] = []
@@ -130,6 +173,9 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
     for symbol, weight in sorted(_wanted(book, skipped).items()):
         position = book.positions.get(symbol, _ZERO)
         if position <= 0:
+            continue
+        if (why := book.untradable(symbol) or _equity_unknown(book, weight)) is not None:
+            skipped.append(Skipped(symbol, why))
             continue
         price = book.prices[symbol]
         excess = position - max(Decimal(str(weight)), _ZERO) * equity / price
@@ -141,13 +187,18 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
 
 
 def plan_buys(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
-    """Return the buys, sorted by symbol, scaled down together to the book's cash after costs."""
+    """Return the buys, sorted by symbol, scaled down together to the book's cash after costs.
+
+    While equity is unknown there are none. A symbol whose price is not confirmed is not bought.
+    """
     equity = book.equity
     skipped: list[Skipped] = []
     wanted: list[ProposedOrder] = []
     for symbol, weight in sorted(_wanted(book, []).items()):
-        if symbol not in book.prices or symbol not in book.instruments:
-            skipped.append(Skipped(symbol, "the venue has no market or no price for it"))
+        why = book.untradable(symbol) or _equity_unknown(book, weight) or _unconfirmed(book, symbol)
+        if why is not None:
+            if symbol not in book.positions:
+                skipped.append(Skipped(symbol, why))
             continue
         price = book.prices[symbol]
         lacking = Decimal(str(weight)) * equity / price - book.positions.get(symbol, _ZERO)
@@ -157,9 +208,22 @@ def plan_buys(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
     return _within_cash(book, wanted, skipped), skipped
 
 
+def _equity_unknown(book: Book, weight: float) -> str | None:
+    """Return why a weight above zero means no quantity now; None where it does."""
+    if weight <= 0 or book.valuation.is_known:
+        return None
+    return f"equity is unknown, so only whole positions are sold ({book.valuation.reason})"
+
+
+def _unconfirmed(book: Book, symbol: str) -> str | None:
+    """Return why the price of a symbol is not to be bought at; None where it is confirmed."""
+    known = book.unsure.get(symbol)
+    return None if known is None else f"its price is not confirmed: {known.reason}"
+
+
 def _wanted(book: Book, skipped: list[Skipped]) -> dict[str, float]:
     """Return the decided weight by symbol. The policy decides positions that no target names."""
-    wanted = {symbol: weight for symbol, weight in book.targets.items() if weight is not None}
+    wanted = _within_budget(book)
     for symbol, weight in wanted.items():
         if weight < 0:
             skipped.append(
@@ -178,6 +242,28 @@ def _wanted(book: Book, skipped: list[Skipped]) -> dict[str, float]:
         else:
             skipped.append(Skipped(symbol, "not in the universe: held by policy"))
     return wanted
+
+
+def _within_budget(book: Book) -> dict[str, float]:
+    """Return the decided weights, scaled down together to what undecided positions leave of the
+    budget.
+
+    The backtest's kernel has the same rule, with a budget of 1.
+    """
+    decided = {symbol: weight for symbol, weight in book.targets.items() if weight is not None}
+    undecided = [
+        quantity * book.prices[symbol]
+        for symbol, quantity in book.positions.items()
+        if symbol not in decided and symbol in book.targets and symbol in book.prices
+    ]
+    total = sum(max(weight, 0.0) for weight in decided.values())
+    if not undecided or total <= 0 or book.equity <= 0:
+        return decided
+    left = book.budget - float(sum(undecided, _ZERO) / book.equity)
+    factor = max(left, 0.0) / total
+    if factor >= 1 - 1e-9:
+        return decided
+    return {symbol: weight * factor for symbol, weight in decided.items()}
 
 
 def _keep_or_skip(

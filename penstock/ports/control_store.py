@@ -133,7 +133,8 @@ class RiskStore(Protocol):
     def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
         """Return what the account did before `slot`, and in the minute, hour and day before `now`.
 
-        A slot at midnight belongs to the day that ends. The peak is that of the slots since the
+        A slot at midnight belongs to the day that ends. On the first day of an account, the day
+        begins with its first equity. The peak is that of the slots since the
         state was last set to ACTIVE.
         """
         ...

@@ -56,6 +56,7 @@ class Registry(Protocol):
     def load(self, name: str, alias_or_version: str) -> LoadedModel:
         """Return the strategy of the version under this alias or number.
 
-        Raises PromotionError where there is none, or where it cannot be loaded.
+        Raises PromotionError where there is none, or where it cannot be loaded. It is raised too,
+        before any of its code runs, where the gate has not let this very content pass.
         """
         ...

@@ -4,6 +4,7 @@ A request passes fault, rate limit, signature, handler and journal before its an
 """
 
 import asyncio
+import hmac
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -61,7 +62,10 @@ def _refused(refusal: PracticeRefusal) -> Answer:
 
 
 class PracticeApp:
-    """The ASGI application. Handlers run one at a time, so each request is atomic."""
+    """The ASGI application. Handlers run one at a time, so each request is atomic.
+
+    Control calls need the token; "" asks for none. A control call of a web page is always refused.
+    """
 
     def __init__(
         self,
@@ -71,7 +75,9 @@ class PracticeApp:
         faults: Faults,
         *,
         ids: IdSource,
+        control_token: str = "",
     ) -> None:
+        self._control_token = control_token
         self.engine = engine
         self.faults = faults
         self.limiter = limiter
@@ -89,7 +95,9 @@ class PracticeApp:
         body = await _body(receive)
         self.requests[f"{method} {path}"] += 1
         if path.startswith("/practice/"):
-            await _send(send, self._control(f"{method} {path}", body))
+            headers = _headers(scope)
+            refused = self._refused_control(headers)
+            await _send(send, refused or self._control(f"{method} {path}", body))
             return
         fault = self.faults.draw(method, path)
         if fault is None:
@@ -101,6 +109,15 @@ class PracticeApp:
             receive,
             send,
         )
+
+    def _refused_control(self, headers: Mapping[bytes, bytes]) -> Answer | None:
+        """Return the refusal of a control call that a web page sends, or that lacks the token."""
+        if b"origin" in headers:
+            return Answer(403, {"error": "a web page may not make control calls"})
+        given, wanted = headers.get(b"authorization", b""), f"Bearer {self._control_token}".encode()
+        if self._control_token and not hmac.compare_digest(given, wanted):
+            return Answer(401, {"error": "control calls need the token that the server was given"})
+        return None
 
     def _control(self, route: str, body: bytes) -> Answer:
         try:

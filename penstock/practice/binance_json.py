@@ -170,13 +170,13 @@ def account_answer(
     }
 
 
-def symbol_answer(listing: Listing, rules: SymbolRules) -> Json:
-    """Return one symbol of exchangeInfo."""
+def symbol_answer(listing: Listing, rules: SymbolRules, *, is_trading: bool = True) -> Json:
+    """Return one symbol of exchangeInfo; its status is BREAK where it is not traded."""
     instrument = rules.instrument
     step = {"stepSize": text(instrument.lot_step), "maxQty": text(rules.max_quantity)}
     return {
         "symbol": listing.wire,
-        "status": "TRADING",
+        "status": "TRADING" if is_trading else "BREAK",
         "baseAsset": listing.base,
         "baseAssetPrecision": 8,
         "quoteAsset": listing.quote,

@@ -28,9 +28,13 @@ class TopOfBook:
     """Half the spread, in basis points of the price. The least is one tick."""
     shown: dict[str, Quote] = field(default_factory=dict)
     """Prices that a test sets in place of the candles', by Binance's symbol."""
+    last: dict[str, str] = field(default_factory=dict)
+    """Last prices that tickers print in place of the candles', by Binance's symbol. Any text."""
 
     def at(self, listing: Listing, now: int) -> Quote | None:
-        """Return the best bid and ask at `now`; None where the market is closed."""
+        """Return the best bid and ask at `now`; None where the market is closed or suspended."""
+        if listing.symbol in self.market.suspended:
+            return None
         shown = self.shown.get(listing.wire)
         return shown or book_at(
             self.market, self.rules[listing.wire].instrument, now, self.half_spread_bps

@@ -15,16 +15,18 @@ from penstock.practice.faults import Fault, FaultKind
 
 
 class PracticeControl:
-    """A client of the practice exchange at `url`.
+    """A client of the practice exchange at `url`, with the token that its control calls ask for.
 
     Its calls raise ConfigError where the exchange refuses, VenueUnavailableError where it does not
     answer.
     """
 
-    def __init__(self, url: str, timeout_seconds: float = 30.0) -> None:
+    def __init__(self, url: str, timeout_seconds: float = 30.0, *, token: str = "") -> None:
         self.url = url.rstrip("/")
         self._timeout = timeout_seconds
         self._session = requests.Session()
+        if token:
+            self._session.headers["Authorization"] = f"Bearer {token}"
         self._session.trust_env = False  # never through a proxy: the server is on this machine
 
     def now(self) -> datetime:
@@ -89,6 +91,26 @@ class PracticeControl:
             "instruments",
             {"symbol": symbol, **{name: str(step) for name, step in steps.items()}},
         )
+
+    def suspend(self, symbol: str) -> None:
+        """Suspend a symbol from now on (status BREAK): no order, no quote, no new candle."""
+        self._call("POST", "suspensions", {"symbol": symbol})
+
+    def end_suspensions(self) -> None:
+        """Let every suspended symbol trade again."""
+        self._call("DELETE", "suspensions")
+
+    def delist(self, symbol: str) -> None:
+        """Remove a symbol for good: no answer has it any more."""
+        self._call("POST", "delistings", {"symbol": symbol})
+
+    def print_price(self, symbol: str, price: Decimal | int | str) -> None:
+        """Have tickers print this last price of a symbol, right or wrong, until it is cleared."""
+        self._call("POST", "prices", {"symbol": symbol, "price": str(price)})
+
+    def clear_prices(self) -> None:
+        """Have tickers print the candles' last prices again."""
+        self._call("DELETE", "prices")
 
     def show_book(self, symbol: str, bid: Decimal | int | str, ask: Decimal | int | str) -> None:
         """Quote a symbol at `bid` and `ask` from now on. Fills stay at the candles' prices."""

@@ -18,6 +18,7 @@ from penstock.core.quotes import Quote
 from penstock.practice.accounts import PracticeAccount
 from penstock.practice.book import TopOfBook
 from penstock.practice.faults import Fault, Faults
+from penstock.practice.market import Listing
 from penstock.practice.matching import MatchingEngine
 
 Body = dict[str, Any]
@@ -50,6 +51,11 @@ class ControlApi:
             "POST /practice/withdrawals": lambda body: self._transfer(body, "withdrawal", -1),
             "POST /practice/corrections": self.correct,
             "POST /practice/instruments": self.change_instrument,
+            "POST /practice/suspensions": self.suspend,
+            "DELETE /practice/suspensions": self.end_suspensions,
+            "POST /practice/delistings": self.delist,
+            "POST /practice/prices": self.print_price,
+            "DELETE /practice/prices": self.clear_prices,
             "POST /practice/books": self.show_book,
             "DELETE /practice/books": self.clear_books,
             "POST /practice/losses": self.lose_order,
@@ -137,14 +143,51 @@ class ControlApi:
         )
         return {"price_tick": str(tick), "lot_step": str(step)}
 
+    def suspend(self, body: Body) -> Any:
+        """Suspend a symbol from now on: status BREAK, no order, no quote, no new candle.
+
+        Its last price, its orders and its trades stay.
+        """
+        listing = self._listing(body)
+        self.engine.advance()
+        self.engine.market.suspended.setdefault(listing.symbol, self.venue.time.now_ms())
+        return self.engine.market.suspended
+
+    def end_suspensions(self, _: Body) -> Any:
+        self.engine.advance()  # resting orders do not match what the time without trades had
+        self.engine.market.suspended.clear()
+        return []
+
+    def delist(self, body: Body) -> Any:
+        """Remove a symbol: every call with it is refused, and no answer has it any more."""
+        listing = self._listing(body)
+        del self.engine.market.listings[listing.wire]
+        return sorted(self.engine.market.listings)
+
+    def print_price(self, body: Body) -> Any:
+        """Have tickers print `price`, any text, as the symbol's last price.
+
+        Quotes, candles and fills stay as they are.
+        """
+        self.books.last[self._listing(body).wire] = str(body["price"])
+        return self.books.last
+
+    def clear_prices(self, _: Body) -> Any:
+        self.books.last.clear()
+        return []
+
+    def _listing(self, body: Body) -> Listing:
+        listing = self.engine.market.listings.get(_wire_name(str(body["symbol"])))
+        if listing is None:
+            raise ControlError(f"no symbol '{body['symbol']}' is listed")
+        return listing
+
     def show_book(self, body: Body) -> Any:
         """Show `bid` and `ask` as the symbol's best prices.
 
         Last prices, candles and fills stay as they are.
         """
-        name = _wire_name(str(body["symbol"]))
-        if name not in self.engine.rules:
-            raise ControlError(f"no symbol '{body['symbol']}' is listed")
+        name = self._listing(body).wire
         size = Decimal(body.get("size", 1))
         try:
             self.books.shown[name] = Quote(Decimal(body["bid"]), Decimal(body["ask"]), size, size)

@@ -54,6 +54,8 @@ class PracticeMarket:
     """The bars by symbol and timeframe."""
     listings: dict[str, Listing]
     """The listed symbols, by Binance's symbol."""
+    suspended: dict[str, int] = field(default_factory=dict)
+    """Since when (ms since the epoch) a suspended symbol has not traded, by symbol."""
     # Resampled bars for candle requests; prices never come from them.
     _built: dict[tuple[str, Timeframe], BarSeries] = field(default_factory=dict)
 
@@ -101,8 +103,16 @@ class PracticeMarket:
     def quote(self, symbol: str, now: int) -> BookTicker | None:
         """Return the price known at `now` (ms since the epoch); None before the first bar.
 
-        It comes from the shortest timeframe whose history covers the instant.
+        It comes from the shortest timeframe whose history covers the instant. A suspended symbol
+        has its price of then, and is closed.
         """
+        since = self.suspended.get(symbol)
+        if since is None:
+            return self._quote_at(symbol, now)
+        then = self._quote_at(symbol, min(since, now))
+        return None if then is None else then._replace(volume=0.0, is_open=False)
+
+    def _quote_at(self, symbol: str, now: int) -> BookTicker | None:
         by_timeframe = self.table[symbol]
         timeframes = [t for t in _BY_LENGTH if t in by_timeframe]
         for timeframe in timeframes:
@@ -129,8 +139,10 @@ class PracticeMarket:
     ) -> BarArrays:
         """Return up to `limit` bars that open at or before `now`.
 
-        They are the first from `start` on, or without `start` the latest that open by `end`.
+        They are the first from `start` on, or without `start` the latest that open by `end`. A
+        suspended symbol has those that had opened before.
         """
+        now = min(now, self.suspended.get(symbol, now))
         series = self.series(symbol, timeframe)
         if series is None:
             return BarArrays(timeframe, np.empty(0, dtype=np.int64), np.empty((0, 5)))

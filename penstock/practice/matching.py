@@ -68,7 +68,9 @@ class MatchingEngine:
         known = self.market.quote(instrument.symbol, self.venue.time.now_ms())
         if known is None or not known.is_open:
             raise PracticeRefusal(-1013, "Market is closed.")
-        price = self.fill_model.taker_price(order.side, decimal_of(known.price), limit)
+        price = self.fill_model.taker_price(
+            order.side, decimal_of(known.price), limit, price_tick=instrument.price_tick
+        )
         worst = price if limit is None else limit
         rules.check_notional(order.quantity, worst)
         takes = limit is None or crosses(order.side, limit, price)
@@ -109,6 +111,9 @@ class MatchingEngine:
 
     def _match_resting(self, account: PracticeAccount, order: PracticeOrder, now: int) -> None:
         instrument = self.rules[order.symbol].instrument
+        if instrument.symbol in self.market.suspended:
+            order.matched_to_ms = now  # what the candles have of this time did not trade
+            return
         while order.status.is_open:
             found = self._next_through(instrument.symbol, order, now)
             if found is None:

@@ -66,7 +66,9 @@ class PublicApi:
 
     def exchange_info(self, parameters: Parameters) -> Any:
         symbols = [
-            binance_json.symbol_answer(listing, self._rules[name])
+            binance_json.symbol_answer(
+                listing, self._rules[name], is_trading=listing.symbol not in self.market.suspended
+            )
             for name, listing in self.market.listings.items()
         ]
         if "symbol" in parameters:
@@ -120,7 +122,11 @@ class PublicApi:
         return self.market.quote(listing.symbol, self.time.now_ms())
 
     def _price(self, listing: Listing, quote: BookTicker) -> dict[str, Any]:
-        return {"symbol": listing.wire, "price": binance_json.text(decimal_of(quote.price))}
+        return {"symbol": listing.wire, "price": self._last(listing, quote)}
+
+    def _last(self, listing: Listing, quote: BookTicker) -> str:
+        """Return the last price: the known one, or what a test has printed in its place."""
+        return self.books.last.get(listing.wire, binance_json.text(decimal_of(quote.price)))
 
     def _book(self, listing: Listing, _: BookTicker) -> dict[str, Any]:
         """Return the best bid and ask; all zero where there is none, as Binance has it."""
@@ -144,7 +150,7 @@ class PublicApi:
             "priceChangePercent": f"{100 * change / first:.3f}",
             "weightedAvgPrice": f"{(first + quote.price) / 2:.8f}",
             "prevClosePrice": f"{first:.8f}",
-            "lastPrice": binance_json.text(decimal_of(quote.price)),
+            "lastPrice": self._last(listing, quote),
             "lastQty": "0.00000000",
             "openPrice": f"{first:.8f}",
             "highPrice": f"{high:.8f}",

@@ -69,6 +69,8 @@ class PracticeConfig:
     """The file that keeps the state across restarts; None keeps it in memory."""
     port: int = 0
     """The port; 0 for any free one."""
+    control_token: str = field(default="", repr=False)
+    """What control calls must bring; "" asks for nothing."""
 
 
 def build_app(
@@ -105,7 +107,14 @@ def build_app(
         TopOfBook(market, rules, config.fill_model.slippage_bps), rules, venue.time, config.limits
     )
     limiter = Limiter(config.limits, machine_clock)
-    return PracticeApp(engine, public, limiter, Faults(config.faults), ids=ids)
+    return PracticeApp(
+        engine,
+        public,
+        limiter,
+        Faults(config.faults),
+        ids=ids,
+        control_token=config.control_token,
+    )
 
 
 def _bind(port: int) -> socket.socket:
@@ -186,6 +195,7 @@ class PracticeServer:
         faults: tuple[Fault, ...] = (),
         exchange_info: Path | None = None,
         journal: Path | None = None,
+        control_token: str = "",
     ) -> None:
         self.config = PracticeConfig(
             candles,
@@ -197,6 +207,7 @@ class PracticeServer:
             exchange_info,
             journal,
             port,
+            control_token,
         )
         self._process: ServerProcess | None = None
         self._url = ""

@@ -132,9 +132,8 @@ def gather_evidence(
 
 def doubled(costs: Costs) -> Costs:
     """Return the costs with twice the fee and twice the slippage."""
-    return costs.model_copy(
-        update={"fee_bps": 2 * costs.fee_bps, "slippage_bps": 2 * costs.slippage_bps}
-    )
+    names = ("fee_bps", "slippage_bps", "min_slippage_ticks")
+    return costs.model_copy(update={name: 2 * getattr(costs, name) for name in names})
 
 
 def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:

@@ -18,7 +18,7 @@ from penstock.ports import LoadedModel, ModelVersion, Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
 from penstock.promotion.evidence import Evidence, backtest_out_of_sample, bars_of
 from penstock.promotion.gate import CandidateStatus, GateDecision, judge
-from penstock.promotion.records import PromotionStore
+from penstock.promotion.records import CandidateRegistry, Judgement, PromotionStore
 from penstock.research.engine.results import BacktestMetrics
 
 CHAMPION, CHALLENGER, PREVIOUS, ROLLED_BACK = "champion", "challenger", "previous", "rolled_back"
@@ -50,7 +50,7 @@ class Promotion:
 
 
 def promote(
-    registry: Registry,
+    registry: CandidateRegistry,
     record: PromotionStore,
     candidate: ModelVersion,
     evidence: Evidence,
@@ -63,8 +63,9 @@ def promote(
     """Judge a registered version, and move the aliases that it earned.
 
     The candidate is loaded from the registry and must reproduce its evidence. The champion is
-    measured on the same bars. The verdicts are recorded before any alias moves, with the time `at`
-    and the name `by` of who asked. A repeat ends in the same state: a candidate that is champion
+    measured on the same bars. The judgement is recorded before any alias moves, with the hash of
+    what was loaded, the time `at` and the name `by` of who asked. Only what is recorded as passed
+    can be loaded to trade. A repeat ends in the same state: a candidate that is champion
     already stays champion, and `previous` stays as it is.
     """
     name = candidate.name
@@ -75,9 +76,11 @@ def promote(
         if champion is None or incumbent
         else measure(registry.load(name, champion.version).strategy)
     )
-    further = _further_verdicts(registry, candidate, evidence, measure, thresholds, rehearse)
+    loaded = registry.load_candidate(name, candidate.version)
+    further = _further_verdicts(registry, loaded, evidence, measure, thresholds, rehearse)
     gate = judge(evidence, rival, thresholds, further, incumbent)
-    record.save_verdicts(name, candidate.version, gate.verdicts, at, by)
+    content_hash = loaded.version.tags["content_hash"]
+    record.save_judgement(Judgement(name, candidate.version, content_hash, gate, at, by))
     before = None if champion is None else champion.version
     if gate.decision is not CandidateStatus.REJECTED:
         registry.move_alias(name, CHALLENGER, candidate.version)
@@ -150,14 +153,14 @@ def reproduces_evidence(
 
 def _further_verdicts(
     registry: Registry,
-    candidate: ModelVersion,
+    loaded: LoadedModel,
     evidence: Evidence,
     measure: Measure,
     thresholds: PromotionThresholds,
     rehearse: Rehearse | None,
 ) -> list[CriterionResult]:
     """Return the verdicts that need the registered version itself."""
-    loaded = registry.load(candidate.name, candidate.version)
+    candidate = loaded.version
     verdicts = [
         reproduces_evidence(evidence, measure(loaded.strategy), thresholds),
         _not_rolled_back(candidate, registry.find(candidate.name, ROLLED_BACK)),

@@ -1,9 +1,8 @@
-"""The ports of promotion: recorded searches, registered versions with their evidence, verdicts.
+"""The ports of promotion: recorded searches, registered versions with their evidence, judgements.
 
 They are not in penstock.ports, because their signatures need Evidence.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Protocol
 import polars as pl
 
 from penstock.core.strategy import Strategy
-from penstock.ports import ModelVersion, Registry
-from penstock.promotion.criteria import CriterionResult
+from penstock.ports import LoadedModel, ModelVersion, Registry
 from penstock.promotion.evidence import Evidence
+from penstock.promotion.gate import GateDecision
 from penstock.research.engine.results import SearchResult
 
 
@@ -99,12 +98,45 @@ class CandidateRegistry(Registry, Protocol):
         """
         ...
 
+    def load_candidate(self, name: str, version: str) -> LoadedModel:
+        """Return the strategy of a version that the gate has not judged yet.
+
+        Only the gate calls it: the version's code runs. The tag "content_hash" of the returned
+        version is the hash of the content that was loaded. Raises PromotionError where there is no
+        such version, or where it cannot be loaded.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the gate decided about the content of one version."""
+
+    model: str
+    """The model's name."""
+    version: str
+    """The version's number, as text."""
+    content_hash: str
+    """The hash of the content that was judged: source, parameters and evidence."""
+    gate: GateDecision
+    """The decision, with every verdict."""
+    at: datetime
+    """When it was made."""
+    by: str
+    """Who asked for it."""
+
 
 class PromotionStore(Protocol):
-    """The permanent record of verdicts. Raises StoreError where they cannot be kept."""
+    """The permanent record of judgements. Raises StoreError where they cannot be kept or read."""
 
-    def save_verdicts(
-        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
-    ) -> None:
-        """Append every verdict that `by` asked for at `at`: all of them or none."""
+    def save_judgement(self, judgement: Judgement) -> None:
+        """Append a judgement with its verdicts: all of it or nothing."""
+        ...
+
+    def passed_hashes(self, model: str, version: str) -> frozenset[str]:
+        """Return the content hashes with which the gate has let a version pass.
+
+        A challenger has passed, and a champion. It is empty where the version was never judged, or
+        always rejected.
+        """
         ...

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from penstock.core.halts import TradingState
+from penstock.core.valuation import PRICE_TOLERANCE
 
 
 class LossLimit(BaseModel):
@@ -92,6 +93,11 @@ class RiskLimits(BaseModel):
             if not limit > 0:
                 raise ValueError(f"max_position of {symbol} is {limit}: it must be above zero")
         return limits
+
+    @property
+    def price_tolerance(self) -> Decimal:
+        """How far a last price may be from what confirms it: the collar's fraction, or 20%."""
+        return PRICE_TOLERANCE if self.price_collar is None else self.price_collar
 
     @property
     def guards_positions(self) -> bool:

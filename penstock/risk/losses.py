@@ -17,11 +17,11 @@ _ZERO = Decimal(0)
 def loss_since(start: Decimal | None, context: RiskContext) -> Decimal:
     """Return the loss from `start` (quote units, without transfers) to now, as a fraction of it.
 
-    It is zero for a gain, and where `start` is unknown. Transfers are no gain and no loss: those
-    until now are added to `start`.
+    It is zero for a gain, and where `start` or equity is unknown. Transfers are no gain and no
+    loss: those until now are added to `start`.
     """
     transferred = context.history.transferred
-    if start is None or start + transferred <= 0:
+    if start is None or context.unknown or start + transferred <= 0:
         return _ZERO
     return max((start + transferred - context.equity) / (start + transferred), _ZERO)
 

@@ -43,7 +43,10 @@ class AccountMemory:
             slot.replace(hour=0, minute=0, second=0, microsecond=0),
         )
         return RiskHistory(
-            day_start=next((equity for at, equity in reversed(self.equity) if at <= day), None),
+            day_start=next(
+                (equity for at, equity in reversed(self.equity) if at <= day),
+                self.equity[0][1] if self.equity else None,
+            ),
             peak=self.peak,
             targets=tuple(self.targets[:-3:-1]),
             orders_last_minute=sum(at > slot - timedelta(minutes=1) for at, _ in self._since(hour)),

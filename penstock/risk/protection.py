@@ -149,7 +149,10 @@ class StopCooldown:
 
 
 def positions_to_close(context: RiskContext, limits: RiskLimits) -> tuple[RuleFinding, ...]:
-    """Return one finding per reason for which a position must be closed."""
+    """Return one finding per reason for which a position must be closed.
+
+    Stops act on confirmed prices only. A position that the venue does not trade now stays.
+    """
     stops = [stop for kind in STOPS if (stop := kind.of(limits)) is not None]
     whole = [
         (breach.rule, breach.reason) for breach in breaches(context, limits) if breach.limit.flatten
@@ -157,9 +160,17 @@ def positions_to_close(context: RiskContext, limits: RiskLimits) -> tuple[RuleFi
     if context.halt.flatten:
         reason = f"flatten: {context.halt.reason} (set by {context.halt.by})"
         whole.append((KillSwitchRule.name, reason))
-    priced = [symbol for symbol in context.held_symbols if context.exposure(symbol)]
+    priced = [
+        symbol
+        for symbol in context.held_symbols
+        if symbol in context.instruments and context.exposure(symbol)
+    ]
     found = [
-        finding for symbol in priced for stop in stops if (finding := stop.check(symbol, context))
+        finding
+        for symbol in priced
+        if symbol not in context.unsure
+        for stop in stops
+        if (finding := stop.check(symbol, context))
     ]
     found += [
         RuleFinding(rule, symbol, reason, closes=True)

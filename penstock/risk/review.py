@@ -34,11 +34,13 @@ from penstock.risk.rules import (
     StaleBars,
     VolatilityFilter,
 )
+from penstock.risk.unknown_equity import UnknownEquity
 
 #: Every rule, in the order in which findings are shown.
 RULES: tuple[type[Rule], ...] = (
     KillSwitchRule,
     LockedInstrument,
+    UnknownEquity,
     StaleBars,
     PriceCollar,
     VolatilityFilter,

@@ -20,6 +20,7 @@ from penstock.core.orders import Side
 from penstock.core.positions import reduces
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.core.risk_records import RiskHistory, RiskVerdict
+from penstock.core.valuation import Price
 from penstock.risk.limits import RiskLimits
 
 _ZERO = Decimal(0)
@@ -35,13 +36,13 @@ class RiskContext:
     slot: datetime
     """The bar close that the decision acts on (UTC)."""
     equity: Decimal
-    """What the account is worth (quote units)."""
+    """What the account is worth, as far as that is known (quote units)."""
     positions: Mapping[str, Decimal]
     """Signed quantity by symbol, dust included: base units for spot, contracts for a perpetual."""
     prices: Mapping[str, Decimal]
-    """The venue's last price by symbol (quote units)."""
+    """What a symbol counts with (quote units)."""
     instruments: Mapping[str, Instrument]
-    """The venue's instruments by symbol."""
+    """What the venue trades now, by symbol."""
     seen: Mapping[str, SeenBar]
     """The newest bar that the decision saw, by symbol."""
     halt: Halt
@@ -66,6 +67,10 @@ class RiskContext:
     """The average price paid for positions, by symbol."""
     exits: frozenset[str] = frozenset()
     """Symbols whose position is being closed by a rule or an operator."""
+    unsure: Mapping[str, Price] = field(default_factory=dict)
+    """The prices that are not confirmed, by symbol."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    """Why equity cannot be known, by symbol; empty where it is."""
     under_review: Sequence[ProposedOrder] = ()
     """All orders of the plan, in its order. Denied orders stay in it."""
 
@@ -92,15 +97,15 @@ class RiskContext:
 
     def exposure(self, symbol: str) -> Decimal:
         """Return the signed value of a symbol's position (quote units); 0 where it has no price."""
-        price = self.prices.get(symbol, _ZERO)
-        return self.instruments[symbol].notional(self.position(symbol), price)
+        quantity, price = self.position(symbol), self.prices.get(symbol, _ZERO)
+        if symbol not in self.instruments:  # it is not traded now: spot, in base units
+            return quantity * price
+        return self.instruments[symbol].notional(quantity, price)
 
     @cached_property
     def held_symbols(self) -> list[str]:
-        """The symbols of all positions whose instrument is known, sorted."""
-        return sorted(
-            s for s, quantity in self.positions.items() if quantity and s in self.instruments
-        )
+        """The symbols of all positions, sorted, whether or not the venue trades them now."""
+        return sorted(symbol for symbol, quantity in self.positions.items() if quantity)
 
     @cached_property
     def gross(self) -> Decimal:
@@ -240,8 +245,9 @@ class PriceCollar:
     """|price / reference - 1| <= collar, for the venue's mid and for the close that was seen.
 
     Where the venue has no mid, only the close counts. Where quotes cannot be read, the order is
-    denied, because nothing confirms the price. The review does not apply this rule to the exit of a
-    position.
+    denied, because nothing confirms the price. An order that reduces passes where the mid confirms
+    its price, however far the close is. The review does not apply this rule to the exit of a
+    position that risk or an operator closes.
     """
 
     collar: Decimal
@@ -260,6 +266,8 @@ class PriceCollar:
             return RuleFinding(self.name, order.symbol, reason)
         bar, mid = context.seen.get(order.symbol), context.mids.get(order.symbol)
         close = _ZERO if bar is None else Decimal(str(bar.close))
+        if mid is not None and context.reduces(order):
+            close = _ZERO
         without = " (the venue quotes no mid)" if mid is None else ""
         for named, reference in (("the last mid", mid or _ZERO), ("the last close", close)):
             distance = abs(order.price / reference - 1) if reference > 0 else _ZERO

@@ -22,7 +22,13 @@ from penstock.settings.environments import (
     VenueSettings,
 )
 from penstock.settings.files import M, load_yaml, loopback, validate
-from penstock.settings.keys import practice_key_variables, practice_keys, secret
+from penstock.settings.keys import (
+    StackSecret,
+    practice_key_variables,
+    practice_keys,
+    secret,
+    stack_secret,
+)
 from penstock.settings.portfolios import ModelAllocation, Portfolio, Study
 from penstock.settings.universe import TimeframeHistory, Universe
 
@@ -35,6 +41,7 @@ __all__ = [
     "Portfolio",
     "Process",
     "Settings",
+    "StackSecret",
     "Study",
     "TimeframeHistory",
     "Universe",
@@ -42,6 +49,7 @@ __all__ = [
     "practice_key_variables",
     "practice_keys",
     "secret",
+    "stack_secret",
 ]
 
 LIVE_CONFIRMATION = "real-money"

@@ -120,6 +120,22 @@ class Environment(Frozen):
             for venue in account.venues.values() or (self.market,)
         ]
 
+    @property
+    def key_variables(self) -> frozenset[str]:
+        """The names of the environment variables that hold the accounts' keys."""
+        holders = [
+            holder
+            for account in self.accounts.values()
+            for holder in (account, *account.venues.values())
+        ]
+        named = {
+            getattr(holder, field)
+            for holder in holders
+            for field in type(holder).model_fields
+            if field.endswith("_env")
+        }
+        return frozenset(named - {None})
+
     def account_of(self, portfolio: str) -> AccountSettings:
         """Return the account that a portfolio trades. Two portfolios never share one.
 

@@ -1,4 +1,5 @@
-"""Keys of accounts: read from the environment, and made for the practice exchange.
+"""Keys of accounts: read from the environment, and made for the practice exchange. Passwords of the
+local stack's servers, made once.
 
 No message shows a key.
 """
@@ -6,6 +7,8 @@ No message shows a key.
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
+from enum import StrEnum
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -29,6 +32,36 @@ def secret(variables: Mapping[str, str], name: str | None, purpose: str) -> Secr
             "set it before trading"
         )
     return SecretStr(value)
+
+
+class StackSecret(StrEnum):
+    """A secret of the local stack, by the name of its file in the home folder."""
+
+    PREFECT = "prefect-auth"
+    """What Prefect's server asks for: "user:password"."""
+    MLFLOW = "mlflow-auth"
+    """What MLflow's server asks for: "user:password"."""
+    PRACTICE = "practice-token"
+    """What the practice exchange's control calls ask for."""
+
+
+def stack_secret(home: Path, which: StackSecret) -> SecretStr:
+    """Return a secret of the stack that runs from `home`.
+
+    It is made once, in a file that only its owner can read. Of several processes that make it at
+    once, one does, and all return the same.
+    """
+    path = home / which
+    if not path.is_file():
+        home.mkdir(parents=True, exist_ok=True)
+        user = "" if which is StackSecret.PRACTICE else "penstock:"
+        whole = path.with_name(f".{which}-{new_secret(8)}")  # a killed process leaves no half one
+        with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(user + new_secret(24))
+        with suppress(FileExistsError):
+            path.hardlink_to(whole)
+        whole.unlink()
+    return SecretStr(path.read_text(encoding="utf-8").strip())
 
 
 def practice_keys(home: Path) -> dict[str, tuple[str, str]]:

@@ -80,6 +80,8 @@ class FillModel:
     """Commission of an order that rested, in basis points; None for the taker's."""
     slippage_bps: Decimal = _ZERO
     """How much worse than the known price a taker fills, in basis points."""
+    min_slippage_ticks: Decimal = _ZERO
+    """How much worse than the known price a taker fills at least, in price ticks."""
     fee_asset: FeeAsset = "received"
     """The asset of the commission.
 
@@ -88,13 +90,19 @@ class FillModel:
     "received".
     """
     participation: float | None = 1.0
-    """Share of a bar's volume that all orders together may take; None for no limit."""
+    """Share of a bar's volume that all orders together may take; None for no limit.
+
+    A bar without volume fills nothing all the same.
+    """
 
     @classmethod
     def of(cls, costs: Costs) -> "FillModel":
-        """Return the model with the fee and slippage that a backtest was made with."""
+        """Return the model with the costs and the share of volume that a backtest was made with."""
         return cls(
-            taker_fee_bps=Decimal(str(costs.fee_bps)), slippage_bps=Decimal(str(costs.slippage_bps))
+            taker_fee_bps=Decimal(str(costs.fee_bps)),
+            slippage_bps=Decimal(str(costs.slippage_bps)),
+            min_slippage_ticks=Decimal(str(costs.min_slippage_ticks)),
+            participation=costs.max_volume_share,
         )
 
     def fee_bps(self, is_maker: bool) -> Decimal:
@@ -103,15 +111,23 @@ class FillModel:
             return self.maker_fee_bps
         return self.taker_fee_bps
 
-    def taker_price(self, side: Side, known: Decimal, limit: Decimal | None = None) -> Decimal:
+    def taker_price(
+        self,
+        side: Side,
+        known: Decimal,
+        limit: Decimal | None = None,
+        *,
+        price_tick: Decimal = _ZERO,
+    ) -> Decimal:
         """Return the price at which an order takes when the market's price is `known`.
 
         It is worse than `known` by the slippage, to eight decimals. A limit order that crosses
-        `known` never fills beyond its limit.
+        `known` never fills beyond its limit. `price_tick` is the instrument's.
         """
-        if not self.slippage_bps:
+        slip = max(known * self.slippage_bps / _BPS, self.min_slippage_ticks * price_tick)
+        if not slip:
             return known
-        slipped = (known * (1 + side.sign * self.slippage_bps / _BPS)).quantize(_EIGHT_PLACES)
+        slipped = max((known + side.sign * slip).quantize(_EIGHT_PLACES), _EIGHT_PLACES)
         if limit is None or not crosses(side, limit, known):
             return slipped
         return min(slipped, limit) if side is Side.BUY else max(slipped, limit)
@@ -123,6 +139,8 @@ class FillModel:
 
         `volume` is the bar's volume, and `taken` what earlier fills took of it (base units).
         """
+        if not volume > 0:
+            return _ZERO
         if self.participation is None:
             return quantity
         left = instrument.round_lots(decimal_of(volume * self.participation) - taken)

@@ -8,6 +8,7 @@ market strictly beyond its price.
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -143,7 +144,7 @@ class PaperExchange:
             instrument = self._instrument(order.symbol)
             self._at = self._market.now()
             self._require_open(order)
-            price = self._taker_price(order)
+            price = self._taker_price(order, instrument)
             limit = price if order.type is OrderType.MARKET else _limit_price(order, instrument)
             _check_numbers(order, instrument, limit)
             self._require_funds(order, instrument, limit)
@@ -235,7 +236,7 @@ class PaperExchange:
                 "-1013",
             )
 
-    def _taker_price(self, order: OrderRequest) -> Decimal:
+    def _taker_price(self, order: OrderRequest, instrument: Instrument) -> Decimal:
         """Return the price at which the order takes now.
 
         Raises VenueRejectedError where there is no price.
@@ -246,7 +247,9 @@ class PaperExchange:
                 f"order {order.client_order_id}: {order.symbol} has no price yet"
             )
         limit = None if order.type is OrderType.MARKET else order.price
-        return self._fill_model.taker_price(order.side, last, limit)
+        return self._fill_model.taker_price(
+            order.side, last, limit, price_tick=instrument.price_tick
+        )
 
     def _require_funds(self, order: OrderRequest, instrument: Instrument, price: Decimal) -> None:
         asset, needed = self._fill_model.spends(instrument, order.side, order.quantity, price)
@@ -288,12 +291,15 @@ class PaperExchange:
         return self._keep(replace(placed, state=OrderState.FILLED, locked=_ZERO))
 
     def _match_resting(self) -> None:
-        """Fill, each at its own price, the resting orders that the market has traded through."""
+        """Fill, each at its own price, the resting orders that the market has traded through.
+
+        One whose symbol the market data does not list now waits.
+        """
         resting = [placed for placed in self._orders.values() if placed.state is OrderState.OPEN]
         if not resting:
             return
         self._at = self._market.now()
-        prices = self._market.last_prices(sorted({placed.request.symbol for placed in resting}))
+        prices = self._listed_prices(sorted({placed.request.symbol for placed in resting}))
         for placed in resting:
             order, last = placed.request, prices.get(placed.request.symbol)
             if order.price is None or last is None:
@@ -301,6 +307,17 @@ class PaperExchange:
             if is_through(order.side, order.price, last):
                 self._fill(placed, self._instrument(order.symbol), order.price)
         self._journal.commit()
+
+    def _listed_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
+        """Return the last prices of the symbols that the market data lists now."""
+        try:
+            return self._market.last_prices(symbols)
+        except UnknownSymbolError:
+            prices: dict[str, Decimal] = {}
+            for symbol in symbols:
+                with suppress(UnknownSymbolError):
+                    prices |= self._market.last_prices([symbol])
+            return prices
 
     def _keep(self, placed: PaperOrder) -> PaperOrder:
         self._orders[placed.request.client_order_id] = placed

@@ -164,10 +164,10 @@ class _Account:
         exits = frozenset(each.symbol for each in closing)
         weights = {**decided.weights, **dict.fromkeys(exits, 0.0)}
         targets = replace(decided, weights=weights)
-        sells, _ = plan_sells(self._book(moment, weights))
+        sells, _ = plan_sells(self._book(moment, weights, targets.budget))
         filled = self._fill_all(self._reviewed(sells, moment, targets, history, exits), moment)
         rest = {**weights, **{order.symbol: None for order in sells}}
-        buys, _ = plan_buys(self._book(moment, rest))
+        buys, _ = plan_buys(self._book(moment, rest, targets.budget))
         traded = sum((fill.notional for fill in filled), _ZERO)
         later = replace(
             history,
@@ -190,8 +190,17 @@ class _Account:
         in_base = fill.fee_asset == self.instruments[fill.symbol].base
         return fill.fee * fill.price if in_base else fill.fee
 
-    def _book(self, moment: _Moment, weights: Mapping[str, float | None]) -> Book:
-        return Book(weights, dict(self.balances), moment.prices, self.instruments, self.policy)
+    def _book(
+        self, moment: _Moment, weights: Mapping[str, float | None], budget: float = 1.0
+    ) -> Book:
+        return Book(
+            weights,
+            dict(self.balances),
+            moment.prices,
+            self.instruments,
+            self.policy,
+            budget=budget,
+        )
 
     def _closing(self, moment: _Moment, targets: PortfolioTargets) -> tuple[RuleFinding, ...]:
         """Return findings for the positions that risk closes at this slot.
@@ -247,15 +256,19 @@ class _Account:
         return [fill for order in orders if (fill := self._fill(order, moment)) is not None]
 
     def _fill(self, order: ProposedOrder, moment: _Moment) -> Fill | None:
-        """Fill one order; None where its symbol has no bar or the funds are too small."""
+        """Fill one order; None where its bar has no volume or the funds are too small."""
         if order.symbol not in moment.volumes:
             return None
         instrument, model = self.instruments[order.symbol], self.fill_model
-        price = model.taker_price(order.side, moment.prices[order.symbol])
+        price = model.taker_price(
+            order.side, moment.prices[order.symbol], price_tick=instrument.price_tick
+        )
         asset, needed = model.spends(instrument, order.side, order.quantity, price)
         if needed > self.balances.get(asset, _ZERO):
             return None
         quantity = model.fillable(instrument, order.quantity, moment.volumes[order.symbol])
+        if not quantity:
+            return None
         fill = model.fill(instrument, order.side, quantity, price, at=moment.slot)
         changes = effect_of(fill, instrument.base, instrument.quote).balances
         self.balances = summed([self.balances, changes])

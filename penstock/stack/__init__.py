@@ -6,6 +6,7 @@ it ends them all. On machines with Docker, deploy/compose.yaml does the same.
 """
 
 from penstock.stack.children import StackError, answers
+from penstock.stack.environments import with_login
 from penstock.stack.state import Addresses, Followed, follow_running_stack, running
 from penstock.stack.supervisor import StackPorts, Supervisor, require_servers, start_in_background
 
@@ -20,4 +21,5 @@ __all__ = [
     "require_servers",
     "running",
     "start_in_background",
+    "with_login",
 ]

@@ -9,7 +9,7 @@ import psutil
 
 from penstock.adapters.stores.postgres.connection import address_of
 from penstock.core.errors import ConfigError
-from penstock.settings import Process, practice_key_variables
+from penstock.settings import Process, StackSecret, practice_key_variables, stack_secret
 from penstock.stack.children import StackError
 
 
@@ -114,6 +114,10 @@ def follow_running_stack(variables: Mapping[str, str]) -> Followed:
         theirs["PENSTOCK_PRACTICE_URL"] = addresses.practice
     keys = practice_key_variables(process.home) if addresses.practice else {}
     mine_set = {name: value for name, value in variables.items() if value}  # empty counts as none
+    if mine_set.get("PREFECT_API_URL", addresses.prefect_api) == addresses.prefect_api:
+        # another server is not told how to get into this one
+        auth = stack_secret(process.home, StackSecret.PREFECT).get_secret_value()
+        keys = {**keys, "PREFECT_API_AUTH_STRING": auth}
     return Followed(
         {**variables, **theirs, **keys, **mine_set},
         {

@@ -10,8 +10,9 @@ from typing import IO
 from penstock.adapters.stores.postgres.connection import address_of
 from penstock.core.extras import extra
 from penstock.core.machine import SYSTEM_CLOCK
-from penstock.settings import Settings, practice_key_variables
+from penstock.settings import Settings
 from penstock.stack.children import Child, StackError, require_free
+from penstock.stack.environments import StackEnvironments
 from penstock.stack.state import Addresses, forget_state, write_state
 
 WORK_POOL = "penstock"
@@ -54,7 +55,7 @@ class Supervisor:
             if settings.process.env == "practice"
             else "",
         )
-        self._environment = self._child_environment(settings, database_url)
+        self._environments = StackEnvironments(settings, self.addresses, database_url)
         self.children = self._make_children()
         self._stopping = False
 
@@ -107,39 +108,6 @@ class Supervisor:
             child.stop()
         forget_state(self.home)
 
-    def _child_environment(
-        self, settings: Settings, database_url: Callable[[str], str]
-    ) -> dict[str, str]:
-        prefect_database = database_url("prefect").replace(
-            "postgresql://", "postgresql+asyncpg://", 1
-        )
-        return {
-            **settings.variables,
-            "PENSTOCK_HOME": str(self.home),
-            "PENSTOCK_CONFIGS": str(settings.process.configs.resolve()),
-            "PENSTOCK_ENV": settings.process.env,
-            "PENSTOCK_DATABASE_URL": database_url("penstock"),
-            "PENSTOCK_MLFLOW_URL": self.addresses.mlflow,
-            "PENSTOCK_PRACTICE_URL": self.addresses.practice,
-            **practice_key_variables(self.home),
-            "PREFECT_HOME": str(self.home / "prefect"),
-            "PREFECT_API_URL": self.addresses.prefect_api,
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database,
-            "PREFECT_SERVER_UI_API_URL": "/api",
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
-            "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
-                "prefect.server.concurrency.lease_storage.filesystem"
-            ),
-            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-            "PREFECT_WORKER_PREFETCH_SECONDS": "25",
-            "PREFECT_WORKER_QUERY_SECONDS": "5",
-            "DO_NOT_TRACK": "1",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-            "NUMBA_CACHE_DIR": str(self.home / "numba"),
-        }
-
     def _make_children(self) -> list[Child]:
         python = [sys.executable, "-m"]
         api = self.addresses.prefect_api
@@ -153,14 +121,14 @@ class Supervisor:
             self._child(
                 "prefect-server",
                 [*python, "prefect", "server", "start", *host, "--port", str(self.ports.prefect)],
+                self._environments.prefect_server(),
                 f"{api}/health",
             ),
             self._child(
                 "mlflow-server",
                 [
                     *python,
-                    "mlflow",
-                    "server",
+                    "penstock.adapters.mlflow.server",
                     *host,
                     "--port",
                     str(self.ports.mlflow),
@@ -168,13 +136,20 @@ class Supervisor:
                     "1",
                     *mlflow_store,
                 ],
+                self._environments.mlflow_server(),
                 f"{self.addresses.mlflow}/health",
             ),
         ]
         if self.addresses.practice:
             serve = [*python, "penstock", "exchange", "serve", "--port", str(self.ports.practice)]
             children.insert(
-                0, self._child("practice-exchange", serve, f"{self.addresses.practice}/api/v3/ping")
+                0,
+                self._child(
+                    "practice-exchange",
+                    serve,
+                    self._environments.practice_exchange(),
+                    f"{self.addresses.practice}/api/v3/ping",
+                ),
             )
         worker = [
             *python,
@@ -188,10 +163,16 @@ class Supervisor:
             "--name",
             "local",
         ]
-        return [*children, self._child("worker", worker, None)]
+        return [*children, self._child("worker", worker, self._environments.worker(), None)]
 
-    def _child(self, name: str, command: list[str], health_url: str | None) -> Child:
-        return Child(name, command, self._environment, health_url, self.logs / f"{name}.log")
+    def _child(
+        self,
+        name: str,
+        command: list[str],
+        environment: Mapping[str, str],
+        health_url: str | None,
+    ) -> Child:
+        return Child(name, command, environment, health_url, self.logs / f"{name}.log")
 
     def _deploy(self) -> None:
         prefect = [sys.executable, "-m", "prefect", "--no-prompt"]
@@ -202,7 +183,11 @@ class Supervisor:
         log = self.logs / "deploy.log"
         with log.open("ab") as out:
             done = subprocess.run(
-                command, env=self._environment, stdout=out, stderr=out, check=False
+                command,
+                env=self._environments.deploying(),
+                stdout=out,
+                stderr=out,
+                check=False,
             )
         if done.returncode:
             raise StackError(

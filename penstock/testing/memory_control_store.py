@@ -153,7 +153,9 @@ class MemoryControlStore:
             if fill.at >= slot - timedelta(hours=1)
         ]
         return RiskHistory(
-            day_start=next((own[at] for at in reversed(own) if at <= day), None),
+            day_start=next(
+                (own[at] for at in reversed(own) if at <= day), next(iter(own.values()), None)
+            ),
             peak=max((own[at] for at in own if resumed is None or at >= resumed), default=None),
             transferred=self._accepted_value(),
             targets=tuple(

@@ -20,6 +20,9 @@ from penstock.core.machine import SYSTEM_CLOCK
 from penstock.execution.kill_switch import KillSwitch
 from penstock.ports import ControlStore
 from penstock.promotion.criteria import CriterionResult
+from penstock.promotion.gate import CandidateStatus, GateDecision
+from penstock.promotion.records import Judgement
+from penstock.testing.memory_promotions import MemoryPromotionStore
 
 AT = datetime(2025, 6, 1, tzinfo=UTC)
 #: Other suites share the database, and a state of every account is a resume to them. So it is set
@@ -150,12 +153,14 @@ def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
     who asked for it.
     """
     record = PostgresPromotionStore(database)
-    rows = [
+    rows = (
         CriterionResult("deflated_sharpe", True, 0.97, 0.95, "above"),
         CriterionResult("rehearsal", False, None, None, "no orders"),
-    ]
-    record.save_verdicts(name, "1", rows, AT, "ana")
-    record.save_verdicts(name, "2", rows[:1], AT, "ben")
+    )
+    rejected = GateDecision(CandidateStatus.REJECTED, rows)
+    passed = GateDecision(CandidateStatus.CHAMPION, rows[:1])
+    record.save_judgement(Judgement(name, "1", "aaa", rejected, AT, "ana"))
+    record.save_judgement(Judgement(name, "2", "bbb", passed, AT, "ben"))
     assert record.verdicts(name, "1").select(
         "criterion", "passed", "value", "bound", "reason"
     ).rows() == [
@@ -164,6 +169,26 @@ def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
     ]
     assert record.verdicts(name)["version"].to_list() == ["1", "1", "2"]
     assert record.verdicts(name)["asked_by"].to_list() == ["ana", "ana", "ben"]
+
+
+@pytest.mark.parametrize("kind", ["postgres", "memory"])
+def test_content_passed_only_where_the_gate_let_it(
+    database: Database, name: str, kind: str
+) -> None:
+    """A version has passed with the content of each judgement that made it challenger or champion.
+    A rejection gives no pass, and takes none back. Another model's are its own.
+    """
+    record = PostgresPromotionStore(database) if kind == "postgres" else MemoryPromotionStore()
+    for content, decision in (
+        ("rejected", CandidateStatus.REJECTED),
+        ("first", CandidateStatus.CHALLENGER),
+        ("second", CandidateStatus.CHAMPION),
+        ("second", CandidateStatus.REJECTED),
+    ):
+        record.save_judgement(Judgement(name, "1", content, GateDecision(decision, ()), AT, "ana"))
+    assert record.passed_hashes(name, "1") == {"first", "second"}
+    assert record.passed_hashes(name, "2") == frozenset()
+    assert record.passed_hashes(f"{name}-other", "1") == frozenset()
 
 
 def test_halt_that_flattens_everything_reaches_an_account_that_is_halted_already(

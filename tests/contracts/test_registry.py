@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -29,7 +29,7 @@ from penstock.core.errors import PromotionError
 from penstock.core.timeframes import Timeframe
 from penstock.data.snapshots import Snapshot, write_snapshot
 from penstock.ports import Registry
-from penstock.promotion.criteria import CriterionResult, PromotionThresholds
+from penstock.promotion.criteria import PromotionThresholds
 from penstock.promotion.evidence import Evidence, gather_evidence
 from penstock.promotion.gate import CandidateStatus
 from penstock.promotion.promote import Promotion, measure_out_of_sample, promote, rollback
@@ -37,6 +37,7 @@ from penstock.promotion.records import CandidateRegistry, SearchTracker
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import SearchResult, SearchSettings
 from penstock.research.search.runner import search
+from penstock.testing.memory_promotions import MemoryPromotionStore
 from strategies.ma_cross import MovingAverageCross
 
 pytestmark = pytest.mark.slow
@@ -56,23 +57,12 @@ LENIENT = PromotionThresholds(
 _names = count()
 
 
-class Verdicts:
-    """A PromotionStore in memory."""
-
-    def __init__(self) -> None:
-        self.saved: list[tuple[str, str, tuple[CriterionResult, ...]]] = []
-
-    def save_verdicts(
-        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
-    ) -> None:
-        self.saved.append((model, version, tuple(verdicts)))
-
-
 @dataclass
 class Desk:
     """A registry, and how to put versions into it."""
 
     tracking_uri: str
+    record: MemoryPromotionStore
     registry: CandidateRegistry
     tracker: SearchTracker
     snapshot: Snapshot
@@ -104,15 +94,14 @@ class Desk:
 
     def promote(
         self, name: str, version: str, thresholds: PromotionThresholds = LENIENT
-    ) -> tuple[Promotion, Verdicts]:
-        record = Verdicts()
+    ) -> Promotion:
         candidate = self.registry.find(name, version)
         assert candidate is not None
         evidence = self.registry.evidence(name, version)
         measure = measure_out_of_sample(self.snapshot.bars(), evidence)
         return promote(
-            self.registry, record, candidate, evidence, measure, thresholds, NOW, "ana"
-        ), record
+            self.registry, self.record, candidate, evidence, measure, thresholds, NOW, "ana"
+        )
 
 
 def synthetic_bars(bars: int = 700) -> pl.DataFrame:
@@ -162,7 +151,7 @@ def evidence() -> dict[int, Evidence]:
 
 @pytest.fixture(scope="module")
 def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MLflow server on loopback, its own database and artifacts."""
+    """A real MLflow server on loopback behind a password, its own database and artifacts."""
     folder = tmp_path_factory.mktemp("server")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -170,8 +159,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     command = [
         sys.executable,
         "-m",
-        "mlflow",
-        "server",
+        "penstock.adapters.mlflow.server",
         "--host",
         "127.0.0.1",
         "--port",
@@ -187,6 +175,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]
     environment = {
         **os.environ,
+        "PENSTOCK_MLFLOW_AUTH": "ana:secret",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
@@ -196,7 +185,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         )
     try:
         _wait_for(f"http://127.0.0.1:{port}/health", server, folder / "log")
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://ana:secret@127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, 15)
         server.wait(20)
@@ -228,8 +217,15 @@ def session(
         uri = local_tracking_uri(tmp_path_factory.mktemp("database"))
     else:
         uri = request.getfixturevalue("mlflow_server")
+    record = MemoryPromotionStore()
     return Desk(
-        uri, MlflowRegistry(uri), MlflowTracker(uri, "contract"), snapshot, searches, evidence
+        uri,
+        record,
+        MlflowRegistry(uri, record),
+        MlflowTracker(uri, "contract"),
+        snapshot,
+        searches,
+        evidence,
     )
 
 
@@ -295,7 +291,8 @@ def test_loaded_strategy_decides_as_the_searched_one(session: Desk) -> None:
     """
     name = session.new_name()
     version = session.register(name, seed=1)
-    loaded = MlflowRegistry(session.tracking_uri).load(name, version)
+    session.promote(name, version)
+    loaded = MlflowRegistry(session.tracking_uri, session.record).load(name, version)
     searched = MovingAverageCross.from_params(dict(session.searches[1].best_params))
     assert loaded.strategy.params.model_dump() == searched.params.model_dump()
     assert loaded.strategy.decide(session.snapshot.bars()).equals(
@@ -344,22 +341,23 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     worse, better = min(sharpe, key=sharpe.__getitem__), max(sharpe, key=sharpe.__getitem__)
     assert sharpe[worse] < sharpe[better], "the seeds must find different parameters"
 
-    first, record = session.promote(name, worse)
+    first = session.promote(name, worse)
     assert first.gate.decision is CandidateStatus.CHAMPION, first.gate.reason
-    assert record.saved == [(name, worse, first.gate.verdicts)]
+    saved = session.record.saved[-1]
+    assert (saved.model, saved.version, saved.gate) == (name, worse, first.gate)
     with pytest.raises(PromotionError, match="no champion before"):
         rollback(session.registry, name)
 
-    second, _ = session.promote(name, better)
+    second = session.promote(name, better)
     assert second.gate.decision is CandidateStatus.CHAMPION, second.gate.reason
     assert (second.champion_before, second.champion_after, second.moved) == (worse, better, True)
     assert aliases(session, name) == {"champion": better, "challenger": better, "previous": worse}
 
-    again, _ = session.promote(name, better)
+    again = session.promote(name, better)
     assert not again.moved
     assert aliases(session, name) == {"champion": better, "challenger": better, "previous": worse}
 
-    challenger, _ = session.promote(name, worse)
+    challenger = session.promote(name, worse)
     assert challenger.gate.decision is CandidateStatus.CHALLENGER
     assert aliases(session, name) == {"champion": better, "challenger": worse, "previous": worse}
 
@@ -368,23 +366,40 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     with pytest.raises(PromotionError, match="previous champion already"):
         rollback(session.registry, name)
 
-    refused, _ = session.promote(name, better)
+    refused = session.promote(name, better)
     assert refused.gate.decision is CandidateStatus.REJECTED
     assert [verdict.criterion for verdict in refused.gate.failures] == ["not_rolled_back"]
+
+
+def test_alias_moved_past_the_gate_loads_nothing(session: Desk) -> None:
+    """Whoever moves `champion` in MLflow to a version that the gate never saw gets it refused, and
+    none of its code runs. The champion before is still there to go back to.
+    """
+    name = session.new_name()
+    passed, unseen = session.register(name, seed=1), session.register(name, seed=2)
+    session.promote(name, passed)
+    session.registry.move_alias(name, "champion", unseen)
+    for registry in (session.registry, MlflowRegistry(session.tracking_uri, session.record)):
+        with pytest.raises(PromotionError, match=f"{name}/{unseen} is not on record as passed"):
+            registry.load(name, "champion")
+    session.registry.move_alias(name, "champion", passed)
+    assert session.registry.load(name, "champion").version.version == passed
 
 
 def test_rejected_candidate_moves_no_alias_and_its_verdicts_are_recorded(session: Desk) -> None:
     """A gate that says no leaves the registry as it was."""
     name = session.new_name()
     version = session.register(name, seed=1)
-    outcome, record = session.promote(
+    outcome = session.promote(
         name, version, LENIENT.model_copy(update={"min_out_of_sample_sharpe": 99.0})
     )
     assert outcome.gate.decision is CandidateStatus.REJECTED
     assert aliases(session, name) == {}
-    assert [verdict.passed for _, _, verdicts in record.saved for verdict in verdicts].count(
-        False
-    ) == 1
+    saved = session.record.saved[-1]
+    assert (saved.model, saved.version) == (name, version)
+    assert [verdict.passed for verdict in saved.gate.verdicts].count(False) == 1
+    with pytest.raises(PromotionError, match="not on record as passed by the gate"):
+        session.registry.load(name, version)
 
 
 def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(session: Desk) -> None:
@@ -399,7 +414,7 @@ def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(session: Des
     claimed = honest.model_copy(update={"out_of_sample": better})
     measure = measure_out_of_sample(session.snapshot.bars(), claimed)
     outcome = promote(
-        session.registry, Verdicts(), candidate, claimed, measure, LENIENT, NOW, "ana"
+        session.registry, MemoryPromotionStore(), candidate, claimed, measure, LENIENT, NOW, "ana"
     )
     assert [verdict.criterion for verdict in outcome.gate.failures] == ["reproduces_evidence"]
     assert aliases(session, name) == {}
@@ -430,6 +445,28 @@ def test_unreachable_server_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{probe.getsockname()[1]}"
+    registry = MlflowRegistry(f"http://someone:secret@{address}", MemoryPromotionStore())
     with pytest.raises(PromotionError, match=address) as caught:
-        MlflowRegistry(f"http://someone:secret@{address}").find("model", "champion")
+        registry.find("model", "champion")
     assert "secret" not in str(caught.value)
+
+
+def test_server_asks_for_its_password_and_refuses_other_sites(mlflow_server: str) -> None:
+    """Without the password 401, and the browser is told to ask for it. A page of another site, of
+    another port of this machine too, is refused with the password as well. /health needs none.
+    """
+    plain = mlflow_server.replace("ana:secret@", "")
+    listed = "/api/2.0/mlflow/experiments/search?max_results=5"
+    with httpx.Client(trust_env=False) as client:
+        asked = client.get(plain + listed)
+        assert (asked.status_code, asked.headers["www-authenticate"][:5]) == (401, "Basic")
+        assert client.get(plain + listed, auth=("ana", "wrong")).status_code == 401
+        assert client.get(plain).status_code == 401, "the pages too"
+        assert client.get(plain + "/health").status_code == 200
+        assert client.get(mlflow_server + listed).status_code == 200
+        for origin in ("https://evil.example", "http://127.0.0.1:9", "null"):
+            for auth in (None, ("ana", "secret")):
+                refused = client.get(plain + listed, auth=auth, headers={"origin": origin})
+                assert refused.status_code == 403, (origin, auth)
+        same = client.get(mlflow_server + listed, headers={"origin": plain})
+        assert same.status_code == 200

@@ -53,6 +53,20 @@ def test_day_and_peak_come_from_the_slots_before(
     assert control_store.risk_history(name, midnight, midnight).day_start == 130
 
 
+def test_first_day_of_an_account_begins_with_its_first_equity(
+    control_store: ControlStore, writer: Lease, name: str
+) -> None:
+    """There is none before its midnight. The next day begins with the last of this one."""
+    assert control_store.risk_history(name, SLOT, SLOT).day_start is None
+    for hours, equity in ((-4, 100), (-2, 90)):
+        record(control_store, writer, hours, equity)
+    assert control_store.risk_history(name, SLOT, SLOT).day_start == 100
+    first = SLOT - timedelta(hours=4)
+    assert control_store.risk_history(name, first, first).day_start is None
+    tomorrow = SLOT + timedelta(days=1)
+    assert control_store.risk_history(name, tomorrow, tomorrow).day_start == 90
+
+
 def test_resume_starts_a_new_peak_and_a_halt_does_not(
     control_store: ControlStore, writer: Lease, name: str
 ) -> None:

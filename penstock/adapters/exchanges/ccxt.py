@@ -368,17 +368,17 @@ class CcxtExchange(CcxtMarketData):
     def _trades_page(
         self, symbol: str, since: int | None, extra: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        market = self.client.market(symbol)
-        asked = {"symbol": market["id"], "limit": _PAGE, **extra}
-        if since is not None:
-            asked["startTime"] = since
-        return self.read(
-            f"fills of {symbol}",
-            lambda: [
+        def page() -> list[dict[str, Any]]:
+            market = self.client.market(symbol)
+            asked = {"symbol": market["id"], "limit": _PAGE, **extra}
+            if since is not None:
+                asked["startTime"] = since
+            return [
                 parsed_trade(self.client, str(row["id"]), row, market)
                 for row in list_in(self.client.privateGetMyTrades(asked))
-            ],
-        )
+            ]
+
+        return self.read(f"fills of {symbol}", page)
 
     def _learn_client_ids(self, symbol: str, order_ids: set[str]) -> None:
         """Find the client order ids of orders that this process has not seen yet.

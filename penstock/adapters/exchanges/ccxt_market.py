@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 import ccxt
@@ -157,11 +157,23 @@ class CcxtMarketData:
             found, key = self.client.fetch_last_prices(symbols), "price"
         else:
             found, key = self._tickers(symbols), "last"
-        return {
-            name: Decimal(str(found[name][key]))
-            for name in symbols
-            if name in found and found[name][key] is not None
+        prices = {
+            name: self._price(name, found[name].get(key)) for name in symbols if name in found
         }
+        return {name: price for name, price in prices.items() if price is not None}
+
+    def _price(self, symbol: str, given: object) -> Decimal | None:
+        """Return a last price; None where it is not stated, or is no finite number above zero."""
+        if given is None:
+            return None
+        try:
+            price = Decimal(str(given))
+        except InvalidOperation:
+            price = Decimal("NaN")
+        if price.is_finite() and price > 0:
+            return price
+        _log.warning("price_refused", venue=self.venue, symbol=symbol, given=str(given))
+        return None
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
         for symbol in symbols:

@@ -26,7 +26,7 @@ MANIFEST, SOURCE, EVIDENCE = "manifest.json", "strategy.py", "evidence.json"
 
 
 class Manifest(BaseModel):
-    """The content of a version, with the hash of the source in place of its text."""
+    """The content of a version, with the hashes of source and evidence in place of their text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,6 +38,8 @@ class Manifest(BaseModel):
     """The strategy's parameters."""
     source_sha256: str
     """The hash of the source file's text."""
+    evidence_sha256: str
+    """The hash of the evidence file's text."""
     dataset_hash: str
     """The hash of the snapshot that was searched."""
     search_id: str
@@ -49,7 +51,7 @@ class Manifest(BaseModel):
     def content_hash(self) -> str:
         """The SHA-256 of all fields: versions with the same hash are the same version."""
         canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return _sha256(canonical.encode())
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class StrategySource:
     @property
     def sha256(self) -> str:
         """The hash of the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        return _sha256(self.text.encode())
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ def manifest_of(source: StrategySource, evidence: Evidence) -> Manifest:
         class_name=source.class_name,
         params=evidence.params,
         source_sha256=source.sha256,
+        evidence_sha256=_sha256(_text_of(evidence).encode()),
         dataset_hash=evidence.dataset_hash,
         search_id=evidence.search_id,
         environment_hash=environment_hash(),
@@ -161,7 +164,7 @@ def write_version(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
     (folder / SOURCE).write_text(source.text, encoding="utf-8", newline="")
-    (folder / EVIDENCE).write_text(evidence.model_dump_json(indent=2), encoding="utf-8")
+    (folder / EVIDENCE).write_text(_text_of(evidence), encoding="utf-8", newline="")
 
 
 def read_version(folder: Path, expected_hash: str | None = None) -> VersionContent:
@@ -173,7 +176,8 @@ def read_version(folder: Path, expected_hash: str | None = None) -> VersionConte
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         text = (folder / SOURCE).read_bytes().decode()
-        evidence = Evidence.model_validate_json((folder / EVIDENCE).read_bytes())
+        shown = (folder / EVIDENCE).read_bytes()
+        evidence = Evidence.model_validate_json(shown)
     except (OSError, ValidationError, UnicodeDecodeError) as error:
         raise PromotionError(
             f"the version's files are incomplete or malformed: {error}; register it again"
@@ -184,6 +188,12 @@ def read_version(folder: Path, expected_hash: str | None = None) -> VersionConte
             f"the source of '{manifest.strategy}' has hash {source.sha256[:12]} and its manifest "
             f"says {manifest.source_sha256[:12]}: it was changed after it was registered "
             "and will not be run"
+        )
+    if _sha256(shown) != manifest.evidence_sha256:
+        raise PromotionError(
+            f"the evidence of '{manifest.strategy}' has hash {_sha256(shown)[:12]} and its "
+            f"manifest says {manifest.evidence_sha256[:12]}: it was changed after it was "
+            "registered, and the version will not be run"
         )
     if expected_hash is not None and manifest.content_hash != expected_hash:
         raise PromotionError(
@@ -201,7 +211,15 @@ def environment_hash() -> str:
     It is measured once per process: to read their metadata takes a third of a second.
     """
     found = sorted({f"{(d.metadata['Name'] or '').lower()}=={d.version}" for d in distributions()})
-    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+    return _sha256("\n".join(found).encode())
+
+
+def _text_of(evidence: Evidence) -> str:
+    return evidence.model_dump_json(indent=2)
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _imported(text: str) -> list[str]:

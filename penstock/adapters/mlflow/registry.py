@@ -14,8 +14,10 @@ from penstock.adapters.mlflow.connection import connect, explained, fluent, is_a
 from penstock.adapters.mlflow.content import Manifest, VersionContent, read_version
 from penstock.core.errors import NoVersionError, PromotionError
 from penstock.core.extras import extra
+from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion
 from penstock.promotion.evidence import Evidence
+from penstock.promotion.records import PromotionStore
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
@@ -25,15 +27,19 @@ _VERSION_FOLDER = "artifacts/version"
 
 
 class MlflowRegistry:
-    """Versions in an MLflow server or database.
+    """Versions in an MLflow server or database, and what `record` has of the gate's judgements.
 
-    This object downloads the content of a version once.
+    Whoever may write to MLflow can move its aliases and change its files. So what is loaded to
+    trade must be recorded as passed, with its hash. This object downloads the content of a version
+    once.
     """
 
-    def __init__(self, tracking_uri: str) -> None:
+    def __init__(self, tracking_uri: str, record: PromotionStore) -> None:
         self.tracking_uri = tracking_uri
+        self._record = record
         self._client = connect(tracking_uri)
-        self._loaded: dict[tuple[str, str], LoadedModel] = {}
+        #: Content hash and strategy, by model and version.
+        self._loaded: dict[tuple[str, str], tuple[str, Strategy]] = {}
 
     def find(self, name: str, alias_or_version: str) -> ModelVersion | None:
         """Return the version under this alias or number, or None."""
@@ -70,13 +76,36 @@ class MlflowRegistry:
     def load(self, name: str, alias_or_version: str) -> LoadedModel:
         """Return the strategy of a version, built from the registry's copy of its source.
 
-        The copy's hash is checked before it runs.
+        Its hash must be one with which the gate let the version pass. It is checked before any of
+        the code runs.
         """
         version = self._existing(name, alias_or_version)
+        passed = self._record.passed_hashes(name, version.version)
+        if not passed:
+            raise PromotionError(
+                f"{version.label} is not on record as passed by the gate and will not be run: "
+                "promote it, or point the alias at a version that passed"
+            )
         key = name, version.version
-        if key not in self._loaded:
-            self._loaded[key] = LoadedModel(version, self._content(version).strategy())
-        return LoadedModel(version, self._loaded[key].strategy)
+        if key not in self._loaded or self._loaded[key][0] not in passed:
+            content = self._content(version)
+            found = content.manifest.content_hash
+            if found not in passed:
+                raise PromotionError(
+                    f"the content of {version.label} has hash {found[:12]} and the gate passed "
+                    f"{' and '.join(sorted(each[:12] for each in passed))}: it was changed after "
+                    "it was promoted and will not be run"
+                )
+            self._loaded[key] = found, content.strategy()
+        return LoadedModel(version, self._loaded[key][1])
+
+    def load_candidate(self, name: str, version: str) -> LoadedModel:
+        """Return the strategy of a version that the gate is about to judge.
+
+        Its hash is checked against the registry's tag only, before the code runs.
+        """
+        found = self._existing(name, version)
+        return LoadedModel(found, self._content(found).strategy())
 
     def evidence(self, name: str, alias_or_version: str) -> Evidence:
         """Return the evidence that was registered with a version.

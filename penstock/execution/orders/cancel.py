@@ -75,21 +75,31 @@ def holds_positions(session: AccountSession, instruments: Mapping[str, Instrumen
 def left_to_sell(
     session: AccountSession, instruments: Mapping[str, Instrument], balances: Mapping[str, Decimal]
 ) -> tuple[str, ...]:
-    """Return the symbols, sorted, of which these balances (by asset) are enough for an order."""
+    """Return the symbols, sorted, of which these balances (by asset) are enough for an order.
+
+    A symbol whose price is not known counts as one. So does one that is enough at the middle of bid
+    and ask, whatever its last price.
+    """
     holdings = holdings_by_symbol(balances, session.quote, instruments)
     lots = {
-        symbol: instruments[symbol].round_lots(quantity) for symbol, quantity in holdings.items()
+        symbol: whole
+        for symbol, quantity in sorted(holdings.items())
+        if (whole := instruments[symbol].round_lots(quantity)) > 0
     }
-    prices = session.exchange.last_prices(
-        sorted(symbol for symbol, quantity in lots.items() if quantity > 0)
-    )
-    return tuple(
-        sorted(
-            symbol
-            for symbol in prices
-            if _could_be_sold(instruments[symbol], lots[symbol], prices[symbol])
-        )
-    )
+    last = session.exchange.last_prices(list(lots))
+    small = [
+        symbol
+        for symbol, price in last.items()
+        if not _could_be_sold(instruments[symbol], lots[symbol], price)
+    ]
+    quotes = session.exchange.quotes(small) if small else {}
+    crumbs = {
+        symbol
+        for symbol in small
+        if symbol not in quotes
+        or not _could_be_sold(instruments[symbol], lots[symbol], quotes[symbol].mid)
+    }
+    return tuple(symbol for symbol in lots if symbol not in crumbs)
 
 
 def _could_be_sold(instrument: Instrument, lots: Decimal, price: Decimal) -> bool:

@@ -42,10 +42,12 @@ class RebalanceResult:
     """How many requests this run sent."""
 
     equity_before: Decimal | None = None
-    """Equity before the first order (quote units); None where nothing was traded."""
+    """Equity before the first order (quote units); None where nothing was traded or equity was
+    unknown."""
 
     equity_after: Decimal | None = None
-    """Equity after the last order (quote units); None where nothing was traded."""
+    """Equity after the last order (quote units); None where nothing was traded or equity was
+    unknown."""
 
     cash_after: Decimal | None = None
     """Cash after the last order (quote units); None where nothing was traded."""

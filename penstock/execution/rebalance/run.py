@@ -24,7 +24,7 @@ from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
-from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.portfolio.rebalancing import Book, RebalancePolicy
 from penstock.risk.limits import RiskLimits
 
 #: A run may start this many seconds before its slot by the venue's clock.
@@ -137,6 +137,7 @@ def _rebalanced(
         instruments=instruments,
         targets=_decided(session, keeper, slot, inputs, risk.halt),
         policy=inputs.policy,
+        price_tolerance=inputs.limits.price_tolerance,
     )
     return _traded(context, risk, result)
 
@@ -194,9 +195,10 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
     after = context.read_book(risk.locks)
     risk.close(after)
     final = reconcile(session, keeper, context.instruments)
-    session.control_store.record_equity(
-        keeper.lease, slot.slot, after.equity, after.cash, risk.view.cash_in_doubt(after)
-    )
+    if after.valuation.is_known:
+        session.control_store.record_equity(
+            keeper.lease, slot.slot, after.equity, after.cash, -after.missing_value
+        )
     orders = context.read_orders()
     status, reason = outcome_of(orders)
     session.ledger.end_rebalance(keeper.lease, slot.id, status, reason)
@@ -205,8 +207,8 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
         status=status,
         reason=reason,
         sent=sells.sent + buys.sent,
-        equity_before=before.equity,
-        equity_after=after.equity,
+        equity_before=before.equity if before.valuation.is_known else None,
+        equity_after=after.equity if after.valuation.is_known else None,
         cash_after=after.cash,
         orders=tuple(orders),
         fills=(*result.fills, *sells.fills, *buys.fills, *final.fills),
@@ -214,7 +216,19 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
         findings=risk.findings,
         breaks=final.breaks,
         opened=(*result.opened, *new_breaks(final.breaks, result.breaks)),
-        alerts=(*result.alerts, *risk.alerts),
+        alerts=(*result.alerts, *_unknown(before, after), *risk.alerts),
+    )
+
+
+def _unknown(*books: Book) -> tuple[str, ...]:
+    """Return an alert where equity was unknown at either end of the slot."""
+    found = [book for book in books if not book.valuation.is_known]
+    if not found:
+        return ()
+    equity = found[0].valuation
+    return (
+        "equity is unknown, so nothing but exits is planned and no loss limit acts "
+        f"({equity.reason}); what is priced comes to {equity.value:.2f}",
     )
 
 

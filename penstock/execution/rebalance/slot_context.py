@@ -4,13 +4,28 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from penstock.core.instruments import Instrument, holdings_by_symbol
+from penstock.core.breaks import BreakKind
+from penstock.core.instruments import Instrument, holdings_by_symbol, spot_assets, spot_symbol
 from penstock.core.order_records import OrderRecord
 from penstock.core.rebalances import Rebalance
+from penstock.core.valuation import PRICE_TOLERANCE, PriceState
 from penstock.execution.lease import LeaseKeeper
+from penstock.execution.prices import read_prices
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book, RebalancePolicy
+
+
+@dataclass(frozen=True)
+class Quantities:
+    """What an account holds, and what is not sure of it: see Book."""
+
+    balances: Mapping[str, Decimal]
+    """What counts, by asset."""
+    missing: Mapping[str, Decimal]
+    """What the ledger has of an asset and an open break says is gone."""
+    in_doubt: Mapping[str, str]
+    """Why a quantity is in doubt, by symbol."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,22 +50,86 @@ class SlotContext:
     policy: RebalancePolicy
     """How targets become orders."""
 
+    price_tolerance: Decimal = PRICE_TOLERANCE
+    """How far a last price may be from what confirms it (a fraction)."""
+
     def read_orders(self) -> Sequence[OrderRecord]:
         """Return all orders of the slot, by any run of it."""
         return self.session.ledger.orders(self.session.account, rebalance_id=self.rebalance.id)
 
     def read_book(self, locks: Mapping[str, str], symbols: Collection[str] = ()) -> Book:
-        """Return the account as it is now, at the venue's last prices.
+        """Return the account as it is now, with the state of its prices.
 
         Prices are those of all targets, all holdings and `symbols`. Where a break locks the quote
-        asset, the cash is the smaller of the ledger's and the venue's.
+        asset, the cash is the smaller of the ledger's and the venue's. So are the coins under an
+        open withdrawal break, unless their market is gone too.
         """
-        balances = dict(self.session.ledger.balances(self.session.account))
+        held = self._quantities(locks)
         quote = self.session.quote
-        if quote in locks:
-            shown = self.session.exchange.balances().get(quote, Decimal(0))
-            balances[quote] = min(balances.get(quote, Decimal(0)), shown)
-        holdings = holdings_by_symbol(balances, quote, self.instruments)
+        holdings = holdings_by_symbol({**held.balances, **held.missing}, quote)
+        counted = {s for s in holdings if spot_assets(s)[0] not in self.policy.uncounted_assets}
         known = {*self.targets.weights, *symbols} & self.instruments.keys()
-        prices = self.session.exchange.last_prices(sorted({*known, *holdings}))
-        return Book(self.targets.weights, balances, prices, self.instruments, self.policy)
+        closes = {
+            symbol: Decimal(str(bar.close))
+            for symbol, bar in self.targets.seen.items()
+            if bar.close > 0
+        }
+        prices = read_prices(
+            self.session, {*known, *counted}, self.instruments, closes, self.price_tolerance
+        )
+        unsure = {
+            s: price for s, price in prices.items() if price.state is not PriceState.CONFIRMED
+        }
+        return Book(
+            self.targets.weights,
+            held.balances,
+            {symbol: price.value for symbol, price in prices.items()},
+            self.instruments,
+            self.policy,
+            budget=self.targets.budget,
+            unsure=unsure,
+            missing=held.missing,
+            in_doubt=held.in_doubt,
+        )
+
+    def _quantities(self, locks: Mapping[str, str]) -> Quantities:
+        """Return what is held, with what the venue does not show of it."""
+        balances = dict(self.session.ledger.balances(self.session.account))
+        missing: dict[str, Decimal] = {}
+        in_doubt: dict[str, str] = {}
+        for asset, quantity in self._lacking(balances, locks).items():
+            symbol = spot_symbol(asset, self.session.quote)
+            if asset == self.session.quote or symbol in self.instruments:
+                balances[asset] -= quantity
+                missing[asset] = quantity
+            else:
+                in_doubt[symbol] = (
+                    f"the venue lacks {quantity:f} {asset} and has no market for it: has it a "
+                    "new name? Accept the break once that is clear"
+                )
+        return Quantities(balances, missing, in_doubt)
+
+    def _lacking(
+        self, balances: Mapping[str, Decimal], locks: Mapping[str, str]
+    ) -> dict[str, Decimal]:
+        """Return by asset what the ledger has more than the venue.
+
+        Only the quote asset under any open break and coins under a withdrawal are looked at.
+        """
+        session = self.session
+        if not locks:
+            return {}
+        doubtful = {session.quote} & locks.keys()
+        doubtful |= {
+            each.subject
+            for each in session.control_store.open_breaks(session.account)
+            if each.kind is BreakKind.WITHDRAWAL and each.subject in balances
+        }
+        if not doubtful:
+            return {}
+        shown = session.exchange.balances()
+        found = {
+            asset: balances.get(asset, Decimal(0)) - shown.get(asset, Decimal(0))
+            for asset in doubtful
+        }
+        return {asset: quantity for asset, quantity in found.items() if quantity > 0}

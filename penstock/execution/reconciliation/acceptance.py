@@ -6,11 +6,13 @@ from decimal import Decimal
 
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement
 from penstock.core.errors import StoreError
+from penstock.core.instruments import spot_symbol
+from penstock.core.valuation import PRICE_TOLERANCE, PriceState
 from penstock.execution.lease import LeaseKeeper
+from penstock.execution.prices import read_prices
 from penstock.execution.reconciliation.differences import (
     ExplainedDifference,
     is_as_recorded,
-    prices_of,
     venues_of,
 )
 from penstock.execution.reconciliation.reconcile import (
@@ -122,12 +124,36 @@ def _refuse_changed(
 def _settlement(
     session: AccountSession, finding: ExplainedDifference, reason: str, by: str, at: datetime
 ) -> Settlement:
-    prices = prices_of(session, finding.changes) if finding.changes else {}
-    value = sum(
-        (change * prices.get(asset, Decimal(0)) for asset, change in finding.changes.items()),
-        Decimal(0),
-    )
+    value = _value(session, finding.changes) if finding.changes else Decimal(0)
     accepted = BreakAcceptance(
         session.account, finding.found.subject, finding.found.kind, reason, by, at, value
     )
     return Settlement(accepted, finding.changes, finding.orders, finding.instrument)
+
+
+def _value(session: AccountSession, changes: Mapping[str, Decimal]) -> Decimal:
+    """Return what changes of balances are worth (quote units).
+
+    An asset of which no price was ever known counts nothing: it counted nothing in equity. Raises
+    StoreError where a price is in doubt, because a wrong value would look like a loss later.
+    """
+    symbols = {asset: spot_symbol(asset, session.quote) for asset in changes}
+    symbols.pop(session.quote, None)
+    prices = read_prices(
+        session, symbols.values(), session.exchange.instruments(), {}, PRICE_TOLERANCE
+    )
+    doubts = {s: p for s, p in sorted(prices.items()) if p.state is PriceState.IN_DOUBT}
+    if doubts:
+        why = "; ".join(f"{symbol}: {price.reason}" for symbol, price in doubts.items())
+        raise StoreError(
+            f"nothing was booked, because what it is worth is in doubt ({why}): accept it again "
+            "when the venue's prices agree"
+        )
+    return changes.get(session.quote, Decimal(0)) + sum(
+        (
+            changes[asset] * prices[symbol].value
+            for asset, symbol in symbols.items()
+            if symbol in prices
+        ),
+        Decimal(0),
+    )

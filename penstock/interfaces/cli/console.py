@@ -24,6 +24,7 @@ from penstock.monitoring.tables import figures_table
 from penstock.pipeline.doctor import HealthCheck
 from penstock.pipeline.local_stack import RunningStack
 from penstock.pipeline.status import SystemStatus
+from penstock.settings import StackSecret
 
 #: A width in characters that no table reaches.
 _NO_LIMIT = 10_000
@@ -116,12 +117,30 @@ def stack_view(stack: RunningStack) -> Table:
     return table
 
 
+def stack_logins(stack: RunningStack) -> list[str]:
+    """Return how a person gets into the pages of the local stack.
+
+    The passwords stay in their files: what a terminal shows ends up in logs.
+    """
+    auth, login = (
+        quote(str(stack.home / which)) for which in (StackSecret.PREFECT, StackSecret.MLFLOW)
+    )
+    return [
+        f"login  Prefect asks for the whole line that this prints:   cat {auth}",
+        f"       MLflow asks for the user penstock and the password:  cut -d: -f2 {login}",
+    ]
+
+
 def stack_commands(stack: RunningStack) -> list[str]:
     """Return what to try with the local stack, and how to stop it.
 
     The commands name the stack's own server and folder: they work from any folder.
     """
-    prefect = f"PREFECT_API_URL={stack.addresses.prefect_api} prefect deployment"
+    auth = quote(str(stack.home / StackSecret.PREFECT))
+    prefect = (
+        f"PREFECT_API_URL={stack.addresses.prefect_api} "
+        f'PREFECT_API_AUTH_STRING="$(cat {auth})" prefect deployment'
+    )
     return [
         f"try    {prefect} ls",
         f"       {prefect} run ingest-bars/ingest-1d --watch",

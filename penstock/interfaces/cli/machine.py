@@ -58,20 +58,20 @@ def up(
     practice_port: Annotated[int, typer.Option(help="Port of the practice exchange.")] = 8190,
 ) -> None:
     """Start the database, the Prefect and MLflow servers and a worker, deploy every flow, and print
-    the addresses.
+    the addresses and how to log in.
 
     Unless PENSTOCK_ENV says otherwise everything runs against the practice exchange on this
     machine.
 
     Example: `penstock up`, then `prefect deployment run ingest-bars/ingest-1d`
     """
-    from penstock.interfaces.cli.console import stack_commands, stack_view
+    from penstock.interfaces.cli.console import stack_commands, stack_logins, stack_view
     from penstock.pipeline.local_stack import RunningStack, run_stack, start_stack
     from penstock.stack import StackPorts
 
     def show(ready: RunningStack) -> None:
         out.print(stack_view(ready))
-        for line in stack_commands(ready):
+        for line in [*stack_logins(ready), *stack_commands(ready)]:
             say(line)
 
     ports = StackPorts(prefect_port, mlflow_port, practice_port)

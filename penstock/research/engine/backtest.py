@@ -17,7 +17,7 @@ from penstock.core.extras import extra
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.costs import Costs
-from penstock.research.engine.kernel import Moments, simulate
+from penstock.research.engine.kernel import Moments, Run, simulate
 from penstock.research.engine.market import BarMatrices, Matrix, market_of
 from penstock.research.engine.metrics import metrics_of, moments_of
 from penstock.research.engine.results import BacktestResult, ParamValues
@@ -34,6 +34,18 @@ ORDERS_SCHEMA = pl.Schema(
         "quantity": pl.Float64(),
         "price": pl.Float64(),
         "fee": pl.Float64(),
+    }
+)
+
+#: One row per holding whose bars ended: the open time of its last bar, base units, what they were
+#: worth at its close and what they were written to, in quote units.
+ENDED_SCHEMA = pl.Schema(
+    {
+        "symbol": pl.String(),
+        "last_ts": TS,
+        "quantity": pl.Float64(),
+        "value": pl.Float64(),
+        "written_to": pl.Float64(),
     }
 )
 
@@ -95,7 +107,8 @@ def backtest(
     ... ]
     >>> bars = pl.DataFrame(rows, BARS_SCHEMA, orient="row")
     >>> weights = bars.select("symbol", "ts", weight=pl.lit(1.0))
-    >>> result = backtest(bars, weights, Costs(fee_bps=0, slippage_bps=0))
+    >>> free = Costs(fee_bps=0, slippage_bps=0, max_volume_share=None)
+    >>> result = backtest(bars, weights, free)
     >>> round(result.metrics.total_return, 2)
     0.21
     """
@@ -129,7 +142,7 @@ def run(
     part = market.slice(first) if first else market
     chosen = weights[first:]
     simulated = _by_kernel if engine == "kernel" else _by_vectorbt
-    equity, orders, moments = simulated(part, chosen, costs, initial_cash)
+    equity, orders, moments, ended = simulated(part, chosen, costs, initial_cash)
     return BacktestResult(
         strategy=name,
         params=params or {},
@@ -140,7 +153,8 @@ def run(
         equity=pl.DataFrame({"ts": part.ts, "equity": equity}),
         orders=orders,
         weights=_long_weights(part, chosen),
-        metrics=metrics_of(moments, market.timeframe),
+        metrics=metrics_of(moments, part.elapsed),
+        written_off=ended,
     )
 
 
@@ -152,8 +166,9 @@ def vectorbt_portfolio(
 ) -> Any:
     """Return the run as a vectorbt Portfolio, for its own plots and statistics.
 
-    Raises DataError where a bar is missing. Raises StrategyError where the costs have a no-trade
-    band or a minimum notional: vectorbt has neither. The index of the Portfolio is naive UTC,
+    Raises DataError where a bar is missing or has no volume. Raises StrategyError where the costs
+    have a no-trade band or a minimum notional, and where undecided holdings reduce what others may
+    have: vectorbt has none of these. The index of the Portfolio is naive UTC,
     because vectorbt is some two hundred times slower with a time zone.
     """
     market = market_of(bars)
@@ -165,23 +180,55 @@ def vectorbt_portfolio(
     return _portfolio(market, weights, costs or Costs(), initial_cash)
 
 
+#: The equity at each close, the orders (ORDERS_SCHEMA), the sums, and what ended (ENDED_SCHEMA).
+_Simulated = tuple[Matrix, pl.DataFrame, Moments, pl.DataFrame]
+
+
 def _by_kernel(
     market: BarMatrices, weights: Matrix, costs: Costs, initial_cash: float
-) -> tuple[Matrix, pl.DataFrame, Moments]:
+) -> _Simulated:
     done = simulate(market, weights, costs, initial_cash, record_fills=True)
     rows, columns = np.nonzero(done.fills)
     units = done.fills[rows, columns]
-    price = market.open[rows, columns] * (1 + np.sign(units) * costs.slippage)
+    slippage = slippage_of(market, costs)[rows, columns]
+    price = market.open[rows, columns] * (1 + np.sign(units) * slippage)
     return (
         done.equity,
         _orders(market, rows, columns, units, price, np.abs(units) * price * costs.fee),
         done.moments,
+        _ended(market, done, costs),
     )
+
+
+def slippage_of(market: BarMatrices, costs: Costs) -> Matrix:
+    """Return the slippage at each open, a fraction of the price, of shape (bars, symbols)."""
+    if market.price_ticks is None:
+        return np.full(market.open.shape, costs.slippage)
+    return np.fmax(costs.slippage, costs.min_slippage_ticks * market.price_ticks / market.open)
+
+
+def _ended(market: BarMatrices, done: Run, costs: Costs) -> pl.DataFrame:
+    """Return what was held of symbols whose bars ended."""
+    rows = []
+    held = np.zeros(0) if done.written_off is None else done.written_off
+    for column in np.flatnonzero(held):
+        last = int(np.flatnonzero(~np.isnan(market.close[:, column]))[-1])
+        value = float(held[column] * market.close[last, column])
+        rows.append(
+            (
+                market.symbols[column],
+                market.ts[last],
+                float(held[column]),
+                value,
+                value * costs.value_at_end,
+            )
+        )
+    return pl.DataFrame(rows, schema=ENDED_SCHEMA, orient="row")
 
 
 def _by_vectorbt(
     market: BarMatrices, weights: Matrix, costs: Costs, initial_cash: float
-) -> tuple[Matrix, pl.DataFrame, Moments]:
+) -> _Simulated:
     portfolio = _portfolio(market, weights, costs, initial_cash)
     records = portfolio.orders.values
     equity = np.asarray(portfolio.value(), dtype=np.float64)
@@ -192,7 +239,12 @@ def _by_vectorbt(
         market, records["idx"], records["col"], units, records["price"], records["fees"]
     )
     traded = float((records["size"] * records["price"]).sum())
-    return equity, orders, moments_of(equity, traded, len(records))
+    return (
+        equity,
+        orders,
+        moments_of(equity, traded, len(records)),
+        pl.DataFrame(schema=ENDED_SCHEMA),
+    )
 
 
 def _portfolio(market: BarMatrices, weights: Matrix, costs: Costs, initial_cash: float) -> Any:
@@ -201,10 +253,16 @@ def _portfolio(market: BarMatrices, weights: Matrix, costs: Costs, initial_cash:
             "vectorbt has no no_trade_band and no min_notional: use engine 'kernel', "
             "or costs without them"
         )
-    if np.isnan(market.close).any():
+    volume = np.ones(market.close.shape) if market.volume is None else market.volume
+    if np.isnan(market.close).any() or not (volume > 0).all():
         raise DataError(
-            "vectorbt loses orders where a bar is missing: use engine 'kernel', "
+            "vectorbt loses orders where a bar is missing or has no volume: use engine 'kernel', "
             "or symbols that have every bar"
+        )
+    if simulate(market, weights, costs, initial_cash).reduced:
+        raise StrategyError(
+            "vectorbt does not reduce weights by what is held without a decision: "
+            "use engine 'kernel', or decide on every symbol"
         )
     with extra("research"):
         import pandas as pd
@@ -226,10 +284,14 @@ def _portfolio(market: BarMatrices, weights: Matrix, costs: Costs, initial_cash:
         cash_sharing=True,
         call_seq="auto",
         fees=costs.fee,
-        slippage=costs.slippage,
+        slippage=slippage_of(market, costs),
+        max_size=np.inf
+        if costs.max_volume_share is None or market.volume is None
+        else costs.max_volume_share * market.volume,
         min_size=0.0,  # the default drops orders under 1e-8 units without a warning
         init_cash=initial_cash,
-        freq=pd.Timedelta(seconds=market.timeframe.seconds),
+        # The mean step: vectorbt's years are then elapsed time, bars that are missing included.
+        freq=pd.Timedelta(market.elapsed) / max(len(market.ts) - 1, 1),
     )
 
 

@@ -1,4 +1,4 @@
-"""What trading costs in a backtest, and which orders are too small to be made.
+"""What trading costs in a backtest, what a bar's volume fills, and which orders are not made.
 
 The kernel of a search reads these floats. The practice exchange, the paper account and the replay
 make their FillModel of the same values (penstock.simulation.fill_model).
@@ -8,10 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Costs(BaseModel):
-    """The costs of one order, and the sizes below which no order is made.
+    """The costs of one order, the most of it that fills, and what a position without bars is worth.
 
     A buy fills at `open * (1 + slippage)` and pays `fee` on that notional. A sell fills at
-    `open * (1 - slippage)` and pays `fee` from its proceeds.
+    `open * (1 - slippage)` and pays `fee` from its proceeds. Slippage is never under
+    `min_slippage_ticks` price steps. A bar without volume fills nothing.
 
     >>> Costs(fee_bps=10).fee
     0.001
@@ -24,6 +25,18 @@ class Costs(BaseModel):
     )
     slippage_bps: float = Field(
         5.0, ge=0, le=1000, description="slippage in basis points of the open price"
+    )
+    min_slippage_ticks: float = Field(
+        0.5, ge=0, description="least slippage, in price steps: half of the narrowest spread"
+    )
+    max_volume_share: float | None = Field(
+        0.1, gt=0, le=1, description="most that an order takes of its bar's volume; null: no limit"
+    )
+    value_at_end: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="what is left of a position once its bars have ended, of their last close",
     )
     no_trade_band: float = Field(
         0.0,

@@ -4,14 +4,21 @@ The rules of the simulation:
 
 - A weight that is decided at the close of bar t becomes an order at the open of bar t+1. NaN means
   "hold".
-- A symbol without a bar cannot trade in it. Its order waits for its next open, or for a newer
-  decision. Its holding is valued at the last price seen, never at a later one.
+- A symbol without a bar, or with a bar without volume, cannot trade in it. Its order waits for its
+  next open, or for a newer decision. Its holding is valued at the last price seen, never at a later
+  one.
+- An order takes at most the costs' share of its bar's volume. The rest is not made, as in live
+  trading. Slippage is at least the costs' number of price steps.
+- What is held and cannot be traded, or was not decided on, reduces what the others may have: their
+  weights are scaled down together to what it leaves.
+- A holding whose bars have ended is written to the costs' fraction of its last close. That is known
+  LATE_BARS rows after the last bar: until then the bar may only be late.
 - Orders are sized by the equity at the open. Sells are filled before buys.
 - Where the cash cannot pay all buys, fees included, the smaller ones are filled first and the
   largest is cut. Equal ones are filled in the order of the symbols.
 
-On bars without gaps this is vectorbt's `from_orders` with `call_seq="auto"`, down to its
-tolerances. The tests compare the two.
+On bars without gaps, where nothing undecided crowds others out, this is vectorbt's `from_orders`
+with `call_seq="auto"`, down to its tolerances. The tests compare the two.
 """
 
 from dataclasses import dataclass
@@ -51,6 +58,10 @@ class Moments:
     """The notional of all orders, in quote units."""
     orders: int
     """The number of orders."""
+    unfilled: float
+    """The notional that was ordered beyond the volume of the bars, in quote units; -1 where nobody
+    measured it.
+    """
     equity_sum: float
     """The sum of the equity over bars."""
     first_equity: float
@@ -71,6 +82,10 @@ class Run:
     """
     moments: Moments
     """The sums over the equity curve."""
+    reduced: int = 0
+    """The number of bars at which undecided holdings reduced the others' weights."""
+    written_off: Matrix | None = None
+    """The base units of each symbol that were held when its bars ended."""
 
 
 def simulate(
@@ -88,20 +103,33 @@ def simulate(
     bars, symbols = market.close.shape
     equity = np.empty(bars)
     fills = np.zeros((bars, symbols) if record_fills else (0, symbols))
+    written_off = np.zeros(symbols)
+    share = costs.max_volume_share
     sums = _simulate(
         market.open,
         market.close,
+        # Without volumes every bar fills everything that has a price.
+        market.open if market.volume is None else market.volume,
         np.ascontiguousarray(weights),
-        costs.fee,
-        costs.slippage,
-        costs.no_trade_band,
-        costs.min_notional,
+        np.full(symbols, bars) if market.ends is None else market.ends,
+        np.zeros(symbols)
+        if market.price_ticks is None
+        else market.price_ticks * costs.min_slippage_ticks,
+        (
+            costs.fee,
+            costs.slippage,
+            costs.no_trade_band,
+            costs.min_notional,
+            np.inf if share is None or market.volume is None else share,
+            costs.value_at_end,
+        ),
         float(initial_cash),
         equity,
         fills,
+        written_off,
     )
-    returns, orders, *rest = sums
-    total, total2, total3, total4, downside2, max_drawdown, traded, equity_sum = rest
+    returns, orders, reduced, *rest = sums
+    total, total2, total3, total4, downside2, max_drawdown, traded, unfilled, equity_sum = rest
     return Run(
         equity,
         fills,
@@ -115,10 +143,13 @@ def simulate(
             max_drawdown,
             traded,
             int(orders),
+            unfilled,
             equity_sum,
             float(equity[0]),
             float(equity[-1]),
         ),
+        int(reduced),
+        written_off,
     )
 
 
@@ -145,45 +176,84 @@ def _sort_by_value(columns, sizes, values, count):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def _sell(size, units, price, cash, costs):  # type: ignore[no-untyped-def]
-    """Return (units sold, cash after) for a sale of `size`, at most what is held."""
-    size = min(units, size)
-    if units == 0 or _close(size, 0.0):
-        return 0.0, cash
-    proceeds = size * (price * (1 - costs[1]))
-    return size, cash + (proceeds - proceeds * costs[0])
+def _slippage(price, least, costs):  # type: ignore[no-untyped-def]
+    """Return the slippage as a fraction of `price`; `least` is in quote units."""
+    return max(costs[1], least / price)
 
 
 @njit(cache=True, nogil=True)
-def _buy(size, price, cash, costs):  # type: ignore[no-untyped-def]
-    """Return (units bought, cash after) for a purchase of `size`, cut to what the cash can pay."""
+def _sell(size, units, price, most, least, cash, costs):  # type: ignore[no-untyped-def]
+    """Return (units sold, notional, cash after) for a sale of `size`, at most what is held, and at
+    most `most`.
+    """
+    size = min(units, size, most)
+    if units == 0 or _close(size, 0.0):
+        return 0.0, 0.0, cash
+    proceeds = size * (price * (1 - _slippage(price, least, costs)))
+    return size, proceeds, cash + (proceeds - proceeds * costs[0])
+
+
+@njit(cache=True, nogil=True)
+def _buy(size, price, most, least, cash, costs):  # type: ignore[no-untyped-def]
+    """Return (units bought, notional, cash after) for a purchase of `size`, at most `most`, cut to
+    what the cash can pay.
+    """
+    size = min(size, most)
     if cash == 0 or _close(size, 0.0):
-        return 0.0, cash
-    fill_price = price * (1 + costs[1])
+        return 0.0, 0.0, cash
+    fill_price = price * (1 + _slippage(price, least, costs))
     needed = size * fill_price * (1 + costs[0])
     if needed <= cash or _close(needed, cash):
         cash = _less(cash, needed)
-        return size, 0.0 if _close(cash, 0.0) else cash
-    return cash / (1 + costs[0]) / fill_price, 0.0
+        return size, size * fill_price, 0.0 if _close(cash, 0.0) else cash
+    size = cash / (1 + costs[0]) / fill_price
+    return size, size * fill_price, 0.0
 
 
 # Inlined: a call with a dozen arrays counts references to each, which costs a fifth of the run.
 @njit(cache=True, nogil=True, inline="always")
+def _scale_of(pending, units, price, tradable, volume, equity):  # type: ignore[no-untyped-def]
+    """Return the factor by which the weights that are due fit beside what is held without one."""
+    held, due = 0.0, 0.0
+    for k in range(units.size):
+        if np.isnan(pending[k]) or not (tradable[k] > 0 and volume[k] > 0):
+            held += units[k] * price[k]
+        else:
+            due += pending[k]
+    if held <= 0 or due * equity + held <= equity * (1 + _REL):
+        return 1.0
+    return max(equity - held, 0.0) / (due * equity)
+
+
+@njit(cache=True, nogil=True, inline="always")
 def _sell_due(  # type: ignore[no-untyped-def]
-    pending, units, price, tradable, equity, cash, costs, sizes, columns, values, fills_row
+    pending,
+    units,
+    price,
+    tradable,
+    volume,
+    least,
+    scale,
+    equity,
+    cash,
+    costs,
+    sizes,
+    columns,
+    values,
+    fills_row,
 ):
     """Fill the sells that are due, and list the buys in `columns`, `sizes` and `values`.
 
-    Returns (cash, orders, notional traded, symbols that wait for a bar, number of buys, notional
-    that they need).
+    Returns (cash, orders, notional traded, notional that volume does not fill, symbols that wait
+    for a bar, number of buys, notional that they need).
     """
-    band, min_notional = costs[2], costs[3]
-    orders, traded, waiting, buys, needed = 0, 0.0, 0, 0, 0.0
+    band, min_notional, share = costs[2], costs[3], costs[4]
+    orders, traded, unfilled, waiting, buys, needed = 0, 0.0, 0.0, 0, 0, 0.0
     for k in range(units.size):
-        target = pending[k]
+        target = pending[k] * scale
         if np.isnan(target):
             continue
-        if not tradable[k] > 0:
+        if not (tradable[k] > 0 and volume[k] > 0):
             waiting += 1
             continue
         pending[k] = np.nan
@@ -196,65 +266,117 @@ def _sell_due(  # type: ignore[no-untyped-def]
             buys += 1
             needed += value
             continue
-        sold, cash = _sell(-size, units[k], price[k], cash, costs)
+        most = share * volume[k]
+        unfilled += max(min(-size, units[k]) - most, 0.0) * price[k]
+        sold, notional, cash = _sell(-size, units[k], price[k], most, least[k], cash, costs)
         if sold > 0:
             units[k] = _less(units[k], sold)
             orders += 1
-            traded += sold * price[k] * (1 - costs[1])
+            traded += notional
             if fills_row.size:
                 fills_row[k] = -sold
-    return cash, orders, traded, waiting, buys, needed
+    return cash, orders, traded, unfilled, waiting, buys, needed
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _buy_due(buys, units, price, cash, costs, sizes, columns, fills_row):  # type: ignore[no-untyped-def]
+def _buy_due(buys, units, price, volume, least, cash, costs, sizes, columns, fills_row):  # type: ignore[no-untyped-def]
     """Fill the first `buys` orders of `columns` and `sizes`, in that order.
 
-    Returns (cash, orders, notional traded).
+    Returns (cash, orders, notional traded, notional that volume does not fill).
     """
-    orders, traded = 0, 0.0
+    orders, traded, unfilled = 0, 0.0, 0.0
     for j in range(buys):
         k = columns[j]
-        bought, cash = _buy(sizes[j], price[k], cash, costs)
+        most = costs[4] * volume[k]
+        unfilled += max(sizes[j] - most, 0.0) * price[k]
+        bought, notional, cash = _buy(sizes[j], price[k], most, least[k], cash, costs)
         if bought > 0:
             units[k] += bought
             orders += 1
-            traded += bought * price[k] * (1 + costs[1])
+            traded += notional
             if fills_row.size:
                 fills_row[k] = bought
-    return cash, orders, traded
+    return cash, orders, traded, unfilled
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _trade(pending, units, price, tradable, cash, costs, sizes, columns, values, fills_row):  # type: ignore[no-untyped-def]
+def _trade(  # type: ignore[no-untyped-def]
+    pending,
+    units,
+    price,
+    tradable,
+    volume,
+    least,
+    has_ticks,
+    cash,
+    costs,
+    sizes,
+    columns,
+    values,
+    fills_row,
+):
     """Fill what is pending in the symbols that are `tradable`.
 
-    Returns (cash, orders, notional traded, symbols that still wait).
+    Returns (cash, orders, notional traded, notional that volume does not fill, whether weights were
+    scaled down, symbols that still wait).
     """
     equity = cash
     for k in range(units.size):
         equity += units[k] * price[k]
-    cash, sells, sold, waiting, buys, needed = _sell_due(
-        pending, units, price, tradable, equity, cash, costs, sizes, columns, values, fills_row
+    scale = _scale_of(pending, units, price, tradable, volume, equity)
+    cash, sells, sold, unsold, waiting, buys, needed = _sell_due(
+        pending,
+        units,
+        price,
+        tradable,
+        volume,
+        least,
+        scale,
+        equity,
+        cash,
+        costs,
+        sizes,
+        columns,
+        values,
+        fills_row,
     )
     # The order matters only where cash is short.
-    if needed * (1 + costs[1]) * (1 + costs[0]) > cash * (1 - 1e-6):
+    if has_ticks or needed * (1 + costs[1]) * (1 + costs[0]) > cash * (1 - 1e-6):
         _sort_by_value(columns, sizes, values, buys)
-    cash, bought_orders, bought = _buy_due(
-        buys, units, price, cash, costs, sizes, columns, fills_row
+    cash, bought_orders, bought, unbought = _buy_due(
+        buys, units, price, volume, least, cash, costs, sizes, columns, fills_row
     )
-    return cash, sells + bought_orders, sold + bought, waiting
+    return cash, sells + bought_orders, sold + bought, unsold + unbought, scale < 1, waiting
 
 
 @njit(cache=True, nogil=True)
-def _simulate(open_, close, weights, fee, slippage, band, min_notional, cash, equity, fills):  # type: ignore[no-untyped-def]
+def _write_off(t, bars, ends, pending, units, price, cash, costs, written_off):  # type: ignore[no-untyped-def]
+    """Write off what is held of symbols that end at row `t`; return (cash, the next such row)."""
+    following = bars
+    for k in range(units.size):
+        if ends[k] == t:
+            cash += units[k] * price[k] * costs[5]
+            written_off[k], units[k], pending[k] = units[k], 0.0, np.nan
+        elif ends[k] > t:
+            following = min(following, ends[k])
+    return cash, following
+
+
+@njit(cache=True, nogil=True)
+def _simulate(  # type: ignore[no-untyped-def]
+    open_, close, volume, weights, ends, least, costs, cash, equity, fills, written_off
+):
     bars, symbols = close.shape
     units, price, pending = np.zeros(symbols), np.zeros(symbols), np.full(symbols, np.nan)
     sizes, values, columns = np.empty(symbols), np.empty(symbols), np.empty(symbols, np.int64)
-    costs, no_record = (fee, slippage, band, min_notional), np.empty(0)
-    orders, traded, equity_sum, waiting = 0, 0.0, 0.0, 0
+    no_record, has_ticks, next_end = np.empty(0), least.max() > 0, ends.min()
+    orders, traded, unfilled, equity_sum, waiting, reduced = 0, 0.0, 0.0, 0.0, 0, 0
     total, total2, total3, total4, downside2, drawdown, peak = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for t in range(bars):
+        if t >= next_end:
+            cash, next_end = _write_off(
+                t, bars, ends, pending, units, price, cash, costs, written_off
+            )
         if t > 0:
             for k in range(symbols):
                 if not np.isnan(weights[t - 1, k]):
@@ -264,11 +386,25 @@ def _simulate(open_, close, weights, fee, slippage, band, min_notional, cash, eq
             for k in range(symbols):
                 price[k] = open_[t, k] if open_[t, k] > 0 else price[k]
             row = fills[t] if fills.shape[0] else no_record
-            cash, made, notional, waiting = _trade(
-                pending, units, price, open_[t], cash, costs, sizes, columns, values, row
+            cash, made, notional, unmade, scaled, waiting = _trade(
+                pending,
+                units,
+                price,
+                open_[t],
+                volume[t],
+                least,
+                has_ticks,
+                cash,
+                costs,
+                sizes,
+                columns,
+                values,
+                row,
             )
             orders += made
             traded += notional
+            unfilled += unmade
+            reduced += scaled
         worth = cash
         for k in range(symbols):
             price[k] = close[t, k] if close[t, k] > 0 else price[k]
@@ -286,4 +422,17 @@ def _simulate(open_, close, weights, fee, slippage, band, min_notional, cash, eq
             total3 += r * r * r
             total4 += r * r * r * r
             downside2 += r * r if r < 0 else 0.0
-    return bars - 1, orders, total, total2, total3, total4, downside2, drawdown, traded, equity_sum
+    return (
+        bars - 1,
+        orders,
+        reduced,
+        total,
+        total2,
+        total3,
+        total4,
+        downside2,
+        drawdown,
+        traded,
+        unfilled,
+        equity_sum,
+    )

@@ -1,14 +1,15 @@
 """Bars as dense matrices, made once for many simulations. The kernel reads a market so."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from penstock.core.bars import require_bars, wide, wide_matrix
+from penstock.core.bars import PRICE_COLUMNS, matrix_of, require_bars, wide, wide_matrix
 from penstock.core.errors import DataError, StrategyError
+from penstock.core.late_bars import LATE_BARS
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.core.weights import WEIGHTS_SCHEMA, require_weights
@@ -34,6 +35,22 @@ class BarMatrices:
     """The close prices, of shape (bars, symbols); NaN where there is no bar."""
     cells: npt.NDArray[np.int64]
     """The place of each row of `bars` in a flattened matrix."""
+    volume: Matrix | None = None
+    """The volumes in base units, of shape (bars, symbols); NaN where there is no bar. None for a
+    market whose volume binds nothing.
+    """
+    price_ticks: Matrix | None = None
+    """The price step of each symbol, in quote units; None where it is not known."""
+    ends: npt.NDArray[np.int64] | None = None
+    """The row at which each symbol's bars are known to have ended; beyond the last where they have
+    not. None where no bars end.
+    """
+
+    @property
+    def elapsed(self) -> timedelta:
+        """The time from the first close to the last, missing bars included."""
+        span: timedelta = self.ts[-1] - self.ts[0]
+        return span
 
     def since(self, start: datetime) -> int:
         """Return the row of the first bar that opens at or after `start`.
@@ -63,6 +80,8 @@ class BarMatrices:
             open=self.open[first:stop],
             close=self.close[first:stop],
             cells=cells,
+            volume=None if self.volume is None else self.volume[first:stop],
+            ends=None if self.ends is None else np.maximum(self.ends - (first or 0), 0),
         )
 
     def matrix(self, weights: pl.DataFrame, source: str) -> Matrix:
@@ -118,15 +137,20 @@ def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatr
             f"and close {first['close']}: prices must be above zero (check the data)"
         )
     symbols = tuple(table["symbol"].unique().sort().to_list())
-    ts = wide(table, "close", list(symbols))["ts"]
+    closes = wide(table, "close", list(symbols))
+    ts = closes["ts"]
+    close = np.ascontiguousarray(matrix_of(closes))
     return BarMatrices(
         bars=table,
         timeframe=timeframe or infer_timeframe(ts),
         symbols=symbols,
         ts=ts,
         open=np.ascontiguousarray(wide_matrix(table, "open", list(symbols))),
-        close=np.ascontiguousarray(wide_matrix(table, "close", list(symbols))),
+        close=close,
         cells=_cells(table, ts, symbols),
+        volume=np.ascontiguousarray(wide_matrix(table, "volume", list(symbols))),
+        price_ticks=_price_ticks(table),
+        ends=_ends(close),
     )
 
 
@@ -144,6 +168,50 @@ def infer_timeframe(ts: pl.Series) -> Timeframe:
     raise DataError(
         f"bars are {seconds} s apart, which is no timeframe: allowed are {', '.join(Timeframe)}"
     )
+
+
+#: The step of prices is read off this many bars at least: fewer may lie on a coarse grid by chance.
+_TICK_BARS = 100
+
+
+def _price_ticks(bars: pl.DataFrame) -> Matrix:
+    """Return the step of each symbol's prices (quote units), 0 where they show none.
+
+    It is the largest power of ten of which all prices are multiples, up to 1. A venue's own tick is
+    never finer. Prices that were never rounded have none.
+    """
+    prices = bars.select("symbol", *PRICE_COLUMNS)
+    found = np.zeros(bars["symbol"].n_unique())
+    for column, (_, table) in enumerate(prices.group_by("symbol", maintain_order=True)):
+        values = table.drop("symbol").to_numpy()
+        if len(values) < _TICK_BARS:
+            continue
+        found[column] = _decimal_step(values)
+    return found
+
+
+def _decimal_step(values: Matrix) -> float:
+    for decimals in range(13):
+        scaled = values * 10.0**decimals
+        # A float of n significant digits is within a part in 1e15 of them.
+        if (np.abs(scaled - np.round(scaled)) <= 1e-14 * scaled + 1e-9).all():
+            return float(10.0**-decimals)
+        if np.abs(scaled).max() > 1e12:
+            break
+    return 0.0
+
+
+def _ends(close: Matrix) -> npt.NDArray[np.int64]:
+    """Return the row at which each symbol's bars are known to have ended.
+
+    A symbol that lacks the last LATE_BARS rows and more has ended LATE_BARS rows after its last
+    bar: until then it may only be late.
+    """
+    rows = len(close)
+    last = rows - 1 - np.argmax(~np.isnan(close[::-1]), axis=0)
+    ended = last + LATE_BARS + 1
+    result: npt.NDArray[np.int64] = np.where(ended < rows, ended, rows).astype(np.int64)
+    return result
 
 
 def _cells(bars: pl.DataFrame, ts: pl.Series, symbols: tuple[str, ...]) -> npt.NDArray[np.int64]:

@@ -1,25 +1,34 @@
 """The figures of an equity curve, and the statistics that tell how much of a Sharpe ratio is luck.
 
 Formulas use the simple returns r_1..r_n per bar, of the equity at each close. The risk-free rate is
-zero. A year of 365 days has B bars. A ratio whose denominator is zero is 0.0, never infinite: a
-curve without risk or trades cannot win a search.
+zero. The curve takes T years of 365 days from its first close to its last. T is elapsed time: bars
+that are missing do not shorten it. A ratio whose denominator is rounding is 0.0, never huge or
+infinite: a curve without risk or trades cannot win a search.
 """
 
 import math
+from datetime import timedelta
 from statistics import NormalDist
 
 import numpy as np
 
-from penstock.core.timeframes import Timeframe
 from penstock.research.engine.kernel import Moments
 from penstock.research.engine.market import Matrix
 from penstock.research.engine.results import BacktestMetrics
 
 _EULER_GAMMA = 0.5772156649015329
 _NORMAL = NormalDist()
+_YEAR = timedelta(days=365)
+#: A deviation under this fraction of the mean return is what is left of sums over millions of equal
+#: returns. No traded curve is so smooth.
+_ROUNDING = 3e-5
+#: A return or a fall that is smaller is the rounding of an equity.
+_SMALLEST_MOVE = 1e-14
 
 
-def moments_of(equity: Matrix, traded: float = 0.0, orders: int = 0) -> Moments:
+def moments_of(
+    equity: Matrix, traded: float = 0.0, orders: int = 0, unfilled: float = -1.0
+) -> Moments:
     """Return the sums over `equity`, one value per bar, for a curve that is not the kernel's."""
     r = equity[1:] / equity[:-1] - 1
     peaks = np.maximum.accumulate(equity)
@@ -33,25 +42,27 @@ def moments_of(equity: Matrix, traded: float = 0.0, orders: int = 0) -> Moments:
         max_drawdown=float((1 - equity / peaks).max()),
         traded=traded,
         orders=orders,
+        unfilled=unfilled,
         equity_sum=float(equity.sum()),
         first_equity=float(equity[0]),
         final_equity=float(equity[-1]),
     )
 
 
-def metrics_of(moments: Moments, timeframe: Timeframe) -> BacktestMetrics:
-    """Return the figures of a curve.
+def metrics_of(moments: Moments, elapsed: timedelta) -> BacktestMetrics:
+    """Return the figures of a curve that takes `elapsed` from its first close to its last.
 
-    - annual return = (1 + total return)^(B/n) - 1
-    - annual volatility = s * sqrt(B), where s is the sample deviation (n - 1) of r
-    - Sharpe = mean(r) / s * sqrt(B): Sharpe, Journal of Portfolio Management 21, 1994
-    - Sortino = mean(r) / sqrt(mean(min(r, 0)^2)) * sqrt(B): Sortino and Price, Journal of Investing
-      3, 1994
+    - annual return = (1 + total return)^(1/T) - 1
+    - annual volatility = s * sqrt(n/T), where s is the sample deviation (n - 1) of r
+    - Sharpe = mean(r) / s * sqrt(n/T): Sharpe, Journal of Portfolio Management 21, 1994
+    - Sortino = mean(r) / sqrt(mean(min(r, 0)^2)) * sqrt(n/T): Sortino and Price, Journal of
+      Investing 3, 1994
     - Calmar = annual return / maximum drawdown: Young, Futures, October 1991
-    - turnover = notional traded / mean equity / years
+    - turnover = notional traded / mean equity / T
+    - unfilled share = notional that volume did not fill / (that and the notional traded)
     """
-    n, per_year = moments.returns, timeframe.bars_per_year
-    years = n / per_year
+    n, years = moments.returns, elapsed / _YEAR
+    per_year = n / years if years > 0 else 0.0
     mean, deviation, skewness, kurtosis = _shape(moments)
     total_return = moments.final_equity / moments.first_equity - 1
     annual_return = (
@@ -60,14 +71,18 @@ def metrics_of(moments: Moments, timeframe: Timeframe) -> BacktestMetrics:
         else total_return
     )
     sharpe = _ratio(mean, deviation)
+    downside = math.sqrt(moments.downside2 / max(n, 1))
+    if downside <= _rounding(mean):
+        downside = 0.0
+    fall = moments.max_drawdown if moments.max_drawdown > _SMALLEST_MOVE else 0.0
     return BacktestMetrics(
         total_return=total_return,
         annual_return=annual_return,
         annual_volatility=deviation * math.sqrt(per_year),
         sharpe=sharpe * math.sqrt(per_year),
-        sortino=_ratio(mean, math.sqrt(moments.downside2 / max(n, 1))) * math.sqrt(per_year),
+        sortino=_ratio(mean, downside) * math.sqrt(per_year),
         max_drawdown=moments.max_drawdown,
-        calmar=_ratio(annual_return, moments.max_drawdown),
+        calmar=_ratio(annual_return, fall),
         turnover=_ratio(moments.traded / (moments.equity_sum / (n + 1)), years),
         orders=moments.orders,
         bars=n + 1,
@@ -77,6 +92,9 @@ def metrics_of(moments: Moments, timeframe: Timeframe) -> BacktestMetrics:
         probabilistic_sharpe=probabilistic_sharpe(sharpe, n, skewness, kurtosis)
         if deviation > 0
         else 0.0,
+        unfilled_share=_ratio(moments.unfilled, moments.unfilled + moments.traded)
+        if moments.unfilled >= 0
+        else -1.0,
     )
 
 
@@ -139,12 +157,13 @@ def deflated_sharpe(
 def _shape(moments: Moments) -> tuple[float, float, float, float]:
     """Return mean, sample deviation, skewness and raw kurtosis of the returns.
 
-    A flat curve has the skewness and kurtosis of a normal distribution.
+    A curve whose returns are all the same, as far as sums can tell, has a deviation of zero, and
+    the skewness and kurtosis of a normal distribution.
     """
     n = max(moments.returns, 1)
     mean = moments.total / n
     variance = max(moments.total2 / n - mean**2, 0.0)
-    if variance < 1e-24 or n < 2:
+    if n < 2 or math.sqrt(variance) <= _rounding(mean):
         return mean, 0.0, 0.0, 3.0
     third = moments.total3 / n - 3 * mean * moments.total2 / n + 2 * mean**3
     fourth = (
@@ -154,6 +173,11 @@ def _shape(moments: Moments) -> tuple[float, float, float, float]:
         - 3 * mean**4
     )
     return mean, math.sqrt(variance * n / (n - 1)), third / variance**1.5, fourth / variance**2
+
+
+def _rounding(mean: float) -> float:
+    """Return the deviation of returns that rounding alone can show."""
+    return max(_ROUNDING * abs(mean), _SMALLEST_MOVE)
 
 
 def _ratio(numerator: float, denominator: float) -> float:

@@ -34,8 +34,8 @@ def parameters_text(params: ParamValues) -> str:
 class BacktestMetrics:
     """The figures of one equity curve.
 
-    Fractions are fractions: 0.1 is 10%. Annual figures use the timeframe's bars in a year, and a
-    risk-free rate of zero. Formulas and sources are in penstock.research.engine.metrics.
+    Fractions are fractions: 0.1 is 10%. Annual figures use elapsed time, and a risk-free rate of
+    zero. Formulas and sources are in penstock.research.engine.metrics.
     """
 
     total_return: float
@@ -66,6 +66,10 @@ class BacktestMetrics:
     """The raw kurtosis of the returns per bar: a normal distribution has 3."""
     probabilistic_sharpe: float
     """The probability that the true Sharpe ratio is above zero."""
+    unfilled_share: float = -1.0
+    """The fraction of what was ordered that the bars' volume did not fill; -1 where nobody measured
+    it.
+    """
 
     def as_dict(self) -> dict[str, float]:
         """Return the figures by name, as floats."""
@@ -96,6 +100,8 @@ class BacktestResult:
     """The target weights of the simulated bars (WEIGHTS_SCHEMA)."""
     metrics: BacktestMetrics
     """The figures of the equity curve."""
+    written_off: pl.DataFrame
+    """One row per holding whose bars ended (penstock.research.engine.backtest.ENDED_SCHEMA)."""
 
     @property
     def first_ts(self) -> datetime:

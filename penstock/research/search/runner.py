@@ -11,15 +11,16 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import polars as pl
 from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import SearchError, StrategyError
 from penstock.core.extras import extra
+from penstock.core.late_bars import weights_across
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
@@ -174,7 +175,7 @@ def evaluate(
 ) -> tuple[float, dict[str, float]]:
     """Return the objective and the TRIAL_METRICS of a strategy over a whole market."""
     moments = simulate(market, market.decide(strategy), costs, settings.initial_cash).moments
-    figures = metrics_of(moments, market.timeframe).as_dict()
+    figures = metrics_of(moments, market.elapsed).as_dict()
     return figures[settings.objective.value], {name: figures[name] for name in TRIAL_METRICS}
 
 
@@ -339,10 +340,10 @@ def equal_weights(
 ) -> BacktestResult:
     """Return the naive benchmark: equal parts, 98% in all, of the symbols that have a bar.
 
-    It is rebalanced at each bar, from row `first` on.
+    A symbol whose bar is late counts as well. It is rebalanced at each bar, from row `first` on.
     """
-    present = ~np.isnan(market.close)
-    weights = np.where(present, 0.98 / np.maximum(present.sum(axis=1, keepdims=True), 1), np.nan)
+    bars = market.bars.select("symbol", "ts", score=pl.lit(1.0))
+    weights = market.matrix(weights_across(bars, 0.98 / pl.len().over("ts")), "equal_weights")
     return run(market, weights, first, costs, initial_cash, name="equal_weights")
 
 
@@ -355,8 +356,8 @@ def _deflated(chosen: BacktestResult, trials: list[Trial]) -> float:
     differ, and shrinks where the sampler has converged. It would punish a real edge and flatter a
     narrow search. Repeats count as trials, which errs on the strict side.
     """
-    per_bar = math.sqrt(chosen.timeframe.bars_per_year)
     m, returns = chosen.metrics, chosen.metrics.bars - 1
+    per_bar = math.sqrt(returns * timedelta(days=365) / (chosen.last_ts - chosen.first_ts))
     tried = sum(1 for trial in trials if trial.allowed)
     return deflated_sharpe(
         m.sharpe / per_bar, returns, m.skewness, m.kurtosis, 1 / max(returns - 1, 1), tried

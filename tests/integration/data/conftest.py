@@ -55,6 +55,7 @@ class FrameVenue:
     hidden: set[datetime] = field(default_factory=set)  # absent from the first answer about them
     requests: list[tuple[str, datetime, int]] = field(default_factory=list)
     reverse: bool = False
+    quoted: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def now(self) -> datetime:
@@ -88,7 +89,10 @@ class FrameVenue:
         return {}
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
-        return {}
+        if self.quoted is None:
+            return {}
+        price = Decimal(str(self.quoted))
+        return {symbol: Quote(price, price) for symbol in symbols}
 
 
 @pytest.fixture(scope="session")

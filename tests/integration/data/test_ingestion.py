@@ -203,6 +203,23 @@ def test_an_absurd_newest_print_waits_until_the_next_bar_tells(
     assert stored(store).equals(bars.filter(pl.int_range(pl.len()) != 50))
 
 
+def test_crash_that_the_venue_quotes_is_stored_at_once(
+    venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
+) -> None:
+    """Live sees the crash when the backtest does, not a bar later."""
+    prices = ("open", "high", "low", "close")
+    bars = walk(60).with_columns(
+        pl.when(pl.int_range(pl.len()) >= 50).then(pl.col(p) / 40).otherwise(pl.col(p)).alias(p)
+        for p in prices
+    )
+    market = venue(bars, bars["ts"][50] + H1.duration)
+    market.quoted = bars["close"][50] * 1.05
+    report = ingest(market, store, policy)
+    assert (report.new, report.quarantined, report.held_back) == (51, 0, 0)
+    assert report.watermark == bars["ts"][50]
+    assert stored(store).equals(bars[:51])
+
+
 def test_an_outage_is_retried_and_the_venue_s_own_wait_is_kept(
     venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:

@@ -13,6 +13,7 @@ from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.bars import require_bars
 from penstock.core.machine import SYSTEM_CLOCK, THREADS
 from penstock.core.timeframes import Timeframe
+from penstock.data.bounds import BoundsGate
 from penstock.data.ingestion import ingest_universe
 from penstock.data.policy import IngestPolicy
 from penstock.practice.candles import GivenCandles
@@ -64,6 +65,48 @@ def test_bars_come_over_the_wire_as_they_were(
     index = gate.build_docs(tmp_path / "docs")
     assert index is not None
     assert index.is_file()
+
+
+def test_crash_day_is_seen_at_once_and_a_wrong_print_is_not_believed(
+    store: PostgresBarStore, policy: IngestPolicy, walk: Callable[..., pl.DataFrame]
+) -> None:
+    """BTC falls to a twentieth and stays there: its bar is stored at its close, as the venue's bid
+    and ask confirm it. ETH shows the same close, but is quoted where it was: its bar waits, and is
+    refused once the next one is back.
+    """
+    prices = ("open", "high", "low", "close")
+    row = pl.int_range(pl.len())
+    crash = walk(60).with_columns(
+        pl.when(row >= 50).then(pl.col(p) / 20).otherwise(pl.col(p)).alias(p) for p in prices
+    )
+    wrong = walk(60, symbol="ETH/USDT", seed=5).with_columns(
+        pl.when(row == 50).then(pl.col(p) / 20).otherwise(pl.col(p)).alias(p) for p in prices
+    )
+    bars = pl.concat([crash, wrong]).with_columns(pl.col(*prices, "volume").round(4))
+    names = ["BTC/USDT", "ETH/USDT"]
+    at = bars["ts"][50] + Timeframe.H1.duration
+    with PracticeServer(GivenCandles({Timeframe.H1: bars}), stepped_clock(at)) as server:
+        market = CcxtMarketData("binance", base_url=server.url)
+
+        def ingested() -> list[tuple[int, int, int]]:
+            reports = ingest_universe(
+                market,
+                store,
+                "practice",
+                names,
+                Timeframe.H1,
+                policy,
+                BoundsGate(),
+                clock=SYSTEM_CLOCK,
+                runner=THREADS,
+            )
+            return [(each.new, each.quarantined, each.held_back) for each in reports]
+
+        assert ingested() == [(51, 0, 0), (50, 0, 1)]
+        PracticeControl(server.url).step(to=at + Timeframe.H1.duration)
+        assert ingested() == [(1, 0, 0), (1, 1, 0)]
+    kept = store.read_bars("practice", Timeframe.H1, names, bars["ts"][50])
+    assert kept.group_by("symbol").len().sort("symbol").rows() == [("BTC/USDT", 2), ("ETH/USDT", 1)]
 
 
 def test_real_candles_come_in_with_their_real_gaps(

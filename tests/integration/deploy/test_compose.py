@@ -44,6 +44,26 @@ def test_ports_are_bound_to_loopback() -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
+def test_servers_ask_for_a_password_and_answer_no_foreign_page() -> None:
+    """Prefect and MLflow have the same passwords as the worker that talks to them. Prefect answers
+    its own page alone, and MLflow is started behind Penstock's check.
+    """
+    services = yaml.safe_load(COMPOSE)["services"]
+    server, mlflow, worker = (
+        services[name]["environment"] for name in ("prefect-server", "mlflow", "worker")
+    )
+    assert server["PREFECT_SERVER_API_AUTH_STRING"].startswith("${PREFECT_AUTH:?")
+    assert worker["PREFECT_API_AUTH_STRING"] == "${PREFECT_AUTH}"
+    assert server["PREFECT_SERVER_CSRF_PROTECTION_ENABLED"] == "true"
+    origins = server["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"].split(",")
+    assert origins == ["http://127.0.0.1:4200", "http://localhost:4200"]
+    assert services["mlflow"]["command"][:3] == ["python", "-m", "penstock.adapters.mlflow.server"]
+    assert mlflow["PENSTOCK_MLFLOW_AUTH"].startswith("penstock:${MLFLOW_PASSWORD:?")
+    assert worker["PENSTOCK_MLFLOW_URL"] == "http://penstock:${MLFLOW_PASSWORD}@mlflow:5000"
+    keys = [name for name in (*server, *mlflow) if name.startswith("BINANCE_")]
+    assert not keys
+
+
 def test_mounted_files_exist() -> None:
     """Docker would make an empty folder of a missing one."""
     mounts = [

@@ -2,6 +2,7 @@
 changed version does.
 """
 
+import hashlib
 import json
 import sys
 from datetime import UTC, datetime, timedelta
@@ -19,7 +20,7 @@ from penstock.adapters.mlflow.connection import (
     local_tracking_uri,
     without_password,
 )
-from penstock.adapters.mlflow.content import read_version, source_of
+from penstock.adapters.mlflow.content import Manifest, read_version, source_of
 from penstock.adapters.mlflow.registry import MlflowRegistry
 from penstock.adapters.mlflow.tracking import MlflowTracker
 from penstock.core.bars import require_bars
@@ -27,9 +28,16 @@ from penstock.core.errors import PromotionError
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.data.snapshots import Snapshot, write_snapshot
+from penstock.ports import ModelVersion
+from penstock.promotion.gate import CandidateStatus, GateDecision
+from penstock.promotion.records import Judgement
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import SearchResult, SearchSettings
 from penstock.research.search.runner import search
+from penstock.testing.memory_promotions import MemoryPromotionStore
+
+#: Appended to a strategy's source. Whoever runs it ends.
+MALICE = "\nraise SystemExit('run')\n"
 
 STRATEGY_FILE = '''
 """Follow the last close."""
@@ -186,14 +194,12 @@ def test_version_loads_where_the_strategy_is_not_installed_and_in_plain_mlflow(
     """The registry's copy is enough, for penstock and for MLflow's own loader alike, and both
     decide the same.
     """
-    registry = MlflowRegistry(tracking_uri)
-    version = registry.register(run_id, "elsewhere")
+    record = MemoryPromotionStore()
+    version = MlflowRegistry(tracking_uri, record).register(run_id, "elsewhere")
+    let_pass(record, version)
     monkeypatch.delitem(sys.modules, "penstock_test_follower")
-    weights = (
-        MlflowRegistry(tracking_uri)
-        .load("elsewhere", version.version)
-        .strategy.decide(snapshot.bars())
-    )
+    loaded = MlflowRegistry(tracking_uri, record).load("elsewhere", version.version)
+    weights = loaded.strategy.decide(snapshot.bars())
     with fluent(tracking_uri):
         served = mlflow.pyfunc.load_model(f"models:/elsewhere/{version.version}")
     frame = snapshot.bars().with_columns(pl.col("ts").dt.replace_time_zone(None)).to_pandas()
@@ -202,31 +208,85 @@ def test_version_loads_where_the_strategy_is_not_installed_and_in_plain_mlflow(
     )
 
 
-@pytest.mark.parametrize("part", ["strategy.py", "manifest.json"])
+@pytest.mark.parametrize("part", ["strategy.py", "manifest.json", "evidence.json"])
 def test_version_that_was_changed_after_registration_is_not_run(
     part: str, tracking_uri: str, run_id: str
 ) -> None:
-    """Source or parameters edited in the artifact store: the hashes no longer agree and nothing of
-    it is executed.
+    """Source, parameters or evidence edited in the artifact store: the hashes no longer agree and
+    nothing of it is executed.
     """
-    name = f"changed-{part.partition('.')[0]}"
-    version = MlflowRegistry(tracking_uri).register(run_id, name)
-    root = (
-        MlflowClient(tracking_uri, tracking_uri)
-        .get_model_version_download_uri(name, version.version)
-        .removeprefix("file://")
-    )
-    file = Path(root) / "artifacts" / "version" / part
+    name, record = f"changed-{part.partition('.')[0]}", MemoryPromotionStore()
+    version = MlflowRegistry(tracking_uri, record).register(run_id, name)
+    let_pass(record, version)
+    file = _files_of(tracking_uri, version) / part
     text = file.read_text()
-    changed = (
-        text + "\nraise SystemExit('run')\n"
-        if part == "strategy.py"
-        else text.replace('"lag_bars": ', '"lag_bars": 1')
-    )
+    changed = {
+        "strategy.py": text + MALICE,
+        "manifest.json": text.replace('"lag_bars": ', '"lag_bars": 1'),
+        "evidence.json": text.replace('"trial_count": ', '"trial_count": 1'),
+    }[part]
     assert changed != text
     file.write_text(changed)
-    with pytest.raises(PromotionError, match="changed after it was registered"):
-        MlflowRegistry(tracking_uri).load(name, version.version)
+    registry = MlflowRegistry(tracking_uri, record)
+    for load in (registry.load, registry.load_candidate):
+        with pytest.raises(PromotionError, match="changed after it was registered"):
+            load(name, version.version)
+
+
+def test_version_whose_hashes_were_all_changed_too_is_not_run(
+    tracking_uri: str, run_id: str
+) -> None:
+    """Whoever may write to MLflow can put in code of their own, with a manifest and tags that fit.
+    The gate passed other content, and nothing of this is executed.
+    """
+    name, record = "forged", MemoryPromotionStore()
+    version = MlflowRegistry(tracking_uri, record).register(run_id, name)
+    let_pass(record, version)
+    folder = _files_of(tracking_uri, version)
+    text = (folder / "strategy.py").read_text() + MALICE
+    (folder / "strategy.py").write_text(text)
+    honest = Manifest.model_validate_json((folder / "manifest.json").read_text())
+    forged = honest.model_copy(update={"source_sha256": hashlib.sha256(text.encode()).hexdigest()})
+    (folder / "manifest.json").write_text(forged.model_dump_json())
+    MlflowClient(tracking_uri, tracking_uri).set_model_version_tag(
+        name, version.version, "content_hash", forged.content_hash
+    )
+    assert read_version(folder, forged.content_hash).source.text == text, "all hashes must agree"
+    with pytest.raises(PromotionError, match=r"the gate passed .* changed after it was promoted"):
+        MlflowRegistry(tracking_uri, record).load(name, version.version)
+
+
+def test_version_without_a_recorded_judgement_is_not_run(tracking_uri: str, run_id: str) -> None:
+    """What the gate never saw does not load, wherever an alias points. What it rejected neither."""
+    record = MemoryPromotionStore()
+    registry = MlflowRegistry(tracking_uri, record)
+    version = registry.register(run_id, "unseen")
+    registry.move_alias("unseen", "champion", version.version)
+    with pytest.raises(PromotionError, match="unseen/1 is not on record as passed by the gate"):
+        registry.load("unseen", "champion")
+    let_pass(record, version, CandidateStatus.REJECTED)
+    with pytest.raises(PromotionError, match="unseen/1 is not on record as passed by the gate"):
+        registry.load("unseen", "champion")
+    let_pass(record, version)
+    assert registry.load("unseen", "champion").strategy.name == "follower"
+
+
+def let_pass(
+    record: MemoryPromotionStore,
+    version: ModelVersion,
+    decision: CandidateStatus = CandidateStatus.CHAMPION,
+) -> None:
+    """Record a judgement on the version, by default that it is champion."""
+    content, at = version.tags["content_hash"], datetime(2026, 1, 5, tzinfo=UTC)
+    gate = GateDecision(decision, ())
+    record.save_judgement(Judgement(version.name, version.version, content, gate, at, "ana"))
+
+
+def _files_of(tracking_uri: str, version: ModelVersion) -> Path:
+    """Return the folder in which MLflow keeps a version's own files."""
+    client = MlflowClient(tracking_uri, tracking_uri)
+    root = client.get_model_version_download_uri(version.name, version.version)
+    return Path(root.removeprefix("file://")) / "artifacts" / "version"
 
 
 def test_run_that_is_no_search_cannot_be_registered(tracking_uri: str, run_id: str) -> None:
@@ -234,7 +294,7 @@ def test_run_that_is_no_search_cannot_be_registered(tracking_uri: str, run_id: s
     client = MlflowClient(tracking_uri)
     other = client.create_run(client.get_run(run_id).info.experiment_id).info.run_id
     with pytest.raises(PromotionError, match="not a recorded search"):
-        MlflowRegistry(tracking_uri).register(other, "other")
+        MlflowRegistry(tracking_uri, MemoryPromotionStore()).register(other, "other")
 
 
 def test_strategy_that_leans_on_another_strategy_file_is_refused(

@@ -16,6 +16,8 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.data.ingestion import ingest_universe
 from penstock.data.snapshots import write_snapshot
+from penstock.promotion.gate import CandidateStatus, GateDecision
+from penstock.promotion.records import Judgement
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import SearchSettings
 from penstock.research.search.runner import search
@@ -119,6 +121,10 @@ def _register_champion(place: Place, home: Path) -> None:
         dataset_hash=snapshot.content_hash,
     )
     run = MlflowTracker(uri, "daily").record_search(found, InverseVolatility, snapshot)
-    registry = MlflowRegistry(uri)
+    record = place.platform.promotions
+    registry = MlflowRegistry(uri, record)
     version = registry.register(run, "daily-portfolio")
+    passed = GateDecision(CandidateStatus.CHAMPION, ())
+    content, at = version.tags["content_hash"], SYSTEM_CLOCK.now()
+    record.save_judgement(Judgement(version.name, version.version, content, passed, at, "ana"))
     registry.move_alias("daily-portfolio", "champion", version.version)

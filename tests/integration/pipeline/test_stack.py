@@ -19,7 +19,10 @@ import httpx
 import psutil
 import pytest
 from prefect.client.schemas.objects import State
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin, Subprotocol
 
 import tasks.trading
 from flows.rebalance_portfolio import rebalance_portfolio
@@ -65,16 +68,26 @@ class Stack:
         }
         self.environment = {
             **clean,
+            "NOBODY_NEEDS_THIS": "a secret of another program",
             "PENSTOCK_HOME": str(self.home),
             "PENSTOCK_CONFIGS": str(configs),
         }
         self.ports = {name: free_port() for name in ("prefect", "mlflow", "practice")}
         self.api = f"http://127.0.0.1:{self.ports['prefect']}/api"
+        self.mlflow = f"http://127.0.0.1:{self.ports['mlflow']}"
+        self.practice = f"http://127.0.0.1:{self.ports['practice']}"
+
+    def secret(self, name: str) -> str:
+        """Return a secret that the stack made in its home folder."""
+        return (self.home / name).read_text()
 
     def run(self, *command: str, timeout: float = 240) -> str:
+        environment = {**self.environment, "PREFECT_API_URL": self.api}
+        if command[0] == "prefect":
+            environment["PREFECT_API_AUTH_STRING"] = self.secret("prefect-auth")
         done = subprocess.run(
             [sys.executable, "-m", *command],
-            env={**self.environment, "PREFECT_API_URL": self.api},
+            env=environment,
             capture_output=True,
             text=True,
             timeout=timeout,
@@ -97,12 +110,18 @@ class Stack:
 
     def runs(self, **state: Any) -> list[dict[str, Any]]:
         """Return the flow runs in a state, as the server tells them."""
-        answer = httpx.post(
-            f"{self.api}/flow_runs/filter",
-            json={"flow_runs": {"state": state}, "limit": 100},
-            trust_env=False,
-        )
-        return list(answer.json())
+        return list(self.ask("flow_runs", {"flow_runs": {"state": state}, "limit": 100}).json())
+
+    def ask(self, what: str, body: dict[str, Any], **headers: str) -> httpx.Response:
+        """Ask Prefect's API as its own page does: with the password and a CSRF token."""
+        user, _, password = self.secret("prefect-auth").partition(":")
+        with httpx.Client(auth=(user, password), trust_env=False) as client:
+            token = client.get(f"{self.api}/csrf-token", params={"client": "test"}).json()["token"]
+            return client.post(
+                f"{self.api}/{what}/filter",
+                json=body,
+                headers={"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test", **headers},
+            )
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +154,7 @@ def test_deployed_ingest_completes_in_the_worker_and_leaves_its_artifact(stack: 
     stack.run(
         "prefect", "deployment", "run", "ingest-bars/ingest-1d", "--watch", "--watch-timeout=180"
     )
-    found = httpx.post(
-        f"{stack.api}/artifacts/latest/filter",
-        json={"artifacts": {"key": {"any_": ["ingest-1d"]}}},
-        trust_env=False,
-    )
+    found = stack.ask("artifacts/latest", {"artifacts": {"key": {"any_": ["ingest-1d"]}}})
     (artifact,) = found.json()
     rows = json.loads(artifact["data"])
     assert {row["symbol"] for row in rows} == {"BTC/USDT", "ETH/USDT", "SOL/USDT"}
@@ -151,6 +166,118 @@ def test_commands_follow_the_running_stack(stack: Stack) -> None:
     said = stack.command("status")
     assert "practice" in said
     assert "already running" in stack.up()
+
+
+#: A page of another site, one of another server on this machine, and one in a sandboxed frame.
+FOREIGN = ("https://evil.example", "http://127.0.0.1:9", "null")
+#: What a page would do: make a deployment that runs a shell beside the keys.
+DEPLOYMENT = {"name": "evil", "flow_id": "00000000-0000-0000-0000-000000000000"}
+
+
+def test_prefect_refuses_whoever_has_no_auth_string(stack: Stack) -> None:
+    """Without the auth string, or with another, 401: for what is read and for what is made. Only
+    the health check answers everyone.
+    """
+    user, _, password = stack.secret("prefect-auth").partition(":")
+    version, csrf, made = (
+        f"{stack.api}/{path}"
+        for path in ("admin/version", "csrf-token?client=page", "deployments/")
+    )
+    for auth in (None, ("penstock", "guessed")):
+        with httpx.Client(auth=auth, trust_env=False) as stranger:
+            assert stranger.get(f"{stack.api}/health").status_code == 200
+            assert stranger.get(version).status_code == 401
+            assert stranger.get(csrf).status_code == 401
+            # the CSRF check stands before the password's
+            assert stranger.post(made, json=DEPLOYMENT).status_code == 403
+    with httpx.Client(auth=(user, password), trust_env=False) as client:
+        assert client.get(version).status_code == 200
+        token = client.get(csrf).json()["token"]
+    headers = {"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "page"}
+    refused = httpx.post(made, json=DEPLOYMENT, headers=headers, trust_env=False)
+    assert refused.status_code == 401
+
+
+@pytest.mark.parametrize("origin", FOREIGN)
+def test_prefect_refuses_a_page_of_another_origin(stack: Stack, origin: str) -> None:
+    """A browser asks first whether the page may: it may not. What it sends without asking is
+    refused for want of a CSRF token, even where the browser knows the password. The page cannot
+    read a token. Prefect's own page may all of that.
+    """
+    user, _, password = stack.secret("prefect-auth").partition(":")
+    own = stack.api.removesuffix("/api")
+    asking = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,prefect-csrf-token",
+    }
+    with httpx.Client(auth=(user, password), trust_env=False) as client:
+        made = f"{stack.api}/deployments/"
+        preflight = client.options(made, headers={"Origin": origin, **asking})
+        assert preflight.status_code == 400
+        assert "access-control-allow-origin" not in preflight.headers
+        form = {"Origin": origin, "Content-Type": "text/plain"}
+        simple = client.post(made, content=json.dumps(DEPLOYMENT), headers=form)
+        assert simple.status_code == 403
+        token = client.get(f"{stack.api}/csrf-token?client=page", headers={"Origin": origin})
+        assert "access-control-allow-origin" not in token.headers
+        assert client.options(made, headers={"Origin": own, **asking}).status_code == 200
+    assert stack.ask("flow_runs", {"limit": 1}, Origin=own).status_code == 200
+
+
+def test_prefect_takes_no_events_from_a_page(stack: Stack) -> None:
+    """A page may open a WebSocket anywhere, and an event starts deployments. Without the auth
+    string the server refuses it, or closes it once it hears another.
+    """
+    address = stack.api.replace("http://", "ws://") + "/events/in"
+    with pytest.raises(InvalidStatus, match="HTTP 403"):
+        connect(address, origin=Origin(FOREIGN[0]), proxy=None)
+    with connect(address, subprotocols=[Subprotocol("prefect")], proxy=None) as asked:
+        asked.send(json.dumps({"type": "auth", "token": "penstock:guessed"}))
+        with pytest.raises(ConnectionClosed, match="Invalid token"):
+            asked.recv(timeout=10)
+
+
+def test_mlflow_and_practice_exchange_refuse_whoever_has_no_token(stack: Stack) -> None:
+    """Neither answers without its token, nor a page of another origin with it. Venue calls stay as
+    a venue has them.
+    """
+    user, _, password = stack.secret("mlflow-auth").partition(":")
+    bearer = {"Authorization": f"Bearer {stack.secret('practice-token')}"}
+    listed = f"{stack.mlflow}/api/2.0/mlflow/experiments/search?max_results=1"
+    clock = f"{stack.practice}/practice/clock"
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(listed).status_code == 401
+        assert client.get(stack.mlflow).status_code == 401
+        assert client.get(listed, auth=(user, password)).status_code == 200
+        assert client.get(clock).status_code == 401
+        assert client.get(clock, headers=bearer).status_code == 200
+        for origin in FOREIGN:
+            page = {"Origin": origin}
+            assert client.get(listed, auth=(user, password), headers=page).status_code == 403
+            assert client.get(clock, headers={**bearer, **page}).status_code == 403
+        assert client.get(f"{stack.practice}/api/v3/ping").status_code == 200
+
+
+def test_secrets_of_the_stack_are_their_owners_alone(stack: Stack) -> None:
+    """The files have mode 0600, and no log has what is in them. The worker has no password of
+    Prefect's database, and what `up` prints says where to look and not what is there.
+    """
+    names = ("prefect-auth", "mlflow-auth", "practice-token")
+    assert {(stack.home / name).stat().st_mode & 0o777 for name in names} == {0o600}
+    passwords = [stack.secret(name).rpartition(":")[2] for name in names]
+    said = stack.up()
+    assert all(str(stack.home / name) in said.replace("\n", "") for name in names[:2])
+    logs = "".join(path.read_text(errors="replace") for path in (stack.home / "logs").iterdir())
+    assert not [password for password in passwords if password in said + logs]
+    supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])
+    children = supervisor.children()
+    (worker,) = (child.environ() for child in children if "--pool" in child.cmdline())
+    assert worker["PREFECT_API_AUTH_STRING"] == stack.secret("prefect-auth")
+    assert not [name for name in worker if name.startswith("PREFECT_SERVER_")]
+    assert "NOBODY_NEEDS_THIS" in supervisor.environ()
+    for child in children:
+        assert "NOBODY_NEEDS_THIS" not in child.environ()
+        assert not any(password in " ".join(child.cmdline()) for password in passwords)
 
 
 def test_minute_service_trades_a_slot_that_shows_as_a_flow_run(stack: Stack) -> None:
@@ -193,7 +320,8 @@ def test_slot_that_fails_does_not_keep_a_newer_one_from_being_traded(
     monkeypatch.setattr(tasks.trading, "worker_platform", lambda: place.platform)
     # as often as a read is tried
     place.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/account", times=4))
-    with temporary_settings({PREFECT_API_URL: stack.api}):
+    auth = stack.secret("prefect-auth")
+    with temporary_settings({PREFECT_API_URL: stack.api, PREFECT_API_AUTH_STRING: auth}):
         state: State[Any] = rebalance_portfolio("daily", return_state=True)
     assert state.is_failed()
     found = list_slots(place.platform, ACTOR, "daily")

@@ -27,6 +27,7 @@ WANTED = Decimal("0.2")
 ELSEWHERE = {
     "kill_switch",
     "locked_instrument",
+    "unknown_equity",
     "price_collar",
     "drawdown",
     "stop_cooldown",

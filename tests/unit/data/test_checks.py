@@ -185,6 +185,27 @@ def test_the_newest_print_waits_for_confirmation_where_it_is_absurd(walk: Walk) 
     assert checked.metrics["held_back"].item() == 1
 
 
+@pytest.mark.parametrize(
+    ("factor", "quoted", "held"),
+    [
+        (1 / 30, 1 / 30, 0),
+        (1 / 30, 1 / 40, 0),
+        (30.0, 25.0, 0),
+        (1 / 30, 1.0, 1),
+        (30.0, 1.0, 1),
+        (30.0, 9.0, 1),
+    ],
+)
+def test_newest_print_that_the_venue_quotes_is_taken_at_once(
+    walk: Walk, factor: float, quoted: float, held: int
+) -> None:
+    """A crash is where bid and ask are; a wrong print is where nobody quotes."""
+    frame = _scaled(walk(50), [49], factor)
+    mid = walk(50)["close"][-1] * quoted
+    checked = check_symbol(frame, "BTC/USDT", Timeframe.H1, LATE, mid=mid)
+    assert (checked.good.height, checked.held.height) == (50 - held, held)
+
+
 def test_context_lets_a_single_new_bar_be_measured(walk: Walk) -> None:
     """With the bars before it, one new bar gets the verdict of the whole history."""
     whole = _scaled(walk(200), [199], 2.0)

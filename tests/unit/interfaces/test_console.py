@@ -4,14 +4,21 @@ without a terminal.
 
 import io
 import shlex
+import subprocess
 from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 
-from penstock.interfaces.cli.console import stack_commands, table_or_records, trials_progress
+from penstock.interfaces.cli.console import (
+    stack_commands,
+    stack_logins,
+    table_or_records,
+    trials_progress,
+)
 from penstock.interfaces.cli.demo_view import _shown
 from penstock.pipeline.local_stack import RunningStack
+from penstock.settings import StackSecret, stack_secret
 from penstock.stack import Addresses
 
 FRAME = pl.DataFrame(
@@ -64,9 +71,29 @@ def test_commands_of_a_stack_name_its_port_and_folder() -> None:
     """They are pasted into a shell that knows neither."""
     addresses = Addresses("practice", "", "http://127.0.0.1:4321", "", "", "")
     listed, run, down = stack_commands(RunningStack(Path("/tmp/my home"), addresses))
-    assert "PREFECT_API_URL=http://127.0.0.1:4321/api prefect deployment ls" in listed
-    assert "PREFECT_API_URL=http://127.0.0.1:4321/api prefect deployment run" in run
+    to_server = (
+        "PREFECT_API_URL=http://127.0.0.1:4321/api "
+        """PREFECT_API_AUTH_STRING="$(cat '/tmp/my home/prefect-auth')" prefect deployment"""
+    )
+    assert f"{to_server} ls" in listed
+    assert f"{to_server} run" in run
     assert shlex.split(down)[1:] == ["PENSTOCK_HOME=/tmp/my home", "penstock", "down"]
+
+
+def test_logins_of_a_stack_are_commands_and_no_passwords(tmp_path: Path) -> None:
+    """The printed commands give what the pages ask for, and the output itself has no password."""
+    home = tmp_path / "my home"
+    prefect, mlflow = (
+        stack_secret(home, which).get_secret_value()
+        for which in (StackSecret.PREFECT, StackSecret.MLFLOW)
+    )
+    addresses = Addresses("practice", "", "http://127.0.0.1:4321", "", "", "")
+    lines = stack_logins(RunningStack(home, addresses))
+    shown = [
+        subprocess.check_output(["sh", "-c", line.split(":  ")[1]], text=True) for line in lines
+    ]
+    assert [each.strip() for each in shown] == [prefect, mlflow.split(":")[1]]
+    assert not any(prefect in line or mlflow in line for line in lines)
 
 
 def test_paths_of_the_demo_are_whole_and_quoted() -> None:

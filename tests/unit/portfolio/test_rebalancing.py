@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from penstock.core.errors import ConfigError, DataError
+from penstock.core.errors import ConfigError
 from penstock.core.instruments import Instrument, spot_assets
 from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
@@ -238,6 +238,50 @@ def test_undecided_symbol_is_held() -> None:
     )
 
 
+@pytest.mark.parametrize(("budget", "bought"), [(1.0, 6), (0.75, "3.5"), (0.4, 0)])
+def test_held_without_a_decision_reduces_what_others_may_have(
+    budget: float, bought: int | str
+) -> None:
+    """AAA is held at 40% of the account without a decision. BBB may have what is left of what the
+    strategies may use, though it is asked for whole.
+    """
+    book = Book(
+        {"AAA/USDT": None, "BBB/USDT": 0.9},
+        {"AAA": Decimal(4), "USDT": Decimal(600)},
+        PRICES,
+        INSTRUMENTS,
+        RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO),
+        budget=budget,
+    )
+    buys, _ = plan_buys(book)
+    assert sum(order.notional for order in buys) == Decimal(bought) * 100
+
+
+def test_what_undecided_holdings_leave_is_shared_by_weight() -> None:
+    """AAA holds half without a decision; BBB and CCC are asked for at 0.6 and 0.2."""
+    targets = {"AAA/USDT": None, "BBB/USDT": 0.6, "CCC/USDT": 0.2}
+    balances = {"AAA": Decimal(5), "BBB": Decimal(45), "USDT": Decimal(50)}
+    result = trade(targets, balances, RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO))
+    assert [(o.symbol, o.side, o.quantity) for o in result.orders] == [
+        ("BBB/USDT", Side.SELL, Decimal("7.5")),
+        ("CCC/USDT", Side.BUY, Decimal(125)),
+    ]
+
+
+def test_symbol_outside_the_universe_takes_nothing_of_the_budget() -> None:
+    """It is no strategy's: only the cash limits what they buy."""
+    book = Book(
+        {"BBB/USDT": 0.5},
+        {"AAA": Decimal(4), "USDT": Decimal(600)},
+        PRICES,
+        INSTRUMENTS,
+        RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO),
+        budget=0.5,
+    )
+    (order,) = plan_buys(book)[0]
+    assert order.notional == 500
+
+
 def test_difference_inside_the_band_is_left_alone_but_a_close_is_not() -> None:
     """A position 0.2% off is not touched; a target of zero sells even a position smaller than the
     band.
@@ -289,14 +333,23 @@ def test_order_over_the_venues_maximum_is_cut_to_it() -> None:
     assert result.orders[0].quantity == Decimal(3)
 
 
-def test_held_asset_without_price_stops_the_plan() -> None:
-    """Equity that cannot be known is an error that names the symbol, not a smaller equity."""
-    with pytest.raises(DataError, match="BBB/USDT"):
-        trade(
-            {"AAA/USDT": 0.5},
-            {"BBB": Decimal(1), "USDT": Decimal(1)},
-            prices={"AAA/USDT": Decimal(100)},
-        )
+def test_held_asset_without_price_leaves_exits_only() -> None:
+    """Equity that cannot be known names the symbol and buys nothing. A part of a position depends
+    on equity and is not sold; a whole one is.
+    """
+    prices = {"AAA/USDT": Decimal(100), "CCC/USDT": Decimal(10)}
+    balances = {asset: Decimal(5) for asset in ("AAA", "BBB", "CCC", "USDT")}
+    result = trade({"AAA/USDT": 0.1, "CCC/USDT": 0.0, "DDD/USDT": 0.5}, balances, prices=prices)
+    assert [(order.symbol, order.side) for order in result.orders] == [("CCC/USDT", Side.SELL)]
+    assert all("BBB/USDT" in skip.reason for skip in result.skipped if skip.symbol == "AAA/USDT")
+
+
+def test_asset_that_the_policy_does_not_count_is_no_equity_and_no_doubt() -> None:
+    """An operator says of an asset without a price that it is worth nothing here."""
+    policy = RebalancePolicy(uncounted_assets=("BBB",))
+    prices, balances = {"AAA/USDT": Decimal(100)}, {"BBB": Decimal(1), "USDT": Decimal(1000)}
+    result = trade({"AAA/USDT": 0.5}, balances, policy, prices)
+    assert (result.equity, len(result.orders)) == (1000, 1)
 
 
 def test_target_in_another_quote_is_refused() -> None:

@@ -211,6 +211,39 @@ def test_control_moves_money_and_time_and_says_no_clearly(server: PracticeServer
     assert control.stats()["requests"]["POST /practice/deposits"] == 1
 
 
+def test_control_calls_need_the_token_and_are_not_for_web_pages(frame: Frames) -> None:
+    """Without the token, or with another, nothing is done, whatever the call. A request that a
+    browser sends for a page is refused even with it, and where no token is set.
+    """
+    bars = GivenCandles({H: frame([(10.0, 10.0, 10.0, 10.0, 1.0)], H)})
+    with PracticeServer(bars, control_token="the-token") as server:
+        control = PracticeControl(server.url, token="the-token")
+        control.create_account("key", "secret", {"USDT": 5})
+        for stranger in (PracticeControl(server.url), PracticeControl(server.url, token="other")):
+            for call in (
+                stranger.now,
+                stranger.stats,
+                lambda stranger=stranger: stranger.deposit("key", "USDT", 1000),
+            ):
+                with pytest.raises(ConfigError, match="control calls need the token"):
+                    call()
+        page = requests.post(
+            f"{server.url}/practice/deposits",
+            json={"api_key": "key", "asset": "USDT", "quantity": "1000"},
+            headers={"Authorization": "Bearer the-token", "Origin": "https://evil.example"},
+            timeout=10,
+        )
+        assert (page.status_code, page.json()["error"][:10]) == (403, "a web page")
+        assert control.balances("key") == {"USDT": Decimal(5)}
+        assert requests.get(f"{server.url}/api/v3/ping", timeout=10).status_code == 200
+        journal = json.dumps(control.journal())
+        assert "the-token" not in journal + repr(server.config)
+    with PracticeServer(bars) as server:
+        origin = {"Origin": "http://127.0.0.1:9"}
+        page = requests.delete(f"{server.url}/practice/faults", headers=origin, timeout=10)
+        assert page.status_code == 403
+
+
 def test_server_ends_with_its_owner_and_says_why_it_cannot_start(
     tmp_path: Path, server: PracticeServer
 ) -> None:

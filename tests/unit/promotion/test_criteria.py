@@ -108,5 +108,5 @@ def test_evidence_survives_json_with_figures_that_are_not_finite(evidence: Make)
 def test_doubled_costs_double_fee_and_slippage_and_nothing_else() -> None:
     """What doubled_cost_return is measured with."""
     assert doubled(Costs(fee_bps=7, slippage_bps=3, min_notional=5)) == Costs(
-        fee_bps=14, slippage_bps=6, min_notional=5
+        min_slippage_ticks=1, fee_bps=14, slippage_bps=6, min_notional=5
     )

@@ -111,7 +111,7 @@ AT_ACCOUNT: list[tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]] = [
 ]
 
 #: Rules without a number: there is no boundary.
-WITHOUT_A_LIMIT = {"kill_switch", "locked_instrument"}
+WITHOUT_A_LIMIT = {"kill_switch", "locked_instrument", "unknown_equity"}
 
 
 @pytest.mark.parametrize(("name", "account", "bound", "quantity"), AT_QUANTITY)

@@ -14,7 +14,9 @@ from penstock.core.halts import TradingState
 from penstock.core.orders import Fill, Side
 from penstock.core.proposals import ProposedOrder, SeenBar
 from penstock.core.risk_records import PositionMark, RiskHistory, RiskVerdict
+from penstock.core.valuation import Price, PriceState
 from penstock.risk.limits import LossLimit, RiskLimits
+from penstock.risk.losses import breaches
 from penstock.risk.memory import AccountMemory
 from penstock.risk.protection import advanced_marks, positions_to_close
 from penstock.risk.review import ReviewedOrder, review
@@ -351,6 +353,78 @@ def test_collar_holds_against_the_mid_and_the_close(
     seen = judged(order(), account, limits(price_collar=Decimal("0.2")))
     assert seen.verdict is (RiskVerdict.ALLOW if said is None else RiskVerdict.DENY)
     assert said is None or said in seen.findings[0].reason
+
+
+@pytest.mark.parametrize(
+    ("mid", "close", "side", "passes"),
+    [
+        (100, 130.0, Side.SELL, True),
+        (100, 130.0, Side.BUY, False),
+        (130, 100.0, Side.SELL, False),
+        (None, 130.0, Side.SELL, False),
+    ],
+)
+def test_collar_lets_a_reduction_pass_that_bid_and_ask_confirm(
+    mid: int | None, close: float, side: Side, passes: bool
+) -> None:
+    """A position at 100 whose close was 130: the venue's own mid decides for what reduces."""
+    account = context(
+        positions=ONE_HELD,
+        mids={} if mid is None else {"BTC/USDT": Decimal(mid)},
+        seen={"BTC/USDT": SeenBar(SLOT, close)},
+    )
+    seen = judged(order("0.5", side), account, limits(price_collar=Decimal("0.2")))
+    assert seen.verdict is (RiskVerdict.ALLOW if passes else RiskVerdict.DENY)
+
+
+IN_DOUBT = Price(Decimal(100), PriceState.IN_DOUBT, "the last price is 150")
+
+
+def test_unknown_equity_lets_only_reductions_at_confirmed_prices_pass() -> None:
+    """ETH is in doubt: BTC may be sold and not bought, ETH neither, unless risk closes it."""
+    account = context(
+        positions={**ONE_HELD, "ETH/USDT": Decimal(1)},
+        unsure={"ETH/USDT": IN_DOUBT},
+        unknown={"ETH/USDT": IN_DOUBT.reason},
+    )
+    orders = {
+        (symbol, side): order("0.5", side, symbol)
+        for symbol in ("BTC/USDT", "ETH/USDT")
+        for side in Side
+    }
+    passed = {key for key, each in orders.items() if judged(each, account, WIDE).passed}
+    assert passed == {("BTC/USDT", Side.SELL)}
+    closing = replace(account, exits=frozenset({"ETH/USDT"}))
+    assert judged(orders["ETH/USDT", Side.SELL], closing, WIDE).passed is not None
+
+
+def test_no_loss_limit_and_no_stop_acts_on_what_is_unknown() -> None:
+    """A loss of half and a price under the stop, both from a price in doubt. A stop of the other
+    symbol, whose price is confirmed, acts.
+    """
+    bound = limits(stop_loss=Decimal("0.1"), drawdown=LossLimit(limit=Decimal("0.2"), flatten=True))
+    account = context(
+        equity=Decimal(500),
+        history=RiskHistory(day_start=Decimal(1000), peak=Decimal(1000)),
+        positions={**ONE_HELD, "ETH/USDT": Decimal(1)},
+        entries={"BTC/USDT": Decimal(200), "ETH/USDT": Decimal(200)},
+        unsure={"ETH/USDT": IN_DOUBT},
+        unknown={"ETH/USDT": IN_DOUBT.reason},
+    )
+    assert breaches(account, bound) == ()
+    closed = [(each.rule, each.symbol) for each in positions_to_close(account, bound)]
+    assert closed == [("stop_loss", "BTC/USDT")]
+
+
+def test_position_that_the_venue_does_not_trade_counts_in_gross_and_is_not_closed() -> None:
+    """It has a value and no instrument: limits on exposure see it, and nothing can close it."""
+    account = context(
+        positions={"GONE/USDT": Decimal(5)},
+        prices={"BTC/USDT": Decimal(100), "GONE/USDT": Decimal(100)},
+    )
+    assert (account.gross, account.net) == (500, 500)
+    halted = replace(account, halt=replace(ACTIVE, state=TradingState.HALTED, flatten=True))
+    assert positions_to_close(halted, WIDE) == ()
 
 
 def test_first_rebalance_is_no_anomaly_and_a_change_that_stands_is_none_either() -> None:

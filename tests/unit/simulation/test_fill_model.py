@@ -90,11 +90,14 @@ def test_taker_never_fills_better_than_the_market_nor_beyond_its_limit(
 def test_fills_of_a_bar_are_whole_lots_within_its_share(
     quantity: Decimal, volume: float, participation: float, taken: Decimal
 ) -> None:
-    """The fills of a bar are at most its share of the volume; without a share none is bound."""
+    """The fills of a bar are at most its share of the volume. Without a share only a bar without
+    volume binds: it fills nothing.
+    """
     got = FillModel(participation=participation).fillable(AAA, quantity, volume, taken)
     assert 0 <= got <= quantity
     assert got in (0, quantity) or (got % LOT == 0 and got + taken <= D(volume * participation))
-    assert FillModel(participation=None).fillable(AAA, quantity, volume, taken) == quantity
+    unbound = FillModel(participation=None).fillable(AAA, quantity, volume, taken)
+    assert unbound == (quantity if volume > 0 else 0)
 
 
 @given(st.sampled_from(Side), prices, prices)
@@ -118,9 +121,19 @@ def test_commission_in_bnb_needs_enough_of_it(free: str, paid_in: str) -> None:
 
 def test_model_has_the_costs_of_the_backtest() -> None:
     """Research states costs as floats; the model has the same figures as exact decimals."""
-    model = FillModel.of(Costs(fee_bps=7.5, slippage_bps=0.3))
+    model = FillModel.of(Costs(fee_bps=7.5, slippage_bps=0.3, max_volume_share=0.2))
     assert (model.taker_fee_bps, model.slippage_bps) == (D("7.5"), D("0.3"))
+    assert (model.min_slippage_ticks, model.participation) == (D("0.5"), 0.2)
     assert model.fee_bps(is_maker=True) == D("7.5")
+
+
+def test_taker_pays_half_a_tick_at_least() -> None:
+    """Five basis points of 0.13 are far under a tick of 0.01; of 1,000 they are more than half."""
+    model = FillModel.of(Costs(slippage_bps=5))
+    tick = AAA.price_tick
+    assert model.taker_price(Side.BUY, D("0.13"), price_tick=tick) == D("0.135")
+    assert model.taker_price(Side.SELL, D("0.13"), price_tick=tick) == D("0.125")
+    assert model.taker_price(Side.BUY, D(1000), price_tick=tick) == D("1000.5")
 
 
 class OnPractice:
@@ -182,7 +195,7 @@ def traded(
     return after
 
 
-days = st.tuples(st.floats(0.01, 1000).map(lambda price: round(price, 8)), st.floats(0, 0.8))
+days = st.tuples(st.floats(0.05, 1000).map(lambda price: round(price, 8)), st.floats(0, 0.8))
 
 
 @settings(max_examples=60)
@@ -191,6 +204,7 @@ days = st.tuples(st.floats(0.01, 1000).map(lambda price: round(price, 8)), st.fl
         FillModel,
         taker_fee_bps=st.decimals(0, 100, places=2),
         slippage_bps=st.decimals(0, 50, places=2),
+        min_slippage_ticks=st.sampled_from([D(0), D("0.5")]),
         fee_asset=st.sampled_from(["received", "quote"]),
         participation=st.none() | st.floats(0.01, 1),
     ),
@@ -215,7 +229,7 @@ def test_practice_paper_and_replay_fill_alike(
         {asset: amount for asset, amount in row.balances.items() if amount} for row in replayed.rows
     ]
     assert traded(OnPractice(frame, model), prices, weights) == balances
-    if model.participation is None:
+    if model.participation is None and volume > 0:
         assert traded(OnPaper(frame, model), prices, weights) == balances
 
 

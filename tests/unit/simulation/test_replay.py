@@ -9,6 +9,7 @@ import pytest
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.instruments import Instrument
 from penstock.execution.rebalance.run import rebalance
+from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import RiskLimits
 from penstock.simulation.fill_model import FillModel
@@ -117,6 +118,34 @@ def test_thin_bar_fills_in_part() -> None:
         bars(volume=0.01), {SLOT: {"BTC/USDT": 0.5}}, RebalancePolicy(), flat(), Decimal(10_000)
     )
     assert result.rows[0].traded == Decimal(500)
+
+
+def test_bar_without_volume_fills_nothing() -> None:
+    """An order in a bar in which nobody traded is no order at all."""
+    model = FillModel(participation=None)
+    result = replay(bars(volume=0.0), TARGETS, RebalancePolicy(), flat(), Decimal(10_000), model)
+    assert [(row.orders, row.equity) for row in result.rows] == [(0, Decimal(10_000))] * 4
+
+
+def test_held_without_a_decision_reduces_what_others_may_have() -> None:
+    """A strategy has 75% of the account. ETH is held at half of that without a decision, so BTC may
+    have the other half, though the strategy asks for all of it.
+    """
+    quotas = {"trend/3": 0.75}
+    wanted: list[dict[str, float | None]] = [
+        {"BTC/USDT": 0.375, "ETH/USDT": 0.375},
+        {"BTC/USDT": 0.75, "ETH/USDT": None},
+    ]
+    still = bars().with_columns(
+        pl.col("open", "high", "low", "close").first().over("symbol", order_by="ts")
+    )
+    decided = {
+        slot(day): PortfolioTargets("trend/3", weights, {}, {}, quotas)
+        for day, weights in enumerate(wanted)
+    }
+    targets = {at: each.weights for at, each in decided.items()}
+    result = replay(still, targets, RebalancePolicy(), flat(), Decimal(10_000), decided=decided)
+    assert [row.orders for row in result.rows] == [2, 0]
 
 
 def test_symbol_without_a_bar_at_the_slot_does_not_trade_and_keeps_its_value() -> None:

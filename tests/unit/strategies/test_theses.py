@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from penstock.core.bars import TS
+from penstock.core.late_bars import LATE_BARS
 from strategies import STRATEGIES
 from strategies.inverse_volatility import InverseVolatility
 from strategies.ma_cross import MovingAverageCross
@@ -121,6 +122,52 @@ def test_inverse_volatility_caps_a_single_symbol() -> None:
     weights = last(InverseVolatility(InverseVolatility.Params(max_weight=0.4)).decide(table))
     assert weights["CALM"] == pytest.approx(0.4)
     assert weights["WILD"] < 0.03
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+@pytest.mark.parametrize("late", [1, LATE_BARS])
+def test_late_bar_of_one_symbol_changes_no_weight_of_the_others(name: str, late: int) -> None:
+    """B's newest bars come late. A keeps what it would have, and does not get B's share."""
+    random = np.random.default_rng(7).normal(0, 0.002, (4, 140))
+    fall = np.concatenate([np.zeros(137), [-0.03, -0.03, -0.03]])  # oversold, for the reversion
+    closes = {
+        symbol: list(np.exp(np.cumsum(0.004 + random[k] + (name == "mean_reversion") * fall)))
+        for k, symbol in enumerate("ABCD")
+    }
+    table = bars(**closes)
+    newest = table["ts"].unique().sort()[-late:]
+    is_late = (pl.col("symbol") == "B/USDT") & pl.col("ts").is_in(newest.implode())
+    strategy = STRATEGIES[name]()
+    whole, holed = strategy.decide(table), strategy.decide(table.filter(~is_late))
+    at = pl.col("ts") == newest[-1]
+    kept = whole.filter(at & (pl.col("symbol") != "B/USDT"))
+    others = holed.filter(at)
+    assert others["symbol"].to_list() == kept["symbol"].to_list()
+    assert (kept["weight"] > 0).any()
+    assert others["weight"].to_list() == pytest.approx(kept["weight"].to_list(), rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["ma_cross", "inverse_volatility"])
+def test_late_bar_leaves_half_to_the_symbol_that_has_one(name: str) -> None:
+    """Of two coins alike each has 0.49. B's newest bar is late: A keeps 0.49, not 0.98."""
+    rise = list(np.linspace(1, 2, 140))
+    table = bars(A=rise, B=rise)
+    late = (pl.col("symbol") == "B/USDT") & (pl.col("ts") == table["ts"].max())
+    strategy = STRATEGIES[name].from_params(
+        {"max_weight": 1.0} if name == "inverse_volatility" else {}
+    )
+    decided = strategy.decide(table.filter(~late)).filter(pl.col("ts") == table["ts"].max())
+    assert decided.select("symbol", "weight").rows() == [("A/USDT", pytest.approx(0.49, rel=0.01))]
+
+
+def test_coin_that_vanished_is_not_counted_for_ever() -> None:
+    """After LATE_BARS bars without one its share is free again."""
+    rise = list(np.linspace(1, 2, 140))
+    table = bars(A=rise, B=rise)
+    gone = table["ts"].unique().sort()[-(LATE_BARS + 1) :]
+    left = table.filter((pl.col("symbol") == "A/USDT") | ~pl.col("ts").is_in(gone.implode()))
+    weights = MovingAverageCross().decide(left).filter(pl.col("symbol") == "A/USDT")["weight"]
+    assert weights.tail(LATE_BARS + 2).to_list() == pytest.approx([0.49] * (LATE_BARS + 1) + [0.98])
 
 
 def test_every_shipped_strategy_has_its_thesis_tested() -> None:

@@ -1,39 +1,55 @@
-"""Keeps promotion verdicts: why a version was or was not promoted.
+"""Keeps the gate's judgements: which content of a version passed or was rejected, and why.
 
 The criteria are in penstock.promotion.
 """
-
-from collections.abc import Sequence
-from datetime import datetime
 
 import polars as pl
 
 from penstock.adapters.stores.postgres.connection import Database
 from penstock.core.bars import TS
 from penstock.promotion.criteria import CriterionResult
+from penstock.promotion.gate import CandidateStatus
+from penstock.promotion.records import Judgement
+
+_PASSED = [CandidateStatus.CHALLENGER.value, CandidateStatus.CHAMPION.value]
 
 
 class PostgresPromotionStore:
-    """Verdicts by model version. Rows are only added: a version judged twice has both."""
+    """Judgements by model version. Rows are only added: a version judged twice has both."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def save_verdicts(
-        self, model: str, version: str, verdicts: Sequence[CriterionResult], at: datetime, by: str
-    ) -> None:
-        """Append the verdicts of one judgement, all or none. `by` is who asked for it."""
-        rows = [
-            (model, version, v.criterion, v.passed, v.value, v.bound, v.reason, at, by)
-            for v in verdicts
-        ]
+    def save_judgement(self, judgement: Judgement) -> None:
+        """Append a judgement and its verdicts, all or none."""
+        model, version, at, by = judgement.model, judgement.version, judgement.at, judgement.by
         with self._database.transaction() as connection:
+            row = connection.execute(
+                """INSERT INTO promotion_judgement
+                       (model, version, content_hash, decision, at, asked_by)
+                   VALUES (%s, %s, %s, %s, %s, %s) RETURNING id""",
+                [model, version, judgement.content_hash, judgement.gate.decision.value, at, by],
+            ).fetchone()
+            assert row is not None  # RETURNING
             connection.cursor().executemany(
-                """INSERT INTO promotion_verdict
-                       (model, version, criterion, passed, value, bound, reason, at, asked_by)
-                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)""",
-                rows,
+                """INSERT INTO promotion_verdict (judgement_id, model, version, criterion, passed,
+                       value, bound, reason, at, asked_by)
+                   VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)""",
+                [
+                    (row[0], model, version, *_columns(verdict), at, by)
+                    for verdict in judgement.gate.verdicts
+                ],
             )
+
+    def passed_hashes(self, model: str, version: str) -> frozenset[str]:
+        """Return the content hashes with which the gate has let a version pass."""
+        with self._database.transaction() as connection:
+            rows = connection.execute(
+                """SELECT DISTINCT content_hash FROM promotion_judgement
+                   WHERE model = %s AND version = %s AND decision = ANY(%s)""",
+                [model, version, _PASSED],
+            ).fetchall()
+        return frozenset(row[0] for row in rows)
 
     def verdicts(self, model: str, version: str | None = None) -> pl.DataFrame:
         """Return the verdicts on a version (default: on all), the oldest first.
@@ -59,3 +75,7 @@ class PostgresPromotionStore:
             "asked_by": text,
         }
         return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _columns(verdict: CriterionResult) -> tuple[str, bool, float | None, float | None, str]:
+    return verdict.criterion, verdict.passed, verdict.value, verdict.bound, verdict.reason

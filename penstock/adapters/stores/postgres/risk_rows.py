@@ -16,9 +16,12 @@ from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistor
 from penstock.core.timeframes import day_before
 
 _LEVELS = """
-    SELECT (SELECT without_transfers FROM equity WHERE account = %(account)s
-              AND at < %(slot)s AND at <= %(day)s
-            ORDER BY at DESC LIMIT 1),
+    SELECT coalesce(
+               (SELECT without_transfers FROM equity WHERE account = %(account)s
+                  AND at < %(slot)s AND at <= %(day)s
+                ORDER BY at DESC LIMIT 1),
+               (SELECT without_transfers FROM equity WHERE account = %(account)s
+                  AND at < %(slot)s ORDER BY at LIMIT 1)),
            (SELECT max(without_transfers) FROM equity WHERE account = %(account)s AND at < %(slot)s
               AND at >= (SELECT coalesce(max(at), '-infinity') FROM trading_state
                          WHERE account IN (%(account)s, '*') AND state = 'active')),

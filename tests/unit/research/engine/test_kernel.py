@@ -1,6 +1,7 @@
 """The kernel's promises, on hand-made markets and on random ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -86,6 +87,58 @@ def test_missing_bar_is_valued_at_the_last_price_never_at_a_later_one() -> None:
         [[1.0], [NAN], [NAN], [NAN]],
     )
     assert run.equity.tolist() == [1000.0, 1200.0, 1200.0, 9000.0]
+
+
+def test_order_in_a_bar_without_volume_waits_as_in_a_missing_one() -> None:
+    """Venues that leave such bars out and venues that show them give the same account."""
+    m = market([[10.0], [10.0], [20.0], [30.0]])
+    still = replace(m, volume=np.array([[1e9], [1e9], [0.0], [1e9]]))
+    run = go(still, [[1.0], [0.0], [NAN], [NAN]])
+    assert run.fills[:, 0].tolist() == [0.0, 100.0, 0.0, -100.0]
+
+
+def test_fill_beyond_the_share_of_the_volume_is_not_made() -> None:
+    """Ten units of a bar of a hundred; the rest is neither made later nor paid for."""
+    m = replace(market([[10.0], [10.0], [10.0]]), volume=np.full((3, 1), 100.0))
+    run = go(m, [[1.0], [NAN], [NAN]], FREE.model_copy(update={"max_volume_share": 0.1}))
+    assert run.fills[:, 0].tolist() == [0.0, 10.0, 0.0]
+    assert run.moments.unfilled == pytest.approx(900.0)
+    assert run.equity.tolist() == [1000.0] * 3
+
+
+def test_exit_beyond_the_share_of_the_volume_is_made_in_part() -> None:
+    """A strategy that asks again at each bar leaves bar by bar."""
+    m = replace(market([[10.0]] * 4), volume=np.array([[1e9], [1e9], [300.0], [1e9]]))
+    run = go(m, [[1.0], [0.0], [0.0], [NAN]], FREE.model_copy(update={"max_volume_share": 0.1}))
+    assert run.fills[:, 0].tolist() == [0.0, 100.0, -30.0, -70.0]
+
+
+def test_held_without_a_decision_reduces_what_others_may_have() -> None:
+    """B is held at half and not decided on. A, asked for whole, gets what B leaves, and C and A
+    share it by their weights where both are asked for.
+    """
+    flat = market([[10.0, 10.0, 10.0]] * 4)
+    both = go(flat, [[0.2, 0.5, 0.0], [0.5, NAN, 0.5], [NAN] * 3, [NAN] * 3])
+    assert both.fills.tolist() == [[0, 0, 0], [20, 50, 0], [5, 0, 25], [0, 0, 0]]
+    assert both.reduced == 1
+    fits = go(flat, [[0.2, 0.5, 0.0], [0.25, NAN, 0.25], [NAN] * 3, [NAN] * 3])
+    assert fits.fills[2].tolist() == [5, 0, 25]
+    assert fits.reduced == 0
+
+
+def test_holding_that_ended_is_written_off_and_its_order_with_it() -> None:
+    """What is left of it is cash; an exit that waited for a bar waits no longer."""
+    m = replace(
+        market([[10.0, 5.0], [10.0, 5.0], [NAN, 5.0], [NAN, 5.0], [NAN, 5.0]]),
+        ends=np.array([3, 5]),
+    )
+    costs = FREE.model_copy(update={"value_at_end": 0.4})
+    weights = [[0.5, 0.0], [0.0, 0.0], [NAN, 0.0], [NAN, 1.0], [NAN, NAN]]
+    run = go(m, weights, costs)
+    assert run.equity.tolist() == [1000.0, 1000.0, 1000.0, 700.0, 700.0]
+    assert run.written_off is not None
+    assert run.written_off.tolist() == [50.0, 0.0]
+    assert run.fills[4].tolist() == [0.0, 140.0]
 
 
 def test_unlisted_symbol_is_not_valued_before_its_first_bar() -> None:

@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 from scipy import stats
 
-from penstock.core.timeframes import Timeframe
-from penstock.research.engine.backtest import backtest
+from penstock.core.bars import BARS_SCHEMA
+from penstock.research.engine.backtest import backtest, vectorbt_portfolio
+from penstock.research.engine.costs import Costs
 from penstock.research.engine.metrics import (
     deflated_sharpe,
     expected_best_sharpe,
@@ -24,7 +26,7 @@ def test_figures_equal_their_textbook_formulas() -> None:
     """Each figure, computed a second time straight from the returns."""
     r = np.random.default_rng(3).standard_t(4, 800) * 0.02 + 0.001
     equity = 1000 * np.cumprod(np.concatenate([[1.0], 1 + r]))
-    m = metrics_of(moments_of(equity, traded=5000.0, orders=7), Timeframe.D1)
+    m = metrics_of(moments_of(equity, traded=5000.0, orders=7), timedelta(days=800))
     assert m.sharpe == pytest.approx(r.mean() / r.std(ddof=1) * math.sqrt(365))
     assert m.annual_volatility == pytest.approx(r.std(ddof=1) * math.sqrt(365))
     assert m.annual_return == pytest.approx((equity[-1] / equity[0]) ** (365 / 800) - 1)
@@ -43,17 +45,19 @@ def test_figures_equal_their_textbook_formulas() -> None:
 
 def test_kernel_sums_equal_those_of_its_equity_curve(walk: Callable[..., pl.DataFrame]) -> None:
     """The sums gathered in the pass are those of the curve it returns."""
-    result = backtest(walk(symbols=4, bars=500), STRATEGIES["inverse_volatility"]())
+    costs = Costs(max_volume_share=None)
+    result = backtest(walk(symbols=4, bars=500), STRATEGIES["inverse_volatility"](), costs)
     traded = float((result.orders["quantity"] * result.orders["price"]).sum())
     again = metrics_of(
-        moments_of(result.equity["equity"].to_numpy(), traded, result.orders.height), Timeframe.D1
+        moments_of(result.equity["equity"].to_numpy(), traded, result.orders.height, unfilled=0.0),
+        timedelta(days=499),
     )
     assert result.metrics.as_dict() == pytest.approx(again.as_dict(), rel=1e-9)
 
 
 def test_flat_curve_has_no_ratio() -> None:
     """Cash has neither risk nor evidence: every ratio is zero and none is infinite."""
-    m = metrics_of(moments_of(np.full(100, 1000.0)), Timeframe.H1)
+    m = metrics_of(moments_of(np.full(100, 1000.0)), timedelta(hours=99))
     assert (m.sharpe, m.sortino, m.calmar, m.max_drawdown, m.turnover, m.probabilistic_sharpe) == (
         0,
         0,
@@ -69,9 +73,98 @@ def test_a_rising_line_without_a_loss_is_not_infinite() -> None:
     """No drawdown and no losing bar give zero Calmar and Sortino. So such a curve cannot win a
     search by division.
     """
-    m = metrics_of(moments_of(1000 * 1.01 ** np.arange(50) * np.linspace(1, 1.2, 50)), Timeframe.D1)
+    curve = 1000 * 1.01 ** np.arange(50) * np.linspace(1, 1.2, 50)
+    m = metrics_of(moments_of(curve), timedelta(days=49))
     assert (m.calmar, m.sortino) == (0.0, 0.0)
     assert m.sharpe > 0
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1e-6, 1e-4, 1e-2])
+@pytest.mark.parametrize("bars", [500, 8760, 525_600])
+def test_riskless_growth_has_no_ratio(rate: float, bars: int) -> None:
+    """Every bar earns the same: the deviation is rounding, whatever the scale of the returns."""
+    n = min(bars, round(600 / math.log1p(rate)))  # an equity beyond 1e300 is no number
+    curve = 10_000 * np.cumprod(np.full(n, 1 + rate))
+    m = metrics_of(moments_of(curve), timedelta(hours=n - 1))
+    ratios = (m.sharpe, m.sortino, m.calmar, m.probabilistic_sharpe, m.annual_volatility)
+    assert ratios == (0.0,) * 5
+
+
+def test_small_and_smooth_is_not_riskless() -> None:
+    """An account that uses a millionth of its money has the Sharpe ratio of its trades."""
+    r = np.random.default_rng(1).normal(2e-4, 1e-3, 2000)
+    whole, part = (
+        metrics_of(
+            moments_of(np.asarray(10_000 * np.cumprod(1 + scale * r), dtype=np.float64)),
+            timedelta(days=1999),
+        )
+        for scale in (1, 1e-6)
+    )
+    assert part.sharpe == pytest.approx(whole.sharpe, rel=1e-3)
+    assert part.sortino == pytest.approx(whole.sortino, rel=1e-2)
+
+
+def hourly(hours: int = 8760) -> pl.DataFrame:
+    """Return hourly bars of one coin that rises, each bar opening at the close before."""
+    close = 100 * np.exp(np.cumsum(np.random.default_rng(4).normal(2e-4, 4e-3, hours)))
+    open_ = np.concatenate([[100.0], close[:-1]])
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    frame = {
+        "symbol": ["A/USDT"] * hours,
+        "ts": [start + timedelta(hours=hour) for hour in range(hours)],
+        "open": open_,
+        "high": np.maximum(open_, close),
+        "low": np.minimum(open_, close),
+        "close": close,
+        "volume": [1e9] * hours,
+    }
+    return pl.DataFrame(frame, schema_overrides=dict(BARS_SCHEMA))
+
+
+def held_from_the_start(bars: pl.DataFrame) -> pl.DataFrame:
+    first = pl.int_range(pl.len()) == 0
+    return bars.select("symbol", "ts", weight=pl.when(first).then(0.9))
+
+
+def test_absent_bars_do_not_change_figures_per_year() -> None:
+    """With half of the hourly bars absent the same holding has the same return per year, and the
+    same Sharpe ratio but for the noise of the draw. By the number of bars the year would be half
+    as long: a ratio 1.41 times as high.
+    """
+    bars = hourly()
+    kept = pl.Series(np.random.default_rng(5).random(bars.height) < 0.5)
+    kept[0] = kept[1] = kept[2] = kept[-1] = True
+    whole, half = (backtest(each, held_from_the_start(each)) for each in (bars, bars.filter(kept)))
+    assert half.metrics.bars == pytest.approx(whole.metrics.bars / 2, rel=0.05)
+    assert half.metrics.total_return == pytest.approx(whole.metrics.total_return)
+    assert half.metrics.annual_return == pytest.approx(whole.metrics.annual_return)
+    assert half.metrics.turnover == pytest.approx(whole.metrics.turnover, rel=0.02)
+    for figure in ("sharpe", "sortino", "annual_volatility"):
+        one, other = getattr(half.metrics, figure), getattr(whole.metrics, figure)
+        assert one == pytest.approx(other, rel=0.05)
+
+
+def test_hole_common_to_all_symbols_does_not_shorten_the_year() -> None:
+    """Half a year without any bar is half a year in which the account earned what it earned."""
+    bars = hourly()
+    hole = pl.col("ts").is_between(
+        datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 9, 1, tzinfo=UTC)
+    )
+    whole, holed = (
+        backtest(each, held_from_the_start(each)).metrics for each in (bars, bars.filter(~hole))
+    )
+    assert holed.total_return == pytest.approx(whole.total_return)
+    assert holed.annual_return == pytest.approx(whole.annual_return)
+
+
+def test_vectorbts_own_figures_use_elapsed_time_too() -> None:
+    """The portfolio that notebooks get has years of elapsed time, though bars are absent."""
+    bars = hourly(2000).filter(pl.col("ts").dt.hour() % 3 != 1)
+    costs = Costs(fee_bps=0, slippage_bps=0)
+    ours = backtest(bars, held_from_the_start(bars), costs).metrics
+    theirs = vectorbt_portfolio(bars, held_from_the_start(bars), costs)
+    assert float(theirs.annualized_volatility()) == pytest.approx(ours.annual_volatility, rel=2e-3)
+    assert float(theirs.sharpe_ratio()) == pytest.approx(ours.sharpe, rel=2e-3)
 
 
 def test_published_example_of_the_deflated_sharpe_ratio() -> None:
