@@ -83,18 +83,25 @@ class NoVersionError(PromotionError):
     """A registered model has no such version or alias."""
 
     def __init__(self, model: str, alias_or_version: str) -> None:
-        super().__init__(
-            f"'{model}' has no version or alias '{alias_or_version}': promote one first"
-        )
+        super().__init__(model, alias_or_version)
         self.model = model
+        self.alias_or_version = alias_or_version
+
+    def __str__(self) -> str:
+        return (
+            f"'{self.model}' has no version or alias '{self.alias_or_version}': promote one first"
+        )
 
 
 class NoSearchError(PromotionError):
     """A study has no tracked search, so it has no candidate either."""
 
     def __init__(self, study: str) -> None:
-        super().__init__(f"study '{study}' has no tracked search yet: search first")
+        super().__init__(study)
         self.study = study
+
+    def __str__(self) -> str:
+        return f"study '{self.study}' has no tracked search yet: search first"
 
 
 class StrategyError(PenstockError):

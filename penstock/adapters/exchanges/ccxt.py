@@ -219,7 +219,7 @@ class CcxtExchange(CcxtMarketData):
         Raises VenueUnavailableError where the venue answers with other orders: it did not search
         for ours. A single order without a name is ours, for the request has our name alone.
         """
-        orders = question(self.client, name, symbol)
+        orders = self._lookup.denied_by_venue(lambda: question(self.client, name, symbol))
         if not self._lookup.by_list:
             for order in orders:
                 if (other := self._lookup.name_of(order)) not in ("", name):
@@ -281,7 +281,7 @@ class CcxtExchange(CcxtMarketData):
         Raises OrderNotFoundError also where the venue answers that the order has ended.
         """
         try:
-            return self._once(f"cancel {name}", ask)
+            return self._once(f"cancel {name}", lambda: self._lookup.denied_by_venue(ask))
         except VenueRejectedError as error:
             if self._meaning(error.code) is Meaning.ENDED:
                 raise OrderNotFoundError(

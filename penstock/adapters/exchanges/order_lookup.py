@@ -43,6 +43,9 @@ class OrderLookup:
     """
     cancelled_by: Callable[[Any, str, str], Any] | None = None
     """Asks once to cancel the order of this name in this symbol, where ccxt's call cannot."""
+    no_such_order: re.Pattern[str] | None = None
+    """How the venue says that it has no such order, where ccxt takes other refusals for that, too:
+    a request that the venue did not understand is no denial."""
     named_in_cancel: str = ""
     """The parameter that names an order to cancel instead of the venue's id, where ccxt does not
     translate its own. ccxt must take None as id there."""
@@ -58,6 +61,18 @@ class OrderLookup:
         if self.named_in_cancel:  # with an id besides, the venue would look for that
             return client.cancel_order(None, symbol, {self.named_in_cancel: name})
         return client.cancel_order(name, symbol, {"clientOrderId": name})
+
+    def denied_by_venue(self, ask: Callable[[], Any]) -> Any:
+        """Return `ask()`. Only the venue's own denial leaves it as ccxt.OrderNotFound.
+
+        Raises ValueError where ccxt says so of another refusal.
+        """
+        try:
+            return ask()
+        except ccxt.OrderNotFound as error:
+            if self.no_such_order is None or self.no_such_order.search(str(error)):
+                raise
+            raise ValueError(f"refused without a word of the order: {error}") from error
 
     def name_of(self, order: Mapping[str, Any]) -> str:
         """Return the client order id of a ccxt order as it was sent; "" where it has none.
@@ -177,8 +192,7 @@ def _okx_working(client: Any) -> list[dict[str, Any]]:
 
 
 _WHITEBIT_PAGE = 100
-#: How WhiteBIT says that it has no such order. Its list of ended orders does so by an error. ccxt
-#: takes other errors for that, too: a request that the venue did not understand is no denial.
+#: Its list of ended orders says so by an error.
 _WHITEBIT_HAS_NONE = re.compile(r"(OrderHistory|Unexecuted order) was not found")
 
 
@@ -196,7 +210,8 @@ def _whitebit_order(client: Any, order: Mapping[str, Any]) -> dict[str, Any]:
 def _whitebit_working(client: Any) -> list[dict[str, Any]]:
     """Return the working orders of all pages.
 
-    An order that ends meanwhile moves the others up: pages share half of their orders.
+    An order that ends meanwhile moves the others up: pages share half of their orders. Where two
+    share none, others may have moved past the reader.
     """
     found: dict[str, dict[str, Any]] = {}
     for offset in itertools.count(0, _WHITEBIT_PAGE // 2):
@@ -204,6 +219,8 @@ def _whitebit_working(client: Any) -> list[dict[str, Any]]:
         fresh = {str(each["orderId"]): _whitebit_order(client, each) for each in page}
         if len(page) >= _WHITEBIT_PAGE and fresh.keys() <= found.keys():
             raise ValueError(f"the same open orders again after the first {offset}")
+        if found and found.keys().isdisjoint(fresh):
+            raise ValueError(f"open orders ended while they were read, after the first {offset}")
         found |= fresh
         if len(page) < _WHITEBIT_PAGE:
             break
@@ -241,8 +258,6 @@ def _whitebit(
     except ccxt.ExchangeError as error:
         if _WHITEBIT_HAS_NONE.search(str(error)):
             return []
-        if isinstance(error, ccxt.OrderNotFound):
-            raise ValueError(f"refused without a word of the order: {error}") from error
         raise
     return answer
 
@@ -275,6 +290,7 @@ _WHITEBIT = OrderLookup(
     (_whitebit_open, _whitebit_ended),
     _whitebit_working,
     by_list=True,
+    no_such_order=_WHITEBIT_HAS_NONE,
     cancelled_by=_whitebit_cancel,
 )
 

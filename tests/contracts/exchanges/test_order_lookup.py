@@ -412,6 +412,35 @@ def test_refusal_that_ccxt_takes_for_no_such_order_is_no_denial(which: int) -> N
         wire.exchange.find_order(NAME, "AAA/USDT")
 
 
+@pytest.mark.parametrize("venue_id", ["", "3686033640"])
+def test_cancellation_that_whitebit_did_not_understand_is_no_denial(venue_id: str) -> None:
+    """The order may still work, so that the kill switch has to report it as left."""
+    wire = Wire("whitebit")
+    wire.answers["/api/v4/order/cancel"] = {
+        "response": None,
+        "status": 422,
+        "errors": {"clientOrderId": ["The client order id format is invalid."]},
+    }
+    with pytest.raises(VenueUnavailableError, match="without a word of the order"):
+        wire.exchange.cancel("" if venue_id else NAME, "AAA/USDT", venue_id)
+
+
+def test_more_orders_that_end_between_two_pages_than_pages_share_are_noticed() -> None:
+    """Of 160 working orders 60 end after the first page: ten others have passed the reader."""
+    wire = Wire("whitebit")
+    orders = [{**order_of("whitebit", "working"), "orderId": n} for n in range(160)]
+
+    def page(fields: Mapping[str, str]) -> object:
+        shown = orders[int(fields["offset"]) :][: int(fields["limit"])]
+        if int(fields["offset"]) == 0:
+            del orders[:60]
+        return shown
+
+    wire.answers[ASKED["whitebit"][0]] = page
+    with pytest.raises(VenueUnavailableError, match="ended while they were read"):
+        wire.exchange.open_orders()
+
+
 @pytest.mark.parametrize("ends", [0, 30])
 def test_working_orders_of_all_pages_are_listed(ends: int) -> None:
     """WhiteBIT shows 50 working orders and a hundred at most. 230 are all listed, also where some
