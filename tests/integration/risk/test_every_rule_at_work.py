@@ -101,10 +101,10 @@ def test_limit_on_size_sends_what_fits(account: Account, database: Database, rul
 
 
 def test_strategy_buys_no_more_than_its_quota(account: Account, database: Database) -> None:
-    """It asks for 40% and may use 35%."""
+    """It asks for 40% and may use 35%. What is held without a decision is the other strategy's."""
     asked: dict[str, Any] = {
         "contributions": {"BTC/USDT": {"trend/1": 0.4}},
-        "quotas": {"trend/1": 0.35},
+        "quotas": {"trend/1": 0.35, "other/1": 0.65},
     }
     report = account.trade(MORE_BTC, WIDE, **asked)
     passed = require(database, account, report, "strategy_quota", RiskVerdict.SHRINK)
