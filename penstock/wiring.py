@@ -18,7 +18,7 @@ import polars as pl
 from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
-from penstock.adapters.exchanges.order_expiry import age_limit, visibility_delay
+from penstock.adapters.exchanges.order_expiry import age_limit, refusal_lag, visibility_delay
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.adapters.notifications import AppriseNotifier, LogNotifier
 from penstock.adapters.stores.embedded import EmbeddedPostgres
@@ -268,6 +268,7 @@ class Platform:
             policy=ExecutionPolicy(
                 max_lateness_seconds=lateness,
                 visibility_delay_seconds=self.visibility_delay(portfolio),
+                refusal_lag_seconds=refusal_lag(self._venue_names(portfolio)),
             ),
             venues=exchange if isinstance(exchange, SeveralVenues) else None,
             style=self.settings.portfolio(portfolio).execution,
@@ -282,12 +283,16 @@ class Platform:
         """Return for how many seconds "no such order" is doubted at the portfolio's venues;
         ConfigError where fewer are set.
         """
+        return visibility_delay(
+            self._venue_names(portfolio), self.environment.visibility_delay_seconds
+        )
+
+    def _venue_names(self, portfolio: str) -> set[str]:
+        """Return the ccxt names of the portfolio's venues."""
         venues = self.environment.account_of(portfolio).venues.values() or (
             self.environment.market,
         )
-        return visibility_delay(
-            {venue.ccxt_id for venue in venues}, self.environment.visibility_delay_seconds
-        )
+        return {venue.ccxt_id for venue in venues}
 
     def order_age_limits(self) -> dict[str, str | None]:
         """Return, for each venue that an account trades, how it refuses an old order; None where no

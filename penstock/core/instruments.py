@@ -55,6 +55,8 @@ class Instrument:
     """Base units per unit of quantity. 1 for spot: its quantities are base units."""
     settle: str = ""
     """The asset in which trades are paid. Quote unless given."""
+    price_digits: int | None = None
+    """The most significant digits of a price, where the venue counts them; else None."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settle", self.settle or self.quote)
@@ -74,6 +76,17 @@ class Instrument:
     def round_lots(self, quantity: Decimal) -> Decimal:
         """Return `quantity` rounded towards zero to a whole number of lot steps."""
         return (quantity / self.lot_step).to_integral_value(rounding=ROUND_DOWN) * self.lot_step
+
+    def round_price(self, price: Decimal, rounding: str) -> Decimal:
+        """Return `price` in whole ticks and within the significant digits, as `decimal` rounds.
+
+        It is at least one tick.
+        """
+        step = self.price_tick
+        if self.price_digits is not None and price > 0:
+            step = max(step, Decimal(1).scaleb(price.adjusted() + 1 - self.price_digits))
+        steps = (price / step).to_integral_value(rounding=rounding)
+        return max(steps * step, self.price_tick)
 
     def refusal(self, quantity: Decimal, price: Decimal) -> str | None:
         """Return why the venue would refuse this quantity at this price; None where it is legal."""
@@ -149,6 +162,7 @@ def common_rules(instruments: Sequence[Instrument]) -> Instrument:
         max_quantity=None
         if None in most
         else sum((each for each in most if each is not None), Decimal(0)),
+        price_digits=min((i.price_digits for i in instruments if i.price_digits), default=None),
     )
 
 

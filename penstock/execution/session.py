@@ -57,6 +57,13 @@ class ExecutionPolicy(BaseModel):
     can send an order twice. The adapters know it for each venue; the default is the longest.
     """
 
+    refusal_lag_seconds: float = Field(default=2, ge=0)
+    """How long after a refusal the venue is asked whether it has the order all the same.
+
+    A venue's lists lag behind its answers. The adapters know by how much; the default is the
+    longest.
+    """
+
     dust_notional: float = Field(default=0.01, ge=0)
     """A difference between ledger and venue worth no more than this is dust (quote units)."""
 

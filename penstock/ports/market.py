@@ -75,7 +75,8 @@ class Exchange(MarketData, Protocol):
     def submit(self, order: OrderRequest) -> OrderReport:
         """Send the order once, without a retry, and return the venue's report of it.
 
-        Raises DuplicateOrderError where the venue has an order with this client order id.
+        Raises DuplicateOrderError where the venue has an open order with this client order id; once
+        it has ended, some venues take the id again. UnknownSymbolError means that nothing was sent.
         """
         ...
 

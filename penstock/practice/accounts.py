@@ -106,8 +106,8 @@ class PracticeTrade:
 class PracticeAccount:
     """One API key's account.
 
-    A client order id is accepted once. Binance is less strict: it refuses only those of open
-    orders.
+    A client order id is taken again once its order has ended, as at Binance. It then names the
+    newest order.
     """
 
     api_key: str

@@ -15,6 +15,7 @@ from penstock.core.ids import IdSource
 from penstock.practice.binance_errors import PracticeRefusal
 from penstock.practice.control_api import ControlApi, ControlError
 from penstock.practice.faults import Fault, FaultKind, Faults
+from penstock.practice.faulty_listings import faulty_listings
 from penstock.practice.faulty_trades import faulty_trades
 from penstock.practice.limits import Limiter
 from penstock.practice.matching import MatchingEngine
@@ -28,7 +29,13 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _BEFORE = frozenset(
-    {FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE, FaultKind.RATE_LIMIT, FaultKind.BAN},
+    {
+        FaultKind.TIMEOUT_BEFORE,
+        FaultKind.ERROR_BEFORE,
+        FaultKind.RATE_LIMIT,
+        FaultKind.BAN,
+        FaultKind.REFUSAL,
+    },
 )
 
 
@@ -160,6 +167,8 @@ class PracticeApp:
                 and route == "GET /api/v3/klines"
             ):
                 return self.public.klines(parameters, fault.seconds)
+            if fault is not None and route == "GET /api/v3/exchangeInfo":
+                return faulty_listings(self._public_routes[route](parameters), fault)
             return self._public_routes[route](parameters)
         if route not in self._private_routes:
             raise PracticeRefusal(
@@ -201,6 +210,8 @@ class PracticeApp:
                 )
             case FaultKind.BAN:
                 answer = _refused(PracticeRefusal(-1003, "IP banned.", 418, round(fault.seconds)))
+            case FaultKind.OTHER_ANSWER | FaultKind.REFUSAL:
+                answer = Answer(fault.body_status, fault.body.encode())
             case FaultKind.SLOW:
                 await asyncio.sleep(fault.seconds)
         assert answer is not None

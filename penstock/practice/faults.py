@@ -30,6 +30,10 @@ class FaultKind(StrEnum):
     """Nothing is done, and the answer is 418 with Retry-After."""
     MALFORMED = "malformed"
     """The request is carried out, and the answer is not JSON."""
+    OTHER_ANSWER = "other_answer"
+    """The request is carried out, and the answer is `body` under the status `body_status`."""
+    REFUSAL = "refusal"
+    """Nothing is done, and the answer is `body` under the status `body_status`."""
     SLOW = "slow"
     """The request is carried out, and the answer comes `seconds` late."""
     STALE_CANDLES = "stale_candles"
@@ -42,6 +46,10 @@ class FaultKind(StrEnum):
     """myTrades has every trade a second time under another id."""
     FEELESS_TRADES = "feeless_trades"
     """myTrades has commissions of zero."""
+    SHORT_PAGES = "short_pages"
+    """myTrades has `rows` trades at most, whatever is asked for."""
+    NO_STEPS = "no_steps"
+    """exchangeInfo has `symbol` with an empty tick size and step."""
     HIDDEN_ORDER = "hidden_order"
     """Queries do not find an accepted order for `seconds` of real time."""
 
@@ -71,8 +79,14 @@ class Fault(BaseModel):
     """Queries do not find an order accepted under the fault for this many seconds of venue time."""
     status: int = Field(503, ge=500, le=599)
     """The HTTP status of the error kinds."""
+    body: str = "{}"
+    """The answer of OTHER_ANSWER and REFUSAL."""
+    body_status: int = Field(200, ge=200, le=599)
+    """Their HTTP status."""
+    rows: int = Field(1, ge=1)
+    """The most rows of a short page."""
     symbol: str = ""
-    """Change only the list of trades of this symbol ("ETHUSDT"); empty for all."""
+    """Change only what concerns this symbol ("ETHUSDT"); empty for all."""
 
 
 @dataclass

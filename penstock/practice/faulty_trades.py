@@ -1,4 +1,4 @@
-"""The list of trades under a fault: late, cut short, doubled, or without fees."""
+"""The list of trades under a fault: late, cut short, doubled, in short pages, or without fees."""
 
 from typing import Any
 
@@ -14,6 +14,8 @@ def faulty_trades(rows: list[Row], fault: Fault, now_ms: int) -> list[Row]:
     """Return the answer of myTrades under a fault. A fault of another kind does not change it."""
     if fault.symbol and any(row["symbol"] != fault.symbol for row in rows):
         return rows
+    if fault.kind is FaultKind.SHORT_PAGES:
+        rows = rows[: fault.rows]
     boundary_ms = now_ms - round(fault.seconds * 1000)
     match fault.kind:
         case FaultKind.HIDDEN_TRADES:

@@ -58,7 +58,8 @@ class PrivateApi:
     ) -> Any:
         """Place an order; a fault may hide it from queries for a while."""
         order = self._order_from(parameters)
-        if order.client_id in account.order_ids:
+        earlier = account.order_ids.get(order.client_id)
+        if earlier is not None and account.orders[earlier].status.is_open:
             raise PracticeRefusal(-2010, "Duplicate order sent.")
         if fault is not None:
             order.hidden_until_ms = self._now() + round(fault.hides_seconds * 1000)

@@ -68,7 +68,11 @@ BARS = pl.DataFrame(
     orient="row",
 )
 PATIENCE = ExecutionPolicy(
-    visibility_delay_seconds=0.3, poll_seconds=0.01, lease_wait_seconds=0, follow_timeout_seconds=1
+    visibility_delay_seconds=0.3,
+    refusal_lag_seconds=0.1,
+    poll_seconds=0.01,
+    lease_wait_seconds=0,
+    follow_timeout_seconds=1,
 )
 
 

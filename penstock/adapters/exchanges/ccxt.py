@@ -11,15 +11,19 @@ from typing import Any
 
 import structlog
 
+from penstock.adapters.exchanges.answers import list_in, require_balances
+from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
 from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.quantity_units import require_base_units
-from penstock.adapters.exchanges.trade_pages import trade_pager
+from penstock.adapters.exchanges.refusals import Meaning
+from penstock.adapters.exchanges.trade_pages import parsed_trade, trade_pager
 from penstock.core.clock import MachineClock
 from penstock.core.errors import (
     NotSentError,
     OrderNotFoundError,
+    UnknownSymbolError,
     VenueError,
     VenueRejectedError,
     VenueUnavailableError,
@@ -38,6 +42,9 @@ _STATES = {
     "rejected": OrderState.REJECTED,
 }
 _PAGE = 1000
+#: No venue is known to show fewer rows at once, so a page with fewer is the last. A venue that
+#: shows fewer than it is asked for does not say so.
+_SMALLEST_PAGE = 50
 #: Venues show about three months of transfers at once.
 _TRANSFERS_KEPT = timedelta(days=89)
 _ASK_ONE_BY_ONE = 5
@@ -101,13 +108,24 @@ class CcxtExchange(CcxtMarketData):
         return self._balances("free")
 
     def _balances(self, which: str) -> Mapping[str, Decimal]:
-        answer = self.read("balances", lambda: self.client.fetch_balance()[which])
-        quantities = {
-            asset: Decimal(str(quantity))
-            for asset, quantity in answer.items()
-            if quantity is not None
-        }
+        quantities = self.read("balances", lambda: self._listed_balances(which))
         return {asset: quantity for asset, quantity in quantities.items() if quantity}
+
+    def _listed_balances(self, which: str) -> dict[str, Decimal]:
+        """Return one column of the venue's balances by asset.
+
+        Raises ValueError where a balance is missing or no number. What is free may be missing.
+        """
+        answer = self.client.fetch_balance()
+        require_balances(self.venue, answer.get("info"))
+        found: dict[str, Decimal] = {}
+        for asset, quantity in answer[which].items():
+            if quantity is None and which == "free":
+                continue
+            found[asset] = Decimal(str(quantity))
+            if not found[asset].is_finite():
+                raise ValueError(f"a balance of {quantity} {asset}")
+        return found
 
     def submit(self, order: OrderRequest) -> OrderReport:
         self.require_symbol(order.symbol)
@@ -119,7 +137,7 @@ class CcxtExchange(CcxtMarketData):
         side, kind, named = order.side.value, order.type.value, order.client_order_id
         with self._age.signed_as_of(order.asked_at) as dated:
             details = {"clientOrderId": named, **dated}
-            return self._once(
+            report = self._once(
                 f"order {named}",
                 lambda: self._report(
                     self.client.create_order(order.symbol, kind, side, quantity, price, details),
@@ -127,20 +145,30 @@ class CcxtExchange(CcxtMarketData):
                     order.symbol,
                 ),
             )
+        if report.client_order_id != named:
+            raise VenueUnavailableError(
+                f"{self.venue}, order {named}: it answers with order {report.venue_order_id}, "
+                f"'{report.client_order_id}'"
+            )
+        return report
 
     def _once(self, call: str, ask: Callable[[], Answer]) -> Answer:
         """Return `ask()`, which changes something at the venue.
 
         Only the answer to the request that changes it counts. For some venues ccxt sends another
-        request afterwards: an error of that one tells nothing of the first.
+        request afterwards: an error of that one tells nothing of the first. UnknownSymbolError
+        means that nothing was sent.
         """
         try:
             return self.understood(call, ask)
         except VenueError as error:
-            if self.session.last.acted and type(error) is not VenueUnavailableError:
+            last = self.session.last
+            if last.acted and type(error) is not VenueUnavailableError:
                 raise VenueUnavailableError(
                     f"{error} (of a later request: what the first one did is unknown)"
                 ) from error
+            if last.sent and isinstance(error, UnknownSymbolError):
+                raise VenueRejectedError(str(error)) from error
             raise
 
     def _exact(self, what: str, order: OrderRequest, value: Decimal | None) -> str:
@@ -170,13 +198,19 @@ class CcxtExchange(CcxtMarketData):
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
         self.require_symbol(symbol)
+        denial: OrderNotFoundError | None = None
         for question in self._lookup.questions:
-            found = self.read(
-                f"order {client_order_id}", partial(self._asked, question, client_order_id, symbol)
-            )
-            if found:
-                return found[0]
-        raise OrderNotFoundError(
+            try:
+                found = self.read(
+                    f"order {client_order_id}",
+                    partial(self._asked, question, client_order_id, symbol),
+                )
+            except OrderNotFoundError as error:  # the other lists may have it
+                denial = error
+            else:
+                if found:
+                    return found[0]
+        raise denial or OrderNotFoundError(
             f"{self.venue}, order {client_order_id}: "
             "it is neither among its open nor its ended orders"
         )
@@ -218,9 +252,11 @@ class CcxtExchange(CcxtMarketData):
         if not isinstance(answer, dict) or answer.get("status") is None:
             # Some venues only confirm that they took the cancellation.
             return self.find_order(client_order_id, symbol)
-        return self.understood(
+        report = self.understood(
             f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol)
         )
+        is_ours = report.client_order_id == client_order_id
+        return report if is_ours else self.find_order(client_order_id, symbol)
 
     def _cancel_by_id(self, venue_order_id: str, symbol: str) -> OrderReport:
         """Cancel an order that has no client order id of ours.
@@ -249,21 +285,21 @@ class CcxtExchange(CcxtMarketData):
         try:
             return self._once(f"cancel {name}", lambda: self._lookup.denied_by_venue(ask))
         except VenueRejectedError as error:
-            if error.code in self._lookup.too_late:
+            if self._meaning(error.code) is Meaning.ENDED:
                 raise OrderNotFoundError(
                     f"{error} (it has ended: nothing is left to cancel)", error.code
                 ) from error
             raise
 
+    def _meaning(self, code: str) -> Meaning | None:
+        return None if self._refusals is None else self._refusals.meanings.get(code)
+
     def open_orders(self) -> Sequence[OrderReport]:
-        listed = self._lookup.working
         return self.read(
             "open orders",
             lambda: [
                 self._report(order, "", order["symbol"])
-                for order in (
-                    self.client.fetch_open_orders() if listed is None else listed(self.client)
-                )
+                for order in self._lookup.working(self.client)
             ],
         )
 
@@ -326,7 +362,7 @@ class CcxtExchange(CcxtMarketData):
         while True:
             fresh = [trade for trade in page if str(trade["id"]) not in seen]
             seen |= {str(trade["id"]): trade for trade in fresh}
-            if not fresh or len(page) < _PAGE:
+            if not fresh or len(page) < _SMALLEST_PAGE:
                 return list(seen.values())
             newest = max(fresh, key=lambda trade: (int(trade["timestamp"]), _number(trade["id"])))
             page = self._trades_page(symbol, None, {"fromId": int(newest["id"]) + 1})
@@ -334,12 +370,17 @@ class CcxtExchange(CcxtMarketData):
     def _trades_page(
         self, symbol: str, since: int | None, extra: dict[str, Any]
     ) -> list[dict[str, Any]]:
-        return self.read(
-            f"fills of {symbol}",
-            lambda: [
-                dict(trade) for trade in self.client.fetch_my_trades(symbol, since, _PAGE, extra)
-            ],
-        )
+        def page() -> list[dict[str, Any]]:
+            market = self.client.market(symbol)
+            asked = {"symbol": market["id"], "limit": _PAGE, **extra}
+            if since is not None:
+                asked["startTime"] = since
+            return [
+                parsed_trade(self.client, str(row["id"]), row, market)
+                for row in list_in(self.client.privateGetMyTrades(asked))
+            ]
+
+        return self.read(f"fills of {symbol}", page)
 
     def _learn_client_ids(self, symbol: str, order_ids: set[str]) -> None:
         """Find the client order ids of orders that this process has not seen yet.
@@ -366,19 +407,29 @@ class CcxtExchange(CcxtMarketData):
         """Return the report of a ccxt order. An order without a status was accepted: it is OPEN."""
         # ccxt makes an empty order of an answer that has none in it.
         if order["id"] in (None, ""):
-            raise VenueUnavailableError(
-                f"{self.venue}, order {client_order_id} in {symbol}: the answer has no order in it"
-            )
+            raise self._no_order(order.get("info"), client_order_id, symbol)
         venue_id, named = str(order["id"]), self._lookup.name_of(order) or client_order_id
         if named:
             self._client_ids[venue_id] = named
         filled = Decimal(str(order.get("filled") or 0))
+        if not filled.is_finite() or filled < 0:
+            raise ValueError(f"order {venue_id} has filled {filled}")
         state = _STATES.get(order.get("status") or "open", OrderState.OPEN)
         if state is OrderState.OPEN and filled:
             state = OrderState.PARTIALLY_FILLED
         if self._lookup.is_cut_short(order):
             state = OrderState.CANCELED
         return OrderReport(named, venue_id, symbol, state, filled)
+
+    def _no_order(self, answer: object, name: str, symbol: str) -> VenueError:
+        """Return the error of an answer without an order's id. It may have a refusal in it."""
+        message = f"{self.venue}, order {name} in {symbol}: the answer has no order in it"
+        if self._refusals is not None:
+            code, meaning = self._refusals.of_answer(answer)
+            if code:
+                message = f"{message}, but code {code}"
+                return refusal(code, meaning, message, self.session.last, self._refusals)
+        return VenueUnavailableError(message)
 
     def _fill(self, trade: Mapping[str, Any]) -> Fill:
         fee, fee_asset = self._fee(trade)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from functools import partial
 from typing import Any, TypeVar
 
 import ccxt
@@ -18,11 +17,13 @@ import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
+from penstock.adapters.exchanges.refusals import refusal_table
 from penstock.adapters.exchanges.venue_session import Throttle, VenueSession
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import MachineClock
 from penstock.core.errors import (
     ConfigError,
+    DataError,
     RateLimitedError,
     UnknownSymbolError,
     VenueUnavailableError,
@@ -35,6 +36,7 @@ from penstock.core.timeframes import Timeframe
 Answer = TypeVar("Answer")
 
 _LONGEST_WAIT_SECONDS = 60.0
+_MOST_DECIMALS = 18
 _log = structlog.get_logger(__name__)
 
 
@@ -61,6 +63,7 @@ class CcxtMarketData:
         clock: MachineClock = SYSTEM_CLOCK,
     ) -> None:
         self.venue = venue
+        self._refusals = refusal_table(venue)
         self._clock = clock
         self.session = VenueSession(base_url, proxy=proxy)
         self.client = _client(
@@ -72,6 +75,8 @@ class CcxtMarketData:
             rate_limit_ms = 0.0 if base_url is not None else float(self.client.rateLimit)
         self.client.throttle = Throttle(rate_limit_ms / 1000, clock=clock)
         self.client.parse_json = self._parse_json
+        self._left_out: dict[str, str] = {}
+        self._skip_bad_listings()
         self._attempts = read_attempts
         self._retry_wait = retry_wait_seconds
         self._markets_lock = threading.Lock()
@@ -85,18 +90,46 @@ class CcxtMarketData:
         return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
     def instruments(self) -> Mapping[str, Instrument]:
+        """Return the tradable spot instruments.
+
+        A listing that cannot be read is left out, with a log line. Raises VenueUnavailableError
+        where none can be read.
+        """
         with self._markets_lock:
+            self._left_out.clear()
             markets = self.read("instruments", lambda: self.client.load_markets(True))
             self._has_markets = True
-        spot = [
-            market
-            for market in markets.values()
-            if market.get("spot") and market.get("active") is not False
-        ]
-        return {
-            market["symbol"]: self.understood("instruments", partial(self._instrument, market))
-            for market in spot
-        }
+            left_out = dict(self._left_out)
+        found: dict[str, Instrument] = {}
+        for market in markets.values():
+            if market.get("spot") and market.get("active") is not False:
+                try:
+                    found[market["symbol"]] = self._instrument(market)
+                except (DataError, *NONSENSE, ccxt.BaseError) as error:
+                    left_out[str(market.get("symbol"))] = str(error)
+        if left_out and not found:
+            first = ": ".join(next(iter(left_out.items())))
+            raise VenueUnavailableError(
+                f"{self.venue}: none of {len(left_out)} listings can be read, first {first}"
+            )
+        for name, reason in left_out.items():
+            _log.warning("listing_left_out", venue=self.venue, symbol=name, reason=reason)
+        return found
+
+    def _skip_bad_listings(self) -> None:
+        """Have ccxt pass over a listing that it cannot read, as over one without a base."""
+        parse = self.client.parse_market
+
+        def parsed(row: Any) -> Any:
+            try:
+                return parse(row)
+            except (*NONSENSE, ccxt.BaseError) as error:
+                names = ("symbol", "instId", "name", "id")
+                named = next((row[key] for key in names if key in row), row)
+                self._left_out[str(named)[:80]] = f"{type(error).__name__}: {error}"
+                return None
+
+        self.client.parse_market = parsed
 
     def fetch_bars(
         self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
@@ -204,7 +237,9 @@ class CcxtMarketData:
         try:
             return ask()
         except (ccxt.BaseError, *NONSENSE) as error:
-            raise translate(error, self.session.last, f"{self.venue}, {call}") from error
+            raise translate(
+                error, self.session.last, f"{self.venue}, {call}", self._refusals
+            ) from error
 
     def _wait(self, state: RetryCallState) -> float:
         """Return the seconds until the next attempt: what the venue asks for, or a doubled wait."""
@@ -250,26 +285,38 @@ class CcxtMarketData:
             if "filterType" in rule
         }
         limits = market["limits"]
+        mode, symbol = self.client.precisionMode, market["symbol"]
         lot_step = _step(
-            filters.get("LOT_SIZE", {}).get("stepSize"),
-            market["precision"]["amount"],
-            self.client.precisionMode,
+            filters.get("LOT_SIZE", {}).get("stepSize"), market["precision"]["amount"], mode
         )
         most = _decimal(limits["amount"].get("max"))
+        by_digits = mode == ccxt.SIGNIFICANT_DIGITS
+        price_tick = (
+            self._finest_price(symbol)
+            if by_digits
+            else _step(
+                filters.get("PRICE_FILTER", {}).get("tickSize"), market["precision"]["price"], mode
+            )
+        )
         return Instrument(
-            symbol=market["symbol"],
+            symbol=symbol,
             base=market["base"],
             quote=market["quote"],
-            price_tick=_step(
-                filters.get("PRICE_FILTER", {}).get("tickSize"),
-                market["precision"]["price"],
-                self.client.precisionMode,
-            ),
+            price_tick=price_tick,
+            price_digits=int(market["precision"]["price"]) if by_digits else None,
             lot_step=lot_step,
             min_quantity=_decimal(limits["amount"].get("min")) or lot_step,
             min_notional=_decimal(limits.get("cost", {}).get("min")) or Decimal(0),
             max_quantity=most or None,
         )
+
+    def _finest_price(self, symbol: str) -> Decimal:
+        """Return the smallest price that ccxt does not round to zero."""
+        for places in range(_MOST_DECIMALS, 0, -1):
+            tick = Decimal(1).scaleb(-places)
+            if Decimal(self.client.price_to_precision(symbol, f"{tick:f}")) == tick:
+                return tick
+        return Decimal(1)
 
 
 def _client(
@@ -334,11 +381,17 @@ def _decimal(value: object) -> Decimal | None:
 
 
 def _step(filtered: object, precision: object, mode: int) -> Decimal:
-    """Return a tick or step: the filter's, or else ccxt's precision, in any of its modes."""
+    """Return a tick or step: the filter's, or else ccxt's precision.
+
+    Where ccxt counts digits, it counts decimal places; of prices at some venues significant ones.
+    Raises ValueError where the step is missing or not above zero.
+    """
     step = _decimal(filtered)
-    if step:
-        return step
-    given = _decimal(precision)
-    if given is None:
-        raise ValueError("the venue gives no precision")
-    return given if mode == ccxt.TICK_SIZE else Decimal(1).scaleb(-int(given))
+    if not step:
+        given = _decimal(precision)
+        if given is None:
+            raise ValueError("the venue gives no precision")
+        step = given if mode == ccxt.TICK_SIZE else Decimal(1).scaleb(-int(given))
+    if not step.is_finite() or step <= 0:
+        raise ValueError(f"a step of {step}")
+    return step

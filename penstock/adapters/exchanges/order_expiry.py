@@ -22,6 +22,15 @@ from penstock.core.errors import ConfigError
 _KRAKEN_ORDER_LIFE = timedelta(seconds=10)
 #: How many seconds an order that its venue has taken may stay out of the venue's answers.
 _OUT_OF_SIGHT = 60.0
+#: How many seconds a venue's answers about an order may lag behind its answer to the order. No
+#: venue states a figure; Bybit works orders off after it has answered.
+_LAGS: Mapping[str, float] = {
+    **dict.fromkeys(("binance", "binanceus"), 1.0),
+    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), 2.0),
+    **dict.fromkeys(("okx", "okxus", "myokx"), 1.0),
+    "kraken": 2.0,
+    "whitebit": 2.0,
+}
 #: Seconds for differing clocks and slow answers.
 _MARGIN = 5.0
 #: So many of the last nonces are remembered.
@@ -83,6 +92,15 @@ def visibility_delay(venues: Collection[str], wanted: float | None = None) -> fl
             'Whoever believes "no such order" earlier sends a second one: raise it, or leave it out'
         )
     return least if wanted is None else wanted
+
+
+def refusal_lag(venues: Collection[str]) -> float:
+    """Return after how many seconds these venues are asked for an order that they refused.
+
+    A venue that is not known counts as the slowest.
+    """
+    slowest = max(_LAGS.values())
+    return max((_LAGS.get(venue, slowest) for venue in venues), default=slowest)
 
 
 class _SigningTime(threading.local):

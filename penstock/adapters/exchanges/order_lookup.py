@@ -13,6 +13,7 @@ from typing import Any
 
 import ccxt
 
+from penstock.adapters.exchanges.answers import list_in, rows_in
 from penstock.core.errors import ConfigError
 
 #: Asks a ccxt client for the order of this name in this symbol. Lists are read from the venue's own
@@ -20,6 +21,9 @@ from penstock.core.errors import ConfigError
 #: such order".
 Question = Callable[[Any, str, str], list[dict[str, Any]]]
 
+#: After so many pages the reading of working orders fails.
+_MOST_PAGES = 1000
+_BYBIT_PAGE = 50
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -29,12 +33,14 @@ class OrderLookup:
 
     questions: tuple[Question, ...]
     """The questions. An order does not exist only where all of them were answered without it."""
+    working: Callable[[Any], list[dict[str, Any]]]
+    """Lists the working orders of all pages. ccxt's call shows one page, and takes an answer
+    without a list for an empty one.
+    """
     by_list: bool = False
     """Whether the questions return lists, which may be empty. Otherwise each returns one order, and
     ccxt raises an error where there is none.
     """
-    working: Callable[[Any], list[dict[str, Any]]] | None = None
-    """Lists all working orders, where ccxt's call shows one page of them."""
     cancelled_by: Callable[[Any, str, str], Any] | None = None
     """Asks once to cancel the order of this name in this symbol, where ccxt's call cannot."""
     no_such_order: re.Pattern[str] | None = None
@@ -47,11 +53,6 @@ class OrderLookup:
     """The venue's states of an order that ended partly filled, which ccxt calls closed."""
     may_add_dashes: bool = False
     """Whether the venue takes 32 hexadecimal digits for a UUID, and may write dashes into them."""
-    too_late: frozenset[str] = frozenset()
-    """The codes by which a cancellation is refused because the order has ended.
-
-    ccxt calls that an invalid order. In an answer to a question they do not mean "no such order".
-    """
 
     def cancel(self, client: Any, name: str, symbol: str) -> Any:
         """Ask once to cancel the order; return ccxt's answer."""
@@ -95,11 +96,24 @@ def _by_client_order_id(client: Any, name: str, symbol: str) -> list[dict[str, A
 
 
 def _kraken_open(client: Any, name: str, _symbol: str) -> list[dict[str, Any]]:
-    return _kraken(client, client.privatePostOpenOrders({"cl_ord_id": name})["result"]["open"])
+    answer = client.privatePostOpenOrders({"cl_ord_id": name})
+    return _kraken(client, rows_in(answer, "result", "open"))
 
 
 def _kraken_closed(client: Any, name: str, _symbol: str) -> list[dict[str, Any]]:
-    return _kraken(client, client.privatePostClosedOrders({"cl_ord_id": name})["result"]["closed"])
+    answer = client.privatePostClosedOrders({"cl_ord_id": name})
+    return _kraken(client, rows_in(answer, "result", "closed"))
+
+
+def _kraken_working(client: Any) -> list[dict[str, Any]]:
+    return _kraken(client, rows_in(client.privatePostOpenOrders({}), "result", "open"))
+
+
+def _binance_working(client: Any) -> list[dict[str, Any]]:
+    return [
+        client.parse_order(row, client.safe_market(row["symbol"], None, None, "spot"))
+        for row in list_in(client.privateGetOpenOrders({}))
+    ]
 
 
 def _kraken(client: Any, orders: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -119,7 +133,62 @@ def _bybit(
 ) -> list[dict[str, Any]]:
     market = client.market(symbol)
     answer = ask({"category": "spot", "symbol": market["id"], "orderLinkId": name})
-    return [client.parse_order(order, market) for order in answer["result"]["list"]]
+    return [client.parse_order(order, market) for order in list_in(answer, "result", "list")]
+
+
+#: One page of working orders.
+Orders = dict[str, dict[str, Any]]
+
+
+def _all_pages(page: Callable[[Any], tuple[Orders, Any]]) -> list[dict[str, Any]]:
+    """Return the working orders of all pages. `page(where)` returns one, and where the next is.
+
+    The first is at None. None after a page means that it was the last.
+    """
+    found: Orders = {}
+    where = None
+    for _ in range(_MOST_PAGES):
+        fresh, where = page(where)
+        if fresh and fresh.keys() <= found.keys():
+            raise ValueError(f"the same open orders again before {where}")
+        found |= fresh
+        if where is None:
+            return list(found.values())
+    raise ValueError(f"no end of open orders after {_MOST_PAGES} pages")
+
+
+def _bybit_working(client: Any) -> list[dict[str, Any]]:
+    """Return the working spot orders of all pages: 50 and a cursor at a time."""
+
+    def page(cursor: str | None) -> tuple[Orders, str | None]:
+        asked = {"category": "spot", "limit": _BYBIT_PAGE}
+        answer = client.privateGetV5OrderRealtime(
+            asked if cursor is None else {**asked, "cursor": cursor}
+        )
+        orders = {
+            str(row["orderId"]): client.parse_order(
+                row, client.safe_market(row["symbol"], None, None, "spot")
+            )
+            for row in list_in(answer, "result", "list")
+        }
+        return orders, answer["result"]["nextPageCursor"] or None
+
+    return _all_pages(page)
+
+
+def _okx_working(client: Any) -> list[dict[str, Any]]:
+    """Return the working orders of all pages: up to 100 that are older than the order `after`.
+
+    Only an empty page is the end.
+    """
+
+    def page(after: str | None) -> tuple[Orders, str | None]:
+        answer = client.privateGetTradeOrdersPending({} if after is None else {"after": after})
+        rows = list_in(answer, "data")
+        orders = {str(row["ordId"]): client.parse_order(row) for row in rows}
+        return orders, str(min(map(int, orders))) if orders else None
+
+    return _all_pages(page)
 
 
 _WHITEBIT_PAGE = 100
@@ -128,9 +197,7 @@ _WHITEBIT_HAS_NONE = re.compile(r"(OrderHistory|Unexecuted order) was not found"
 
 
 def _whitebit_open(client: Any, name: str, symbol: str) -> list[dict[str, Any]]:
-    orders = _whitebit(client, client.v4PrivatePostOrders, name, symbol)
-    if not isinstance(orders, list):
-        raise ValueError(f"open orders that are no list: {orders}")
+    orders = list_in(_whitebit(client, client.v4PrivatePostOrders, name, symbol))
     return [_whitebit_order(client, order) for order in orders]
 
 
@@ -148,9 +215,7 @@ def _whitebit_working(client: Any) -> list[dict[str, Any]]:
     """
     found: dict[str, dict[str, Any]] = {}
     for offset in itertools.count(0, _WHITEBIT_PAGE // 2):
-        page = client.v4PrivatePostOrders({"limit": _WHITEBIT_PAGE, "offset": offset})
-        if not isinstance(page, list):
-            raise ValueError(f"open orders that are no list: {page}")
+        page = list_in(client.v4PrivatePostOrders({"limit": _WHITEBIT_PAGE, "offset": offset}))
         fresh = {str(each["orderId"]): _whitebit_order(client, each) for each in page}
         if len(page) >= _WHITEBIT_PAGE and fresh.keys() <= found.keys():
             raise ValueError(f"the same open orders again after the first {offset}")
@@ -208,27 +273,30 @@ def _whitebit_name(client: Any, name: str, symbol: str) -> dict[str, Any]:
 
 #: ccxt sends the id as origClientOrderId (Binance) or clOrdId (OKX), to the call that has open and
 #: ended orders.
-_ONE_CALL = OrderLookup((_by_client_order_id,))
+_BINANCE = OrderLookup((_by_client_order_id,), _binance_working)
+_OKX = OrderLookup((_by_client_order_id,), _okx_working)
 #: Open orders are asked for first: an order that ends between the questions is in the second list.
-_KRAKEN = OrderLookup((_kraken_open, _kraken_closed), by_list=True, may_add_dashes=True)
+_KRAKEN = OrderLookup(
+    (_kraken_open, _kraken_closed), _kraken_working, by_list=True, may_add_dashes=True
+)
 _BYBIT = OrderLookup(
     (_bybit_recent, _bybit_history),
+    _bybit_working,
     by_list=True,
     named_in_cancel="orderLinkId",
     cut_short=frozenset({"PartiallyFilledCanceled", "PARTIALLY_FILLED_CANCELLED"}),
-    too_late=frozenset({"170139", "170142", "170143"}),  # filled, canceled, not on the book
 )
 _WHITEBIT = OrderLookup(
     (_whitebit_open, _whitebit_ended),
+    _whitebit_working,
     by_list=True,
-    working=_whitebit_working,
     no_such_order=_WHITEBIT_HAS_NONE,
     cancelled_by=_whitebit_cancel,
 )
 
 _LOOKUPS: Mapping[str, OrderLookup] = {
-    **dict.fromkeys(("binance", "binanceus"), _ONE_CALL),
-    **dict.fromkeys(("okx", "okxus", "myokx"), _ONE_CALL),
+    **dict.fromkeys(("binance", "binanceus"), _BINANCE),
+    **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
     **dict.fromkeys(("bybit", "bybiteu", "bybitid"), _BYBIT),
     "kraken": _KRAKEN,
     "whitebit": _WHITEBIT,

@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from penstock.adapters.exchanges.answers import list_in, rows_in
 from penstock.core.errors import ConfigError, VenueUnavailableError
 
 #: The parameters of one request.
@@ -126,7 +127,7 @@ class TradePager:
         )
 
 
-def _parsed(
+def parsed_trade(
     client: Any, key: str, row: Mapping[str, Any], market: Mapping[str, Any] | None
 ) -> Trade:
     """Return the ccxt trade of a row; raise ValueError where it lacks what a fill needs."""
@@ -151,11 +152,12 @@ def _kraken_page(client: Any, _market: Mapping[str, Any], where: Where) -> Trade
 
     A trade that happens meanwhile shows another twice, and hides none.
     """
-    result = client.privatePostTradesHistory(dict(where))["result"]
+    answer = client.privatePostTradesHistory(dict(where))
     trades = {
-        key: _parsed(client, key, {**row, "id": key}, None) for key, row in result["trades"].items()
+        key: parsed_trade(client, key, {**row, "id": key}, None)
+        for key, row in rows_in(answer, "result", "trades").items()
     }
-    reached, count = where["ofs"] + len(trades), int(result["count"])
+    reached, count = where["ofs"] + len(trades), int(answer["result"]["count"])
     if not trades and reached < count:
         raise VenueUnavailableError(
             f"{client.id} speaks of {count} trades and lists none after {reached}"
@@ -175,11 +177,12 @@ def _bybit_windows(since: int, now: int) -> list[Where]:
 def _bybit_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesPage:
     """Return up to 100 trades and the cursor to older ones."""
     asked = {"category": "spot", "symbol": market["id"], "execType": "Trade", "limit": _BYBIT_PAGE}
-    result = client.privateGetV5ExecutionList({**asked, **where})["result"]
+    answer = client.privateGetV5ExecutionList({**asked, **where})
     trades = {
-        str(row["execId"]): _parsed(client, row["execId"], row, market) for row in result["list"]
+        str(row["execId"]): parsed_trade(client, row["execId"], row, market)
+        for row in list_in(answer, "result", "list")
     }
-    cursor = result["nextPageCursor"]
+    cursor = answer["result"]["nextPageCursor"]
     return TradesPage(trades, {"cursor": cursor} if cursor else None)
 
 
@@ -190,10 +193,11 @@ def _okx_windows(since: int, _now: int) -> list[Where]:
 
 def _okx_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesPage:
     """Return up to 100 trades older than the bill `after`. Only an empty page is the end."""
-    rows = client.privateGetTradeFillsHistory(
-        {"instType": "SPOT", "instId": market["id"], **where}
-    )["data"]
-    trades = {str(row["billId"]): _parsed(client, row["billId"], row, market) for row in rows}
+    rows = list_in(
+        client.privateGetTradeFillsHistory({"instType": "SPOT", "instId": market["id"], **where}),
+        "data",
+    )
+    trades = {str(row["billId"]): parsed_trade(client, row["billId"], row, market) for row in rows}
     return TradesPage(trades, {"after": str(min(map(int, trades)))} if trades else None)
 
 
@@ -214,12 +218,12 @@ def _whitebit_page(client: Any, market: Mapping[str, Any], where: Where) -> Trad
 
     A trade that happens meanwhile shows another twice, and hides none.
     """
-    rows = client.v4PrivatePostTradeAccountExecutedHistory(
-        {"market": market["id"], "limit": _WHITEBIT_PAGE, **where}
+    rows = list_in(
+        client.v4PrivatePostTradeAccountExecutedHistory(
+            {"market": market["id"], "limit": _WHITEBIT_PAGE, **where}
+        )
     )
-    if not isinstance(rows, list):
-        raise ValueError(f"trades that are no list: {rows}")
-    trades = {str(row["id"]): _parsed(client, str(row["id"]), row, market) for row in rows}
+    trades = {str(row["id"]): parsed_trade(client, str(row["id"]), row, market) for row in rows}
     is_full = len(rows) >= _WHITEBIT_PAGE
     return TradesPage(trades, {"offset": where["offset"] + len(rows)} if is_full else None)
 

@@ -15,6 +15,9 @@ from requests.adapters import HTTPAdapter
 from penstock.core.clock import MachineClock
 from penstock.core.machine import SYSTEM_CLOCK
 
+#: No refusal is longer (bytes).
+_LONGEST_REFUSAL = 65_536
+
 
 class LastAnswer(threading.local):
     """What came of this thread's last request."""
@@ -25,6 +28,8 @@ class LastAnswer(threading.local):
     """The HTTP status of a whole answer; None where there was none."""
     retry_after: float | None = None
     """The seconds of the Retry-After header, if any."""
+    body: bytes = b""
+    """The body of a whole answer, where it is short enough for a refusal."""
     acted: bool = False
     """Whether an earlier request of the call may have changed something at the venue.
 
@@ -34,18 +39,17 @@ class LastAnswer(threading.local):
 
     def reset(self) -> None:
         """Forget everything: a new call begins."""
-        self.sent, self.status, self.retry_after, self.acted, self._method = (
-            False,
-            None,
-            None,
-            False,
-            "",
-        )
+        self.sent, self.acted, self._method = False, False, ""
+        self._forget_answer()
 
     def begin(self, method: str) -> None:
         """Note that a request leaves now. It need not be the first one of the call."""
         self.acted = self.acted or (self.sent and self._method != "GET")
-        self.sent, self.status, self.retry_after, self._method = True, None, None, method.upper()
+        self.sent, self._method = True, method.upper()
+        self._forget_answer()
+
+    def _forget_answer(self) -> None:
+        self.status, self.retry_after, self.body = None, None, b""
 
 
 class VenueSession(requests.Session):
@@ -78,6 +82,8 @@ class VenueSession(requests.Session):
         response = super().request(method, self._led(str(url)), *args, **kwargs)
         self.last.status = response.status_code  # the whole body has been read
         self.last.retry_after = _seconds(response.headers.get("Retry-After"))
+        if len(response.content) <= _LONGEST_REFUSAL:
+            self.last.body = response.content
         return response
 
     def _led(self, url: str) -> str:

@@ -87,5 +87,4 @@ def limit_price(
     worst = reference * (1 + side.sign * collar_bps / _BPS)
     bounded = min(wanted, worst) if side is Side.BUY else max(wanted, worst)
     rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
-    ticks = (bounded / instrument.price_tick).to_integral_value(rounding=rounding)
-    return max(ticks, Decimal(1)) * instrument.price_tick
+    return instrument.round_price(bounded, rounding)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from penstock.core.errors import OrderNotFoundError, VenueError, VenueUnavailableError
+from penstock.core.errors import OrderNotFoundError, VenueError
 from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.execution.session import AccountSession
 from penstock.ports import Exchange
@@ -31,23 +31,23 @@ def cancel_working(session: AccountSession) -> Cancellation:
 
     A refusal for one order does not stop the others. The ledger is not written: tracking or
     recovery records the ends. An order that ended meanwhile is in neither list. One without an
-    answer is in `left`, and the next run asks again. Raises VenueUnavailableError where a venue
-    does not list its orders; the orders of the other venues are cancelled first.
+    answer is in `left`, and the next run asks again. Raises VenueError where a venue does not list
+    its orders; the orders of the other venues are cancelled first.
     """
     venues = (
         [session.exchange] if session.venues is None else list(session.venues.accounts.values())
     )
     done = Cancellation()
-    unavailable: VenueUnavailableError | None = None
+    not_listed: VenueError | None = None
     for venue in venues:
         try:
             here = _cancel_at(venue)
-        except VenueUnavailableError as error:  # raised after the other venues
-            unavailable = error
+        except VenueError as error:  # raised after the other venues
+            not_listed = error
         else:
             done = Cancellation(done.cancelled + here.cancelled, done.left + here.left)
-    if unavailable is not None:
-        raise unavailable
+    if not_listed is not None:
+        raise not_listed
     return done
 
 

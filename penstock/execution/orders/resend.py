@@ -1,6 +1,6 @@
-"""Whether an order may be sent again under a new id after the venue answered "no such order".
+"""Whether a quantity may be sent again after the venue refused it, or answered "no such order".
 
-That answer can be wrong. So the venue's trades, open orders and balances are compared with the
+Such an answer can be wrong. So the venue's trades, open orders and balances are compared with the
 ledger first. Tracking and recovery decide whether an order never arrived.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from penstock.core.breaks import lock_subjects
 from penstock.core.order_records import OrderIntent, OrderRecord
-from penstock.core.orders import Fill
+from penstock.core.orders import Fill, OrderState
 from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
 
@@ -61,12 +61,14 @@ def _siblings(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRe
 
 
 def _in_doubt(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
-    """Return the siblings that have not ended, or that the venue says it does not have."""
+    """Return the siblings that have not ended, or that the venue refused or says it never had.
+
+    Either answer can be wrong.
+    """
     return [
         each
         for each in _siblings(order, orders)
-        if not each.state.is_final
-        or (each.end_cause is not None and each.end_cause.venue_has_no_order)
+        if not each.state.is_final or each.state is OrderState.REJECTED
     ]
 
 

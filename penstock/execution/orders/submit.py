@@ -50,6 +50,9 @@ class SubmitOutcome:
     event: OrderEvent | None
     """The event to record; None where tracking records it."""
 
+    is_refusal: bool = False
+    """Whether the venue refused the request: it is asked for the order before that is recorded."""
+
 
 @dataclass
 class Pace:
@@ -95,10 +98,10 @@ def place(
     """Commit all intents, send each once, and return the venue's reports by client order id.
 
     The intents are one transaction. The answers are a second one, after all requests have returned.
-    A crash in between leaves the orders SUBMITTING; the venue is then asked for them. An order
-    without a report was refused (REJECTED), lost (UNKNOWN) or not sent (CANCELED). The kill switch
-    or our own adapter keeps an order from being sent. Raises what `send_all` raises; no answer is
-    recorded then.
+    A crash in between leaves the orders SUBMITTING; the venue is then asked for them. Refused
+    orders are asked for once, and recorded in a third one. An order without a report was refused
+    (REJECTED), lost (UNKNOWN) or not sent (CANCELED). The kill switch or our own adapter keeps an
+    order from being sent. Raises what `send_all` raises; no answer is recorded then.
     """
     if not orders:
         return {}
@@ -112,12 +115,42 @@ def place(
             leaving.append(request)
             events.append(OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at))
     session.ledger.write_ahead(keeper.lease, rebalance.id, orders, events, at)
-    outcomes = send_all(session, keeper, leaving)
-    answers = [outcome.event for outcome in outcomes if outcome.event is not None]
-    if answers:
-        session.ledger.record_events(keeper.lease, answers)
-    reports = [outcome.report for outcome in outcomes if outcome.report is not None]
+    outcomes = dict(zip(leaving, send_all(session, keeper, leaving), strict=True))
+    refused = {request: each for request, each in outcomes.items() if each.is_refusal}
+    answered = [each for request, each in outcomes.items() if request not in refused]
+    _record(session, keeper, answered)
+    if refused:
+        wait_alive(session, keeper, session.policy.refusal_lag_seconds)
+        confirmed = [_confirmed(session, *each) for each in refused.items()]
+        _record(session, keeper, confirmed)
+        answered += confirmed
+    reports = [outcome.report for outcome in answered if outcome.report is not None]
     return {report.client_order_id: report for report in reports}
+
+
+def _record(
+    session: AccountSession, keeper: LeaseKeeper, outcomes: Sequence[SubmitOutcome]
+) -> None:
+    events = [outcome.event for outcome in outcomes if outcome.event is not None]
+    if events:
+        session.ledger.record_events(keeper.lease, events)
+
+
+def _confirmed(
+    session: AccountSession, request: OrderRequest, refused: SubmitOutcome
+) -> SubmitOutcome:
+    """Return a refusal once the venue says that it has no order of the name; else what it has.
+
+    It is UNKNOWN where the venue does not say.
+    """
+    assert refused.event is not None
+    try:
+        return _accepted(session, request, session.find_order(request))
+    except OrderNotFoundError:
+        return refused
+    except VenueError as error:
+        reason = f"{refused.event.reason}; then asked for it: {error}"
+        return _outcome(session, request, OrderEventKind.LOSE_TRACK, reason)
 
 
 def send_all(
@@ -146,40 +179,73 @@ def _send(
 ) -> SubmitOutcome:
     """Send one order that is SUBMITTING in the ledger, unless the kill switch forbids it.
 
-    It is sent again only where the venue answered that it refused it for its rate.
+    It is sent again only where the venue answered that it refused it for its rate, and that it has
+    no order of the name: once an order has filled, some venues take its name a second time.
     """
     waited = 0.0
     while True:
         passed = pace.pass_gate()
-        # The request is dated before the lease is checked. A process that is suspended after the
-        # check then sends a request that is too old for the venue (docs/decisions/0007).
-        asked_at = session.machine_clock.now()
-        # A process that was suspended since the intent was committed must not send: another may
-        # have resolved it.
-        _ = keeper.lease
-        halt = watch.look()  # after the lease, whose renewal may wait for the database
-        if session.forbids(halt, request):
-            return SubmitOutcome(None, stopped(request, halt, session.clock.now()))
         try:
-            return _accepted(
-                session, request, session.exchange.submit(replace(request, asked_at=asked_at))
+            found = _found(session, request) if waited else None
+            return (
+                _sent(session, keeper, watch, request)
+                if found is None
+                else _accepted(session, request, found)
             )
-        except DuplicateOrderError:
-            return _ask(session, request)
+        except DuplicateOrderError as error:
+            return _ask(session, request, error)
         except (NotSentError, VenueRejectedError, UnknownSymbolError) as error:
             return _refused(session, request, error)
         except RateLimitedError as error:
-            seconds = error.retry_after_seconds or _DEFAULT_PACE_SECONDS
+            seconds = max(
+                error.retry_after_seconds or _DEFAULT_PACE_SECONDS,
+                session.policy.refusal_lag_seconds,
+            )
             if waited + seconds > session.policy.longest_pacing_seconds:
                 reason = (
                     f"never arrived: paced for {waited:g} s, "
                     f"the venue still refuses it for its rate: {error}"
                 )
-                return _outcome(session, request, OrderEventKind.REJECT, reason, EndCause.PACED_OUT)
+                return _refusal(session, request, reason, EndCause.PACED_OUT)
             pace.wait(session, keeper, seconds, passed)
             waited += seconds
         except VenueUnavailableError as error:
             return _outcome(session, request, OrderEventKind.LOSE_TRACK, str(error))
+
+
+def _sent(
+    session: AccountSession, keeper: LeaseKeeper, watch: SwitchWatch, request: OrderRequest
+) -> SubmitOutcome:
+    """Send the request now, or stop it."""
+    # The request is dated before the lease is checked. A process that is suspended after the
+    # check then sends a request that is too old for the venue (docs/decisions/0007).
+    asked_at = session.machine_clock.now()
+    # A process that was suspended since the intent was committed must not send: another may
+    # have resolved it.
+    _ = keeper.lease
+    halt = watch.look()  # after the lease, whose renewal may wait for the database
+    if session.forbids(halt, request):
+        return SubmitOutcome(None, stopped(request, halt, session.clock.now()))
+    report = session.exchange.submit(replace(request, asked_at=asked_at))
+    if report.state is OrderState.REJECTED:
+        reason = report.reason or f"the venue answers with order {report.venue_order_id}, rejected"
+        return _refusal(session, request, reason, EndCause.REFUSED)
+    return _accepted(session, request, report)
+
+
+def _found(session: AccountSession, request: OrderRequest) -> OrderReport | None:
+    """Return the order that the venue has under the name; None where it answers that it has none.
+
+    Raises VenueUnavailableError where it does not say.
+    """
+    try:
+        return session.find_order(request)
+    except OrderNotFoundError:
+        return None
+    except VenueUnavailableError:
+        raise
+    except VenueError as error:
+        raise VenueUnavailableError(f"asked before it is sent again: {error}") from error
 
 
 def stopped(request: OrderRequest, halt: Halt, at: datetime) -> OrderEvent:
@@ -194,17 +260,27 @@ def _refused(session: AccountSession, request: OrderRequest, error: VenueError) 
     """Return the end of an order that our own adapter or the venue refused."""
     if isinstance(error, NotSentError):
         kind, cause = OrderEventKind.ABANDON, EndCause.REFUSED_HERE
-    else:
-        kind, cause = OrderEventKind.REJECT, EndCause.REFUSED
-    return _outcome(session, request, kind, str(error), cause)
+        return _outcome(session, request, kind, str(error), cause)
+    if isinstance(error, UnknownSymbolError):  # nothing was sent
+        return _outcome(session, request, OrderEventKind.REJECT, str(error), EndCause.REFUSED)
+    return _refusal(session, request, str(error), EndCause.REFUSED)
 
 
-def _ask(session: AccountSession, request: OrderRequest) -> SubmitOutcome:
+def _refusal(
+    session: AccountSession, request: OrderRequest, reason: str, cause: EndCause
+) -> SubmitOutcome:
+    outcome = _outcome(session, request, OrderEventKind.REJECT, reason, cause)
+    return replace(outcome, is_refusal=True)
+
+
+def _ask(
+    session: AccountSession, request: OrderRequest, duplicate: DuplicateOrderError
+) -> SubmitOutcome:
     """Return the order that the venue has under an id that it calls a duplicate."""
     try:
         return _accepted(session, request, session.find_order(request))
-    except (OrderNotFoundError, VenueUnavailableError) as error:
-        reason = f"the venue called it a duplicate, then: {error}"
+    except VenueError as error:
+        reason = f"the venue called it a duplicate ({duplicate}), then: {error}"
         return _outcome(session, request, OrderEventKind.LOSE_TRACK, reason)
 
 

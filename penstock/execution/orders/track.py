@@ -13,7 +13,7 @@ from penstock.core.errors import (
     OrderNotFoundError,
     RateLimitedError,
     UnknownSymbolError,
-    VenueUnavailableError,
+    VenueError,
 )
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import (
@@ -120,18 +120,14 @@ class OrderTracker:
     def _ask(self, order: OrderRecord, waited: float) -> OrderReport | OrderEvent | None:
         """Return the venue's report, or else the event to record, or None where there is neither.
 
-        There may be an event where the venue does not answer, or answers "no such order".
+        There may be an event where the venue does not answer, or answers "no such order". Another
+        refusal is an answer about the question, and not about the order: it is asked again.
         """
         request = order.request
         try:
             report = self._session.find_order(request)
             self.unlisted.discard(request.client_order_id)
             return report
-        except VenueUnavailableError as error:
-            if isinstance(error, RateLimitedError):  # more questions would earn a ban
-                self._slow_down(error)
-            if order.state is OrderState.SUBMITTING:
-                return self._event(order, OrderEventKind.LOSE_TRACK, str(error))
         except UnknownSymbolError as error:
             self.unlisted.add(request.client_order_id)
             if order.state is OrderState.SUBMITTING:
@@ -142,6 +138,11 @@ class OrderTracker:
                 return self._event(
                     order, OrderEventKind.REJECT, reason, end_cause=EndCause.NEVER_ARRIVED
                 )
+        except VenueError as error:
+            if isinstance(error, RateLimitedError):  # more questions would earn a ban
+                self._slow_down(error)
+            if order.state is OrderState.SUBMITTING:
+                return self._event(order, OrderEventKind.LOSE_TRACK, str(error))
         return None
 
     def _slow_down(self, error: RateLimitedError) -> None:
@@ -219,7 +220,7 @@ class OrderTracker:
             if venue and self._session.venues is not None:
                 return self._session.venues.fills_at(venue, symbol, self._since)
             return self._session.exchange.fills(symbol, self._since)
-        except (VenueUnavailableError, UnknownSymbolError):
+        except VenueError:
             return []  # the next look asks again
 
     def _called_back(
@@ -249,7 +250,8 @@ class OrderTracker:
 
         Returns its answers by client order id.
         Orders that got an answer are added to `cancelled`. The next look finds an order that ended
-        meanwhile. A request without an answer is repeated.
+        meanwhile. A request that was refused, or got no answer, does not keep the others from being
+        cancelled, and is repeated.
         """
         working = [
             order
@@ -267,10 +269,12 @@ class OrderTracker:
             name = order.request.client_order_id
             try:
                 reports[name] = self._session.cancel(order.request)
-            except VenueUnavailableError:
-                continue
             except (OrderNotFoundError, UnknownSymbolError):
                 pass
+            except VenueError as error:
+                if isinstance(error, RateLimitedError):
+                    self._slow_down(error)
+                continue
             cancelled.add(name)
         return reports
 

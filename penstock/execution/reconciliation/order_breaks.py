@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind
-from penstock.core.errors import OrderNotFoundError, UnknownSymbolError, VenueUnavailableError
+from penstock.core.errors import OrderNotFoundError, UnknownSymbolError, VenueError
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill, OrderReport, OrderState
 from penstock.execution.reconciliation.differences import ExplainedDifference
@@ -69,7 +69,7 @@ def _gone(session: AccountSession, order: OrderRecord) -> bool:
         return True
     except OrderNotFoundError:
         return not lost
-    except VenueUnavailableError:
+    except VenueError:
         if not lost:
             raise
     return False

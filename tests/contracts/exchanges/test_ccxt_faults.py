@@ -333,6 +333,19 @@ def test_order_may_become_visible_later(
     assert exchange.find_order(order_id, "AAA/USDT").state is OrderState.FILLED
 
 
+def test_trades_are_read_to_the_end_where_pages_are_shorter_than_asked_for(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
+    """A thousand are asked for and sixty come: the others follow, and none is lost."""
+    exchange = connect()
+    for number in range(130):
+        exchange.submit(buy(f"short-{time.time_ns()}-{number}", "0.1"))
+    control.arm(Fault(kind=FaultKind.SHORT_PAGES, path="/api/v3/myTrades", rows=60))
+    found = exchange.fills("AAA/USDT", exchange.now() - DAY)
+    assert (len(found), len({fill.trade_id for fill in found})) == (130, 130)
+    assert control.faults()[0]["struck"] == 3
+
+
 def test_wrong_credentials_are_refused_by_name(
     connect: Callable[..., CcxtExchange], control: PracticeControl
 ) -> None:

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from penstock.adapters.exchanges.order_expiry import _LIMITS
+from penstock.adapters.exchanges.order_expiry import _LAGS, _LIMITS
 from penstock.adapters.exchanges.order_lookup import _LOOKUPS
+from penstock.adapters.exchanges.refusals import _TABLES
 from penstock.adapters.exchanges.trade_pages import _PAGERS
 
 TESTS = Path(__file__).resolve().parents[2]
@@ -39,13 +40,13 @@ def table(path: str, name: str) -> set[str]:
 
 
 def test_adapter_knows_everything_of_a_venue_or_nothing() -> None:
-    """How it is asked for an order, how it refuses old ones, and how its trades are read."""
-    assert set(_LOOKUPS) == set(_LIMITS) == set(_PAGERS)
+    """How it is asked for an order, what its refusals mean, how its trades are read, and so on."""
+    assert set(_LOOKUPS) == set(_LIMITS) == set(_LAGS) == set(_TABLES) == set(_PAGERS)
 
 
 def test_regional_name_has_the_rules_of_its_venue() -> None:
     """A regional name needs no test of its own because it is entered with the same values."""
-    tables: list[Any] = [_LOOKUPS, _LIMITS, _PAGERS]
+    tables: list[Any] = [_LOOKUPS, _LIMITS, _LAGS, _TABLES, _PAGERS]
     for name, venue in REGIONAL.items():
         assert all(each[name] == each[venue] for each in tables)
 

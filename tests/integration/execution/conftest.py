@@ -37,7 +37,11 @@ from tests.servers import DatabaseServers
 
 CASH = Decimal(100_000)
 PATIENCE = ExecutionPolicy(
-    visibility_delay_seconds=0.3, poll_seconds=0.05, lease_wait_seconds=0, lease_ttl_seconds=60
+    visibility_delay_seconds=0.3,
+    refusal_lag_seconds=0.1,
+    poll_seconds=0.05,
+    lease_wait_seconds=0,
+    lease_ttl_seconds=60,
 )
 
 

@@ -210,13 +210,16 @@ def test_bad_parameter_has_binances_code_and_changes_nothing(
     assert (calm.held("USDT"), calm.account.orders) == ((Decimal(1000), 0), {})
 
 
-def test_client_order_id_is_unique_for_the_accounts_whole_life(calm: SignedAccount) -> None:
-    """The rule is stricter than Binance's: the id of an ended order is refused too, with Binance's
-    message.
+def test_client_order_id_is_unique_among_open_orders_only(calm: SignedAccount) -> None:
+    """Binance's rule: a name is refused while its order rests, and taken again once it has ended.
+    Sending a filled order again buys twice.
     """
-    calm.place("BUY", "1", newClientOrderId="mine")
+    calm.place("BUY", "1", "5", newClientOrderId="resting")
     with pytest.raises(PracticeRefusal, match="Duplicate order sent"):
-        calm.place("BUY", "1", newClientOrderId="mine")
+        calm.place("BUY", "1", newClientOrderId="resting")
+    calm.place("BUY", "1", newClientOrderId="filled")
+    calm.place("BUY", "1", newClientOrderId="filled")
+    assert len(calm.account.orders) == 3
 
 
 def test_journal_explains_every_balance(open_account: Sessions, frame: Frames) -> None:

@@ -15,13 +15,24 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.halts import TradingState
-from penstock.core.orders import OrderReport, OrderRequest, OrderState
+from penstock.core.order_records import OrderIntent
+from penstock.core.orders import (
+    OrderReport,
+    OrderRequest,
+    OrderState,
+    OrderType,
+    Phase,
+    Side,
+)
 from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.lease import take_lease
 from penstock.execution.orders.cancel import cancel_working
+from penstock.execution.orders.submit import place
+from penstock.execution.orders.track import OrderTracker
 from penstock.execution.rebalance.run import rebalance
 from penstock.interfaces.cli.remedies import ending_remedy
 from penstock.pipeline.halts import AccountEnding, still_held
-from penstock.testing.world import World
+from penstock.testing.world import World, make_two_venue_world
 
 DONE = RebalanceStatus.DONE
 ONE_DAY = timedelta(days=1)
@@ -71,6 +82,51 @@ def test_refused_cancellation_is_told_and_the_others_go_on(world: World, error: 
     assert done.cancelled == ("ours",)
     assert done.left == (f"order stubborn of ADA/USDT may still work: {error}",)
     assert [report.client_order_id for report in world.venue.open_orders()] == ["stubborn"]
+
+
+def test_refused_cancellation_in_a_slot_does_not_keep_the_others(world: World) -> None:
+    """The time of two orders is over, and the venue refuses to cancel the first: the second is
+    cancelled, and the first is still followed.
+    """
+    rebalance(world.session, world.inputs({"ETH/USDT": 0.1}))
+    keeper = take_lease(world.ledger, "test", 60, 0, clock=world.clock, ids=world.session.ids)
+    assert keeper is not None
+    slot = world.ledger.rebalances("test", limit=1)[0]
+    price = Decimal(1000)
+    intents = [
+        OrderIntent(
+            OrderRequest(name, "BTC/USDT", Side.BUY, OrderType.LIMIT, Decimal("0.1"), price),
+            Phase.BUYS,
+            number,
+            0,
+            "trend/1",
+            0.2,
+            price,
+        )
+        for number, name in enumerate(("stubborn", "ours"))
+    ]
+    reports = place(world.session, keeper, slot, intents)
+    refusing(world, "stubborn", VenueRejectedError("EGeneral:Invalid arguments"))
+    tracker = OrderTracker(world.session, keeper, slot.slot)
+    left = tracker.follow({"stubborn", "ours"}, reports, 0)
+    assert [order.request.client_order_id for order in left] == ["stubborn"]
+    assert left[0].state is OrderState.PENDING_CANCEL
+    assert world.ledger.book["ours"].state is OrderState.CANCELED
+
+
+def test_venue_that_refuses_to_list_does_not_keep_the_others() -> None:
+    """The keys of one venue are refused: the orders at the other one are cancelled first."""
+    both = make_two_venue_world()
+    for venue, name in ((both.near, "near"), (both.far, "far")):
+        venue.placed[name] = OrderReport(name, "7", "ADA/USDT", OrderState.OPEN, Decimal(0))
+
+    def refuse() -> list[OrderReport]:
+        raise VenueRejectedError("Invalid API-key", "-2015")
+
+    both.near.open_orders = refuse  # type: ignore[method-assign]
+    with pytest.raises(VenueRejectedError, match="Invalid API-key"):
+        cancel_working(both.process().session)
+    assert both.far.placed["far"].state is OrderState.CANCELED
 
 
 def test_order_that_ended_meanwhile_is_neither_cancelled_nor_left(world: World) -> None:

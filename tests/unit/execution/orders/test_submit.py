@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 
 from penstock.core.clock import SteppedClock
-from penstock.core.errors import RateLimitedError, UnknownSymbolError
+from penstock.core.errors import (
+    DuplicateOrderError,
+    RateLimitedError,
+    UnknownSymbolError,
+    VenueError,
+    VenueRejectedError,
+    VenueUnavailableError,
+)
 from penstock.core.halts import TradingState
 from penstock.core.machine import THREADS
-from penstock.core.orders import OrderEventKind, OrderRequest, OrderState
+from penstock.core.orders import EndCause, OrderEventKind, OrderReport, OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
 from penstock.testing.world import World
@@ -52,6 +59,81 @@ def test_order_refused_for_its_rate_is_paced_and_sent_again_under_the_same_id(wo
     assert len(came) == 3
     assert len(world.venue.submitted) == 1
     assert (world.clock.now() - start).total_seconds() >= 4
+    assert [order.state for order in report.orders] == [OrderState.FILLED]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        VenueRejectedError("Filter failure: LOT_SIZE", "-1013"),
+        DuplicateOrderError("Duplicate order sent.", "-2010"),
+        RateLimitedError("HTTP 429", 1.0),
+    ],
+)
+def test_refused_order_that_the_venue_has_is_found_and_sent_once(
+    world: World, error: VenueError
+) -> None:
+    """The venue takes the order and answers that it refuses it. Asked by name, it shows it."""
+
+    def refuse(order: OrderRequest) -> None:
+        raise error
+
+    world.venue.after = refuse
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    assert [order.state for order in report.orders] == [OrderState.FILLED]
+    assert len(world.venue.submitted) == 1
+    assert world.ledger.balances("test") == world.venue.balances()
+
+
+@pytest.mark.parametrize("answer", [VenueUnavailableError("busy"), VenueRejectedError("bad key")])
+def test_refusal_that_the_venue_does_not_confirm_is_unknown(
+    world: World, answer: VenueError
+) -> None:
+    """Asked by name, the venue does not say whether it has the order: it is UNKNOWN, and never
+    REJECTED for the refusal.
+    """
+
+    def refuse(order: OrderRequest) -> None:
+        def ask(client_order_id: str, symbol: str) -> OrderReport:
+            raise answer
+
+        world.venue.find_order = ask  # type: ignore[method-assign]
+        raise VenueRejectedError("Filter failure: LOT_SIZE", "-1013")
+
+    world.venue.before = refuse
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    (order,) = world.ledger.book.values()
+    assert order.state is OrderState.UNKNOWN
+    assert "LOT_SIZE" in order.reason
+
+
+def test_refused_orders_are_asked_for_once_after_the_lag(world: World) -> None:
+    """Both orders of a phase are refused: the venue is asked for each, two seconds later."""
+    asked: list[datetime] = []
+    find, start = world.venue.find_order, world.clock.now()
+
+    def refuse(order: OrderRequest) -> None:
+        raise VenueRejectedError("Market is closed.", "-2010")
+
+    def ask(client_order_id: str, symbol: str) -> OrderReport:
+        asked.append(world.clock.now())
+        return find(client_order_id, symbol)
+
+    world.venue.before, world.venue.find_order = refuse, ask  # type: ignore[method-assign]
+    report = rebalance(world.session, world.inputs(HALF_HALF))
+    assert [order.end_cause for order in report.orders] == [EndCause.REFUSED] * 2
+    assert asked == [start + timedelta(seconds=world.session.policy.refusal_lag_seconds)] * 2
+
+
+def test_order_that_the_venue_answers_with_rejected_is_asked_for(world: World) -> None:
+    """The answer to the request shows a rejected order, and the question an order that works: what
+    the venue has counts.
+    """
+    submit = world.venue.submit
+    world.venue.submit = lambda order: replace(  # type: ignore[method-assign]
+        submit(order), state=OrderState.REJECTED
+    )
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
     assert [order.state for order in report.orders] == [OrderState.FILLED]
 
 
