@@ -20,7 +20,6 @@ from penstock.execution.orders.recover import end_superseded, recover
 from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.outcome import (
     closings_of,
-    cut_short,
     new_breaks,
     outcome_of,
     refusal_of,
@@ -101,7 +100,7 @@ def _rebalanced(
     recovery = recover(session, keeper, inputs.slot)
     instruments = session.exchange.instruments()
     reconciled = reconcile(session, keeper, instruments)
-    superseded = end_superseded(session, keeper, inputs.slot)
+    end_superseded(session, keeper, inputs.slot)
     slot = session.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders = tuple(session.ledger.orders(session.account, rebalance_id=slot.id))
     result = RebalanceResult(
@@ -115,7 +114,7 @@ def _rebalanced(
         fills=recovery.fills,
         breaks=reconciled.breaks,
         opened=reconciled.opened,
-        alerts=(*still_working, *cut_short(superseded)),
+        alerts=still_working,
         lateness_seconds=lateness,
     )
     if slot.status is not RebalanceStatus.RUNNING:
