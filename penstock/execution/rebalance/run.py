@@ -12,6 +12,7 @@ from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
 from penstock.core.orders import Phase
 from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.timeframes import Timeframe
 from penstock.execution.algorithms import MarketStyle, Style
 from penstock.execution.algorithms.phase_worker import PhaseWorker
 from penstock.execution.lease import LeaseKeeper, take_lease
@@ -55,6 +56,9 @@ class RebalanceInputs:
 
     limits: RiskLimits
     """What the risk rules allow."""
+
+    timeframe: Timeframe | None = None
+    """The bars that are decided on. While orders are worked they age at each bar close."""
 
 
 def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResult:
@@ -135,6 +139,7 @@ def _rebalanced(
         locks=reconciled.locks,
         halt=session.kill_switch.read(),
         kept_instruments=frozenset(reconciled.planned_instruments),
+        timeframe=inputs.timeframe,
     )
     context = SlotContext(
         session=session,
