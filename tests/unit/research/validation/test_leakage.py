@@ -125,6 +125,17 @@ def test_leak_of_one_single_bar_is_caught_by_cutting_everywhere(
     assert leaks[0].before != leaks[0].after
 
 
+def test_leak_of_one_single_bar_is_named_among_missing_bars(
+    walk: Callable[..., pl.DataFrame],
+) -> None:
+    """One symbol lacks days, another ends early: the bar is found all the same, and no other."""
+    day, symbol = pl.col("ts").dt.ordinal_day(), pl.col("symbol")
+    missing = (symbol == "A/USDT") & (day % 3 == 0) | (symbol == "B/USDT") & (day > 140)
+    bars = walk(symbols=3, bars=170).filter(~missing)
+    leaks = check_no_lookahead(OneBarOfOneSymbol(), bars, cuts=None)
+    assert [(leak.symbol, leak.ts, leak.cut) for leak in leaks] == [("C/USDT", ONE_DAY, ONE_DAY)]
+
+
 def test_warmup_that_is_too_short_is_caught_by_cutting_everywhere(
     walk: Callable[..., pl.DataFrame],
 ) -> None:
