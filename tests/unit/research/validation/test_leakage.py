@@ -93,7 +93,7 @@ def test_strategies_do_not_look_ahead_on_a_random_walk(
 ) -> None:
     """No future changes a past weight, at any bar."""
     assert check_no_lookahead(STRATEGIES[name](), walk(symbols=6, bars=260), cuts=None) == []
-    assert check_no_lookahead(STRATEGIES[name](), walk(symbols=6, bars=260), cuts=30) == []
+    assert check_no_lookahead(STRATEGIES[name](), walk(symbols=6, bars=260), cuts=10) == []
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
