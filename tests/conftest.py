@@ -64,7 +64,7 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[ForkedPrograms
 def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database file, to be copied: to make one takes seconds.
 
-    MLflow made it, once for all workers.
+    MLflow made it. The workers share the first one that is ready.
     """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
