@@ -95,7 +95,8 @@ def test_what_threads_ask_at_once_is_judged_together_and_answered_each(
     """Nine frames that wait while a tenth is judged take one call more, and each thread gets the
     verdicts on its own. A frame that cannot be judged fails for its thread alone.
     """
-    gate, calls = ExpectationsGate(), []
+    gate = ExpectationsGate()
+    calls: list[int] = []
     frames = [metrics[row : row + 2] for row in range(0, 18, 2)]
     frames[4] = frames[4].with_columns(timeframe=pl.lit("7h"))
     judge_rows, waiting = gate._judge_rows, len(frames) + 1
