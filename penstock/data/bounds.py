@@ -285,9 +285,9 @@ class CheckGate(Protocol):
 class DocumentingGate(CheckGate, Protocol):
     """A gate that can show what it judged."""
 
-    def build_docs(self, folder: Path) -> Path | None:
-        """Write pages of what was judged since the last call. Return the index page, or None where
-        nothing was judged.
+    def build_docs(self, folder: Path, timeframe: Timeframe) -> Path | None:
+        """Write pages of what was judged of a timeframe since the last call for it. Return the
+        index page, or None where nothing was judged.
 
         `folder` belongs to the pages: those of an earlier call are replaced.
         """

@@ -103,9 +103,12 @@ def ingest_timeframe(
     timeframe: Timeframe,
     symbols: Sequence[str] | None = None,
     on_progress: OnProgress | None = None,
+    docs: bool = True,
 ) -> IngestOutcome:
     """Ingest the universe (or the given symbols) in one timeframe, several symbols at the same
     time.
+
+    Without `docs` the Data Docs are left to a later call, which shows this one's checks too.
     """
     names = symbols_to_ingest(platform, actor, timeframe, symbols)
     reports = ingest_universe(
@@ -122,21 +125,23 @@ def ingest_timeframe(
         clock=platform.machine_clock,
         runner=platform.runner,
     )
-    return conclude_ingest(platform, actor, timeframe, reports)
+    return conclude_ingest(platform, actor, timeframe, reports, docs)
 
 
 @use_case
 def conclude_ingest(
-    platform: Platform, actor: Actor, timeframe: Timeframe, reports: Sequence[IngestReport]
+    platform: Platform,
+    actor: Actor,
+    timeframe: Timeframe,
+    reports: Sequence[IngestReport],
+    docs: bool = True,
 ) -> IngestOutcome:
-    """Build the Data Docs of what was judged, alert about the symbols that stopped, and return the
-    outcome.
+    """Build the Data Docs of what was judged, if wanted, alert about the symbols that stopped, and
+    return the outcome.
     """
-    outcome = IngestOutcome(
-        timeframe,
-        tuple(reports),
-        platform.gate.build_docs(platform.home / "data-docs" / timeframe.value),
-    )
+    folder = platform.home / "data-docs" / timeframe.value
+    index = platform.gate.build_docs(folder, timeframe) if docs else None
+    outcome = IngestOutcome(timeframe, tuple(reports), index)
     if outcome.failed:
         lines = [f"{report.symbol}: {report.failure}" for report in outcome.failed]
         platform.notifier.notify(

@@ -60,7 +60,7 @@ def test_bars_come_over_the_wire_as_they_were(
     assert [(r.new, r.failure) for r in first] == [(250, ""), (250, "")]
     assert [(r.new, r.revised, r.unchanged) for r in second] == [(50, 0, 3), (50, 0, 3)]
     assert store.read_bars("practice", Timeframe.H1, NAMES).equals(bars.sort("symbol", "ts"))
-    index = gate.build_docs(tmp_path / "docs")
+    index = gate.build_docs(tmp_path / "docs", Timeframe.H1)
     assert index is not None
     assert index.is_file()
 
