@@ -7,7 +7,7 @@ and penstock.data.bounds how much of it is too much.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
 
@@ -16,63 +16,23 @@ import polars as pl
 from penstock.core.clock import MachineClock
 from penstock.core.errors import DataError, UnknownSymbolError, VenueError
 from penstock.core.timeframes import Timeframe
-from penstock.data.bar_pages import Stretch, ask_again, read_stretch, retrying
+from penstock.data.bar_pages import BarRequests, Stretch, ask_again, read_stretch, retrying
 from penstock.data.bounds import CheckBounds, CheckGate, CheckVerdict, verdict_frame
 from penstock.data.checks import CheckedBars, check_symbol, missing_ranges
+from penstock.data.history_gaps import missing_before
+from penstock.data.ingest_reports import IngestProgress, IngestReport, report_frame
 from penstock.data.policy import IngestPolicy
 from penstock.ports import BarBatch, BarStore, MarketData, TaskRunner
 
-
-@dataclass(frozen=True)
-class IngestProgress:
-    """How far the ingestion of one symbol is."""
-
-    symbol: str
-    """The symbol."""
-    done: int
-    """The number of bars of its range that were read."""
-    total: int
-    """The number of bars of its range, fixed at the start."""
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What one ingestion of one symbol did, over all its chunks."""
-
-    exchange: str
-    """The name under which the bars are stored."""
-    symbol: str
-    """The symbol."""
-    timeframe: Timeframe
-    """The bar length."""
-    new: int = 0
-    """The number of bars that were stored for the first time."""
-    revised: int = 0
-    """The number of bars that replaced a stored bar with other values."""
-    unchanged: int = 0
-    """The number of bars that were stored already, with the same values."""
-    quarantined: int = 0
-    """The number of rows that were refused."""
-    held_back: int = 0
-    """The number of prints that the next ingestion reads again."""
-    gaps: int = 0
-    """The number of gaps that the venue has."""
-    missing: int = 0
-    """The number of bars in those gaps."""
-    seconds: float = 0.0
-    """How long it took."""
-    watermark: datetime | None = None
-    """The open time of the newest stored bar."""
-    warnings: tuple[CheckVerdict, ...] = field(default=())
-    """The verdicts that failed without stopping the symbol."""
-    failure: str = ""
-    """Why the symbol stopped; "" where it did not."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the symbol did not stop."""
-        return not self.failure
-
+__all__ = [
+    "IngestProgress",
+    "IngestReport",
+    "OnProgress",
+    "ingest_symbol",
+    "ingest_universe",
+    "register_instruments",
+    "report_frame",
+]
 
 #: Called with how far a symbol is, after each page.
 OnProgress = Callable[[IngestProgress], None]
@@ -195,24 +155,6 @@ def register_instruments(
     }
 
 
-def report_frame(reports: Sequence[IngestReport]) -> pl.DataFrame:
-    """Return reports as a table with one row per symbol."""
-    return pl.DataFrame(
-        {
-            "symbol": [r.symbol for r in reports],
-            "new": [r.new for r in reports],
-            "revised": [r.revised for r in reports],
-            "unchanged": [r.unchanged for r in reports],
-            "quarantined": [r.quarantined for r in reports],
-            "gaps": [r.gaps for r in reports],
-            "missing": [r.missing for r in reports],
-            "seconds": [round(r.seconds, 2) for r in reports],
-            "warnings": ["; ".join(str(w) for w in r.warnings) for r in reports],
-            "failure": [r.failure for r in reports],
-        }
-    )
-
-
 @dataclass(frozen=True)
 class _SymbolIngestion:
     """What stays the same over the chunks of one symbol."""
@@ -253,12 +195,21 @@ class _SymbolIngestion:
         )
         context = self._context(since, report.watermark)
         checked = self._check_and_repair(stretch, now, until, context)
-        report = self._commit(checked, self.gate.judge(checked.metrics), report)
         gaps = missing_ranges(checked.good, self.timeframe)
         if counted is not None:
             gaps = gaps.filter(pl.col("start") > counted)
+        requests = BarRequests(self.market, self.symbol, self.policy, self.clock)
+        before = missing_before(
+            requests, self.exchange, self.timeframe, checked.good, since, counted
+        )
+        verdicts = self.gate.judge(checked.metrics)
+        if before.bars:
+            verdicts = [*verdicts, before.verdict(self.symbol)]
+        report = self._commit(checked, verdicts, report)
         report = replace(
-            report, gaps=report.gaps + gaps.height, missing=report.missing + int(gaps["bars"].sum())
+            report,
+            gaps=report.gaps + gaps.height + before.is_gap,
+            missing=report.missing + int(gaps["bars"].sum()) + before.bars * before.is_gap,
         )
         return report, None if stretch.ended or checked.good.is_empty() else checked.good["ts"][-1]
 

@@ -11,6 +11,7 @@ from typing import Any
 import requests
 
 from penstock.core.errors import ConfigError, VenueUnavailableError
+from penstock.practice.candle_pages import CandlePages
 from penstock.practice.faults import Fault, FaultKind
 
 
@@ -119,6 +120,11 @@ class PracticeControl:
     def clear_books(self) -> None:
         """Quote every symbol from its candles again."""
         self._call("DELETE", "books")
+
+    def page_candles(self, pages: CandlePages) -> None:
+        """Answer candle requests within these limits from now on."""
+        body = {"page": pages.page.value, "most": pages.most, "newest": pages.newest}
+        self._call("POST", "candle-pages", body)
 
     def lose_order(self, api_key: str, client_order_id: str) -> None:
         """Cancel an open order and hide it from all queries, as if it had never been placed."""

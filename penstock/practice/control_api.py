@@ -17,6 +17,7 @@ from penstock.core.errors import ConfigError, DataError, PenstockError
 from penstock.core.quotes import Quote
 from penstock.practice.accounts import PracticeAccount
 from penstock.practice.book import TopOfBook
+from penstock.practice.candle_pages import CandlePage, CandlePages
 from penstock.practice.faults import Fault, Faults
 from penstock.practice.market import Listing
 from penstock.practice.matching import MatchingEngine
@@ -58,6 +59,7 @@ class ControlApi:
             "DELETE /practice/prices": self.clear_prices,
             "POST /practice/books": self.show_book,
             "DELETE /practice/books": self.clear_books,
+            "POST /practice/candle-pages": self.page_candles,
             "POST /practice/losses": self.lose_order,
             "GET /practice/faults": lambda _: self.faults.report(),
             "POST /practice/faults": self.arm,
@@ -198,6 +200,16 @@ class ControlApi:
     def clear_books(self, _: Body) -> Any:
         self.books.shown.clear()
         return []
+
+    def page_candles(self, body: Body) -> Any:
+        """Answer candle requests within these limits from now on."""
+        newest = body.get("newest")
+        self.books.candle_pages = CandlePages(
+            CandlePage(body.get("page", CandlePage.FIRST)),
+            int(body.get("most", CandlePages.most)),
+            None if newest is None else int(newest),
+        )
+        return {}
 
     def lose_order(self, body: Body) -> Any:
         """Cancel an open order and hide it: no query finds it from then on."""

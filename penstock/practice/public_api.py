@@ -89,9 +89,10 @@ class PublicApi:
             raise illegal_parameter("limit")
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
         now = self.time.now_ms() - round(stale_seconds * 1000)
+        limit = min(limit, _KLINES_MOST)
         return binance_json.klines(
-            self.market.candles(
-                listing.symbol, timeframe, now, start, end, min(limit, _KLINES_MOST)
+            self.books.candle_pages.candles(
+                self.market, listing.symbol, timeframe, now, start, end, limit
             )
         )
 
