@@ -16,7 +16,7 @@ from penstock.core.clock import MachineClock
 from penstock.core.errors import ConfigError, RateLimitedError, VenueUnavailableError
 from penstock.core.timeframes import Timeframe
 from penstock.data.policy import IngestPolicy
-from penstock.ports import MarketData
+from penstock.ports import EndedMarketData, MarketData
 
 T = TypeVar("T")
 
@@ -52,15 +52,11 @@ def retrying(call: Callable[[], T], policy: IngestPolicy, *, clock: MachineClock
 
 
 def read_stretch(
-    market: MarketData,
-    symbol: str,
+    ask: "BarRequests",
     timeframe: Timeframe,
     since: datetime,
     until: datetime,
-    policy: IngestPolicy,
     on_page: Callable[[datetime], None],
-    *,
-    clock: MachineClock,
 ) -> Stretch:
     """Read pages from `since` up to the bar that opens at `until`.
 
@@ -70,8 +66,8 @@ def read_stretch(
     the newest bar. Rows older than what was asked for are left out. A page that holds only such
     rows, or only bars that are not closed yet, ends the stretch.
     """
+    policy = ask.policy
     pages, height, cursor, page_bars = [empty_bars()], 0, since, policy.page_bars
-    ask = BarRequests(market, symbol, policy, clock)
     while cursor <= until and height < policy.chunk_rows:
         page = ask.bars(timeframe, cursor, until, page_bars)
         wanted = page.filter(pl.col("ts").is_null() | (pl.col("ts") >= pl.lit(cursor).cast(TS)))
@@ -135,18 +131,24 @@ class BarRequests:
     symbol: str
     policy: IngestPolicy
     clock: MachineClock
+    name: str = ""
+    """The symbol that the bars are given. The one that the venue is asked for unless stated."""
+    ended: bool = False
+    """Whether the venue may list the symbol no more."""
 
     def bars(
         self, timeframe: Timeframe, since: datetime, until: datetime, most: int
     ) -> pl.DataFrame:
         """Return the answer to one request for the bars from `since` to `until`, `most` at most."""
         limit = max(1, min(most, (until - since) // timeframe.duration + 1))
+        fetch = self.market.fetch_bars
+        if self.ended and isinstance(self.market, EndedMarketData):
+            fetch = self.market.fetch_ended_bars
         answer = retrying(
-            lambda: self.market.fetch_bars(self.symbol, timeframe, since, limit),
-            self.policy,
-            clock=self.clock,
+            lambda: fetch(self.symbol, timeframe, since, limit), self.policy, clock=self.clock
         )
-        return require_bars(answer, f"the venue's {timeframe.value} bars of {self.symbol}")
+        bars = require_bars(answer, f"the venue's {timeframe.value} bars of {self.symbol}")
+        return bars.with_columns(symbol=pl.lit(self.name)) if self.name else bars
 
     def bars_before(
         self, timeframe: Timeframe, since: datetime, page: pl.DataFrame
@@ -168,14 +170,7 @@ class BarRequests:
 
 
 def ask_again(
-    market: MarketData,
-    symbol: str,
-    timeframe: Timeframe,
-    gaps: pl.DataFrame,
-    seen: pl.DataFrame,
-    policy: IngestPolicy,
-    *,
-    clock: MachineClock,
+    ask: "BarRequests", timeframe: Timeframe, gaps: pl.DataFrame, seen: pl.DataFrame
 ) -> pl.DataFrame:
     """Return the rows that the venue has in the `gaps` when it is asked once more.
 
@@ -183,8 +178,8 @@ def ask_again(
     to `policy.page_bars`. At most `policy.max_gap_requests` requests are made. Rows outside the
     gaps, and rows that `seen` has already, are left out.
     """
+    policy = ask.policy
     windows = _windows(gaps, timeframe, policy.page_bars)[: policy.max_gap_requests]
-    ask = BarRequests(market, symbol, policy, clock)
     answers = [ask.bars(timeframe, first, last, policy.page_bars) for first, last in windows]
     if not answers:
         return empty_bars()

@@ -118,7 +118,7 @@ def decisions(
                     settings.timeframe,
                     slot,
                     allocation.quota,
-                    symbols=platform.settings.universe.symbols_of(settings.timeframe),
+                    symbols=platform.settings.universe.symbols_of(settings.timeframe, slot),
                 )
                 for model, allocation in zip(deciding, settings.models, strict=True)
             ]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
@@ -56,6 +56,20 @@ class MarketData(Protocol):
         A symbol whose order book lacks a side, or has crossed sides, is absent. There is one
         request for all where the venue has such a call. Raises UnknownSymbolError as fetch_bars
         does.
+        """
+        ...
+
+
+@runtime_checkable
+class EndedMarketData(Protocol):
+    """A venue that may still serve the bars of symbols that it lists no more, for research."""
+
+    def fetch_ended_bars(
+        self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
+    ) -> pl.DataFrame:
+        """Return what MarketData.fetch_bars returns, also of a symbol that is no longer listed.
+
+        It is never traded for that. Raises UnknownSymbolError where the venue serves none.
         """
         ...
 

@@ -101,9 +101,9 @@ class PracticeControl:
         """Let every suspended symbol trade again."""
         self._call("DELETE", "suspensions")
 
-    def delist(self, symbol: str) -> None:
-        """Remove a symbol for good: no answer has it any more."""
-        self._call("POST", "delistings", {"symbol": symbol})
+    def delist(self, symbol: str, *, candles: bool = False) -> None:
+        """Remove a symbol for good: no answer has it any more, but its `candles` where wanted."""
+        self._call("POST", "delistings", {"symbol": symbol, "candles": candles})
 
     def print_price(self, symbol: str, price: Decimal | int | str) -> None:
         """Have tickers print this last price of a symbol, right or wrong, until it is cleared."""

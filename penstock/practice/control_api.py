@@ -161,8 +161,14 @@ class ControlApi:
         return []
 
     def delist(self, body: Body) -> Any:
-        """Remove a symbol: every call with it is refused, and no answer has it any more."""
+        """Remove a symbol: every call with it is refused, and no answer has it any more.
+
+        With `candles` those up to now are still served.
+        """
         listing = self._listing(body)
+        if body.get("candles"):
+            self.suspend(body)
+            self.engine.market.ended[listing.wire] = listing
         del self.engine.market.listings[listing.wire]
         return sorted(self.engine.market.listings)
 

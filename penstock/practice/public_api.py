@@ -78,7 +78,7 @@ class PublicApi:
 
     def klines(self, parameters: Parameters, stale_seconds: float = 0.0) -> bytes:
         """Return candles up to now, or as they were `stale_seconds` ago."""
-        listing = self.market.listing(required(parameters, "symbol"))
+        listing = self.market.charted(required(parameters, "symbol"))
         try:
             timeframe = Timeframe(required(parameters, "interval"))
         except ValueError:

@@ -66,7 +66,8 @@ def backtest(
     Parameters
     ----------
     bars
-        The bars of the whole universe (BARS_SCHEMA).
+        The bars of the whole universe (BARS_SCHEMA). A symbol ends where its price moves more than
+        five times after a gap: its ticker may have gone to another coin.
     decisions
         A strategy, or target weights with one row per bar (WEIGHTS_SCHEMA).
     costs
@@ -120,7 +121,8 @@ def backtest(
             market.decide(decisions),
         )
     else:
-        name, params, weights = "", {}, market.matrix(decisions, "given weights")
+        given = _of_open_series(decisions, bars, market)
+        name, params, weights = "", {}, market.matrix(given, "given weights")
     first = 0 if start is None else market.since(start)
     return run(market, weights, first, costs or Costs(), initial_cash, engine, name, params)
 
@@ -175,7 +177,7 @@ def vectorbt_portfolio(
     weights = (
         market.decide(decisions)
         if isinstance(decisions, Strategy)
-        else market.matrix(decisions, "given weights")
+        else market.matrix(_of_open_series(decisions, bars, market), "given weights")
     )
     return _portfolio(market, weights, costs or Costs(), initial_cash)
 
@@ -205,6 +207,14 @@ def slippage_of(market: BarMatrices, costs: Costs) -> Matrix:
     if market.price_ticks is None:
         return np.full(market.open.shape, costs.slippage)
     return np.fmax(costs.slippage, costs.min_slippage_ticks * market.price_ticks / market.open)
+
+
+def _of_open_series(weights: pl.DataFrame, bars: pl.DataFrame, market: BarMatrices) -> pl.DataFrame:
+    """Return the weights without those of bars that the market has not: of series it closed."""
+    if bars.height == market.bars.height:
+        return weights
+    closed = bars.join(market.bars, on=["symbol", "ts"], how="anti")
+    return weights.join(closed, on=["symbol", "ts"], how="anti", maintain_order="left")
 
 
 def _ended(market: BarMatrices, done: Run, costs: Costs) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import polars as pl
 from penstock.core.bars import PRICE_COLUMNS, matrix_of, require_bars, wide, wide_matrix
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.late_bars import LATE_BARS
+from penstock.core.relistings import closed_series
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.core.weights import WEIGHTS_SCHEMA, require_weights
@@ -113,6 +114,9 @@ class BarMatrices:
 def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatrices:
     """Return `bars` (BARS_SCHEMA) as a market. Without a timeframe it is inferred.
 
+    A symbol ends where its price moves beyond penstock.core.relistings.RELISTING_RATIO after a gap:
+    its ticker may have gone to another coin.
+
     Raises DataError where there are no bars, where two share symbol and time, and where a price is
     not above zero.
     """
@@ -136,13 +140,15 @@ def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatr
             f"{first['symbol']} at {first['ts']:%Y-%m-%d %H:%M} has open {first['open']} "
             f"and close {first['close']}: prices must be above zero (check the data)"
         )
+    timeframe = timeframe or infer_timeframe(table["ts"].unique().sort())
+    table = closed_series(table, timeframe)
     symbols = tuple(table["symbol"].unique().sort().to_list())
     closes = wide(table, "close", list(symbols))
     ts = closes["ts"]
     close = np.ascontiguousarray(matrix_of(closes))
     return BarMatrices(
         bars=table,
-        timeframe=timeframe or infer_timeframe(ts),
+        timeframe=timeframe,
         symbols=symbols,
         ts=ts,
         open=np.ascontiguousarray(wide_matrix(table, "open", list(symbols))),

@@ -118,9 +118,8 @@ def read(
     market: CcxtMarketData, timeframe: Timeframe, since: datetime, until: datetime
 ) -> list[datetime]:
     """Return the open times that were read, in the order of arrival."""
-    stretch = read_stretch(
-        market, "AAA/USDT", timeframe, since, until, POLICY, lambda _: None, clock=SYSTEM_CLOCK
-    )
+    ask = BarRequests(market, "AAA/USDT", POLICY, SYSTEM_CLOCK)
+    stretch = read_stretch(ask, timeframe, since, until, lambda _: None)
     assert stretch.ended
     return list(stretch.rows["ts"])
 
@@ -157,16 +156,7 @@ def test_newest_bars_of_kraken_leave_a_gap_with_its_number() -> None:
     until = LISTED + timedelta(hours=5000)
     market, _ = market_at("kraken", until)
     ask = BarRequests(market, "AAA/USDT", POLICY, SYSTEM_CLOCK)
-    stretch = read_stretch(
-        market,
-        "AAA/USDT",
-        Timeframe.H1,
-        START,
-        until,
-        POLICY,
-        lambda _: None,
-        clock=SYSTEM_CLOCK,
-    )
+    stretch = read_stretch(ask, Timeframe.H1, START, until, lambda _: None)
     assert (stretch.rows.height, stretch.rows["ts"].max()) == (720, until)
     before = missing_before(ask, "kraken", Timeframe.H1, stretch.rows, START, None)
     assert (before.bars, before.is_gap) == ((until - START) // timedelta(hours=1) - 719, True)

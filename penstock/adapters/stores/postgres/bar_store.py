@@ -16,9 +16,23 @@ from penstock.adapters.stores.postgres.bar_writer import write_bars
 from penstock.adapters.stores.postgres.binary_copy import bars_of, read_as_numpy
 from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.partitions import Partitions
-from penstock.core.bars import BARS_SCHEMA, TS, VALUE_COLUMNS, empty_bars, require_bars
+from penstock.adapters.stores.postgres.series_rows import (
+    move_bars,
+    own_range,
+    read_series,
+    write_series,
+)
+from penstock.core.bars import (
+    BARS_SCHEMA,
+    PRICE_COLUMNS,
+    TS,
+    VALUE_COLUMNS,
+    empty_bars,
+    require_bars,
+)
 from penstock.core.errors import StoreError
 from penstock.core.instruments import Instrument, spot_assets
+from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 from penstock.ports import BarBatch, BatchResult
 
@@ -75,6 +89,16 @@ class PostgresBarStore:
                 rows,
             )
 
+    def save_series(self, exchange: str, series: Sequence[Series]) -> None:
+        """Record which instruments tickers stood for, and move bars to those that ended."""
+        with self._database.transaction() as connection:
+            for each in sorted(series, key=lambda each: each.name):
+                number = _instrument_id(connection, exchange, each.name)
+                write_series(connection, each, number)
+                if each.name != each.ticker and each.ends is not None:
+                    source = _instrument_id(connection, exchange, each.ticker)
+                    move_bars(connection, each, source, number)
+
     def save_batch(self, batch: BarBatch) -> BatchResult:
         """Store bars, quarantine, check results and watermark in one transaction.
 
@@ -104,6 +128,50 @@ class PostgresBarStore:
 
         The values are those known at `known_at` (default: now).
         """
+        with self._database.transaction() as connection:
+            known = read_series(connection, exchange, symbols)
+        plain = [symbol for symbol in symbols if symbol not in known]
+        frames = [self._read(exchange, timeframe, plain, start, end, known_at)] if plain else []
+        for name in dict.fromkeys(symbol for symbol in symbols if symbol in known):
+            frames += self._read_series(exchange, timeframe, known, name, start, end, known_at)
+        return pl.concat(frames).sort("symbol", "ts") if frames else empty_bars()
+
+    def _read_series(
+        self,
+        exchange: str,
+        timeframe: Timeframe,
+        known: Mapping[str, Series],
+        name: str,
+        start: datetime | None,
+        end: datetime | None,
+        known_at: datetime | None,
+    ) -> list[pl.DataFrame]:
+        """Return the bars of a series: its own, and before them those of what it was formerly."""
+        frames: list[pl.DataFrame] = []
+        symbol, units, stop = name, 1.0, end
+        while True:
+            series = known.get(symbol) or Series(symbol)
+            own_start, own_end = own_range(series, start, stop)
+            bars = self._read(exchange, timeframe, [symbol], own_start, own_end, known_at)
+            prices = [pl.col(price) / units for price in PRICE_COLUMNS]
+            frames.append(bars.with_columns(*prices, pl.col("volume") * units, symbol=pl.lit(name)))
+            if series.formerly is None or (start and series.starts and series.starts <= start):
+                return frames
+            symbol, units, stop = (
+                series.formerly,
+                units * series.units,
+                _earlier(series.starts, stop),
+            )
+
+    def _read(
+        self,
+        exchange: str,
+        timeframe: Timeframe,
+        symbols: Sequence[str],
+        start: datetime | None,
+        end: datetime | None,
+        known_at: datetime | None,
+    ) -> pl.DataFrame:
         conditions = [sql.SQL("timeframe = %(timeframe)s")]
         if start is not None:
             conditions.append(sql.SQL("ts >= %(start)s"))
@@ -204,6 +272,10 @@ class PostgresBarStore:
             "at": TS,
         }
         return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _checked(batch: BarBatch) -> pl.DataFrame:

@@ -1,0 +1,13 @@
+-- Which instrument a ticker stood for, and when. A symbol without a row is a ticker that was never
+-- given to another coin.
+
+CREATE TABLE series (
+    instrument_id integer PRIMARY KEY REFERENCES instrument,
+    ticker        text NOT NULL,
+    starts        timestamptz,
+    ends          timestamptz,
+    formerly      text, -- the symbol that it goes on with
+    units         double precision NOT NULL DEFAULT 1 CHECK (units > 0),
+    updated_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CHECK (starts < ends)
+);
