@@ -309,7 +309,14 @@ class _SymbolIngestion:
         watermark = max((w for w in (report.watermark, newest) if w is not None), default=None)
         record = verdict_frame(verdicts)
         batch = BarBatch(
-            self.exchange, self.symbol, self.timeframe, bars, checked.quarantined, record, watermark
+            self.exchange,
+            self.symbol,
+            self.timeframe,
+            bars,
+            checked.quarantined,
+            record,
+            watermark,
+            tuple(checked.held["ts"]),
         )
         written = self.store.save_batch(batch)
         if stops:

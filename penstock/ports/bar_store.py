@@ -7,6 +7,7 @@ from typing import Protocol
 
 import polars as pl
 
+from penstock.core.doubts import DoubtedBar
 from penstock.core.instruments import Instrument
 from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
@@ -30,6 +31,8 @@ class BarBatch:
     """The results of the checks: columns check, success, observed, bound, detail."""
     watermark: datetime | None
     """The open time of the newest bar that needs no further ingestion; None where there is none."""
+    held: tuple[datetime, ...] = ()
+    """The open times of bars that were held back: in doubt, neither stored nor refused."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,12 @@ class BarStore(Protocol):
         there are the bars of its instrument only, and before them those of the one that it was
         formerly, in its units.
         """
+        ...
+
+    def read_doubts(
+        self, exchange: str, timeframe: Timeframe, symbols: Sequence[str]
+    ) -> Sequence[DoubtedBar]:
+        """Return the stored bars that were once held back, sorted by symbol and ts."""
         ...
 
     def watermarks(self, exchange: str, timeframe: Timeframe) -> Mapping[str, datetime]:

@@ -5,6 +5,7 @@ vectorbt is independent and has its own reports. This is the only file that uses
 imports vectorbt only when that engine is asked for.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from penstock.core.bars import TS
+from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.extras import extra
 from penstock.core.strategy import Strategy
@@ -58,6 +60,7 @@ def backtest(
     start: datetime | None = None,
     engine: Engine = "kernel",
     timeframe: Timeframe | None = None,
+    doubts: Sequence[DoubtedBar] = (),
 ) -> BacktestResult:
     """Simulate a spot account that follows a strategy, or given weights.
 
@@ -81,6 +84,8 @@ def backtest(
         "kernel", or "vectorbt" for an independent check.
     timeframe
         The bar length. By default it is the most common step between bars.
+    doubts
+        Bars that were in doubt at their close. The strategy does not know them then.
 
     Returns
     -------
@@ -113,7 +118,7 @@ def backtest(
     >>> round(result.metrics.total_return, 2)
     0.21
     """
-    market = market_of(bars, timeframe)
+    market = market_of(bars, timeframe, doubts)
     if isinstance(decisions, Strategy):
         name, params, weights = (
             decisions.name,

@@ -1,5 +1,6 @@
 """Bars as dense matrices, made once for many simulations. The kernel reads a market so."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from penstock.core.bars import PRICE_COLUMNS, matrix_of, require_bars, wide, wide_matrix
+from penstock.core.doubts import DoubtedBar, decide_as_known
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.late_bars import LATE_BARS
 from penstock.core.relistings import closed_series
@@ -46,6 +48,8 @@ class BarMatrices:
     """The row at which each symbol's bars are known to have ended; beyond the last where they have
     not. None where no bars end.
     """
+    doubts: tuple[DoubtedBar, ...] = ()
+    """The bars that were in doubt at their close: decisions at that time do not know them."""
 
     @property
     def elapsed(self) -> timedelta:
@@ -108,11 +112,18 @@ class BarMatrices:
 
         Raises StrategyError where the strategy breaks its contract.
         """
-        return self.matrix(strategy.target_weights(self.bars), strategy.name)
+        if not self.doubts:
+            return self.matrix(strategy.target_weights(self.bars), strategy.name)
+        decided = decide_as_known(strategy, self.bars, self.doubts, self.timeframe)
+        return self.matrix(decided, strategy.name)
 
 
-def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatrices:
+def market_of(
+    bars: pl.DataFrame, timeframe: Timeframe | None = None, doubts: Sequence[DoubtedBar] = ()
+) -> BarMatrices:
     """Return `bars` (BARS_SCHEMA) as a market. Without a timeframe it is inferred.
+
+    `doubts` are the bars of which decisions at their close did not know.
 
     A symbol ends where its price moves beyond penstock.core.relistings.RELISTING_RATIO after a gap:
     its ticker may have gone to another coin.
@@ -157,6 +168,7 @@ def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatr
         volume=np.ascontiguousarray(wide_matrix(table, "volume", list(symbols))),
         price_ticks=_price_ticks(table),
         ends=_ends(close),
+        doubts=tuple(doubts),
     )
 
 

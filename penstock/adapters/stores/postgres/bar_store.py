@@ -12,9 +12,10 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from penstock.adapters.stores.postgres.bar_writer import write_bars
+from penstock.adapters.stores.postgres.bar_writer import checked_bars, write_bars
 from penstock.adapters.stores.postgres.binary_copy import bars_of, read_as_numpy
 from penstock.adapters.stores.postgres.connection import Database
+from penstock.adapters.stores.postgres.doubted_bars import doubts_of, write_doubts
 from penstock.adapters.stores.postgres.partitions import Partitions
 from penstock.adapters.stores.postgres.series_rows import (
     move_bars,
@@ -28,8 +29,8 @@ from penstock.core.bars import (
     TS,
     VALUE_COLUMNS,
     empty_bars,
-    require_bars,
 )
+from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import StoreError
 from penstock.core.instruments import Instrument, spot_assets
 from penstock.core.series import Series
@@ -104,7 +105,7 @@ class PostgresBarStore:
 
         A batch that is stored again changes nothing.
         """
-        bars = _checked(batch)
+        bars = checked_bars(batch)
         self._partitions.ensure(bars["ts"])
         with self._database.transaction() as connection:
             instrument_id = _instrument_id(connection, batch.exchange, batch.symbol)
@@ -113,6 +114,7 @@ class PostgresBarStore:
             quarantined = _save_quarantine(connection, batch, instrument_id)
             _save_checks(connection, batch, instrument_id)
             _save_watermark(connection, batch, instrument_id)
+            write_doubts(connection, batch.held, instrument_id, batch.timeframe, at)
         return BatchResult(new, revised, bars.height - new - revised, quarantined)
 
     def read_bars(
@@ -185,6 +187,13 @@ class PostgresBarStore:
             found = cursor.execute(_COLUMNS.format(rows=rows), arguments).fetchall()
         frames = [bars_of(*columns) for columns in found]
         return pl.concat(frames).sort("symbol", "ts") if frames else empty_bars()
+
+    def read_doubts(
+        self, exchange: str, timeframe: Timeframe, symbols: Sequence[str]
+    ) -> Sequence[DoubtedBar]:
+        """Return the stored bars that were once held back, sorted by symbol and ts."""
+        with self._database.transaction() as connection:
+            return doubts_of(connection, exchange, timeframe, symbols)
 
     def watermarks(self, exchange: str, timeframe: Timeframe) -> Mapping[str, datetime]:
         """Return the open time of the newest bar that was ingested, by symbol."""
@@ -276,29 +285,6 @@ class PostgresBarStore:
 
 def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
     return min((each for each in (one, other) if each is not None), default=None)
-
-
-def _checked(batch: BarBatch) -> pl.DataFrame:
-    """Return the batch's bars by time.
-
-    Raises StoreError for another symbol's bars, an open time that occurs twice and missing values.
-    """
-    bars = require_bars(batch.bars, f"bars of {batch.symbol}").sort("ts")
-    where = f"bars of {batch.exchange} {batch.symbol} {batch.timeframe}"
-    strangers = bars.filter(pl.col("symbol").ne_missing(batch.symbol))["symbol"].unique().to_list()
-    if strangers:
-        raise StoreError(f"{where}: the batch also holds {strangers}; save one symbol at a time")
-    if bars["ts"].n_unique() != bars.height:
-        raise StoreError(
-            f"{where}: {bars.height - bars['ts'].n_unique()} open times occur twice; "
-            "drop or quarantine them first"
-        )
-    nulls = [name for name in ("ts", *VALUE_COLUMNS) if bars[name].null_count()]
-    if nulls:
-        raise StoreError(
-            f"{where}: columns {nulls} have missing values; quarantine those rows first"
-        )
-    return bars
 
 
 def _instrument_id(connection: psycopg.Connection[Any], exchange: str, symbol: str) -> int:

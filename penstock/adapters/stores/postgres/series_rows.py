@@ -10,7 +10,7 @@ from psycopg import sql
 from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 
-_MOVED = ("bar", "bar_revision", "quarantine")
+_MOVED = ("bar", "bar_revision", "quarantine", "doubted_bar")
 _MOVE = """UPDATE {table} SET instrument_id = %(id)s
            WHERE instrument_id = %(source)s AND ts < %(ends)s
            AND (%(starts)s::timestamptz IS NULL OR ts >= %(starts)s)"""
