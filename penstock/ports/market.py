@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 import polars as pl
 
+from penstock.core.earn_balances import EarnBalance
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderReport, OrderRequest
 from penstock.core.quotes import Quote
@@ -117,6 +118,13 @@ class Exchange(MarketData, Protocol):
         """Return the account's trades in `symbol` from `since` on, all pages, the oldest first.
 
         `client_order_id` is "" where the order of a trade is not known.
+        """
+        ...
+
+    def earn_balances(self) -> Sequence[EarnBalance]:
+        """Return what is the account's and in the venue's earn programmes.
+
+        Nothing of it is in `balances`: it cannot be traded before it is redeemed.
         """
         ...
 

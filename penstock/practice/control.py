@@ -85,6 +85,13 @@ class PracticeControl:
             "POST", "corrections", {"api_key": api_key, "asset": asset, "quantity": str(quantity)}
         )
 
+    def earn(self, api_key: str, asset: str, quantity: Decimal | int | str) -> None:
+        """Move an asset to Simple Earn, as Binance's automatic subscription does; below zero: back.
+
+        It is listed as LD and the asset, and no transfer shows it.
+        """
+        self._call("POST", "earn", {"api_key": api_key, "asset": asset, "quantity": str(quantity)})
+
     def change_instrument(self, symbol: str, **steps: Decimal | str) -> None:
         """Give a symbol another `price_tick` or `lot_step`."""
         self._call(

@@ -51,6 +51,7 @@ class ControlApi:
             "POST /practice/deposits": lambda body: self._transfer(body, "deposit", 1),
             "POST /practice/withdrawals": lambda body: self._transfer(body, "withdrawal", -1),
             "POST /practice/corrections": self.correct,
+            "POST /practice/earn": self.move_to_earn,
             "POST /practice/instruments": self.change_instrument,
             "POST /practice/suspensions": self.suspend,
             "DELETE /practice/suspensions": self.end_suspensions,
@@ -128,6 +129,19 @@ class ControlApi:
         if account is None:
             raise ControlError(f"no practice account '{body['api_key']}': open it first")
         self.venue.change(account, body["asset"], Decimal(body["quantity"]), "correction")
+        return _shown(account)
+
+    def move_to_earn(self, body: Body) -> Any:
+        """Move `quantity` of an asset to Simple Earn, or back where it is below zero.
+
+        Binance lists it as LD and the asset from then on. No transfer shows it.
+        """
+        account = self.venue.accounts.get(body["api_key"])
+        if account is None:
+            raise ControlError(f"no practice account '{body['api_key']}': open it first")
+        quantity = Decimal(body["quantity"])
+        self.venue.change(account, body["asset"], -quantity, "earn")
+        self.venue.change(account, f"LD{body['asset']}", quantity, "earn")
         return _shown(account)
 
     def change_instrument(self, body: Body) -> Any:
