@@ -15,9 +15,6 @@ from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book, RebalancePolicy
 
-#: Breaks whose coins are the account's no more, or cannot be traded now: no loss either way.
-_GONE = frozenset({BreakKind.WITHDRAWAL, BreakKind.EARN_BALANCE})
-
 
 @dataclass(frozen=True)
 class Quantities:
@@ -117,8 +114,8 @@ class SlotContext:
     ) -> dict[str, Decimal]:
         """Return by asset what the ledger has more than the venue.
 
-        Only the quote asset under any open break, and coins that were withdrawn or are in an earn
-        programme, are looked at.
+        Only the quote asset under any open break and coins under a withdrawal are looked at. Coins in
+        an earn programme are the account's: they count, and their lock keeps them from being sold.
         """
         session = self.session
         if not locks:
@@ -127,7 +124,7 @@ class SlotContext:
         doubtful |= {
             each.subject
             for each in session.control_store.open_breaks(session.account)
-            if each.kind in _GONE and each.subject in balances
+            if each.kind is BreakKind.WITHDRAWAL and each.subject in balances
         }
         if not doubtful:
             return {}

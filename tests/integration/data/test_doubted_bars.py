@@ -53,7 +53,8 @@ def test_bar_that_nobody_confirmed_is_on_record_until_it_came_true(
         assert ingested().new == 2
     (doubt,) = store.read_doubts("practice", H1, [BTC])
     assert (doubt.symbol, doubt.ts) == (BTC, bars["ts"][50])
-    before = store.read_bars("practice", H1, [BTC], known_at=doubt.known_at - timedelta(seconds=1))
+    just_before = doubt.known_at - timedelta(microseconds=1)
+    before = store.read_bars("practice", H1, [BTC], known_at=just_before)
     assert before.height == 50
     taken = take_snapshot(store, "practice", H1, [BTC], None, None, tmp_path)
     loaded, found = load_snapshot(taken.path)

@@ -18,6 +18,7 @@ from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.doubted_bars import doubts_of, write_doubts
 from penstock.adapters.stores.postgres.partitions import Partitions
 from penstock.adapters.stores.postgres.series_rows import (
+    in_units,
     move_bars,
     own_range,
     read_series,
@@ -25,7 +26,6 @@ from penstock.adapters.stores.postgres.series_rows import (
 )
 from penstock.core.bars import (
     BARS_SCHEMA,
-    PRICE_COLUMNS,
     TS,
     VALUE_COLUMNS,
     empty_bars,
@@ -155,8 +155,7 @@ class PostgresBarStore:
             series = known.get(symbol) or Series(symbol)
             own_start, own_end = own_range(series, start, stop)
             bars = self._read(exchange, timeframe, [symbol], own_start, own_end, known_at)
-            prices = [pl.col(price) / units for price in PRICE_COLUMNS]
-            frames.append(bars.with_columns(*prices, pl.col("volume") * units, symbol=pl.lit(name)))
+            frames.append(in_units(bars, name, units))
             if series.formerly is None or (start and series.starts and series.starts <= start):
                 return frames
             symbol, units, stop = (

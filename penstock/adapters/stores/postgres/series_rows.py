@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import polars as pl
 import psycopg
 from psycopg import sql
 
+from penstock.core.bars import PRICE_COLUMNS
 from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 
@@ -94,3 +96,14 @@ def own_range(
     starts = [each for each in (start, series.starts) if each is not None]
     ends = [each for each in (end, series.ends) if each is not None]
     return max(starts, default=None), min(ends, default=None)
+
+
+def in_units(bars: pl.DataFrame, name: str, units: float) -> pl.DataFrame:
+    """Return bars as those of `name`, of which one unit before is `units` now.
+
+    NumPy divides the same number alike wherever it stands, and Polars does not: a snapshot's hash
+    must not depend on its range.
+    """
+    prices = [pl.Series(column, bars[column].to_numpy() / units) for column in PRICE_COLUMNS]
+    volume = pl.Series("volume", bars["volume"].to_numpy() * units)
+    return bars.with_columns(*prices, volume, symbol=pl.lit(name))
