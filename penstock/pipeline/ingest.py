@@ -56,16 +56,20 @@ def symbols_to_ingest(
 ) -> list[str]:
     """Return the given symbols, or those the universe keeps; save the venue's rules of each.
 
+    What the universe says of their tickers is saved, too: bars of an earlier coin are kept apart.
+
     Raises UnknownSymbolError for a given symbol that the venue does not list.
     """
-    names = list(symbols or platform.settings.universe.symbols_of(timeframe))
-    policy = platform.settings.universe.policy_of(timeframe)
+    universe = platform.settings.universe
+    names = list(symbols or universe.ingested(timeframe))
+    policy = universe.policy_of(timeframe)
     unknown = register_instruments(
         platform.ingest_market,
         platform.bars,
         platform.exchange_name,
         names,
         policy,
+        universe.series,
         clock=platform.machine_clock,
     )
     if symbols and unknown:
@@ -90,6 +94,7 @@ def ingest_one(platform: Platform, actor: Actor, timeframe: Timeframe, symbol: s
             policy,
             platform.gate,
             bounds=settings.checks,
+            series=settings.universe.series.get(symbol),
             clock=platform.machine_clock,
         )
     except DataError as error:
@@ -122,6 +127,7 @@ def ingest_timeframe(
         on_progress=on_progress,
         bounds=platform.settings.checks,
         register=False,
+        series=platform.settings.universe.series,
         clock=platform.machine_clock,
         runner=platform.runner,
     )

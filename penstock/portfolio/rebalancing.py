@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.core.errors import ConfigError
-from penstock.core.instruments import Instrument, holdings_by_symbol
+from penstock.core.instruments import Instrument, holdings_by_symbol, spot_assets
 from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.valuation import Equity, Price, PriceState
@@ -42,6 +42,8 @@ class RebalancePolicy(BaseModel):
     """What is done with a position that no target names."""
     uncounted_assets: tuple[str, ...] = ()
     """Assets that count nothing in equity and are not traded, such as one without a market."""
+    keep: dict[str, Decimal] = Field(default_factory=dict)
+    """How much of an asset is never sold, such as {BNB: 0.5} for fees. It counts in equity."""
 
     @model_validator(mode="before")
     @classmethod
@@ -54,6 +56,17 @@ class RebalancePolicy(BaseModel):
                 "`execution: {algorithm: limit, offset_bps: 5}`"
             )
         return data
+
+    @model_validator(mode="after")
+    def _keep_is_a_reserve(self) -> Self:
+        if self.quote in self.keep:
+            raise ValueError(
+                f"keep: {self.quote} is what is paid with; a quota below 1 leaves cash"
+            )
+        bad = {asset: held for asset, held in self.keep.items() if not held > 0}
+        if bad:
+            raise ValueError(f"keep: a reserve is above zero, not {bad}")
+        return self
 
     @property
     def cost_fraction(self) -> Decimal:
@@ -178,8 +191,12 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
             skipped.append(Skipped(symbol, why))
             continue
         price = book.prices[symbol]
-        excess = position - max(Decimal(str(weight)), _ZERO) * equity / price
+        wanted_quantity = max(Decimal(str(weight)), _ZERO) * equity / price
+        reserve = book.policy.keep.get(spot_assets(symbol)[0], _ZERO)
+        excess = position - max(wanted_quantity, reserve)
         if excess <= 0:
+            if position > wanted_quantity:
+                skipped.append(Skipped(symbol, f"{reserve:f} are kept as a reserve"))
             continue
         order = ProposedOrder(symbol, Side.SELL, excess, price, weight, Phase.SELLS)
         _keep_or_skip(book, order, equity, orders, skipped, closes=weight <= 0)

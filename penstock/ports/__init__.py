@@ -50,7 +50,7 @@ from penstock.ports.ledger import (
     RebalanceStore,
 )
 from penstock.ports.ledger_history import AccountState, LedgerHistory, Rebuild, RowDifference
-from penstock.ports.market import Exchange, MarketData
+from penstock.ports.market import EndedMarketData, Exchange, MarketData
 from penstock.ports.notifier import Notifier
 from penstock.ports.registry import LoadedModel, ModelVersion, Registry
 from penstock.ports.task_runner import BackgroundTask, TaskRunner
@@ -67,6 +67,7 @@ __all__ = [
     "BreakStore",
     "ControlStore",
     "DatabaseServer",
+    "EndedMarketData",
     "Exchange",
     "HaltStore",
     "HoldingsReader",

@@ -18,6 +18,7 @@ from typing import Any
 import polars as pl
 
 from penstock.core.accounting import effect_of
+from penstock.core.earn_balances import EarnBalance
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
@@ -182,6 +183,10 @@ class PaperExchange:
             return [
                 placed.report for placed in self._orders.values() if placed.state is OrderState.OPEN
             ]
+
+    def earn_balances(self) -> Sequence[EarnBalance]:
+        """Return nothing: a paper account has no earn programmes."""
+        return []
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
         """Return no transfers: a paper account has none."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from penstock.adapters.exchanges.answers import require_balances
+from penstock.adapters.exchanges.account_balances import earn_balance, read_balances, tradable
 from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
 from penstock.adapters.exchanges.order_expiry import RequestAge
@@ -21,6 +21,7 @@ from penstock.adapters.exchanges.refusals import Meaning
 from penstock.adapters.exchanges.trade_pages import id_number, trade_pager, trades_by_id
 from penstock.adapters.exchanges.transfer_pages import Direction, transfer_pager
 from penstock.core.clock import MachineClock
+from penstock.core.earn_balances import EarnBalance
 from penstock.core.errors import (
     NotSentError,
     OrderNotFoundError,
@@ -106,25 +107,22 @@ class CcxtExchange(CcxtMarketData):
         """Return what no working order holds, by asset; assets without any are absent."""
         return self._balances("free")
 
+    def earn_balances(self) -> Sequence[EarnBalance]:
+        """Return what is in earn programmes. Nothing of it is in `balances`."""
+        listed = self._listed_balances("total")
+        found = (earn_balance(self.venue, *each, self._assets()) for each in listed.items())
+        return [each for each in found if each is not None and each.quantity]
+
     def _balances(self, which: str) -> Mapping[str, Decimal]:
-        quantities = self.read("balances", lambda: self._listed_balances(which))
-        return {asset: quantity for asset, quantity in quantities.items() if quantity}
+        return tradable(self.venue, self._listed_balances(which), self._assets())
 
-    def _listed_balances(self, which: str) -> dict[str, Decimal]:
-        """Return one column of the venue's balances by asset.
+    def _listed_balances(self, which: str) -> Mapping[str, Decimal]:
+        return self.read("balances", lambda: read_balances(self.client, self.venue, which))
 
-        Raises ValueError where a balance is missing or no number. What is free may be missing.
-        """
-        answer = self.client.fetch_balance()
-        require_balances(self.venue, answer.get("info"))
-        found: dict[str, Decimal] = {}
-        for asset, quantity in answer[which].items():
-            if quantity is None and which == "free":
-                continue
-            found[asset] = Decimal(str(quantity))
-            if not found[asset].is_finite():
-                raise ValueError(f"a balance of {quantity} {asset}")
-        return found
+    def _assets(self) -> set[str]:
+        """Return the assets of the venue's markets, which the balances' call has loaded."""
+        markets = (self.client.markets or {}).values()
+        return {str(market[side]) for market in markets for side in ("base", "quote")}
 
     def submit(self, order: OrderRequest) -> OrderReport:
         self.require_symbol(order.symbol)

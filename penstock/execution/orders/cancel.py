@@ -67,9 +67,16 @@ def _cancel_at(venue: Exchange) -> Cancellation:
     return Cancellation(tuple(cancelled), tuple(left))
 
 
-def holds_positions(session: AccountSession, instruments: Mapping[str, Instrument]) -> bool:
-    """Return whether the ledger has any position that is large enough to be sold."""
-    return bool(left_to_sell(session, instruments, session.ledger.balances(session.account)))
+def holds_positions(
+    session: AccountSession, instruments: Mapping[str, Instrument], keep: Mapping[str, Decimal]
+) -> bool:
+    """Return whether the ledger has any position that is large enough to be sold.
+
+    What the policy keeps of an asset is not for sale.
+    """
+    balances = session.ledger.balances(session.account)
+    above = {asset: held - keep.get(asset, Decimal(0)) for asset, held in balances.items()}
+    return bool(left_to_sell(session, instruments, above))
 
 
 def left_to_sell(

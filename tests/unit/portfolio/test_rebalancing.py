@@ -352,6 +352,27 @@ def test_asset_that_the_policy_does_not_count_is_no_equity_and_no_doubt() -> Non
     assert (result.equity, len(result.orders)) == (1000, 1)
 
 
+@pytest.mark.parametrize(
+    ("target", "sold"), [(0.0, "2.5"), (0.02, "2.5"), (0.5, None), (None, None)]
+)
+def test_reserve_is_never_sold(target: float | None, sold: str | None) -> None:
+    """Of 3 AAA, 0.5 are kept. They count in equity and in the target, and buys go on."""
+    policy = RebalancePolicy(keep={"AAA": Decimal("0.5")}, no_trade_band=ZERO)
+    balances = {"AAA": Decimal(3), "USDT": Decimal(700)}
+    result = trade({"AAA/USDT": target}, balances, policy, {"AAA/USDT": Decimal(100)})
+    assert result.equity == 1000
+    sells = [order.quantity for order in result.orders if order.side is Side.SELL]
+    assert sells == ([] if sold is None else [Decimal(sold)])
+    assert result.balances["AAA"] >= Decimal("0.5")
+
+
+def test_reserve_of_cash_or_of_nothing_is_refused() -> None:
+    """Cash is left by a quota, and a reserve is above zero."""
+    for keep in ({"USDT": Decimal(5)}, {"AAA": ZERO}):
+        with pytest.raises(ValueError, match="keep"):
+            RebalancePolicy(keep=keep)
+
+
 def test_target_in_another_quote_is_refused() -> None:
     """An account trades against one quote asset; a target in another is a configuration error."""
     other = Instrument(
