@@ -459,6 +459,10 @@ class RecordedAccount:
     """The account."""
     recorder: AnswerRecorder
     """What records its answers."""
+    clock: MachineClock
+    """The machine's clock."""
+    ids: IdSource
+    """Names its orders."""
 
 
 def recorded_account(
@@ -472,12 +476,14 @@ def recorded_account(
     account = settings.environment.account_of(portfolio)
     market: MarketSettings = account.venues[venue] if venue else settings.environment.market
     keys = account.venues[venue] if venue else account
-    exchange = Platform(settings, "")._open_account(portfolio, account.name, market, keys)
+    platform = Platform(settings, "")
+    exchange = platform._open_account(portfolio, account.name, market, keys)
     if not isinstance(exchange, CcxtExchange):
         raise ConfigError(f"account '{account.name}' is on paper: no venue answers")
     client = exchange.client
     secrets = [client.apiKey, client.secret, client.password]
-    return RecordedAccount(exchange, AnswerRecord(exchange.session, secrets, about))
+    recorder = AnswerRecord(exchange.session, secrets, about, clock=platform.machine_clock)
+    return RecordedAccount(exchange, recorder, platform.machine_clock, platform.ids)
 
 
 def embedded_server(settings: Settings) -> DatabaseServer:

@@ -11,10 +11,9 @@ from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError
 from penstock.core.ids import IdSource
 from penstock.core.instruments import spot_assets
-from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
-from penstock.execution.certification import CertifiedStep, LifeScript
-from penstock.execution.marked_orders import MARK, MarkedOrders
-from penstock.execution.venue_recording import VenueRecording, write_recording
+from penstock.execution.certification.marked_orders import MARK, MarkedOrders
+from penstock.execution.certification.recording import VenueRecording, write_recording
+from penstock.execution.certification.script import CertifiedStep, LifeScript
 from penstock.pipeline.use_case import use_case
 from penstock.settings import MarketSettings, Settings
 from penstock.wiring import recorded_account
@@ -79,7 +78,7 @@ def certify_venue(
     settings: Settings,
     actor: Actor,
     request: CertifyRequest,
-    tell: Callable[[CertifiedStep], None] = lambda step: None,
+    tell: Callable[[CertifiedStep], None] = lambda _step: None,
 ) -> Certification:
     """Live through the script at the portfolio's venue, and write what was seen.
 
@@ -104,13 +103,13 @@ def certify_venue(
     orders = MarkedOrders(
         account.exchange,
         request.symbol,
-        _kept(names, RANDOM_IDS),
-        SYSTEM_CLOCK,
+        _kept(names, account.ids),
+        account.clock,
         request.patience_seconds,
         request.poll_seconds,
     )
     script = LifeScript(orders, account.recorder, request.most, tell)
-    begun, is_interrupted = SYSTEM_CLOCK.now(), False
+    begun, is_interrupted = account.clock.now(), False
     try:
         script.run()
     except KeyboardInterrupt:
@@ -124,6 +123,8 @@ def certify_venue(
                 _network(market),
                 request.symbol,
                 request.most,
+                request.patience_seconds,
+                request.poll_seconds,
                 begun,
                 version("ccxt"),
                 __version__,

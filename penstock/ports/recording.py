@@ -23,6 +23,8 @@ class RecordedAnswer:
     """The body of the answer."""
     is_lost: bool = False
     """Whether the answer was kept from the account on purpose."""
+    after_seconds: float = 0.0
+    """When the answer came, in seconds since the recording began."""
 
 
 class AnswerRecorder(Protocol):

@@ -1,8 +1,9 @@
-"""A venue that answers as it was recorded: unmodified ccxt and our adapter over a file of answers."""
+"""A venue that answers as it was recorded: unmodified ccxt and our adapter over a file."""
 
 import itertools
 from collections import defaultdict, deque
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,17 +12,18 @@ from requests.adapters import HTTPAdapter
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.core.clock import SteppedClock
-from penstock.execution.certification import LifeScript
-from penstock.execution.marked_orders import MarkedOrders
-from penstock.execution.venue_recording import VenueRecording
+from penstock.execution.certification.marked_orders import MarkedOrders
+from penstock.execution.certification.recording import VenueRecording
+from penstock.execution.certification.script import LifeScript
 from penstock.ports import RecordedAnswer
 
 
 class RecordedAnswers(HTTPAdapter):
-    """Gives the recorded answers to each method and path, in their order."""
+    """Gives the recorded answers to each method and path, in their order and at their times."""
 
-    def __init__(self, recording: VenueRecording) -> None:
+    def __init__(self, recording: VenueRecording, clock: SteppedClock) -> None:
         super().__init__()
+        self._clock, self._begun = clock, recording.at
         self._left: dict[tuple[str, str], deque[RecordedAnswer]] = defaultdict(deque)
         for answer in recording.answers:
             self._left[answer.method, answer.path].append(answer)
@@ -36,6 +38,8 @@ class RecordedAnswers(HTTPAdapter):
         if not self._left[asked]:
             raise AssertionError(f"no recorded answer is left to {' '.join(asked)}")
         answer = self._left[asked].popleft()
+        at = self._begun + timedelta(seconds=answer.after_seconds)
+        self._clock.at = max(self._clock.at, at)
         if answer.is_lost or answer.status is None:
             raise requests.exceptions.ReadTimeout("no answer, as recorded")
         response = requests.Response()
@@ -74,12 +78,19 @@ def replay(recording: VenueRecording) -> tuple[LifeScript, RecordedAnswers]:
         rate_limit_ms=0,
         clock=clock,
     )
-    answers = RecordedAnswers(recording)
+    answers = RecordedAnswers(recording, clock)
     for scheme in ("https://", "http://"):
         exchange.session.mount(scheme, answers)
     client: Any = exchange.client
     client.milliseconds = lambda: round(clock.now().timestamp() * 1000)
-    orders = MarkedOrders(exchange, recording.symbol, iter(recording.names), clock)
+    orders = MarkedOrders(
+        exchange,
+        recording.symbol,
+        iter(recording.names),
+        clock,
+        recording.patience_seconds,
+        recording.poll_seconds,
+    )
     script = LifeScript(orders, _NoRecorder(), recording.most)
     script.run()
     return script, answers

@@ -34,10 +34,14 @@ from penstock.testing.instruments import SLOT
 from penstock.testing.world import World, make_world
 from tests.contracts.exchanges.constructed_venue import fields_of
 from tests.crash.answer_mutations import LOST, Strike, drawn
+from tests.crash.binance_wire import BINANCE
+from tests.crash.bybit_wire import BYBIT
+from tests.crash.kraken_wire import KRAKEN
+from tests.crash.okx_wire import OKX
 from tests.crash.true_venue import PRICES, TrueVenue, Working
-from tests.crash.venue_wires import Call, Wire
-from tests.crash.venue_wires_v5 import WIRES, call_of
+from tests.crash.venue_wires import Call, Wire, call_of
 
+WIRES = {"binance": BINANCE, "bybit": BYBIT, "kraken": KRAKEN, "okx": OKX}
 #: Half of the opening 10,000 is in AAA: 25 of 50 are sold, and 40 BBB are bought.
 OPENING = {"USDT": Decimal(5000), "AAA": Decimal(50), "BBB": Decimal(0)}
 WEIGHTS = {"AAA/USDT": 0.25, "BBB/USDT": 0.2}

@@ -14,9 +14,8 @@ from collections import Counter
 
 import pytest
 
-from tests.crash.fuzzed_slots import FAULTS, Family
+from tests.crash.fuzzed_slots import FAULTS, WIRES, Family
 from tests.crash.venue_wires import Call
-from tests.crash.venue_wires_v5 import WIRES
 
 pytestmark = pytest.mark.slow
 

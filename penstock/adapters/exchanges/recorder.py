@@ -29,9 +29,7 @@ _MANY = 20
 class AnswerRecord:
     """AnswerRecorder on the session of one ccxt client."""
 
-    def __init__(
-        self, session: VenueSession, secrets: Sequence[str], about: Sequence[str]
-    ) -> None:
+    def __init__(self, session: VenueSession, secrets: Sequence[str], about: Sequence[str]) -> None:
         """Begin to record. `secrets` are replaced wherever they stand; `about` are assets."""
         self._secrets = [secret for secret in secrets if secret]
         self._about = {asset.upper() for asset in about}
@@ -71,6 +69,7 @@ class AnswerRecord:
                 None if response is None else response.status_code,
                 "" if response is None else self._body(response.text),
                 loses,
+                round(self._clock.elapsed_seconds() - self._begun, 3),
             )
         )
         if loses:
@@ -109,7 +108,11 @@ class AnswerRecord:
 
     def _other_pair(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row is about another symbol with one of the assets."""
-        for names in (("baseAsset", "quoteAsset"), ("baseCcy", "quoteCcy"), ("baseCoin", "quoteCoin")):
+        for names in (
+            ("baseAsset", "quoteAsset"),
+            ("baseCcy", "quoteCcy"),
+            ("baseCoin", "quoteCoin"),
+        ):
             if all(name in row for name in names):
                 return {str(row[name]).upper() for name in names} != self._about
         return False

@@ -15,7 +15,7 @@ from penstock.interfaces.cli.terminal import (
 )
 
 if TYPE_CHECKING:
-    from penstock.execution.certification import CertifiedStep
+    from penstock.execution.certification.script import CertifiedStep
 
 
 def certify(
@@ -23,9 +23,7 @@ def certify(
         str, typer.Option("--symbol", "-s", help="What is traded, like BTC/USDT.")
     ] = "BTC/USDT",
     portfolio: PortfolioOption = "daily",
-    venue: Annotated[
-        str, typer.Option(help="Which venue of an account that is at several.")
-    ] = "",
+    venue: Annotated[str, typer.Option(help="Which venue of an account that is at several.")] = "",
     most: Annotated[str, typer.Option(help="What an order may cost at most, in quote units.")] = (
         "50"
     ),

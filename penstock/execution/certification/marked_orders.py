@@ -1,15 +1,17 @@
 """The orders of a certification: sent under names of its own, followed, and ended with it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import (
     DataError,
+    NotSentError,
     OrderNotFoundError,
     PenstockError,
+    UnknownSymbolError,
     VenueError,
     VenueRejectedError,
 )
@@ -23,7 +25,7 @@ MARK = "ce271f1ed0"
 _FAR = Decimal("0.9")
 #: How many times the venue's minimum an order is: what a fee leaves of it can be sold again.
 _ROOM = 2
-_HOUR = timedelta(hours=1)
+_MARGIN = timedelta(minutes=1)
 
 
 class DifferentError(PenstockError):
@@ -48,14 +50,29 @@ class MarkedOrders:
     answered: set[str] = field(default_factory=set)
     """Those of them that the venue answered."""
     instrument: Instrument = field(init=False)
-    """The venue's rules, once `read_rules` has read them."""
+    """The venue's rules, once `begin` has read them."""
+    begun: datetime = field(init=False)
+    """The venue's time at the beginning."""
+    held: Decimal = field(init=False)
+    """What the account had of the base asset at the beginning."""
 
-    def read_rules(self) -> None:
-        """Read the symbol's rules. Raises DifferentError where it is not listed."""
+    def begin(self) -> None:
+        """Read the symbol's rules and what is held.
+
+        Raises DifferentError where the venue does not list it.
+        """
         listed = self.exchange.instruments()
         if self.symbol not in listed:
             raise DifferentError(f"{self.symbol} is not listed")
-        self.instrument = listed[self.symbol]
+        self.instrument, self.begun = listed[self.symbol], self.exchange.now()
+        self.held = self._held()
+
+    def _held(self) -> Decimal:
+        return self.exchange.balances().get(self.instrument.base, Decimal(0))
+
+    def fills(self) -> Sequence[Fill]:
+        """Return the symbol's trades since the beginning."""
+        return self.exchange.fills(self.symbol, self.begun - _MARGIN)
 
     def prices(self) -> tuple[Decimal, Decimal]:
         quote = self.exchange.quotes([self.symbol]).get(self.symbol)
@@ -91,7 +108,7 @@ class MarkedOrders:
         self.sent.append(order.client_order_id)
         try:
             report = self.exchange.submit(replace(order, asked_at=self.clock.now()))
-        except VenueRejectedError:
+        except (VenueRejectedError, NotSentError, UnknownSymbolError):
             self.answered.add(order.client_order_id)
             raise
         self.answered.add(order.client_order_id)
@@ -102,14 +119,14 @@ class MarkedOrders:
         changed by. Raises DifferentError where they do not.
         """
         base = self.instrument.base
-        before = self.exchange.balances().get(base, Decimal(0))
+        before = self._held()
         order = self.request(OrderType.MARKET, side, quantity)
         self.submit(order)
         ended = self.until(order.client_order_id, {OrderState.FILLED})
         fills = self.fills_of(order.client_order_id, ended.filled_quantity)
         change = sum((_base_change(fill, base) for fill in fills), Decimal(0))
         self.wait_for(
-            lambda: self.exchange.balances().get(base, Decimal(0)) - before == change,
+            lambda: self._held() - before == change,
             f"{base} did not change by {change:f}",
         )
         return fills
@@ -134,7 +151,7 @@ class MarkedOrders:
         found: list[Fill] = []
 
         def asked() -> bool:
-            fills = self.exchange.fills(self.symbol, self.exchange.now() - _HOUR)
+            fills = self.fills()
             found[:] = [fill for fill in fills if fill.client_order_id == name]
             return sum((fill.quantity for fill in found), Decimal(0)) == quantity
 
@@ -154,7 +171,7 @@ class MarkedOrders:
         return sum(
             (
                 _base_change(fill, self.instrument.base)
-                for fill in self.exchange.fills(self.symbol, self.exchange.now() - _HOUR)
+                for fill in self.fills()
                 if fill.client_order_id in self.sent
             ),
             Decimal(0),
@@ -195,6 +212,9 @@ class MarkedOrders:
             rules, bid = self.instrument, self.prices()[0]
             if quantity >= rules.min_quantity and quantity * bid >= rules.min_notional:
                 self.trade(Side.SELL, quantity)
+            more = self.lots(self._held() - self.held)
+            if more >= rules.min_quantity and more * bid >= rules.min_notional:
+                left.append(f"{more:f} {rules.base} more than at the beginning")
         except (DifferentError, VenueError, DataError) as error:
             left.append(str(error))
         return tuple(left)

@@ -20,7 +20,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.orders import OrderState, OrderType, Side
-from penstock.execution.marked_orders import DifferentError, MarkedOrders
+from penstock.execution.certification.marked_orders import DifferentError, MarkedOrders
 from penstock.ports import AnswerRecorder
 
 
@@ -60,7 +60,7 @@ class LifeScript:
     """What records the answers."""
     most: Decimal
     """What an order may cost at most (quote units)."""
-    tell: Callable[[CertifiedStep], None] = lambda step: None
+    tell: Callable[[CertifiedStep], None] = lambda _step: None
     """Hears of each step."""
     steps: list[CertifiedStep] = field(default_factory=list)
     """The steps that were made."""
@@ -84,6 +84,7 @@ class LifeScript:
                     break
         finally:
             self.recorder.begin("end")
+            self.left = ("not known: the end was interrupted",)
             self.left = self.orders.end()
 
     def _script(self) -> tuple[tuple[str, Callable[[], str]], ...]:
@@ -118,7 +119,7 @@ class LifeScript:
         return result is not StepResult.DIFFERENT
 
     def _read_rules(self) -> str:
-        self.orders.read_rules()
+        self.orders.begin()
         self.orders.cancel_marked()  # what an earlier run may have left
         (bid, ask), size = self.orders.prices(), self.orders.size()
         if size * ask > self.most:

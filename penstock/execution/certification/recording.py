@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from penstock.core.errors import DataError
-from penstock.execution.certification import CertifiedStep
+from penstock.execution.certification.script import CertifiedStep
 from penstock.ports import RecordedAnswer
 
 
@@ -27,6 +27,10 @@ class VenueRecording:
     """What was traded."""
     most: Decimal
     """What an order could cost at most (quote units)."""
+    patience_seconds: float
+    """How long the venue could take to show what became of an order."""
+    poll_seconds: float
+    """The time between two questions about it."""
     at: datetime
     """When it began, by this machine's clock."""
     ccxt: str
