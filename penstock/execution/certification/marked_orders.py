@@ -26,6 +26,9 @@ _FAR = Decimal("0.9")
 #: How many times the venue's minimum an order is: what a fee leaves of it can be sold again.
 _ROOM = 2
 _MARGIN = timedelta(minutes=1)
+#: What a venue may round off a balance: so much, or this share of what was traded.
+_ROUNDING = Decimal("1e-8")
+_ROUNDED_SHARE = Decimal("0.0001")
 
 
 class DifferentError(PenstockError):
@@ -37,10 +40,13 @@ class MarkedOrders:
     """Small orders in one symbol, whose names begin with MARK."""
 
     exchange: VenueAccount
+    """The account."""
     symbol: str
+    """What is traded, such as "BTC/USDT"."""
     names: Iterator[str]
     """Client order ids, which begin with MARK."""
     clock: MachineClock
+    """Waits, measures waiting, and dates the orders."""
     patience_seconds: float = 30.0
     """How long the venue may take to show what became of an order."""
     poll_seconds: float = 1.0
@@ -75,12 +81,14 @@ class MarkedOrders:
         return self.exchange.fills(self.symbol, self.begun - _MARGIN)
 
     def prices(self) -> tuple[Decimal, Decimal]:
+        """Return the best bid and ask."""
         quote = self.exchange.quotes([self.symbol]).get(self.symbol)
         if quote is None:
             raise DifferentError(f"{self.symbol} has no bid or no ask")
         return quote.bid, quote.ask
 
     def far_price(self) -> Decimal:
+        """Return a price at which a buy order rests."""
         return self.instrument.round_price(self.prices()[0] * _FAR, ROUND_DOWN)
 
     def size(self) -> Decimal:
@@ -91,6 +99,7 @@ class MarkedOrders:
         return lots * rules.lot_step
 
     def lots(self, quantity: Decimal) -> Decimal:
+        """Return the quantity in whole lots."""
         return self.instrument.round_lots(quantity)
 
     def resting(self) -> OrderRequest:
@@ -125,8 +134,9 @@ class MarkedOrders:
         ended = self.until(order.client_order_id, {OrderState.FILLED})
         fills = self.fills_of(order.client_order_id, ended.filled_quantity)
         change = sum((_base_change(fill, base) for fill in fills), Decimal(0))
+        rounding = max(_ROUNDING, quantity * _ROUNDED_SHARE)
         self.wait_for(
-            lambda: self._held() - before == change,
+            lambda: abs(self._held() - before - change) <= rounding,
             f"{base} did not change by {change:f}",
         )
         return fills
@@ -178,15 +188,24 @@ class MarkedOrders:
         )
 
     def cancel_marked(self) -> list[str]:
-        """Cancel every working order that a certification has sent; return what still works."""
-        for report in self.exchange.open_orders():
-            if report.client_order_id.startswith(MARK):
+        """Cancel every working order that a certification has sent; return what still works once
+        the patience ends.
+        """
+        begun = self.clock.elapsed_seconds()
+        while True:
+            working = [
+                report
+                for report in self.exchange.open_orders()
+                if report.client_order_id.startswith(MARK)
+            ]
+            if not working or self.clock.elapsed_seconds() - begun >= self.patience_seconds:
+                return [report.client_order_id for report in working]
+            for report in working:
                 try:
                     self.exchange.cancel(report.client_order_id, report.symbol)
                 except OrderNotFoundError:
                     continue
-        opened = self.exchange.open_orders()
-        return [each.client_order_id for each in opened if each.client_order_id.startswith(MARK)]
+            self.clock.sleep(self.poll_seconds)
 
     def end(self) -> tuple[str, ...]:
         """End what is open and sell what was bought; return what is left, and why.
