@@ -145,6 +145,7 @@ def parsed_trade(
         raise ValueError(f"a trade that lacks its id, time or symbol: {dict(row)}")
     if market is not None and trade["symbol"] != market["symbol"]:
         raise ValueError(f"a trade in {trade['symbol']}, asked for {market['symbol']}: {dict(row)}")
+    # Whatever stands in Binance's isBuyer and is no boolean, ccxt reads as a sale.
     if trade.get("side") not in ("buy", "sell") or not isinstance(row.get("isBuyer", True), bool):
         raise ValueError(f"a trade whose side is {trade.get('side')}: {dict(row)}")
     for part in ("amount", "price"):
