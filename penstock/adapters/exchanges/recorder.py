@@ -33,6 +33,7 @@ class AnswerRecord:
         """Begin to record. `secrets` are replaced wherever they stand; `about` are assets."""
         self._secrets = [secret for secret in secrets if secret]
         self._about = {asset.upper() for asset in about}
+        self._named = {name for asset in self._about for name in _names_of(asset)}
         self._step = ""
         self._loses = False
         self._answers: list[RecordedAnswer] = []
@@ -103,8 +104,8 @@ class AnswerRecord:
         """Return whether a row names the symbol, or one of its assets alone."""
         texts = {str(each).upper() for each in (name, *row.values()) if isinstance(each, str)}
         parts = {re.sub(r"[-_/:]", "", text) for text in texts}
-        pair = {a + b for a in self._about for b in self._about if a != b}
-        return bool(parts & (pair | self._about)) and not self._other_pair(row)
+        pairs = {a + b for a in self._named for b in self._named if a != b}
+        return bool(parts & (pairs | self._named)) and not self._other_pair(row)
 
     def _other_pair(self, row: Mapping[str, Any]) -> bool:
         """Return whether a row is about another symbol with one of the assets."""
@@ -125,6 +126,12 @@ class AnswerRecord:
 
 #: The fields by which the venues name an order of ours in a request.
 _NAMES = ("newClientOrderId", "clOrdId", "orderLinkId", "cl_ord_id", "clientOrderId")
+
+
+def _names_of(asset: str) -> set[str]:
+    """Return how an asset may be named: Kraken has names of its own."""
+    own = {"BTC": "XBT", "DOGE": "XDG"}.get(asset, asset)
+    return {asset, own, f"X{own}", f"Z{own}"}
 
 
 def _is_secret(name: str) -> bool:

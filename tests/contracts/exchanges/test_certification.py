@@ -269,6 +269,22 @@ def test_file_has_no_secrets_and_only_the_symbol() -> None:
     assert found.path == "/api/v3/account"
 
 
+def test_long_lists_keep_what_kraken_calls_the_symbol() -> None:
+    """BTC/USD is XXBTZUSD there."""
+    pairs = {
+        f"{base}Z{quote}": {"altname": f"{base}{quote}", "wsname": f"{base}/{quote}"}
+        for base in ("XXBT", *(f"B{n}" for n in range(30)))
+        for quote in ("USD", "EUR")
+    }
+    exchange, _ = account_at("kraken", lambda *_: (200, {"error": [], "result": pairs}))
+    recorder = AnswerRecord(exchange.session, (), ("BTC", "USD"))
+    exchange.client.publicGetAssetPairs()
+    (found,) = recorder.answers()
+    assert "XXBTZUSD" in found.body
+    assert "XXBTZEUR" not in found.body
+    assert "B7" not in found.body
+
+
 RECORDINGS = sorted(Path(__file__).with_name("recordings").glob("*.json"))
 
 
