@@ -24,7 +24,7 @@ from penstock.adapters.stores.postgres.risk_rows import _LEVELS, _TRADE_MARKS
 from penstock.core.halts import TradingState
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
-MINUTES = 20_000
+MINUTES = 10_000
 END = START + timedelta(minutes=MINUTES)
 #: A day of minute slots, and something over: what is older must not be read.
 _MOST_ROWS = 2_000
@@ -59,7 +59,7 @@ _FILLED = """
 
 @pytest.fixture(scope="module")
 def aged(database: Database) -> str:
-    """An account of two weeks of minute slots, all of whose fills were compared."""
+    """An account of a week of minute slots, all of whose fills were compared."""
     return _age(database)
 
 

@@ -29,8 +29,16 @@ _MANY = 20
 class AnswerRecord:
     """AnswerRecorder on the session of one ccxt client."""
 
-    def __init__(self, session: VenueSession, secrets: Sequence[str], about: Sequence[str]) -> None:
+    def __init__(
+        self,
+        session: VenueSession,
+        secrets: Sequence[str],
+        about: Sequence[str],
+        *,
+        clock: MachineClock = SYSTEM_CLOCK,
+    ) -> None:
         """Begin to record. `secrets` are replaced wherever they stand; `about` are assets."""
+        self._clock, self._begun = clock, clock.elapsed_seconds()
         self._secrets = [secret for secret in secrets if secret]
         self._about = {asset.upper() for asset in about}
         self._named = {name for asset in self._about for name in _names_of(asset)}
