@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 import requests
 
 from penstock.adapters.exchanges.venue_session import VenueSession
+from penstock.core.clock import MachineClock
+from penstock.core.machine import SYSTEM_CLOCK
 from penstock.ports.recording import RecordedAnswer
 
 REDACTED = "(redacted)"

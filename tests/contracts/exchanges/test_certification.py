@@ -134,8 +134,8 @@ def test_life_of_orders_is_shown_recorded_and_replayed(
         (name, StepResult.AS_EXPECTED) for name in STEPS
     ], life.script.steps
     assert life.script.is_as_expected
-    assert not life.left_open()
     write_recording(tmp_path / "life.json", life.recording())
+    assert not life.left_open()
     recording = read_recording(tmp_path / "life.json")
     script, answers = replay(recording)
     assert script.steps == list(recording.steps)
