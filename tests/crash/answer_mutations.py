@@ -10,7 +10,7 @@ from tests.crash.venue_wires import Call, Said, Wire
 #: A request that gets no answer at all.
 LOST = -1
 _PAGE = "<html><body>busy</body></html>"
-_WRONG = (True, {"x": 1}, [7], [[]], {})
+_WRONG: tuple[Any, ...] = (True, {"x": 1}, [7], [[]], {})
 #: In the place of a number. In that of a name they would be another name.
 _NO_NUMBERS = ("many", "NaN", "-", *_WRONG)
 _STATUSES = (400, 403, 404, 500, 502, 503, 504, 520, 523, 524)

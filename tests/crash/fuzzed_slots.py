@@ -181,7 +181,7 @@ class Trial:
     def _open(self) -> None:
         session = self.world.session
         keeper = take_lease(
-            session.ledger, session.account, 60, 0, clock=session.clock, ids=session.ids
+            session.ledger, session.account, 60, 0, clock=self.family.clock, ids=session.ids
         )
         assert keeper is not None
         reconcile(session, keeper, session.exchange.instruments())

@@ -77,6 +77,7 @@ class LifeScript:
         """Make every step until one differs, then end what is open and sell what was bought.
 
         The end is the same where the run is interrupted; what interrupted it is raised afterwards.
+        An end that is interrupted begins again, once.
         """
         try:
             for name, step in self._script():
@@ -85,7 +86,11 @@ class LifeScript:
         finally:
             self.recorder.begin("end")
             self.left = ("not known: the end was interrupted",)
-            self.left = self.orders.end()
+            try:
+                self.left = self.orders.end()
+            except KeyboardInterrupt:  # once more: only a second one stops the end
+                self.left = self.orders.end()
+                raise
 
     def _script(self) -> tuple[tuple[str, Callable[[], str]], ...]:
         return (

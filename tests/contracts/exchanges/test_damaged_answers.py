@@ -2,7 +2,7 @@
 these was read wrongly once; the fuzz of tests/crash found it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -110,7 +110,7 @@ def test_trade_belongs_to_the_order_that_it_names(order_id: object) -> None:
     ]
 
 
-_ROWS = {
+_ROWS: Mapping[str, Callable[[list[Any]], object]] = {
     "binance": lambda rows: {"balances": rows},
     "bybit": lambda rows: {
         "retCode": 0,

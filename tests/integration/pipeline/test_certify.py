@@ -65,12 +65,15 @@ def test_what_may_not_be_certified_is_refused_before_anything_is_sent(
     assert place.control.stats()["orders"] == 0
 
 
+@pytest.mark.parametrize(("nth", "orders", "last"), [(3, 1, "look up"), (4, 4, "sell")])
 def test_terminated_command_leaves_nothing_open_and_writes_its_file(
-    place: Place, tmp_path: Path
+    place: Place, tmp_path: Path, nth: int, orders: int, last: str
 ) -> None:
-    """SIGTERM while an order rests: it is cancelled, and the file says how far it came."""
+    """SIGTERM while an order rests, or during the end: nothing is open afterwards, and the file
+    says how far it came.
+    """
     file = tmp_path / "terminated.json"
-    place.control.arm(Fault(kind=FaultKind.SLOW, path="/api/v3/openOrders", nth=(4,), seconds=8))
+    place.control.arm(Fault(kind=FaultKind.SLOW, path="/api/v3/openOrders", nth=(nth,), seconds=8))
     command = [sys.executable, "-m", "penstock", "venue", "certify", "--record", str(file)]
     environment = {**clean_environment(), **place.environment}
     with subprocess.Popen(command, env=environment, cwd=ROOT) as running:
@@ -79,8 +82,8 @@ def test_terminated_command_leaves_nothing_open_and_writes_its_file(
             time.sleep(0.05)
         os.kill(running.pid, signal.SIGTERM)
         assert running.wait(60) == 130
-    assert place.control.stats()["orders"] == 1
+    assert place.control.stats()["orders"] == orders
     recording = read_recording(file)
-    assert [step.name for step in recording.steps][-1] == "look up"
+    assert [step.name for step in recording.steps][-1] == last
     assert not recording.left
     assert not place.platform.exchange("daily").open_orders()
