@@ -19,10 +19,14 @@ from penstock.ports import RecordedAnswer
 
 
 class RecordedAnswers(HTTPAdapter):
-    """Gives the recorded answers to each method and path, in their order and at their times."""
+    """Gives the recorded answers to each method and path, in their order and at their times.
+
+    A question that is asked more often than it was recorded gets its last answer again.
+    """
 
     def __init__(self, recording: VenueRecording, clock: SteppedClock) -> None:
         super().__init__()
+        self._last: dict[tuple[str, str], RecordedAnswer] = {}
         self._clock, self._begun = clock, recording.at
         self._left: dict[tuple[str, str], deque[RecordedAnswer]] = defaultdict(deque)
         for answer in recording.answers:
@@ -35,9 +39,13 @@ class RecordedAnswers(HTTPAdapter):
 
     def send(self, request, **options):  # type: ignore[no-untyped-def,override]  # HTTPAdapter's own signature is untyped
         asked = request.method, urlsplit(request.url).path
-        if not self._left[asked]:
+        if self._left[asked]:
+            answer = self._left[asked].popleft()
+            self._last[asked] = answer
+        elif request.method == "GET" and asked in self._last:
+            answer = self._last[asked]
+        else:
             raise AssertionError(f"no recorded answer is left to {' '.join(asked)}")
-        answer = self._left[asked].popleft()
         at = self._begun + timedelta(seconds=answer.after_seconds)
         self._clock.at = max(self._clock.at, at)
         if answer.is_lost or answer.status is None:
