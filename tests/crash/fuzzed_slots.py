@@ -126,6 +126,8 @@ class Family:
         self.exchange.session.mount("https://", self.answers)
         self.exchange.session.trust_env = False  # looking for proxies takes half of the time
         client = self.exchange.client
+        if self.name in ("bybit", "okx"):  # they list other kinds of markets with other requests
+            client.options["fetchMarkets"] = {"types": ["spot"]}
         client.throttle = lambda cost=None: None  # each trial begins at the same time again
         client.milliseconds = lambda: round(self.clock.now().timestamp() * 1000)
         for working in Working:

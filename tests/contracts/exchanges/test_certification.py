@@ -163,6 +163,7 @@ class Interrupting(HTTPAdapter):
     def __init__(self, nth: int, when: str) -> None:
         super().__init__()
         self.nth, self.when, self.seen = nth, when, 0
+        self.late: threading.Timer | None = None
 
     def send(self, request, **options):  # type: ignore[no-untyped-def,override]  # HTTPAdapter's own signature is untyped
         self.seen += request.method != "GET"
@@ -171,7 +172,8 @@ class Interrupting(HTTPAdapter):
         if self.when == "after":
             super().send(request, **options)
         elif self.when == "late":
-            threading.Timer(0.2, super().send, (request,), options).start()
+            self.late = threading.Timer(0.2, super().send, (request,), options)
+            self.late.start()
         raise KeyboardInterrupt
 
 
@@ -185,9 +187,12 @@ def test_interrupted_life_leaves_nothing_open(
     """
     life = live()
     life.script.orders.patience_seconds = 5.0 if when == "late" else 0.5
-    life.exchange.session.mount("http://", Interrupting(nth, when))
+    interrupting = Interrupting(nth, when)
+    life.exchange.session.mount("http://", interrupting)
     with pytest.raises(KeyboardInterrupt):
         life.script.run()
+    if interrupting.late is not None:
+        interrupting.late.join()
     assert not life.script.left
     assert not life.left_open()
     assert not life.script.is_as_expected
