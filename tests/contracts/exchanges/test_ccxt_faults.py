@@ -4,6 +4,7 @@ an order once.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,10 +26,12 @@ from penstock.core.errors import (
 )
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
 from penstock.core.timeframes import Timeframe
+from penstock.execution.orders.cancel import cancel_working
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind
 from penstock.practice.limits import LimitSpec
 from penstock.practice.server import AccountSpec, PracticeServer
+from penstock.testing.world import make_world
 
 DAY = timedelta(days=1)
 ORDER_PATH = "/api/v3/order"
@@ -538,3 +541,19 @@ def test_state_survives_kill_9_of_the_server(server: PracticeServer, tmp_path: P
         assert again.fills("AAA/USDT", again.now() - DAY) == fills
         assert again.cancel("two", "AAA/USDT").state is OrderState.CANCELED
         assert int(again.submit(buy("three")).venue_order_id) == 3
+
+
+def test_first_call_of_a_process_lists_working_orders_by_symbol(
+    connect: Callable[..., CcxtExchange],
+) -> None:
+    """`penstock halt` is a process of its own that has read no markets: it cancels what rests."""
+    resting = OrderRequest(
+        "resting", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(50)
+    )
+    first = connect()
+    first.submit(resting)
+    key = first.client.apiKey
+    assert [report.symbol for report in connect(key).open_orders()] == ["AAA/USDT"]
+    done = cancel_working(replace(make_world().session, exchange=connect(key)))
+    assert (done.cancelled, done.left) == (("resting",), ())
+    assert not connect(key).open_orders()
