@@ -91,7 +91,7 @@ def _damaged(chance: random.Random, said: Said) -> tuple[int, str, str]:
     holder, key = chance.choice(places)
     before, how = holder[key], chance.choice(("absent", "null", "empty", "wrong"))
     where = f"{key} = {json.dumps(before)[:60]}"
-    if how == "absent" and isinstance(holder, dict):
+    if how == "absent" and isinstance(holder, dict) and not _has_rows(holder):
         del holder[key]
         return status, json.dumps(body), f"{where} absent"
     wrong = _NO_NUMBERS if _is_number(before) else _WRONG
@@ -126,6 +126,16 @@ def _is_rows(place: Place) -> bool:
     value = holder[key]
     within = value.values() if isinstance(value, dict) else value
     return isinstance(value, (dict, list)) and all(isinstance(each, dict) for each in within)
+
+
+def _has_rows(holder: dict[str, Any]) -> bool:
+    """Return whether an object holds rows by name, as Kraken's do. Without one of them it is an
+    answer that the venue may give.
+    """
+    return all(
+        isinstance(row, dict) and any(not isinstance(each, dict) for each in row.values())
+        for row in holder.values()
+    )
 
 
 def _places(value: Any) -> list[Place]:
