@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any
 
-from penstock.adapters.exchanges.answers import require_balances
+from penstock.adapters.exchanges.answers import balances_in
 from penstock.core.earn_balances import EarnBalance
 
 _ZERO = Decimal(0)
@@ -28,7 +28,9 @@ def read_balances(client: Any, venue: str, which: str) -> dict[str, Decimal]:
     Raises ValueError where a balance is missing or no number. What is free may be missing.
     """
     answer = client.fetch_balance()
-    require_balances(venue, answer.get("info"))
+    for named in balances_in(venue, answer.get("info")):
+        if client.safe_currency_code(named) not in answer["total"]:
+            raise ValueError(f"ccxt leaves out the balance of {named}")
     found: dict[str, Decimal] = {}
     for asset, quantity in answer[which].items():
         if quantity is None and which == "free":

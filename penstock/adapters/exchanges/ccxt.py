@@ -18,7 +18,12 @@ from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.quantity_units import require_base_units
 from penstock.adapters.exchanges.refusals import Meaning
-from penstock.adapters.exchanges.trade_pages import id_number, trade_pager, trades_by_id
+from penstock.adapters.exchanges.trade_pages import (
+    fee_of,
+    id_number,
+    trade_pager,
+    trades_by_id,
+)
 from penstock.adapters.exchanges.transfer_pages import Direction, transfer_pager
 from penstock.core.clock import MachineClock
 from penstock.core.earn_balances import EarnBalance
@@ -43,6 +48,8 @@ _STATES = {
     "expired": OrderState.EXPIRED,
     "rejected": OrderState.REJECTED,
 }
+#: ccxt's words for an order that has ended. Then it has a filled quantity.
+_ENDED = ("closed", "canceled", "expired")
 _PAGE = 1000
 #: Venues show about three months of transfers at once.
 _TRANSFERS_KEPT = timedelta(days=89)
@@ -304,15 +311,25 @@ class CcxtExchange(CcxtMarketData):
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
         self.require_symbol(symbol)
         trades = self._all_trades(symbol, round(since.timestamp() * 1000))
-        # The trades' own ids come first: ccxt cannot ask for a single order at Bybit.
-        if self._pager is not None:
-            for order_id, named in self._pager.names(trades).items():
-                self._client_ids.setdefault(order_id, named)
+        # The trades' own names come first: ccxt cannot ask for a single order at Bybit.
+        names = [None if self._pager is None else self._pager.name_of(trade) for trade in trades]
         self._learn_client_ids(
-            symbol, {str(trade["order"]) for trade in trades if trade.get("order") is not None}
+            symbol,
+            {
+                str(trade["order"])
+                for trade, name in zip(trades, names, strict=True)
+                if name is None and trade.get("order") is not None
+            },
         )
         return self.understood(
-            f"fills of {symbol}", lambda: [self._fill(trade) for trade in trades]
+            f"fills of {symbol}",
+            lambda: [
+                self._fill(
+                    trade,
+                    self._client_ids.get(str(trade.get("order")), "") if name is None else name,
+                )
+                for trade, name in zip(trades, names, strict=True)
+            ],
         )
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
@@ -379,7 +396,10 @@ class CcxtExchange(CcxtMarketData):
         venue_id, named = str(order["id"]), self._lookup.name_of(order) or client_order_id
         if named:
             self._client_ids[venue_id] = named
-        filled = Decimal(str(order.get("filled") or 0))
+        stated = order.get("filled")
+        if stated is None and order.get("status") in _ENDED:
+            raise ValueError(f"order {venue_id} has ended, and its filled quantity is missing")
+        filled = Decimal(str(stated or 0))
         if not filled.is_finite() or filled < 0:
             raise ValueError(f"order {venue_id} has filled {filled}")
         state = _STATES.get(order.get("status") or "open", OrderState.OPEN)
@@ -399,29 +419,17 @@ class CcxtExchange(CcxtMarketData):
                 return refusal(code, meaning, message, self.session.last, self._refusals)
         return VenueUnavailableError(message)
 
-    def _fill(self, trade: Mapping[str, Any]) -> Fill:
-        fee, fee_asset = self._fee(trade)
+    def _fill(self, trade: Mapping[str, Any], client_order_id: str) -> Fill:
+        fee = fee_of(trade)
+        quote = spot_assets(str(trade["symbol"]))[1]
         return Fill(
             trade_id=str(trade["id"]),
-            client_order_id=self._client_ids.get(str(trade.get("order")), ""),
+            client_order_id=client_order_id,
             symbol=str(trade["symbol"]),
             side=Side(trade["side"]),
             quantity=Decimal(str(trade["amount"])),
             price=Decimal(str(trade["price"])),
-            fee=fee,
-            fee_asset=fee_asset,
+            fee=Decimal(str(fee["cost"])),
+            fee_asset=str(fee.get("currency") or quote),  # a fee of zero may have none
             at=datetime.fromtimestamp(int(trade["timestamp"]) / 1000, UTC),
         )
-
-    def _fee(self, trade: Mapping[str, Any]) -> tuple[Decimal, str]:
-        """Return the fee and its asset.
-
-        A trade without a fee gives zero in quote. The comparison of balances then shows the rest.
-        """
-        fee = trade.get("fee") or next(iter(trade.get("fees") or []), None) or {}
-        if fee.get("cost") is None or fee.get("currency") is None:
-            _log.warning(
-                "fill_without_fee", venue=self.venue, symbol=trade["symbol"], trade=str(trade["id"])
-            )
-            return Decimal(0), spot_assets(str(trade["symbol"]))[1]
-        return Decimal(str(fee["cost"])), str(fee["currency"])

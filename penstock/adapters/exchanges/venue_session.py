@@ -6,6 +6,7 @@ threads may use one session at a time.
 """
 
 import threading
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,6 +16,8 @@ from requests.adapters import HTTPAdapter
 from penstock.core.clock import MachineClock
 from penstock.core.machine import SYSTEM_CLOCK
 
+#: Takes a request's method, address and body, and its answer; None where no answer came.
+Watcher = Callable[[str, str, object, requests.Response | None], None]
 #: No refusal is longer (bytes).
 _LONGEST_REFUSAL = 65_536
 
@@ -74,17 +77,33 @@ class VenueSession(requests.Session):
         adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
+        self._watcher: Watcher | None = None
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have `watcher` see each request with its answer, before the caller does."""
+        self._watcher = watcher
 
     def request(
         self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any
     ) -> requests.Response:
         self.last.begin(str(method))
-        response = super().request(method, self._led(str(url)), *args, **kwargs)
+        try:
+            response = super().request(method, self._led(str(url)), *args, **kwargs)
+        except requests.RequestException:
+            self._tell(str(method), str(url), kwargs.get("data"), None)
+            raise
+        self._tell(str(method), str(url), kwargs.get("data"), response)
         self.last.status = response.status_code  # the whole body has been read
         self.last.retry_after = _seconds(response.headers.get("Retry-After"))
         if len(response.content) <= _LONGEST_REFUSAL:
             self.last.body = response.content
         return response
+
+    def _tell(
+        self, method: str, url: str, body: object, response: requests.Response | None
+    ) -> None:
+        if self._watcher is not None:
+            self._watcher(method.upper(), url, body, response)
 
     def _led(self, url: str) -> str:
         if self._base is None:

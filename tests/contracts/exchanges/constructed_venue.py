@@ -23,7 +23,7 @@ class ConstructedVenue(HTTPAdapter):
         self.requests: list[tuple[str, str, Mapping[str, Any]]] = []
 
     def send(self, request, **options):  # type: ignore[no-untyped-def,override]  # HTTPAdapter's own signature is untyped
-        asked = (request.method, urlsplit(request.url).path, _fields(request))
+        asked = (request.method, urlsplit(request.url).path, fields_of(request))
         self.requests.append(asked)
         status, body = self.answer(*asked)
         response = requests.Response()
@@ -37,7 +37,8 @@ class ConstructedVenue(HTTPAdapter):
         return [fields for _, asked, fields in self.requests if asked == path]
 
 
-def _fields(request: requests.PreparedRequest) -> Mapping[str, Any]:
+def fields_of(request: requests.PreparedRequest) -> Mapping[str, Any]:
+    """Return the fields of a request, from its query and its body."""
     body = request.body.decode() if isinstance(request.body, bytes) else str(request.body or "")
     if body.startswith(("{", "[")):
         found = json.loads(body)

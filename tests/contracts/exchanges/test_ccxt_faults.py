@@ -543,23 +543,6 @@ def test_state_survives_kill_9_of_the_server(server: PracticeServer, tmp_path: P
         assert int(again.submit(buy("three")).venue_order_id) == 3
 
 
-def test_trade_without_a_stated_fee_is_booked_with_none() -> None:
-    """Some venues name no fee: it is zero in quote, and comparing balances shows what was really
-    taken.
-    """
-    exchange = CcxtExchange("binance", "k", "s")
-    assert exchange._fee({"id": 1, "symbol": "AAA/USDT", "fee": None, "fees": []}) == (
-        Decimal(0),
-        "USDT",
-    )
-    assert exchange._fee(
-        {"id": 1, "symbol": "AAA/USDT", "fees": [{"cost": "0.1", "currency": "BNB"}]}
-    ) == (
-        Decimal("0.1"),
-        "BNB",
-    )
-
-
 def test_first_call_of_a_process_lists_working_orders_by_symbol(
     connect: Callable[..., CcxtExchange],
 ) -> None:
