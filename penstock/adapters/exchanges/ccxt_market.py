@@ -17,6 +17,7 @@ import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
+from penstock.adapters.exchanges.order_limits import filters_of, largest_order
 from penstock.adapters.exchanges.refusals import refusal_table
 from penstock.adapters.exchanges.venue_session import Throttle, VenueSession
 from penstock.core.bars import BARS_SCHEMA
@@ -279,17 +280,13 @@ class CcxtMarketData:
 
     def _instrument(self, market: Mapping[str, Any]) -> Instrument:
         """Return the instrument of a ccxt market. Binance's own filters are taken where given."""
-        filters = {
-            rule["filterType"]: rule
-            for rule in (market["info"] or {}).get("filters", [])
-            if "filterType" in rule
-        }
+        filters = filters_of(market["info"] or {})
         limits = market["limits"]
         mode, symbol = self.client.precisionMode, market["symbol"]
         lot_step = _step(
             filters.get("LOT_SIZE", {}).get("stepSize"), market["precision"]["amount"], mode
         )
-        most = _decimal(limits["amount"].get("max"))
+        most, order_limits = largest_order(self.venue, market)
         by_digits = mode == ccxt.SIGNIFICANT_DIGITS
         price_tick = (
             self._finest_price(symbol)
@@ -307,7 +304,8 @@ class CcxtMarketData:
             lot_step=lot_step,
             min_quantity=_decimal(limits["amount"].get("min")) or lot_step,
             min_notional=_decimal(limits.get("cost", {}).get("min")) or Decimal(0),
-            max_quantity=most or None,
+            max_quantity=most,
+            limits=order_limits,
         )
 
     def _finest_price(self, symbol: str) -> Decimal:
