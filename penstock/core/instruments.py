@@ -130,12 +130,12 @@ class Instrument:
         if most is not None and quantity > most:
             return (
                 f"quantity {quantity} is over the venue's maximum of a {kind} order, "
-                f"{most} {self.base}"
+                f"{most:f} {self.base}"
             )
         if notional is not None and self.notional(quantity, price) > notional:
             return (
                 f"notional {self.notional(quantity, price):.2f} is over the venue's maximum of a "
-                f"{kind} order, {notional} {self.quote}"
+                f"{kind} order, {notional:f} {self.quote}"
             )
         return None
 

@@ -305,7 +305,7 @@ def _within_position(
         for quantity in (order.quantity - room, order.quantity)
     )
     reason = (
-        f"buy of {over:f} of {wanted:f}: the venue lets an account hold {most} {instrument.base} "
+        f"buy of {over:f} of {wanted:f}: the venue lets an account hold {most:f} {instrument.base} "
         "at most"
     )
     skipped.append(Skipped(order.symbol, reason))

@@ -91,8 +91,8 @@ class _Made:
                 parent.symbol,
                 f"{parent.order.side} of {cut.left.normalize():f} of "
                 f"{child.quantity.normalize():f} makes no piece that "
-                f"{venue or 'the venue'} takes: a {child.type} order has {largest} at most, "
-                f"{instrument.min_quantity} and {instrument.min_notional} {instrument.quote} "
+                f"{venue or 'the venue'} takes: a {child.type} order has {largest:f} at most, "
+                f"{instrument.min_quantity:f} and {instrument.min_notional:f} {instrument.quote} "
                 "at least",
             )
 

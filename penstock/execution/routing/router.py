@@ -136,7 +136,7 @@ def _why(
         has, taken = offer.free.get(asset, _ZERO), takes.get(offer.venue, _ZERO)
         most = instrument.limits.position
         holds = (
-            f" and lets {most} {instrument.base} be held"
+            f" and lets {most:f} {instrument.base} be held"
             if most is not None and order.side is Side.BUY
             else ""
         )
