@@ -59,7 +59,7 @@ def child_intents(
     return ChildIntents(tuple(made.intents), made.skipped)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Made:
     """Intents in the making. Each piece is a child with a number of its own."""
 
@@ -86,7 +86,7 @@ class _Made:
                 _intent(self.context, parent, piece, next(numbers), self.orders, venue)
             )
         if cut.left:
-            largest = instrument.largest(child.type, price)
+            largest = instrument.largest(child.type, price) or Decimal(0)
             self.skip(
                 parent.symbol,
                 f"{parent.order.side} of {cut.left.normalize():f} of "

@@ -7,6 +7,8 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from penstock.core.errors import VenueRejectedError, VenueUnavailableError
 from penstock.core.halts import TradingState
@@ -14,11 +16,11 @@ from penstock.core.instruments import Instrument
 from penstock.core.order_limits import OrderLimits
 from penstock.core.orders import OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
-from penstock.execution.algorithms import Limit, Style, Twap
+from penstock.execution.algorithms import Limit, MarketStyle, Style, Twap
 from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import RiskLimits
 from penstock.testing.instruments import instrument
-from penstock.testing.world import World
+from penstock.testing.world import World, make_world
 
 #: 0.1 BTC, which the venue takes in pieces of 0.03 at most.
 HALF = {"BTC/USDT": 0.5}
@@ -57,6 +59,44 @@ def test_market_order_leaves_in_pieces_within_one_slot(world: World) -> None:
     assert max(quantities) <= Decimal("0.03")
     assert len({order.created_at for order in report.orders}) == 1
     assert WHOLE - Decimal("0.001") < bought(world) <= WHOLE
+
+
+@given(
+    st.lists(st.sampled_from(["takes", "loses", "does not answer", "refuses"]), max_size=12),
+    st.decimals("0.011", "0.11", places=3),
+    st.sampled_from([MarketStyle(), Twap(duration_seconds=40, slices=2), Limit(max_children=3)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_the_venue_does_to_pieces_no_more_than_the_order_is_bought(
+    outcomes: list[str], most: Decimal, style: Style
+) -> None:
+    """Each request is taken, lost on the way, taken without an answer, or refused. No name is used
+    twice, no order is over the bound, and ledger and venue agree.
+    """
+    world, left = make_world(), list(outcomes)
+    bounded(world, market_quantity=str(most), limit_notional=str(most * 55_000))
+    world.session = replace(world.session, style=style)
+
+    def before(order: OrderRequest) -> None:
+        outcome = left[0] if left else "takes"
+        if outcome in ("loses", "refuses"):
+            left.pop(0)
+        if outcome == "loses":
+            raise VenueUnavailableError("connection refused")
+        if outcome == "refuses":
+            raise VenueRejectedError("Filter failure", "-1013")
+
+    def after(order: OrderRequest) -> None:
+        if left and left.pop(0) == "does not answer":
+            raise VenueUnavailableError("read timed out")
+
+    world.venue.before, world.venue.after = before, after
+    rebalance(world.session, world.inputs(HALF))
+    names = [order.client_order_id for order in world.venue.submitted]
+    assert len(names) == len(set(names))
+    assert all(order.quantity <= most for order in world.venue.submitted)
+    assert bought(world) <= WHOLE
+    assert world.ledger.balances("test") == world.venue.balances()
 
 
 @pytest.mark.parametrize("call", ["before", "after"])
