@@ -26,7 +26,9 @@ def requests_ahead(
     moments = _moments(plan)
     if isinstance(plan.style, Iceberg):
         # Pieces follow one another and have no set times: those that are left may all come soon.
-        left = moments[progress.sent :]
+        # What was sent were as many requests per piece, or fewer.
+        each = _requests(plan, Progress(), timedelta(0), price, instrument)
+        left = moments[progress.sent // each :]
     else:
         left = [
             moment for moment in moments if progress.last_at is None or moment > progress.last_at

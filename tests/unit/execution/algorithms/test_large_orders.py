@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from penstock.core.errors import VenueRejectedError, VenueUnavailableError
 from penstock.core.halts import TradingState
 from penstock.core.instruments import Instrument
-from penstock.core.order_limits import OrderLimits
+from penstock.core.order_limits import NO_LIMITS, OrderLimits
 from penstock.core.orders import OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Limit, MarketStyle, Style, Twap
@@ -33,8 +33,8 @@ class Killed(BaseException):
 
 def bounded(world: World, **limits: str) -> World:
     """Have the venue bound its orders; by default market orders to 0.03."""
-    bounds = {name: Decimal(value) for name, value in limits.items()}
-    own = OrderLimits(**(bounds or {"market_quantity": Decimal("0.03")}))
+    given = limits or {"market_quantity": "0.03"}
+    own = replace(NO_LIMITS, **{name: Decimal(value) for name, value in given.items()})
 
     def rules(symbol: str) -> Instrument:
         return replace(instrument(symbol), limits=own)
