@@ -66,7 +66,7 @@ class CcxtMarketData:
         self.venue = venue
         self._refusals = refusal_table(venue)
         self._clock = clock
-        self.session = VenueSession(base_url, proxy=proxy)
+        self.session = VenueSession(base_url, proxy=proxy, clock=clock)
         self.client = _client(
             venue, self.session, timeout_seconds, base_url is None, credentials or {}
         )
