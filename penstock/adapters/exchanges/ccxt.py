@@ -14,6 +14,7 @@ import structlog
 from penstock.adapters.exchanges.answers import list_in, require_balances
 from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
+from penstock.adapters.exchanges.fees import fee_of, fee_parameters
 from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.quantity_units import require_base_units
@@ -21,6 +22,7 @@ from penstock.adapters.exchanges.refusals import Meaning
 from penstock.adapters.exchanges.trade_pages import parsed_trade, trade_pager
 from penstock.core.clock import MachineClock
 from penstock.core.errors import (
+    ConfigError,
     NotSentError,
     OrderNotFoundError,
     UnknownSymbolError,
@@ -28,7 +30,6 @@ from penstock.core.errors import (
     VenueRejectedError,
     VenueUnavailableError,
 )
-from penstock.core.instruments import spot_assets
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 from penstock.core.transfers import Transfer
@@ -55,8 +56,9 @@ class CcxtExchange(CcxtMarketData):
     """An account on a ccxt venue (Exchange port). Reads are retried; `submit` and `cancel` never.
 
     Without `live` the venue's test network is used. Raises ConfigError for a venue that has none,
-    and for one that is not in the table of order lookups. With `base_url` every request goes to a
-    practice exchange, none to the venue.
+    for one that is not in the table of order lookups, and for one whose keys have a passphrase
+    where no `password` is given. With `base_url` every request goes to a practice exchange, none to
+    the venue.
     """
 
     def __init__(
@@ -65,7 +67,7 @@ class CcxtExchange(CcxtMarketData):
         api_key: str,
         secret: str,
         *,
-        password: str = "",
+        password: str | None = None,
         live: bool = False,
         base_url: str | None = None,
         proxy: str | None = None,
@@ -88,9 +90,14 @@ class CcxtExchange(CcxtMarketData):
             credentials={
                 "apiKey": api_key,
                 "secret": secret,
-                **({"password": password} if password else {}),
+                **({} if password is None else {"password": password}),
             },
         )
+        if not password and self.client.requiredCredentials.get("password"):
+            raise ConfigError(
+                f"{venue} asks for the passphrase of the API key too: name its variable as "
+                "password_env beside api_key_env in configs/environments.yaml"
+            )
         self._lookup = order_lookup(venue)
         self._pager = trade_pager(venue)
         # Unlike a test network, the practice exchange has transfers.
@@ -136,7 +143,7 @@ class CcxtExchange(CcxtMarketData):
         )
         side, kind, named = order.side.value, order.type.value, order.client_order_id
         with self._age.signed_as_of(order.asked_at) as dated:
-            details = {"clientOrderId": named, **dated}
+            details = {"clientOrderId": named, **dated, **fee_parameters(self.venue)}
             report = self._once(
                 f"order {named}",
                 lambda: self._report(
@@ -432,7 +439,7 @@ class CcxtExchange(CcxtMarketData):
         return VenueUnavailableError(message)
 
     def _fill(self, trade: Mapping[str, Any]) -> Fill:
-        fee, fee_asset = self._fee(trade)
+        fee, fee_asset = fee_of(self.venue, trade)
         return Fill(
             trade_id=str(trade["id"]),
             client_order_id=self._client_ids.get(str(trade.get("order")), ""),
@@ -444,19 +451,6 @@ class CcxtExchange(CcxtMarketData):
             fee_asset=fee_asset,
             at=datetime.fromtimestamp(int(trade["timestamp"]) / 1000, UTC),
         )
-
-    def _fee(self, trade: Mapping[str, Any]) -> tuple[Decimal, str]:
-        """Return the fee and its asset.
-
-        A trade without a fee gives zero in quote. The comparison of balances then shows the rest.
-        """
-        fee = trade.get("fee") or next(iter(trade.get("fees") or []), None) or {}
-        if fee.get("cost") is None or fee.get("currency") is None:
-            _log.warning(
-                "fill_without_fee", venue=self.venue, symbol=trade["symbol"], trade=str(trade["id"])
-            )
-            return Decimal(0), spot_assets(str(trade["symbol"]))[1]
-        return Decimal(str(fee["cost"])), str(fee["currency"])
 
 
 def _transfer(sign: int, row: Mapping[str, Any]) -> Transfer:

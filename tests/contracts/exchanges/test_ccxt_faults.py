@@ -15,6 +15,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
+from penstock.adapters.exchanges.fees import fee_of
 from penstock.core.errors import (
     ConfigError,
     OrderNotFoundError,
@@ -61,9 +62,10 @@ def test_order_lost_before_the_venue_took_it_is_unknown_and_then_not_found(
     connect: Callable[..., CcxtExchange], control: PracticeControl, kind: FaultKind
 ) -> None:
     """Without a usable answer the error is VenueUnavailableError. A question by id then finds that
-    there is no order.
+    there is no order. After a ban it waits for the ban's end.
     """
-    exchange, order_id, error = submitted_into(connect, control, kind)
+    details = {"seconds": 1} if kind is FaultKind.BAN else {}
+    exchange, order_id, error = submitted_into(connect, control, kind, **details)
     assert isinstance(error, VenueUnavailableError)
     with pytest.raises(OrderNotFoundError):
         exchange.find_order(order_id, "AAA/USDT")
@@ -544,13 +546,12 @@ def test_trade_without_a_stated_fee_is_booked_with_none() -> None:
     """Some venues name no fee: it is zero in quote, and comparing balances shows what was really
     taken.
     """
-    exchange = CcxtExchange("binance", "k", "s")
-    assert exchange._fee({"id": 1, "symbol": "AAA/USDT", "fee": None, "fees": []}) == (
+    assert fee_of("binance", {"id": 1, "symbol": "AAA/USDT", "fee": None, "fees": []}) == (
         Decimal(0),
         "USDT",
     )
-    assert exchange._fee(
-        {"id": 1, "symbol": "AAA/USDT", "fees": [{"cost": "0.1", "currency": "BNB"}]}
+    assert fee_of(
+        "binance", {"id": 1, "symbol": "AAA/USDT", "fees": [{"cost": "0.1", "currency": "BNB"}]}
     ) == (
         Decimal("0.1"),
         "BNB",
