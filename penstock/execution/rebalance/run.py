@@ -8,25 +8,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from penstock.core.alerts import Alert
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
 from penstock.core.orders import Phase
 from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.timeframes import Timeframe
 from penstock.execution.algorithms import MarketStyle, Style
 from penstock.execution.algorithms.phase_worker import PhaseWorker
 from penstock.execution.lease import LeaseKeeper, take_lease
-from penstock.execution.orders.cancel import cancel_working
+from penstock.execution.orders.cancel import FLATTEN_VERSION, cancel_working
 from penstock.execution.orders.recover import end_superseded, recover
 from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.outcome import (
     closings_of,
-    cut_short,
     new_breaks,
     outcome_of,
     refusal_of,
 )
 from penstock.execution.rebalance.result import RebalanceResult
+from penstock.execution.rebalance.slot_alerts import slot_alerts
 from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.execution.session import AccountSession
@@ -56,6 +56,9 @@ class RebalanceInputs:
 
     limits: RiskLimits
     """What the risk rules allow."""
+
+    timeframe: Timeframe | None = None
+    """The bars that are decided on. While orders are worked they age at each bar close."""
 
 
 def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResult:
@@ -101,7 +104,7 @@ def _rebalanced(
     recovery = recover(session, keeper, inputs.slot)
     instruments = session.exchange.instruments()
     reconciled = reconcile(session, keeper, instruments)
-    superseded = end_superseded(session, keeper, inputs.slot)
+    end_superseded(session, keeper, inputs.slot)
     slot = session.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders = tuple(session.ledger.orders(session.account, rebalance_id=slot.id))
     result = RebalanceResult(
@@ -115,7 +118,7 @@ def _rebalanced(
         fills=recovery.fills,
         breaks=reconciled.breaks,
         opened=reconciled.opened,
-        alerts=(*still_working, *cut_short(superseded)),
+        alerts=still_working,
         lateness_seconds=lateness,
     )
     if slot.status is not RebalanceStatus.RUNNING:
@@ -126,10 +129,8 @@ def _rebalanced(
         # What stopped an earlier run of the slot stays in its reason.
         reason = f"{refusal}; {slot.reason}" if slot.reason else refusal
         status = RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED
-        ended = replace(result, status=status, reason=reason, alerted=True)
-        alert = Alert(f"slot {inputs.slot:%Y-%m-%d %H:%M} was {status}", ended.summary())
-        session.ledger.end_rebalance(keeper.lease, slot.id, status, reason, [alert])
-        return ended
+        ended = replace(result, status=status, reason=reason)
+        return _ended(session, keeper, slot, inputs, ended)
     risk = PreTradeRisk(
         session=session,
         keeper=keeper,
@@ -138,6 +139,7 @@ def _rebalanced(
         locks=reconciled.locks,
         halt=session.kill_switch.read(),
         kept_instruments=frozenset(reconciled.planned_instruments),
+        timeframe=inputs.timeframe,
     )
     context = SlotContext(
         session=session,
@@ -148,7 +150,25 @@ def _rebalanced(
         policy=inputs.policy,
         price_tolerance=inputs.limits.price_tolerance,
     )
-    return _traded(context, risk, result)
+    return _ended(session, keeper, slot, inputs, _traded(context, risk, result))
+
+
+def _ended(
+    session: AccountSession,
+    keeper: LeaseKeeper,
+    slot: Rebalance,
+    inputs: RebalanceInputs,
+    result: RebalanceResult,
+) -> RebalanceResult:
+    """End the slot with the result's status, and commit its alerts with that.
+
+    Whoever flattens by hand is told by the halt.
+    """
+    assert result.status is not None
+    by_hand = inputs.portfolio_version == FLATTEN_VERSION
+    alerts = () if by_hand else slot_alerts(result)
+    session.ledger.end_rebalance(keeper.lease, slot.id, result.status, result.reason, alerts)
+    return replace(result, alerted=not by_hand)
 
 
 def _lateness(session: AccountSession, slot: datetime) -> float:
@@ -191,7 +211,10 @@ def _decided(
 
 
 def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -> RebalanceResult:
-    """Trade the slot: sells to their end, then buys from what the sells have yielded."""
+    """Trade the slot: sells to their end, then buys from what the sells have yielded.
+
+    The slot is not ended yet; the result says how it ends.
+    """
     session, keeper, slot = context.session, context.keeper, context.rebalance
     before = context.read_book(risk.locks)
     context = replace(context, targets=risk.open(before, context.targets))
@@ -212,7 +235,6 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
     status, reason = outcome_of(orders)
     skipped = (*sells.skipped, *buys.skipped)
     closings = closings_of(risk.closing, after, risk.locks, orders, risk.findings, skipped)
-    session.ledger.end_rebalance(keeper.lease, slot.id, status, reason)
     return replace(
         result,
         status=status,

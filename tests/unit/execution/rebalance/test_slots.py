@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.core.leases import Lease
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.rebalance.run import rebalance
@@ -259,6 +260,27 @@ def test_killed_run_is_told_apart_from_one_that_said_why(traded: World) -> None:
     )
 
 
+def test_next_slot_commits_the_alert_of_a_killed_one_with_its_end(traded: World) -> None:
+    """Whoever dies after it loses no alert. A slot that said why has had its alert."""
+    lease = traded.ledger.acquire_lease("test", "other", 60)
+    assert lease
+    traded.ledger.start_rebalance(lease, SLOT + MINUTE, "trend/1")
+    traded.ledger.release_lease(lease)
+    traded.clock.at += 2 * MINUTE
+    failed(traded, 2)
+    traded.clock.at += MINUTE
+    rebalance(traded.session, traded.inputs(WEIGHTS, SLOT + 3 * MINUTE))
+    assert [status for status, _ in rows(traded).values()] == [
+        RebalanceStatus.DONE,
+        RebalanceStatus.FAILED,
+        RebalanceStatus.FAILED,
+        RebalanceStatus.DONE,
+    ]
+    assert [alert.title for alert in traded.ledger.slot_alerts] == [
+        "slot 2024-03-01 00:01 was cut short"
+    ]
+
+
 def test_failure_before_the_first_slot_leaves_the_account_new(world: World) -> None:
     """Opening balances are taken over by the first run that reaches the venue: no row may come
     before it.
@@ -318,3 +340,25 @@ def test_killed_accounting_leaves_no_slot_running_for_ever(traded: World, writes
         minute for minute, (status, _) in rows(traded).items() if status is RebalanceStatus.RUNNING
     } <= {32, 33}
     assert rows(traded)[1][0] is RebalanceStatus.FAILED
+
+
+def test_alert_of_missed_slots_is_written_though_another_process_ended_the_first(
+    traded: World,
+) -> None:
+    """Between reading the rows and having the account another process skips the first of them: the
+    alert comes with the next one.
+    """
+    ledger = traded.ledger
+    acquire = ledger.acquire_lease
+
+    def late(account: str, holder: str, ttl_seconds: float) -> Lease | None:
+        lease = acquire(account, "another", ttl_seconds)
+        assert lease
+        row = ledger.start_rebalance(lease, SLOT + MINUTE, "none")
+        ledger.end_rebalance(lease, row.id, RebalanceStatus.SKIPPED, "by another process")
+        ledger.release_lease(lease)
+        return acquire(account, holder, ttl_seconds)
+
+    ledger.acquire_lease = late  # type: ignore[method-assign]  # another process comes first
+    account(traded, 4, MissedSlots.SKIP)
+    assert [alert.title for alert in ledger.slot_alerts] == ["3 slots were missed or interrupted"]
