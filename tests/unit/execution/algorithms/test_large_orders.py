@@ -5,6 +5,7 @@ that survive crashes like any child.
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from penstock.core.errors import VenueRejectedError, VenueUnavailableError
 from penstock.core.halts import TradingState
 from penstock.core.instruments import Instrument
-from penstock.core.order_limits import NO_LIMITS, OrderLimits
+from penstock.core.order_limits import OrderLimits
 from penstock.core.orders import OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Limit, MarketStyle, Style, Twap
@@ -34,7 +35,8 @@ class Killed(BaseException):
 def bounded(world: World, **limits: str) -> World:
     """Have the venue bound its orders; by default market orders to 0.03."""
     given = limits or {"market_quantity": "0.03"}
-    own = replace(NO_LIMITS, **{name: Decimal(value) for name, value in given.items()})
+    bounds: dict[str, Any] = {name: Decimal(value) for name, value in given.items()}
+    own = OrderLimits(**bounds)
 
     def rules(symbol: str) -> Instrument:
         return replace(instrument(symbol), limits=own)
@@ -235,6 +237,27 @@ def test_pieces_count_in_the_limit_on_orders_per_minute(world: World) -> None:
     report = rebalance(world.session, replace(world.inputs(HALF), limits=limits))
     assert [finding.rule for finding in report.findings] == ["max_orders_per_minute"]
     assert not world.venue.submitted
+
+
+def test_pieces_of_a_later_slice_are_counted_at_the_price_of_that_moment(world: World) -> None:
+    """Two slices of two pieces each are within six orders per minute. Then the price is four times
+    as high, the second slice would be six pieces, and its review denies it.
+    """
+    bounded(world, market_notional="1650")
+    world.session = replace(world.session, style=Twap(duration_seconds=40, slices=2))
+
+    def rise(order: OrderRequest) -> None:
+        world.venue.prices["BTC/USDT"] = Decimal(
+            200_000 if len(world.venue.placed) == 2 else 50_000
+        )
+
+    world.venue.after = rise
+    limits = RiskLimits(
+        max_gross=Decimal(1), max_weight=Decimal(1), max_orders_per_minute=6, price_collar=None
+    )
+    report = rebalance(world.session, replace(world.inputs(HALF), limits=limits))
+    assert [finding.rule for finding in report.findings] == ["max_orders_per_minute"]
+    assert len(world.venue.submitted) == 2
 
 
 def test_flattening_sells_a_position_above_the_maximum_in_one_slot(world: World) -> None:
