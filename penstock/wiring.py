@@ -388,10 +388,15 @@ class Platform:
                 trading_timeframe=self.settings.portfolio(portfolio).timeframe,
             )
         purpose = f"account '{name}'"
+        variables = self.settings.variables
+        password = None
+        if keys.password_env is not None:
+            password = secret(variables, keys.password_env, purpose).get_secret_value()
         return CcxtExchange(
             market.ccxt_id,
-            secret(self.settings.variables, keys.api_key_env, purpose).get_secret_value(),
-            secret(self.settings.variables, keys.secret_env, purpose).get_secret_value(),
+            secret(variables, keys.api_key_env, purpose).get_secret_value(),
+            secret(variables, keys.secret_env, purpose).get_secret_value(),
+            password=password,
             live=market.is_real,
             base_url=self._address(market),
             proxy=market.proxy,

@@ -76,7 +76,7 @@ class RebalancePolicy(BaseModel):
 
 @dataclass(frozen=True)
 class Skipped:
-    """A symbol for which no order is made, and why."""
+    """A symbol for which no order is made, or less than is wanted, and why."""
 
     symbol: str
     """The symbol."""
@@ -221,7 +221,8 @@ def plan_buys(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
         lacking = Decimal(str(weight)) * equity / price - book.positions.get(symbol, _ZERO)
         if lacking > 0:
             order = ProposedOrder(symbol, Side.BUY, lacking, price, weight, Phase.BUYS)
-            _keep_or_skip(book, order, equity, wanted, skipped)
+            if (allowed := _within_position(book, order, skipped)) is not None:
+                _keep_or_skip(book, allowed, equity, wanted, skipped)
     return _within_cash(book, wanted, skipped), skipped
 
 
@@ -298,7 +299,7 @@ def _keep_or_skip(
         )
         return
     instrument = book.instruments[order.symbol]
-    rounded = order.resized(_legal_quantity(instrument, order.quantity))
+    rounded = order.resized(instrument.round_lots(order.quantity))
     refusal = instrument.refusal(rounded.quantity, rounded.price)
     if refusal is None:
         kept.append(rounded)
@@ -306,17 +307,26 @@ def _keep_or_skip(
         skipped.append(Skipped(order.symbol, refusal))
 
 
-def _legal_quantity(instrument: Instrument, quantity: Decimal) -> Decimal:
-    """Return the quantity in whole lots and at most the venue's maximum, both rounded down.
-
-    The rest above the maximum is left to the next slot.
-    """
-    lots = instrument.round_lots(quantity)
-    return (
-        lots
-        if instrument.max_quantity is None
-        else min(lots, instrument.round_lots(instrument.max_quantity))
+def _within_position(
+    book: Book, order: ProposedOrder, skipped: list[Skipped]
+) -> ProposedOrder | None:
+    """Return the buy cut to what the venue lets the account hold, and note what is cut off."""
+    instrument = book.instruments[order.symbol]
+    most = instrument.limits.position
+    room = None if most is None else most - book.positions.get(order.symbol, _ZERO)
+    if room is None or order.quantity <= room:
+        return order
+    room = max(room, _ZERO)
+    over, wanted = (
+        instrument.round_lots(quantity).normalize()
+        for quantity in (order.quantity - room, order.quantity)
     )
+    reason = (
+        f"buy of {over:f} of {wanted:f}: the venue lets an account hold {most:f} {instrument.base} "
+        "at most"
+    )
+    skipped.append(Skipped(order.symbol, reason))
+    return order.resized(room) if room else None
 
 
 def _within_cash(

@@ -3,7 +3,7 @@
 It moves the clock, opens accounts, arms faults and reads the venue's journal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -99,6 +99,28 @@ class PracticeControl:
             "instruments",
             {"symbol": symbol, **{name: str(step) for name, step in steps.items()}},
         )
+
+    def limit_orders(
+        self,
+        symbol: str,
+        *,
+        market_quantity: Decimal | str | None = None,
+        max_notional: Decimal | str | None = None,
+        apply_max_to_market: bool = False,
+        position: Decimal | str | None = None,
+        price_band: Sequence[Decimal | str] | None = None,
+    ) -> None:
+        """Bound a symbol's orders as Binance's filters do; what is not given is not bounded.
+
+        `price_band` has the four multiples of PriceBand.
+        """
+        notionals = {"limit_notional": max_notional}
+        if apply_max_to_market:
+            notionals["market_notional"] = max_notional
+        bounds = {"market_quantity": market_quantity, "position": position, **notionals}
+        body = {name: str(most) for name, most in bounds.items() if most is not None}
+        band = None if price_band is None else [str(multiple) for multiple in price_band]
+        self._call("POST", "limits", {"symbol": symbol, "bounds": body, "price_band": band})
 
     def suspend(self, symbol: str) -> None:
         """Suspend a symbol from now on (status BREAK): no order, no quote, no new candle."""

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from penstock.core.breaks import subject_assets
 from penstock.core.errors import ConfigError, DataError, PenstockError
+from penstock.core.order_limits import OrderLimits, PriceBand
 from penstock.core.quotes import Quote
 from penstock.practice.accounts import PracticeAccount
 from penstock.practice.book import TopOfBook
@@ -53,6 +54,7 @@ class ControlApi:
             "POST /practice/corrections": self.correct,
             "POST /practice/earn": self.move_to_earn,
             "POST /practice/instruments": self.change_instrument,
+            "POST /practice/limits": self.limit_orders,
             "POST /practice/suspensions": self.suspend,
             "DELETE /practice/suspensions": self.end_suspensions,
             "POST /practice/delistings": self.delist,
@@ -158,6 +160,20 @@ class ControlApi:
             rules, instrument=replace(rules.instrument, price_tick=tick, lot_step=step)
         )
         return {"price_tick": str(tick), "lot_step": str(step)}
+
+    def limit_orders(self, body: Body) -> Any:
+        """Give a symbol other bounds on its orders, in the place of all that it has."""
+        name = self._listing(body).wire
+        bounds = {field: Decimal(most) for field, most in body["bounds"].items()}
+        band = body.get("price_band")
+        limits = OrderLimits(
+            **bounds, price_band=None if band is None else PriceBand(*map(Decimal, band))
+        )
+        rules = self.engine.rules[name]
+        self.engine.rules[name] = replace(
+            rules, instrument=replace(rules.instrument, limits=limits)
+        )
+        return {"symbol": name}
 
     def suspend(self, body: Body) -> Any:
         """Suspend a symbol from now on: status BREAK, no order, no quote, no new candle.

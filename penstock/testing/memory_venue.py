@@ -130,6 +130,9 @@ class MemoryVenue:
             raise NotSentError(f"{order.symbol}: a number is off the venue's steps")
         if order.quantity * (order.price or price) < rules.min_notional:
             raise VenueRejectedError("Filter failure: NOTIONAL", "-1013")
+        excess = rules.excess(order.type, order.quantity, order.price or price)
+        if excess is not None:
+            raise VenueRejectedError(f"Filter failure: {excess}", "-1013")
 
     def free_balances(self) -> Mapping[str, Decimal]:
         """Return what no working order holds back."""

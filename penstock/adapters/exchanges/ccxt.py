@@ -14,20 +14,17 @@ import structlog
 from penstock.adapters.exchanges.account_balances import earn_balance, read_balances, tradable
 from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
+from penstock.adapters.exchanges.fees import fee_of, fee_parameters
 from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.quantity_units import require_base_units
 from penstock.adapters.exchanges.refusals import Meaning
-from penstock.adapters.exchanges.trade_pages import (
-    fee_of,
-    id_number,
-    trade_pager,
-    trades_by_id,
-)
+from penstock.adapters.exchanges.trade_pages import id_number, trade_pager, trades_by_id
 from penstock.adapters.exchanges.transfer_pages import Direction, transfer_pager
 from penstock.core.clock import MachineClock
 from penstock.core.earn_balances import EarnBalance
 from penstock.core.errors import (
+    ConfigError,
     NotSentError,
     OrderNotFoundError,
     UnknownSymbolError,
@@ -35,7 +32,6 @@ from penstock.core.errors import (
     VenueRejectedError,
     VenueUnavailableError,
 )
-from penstock.core.instruments import spot_assets
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 from penstock.core.transfers import Transfer
@@ -61,8 +57,9 @@ class CcxtExchange(CcxtMarketData):
     """An account on a ccxt venue (Exchange port). Reads are retried; `submit` and `cancel` never.
 
     Without `live` the venue's test network is used. Raises ConfigError for a venue that has none,
-    and for one that is not in the table of order lookups. With `base_url` every request goes to a
-    practice exchange, none to the venue.
+    for one that is not in the table of order lookups, and for one whose keys have a passphrase
+    where no `password` is given. With `base_url` every request goes to a practice exchange, none to
+    the venue.
     """
 
     def __init__(
@@ -71,7 +68,7 @@ class CcxtExchange(CcxtMarketData):
         api_key: str,
         secret: str,
         *,
-        password: str = "",
+        password: str | None = None,
         live: bool = False,
         base_url: str | None = None,
         proxy: str | None = None,
@@ -94,9 +91,14 @@ class CcxtExchange(CcxtMarketData):
             credentials={
                 "apiKey": api_key,
                 "secret": secret,
-                **({"password": password} if password else {}),
+                **({} if password is None else {"password": password}),
             },
         )
+        if not password and self.client.requiredCredentials.get("password"):
+            raise ConfigError(
+                f"{venue} asks for the passphrase of the API key too: name its variable as "
+                "password_env beside api_key_env in configs/environments.yaml"
+            )
         self._lookup = order_lookup(venue)
         self._pager = trade_pager(venue)
         self._transfers = transfer_pager(venue)
@@ -140,7 +142,7 @@ class CcxtExchange(CcxtMarketData):
         )
         side, kind, named = order.side.value, order.type.value, order.client_order_id
         with self._age.signed_as_of(order.asked_at) as dated:
-            details = {"clientOrderId": named, **dated}
+            details = {"clientOrderId": named, **dated, **fee_parameters(self.venue)}
             report = self._once(
                 f"order {named}",
                 lambda: self._report(
@@ -420,8 +422,7 @@ class CcxtExchange(CcxtMarketData):
         return VenueUnavailableError(message)
 
     def _fill(self, trade: Mapping[str, Any], client_order_id: str) -> Fill:
-        fee = fee_of(trade)
-        quote = spot_assets(str(trade["symbol"]))[1]
+        fee, fee_asset = fee_of(self.venue, trade)
         return Fill(
             trade_id=str(trade["id"]),
             client_order_id=client_order_id,
@@ -429,7 +430,7 @@ class CcxtExchange(CcxtMarketData):
             side=Side(trade["side"]),
             quantity=Decimal(str(trade["amount"])),
             price=Decimal(str(trade["price"])),
-            fee=Decimal(str(fee["cost"])),
-            fee_asset=str(fee.get("currency") or quote),  # a fee of zero may have none
+            fee=fee,
+            fee_asset=fee_asset,
             at=datetime.fromtimestamp(int(trade["timestamp"]) / 1000, UTC),
         )

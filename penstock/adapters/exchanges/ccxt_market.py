@@ -20,6 +20,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
 from penstock.adapters.exchanges.ccxt_values import bars_of, decimal_of, step_of
 from penstock.adapters.exchanges.ended_markets import ended_market
+from penstock.adapters.exchanges.order_limits import filters_of, largest_order
 from penstock.adapters.exchanges.refusals import refusal_table
 from penstock.adapters.exchanges.venue_session import Throttle, VenueSession
 from penstock.core.clock import MachineClock
@@ -67,7 +68,7 @@ class CcxtMarketData:
         self.venue = venue
         self._refusals = refusal_table(venue)
         self._clock = clock
-        self.session = VenueSession(base_url, proxy=proxy)
+        self.session = VenueSession(base_url, proxy=proxy, clock=clock)
         self.client = _client(
             venue, self.session, timeout_seconds, base_url is None, credentials or {}
         )
@@ -317,17 +318,13 @@ class CcxtMarketData:
 
     def _instrument(self, market: Mapping[str, Any]) -> Instrument:
         """Return the instrument of a ccxt market. Binance's own filters are taken where given."""
-        filters = {
-            rule["filterType"]: rule
-            for rule in (market["info"] or {}).get("filters", [])
-            if "filterType" in rule
-        }
+        filters = filters_of(market["info"] or {})
         limits = market["limits"]
         mode, symbol = self.client.precisionMode, market["symbol"]
         lot_step = step_of(
             filters.get("LOT_SIZE", {}).get("stepSize"), market["precision"]["amount"], mode
         )
-        most = decimal_of(limits["amount"].get("max"))
+        most, order_limits = largest_order(self.venue, market)
         by_digits = mode == ccxt.SIGNIFICANT_DIGITS
         price_tick = (
             self._finest_price(symbol)
@@ -345,7 +342,8 @@ class CcxtMarketData:
             lot_step=lot_step,
             min_quantity=decimal_of(limits["amount"].get("min")) or lot_step,
             min_notional=decimal_of(limits.get("cost", {}).get("min")) or Decimal(0),
-            max_quantity=most or None,
+            max_quantity=most,
+            limits=order_limits,
         )
 
     def _finest_price(self, symbol: str) -> Decimal:

@@ -15,6 +15,7 @@ from typing import Any
 import structlog
 
 from penstock.adapters.exchanges.answers import list_in, rows_in
+from penstock.adapters.exchanges.fees import fee_of
 from penstock.core.errors import ConfigError, VenueUnavailableError
 
 #: The parameters of one request.
@@ -152,16 +153,8 @@ def parsed_trade(
         number = _decimal(trade.get(part))
         if number is None or number <= 0:
             raise ValueError(f"a trade whose {part} is {trade.get(part)}: {dict(row)}")
-    fee = fee_of(trade)
-    cost = _decimal(fee.get("cost"))
-    if cost is None or (cost and not fee.get("currency")):
-        raise ValueError(f"a trade without its fee: {dict(row)}")
+    fee_of(client.id, trade)
     return trade
-
-
-def fee_of(trade: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fee of a ccxt trade as ccxt has it; empty where there is none."""
-    return trade.get("fee") or next(iter(trade.get("fees") or []), None) or {}
 
 
 def _decimal(value: object) -> Decimal | None:

@@ -151,9 +151,7 @@ def _can_be_sold(symbol: str, book: Book) -> bool:
     instrument, price = book.instruments.get(symbol), book.prices.get(symbol)
     if held <= 0 or instrument is None or price is None:
         return held > 0
-    lots = instrument.round_lots(held)
-    piece = lots if instrument.max_quantity is None else min(lots, instrument.max_quantity)
-    return instrument.refusal(piece, price) is None
+    return instrument.refusal(instrument.round_lots(held), price) is None
 
 
 def new_breaks(breaks: Sequence[Break], before: Sequence[Break]) -> list[Break]:

@@ -15,12 +15,16 @@ Said = tuple[int, object]
 
 
 class ConstructedVenue(HTTPAdapter):
-    """Answers every request with `answer(method, path, fields)`, and keeps the requests."""
+    """Answers every request with `answer(method, path, fields)`, and keeps the requests.
+
+    `headers` are those of every answer.
+    """
 
     def __init__(self, answer: Callable[[str, str, Mapping[str, Any]], Said]) -> None:
         super().__init__()
         self.answer = answer
         self.requests: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.headers: dict[str, str] = {}
 
     def send(self, request, **options):  # type: ignore[no-untyped-def,override]  # HTTPAdapter's own signature is untyped
         asked = (request.method, urlsplit(request.url).path, fields_of(request))
@@ -30,6 +34,7 @@ class ConstructedVenue(HTTPAdapter):
         response.status_code = status
         response._content = (body if isinstance(body, str) else json.dumps(body)).encode()
         response.url, response.request = request.url, request
+        response.headers.update(self.headers)
         return response
 
     def sent(self, path: str) -> list[Mapping[str, Any]]:

@@ -64,9 +64,10 @@ def test_order_lost_before_the_venue_took_it_is_unknown_and_then_not_found(
     connect: Callable[..., CcxtExchange], control: PracticeControl, kind: FaultKind
 ) -> None:
     """Without a usable answer the error is VenueUnavailableError. A question by id then finds that
-    there is no order.
+    there is no order. After a ban it waits for the ban's end.
     """
-    exchange, order_id, error = submitted_into(connect, control, kind)
+    details = {"seconds": 1} if kind is FaultKind.BAN else {}
+    exchange, order_id, error = submitted_into(connect, control, kind, **details)
     assert isinstance(error, VenueUnavailableError)
     with pytest.raises(OrderNotFoundError):
         exchange.find_order(order_id, "AAA/USDT")
