@@ -44,8 +44,9 @@ _STATES = {
     "expired": OrderState.EXPIRED,
     "rejected": OrderState.REJECTED,
 }
-#: ccxt's words for an order that has ended. Then it has a filled quantity.
-_ENDED = ("closed", "canceled", "expired")
+#: ccxt's words for an order that ended before it was filled. How far it came must be stated. Of a
+#: filled one ("closed") without a quantity, the trades tell.
+_CUT_SHORT = ("canceled", "expired")
 _PAGE = 1000
 #: Venues show about three months of transfers at once.
 _TRANSFERS_KEPT = timedelta(days=89)
@@ -399,7 +400,7 @@ class CcxtExchange(CcxtMarketData):
         if named:
             self._client_ids[venue_id] = named
         stated = order.get("filled")
-        if stated is None and order.get("status") in _ENDED:
+        if stated is None and order.get("status") in _CUT_SHORT:
             raise ValueError(f"order {venue_id} has ended, and its filled quantity is missing")
         filled = Decimal(str(stated or 0))
         if not filled.is_finite() or filled < 0:
