@@ -1,5 +1,5 @@
-"""Bars that lack before the first one that a venue answers with: after what is stored, or from the
-start of history on. Gaps between bars are for penstock.data.checks.
+"""Bars that lack before the first bar of a venue's answer: after those in the store, or after the
+start of history. Gaps between bars are for penstock.data.checks.
 """
 
 from dataclasses import dataclass

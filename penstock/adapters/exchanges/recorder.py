@@ -154,8 +154,9 @@ def request_fields(url: str, body: object) -> dict[str, str]:
     found: dict[str, str] = {
         name: values[0] for name, values in parse_qs(urlsplit(url).query).items()
     }
-    if text.startswith(("{", "[")):
+    try:
         parsed = json.loads(text)
-        rows = parsed if isinstance(parsed, list) else [parsed]
-        return found | {name: str(value) for row in rows for name, value in row.items()}
-    return found | {name: values[0] for name, values in parse_qs(text).items()}
+    except ValueError:  # a form, or no body
+        return found | {name: values[0] for name, values in parse_qs(text).items()}
+    rows = parsed if isinstance(parsed, list) else [parsed]
+    return found | {name: str(value) for row in rows for name, value in row.items()}

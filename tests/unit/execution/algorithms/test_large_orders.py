@@ -3,7 +3,6 @@ that survive crashes like any child.
 """
 
 from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,14 +21,11 @@ from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import RiskLimits
 from penstock.testing.instruments import instrument
 from penstock.testing.world import World, make_world
+from tests.unit.execution.algorithms.test_phase_worker import resumed_after_kill
 
 #: 0.1 BTC, which the venue takes in pieces of 0.03 at most.
 HALF = {"BTC/USDT": 0.5}
 WHOLE = Decimal("0.1")
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing catches it."""
 
 
 def bounded(world: World, **limits: str) -> World:
@@ -109,17 +105,7 @@ def test_killed_at_any_piece_the_rest_leaves_once(world: World, call: str, piece
     """
     bounded(world)
 
-    def kill(order: OrderRequest) -> None:
-        if len({*world.venue.placed, order.client_order_id}) == piece:
-            raise Killed
-
-    setattr(world.venue, call, kill)
-    with pytest.raises(Killed):
-        rebalance(world.session, world.inputs(HALF))
-    setattr(world.venue, call, lambda _: None)
-    world.ledger.holder = ""
-    world.clock.at += timedelta(seconds=3)
-    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.9}))
+    report = resumed_after_kill(world, call, piece)
     assert (report.status, report.resumed) == (RebalanceStatus.DONE, True)
     names = [fill.client_order_id for fill in world.venue.trades]
     assert len(names) == len(set(names))
