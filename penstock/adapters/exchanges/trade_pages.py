@@ -178,7 +178,7 @@ def trades_by_id(
         rows = list_in(
             client.privateGetMyTrades({"symbol": market["id"], "limit": _PAGE_BY_ID, **where})
         )
-        return [parsed_trade(client, str(row["id"]), row, market) for row in rows]
+        return [parsed_trade(client, str(int(row["id"])), row, market) for row in rows]
 
     seen: dict[str, Trade] = {}
     where: Where = {"startTime": since}

@@ -5,13 +5,14 @@ ExchangeError. So the translation of errors asks the session. Its state is per t
 threads may use one session at a time.
 """
 
+import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote_plus, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -27,6 +28,10 @@ _BANNED = 418
 _BANNED_UNTIL = re.compile(rb"banned until (\d{13})\b")
 #: No refusal is longer (bytes).
 _LONGEST_REFUSAL = 65_536
+#: What stands in the place of a key.
+REDACTED = "(redacted)"
+#: No key of a venue is shorter (characters). A shorter text may be a word of an answer.
+_SHORTEST_SECRET = 8
 
 
 class LastAnswer(threading.local):
@@ -65,9 +70,10 @@ class LastAnswer(threading.local):
 class VenueSession(requests.Session):
     """A session that records into `last`. While the venue bans us (418) it sends nothing.
 
-    With `base_url` every request goes there: scheme and host are replaced, the path is kept. A
-    practice exchange is so used under the venue's own addresses: ccxt chooses its table of errors
-    by them.
+    `secrets` are replaced in every answer: Bybit repeats the key in a refusal, and refusals are
+    logged. With `base_url` every request goes there: scheme and host are replaced, the path is
+    kept. A practice exchange is so used under the venue's own addresses: ccxt chooses its table of
+    errors by them.
     """
 
     def __init__(
@@ -76,9 +82,11 @@ class VenueSession(requests.Session):
         connections: int = 32,
         proxy: str | None = None,
         clock: MachineClock = SYSTEM_CLOCK,
+        secrets: Iterable[str] = (),
     ) -> None:
         super().__init__()
         self.last = LastAnswer()
+        self._secrets = [form for secret in secrets for form in _forms_of(secret)]
         self._clock = clock
         self._banned_until = 0.0  # elapsed seconds
         self._base = None if base_url is None else urlsplit(base_url)
@@ -111,6 +119,7 @@ class VenueSession(requests.Session):
         except requests.RequestException:
             self._tell(str(method), str(url), kwargs.get("data"), None)
             raise
+        self._remove_secrets(response)
         self._tell(str(method), str(url), kwargs.get("data"), response)
         self.last.status = response.status_code  # the whole body has been read
         self.last.retry_after = self._wait_asked_for(response)
@@ -119,6 +128,11 @@ class VenueSession(requests.Session):
         if len(response.content) <= _LONGEST_REFUSAL:
             self.last.body = response.content
         return response
+
+    def _remove_secrets(self, response: requests.Response) -> None:
+        for secret in self._secrets:
+            if secret in response.content:
+                response._content = response.content.replace(secret, REDACTED.encode())
 
     def _tell(
         self, method: str, url: str, body: object, response: requests.Response | None
@@ -144,6 +158,13 @@ class VenueSession(requests.Session):
             return url
         parts = urlsplit(url)
         return urlunsplit((self._base.scheme, self._base.netloc, parts.path, parts.query, ""))
+
+
+def _forms_of(secret: str) -> set[bytes]:
+    """Return how an answer may write a secret: as it is, in JSON, or in an address."""
+    if len(secret) < _SHORTEST_SECRET:
+        return set()
+    return {form.encode() for form in (secret, json.dumps(secret)[1:-1], quote_plus(secret))}
 
 
 def _seconds(header: str | None) -> float | None:
