@@ -6,6 +6,7 @@ threads may use one session at a time.
 """
 
 import json
+import math
 import re
 import threading
 from collections.abc import Callable, Iterable
@@ -30,6 +31,8 @@ _BANNED_UNTIL = re.compile(rb"banned until (\d{13})\b")
 _LONGEST_REFUSAL = 65_536
 #: What stands in the place of a key.
 REDACTED = "(redacted)"
+#: The signature in an address that a page repeats.
+_SIGNED = re.compile(rb"(signature=)[\w%+/=.-]+", re.IGNORECASE)
 #: No key of a venue is shorter (characters). A shorter text may be a word of an answer.
 _SHORTEST_SECRET = 8
 
@@ -133,6 +136,8 @@ class VenueSession(requests.Session):
         for secret in self._secrets:
             if secret in response.content:
                 response._content = response.content.replace(secret, REDACTED.encode())
+        if len(response.content) <= _LONGEST_REFUSAL:
+            response._content = _SIGNED.sub(rb"\1" + REDACTED.encode(), response.content)
 
     def _tell(
         self, method: str, url: str, body: object, response: requests.Response | None
@@ -168,10 +173,16 @@ def _forms_of(secret: str) -> set[bytes]:
 
 
 def _seconds(header: str | None) -> float | None:
+    """Return the seconds of a header; None where it has none.
+
+    An HTTP date is none, and so is what cannot be waited for: the caller waits as long as it thinks
+    fit.
+    """
     try:
-        return None if header is None else float(header)
+        seconds = math.nan if header is None else float(header)
     except ValueError:
-        return None  # an HTTP date: the caller waits as long as it thinks fit
+        return None
+    return seconds if 0 <= seconds < math.inf else None
 
 
 class Throttle:

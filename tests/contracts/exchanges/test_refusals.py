@@ -249,6 +249,15 @@ def test_key_that_a_refusal_repeats_is_in_no_message() -> None:
     assert not [each for each in chained if key in str(each)]
 
 
+def test_signature_in_a_page_that_repeats_the_address_is_in_no_message() -> None:
+    """A proxy's error page may show what it was asked for."""
+    page = "<p>Cannot GET /api/v3/account?timestamp=1&signature=0f1e2d3c</p>"
+    exchange, _ = account_at("binance", lambda *_: (404, page))
+    with pytest.raises(VenueUnavailableError, match="Cannot GET") as failure:
+        exchange.balances()
+    assert "0f1e2d3c" not in str(failure.value)
+
+
 @pytest.mark.parametrize("venue", ["binance", "okx", "bybit"])
 def test_answer_about_another_order_is_unknown(venue: str) -> None:
     """The venue answers a request of ours with somebody else's order."""
