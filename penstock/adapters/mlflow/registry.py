@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 _VERSION_FOLDER = "artifacts/version"
+#: The tags by which a strategy that was rolled back is known again (penstock.promotion.rollback).
+_DECIDES_WITH = ("source_sha256", "params")
 
 
 class MlflowRegistry:
@@ -182,7 +184,15 @@ class MlflowRegistry:
                 raise PromotionError(
                     f"{version.label} has no tag 'content_hash': it was not registered by penstock"
                 )
-            return read_version(Path(here), version.tags["content_hash"])
+            content = read_version(Path(here), version.tags["content_hash"])
+        own = _tags(content, {})
+        for tag in _DECIDES_WITH:
+            if version.tags.get(tag) != own[tag]:
+                raise PromotionError(
+                    f"the tag '{tag}' of {version.label} is not that of its content: it was "
+                    "changed, and would hide that the strategy was rolled back"
+                )
+        return content
 
     def _existing(self, name: str, alias_or_version: str) -> ModelVersion:
         found = self.find(name, alias_or_version)

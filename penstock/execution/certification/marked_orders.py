@@ -255,6 +255,8 @@ class MarkedOrders:
             return self.exchange.find_order(name, self.symbol).state.is_final
         except OrderNotFoundError:
             return True
+        except VenueError:
+            return False
 
 
 def _base_change(fill: Fill, base: str) -> Decimal:
