@@ -157,6 +157,7 @@ OKX = Wire(
         ("POST", "/api/v5/trade/cancel-order"): (Call.CANCEL, _okx_cancel),
         ("GET", "/api/v5/trade/order"): (Call.FIND, _okx_find),
         ("GET", "/api/v5/trade/orders-pending"): (Call.OPEN, _okx_open),
+        ("GET", "/api/v5/trade/fills"): (Call.TRADES, _okx_trades),
         ("GET", "/api/v5/trade/fills-history"): (Call.TRADES, _okx_trades),
         ("GET", "/api/v5/account/balance"): (
             Call.BALANCES,

@@ -29,6 +29,10 @@ _DAY = timedelta(days=1) // _MILLISECOND
 #: reaches beyond now by any clock.
 _BYBIT_WINDOW = 6 * _DAY
 _BYBIT_PAGE = 100
+#: OKX has two lists. That of three days shows trades as they happen, that of three months may lag.
+#: The shorter is asked for less than its days: the clocks may differ.
+_OKX_RECENT = 2 * _DAY
+_RECENT = "recent"
 #: WhiteBIT refuses a start that is more than six months ago, the shortest of which have 181 days,
 #: and windows of more than 31 days.
 _WHITEBIT_KEPT = timedelta(days=180)
@@ -242,17 +246,21 @@ def _bybit_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesP
     return TradesPage(trades, {"cursor": cursor} if cursor else None)
 
 
-def _okx_windows(since: int, _now: int) -> list[Where]:
-    """Return one window, from a millisecond earlier: `begin` itself may not be included."""
-    return [{"begin": since - 1}]
+def _okx_windows(since: int, now: int) -> list[Where]:
+    """Return a window of recent trades, and one of all where `since` is longer ago.
+
+    They begin a millisecond earlier: `begin` itself may not be included.
+    """
+    first = now - _OKX_RECENT
+    recent = {"begin": max(since, first) - 1, _RECENT: True}
+    return [recent] if since >= first else [{"begin": since - 1}, recent]
 
 
 def _okx_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesPage:
     """Return up to 100 trades older than the bill `after`. Only an empty page is the end."""
-    rows = list_in(
-        client.privateGetTradeFillsHistory({"instType": "SPOT", "instId": market["id"], **where}),
-        "data",
-    )
+    ask = client.privateGetTradeFills if _RECENT in where else client.privateGetTradeFillsHistory
+    asked = {name: value for name, value in where.items() if name != _RECENT}
+    rows = list_in(ask({"instType": "SPOT", "instId": market["id"], **asked}), "data")
     trades = {str(row["billId"]): parsed_trade(client, row["billId"], row, market) for row in rows}
     return TradesPage(trades, {"after": str(min(map(int, trades)))} if trades else None)
 
