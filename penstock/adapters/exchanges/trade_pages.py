@@ -175,6 +175,8 @@ def trades_by_id(
 ) -> list[Trade]:
     """Return every trade of `symbol` from `since` (milliseconds) on, where a venue shows the oldest
     first and those from an id on (Binance). `read` puts one question to the venue.
+
+    Raises VenueUnavailableError where it shows the same trades again: those after them are unknown.
     """
     market = client.market(symbol)
 
@@ -189,11 +191,15 @@ def trades_by_id(
     while True:
         trades = read(partial(page, where))
         fresh = [trade for trade in trades if str(trade["id"]) not in seen]
+        if trades and not fresh:
+            raise VenueUnavailableError(
+                f"{client.id} lists the same trades again for {dict(where)}: later ones are not "
+                "shown"
+            )
         seen |= {str(trade["id"]): trade for trade in fresh}
-        if not fresh or len(trades) < _SMALLEST_PAGE:
+        if len(trades) < _SMALLEST_PAGE:
             return list(seen.values())
-        newest = max(fresh, key=lambda trade: (int(trade["timestamp"]), id_number(trade["id"])))
-        where = {"fromId": int(newest["id"]) + 1}
+        where = {"fromId": max(int(trade["id"]) for trade in fresh) + 1}
 
 
 def id_number(trade_id: object) -> int:

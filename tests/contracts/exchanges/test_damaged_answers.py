@@ -74,6 +74,28 @@ def test_trade_that_lacks_what_a_fill_needs_is_an_error(changes: Mapping[str, ob
         fills_of_binance(binance_trade(**changes))
 
 
+@pytest.mark.parametrize("repeats", [False, True])
+def test_trades_after_a_page_of_one_millisecond_are_read_or_unknown(repeats: bool) -> None:
+    """A thousand of one instant fill a page: those after them are asked for by the last id. A page
+    that comes again is not the end of the list.
+    """
+    rows = [binance_trade(id=number) for number in range(1, 1_101)]
+    order = {"symbol": "AAAUSDT", "orderId": 1, "clientOrderId": NAME, "status": "NEW"}
+
+    def answer(method: str, path: str, fields: Mapping[str, Any]) -> tuple[int, object]:
+        if not path.endswith("myTrades"):
+            return 200, order
+        first = 0 if repeats else int(fields.get("fromId", 1)) - 1
+        return 200, rows[first : first + 1_000]
+
+    exchange, _ = account_at("binance", answer)
+    if repeats:
+        with pytest.raises(VenueUnavailableError, match="the same trades again"):
+            exchange.fills("AAA/USDT", SINCE)
+    else:
+        assert len(exchange.fills("AAA/USDT", SINCE)) == 1_100
+
+
 def test_fee_of_zero_needs_no_asset() -> None:
     """Nothing was taken, so it does not matter of what."""
     row = binance_trade(commission="0", commissionAsset=None)
