@@ -92,8 +92,9 @@ class CcxtMarketData:
         if not self.client.has.get("fetchTime"):
             # The venue does not tell its time: the machine's is taken.
             return self._clock.now()
-        milliseconds = self.read("time", lambda: int(self.client.fetch_time()))
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+        return self.read(
+            "time", lambda: datetime.fromtimestamp(int(self.client.fetch_time()) / 1000, UTC)
+        )
 
     def instruments(self) -> Mapping[str, Instrument]:
         """Return the tradable spot instruments.

@@ -289,6 +289,14 @@ def test_balances_that_ccxt_leaves_out_are_unknown(kind: object) -> None:
         exchange.balances()
 
 
+@pytest.mark.parametrize("time", [None, "", "many", 10**17, 10**25, []])
+def test_time_that_is_none_is_an_error_of_the_venue(time: object) -> None:
+    """No clock is set by it, and nothing foreign is raised."""
+    exchange, _ = account_at("binance", lambda *_: (200, {"serverTime": time}))
+    with pytest.raises(VenueUnavailableError):
+        exchange.now()
+
+
 @pytest.mark.parametrize("cursor", ["again", True, 7])
 def test_cursor_that_leads_back_is_an_error(cursor: object) -> None:
     """Pages without orders that lead to each other are no list, and are not asked for for ever."""
