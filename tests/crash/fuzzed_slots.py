@@ -195,7 +195,7 @@ class Trial:
             clock=family.clock,
             machine_clock=family.clock,
             pause=family.clock.sleep,
-            **({"style": WORKED} if self.scene.worked else {}),
+            style=WORKED if self.scene.worked else world.session.style,
             kill_switch=replace(world.session.kill_switch, clock=family.clock),
             policy=world.session.policy.model_copy(
                 update={"refusal_lag_seconds": refusal_lag([family.name]), "poll_seconds": 5.0}

@@ -105,10 +105,19 @@ class MlflowRegistry:
     def load_candidate(self, name: str, version: str) -> LoadedModel:
         """Return the strategy of a version that the gate is about to judge.
 
-        Its hash is checked against the registry's tag only, before the code runs.
+        Its hash is checked against the registry's tag only, before the code runs. Checked too are
+        the tags by which a strategy that was rolled back is known.
         """
         found = self._existing(name, version)
-        return LoadedModel(found, self._content(found).strategy())
+        content = self._content(found)
+        own = _tags(content, {})
+        for tag in _DECIDES_WITH:
+            if found.tags.get(tag) != own[tag]:
+                raise PromotionError(
+                    f"the tag '{tag}' of {found.label} is not that of its content: it was changed, "
+                    "and would hide that the strategy was rolled back"
+                )
+        return LoadedModel(found, content.strategy())
 
     def evidence(self, name: str, alias_or_version: str) -> Evidence:
         """Return the evidence that was registered with a version.
@@ -185,15 +194,7 @@ class MlflowRegistry:
                 raise PromotionError(
                     f"{version.label} has no tag 'content_hash': it was not registered by penstock"
                 )
-            content = read_version(Path(here), version.tags["content_hash"])
-        own = _tags(content, {})
-        for tag in _DECIDES_WITH:
-            if version.tags.get(tag) != own[tag]:
-                raise PromotionError(
-                    f"the tag '{tag}' of {version.label} is not that of its content: it was "
-                    "changed, and would hide that the strategy was rolled back"
-                )
-        return content
+            return read_version(Path(here), version.tags["content_hash"])
 
     def _existing(self, name: str, alias_or_version: str) -> ModelVersion:
         found = self.find(name, alias_or_version)
