@@ -88,7 +88,8 @@ class PublicApi:
         if limit < 1:
             raise illegal_parameter("limit")
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
-        now = self.time.now_ms() - round(stale_seconds * 1000)
+        late_ms = self.books.late_ms.get(listing.wire, 0)
+        now = self.time.now_ms() - round(stale_seconds * 1000) - late_ms
         limit = min(limit, _KLINES_MOST)
         return binance_json.klines(
             self.books.candle_pages.candles(
