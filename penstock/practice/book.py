@@ -32,7 +32,8 @@ class TopOfBook:
     last: dict[str, str] = field(default_factory=dict)
     """Last prices that tickers print in place of the candles', by Binance's symbol. Any text."""
     late_ms: dict[str, int] = field(default_factory=dict)
-    """How late a symbol's candles come (milliseconds), by Binance's symbol."""
+    """How long after its close a candle is shown (milliseconds), by Binance's symbol; else at once
+    and open."""
     candle_pages: CandlePages = field(default_factory=CandlePages)
     """How many candles one answer has."""
 

@@ -151,7 +151,7 @@ class PracticeControl:
         self._call("DELETE", "books")
 
     def delay_candles(self, symbol: str, seconds: float) -> None:
-        """Show a symbol's candles as they were `seconds` ago, from now on."""
+        """Show each candle of a symbol `seconds` after its close from now on, and no open one."""
         self._call("POST", "late-candles", {"symbol": symbol, "seconds": seconds})
 
     def end_delays(self) -> None:

@@ -240,7 +240,7 @@ class ControlApi:
         return []
 
     def delay_candles(self, body: Body) -> Any:
-        """Show the symbol's candles as they were `seconds` ago. All else stays as it is."""
+        """Show each candle of the symbol `seconds` after its close, and no open one."""
         late_ms = round(float(body["seconds"]) * 1000)
         if late_ms < 0:
             raise ControlError(f"candles come late, not early: {body['seconds']} seconds")

@@ -105,7 +105,8 @@ class Soak:
     folder: Path
     days: float
     block: int
-    """The minutes of a block of situations: see tests.soak.situations."""
+    cut_every: int
+    """Of blocks of situations: see tests.soak.situations."""
     refused: dict[str, Any]
     """Which orders the venue refuses, for each of REFUSALS: fields of Fault."""
     port: int = 0
@@ -144,7 +145,7 @@ class Soak:
 
     @property
     def situations(self) -> Situations:
-        return Situations(SYMBOLS, SEED, self.block)
+        return Situations(SYMBOLS, FIRST, SEED, self.block, self.cut_every)
 
     def _venue_from(self, start: datetime) -> PracticeServer:
         """Start the venue with what its journal has, at `start` or later."""
@@ -180,6 +181,7 @@ class Soak:
             "limits": LIMITS,
             "seed": SEED,
             "block": self.block,
+            "cut_every": self.cut_every,
             "record": str(self.record),
             "candles_from": self.candles.start.isoformat(),
             "candles_to": self.candles.end.isoformat(),

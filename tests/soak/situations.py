@@ -1,7 +1,7 @@
 """What the venue shows wrongly or not at all, minute by minute: the same for the same seed.
 
 A block of minutes has one suspension, one late symbol, two wrong prints, some minutes of short
-candle pages and, every third block, a market order limit that cuts one order into many. Windows
+candle pages and, in some blocks, a market order limit that cuts one order into many. Windows
 lie around the minutes at which all weights change, so that they meet what is held and what is
 wanted. The worker arranges each minute before it trades it, and writes that down with the venue's
 time: tests.soak.truth reads it.
@@ -21,12 +21,20 @@ from penstock.practice.control import PracticeControl
 MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
 #: All weights change every so many minutes.
 TURN_MINUTES = 5
+#: The weights that a symbol takes in turn. Ten symbols come to 0.75 at most.
+LEVELS = (0.0, 0.05, 0.15)
 #: How a wrong ticker comes from the true price.
 PRINTS = ("x0.5", "x1.5", "1", "-5")
-#: An answer has so few candles in a paged minute, and twelve are asked for.
-SHORT_PAGE = 5
+#: An answer has so few candles in a paged minute, and seven are asked for.
+SHORT_PAGE = 3
 #: A cut order leaves in pieces of so many quote units: more of them than a page of trades has rows.
-PIECE_NOTIONAL, TRADES_PAGE = Decimal(140), 50
+PIECE_NOTIONAL, TRADES_PAGE = Decimal(170), 50
+
+
+def level(slot: datetime, number: int) -> float:
+    """Return what the symbol at a place in the list should weigh at a slot."""
+    turn = int(slot.timestamp()) // (TURN_MINUTES * 60)
+    return LEVELS[(turn + number) % len(LEVELS)]
 
 
 @dataclass(frozen=True)
@@ -50,15 +58,19 @@ class Situations:
     """The situations of every minute."""
 
     symbols: Sequence[str]
+    first: datetime
+    """The first slot."""
     seed: int
     block: int
     """The minutes of a block, a multiple of 10."""
+    cut_every: int
+    """One block of so many has a symbol of which small market orders are taken only."""
 
-    def at(self, minute: int) -> Situation:
-        """Return the situation of a minute, counted from the first slot."""
-        number, place = divmod(minute, self.block)
+    def at(self, slot: datetime) -> Situation:
+        """Return the situation of a slot."""
+        number, place = divmod((slot - self.first) // MINUTE, self.block)
         chance = random.Random(f"{self.seed}/{number}")
-        suspended, late, first, second, cut = chance.sample(list(self.symbols), 5)
+        suspended, late, first, second = chance.sample(list(self.symbols), 4)
         prints = {
             symbol: PRINTS[(2 * number + n) % len(PRINTS)]
             for n, (symbol, wanted) in enumerate(
@@ -69,12 +81,15 @@ class Situations:
         stops = self._window(chance, 5)
         lateness, delayed = chance.randint(1, 3), self._window(chance, 3)
         paged, turn = self._window(chance, 4), self._turn(chance)
+        bought = slot - (place - turn) * MINUTE
+        heavy = [each for n, each in enumerate(self.symbols) if level(bought, n) == LEVELS[-1]]
+        is_cut = number % self.cut_every == 0 and place in (turn, turn + 1)
         return Situation(
             frozenset({suspended} if place in stops else ()),
             prints,
             {late: lateness} if place in delayed else {},
             place in paged,
-            frozenset({cut} if number % 3 == 1 and place in (turn, turn + 1) else ()),
+            frozenset({chance.choice(heavy)} if is_cut else ()),
         )
 
     def _turn(self, chance: random.Random) -> int:
@@ -97,7 +112,6 @@ class Stage:
 
     control: PracticeControl
     situations: Situations
-    first: datetime
     record: Path
     true_price: Callable[[str, datetime], Decimal]
     in_force: Situation | None = None
@@ -107,7 +121,7 @@ class Stage:
         """Bring a slot's situation about, and the venue's clock to the slot. What leaves then
         leaves later by that clock than what is written down.
         """
-        situation = self.situations.at((slot - self.first) // MINUTE)
+        situation = self.situations.at(slot)
         if situation == self.in_force and self.control.now() >= slot + SECOND:
             return
         was, self.in_force = self.in_force, None

@@ -68,8 +68,10 @@ def soak_of(tmp_path: Path) -> Iterator[Callable[..., Soak]]:
     """Makes a soak, and ends whatever runs. What is kept at `home` can be gone on with."""
     made: list[tuple[Soak, bool]] = []
 
-    def make(days: float, block: int, refused: dict[str, Any], home: str = "") -> Soak:
-        soak = Soak(Path(home) if home else tmp_path, days, block, refused)
+    def make(
+        days: float, block: int, cut_every: int, refused: dict[str, Any], home: str = ""
+    ) -> Soak:
+        soak = Soak(Path(home) if home else tmp_path, days, block, cut_every, refused)
         made.append((soak, bool(home)))
         return soak
 
@@ -157,7 +159,6 @@ def truth_of(soak: Soak, database: Database) -> Truth:
         SYMBOLS,
         TruePrices(soak.candles),
         soak.situations,
-        FIRST,
         Journal.read(soak.folder / "journal.jsonl", SYMBOLS),
         read_arranged(soak.record),
     )
@@ -244,7 +245,7 @@ def conclude(soak: Soak, started: float) -> Account:
     """Bring the last slot to its end without faults, and print the figures."""
     soak.count_refusals()
     soak.control.clear_faults()
-    soak.hear_slots(3, 60)
+    soak.hear_slots(1, 60)
     soak.end()
     settle(soak)
     found = account_of(soak)
@@ -297,7 +298,7 @@ def require_sound(soak: Soak, found: Account) -> None:
 def test_an_hour_of_trouble_leaves_every_slot_accounted_for(soak_of: Callable[..., Soak]) -> None:
     """A slice: a kill, an outage of each kind, the kill switch, and each bad read at least once."""
     started = time.monotonic()
-    soak = soak_of(0.04, block=10, refused={"nth": [1, 8]})
+    soak = soak_of(0.04, block=10, cut_every=2, refused={"nth": [1, 8]})
     soak.begin()
     for trouble in (
         soak.kill_worker,
@@ -305,7 +306,7 @@ def test_an_hour_of_trouble_leaves_every_slot_accounted_for(soak_of: Callable[..
         soak.throw_kill_switch,
         soak.take_venue_away,
     ):
-        soak.hear_slots(6, 20)
+        soak.hear_slots(5, 20)
         trouble()
     soak.throw_kill_switch()
     found = conclude(soak, started)
@@ -319,7 +320,7 @@ def test_days_of_minute_slots_leave_ledger_and_venue_equal(soak_of: Callable[...
     """Days of it: every slot accounted for, no fill lost or doubled, nothing from a bad read,
     memory flat, the kill switch within a second.
     """
-    soak = soak_of(DAYS, block=20, refused={"probability": 0.002}, home=HOME)
+    soak = soak_of(DAYS, block=20, cut_every=3, refused={"probability": 0.002}, home=HOME)
     found = run_soak(soak, MINUTES, slots_between=60)
     require_sound(soak, found)
     slots, factor = growth(soak)

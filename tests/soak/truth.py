@@ -19,10 +19,8 @@ from typing import Any
 from penstock.core.instruments import spot_assets
 from penstock.practice.market import PracticeMarket
 from penstock.practice.synthetic import SyntheticCandles
-from tests.soak.situations import MINUTE, SECOND, Situation, Situations, printed
+from tests.soak.situations import MINUTE, SECOND, Situation, Situations, level, printed
 
-#: The weights that a symbol takes in turn. Ten symbols come to 0.75 at most.
-LEVELS = (0.0, 0.05, 0.15)
 #: An order may miss the true target by so much of the true equity. A price moves by some hundredths
 #: of a percent in a minute; a wrong print of the smallest position would move a target by more.
 TOLERANCE = Decimal("0.001")
@@ -30,11 +28,6 @@ TOLERANCE = Decimal("0.001")
 EQUITY_TOLERANCE = Decimal("0.003")
 #: A print nearer to the true price than this may be believed.
 _COLLAR = Decimal("0.20")
-
-
-def level(slot: datetime, number: int) -> float:
-    """Return what the symbol at a place in the list should weigh at a slot."""
-    return LEVELS[(int(slot.timestamp()) // 300 + number) % len(LEVELS)]
 
 
 class TruePrices:
@@ -121,7 +114,6 @@ class Truth:
     symbols: Sequence[str]
     prices: TruePrices
     situations: Situations
-    first: datetime
     journal: Journal
     arranged: Sequence[tuple[datetime, datetime | None]]
     """From when on, by the venue's clock, which slot was arranged."""
@@ -135,7 +127,7 @@ class Truth:
         return self.arranged[place - 1][1] if place else None
 
     def situation(self, slot: datetime) -> Situation:
-        return self.situations.at((slot - self.first) // MINUTE)
+        return self.situations.at(slot)
 
     def equity(self, held: Mapping[str, Decimal], at: datetime) -> Decimal:
         """Return what holdings are worth at true prices."""

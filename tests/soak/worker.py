@@ -3,8 +3,8 @@
 Run as `python -m tests.soak.worker SETTINGS` by the soak. It prints one JSON line per event. An
 event is a slot that ended, a request that leaves (with the machine's monotonic time), or an error
 it continues after. It reads what to do next from the ledger alone, so that one worker continues
-where another was killed. Before each slot it arranges what the venue shows wrongly then. Bars are
-ingested into the store, and a strategy decides on what the store has.
+where another was killed. Before each slot it arranges what the venue shows wrongly then. A strategy
+decides on the venue's own bars.
 """
 
 import json
@@ -23,7 +23,6 @@ import psutil
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.order_expiry import visibility_delay
 from penstock.adapters.stores.postgres import (
-    PostgresBarStore,
     PostgresControlStore,
     PostgresLedger,
     PostgresParentOrderStore,
@@ -37,8 +36,7 @@ from penstock.core.orders import OrderReport, OrderRequest
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.strategy import Strategy, StrategyParams
 from penstock.core.timeframes import Timeframe
-from penstock.data.bounds import BoundsGate
-from penstock.data.ingestion import ingest_universe
+from penstock.data.bar_pages import BarRequests, read_stretch
 from penstock.data.policy import IngestPolicy
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
@@ -51,13 +49,13 @@ from penstock.ports.registry import ModelVersion
 from penstock.practice.control import PracticeControl
 from penstock.practice.synthetic import SyntheticCandles
 from penstock.risk.limits import RiskLimits
-from tests.soak.situations import MINUTE, Situations, Stage
-from tests.soak.truth import TruePrices, level
+from tests.soak.situations import MINUTE, Situations, Stage, level
+from tests.soak.truth import TruePrices
 
 #: A slot that could not be traded within this long of its close is skipped, with the reason.
 TOO_LATE_SECONDS = 50.0
-#: Twelve bars are read each minute, in three pages where the venue's are short.
-_INGEST = {"overlap_bars": 12, "attempts": 2, "backoff_seconds": 0.02}
+_READING = IngestPolicy(attempts=3, backoff_seconds=0.02)
+#: As many as a symbol counts for whose bars are late. Short pages have fewer.
 _BARS = LATE_BARS + 2
 _speaking = threading.Lock()
 
@@ -128,15 +126,19 @@ class Worker:
         )
         self.stage = Stage(
             self.control,
-            Situations(self.symbols, settings["seed"], settings["block"]),
-            self.first,
+            Situations(
+                self.symbols,
+                self.first,
+                settings["seed"],
+                settings["block"],
+                settings["cut_every"],
+            ),
             Path(settings["record"]),
             TruePrices(candles).at,
         )
         strategy = Turns(Turns.Params(symbols=tuple(self.symbols)))
         self.model = LoadedModel(ModelVersion(strategy.name, "1", "soak", (), {}), strategy)
         self.database = connect(settings["database"])
-        self.bars = PostgresBarStore(self.database)
         self.ledger = PostgresLedger(self.database)
         control_store = PostgresControlStore(self.database)
         account = settings["account"]
@@ -204,26 +206,21 @@ class Worker:
             time.sleep(0.1)
 
     def decide(self, slot: datetime) -> PortfolioTargets:
-        """Ingest the newest bars, as the minute service does, and decide on what is stored."""
-        ingest_universe(
-            self.exchange,
-            self.bars,
-            "practice",
-            self.symbols,
-            Timeframe.M1,
-            IngestPolicy(start=self.first - 30 * MINUTE, **_INGEST),
-            BoundsGate(),
-            now=slot,
-            register=False,
-            clock=SYSTEM_CLOCK,
-            runner=THREADS,
-        )
-        stored = self.bars.read_bars(
-            "practice", Timeframe.M1, self.symbols, slot - _BARS * MINUTE, slot
-        )
-        return allocate(
-            [decide_targets(self.model, stored, Timeframe.M1, slot, symbols=self.symbols)]
-        )
+        """Read the newest bars, page after page, and decide on them."""
+        newest = slot - MINUTE
+        stretches = [
+            read_stretch(
+                BarRequests(self.exchange, symbol, _READING, SYSTEM_CLOCK),
+                Timeframe.M1,
+                newest - (_BARS - 1) * MINUTE,
+                newest,
+                lambda _: None,
+            )
+            for symbol in self.symbols
+        ]
+        bars = pl.concat([stretch.rows for stretch in stretches])
+        targets = decide_targets(self.model, bars, Timeframe.M1, slot, symbols=self.symbols)
+        return allocate([targets])
 
     def run(self) -> None:
         while True:
