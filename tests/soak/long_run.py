@@ -114,6 +114,7 @@ class Soak:
     said: "queue.SimpleQueue[dict[str, Any]]" = field(default_factory=queue.SimpleQueue)
     left: list[float] = field(default_factory=list)
     slots: int = 0
+    traded: list[datetime] = field(default_factory=list)
     finished: bool = False
 
     def __post_init__(self) -> None:
@@ -266,6 +267,8 @@ class Soak:
                 self.tally.errors[event["error"]] += 1
             elif "slot" in event:
                 self.slots += 1
+                if event["status"] == "done":
+                    self.traded.append(datetime.fromisoformat(event["slot"]))
             self.finished |= bool(event.get("finished"))
 
     def hear_slots(self, count: int, seconds: float) -> None:

@@ -298,7 +298,7 @@ def require_sound(soak: Soak, found: Account) -> None:
 def test_an_hour_of_trouble_leaves_every_slot_accounted_for(soak_of: Callable[..., Soak]) -> None:
     """A slice: a kill, an outage of each kind, the kill switch, and each bad read at least once."""
     started = time.monotonic()
-    soak = soak_of(0.04, block=10, cut_every=2, refused={"nth": [1, 8]})
+    soak = soak_of(0.06, block=10, cut_every=2, refused={"nth": [1, 8]})
     soak.begin()
     for trouble in (
         soak.kill_worker,
@@ -309,6 +309,11 @@ def test_an_hour_of_trouble_leaves_every_slot_accounted_for(soak_of: Callable[..
         soak.hear_slots(5, 20)
         trouble()
     soak.throw_kill_switch()
+    for _ in range(40):
+        met = {kind for slot in soak.traded for kind in soak.situations.at(slot).prints.values()}
+        if met == set(PRINTS):
+            break
+        soak.hear_slots(1, 20)
     found = conclude(soak, started)
     require_sound(soak, found)
     assert not [each for each in _EACH if not found.judged[each]], found.judged

@@ -120,8 +120,9 @@ class Worker:
             retry_wait_seconds=0.02,
         )
         candles = SyntheticCandles(
-            tuple(self.symbols),
-            *(datetime.fromisoformat(settings[name]) for name in ("candles_from", "candles_to")),
+            symbols=tuple(self.symbols),
+            start=datetime.fromisoformat(settings["candles_from"]),
+            end=datetime.fromisoformat(settings["candles_to"]),
             seed=settings["seed"],
         )
         self.stage = Stage(
