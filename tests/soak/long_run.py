@@ -114,7 +114,8 @@ class Soak:
     said: "queue.SimpleQueue[dict[str, Any]]" = field(default_factory=queue.SimpleQueue)
     left: list[float] = field(default_factory=list)
     slots: int = 0
-    traded: list[datetime] = field(default_factory=list)
+    traded: dict[datetime, int] = field(default_factory=dict)
+    """How many orders were sent, by slot that was traded to its end."""
     finished: bool = False
 
     def __post_init__(self) -> None:
@@ -268,7 +269,7 @@ class Soak:
             elif "slot" in event:
                 self.slots += 1
                 if event["status"] == "done":
-                    self.traded.append(datetime.fromisoformat(event["slot"]))
+                    self.traded[datetime.fromisoformat(event["slot"])] = event["sent"]
             self.finished |= bool(event.get("finished"))
 
     def hear_slots(self, count: int, seconds: float) -> None:

@@ -8,11 +8,11 @@ order came is in the record of arranged minutes.
 import bisect
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ from tests.soak.situations import MINUTE, SECOND, Situation, Situations, level, 
 TOLERANCE = Decimal("0.001")
 #: So far may a recorded equity be from the true one.
 EQUITY_TOLERANCE = Decimal("0.003")
+#: An account with less cash than this fraction of its equity has spent all it may.
+_SPENT = Decimal("0.01")
 #: A print nearer to the true price than this may be believed.
 _COLLAR = Decimal("0.20")
 
@@ -156,13 +158,13 @@ class Truth:
                 continue
             groups[slot, order.symbol].append(order)
             self._judge(order, slot)
-        for (slot, symbol), orders in groups.items():
-            self.judged["orders"] += len(orders)
-            order = orders[0]
-            if len(orders) == 1 and symbol not in self.situation(slot).cut:
-                gap = self._beyond(order, slot)
-                if gap < -TOLERANCE:
-                    self._found(order, slot, f"ends {-gap:.3%} of equity short of its true target")
+        for (slot, symbol), (order, *others) in groups.items():
+            self.judged["orders"] += 1 + len(others)
+            if others or symbol in self.situation(slot).cut or self._is_spent(order, slot):
+                continue
+            gap = self._beyond(order, slot)
+            if gap < -TOLERANCE:
+                self._found(order, slot, f"ends {-gap:.3%} of equity short of its true target")
 
     def _judge(self, order: TakenOrder, slot: datetime) -> None:
         situation, wrong = self.situation(slot), self.wrong_prints(slot)
@@ -179,6 +181,12 @@ class Truth:
         if gap > TOLERANCE:
             self._found(order, slot, f"goes {gap:.3%} of equity beyond its true target")
 
+    def _is_spent(self, order: TakenOrder, slot: datetime) -> bool:
+        """Return whether a slot's buys took all cash: holdings that could not be sold bind it."""
+        held = self.journal.held_at(self._ends.get(slot, slot + MINUTE))
+        cash = held.get("USDT", Decimal(0))
+        return order.is_buy and cash < _SPENT * self.equity(held, slot + SECOND)
+
     def _target(self, order: TakenOrder, slot: datetime) -> Decimal:
         """Return the true target of an order's symbol in base units."""
         weight = Decimal(str(level(slot, self.symbols.index(order.symbol))))
@@ -194,26 +202,27 @@ class Truth:
 
     def judge_equity(self, recorded: Mapping[datetime, Decimal]) -> None:
         """Look at every equity that the code under test put on record, by slot."""
-        ends = {slot: at for at, slot in self._ends()}
         for slot, equity in recorded.items():
-            end = ends.get(slot)
-            true = self.equity(self.journal.held_at(end or slot + MINUTE), slot + SECOND)
+            held = self.journal.held_at(self._ends.get(slot, slot + MINUTE))
+            true = self.equity(held, slot + SECOND)
             self.judged["equities"] += 1
             if abs(equity / true - 1) > EQUITY_TOLERANCE:
                 self.findings.append(f"{slot}: equity {equity:.2f} recorded, true {true:.2f}")
 
-    def _ends(self) -> Iterator[tuple[datetime, datetime]]:
-        """Yield until when, by the venue's clock, a slot was arranged, and the slot."""
-        for (_, slot), (following, _) in zip(self.arranged, self.arranged[1:], strict=False):
-            if slot is not None:
-                yield following, slot
+    @cached_property
+    def _ends(self) -> dict[datetime, datetime]:
+        """Until when, by the venue's clock, each slot was arranged."""
+        spans = zip(self.arranged, self.arranged[1:], strict=False)
+        return {slot: following for (_, slot), (following, _) in spans if slot is not None}
 
     def count(self, traded: Sequence[datetime]) -> None:
         """Count the situations of the slots that were traded to their end."""
-        for slot in traded:
+        before = Situation()
+        for slot in sorted(traded):
             situation, held = self.situation(slot), self.journal.held_at(slot)
             n = Counter(
                 {
+                    "suspensions": len(situation.suspended - before.suspended),
                     "suspended while held": sum(
                         held.get(base(each), 0) > 0 for each in situation.suspended
                     ),
@@ -226,6 +235,7 @@ class Truth:
             )
             n.update({f"print {kind}": 1 for kind in situation.prints.values()})
             self.judged.update(n)
+            before = situation
 
     def _found(self, order: TakenOrder, slot: datetime | None, why: str) -> None:
         side = "buy" if order.is_buy else "sell"
