@@ -71,7 +71,7 @@ def soak_of(tmp_path: Path) -> Iterator[Callable[..., Soak]]:
     def make(
         days: float, block: int, cut_every: int, refused: dict[str, Any], home: str = ""
     ) -> Soak:
-        soak = Soak(Path(home) if home else tmp_path, days, block, cut_every, refused)
+        soak = Soak(Path(home).resolve() if home else tmp_path, days, block, cut_every, refused)
         made.append((soak, bool(home)))
         return soak
 
