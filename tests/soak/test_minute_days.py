@@ -190,7 +190,7 @@ def judge_ledger(
         if symbol in truth.situation(slot).suspended:
             truth.findings.append(f"{slot}: an order of {symbol}, suspended, was planned")
         if order.state is OrderState.REJECTED:
-            truth.judged["refused orders"] += 1
+            truth.judged["orders recorded as rejected"] += 1
             if order.request.client_order_id in taken:
                 truth.findings.append(f"{slot}: called refused, and the venue has it: {order}")
 
