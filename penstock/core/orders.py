@@ -324,6 +324,8 @@ class OrderReport:
     """The base units that are filled."""
     reason: str = ""
     """The venue's reason, if it gave one."""
+    fills: tuple[Fill, ...] = ()
+    """The order's trades, where the answer has all of them; else none."""
 
 
 @dataclass(frozen=True)

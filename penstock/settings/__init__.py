@@ -108,6 +108,7 @@ class Settings:
     def __init__(self, process: Process, variables: Mapping[str, str] | None = None) -> None:
         self.process = process
         self.variables: Mapping[str, str] = MappingProxyType(dict(variables or {}))
+        self._entries: dict[tuple[str, str], BaseModel] = {}
 
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> "Settings":
@@ -185,8 +186,13 @@ class Settings:
         return validate(load_yaml(path), model, path)
 
     def _read_entry(self, file: str, name: str, model: type[M], what: str) -> M:
+        found = self._entries.get((file, name))
+        if isinstance(found, model):
+            return found
         path = self.process.configs / file
         entries = load_yaml(path)
         if name not in entries:
             raise ConfigError(f"{what} '{name}' is not in {path}: it has {', '.join(entries)}")
-        return validate(entries[name] or {}, model, path, f"{name}.")
+        entry = validate(entries[name] or {}, model, path, f"{name}.")
+        self._entries[file, name] = entry
+        return entry

@@ -4,6 +4,7 @@ Every error is one of Penstock's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from penstock.adapters.exchanges.answered_fills import answered_fills
 from penstock.adapters.exchanges.answers import list_in, require_balances
 from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
@@ -139,10 +141,9 @@ class CcxtExchange(CcxtMarketData):
             details = {"clientOrderId": named, **dated}
             report = self._once(
                 f"order {named}",
-                lambda: self._report(
+                lambda: self._placed(
                     self.client.create_order(order.symbol, kind, side, quantity, price, details),
-                    named,
-                    order.symbol,
+                    order,
                 ),
             )
         if report.client_order_id != named:
@@ -151,6 +152,12 @@ class CcxtExchange(CcxtMarketData):
                 f"'{report.client_order_id}'"
             )
         return report
+
+    def _placed(self, answer: Mapping[str, Any], order: OrderRequest) -> OrderReport:
+        """Return the report of the answer to a new order, with the trades that it shows."""
+        report = self._report(answer, order.client_order_id, order.symbol)
+        fills = answered_fills(answer.get("info"), order, report.filled_quantity)
+        return replace(report, fills=fills)
 
     def _once(self, call: str, ask: Callable[[], Answer]) -> Answer:
         """Return `ask()`, which changes something at the venue.

@@ -100,9 +100,17 @@ class OrderTracker:
         orders = self._unfinished(ids)
         reports: dict[str, OrderReport] = {}
         events: list[OrderEvent] = []
+        asked = [order for order in orders if order.request.client_order_id not in known]
+        found = self._session.runner.map(
+            lambda order: self._ask(order, waited),
+            asked,
+            at_once=self._session.policy.senders,
+            name="orders",
+        )
+        answers = dict(zip((order.request.client_order_id for order in asked), found, strict=True))
         for order in orders:
             name = order.request.client_order_id
-            answer = known.get(name) or self._ask(order, waited)
+            answer = known.get(name) or answers.get(name)
             if isinstance(answer, OrderReport):
                 reports[name] = answer
             elif answer is not None:
@@ -170,9 +178,8 @@ class OrderTracker:
             - order.filled_quantity
             for order in orders
         }
-        for fill in self._book(
-            [order for order in orders if missing[order.request.client_order_id] > 0]
-        ):
+        lacking = [order for order in orders if missing[order.request.client_order_id] > 0]
+        for fill in self._book(lacking, reports):
             missing[fill.client_order_id] -= fill.quantity
         self._write(
             [
@@ -197,19 +204,28 @@ class OrderTracker:
             kind = OrderEventKind.CANCEL
         return self._event(order, kind, report.reason, report.venue_order_id)
 
-    def _book(self, orders: Sequence[OrderRecord]) -> Sequence[Fill]:
+    def _book(
+        self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport]
+    ) -> Sequence[Fill]:
         """Book the orders' trades that are not booked yet, and return them.
 
-        The venue is asked once per symbol and venue.
+        Trades are those of the reports. Where a report has none, the venue is asked, once per
+        symbol and venue.
         """
         if not orders:
             return []
-        names = {order.request.client_order_id for order in orders}
-        places = sorted({(order.request.venue, order.request.symbol) for order in orders})
+        asked = [
+            order.request
+            for order in orders
+            if not reports[order.request.client_order_id].fills
+        ]
+        names = {request.client_order_id for request in asked}
+        places = sorted({(request.venue, request.symbol) for request in asked})
         answers = self._session.runner.map(
             self._trades, places, at_once=self._session.policy.senders, name="trades"
         )
-        trades = [fill for found in answers for fill in found if fill.client_order_id in names]
+        trades = [fill for order in orders for fill in reports[order.request.client_order_id].fills]
+        trades += [fill for found in answers for fill in found if fill.client_order_id in names]
         booked = self._session.ledger.book_fills(self._keeper.lease, trades) if trades else []
         self.booked += booked
         return booked
