@@ -16,6 +16,7 @@ from penstock.adapters.exchanges.answered_fills import answered_fills
 from penstock.adapters.exchanges.answers import list_in, require_balances
 from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
+from penstock.adapters.exchanges.counted_nonces import keep_in_order
 from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.quantity_units import require_base_units
@@ -99,6 +100,7 @@ class CcxtExchange(CcxtMarketData):
         if base_url is not None:
             self.client.urls["api"].setdefault("sapi", f"{base_url}/sapi/v1")
         self._age = RequestAge(venue, self.client)
+        keep_in_order(venue, self.client)
         #: Client order ids by venue order id. An entry never changes.
         self._client_ids: dict[str, str] = {}
 

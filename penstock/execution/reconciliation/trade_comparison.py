@@ -94,10 +94,12 @@ def _beginning(session: AccountSession) -> datetime:
 
 def _read(session: AccountSession, histories: Sequence[TradeHistory]) -> list[TradeHistory]:
     """Read both sides of every symbol. The venue is asked about several symbols at a time."""
-    asked = session.runner.map(
-        TradeHistory.ask, histories, at_once=session.policy.senders, name="trades"
+    return session.runner.map(
+        lambda history: history.ask().recall(),
+        histories,
+        at_once=session.policy.senders,
+        name="trades",
     )
-    return [history.recall() for history in asked]
 
 
 @dataclass
