@@ -6,6 +6,7 @@ configuration against a practice exchange, with a durable database. Each slot se
 symbols in part and buys the others, all by one market order. After each slot the bare loop sends
 the same orders for another account at the same exchange. The orders that the exchange has of both
 are compared before any time is printed.
+Between slots the account is reconciled, as the shipped schedule does each hour.
 
 A slot is the use case that flows and the command line call. Bars are read, a strategy decides,
 orders are written ahead, sent and followed, fills are booked, and ledger and venue are compared at
@@ -43,6 +44,7 @@ from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import VERDICT_SCHEMA
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.pipeline.rebalance import rebalance_slot
+from penstock.pipeline.reconcile import reconcile_account
 from penstock.ports import BarBatch, LoadedModel, ModelVersion
 from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import stepped_clock
@@ -153,6 +155,7 @@ class Scene:
         for order in orders:
             self.bare.create_order(order.symbol, "market", order.side, str(order.quantity))
         bare, bare_cpu = time.perf_counter() - bare_begun, time.process_time() - bare_cpu
+        reconcile_account(self.platform, ACTOR, "daily")
         self.rounds.append(Round(self.acknowledged.at - begun, whole, bare, cpu, bare_cpu))
         return result
 
