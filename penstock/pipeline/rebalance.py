@@ -3,7 +3,6 @@ the account.
 """
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -11,10 +10,9 @@ from datetime import datetime
 import polars as pl
 
 from penstock.core.actors import Actor
-from penstock.core.alerts import Alert, urgent
+from penstock.core.alerts import Alert
 from penstock.core.errors import ConfigError, PenstockError, PromotionError, UnexpectedError
 from penstock.core.late_bars import LATE_BARS
-from penstock.core.orders import Phase
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.rebalance.result import RebalanceResult
@@ -36,8 +34,6 @@ from penstock.risk.limits import RiskLimits
 from penstock.settings import ModelAllocation
 from penstock.wiring import Platform
 
-#: How many lines an alert of refused orders has.
-_MOST_LINES = 20
 #: Bars beyond the warm-up that a decision reads: a symbol with a few missing bars is still warm,
 #: and one whose newest bars are late counts with its last one.
 _SPARE_BARS = LATE_BARS
@@ -90,39 +86,10 @@ def _rebalance_slot(
         raise failure from error
     if result.status is None:
         return _left_to_another(platform, portfolio, result)
-    title = f"slot {chosen:%Y-%m-%d %H:%M}"
-    # opened breaks and a changed state are in the outbox already
-    alerts = [urgent(Alert(title, line)) for line in result.urgent]
-    alerts += [] if result.already_done else refusal_alerts(title, result)
-    alerts += [Alert(title, line) for line in result.alerts]
-    if (
-        result.status in (RebalanceStatus.FAILED, RebalanceStatus.SKIPPED)
-        and not result.already_done
-        and not result.alerted
-    ):
-        alerts.insert(0, Alert(f"{title} was {result.status}", result.summary()))
-    if alerts:
-        add_alerts(platform, portfolio, *alerts)
+    if result.alerts and not result.alerted:  # it had ended before: only the way there is new
+        title = f"slot {chosen:%Y-%m-%d %H:%M}"
+        add_alerts(platform, portfolio, *(Alert(title, line) for line in result.alerts))
     return result
-
-
-def refusal_alerts(title: str, result: RebalanceResult) -> list[Alert]:
-    """Return the alert of a slot's refused orders, an urgent one where an exit was refused; none
-    where no order was.
-    """
-    if not result.refused:
-        return []
-    counted = Counter(
-        f"{order.request.side} {order.request.symbol}: {order.reason or order.end_cause}"
-        for order in result.refused
-    )
-    lines = [line if n == 1 else f"{line} ({n} orders)" for line, n in counted.items()]
-    if len(lines) > _MOST_LINES:
-        lines = [*lines[:_MOST_LINES], f"and {len(lines) - _MOST_LINES} more"]
-    many = "1 order was" if len(result.refused) == 1 else f"{len(result.refused)} orders were"
-    alert = Alert(f"{title}: {many} refused", "\n".join(lines))
-    exits = any(order.phase is Phase.SELLS for order in result.refused)
-    return [urgent(alert) if exits else alert]
 
 
 def leave_unfinished(

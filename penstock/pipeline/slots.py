@@ -247,7 +247,7 @@ def trade_slot(
     started = platform.machine_clock.elapsed_seconds()
     lateness, new_bars, result, failure = 0.0, 0, None, ""
     try:
-        lateness = (platform.clock.now() - slot).total_seconds()
+        lateness = _lateness(platform, slot)
         new_bars = _ingested(platform, portfolio, slot)
         result = rebalance_slot(platform, actor, portfolio, slot, however_late)
     except PenstockError as error:
@@ -258,6 +258,17 @@ def trade_slot(
         add_alerts(platform, portfolio, alert)
     duration = platform.machine_clock.elapsed_seconds() - started
     return SlotOutcome(slot, lateness, duration, new_bars, result, failure)
+
+
+def _lateness(platform: Platform, slot: datetime) -> float:
+    """Return how many seconds the slot is past; 0 where the venue does not tell the time.
+
+    Then the slot's run asks again, and says so.
+    """
+    try:
+        return (platform.clock.now() - slot).total_seconds()
+    except VenueError:
+        return 0.0
 
 
 def _ingested(platform: Platform, portfolio: str, slot: datetime) -> int:

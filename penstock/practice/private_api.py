@@ -181,7 +181,9 @@ class PrivateApi:
         ]
 
     def _transfers(self, account: PracticeAccount, parameters: Parameters, reason: str) -> Any:
-        """Return the deposits or withdrawals made from `startTime` on, newest first."""
+        """Return the deposits or withdrawals made from `startTime` on, newest first, without the
+        first `offset` of them.
+        """
         start, end = integer(parameters, "startTime") or 0, integer(parameters, "endTime")
         found = [
             binance_json.transfer_answer(entry)
@@ -191,7 +193,7 @@ class PrivateApi:
             and entry["reason"] == reason
             and start <= entry["at"] <= (entry["at"] if end is None else end)
         ]
-        return _page(found, parameters, from_start=True)
+        return _page(found[integer(parameters, "offset") or 0 :], parameters, from_start=True)
 
     def _find(self, account: PracticeAccount, parameters: Parameters) -> PracticeOrder | None:
         symbol = self.market.listing(required(parameters, "symbol")).wire

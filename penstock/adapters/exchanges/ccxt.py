@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from penstock.adapters.exchanges.answered_fills import answered_fills
-from penstock.adapters.exchanges.answers import list_in, require_balances
+from penstock.adapters.exchanges.answers import require_balances
 from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
 from penstock.adapters.exchanges.counted_nonces import keep_in_order
@@ -21,7 +21,8 @@ from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.quantity_units import require_base_units
 from penstock.adapters.exchanges.refusals import Meaning
-from penstock.adapters.exchanges.trade_pages import parsed_trade, trade_pager
+from penstock.adapters.exchanges.trade_pages import id_number, trade_pager, trades_by_id
+from penstock.adapters.exchanges.transfer_pages import Direction, transfer_pager
 from penstock.core.clock import MachineClock
 from penstock.core.errors import (
     NotSentError,
@@ -45,9 +46,6 @@ _STATES = {
     "rejected": OrderState.REJECTED,
 }
 _PAGE = 1000
-#: No venue is known to show fewer rows at once, so a page with fewer is the last. A venue that
-#: shows fewer than it is asked for does not say so.
-_SMALLEST_PAGE = 50
 #: Venues show about three months of transfers at once.
 _TRANSFERS_KEPT = timedelta(days=89)
 _ASK_ONE_BY_ONE = 5
@@ -96,6 +94,7 @@ class CcxtExchange(CcxtMarketData):
         )
         self._lookup = order_lookup(venue)
         self._pager = trade_pager(venue)
+        self._transfers = transfer_pager(venue)
         # Unlike a test network, the practice exchange has transfers.
         if base_url is not None:
             self.client.urls["api"].setdefault("sapi", f"{base_url}/sapi/v1")
@@ -331,65 +330,34 @@ class CcxtExchange(CcxtMarketData):
             return None
         first = max(since, self.now() - _TRANSFERS_KEPT)
         try:
-            rows = [
-                (sign, row)
-                for sign, ask in self._histories()
-                for row in self._transfer_rows(ask, first)
+            found = [
+                transfer
+                for direction in Direction
+                for transfer in self._transfers.transfers(
+                    partial(self.read, f"{direction}s"),
+                    self.client,
+                    direction,
+                    round(first.timestamp() * 1000),
+                )
             ]
         except (NotSentError, VenueRejectedError) as error:
             # A test network has no such call, and the keys may not allow it.
             _log.warning("transfers_not_reported", venue=self.venue, reason=str(error))
             return None
-        return sorted(
-            (_transfer(sign, row) for sign, row in rows if row.get("status") == "ok"),
-            key=lambda each: each.at,
-        )
-
-    def _histories(self) -> tuple[tuple[int, Any], ...]:
-        return (1, self.client.fetch_deposits), (-1, self.client.fetch_withdrawals)
-
-    def _transfer_rows(self, ask: Any, first: datetime) -> list[dict[str, Any]]:
-        at = round(first.timestamp() * 1000)
-        return self.read("transfers", lambda: [dict(row) for row in ask(None, at, _PAGE)])
+        return sorted(found, key=lambda each: each.at)
 
     def _all_trades(self, symbol: str, since: int) -> list[dict[str, Any]]:
         """Return every trade from `since` (milliseconds) on, oldest first.
 
         Trades are paged by id where the venue does so, and with its pager otherwise.
         """
-        if self._pager is None:
-            trades = self._trades_by_id(symbol, since)
-        else:
-            trades = self._pager.trades(
-                partial(self.read, f"fills of {symbol}"), self.client, symbol, since
-            )
-        return sorted(trades, key=lambda trade: (int(trade["timestamp"]), _number(trade["id"])))
-
-    def _trades_by_id(self, symbol: str, since: int) -> list[dict[str, Any]]:
-        seen: dict[str, dict[str, Any]] = {}
-        page = self._trades_page(symbol, since, {})
-        while True:
-            fresh = [trade for trade in page if str(trade["id"]) not in seen]
-            seen |= {str(trade["id"]): trade for trade in fresh}
-            if not fresh or len(page) < _SMALLEST_PAGE:
-                return list(seen.values())
-            newest = max(fresh, key=lambda trade: (int(trade["timestamp"]), _number(trade["id"])))
-            page = self._trades_page(symbol, None, {"fromId": int(newest["id"]) + 1})
-
-    def _trades_page(
-        self, symbol: str, since: int | None, extra: dict[str, Any]
-    ) -> list[dict[str, Any]]:
-        def page() -> list[dict[str, Any]]:
-            market = self.client.market(symbol)
-            asked = {"symbol": market["id"], "limit": _PAGE, **extra}
-            if since is not None:
-                asked["startTime"] = since
-            return [
-                parsed_trade(self.client, str(row["id"]), row, market)
-                for row in list_in(self.client.privateGetMyTrades(asked))
-            ]
-
-        return self.read(f"fills of {symbol}", page)
+        read = partial(self.read, f"fills of {symbol}")
+        trades = (
+            trades_by_id(read, self.client, symbol, since)
+            if self._pager is None
+            else self._pager.trades(read, self.client, symbol, since)
+        )
+        return sorted(trades, key=lambda trade: (int(trade["timestamp"]), id_number(trade["id"])))
 
     def _learn_client_ids(self, symbol: str, order_ids: set[str]) -> None:
         """Find the client order ids of orders that this process has not seen yet.
@@ -466,18 +434,3 @@ class CcxtExchange(CcxtMarketData):
             )
             return Decimal(0), spot_assets(str(trade["symbol"]))[1]
         return Decimal(str(fee["cost"])), str(fee["currency"])
-
-
-def _transfer(sign: int, row: Mapping[str, Any]) -> Transfer:
-    """Return a deposit, or a withdrawal with its fee."""
-    fee = Decimal(str((row.get("fee") or {}).get("cost") or 0)) if sign < 0 else Decimal(0)
-    quantity = sign * (Decimal(str(row["amount"])) + fee)
-    return Transfer(
-        str(row["currency"]), quantity, datetime.fromtimestamp(int(row["timestamp"]) / 1000, UTC)
-    )
-
-
-def _number(trade_id: object) -> int:
-    """Return a trade id as a number for sorting; 0 where it is no number."""
-    text = str(trade_id)
-    return int(text) if text.isdigit() else 0

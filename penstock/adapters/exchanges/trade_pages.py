@@ -32,6 +32,11 @@ _BYBIT_PAGE = 100
 _WHITEBIT_KEPT = timedelta(days=180)
 _WHITEBIT_WINDOW = 30 * _DAY
 _WHITEBIT_PAGE = 100
+#: The most rows of a page where pages are by id.
+_PAGE_BY_ID = 1000
+#: No venue is known to show fewer rows at once, so a page with fewer is the last. A venue that
+#: shows fewer than it is asked for does not say so.
+_SMALLEST_PAGE = 50
 #: After so many pages the reading of a venue's trades fails.
 _MOST_PAGES = 10_000
 _log = structlog.get_logger(__name__)
@@ -140,6 +145,38 @@ def parsed_trade(
             f"a trade that lacks its id, time, symbol, side, amount or price: {dict(row)}"
         )
     return trade
+
+
+def trades_by_id(
+    read: Callable[[Callable[[], list[Trade]]], list[Trade]], client: Any, symbol: str, since: int
+) -> list[Trade]:
+    """Return every trade of `symbol` from `since` (milliseconds) on, where a venue shows the oldest
+    first and those from an id on (Binance). `read` puts one question to the venue.
+    """
+    market = client.market(symbol)
+
+    def page(where: Where) -> list[Trade]:
+        rows = list_in(
+            client.privateGetMyTrades({"symbol": market["id"], "limit": _PAGE_BY_ID, **where})
+        )
+        return [parsed_trade(client, str(row["id"]), row, market) for row in rows]
+
+    seen: dict[str, Trade] = {}
+    where: Where = {"startTime": since}
+    while True:
+        trades = read(partial(page, where))
+        fresh = [trade for trade in trades if str(trade["id"]) not in seen]
+        seen |= {str(trade["id"]): trade for trade in fresh}
+        if not fresh or len(trades) < _SMALLEST_PAGE:
+            return list(seen.values())
+        newest = max(fresh, key=lambda trade: (int(trade["timestamp"]), id_number(trade["id"])))
+        where = {"fromId": int(newest["id"]) + 1}
+
+
+def id_number(trade_id: object) -> int:
+    """Return a trade id as a number for sorting; 0 where it is no number."""
+    text = str(trade_id)
+    return int(text) if text.isdigit() else 0
 
 
 def _kraken_windows(since: int, _now: int) -> list[Where]:

@@ -83,7 +83,7 @@ class RebalanceResult:
     """The symbols that were to be closed and are still held."""
 
     alerted: bool = False
-    """Whether the alert of how the slot ended was committed with that end."""
+    """Whether the alerts of how the slot ended were committed with that end."""
 
     lateness_seconds: float = 0.0
     """How long after the slot the run began, by the venue's clock."""

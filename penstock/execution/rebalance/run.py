@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from penstock.core.alerts import Alert
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
 from penstock.core.orders import Phase
@@ -16,7 +15,7 @@ from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.algorithms import MarketStyle, Style
 from penstock.execution.algorithms.phase_worker import PhaseWorker
 from penstock.execution.lease import LeaseKeeper, take_lease
-from penstock.execution.orders.cancel import cancel_working
+from penstock.execution.orders.cancel import FLATTEN_VERSION, cancel_working
 from penstock.execution.orders.recover import end_superseded, recover
 from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.outcome import (
@@ -27,6 +26,7 @@ from penstock.execution.rebalance.outcome import (
     refusal_of,
 )
 from penstock.execution.rebalance.result import RebalanceResult
+from penstock.execution.rebalance.slot_alerts import slot_alerts
 from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.execution.session import AccountSession
@@ -129,10 +129,8 @@ def _rebalanced(
         # What stopped an earlier run of the slot stays in its reason.
         reason = f"{refusal}; {slot.reason}" if slot.reason else refusal
         status = RebalanceStatus.FAILED if orders else RebalanceStatus.SKIPPED
-        ended = replace(result, status=status, reason=reason, alerted=True)
-        alert = Alert(f"slot {inputs.slot:%Y-%m-%d %H:%M} was {status}", ended.summary())
-        session.ledger.end_rebalance(keeper.lease, slot.id, status, reason, [alert])
-        return ended
+        ended = replace(result, status=status, reason=reason)
+        return _ended(session, keeper, slot, inputs, ended)
     risk = PreTradeRisk(
         session=session,
         keeper=keeper,
@@ -151,7 +149,25 @@ def _rebalanced(
         policy=inputs.policy,
         price_tolerance=inputs.limits.price_tolerance,
     )
-    return _traded(context, risk, result)
+    return _ended(session, keeper, slot, inputs, _traded(context, risk, result))
+
+
+def _ended(
+    session: AccountSession,
+    keeper: LeaseKeeper,
+    slot: Rebalance,
+    inputs: RebalanceInputs,
+    result: RebalanceResult,
+) -> RebalanceResult:
+    """End the slot with the result's status, and commit its alerts with that.
+
+    Whoever flattens by hand is told by the halt.
+    """
+    assert result.status is not None
+    by_hand = inputs.portfolio_version == FLATTEN_VERSION
+    alerts = () if by_hand else slot_alerts(result)
+    session.ledger.end_rebalance(keeper.lease, slot.id, result.status, result.reason, alerts)
+    return replace(result, alerted=not by_hand)
 
 
 def _lateness(session: AccountSession, slot: datetime) -> float:
@@ -194,7 +210,10 @@ def _decided(
 
 
 def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -> RebalanceResult:
-    """Trade the slot: sells to their end, then buys from what the sells have yielded."""
+    """Trade the slot: sells to their end, then buys from what the sells have yielded.
+
+    The slot is not ended yet; the result says how it ends.
+    """
     session, keeper, slot = context.session, context.keeper, context.rebalance
     before = context.read_book(risk.locks)
     context = replace(context, targets=risk.open(before, context.targets))
@@ -215,7 +234,6 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
     status, reason = outcome_of(orders)
     skipped = (*sells.skipped, *buys.skipped)
     closings = closings_of(risk.closing, after, risk.locks, orders, risk.findings, skipped)
-    session.ledger.end_rebalance(keeper.lease, slot.id, status, reason)
     return replace(
         result,
         status=status,

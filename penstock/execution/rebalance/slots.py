@@ -156,9 +156,9 @@ def account_for_missed(
         # the others to the next call, and its alert.
         alerts = _missed_alerts(account)
         for row in passed:
-            failed = RebalanceStatus.FAILED
-            _end_slot(session, keeper, row.slot, failed, taken_over(row, newest), alerts=alerts)
-            alerts = ()
+            failed, reason = RebalanceStatus.FAILED, taken_over(row, newest)
+            if _end_slot(session, keeper, row.slot, failed, reason, alerts=alerts):
+                alerts = ()
         reason = (
             f"missed: no run had the account before {newest:%Y-%m-%d %H:%M} was due; policy "
             f"{policy}"
@@ -262,17 +262,21 @@ def _write_skipped(
     reason: str,
     alerts: Sequence[Alert],
 ) -> None:
-    """Write the rows oldest first, so that a later call can go on after an interruption."""
+    """Write the rows oldest first, so that a later call can go on after an interruption.
+
+    The first row that is written has the alerts.
+    """
+    ended = RebalanceStatus.SKIPPED
     if gaps.before is not None:
         together = (
             f"{reason}; with it {gaps.uncounted} slots since {gaps.since:%Y-%m-%d %H:%M}, not "
             "listed one by one"
         )
-        _end_slot(session, keeper, gaps.before, RebalanceStatus.SKIPPED, together, alerts=alerts)
-        alerts = ()
+        if _end_slot(session, keeper, gaps.before, ended, together, alerts=alerts):
+            alerts = ()
     for slot in skipped:
-        _end_slot(session, keeper, slot, RebalanceStatus.SKIPPED, reason, alerts=alerts)
-        alerts = ()
+        if _end_slot(session, keeper, slot, ended, reason, alerts=alerts):
+            alerts = ()
 
 
 def _end_slot(

@@ -10,6 +10,7 @@ from penstock.adapters.exchanges.order_expiry import _LAGS, _LIMITS
 from penstock.adapters.exchanges.order_lookup import _LOOKUPS
 from penstock.adapters.exchanges.refusals import _TABLES
 from penstock.adapters.exchanges.trade_pages import _PAGERS
+from penstock.adapters.exchanges.transfer_pages import _PAGERS as _TRANSFERS
 
 TESTS = Path(__file__).resolve().parents[2]
 HERE = "contracts/exchanges"
@@ -42,11 +43,12 @@ def table(path: str, name: str) -> set[str]:
 def test_adapter_knows_everything_of_a_venue_or_nothing() -> None:
     """How it is asked for an order, what its refusals mean, how its trades are read, and so on."""
     assert set(_LOOKUPS) == set(_LIMITS) == set(_LAGS) == set(_TABLES) == set(_PAGERS)
+    assert set(_PAGERS) == set(_TRANSFERS)
 
 
 def test_regional_name_has_the_rules_of_its_venue() -> None:
     """A regional name needs no test of its own because it is entered with the same values."""
-    tables: list[Any] = [_LOOKUPS, _LIMITS, _LAGS, _TABLES, _PAGERS]
+    tables: list[Any] = [_LOOKUPS, _LIMITS, _LAGS, _TABLES, _PAGERS, _TRANSFERS]
     for name, venue in REGIONAL.items():
         assert all(each[name] == each[venue] for each in tables)
 
@@ -59,6 +61,7 @@ def test_regional_name_has_the_rules_of_its_venue() -> None:
         (f"{HERE}/test_order_expiry.py", "ANSWERS", PRACTICE),
         (f"{HERE}/test_trade_pages.py", "IDS", PRACTICE),
         (f"{HERE}/test_trade_pages.py", "PATHS", PRACTICE),
+        (f"{HERE}/test_transfer_pages.py", "PATHS", set()),
     ],
 )
 def test_every_venue_is_tested(path: str, name: str, elsewhere: set[str]) -> None:

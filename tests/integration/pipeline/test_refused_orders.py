@@ -8,7 +8,10 @@ import pytest
 
 from penstock.core.orders import EndCause
 from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.rebalance.run import rebalance
+from penstock.pipeline import slots
 from penstock.pipeline.halts import halt_trading
+from penstock.pipeline.rebalance import _inputs, rebalance_slot
 from penstock.pipeline.slots import trade_slot
 from penstock.risk.limits import RiskLimits
 from penstock.settings import practice_keys
@@ -61,6 +64,22 @@ def test_slot_whose_every_order_is_refused_is_an_alert_each_time(place: Place) -
         )
         assert not any("URGENT" in line for line in said), said
         place.control.deposit(key, "USDT", 100_000)
+
+
+def test_alert_of_refused_orders_is_committed_with_the_slot_s_end(place: Place) -> None:
+    """The process dies once the slot is done: the next run sends the alert, once."""
+    slot = place.tomorrow()
+    slots._ingest(place.platform, "daily", slot)
+    take_away(place, "USDT")
+    inputs = _inputs(place.platform, "daily", slot)
+    result = rebalance(place.platform.session("daily"), inputs)
+    assert result.status is RebalanceStatus.DONE
+    assert len(result.refused) == 2
+    assert not place.alerts, "nothing of the pipeline has run after it: as after a kill"
+    assert rebalance_slot(place.platform, ACTOR, "daily", slot).already_done
+    assert len([line for line in lines(place) if "2 orders were refused" in line]) == 1
+    assert rebalance_slot(place.platform, ACTOR, "daily", slot).already_done
+    assert not place.alerts
 
 
 def test_refused_exit_is_urgent_and_not_reported_as_closed(place: Place) -> None:

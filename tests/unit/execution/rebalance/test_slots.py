@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.core.leases import Lease
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.rebalance.run import rebalance
@@ -318,3 +319,25 @@ def test_killed_accounting_leaves_no_slot_running_for_ever(traded: World, writes
         minute for minute, (status, _) in rows(traded).items() if status is RebalanceStatus.RUNNING
     } <= {32, 33}
     assert rows(traded)[1][0] is RebalanceStatus.FAILED
+
+
+def test_alert_of_missed_slots_is_written_though_another_process_ended_the_first(
+    traded: World,
+) -> None:
+    """Between reading the rows and having the account another process skips the first of them: the
+    alert comes with the next one.
+    """
+    ledger = traded.ledger
+    acquire = ledger.acquire_lease
+
+    def late(account: str, holder: str, ttl_seconds: float) -> Lease | None:
+        lease = acquire(account, "another", ttl_seconds)
+        assert lease
+        row = ledger.start_rebalance(lease, SLOT + MINUTE, "none")
+        ledger.end_rebalance(lease, row.id, RebalanceStatus.SKIPPED, "by another process")
+        ledger.release_lease(lease)
+        return acquire(account, holder, ttl_seconds)
+
+    ledger.acquire_lease = late  # type: ignore[method-assign]  # another process comes first
+    account(traded, 4, MissedSlots.SKIP)
+    assert [alert.title for alert in ledger.slot_alerts] == ["3 slots were missed or interrupted"]
