@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
@@ -76,6 +77,8 @@ class Process(BaseModel):
     """Where the practice exchange answers, if not at the configured address."""
     notify_urls: SecretStr = SecretStr("")
     """The channels of alerts, as Apprise URLs with spaces between them."""
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """Which log lines are written. At "info" every order and every fill has one."""
 
     @field_validator("practice_url")
     @classmethod

@@ -9,12 +9,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import structlog
+
 from penstock.core.errors import (
     OrderNotFoundError,
     RateLimitedError,
     UnknownSymbolError,
     VenueError,
 )
+from penstock.core.log_ids import order_id
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import (
     EndCause,
@@ -31,6 +34,7 @@ from penstock.execution.session import AccountSession
 #: Trades are read from this much before the slot, because clocks differ.
 TRADES_MARGIN = timedelta(minutes=5)
 
+_log = structlog.get_logger(__name__)
 _LOST = (OrderState.SUBMITTING, OrderState.UNKNOWN)
 _WORKING = (OrderState.OPEN, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL)
 _END_EVENTS = {
@@ -131,6 +135,10 @@ class OrderTracker:
         There may be an event where the venue does not answer, or answers "no such order". Another
         refusal is an answer about the question, and not about the order: it is asked again.
         """
+        with order_id(order.request.client_order_id):
+            return self._asked(order, waited)
+
+    def _asked(self, order: OrderRecord, waited: float) -> OrderReport | OrderEvent | None:
         request = order.request
         try:
             report = self._session.find_order(request)
@@ -215,9 +223,7 @@ class OrderTracker:
         if not orders:
             return []
         asked = [
-            order.request
-            for order in orders
-            if not reports[order.request.client_order_id].fills
+            order.request for order in orders if not reports[order.request.client_order_id].fills
         ]
         names = {request.client_order_id for request in asked}
         places = sorted({(request.venue, request.symbol) for request in asked})
@@ -227,6 +233,16 @@ class OrderTracker:
         trades = [fill for order in orders for fill in reports[order.request.client_order_id].fills]
         trades += [fill for found in answers for fill in found if fill.client_order_id in names]
         booked = self._session.ledger.book_fills(self._keeper.lease, trades) if trades else []
+        for fill in booked:
+            with order_id(fill.client_order_id):
+                _log.info(
+                    "fill_booked",
+                    symbol=fill.symbol,
+                    side=fill.side.value,
+                    trade=fill.trade_id,
+                    quantity=str(fill.quantity),
+                    price=str(fill.price),
+                )
         self.booked += booked
         return booked
 
@@ -284,7 +300,8 @@ class OrderTracker:
         for order in working:
             name = order.request.client_order_id
             try:
-                reports[name] = self._session.cancel(order.request)
+                with order_id(name):
+                    reports[name] = self._session.cancel(order.request)
             except (OrderNotFoundError, UnknownSymbolError):
                 pass
             except VenueError as error:
@@ -306,5 +323,9 @@ class OrderTracker:
         return OrderEvent(name, kind, at, reason, venue_order_id, end_cause)
 
     def _write(self, events: Sequence[OrderEvent]) -> None:
-        if events:
-            self._session.ledger.record_events(self._keeper.lease, events)
+        if not events:
+            return
+        self._session.ledger.record_events(self._keeper.lease, events)
+        for event in events:
+            with order_id(event.client_order_id):
+                _log.info("order_recorded", event_kind=event.kind.value, reason=event.reason)

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import structlog
+
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
+from penstock.core.log_ids import slot_ids
 from penstock.core.orders import Phase
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.execution.algorithms import MarketStyle, Style
@@ -34,6 +37,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book, RebalancePolicy
 from penstock.risk.limits import RiskLimits
 
+_log = structlog.get_logger(__name__)
 #: A run may start this many seconds before its slot by the venue's clock.
 _EARLY_SECONDS = 1.0
 #: Fills that are younger are compared with the venue's list of trades by a later slot, or by the
@@ -74,6 +78,22 @@ def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResu
             f"the policy's quote is {inputs.policy.quote} and the account's is {session.quote}: "
             "make them the same"
         )
+    with slot_ids(session.account, inputs.slot, session.ids):
+        _log.info("slot_begun", portfolio_version=inputs.portfolio_version)
+        result = _with_lease(session, inputs)
+        _log.info(
+            "slot_ended",
+            status=None if result.status is None else result.status.value,
+            reason=result.reason,
+            sent=result.sent,
+            fills=len(result.fills),
+            seconds=round(result.duration_seconds, 3),
+        )
+        return result
+
+
+def _with_lease(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResult:
+    """Rebalance under the account's lease, where it can be had."""
     clock, policy = session.machine_clock, session.policy
     started = clock.elapsed_seconds()
     session.ledger.open_account(session.account, session.exchange_name, session.quote)

@@ -1,0 +1,47 @@
+"""Where log lines go and how they look: lines of our own and those of other libraries alike.
+
+A terminal gets readable lines, everything else JSON, one object per line. Both go to standard
+error: standard output is for what a command answers.
+"""
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+#: What every line has: the ids that are bound (penstock.core.log_ids), its level and its time.
+_PARTS: tuple[Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+)
+
+
+def send_logs(level_name: str, stream: TextIO | None = None, *, libraries: bool = True) -> None:
+    """Write lines of at least a level ("info") to `stream` (default: standard error) from now on.
+
+    Without `libraries` the lines of other libraries go where they went before.
+    """
+    level = logging.getLevelNamesMapping()[level_name.upper()]
+    target = sys.stderr if stream is None else stream
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer() if target.isatty() else structlog.processors.JSONRenderer()
+    )
+    own_lines = (*_PARTS, structlog.processors.format_exc_info, renderer)
+    structlog.configure(
+        processors=own_lines,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(target),
+    )
+    if not libraries:
+        return
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=[*_PARTS, structlog.stdlib.add_logger_name],
+        )
+    )
+    logging.basicConfig(level=level, handlers=[handler], force=True)
