@@ -47,7 +47,9 @@ class DatabaseServers:
             return _migrated(self.empty(tier))
         server, name = self._template(), _new_name()
         with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}".encode())
+            connection.execute(
+                f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE} STRATEGY file_copy".encode()
+            )
         return create_database(server, name)
 
     @contextmanager

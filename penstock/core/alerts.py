@@ -10,7 +10,7 @@ from penstock.core.breaks import Break
 from penstock.core.halts import TradingState
 
 #: How the title of an urgent alert begins, on every channel.
-_URGENT = "URGENT: "
+URGENT = "URGENT: "
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Alert:
     @property
     def is_urgent(self) -> bool:
         """Whether it cannot wait until morning."""
-        return self.title.startswith(_URGENT)
+        return self.title.startswith(URGENT)
 
 
 def urgent(alert: Alert) -> Alert:
     """Return the alert as an urgent one: its title says so."""
-    return alert if alert.is_urgent else replace(alert, title=f"{_URGENT}{alert.title}")
+    return alert if alert.is_urgent else replace(alert, title=f"{URGENT}{alert.title}")
 
 
 def break_alert(found: Break) -> Alert:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from penstock.demo.history import DemoHistory
-from penstock.settings import Process, Settings, practice_key_variables
+from penstock.settings import Process, Settings
 
 #: What the demo asks of a candidate. Everything is measured and shown. Only the technical criteria
 #: must pass, so that the demo trades on any candles. The project's own thresholds are judged beside
@@ -62,7 +62,8 @@ def demo_settings(template: Settings, home: Path, configs: Path, practice_url: s
         mlflow_url=None,
         notify_urls=template.process.notify_urls,
     )
-    return Settings(process, {**template.variables, **practice_key_variables(home)})
+    keys = Settings(process).practice_key_variables()
+    return Settings(process, {**template.variables, **keys})
 
 
 def _timeframes(history: DemoHistory) -> dict[str, Any]:

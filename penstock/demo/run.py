@@ -215,7 +215,7 @@ def _practice(
     """Run the practice exchange with the demo's account; its journal keeps balances and time from
     run to run.
     """
-    key, secret = practice_keys(home)[PORTFOLIO]
+    key, secret = practice_keys(home, [PORTFOLIO])[PORTFOLIO]
     token = stack_secret(home, StackSecret.PRACTICE).get_secret_value()
     server = PracticeServer(
         history.source,

@@ -14,6 +14,7 @@ from penstock.core.instruments import holdings_by_symbol
 from penstock.core.orders import Phase
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import RecordedFinding, RiskVerdict
+from penstock.core.timeframes import Timeframe
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.risk_view import RiskView
 from penstock.execution.routing.limits import PartLimits
@@ -63,11 +64,14 @@ class PreTradeRisk:
         locks: Mapping[str, str],
         halt: Halt,
         kept_instruments: frozenset[str] = frozenset(),
+        timeframe: Timeframe | None = None,
     ) -> None:
         """`locks` and `halt` are as read at the start of the slot. `kept_instruments` are the
-        symbols whose instrument the control store has already.
+        symbols whose instrument the control store has already. `timeframe` is that of the bars.
         """
-        self.view = RiskView(session=session, limits=limits, slot=slot, locks=locks, halt=halt)
+        self.view = RiskView(
+            session=session, limits=limits, slot=slot, locks=locks, halt=halt, timeframe=timeframe
+        )
         self.closing: tuple[RuleFinding, ...] = ()
         self._session = session
         self._keeper = keeper

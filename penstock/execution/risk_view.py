@@ -12,6 +12,7 @@ from penstock.core.errors import VenueError
 from penstock.core.halts import Halt
 from penstock.core.proposals import ProposedOrder
 from penstock.core.risk_records import RiskHistory
+from penstock.core.timeframes import Timeframe
 from penstock.execution.reconciliation.reconcile import locks_of
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
@@ -51,6 +52,9 @@ class RiskView:
     halt: Halt
     """The trading state, as last read."""
 
+    timeframe: Timeframe | None = None
+    """The bars that were decided on; None where they do not age."""
+
     exits: frozenset[str] = frozenset()
     """The symbols whose position is being closed by a rule or an operator."""
 
@@ -62,6 +66,7 @@ class RiskView:
 
     _entries: Mapping[str, Decimal] = field(default_factory=dict)
     _counted_at: datetime | None = None
+    _begun_at: datetime | None = None
 
     def read(self, book: Book, targets: PortfolioTargets) -> RiskContext:
         """Return the context of this book, with the account's history read now.
@@ -70,6 +75,7 @@ class RiskView:
         """
         session = self.session
         self._counted_at = session.clock.now()
+        self._begun_at = self._begun_at or self._counted_at
         history = session.control_store.risk_history(session.account, self.slot, self._counted_at)
         self.history = replace(history, transferred=history.transferred - book.missing_value)
         if self.limits.guards_positions:
@@ -80,12 +86,20 @@ class RiskView:
         """Return the context with trading state, history and locks read now.
 
         Locks are those of the open breaks in the control store; nothing is compared with the venue.
-        What is gone by an open break follows from the locks that the book was read with.
+        What is gone by an open break follows from the locks that the book was read with. Bars have
+        aged since the run began.
         """
         self.halt = self.session.kill_switch.read()
         context = self.read(book, targets)
         self.locks = locks_of(self.session.control_store.open_breaks(self.session.account))
-        return replace(context, locks=self.locks)
+        return replace(context, locks=self.locks, aged_seconds=self._aged_seconds())
+
+    def _aged_seconds(self) -> float:
+        """Return the time between the newest bar close and the newest when the run began."""
+        if self.timeframe is None or self._begun_at is None or self._counted_at is None:
+            return 0.0
+        closed, begun = map(self.timeframe.floor, (self._counted_at, self._begun_at))
+        return (closed - begun).total_seconds()
 
     def refreshed(self, book: Book, targets: PortfolioTargets) -> RiskContext:
         """Return the context of this book with the trading state read now.

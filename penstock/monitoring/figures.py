@@ -22,13 +22,15 @@ class AccountFigures:
     equity: float | None = None
     """Equity after the newest traded slot (quote units); None where none was traded."""
     performance: Performance | None = None
-    """What it earned; None where no slot was traded."""
+    """What it earned from day to day; None where no slot was traded."""
 
 
 def figures_of(
     totals: AccountTotals, state: TradingState, open_breaks: int, equity: pl.DataFrame
 ) -> AccountFigures:
-    """Return an account's figures. `equity` has columns equity, transferred, oldest slot first."""
+    """Return an account's figures. `equity` has columns equity, transferred, the oldest first: the
+    first slot, and the last of each day.
+    """
     traded = bool(equity.height)
     return AccountFigures(
         trading_state=state,

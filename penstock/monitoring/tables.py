@@ -47,7 +47,7 @@ def figures_table(figures: AccountFigures) -> pl.DataFrame:
             rows.append(("transfers", moved))
         rows += [
             ("return since the first slot", f"{earned.total_return:+.2%}"),
-            ("deepest fall", f"{earned.deepest_fall:.2%}"),
+            ("deepest fall, by the day", f"{earned.deepest_fall:.2%}"),
         ]
     return pl.DataFrame(rows, schema=["figure", "value"], orient="row")
 

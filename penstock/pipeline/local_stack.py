@@ -17,7 +17,7 @@ from penstock.practice.candles import ParquetCandles
 from penstock.practice.clock import ClockSpec, real_clock, sped_up_clock, stepped_clock
 from penstock.practice.server import AccountSpec, PracticeConfig, serve
 from penstock.practice.synthetic import SyntheticCandles
-from penstock.settings import Settings, StackSecret, practice_keys, stack_secret
+from penstock.settings import Settings, StackSecret, stack_secret
 from penstock.simulation.fill_model import FillModel
 from penstock.stack import (
     Addresses,
@@ -146,7 +146,7 @@ def serve_practice(
     quote = settings.universe.quote
     accounts = tuple(
         AccountSpec(key, secret, {quote: f"{request.cash:f}"})
-        for key, secret in practice_keys(settings.home).values()
+        for key, secret in settings.practice_keys().values()
     )
     source = (
         ParquetCandles(request.candles)

@@ -17,7 +17,7 @@ from penstock.core.instruments import spot_assets
 from penstock.pipeline.use_case import use_case
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault
-from penstock.settings import Settings, StackSecret, practice_key_variables, stack_secret
+from penstock.settings import Settings, StackSecret, stack_secret
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _key_of(settings: Settings, portfolio: str) -> str:
             "control calls"
         )
     variable = account.api_key_env or ""
-    known = practice_key_variables(settings.home)
+    known = settings.practice_key_variables()
     key = settings.variables.get(variable) or known.get(variable)
     if not key:
         raise ConfigError(

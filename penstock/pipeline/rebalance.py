@@ -174,6 +174,7 @@ def _inputs(platform: Platform, portfolio: str, chosen: datetime) -> RebalanceIn
         decide=decide,
         policy=platform.settings.portfolio(portfolio).rebalancing,
         limits=listed_limits(platform),
+        timeframe=platform.settings.portfolio(portfolio).timeframe,
     )
 
 

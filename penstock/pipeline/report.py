@@ -71,10 +71,10 @@ def _drift(platform: Platform, portfolio: str) -> tuple[DriftReport | None, str]
 
 
 def account_figures(platform: Platform, account: str) -> AccountFigures:
-    """Return the account in figures."""
+    """Return the account in figures. What it earned is measured at the ends of days."""
     return figures_of(
         platform.ledger.totals(account),
         platform.control_store.trading_state(account).state,
         len(platform.control_store.open_breaks(account)),
-        platform.control_store.equity_history(account),
+        platform.control_store.equity_by_day(account),
     )

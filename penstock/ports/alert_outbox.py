@@ -10,7 +10,8 @@ class AlertOutbox(Protocol):
     """The alerts of every account until they are sent. Raises StoreError where the database fails.
 
     Ledger and control store add some alerts themselves, in the transaction of the cause. The causes
-    are a break that is opened, a state that is set with `alert`, and a refused order event.
+    are a break that is opened, a state that is set with `alert`, a refused order event, and a slot
+    that has ended.
     """
 
     def add(self, account: str, alerts: Sequence[Alert]) -> None:
@@ -18,7 +19,8 @@ class AlertOutbox(Protocol):
         ...
 
     def deliver(self, account: str, send: Callable[[Sequence[Alert]], bool]) -> int:
-        """Hand the account's unsent alerts to `send` in one call, the oldest first.
+        """Hand the account's unsent alerts to `send` in one call: urgent ones first, then the
+        oldest. Of very many the next call gets the rest.
 
         Returns how many are now marked as sent: all of them where `send` returns True, none where
         it returns False. What `send` raises is passed on, and none is marked.

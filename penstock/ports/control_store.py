@@ -130,6 +130,13 @@ class RiskStore(Protocol):
         """
         ...
 
+    def equity_by_day(self, account: str) -> pl.DataFrame:
+        """Return the first row of the equity history, and the last of each day (UTC).
+
+        A slot at midnight belongs to the day that ends.
+        """
+        ...
+
     def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
         """Return what the account did before `slot`, and in the minute, hour and day before `now`.
 

@@ -71,6 +71,10 @@ class RiskContext:
     """The prices that are not confirmed, by symbol."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     """Why equity cannot be known, by symbol; empty where it is."""
+    aged_seconds: float = 0.0
+    """How much the bars have aged since the order under review was planned: by the bar closes that
+    have passed meanwhile. 0 where it is planned now.
+    """
     under_review: Sequence[ProposedOrder] = ()
     """All orders of the plan, in its order. Denied orders stay in it."""
 
@@ -242,7 +246,7 @@ class LockedInstrument:
 
 @dataclass(frozen=True)
 class StaleBars:
-    """slot - close of the newest bar seen <= max_lag_seconds.
+    """slot - close of the newest bar seen + bar closes passed since <= max_lag_seconds.
 
     An order without any bar passes only where it reduces. So the policy can close a position whose
     symbol has left the universe.
@@ -261,11 +265,12 @@ class StaleBars:
             if context.reduces(order):
                 return None
             return RuleFinding(self.name, order.symbol, "no bar was seen for this symbol")
-        lag = (context.slot - bar.closed_at).total_seconds()
+        lag = (context.slot - bar.closed_at).total_seconds() + context.aged_seconds
         if lag <= self.max_lag_seconds:
             return None
+        before = "the bar close that has passed since" if context.aged_seconds else "the slot"
         reason = (
-            f"the newest bar closed {lag:.0f} s before the slot; "
+            f"the newest bar closed {lag:.0f} s before {before}; "
             f"at most {self.max_lag_seconds:.0f} s are allowed"
         )
         return RuleFinding(self.name, order.symbol, reason)

@@ -25,7 +25,6 @@ from penstock.settings.environments import (
 from penstock.settings.files import M, load_yaml, loopback, validate
 from penstock.settings.keys import (
     StackSecret,
-    practice_key_variables,
     practice_keys,
     secret,
     stack_secret,
@@ -47,7 +46,6 @@ __all__ = [
     "TimeframeHistory",
     "Universe",
     "VenueSettings",
-    "practice_key_variables",
     "practice_keys",
     "secret",
     "stack_secret",
@@ -168,6 +166,35 @@ class Settings:
     def of_environment(self, name: str) -> "Settings":
         """Return the same settings for another environment."""
         return Settings(self.process.model_copy(update={"env": name}), self.variables)
+
+    @cached_property
+    def _practice_variables(self) -> dict[str, tuple[str, str]]:
+        """The variables with key and secret of each account at a practice exchange, by the
+        account's name there: the portfolio, and behind "/" the venue where it has several.
+        """
+        found: dict[str, tuple[str, str]] = {}
+        for name in self.environment_names:
+            environment = self.of_environment(name).environment
+            for portfolio, account in environment.accounts.items():
+                places = {f"{portfolio}/{venue}": each for venue, each in account.venues.items()}
+                for place, keys in places.items() or ((portfolio, account),):
+                    market = environment.market if isinstance(keys, AccountSettings) else keys
+                    if market.base_url and keys.api_key_env and keys.secret_env:
+                        found[place] = (keys.api_key_env, keys.secret_env)
+        return found
+
+    def practice_keys(self) -> dict[str, tuple[str, str]]:
+        """Return (key, secret) of each account at a practice exchange, made once."""
+        return practice_keys(self.home, self._practice_variables)
+
+    def practice_key_variables(self) -> dict[str, str]:
+        """Return the same keys by the variables that configs/environments.yaml names."""
+        keys = self.practice_keys()
+        return {
+            variable: value
+            for name, variables in self._practice_variables.items()
+            for variable, value in zip(variables, keys[name], strict=True)
+        }
 
     def require_consent(self) -> None:
         """Raise ConfigError where this environment trades real money without both consents.

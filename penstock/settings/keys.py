@@ -6,7 +6,7 @@ No message shows a key.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -15,9 +15,6 @@ from pydantic import SecretStr
 
 from penstock.core.errors import ConfigError
 from penstock.core.machine import new_secret
-
-#: The portfolios that have an account on the practice exchange.
-PRACTICE_PORTFOLIOS = ("daily", "minute", "practice-minute")
 
 
 def secret(variables: Mapping[str, str], name: str | None, purpose: str) -> SecretStr:
@@ -64,29 +61,20 @@ def stack_secret(home: Path, which: StackSecret) -> SecretStr:
     return SecretStr(path.read_text(encoding="utf-8").strip())
 
 
-def practice_keys(home: Path) -> dict[str, tuple[str, str]]:
-    """Return (key, secret) of each practice account, by portfolio.
+def practice_keys(home: Path, names: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return (key, secret) of each practice account: of those in `names`, and of all that have been
+    made before.
 
-    They are made once, in a file that only its owner can read.
+    They are made once, in a file that only its owner can read. A portfolio's account has its name.
     """
     path = home / "practice-keys.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    missing = [portfolio for portfolio in PRACTICE_PORTFOLIOS if portfolio not in known]
+    missing = [name for name in names if name not in known]
     if missing:
         home.mkdir(parents=True, exist_ok=True)
-        known |= {portfolio: [new_secret(16), new_secret(32)] for portfolio in missing}
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        known |= {name: [new_secret(16), new_secret(32)] for name in missing}
+        whole = path.with_name(f".{path.name}-{new_secret(8)}")  # a killed process loses no key
+        with os.fdopen(os.open(whole, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(known, file)
+        whole.replace(path)
     return {name: (key, secret) for name, (key, secret) in known.items()}
-
-
-def practice_key_variables(home: Path) -> dict[str, str]:
-    """Return the practice accounts' keys by the variables that configs/environments.yaml names."""
-    variables: dict[str, str] = {}
-    for portfolio, (key, secret_key) in practice_keys(home).items():
-        name = portfolio.upper().replace("-", "_")
-        variables |= {
-            f"PENSTOCK_PRACTICE_{name}_KEY": key,
-            f"PENSTOCK_PRACTICE_{name}_SECRET": secret_key,
-        }
-    return variables

@@ -12,7 +12,6 @@ from penstock.settings import (
     Process,
     Settings,
     StackSecret,
-    practice_key_variables,
     stack_secret,
 )
 from penstock.stack.state import Addresses
@@ -106,7 +105,7 @@ class StackEnvironments:
         """Return the environment of the worker, which its flows inherit."""
         settings, addresses = self._settings, self._addresses
         mine = settings.variables
-        known = {**(practice_key_variables(self._home) if addresses.practice else {}), **mine}
+        known = {**(settings.practice_key_variables() if addresses.practice else {}), **mine}
         keys = settings.environment.key_variables
         own = {f"PENSTOCK_{name.upper()}" for name in Process.model_fields}
         return {

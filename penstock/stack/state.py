@@ -9,7 +9,7 @@ import psutil
 
 from penstock.adapters.stores.postgres.connection import address_of
 from penstock.core.errors import ConfigError
-from penstock.settings import Process, StackSecret, practice_key_variables, stack_secret
+from penstock.settings import Process, Settings, StackSecret, stack_secret
 from penstock.stack.children import StackError
 
 
@@ -112,7 +112,7 @@ def follow_running_stack(variables: Mapping[str, str]) -> Followed:
     theirs = {"PENSTOCK_ENV": addresses.environment, "PREFECT_API_URL": addresses.prefect_api}
     if addresses.practice:
         theirs["PENSTOCK_PRACTICE_URL"] = addresses.practice
-    keys = practice_key_variables(process.home) if addresses.practice else {}
+    keys = _practice_keys(process) if addresses.practice else {}
     mine_set = {name: value for name, value in variables.items() if value}  # empty counts as none
     if mine_set.get("PREFECT_API_URL", addresses.prefect_api) == addresses.prefect_api:
         # another server is not told how to get into this one
@@ -126,3 +126,13 @@ def follow_running_stack(variables: Mapping[str, str]) -> Followed:
             if mine_set.get(name, value) != value
         },
     )
+
+
+def _practice_keys(process: Process) -> dict[str, str]:
+    """Return the keys of the practice accounts by variable; none where the configuration cannot be
+    read, which is for the command that uses it to say.
+    """
+    try:
+        return Settings(process).practice_key_variables()
+    except ConfigError:
+        return {}

@@ -136,6 +136,12 @@ class MemoryControlStore:
         amounts = dict.fromkeys(("equity", "cash", "transferred"), pl.Float64())
         return pl.DataFrame(rows, schema=pl.Schema({"at": TS, **amounts}), orient="row")
 
+    def equity_by_day(self, account: str) -> pl.DataFrame:
+        history = self.equity_history(account)
+        day = (pl.col("at") - pl.duration(milliseconds=1)).dt.truncate("1d").alias("day")
+        ends = history.group_by(day, maintain_order=True).last().drop("day")
+        return pl.concat([history.head(1), ends]).unique("at").sort("at")
+
     def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
         own = {
             at: equity - self.transferred.get(at, Decimal(0))

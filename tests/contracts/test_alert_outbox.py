@@ -16,7 +16,7 @@ from penstock.adapters.stores.postgres import (
     PostgresControlStore,
     PostgresLedger,
 )
-from penstock.core.alerts import Alert
+from penstock.core.alerts import Alert, urgent
 from penstock.core.breaks import Break, BreakKind
 from penstock.core.errors import IllegalTransitionError, StoreError
 from penstock.core.halts import TradingState
@@ -268,3 +268,15 @@ def test_alert_of_a_slots_end_is_committed_with_it(
     with pytest.raises(StoreError, match="start it first"):
         ledger.end_rebalance(writer, row.id + 10**6, RebalanceStatus.SKIPPED, "", [skipped])
     assert len(waiting(outbox, writer.account)) == 1
+
+
+def test_urgent_alert_does_not_wait_behind_a_pile_of_others(
+    outbox: PostgresAlertOutbox, name: str
+) -> None:
+    """A channel was down for days. The first message that passes has the exit that was refused."""
+    outbox.add(name, [Alert(f"slot {n}", "skipped") for n in range(250)])
+    outbox.add(name, [urgent(Alert("an exit was refused", "BTC/USDT is still held"))])
+    assert take(outbox, name)[:2] == ["URGENT: an exit was refused", "slot 0"]
+    rest = take(outbox, name) + take(outbox, name)
+    assert rest[-1] == "slot 249"
+    assert not take(outbox, name)

@@ -148,6 +148,26 @@ def test_equity_is_one_row_an_instant_in_order(
     assert control_store.equity_history(f"{name}-other").schema == expected.schema
 
 
+@pytest.mark.parametrize("begun", [timedelta(), timedelta(hours=9)])
+def test_equity_by_day_has_the_first_row_and_the_last_of_each_day(
+    control_store: ControlStore, writer: Lease, name: str, begun: timedelta
+) -> None:
+    """A slot at midnight belongs to the day that ends, and a day without slots has no row."""
+    assert control_store.equity_by_day(name).is_empty()
+    midnight = AT.replace(hour=0, minute=0)
+    hours = [0, 1, 14, 15, 24, 25, 47, 100, 101]
+    for n, hour in enumerate(hours):
+        at = midnight + begun + timedelta(hours=hour)
+        control_store.record_equity(writer, at, Decimal(100 + n), Decimal(n))
+    found = control_store.equity_by_day(name)
+    kept = [0, 24, 47, 101] if begun == timedelta() else [0, 15, 25, 47, 101]
+    assert found["at"].to_list() == [midnight + begun + timedelta(hours=hour) for hour in kept]
+    assert found["cash"].to_list() == [hours.index(hour) for hour in kept]
+    assert found.equals(
+        control_store.equity_history(name).filter(pl.col("cash").is_in(found["cash"].to_list()))
+    )
+
+
 def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
     """Every verdict stays, in the order in which it was given. Each has its figure, its limit and
     who asked for it.

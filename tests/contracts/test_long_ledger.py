@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from penstock.adapters.stores.postgres import Database, PostgresControlStore, PostgresLedger
+from penstock.adapters.stores.postgres.control_store import _EQUITY_BY_DAY
 from penstock.adapters.stores.postgres.entry_rows import _SELECT_CHECKPOINTS, _SELECT_SINCE
 from penstock.adapters.stores.postgres.ledger_rows import (
     IN_SEQUENCE,
@@ -23,7 +24,7 @@ from penstock.adapters.stores.postgres.risk_rows import _LEVELS, _TRADE_MARKS
 from penstock.core.halts import TradingState
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
-MINUTES = 20_000
+MINUTES = 10_000
 END = START + timedelta(minutes=MINUTES)
 #: A day of minute slots, and something over: what is older must not be read.
 _MOST_ROWS = 2_000
@@ -58,7 +59,7 @@ _FILLED = """
 
 @pytest.fixture(scope="module")
 def aged(database: Database) -> str:
-    """An account of two weeks of minute slots, all of whose fills were compared."""
+    """An account of a week of minute slots, all of whose fills were compared."""
     return _age(database)
 
 
@@ -156,6 +157,15 @@ def test_orders_and_entries_of_a_slot_are_found_without_walking_the_past(
         read = rows_read(database, statement, arguments)
         assert read
         assert max(read.values()) < _MOST_ROWS / 4, (statement, read)
+
+
+@pytest.mark.usefixtures("neighbour")
+def test_figures_of_an_account_read_a_row_per_day(database: Database, aged: str) -> None:
+    """Status looks up the last slot of each day, and walks no day."""
+    read = rows_read(database, _EQUITY_BY_DAY, {"account": aged})
+    days = MINUTES // (24 * 60) + 1
+    assert days <= max(read.values()) < 3 * days, read
+    assert PostgresControlStore(database).equity_by_day(aged).height == days + 1
 
 
 def test_levels_are_those_of_the_plain_sums(database: Database, aged: str) -> None:

@@ -158,7 +158,9 @@ def make_server(bars: pl.DataFrame) -> PracticeServer:
     )
 
 
-def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: str) -> Day:
+def open_day(
+    stage: Any, server: PracticeServer, bars: pl.DataFrame, account: str, poll_seconds: float
+) -> Day:
     """Return a day of `account` at the venue, with its books in the stage's database."""
     control = PracticeControl(server.url)
     control.create_account("key", "secret", {"USDT": CASH})
@@ -190,7 +192,7 @@ def open_day(stage: Any, server: PracticeServer, bars: pl.DataFrame, account: st
         kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
         policy=ExecutionPolicy(
             visibility_delay_seconds=visibility_delay(["binance"]),
-            poll_seconds=5,
+            poll_seconds=poll_seconds,
             follow_timeout_seconds=130,
             lease_wait_seconds=0,
             senders=4,

@@ -28,7 +28,7 @@ from tests.crash.misled_day import (
 
 pytestmark = pytest.mark.slow
 
-SLICE = 160
+SLICE = 100
 ORDERS = int(os.environ.get("PENSTOCK_AMBIGUOUS_ORDERS", "10000"))
 SEED = int(os.environ.get("PENSTOCK_AMBIGUOUS_SEED", "20240303"))
 _SUBMIT, _ORDER = "POST", "/api/v3/order"
@@ -39,6 +39,8 @@ _AFTER = (
     FaultKind.MALFORMED,
 )
 _BEFORE = (FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE)
+#: The venue's seconds between two looks at the same orders: rarely in the slices, often at length.
+RARELY, OFTEN = 15.0, 5.0
 #: For how long of the venue's time the orders behind a lost answer cannot be seen.
 HIDDEN_SECONDS = (0.0, 5.0, 30.0, 60.0)
 
@@ -69,14 +71,18 @@ _CLEARED_SLOTS = (4, 6)
 
 
 @pytest.fixture
-def day_of(stage: Stage) -> Iterator[Callable[[int, int], Day]]:
-    """Makes a day of so many slots."""
+def day_of(stage: Stage) -> Iterator[Callable[[int, int, float], Day]]:
+    """Makes a day of so many slots, with so many seconds between two looks at an order."""
     with ExitStack() as servers:
 
-        def make(slots: int, seed: int) -> Day:
+        def make(slots: int, seed: int, poll_seconds: float) -> Day:
             bars = minute_bars(slots, seed)
             day = open_day(
-                stage, servers.enter_context(make_server(bars)), bars, f"ambiguous-{slots}-{seed}"
+                stage,
+                servers.enter_context(make_server(bars)),
+                bars,
+                f"ambiguous-{slots}-{seed}",
+                poll_seconds,
             )
             for fault in faults(seed):
                 day.control.arm(fault)
@@ -113,11 +119,13 @@ def slots_for(orders: int) -> int:
     return orders // len(SYMBOLS) * 5 // 4 + 2
 
 
-def test_lost_answers_never_send_an_order_twice(day_of: Callable[[int, int], Day]) -> None:
-    """A few hundred orders, half of them without an answer: one order per decision, every fill
+def test_lost_answers_never_send_an_order_twice(
+    day_of: Callable[[int, int, float], Day],
+) -> None:
+    """A hundred orders, half of them without an answer: one order per decision, every fill
     booked, no false break.
     """
-    send_ambiguously(day_of(slots_for(SLICE), SEED), SLICE, SEED)
+    send_ambiguously(day_of(slots_for(SLICE), SEED, RARELY), SLICE, SEED)
 
 
 def believed(stage: Stage, account: str) -> int:
@@ -134,7 +142,7 @@ def believed(stage: Stage, account: str) -> int:
 
 @pytest.mark.parametrize("trades_hidden", [0.0, 30.0, 200.0])
 def test_order_that_is_denied_for_too_long_is_not_sent_again(
-    stage: Stage, day_of: Callable[[int, int], Day], trades_hidden: float
+    stage: Stage, day_of: Callable[[int, int, float], Day], trades_hidden: float
 ) -> None:
     """The order is filled and its answer is lost. The venue says "no such order" for longer than
     the visibility delay.
@@ -142,7 +150,7 @@ def test_order_that_is_denied_for_too_long_is_not_sent_again(
     Trades and balances alone show the order: at once, before the delay is over, or (balances only)
     after it.
     """
-    day = day_of(_CLEARED_SLOTS[-1] + 1, SEED + int(trades_hidden))
+    day = day_of(_CLEARED_SLOTS[-1] + 1, SEED + int(trades_hidden), RARELY)
     day.control.clear_faults()
     for n, kind in enumerate(_AFTER):
         day.control.arm(
@@ -183,7 +191,7 @@ def test_order_that_is_denied_for_too_long_is_not_sent_again(
 
 @pytest.mark.soak
 def test_ten_thousand_lost_answers_never_send_an_order_twice(
-    day_of: Callable[[int, int], Day],
+    day_of: Callable[[int, int, float], Day],
 ) -> None:
     """The same at length."""
-    send_ambiguously(day_of(slots_for(ORDERS), SEED), ORDERS, SEED)
+    send_ambiguously(day_of(slots_for(ORDERS), SEED, OFTEN), ORDERS, SEED)

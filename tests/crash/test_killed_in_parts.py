@@ -25,7 +25,7 @@ from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from tests.crash.conftest import LIMITS, POLICY, PRICES, SLOT, Scenario, Stage
 
-SLICE = 8
+SLICE = 4
 KILLS = int(os.environ.get("PENSTOCK_PARTS_KILLS", "60"))
 SEED = int(os.environ.get("PENSTOCK_CRASH_SEED", "20240301"))
 #: What a minute trades of each symbol, in quote units: orders are of 800 to 5000.

@@ -16,7 +16,7 @@ import pytest
 
 from tests.crash.conftest import Scenario, Stage
 
-SLICE = 10
+SLICE = 5
 RACES = int(os.environ.get("PENSTOCK_RACES", "200"))
 SEED = int(os.environ.get("PENSTOCK_RACE_SEED", "20240302"))
 #: A sleeper's own clock says that its lease is alive: only the database can refuse it.

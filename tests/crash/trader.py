@@ -46,6 +46,7 @@ from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.control import PracticeControl
 from penstock.risk.limits import RiskLimits
 
+_STYLES: TypeAdapter[Style] = TypeAdapter(Style)
 _IN_TRANSACTION = psycopg.pq.TransactionStatus.INTRANS
 _STORE = os.path.join("adapters", "stores")
 
@@ -162,7 +163,7 @@ def run(trial: dict[str, Any], ready: Callable[[], None]) -> dict[str, Any]:
             kill_switch=KillSwitch(trial["account"], control_store, clock=SYSTEM_CLOCK),
             policy=ExecutionPolicy(**trial["policy"]),
             pause=pause_of(trial),
-            style=TypeAdapter(Style).validate_python(trial["style"]),
+            style=_STYLES.validate_python(trial["style"]),
             machine_clock=SYSTEM_CLOCK,
             runner=THREADS,
             ids=RANDOM_IDS,

@@ -3,14 +3,16 @@ difference. What the stack's own processes find in their environment.
 """
 
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from penstock.core.errors import ConfigError
-from penstock.settings import Settings, StackSecret, practice_key_variables, stack_secret
+from penstock.settings import Process, Settings, StackSecret, stack_secret
 from penstock.stack import Addresses, follow_running_stack
 from penstock.stack.environments import StackEnvironments
 from penstock.stack.state import forget_state, write_state
@@ -131,9 +133,48 @@ def test_practice_keys_are_the_workers_on_the_practice_exchange(tmp_path: Path) 
         }
     )
     made = StackEnvironments(settings, ADDRESSES, "postgresql://h/{}".format)
-    keys = practice_key_variables(tmp_path)
+    keys = settings.practice_key_variables()
+    assert len(keys) == 6
     assert keys.items() <= made.worker().items()
     assert not {*keys.values()} & {*made.practice_exchange().values()}
+
+
+def test_fourth_practice_account_needs_configuration_only(tmp_path: Path) -> None:
+    """Its keys are made, those of the others stay, and the variables are those that the file
+    names. At several venues each has its own.
+    """
+    configs = Path(shutil.copytree(ROOT / "configs", tmp_path / "configs"))
+    process = Process(home=tmp_path / "home", configs=configs, env="practice")
+    before = Settings(process).practice_keys()
+    environments = yaml.safe_load((configs / "environments.yaml").read_text())
+    environments["practice"]["accounts"]["fourth"] = {
+        "name": "practice-fourth",
+        "api_key_env": "FOURTH_KEY",
+        "secret_env": "FOURTH_SECRET",
+    }
+    url = "http://127.0.0.1:{}"
+    environments["practice"]["accounts"]["both"] = {
+        "name": "practice-both",
+        "venues": {
+            name: {
+                "ccxt_id": "binance",
+                "base_url": url.format(8190 + n),
+                "api_key_env": f"{name.upper()}_KEY",
+                "secret_env": f"{name.upper()}_SECRET",
+            }
+            for n, name in enumerate(("one", "two"))
+        },
+    }
+    (configs / "environments.yaml").write_text(yaml.safe_dump(environments))
+    after = Settings(process).practice_keys()
+    assert before.items() < after.items()
+    assert set(after) - set(before) == {"fourth", "both/one", "both/two"}
+    variables = Settings(process).practice_key_variables()
+    assert (variables["FOURTH_KEY"], variables["FOURTH_SECRET"]) == after["fourth"]
+    assert (variables["TWO_KEY"], variables["TWO_SECRET"]) == after["both/two"]
+    assert variables["PENSTOCK_PRACTICE_DAILY_KEY"] == before["daily"][0]
+    assert Settings(process).practice_keys() == after
+    assert (process.home / "practice-keys.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_differing_environment_is_kept_and_said(caller: dict[str, str]) -> None:

@@ -351,11 +351,11 @@ class CcxtExchange(CcxtMarketData):
 
         Trades are paged by id where the venue does so, and with its pager otherwise.
         """
-        read = partial(self.read, f"fills of {symbol}")
+        what = f"fills of {symbol}"
         trades = (
-            trades_by_id(read, self.client, symbol, since)
+            trades_by_id(partial(self.read, what), self.client, symbol, since)
             if self._pager is None
-            else self._pager.trades(read, self.client, symbol, since)
+            else self._pager.trades(partial(self.read, what), self.client, symbol, since)
         )
         return sorted(trades, key=lambda trade: (int(trade["timestamp"]), id_number(trade["id"])))
 

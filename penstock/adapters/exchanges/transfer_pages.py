@@ -100,7 +100,7 @@ class TransferPager:
             yield transfers
             if further is None:
                 return
-            if transfers.keys() <= seen or further == where:
+            if (transfers and transfers.keys() <= seen) or further == where:
                 raise VenueUnavailableError(
                     f"{venue} lists the same transfers again for {dict(where)}: "
                     "others are not shown"

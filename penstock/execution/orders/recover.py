@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from penstock.core.alerts import Alert
 from penstock.core.errors import VenueUnavailableError
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
@@ -99,18 +100,26 @@ def _resolve(
     return fills
 
 
-def end_superseded(session: AccountSession, keeper: LeaseKeeper, slot: datetime) -> list[Rebalance]:
-    """Mark every rebalance before `slot` that never ended as FAILED, and return them."""
+def end_superseded(session: AccountSession, keeper: LeaseKeeper, slot: datetime) -> None:
+    """Mark every rebalance before `slot` that never ended as FAILED.
+
+    One without a reason was killed, and had no alert: that is committed with its end.
+    """
     running = [
         rebalance
         for rebalance in session.ledger.rebalances(session.account, limit=_LOOK_BACK)
         if rebalance.status is RebalanceStatus.RUNNING and rebalance.slot < slot
     ]
     for rebalance in running:
+        title = f"slot {rebalance.slot:%Y-%m-%d %H:%M} was cut short"
+        reason = taken_over(rebalance, slot)
         session.ledger.end_rebalance(
-            keeper.lease, rebalance.id, RebalanceStatus.FAILED, taken_over(rebalance, slot)
+            keeper.lease,
+            rebalance.id,
+            RebalanceStatus.FAILED,
+            reason,
+            () if rebalance.reason else (Alert(title, reason),),
         )
-    return running
 
 
 def taken_over(interrupted: Rebalance, slot: datetime) -> str:

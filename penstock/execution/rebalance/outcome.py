@@ -12,7 +12,7 @@ from penstock.core.halts import TradingState
 from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import EndCause
-from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.rebalances import RebalanceStatus
 from penstock.core.risk_records import RiskVerdict
 from penstock.execution.orders.cancel import holds_positions
 from penstock.execution.session import AccountSession
@@ -148,15 +148,6 @@ def _can_be_sold(symbol: str, book: Book) -> bool:
     lots = instrument.round_lots(held)
     piece = lots if instrument.max_quantity is None else min(lots, instrument.max_quantity)
     return instrument.refusal(piece, price) is None
-
-
-def cut_short(passed: Sequence[Rebalance]) -> tuple[str, ...]:
-    """Return an alert for each earlier slot that was interrupted and has no reason."""
-    return tuple(
-        f"slot {each.slot:%Y-%m-%d %H:%M} was cut short and is over"
-        for each in passed
-        if not each.reason
-    )
 
 
 def new_breaks(breaks: Sequence[Break], before: Sequence[Break]) -> list[Break]:

@@ -15,6 +15,7 @@ from penstock.core.halts import Halt
 from penstock.core.log_ids import slot_ids
 from penstock.core.orders import Phase
 from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.timeframes import Timeframe
 from penstock.execution.algorithms import MarketStyle, Style
 from penstock.execution.algorithms.phase_worker import PhaseWorker
 from penstock.execution.lease import LeaseKeeper, take_lease
@@ -23,7 +24,6 @@ from penstock.execution.orders.recover import end_superseded, recover
 from penstock.execution.pretrade import PreTradeRisk
 from penstock.execution.rebalance.outcome import (
     closings_of,
-    cut_short,
     new_breaks,
     outcome_of,
     refusal_of,
@@ -63,6 +63,9 @@ class RebalanceInputs:
 
     limits: RiskLimits
     """What the risk rules allow."""
+
+    timeframe: Timeframe | None = None
+    """The bars that are decided on. While orders are worked they age at each bar close."""
 
 
 def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResult:
@@ -124,7 +127,7 @@ def _rebalanced(
     recovery = recover(session, keeper, inputs.slot)
     instruments = session.exchange.instruments()
     reconciled = reconcile(session, keeper, instruments, _LEFT_OUT)
-    superseded = end_superseded(session, keeper, inputs.slot)
+    end_superseded(session, keeper, inputs.slot)
     slot = session.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders = tuple(session.ledger.orders(session.account, rebalance_id=slot.id))
     result = RebalanceResult(
@@ -138,7 +141,7 @@ def _rebalanced(
         fills=recovery.fills,
         breaks=reconciled.breaks,
         opened=reconciled.opened,
-        alerts=(*still_working, *cut_short(superseded)),
+        alerts=still_working,
         lateness_seconds=lateness,
     )
     if slot.status is not RebalanceStatus.RUNNING:
@@ -159,6 +162,7 @@ def _rebalanced(
         locks=reconciled.locks,
         halt=session.kill_switch.read(),
         kept_instruments=frozenset(reconciled.planned_instruments),
+        timeframe=inputs.timeframe,
     )
     context = SlotContext(
         session=session,

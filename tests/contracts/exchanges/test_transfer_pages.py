@@ -216,3 +216,28 @@ def test_transfer_that_lacks_a_part_is_an_error(field: str) -> None:
     wallet.okx = lacking  # type: ignore[method-assign]  # the venue's answer lacks a field
     with pytest.raises(VenueUnavailableError):
         wallet.exchange.transfers(datetime.now(UTC) - timedelta(days=3))
+
+
+@pytest.mark.parametrize(
+    ("venue", "status", "refusal"),
+    [
+        ("binance", 401, {"code": -2015, "msg": "Invalid API-key, IP, or permissions."}),
+        ("bybit", 200, {"retCode": 10005, "retMsg": "Permission denied", "result": {}}),
+        ("okx", 401, {"code": "50120", "msg": "This API key doesn't have permission"}),
+        ("okx", 200, {"code": "50038", "msg": "This feature is unavailable in demo trading"}),
+        ("kraken", 200, {"error": ["EGeneral:Permission denied"]}),
+        ("whitebit", 401, {"code": 0, "message": "This action is unauthorized."}),
+    ],
+)
+def test_keys_that_may_not_see_transfers_stop_nothing(
+    venue: str, status: int, refusal: object
+) -> None:
+    """The venue refuses the question each time: transfers are not reported, and no slot fails."""
+    wallet = Wallet(venue, 3, 3)
+    whole = wallet.answer
+
+    def refusing(method: str, path: str, fields: Mapping[str, Any]) -> Said:
+        return whole(method, path, fields) if "time" in path.lower() else (status, refusal)
+
+    wallet.exchange, _ = account_at(venue, refusing)
+    assert wallet.exchange.transfers(datetime.now(UTC) - timedelta(days=3)) is None

@@ -16,7 +16,7 @@ from tests.integration.algorithms.conftest import Stage
 pytestmark = pytest.mark.slow
 
 #: Kills per style among the ordinary tests; `make soak` kills at every call.
-A_FEW, EVERY_CALL = 3, 0
+A_FEW, EVERY_CALL = 2, 0
 SEED = 20240301
 TARGETS = {"BTC/USDT": 0.4, "ETH/USDT": 0.3, "SOL/USDT": 0.0}
 TWAP = {"algorithm": "twap", "duration_seconds": 240, "slices": 4, "finish": "market"}

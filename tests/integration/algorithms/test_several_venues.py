@@ -33,7 +33,7 @@ from tests.integration.algorithms.conftest import Stage
 pytestmark = pytest.mark.slow
 
 #: Kills per style among the ordinary tests; `make soak` kills at every call.
-A_FEW, EVERY_CALL = 3, 0
+A_FEW, EVERY_CALL = 2, 0
 SEED = 20240302
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 CLOSES = {"BTC/USDT": 50_000.0, "ETH/USDT": 2_500.0, "SOL/USDT": 120.0}

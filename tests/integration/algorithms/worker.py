@@ -5,6 +5,7 @@ Run as `python worker.py`. The ports are wrapped here so that a trial can name t
 process kills itself. Waiting steps the venue's clock.
 """
 
+import gc
 import json
 import os
 import signal
@@ -36,6 +37,7 @@ from penstock.ports import Exchange, Venues
 from penstock.practice.control import PracticeControl
 from penstock.risk.limits import RiskLimits
 
+_STYLES: TypeAdapter[Style] = TypeAdapter(Style)
 #: Writes, and calls of the venue that change it. A trial kills before or after the n-th of them.
 CALLS = (
     "plan_orders",
@@ -106,8 +108,8 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
             kill_switch=KillSwitch(account, control_store, clock=SYSTEM_CLOCK),
             policy=ExecutionPolicy(
                 visibility_delay_seconds=0.5,
-                poll_seconds=0.5,
-                follow_timeout_seconds=5,
+                poll_seconds=5,
+                follow_timeout_seconds=10,
                 lease_wait_seconds=0,
             ),
             pause=pause,
@@ -115,7 +117,7 @@ def run(trial: dict[str, Any]) -> dict[str, Any]:
             runner=THREADS,
             ids=RANDOM_IDS,
             venues=venues,
-            style=TypeAdapter(Style).validate_python(trial["style"] or {"algorithm": "market"}),
+            style=_STYLES.validate_python(trial["style"] or {"algorithm": "market"}),
         )
 
         def decide(version: str) -> PortfolioTargets:
@@ -170,6 +172,8 @@ def exchange_of(trial: dict[str, Any]) -> tuple[Exchange, Venues | None]:
 
 
 def main() -> None:
+    gc.freeze()  # what the forks share is not theirs to sweep: it would be copied page by page
+    gc.disable()
     for line in sys.stdin:
         reader, writer = os.pipe()
         child = os.fork()

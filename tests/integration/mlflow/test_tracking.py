@@ -8,14 +8,13 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import polars as pl
 import pytest
-from mlflow import MlflowClient
 
 from penstock.adapters.mlflow.connection import (
     artifact_location,
+    connect,
     fluent,
     local_tracking_uri,
     without_password,
@@ -113,7 +112,7 @@ def test_run_holds_parameters_metrics_series_and_dataset(
     tracking_uri: str, run_id: str, found: SearchResult, snapshot: Snapshot
 ) -> None:
     """Everything a reviewer asks of a search is on its run."""
-    client = MlflowClient(tracking_uri)
+    client = connect(tracking_uri)
     run = client.get_run(run_id)
     assert run.info.status == "FINISHED"
     assert run.data.params["best.lag_bars"] == str(found.best_params["lag_bars"])
@@ -138,7 +137,7 @@ def test_run_holds_trials_plots_source_and_evidence_as_artifacts(
     """Artifacts open without this checkout: the table of trials, pictures, an offline page, the
     strategy's own file.
     """
-    folder = Path(MlflowClient(tracking_uri).download_artifacts(run_id, "", str(tmp_path)))
+    folder = Path(connect(tracking_uri).download_artifacts(run_id, "", str(tmp_path)))
     assert pl.read_parquet(folder / "trials.parquet").height == found.trials.height
     for name in ("equity.png", "drawdown.png"):
         assert (folder / "plots" / name).read_bytes().startswith(b"\x89PNG")
@@ -151,7 +150,7 @@ def test_only_the_best_candidates_get_runs_of_their_own(
     tracking_uri: str, run_id: str, found: SearchResult
 ) -> None:
     """At most ten candidates, the out-of-sample run and the benchmark; never one run per trial."""
-    client = MlflowClient(tracking_uri)
+    client = connect(tracking_uri)
     experiment = client.get_run(run_id).info.experiment_id
     children = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'")
     kinds = sorted(child.data.tags["penstock.kind"] for child in children)
@@ -200,6 +199,8 @@ def test_version_loads_where_the_strategy_is_not_installed_and_in_plain_mlflow(
     monkeypatch.delitem(sys.modules, "penstock_test_follower")
     loaded = MlflowRegistry(tracking_uri, record).load("elsewhere", version.version)
     weights = loaded.strategy.decide(snapshot.bars())
+    import mlflow
+
     with fluent(tracking_uri):
         served = mlflow.pyfunc.load_model(f"models:/elsewhere/{version.version}")
     frame = snapshot.bars().with_columns(pl.col("ts").dt.replace_time_zone(None)).to_pandas()
@@ -248,7 +249,7 @@ def test_version_whose_hashes_were_all_changed_too_is_not_run(
     honest = Manifest.model_validate_json((folder / "manifest.json").read_text())
     forged = honest.model_copy(update={"source_sha256": hashlib.sha256(text.encode()).hexdigest()})
     (folder / "manifest.json").write_text(forged.model_dump_json())
-    MlflowClient(tracking_uri, tracking_uri).set_model_version_tag(
+    connect(tracking_uri).set_model_version_tag(
         name, version.version, "content_hash", forged.content_hash
     )
     assert read_version(folder, forged.content_hash).source.text == text, "all hashes must agree"
@@ -284,14 +285,14 @@ def let_pass(
 
 def _files_of(tracking_uri: str, version: ModelVersion) -> Path:
     """Return the folder in which MLflow keeps a version's own files."""
-    client = MlflowClient(tracking_uri, tracking_uri)
+    client = connect(tracking_uri)
     root = client.get_model_version_download_uri(version.name, version.version)
     return Path(root.removeprefix("file://")) / "artifacts" / "version"
 
 
 def test_run_that_is_no_search_cannot_be_registered(tracking_uri: str, run_id: str) -> None:
     """A child run, or anyone's run, is refused by name."""
-    client = MlflowClient(tracking_uri)
+    client = connect(tracking_uri)
     other = client.create_run(client.get_run(run_id).info.experiment_id).info.run_id
     with pytest.raises(PromotionError, match="not a recorded search"):
         MlflowRegistry(tracking_uri, MemoryPromotionStore()).register(other, "other")

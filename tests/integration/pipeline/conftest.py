@@ -23,7 +23,7 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
 from penstock.practice.synthetic import SyntheticCandles
-from penstock.settings import Process, Settings, practice_key_variables, practice_keys
+from penstock.settings import Process, Settings
 from penstock.wiring import Platform
 from strategies.inverse_volatility import InverseVolatility
 from tests.forked import Done, ForkedPrograms
@@ -151,8 +151,9 @@ def place(tmp_path: Path, servers: DatabaseServers, forked: ForkedPrograms) -> I
     }
     (configs / "universe.yaml").write_text(yaml.safe_dump(universe))
     home = tmp_path / "home"
-    key, secret = practice_keys(home)["daily"]
-    keys = practice_key_variables(home)
+    made = Settings(Process(home=home, configs=configs, env="practice"))
+    key, secret = made.practice_keys()["daily"]
+    keys = made.practice_key_variables()
     candles = SyntheticCandles(
         ("BTC/USDT", "ETH/USDT"), FIRST_DAY, datetime(2025, 1, 1, tzinfo=UTC), minutes=False
     )

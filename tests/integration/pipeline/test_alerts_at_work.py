@@ -47,7 +47,7 @@ def traded(place: Place) -> Place:
 
 def deposit(place: Place, *assets: str) -> None:
     """Let coins come that nobody bought."""
-    key, _ = practice_keys(place.platform.home)["daily"]
+    key, _ = practice_keys(place.platform.home, ["daily"])["daily"]
     for asset in assets:
         place.control.deposit(key, asset, 1)
 

@@ -75,7 +75,7 @@ def test_deposit_and_withdrawal_are_no_performance(place: Place) -> None:
     assert equity[3] < 0.9 * equity[2]
     for each in (pending, settled):
         assert abs(percent(each["return since the first slot"])) < 20, each
-        assert percent(each["deepest fall"]) < 15, each
+        assert percent(each["deepest fall, by the day"]) < 15, each
     assert re.match(r"100,000\.00 in, [\d,.]+ out", settled["transfers"])
 
 

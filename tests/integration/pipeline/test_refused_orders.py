@@ -28,7 +28,7 @@ EITHER_WAY = RiskLimits(
 
 def take_away(place: Place, *assets: str) -> None:
     """While the next decisions are made, let all of these assets leave the account at the venue."""
-    key, _ = practice_keys(place.platform.home)["daily"]
+    key, _ = practice_keys(place.platform.home, ["daily"])["daily"]
 
     def leave() -> None:
         held = place.control.balances(key)
@@ -50,7 +50,7 @@ def test_slot_whose_every_order_is_refused_is_an_alert_each_time(place: Place) -
     """-2010 for both buys: the slot is done, and an alert gives the reasons. So does that of the
     next slot.
     """
-    key, _ = practice_keys(place.platform.home)["daily"]
+    key, _ = practice_keys(place.platform.home, ["daily"])["daily"]
     for _ in range(2):
         take_away(place, "USDT")
         outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
@@ -126,7 +126,7 @@ def test_flatten_whose_sells_are_refused_is_urgent(place: Place) -> None:
     """
     assert not trade_slot(place.platform, ACTOR, "daily", place.tomorrow()).failed
     lines(place)
-    key, _ = practice_keys(place.platform.home)["daily"]
+    key, _ = practice_keys(place.platform.home, ["daily"])["daily"]
     exchange = place.platform.exchange("daily")
     submit = exchange.submit
 

@@ -58,9 +58,14 @@ class Stack:
             for line in universe.read_text().splitlines()
             if not re.match(r"  - \w+/USDT", line) or line[4:] in kept
         ]
-        recent = (datetime.now(UTC) - timedelta(days=6)).date().isoformat()
+        # Four hours of minutes at least: the lookahead check decides again at each of them.
+        recent = (datetime.now(UTC) - timedelta(hours=4)).date().isoformat()
         text = "\n".join(lines).replace("2021-01-01", "2025-06-01").replace("2026-10-01", recent)
         universe.write_text(text + "\n")
+        promotion = configs / "promotion.yaml"
+        head, study, bounds = promotion.read_text().partition("practice-minute:\n")
+        short = bounds.replace("_days: 1\n", "_days: 0.04\n  min_bars: 200\n")
+        promotion.write_text(head + study + short)
         clean = {
             name: value
             for name, value in os.environ.items()
@@ -73,6 +78,7 @@ class Stack:
             "PENSTOCK_CONFIGS": str(configs),
         }
         self.ports = {name: free_port() for name in ("prefect", "mlflow", "practice")}
+        self.options = [f"--{name}-port={port}" for name, port in self.ports.items()]
         self.api = f"http://127.0.0.1:{self.ports['prefect']}/api"
         self.mlflow = f"http://127.0.0.1:{self.ports['mlflow']}"
         self.practice = f"http://127.0.0.1:{self.ports['practice']}"
@@ -105,8 +111,12 @@ class Stack:
         return done.stdout
 
     def up(self) -> str:
-        ports = [f"--{name}-port={port}" for name, port in self.ports.items()]
-        return self.run("penstock", "up", *ports)
+        """Start the stack. Its processes outlive the command and import everything themselves."""
+        return self.run("penstock", "up", *self.options)
+
+    def up_again(self) -> str:
+        """Ask for the stack that runs already, which starts nothing."""
+        return self.command("up", *self.options)
 
     def runs(self, **state: Any) -> list[dict[str, Any]]:
         """Return the flow runs in a state, as the server tells them."""
@@ -132,7 +142,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, forked: ForkedPrograms) -> I
         stack.up()
         yield stack
     finally:
-        stack.run("penstock", "down")
+        stack.command("down")
         EmbeddedPostgres(stack.home / "postgres").destroy()
 
 
@@ -165,7 +175,7 @@ def test_commands_follow_the_running_stack(stack: Stack) -> None:
     """A command that names no environment works on the environment of the stack."""
     said = stack.command("status")
     assert "practice" in said
-    assert "already running" in stack.up()
+    assert "already running" in stack.up_again()
 
 
 #: A page of another site, one of another server on this machine, and one in a sandboxed frame.
@@ -265,7 +275,7 @@ def test_secrets_of_the_stack_are_their_owners_alone(stack: Stack) -> None:
     names = ("prefect-auth", "mlflow-auth", "practice-token")
     assert {(stack.home / name).stat().st_mode & 0o777 for name in names} == {0o600}
     passwords = [stack.secret(name).rpartition(":")[2] for name in names]
-    said = stack.up()
+    said = stack.up_again()
     assert all(str(stack.home / name) in said.replace("\n", "") for name in names[:2])
     logs = "".join(path.read_text(errors="replace") for path in (stack.home / "logs").iterdir())
     assert not [password for password in passwords if password in said + logs]
@@ -380,7 +390,7 @@ def test_down_leaves_no_process(stack: Stack) -> None:
     """Everything that was started ends, the database too."""
     supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])
     family = [supervisor, *supervisor.children(recursive=True)]
-    said = stack.run("penstock", "down")
+    said = stack.command("down")
     assert "their supervisor have ended" in " ".join(said.split())
     assert not supervisor.is_running() or supervisor.status() == psutil.STATUS_ZOMBIE, (
         "down came back before it had ended"

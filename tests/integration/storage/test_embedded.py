@@ -65,13 +65,35 @@ def memory(url: str) -> list[str]:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
-    """A server that is gone after the test, whatever the test did to it. Killed processes do not
-    need fsync; power cuts do.
+def new_server(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """A server that was never started. It is gone after the test, whatever the test did to it.
+    Killed processes do not need fsync; power cuts do.
     """
     server = EmbeddedPostgres(tmp_path / "postgres", settings={"fsync": "off"})
     yield server
     server.destroy()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server that was made and stopped: the others are copies of it."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("made") / "postgres")
+    server.start()
+    server.stop()
+    yield server
+    server.destroy()
+
+
+@pytest.fixture
+def server(new_server: EmbeddedPostgres, stopped: EmbeddedPostgres) -> EmbeddedPostgres:
+    """A server that was made already, with its own port: to make one takes half a second."""
+    user = ServerUser.choose()
+    new_server.folder.mkdir()
+    home = server_home(new_server.folder, user)
+    source = server_home(stopped.folder, user) / "data"
+    subprocess.run(["cp", "-a", str(source), str(home / "data")], check=True)
+    shutil.copy(stopped.folder / "password", new_server.folder / "password")
+    return new_server
 
 
 def test_data_survives_stop_and_start_on_the_same_address(server: EmbeddedPostgres) -> None:
@@ -150,11 +172,11 @@ def test_pid_file_that_names_a_stranger_does_not_hinder(server: EmbeddedPostgres
     assert memory(server.start()) == ["kept"]
 
 
-def test_two_starters_at_once_share_one_server(server: EmbeddedPostgres) -> None:
+def test_two_starters_at_once_share_one_server(new_server: EmbeddedPostgres) -> None:
     """Of three processes that start a new folder at once one creates it. All get the same URL."""
-    starters = [start_elsewhere(server.folder) for _ in range(3)]
+    starters = [start_elsewhere(new_server.folder) for _ in range(3)]
     urls = {starter.communicate(timeout=60)[0].strip() for starter in starters}
-    assert urls == {server.start()}
+    assert urls == {new_server.start()}
 
 
 def test_start_of_a_running_server_leaves_its_noted_port_alone(server: EmbeddedPostgres) -> None:
@@ -170,16 +192,16 @@ def test_start_of_a_running_server_leaves_its_noted_port_alone(server: EmbeddedP
 
 @pytest.mark.parametrize("seconds", [0.3, 0.6, 0.9])
 def test_starter_killed_half_way_leaves_a_folder_that_starts(
-    server: EmbeddedPostgres, seconds: float
+    new_server: EmbeddedPostgres, seconds: float
 ) -> None:
     """Whenever the first start is killed (initdb included), the next one ends with a working
     server.
     """
-    with start_elsewhere(server.folder) as starter:
+    with start_elsewhere(new_server.folder) as starter:
         time.sleep(seconds)
         starter.kill()
-    remember(server.start(), "works")
-    assert memory(server.url) == ["works"]
+    remember(new_server.start(), "works")
+    assert memory(new_server.url) == ["works"]
 
 
 def test_taken_port_is_given_up_for_a_free_one(server: EmbeddedPostgres) -> None:
@@ -197,13 +219,13 @@ def test_taken_port_is_given_up_for_a_free_one(server: EmbeddedPostgres) -> None
             assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
-def test_password_is_private_and_needed(server: EmbeddedPostgres) -> None:
+def test_password_is_private_and_needed(new_server: EmbeddedPostgres) -> None:
     """Only the owner reads the password, a wrong one is refused, and the server listens on loopback
     alone.
     """
-    url = server.start()
-    assert (server.folder / "password").stat().st_mode & 0o077 == 0
-    password = (server.folder / "password").read_text().strip()
+    url = new_server.start()
+    assert (new_server.folder / "password").stat().st_mode & 0o077 == 0
+    password = (new_server.folder / "password").read_text().strip()
     with pytest.raises(StoreError) as refused:
         connect(url.replace(password, "wrong"))
     assert password not in str(refused.value)

@@ -69,7 +69,7 @@ def test_no_later_bar_changes_an_earlier_weight(
     name: str, values: dict[str, Any], daily_candles: pl.DataFrame
 ) -> None:
     """The lookahead check of the promotion gate, on symbols with gaps and different first days."""
-    assert check_no_lookahead(build(name, values), daily_candles, cuts=12, seed=7) == []
+    assert check_no_lookahead(build(name, values), daily_candles, cuts=4, seed=7) == []
 
 
 @every_corner

@@ -9,10 +9,10 @@ from typing import Any
 import psycopg
 
 from penstock.adapters.stores.postgres.connection import Database
-from penstock.core.alerts import Alert
+from penstock.core.alerts import URGENT, Alert
 from penstock.core.breaks import Break, BreakKind
 
-#: The most alerts that are handed over at once. The next call gets the others.
+#: The most alerts that are handed over at once, urgent ones first. The next call gets the others.
 _MOST_AT_ONCE = 100
 
 #: Rows that another process is sending are skipped. A process that dies or hangs loses its claim
@@ -22,7 +22,7 @@ _CLAIM = """
            subject, kind, detail, ledger_value, venue_value, closed_at IS NOT NULL
     FROM alert LEFT JOIN account_break ON account_break.id = break_id
     WHERE alert.account = %s AND sent_at IS NULL
-    ORDER BY alert.id LIMIT %s FOR UPDATE OF alert SKIP LOCKED
+    ORDER BY starts_with(title, %s) DESC, alert.id LIMIT %s FOR UPDATE OF alert SKIP LOCKED
 """
 
 
@@ -45,7 +45,7 @@ class PostgresAlertOutbox:
         They are marked as sent where it returns True. Returns how many were marked.
         """
         with self._database.transaction() as connection:
-            rows = connection.execute(_CLAIM, [account, _MOST_AT_ONCE]).fetchall()
+            rows = connection.execute(_CLAIM, [account, URGENT, _MOST_AT_ONCE]).fetchall()
             if not rows or not send([_alert_of(account, *row[1:]) for row in rows]):
                 return 0
             sent = connection.execute(

@@ -44,6 +44,26 @@ from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistor
 EVERY_ACCOUNT = "*"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
+#: The first row, and the last of each day: one look into the primary key per day.
+_EQUITY_BY_DAY = """
+    WITH ends AS (
+        SELECT min(at) AS oldest, max(at) AS newest FROM equity WHERE account = %(account)s
+    )
+    SELECT at, equity::float8, cash::float8, transferred::float8
+    FROM ends JOIN equity ON account = %(account)s AND at = oldest
+    UNION
+    SELECT found.at, found.equity::float8, found.cash::float8, found.transferred::float8
+    FROM ends
+    CROSS JOIN generate_series(
+        date_trunc('day', oldest - interval '1 microsecond', 'UTC'), newest, interval '24 hours'
+    ) AS midnight
+    CROSS JOIN LATERAL (
+        SELECT * FROM equity
+        WHERE account = %(account)s AND at > midnight AND at <= midnight + interval '24 hours'
+        ORDER BY at DESC LIMIT 1
+    ) AS found
+    ORDER BY at"""
+
 
 def _in_force(connection: psycopg.Connection[Any], account: str) -> Halt:
     rows = connection.execute(
@@ -62,6 +82,11 @@ def _quantities(changes: Mapping[str, str] | None) -> dict[str, Decimal] | None:
     return (
         None if changes is None else {asset: Decimal(change) for asset, change in changes.items()}
     )
+
+
+def _equity_frame(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    amounts = dict.fromkeys(("equity", "cash", "transferred"), pl.Float64())
+    return pl.DataFrame(rows, {"at": TS, **amounts}, orient="row")
 
 
 class PostgresControlStore:
@@ -213,11 +238,16 @@ class PostgresControlStore:
                 ),
                 [account],
             ).fetchall()
-        return pl.DataFrame(
-            rows,
-            {"at": TS, **dict.fromkeys(("equity", "cash", "transferred"), pl.Float64())},
-            orient="row",
-        )
+        return _equity_frame(rows)
+
+    def equity_by_day(self, account: str) -> pl.DataFrame:
+        """Return the first row of the equity history, and the last of each day (UTC).
+
+        One row is looked up per day, however many slots the day has.
+        """
+        with self._database.transaction() as connection:
+            rows = connection.execute(_EQUITY_BY_DAY, {"account": account}).fetchall()
+        return _equity_frame(rows)
 
     def break_history(self, account: str, limit: int = 50) -> Sequence[PastBreak]:
         """Return the account's newest breaks, closed ones too, newest first."""

@@ -17,6 +17,7 @@ from penstock.core.leases import Lease
 from penstock.core.orders import OrderState, Side
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.risk_records import RiskVerdict
+from penstock.core.timeframes import Timeframe
 from penstock.execution.algorithms import Twap
 from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import LossLimit, RiskLimits
@@ -227,6 +228,31 @@ def test_stop_that_fires_in_mid_plan_ends_the_buys_and_the_next_slot_sells(
     run(world, {BTC: 0.5}, SLOT + timedelta(days=1), limits={rule: "0.05"})
     assert (BTC, rule, RiskVerdict.CLOSE) in verdicts(world)
     assert world.ledger.balances("test").get("BTC", Decimal(0)) < Decimal("0.0001")
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "limits", "sent"),
+    [
+        (Timeframe.M1, {}, 2),
+        (Timeframe.M1, {"max_bar_lag_seconds": 60}, 4),
+        (Timeframe.H1, {}, 4),
+        (None, {}, 4),
+    ],
+)
+def test_bars_age_while_an_order_is_worked(
+    world: World, timeframe: Timeframe | None, limits: dict[str, Any], sent: int
+) -> None:
+    """The slices are due 45, 55, 65 and 75 s after the slot. Once the next minute's bar has closed,
+    what was decided on is stale, and the next slot decides anew.
+    """
+    world.clock.at = SLOT + timedelta(seconds=45)
+    known = RiskLimits.model_validate({"max_gross": 1, "max_weight": 1, **limits})
+    report = rebalance(
+        world.session, replace(world.inputs({BTC: 0.4}), limits=known, timeframe=timeframe)
+    )
+    assert report.status is RebalanceStatus.DONE
+    assert len(bought(world)) == sent
+    assert verdicts(world) == [(BTC, "stale_bars", RiskVerdict.DENY)] * (sent < 4)
 
 
 def test_concentration_limit_reached_in_mid_plan_cuts_the_last_child(world: World) -> None:

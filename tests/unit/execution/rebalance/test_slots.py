@@ -260,6 +260,27 @@ def test_killed_run_is_told_apart_from_one_that_said_why(traded: World) -> None:
     )
 
 
+def test_next_slot_commits_the_alert_of_a_killed_one_with_its_end(traded: World) -> None:
+    """Whoever dies after it loses no alert. A slot that said why has had its alert."""
+    lease = traded.ledger.acquire_lease("test", "other", 60)
+    assert lease
+    traded.ledger.start_rebalance(lease, SLOT + MINUTE, "trend/1")
+    traded.ledger.release_lease(lease)
+    traded.clock.at += 2 * MINUTE
+    failed(traded, 2)
+    traded.clock.at += MINUTE
+    rebalance(traded.session, traded.inputs(WEIGHTS, SLOT + 3 * MINUTE))
+    assert [status for status, _ in rows(traded).values()] == [
+        RebalanceStatus.DONE,
+        RebalanceStatus.FAILED,
+        RebalanceStatus.FAILED,
+        RebalanceStatus.DONE,
+    ]
+    assert [alert.title for alert in traded.ledger.slot_alerts] == [
+        "slot 2024-03-01 00:01 was cut short"
+    ]
+
+
 def test_failure_before_the_first_slot_leaves_the_account_new(world: World) -> None:
     """Opening balances are taken over by the first run that reaches the venue: no row may come
     before it.

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
 
 from penstock.core.bars import BARS_SCHEMA
 from penstock.research.engine.backtest import backtest, vectorbt_portfolio
@@ -24,6 +23,8 @@ from strategies import STRATEGIES
 
 def test_figures_equal_their_textbook_formulas() -> None:
     """Each figure, computed a second time straight from the returns."""
+    from scipy import stats
+
     r = np.random.default_rng(3).standard_t(4, 800) * 0.02 + 0.001
     equity = 1000 * np.cumprod(np.concatenate([[1.0], 1 + r]))
     m = metrics_of(moments_of(equity, traded=5000.0, orders=7), timedelta(days=800))
@@ -196,6 +197,8 @@ def test_best_of_a_hundred_noise_curves_passes_the_plain_test_and_fails_the_defl
     """Selection makes noise look significant; the true number of trials takes that away, in each of
     50 repetitions.
     """
+    from scipy import stats
+
     plain, deflated = [], []
     for seed in range(50):
         r = np.random.default_rng(seed).normal(0, 0.02, (100, 750))

@@ -74,6 +74,20 @@ class OtherSymbolsFuture(_Sized):
         return both.select("symbol", "ts", weight=weight)
 
 
+class Watching(_Sized):
+    """Keeps what it was shown."""
+
+    name = "watching"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[pl.DataFrame] = []
+
+    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+        self.seen.append(bars)
+        return bars.select("symbol", "ts", weight=pl.lit(0.1))
+
+
 class ForgetfulWarmup(_Sized):
     """Says five bars and needs thirty."""
 
@@ -93,7 +107,7 @@ def test_strategies_do_not_look_ahead_on_a_random_walk(
 ) -> None:
     """No future changes a past weight, at any bar."""
     assert check_no_lookahead(STRATEGIES[name](), walk(symbols=6, bars=260), cuts=None) == []
-    assert check_no_lookahead(STRATEGIES[name](), walk(symbols=6, bars=260), cuts=30) == []
+    assert check_no_lookahead(STRATEGIES[name](), walk(symbols=6, bars=260), cuts=10) == []
 
 
 @pytest.mark.parametrize("name", sorted(STRATEGIES))
@@ -123,6 +137,31 @@ def test_leak_of_one_single_bar_is_caught_by_cutting_everywhere(
     leaks = check_no_lookahead(OneBarOfOneSymbol(), walk(symbols=4), cuts=None)
     assert [(leak.symbol, leak.ts, leak.cut) for leak in leaks] == [("C/USDT", ONE_DAY, ONE_DAY)]
     assert leaks[0].before != leaks[0].after
+
+
+def test_strategy_is_shown_the_last_bars_of_each_symbol_at_every_cut(
+    walk: Callable[..., pl.DataFrame],
+) -> None:
+    """One symbol lacks days, one ends early, one begins late: each window has what was known."""
+    day, symbol = pl.col("ts").dt.ordinal_day(), pl.col("symbol")
+    lacks = (symbol == "A/USDT") & (day % 3 == 0)
+    ended = (symbol == "B/USDT") & (day > 40)
+    absent = (symbol == "D/USDT") & (day < 30)
+    bars = walk(symbols=4, bars=60).filter(~lacks & ~ended & ~absent)
+    strategy = Watching()
+    assert check_no_lookahead(strategy, bars, cuts=None) == []
+    for cut, seen in zip(bars["ts"].unique().sort()[5:-1], strategy.seen[1:], strict=True):
+        known = bars.filter(pl.col("ts") <= cut)
+        assert seen.equals(known.group_by("symbol", maintain_order=True).tail(6))
+
+
+def test_every_cut_where_a_weight_differs_is_found(walk: Callable[..., pl.DataFrame]) -> None:
+    """Cut at every bar, a strategy that buys what rises next is caught at each bar that rises."""
+    bars = walk(symbols=1, bars=40)
+    rises = bars.filter(pl.col("close").shift(-1) > pl.col("close"))["ts"]
+    leaks = check_no_lookahead(NextClose(), bars, cuts=None)
+    assert [leak.cut for leak in leaks] == [ts for ts in rises if ts >= bars["ts"][5]]
+    assert {(leak.before, leak.after) for leak in leaks} == {(0.1, 0.0)}
 
 
 def test_warmup_that_is_too_short_is_caught_by_cutting_everywhere(
