@@ -16,7 +16,7 @@ ORDER = OrderRequest("ours", "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(1))
 
 
 class Moved(HTTPAdapter):
-    """A venue that answers every request with a redirection. Elsewhere is the time, and an order."""
+    """Answers every request with a redirection. Elsewhere is the time, and an order."""
 
     def __init__(self, status: int) -> None:
         super().__init__()
