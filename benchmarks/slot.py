@@ -43,6 +43,7 @@ from penstock.core.strategy import Strategy, StrategyParams
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import VERDICT_SCHEMA
 from penstock.execution.rebalance.result import RebalanceResult
+from penstock.monitoring.log_output import send_logs
 from penstock.pipeline.rebalance import rebalance_slot
 from penstock.pipeline.reconcile import reconcile_account
 from penstock.ports import BarBatch, LoadedModel, ModelVersion
@@ -51,7 +52,7 @@ from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import AccountSpec, PracticeServer
-from penstock.settings import Process, Settings, practice_key_variables, practice_keys
+from penstock.settings import Process, Settings
 from penstock.simulation.fill_model import FillModel
 from penstock.wiring import Platform
 
@@ -185,17 +186,15 @@ def candles(symbols: Sequence[str], days: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
 
 
-def settings_of(folder: Path, url: str, database: str, symbols: Sequence[str]) -> Settings:
+def settings_of(folder: Path, database: str, symbols: Sequence[str]) -> Settings:
     """Return the shipped settings for the practice exchange, with these symbols."""
     configs = Path(shutil.copytree(CONFIGS, folder / "configs"))
     universe = yaml.safe_load((configs / "universe.yaml").read_text())
     universe |= {"symbols": list(symbols), "timeframes": {"1d": {"start": FIRST.date()}}}
     (configs / "universe.yaml").write_text(yaml.safe_dump(universe))
     home = folder / "home"
-    process = Process(
-        home=home, configs=configs, env="practice", practice_url=url, database_url=database
-    )
-    return Settings(process, practice_key_variables(home))
+    process = Process(home=home, configs=configs, env="practice", database_url=database)
+    return Settings(process, Settings(process).practice_key_variables())
 
 
 @contextmanager
@@ -204,7 +203,9 @@ def scene(database: EmbeddedPostgres, symbols: Sequence[str], days: int) -> Iter
     bars = candles(symbols, days)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        key, secret = practice_keys(folder / "home")["daily"]
+        url = create_database(database.start(), f"slots_{len(symbols)}")
+        settings = settings_of(folder, url, symbols)
+        key, secret = settings.practice_keys()["daily"]
         server = stack.enter_context(
             PracticeServer(
                 GivenCandles({Timeframe.D1: bars}),
@@ -217,8 +218,8 @@ def scene(database: EmbeddedPostgres, symbols: Sequence[str], days: int) -> Iter
                 fill_model=FillModel(participation=None),
             )
         )
-        url = create_database(database.start(), f"slots_{len(symbols)}")
-        platform = Platform(settings_of(folder, server.url, url, symbols), url)
+        process = settings.process.model_copy(update={"practice_url": server.url})
+        platform = Platform(Settings(process, settings.variables), url)
         stack.callback(platform.close)
         vars(platform).update(registry=OneVersion())
         store(platform, bars)
@@ -282,6 +283,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, nargs="+", default=[20, 100])
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
+    send_logs("warning")  # as shipped
     # The database outlives each scene, so it has a folder of its own.
     with tempfile.TemporaryDirectory() as folder:
         database = EmbeddedPostgres(Path(folder) / "postgres")
