@@ -63,7 +63,7 @@ def test_order_that_rests_has_no_trades(server: PracticeServer, control: Practic
     control.create_account("resting", "secret", {"USDT": 10_000})
     exchange = CcxtExchange("binance", "resting", "secret", base_url=server.url, rate_limit_ms=0)
     order = OrderRequest(
-        "resting-1", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal("1.00")
+        "resting-1", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal("50.00")
     )
     assert exchange.submit(order).fills == ()
 
