@@ -29,7 +29,7 @@ def send_logs(level_name: str, stream: TextIO | None = None, *, libraries: bool 
     renderer: Processor = (
         structlog.dev.ConsoleRenderer() if target.isatty() else structlog.processors.JSONRenderer()
     )
-    own_lines = (*_PARTS, structlog.processors.format_exc_info, renderer)
+    own_lines: list[Processor] = [*_PARTS, structlog.processors.format_exc_info, renderer]
     structlog.configure(
         processors=own_lines,
         wrapper_class=structlog.make_filtering_bound_logger(level),

@@ -302,9 +302,9 @@ def _by_hand(url: str) -> ccxt.binance:
 
 @pytest.fixture
 def account(opened: Callable[[], Account]) -> Account:
-    """An account that holds BTC, ETH and SOL."""
+    """An account that holds BTC, ETH and SOL, and whose trades have been compared."""
     account = opened()
     report = account.trade(WEIGHTS)
     assert len(report.fills) == 3, report
-    assert not report.breaks
+    assert not account.check().breaks
     return account

@@ -120,14 +120,15 @@ class VenueSession(requests.Session):
             )
         request = requests.PreparedRequest()
         request.method, request.url, request.body = method, url, data or None
+        given: dict[str, Any] = {**self.headers, **(headers or {})}
         request.headers = CaseInsensitiveDict(
-            (name, value)
-            for name, value in {**self.headers, **(headers or {})}.items()
-            if value is not None
+            (name, value) for name, value in given.items() if value is not None
         )
         if data or method not in _WITHOUT_BODY:
             request.headers["Content-Length"] = str(len(data or b""))
-        settings = self.merge_environment_settings(url, proxies or {}, None, verify, None)
+        settings: Mapping[str, Any] = self.merge_environment_settings(
+            url, proxies or {}, None, verify, None
+        )
         response = self.get_adapter(url).send(request, timeout=timeout, **settings)
         if response.is_redirect and method in _WITHOUT_BODY:
             return super().request(
