@@ -26,10 +26,13 @@ def send_logs(level_name: str, stream: TextIO | None = None, *, libraries: bool 
     """
     level = logging.getLevelNamesMapping()[level_name.upper()]
     target = sys.stderr if stream is None else stream
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer() if target.isatty() else structlog.processors.JSONRenderer()
+    # A traceback never shows the values of variables: a key may be among them.
+    endings: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        if target.isatty()
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
-    own_lines: list[Processor] = [*_PARTS, structlog.processors.format_exc_info, renderer]
+    own_lines: list[Processor] = [*_PARTS, *endings]
     structlog.configure(
         processors=own_lines,
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -40,7 +43,7 @@ def send_logs(level_name: str, stream: TextIO | None = None, *, libraries: bool 
     handler = logging.StreamHandler(target)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *endings],
             foreign_pre_chain=[*_PARTS, structlog.stdlib.add_logger_name],
         )
     )

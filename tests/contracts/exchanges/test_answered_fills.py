@@ -84,15 +84,21 @@ def _says(part: str, value: object) -> Callable[[dict[str, Any]], object]:
     return lambda said: said["fills"][1].update({part: value})
 
 
+#: Values from which no trade can be read, by field.
+_WRONG: dict[str, tuple[object, ...]] = {
+    "price": ("102", "0", "-1", "NaN", "", None, [], "x"),
+    "qty": ("0.4", "0", "-0.5", "Infinity", None, {}),
+    "commission": ("NaN", "", None, "x"),
+    "tradeId": (56, None, "", "x", -1),
+    "commissionAsset": (None, 5, []),
+}
+
+
 @pytest.mark.parametrize(
     "change",
     [
-        *(_lacks(part) for part in ("price", "qty", "commission", "commissionAsset", "tradeId")),
-        *(_says("price", value) for value in ("102", "0", "-1", "NaN", "", None, [], "x")),
-        *(_says("qty", value) for value in ("0.4", "0", "-0.5", "Infinity", None, {})),
-        *(_says("commission", value) for value in ("NaN", "", None, "x")),
-        *(_says("tradeId", value) for value in (56, None, "", "x", -1)),
-        *(_says("commissionAsset", value) for value in (None, 5, [])),
+        *(_lacks(part) for part in _WRONG),
+        *(_says(part, value) for part, values in _WRONG.items() for value in values),
         lambda said: said["fills"].pop(),
         lambda said: said.update(fills=None),
         lambda said: said.update(fills="fills"),

@@ -284,8 +284,8 @@ def test_flow_gets_one_error_of_ours_whatever_a_strategy_raises(traded: Place) -
 def test_error_of_a_library_after_an_order_has_left_loses_no_fill(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first order is at the venue when the answer makes a library raise. The slot is FAILED,
-    and the next one books what was filled and sends the rest once.
+    """An order is at the venue when the answer makes a library raise; the other one may be under
+    way. The slot is FAILED, and the next one books what was filled and sends the rest once.
     """
     exchange = place.platform.exchange("daily")
     submit = exchange.submit
@@ -300,7 +300,7 @@ def test_error_of_a_library_after_an_order_has_left_loses_no_fill(
     assert table(place)[0][0] == "failed"
     monkeypatch.setattr(exchange, "submit", submit)
     left = place.control.stats()["orders"]
-    assert left == 1
+    assert left in (1, 2)
     assert trade_slot(place.platform, ACTOR, "daily", place.tomorrow()).failed is False
     assert place.ledger.balances("practice-daily") == exchange.balances()
     orders = place.ledger.orders("practice-daily")
