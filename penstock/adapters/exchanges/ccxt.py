@@ -303,6 +303,7 @@ class CcxtExchange(CcxtMarketData):
         return None if self._refusals is None else self._refusals.meanings.get(code)
 
     def open_orders(self) -> Sequence[OrderReport]:
+        self.require_markets()
         return self.read(
             "open orders",
             lambda: [
@@ -328,6 +329,7 @@ class CcxtExchange(CcxtMarketData):
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
         if not (self.client.has.get("fetchDeposits") and self.client.has.get("fetchWithdrawals")):
             return None
+        self.require_markets()
         first = max(since, self.now() - _TRANSFERS_KEPT)
         try:
             found = [

@@ -209,15 +209,21 @@ class CcxtMarketData:
 
         The first call loads the markets.
         """
-        with self._markets_lock:
-            if not self._has_markets:
-                self.read("instruments", self.client.load_markets)
-                self._has_markets = True
+        self.require_markets()
         market = self.client.markets.get(symbol)
         if market is None or not market.get("spot"):
             raise UnknownSymbolError(
                 f"{self.venue} does not list the spot symbol '{symbol}' (written like BTC/USDT)"
             )
+
+    def require_markets(self) -> None:
+        """Load the markets, unless that has been done. Without them ccxt leaves a venue's own names
+        of symbols and assets as they are.
+        """
+        with self._markets_lock:
+            if not self._has_markets:
+                self.read("instruments", self.client.load_markets)
+                self._has_markets = True
 
     def read(self, call: str, ask: Callable[[], Answer]) -> Answer:
         """Return `ask()`, tried again while the venue is unavailable, up to the given attempts."""

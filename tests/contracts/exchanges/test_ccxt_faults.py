@@ -4,6 +4,7 @@ an order once.
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,10 +26,12 @@ from penstock.core.errors import (
 )
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
 from penstock.core.timeframes import Timeframe
+from penstock.execution.orders.cancel import cancel_working
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind
 from penstock.practice.limits import LimitSpec
 from penstock.practice.server import AccountSpec, PracticeServer
+from penstock.testing.world import make_world
 
 DAY = timedelta(days=1)
 ORDER_PATH = "/api/v3/order"
@@ -555,3 +558,19 @@ def test_trade_without_a_stated_fee_is_booked_with_none() -> None:
         Decimal("0.1"),
         "BNB",
     )
+
+
+def test_first_call_of_a_process_lists_working_orders_by_symbol(
+    connect: Callable[..., CcxtExchange],
+) -> None:
+    """`penstock halt` is a process of its own that has read no markets: it cancels what rests."""
+    resting = OrderRequest(
+        "resting", "AAA/USDT", Side.BUY, OrderType.LIMIT, Decimal(1), Decimal(50)
+    )
+    first = connect()
+    first.submit(resting)
+    key = first.client.apiKey
+    assert [report.symbol for report in connect(key).open_orders()] == ["AAA/USDT"]
+    done = cancel_working(replace(make_world().session, exchange=connect(key)))
+    assert (done.cancelled, done.left) == (("resting",), ())
+    assert not connect(key).open_orders()

@@ -28,6 +28,7 @@ from penstock.execution.lease import take_lease
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.rebalance.slots import MissedSlots, account_for_missed
 from penstock.pipeline import slots
+from penstock.pipeline.alerts import send_alerts
 from penstock.pipeline.rebalance import newest_slot, rebalance_slot
 from penstock.pipeline.slots import (
     due_slots,
@@ -321,6 +322,7 @@ def test_database_error_of_an_unknown_kind_does_not_end_the_service(
     monkeypatch.setattr(traded.ledger, "rebalances", breaking)
     newest = traded.tomorrow()
     assert slots_due(traded.platform, ACTOR, "daily", newest).to_run == (newest,)
+    send_alerts(traded.platform, "daily")  # waits for the message under way
     ((title, body),) = traded.alerts
     assert title == "practice-daily: missed slots are not accounted for yet"
     assert body.startswith("OverflowError: date value out of range")
