@@ -5,9 +5,9 @@ Heavy libraries (MLflow, Great Expectations) are imported when their part is fir
 does not need them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -19,6 +19,7 @@ from penstock.adapters.exchanges.bars_market import BarsMarketData
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.exchanges.order_expiry import age_limit, refusal_lag, visibility_delay
+from penstock.adapters.exchanges.recorder import AnswerRecord
 from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.adapters.notifications import AppriseNotifier, LogNotifier
 from penstock.adapters.stores.embedded import EmbeddedPostgres
@@ -48,6 +49,7 @@ from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.session import AccountSession, ExecutionPolicy, VolumeProfiles
 from penstock.ports import (
     AlertOutbox,
+    AnswerRecorder,
     BackgroundTask,
     BarInventory,
     BarStore,
@@ -391,10 +393,15 @@ class Platform:
                 trading_timeframe=self.settings.portfolio(portfolio).timeframe,
             )
         purpose = f"account '{name}'"
+        variables = self.settings.variables
+        password = None
+        if keys.password_env is not None:
+            password = secret(variables, keys.password_env, purpose).get_secret_value()
         return CcxtExchange(
             market.ccxt_id,
-            secret(self.settings.variables, keys.api_key_env, purpose).get_secret_value(),
-            secret(self.settings.variables, keys.secret_env, purpose).get_secret_value(),
+            secret(variables, keys.api_key_env, purpose).get_secret_value(),
+            secret(variables, keys.secret_env, purpose).get_secret_value(),
+            password=password,
             live=market.is_real,
             base_url=self._address(market),
             proxy=market.proxy,
@@ -452,6 +459,41 @@ def sibling_databases(url: str) -> Callable[[str], str]:
 def public_market(ccxt_id: str) -> MarketData:
     """Return the public side of a venue by its ccxt name: no keys, and no configuration."""
     return CcxtMarketData(ccxt_id)
+
+
+@dataclass(frozen=True)
+class RecordedAccount:
+    """An account at one venue whose answers are recorded."""
+
+    exchange: VenueAccount
+    """The account."""
+    recorder: AnswerRecorder
+    """What records its answers."""
+    clock: MachineClock
+    """The machine's clock."""
+    ids: IdSource
+    """Names its orders."""
+
+
+def recorded_account(
+    settings: Settings, portfolio: str, venue: str, about: Sequence[str]
+) -> RecordedAccount:
+    """Return the portfolio's account at its venue, or at the one of several that is named.
+
+    It needs no database. `about` are the assets that will be traded: lists of all symbols are
+    recorded for these alone. Raises ConfigError where the account is on paper.
+    """
+    account = settings.environment.account_of(portfolio)
+    market: MarketSettings = account.venues[venue] if venue else settings.environment.market
+    keys = account.venues[venue] if venue else account
+    platform = Platform(settings, "")
+    exchange = platform._open_account(portfolio, account.name, market, keys)
+    if not isinstance(exchange, CcxtExchange):
+        raise ConfigError(f"account '{account.name}' is on paper: no venue answers")
+    client = exchange.client
+    secrets = [client.apiKey, client.secret, client.password]
+    recorder = AnswerRecord(exchange.session, secrets, about, clock=platform.machine_clock)
+    return RecordedAccount(exchange, recorder, platform.machine_clock, platform.ids)
 
 
 def embedded_server(settings: Settings) -> DatabaseServer:

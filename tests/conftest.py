@@ -60,6 +60,26 @@ def forked(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[ForkedPrograms
     programs.stop()
 
 
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database file, to be copied: to make one takes seconds.
+
+    MLflow made it. The workers share the first one that is ready.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    made = shared / "mlflow-template" / "mlflow.db"
+    if not made.exists():
+        from penstock.adapters.mlflow.connection import connect, local_tracking_uri
+
+        folder = tmp_path_factory.mktemp("mlflow-template")
+        connect(local_tracking_uri(folder)).search_registered_models()
+        made.parent.mkdir(exist_ok=True)
+        # Whole or not at all, for other workers.
+        (folder / "mlflow.db").rename(made)
+    return made
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _forked_venues() -> Iterator[None]:
     """Every PracticeServer is forked from a process that has imported what it needs."""

@@ -35,53 +35,100 @@ class _Session:
     definitions: dict[Timeframe, Any]
 
 
+@dataclass(eq=False)
+class _Question:
+    """Metrics that a thread waits to have judged."""
+
+    metrics: pl.DataFrame
+    verdicts: list[CheckVerdict] | None = None
+    """The answer; None where it was not judged yet."""
+    alone: bool = False
+    """Whether it was among frames that could not be judged together."""
+
+
 class ExpectationsGate:
     """The gate of the flows (a CheckGate).
 
-    It keeps the frames that it has judged until `build_docs` shows them.
+    It keeps the frames that it has judged until `build_docs` shows them. What several threads ask
+    at the same time is judged together: a call of Great Expectations takes as long for one row as
+    for many.
     """
 
     def __init__(self, bounds: CheckBounds | None = None) -> None:
         self._bounds = bounds if bounds is not None else CheckBounds()
         self._session: _Session | None = None
         self._judged: list[pl.DataFrame] = []
+        self._questions: list[_Question] = []
+        self._questions_lock = threading.Lock()
 
     def judge(self, metrics: pl.DataFrame) -> list[CheckVerdict]:
         """Return one verdict per symbol and bound, as CheckGate.judge does.
 
         Raises DataError where the suite could not be run.
         """
-        with _ONE_AT_A_TIME:
-            self._judged.append(metrics)
-            if self._session is None:
-                self._session = _Session(_context(), {})
-            parts = metrics.with_row_index("row").partition_by(
-                "timeframe", as_dict=True, maintain_order=True
-            )
-            by_row = {}
-            for (name,), part in parts.items():
-                by_row.update(self._judge_timeframe(Timeframe(str(name)), part, self._session))
-        return [verdict for row in sorted(by_row) for verdict in by_row[row]]
+        own = _Question(metrics)
+        with self._questions_lock:
+            self._questions.append(own)
+        try:
+            with _ONE_AT_A_TIME:
+                self._judged.append(metrics)
+                return own.verdicts if own.verdicts is not None else self._answer(own)
+        finally:
+            with self._questions_lock:
+                self._questions.remove(own)
 
-    def build_docs(self, folder: Path) -> Path | None:
-        """Write Data Docs of everything that was judged since the last call.
+    def _answer(self, own: _Question) -> list[CheckVerdict]:
+        """Judge all that waits, and return what was asked by `own`. Where the call fails each is
+        judged alone: an error belongs to one frame.
+        """
+        with self._questions_lock:
+            open_ones = [each for each in self._questions if each.verdicts is None]
+        together = [own] if own.alone else [each for each in open_ones if not each.alone]
+        try:
+            by_row = self._judge_rows(pl.concat([each.metrics for each in together]))
+        except Exception:
+            if len(together) == 1:
+                raise
+            for each in together:
+                each.alone = True
+            return self._answer(own)
+        first = 0
+        for each in together:
+            rows = range(first, first + each.metrics.height)
+            first = rows.stop
+            each.verdicts = [verdict for row in rows for verdict in by_row[row]]
+        return own.verdicts or []
+
+    def _judge_rows(self, metrics: pl.DataFrame) -> dict[int, list[CheckVerdict]]:
+        if self._session is None:
+            self._session = _Session(_context(), {})
+        parts = metrics.with_row_index("row").partition_by(
+            "timeframe", as_dict=True, maintain_order=True
+        )
+        by_row = {}
+        for (name,), part in parts.items():
+            by_row.update(self._judge_timeframe(Timeframe(str(name)), part, self._session))
+        return by_row
+
+    def build_docs(self, folder: Path, timeframe: Timeframe) -> Path | None:
+        """Write Data Docs of what was judged of a timeframe since the last call for it.
 
         Returns the index page, or None where nothing was judged. `folder` belongs to the site:
         pages of an earlier call are replaced.
         """
         with _ONE_AT_A_TIME:
-            judged, self._judged = self._judged, []
-            if not judged:
+            wanted = pl.col("timeframe") == timeframe.value
+            judged = [metrics.filter(wanted) for metrics in self._judged]
+            self._judged = [metrics.filter(~wanted) for metrics in self._judged]
+            self._judged = [metrics for metrics in self._judged if metrics.height]
+            shown = pl.concat(judged) if judged else pl.DataFrame()
+            if shown.is_empty():
                 return None
             _sweep(folder)
             session = _Session(_context(folder), {})
-            metrics = pl.concat(judged).with_row_index("row")
-            for (name,), part in metrics.partition_by(
-                "timeframe", as_dict=True, maintain_order=True
-            ).items():
-                _checkpoint(self._definition(Timeframe(str(name)), session), session).run(
-                    {"dataframe": _for_pandas(part)}
-                )
+            _checkpoint(self._definition(timeframe, session), session).run(
+                {"dataframe": _for_pandas(shown.with_row_index("row"))}
+            )
             session.context.build_data_docs()
             _claim(self._session)
         return folder / "index.html"

@@ -21,6 +21,7 @@ class BreakKind(StrEnum):
     MANUAL_TRADE = "manual_trade"
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
+    EARN_BALANCE = "earn_balance"
     TRUNCATED_TRADES = "truncated_trades"
     BASE_ASSET_FEE = "base_asset_fee"
     FILL_DIFFERS = "fill_differs"

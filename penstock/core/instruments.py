@@ -8,10 +8,16 @@ knows how a symbol is written. Other code has the Instrument, or calls `spot_ass
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import ROUND_DOWN, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, Decimal
 from enum import StrEnum
 
 from penstock.core.errors import DataError
+from penstock.core.order_limits import NO_LIMITS, OrderLimits, common_limits
+from penstock.core.orders import OrderType, Side
+
+#: How far a notional stays from the venue's bounds: the price moves until an order is there, and
+#: some venues value a market order at an average price.
+NOTIONAL_HEADROOM = Decimal("1.1")
 
 
 class InstrumentKind(StrEnum):
@@ -46,7 +52,7 @@ class Instrument:
     min_notional: Decimal
     """The smallest notional of an order (quote units)."""
     max_quantity: Decimal | None = None
-    """The largest quantity of an order; None where the venue has no such bound."""
+    """The largest quantity of an order of any type; None where the venue has no such bound."""
     listed: bool = True
     """False where an operator has taken note that the venue no longer has it."""
     kind: InstrumentKind = InstrumentKind.SPOT
@@ -57,6 +63,8 @@ class Instrument:
     """The asset in which trades are paid. Quote unless given."""
     price_digits: int | None = None
     """The most significant digits of a price, where the venue counts them; else None."""
+    limits: OrderLimits = NO_LIMITS
+    """What else the venue allows of an order, by its type."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "settle", self.settle or self.quote)
@@ -89,14 +97,13 @@ class Instrument:
         return max(steps * step, self.price_tick)
 
     def refusal(self, quantity: Decimal, price: Decimal) -> str | None:
-        """Return why the venue would refuse this quantity at this price; None where it is legal."""
+        """Return why this is too little for an order at this price; None where it is enough.
+
+        More than one order may have is sent in pieces: see `largest`.
+        """
         if quantity < self.min_quantity or quantity <= 0:
             return (
                 f"quantity {quantity} is under the venue's minimum {self.min_quantity} {self.base}"
-            )
-        if self.max_quantity is not None and quantity > self.max_quantity:
-            return (
-                f"quantity {quantity} is over the venue's maximum {self.max_quantity} {self.base}"
             )
         notional = self.notional(quantity, price)
         if notional < self.min_notional:
@@ -105,6 +112,53 @@ class Instrument:
                 f"{self.min_notional} {self.quote}"
             )
         return None
+
+    def largest(self, kind: OrderType, price: Decimal) -> Decimal | None:
+        """Return the largest quantity of one order, in whole lots; None where there is no bound.
+
+        The largest notional is divided by NOTIONAL_HEADROOM.
+        """
+        quantity, notional = self._bounds(kind)
+        if notional is not None:
+            by_notional = notional / (price * self.contract_size * NOTIONAL_HEADROOM)
+            quantity = by_notional if quantity is None else min(quantity, by_notional)
+        return None if quantity is None else self.round_lots(quantity)
+
+    def excess(self, kind: OrderType, quantity: Decimal, price: Decimal) -> str | None:
+        """Return why this is too much for one order at this price; None where it is not."""
+        most, notional = self._bounds(kind)
+        if most is not None and quantity > most:
+            return (
+                f"quantity {quantity} is over the venue's maximum of a {kind} order, "
+                f"{most:f} {self.base}"
+            )
+        if notional is not None and self.notional(quantity, price) > notional:
+            return (
+                f"notional {self.notional(quantity, price):.2f} is over the venue's maximum of a "
+                f"{kind} order, {notional:f} {self.quote}"
+            )
+        return None
+
+    def _bounds(self, kind: OrderType) -> tuple[Decimal | None, Decimal | None]:
+        """Return the largest quantity and the largest notional of an order of a type."""
+        if kind is OrderType.LIMIT:
+            return self.max_quantity, self.limits.limit_notional
+        bounds = [self.max_quantity, self.limits.market_quantity]
+        least = min((bound for bound in bounds if bound is not None), default=None)
+        return least, self.limits.market_notional
+
+    def price_range(self, side: Side, last: Decimal) -> tuple[Decimal, Decimal] | None:
+        """Return the lowest and the highest limit price at the market's `last` price, in ticks.
+
+        None where there is no bound.
+        """
+        if self.limits.price_band is None:
+            return None
+        lowest, highest = self.limits.price_band.of(side)
+        return (
+            self.round_price(lowest * last, ROUND_CEILING),
+            self.round_price(highest * last, ROUND_FLOOR),
+        )
 
 
 def spot_symbol(asset: str, quote: str) -> str:
@@ -149,20 +203,18 @@ def common_rules(instruments: Sequence[Instrument]) -> Instrument:
     """Return the rules that make an order of one symbol legal at the venues of all instruments.
 
     A step is the smallest whole multiple of every venue's step. A minimum is the largest of the
-    venues' minimums. The maximum quantity is the sum, because an order can be split over the
-    venues; it is None where a venue has none.
+    venues' minimums, a maximum the smallest of their maximums.
     """
-    most = [instrument.max_quantity for instrument in instruments]
+    most = [each.max_quantity for each in instruments if each.max_quantity is not None]
     return replace(
         instruments[0],
         price_tick=_common_multiple([instrument.price_tick for instrument in instruments]),
         lot_step=_common_multiple([instrument.lot_step for instrument in instruments]),
         min_quantity=max(instrument.min_quantity for instrument in instruments),
         min_notional=max(instrument.min_notional for instrument in instruments),
-        max_quantity=None
-        if None in most
-        else sum((each for each in most if each is not None), Decimal(0)),
+        max_quantity=min(most, default=None),
         price_digits=min((i.price_digits for i in instruments if i.price_digits), default=None),
+        limits=common_limits([instrument.limits for instrument in instruments]),
     )
 
 

@@ -18,6 +18,8 @@ _REMEDIES = {
     BreakKind.MANUAL_TRADE: "find out who trades with these keys and stop it, then {accept}",
     BreakKind.DEPOSIT: "if it is yours: {accept}",
     BreakKind.WITHDRAWAL: "if it is yours: {accept}",
+    BreakKind.EARN_BALANCE: "redeem or unstake it at the venue, and switch automatic subscription "
+    "off; it unlocks by itself once it is back, and nothing is written off",
     BreakKind.TRUNCATED_TRADES: "wait until the venue lists its trades again; else compare the "
     "balance, then {accept}",
     BreakKind.BASE_ASSET_FEE: "compare the fee at the venue, then {accept}",

@@ -15,6 +15,7 @@ from typing import Protocol
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from penstock.core.relistings import RELISTING_RATIO
 from penstock.core.timeframes import Timeframe
 
 #: The columns of BarBatch.checks: one row per verdict.
@@ -141,6 +142,12 @@ class CheckBounds(BaseModel):
         10.0,
         gt=1,
         description="ratio to both neighbouring closes from which a print is quarantined",
+    )
+    relisting_ratio: float = Field(
+        RELISTING_RATIO,
+        gt=1,
+        description="ratio to the last close before a gap from which a series is closed: the "
+        "ticker may stand for another coin",
     )
     timeframes: Mapping[Timeframe, TimeframeBounds] = Field(
         default_factory=lambda: dict(_BY_TIMEFRAME),
@@ -285,9 +292,9 @@ class CheckGate(Protocol):
 class DocumentingGate(CheckGate, Protocol):
     """A gate that can show what it judged."""
 
-    def build_docs(self, folder: Path) -> Path | None:
-        """Write pages of what was judged since the last call. Return the index page, or None where
-        nothing was judged.
+    def build_docs(self, folder: Path, timeframe: Timeframe) -> Path | None:
+        """Write pages of what was judged of a timeframe since the last call for it. Return the
+        index page, or None where nothing was judged.
 
         `folder` belongs to the pages: those of an earlier call are replaced.
         """

@@ -7,72 +7,37 @@ and penstock.data.bounds how much of it is too much.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from difflib import get_close_matches
+from types import MappingProxyType
 
 import polars as pl
 
+from penstock.core.bars import TS
 from penstock.core.clock import MachineClock
 from penstock.core.errors import DataError, UnknownSymbolError, VenueError
+from penstock.core.relistings import Relisting, relistings
+from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
-from penstock.data.bar_pages import Stretch, ask_again, read_stretch, retrying
+from penstock.data.bar_pages import BarRequests, Stretch, ask_again, read_stretch, retrying
 from penstock.data.bounds import CheckBounds, CheckGate, CheckVerdict, verdict_frame
 from penstock.data.checks import CheckedBars, check_symbol, missing_ranges
+from penstock.data.history_gaps import missing_before
+from penstock.data.ingest_reports import IngestProgress, IngestReport, report_frame
+from penstock.data.own_bars import closed_message, own_opens, rows_before
 from penstock.data.policy import IngestPolicy
 from penstock.ports import BarBatch, BarStore, MarketData, TaskRunner
 
-
-@dataclass(frozen=True)
-class IngestProgress:
-    """How far the ingestion of one symbol is."""
-
-    symbol: str
-    """The symbol."""
-    done: int
-    """The number of bars of its range that were read."""
-    total: int
-    """The number of bars of its range, fixed at the start."""
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What one ingestion of one symbol did, over all its chunks."""
-
-    exchange: str
-    """The name under which the bars are stored."""
-    symbol: str
-    """The symbol."""
-    timeframe: Timeframe
-    """The bar length."""
-    new: int = 0
-    """The number of bars that were stored for the first time."""
-    revised: int = 0
-    """The number of bars that replaced a stored bar with other values."""
-    unchanged: int = 0
-    """The number of bars that were stored already, with the same values."""
-    quarantined: int = 0
-    """The number of rows that were refused."""
-    held_back: int = 0
-    """The number of prints that the next ingestion reads again."""
-    gaps: int = 0
-    """The number of gaps that the venue has."""
-    missing: int = 0
-    """The number of bars in those gaps."""
-    seconds: float = 0.0
-    """How long it took."""
-    watermark: datetime | None = None
-    """The open time of the newest stored bar."""
-    warnings: tuple[CheckVerdict, ...] = field(default=())
-    """The verdicts that failed without stopping the symbol."""
-    failure: str = ""
-    """Why the symbol stopped; "" where it did not."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the symbol did not stop."""
-        return not self.failure
-
+__all__ = [
+    "IngestProgress",
+    "IngestReport",
+    "OnProgress",
+    "ingest_symbol",
+    "ingest_universe",
+    "register_instruments",
+    "report_frame",
+]
 
 #: Called with how far a symbol is, after each page.
 OnProgress = Callable[[IngestProgress], None]
@@ -89,25 +54,29 @@ def ingest_symbol(
     now: datetime | None = None,
     on_progress: OnProgress | None = None,
     bounds: CheckBounds | None = None,
+    series: Series | None = None,
     *,
     clock: MachineClock,
 ) -> IngestReport:
     """Bring one symbol up to its newest bar that is closed at `now`.
 
     `now` is by default the venue's own time. `bounds` are those of single rows; the gate has its
-    own for whole batches. Chunks that were committed before an error stay.
+    own for whole batches. `series` says which bars of which ticker belong to the symbol: by default
+    all of its own. Chunks that were committed before an error stay.
 
     Raises DataError where a batch breaks a bound of severity error. Its verdicts and refused rows
-    are recorded, its bars are not. Raises VenueError where the venue does not answer after all
-    tries, UnknownSymbolError at once, and StoreError.
+    are recorded, its bars are not. Raises DataError, too, where the ticker may have gone to another
+    instrument: the bars from there on are not stored. Raises VenueError where the venue does not
+    answer after all tries, UnknownSymbolError at once, and StoreError.
     """
-    checks = bounds or CheckBounds()
-    run = _SymbolIngestion(market, store, exchange, symbol, timeframe, policy, gate, checks, clock)
     began = clock.elapsed_seconds()
     now = now if now is not None else retrying(market.now, policy, clock=clock)
+    own = series or Series(symbol)
+    ask = BarRequests(market, own.ticker, policy, clock, symbol, own.ends is not None)
+    run = _SymbolIngestion(ask, store, exchange, own, timeframe, gate, bounds or CheckBounds())
     watermark = store.watermarks(exchange, timeframe).get(symbol)
     report = IngestReport(exchange, symbol, timeframe, watermark=watermark)
-    first, until = policy.first_open(timeframe, watermark), timeframe.last_closed_open(now)
+    first, until = own_opens(own, timeframe, policy, watermark, now)
     on_page = _progress(symbol, timeframe, first, until, on_progress)
     cursor, counted = first, None if policy.reread else watermark
     while cursor <= until:
@@ -132,6 +101,7 @@ def ingest_universe(
     on_progress: OnProgress | None = None,
     bounds: CheckBounds | None = None,
     register: bool = True,
+    series: Mapping[str, Series] = MappingProxyType({}),
     *,
     clock: MachineClock,
     runner: TaskRunner,
@@ -141,10 +111,11 @@ def ingest_universe(
     Returns their reports in the order of `symbols`. Bad data, an unknown symbol or a venue that
     does not answer fails that symbol only, in its report. A database that fails ends the run with
     StoreError. With `register` the venue's instruments are read first, and those of `symbols` are
-    saved. The minute path has done so already. `on_progress` is called from the runner's workers.
+    saved. The minute path has done so already. `series` says what tickers stood for, by symbol.
+    `on_progress` is called from the runner's workers.
     """
     unknown = (
-        register_instruments(market, store, exchange, symbols, policy, clock=clock)
+        register_instruments(market, store, exchange, symbols, policy, series, clock=clock)
         if register
         else {}
     )
@@ -166,6 +137,7 @@ def ingest_universe(
                 instant,
                 on_progress,
                 bounds,
+                series.get(symbol),
                 clock=clock,
             )
         except (DataError, VenueError) as error:
@@ -181,51 +153,41 @@ def register_instruments(
     exchange: str,
     symbols: Sequence[str],
     policy: IngestPolicy,
+    series: Mapping[str, Series] = MappingProxyType({}),
     *,
     clock: MachineClock,
 ) -> dict[str, UnknownSymbolError]:
-    """Save the venue's rules of `symbols`.
+    """Save the venue's rules of `symbols`, and what their tickers stood for.
 
-    Returns the error of each symbol that the venue does not list, by symbol.
+    Returns the error of each symbol that the venue does not list, by symbol. One of which `series`
+    says that it ended need not be listed.
     """
+    store.save_series(exchange, [series[symbol] for symbol in symbols if symbol in series])
     listed = retrying(market.instruments, policy, clock=clock)
     store.save_instruments(exchange, [listed[symbol] for symbol in symbols if symbol in listed])
+    ended = {symbol for symbol, each in series.items() if each.ends is not None}
     return {
-        symbol: _unknown(exchange, symbol, listed) for symbol in symbols if symbol not in listed
+        symbol: _unknown(exchange, symbol, listed)
+        for symbol in symbols
+        if symbol not in listed and symbol not in ended
     }
-
-
-def report_frame(reports: Sequence[IngestReport]) -> pl.DataFrame:
-    """Return reports as a table with one row per symbol."""
-    return pl.DataFrame(
-        {
-            "symbol": [r.symbol for r in reports],
-            "new": [r.new for r in reports],
-            "revised": [r.revised for r in reports],
-            "unchanged": [r.unchanged for r in reports],
-            "quarantined": [r.quarantined for r in reports],
-            "gaps": [r.gaps for r in reports],
-            "missing": [r.missing for r in reports],
-            "seconds": [round(r.seconds, 2) for r in reports],
-            "warnings": ["; ".join(str(w) for w in r.warnings) for r in reports],
-            "failure": [r.failure for r in reports],
-        }
-    )
 
 
 @dataclass(frozen=True)
 class _SymbolIngestion:
     """What stays the same over the chunks of one symbol."""
 
-    market: MarketData
+    ask: BarRequests
     store: BarStore
     exchange: str
-    symbol: str
+    series: Series
     timeframe: Timeframe
-    policy: IngestPolicy
     gate: CheckGate
     bounds: CheckBounds
-    clock: MachineClock
+
+    @property
+    def symbol(self) -> str:
+        return self.series.name
 
     def chunk(
         self,
@@ -241,24 +203,31 @@ class _SymbolIngestion:
         Returns the report so far, and the open time of the newest bar, or None where history ends.
         Only gaps newer than `counted` count: older ones were reported when they were first read.
         """
-        stretch = read_stretch(
-            self.market,
-            self.symbol,
-            self.timeframe,
-            since,
-            until,
-            self.policy,
-            on_page,
-            clock=self.clock,
-        )
+        stretch = read_stretch(self.ask, self.timeframe, since, until, on_page)
+        if self.series.ends is not None:
+            stretch = replace(stretch, rows=rows_before(stretch.rows, self.series.ends))
         context = self._context(since, report.watermark)
         checked = self._check_and_repair(stretch, now, until, context)
-        report = self._commit(checked, self.gate.judge(checked.metrics), report)
+        relisted = self._relisting(checked.good, context)
+        if relisted is not None:
+            own = rows_before(stretch.rows, relisted.at)
+            checked = self._check(own, False, now, until, context)
         gaps = missing_ranges(checked.good, self.timeframe)
         if counted is not None:
             gaps = gaps.filter(pl.col("start") > counted)
+        before = missing_before(
+            self.ask, self.exchange, self.timeframe, checked.good, since, counted
+        )
+        verdicts = self.gate.judge(checked.metrics)
+        if before.bars:
+            verdicts = [*verdicts, before.verdict(self.symbol)]
+        report = self._commit(checked, verdicts, report)
+        if relisted is not None:
+            raise DataError(closed_message(self.exchange, self.series.ticker, relisted))
         report = replace(
-            report, gaps=report.gaps + gaps.height, missing=report.missing + int(gaps["bars"].sum())
+            report,
+            gaps=report.gaps + gaps.height + before.is_gap,
+            missing=report.missing + int(gaps["bars"].sum()) + before.bars * before.is_gap,
         )
         return report, None if stretch.ended or checked.good.is_empty() else checked.good["ts"][-1]
 
@@ -269,20 +238,23 @@ class _SymbolIngestion:
         start = since - self.bounds.jump_window * self.timeframe.duration
         return self.store.read_bars(self.exchange, self.timeframe, [self.symbol], start, since)
 
+    def _relisting(self, good: pl.DataFrame, context: pl.DataFrame | None) -> Relisting | None:
+        """Return where the ticker may have gone to another instrument; None where nowhere.
+
+        Bars of what the series was formerly are no part of it: an operator has joined them.
+        """
+        before = good.clear() if context is None else context
+        bars = pl.concat([before, good]).unique("ts", keep="last").sort("ts")
+        if self.series.starts is not None:
+            bars = bars.filter(pl.col("ts") >= pl.lit(self.series.starts).cast(TS))
+        return next(iter(relistings(bars, self.timeframe, self.bounds.relisting_ratio)), None)
+
     def _check_and_repair(
         self, stretch: Stretch, now: datetime, until: datetime, context: pl.DataFrame | None
     ) -> CheckedBars:
         checked = self._check(stretch.rows, stretch.ended, now, until, context)
         gaps = missing_ranges(checked.good, self.timeframe)
-        found = ask_again(
-            self.market,
-            self.symbol,
-            self.timeframe,
-            gaps,
-            stretch.rows,
-            self.policy,
-            clock=self.clock,
-        )
+        found = ask_again(self.ask, self.timeframe, gaps, stretch.rows)
         rows = stretch.rows if found.is_empty() else pl.concat([stretch.rows, found])
         if not found.is_empty():
             checked = self._check(rows, stretch.ended, now, until, context)
@@ -296,8 +268,10 @@ class _SymbolIngestion:
 
         A venue that does not answer confirms nothing: the bar waits for the next one.
         """
+        if self.ask.ended:
+            return None
         try:
-            quote = self.market.quotes([self.symbol]).get(self.symbol)
+            quote = self.ask.market.quotes([self.series.ticker]).get(self.series.ticker)
         except VenueError:
             return None
         return None if quote is None else float(quote.mid)
@@ -335,7 +309,14 @@ class _SymbolIngestion:
         watermark = max((w for w in (report.watermark, newest) if w is not None), default=None)
         record = verdict_frame(verdicts)
         batch = BarBatch(
-            self.exchange, self.symbol, self.timeframe, bars, checked.quarantined, record, watermark
+            self.exchange,
+            self.symbol,
+            self.timeframe,
+            bars,
+            checked.quarantined,
+            record,
+            watermark,
+            tuple(checked.held["ts"]),
         )
         written = self.store.save_batch(batch)
         if stops:

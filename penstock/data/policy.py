@@ -27,9 +27,6 @@ class IngestPolicy(BaseModel):
     overlap_bars: int = Field(
         3, ge=0, description="stored bars read again, to see late revisions; the newest always is"
     )
-    max_empty_pages: int = Field(
-        3, ge=1, description="empty answers in a row after which a venue has no more"
-    )
     max_gap_requests: int = Field(
         20, ge=0, description="requests for bars that were missing, per chunk"
     )

@@ -17,7 +17,9 @@ from pathlib import Path
 import polars as pl
 
 from penstock.core.bars import VALUE_COLUMNS, require_bars
+from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import DataError, NoSnapshotError
+from penstock.core.relistings import closed_series
 from penstock.core.timeframes import Timeframe
 from penstock.ports import BarStore
 
@@ -51,6 +53,8 @@ class Snapshot:
     """The open time of the oldest bar of any symbol."""
     last: datetime
     """The open time of the newest bar of any symbol."""
+    doubts: tuple[DoubtedBar, ...] = ()
+    """The bars that were in doubt at their close."""
 
     def bars(self) -> pl.DataFrame:
         """Return the bars (BARS_SCHEMA, sorted by symbol, ts), verified against the hash."""
@@ -70,7 +74,7 @@ def take_snapshot(
 
     The same bars give the same file. Raises DataError where a symbol has no bars in the range.
     """
-    bars = store.read_bars(exchange, timeframe, symbols, start, end)
+    bars = closed_series(store.read_bars(exchange, timeframe, symbols, start, end), timeframe)
     absent = sorted(set(symbols) - set(bars["symbol"].unique()))
     if absent or not symbols:
         span = f"{start or 'the beginning'} and {end or 'now'}"
@@ -83,7 +87,8 @@ def take_snapshot(
             f"no snapshot: {what} on {exchange} between {span}; "
             "ingest them first, or leave them out"
         )
-    snapshot = write_snapshot(bars, exchange, timeframe, folder)
+    doubts = store.read_doubts(exchange, timeframe, symbols)
+    snapshot = write_snapshot(bars, exchange, timeframe, folder, doubts)
     store.save_snapshot(
         snapshot.content_hash,
         exchange,
@@ -96,16 +101,23 @@ def take_snapshot(
 
 
 def write_snapshot(
-    bars: pl.DataFrame, exchange: str, timeframe: Timeframe, folder: Path
+    bars: pl.DataFrame,
+    exchange: str,
+    timeframe: Timeframe,
+    folder: Path,
+    doubts: Sequence[DoubtedBar] = (),
 ) -> Snapshot:
     """Write `bars` as <hash>.parquet into `folder`, whole or not at all.
 
-    A file that is there already is verified and kept. Raises DataError where there are no bars.
+    `doubts` are those of the bars that were in doubt: others are left out. A file that is there
+    already is verified and kept. Raises DataError where there are no bars.
     """
     if bars.is_empty():
         raise DataError(f"no snapshot: there are no {timeframe.value} bars of {exchange} to freeze")
     bars = require_bars(bars, "bars of a snapshot").sort("symbol", "ts")
-    snapshot = _describe(bars, exchange, timeframe, folder)
+    keys = bars.select("symbol", "ts")
+    kept = _doubts_of(keys, doubts)
+    snapshot = _describe(bars, exchange, timeframe, folder, doubts=kept)
     if snapshot.path.exists():
         load_snapshot(snapshot.path)
         return snapshot
@@ -116,6 +128,7 @@ def write_snapshot(
             "hash": snapshot.content_hash,
             "exchange": exchange,
             "timeframe": timeframe.value,
+            **({"doubts": _plain(kept)} if kept else {}),
         }
     )
     handle, name = tempfile.mkstemp(prefix=".snapshot-", suffix=".parquet", dir=folder)
@@ -145,6 +158,7 @@ def load_snapshot(path: Path) -> tuple[Snapshot, pl.DataFrame]:
             str(meta["exchange"]),
             Timeframe(meta["timeframe"]),
         )
+        doubts = tuple(_doubted(*row) for row in meta.get("doubts", ()))
     except FileNotFoundError:
         raise NoSnapshotError(
             f"snapshot {path} is gone: search again, which takes a new one, or restore the file"
@@ -153,17 +167,22 @@ def load_snapshot(path: Path) -> tuple[Snapshot, pl.DataFrame]:
         raise DataError(
             f"{path} is not a snapshot of bars, or is damaged ({type(error).__name__}: {error})"
         ) from None
-    found = content_hash(bars, exchange, timeframe)
+    found = content_hash(bars, exchange, timeframe, doubts)
     if found != recorded:
         raise DataError(
             f"snapshot {path} holds other data than its name says: "
             f"content {found[:12]}, recorded {recorded[:12]}"
         )
-    return _describe(bars, exchange, timeframe, path.parent, path, found), bars
+    return _describe(bars, exchange, timeframe, path.parent, path, found, doubts), bars
 
 
-def content_hash(bars: pl.DataFrame, exchange: str, timeframe: Timeframe) -> str:
-    """Return the SHA-256 of bars, as hexadecimal digits.
+def content_hash(
+    bars: pl.DataFrame,
+    exchange: str,
+    timeframe: Timeframe,
+    doubts: Sequence[DoubtedBar] = (),
+) -> str:
+    """Return the SHA-256 of bars and of which were in doubt, as hexadecimal digits.
 
     The order of rows does not matter. -0.0 and 0.0 count as one value, and so do all kinds of NaN.
     Raises DataError where a column has a null.
@@ -176,6 +195,7 @@ def content_hash(bars: pl.DataFrame, exchange: str, timeframe: Timeframe) -> str
         "timeframe": timeframe.value,
         "columns": _COLUMNS,
         "symbols": runs,
+        **({"doubts": _plain(doubts)} if doubts else {}),
     }
     digest = hashlib.sha256(json.dumps(head, separators=(",", ":")).encode())
     digest.update(ordered["ts"].dt.epoch("ms").to_numpy().astype("<i8").tobytes())
@@ -197,8 +217,9 @@ def _describe(
     folder: Path,
     path: Path | None = None,
     known: str | None = None,
+    doubts: tuple[DoubtedBar, ...] = (),
 ) -> Snapshot:
-    name = known if known is not None else content_hash(bars, exchange, timeframe)
+    name = known if known is not None else content_hash(bars, exchange, timeframe, doubts)
     first, last = bars.select(pl.col("ts").min(), pl.col("ts").max().alias("last")).row(0)
     symbols = tuple(bars["symbol"].unique().sort().to_list())
     return Snapshot(
@@ -210,4 +231,21 @@ def _describe(
         bars.height,
         first,
         last,
+        doubts,
     )
+
+
+def _doubts_of(keys: pl.DataFrame, doubts: Sequence[DoubtedBar]) -> tuple[DoubtedBar, ...]:
+    """Return the doubts about bars with these keys, sorted."""
+    if not doubts:
+        return ()
+    present = set(keys.rows())
+    return tuple(sorted(each for each in doubts if (each.symbol, each.ts) in present))
+
+
+def _plain(doubts: Sequence[DoubtedBar]) -> list[list[str]]:
+    return [[each.symbol, each.ts.isoformat(), each.known_at.isoformat()] for each in doubts]
+
+
+def _doubted(symbol: str, ts: str, known_at: str) -> DoubtedBar:
+    return DoubtedBar(symbol, datetime.fromisoformat(ts), datetime.fromisoformat(known_at))

@@ -9,7 +9,7 @@ import polars as pl
 from penstock.core.errors import DataError
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.timeframes import Timeframe
-from penstock.data.bar_pages import read_stretch
+from penstock.data.bar_pages import BarRequests, read_stretch
 from penstock.data.policy import IngestPolicy
 from penstock.ports import MarketData
 from penstock.practice.candles import CandleSource, CandleTable, ParquetCandles
@@ -131,15 +131,9 @@ def venue_history(
         for symbol in names:
             path = folder / f"{venue}__{symbol.replace('/', '-')}__{timeframe}.parquet"
             if not path.exists():
+                ask = BarRequests(market, symbol, IngestPolicy(), SYSTEM_CLOCK)
                 stretch = read_stretch(
-                    market,
-                    symbol,
-                    timeframe,
-                    start,
-                    end - timeframe.duration,
-                    IngestPolicy(),
-                    lambda _: None,
-                    clock=SYSTEM_CLOCK,
+                    ask, timeframe, start, end - timeframe.duration, lambda _: None
                 )
                 _write(stretch.rows, venue, timeframe, path)
     return parquet_history(folder, symbols, days, shortest=_SHORTEST_VENUE_HISTORY)

@@ -99,7 +99,7 @@ class _Demo:
             "ingest",
             f"{len(self.history.symbols)} symbols daily, {len(self.history.hourly)} hourly",
         ):
-            ingested = [self._ingest(Timeframe.D1), self._ingest(Timeframe.H1)]
+            ingested = [self._ingest(each, docs=False) for each in (Timeframe.D1, Timeframe.H1)]
         with self._step("research", "snapshot, search, track in MLflow"):
             research = self._research()
         with self._step("promote", "gate and registry"):
@@ -133,9 +133,11 @@ class _Demo:
         self.took[name] = self.platform.machine_clock.elapsed_seconds() - started
         self.on_event(StepEnded(name, self.took[name]))
 
-    def _ingest(self, timeframe: Timeframe) -> IngestOutcome:
+    def _ingest(self, timeframe: Timeframe, docs: bool) -> IngestOutcome:
         self.on_event(IngestBegan(timeframe))
-        outcome = ingest_timeframe(self.platform, self.actor, timeframe, on_progress=self.on_event)
+        outcome = ingest_timeframe(
+            self.platform, self.actor, timeframe, on_progress=self.on_event, docs=docs
+        )
         self.on_event(outcome)
         return outcome
 
@@ -166,12 +168,12 @@ class _Demo:
 
     def _step_to_end(self) -> list[IngestOutcome]:
         """Close the last slot's bar, so that its close can mark the equity, and ingest what passed
-        meanwhile.
+        meanwhile. The Data Docs show the checks of the whole run.
         """
         end = self.history.slots[-1] + Timeframe.D1.duration
         if self.control.now() < end:
             self.control.step(to=end)
-        return [self._ingest(Timeframe.D1), self._ingest(Timeframe.H1)]
+        return [self._ingest(each, docs=True) for each in (Timeframe.D1, Timeframe.H1)]
 
 
 def _history(settings: Settings, request: DemoRequest, on_event: OnEvent) -> DemoHistory:

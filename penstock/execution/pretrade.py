@@ -154,12 +154,14 @@ class PreTradeRisk:
         rests: Mapping[str, Decimal],
         book: Book,
         targets: PortfolioTargets,
+        pieces: Mapping[str, int],
     ) -> WaveReview:
         """Return what the rules let pass of the children that are due now.
 
         `rests` (base units by symbol) are the open quantities of the parent orders. They are given
-        up where a child does not pass. A loss limit that is breached by now sets the trading state.
-        A position whose stop fires by now is not increased.
+        up where a child does not pass. `pieces` has by symbol in how many requests its child
+        leaves. A loss limit that is breached by now sets the trading state. A position whose stop
+        fires by now is not increased.
         """
         context = self._enforced(self.view.read_again(book, targets))
         stops = [
@@ -172,7 +174,7 @@ class PreTradeRisk:
             and (findings := tuple(each for each in stops if each.symbol == child.symbol))
         ]
         going = [child for child in children if all(child is not each.order for each in stopped)]
-        requests = dict.fromkeys((child.symbol for child in going), (0.0,) * self._parts)
+        requests = {child.symbol: (0.0,) * pieces[child.symbol] * self._parts for child in going}
         approved = review(going, self.view.quoted(context, going, requests), self._limits)
         deferred = frozenset(
             each.order.symbol

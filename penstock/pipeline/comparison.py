@@ -15,6 +15,7 @@ import polars as pl
 
 from penstock.core.accounting import changes_of
 from penstock.core.bars import wide
+from penstock.core.doubts import DoubtedBar, known_then
 from penstock.core.errors import DataError
 from penstock.core.instruments import spot_symbol
 from penstock.core.timeframes import Timeframe
@@ -57,8 +58,13 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
     }
     warmup = max(model.strategy.warmup_bars for loaded in models.values() for model in loaded)
     bars = _bars(platform, settings.timeframe, period, warmup)
+    doubts = platform.bars.read_doubts(
+        platform.exchange_name,
+        settings.timeframe,
+        platform.settings.universe.symbols_of(settings.timeframe),
+    )
     decided = decisions(
-        platform, portfolio, bars, {slot: models[versions[slot]] for slot in period.slots}
+        platform, portfolio, bars, {slot: models[versions[slot]] for slot in period.slots}, doubts
     )
     weights = {slot: targets.weights for slot, targets in decided.items()}
     closes = _closes(bars, period.slots)
@@ -67,7 +73,7 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
             f"no bar of the {len(period.slots)} slots is stored yet: compare once they are closed "
             "and ingested"
         )
-    replayed = _replayed(platform, portfolio, bars, decided, period)
+    replayed = _replayed(platform, portfolio, bars, decided, period, doubts)
     return explain_difference(
         live=_marked(
             live_balances(platform, portfolio, period.slots, settings.timeframe),
@@ -104,6 +110,7 @@ def decisions(
     portfolio: str,
     bars: pl.DataFrame,
     models: Mapping[datetime, Sequence[LoadedModel]],
+    doubts: Sequence[DoubtedBar] = (),
 ) -> dict[datetime, PortfolioTargets]:
     """Return the account's targets by slot, decided by each slot's models as live decides: on the
     bars known then.
@@ -114,11 +121,11 @@ def decisions(
             [
                 decide_targets(
                     model,
-                    bars,
+                    known_then(bars, doubts, settings.timeframe, slot),
                     settings.timeframe,
                     slot,
                     allocation.quota,
-                    symbols=platform.settings.universe.symbols_of(settings.timeframe),
+                    symbols=platform.settings.universe.symbols_of(settings.timeframe, slot),
                 )
                 for model, allocation in zip(deciding, settings.models, strict=True)
             ]
@@ -188,7 +195,9 @@ def _replayed(
     bars: pl.DataFrame,
     decided: Mapping[datetime, PortfolioTargets],
     period: Period,
+    doubts: Sequence[DoubtedBar],
 ) -> dict[datetime, Mapping[str, Decimal]]:
+    timeframe = platform.settings.portfolio(portfolio).timeframe
     done = replay(
         bars,
         {slot: targets.weights for slot, targets in decided.items()},
@@ -198,6 +207,7 @@ def _replayed(
         FillModel.of(platform.settings.costs),
         platform.settings.risk,
         decided,
+        {(each.symbol, each.ts): each.known_slot(timeframe) for each in doubts},
     )
     return {row.slot: row.balances for row in done.rows}
 

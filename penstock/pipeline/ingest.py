@@ -56,16 +56,20 @@ def symbols_to_ingest(
 ) -> list[str]:
     """Return the given symbols, or those the universe keeps; save the venue's rules of each.
 
+    What the universe says of their tickers is saved, too: bars of an earlier coin are kept apart.
+
     Raises UnknownSymbolError for a given symbol that the venue does not list.
     """
-    names = list(symbols or platform.settings.universe.symbols_of(timeframe))
-    policy = platform.settings.universe.policy_of(timeframe)
+    universe = platform.settings.universe
+    names = list(symbols or universe.ingested(timeframe))
+    policy = universe.policy_of(timeframe)
     unknown = register_instruments(
         platform.ingest_market,
         platform.bars,
         platform.exchange_name,
         names,
         policy,
+        universe.series,
         clock=platform.machine_clock,
     )
     if symbols and unknown:
@@ -90,6 +94,7 @@ def ingest_one(platform: Platform, actor: Actor, timeframe: Timeframe, symbol: s
             policy,
             platform.gate,
             bounds=settings.checks,
+            series=settings.universe.series.get(symbol),
             clock=platform.machine_clock,
         )
     except DataError as error:
@@ -103,9 +108,12 @@ def ingest_timeframe(
     timeframe: Timeframe,
     symbols: Sequence[str] | None = None,
     on_progress: OnProgress | None = None,
+    docs: bool = True,
 ) -> IngestOutcome:
     """Ingest the universe (or the given symbols) in one timeframe, several symbols at the same
     time.
+
+    Without `docs` the Data Docs are left to a later call, which shows this one's checks too.
     """
     names = symbols_to_ingest(platform, actor, timeframe, symbols)
     reports = ingest_universe(
@@ -119,24 +127,27 @@ def ingest_timeframe(
         on_progress=on_progress,
         bounds=platform.settings.checks,
         register=False,
+        series=platform.settings.universe.series,
         clock=platform.machine_clock,
         runner=platform.runner,
     )
-    return conclude_ingest(platform, actor, timeframe, reports)
+    return conclude_ingest(platform, actor, timeframe, reports, docs)
 
 
 @use_case
 def conclude_ingest(
-    platform: Platform, actor: Actor, timeframe: Timeframe, reports: Sequence[IngestReport]
+    platform: Platform,
+    actor: Actor,
+    timeframe: Timeframe,
+    reports: Sequence[IngestReport],
+    docs: bool = True,
 ) -> IngestOutcome:
-    """Build the Data Docs of what was judged, alert about the symbols that stopped, and return the
-    outcome.
+    """Build the Data Docs of what was judged, if wanted, alert about the symbols that stopped, and
+    return the outcome.
     """
-    outcome = IngestOutcome(
-        timeframe,
-        tuple(reports),
-        platform.gate.build_docs(platform.home / "data-docs" / timeframe.value),
-    )
+    folder = platform.home / "data-docs" / timeframe.value
+    index = platform.gate.build_docs(folder, timeframe) if docs else None
+    outcome = IngestOutcome(timeframe, tuple(reports), index)
     if outcome.failed:
         lines = [f"{report.symbol}: {report.failure}" for report in outcome.failed]
         platform.notifier.notify(

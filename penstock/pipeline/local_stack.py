@@ -151,7 +151,7 @@ def serve_practice(
     source = (
         ParquetCandles(request.candles)
         if request.candles
-        else SyntheticCandles(settings.universe.symbols, *_SYNTHETIC_SPAN)
+        else SyntheticCandles(settings.universe.listed, *_SYNTHETIC_SPAN)
     )
     journal = settings.home / "practice" / "journal.sqlite"
     journal.parent.mkdir(parents=True, exist_ok=True)

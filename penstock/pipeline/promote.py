@@ -51,8 +51,8 @@ def promote_candidate(
         raise NoSearchError(study_name)
     candidate = platform.registry.register(chosen.run_id, study.register_as)
     evidence = platform.registry.evidence(study.register_as, candidate.version)
-    _, bars = load_snapshot(chosen.snapshot_path)
-    measure = measure_out_of_sample(bars, evidence)
+    snapshot, bars = load_snapshot(chosen.snapshot_path)
+    measure = measure_out_of_sample(bars, evidence, snapshot.doubts)
     policy = platform.settings.portfolio(study_name).rebalancing
 
     def rehearsal(model: LoadedModel) -> CriterionResult:
@@ -64,6 +64,7 @@ def promote_candidate(
             lambda rows, clock, cash: platform.rehearsal_account(
                 rows, evidence.timeframe, evidence.costs, clock, cash
             ),
+            doubts=snapshot.doubts,
         )
         return done.verdict(platform.settings.promotion(study_name))
 

@@ -253,7 +253,7 @@ def _decide(
         timeframe,
         slot,
         allocation.quota,
-        symbols=platform.settings.universe.symbols_of(timeframe),
+        symbols=platform.settings.universe.symbols_of(timeframe, slot),
     )
 
 
@@ -265,7 +265,7 @@ def warm_bars(
         slot
         - (max(model.strategy.warmup_bars, VOLATILITY_BARS) + 1 + _SPARE_BARS) * timeframe.duration
     )
-    symbols = platform.settings.universe.symbols_of(timeframe)
+    symbols = platform.settings.universe.symbols_of(timeframe, slot)
     return platform.bars.read_bars(platform.exchange_name, timeframe, symbols, start, slot)
 
 

@@ -86,10 +86,13 @@ def run_research(
         on_trial,
         dataset_hash=snapshot.content_hash,
         timeframe=study.timeframe,
+        doubts=snapshot.doubts,
     )
     on_stage(f"checking that the choice, {result.strategy}, sees no later bars")
     chosen = strategy_class(result.strategy)
-    evidence = gather_evidence(result, chosen, snapshot.bars(), on_cut=on_cut)
+    evidence = gather_evidence(
+        result, chosen, snapshot.bars(), on_cut=on_cut, doubts=snapshot.doubts
+    )
     on_stage("recording the search")
     run_id = platform.tracker(study_name).record_search(result, chosen, snapshot, evidence)
     return ResearchOutcome(run_id, snapshot, result)

@@ -19,12 +19,17 @@ _log = structlog.get_logger(__name__)
 
 
 def unexpected(error: BaseException) -> UnexpectedError:
-    """Return the error as one of ours, and leave its traceback in the log.
+    """Return the error as one of ours, and leave its traceback in the log."""
+    _log.error("unexpected_error", exc_info=error)
+    return UnexpectedError(described(error))
 
-    >>> str(unexpected(KeyError("BTC/USDT")))
+
+def described(error: BaseException) -> str:
+    """Return the error's kind, its text and the line that raised it.
+
+    >>> described(KeyError("BTC/USDT"))
     "KeyError: 'BTC/USDT'"
     """
-    _log.error("unexpected_error", exc_info=error)
     text = " ".join(str(error).split())
     if len(text) > _LONGEST_TEXT:
         text = f"{text[:_LONGEST_TEXT]} ..."
@@ -35,4 +40,4 @@ def unexpected(error: BaseException) -> UnexpectedError:
         if raised_at
         else ""
     )
-    return UnexpectedError(f"{type(error).__name__}{f': {text}' if text else ''}{where}")
+    return f"{type(error).__name__}{f': {text}' if text else ''}{where}"

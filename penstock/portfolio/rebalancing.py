@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from penstock.core.errors import ConfigError
-from penstock.core.instruments import Instrument, holdings_by_symbol
+from penstock.core.instruments import Instrument, holdings_by_symbol, spot_assets
 from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.valuation import Equity, Price, PriceState
@@ -42,6 +42,8 @@ class RebalancePolicy(BaseModel):
     """What is done with a position that no target names."""
     uncounted_assets: tuple[str, ...] = ()
     """Assets that count nothing in equity and are not traded, such as one without a market."""
+    keep: dict[str, Decimal] = Field(default_factory=dict)
+    """How much of an asset is never sold, such as {BNB: 0.5} for fees. It counts in equity."""
 
     @model_validator(mode="before")
     @classmethod
@@ -55,6 +57,17 @@ class RebalancePolicy(BaseModel):
             )
         return data
 
+    @model_validator(mode="after")
+    def _keep_is_a_reserve(self) -> Self:
+        if self.quote in self.keep:
+            raise ValueError(
+                f"keep: {self.quote} is what is paid with; a quota below 1 leaves cash"
+            )
+        bad = {asset: held for asset, held in self.keep.items() if not held > 0}
+        if bad:
+            raise ValueError(f"keep: a reserve is above zero, not {bad}")
+        return self
+
     @property
     def cost_fraction(self) -> Decimal:
         """Fees and slippage as a fraction of notional."""
@@ -63,7 +76,7 @@ class RebalancePolicy(BaseModel):
 
 @dataclass(frozen=True)
 class Skipped:
-    """A symbol for which no order is made, and why."""
+    """A symbol for which no order is made, or less than is wanted, and why."""
 
     symbol: str
     """The symbol."""
@@ -178,8 +191,12 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
             skipped.append(Skipped(symbol, why))
             continue
         price = book.prices[symbol]
-        excess = position - max(Decimal(str(weight)), _ZERO) * equity / price
+        wanted_quantity = max(Decimal(str(weight)), _ZERO) * equity / price
+        reserve = book.policy.keep.get(spot_assets(symbol)[0], _ZERO)
+        excess = position - max(wanted_quantity, reserve)
         if excess <= 0:
+            if position > wanted_quantity:
+                skipped.append(Skipped(symbol, f"{reserve:f} are kept as a reserve"))
             continue
         order = ProposedOrder(symbol, Side.SELL, excess, price, weight, Phase.SELLS)
         _keep_or_skip(book, order, equity, orders, skipped, closes=weight <= 0)
@@ -204,7 +221,8 @@ def plan_buys(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
         lacking = Decimal(str(weight)) * equity / price - book.positions.get(symbol, _ZERO)
         if lacking > 0:
             order = ProposedOrder(symbol, Side.BUY, lacking, price, weight, Phase.BUYS)
-            _keep_or_skip(book, order, equity, wanted, skipped)
+            if (allowed := _within_position(book, order, skipped)) is not None:
+                _keep_or_skip(book, allowed, equity, wanted, skipped)
     return _within_cash(book, wanted, skipped), skipped
 
 
@@ -281,7 +299,7 @@ def _keep_or_skip(
         )
         return
     instrument = book.instruments[order.symbol]
-    rounded = order.resized(_legal_quantity(instrument, order.quantity))
+    rounded = order.resized(instrument.round_lots(order.quantity))
     refusal = instrument.refusal(rounded.quantity, rounded.price)
     if refusal is None:
         kept.append(rounded)
@@ -289,17 +307,26 @@ def _keep_or_skip(
         skipped.append(Skipped(order.symbol, refusal))
 
 
-def _legal_quantity(instrument: Instrument, quantity: Decimal) -> Decimal:
-    """Return the quantity in whole lots and at most the venue's maximum, both rounded down.
-
-    The rest above the maximum is left to the next slot.
-    """
-    lots = instrument.round_lots(quantity)
-    return (
-        lots
-        if instrument.max_quantity is None
-        else min(lots, instrument.round_lots(instrument.max_quantity))
+def _within_position(
+    book: Book, order: ProposedOrder, skipped: list[Skipped]
+) -> ProposedOrder | None:
+    """Return the buy cut to what the venue lets the account hold, and note what is cut off."""
+    instrument = book.instruments[order.symbol]
+    most = instrument.limits.position
+    room = None if most is None else most - book.positions.get(order.symbol, _ZERO)
+    if room is None or order.quantity <= room:
+        return order
+    room = max(room, _ZERO)
+    over, wanted = (
+        instrument.round_lots(quantity).normalize()
+        for quantity in (order.quantity - room, order.quantity)
     )
+    reason = (
+        f"buy of {over:f} of {wanted:f}: the venue lets an account hold {most:f} {instrument.base} "
+        "at most"
+    )
+    skipped.append(Skipped(order.symbol, reason))
+    return order.resized(room) if room else None
 
 
 def _within_cash(

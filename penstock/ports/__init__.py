@@ -50,8 +50,9 @@ from penstock.ports.ledger import (
     RebalanceStore,
 )
 from penstock.ports.ledger_history import AccountState, LedgerHistory, Rebuild, RowDifference
-from penstock.ports.market import Exchange, MarketData
+from penstock.ports.market import EndedMarketData, Exchange, MarketData
 from penstock.ports.notifier import Notifier
+from penstock.ports.recording import AnswerRecorder, RecordedAnswer
 from penstock.ports.registry import LoadedModel, ModelVersion, Registry
 from penstock.ports.task_runner import BackgroundTask, TaskRunner
 from penstock.ports.venues import VenueAccount, VenueOffer, Venues
@@ -59,6 +60,7 @@ from penstock.ports.venues import VenueAccount, VenueOffer, Venues
 __all__ = [
     "AccountState",
     "AlertOutbox",
+    "AnswerRecorder",
     "BackgroundTask",
     "BarBatch",
     "BarInventory",
@@ -67,6 +69,7 @@ __all__ = [
     "BreakStore",
     "ControlStore",
     "DatabaseServer",
+    "EndedMarketData",
     "Exchange",
     "HaltStore",
     "HoldingsReader",
@@ -83,6 +86,7 @@ __all__ = [
     "RebalanceStore",
     "Rebuild",
     "ReconciliationStore",
+    "RecordedAnswer",
     "Registry",
     "RiskStore",
     "RowDifference",

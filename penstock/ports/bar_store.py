@@ -7,7 +7,9 @@ from typing import Protocol
 
 import polars as pl
 
+from penstock.core.doubts import DoubtedBar
 from penstock.core.instruments import Instrument
+from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 
 
@@ -29,6 +31,8 @@ class BarBatch:
     """The results of the checks: columns check, success, observed, bound, detail."""
     watermark: datetime | None
     """The open time of the newest bar that needs no further ingestion; None where there is none."""
+    held: tuple[datetime, ...] = ()
+    """The open times of bars that were held back: in doubt, neither stored nor refused."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,14 @@ class BarStore(Protocol):
         """Insert or update the instruments of a venue."""
         ...
 
+    def save_series(self, exchange: str, series: Sequence[Series]) -> None:
+        """Record which instruments tickers stood for, and keep their bars apart.
+
+        Bars that are stored under a ticker and belong to an earlier instrument are moved to it,
+        with their revisions. Doing so again changes nothing.
+        """
+        ...
+
     def save_batch(self, batch: BarBatch) -> BatchResult:
         """Store bars, quarantine, check results and watermark in one transaction.
 
@@ -76,8 +88,16 @@ class BarStore(Protocol):
 
         `start` and `end` are open times; by default there is no bound. With `known_at` the values
         are those that the store had at that time: later bars are absent, and later revisions are
-        undone. A symbol that is not stored is absent.
+        undone. A symbol that is not stored is absent. Of a series that is recorded (`save_series`)
+        there are the bars of its instrument only, and before them those of the one that it was
+        formerly, in its units.
         """
+        ...
+
+    def read_doubts(
+        self, exchange: str, timeframe: Timeframe, symbols: Sequence[str]
+    ) -> Sequence[DoubtedBar]:
+        """Return the stored bars that were once held back, sorted by symbol and ts."""
         ...
 
     def watermarks(self, exchange: str, timeframe: Timeframe) -> Mapping[str, datetime]:

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
+from penstock.core.earn_balances import EarnBalance
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderReport, OrderRequest
 from penstock.core.quotes import Quote
@@ -60,6 +61,20 @@ class MarketData(Protocol):
         ...
 
 
+@runtime_checkable
+class EndedMarketData(Protocol):
+    """A venue that may still serve the bars of symbols that it lists no more, for research."""
+
+    def fetch_ended_bars(
+        self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
+    ) -> pl.DataFrame:
+        """Return what MarketData.fetch_bars returns, also of a symbol that is no longer listed.
+
+        It is never traded for that. Raises UnknownSymbolError where the venue serves none.
+        """
+        ...
+
+
 class Exchange(MarketData, Protocol):
     """A venue with an account on it: market data and trading.
 
@@ -103,6 +118,13 @@ class Exchange(MarketData, Protocol):
         """Return the account's trades in `symbol` from `since` on, all pages, the oldest first.
 
         `client_order_id` is "" where the order of a trade is not known.
+        """
+        ...
+
+    def earn_balances(self) -> Sequence[EarnBalance]:
+        """Return what is the account's and in the venue's earn programmes.
+
+        Nothing of it is in `balances`: it cannot be traded before it is redeemed.
         """
         ...
 

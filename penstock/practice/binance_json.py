@@ -7,7 +7,7 @@ from typing import Any
 from penstock.core.orders import Side
 from penstock.core.quotes import Quote
 from penstock.practice.accounts import ZERO, PracticeAccount, PracticeOrder, PracticeTrade
-from penstock.practice.filters import SymbolRules
+from penstock.practice.filters import BAND_FIELDS, SymbolRules
 from penstock.practice.limits import LimitSpec
 from penstock.practice.market import Listing
 from penstock.practice.series import BarArrays
@@ -200,20 +200,38 @@ def symbol_answer(listing: Listing, rules: SymbolRules, *, is_trading: bool = Tr
                 "tickSize": text(instrument.price_tick),
             },
             {"filterType": "LOT_SIZE", "minQty": text(instrument.min_quantity), **step},
-            {
-                "filterType": "NOTIONAL",
-                "minNotional": text(instrument.min_notional),
-                "applyMinToMarket": True,
-                "maxNotional": "9000000.00000000",
-                "applyMaxToMarket": False,
-                "avgPriceMins": 0,
-            },
+            *_limit_filters(rules),
         ],
         "permissions": [],
         "permissionSets": [["SPOT"]],
         "defaultSelfTradePreventionMode": "NONE",
         "allowedSelfTradePreventionModes": ["NONE"],
     }
+
+
+def _limit_filters(rules: SymbolRules) -> list[Json]:
+    """Return the filters that bound orders by their type."""
+    limits = rules.instrument.limits
+    rows: list[Json] = [
+        {
+            "filterType": "NOTIONAL",
+            "minNotional": text(rules.instrument.min_notional),
+            "applyMinToMarket": True,
+            "maxNotional": text(limits.limit_notional or ZERO),
+            "applyMaxToMarket": limits.market_notional is not None,
+            "avgPriceMins": 0,
+        }
+    ]
+    if limits.market_quantity is not None:
+        most = {"minQty": text(ZERO), "maxQty": text(limits.market_quantity)}
+        rows.append({"filterType": "MARKET_LOT_SIZE", **most, "stepSize": text(ZERO)})
+    if limits.price_band is not None:
+        bounds = (*limits.price_band.of(Side.BUY), *limits.price_band.of(Side.SELL))
+        multiples = {name: str(bound) for name, bound in zip(BAND_FIELDS, bounds, strict=True)}
+        rows.append({"filterType": "PERCENT_PRICE_BY_SIDE", **multiples, "avgPriceMins": 0})
+    if limits.position is not None:
+        rows.append({"filterType": "MAX_POSITION", "maxPosition": text(limits.position)})
+    return rows
 
 
 def rate_limits_answer(spec: LimitSpec) -> list[Json]:

@@ -11,6 +11,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from penstock.core.instruments import Instrument
 from penstock.core.quotes import Quote, two_sided
+from penstock.practice.candle_pages import CandlePages
 from penstock.practice.filters import SymbolRules
 from penstock.practice.market import Listing, PracticeMarket
 from penstock.simulation.fill_model import decimal_of
@@ -18,7 +19,7 @@ from penstock.simulation.fill_model import decimal_of
 
 @dataclass
 class TopOfBook:
-    """The best bid and ask of every listed symbol."""
+    """The best bid and ask of every listed symbol, and what tests change of public answers."""
 
     market: PracticeMarket
     """The candles."""
@@ -30,6 +31,8 @@ class TopOfBook:
     """Prices that a test sets in place of the candles', by Binance's symbol."""
     last: dict[str, str] = field(default_factory=dict)
     """Last prices that tickers print in place of the candles', by Binance's symbol. Any text."""
+    candle_pages: CandlePages = field(default_factory=CandlePages)
+    """How many candles one answer has."""
 
     def at(self, listing: Listing, now: int) -> Quote | None:
         """Return the best bid and ask at `now`; None where the market is closed or suspended."""

@@ -3,7 +3,7 @@
 It moves the clock, opens accounts, arms faults and reads the venue's journal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import requests
 
 from penstock.core.errors import ConfigError, VenueUnavailableError
+from penstock.practice.candle_pages import CandlePages
 from penstock.practice.faults import Fault, FaultKind
 
 
@@ -84,6 +85,13 @@ class PracticeControl:
             "POST", "corrections", {"api_key": api_key, "asset": asset, "quantity": str(quantity)}
         )
 
+    def earn(self, api_key: str, asset: str, quantity: Decimal | int | str) -> None:
+        """Move an asset to Simple Earn, as Binance's automatic subscription does; below zero: back.
+
+        It is listed as LD and the asset, and no transfer shows it.
+        """
+        self._call("POST", "earn", {"api_key": api_key, "asset": asset, "quantity": str(quantity)})
+
     def change_instrument(self, symbol: str, **steps: Decimal | str) -> None:
         """Give a symbol another `price_tick` or `lot_step`."""
         self._call(
@@ -91,6 +99,28 @@ class PracticeControl:
             "instruments",
             {"symbol": symbol, **{name: str(step) for name, step in steps.items()}},
         )
+
+    def limit_orders(
+        self,
+        symbol: str,
+        *,
+        market_quantity: Decimal | str | None = None,
+        max_notional: Decimal | str | None = None,
+        apply_max_to_market: bool = False,
+        position: Decimal | str | None = None,
+        price_band: Sequence[Decimal | str] | None = None,
+    ) -> None:
+        """Bound a symbol's orders as Binance's filters do; what is not given is not bounded.
+
+        `price_band` has the four multiples of PriceBand.
+        """
+        notionals = {"limit_notional": max_notional}
+        if apply_max_to_market:
+            notionals["market_notional"] = max_notional
+        bounds = {"market_quantity": market_quantity, "position": position, **notionals}
+        body = {name: str(most) for name, most in bounds.items() if most is not None}
+        band = None if price_band is None else [str(multiple) for multiple in price_band]
+        self._call("POST", "limits", {"symbol": symbol, "bounds": body, "price_band": band})
 
     def suspend(self, symbol: str) -> None:
         """Suspend a symbol from now on (status BREAK): no order, no quote, no new candle."""
@@ -100,9 +130,9 @@ class PracticeControl:
         """Let every suspended symbol trade again."""
         self._call("DELETE", "suspensions")
 
-    def delist(self, symbol: str) -> None:
-        """Remove a symbol for good: no answer has it any more."""
-        self._call("POST", "delistings", {"symbol": symbol})
+    def delist(self, symbol: str, *, candles: bool = False) -> None:
+        """Remove a symbol for good: no answer has it any more, but its `candles` where wanted."""
+        self._call("POST", "delistings", {"symbol": symbol, "candles": candles})
 
     def print_price(self, symbol: str, price: Decimal | int | str) -> None:
         """Have tickers print this last price of a symbol, right or wrong, until it is cleared."""
@@ -119,6 +149,11 @@ class PracticeControl:
     def clear_books(self) -> None:
         """Quote every symbol from its candles again."""
         self._call("DELETE", "books")
+
+    def page_candles(self, pages: CandlePages) -> None:
+        """Answer candle requests within these limits from now on."""
+        body = {"page": pages.page.value, "most": pages.most, "newest": pages.newest}
+        self._call("POST", "candle-pages", body)
 
     def lose_order(self, api_key: str, client_order_id: str) -> None:
         """Cancel an open order and hide it from all queries, as if it had never been placed."""

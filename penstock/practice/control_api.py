@@ -14,9 +14,11 @@ from pydantic import ValidationError
 
 from penstock.core.breaks import subject_assets
 from penstock.core.errors import ConfigError, DataError, PenstockError
+from penstock.core.order_limits import OrderLimits, PriceBand
 from penstock.core.quotes import Quote
 from penstock.practice.accounts import PracticeAccount
 from penstock.practice.book import TopOfBook
+from penstock.practice.candle_pages import CandlePage, CandlePages
 from penstock.practice.faults import Fault, Faults
 from penstock.practice.market import Listing
 from penstock.practice.matching import MatchingEngine
@@ -50,7 +52,9 @@ class ControlApi:
             "POST /practice/deposits": lambda body: self._transfer(body, "deposit", 1),
             "POST /practice/withdrawals": lambda body: self._transfer(body, "withdrawal", -1),
             "POST /practice/corrections": self.correct,
+            "POST /practice/earn": self.move_to_earn,
             "POST /practice/instruments": self.change_instrument,
+            "POST /practice/limits": self.limit_orders,
             "POST /practice/suspensions": self.suspend,
             "DELETE /practice/suspensions": self.end_suspensions,
             "POST /practice/delistings": self.delist,
@@ -58,6 +62,7 @@ class ControlApi:
             "DELETE /practice/prices": self.clear_prices,
             "POST /practice/books": self.show_book,
             "DELETE /practice/books": self.clear_books,
+            "POST /practice/candle-pages": self.page_candles,
             "POST /practice/losses": self.lose_order,
             "GET /practice/faults": lambda _: self.faults.report(),
             "POST /practice/faults": self.arm,
@@ -128,6 +133,19 @@ class ControlApi:
         self.venue.change(account, body["asset"], Decimal(body["quantity"]), "correction")
         return _shown(account)
 
+    def move_to_earn(self, body: Body) -> Any:
+        """Move `quantity` of an asset to Simple Earn, or back where it is below zero.
+
+        Binance lists it as LD and the asset from then on. No transfer shows it.
+        """
+        account = self.venue.accounts.get(body["api_key"])
+        if account is None:
+            raise ControlError(f"no practice account '{body['api_key']}': open it first")
+        quantity = Decimal(body["quantity"])
+        self.venue.change(account, body["asset"], -quantity, "earn")
+        self.venue.change(account, f"LD{body['asset']}", quantity, "earn")
+        return _shown(account)
+
     def change_instrument(self, body: Body) -> Any:
         """Give a symbol another `price_tick` or `lot_step`."""
         name = _wire_name(str(body["symbol"]))
@@ -142,6 +160,20 @@ class ControlApi:
             rules, instrument=replace(rules.instrument, price_tick=tick, lot_step=step)
         )
         return {"price_tick": str(tick), "lot_step": str(step)}
+
+    def limit_orders(self, body: Body) -> Any:
+        """Give a symbol other bounds on its orders, in the place of all that it has."""
+        name = self._listing(body).wire
+        bounds = {field: Decimal(most) for field, most in body["bounds"].items()}
+        band = body.get("price_band")
+        limits = OrderLimits(
+            **bounds, price_band=None if band is None else PriceBand(*map(Decimal, band))
+        )
+        rules = self.engine.rules[name]
+        self.engine.rules[name] = replace(
+            rules, instrument=replace(rules.instrument, limits=limits)
+        )
+        return {"symbol": name}
 
     def suspend(self, body: Body) -> Any:
         """Suspend a symbol from now on: status BREAK, no order, no quote, no new candle.
@@ -159,8 +191,14 @@ class ControlApi:
         return []
 
     def delist(self, body: Body) -> Any:
-        """Remove a symbol: every call with it is refused, and no answer has it any more."""
+        """Remove a symbol: every call with it is refused, and no answer has it any more.
+
+        With `candles` those up to now are still served.
+        """
         listing = self._listing(body)
+        if body.get("candles"):
+            self.suspend(body)
+            self.engine.market.ended[listing.wire] = listing
         del self.engine.market.listings[listing.wire]
         return sorted(self.engine.market.listings)
 
@@ -198,6 +236,16 @@ class ControlApi:
     def clear_books(self, _: Body) -> Any:
         self.books.shown.clear()
         return []
+
+    def page_candles(self, body: Body) -> Any:
+        """Answer candle requests within these limits from now on."""
+        newest = body.get("newest")
+        self.books.candle_pages = CandlePages(
+            CandlePage(body.get("page", CandlePage.FIRST)),
+            int(body.get("most", CandlePages.most)),
+            None if newest is None else int(newest),
+        )
+        return {}
 
     def lose_order(self, body: Body) -> Any:
         """Cancel an open order and hide it: no query finds it from then on."""

@@ -1,4 +1,4 @@
-"""The practice exchange's rules for an order's numbers: price tick, lot step, minimum notional.
+"""The practice exchange's rules for an order's numbers: steps, minimums and maximums.
 
 They come from a real exchangeInfo answer where one is given. Else they are derived from the
 candles. The tick is then the largest power of ten that divides all prices. The lot step is a power
@@ -17,11 +17,16 @@ import numpy as np
 
 from penstock.core.errors import DataError
 from penstock.core.instruments import Instrument
+from penstock.core.order_limits import OrderLimits, PriceBand
+from penstock.core.orders import Side
 from penstock.practice.binance_errors import PracticeRefusal, filter_failure
 from penstock.practice.candles import CandleTable
 from penstock.practice.market import Listing
 from penstock.practice.series import BarSeries
 
+#: The fields of PERCENT_PRICE_BY_SIDE, in the order of PriceBand's.
+BAND_FIELDS = ("bidMultiplierDown", "bidMultiplierUp", "askMultiplierDown", "askMultiplierUp")
+_MAX_NOTIONAL = Decimal(9_000_000)
 _FAR = 2**62
 _SAMPLE = 20_000
 _STABLE_QUOTES = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD", "EUR"})
@@ -38,15 +43,19 @@ class SymbolRules:
     max_quantity: Decimal
     """The largest quantity (base units)."""
 
-    def check_quantity(self, quantity: Decimal) -> None:
-        """Raise PracticeRefusal for a quantity that the venue does not take.
+    def check_quantity(self, quantity: Decimal, kind: str) -> None:
+        """Raise PracticeRefusal for a quantity that the venue does not take in an order of a kind.
 
-        The code is -1013 (LOT_SIZE) off the step or out of bounds, -1111 beyond eight decimals.
+        The code is -1013 (LOT_SIZE, MARKET_LOT_SIZE) off the step or out of bounds, -1111 beyond
+        eight decimals.
         """
         _check_precision(quantity, "quantity")
         step, least = self.instrument.lot_step, self.instrument.min_quantity
         if quantity < least or quantity > self.max_quantity or quantity % step:
             raise filter_failure("LOT_SIZE")
+        most = self.instrument.limits.market_quantity
+        if kind == "MARKET" and most is not None and quantity > most:
+            raise filter_failure("MARKET_LOT_SIZE")
 
     def check_price(self, price: Decimal) -> None:
         """Raise -1013 PRICE_FILTER for a price off the tick or out of bounds."""
@@ -54,10 +63,31 @@ class SymbolRules:
         if price <= 0 or price > self.max_price or price % self.instrument.price_tick:
             raise filter_failure("PRICE_FILTER")
 
-    def check_notional(self, quantity: Decimal, price: Decimal) -> None:
-        """Raise -1013 NOTIONAL where quantity times price is under the minimum."""
-        if quantity * price < self.instrument.min_notional:
+    def check_notional(self, quantity: Decimal, limit: Decimal | None, last: Decimal) -> None:
+        """Raise -1013 NOTIONAL where quantity times price is out of bounds.
+
+        A market order, which has no `limit`, counts at the last price.
+        """
+        notional = quantity * (last if limit is None else limit)
+        limits = self.instrument.limits
+        most = limits.market_notional if limit is None else limits.limit_notional
+        if notional < self.instrument.min_notional or (most is not None and notional > most):
             raise filter_failure("NOTIONAL")
+
+    def check_band(self, side: Side, limit: Decimal | None, last: Decimal) -> None:
+        """Raise -1013 PERCENT_PRICE_BY_SIDE for a limit too far from the last price."""
+        band = self.instrument.limits.price_band
+        if band is None or limit is None:
+            return
+        lowest, highest = band.of(side)
+        if not lowest * last <= limit <= highest * last:
+            raise filter_failure("PERCENT_PRICE_BY_SIDE")
+
+    def check_position(self, held: Decimal, buying: Decimal) -> None:
+        """Raise -1013 MAX_POSITION where a buy and what is held or bought already are too much."""
+        most = self.instrument.limits.position
+        if most is not None and held + buying > most:
+            raise filter_failure("MAX_POSITION")
 
 
 def _check_precision(value: Decimal, name: str) -> None:
@@ -81,6 +111,7 @@ def derive_rules(listing: Listing, series: BarSeries) -> SymbolRules:
         min_quantity=lot_step,
         min_notional=Decimal(5) if listing.quote in _STABLE_QUOTES else Decimal("0.0001"),
         max_quantity=lot_step * 10**9,
+        limits=OrderLimits(limit_notional=_MAX_NOTIONAL),
     )
     return SymbolRules(instrument, Decimal(10) ** 6, lot_step * 10**9)
 
@@ -138,5 +169,23 @@ def _rules_from_filters(listing: Listing, filters: dict[str, dict[str, str]]) ->
         min_quantity=Decimal(lot["minQty"]).normalize(),
         min_notional=Decimal(notional["minNotional"]).normalize(),
         max_quantity=Decimal(lot["maxQty"]).normalize(),
+        limits=_limits(filters, notional),
     )
     return SymbolRules(instrument, Decimal(price["maxPrice"]), Decimal(lot["maxQty"]))
+
+
+def _limits(filters: dict[str, dict[str, str]], notional: dict[str, str]) -> OrderLimits:
+    """Return the limits by order type. A maximum of zero is none."""
+
+    def bound(name: str, field: str) -> Decimal | None:
+        return Decimal(filters.get(name, {}).get(field, "0")).normalize() or None
+
+    most = Decimal(notional.get("maxNotional", "0")).normalize() or None
+    band = filters.get("PERCENT_PRICE_BY_SIDE")
+    return OrderLimits(
+        market_quantity=bound("MARKET_LOT_SIZE", "maxQty"),
+        market_notional=most if notional.get("applyMaxToMarket") else None,
+        limit_notional=most,
+        position=bound("MAX_POSITION", "maxPosition"),
+        price_band=None if band is None else PriceBand(*(Decimal(band[n]) for n in BAND_FIELDS)),
+    )

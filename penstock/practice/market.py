@@ -56,6 +56,8 @@ class PracticeMarket:
     """The listed symbols, by Binance's symbol."""
     suspended: dict[str, int] = field(default_factory=dict)
     """Since when (ms since the epoch) a suspended symbol has not traded, by symbol."""
+    ended: dict[str, Listing] = field(default_factory=dict)
+    """Symbols that are listed no more but whose candles are still served, by Binance's symbol."""
     # Resampled bars for candle requests; prices never come from them.
     _built: dict[tuple[str, Timeframe], BarSeries] = field(default_factory=dict)
 
@@ -77,6 +79,10 @@ class PracticeMarket:
         if found is None:
             raise invalid_symbol()
         return found
+
+    def charted(self, wire: str) -> Listing:
+        """Return the listing of a symbol whose candles are served. Raises -1121 without one."""
+        return self.ended.get(wire) or self.listing(wire)
 
     def series(self, symbol: str, timeframe: Timeframe) -> BarSeries | None:
         """Return a symbol's bars; None where there are none.

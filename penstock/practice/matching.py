@@ -68,11 +68,15 @@ class MatchingEngine:
         known = self.market.quote(instrument.symbol, self.venue.time.now_ms())
         if known is None or not known.is_open:
             raise PracticeRefusal(-1013, "Market is closed.")
+        last = decimal_of(known.price)
         price = self.fill_model.taker_price(
-            order.side, decimal_of(known.price), limit, price_tick=instrument.price_tick
+            order.side, last, limit, price_tick=instrument.price_tick
         )
         worst = price if limit is None else limit
-        rules.check_notional(order.quantity, worst)
+        rules.check_notional(order.quantity, limit, last)
+        rules.check_band(order.side, limit, last)
+        if order.side is Side.BUY:
+            rules.check_position(self._committed(account, order.symbol), order.quantity)
         takes = limit is None or crosses(order.side, limit, price)
         if order.type == "LIMIT_MAKER" and takes:
             raise PracticeRefusal(-2010, "Order would immediately match and take.")
@@ -172,6 +176,12 @@ class MatchingEngine:
         asset, needed = self._needs(instrument, order, price)
         if needed > account.balances.of(asset).free:
             raise insufficient_balance()
+
+    def _committed(self, account: PracticeAccount, symbol: str) -> Decimal:
+        """Return what is held of a symbol's base, and what open buys may add to it."""
+        working = (account.orders[order_id] for order_id in account.open_ids)
+        buys = (o.remaining for o in working if o.symbol == symbol and o.side is Side.BUY)
+        return account.balances.of(self.rules[symbol].instrument.base).total + sum(buys, ZERO)
 
     def _lock(self, account: PracticeAccount, instrument: Instrument, order: PracticeOrder) -> None:
         asset, order.locked = self._needs(instrument, order, order.price)

@@ -80,7 +80,7 @@ class PrivateApi:
             raise PracticeRefusal(-1116, "Invalid orderType.")
         rules = self.engine.rules[symbol]
         quantity = _decimal(parameters, "quantity")
-        rules.check_quantity(quantity)
+        rules.check_quantity(quantity, kind)
         price = Decimal(0)
         if kind == "MARKET":
             if "price" in parameters:

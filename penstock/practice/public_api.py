@@ -78,7 +78,7 @@ class PublicApi:
 
     def klines(self, parameters: Parameters, stale_seconds: float = 0.0) -> bytes:
         """Return candles up to now, or as they were `stale_seconds` ago."""
-        listing = self.market.listing(required(parameters, "symbol"))
+        listing = self.market.charted(required(parameters, "symbol"))
         try:
             timeframe = Timeframe(required(parameters, "interval"))
         except ValueError:
@@ -89,9 +89,10 @@ class PublicApi:
             raise illegal_parameter("limit")
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
         now = self.time.now_ms() - round(stale_seconds * 1000)
+        limit = min(limit, _KLINES_MOST)
         return binance_json.klines(
-            self.market.candles(
-                listing.symbol, timeframe, now, start, end, min(limit, _KLINES_MOST)
+            self.books.candle_pages.candles(
+                self.market, listing.symbol, timeframe, now, start, end, limit
             )
         )
 

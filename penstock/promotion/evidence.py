@@ -3,12 +3,13 @@
 penstock.promotion.criteria decides whether the figures are good enough.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import PromotionError
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
@@ -102,6 +103,8 @@ def gather_evidence(
     bars: pl.DataFrame,
     cuts: int | None = None,
     on_cut: Callable[[int, int], None] = lambda _done, _total: None,
+    *,
+    doubts: Sequence[DoubtedBar] = (),
 ) -> Evidence:
     """Return the evidence for a search's choice, with doubled costs and the lookahead check.
 
@@ -125,7 +128,7 @@ def gather_evidence(
     )
     return evidence_of(
         search,
-        doubled_costs=backtest_out_of_sample(strategy, known, bare, doubled(search.costs)),
+        doubled_costs=backtest_out_of_sample(strategy, known, bare, doubled(search.costs), doubts),
         leaks=found,
     )
 
@@ -155,15 +158,25 @@ def bars_of(bars: pl.DataFrame, evidence: Evidence) -> pl.DataFrame:
 
 
 def backtest_out_of_sample(
-    strategy: Strategy, bars: pl.DataFrame, evidence: Evidence, costs: Costs
+    strategy: Strategy,
+    bars: pl.DataFrame,
+    evidence: Evidence,
+    costs: Costs,
+    doubts: Sequence[DoubtedBar] = (),
 ) -> BacktestMetrics:
     """Return a strategy's figures on the evidence's out-of-sample bars.
 
-    Earlier bars only warm it up.
+    Earlier bars only warm it up. `doubts` are those of the snapshot.
     """
     from penstock.research.engine.backtest import backtest
 
     start = evidence.out_of_sample_start
     return backtest(
-        bars, strategy, costs, evidence.initial_cash, start, timeframe=evidence.timeframe
+        bars,
+        strategy,
+        costs,
+        evidence.initial_cash,
+        start,
+        timeframe=evidence.timeframe,
+        doubts=doubts,
     ).metrics

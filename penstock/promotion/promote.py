@@ -6,12 +6,13 @@ penstock.promotion.rollback takes a champion out.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
+from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import PromotionError
 from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion, Registry
@@ -120,14 +121,18 @@ def _moved(
     return Promotion(candidate, gate, before, candidate.version)
 
 
-def measure_out_of_sample(bars: pl.DataFrame, evidence: Evidence) -> Measure:
+def measure_out_of_sample(
+    bars: pl.DataFrame, evidence: Evidence, doubts: Sequence[DoubtedBar] = ()
+) -> Measure:
     """Return a function that backtests a strategy on the evidence's out-of-sample bars and costs.
 
-    `bars` are those of the evidence's snapshot (BARS_SCHEMA). Raises PromotionError where they do
-    not cover its period or its symbols.
+    `bars` (BARS_SCHEMA) and `doubts` are those of the evidence's snapshot. Raises PromotionError
+    where they do not cover its period or its symbols.
     """
     known = bars_of(bars, evidence)
-    return lambda strategy: backtest_out_of_sample(strategy, known, evidence, evidence.costs)
+    return lambda strategy: backtest_out_of_sample(
+        strategy, known, evidence, evidence.costs, doubts
+    )
 
 
 def reproduces_evidence(

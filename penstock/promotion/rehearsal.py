@@ -7,7 +7,7 @@ It tests whether a strategy can be traded as it was backtested:
 - the account ends where the backtest does, except for lots, fees and the no-trade band.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -15,6 +15,7 @@ from decimal import Decimal
 import polars as pl
 
 from penstock.core.clock import SteppedClock
+from penstock.core.doubts import DoubtedBar, decide_as_known, known_then
 from penstock.core.errors import NotSentError, PromotionError, VenueRejectedError
 from penstock.core.orders import OrderRequest, OrderType, client_order_id
 from penstock.core.proposals import ProposedOrder
@@ -86,10 +87,13 @@ def rehearse(
     policy: RebalancePolicy,
     open_exchange: OpenExchange,
     slots: int = 30,
+    *,
+    doubts: Sequence[DoubtedBar] = (),
 ) -> Rehearsal:
     """Trade the last `slots` slots of the evidence's bars, and compare with their backtest.
 
-    `bars` have BARS_SCHEMA. Raises PromotionError where no bar out of sample has a bar after it.
+    `bars` (BARS_SCHEMA) and `doubts` are those of the evidence's snapshot. Raises PromotionError
+    where no bar out of sample has a bar after it.
     """
     from penstock.research.engine.backtest import backtest
 
@@ -99,12 +103,14 @@ def rehearse(
     cash = Decimal(str(evidence.initial_cash))
     clock = SteppedClock(decided[0] + duration)
     account = _RehearsalAccount(model, policy, open_exchange(known, clock, cash))
-    truth = dict(_by_bar(model.strategy.decide(known).filter(pl.col("ts").is_in(decided))))
+    weights_then = decide_as_known(model.strategy, known, doubts, evidence.timeframe)
+    truth = dict(_by_bar(weights_then.filter(pl.col("ts").is_in(decided))))
     changed: list[str] = []
     for bar in decided:
         clock.at = bar + duration
         window = (
-            known.filter(pl.col("ts") <= bar)
+            known_then(known, doubts, evidence.timeframe, clock.at)
+            .filter(pl.col("ts") <= bar)
             .group_by("symbol", maintain_order=True)
             .tail(model.strategy.warmup_bars + 1)
         )
@@ -122,6 +128,7 @@ def rehearse(
         evidence.initial_cash,
         decided[0],
         timeframe=evidence.timeframe,
+        doubts=doubts,
     )
     return Rehearsal(
         slots=len(decided),

@@ -21,6 +21,7 @@ from penstock.settings.environments import (
     Environment,
     MarketSettings,
     VenueSettings,
+    require_own_accounts,
 )
 from penstock.settings.files import M, load_yaml, loopback, validate
 from penstock.settings.keys import (
@@ -155,8 +156,27 @@ class Settings:
 
     @cached_property
     def environment(self) -> Environment:
-        """The environment that PENSTOCK_ENV names."""
-        return self._read_entry("environments.yaml", self.process.env, Environment, "PENSTOCK_ENV")
+        """The environment that PENSTOCK_ENV names.
+
+        Raises ConfigError where one of its accounts is an account of another portfolio too, in this
+        environment or in another.
+        """
+        name, file = self.process.env, "environments.yaml"
+        chosen = self._read_entry(file, name, Environment, "PENSTOCK_ENV")
+        others = {
+            each: other
+            for each in self.environment_names
+            if each != name and (other := self._environment_or_none(each)) is not None
+        }
+        require_own_accounts(name, {name: chosen, **others}, self.variables)
+        return chosen
+
+    def _environment_or_none(self, name: str) -> Environment | None:
+        """Return another environment; None where it is wrong, which is said when it is chosen."""
+        try:
+            return self._read_entry("environments.yaml", name, Environment, "PENSTOCK_ENV")
+        except ConfigError:
+            return None
 
     @property
     def environment_names(self) -> tuple[str, ...]:

@@ -1,6 +1,9 @@
 """configs/environments.yaml: where bars come from, where orders go, and with which accounts."""
 
+import itertools
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 from urllib.parse import urlsplit
@@ -51,6 +54,9 @@ class VenueSettings(MarketSettings):
 
     api_key_env: str | None = Field(None, description="environment variable with the API key")
     secret_env: str | None = Field(None, description="environment variable with the secret")
+    password_env: str | None = Field(
+        None, description="environment variable with the key's passphrase, where the venue has one"
+    )
     paper_cash: float = Field(
         100_000, gt=0, description="cash of a paper account at the start, in quote units"
     )
@@ -65,9 +71,12 @@ class AccountSettings(Frozen):
     Keys stay in the environment; only the names of their variables are written here.
     """
 
-    name: str = Field(description="the account's name in the ledger")
+    name: str = Field(min_length=1, description="the account's name in the ledger")
     api_key_env: str | None = Field(None, description="environment variable with the API key")
     secret_env: str | None = Field(None, description="environment variable with the secret")
+    password_env: str | None = Field(
+        None, description="environment variable with the key's passphrase, where the venue has one"
+    )
     paper_cash: float = Field(
         100_000, gt=0, description="cash of a paper account at the start, in quote units"
     )
@@ -75,6 +84,13 @@ class AccountSettings(Frozen):
         default_factory=dict,
         description="venues by name; each has its own keys or paper cash, and the account has none",
     )
+
+    @field_validator("name")
+    @classmethod
+    def _one_account(cls, name: str) -> str:
+        if name == "*":
+            raise ValueError("'*' means every account: give this one a name of its own")
+        return name
 
     @model_validator(mode="after")
     def _venues_are_told_apart(self) -> "AccountSettings":
@@ -85,7 +101,8 @@ class AccountSettings(Frozen):
                 f"venues: {', '.join(self.venues)} alone is no choice: "
                 "leave 'venues' out, or name two at least"
             )
-        moved = sorted({"api_key_env", "secret_env", "paper_cash"} & self.model_fields_set)
+        own = {"api_key_env", "secret_env", "password_env", "paper_cash"}
+        moved = sorted(own & self.model_fields_set)
         if moved:
             raise ValueError(
                 f"{', '.join(moved)}: each of the venues has its own; write them under 'venues'"
@@ -94,14 +111,6 @@ class AccountSettings(Frozen):
         if wrong:
             raise ValueError(
                 f"venues: '{wrong[0]}' is no name: use a-z, 0-9, _ and - (trade ids begin with it)"
-            )
-        at = [
-            (venue.ccxt_id, venue.base_url, venue.sandbox, venue.api_key_env)
-            for venue in self.venues.values()
-        ]
-        if len({*at}) < len(at) and any(venue.api_key_env for venue in self.venues.values()):
-            raise ValueError(
-                "venues: two of them are one account at one venue: its balances would count twice"
             )
         return self
 
@@ -166,3 +175,91 @@ class Environment(Frozen):
                 f"under 'accounts': it has {', '.join(self.accounts)}"
             )
         return self.accounts[portfolio]
+
+
+@dataclass(frozen=True)
+class _Holder:
+    """What names an account at a venue: an entry of an account, or of one of its venues."""
+
+    environment: str
+    """The name of its environment."""
+    owner: str
+    """The entry of the account."""
+    where: str
+    """The entry that has the keys."""
+    name: str
+    """The account's name in the ledger."""
+    place: tuple[str, str | None, bool]
+    """The venue, the address in its place, and whether it is the test network."""
+    key_variable: str
+    """The variable of the API key; "" on paper."""
+    key: str
+    """The API key; "" where the variable is empty."""
+
+    def is_account_of(self, other: "_Holder") -> bool:
+        """Return whether both have one key at one place. A key that is set is at one venue alone,
+        whatever its name there.
+        """
+        if not self.key_variable:
+            return False
+        if self.key and self.key == other.key:
+            return self.place[1:] == other.place[1:]
+        return (self.place, self.key_variable) == (other.place, other.key_variable)
+
+
+def require_own_accounts(
+    chosen: str, environments: Mapping[str, Environment], variables: Mapping[str, str]
+) -> None:
+    """Raise ConfigError where an account of the environment `chosen` is another one's too.
+
+    They would undo each other's orders. Accounts of one name are one account in the ledger, those
+    with one key are one at the venue. The name "*" means all accounts. No message shows a key.
+    """
+    holders = [
+        holder
+        for name, environment in environments.items()
+        for portfolio, account in environment.accounts.items()
+        for holder in _holders(name, portfolio, account, environment, variables)
+    ]
+    for first, second in itertools.combinations(holders, 2):
+        if chosen not in (first.environment, second.environment):
+            continue
+        both = f"configs/environments.yaml: {first.where} and {second.where}"
+        if first.name == second.name and first.owner != second.owner:
+            raise ConfigError(
+                f"{both} have the one name '{first.name}': each trades an account of its own"
+            )
+        if first.is_account_of(second):
+            raise ConfigError(
+                f"{both} have one API key ({first.key_variable}, {second.key_variable}), so they "
+                "would trade one account at the venue: give each the keys of an account of its own"
+            )
+
+
+def _holders(
+    environment: str,
+    portfolio: str,
+    account: AccountSettings,
+    settings: Environment,
+    variables: Mapping[str, str],
+) -> list[_Holder]:
+    """Return what names an account at its venues. On paper there are no keys."""
+    entries: Mapping[str, tuple[MarketSettings, str | None]] = {
+        f".venues.{name}": (venue, venue.api_key_env) for name, venue in account.venues.items()
+    } or {"": (settings.market, account.api_key_env)}
+    owner = f"{environment}.accounts.{portfolio}"
+    found = []
+    for part, (at, variable) in entries.items():
+        traded = variable if settings.trading == "venue" and variable else ""
+        found.append(
+            _Holder(
+                environment,
+                owner,
+                f"{owner}{part}",
+                account.name,
+                (at.ccxt_id, at.base_url, at.sandbox),
+                traded,
+                variables.get(traded, ""),
+            )
+        )
+    return found

@@ -76,18 +76,15 @@ def _fields_at(model: type[BaseModel], where: tuple[Any, ...]) -> list[str]:
     """Return the field names of the model that is nested at `where`."""
     current: Any = model
     for part in where:
-        if (
-            isinstance(current, type)
-            and issubclass(current, BaseModel)
-            and part in current.model_fields
-        ):
-            current = current.model_fields[part].annotation
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            named = {field.alias or name: field for name, field in current.model_fields.items()}
+            current = named[part].annotation if part in named else current
         for argument in reversed(getattr(current, "__args__", ())):
             if isinstance(argument, type) and issubclass(argument, BaseModel):
                 current = argument
                 break
     return (
-        list(current.model_fields)
+        [field.alias or name for name, field in current.model_fields.items()]
         if isinstance(current, type) and issubclass(current, BaseModel)
         else []
     )

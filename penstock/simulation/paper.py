@@ -18,6 +18,7 @@ from typing import Any
 import polars as pl
 
 from penstock.core.accounting import effect_of
+from penstock.core.earn_balances import EarnBalance
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
@@ -182,6 +183,10 @@ class PaperExchange:
             return [
                 placed.report for placed in self._orders.values() if placed.state is OrderState.OPEN
             ]
+
+    def earn_balances(self) -> Sequence[EarnBalance]:
+        """Return nothing: a paper account has no earn programmes."""
+        return []
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
         """Return no transfers: a paper account has none."""
@@ -385,15 +390,15 @@ def _limit_price(order: OrderRequest, instrument: Instrument) -> Decimal:
 
 
 def _check_numbers(order: OrderRequest, instrument: Instrument, price: Decimal) -> None:
-    """Raise NotSentError where the quantity is off the lot step, as the adapters of venues do.
-
-    Raises VenueRejectedError where another of the instrument's rules is broken.
+    """Raise NotSentError for a quantity off the lot step, as the adapters of venues do, and
+    VenueRejectedError where another rule is broken.
     """
     if order.quantity % instrument.lot_step:
         raise NotSentError(
             f"order {order.client_order_id}: quantity {order.quantity} is not on the lot step "
             f"{instrument.lot_step}"
         )
-    refusal = instrument.refusal(order.quantity, price)
+    kind, quantity = order.type, order.quantity
+    refusal = instrument.refusal(quantity, price) or instrument.excess(kind, quantity, price)
     if refusal is not None:
         raise VenueRejectedError(f"order {order.client_order_id}: {refusal}", "-1013")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from operator import itemgetter
+from types import MappingProxyType
 
 import polars as pl
 
@@ -100,6 +101,7 @@ def replay(
     fill_model: FillModel | None = None,
     limits: RiskLimits | None = None,
     decided: Mapping[datetime, PortfolioTargets] | None = None,
+    doubts: Mapping[tuple[str, datetime], datetime] = MappingProxyType({}),
 ) -> Replay:
     """Return the account after each slot of `targets`.
 
@@ -107,7 +109,8 @@ def replay(
     cannot trade then and is valued at its last close. `targets` are weights by symbol; None keeps
     the position. With `limits` every order is reviewed as live orders are, with losses, stops and
     order counts of earlier slots. `decided` has what each strategy version asked for and saw, where
-    that is known.
+    that is known. `doubts` has the first slot that knew a bar, by symbol and open time, where it
+    was in doubt before: until then the bar before it is the last one.
     """
     account = _Account(
         {policy.quote: initial_cash}, instruments, policy, fill_model or FillModel(), limits
@@ -119,19 +122,30 @@ def replay(
             known.get(moment.slot)
             or PortfolioTargets("replay", targets[moment.slot], {}, moment.seen),
         )
-        for moment in _moments(bars, sorted(targets))
+        for moment in _moments(bars, sorted(targets), doubts)
     ]
     return Replay(tuple(rows), account.balances)
 
 
-def _moments(bars: pl.DataFrame, slots: list[datetime]) -> Iterator[_Moment]:
+def _moments(
+    bars: pl.DataFrame, slots: list[datetime], doubts: Mapping[tuple[str, datetime], datetime]
+) -> Iterator[_Moment]:
     ordered = bars.sort("ts").select("symbol", "ts", "open", "close", "volume").rows()
     closes: dict[str, float] = {}
+    late: list[tuple[datetime, str, float]] = []
     at = 0
     for slot in slots:
         while at < len(ordered) and ordered[at][1] < slot:
-            closes[ordered[at][0]] = ordered[at][3]
+            symbol, ts, _, close, _ = ordered[at]
             at += 1
+            known = doubts.get((symbol, ts), slot)
+            if known <= slot:
+                closes[symbol] = close
+                late = [each for each in late if each[1] != symbol]
+            else:
+                late.append((known, symbol, close))
+        closes |= {symbol: close for known, symbol, close in late if known <= slot}
+        late = [each for each in late if each[0] > slot]
         end = bisect_right(ordered, slot, at, key=itemgetter(1))
         opening = ordered[at:end]
         prices = {**closes, **{row[0]: row[2] for row in opening}}

@@ -10,6 +10,7 @@ import polars as pl
 from penstock.core.accounting import changes_of, summed
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
+from penstock.core.earn_balances import EarnBalance
 from penstock.core.errors import (
     DuplicateOrderError,
     InsufficientFundsError,
@@ -50,6 +51,7 @@ class MemoryVenue:
     prices: dict[str, Decimal] = field(default_factory=lambda: dict(PRICES))
     assets: dict[str, Decimal] = field(default_factory=lambda: {"USDT": Decimal(10_000)})
     fill_model: FillModel = field(default_factory=FillModel)
+    earning: dict[str, Decimal] = field(default_factory=dict)
     placed: dict[str, OrderReport] = field(default_factory=dict)
     trades: list[Fill] = field(default_factory=list)
     submitted: list[OrderRequest] = field(default_factory=list)
@@ -128,6 +130,9 @@ class MemoryVenue:
             raise NotSentError(f"{order.symbol}: a number is off the venue's steps")
         if order.quantity * (order.price or price) < rules.min_notional:
             raise VenueRejectedError("Filter failure: NOTIONAL", "-1013")
+        excess = rules.excess(order.type, order.quantity, order.price or price)
+        if excess is not None:
+            raise VenueRejectedError(f"Filter failure: {excess}", "-1013")
 
     def free_balances(self) -> Mapping[str, Decimal]:
         """Return what no working order holds back."""
@@ -198,6 +203,13 @@ class MemoryVenue:
 
     def open_orders(self) -> Sequence[OrderReport]:
         return [report for report in self.placed.values() if report.state is OrderState.OPEN]
+
+    def earn_balances(self) -> Sequence[EarnBalance]:
+        return [
+            EarnBalance(asset, f"LD{asset}", quantity, "Simple Earn")
+            for asset, quantity in self.earning.items()
+            if quantity
+        ]
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
         return None

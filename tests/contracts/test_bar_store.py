@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from penstock.adapters.stores.postgres import Database, PostgresBarStore
 from penstock.core.bars import BARS_SCHEMA, TS, VALUE_COLUMNS, empty_bars
 from penstock.core.errors import StoreError
 from penstock.core.instruments import Instrument
+from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 from penstock.ports import BarBatch, BarInventory, BarStore, BatchResult
 
@@ -59,6 +61,10 @@ def with_close(bars: pl.DataFrame, row: int, close: float) -> pl.DataFrame:
     return bars.with_columns(
         close=pl.when(pl.int_range(pl.len()) == row).then(close).otherwise("close")
     )
+
+
+def read(store: BarStore, exchange: str, symbol: str = SYMBOL) -> pl.DataFrame:
+    return store.read_bars(exchange, Timeframe.H1, [symbol])
 
 
 @pytest.fixture
@@ -149,6 +155,78 @@ def test_later_bars_are_absent_from_an_earlier_instant(store: BarStore, name: st
     instant = _instant()
     store.save_batch(batch(name, bars))
     assert store.read_bars(name, Timeframe.H1, [SYMBOL], known_at=instant).equals(bars.head(5))
+
+
+def test_bars_of_an_earlier_coin_move_to_it_with_their_past(store: BarStore, name: str) -> None:
+    """Told what a ticker stood for, the store gives each coin its own bars, revisions, refused rows
+    and watermark. Told again it changes nothing.
+    """
+    bars, old = hourly(FEW), "BTC@2024-01-30/USDT"
+    ends = bars["ts"][12]
+    refused = bars[3:4].with_columns(reason=pl.lit("test"))
+    store.save_batch(batch(name, bars, refused, watermark=bars["ts"][-1]))
+    known_at = datetime.now(UTC)
+    time.sleep(0.01)
+    revised = with_close(bars, 5, 1.5)
+    store.save_batch(batch(name, revised))
+    lives = [
+        Series(old, SYMBOL, ends=ends),
+        Series(SYMBOL, starts=ends),
+    ]
+    for _ in range(2):
+        store.save_series(name, lives)
+        assert read(store, name).equals(revised[12:])
+        assert read(store, name, old).equals(revised[:12].with_columns(symbol=pl.lit(old)))
+        then = store.read_bars(name, Timeframe.H1, [old], known_at=known_at)
+        assert then["close"].to_list() == bars["close"][:12].to_list()
+        assert store.watermarks(name, Timeframe.H1) == {old: bars["ts"][11], SYMBOL: bars["ts"][-1]}
+    store.save_series(name, [Series(SYMBOL)])
+    assert read(store, name).equals(revised[12:])
+
+
+def test_series_goes_on_with_what_it_was_in_its_own_units(store: BarStore, name: str) -> None:
+    """A was B, ten for one, and B was C, two for one: one series, in units of A."""
+    bars = hourly(9)
+    for symbol, rows in (("C/USDT", bars[:3]), ("B/USDT", bars[3:6]), ("A/USDT", bars[6:])):
+        own = rows.with_columns(symbol=pl.lit(symbol))
+        store.save_batch(batch(name, own, symbol=symbol))
+    first, second = bars["ts"][3], bars["ts"][6]
+    store.save_series(
+        name,
+        [
+            Series("C/USDT", ends=first),
+            Series("B/USDT", starts=first, ends=second, formerly="C/USDT", units=2),
+            Series("A/USDT", starts=second, formerly="B/USDT", units=10),
+        ],
+    )
+    found = read(store, name, "A/USDT")
+    factor = pl.Series([20.0] * 3 + [10.0] * 3 + [1.0] * 3)
+    assert found["ts"].to_list() == bars["ts"].to_list()
+    assert found["close"].to_list() == pytest.approx((bars["close"] / factor).to_list())
+    assert found["volume"].to_list() == pytest.approx((bars["volume"] * factor).to_list())
+    part = store.read_bars(name, Timeframe.H1, ["A/USDT"], bars["ts"][2], bars["ts"][7])
+    assert part.rows() == found[2:7].rows()
+
+
+def test_bar_that_was_held_back_is_in_doubt_until_it_was_first_stored(
+    store: BarStore, name: str
+) -> None:
+    """Held back bars are no bars. Stored later, they are told with the time of that, and a revision
+    does not change it.
+    """
+    bars = hourly(FEW)
+    held = replace(batch(name, bars[:-1]), held=(bars["ts"][-1],))
+    store.save_batch(held)
+    assert read(store, name).equals(bars[:-1])
+    assert list(store.read_doubts(name, Timeframe.H1, [SYMBOL])) == []
+    before = datetime.now(UTC)
+    store.save_batch(batch(name, bars))
+    after = datetime.now(UTC)
+    (found,) = store.read_doubts(name, Timeframe.H1, [SYMBOL])
+    assert (found.symbol, found.ts) == (SYMBOL, bars["ts"][-1])
+    assert before - timedelta(seconds=1) < found.known_at < after + timedelta(seconds=1)
+    store.save_batch(batch(name, with_close(bars, FEW - 1, 1.5)))
+    assert list(store.read_doubts(name, Timeframe.H1, [SYMBOL])) == [found]
 
 
 def test_mixed_batch_counts_new_revised_and_unchanged(store: BarStore, name: str) -> None:

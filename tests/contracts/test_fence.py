@@ -41,6 +41,7 @@ READS = {
     "open_breaks",
     "trading_state",
     "equity_history",
+    "equity_by_day",
     "risk_history",
     "planned_instruments",
     "acceptances",

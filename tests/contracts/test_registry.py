@@ -6,6 +6,7 @@ The versions are real: a small search, recorded and registered.
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 
@@ -77,12 +79,18 @@ class Desk:
     searches: dict[int, SearchResult]
     evidence: dict[int, Evidence]
     rollbacks: MemoryRollbackRecord = field(default_factory=MemoryRollbackRecord)
+    runs: dict[int, str] = field(default_factory=dict)
 
     def new_name(self) -> str:
         return f"model-{next(_names)}"
 
     def run_of(self, seed: int) -> str:
-        """Record the search with this seed and return its run."""
+        """Return the run of the search with this seed, recorded when it is first asked for."""
+        if seed not in self.runs:
+            self.runs[seed] = self.record_search(seed)
+        return self.runs[seed]
+
+    def record_search(self, seed: int) -> str:
         if seed not in self.searches:
             self.searches[seed] = search(
                 self.snapshot.bars(),
@@ -104,6 +112,12 @@ class Desk:
 
     def rollback(self, name: str) -> tuple[str, str]:
         return rollback(self.registry, self.rollbacks, name, NOW, "ana")
+
+    @cached_property
+    def candidate(self) -> tuple[str, str]:
+        """A model and its only version, for tests that leave it without a judgement and alias."""
+        name = self.new_name()
+        return name, self.register(name, seed=1)
 
     def promote(
         self,
@@ -176,9 +190,10 @@ def evidence() -> dict[int, Evidence]:
 
 
 @pytest.fixture(scope="module")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def mlflow_server(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real MLflow server on loopback behind a password, its own database and artifacts."""
     folder = tmp_path_factory.mktemp("server")
+    shutil.copy(mlflow_database, folder / "server.db")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -240,7 +255,9 @@ def session(
 ) -> Desk:
     """The registry under test."""
     if request.param == "database":
-        uri = local_tracking_uri(tmp_path_factory.mktemp("database"))
+        folder = tmp_path_factory.mktemp("database")
+        shutil.copy(request.getfixturevalue("mlflow_database"), folder)
+        uri = local_tracking_uri(folder)
     else:
         uri = request.getfixturevalue("mlflow_server")
     record = MemoryPromotionStore()
@@ -262,8 +279,7 @@ def test_absent_models_versions_and_aliases_are_none_or_an_error(session: Desk) 
     assert list(registry.versions("nobody")) == []
     with pytest.raises(PromotionError, match="'nobody' has no version or alias 'champion'"):
         registry.load("nobody", "champion")
-    name = session.new_name()
-    session.register(name, seed=1)
+    name, _ = session.candidate
     assert registry.find(name, "champion") is None
     assert registry.find(name, "99") is None
 
@@ -303,10 +319,11 @@ def test_alias_moves_and_cannot_point_at_nothing(session: Desk) -> None:
 def test_same_content_is_registered_once(session: Desk) -> None:
     """Recording and registering again changes nothing."""
     name, run = session.new_name(), session.run_of(1)
+    assert session.record_search(1) == run
     gathered_again = session.tracker.record_search(
         session.searches[1], MovingAverageCross, session.snapshot
     )
-    assert gathered_again == run == session.run_of(1)
+    assert gathered_again == run
     assert session.register(name, seed=1) == session.register(name, seed=1)
     assert len(session.registry.versions(name)) == 1
 
@@ -331,11 +348,11 @@ def test_loaded_strategy_decides_as_the_searched_one(session: Desk) -> None:
 
 def test_newest_search_is_the_one_that_was_recorded_last(session: Desk) -> None:
     """It is read back with its run, its search and its snapshot; what is no search is an error."""
-    run = session.run_of(4)
+    run = session.run_of(3)
     newest = session.tracker.newest_search()
     assert newest is not None
     assert newest == session.tracker.read_search(run)
-    assert (newest.run_id, newest.search_id) == (run, session.searches[4].id)
+    assert (newest.run_id, newest.search_id) == (run, session.searches[3].id)
     assert newest.snapshot_path == session.snapshot.path
     for ask in (session.tracker.read_search, lambda run: session.registry.register(run, "none")):
         with pytest.raises(PromotionError):
@@ -346,8 +363,7 @@ def test_evidence_comes_back_as_it_was_recorded(session: Desk) -> None:
     """The newest search's evidence and the version's are the same value, doubled costs and leaks
     measured.
     """
-    name = session.new_name()
-    version = session.register(name, seed=1)
+    name, version = session.candidate
     evidence = session.registry.evidence(name, version)
     assert evidence == session.tracker.read_search(session.run_of(1)).evidence
     assert evidence.leaks == ()
@@ -360,7 +376,7 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     recorded.
     """
     name = session.new_name()
-    sharpe = {session.register(name, seed): 0.0 for seed in (1, 2, 3)}
+    sharpe = {session.register(name, seed): 0.0 for seed in (1, 2)}
     sharpe = {
         version: session.registry.evidence(name, version).out_of_sample.sharpe for version in sharpe
     }
@@ -506,8 +522,7 @@ def test_every_strategy_that_was_rolled_back_is_refused_also_when_found_again(
 
 def test_rejected_candidate_moves_no_alias_and_its_verdicts_are_recorded(session: Desk) -> None:
     """A gate that says no leaves the registry as it was."""
-    name = session.new_name()
-    version = session.register(name, seed=1)
+    name, version = session.candidate
     outcome = session.promote(
         name, version, LENIENT.model_copy(update={"min_out_of_sample_sharpe": 99.0})
     )
@@ -524,8 +539,8 @@ def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(session: Des
     """The registered version's own backtest is what counts: evidence that claims more than it shows
     is refused.
     """
-    name = session.new_name()
-    candidate = session.registry.find(name, session.register(name, seed=1))
+    name, version = session.candidate
+    candidate = session.registry.find(name, version)
     assert candidate is not None
     honest = session.registry.evidence(name, candidate.version)
     better = replace(honest.out_of_sample, final_equity=honest.out_of_sample.final_equity * 1.0001)

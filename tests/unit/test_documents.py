@@ -17,8 +17,8 @@ DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
     for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
 )
-#: Folders that a path in a document may begin with, and where the paths below `penstock/` are.
-_ROOTS = (ROOT, ROOT / "penstock")
+#: Where the paths in a document begin: the project, the library, and the tests in their table.
+_ROOTS = (ROOT, ROOT / "penstock", ROOT / "tests")
 _PATH = re.compile(r"`((?:[a-z_]+/)+[a-z0-9_]+\.(?:py|yaml|sql|toml))`")
 
 

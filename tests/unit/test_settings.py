@@ -257,9 +257,106 @@ def test_one_account_named_twice_would_count_twice(configs: Path) -> None:
     """Two venues with the same address and keys are one account."""
     twice = BOTH.replace("8191", "8190").replace("K2", "K1")
     replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", twice)
-    with pytest.raises(ConfigError, match="two of them are one account at one venue") as caught:
+    said = r"practice.accounts.daily.venues.here and .*venues.there have one API key \(K1, K1\)"
+    with pytest.raises(ConfigError, match=said):
         _ = settings_of(configs, env="practice").environment
-    assert "K1" not in str(caught.value)
+
+
+def two_portfolios(configs: Path, daily: str, minute: str) -> None:
+    """Give the portfolios of `practice` these accounts."""
+    path = configs / "environments.yaml"
+    replace(path, r"\{name: practice-daily,[^}]*\}", daily)
+    replace(path, r"\{name: practice-strict-minute,[^}]*\}", minute)
+
+
+def test_two_portfolios_with_one_name_are_refused(configs: Path) -> None:
+    """They would be one account in the ledger, and each would undo the other's orders."""
+    two_portfolios(configs, "{name: one, api_key_env: K1}", "{name: one, api_key_env: K2}")
+    with pytest.raises(ConfigError, match=r"accounts.daily and .*minute have the one name 'one'"):
+        _ = settings_of(configs, env="practice").environment
+    assert settings_of(configs, env="paper").environment
+
+
+@pytest.mark.parametrize(
+    ("second", "keys", "is_refused"),
+    [
+        ("K1", {}, True),
+        ("K1", {"K1": "k3y-value"}, True),
+        ("K2", {"K1": "k3y-value", "K2": "k3y-value"}, True),
+        ("K2", {"K1": "k3y-value", "K2": "another"}, False),
+        ("K2", {"K1": "", "K2": ""}, False),
+    ],
+)
+def test_two_portfolios_with_one_key_are_refused(
+    configs: Path, second: str, keys: dict[str, str], is_refused: bool
+) -> None:
+    """The same variable, or the same key in two variables. The message names the variables and
+    shows no key.
+    """
+    two_portfolios(configs, "{name: a, api_key_env: K1}", f"{{name: b, api_key_env: {second}}}")
+    settings = settings_of(configs, keys, env="practice")
+    if not is_refused:
+        assert settings.environment
+        return
+    with pytest.raises(ConfigError, match=rf"have one API key \(K1, {second}\)") as caught:
+        _ = settings.environment
+    assert "k3y-value" not in str(caught.value)
+
+
+def test_two_environments_with_one_account_are_refused(configs: Path) -> None:
+    """Another environment of the same venue has the same key, under any name that ccxt has for the
+    venue. Its test network is another place.
+    """
+    path = configs / "environments.yaml"
+    more = (
+        "\nspare: {exchange: spare, trading: venue, market: {ccxt_id: binanceus}, accounts: "
+        "{daily: {name: spare, api_key_env: SPARE_KEY, secret_env: S}}}\n"
+    )
+    path.write_text(path.read_text(encoding="utf-8") + more, encoding="utf-8")
+    same = {"BINANCE_KEY": "k", "SPARE_KEY": "k"}
+    for env in ("real", "spare"):
+        with pytest.raises(ConfigError, match=r"real\.accounts\.daily"):
+            _ = settings_of(configs, same, env=env).environment
+    for env in ("paper", "practice", "testnet"):
+        assert settings_of(configs, same, env=env).environment
+    assert settings_of(configs, {"BINANCE_TESTNET_KEY": "k", **same}, env="testnet").environment
+    assert settings_of(configs, {**same, "SPARE_KEY": "other"}, env="real").environment
+
+
+def test_names_are_one_account_across_environments(configs: Path) -> None:
+    """The ledger knows an account by its name alone, on paper too."""
+    replace(configs / "environments.yaml", "name: testnet-daily", "name: paper-daily")
+    with pytest.raises(ConfigError, match="have the one name 'paper-daily'"):
+        _ = settings_of(configs, env="paper").environment
+    assert settings_of(configs, env="practice").environment
+
+
+def test_name_that_means_every_account_is_refused(configs: Path) -> None:
+    """A halt of "*" halts all of them."""
+    replace(configs / "environments.yaml", "name: paper-daily", 'name: "*"')
+    with pytest.raises(ConfigError, match="means every account"):
+        _ = settings_of(configs, env="paper").environment
+
+
+def test_passphrase_comes_from_its_own_variable(configs: Path) -> None:
+    """OKX signs with it. Without one the account is refused before anything is sent; an empty
+    variable is named.
+    """
+    path = configs / "environments.yaml"
+    replace(path, r"\{ccxt_id: binance, base_url", "{ccxt_id: okx, base_url")
+    keys = {"K": "key", "S": "secret"}
+    own = "{name: okx-daily, api_key_env: K, secret_env: S%s}"
+    replace(path, r"\{name: practice-daily,[^}]*\}", own % "")
+    with pytest.raises(ConfigError, match=r"okx asks for the passphrase .* password_env"):
+        Platform(settings_of(configs, keys, env="practice"), "").exchange("daily")
+    replace(path, r"\{name: okx-daily,[^}]*\}", own % ", password_env: P")
+    settings = settings_of(configs, keys, env="practice")
+    assert "P" in settings.environment.key_variables
+    with pytest.raises(ConfigError, match="the environment variable P is empty"):
+        Platform(settings, "").exchange("daily")
+    settings = settings_of(configs, {**keys, "P": "phrase"}, env="practice")
+    exchange = Platform(settings, "").exchange("daily")
+    assert exchange.client.password == "phrase"  # type: ignore[attr-defined]  # of ccxt's adapter
 
 
 def test_one_real_venue_among_several_needs_both_consents(configs: Path) -> None:

@@ -1,6 +1,6 @@
 """The lists in a venue's answers. What is no list is not taken for an empty one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -26,23 +26,35 @@ def rows_in(answer: Any, *keys: str) -> Mapping[str, Any]:
     return found
 
 
-#: Where the balances stand in each venue's answer. ccxt keeps none of WhiteBIT's.
-_BALANCES: Mapping[str, tuple[str | int, ...]] = {
-    **dict.fromkeys(("binance", "binanceus"), ("balances",)),
-    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), ("result", "list", 0, "coin")),
-    **dict.fromkeys(("okx", "okxus", "myokx"), ("data", 0, "details")),
+#: Where the balances stand in each venue's answer, and the field that names a row's asset. ccxt
+#: keeps none of WhiteBIT's.
+_BALANCES: Mapping[str, tuple[tuple[str | int, ...], str]] = {
+    **dict.fromkeys(("binance", "binanceus"), (("balances",), "asset")),
+    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), (("result", "list", 0, "coin"), "coin")),
+    **dict.fromkeys(("okx", "okxus", "myokx"), (("data", 0, "details"), "ccy")),
 }
 
 
-def require_balances(venue: str, answer: Any) -> None:
-    """Raise ValueError where the venue's answer has no balances.
+def balances_in(venue: str, answer: Any) -> list[str]:
+    """Return the venue's names of the assets whose balances are in its answer.
 
-    ccxt takes such an answer for an empty account.
+    Raises ValueError where the answer has no balances, or a row without an asset: ccxt takes it for
+    an empty account, and passes over such a row.
     """
-    if venue in _BALANCES:
-        list_in(answer, *_BALANCES[venue])
-    elif venue == "kraken":
-        rows_in(answer, "result")
+    if venue == "kraken":
+        rows: Iterable[tuple[Any, Any]] = rows_in(answer, "result").items()
+    elif venue in _BALANCES:
+        keys, named = _BALANCES[venue]
+        found = list_in(answer, *keys)
+        rows = [(row.get(named) if isinstance(row, dict) else None, row) for row in found]
+    else:
+        rows = ()
+    names: list[str] = []
+    for asset, row in rows:
+        if not isinstance(asset, str) or not asset or not isinstance(row, dict):
+            raise ValueError(f"a balance without an asset: {str(row)[:80]}")
+        names.append(asset)
+    return names
 
 
 def _under(answer: Any, keys: tuple[str | int, ...]) -> Any:

@@ -12,11 +12,12 @@ from typing import Any
 
 import structlog
 
+from penstock.adapters.exchanges.account_balances import earn_balance, read_balances, tradable
 from penstock.adapters.exchanges.answered_fills import answered_fills
-from penstock.adapters.exchanges.answers import require_balances
 from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
 from penstock.adapters.exchanges.counted_nonces import keep_in_order
+from penstock.adapters.exchanges.fees import fee_of, fee_parameters
 from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
 from penstock.adapters.exchanges.quantity_units import require_base_units
@@ -24,7 +25,9 @@ from penstock.adapters.exchanges.refusals import Meaning
 from penstock.adapters.exchanges.trade_pages import id_number, trade_pager, trades_by_id
 from penstock.adapters.exchanges.transfer_pages import Direction, transfer_pager
 from penstock.core.clock import MachineClock
+from penstock.core.earn_balances import EarnBalance
 from penstock.core.errors import (
+    ConfigError,
     NotSentError,
     OrderNotFoundError,
     UnknownSymbolError,
@@ -32,7 +35,6 @@ from penstock.core.errors import (
     VenueRejectedError,
     VenueUnavailableError,
 )
-from penstock.core.instruments import spot_assets
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
 from penstock.core.transfers import Transfer
@@ -45,6 +47,9 @@ _STATES = {
     "expired": OrderState.EXPIRED,
     "rejected": OrderState.REJECTED,
 }
+#: ccxt's words for an order that ended before it was filled. How far it came must be stated. Of a
+#: filled one ("closed") without a quantity, the trades tell.
+_CUT_SHORT = ("canceled", "expired")
 _PAGE = 1000
 #: Venues show about three months of transfers at once.
 _TRANSFERS_KEPT = timedelta(days=89)
@@ -56,8 +61,9 @@ class CcxtExchange(CcxtMarketData):
     """An account on a ccxt venue (Exchange port). Reads are retried; `submit` and `cancel` never.
 
     Without `live` the venue's test network is used. Raises ConfigError for a venue that has none,
-    and for one that is not in the table of order lookups. With `base_url` every request goes to a
-    practice exchange, none to the venue.
+    for one that is not in the table of order lookups, and for one whose keys have a passphrase
+    where no `password` is given. With `base_url` every request goes to a practice exchange, none to
+    the venue.
     """
 
     def __init__(
@@ -66,7 +72,7 @@ class CcxtExchange(CcxtMarketData):
         api_key: str,
         secret: str,
         *,
-        password: str = "",
+        password: str | None = None,
         live: bool = False,
         base_url: str | None = None,
         proxy: str | None = None,
@@ -89,9 +95,14 @@ class CcxtExchange(CcxtMarketData):
             credentials={
                 "apiKey": api_key,
                 "secret": secret,
-                **({"password": password} if password else {}),
+                **({} if password is None else {"password": password}),
             },
         )
+        if not password and self.client.requiredCredentials.get("password"):
+            raise ConfigError(
+                f"{venue} asks for the passphrase of the API key too: name its variable as "
+                "password_env beside api_key_env in configs/environments.yaml"
+            )
         self._lookup = order_lookup(venue)
         self._pager = trade_pager(venue)
         self._transfers = transfer_pager(venue)
@@ -110,25 +121,22 @@ class CcxtExchange(CcxtMarketData):
         """Return what no working order holds, by asset; assets without any are absent."""
         return self._balances("free")
 
+    def earn_balances(self) -> Sequence[EarnBalance]:
+        """Return what is in earn programmes. Nothing of it is in `balances`."""
+        listed = self._listed_balances("total")
+        found = (earn_balance(self.venue, *each, self._assets()) for each in listed.items())
+        return [each for each in found if each is not None and each.quantity]
+
     def _balances(self, which: str) -> Mapping[str, Decimal]:
-        quantities = self.read("balances", lambda: self._listed_balances(which))
-        return {asset: quantity for asset, quantity in quantities.items() if quantity}
+        return tradable(self.venue, self._listed_balances(which), self._assets())
 
-    def _listed_balances(self, which: str) -> dict[str, Decimal]:
-        """Return one column of the venue's balances by asset.
+    def _listed_balances(self, which: str) -> Mapping[str, Decimal]:
+        return self.read("balances", lambda: read_balances(self.client, self.venue, which))
 
-        Raises ValueError where a balance is missing or no number. What is free may be missing.
-        """
-        answer = self.client.fetch_balance()
-        require_balances(self.venue, answer.get("info"))
-        found: dict[str, Decimal] = {}
-        for asset, quantity in answer[which].items():
-            if quantity is None and which == "free":
-                continue
-            found[asset] = Decimal(str(quantity))
-            if not found[asset].is_finite():
-                raise ValueError(f"a balance of {quantity} {asset}")
-        return found
+    def _assets(self) -> set[str]:
+        """Return the assets of the venue's markets, which the balances' call has loaded."""
+        markets = (self.client.markets or {}).values()
+        return {str(market[side]) for market in markets for side in ("base", "quote")}
 
     def submit(self, order: OrderRequest) -> OrderReport:
         self.require_symbol(order.symbol)
@@ -139,7 +147,7 @@ class CcxtExchange(CcxtMarketData):
         )
         side, kind, named = order.side.value, order.type.value, order.client_order_id
         with self._age.signed_as_of(order.asked_at) as dated:
-            details = {"clientOrderId": named, **dated}
+            details = {"clientOrderId": named, **dated, **fee_parameters(self.venue)}
             report = self._once(
                 f"order {named}",
                 lambda: self._placed(
@@ -315,15 +323,25 @@ class CcxtExchange(CcxtMarketData):
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
         self.require_symbol(symbol)
         trades = self._all_trades(symbol, round(since.timestamp() * 1000))
-        # The trades' own ids come first: ccxt cannot ask for a single order at Bybit.
-        if self._pager is not None:
-            for order_id, named in self._pager.names(trades).items():
-                self._client_ids.setdefault(order_id, named)
+        # The trades' own names come first: ccxt cannot ask for a single order at Bybit.
+        names = [None if self._pager is None else self._pager.name_of(trade) for trade in trades]
         self._learn_client_ids(
-            symbol, {str(trade["order"]) for trade in trades if trade.get("order") is not None}
+            symbol,
+            {
+                str(trade["order"])
+                for trade, name in zip(trades, names, strict=True)
+                if name is None and trade.get("order") is not None
+            },
         )
         return self.understood(
-            f"fills of {symbol}", lambda: [self._fill(trade) for trade in trades]
+            f"fills of {symbol}",
+            lambda: [
+                self._fill(
+                    trade,
+                    self._client_ids.get(str(trade.get("order")), "") if name is None else name,
+                )
+                for trade, name in zip(trades, names, strict=True)
+            ],
         )
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
@@ -390,7 +408,10 @@ class CcxtExchange(CcxtMarketData):
         venue_id, named = str(order["id"]), self._lookup.name_of(order) or client_order_id
         if named:
             self._client_ids[venue_id] = named
-        filled = Decimal(str(order.get("filled") or 0))
+        stated = order.get("filled")
+        if stated is None and order.get("status") in _CUT_SHORT:
+            raise ValueError(f"order {venue_id} has ended, and its filled quantity is missing")
+        filled = Decimal(str(stated or 0))
         if not filled.is_finite() or filled < 0:
             raise ValueError(f"order {venue_id} has filled {filled}")
         state = _STATES.get(order.get("status") or "open", OrderState.OPEN)
@@ -410,11 +431,11 @@ class CcxtExchange(CcxtMarketData):
                 return refusal(code, meaning, message, self.session.last, self._refusals)
         return VenueUnavailableError(message)
 
-    def _fill(self, trade: Mapping[str, Any]) -> Fill:
-        fee, fee_asset = self._fee(trade)
+    def _fill(self, trade: Mapping[str, Any], client_order_id: str) -> Fill:
+        fee, fee_asset = fee_of(self.venue, trade)
         return Fill(
             trade_id=str(trade["id"]),
-            client_order_id=self._client_ids.get(str(trade.get("order")), ""),
+            client_order_id=client_order_id,
             symbol=str(trade["symbol"]),
             side=Side(trade["side"]),
             quantity=Decimal(str(trade["amount"])),
@@ -423,16 +444,3 @@ class CcxtExchange(CcxtMarketData):
             fee_asset=fee_asset,
             at=datetime.fromtimestamp(int(trade["timestamp"]) / 1000, UTC),
         )
-
-    def _fee(self, trade: Mapping[str, Any]) -> tuple[Decimal, str]:
-        """Return the fee and its asset.
-
-        A trade without a fee gives zero in quote. The comparison of balances then shows the rest.
-        """
-        fee = trade.get("fee") or next(iter(trade.get("fees") or []), None) or {}
-        if fee.get("cost") is None or fee.get("currency") is None:
-            _log.warning(
-                "fill_without_fee", venue=self.venue, symbol=trade["symbol"], trade=str(trade["id"])
-            )
-            return Decimal(0), spot_assets(str(trade["symbol"]))[1]
-        return Decimal(str(fee["cost"])), str(fee["currency"])

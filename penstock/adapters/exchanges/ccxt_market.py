@@ -3,6 +3,7 @@
 It needs no keys and changes nothing at the venue.
 """
 
+import copy
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +18,11 @@ import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
+from penstock.adapters.exchanges.ccxt_values import bars_of, decimal_of, step_of
+from penstock.adapters.exchanges.ended_markets import ended_market
+from penstock.adapters.exchanges.order_limits import filters_of, largest_order
 from penstock.adapters.exchanges.refusals import refusal_table
 from penstock.adapters.exchanges.venue_session import Throttle, VenueSession
-from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import MachineClock
 from penstock.core.errors import (
     ConfigError,
@@ -65,7 +68,7 @@ class CcxtMarketData:
         self.venue = venue
         self._refusals = refusal_table(venue)
         self._clock = clock
-        self.session = VenueSession(base_url, proxy=proxy)
+        self.session = VenueSession(base_url, proxy=proxy, clock=clock)
         self.client = _client(
             venue, self.session, timeout_seconds, base_url is None, credentials or {}
         )
@@ -81,6 +84,7 @@ class CcxtMarketData:
         self._retry_wait = retry_wait_seconds
         self._markets_lock = threading.Lock()
         self._has_markets = False
+        self._ended: Any = None
 
     def now(self) -> datetime:
         if not self.client.has.get("fetchTime"):
@@ -135,16 +139,45 @@ class CcxtMarketData:
         self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
     ) -> pl.DataFrame:
         self.require_symbol(symbol)
-        if timeframe.value not in (self.client.timeframes or {}):
+        return self._candles(self.client, symbol, timeframe, since, limit)
+
+    def fetch_ended_bars(
+        self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
+    ) -> pl.DataFrame:
+        """Return bars of a symbol that may be listed no more.
+
+        A client of its own knows such symbols: nothing else can trade or quote them.
+        """
+        try:
+            self.require_symbol(symbol)
+            client = self.client
+        except UnknownSymbolError:
+            with self._markets_lock:
+                client = self._client_of_ended(symbol)
+        return self._candles(client, symbol, timeframe, since, limit)
+
+    def _candles(
+        self, client: Any, symbol: str, timeframe: Timeframe, since: datetime, limit: int
+    ) -> pl.DataFrame:
+        if timeframe.value not in (client.timeframes or {}):
             raise ConfigError(
-                f"{self.venue} has no {timeframe} bars: "
-                f"it has {', '.join(self.client.timeframes or {})}"
+                f"{self.venue} has no {timeframe} bars: it has {', '.join(client.timeframes or {})}"
             )
         start = round(since.timestamp() * 1000)
         return self.read(
             f"bars of {symbol} {timeframe}",
-            lambda: _bars(symbol, self.client.fetch_ohlcv(symbol, timeframe.value, start, limit)),
+            lambda: bars_of(symbol, client.fetch_ohlcv(symbol, timeframe.value, start, limit)),
         )
+
+    def _client_of_ended(self, symbol: str) -> Any:
+        """Return a client that knows `symbol` as if it were still listed."""
+        if self._ended is None:
+            self._ended = copy.copy(self.client)
+            self._ended.set_markets(list(self.client.markets.values()))
+        if symbol not in self._ended.markets:
+            ended = ended_market(symbol, list(self.client.markets.values()))
+            self._ended.set_markets([*self._ended.markets.values(), ended])
+        return self._ended
 
     def last_prices(self, symbols: Sequence[str]) -> Mapping[str, Decimal]:
         for symbol in symbols:
@@ -193,7 +226,7 @@ class CcxtMarketData:
         found = self._tickers(symbols) if found is None else found
         sides = ("bid", "ask", "bidVolume", "askVolume")
         return {
-            name: two_sided(*(_decimal(found[name].get(side)) for side in sides))
+            name: two_sided(*(decimal_of(found[name].get(side)) for side in sides))
             for name in symbols
             if name in found
         }
@@ -285,22 +318,18 @@ class CcxtMarketData:
 
     def _instrument(self, market: Mapping[str, Any]) -> Instrument:
         """Return the instrument of a ccxt market. Binance's own filters are taken where given."""
-        filters = {
-            rule["filterType"]: rule
-            for rule in (market["info"] or {}).get("filters", [])
-            if "filterType" in rule
-        }
+        filters = filters_of(market["info"] or {})
         limits = market["limits"]
         mode, symbol = self.client.precisionMode, market["symbol"]
-        lot_step = _step(
+        lot_step = step_of(
             filters.get("LOT_SIZE", {}).get("stepSize"), market["precision"]["amount"], mode
         )
-        most = _decimal(limits["amount"].get("max"))
+        most, order_limits = largest_order(self.venue, market)
         by_digits = mode == ccxt.SIGNIFICANT_DIGITS
         price_tick = (
             self._finest_price(symbol)
             if by_digits
-            else _step(
+            else step_of(
                 filters.get("PRICE_FILTER", {}).get("tickSize"), market["precision"]["price"], mode
             )
         )
@@ -311,9 +340,10 @@ class CcxtMarketData:
             price_tick=price_tick,
             price_digits=int(market["precision"]["price"]) if by_digits else None,
             lot_step=lot_step,
-            min_quantity=_decimal(limits["amount"].get("min")) or lot_step,
-            min_notional=_decimal(limits.get("cost", {}).get("min")) or Decimal(0),
-            max_quantity=most or None,
+            min_quantity=decimal_of(limits["amount"].get("min")) or lot_step,
+            min_notional=decimal_of(limits.get("cost", {}).get("min")) or Decimal(0),
+            max_quantity=most,
+            limits=order_limits,
         )
 
     def _finest_price(self, symbol: str) -> Decimal:
@@ -363,42 +393,3 @@ def _client(
     client.logger.setLevel(logging.INFO)  # at DEBUG ccxt logs the API key with every request
     logging.getLogger("urllib3").setLevel(logging.INFO)  # and urllib3 the signed address
     return client
-
-
-def _bars(symbol: str, rows: list[list[Any]]) -> pl.DataFrame:
-    """Return ccxt's candles as a bars frame."""
-    columns = list(BARS_SCHEMA)[1:]
-    data = {name: [row[i] for row in rows] for i, name in enumerate(columns)}
-    try:
-        frame = pl.DataFrame(
-            {"ts": pl.Series(data.pop("ts"), dtype=pl.Int64), **data}
-        ).with_columns(pl.lit(symbol).alias("symbol"))
-        return frame.select(
-            pl.col(name).cast(pl.Datetime("ms")).dt.replace_time_zone("UTC")
-            if name == "ts"
-            else pl.col(name).cast(dtype)
-            for name, dtype in BARS_SCHEMA.items()
-        )
-    except pl.exceptions.PolarsError as error:
-        raise ValueError(f"candles that are not numbers: {error}") from None
-
-
-def _decimal(value: object) -> Decimal | None:
-    return None if value is None else Decimal(str(value)).normalize()
-
-
-def _step(filtered: object, precision: object, mode: int) -> Decimal:
-    """Return a tick or step: the filter's, or else ccxt's precision.
-
-    Where ccxt counts digits, it counts decimal places; of prices at some venues significant ones.
-    Raises ValueError where the step is missing or not above zero.
-    """
-    step = _decimal(filtered)
-    if not step:
-        given = _decimal(precision)
-        if given is None:
-            raise ValueError("the venue gives no precision")
-        step = given if mode == ccxt.TICK_SIZE else Decimal(1).scaleb(-int(given))
-    if not step.is_finite() or step <= 0:
-        raise ValueError(f"a step of {step}")
-    return step

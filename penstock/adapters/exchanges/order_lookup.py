@@ -147,6 +147,7 @@ def _all_pages(page: Callable[[Any], tuple[Orders, Any]]) -> list[dict[str, Any]
     """
     found: Orders = {}
     where = None
+    asked: set[Any] = set()
     for _ in range(_MOST_PAGES):
         fresh, where = page(where)
         if fresh and fresh.keys() <= found.keys():
@@ -154,6 +155,9 @@ def _all_pages(page: Callable[[Any], tuple[Orders, Any]]) -> list[dict[str, Any]
         found |= fresh
         if where is None:
             return list(found.values())
+        if where in asked:
+            raise ValueError(f"the way to the next open orders leads back to {where}")
+        asked.add(where)
     raise ValueError(f"no end of open orders after {_MOST_PAGES} pages")
 
 

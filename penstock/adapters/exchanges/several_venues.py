@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import polars as pl
 
+from penstock.core.earn_balances import EarnBalance
 from penstock.core.errors import (
     ConfigError,
     DuplicateOrderError,
@@ -194,6 +195,10 @@ class SeveralVenues:
 
     def fills_at(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill]:
         return [_fill_of(venue, fill) for fill in self._account(venue).fills(symbol, since)]
+
+    def earn_balances(self) -> Sequence[EarnBalance]:
+        found = self._each(lambda name: self._venues[name].earn_balances())
+        return [balance for balances in found.values() for balance in balances]
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
         """Return the transfers of all venues, those between them included.

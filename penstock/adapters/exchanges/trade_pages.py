@@ -8,12 +8,14 @@ empty one. So the venue's own answer is read here.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal, InvalidOperation
 from functools import partial
 from typing import Any
 
 import structlog
 
 from penstock.adapters.exchanges.answers import list_in, rows_in
+from penstock.adapters.exchanges.fees import fee_of
 from penstock.core.errors import ConfigError, VenueUnavailableError
 
 #: The parameters of one request.
@@ -65,13 +67,13 @@ class TradePager:
     name_in: str = ""
     """The field of a trade with its order's client order id; "" where trades have none."""
 
-    def names(self, trades: list[Trade]) -> dict[str, str]:
-        """Return the client order ids that the trades have, by venue order id.
-
-        An order without a client order id has "".
+    def name_of(self, trade: Trade) -> str | None:
+        """Return the client order id that the trade has, "" where its order has none; None where
+        trades have no names.
         """
-        named = [trade for trade in trades if self.name_in and self.name_in in trade["info"]]
-        return {str(trade["order"]): str(trade["info"][self.name_in] or "") for trade in named}
+        if not self.name_in or self.name_in not in trade["info"]:
+            return None
+        return str(trade["info"][self.name_in] or "")
 
     def trades(
         self,
@@ -135,16 +137,33 @@ class TradePager:
 def parsed_trade(
     client: Any, key: str, row: Mapping[str, Any], market: Mapping[str, Any] | None
 ) -> Trade:
-    """Return the ccxt trade of a row; raise ValueError where it lacks what a fill needs."""
+    """Return the ccxt trade of a row; raise ValueError where it lacks what a fill needs.
+
+    A fee that is missing is not zero: each of these venues states it with every trade.
+    """
     trade: Trade = client.parse_trade(dict(row), market)
-    if not key or any(
-        trade.get(part) in (None, "")
-        for part in ("id", "timestamp", "symbol", "side", "amount", "price")
-    ):
-        raise ValueError(
-            f"a trade that lacks its id, time, symbol, side, amount or price: {dict(row)}"
-        )
+    if not key or any(trade.get(part) in (None, "") for part in ("id", "timestamp", "symbol")):
+        raise ValueError(f"a trade that lacks its id, time or symbol: {dict(row)}")
+    if market is not None and trade["symbol"] != market["symbol"]:
+        raise ValueError(f"a trade in {trade['symbol']}, asked for {market['symbol']}: {dict(row)}")
+    # Whatever stands in Binance's isBuyer and is no boolean, ccxt reads as a sale.
+    if trade.get("side") not in ("buy", "sell") or not isinstance(row.get("isBuyer", True), bool):
+        raise ValueError(f"a trade whose side is {trade.get('side')}: {dict(row)}")
+    for part in ("amount", "price"):
+        number = _decimal(trade.get(part))
+        if number is None or number <= 0:
+            raise ValueError(f"a trade whose {part} is {trade.get(part)}: {dict(row)}")
+    fee_of(client.id, trade)
     return trade
+
+
+def _decimal(value: object) -> Decimal | None:
+    """Return a finite number; None for anything else."""
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
 
 
 def trades_by_id(

@@ -5,8 +5,11 @@ ExchangeError. So the translation of errors asks the session. Its state is per t
 threads may use one session at a time.
 """
 
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,8 +18,14 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 
 from penstock.core.clock import MachineClock
+from penstock.core.errors import RateLimitedError
 from penstock.core.machine import SYSTEM_CLOCK
 
+#: Takes a request's method, address and body, and its answer; None where no answer came.
+Watcher = Callable[[str, str, object, requests.Response | None], None]
+_BANNED = 418
+#: Binance states the end of a ban in the text alone: "IP banned until 1764300000000".
+_BANNED_UNTIL = re.compile(rb"banned until (\d{13})\b")
 #: No refusal is longer (bytes).
 _LONGEST_REFUSAL = 65_536
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
@@ -30,7 +39,7 @@ class LastAnswer(threading.local):
     status: int | None = None
     """The HTTP status of a whole answer; None where there was none."""
     retry_after: float | None = None
-    """The seconds of the Retry-After header, if any."""
+    """For how many seconds the venue asks to wait, by the Retry-After header or in the text."""
     body: bytes = b""
     """The body of a whole answer, where it is short enough for a refusal."""
     acted: bool = False
@@ -56,7 +65,7 @@ class LastAnswer(threading.local):
 
 
 class VenueSession(requests.Session):
-    """A session that records into `last`.
+    """A session that records into `last`. While the venue bans us (418) it sends nothing.
 
     With `base_url` every request goes there: scheme and host are replaced, the path is kept. A
     practice exchange is so used under the venue's own addresses: ccxt chooses its table of errors
@@ -64,10 +73,16 @@ class VenueSession(requests.Session):
     """
 
     def __init__(
-        self, base_url: str | None = None, connections: int = 32, proxy: str | None = None
+        self,
+        base_url: str | None = None,
+        connections: int = 32,
+        proxy: str | None = None,
+        clock: MachineClock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__()
         self.last = LastAnswer()
+        self._clock = clock
+        self._banned_until = 0.0  # elapsed seconds
         self._base = None if base_url is None else urlsplit(base_url)
         if base_url is not None:
             self.trust_env = False  # a local venue has no proxy before it
@@ -77,14 +92,32 @@ class VenueSession(requests.Session):
         adapter = HTTPAdapter(pool_maxsize=connections, max_retries=0)
         self.mount("https://", adapter)
         self.mount("http://", adapter)
+        self._watcher: Watcher | None = None
+
+    def watch(self, watcher: Watcher) -> None:
+        """Have `watcher` see each request with its answer, before the caller does."""
+        self._watcher = watcher
 
     def request(
         self, method: str | bytes, url: str | bytes, *args: Any, **kwargs: Any
     ) -> requests.Response:
+        """Send a request. Raises RateLimitedError, and sends nothing, while the venue bans us."""
+        left = self._banned_until - self._clock.elapsed_seconds()
+        if left > 0:
+            raise RateLimitedError(
+                f"HTTP 418 holds for {left:.0f} s more: the venue bans us, nothing was sent", left
+            )
         self.last.begin(str(method))
-        response = self._answer(str(method), self._led(str(url)), *args, **kwargs)
+        try:
+            response = self._answer(str(method), self._led(str(url)), *args, **kwargs)
+        except requests.RequestException:
+            self._tell(str(method), str(url), kwargs.get("data"), None)
+            raise
+        self._tell(str(method), str(url), kwargs.get("data"), response)
         self.last.status = response.status_code  # the whole body has been read
-        self.last.retry_after = _seconds(response.headers.get("Retry-After"))
+        self.last.retry_after = self._wait_asked_for(response)
+        if response.status_code == _BANNED and self.last.retry_after is not None:
+            self._banned_until = self._clock.elapsed_seconds() + self.last.retry_after
         if len(response.content) <= _LONGEST_REFUSAL:
             self.last.body = response.content
         return response
@@ -135,6 +168,25 @@ class VenueSession(requests.Session):
                 method, url, headers=headers, proxies=proxies, verify=verify, timeout=timeout
             )
         return response
+
+    def _tell(
+        self, method: str, url: str, body: object, response: requests.Response | None
+    ) -> None:
+        if self._watcher is not None:
+            self._watcher(method.upper(), url, body, response)
+
+    def _wait_asked_for(self, response: requests.Response) -> float | None:
+        """Return for how many seconds the venue asks to wait; None where it does not say."""
+        asked = _seconds(response.headers.get("Retry-After"))
+        if asked is not None or response.status_code not in (_BANNED, 429):
+            return asked
+        found = _BANNED_UNTIL.search(response.content[:_LONGEST_REFUSAL])
+        if found is None:
+            return None
+        now = self._clock.now()
+        with suppress(KeyError, ValueError):  # our own clock may differ from the venue's
+            now = parsedate_to_datetime(response.headers["Date"])
+        return max(int(found[1]) / 1000 - now.timestamp(), 0.0)
 
     def _led(self, url: str) -> str:
         if self._base is None:

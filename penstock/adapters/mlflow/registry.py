@@ -6,7 +6,7 @@ It keeps the promises of ports.Registry. penstock.promotion decides which versio
 import json
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,11 +43,10 @@ class MlflowRegistry:
 
     def find(self, name: str, alias_or_version: str) -> ModelVersion | None:
         """Return the version under this alias or number, or None."""
-        aliases = self._aliases(name)
-        if aliases is None:
-            return None
-        number = alias_or_version if alias_or_version.isdigit() else aliases.get(alias_or_version)
-        return None if number is None else self._version(name, number, aliases)
+        if alias_or_version.isdigit():
+            return self._version(name, alias_or_version)
+        number = (self._aliases(name) or {}).get(alias_or_version)
+        return None if number is None else self._version(name, number)
 
     def versions(self, name: str) -> Sequence[ModelVersion]:
         """Return all versions of a model, newest first."""
@@ -59,7 +58,8 @@ class MlflowRegistry:
                 f"name = '{_quoted(name)}'", max_results=10_000
             )
         return [
-            _as_version(v, aliases)
+            # search_model_versions leaves aliases empty; the registered model always has them.
+            _as_version(v, [alias for alias, number in aliases.items() if number == str(v.version)])
             for v in sorted(found, key=lambda v: int(v.version), reverse=True)
         ]
 
@@ -203,23 +203,22 @@ class MlflowRegistry:
                 raise
         return {alias: str(number) for alias, number in model.aliases.items()}
 
-    def _version(self, name: str, number: str, aliases: dict[str, str]) -> ModelVersion | None:
+    def _version(self, name: str, number: str) -> ModelVersion | None:
         from mlflow.exceptions import MlflowException
 
         with explained(self.tracking_uri, f"find version {number} of '{name}'"):
             try:
-                return _as_version(self._client.get_model_version(name, number), aliases)
+                found = self._client.get_model_version(name, number)
             except MlflowException as error:
                 if is_absent(error):
                     return None
                 raise
+        return _as_version(found, found.aliases)
 
 
-def _as_version(found: "MlflowVersion", aliases: dict[str, str]) -> ModelVersion:
-    number = str(found.version)
-    # search_model_versions leaves aliases empty; the registered model always has them.
-    own = tuple(sorted(alias for alias, target in aliases.items() if target == number))
-    return ModelVersion(found.name, number, found.run_id or "", own, dict(found.tags))
+def _as_version(found: "MlflowVersion", aliases: Iterable[str]) -> ModelVersion:
+    own, tags = tuple(sorted(aliases)), dict(found.tags)
+    return ModelVersion(found.name, str(found.version), found.run_id or "", own, tags)
 
 
 def _tags(content: VersionContent, run_tags: dict[str, str]) -> dict[str, str]:

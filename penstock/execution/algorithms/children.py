@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import NOTIONAL_HEADROOM, Instrument
 from penstock.core.orders import OrderType, Side
 from penstock.core.proposals import ProposedOrder
 
-#: A piece is worth at least this many times the venue's minimum. A small fall of the price does not
-#: make it illegal then.
-NOTIONAL_HEADROOM = Decimal("1.1")
 _ZERO = Decimal(0)
 _BPS = Decimal(10_000)
 
@@ -77,14 +74,24 @@ def limit_price(
     offset_bps: Decimal,
     collar_bps: Decimal,
     instrument: Instrument,
-) -> Decimal:
-    """Return last x (1 + side x offset) in whole ticks.
+) -> Decimal | None:
+    """Return last x (1 + side x offset) in whole ticks, within the venue's price band.
 
-    It is never worse than reference x (1 + side x collar). A positive offset crosses the market, a
-    negative one rests in the order book. A buy is rounded down, a sell up.
+    It is never worse than reference x (1 + side x collar); None where the band has no such price.
+    A positive offset crosses the market, a negative one rests in the order book. A buy is rounded
+    down, a sell up.
     """
     wanted = last * (1 + side.sign * offset_bps / _BPS)
     worst = reference * (1 + side.sign * collar_bps / _BPS)
     bounded = min(wanted, worst) if side is Side.BUY else max(wanted, worst)
     rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
-    return instrument.round_price(bounded, rounding)
+    price = instrument.round_price(bounded, rounding)
+    allowed = instrument.price_range(side, last)
+    if allowed is None:
+        return price
+    lowest, highest = allowed
+    if lowest <= price <= highest:
+        return price
+    nearest = lowest if price < lowest else highest
+    is_worse = nearest > worst if side is Side.BUY else nearest < worst
+    return None if is_worse or lowest > highest else nearest

@@ -91,7 +91,8 @@ class WorkingParent:
 
     def requests_ahead(self, orders: Sequence[OrderRecord], now: datetime) -> tuple[float, ...]:
         """Return the seconds from `now` at which requests of this parent may still leave."""
-        return requests_ahead(self.plan, self.progress(orders), now - self.start)
+        progress, passed = self.progress(orders), now - self.start
+        return requests_ahead(self.plan, progress, passed, self.order.price, self.instrument)
 
     def free_numbers(self, orders: Sequence[OrderRecord]) -> Iterator[int]:
         """Yield the numbers of the next children: those of lost children first, then new ones."""

@@ -81,9 +81,15 @@ def _planned_anew(
     """Plan, review and commit the phase's parents."""
     book = context.read_book(risk.locks)
     proposed, skipped = _proposed(book, phase, orders)
-    plans = {order.symbol: _plan(context, order, style, now) for order in proposed}
     ahead = {
-        symbol: requests_ahead(plan, Progress(), timedelta(0)) for symbol, plan in plans.items()
+        order.symbol: requests_ahead(
+            _plan(context, order, style, now),
+            Progress(),
+            timedelta(0),
+            order.price,
+            context.instruments[order.symbol],
+        )
+        for order in proposed
     }
     approved = risk.review_plan(proposed, book, context.targets, ahead).orders
     parents = [

@@ -24,6 +24,7 @@ from penstock.execution.algorithms import (
 )
 from penstock.execution.algorithms.parents import WorkingParent
 from penstock.execution.algorithms.phase_plan import plan_phase
+from penstock.execution.algorithms.pieces import piece_count
 from penstock.execution.orders.intents import child_intents, rest_intent
 from penstock.execution.orders.resend import cleared
 from penstock.execution.orders.submit import place, stopped
@@ -77,7 +78,7 @@ class PhaseWorker:
         self._stopped = False
         self._sent = 0
         self._fills: list[Fill] = []
-        self._unrouted: dict[str, Skipped] = {}
+        self._not_sent: dict[str, Skipped] = {}
 
     def work(self) -> PhaseResult:
         """Send what is due until nothing more will be; return what was done.
@@ -102,7 +103,7 @@ class PhaseWorker:
         while plan.parents and not self._stopped and self._turn(plan.parents):
             self._now = self._session.clock.now()
         self._risk.view.forget_counts()
-        skipped = (*plan.skipped, *self._unrouted.values())
+        skipped = (*plan.skipped, *self._not_sent.values())
         return PhaseResult(self._sent, tuple(self._fills), skipped)
 
     def _turn(self, parents: Sequence[WorkingParent]) -> bool:
@@ -145,6 +146,8 @@ class PhaseWorker:
                 payable = parent.progress(self._orders).filled + lots
                 bound = payable if bound is None else min(bound, payable)
             step = parent.next_step(self._orders, self._now, price, bound, self._passed.get(symbol))
+            if not isinstance(step, Send) and step.reason:
+                self._not_sent[symbol] = Skipped(symbol, step.reason)
             if isinstance(step, Send) and is_buy:
                 cash -= step.child.quantity * (step.child.price or price) * cost
             steps.append((parent, step))
@@ -167,7 +170,13 @@ class PhaseWorker:
             )
             for parent, step in due
         ]
-        review = self._risk.review_wave(children, rests, self._book, self._context.targets)
+        pieces = {
+            parent.symbol: piece_count(
+                step.child.type, child.quantity, child.price, parent.instrument
+            )
+            for (parent, step), child in zip(due, children, strict=True)
+        }
+        review = self._risk.review_wave(children, rests, self._book, self._context.targets, pieces)
         going: list[tuple[WorkingParent, Send]] = []
         for (parent, step), child in zip(due, children, strict=True):
             symbol, passed = parent.symbol, review.passed.get(parent.symbol, Decimal(0))
@@ -184,10 +193,10 @@ class PhaseWorker:
         """Send what is due and follow it to its end; return whether anything could be sent."""
         context, session = self._context, self._session
         children = [(parent, step.child) for parent, step in due]
-        made = child_intents(context, children, self._orders, self._risk.bounds)
+        made = child_intents(context, children, self._orders, self._risk.bounds, self._book.prices)
         for symbol in (parent.symbol for parent, _ in due):
-            self._unrouted.pop(symbol, None)
-        self._unrouted |= made.skipped
+            self._not_sent.pop(symbol, None)
+        self._not_sent |= made.skipped
         going_symbols = {intent.request.symbol for intent in made.intents}
         for parent, _ in due:
             if parent.symbol not in going_symbols:

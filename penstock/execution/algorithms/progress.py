@@ -50,6 +50,8 @@ class Wait:
 
     until: timedelta
     """When the next child is due, from the start of the work."""
+    reason: str = ""
+    """Why a child that was due is not sent; "" where none was due."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Finished:
 
     left: Decimal
     """The quantity that is not filled (base units)."""
+    reason: str = ""
+    """Why the last child that was due is not sent; "" where none was due."""
 
 
 Step = Send | Wait | Finished
@@ -87,11 +91,16 @@ def next_step(
     ]
     due = [moment for moment in moments if moment <= now]
     later = min((moment for moment in moments if moment > now), default=None)
+    reason = ""
     if due:
         child = _child(plan, order, progress, max(due), rest, last_price, instrument)
-        if instrument.refusal(child.quantity, child.price or last_price) is None:
+        if isinstance(child, str):
+            reason = child
+        elif instrument.refusal(child.quantity, child.price or last_price) is None:
             return Send(child, _patience(plan, child, now, later))
-    return Finished(order.quantity - progress.filled) if later is None else Wait(later)
+    if later is None:
+        return Finished(order.quantity - progress.filled, reason)
+    return Wait(later, reason)
 
 
 def _moments(plan: Plan, progress: Progress) -> list[timedelta]:
@@ -132,7 +141,8 @@ def _child(
     rest: Decimal,
     last: Decimal,
     instrument: Instrument,
-) -> ChildOrder:
+) -> ChildOrder | str:
+    """Return the child of a moment, or why the venue takes none at any price that is allowed."""
     style = plan.style
     if isinstance(style, MarketStyle) or moment >= style.duration:
         return ChildOrder(OrderType.MARKET, rest, at=moment, number=progress.sent)
@@ -149,6 +159,11 @@ def _child(
         price = limit_price(
             order.side, last, order.price, style.offset_bps, style.collar_bps, instrument
         )
+        if price is None:
+            return (
+                f"the venue takes no limit {order.side} at a price within {style.collar_bps} bps "
+                f"of {order.price:f}: the market is at {last:f}, outside of the venue's price band"
+            )
     return ChildOrder(kind, quantity, price, moment, progress.sent)
 
 

@@ -67,9 +67,16 @@ def _cancel_at(venue: Exchange) -> Cancellation:
     return Cancellation(tuple(cancelled), tuple(left))
 
 
-def holds_positions(session: AccountSession, instruments: Mapping[str, Instrument]) -> bool:
-    """Return whether the ledger has any position that is large enough to be sold."""
-    return bool(left_to_sell(session, instruments, session.ledger.balances(session.account)))
+def holds_positions(
+    session: AccountSession, instruments: Mapping[str, Instrument], keep: Mapping[str, Decimal]
+) -> bool:
+    """Return whether the ledger has any position that is large enough to be sold.
+
+    What the policy keeps of an asset is not for sale.
+    """
+    balances = session.ledger.balances(session.account)
+    above = {asset: held - keep.get(asset, Decimal(0)) for asset, held in balances.items()}
+    return bool(left_to_sell(session, instruments, above))
 
 
 def left_to_sell(
@@ -90,19 +97,13 @@ def left_to_sell(
     small = [
         symbol
         for symbol, price in last.items()
-        if not _could_be_sold(instruments[symbol], lots[symbol], price)
+        if instruments[symbol].refusal(lots[symbol], price) is not None
     ]
     quotes = session.exchange.quotes(small) if small else {}
     crumbs = {
         symbol
         for symbol in small
         if symbol not in quotes
-        or not _could_be_sold(instruments[symbol], lots[symbol], quotes[symbol].mid)
+        or instruments[symbol].refusal(lots[symbol], quotes[symbol].mid) is not None
     }
     return tuple(symbol for symbol in lots if symbol not in crumbs)
-
-
-def _could_be_sold(instrument: Instrument, lots: Decimal, price: Decimal) -> bool:
-    """Return whether these lots are enough for an order. Above the maximum they need several."""
-    piece = lots if instrument.max_quantity is None else min(lots, instrument.max_quantity)
-    return instrument.refusal(piece, price) is None

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from decimal import Decimal
 
+from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import OrderRequest, OrderType, client_order_id
 from penstock.execution.algorithms import ChildOrder
 from penstock.execution.algorithms.parents import WorkingParent
+from penstock.execution.algorithms.pieces import pieces
 from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.routing.limits import PartLimits
 from penstock.execution.routing.router import route_orders
@@ -37,20 +39,67 @@ class ChildIntents:
 
 
 def child_intents(
-    context: SlotContext, due: Sequence[DueChild], orders: Sequence[OrderRecord], bounds: PartLimits
+    context: SlotContext,
+    due: Sequence[DueChild],
+    orders: Sequence[OrderRecord],
+    bounds: PartLimits,
+    prices: Mapping[str, Decimal],
 ) -> ChildIntents:
-    """Return one intent per child. On several venues there is one per part that a venue takes.
+    """Return one intent per child, or one per piece of a child that is more than the venue takes.
 
-    `orders` are the slot's. `bounds` are for all parts of a parent order together.
+    On several venues each part that a venue takes is cut likewise. `orders` are the slot's.
+    `bounds` are for all parts of a parent order together. `prices` are the last ones, by symbol.
     """
     if context.session.venues is not None:
         return _divided(context, context.session.venues, due, orders, bounds)
-    return ChildIntents(
-        tuple(
-            _intent(context, parent, child, next(parent.free_numbers(orders)), orders)
-            for parent, child in due
-        )
-    )
+    made = _Made(context, orders)
+    for parent, child in due:
+        price = child.price or prices.get(parent.symbol, parent.order.price)
+        made.add(parent, child, price, parent.instrument)
+    return ChildIntents(tuple(made.intents), made.skipped)
+
+
+@dataclass
+class _Made:
+    """Intents in the making. Each piece is a child with a number of its own."""
+
+    context: SlotContext
+    orders: Sequence[OrderRecord]
+    intents: list[OrderIntent] = field(default_factory=list)
+    skipped: dict[str, Skipped] = field(default_factory=dict)
+    numbers: dict[str, Iterator[int]] = field(default_factory=dict)
+
+    def add(
+        self,
+        parent: WorkingParent,
+        child: ChildOrder,
+        price: Decimal,
+        instrument: Instrument,
+        venue: str = "",
+    ) -> None:
+        """Add the pieces of a child at one venue, and what no piece has."""
+        numbers = self.numbers.setdefault(parent.symbol, parent.free_numbers(self.orders))
+        cut = pieces(child.type, child.quantity, price, instrument)
+        for quantity in cut.quantities:
+            piece = replace(child, quantity=quantity)
+            self.intents.append(
+                _intent(self.context, parent, piece, next(numbers), self.orders, venue)
+            )
+        if cut.left:
+            largest = instrument.largest(child.type, price) or Decimal(0)
+            self.skip(
+                parent.symbol,
+                f"{parent.order.side} of {cut.left.normalize():f} of "
+                f"{child.quantity.normalize():f} makes no piece that "
+                f"{venue or 'the venue'} takes: a {child.type} order has {largest:f} at most, "
+                f"{instrument.min_quantity:f} and {instrument.min_notional:f} {instrument.quote} "
+                "at least",
+            )
+
+    def skip(self, symbol: str, reason: str) -> None:
+        """Add a reason why something of a symbol is not sent."""
+        before = self.skipped.get(symbol)
+        self.skipped[symbol] = Skipped(symbol, f"{before.reason}; {reason}" if before else reason)
 
 
 def rest_intent(
@@ -69,24 +118,24 @@ def _divided(
     orders: Sequence[OrderRecord],
     bounds: PartLimits,
 ) -> ChildIntents:
-    """Divide each child over the venues. Each part becomes a child with a number of its own."""
+    """Divide each child over the venues. The pieces of each part become children."""
     children = {parent.symbol: (parent, child) for parent, child in due}
+    offers = venues.offers(list(children))
     routed = route_orders(
         [parent.order.resized(child.quantity) for parent, child in due],
-        venues.offers(list(children)),
+        offers,
         context.policy.slippage_bps / _BPS,
         _bounds_left(context, [parent for parent, _ in due], orders, bounds),
         {parent.symbol: child.price for parent, child in due if child.price is not None},
     )
-    numbers: dict[str, Iterator[int]] = {
-        parent.symbol: parent.free_numbers(orders) for parent, _ in due
-    }
-    intents = []
+    listed = {offer.venue: offer.instruments for offer in offers}
+    made = _Made(context, orders, skipped={each.symbol: each for each in routed.skipped})
     for part in routed.parts:
         parent, child = children[part.symbol]
-        child, number = replace(child, quantity=part.quantity), next(numbers[part.symbol])
-        intents.append(_intent(context, parent, child, number, orders, part.venue))
-    return ChildIntents(tuple(intents), {each.symbol: each for each in routed.skipped})
+        child = replace(child, quantity=part.quantity)
+        instrument = listed[part.venue][part.symbol]
+        made.add(parent, child, child.price or part.price, instrument, part.venue)
+    return ChildIntents(tuple(made.intents), made.skipped)
 
 
 def _bounds_left(

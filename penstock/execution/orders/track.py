@@ -44,6 +44,9 @@ _END_EVENTS = {
 }
 
 
+_ZERO = Decimal(0)
+
+
 class OrderTracker:
     """Follows a set of orders of one slot to their end.
 
@@ -121,7 +124,7 @@ class OrderTracker:
                 events.append(answer)
         self._write(events)
         self._settle(
-            [order for order in orders if order.request.client_order_id in reports], reports
+            [order for order in orders if order.request.client_order_id in reports], reports, waited
         )
         return self._unfinished(ids) if orders else []
 
@@ -167,7 +170,9 @@ class OrderTracker:
             self._session, self._keeper, min(asked, self._session.policy.longest_pacing_seconds)
         )
 
-    def _settle(self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport]) -> None:
+    def _settle(
+        self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport], waited: float
+    ) -> None:
         """Record the venue's reports: acceptances, then fills, then ends; each in one write."""
         self._write(
             [
@@ -181,36 +186,51 @@ class OrderTracker:
                 and reports[order.request.client_order_id].state not in _END_EVENTS
             ]
         )
-        missing = {
-            order.request.client_order_id: reports[order.request.client_order_id].filled_quantity
-            - order.filled_quantity
-            for order in orders
-        }
-        lacking = [order for order in orders if missing[order.request.client_order_id] > 0]
-        for fill in self._book(lacking, reports):
-            missing[fill.client_order_id] -= fill.quantity
-        self._write(
+        booked = dict.fromkeys((order.request.client_order_id for order in orders), _ZERO)
+        for fill in self._book(
             [
-                event
+                order
                 for order in orders
-                if (event := self._end_event(order, reports, missing)) is not None
-            ]
+                if _shows_more(reports[order.request.client_order_id], order)
+            ],
+            reports,
+        ):
+            booked[fill.client_order_id] += fill.quantity
+        ends = (
+            self._end_event(
+                order,
+                reports[order.request.client_order_id],
+                order.filled_quantity + booked[order.request.client_order_id],
+                waited,
+            )
+            for order in orders
         )
+        self._write([event for event in ends if event is not None])
 
     def _end_event(
-        self, order: OrderRecord, reports: Mapping[str, OrderReport], missing: Mapping[str, Decimal]
+        self, order: OrderRecord, report: OrderReport, filled: Decimal, waited: float
     ) -> OrderEvent | None:
-        """Return the order's end, once every fill that the venue reports is booked; else None."""
-        report = reports[order.request.client_order_id]
-        kind = _END_EVENTS.get(report.state)
-        if kind is None or missing[order.request.client_order_id] > 0:
+        """Return the order's end, once every fill that the venue reports is booked; else None.
+
+        `filled` is what is booked. An order that the venue calls filled, with less than its
+        quantity, may have trades that are not listed yet: it ends after the visibility delay.
+        """
+        if report.filled_quantity > filled:
+            return None
+        kind, reason, cause = _END_EVENTS.get(report.state), report.reason, None
+        if report.state is OrderState.FILLED and filled < order.request.quantity:
+            if waited < self._session.policy.visibility_delay_seconds:
+                return None
+            kind, cause = OrderEventKind.CANCEL, EndCause.CANCELLED
+            reason = f"ended at the venue with {filled:f} of {order.request.quantity:f} filled"
+        if kind is None:
             return None
         if kind is OrderEventKind.REJECT and (
             order.state not in _LOST or report.filled_quantity > 0
         ):
             # It has worked before: only a request can be rejected.
             kind = OrderEventKind.CANCEL
-        return self._event(order, kind, report.reason, report.venue_order_id)
+        return self._event(order, kind, reason, report.venue_order_id, cause)
 
     def _book(
         self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport]
@@ -329,3 +349,11 @@ class OrderTracker:
         for event in events:
             with order_id(event.client_order_id):
                 _log.info("order_recorded", event_kind=event.kind.value, reason=event.reason)
+
+
+def _shows_more(report: OrderReport, order: OrderRecord) -> bool:
+    """Return whether the venue reports fills that are not booked, or calls an order filled that is
+    not.
+    """
+    whole = order.request.quantity if report.state is OrderState.FILLED else _ZERO
+    return max(report.filled_quantity, whole) > order.filled_quantity

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from penstock.core.breaks import Break, lock_subjects
 from penstock.core.halts import TradingState
-from penstock.core.instruments import Instrument
+from penstock.core.instruments import Instrument, spot_assets
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import EndCause
 from penstock.core.rebalances import RebalanceStatus
@@ -24,9 +24,13 @@ _NEWER_SLOTS = 10_080
 
 
 def refusal_of(
-    session: AccountSession, slot: datetime, lateness: float, instruments: Mapping[str, Instrument]
+    session: AccountSession,
+    slot: datetime,
+    lateness: float,
+    instruments: Mapping[str, Instrument],
+    keep: Mapping[str, Decimal],
 ) -> str | None:
-    """Return why the slot is not to be traded now, or None."""
+    """Return why the slot is not to be traded now, or None. `keep` is the policy's reserve."""
     recent = session.ledger.rebalances(session.account, limit=1)
     # A newer slot may have been traded before slots that an outage skipped.
     if any(each.slot > slot for each in recent):
@@ -46,7 +50,7 @@ def refusal_of(
         )
     halt = session.kill_switch.read()
     if halt.state is TradingState.HALTED and not (
-        halt.flatten and holds_positions(session, instruments)
+        halt.flatten and holds_positions(session, instruments, keep)
     ):
         return f"halted: {halt.reason} (set by {halt.by})"
     return None
@@ -138,16 +142,16 @@ def reasons_held(
 
 
 def _can_be_sold(symbol: str, book: Book) -> bool:
-    """Return whether what is held is enough for an order. What has no instrument or no price counts
-    as enough: nobody knows that it is not.
+    """Return whether what is held above its reserve is enough for an order.
+
+    What has no instrument or no price counts as enough: nobody knows that it is not.
     """
-    held = book.positions.get(symbol, Decimal(0))
+    reserve = book.policy.keep.get(spot_assets(symbol)[0], Decimal(0))
+    held = max(book.positions.get(symbol, Decimal(0)) - reserve, Decimal(0))
     instrument, price = book.instruments.get(symbol), book.prices.get(symbol)
     if held <= 0 or instrument is None or price is None:
         return held > 0
-    lots = instrument.round_lots(held)
-    piece = lots if instrument.max_quantity is None else min(lots, instrument.max_quantity)
-    return instrument.refusal(piece, price) is None
+    return instrument.refusal(instrument.round_lots(held), price) is None
 
 
 def new_breaks(breaks: Sequence[Break], before: Sequence[Break]) -> list[Break]:

@@ -62,7 +62,7 @@ class RebalanceResult:
     """The fills that this run booked."""
 
     skipped: tuple[Skipped, ...] = ()
-    """Symbols for which no order was made, with the reason."""
+    """Symbols for which no order was made, or less than was wanted, with the reason."""
 
     findings: tuple[RuleFinding, ...] = ()
     """What risk rules found."""

@@ -141,13 +141,13 @@ def _rebalanced(
         fills=recovery.fills,
         breaks=reconciled.breaks,
         opened=reconciled.opened,
-        alerts=still_working,
+        alerts=(*still_working, *(each.message for each in reconciled.earning)),
         lateness_seconds=lateness,
     )
     if slot.status is not RebalanceStatus.RUNNING:
         reason = f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}"
         return replace(result, already_done=True, reason=reason)
-    refusal = refusal_of(session, inputs.slot, lateness, instruments)
+    refusal = refusal_of(session, inputs.slot, lateness, instruments, inputs.policy.keep)
     if refusal is not None:
         # What stopped an earlier run of the slot stays in its reason.
         reason = f"{refusal}; {slot.reason}" if slot.reason else refusal

@@ -114,7 +114,8 @@ class SlotContext:
     ) -> dict[str, Decimal]:
         """Return by asset what the ledger has more than the venue.
 
-        Only the quote asset under any open break and coins under a withdrawal are looked at.
+        Only the quote asset under any open break and coins under a withdrawal are looked at. Coins
+        in an earn programme are the account's: they count, and are locked.
         """
         session = self.session
         if not locks:

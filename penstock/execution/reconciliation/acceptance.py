@@ -23,8 +23,9 @@ from penstock.execution.reconciliation.reconcile import (
 )
 from penstock.execution.session import AccountSession
 
-#: An order that works at the venue and is not ours must be cancelled there.
-_NOT_ACCEPTABLE = frozenset({BreakKind.UNKNOWN_ORDER})
+#: An order that works at the venue and is not ours must be cancelled there. What is in an earn
+#: programme is the account's, and must not be written off.
+_NOT_ACCEPTABLE = frozenset({BreakKind.UNKNOWN_ORDER, BreakKind.EARN_BALANCE})
 
 
 def accept_break(
@@ -39,8 +40,9 @@ def accept_break(
     - A changed instrument is kept for later plans.
 
     Raises StoreError where no break is open on the subject, or where it is an unknown order, which
-    must be cancelled at the venue. It is raised too where the difference is not the recorded one
-    any more: the operator has not seen it. The new difference is then recorded.
+    must be cancelled at the venue, or an earn balance, which must be redeemed there. It is raised
+    too where the difference is not the recorded one any more: the operator has not seen it. The new
+    difference is then recorded.
     """
     seen = compare(session, keeper)
     open_now = session.control_store.open_breaks(session.account)
@@ -64,8 +66,12 @@ def accept_break(
 
 def _nothing_to_accept(account: str, subject: str, open_now: Sequence[Break]) -> str:
     shown = ", ".join(sorted(f"{each.subject} ({each.kind})" for each in open_now)) or "none"
-    unknown = any(each.kind in _NOT_ACCEPTABLE for each in open_now)
-    way_out = "; an unknown order is to be cancelled at the venue" if unknown else ""
+    kinds = {each.kind for each in open_now}
+    way_out = ""
+    if BreakKind.UNKNOWN_ORDER in kinds:
+        way_out += "; an unknown order is to be cancelled at the venue"
+    if BreakKind.EARN_BALANCE in kinds:
+        way_out += "; what is in an earn programme is to be redeemed at the venue"
     return (
         f"no break on '{subject}' of account '{account}' can be accepted; open there are: "
         f"{shown}{way_out}"

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from penstock.core.accounting import summed
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, subject_assets
+from penstock.core.earn_balances import EarnBalance
 from penstock.core.instruments import Instrument, holdings_by_symbol
 from penstock.execution.session import AccountSession
 
@@ -123,8 +124,9 @@ def unexplained(
     """Return a break per asset whose gap no trade explains: a transfer, dust, or a mismatch.
 
     A gap worth no more than `dust_notional` is dust. Where the venue shows its transfers, a gap
-    that one or all of them explain is a deposit or withdrawal. Any other gap is a mismatch. Where
-    it does not show them, a surplus is called a deposit and a lack a withdrawal.
+    that one or all of them explain is a deposit or withdrawal. What is lacking and as much is in an
+    earn programme is named so, and books nothing. Any other gap is a mismatch. Where the venue does
+    not show transfers, a surplus is called a deposit and a lack a withdrawal.
     """
     left = gaps.open()
     if not left:
@@ -133,6 +135,7 @@ def unexplained(
     transfers = session.exchange.transfers(since)
     dust = Decimal(str(session.policy.dust_notional))
     found: list[ExplainedDifference] = []
+    earning = _earning(session) if any(gap < 0 for gap in left.values()) else {}
     for asset, gap in left.items():
         price, settled = prices.get(asset), _settled(accepted, asset, since)
         moved = (
@@ -142,12 +145,48 @@ def unexplained(
         )
         if price is not None and abs(gap) * price <= dust:
             kind = BreakKind.DUST
-        elif moved is None or any(abs(each - gap) < _SHOWN for each in (sum(moved, _ZERO), *moved)):
+        elif moved and any(abs(each - gap) < _SHOWN for each in (sum(moved, _ZERO), *moved)):
             kind = BreakKind.DEPOSIT if gap > 0 else BreakKind.WITHDRAWAL
         else:
             kind = BreakKind.BALANCE_MISMATCH
+            if moved is None:
+                kind = BreakKind.DEPOSIT if gap > 0 else BreakKind.WITHDRAWAL
+            if gap < 0 and asset in earning:
+                found.append(_in_earn_programmes(session, gaps, asset, gap, earning[asset]))
+                rest = gap + sum((each.quantity for each in earning[asset]), _ZERO)
+                if rest < -_SHOWN:
+                    found.append(_finding(session, gaps, asset, kind, rest))
+                continue
         found.append(_finding(session, gaps, asset, kind, gap))
     return found
+
+
+def _earning(session: AccountSession) -> dict[str, list[EarnBalance]]:
+    """Return what is in the venue's earn programmes, by asset."""
+    found: dict[str, list[EarnBalance]] = {}
+    for each in session.exchange.earn_balances():
+        found.setdefault(each.asset, []).append(each)
+    return found
+
+
+def _in_earn_programmes(
+    session: AccountSession,
+    gaps: BalanceGaps,
+    asset: str,
+    gap: Decimal,
+    earning: Sequence[EarnBalance],
+) -> ExplainedDifference:
+    """Return the break of coins that went to an earn programme. Nothing of it would be booked."""
+    there = " and ".join(
+        f"{each.quantity:f} {asset} are in {each.programme} as {each.name}" for each in earning
+    )
+    detail = (
+        f"the venue has {-gap:f} {asset} less to trade than the ledger, and {there}: they are "
+        "the account's, and cannot be traded until they are redeemed"
+    )
+    ledger, venue = gaps.ledger.get(asset, _ZERO), gaps.balances.get(asset, _ZERO)
+    kind = BreakKind.EARN_BALANCE
+    return ExplainedDifference(Break(session.account, asset, kind, detail, ledger, venue))
 
 
 def _finding(

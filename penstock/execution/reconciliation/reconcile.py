@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from penstock.core.breaks import Break, BreakKind
+from penstock.core.earn_balances import EarnBalance
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill
 from penstock.execution.lease import LeaseKeeper
@@ -61,6 +62,9 @@ class Reconciliation:
 
     opening: Mapping[str, Decimal] = field(default_factory=dict)
     """The opening balances that were booked, by asset. Only a new account has any."""
+
+    earning: tuple[EarnBalance, ...] = ()
+    """What a new account has in earn programmes. It is in no balance."""
 
     planned_instruments: Mapping[str, Instrument] = field(default_factory=dict)
     """The instruments that earlier orders were planned with, by symbol."""
@@ -171,7 +175,10 @@ def _take_over(
     for asset, quantity in opening.items():
         session.ledger.book_adjustment(keeper.lease, asset, quantity, OPENING_BALANCE, at)
     return Reconciliation(
-        dict(balances), tuple(session.control_store.open_breaks(session.account)), opening=opening
+        dict(balances),
+        tuple(session.control_store.open_breaks(session.account)),
+        opening=opening,
+        earning=tuple(session.exchange.earn_balances()),
     )
 
 

@@ -99,6 +99,9 @@ def _quote(
     found = VenueQuote(offer.venue, instrument, quote.mid, offer.fee_bps, quote.spread_bps, depth)
     if order.side is Side.SELL:
         return replace(found, free=free.get(instrument.base, _ZERO))
+    most = instrument.limits.position
+    if most is not None:
+        found = replace(found, room=most - free.get(instrument.base, _ZERO))
     all_in = unit_price(found, Side.BUY)
     at_limit = (limit or _ZERO) * (1 + offer.fee_bps / _BPS)
     worst = max(all_in, at_limit) * (1 + margin)
@@ -131,8 +134,15 @@ def _why(
         instrument = offer.instruments[order.symbol]
         asset = instrument.quote if order.side is Side.BUY else instrument.base
         has, taken = offer.free.get(asset, _ZERO), takes.get(offer.venue, _ZERO)
+        most = instrument.limits.position
+        holds = (
+            f" and lets {most:f} {instrument.base} be held"
+            if most is not None and order.side is Side.BUY
+            else ""
+        )
         reasons.append(
             f"{offer.venue} takes {taken.normalize():f}, it has {has.normalize():f} {asset} free"
+            f"{holds}"
         )
     rest = f"{left.normalize():f} of {order.quantity.normalize():f}"
     return f"{order.side} of {rest} fits no venue: {'; '.join(reasons)}"

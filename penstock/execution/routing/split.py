@@ -40,6 +40,9 @@ class VenueQuote:
     free: Decimal | None = None
     """What the account there can spend (quote units) or sell (base units); None for any."""
 
+    room: Decimal | None = None
+    """How much more the venue lets the account hold (base units); None for any."""
+
 
 @dataclass(frozen=True)
 class RoutedPart:
@@ -100,8 +103,8 @@ def _give(quantities: dict[str, Decimal], quote: VenueQuote, side: Side, more: D
     """
     had = quantities[quote.venue]
     wanted = min(had + more, _affordable(quote, side, had + more))
-    if quote.instrument.max_quantity is not None:
-        wanted = min(wanted, quote.instrument.max_quantity)
+    if side is Side.BUY and quote.room is not None:
+        wanted = min(wanted, quote.room)
     quantity = quote.instrument.round_lots(wanted)
     if quantity <= had or quote.instrument.refusal(quantity, quote.price) is not None:
         return _ZERO

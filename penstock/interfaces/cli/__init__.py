@@ -16,7 +16,7 @@ from typer.core import TyperCommand
 
 from penstock import __version__
 from penstock.core.errors import PenstockError
-from penstock.interfaces.cli import account, exchange, ledger, machine, models, trading
+from penstock.interfaces.cli import account, exchange, ledger, machine, models, trading, venue
 from penstock.interfaces.cli.terminal import err, out, work_with
 from penstock.monitoring.log_output import send_logs
 from penstock.settings import Settings
@@ -60,6 +60,7 @@ GROUPS: tuple[tuple[str, str, Mapping[str, Callable[..., None]]], ...] = (
         "The ledger: proved against its own events, and shown as of any time.",
         {"rebuild": ledger.rebuild, "show": ledger.show},
     ),
+    ("venue", "How a venue behaves, tried with your own keys.", {"certify": venue.certify}),
 )
 
 

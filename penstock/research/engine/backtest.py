@@ -5,6 +5,7 @@ vectorbt is independent and has its own reports. This is the only file that uses
 imports vectorbt only when that engine is asked for.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from penstock.core.bars import TS
+from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.extras import extra
 from penstock.core.strategy import Strategy
@@ -58,6 +60,7 @@ def backtest(
     start: datetime | None = None,
     engine: Engine = "kernel",
     timeframe: Timeframe | None = None,
+    doubts: Sequence[DoubtedBar] = (),
 ) -> BacktestResult:
     """Simulate a spot account that follows a strategy, or given weights.
 
@@ -66,7 +69,8 @@ def backtest(
     Parameters
     ----------
     bars
-        The bars of the whole universe (BARS_SCHEMA).
+        The bars of the whole universe (BARS_SCHEMA). A symbol ends where its price moves more than
+        five times after a gap: its ticker may have gone to another coin.
     decisions
         A strategy, or target weights with one row per bar (WEIGHTS_SCHEMA).
     costs
@@ -80,6 +84,8 @@ def backtest(
         "kernel", or "vectorbt" for an independent check.
     timeframe
         The bar length. By default it is the most common step between bars.
+    doubts
+        Bars that were in doubt at their close. The strategy does not know them then.
 
     Returns
     -------
@@ -112,7 +118,7 @@ def backtest(
     >>> round(result.metrics.total_return, 2)
     0.21
     """
-    market = market_of(bars, timeframe)
+    market = market_of(bars, timeframe, doubts)
     if isinstance(decisions, Strategy):
         name, params, weights = (
             decisions.name,
@@ -120,7 +126,8 @@ def backtest(
             market.decide(decisions),
         )
     else:
-        name, params, weights = "", {}, market.matrix(decisions, "given weights")
+        given = _of_open_series(decisions, bars, market)
+        name, params, weights = "", {}, market.matrix(given, "given weights")
     first = 0 if start is None else market.since(start)
     return run(market, weights, first, costs or Costs(), initial_cash, engine, name, params)
 
@@ -175,7 +182,7 @@ def vectorbt_portfolio(
     weights = (
         market.decide(decisions)
         if isinstance(decisions, Strategy)
-        else market.matrix(decisions, "given weights")
+        else market.matrix(_of_open_series(decisions, bars, market), "given weights")
     )
     return _portfolio(market, weights, costs or Costs(), initial_cash)
 
@@ -205,6 +212,14 @@ def slippage_of(market: BarMatrices, costs: Costs) -> Matrix:
     if market.price_ticks is None:
         return np.full(market.open.shape, costs.slippage)
     return np.fmax(costs.slippage, costs.min_slippage_ticks * market.price_ticks / market.open)
+
+
+def _of_open_series(weights: pl.DataFrame, bars: pl.DataFrame, market: BarMatrices) -> pl.DataFrame:
+    """Return the weights without those of bars that the market has not: of series it closed."""
+    if bars.height == market.bars.height:
+        return weights
+    closed = bars.join(market.bars, on=["symbol", "ts"], how="anti")
+    return weights.join(closed, on=["symbol", "ts"], how="anti", maintain_order="left")
 
 
 def _ended(market: BarMatrices, done: Run, costs: Costs) -> pl.DataFrame:

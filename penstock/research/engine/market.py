@@ -1,5 +1,6 @@
 """Bars as dense matrices, made once for many simulations. The kernel reads a market so."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -8,8 +9,10 @@ import numpy.typing as npt
 import polars as pl
 
 from penstock.core.bars import PRICE_COLUMNS, matrix_of, require_bars, wide, wide_matrix
+from penstock.core.doubts import DoubtedBar, decide_as_known
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.late_bars import LATE_BARS
+from penstock.core.relistings import closed_series
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.core.weights import WEIGHTS_SCHEMA, require_weights
@@ -45,6 +48,8 @@ class BarMatrices:
     """The row at which each symbol's bars are known to have ended; beyond the last where they have
     not. None where no bars end.
     """
+    doubts: tuple[DoubtedBar, ...] = ()
+    """The bars that were in doubt at their close: decisions at that time do not know them."""
 
     @property
     def elapsed(self) -> timedelta:
@@ -107,11 +112,21 @@ class BarMatrices:
 
         Raises StrategyError where the strategy breaks its contract.
         """
-        return self.matrix(strategy.target_weights(self.bars), strategy.name)
+        if not self.doubts:
+            return self.matrix(strategy.target_weights(self.bars), strategy.name)
+        decided = decide_as_known(strategy, self.bars, self.doubts, self.timeframe)
+        return self.matrix(decided, strategy.name)
 
 
-def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatrices:
+def market_of(
+    bars: pl.DataFrame, timeframe: Timeframe | None = None, doubts: Sequence[DoubtedBar] = ()
+) -> BarMatrices:
     """Return `bars` (BARS_SCHEMA) as a market. Without a timeframe it is inferred.
+
+    `doubts` are the bars of which decisions at their close did not know.
+
+    A symbol ends where its price moves beyond penstock.core.relistings.RELISTING_RATIO after a gap:
+    its ticker may have gone to another coin.
 
     Raises DataError where there are no bars, where two share symbol and time, and where a price is
     not above zero.
@@ -136,13 +151,15 @@ def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatr
             f"{first['symbol']} at {first['ts']:%Y-%m-%d %H:%M} has open {first['open']} "
             f"and close {first['close']}: prices must be above zero (check the data)"
         )
+    timeframe = timeframe or infer_timeframe(table["ts"].unique().sort())
+    table = closed_series(table, timeframe)
     symbols = tuple(table["symbol"].unique().sort().to_list())
     closes = wide(table, "close", list(symbols))
     ts = closes["ts"]
     close = np.ascontiguousarray(matrix_of(closes))
     return BarMatrices(
         bars=table,
-        timeframe=timeframe or infer_timeframe(ts),
+        timeframe=timeframe,
         symbols=symbols,
         ts=ts,
         open=np.ascontiguousarray(wide_matrix(table, "open", list(symbols))),
@@ -151,6 +168,7 @@ def market_of(bars: pl.DataFrame, timeframe: Timeframe | None = None) -> BarMatr
         volume=np.ascontiguousarray(wide_matrix(table, "volume", list(symbols))),
         price_ticks=_price_ticks(table),
         ends=_ends(close),
+        doubts=tuple(doubts),
     )
 
 

@@ -18,6 +18,7 @@ import polars as pl
 from sqlalchemy.exc import SQLAlchemyError
 
 from penstock.core.clock import MachineClock
+from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import SearchError, StrategyError
 from penstock.core.extras import extra
 from penstock.core.late_bars import weights_across
@@ -95,6 +96,7 @@ def search(
     on_trial: OnTrial | None = None,
     dataset_hash: str = "",
     timeframe: Timeframe | None = None,
+    doubts: Sequence[DoubtedBar] = (),
     *,
     clock: MachineClock = SYSTEM_CLOCK,
 ) -> SearchResult:
@@ -119,8 +121,8 @@ def search(
         The hash of the snapshot that the bars are from. By default it is computed.
     timeframe
         The bar length. By default it is the most common step between bars.
-    clock
-        Measures how long each trial takes.
+    doubts
+        Bars that were in doubt at their close (Snapshot.doubts).
 
     Returns
     -------
@@ -155,10 +157,12 @@ def search(
     classes = (strategies,) if isinstance(strategies, type) else tuple(strategies)
     if not classes:
         raise SearchError("no strategy to search: name one at least")
-    market = market_of(bars, timeframe)
+    market = market_of(bars, timeframe, doubts)
     split = split_in_two(len(market.ts), settings.oos_fraction, settings.purge_bars)
     seen = market_of(
-        market.bars.filter(pl.col("ts") < market.ts[split.in_sample_stop]), market.timeframe
+        market.bars.filter(pl.col("ts") < market.ts[split.in_sample_stop]),
+        market.timeframe,
+        doubts,
     )
     data = dataset_hash or hash_bars(market.bars)
     identity = search_id(data, classes, costs, settings, market.timeframe)

@@ -15,21 +15,26 @@ Said = tuple[int, object]
 
 
 class ConstructedVenue(HTTPAdapter):
-    """Answers every request with `answer(method, path, fields)`, and keeps the requests."""
+    """Answers every request with `answer(method, path, fields)`, and keeps the requests.
+
+    `headers` are those of every answer.
+    """
 
     def __init__(self, answer: Callable[[str, str, Mapping[str, Any]], Said]) -> None:
         super().__init__()
         self.answer = answer
         self.requests: list[tuple[str, str, Mapping[str, Any]]] = []
+        self.headers: dict[str, str] = {}
 
     def send(self, request, **options):  # type: ignore[no-untyped-def,override]  # HTTPAdapter's own signature is untyped
-        asked = (request.method, urlsplit(request.url).path, _fields(request))
+        asked = (request.method, urlsplit(request.url).path, fields_of(request))
         self.requests.append(asked)
         status, body = self.answer(*asked)
         response = requests.Response()
         response.status_code = status
         response._content = (body if isinstance(body, str) else json.dumps(body)).encode()
         response.url, response.request = request.url, request
+        response.headers.update(self.headers)
         return response
 
     def sent(self, path: str) -> list[Mapping[str, Any]]:
@@ -37,7 +42,8 @@ class ConstructedVenue(HTTPAdapter):
         return [fields for _, asked, fields in self.requests if asked == path]
 
 
-def _fields(request: requests.PreparedRequest) -> Mapping[str, Any]:
+def fields_of(request: requests.PreparedRequest) -> Mapping[str, Any]:
+    """Return the fields of a request, from its query and its body."""
     body = request.body.decode() if isinstance(request.body, bytes) else str(request.body or "")
     if body.startswith(("{", "[")):
         found = json.loads(body)

@@ -64,9 +64,10 @@ def test_order_lost_before_the_venue_took_it_is_unknown_and_then_not_found(
     connect: Callable[..., CcxtExchange], control: PracticeControl, kind: FaultKind
 ) -> None:
     """Without a usable answer the error is VenueUnavailableError. A question by id then finds that
-    there is no order.
+    there is no order. After a ban it waits for the ban's end.
     """
-    exchange, order_id, error = submitted_into(connect, control, kind)
+    details = {"seconds": 1} if kind is FaultKind.BAN else {}
+    exchange, order_id, error = submitted_into(connect, control, kind, **details)
     assert isinstance(error, VenueUnavailableError)
     with pytest.raises(OrderNotFoundError):
         exchange.find_order(order_id, "AAA/USDT")
@@ -541,23 +542,6 @@ def test_state_survives_kill_9_of_the_server(server: PracticeServer, tmp_path: P
         assert again.fills("AAA/USDT", again.now() - DAY) == fills
         assert again.cancel("two", "AAA/USDT").state is OrderState.CANCELED
         assert int(again.submit(buy("three")).venue_order_id) == 3
-
-
-def test_trade_without_a_stated_fee_is_booked_with_none() -> None:
-    """Some venues name no fee: it is zero in quote, and comparing balances shows what was really
-    taken.
-    """
-    exchange = CcxtExchange("binance", "k", "s")
-    assert exchange._fee({"id": 1, "symbol": "AAA/USDT", "fee": None, "fees": []}) == (
-        Decimal(0),
-        "USDT",
-    )
-    assert exchange._fee(
-        {"id": 1, "symbol": "AAA/USDT", "fees": [{"cost": "0.1", "currency": "BNB"}]}
-    ) == (
-        Decimal("0.1"),
-        "BNB",
-    )
 
 
 def test_first_call_of_a_process_lists_working_orders_by_symbol(

@@ -350,3 +350,10 @@ def test_whitebit_name_that_is_taken_is_a_duplicate() -> None:
     exchange, _ = wired("whitebit", answer)
     with pytest.raises(DuplicateOrderError):
         exchange.submit(order_of(OrderType.LIMIT))
+
+
+def test_okx_order_carries_the_passphrase_of_its_key() -> None:
+    """Without it OKX refuses every signed request."""
+    assert sent_order("okx", slept()).headers["OK-ACCESS-PASSPHRASE"] == "phrase"
+    with pytest.raises(ConfigError, match="password_env"):
+        CcxtExchange("okx", "key", "secret", live=True)

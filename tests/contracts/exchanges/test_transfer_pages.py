@@ -186,7 +186,7 @@ def test_venue_that_shows_the_same_page_again_is_an_error(venue: str) -> None:
 
 @pytest.mark.parametrize("venue", PATHS)
 def test_transfers_from_before_are_left_out(venue: str) -> None:
-    """Of two transfers a day in 80 days those of the last ten count."""
+    """There are two transfers per day in 80 days. Those of the last ten days count."""
     count, _ = Wallet(venue, 160, 0).sums(days=10)
     assert 18 <= count <= 24
 

@@ -104,3 +104,33 @@ def test_killed_work_is_resumed_without_sending_any_child_twice(
         f"\n{name}: {len(chosen)} kills (seed {SEED}) over {calls} points: 0 children twice, "
         "ledger = venue, targets reached"
     )
+
+
+@pytest.mark.parametrize("kills", [A_FEW, pytest.param(EVERY_CALL, marks=pytest.mark.soak)])
+def test_killed_pieces_are_resumed_without_sending_any_twice(stage: Stage, kills: int) -> None:
+    """The venue takes a third of a slice at once, so each slice is several children of one moment.
+    Killed around a write or a request, the next run sends what is left of them.
+    """
+    most = {"BTC/USDT": "0.07", "ETH/USDT": "1", "SOL/USDT": "9"}
+    for symbol, quantity in most.items():
+        stage.control.limit_orders(symbol, market_quantity=quantity)
+    try:
+        probe = f"probe-pieces-{kills}"
+        calls = stage.run(probe, stage.open(probe), TWAP, TARGETS)["calls"]
+        sizes = [order.request for order in stage.ledger.orders(probe)]
+        assert all(each.quantity <= Decimal(most[each.symbol]) for each in sizes)
+        assert len({order.created_at for order in stage.ledger.orders(probe)}) < len(sizes) / 2
+        points = list(range(1, calls + 1))
+        chosen = sorted(random.Random(SEED).sample(points, min(kills, calls))) if kills else points
+        for point in chosen:
+            account = f"killed-pieces-{kills}-{point}"
+            slot = stage.open(account)
+            assert stage.run(account, slot, TWAP, TARGETS, kill_at=point)["killed"]
+            stage.let_lease_run_out(account)
+            mended = stage.run(account, slot, TWAP, TARGETS)
+            assert mended.get("status") == "done", f"killed at call {point} of {calls}: {mended}"
+            require_whole(stage, account)
+            assert stage.run(account, slot, TWAP, TARGETS)["sent"] == 0
+    finally:
+        for symbol in most:
+            stage.control.limit_orders(symbol)

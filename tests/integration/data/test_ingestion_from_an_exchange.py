@@ -3,9 +3,11 @@ the gate.
 """
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.expectations import ExpectationsGate
@@ -14,8 +16,9 @@ from penstock.core.bars import require_bars
 from penstock.core.machine import SYSTEM_CLOCK, THREADS
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import BoundsGate, CheckGate
-from penstock.data.ingestion import IngestReport, ingest_universe
+from penstock.data.ingestion import IngestReport, ingest_symbol, ingest_universe
 from penstock.data.policy import IngestPolicy
+from penstock.practice.candle_pages import CandlePage, CandlePages
 from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
@@ -60,7 +63,7 @@ def test_bars_come_over_the_wire_as_they_were(
     assert [(r.new, r.failure) for r in first] == [(250, ""), (250, "")]
     assert [(r.new, r.revised, r.unchanged) for r in second] == [(50, 0, 3), (50, 0, 3)]
     assert store.read_bars("practice", Timeframe.H1, NAMES).equals(bars.sort("symbol", "ts"))
-    index = gate.build_docs(tmp_path / "docs")
+    index = gate.build_docs(tmp_path / "docs", Timeframe.H1)
     assert index is not None
     assert index.is_file()
 
@@ -94,6 +97,65 @@ def test_crash_day_is_seen_at_once_and_a_wrong_print_is_not_believed(
         assert counts() == [(1, 0, 0), (1, 1, 0)]
     kept = store.read_bars("practice", Timeframe.H1, NAMES, bars["ts"][50])
     assert kept.group_by("symbol").len().sort("symbol").rows() == [("BTC/USDT", 2), ("ETH/USDT", 1)]
+
+
+@pytest.mark.parametrize("page", [CandlePage.WINDOW, CandlePage.LAST])
+def test_coin_that_was_listed_later_gets_all_its_bars_where_pages_are_short(
+    page: CandlePage,
+    store: PostgresBarStore,
+    policy: IngestPolicy,
+    walk: Callable[..., pl.DataFrame],
+) -> None:
+    """A venue shows 100 bars of the window that it is asked for. Months without any end no history,
+    and nothing counts as missing.
+    """
+    bars = pl.concat([walk(700), walk(700, symbol="ETH/USDT", seed=5)])
+    bars = bars.with_columns(pl.col("open", "high", "low", "close", "volume").round(2))
+    early = policy.model_copy(
+        update={"start": bars["ts"][0] - timedelta(days=190), "page_bars": 500}
+    )
+    clock = stepped_clock(bars["ts"][-1] + Timeframe.H1.duration)
+    with PracticeServer(GivenCandles({Timeframe.H1: bars}), clock) as server:
+        PracticeControl(server.url).page_candles(CandlePages(page, most=100))
+        market = CcxtMarketData("binance", base_url=server.url)
+        reports = ingested(market, store, early, BoundsGate())
+    assert [(r.new, r.gaps, r.failure) for r in reports] == [(700, 0, "")] * 2
+    assert store.read_bars("practice", Timeframe.H1, NAMES).equals(bars.sort("symbol", "ts"))
+
+
+def test_bars_that_a_venue_serves_no_more_count_as_missing(
+    store: PostgresBarStore, policy: IngestPolicy, walk: Callable[..., pl.DataFrame]
+) -> None:
+    """A venue serves its newest 720 bars. After 1,441 hours without the service 721 are gone, and
+    the report and a warning have the number. So they have from the start of history on.
+    """
+    bars = pl.concat([walk(2000), walk(2000, symbol="ETH/USDT", seed=5)])
+    bars = bars.with_columns(pl.col("open", "high", "low", "close", "volume").round(2))
+    at = bars["ts"][0] + 500 * Timeframe.H1.duration
+    with PracticeServer(GivenCandles({Timeframe.H1: bars}), stepped_clock(at)) as server:
+        control = PracticeControl(server.url)
+        control.page_candles(CandlePages(newest=721))  # the open one is among them
+        market = CcxtMarketData("binance", base_url=server.url)
+        first = ingested(market, store, policy, BoundsGate())
+        control.step(to=at + 1441 * Timeframe.H1.duration)
+        paused = ingested(market, store, policy, BoundsGate())[0]
+        fresh = ingest_symbol(
+            market,
+            store,
+            "elsewhere",
+            NAMES[0],
+            Timeframe.H1,
+            policy,
+            BoundsGate(),
+            clock=SYSTEM_CLOCK,
+        )
+    assert [(r.new, r.gaps) for r in first] == [(500, 0)] * 2
+    assert (paused.new, paused.gaps, paused.missing) == (720, 1, 721)
+    assert [(w.check, w.observed) for w in paused.warnings if w.check == "history"] == [
+        ("history", 721)
+    ]
+    # Daily bars show that the coin traded before, so it was not merely listed later.
+    assert (fresh.new, fresh.gaps, fresh.missing) == (720, 1, 1221)
 
 
 def test_real_candles_come_in_with_their_real_gaps(

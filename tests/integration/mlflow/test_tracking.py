@@ -4,6 +4,7 @@ changed version does.
 
 import hashlib
 import json
+import shutil
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -97,8 +98,10 @@ def found(snapshot: Snapshot, follower: type[Strategy]) -> SearchResult:
 
 
 @pytest.fixture(scope="module")
-def tracking_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return local_tracking_uri(tmp_path_factory.mktemp("mlflow"))
+def tracking_uri(mlflow_database: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("mlflow")
+    shutil.copy(mlflow_database, folder)
+    return local_tracking_uri(folder)
 
 
 @pytest.fixture(scope="module")

@@ -305,6 +305,47 @@ def test_wrong_print_inside_the_collar_moves_no_equity(held: Account) -> None:
     require_untouched(held, held.trade(KEEP, FLATTENING))
 
 
+def test_coins_in_an_earn_programme_are_named_and_never_written_off(held: Account) -> None:
+    """Two thirds of the SOL go to Simple Earn: equity stays 99,930 and nothing is traded. The break
+    names them and what to do, and cannot be accepted. Back, they are traded.
+    """
+    lent = held.session.exchange.balances()["SOL"] * 2 / 3
+    held.control.earn(held.key, "SOL", lent)
+    report = held.trade(WEIGHTS, FLATTENING)
+    require_untouched(held, report)
+    (found,) = report.breaks
+    assert (found.subject, found.kind) == ("SOL", BreakKind.EARN_BALANCE)
+    assert "are in Binance Simple Earn as LDSOL" in found.detail
+    assert not found.changes
+    with pytest.raises(StoreError, match="redeemed at the venue"):
+        held.accept("SOL")
+    held.control.earn(held.key, "SOL", -lent)
+    back = held.trade({**KEEP, "SOL/USDT": 0.0}, LIMITS)
+    assert (back.breaks, traded(back)) == ((), {("SOL/USDT", Side.SELL)})
+
+
+def test_earn_balances_of_a_new_account_are_named(opened: Callable[..., Account]) -> None:
+    """What is lent from the start is in no balance and makes nothing unknown. An alert names it."""
+    account = opened(balances={"USDT": 100_000, "SOL": 50})
+    account.control.earn(account.key, "SOL", 50)
+    report = account.trade(WEIGHTS, LIMITS)
+    assert report.equity_after == pytest.approx(EQUITY, abs=1)
+    assert any("50 SOL are in Binance Simple Earn as LDSOL" in alert for alert in report.alerts)
+
+
+def test_reserve_of_an_asset_is_kept_whatever_is_wanted(held: Account) -> None:
+    """2 ETH are kept: a target of zero and a flattening sell what is above them, and the account is
+    then done.
+    """
+    policy = RebalancePolicy(keep={"ETH": Decimal(2)})
+    sold = held.trade({**KEEP, "ETH/USDT": 0.0}, LIMITS, policy)
+    assert traded(sold) == {("ETH/USDT", Side.SELL)}
+    assert held.session.exchange.balances()["ETH"] == pytest.approx(Decimal(2), abs=Decimal("0.01"))
+    again = held.trade({**KEEP, "ETH/USDT": 0.0}, LIMITS, policy)
+    assert again.orders == ()
+    assert {s.symbol: s.reason for s in again.skipped}["ETH/USDT"] == "2 are kept as a reserve"
+
+
 def test_coins_under_an_open_withdrawal_are_no_equity_and_no_loss(held: Account) -> None:
     """Two thirds of the SOL are withdrawn, 20% of the account: equity is what is left, and no limit
     acts before the break is accepted or after.

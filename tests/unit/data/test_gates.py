@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +15,14 @@ from pydantic import ValidationError
 from penstock.adapters.expectations import ExpectationsGate
 from penstock.core.timeframes import Timeframe
 from penstock.data.bar_metrics import METRICS_SCHEMA
-from penstock.data.bounds import BoundsGate, CheckBounds, Severity, TimeframeBounds, verdict_frame
+from penstock.data.bounds import (
+    BoundsGate,
+    CheckBounds,
+    CheckVerdict,
+    Severity,
+    TimeframeBounds,
+    verdict_frame,
+)
 from penstock.data.checks import check_symbol
 
 NOW = datetime(2024, 3, 1, tzinfo=UTC)
@@ -65,15 +74,54 @@ def test_data_docs_show_what_was_judged_since_the_last_time(
 ) -> None:
     """The site has one page per suite. Where nothing was checked there is none."""
     gate = ExpectationsGate()
-    assert gate.build_docs(tmp_path / "none") is None
+    assert gate.build_docs(tmp_path / "none", Timeframe.H1) is None
     gate.judge(metrics)
-    index = gate.build_docs(tmp_path / "docs")
+    index = gate.build_docs(tmp_path / "docs", Timeframe.H1)
     assert index == tmp_path / "docs" / "index.html"
     assert "bars-1h" in index.read_text()
-    assert gate.build_docs(tmp_path / "again") is None
+    assert "bars-1d" not in index.read_text()
+    assert gate.build_docs(tmp_path / "again", Timeframe.H1) is None
     assert gate.judge(metrics[:1]) == BoundsGate().judge(metrics[:1])
-    gate.build_docs(tmp_path / "docs")
+    gate.build_docs(tmp_path / "docs", Timeframe.H1)
     assert len(list((tmp_path / "docs" / "validations").rglob("*.html"))) == 1
+    daily = gate.build_docs(tmp_path / "daily", Timeframe.D1)
+    assert daily is not None
+    assert "bars-1d" in daily.read_text()
+
+
+def test_what_threads_ask_at_once_is_judged_together_and_answered_each(
+    metrics: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nine frames that wait while a tenth is judged take one call more, and each thread gets the
+    verdicts on its own. A frame that cannot be judged fails for its thread alone.
+    """
+    gate = ExpectationsGate()
+    calls: list[int] = []
+    frames = [metrics[row : row + 2] for row in range(0, 18, 2)]
+    frames[4] = frames[4].with_columns(timeframe=pl.lit("7h"))
+    judge_rows, waiting = gate._judge_rows, len(frames) + 1
+
+    def counted(asked: pl.DataFrame) -> dict[int, list[CheckVerdict]]:
+        deadline = time.monotonic() + 20
+        while not calls and len(gate._questions) < waiting and time.monotonic() < deadline:
+            time.sleep(0.01)
+        calls.append(asked.height)
+        return judge_rows(asked)
+
+    monkeypatch.setattr(gate, "_judge_rows", counted)
+    with ThreadPoolExecutor(waiting) as pool:
+        first = pool.submit(gate.judge, metrics[:1])
+        while not gate._questions:
+            time.sleep(0.01)
+        answers = [pool.submit(gate.judge, frame) for frame in frames]
+        assert first.result() == BoundsGate().judge(metrics[:1])
+        with pytest.raises(ValueError, match="7h"):
+            answers[4].result()
+        for frame, answer in zip(frames, answers, strict=True):
+            if answer is not answers[4]:
+                assert answer.result() == BoundsGate().judge(frame)
+    assert calls == [1, 18, *[2] * 9]
+    assert not gate._questions
 
 
 def test_a_verdict_says_what_was_seen_and_what_was_allowed(metrics: pl.DataFrame) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from penstock.core.errors import ConfigError
 from penstock.core.instruments import Instrument, spot_assets
+from penstock.core.order_limits import OrderLimits
 from penstock.core.orders import Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.portfolio.rebalancing import (
@@ -326,11 +327,24 @@ def test_short_target_sells_to_zero_and_says_so() -> None:
     assert "short" in result.skipped[0].reason
 
 
-def test_order_over_the_venues_maximum_is_cut_to_it() -> None:
-    """What is above the venue's maximum quantity waits for the next slot."""
+def test_order_over_the_venues_maximum_is_planned_whole() -> None:
+    """It is sent in pieces, all of them in the same slot."""
     capped = {"AAA/USDT": market("AAA", max_quantity=Decimal(3))}
     result = trade({"AAA/USDT": 0.9}, {"USDT": Decimal(1000)}, instruments=capped)
-    assert result.orders[0].quantity == Decimal(3)
+    assert (result.orders[0].quantity, result.skipped) == (Decimal(9), ())
+
+
+@pytest.mark.parametrize(("held", "bought"), [(0, 5), (3, 2), (5, 0), (6, 0)])
+def test_buy_stops_at_what_the_venue_lets_an_account_hold(held: int, bought: int) -> None:
+    """Of nine that are wanted the venue lets five be held: what it does not is said."""
+    limits = OrderLimits(position=Decimal(5))
+    capped = {"AAA/USDT": replace(market("AAA"), limits=limits)}
+    balances = {"AAA": Decimal(held), "USDT": Decimal(1000 - 100 * held)}
+    result = trade({"AAA/USDT": 0.9}, balances, instruments=capped)
+    assert sum(order.quantity for order in result.orders) == bought
+    assert [skip.reason for skip in result.skipped] == [
+        f"buy of {9 - held - bought} of {9 - held}: the venue lets an account hold 5 AAA at most"
+    ]
 
 
 def test_held_asset_without_price_leaves_exits_only() -> None:
@@ -350,6 +364,27 @@ def test_asset_that_the_policy_does_not_count_is_no_equity_and_no_doubt() -> Non
     prices, balances = {"AAA/USDT": Decimal(100)}, {"BBB": Decimal(1), "USDT": Decimal(1000)}
     result = trade({"AAA/USDT": 0.5}, balances, policy, prices)
     assert (result.equity, len(result.orders)) == (1000, 1)
+
+
+@pytest.mark.parametrize(
+    ("target", "sold"), [(0.0, "2.5"), (0.02, "2.5"), (0.5, None), (None, None)]
+)
+def test_reserve_is_never_sold(target: float | None, sold: str | None) -> None:
+    """Of 3 AAA, 0.5 are kept. They count in equity and in the target, and buys go on."""
+    policy = RebalancePolicy(keep={"AAA": Decimal("0.5")}, no_trade_band=ZERO)
+    balances = {"AAA": Decimal(3), "USDT": Decimal(700)}
+    result = trade({"AAA/USDT": target}, balances, policy, {"AAA/USDT": Decimal(100)})
+    assert result.equity == 1000
+    sells = [order.quantity for order in result.orders if order.side is Side.SELL]
+    assert sells == ([] if sold is None else [Decimal(sold)])
+    assert result.balances["AAA"] >= Decimal("0.5")
+
+
+def test_reserve_of_cash_or_of_nothing_is_refused() -> None:
+    """Cash is left by a quota, and a reserve is above zero."""
+    for keep in ({"USDT": Decimal(5)}, {"AAA": ZERO}):
+        with pytest.raises(ValueError, match="keep"):
+            RebalancePolicy(keep=keep)
 
 
 def test_target_in_another_quote_is_refused() -> None:

@@ -12,13 +12,28 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
-from penstock.adapters.stores.postgres.bar_writer import write_bars
+from penstock.adapters.stores.postgres.bar_writer import checked_bars, write_bars
 from penstock.adapters.stores.postgres.binary_copy import bars_of, read_as_numpy
 from penstock.adapters.stores.postgres.connection import Database
+from penstock.adapters.stores.postgres.doubted_bars import doubts_of, write_doubts
 from penstock.adapters.stores.postgres.partitions import Partitions
-from penstock.core.bars import BARS_SCHEMA, TS, VALUE_COLUMNS, empty_bars, require_bars
+from penstock.adapters.stores.postgres.series_rows import (
+    in_units,
+    move_bars,
+    own_range,
+    read_series,
+    write_series,
+)
+from penstock.core.bars import (
+    BARS_SCHEMA,
+    TS,
+    VALUE_COLUMNS,
+    empty_bars,
+)
+from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import StoreError
 from penstock.core.instruments import Instrument, spot_assets
+from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 from penstock.ports import BarBatch, BatchResult
 
@@ -75,12 +90,22 @@ class PostgresBarStore:
                 rows,
             )
 
+    def save_series(self, exchange: str, series: Sequence[Series]) -> None:
+        """Record which instruments tickers stood for, and move bars to those that ended."""
+        with self._database.transaction() as connection:
+            for each in sorted(series, key=lambda each: each.name):
+                number = _instrument_id(connection, exchange, each.name)
+                write_series(connection, each, number)
+                if each.name != each.ticker and each.ends is not None:
+                    source = _instrument_id(connection, exchange, each.ticker)
+                    move_bars(connection, each, source, number)
+
     def save_batch(self, batch: BarBatch) -> BatchResult:
         """Store bars, quarantine, check results and watermark in one transaction.
 
         A batch that is stored again changes nothing.
         """
-        bars = _checked(batch)
+        bars = checked_bars(batch)
         self._partitions.ensure(bars["ts"])
         with self._database.transaction() as connection:
             instrument_id = _instrument_id(connection, batch.exchange, batch.symbol)
@@ -89,6 +114,7 @@ class PostgresBarStore:
             quarantined = _save_quarantine(connection, batch, instrument_id)
             _save_checks(connection, batch, instrument_id)
             _save_watermark(connection, batch, instrument_id)
+            write_doubts(connection, batch.held, instrument_id, batch.timeframe, at)
         return BatchResult(new, revised, bars.height - new - revised, quarantined)
 
     def read_bars(
@@ -104,6 +130,49 @@ class PostgresBarStore:
 
         The values are those known at `known_at` (default: now).
         """
+        with self._database.transaction() as connection:
+            known = read_series(connection, exchange, symbols)
+        plain = [symbol for symbol in symbols if symbol not in known]
+        frames = [self._read(exchange, timeframe, plain, start, end, known_at)] if plain else []
+        for name in dict.fromkeys(symbol for symbol in symbols if symbol in known):
+            frames += self._read_series(exchange, timeframe, known, name, start, end, known_at)
+        return pl.concat(frames).sort("symbol", "ts") if frames else empty_bars()
+
+    def _read_series(
+        self,
+        exchange: str,
+        timeframe: Timeframe,
+        known: Mapping[str, Series],
+        name: str,
+        start: datetime | None,
+        end: datetime | None,
+        known_at: datetime | None,
+    ) -> list[pl.DataFrame]:
+        """Return the bars of a series: its own, and before them those of what it was formerly."""
+        frames: list[pl.DataFrame] = []
+        symbol, units, stop = name, 1.0, end
+        while True:
+            series = known.get(symbol) or Series(symbol)
+            own_start, own_end = own_range(series, start, stop)
+            bars = self._read(exchange, timeframe, [symbol], own_start, own_end, known_at)
+            frames.append(in_units(bars, name, units))
+            if series.formerly is None or (start and series.starts and series.starts <= start):
+                return frames
+            symbol, units, stop = (
+                series.formerly,
+                units * series.units,
+                _earlier(series.starts, stop),
+            )
+
+    def _read(
+        self,
+        exchange: str,
+        timeframe: Timeframe,
+        symbols: Sequence[str],
+        start: datetime | None,
+        end: datetime | None,
+        known_at: datetime | None,
+    ) -> pl.DataFrame:
         conditions = [sql.SQL("timeframe = %(timeframe)s")]
         if start is not None:
             conditions.append(sql.SQL("ts >= %(start)s"))
@@ -116,6 +185,13 @@ class PostgresBarStore:
             read_as_numpy(cursor)
             found = cursor.execute(_COLUMNS.format(rows=rows), arguments).fetchall()
         return bars_of(found).sort("symbol", "ts") if found else empty_bars()
+
+    def read_doubts(
+        self, exchange: str, timeframe: Timeframe, symbols: Sequence[str]
+    ) -> Sequence[DoubtedBar]:
+        """Return the stored bars that were once held back, sorted by symbol and ts."""
+        with self._database.transaction() as connection:
+            return doubts_of(connection, exchange, timeframe, symbols)
 
     def watermarks(self, exchange: str, timeframe: Timeframe) -> Mapping[str, datetime]:
         """Return the open time of the newest bar that was ingested, by symbol."""
@@ -205,27 +281,8 @@ class PostgresBarStore:
         return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def _checked(batch: BarBatch) -> pl.DataFrame:
-    """Return the batch's bars by time.
-
-    Raises StoreError for another symbol's bars, an open time that occurs twice and missing values.
-    """
-    bars = require_bars(batch.bars, f"bars of {batch.symbol}").sort("ts")
-    where = f"bars of {batch.exchange} {batch.symbol} {batch.timeframe}"
-    strangers = bars.filter(pl.col("symbol").ne_missing(batch.symbol))["symbol"].unique().to_list()
-    if strangers:
-        raise StoreError(f"{where}: the batch also holds {strangers}; save one symbol at a time")
-    if bars["ts"].n_unique() != bars.height:
-        raise StoreError(
-            f"{where}: {bars.height - bars['ts'].n_unique()} open times occur twice; "
-            "drop or quarantine them first"
-        )
-    nulls = [name for name in ("ts", *VALUE_COLUMNS) if bars[name].null_count()]
-    if nulls:
-        raise StoreError(
-            f"{where}: columns {nulls} have missing values; quarantine those rows first"
-        )
-    return bars
+def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
+    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _instrument_id(connection: psycopg.Connection[Any], exchange: str, symbol: str) -> int:

@@ -13,8 +13,10 @@ import psycopg
 from psycopg import sql
 
 from penstock.adapters.stores.postgres.binary_copy import copy_chunks
-from penstock.core.bars import VALUE_COLUMNS
+from penstock.core.bars import VALUE_COLUMNS, require_bars
+from penstock.core.errors import StoreError
 from penstock.core.timeframes import Timeframe
+from penstock.ports import BarBatch
 
 _FEW_ROWS = 256
 
@@ -65,6 +67,29 @@ _MERGE = """
 """
 _MERGE_STAGE = sql.SQL(_MERGE).format(source=_FROM_STAGE)
 _MERGE_ARRAYS = sql.SQL(_MERGE).format(source=_FROM_ARRAYS)
+
+
+def checked_bars(batch: BarBatch) -> pl.DataFrame:
+    """Return the batch's bars by time.
+
+    Raises StoreError for another symbol's bars, an open time that occurs twice and missing values.
+    """
+    bars = require_bars(batch.bars, f"bars of {batch.symbol}").sort("ts")
+    where = f"bars of {batch.exchange} {batch.symbol} {batch.timeframe}"
+    strangers = bars.filter(pl.col("symbol").ne_missing(batch.symbol))["symbol"].unique().to_list()
+    if strangers:
+        raise StoreError(f"{where}: the batch also holds {strangers}; save one symbol at a time")
+    if bars["ts"].n_unique() != bars.height:
+        raise StoreError(
+            f"{where}: {bars.height - bars['ts'].n_unique()} open times occur twice; "
+            "drop or quarantine them first"
+        )
+    nulls = [name for name in ("ts", *VALUE_COLUMNS) if bars[name].null_count()]
+    if nulls:
+        raise StoreError(
+            f"{where}: columns {nulls} have missing values; quarantine those rows first"
+        )
+    return bars
 
 
 def write_bars(

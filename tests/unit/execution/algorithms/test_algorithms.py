@@ -2,6 +2,7 @@
 intact.
 """
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from penstock.core.bars import BARS_SCHEMA
 from penstock.core.instruments import Instrument
+from penstock.core.order_limits import OrderLimits, PriceBand
 from penstock.core.orders import OrderType, Phase, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.timeframes import Timeframe
@@ -225,12 +227,75 @@ def test_limit_price_is_in_ticks_and_never_worse_than_the_collar(
     price = limit_price(
         side, order.price, order.price, Decimal(offset), Decimal(collar), instrument
     )
+    assert price is not None
     assert price % instrument.price_tick == 0
     bound = order.price * (1 + side.sign * Decimal(collar) / 10_000)
     if side is Side.BUY:
         assert price <= max(bound, instrument.price_tick)
     else:
         assert price >= bound
+
+
+BAND = PriceBand(Decimal("0.98"), Decimal("1.01"), Decimal("0.99"), Decimal("1.02"))
+
+
+@pytest.mark.parametrize(
+    ("side", "offset", "collar", "expected"),
+    [
+        (Side.BUY, "300", "500", "101"),  # the highest price that the venue takes
+        (Side.BUY, "-300", "500", "98"),  # nearer to the market than wanted, within the collar
+        (Side.SELL, "300", "500", "99"),
+        (Side.SELL, "-300", "500", "102"),
+        (Side.BUY, "50", "500", "100.5"),
+    ],
+)
+def test_limit_price_is_within_the_venues_price_band(
+    side: Side, offset: str, collar: str, expected: str
+) -> None:
+    """The nearest price that the venue takes, where it takes none as far from the market."""
+    banded = replace(BTC, limits=OrderLimits(price_band=BAND))
+    last = Decimal(100)
+    price = limit_price(side, last, last, Decimal(offset), Decimal(collar), banded)
+    assert price == Decimal(expected)
+
+
+def test_limit_order_with_no_price_in_band_and_collar_waits_and_says_so() -> None:
+    """The market has left the planned price by a tenth: the collar forbids what the venue takes."""
+    banded = replace(BTC, limits=OrderLimits(price_band=BAND))
+    order, style = order_of("0.1", "100"), Limit(reprice_seconds=10, max_children=2)
+    plan = plan_order(order, banded, style, START)
+    step = next_step(plan, order, Progress(), timedelta(0), Decimal(110), banded)
+    assert isinstance(step, Wait)
+    assert "price band" in step.reason
+    last = next_step(plan, order, Progress(), timedelta(seconds=10), Decimal(110), banded)
+    assert isinstance(last, Finished)
+    assert "price band" in last.reason
+
+
+@given(
+    st.integers(1, 10**6),
+    st.integers(0, 2_000),
+    st.integers(0, 2_000),
+    st.sampled_from(Side),
+    st.integers(50, 150),
+)
+def test_priced_child_is_within_collar_and_band_whatever_the_market_does(
+    price: int, offset: int, collar: int, side: Side, moved: int
+) -> None:
+    """A price is in ticks, within the band around the market and never worse than the collar; or
+    there is none.
+    """
+    banded = replace(BTC, limits=OrderLimits(price_band=BAND))
+    reference = Decimal(price)
+    last = banded.round_price(reference * moved / 100, "ROUND_FLOOR")
+    found = limit_price(side, last, reference, Decimal(offset), Decimal(collar), banded)
+    if found is None:
+        return
+    lowest, highest = BAND.of(side)
+    assert lowest * last <= found <= highest * last
+    assert found % banded.price_tick == 0
+    bound = reference * (1 + side.sign * Decimal(collar) / 10_000)
+    assert found <= max(bound, banded.price_tick) if side is Side.BUY else found >= bound
 
 
 def test_twap_sends_equal_slices_at_equal_intervals() -> None:

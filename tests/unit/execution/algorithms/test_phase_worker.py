@@ -14,6 +14,7 @@ from penstock.core.halts import TradingState
 from penstock.core.orders import OrderRequest, OrderState, OrderType, Phase
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Iceberg, Limit, MarketStyle, Style, Twap
+from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import rebalance
 from penstock.risk.limits import RiskLimits
 from penstock.simulation.fill_model import FillModel
@@ -27,6 +28,25 @@ TWAP = Twap(duration_seconds=40, slices=4)
 
 class Killed(BaseException):
     """Stands for SIGKILL: nothing catches it."""
+
+
+def resumed_after_kill(world: World, call: str, number: int) -> RebalanceResult:
+    """Kill a run "before" or "after" its n-th request and return the result of the next run.
+
+    The next run asks for another target, which an interrupted slot must not take up.
+    """
+
+    def kill(order: OrderRequest) -> None:
+        if len({*world.venue.placed, order.client_order_id}) == number:
+            raise Killed
+
+    setattr(world.venue, call, kill)
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF))
+    setattr(world.venue, call, lambda _: None)
+    world.ledger.holder = ""
+    world.clock.at += timedelta(seconds=3)
+    return rebalance(world.session, world.inputs({"BTC/USDT": 0.9}))
 
 
 def worked(world: World, style: Style) -> Any:
@@ -101,17 +121,7 @@ def test_killed_work_goes_on_with_the_children_that_are_left(
     """
     worked(world, style)
 
-    def kill(order: OrderRequest) -> None:
-        if len({*world.venue.placed, order.client_order_id}) == child:
-            raise Killed
-
-    setattr(world.venue, call, kill)
-    with pytest.raises(Killed):
-        rebalance(world.session, world.inputs(HALF))
-    setattr(world.venue, call, lambda _: None)
-    world.ledger.holder = ""
-    world.clock.at += timedelta(seconds=3)
-    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.9}))
+    report = resumed_after_kill(world, call, child)
     assert report.status is RebalanceStatus.DONE, report
     assert report.resumed
     require_whole(world)

@@ -1,9 +1,19 @@
-"""Following an order to its end: which of the venue's trades are asked for."""
+"""Following an order to its end: which of the venue's trades are asked for, and when an order that
+the venue calls filled is over.
+"""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
 
 from penstock.core.clock import SteppedClock
-from penstock.core.orders import OrderState
+from penstock.core.errors import VenueUnavailableError
+from penstock.core.order_records import OrderRecord
+from penstock.core.orders import EndCause, OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.run import rebalance
 from penstock.testing.instruments import SLOT
@@ -24,3 +34,59 @@ def test_trade_that_the_venue_dates_before_the_slot_is_booked(world: World) -> N
     assert [order.state for order in report.orders] == [OrderState.FILLED]
     assert [fill.at for fill in report.fills] == [slot - timedelta(minutes=4)]
     assert world.ledger.balances("test") == world.venue.balances()
+
+
+def followed(world: World, changed: Callable[[Any], Any]) -> tuple[OrderRecord, float]:
+    """Buy 0.1 BTC. The answer is lost, and asked for it the venue shows the order as `changed`.
+
+    Returns the order and for how many seconds it was followed.
+    """
+
+    def change(order: OrderRequest) -> None:
+        report = world.venue.placed[order.client_order_id]
+        world.venue.placed[order.client_order_id] = changed(report)
+        raise VenueUnavailableError("read timed out")
+
+    world.venue.after = change
+    began = world.clock.now()
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    assert report.status is RebalanceStatus.DONE, report
+    (order,) = report.orders
+    assert world.ledger.balances("test") == world.venue.balances()
+    return order, (world.clock.now() - began).total_seconds()
+
+
+def test_filled_order_that_does_not_say_how_much_has_its_trades(world: World) -> None:
+    """Its quantity is empty and its trades are whole: they are booked at the first look."""
+    order, seconds = followed(
+        world, lambda report: replace(report, state=OrderState.FILLED, filled_quantity=Decimal(0))
+    )
+    assert (order.state, order.filled_quantity) == (OrderState.FILLED, order.request.quantity)
+    assert seconds < 2
+
+
+@pytest.mark.parametrize("fraction", ["0.5", "0"])
+def test_closed_order_with_less_than_its_quantity_ends(world: World, fraction: str) -> None:
+    """No trade shows for the rest during the visibility delay: the order has ended without it."""
+    world.venue.fraction = Decimal(fraction)
+    order, seconds = followed(world, lambda report: replace(report, state=OrderState.FILLED))
+    assert (order.state, order.end_cause) == (OrderState.CANCELED, EndCause.CANCELLED)
+    assert order.filled_quantity == pytest.approx(order.request.quantity * Decimal(fraction))
+    assert order.reason.startswith("ended at the venue with ")
+    assert world.session.policy.visibility_delay_seconds <= seconds < 15
+
+
+def test_trades_of_a_filled_order_that_are_listed_late_are_waited_for(world: World) -> None:
+    """The trade shows three seconds after the order: no end is recorded without it."""
+    listed = world.venue.fills
+    seen: list[float] = []
+
+    def late(symbol: str, since: Any) -> Any:
+        seen.append(0)
+        return [] if len(seen) < 4 else listed(symbol, since)
+
+    world.venue.fills = late  # type: ignore[method-assign]
+    order, _ = followed(
+        world, lambda report: replace(report, state=OrderState.FILLED, filled_quantity=Decimal(0))
+    )
+    assert (order.state, order.end_cause) == (OrderState.FILLED, EndCause.FILLED)

@@ -128,12 +128,12 @@ def test_common_rules_are_legal_at_every_venue(instruments: list[Instrument]) ->
     assert common_rules(instruments[:1]) == instruments[0]
 
 
-def test_common_maximum_is_the_sum() -> None:
-    """A larger order than one venue takes is split; a venue without a maximum takes any."""
+def test_common_maximum_is_the_smallest() -> None:
+    """A larger order is sent in pieces, each of which every venue takes."""
     one = Decimal(1)
     small = Instrument("X/USDT", "X", "USDT", one, one, one, one, max_quantity=Decimal(7))
-    assert common_rules([small, small]).max_quantity == 14
-    assert common_rules([small, replace(small, max_quantity=None)]).max_quantity is None
+    assert common_rules([small, replace(small, max_quantity=Decimal(9))]).max_quantity == 7
+    assert common_rules([small, replace(small, max_quantity=None)]).max_quantity == 7
 
 
 @given(

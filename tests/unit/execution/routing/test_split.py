@@ -3,6 +3,7 @@
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -121,15 +122,25 @@ def test_what_exceeds_all_depth_goes_on_to_who_can_pay_for_it() -> None:
     )
 
 
-def test_part_is_not_larger_than_its_venue_takes_at_once() -> None:
-    """A venue that takes at most 2 an order gets 2; the other one gets what is over."""
+def test_part_may_be_larger_than_its_venue_takes_at_once() -> None:
+    """The cheapest venue gets its depth whatever it takes at once: the part leaves in pieces."""
     small = venue("small", fee="0")
     small = replace(small, instrument=replace(small.instrument, max_quantity=Decimal(2)))
     found = route(order_of("5"), [small, venue("large")])
-    assert {part.venue: part.order.quantity for part in found.parts} == {
-        "small": Decimal(2),
-        "large": Decimal(3),
-    }
+    assert {part.venue: part.order.quantity for part in found.parts} == {"small": Decimal(5)}
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"),
+    [(Side.BUY, {"full": Decimal(2), "large": Decimal(3)}), (Side.SELL, {"full": Decimal(5)})],
+)
+def test_venue_gets_no_more_than_it_lets_the_account_hold(
+    side: Side, expected: dict[str, Decimal]
+) -> None:
+    """A venue that lets two more be held gets a buy of two. A sell is not bounded by it."""
+    full = replace(venue("full", fee="0"), room=Decimal(2))
+    found = route(order_of("5", side), [full, venue("large")])
+    assert {part.venue: part.order.quantity for part in found.parts} == expected
 
 
 quotes = st.builds(

@@ -4,11 +4,13 @@ bad input.
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from penstock.core.bars import require_bars
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.late_bars import LATE_BARS
 from penstock.core.timeframes import Timeframe
@@ -188,6 +190,43 @@ def test_holding_whose_bars_end_is_written_to_the_stated_value_and_reported(
             pytest.approx(6000 * value_at_end),
         )
     ]
+
+
+@pytest.mark.parametrize("times", [180_000.0, 1 / 1000])
+def test_coin_that_a_ticker_went_to_is_no_gain_and_no_loss_of_the_one_that_is_held(
+    walk: Callable[..., pl.DataFrame], times: float
+) -> None:
+    """A ticker comes back after 18 days at 180,000 times the price, or at a thousandth. The holding
+    is written to its stated value where its series ended, and nothing trades the other coin.
+    """
+    bars = walk(symbols=2, bars=300)
+    held, row = bars["symbol"].unique().sort()[0], pl.int_range(pl.len()).over("symbol")
+    mine = pl.col("symbol") == held
+    prices = ("open", "high", "low", "close")
+    relisted = bars.with_columns(
+        pl.when(mine & (row >= 118)).then(pl.col(p) * times).otherwise(p) for p in prices
+    ).filter(~(mine & row.is_between(100, 117)))
+    weights = relisted.select("symbol", "ts", weight=pl.when(mine).then(0.5).otherwise(0.0))
+    free = Costs(fee_bps=0, slippage_bps=0, max_volume_share=None, value_at_end=0.0)
+    told = bars.filter(~(mine & (row >= 100)))
+    right = backtest(told, weights.join(told, on=["symbol", "ts"], how="semi"), free)
+    found = backtest(relisted, weights, free)
+    assert found.equity.equals(right.equity)
+    assert found.written_off["symbol"].to_list() == [held]
+    assert found.orders["ts"].max() < bars["ts"][101]
+
+
+def test_luna_of_2022_is_no_fortune(candles_dir: Path) -> None:
+    """Inverse volatility holds LUNA into its end. Luna 2.0 under the same ticker made 395 times the
+    account out of it.
+    """
+    file = candles_dir.parent / "candles2" / "misrori__binance__LUNA-USDT__1h.parquet"
+    if not file.is_file():
+        pytest.skip(f"no real candles of LUNA at {file}")
+    bars = require_bars(pl.read_parquet(file), "LUNA")
+    found = backtest(bars, STRATEGIES["inverse_volatility"](), Costs(), timeframe=Timeframe.H1)
+    assert found.metrics.total_return == pytest.approx(-0.9134, abs=1e-3)
+    assert found.equity["ts"].max() == datetime(2022, 5, 13, tzinfo=UTC)
 
 
 def test_late_bar_at_the_end_is_not_the_end(walk: Callable[..., pl.DataFrame]) -> None:
