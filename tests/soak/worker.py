@@ -35,6 +35,7 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession, ExecutionPolicy
+from penstock.monitoring.log_output import send_logs
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.control import PracticeControl
@@ -192,4 +193,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    send_logs("warning")
     main()
