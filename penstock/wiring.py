@@ -274,6 +274,7 @@ class Platform:
             policy=ExecutionPolicy(
                 max_lateness_seconds=settings.max_lateness_minutes * 60,
                 senders=self.environment.senders,
+                trade_comparison_seconds=self.environment.trade_comparison_minutes * 60,
                 visibility_delay_seconds=self.visibility_delay(portfolio),
                 refusal_lag_seconds=refusal_lag(self._venue_names(portfolio)),
             ),

@@ -40,9 +40,6 @@ from penstock.risk.limits import RiskLimits
 _log = structlog.get_logger(__name__)
 #: A run may start this many seconds before its slot by the venue's clock.
 _EARLY_SECONDS = 1.0
-#: Fills that are younger are compared with the venue's list of trades by a later slot, or by the
-#: hourly reconciliation, where every balance agrees.
-_LEFT_OUT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,8 @@ def _rebalanced(
     still_working = _cancel_if_asked(session)
     recovery = recover(session, keeper, inputs.slot)
     instruments = session.exchange.instruments()
-    reconciled = reconcile(session, keeper, instruments, _LEFT_OUT)
+    left_out = timedelta(seconds=session.policy.trade_comparison_seconds)
+    reconciled = reconcile(session, keeper, instruments, left_out)
     end_superseded(session, keeper, inputs.slot)
     slot = session.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders = tuple(session.ledger.orders(session.account, rebalance_id=slot.id))
@@ -249,7 +247,8 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
     ).work()
     after = context.read_book(risk.locks)
     risk.close(after)
-    final = reconcile(session, keeper, context.instruments, _LEFT_OUT)
+    left_out = timedelta(seconds=session.policy.trade_comparison_seconds)
+    final = reconcile(session, keeper, context.instruments, left_out)
     if after.valuation.is_known:
         session.control_store.record_equity(
             keeper.lease, slot.slot, after.equity, after.cash, -after.missing_value

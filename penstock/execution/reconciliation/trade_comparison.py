@@ -4,9 +4,9 @@ The trades of a symbol are read where it has fills that were not compared yet, o
 balance differs. They are read from the newest fill that was found equal. An account that does not
 trade reads none.
 
-A slot leaves fills of the past hour to a later comparison where every balance agrees to the last
+A slot may leave its youngest fills to a later comparison where every balance agrees to the last
 digit: the venue has shown them once already, and a request for each symbol costs as much as its
-order.
+order (docs/decisions/0013).
 """
 
 from collections.abc import Mapping, Sequence

@@ -38,9 +38,10 @@ HALVES = (
 def stage(stage_on_practice: Callable[..., Any]) -> Any:
     """Make an account that has traded one slot, with several senders and the clock of a slot."""
     stage = stage_on_practice(BARS, SLOT)
-    stage.session = replace(
-        stage.session, policy=stage.session.policy.model_copy(update={"senders": 4})
+    policy = stage.session.policy.model_copy(
+        update={"senders": 4, "trade_comparison_seconds": 3600}
     )
+    stage.session = replace(stage.session, policy=policy)
     assert len(traded(stage, 0)) == len(SYMBOLS)
     return stage
 
@@ -100,7 +101,7 @@ def test_trades_are_compared_outside_of_the_slot_once_each(stage: Stage) -> None
 
 
 def test_next_slot_compares_trades_that_nobody_has_compared_for_an_hour(stage: Stage) -> None:
-    """Without the schedule a slot does it, before it trades."""
+    """Older than the policy's bound, they are compared by the slot, before it trades."""
     before = asked(stage)
     traded(stage, 1)
     assert (asked(stage) - before)[TRADES] == len(SYMBOLS)

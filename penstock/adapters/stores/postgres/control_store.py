@@ -213,7 +213,7 @@ class PostgresControlStore:
         in_doubt: Decimal = Decimal(0),
     ) -> None:
         """Record the equity in quote units. A second record of the same instant replaces it."""
-        with fenced(self._database, lease, on_disk=False) as connection:
+        with fenced(self._database, lease) as connection:
             connection.execute(
                 """INSERT INTO equity (account, at, equity, cash, transferred)
                    VALUES (%s, %s, %s, %s,
@@ -272,12 +272,12 @@ class PostgresControlStore:
         self, lease: Lease, slot: datetime, verdicts: Sequence[RecordedFinding], at: datetime
     ) -> None:
         """Append what the rules found at a slot."""
-        with fenced(self._database, lease, on_disk=False) as connection:
+        with fenced(self._database, lease) as connection:
             insert_verdicts(connection, lease.account, slot, verdicts, at)
 
     def record_marks(self, lease: Lease, marks: Mapping[str, PositionMark]) -> None:
         """Replace what is remembered of the account's positions, by symbol."""
-        with fenced(self._database, lease, on_disk=False) as connection:
+        with fenced(self._database, lease) as connection:
             replace_marks(connection, lease.account, marks)
 
     def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
@@ -290,7 +290,7 @@ class PostgresControlStore:
 
         They replace what was kept of their symbols.
         """
-        with fenced(self._database, lease, on_disk=False) as connection:
+        with fenced(self._database, lease) as connection:
             write_instruments(connection, lease.account, instruments)
 
     def settle_breaks(self, lease: Lease, settlements: Sequence[Settlement]) -> None:
@@ -314,5 +314,5 @@ class PostgresControlStore:
 
     def record_compared(self, lease: Lease, newest: Mapping[str, int]) -> None:
         """Keep up to which mark a symbol's fills were found equal to the venue's trades."""
-        with fenced(self._database, lease, on_disk=False) as connection:
+        with fenced(self._database, lease) as connection:
             write_trade_marks(connection, lease.account, newest)

@@ -110,7 +110,7 @@ class PostgresLedger:
 
     def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
         """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
-        with fenced(self._database, lease, on_disk=False) as connection:
+        with fenced(self._database, lease) as connection:
             connection.execute(
                 """INSERT INTO rebalance (account, slot, portfolio_version, status)
                    VALUES (%s, %s, %s, 'running')
@@ -147,11 +147,7 @@ class PostgresLedger:
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
         """Keep the target weights (fractions of equity by symbol) of a rebalance."""
         self._update_rebalance(
-            lease,
-            rebalance_id,
-            "UPDATE rebalance SET targets = %s",
-            [Jsonb(dict(targets))],
-            on_disk=False,
+            lease, rebalance_id, "UPDATE rebalance SET targets = %s", [Jsonb(dict(targets))]
         )
 
     def slots_of(self, account: str, rebalance_ids: Collection[int]) -> Mapping[int, datetime]:
@@ -374,10 +370,8 @@ class PostgresLedger:
         change: str,
         values: list[object],
         alerts: Sequence[Alert] = (),
-        *,
-        on_disk: bool = True,
     ) -> None:
-        with fenced(self._database, lease, on_disk=on_disk) as connection:
+        with fenced(self._database, lease) as connection:
             statement = f"{change} WHERE id = %s AND account = %s"
             done = connection.execute(statement.encode(), [*values, rebalance_id, lease.account])
             if done.rowcount != 1:
