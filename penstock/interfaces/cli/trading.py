@@ -50,11 +50,10 @@ def rebalance(
         if result.rows():
             out.print(table_of(rebalance_table(result), "Orders"))
         out.print(result.summary())
-        compared = (
-            None if result.already_done else reconcile_after_slot(platform, operator(), portfolio)
-        )
-    if compared is not None and compared.found.breaks:
-        out.print(compared.summary())
+        if not (result.already_done or result.status is None):
+            compared = reconcile_after_slot(platform, operator(), portfolio)
+            if compared is not None and compared.found.breaks:
+                out.print(compared.summary())
     if result.is_failure:
         raise typer.Exit(1)
 
