@@ -9,7 +9,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,6 +17,7 @@ from urllib.parse import quote_plus, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import RateLimitedError
@@ -34,7 +35,8 @@ REDACTED = "(redacted)"
 #: The signature in an address that a page repeats.
 _SIGNED = re.compile(rb"(signature=)[\w%+/=.-]+", re.IGNORECASE)
 #: No key of a venue is shorter (characters). A shorter text may be a word of an answer.
-_SHORTEST_SECRET = 8
+_SHORTEST_SECRET = 16
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
 class LastAnswer(threading.local):
@@ -89,7 +91,8 @@ class VenueSession(requests.Session):
     ) -> None:
         super().__init__()
         self.last = LastAnswer()
-        self._secrets = [form for secret in secrets for form in _forms_of(secret)]
+        self._keys = frozenset(secrets)
+        self._secrets = [form for secret in self._keys for form in _forms_of(secret)]
         self._clock = clock
         self._banned_until = 0.0  # elapsed seconds
         self._base = None if base_url is None else urlsplit(base_url)
@@ -118,11 +121,11 @@ class VenueSession(requests.Session):
             )
         self.last.begin(str(method))
         try:
-            response = super().request(method, self._led(str(url)), *args, **kwargs)
+            response = self._answer(str(method), self._led(str(url)), *args, **kwargs)
+            self._remove_secrets(response)  # reads the body, which may break off
         except requests.RequestException:
             self._tell(str(method), str(url), kwargs.get("data"), None)
             raise
-        self._remove_secrets(response)
         self._tell(str(method), str(url), kwargs.get("data"), response)
         self.last.status = response.status_code  # the whole body has been read
         self.last.retry_after = self._wait_asked_for(response)
@@ -138,6 +141,54 @@ class VenueSession(requests.Session):
                 response._content = response.content.replace(secret, REDACTED.encode())
         if len(response.content) <= _LONGEST_REFUSAL:
             response._content = _SIGNED.sub(rb"\1" + REDACTED.encode(), response.content)
+
+    def _answer(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: bytes | None = None,
+        headers: Mapping[str, str | None] | None = None,
+        proxies: dict[str, str] | None = None,
+        verify: bool | str | None = None,
+        timeout: float | None = None,
+        files: object = None,
+    ) -> requests.Response:
+        """Return the answer to a request that ccxt has prepared and signed, sent as it is.
+
+        requests would prepare it once more, for cookies (ccxt drops them) and logins of a netrc
+        file. That takes as long as the request. Only what reads is led on by a redirection, and
+        only without the account's key: an order and a key go nowhere else.
+        """
+        if files is not None:
+            return super().request(
+                method,
+                url,
+                data=data,
+                headers=headers,
+                proxies=proxies,
+                verify=verify,
+                timeout=timeout,
+                files=files,  # type: ignore[arg-type]  # as ccxt gives it
+            )
+        request = requests.PreparedRequest()
+        request.method, request.url, request.body = method, url, data or None
+        given: dict[str, Any] = {**self.headers, **(headers or {})}
+        request.headers = CaseInsensitiveDict(
+            (name, value) for name, value in given.items() if value is not None
+        )
+        if data or method not in _WITHOUT_BODY:
+            request.headers["Content-Length"] = str(len(data or b""))
+        settings: Mapping[str, Any] = self.merge_environment_settings(
+            url, proxies or {}, None, verify, None
+        )
+        response = self.get_adapter(url).send(request, timeout=timeout, **settings)
+        is_led_on = method in _WITHOUT_BODY and self._base is None
+        if response.is_redirect and is_led_on and not self._keys & set(given.values()):
+            return super().request(
+                method, url, headers=headers, proxies=proxies, verify=verify, timeout=timeout
+            )
+        return response
 
     def _tell(
         self, method: str, url: str, body: object, response: requests.Response | None
