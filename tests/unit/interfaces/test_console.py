@@ -41,6 +41,16 @@ def test_table_that_fits_is_a_table() -> None:
     assert "strategy" in next(line for line in shown(80).splitlines() if "cost" in line)
 
 
+def test_empty_table_that_does_not_fit_says_so() -> None:
+    """Names of columns that are cut tell nobody anything."""
+    console = Console(width=20, file=io.StringIO(), record=True)
+    console.print(table_or_records(FRAME.clear(), "Profit", console))
+    text = console.export_text()
+    assert "Profit" in text
+    assert "nothing yet" in text
+    assert "strate" not in text
+
+
 def test_table_that_does_not_fit_is_shown_row_by_row_with_every_value_whole() -> None:
     """A value broken over five lines cannot be read. Each name and value has a line of its own, and
     empty ones are left out.
