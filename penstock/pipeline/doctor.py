@@ -89,13 +89,16 @@ def examine(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
             )
     except PenstockError as error:
         checks += (_failed(Subject.DATABASE, error),)
-    unread = {
-        check.seen for check in checks if check.subject is Subject.CONFIGURATION and not check.ok
-    }
+    return _without_repetition(checks)
+
+
+def _without_repetition(checks: tuple[HealthCheck, ...]) -> tuple[HealthCheck, ...]:
+    """Leave out what only repeats that the configuration cannot be read."""
+    unread = {check.seen for check in checks if check.subject is Subject.CONFIGURATION}
     return tuple(
         check
         for check in checks
-        if check.subject is Subject.CONFIGURATION or check.seen not in unread
+        if check.subject is Subject.CONFIGURATION or check.ok or check.seen not in unread
     )
 
 
