@@ -109,7 +109,8 @@ def fault(
         typer.Option(help="Only calls whose path begins so: /api/v3/order, /api/v3/myTrades ..."),
     ] = "/api/",
     times: Annotated[
-        int | None, typer.Option(min=1, help="Strike this many times at most. Default: until cleared.")
+        int | None,
+        typer.Option(min=1, help="Strike this many times at most. Default: until cleared."),
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=0, help="How long an answer is away, or how much is hidden.")
