@@ -17,8 +17,8 @@ IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 #: Chromium asks nobody but the pages that it is sent to.
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 QUIET += ["--disable-component-update", "--disable-sync"]
-#: How long the pages' own animations take.
-SETTLE_MS = 3_000
+#: How long a page may take to fill its tables on a busy machine.
+SETTLE_MS = 8_000
 
 
 def main() -> None:
@@ -70,8 +70,9 @@ def mlflow(browser: Browser, address: str, user: str, password: str) -> None:
     """Take the runs of the daily search and the registered model."""
     page = opened(browser, 1400, 900, user=user, password=password)
     page.goto(f"{address}/#/experiments")
-    page.get_by_role("link", name="daily", exact=True).first.click()
-    page.get_by_text("Training runs").first.click()
+    daily = page.get_by_role("link", name="daily", exact=True).first.get_attribute("href") or ""
+    page.goto(f"{address}/{daily.partition('?')[0]}/runs")
+    page.get_by_role("button", name="Close", exact=True).click()  # the assistant
     page.wait_for_selector("text=matching runs")
     taken(page, "mlflow-runs")
     page.goto(f"{address}/#/models/daily-portfolio")

@@ -30,7 +30,10 @@ _LONGEST_REFUSAL = 65_536
 
 
 class LastAnswer(threading.local):
-    """What came of this thread's last request."""
+    """What came of this thread's last request.
+
+    `led_to` is the address to which requests go in the venue's place; "" where they go to it.
+    """
 
     sent: bool = False
     """Whether a request was sent in the present call."""
@@ -46,6 +49,9 @@ class LastAnswer(threading.local):
     The last answer is then not the answer to that request.
     """
     _method: str = ""
+
+    def __init__(self, led_to: str = "") -> None:
+        self.led_to = led_to
 
     def reset(self) -> None:
         """Forget everything: a new call begins."""
@@ -78,7 +84,7 @@ class VenueSession(requests.Session):
         clock: MachineClock = SYSTEM_CLOCK,
     ) -> None:
         super().__init__()
-        self.last = LastAnswer()
+        self.last = LastAnswer(base_url or "")
         self._clock = clock
         self._banned_until = 0.0  # elapsed seconds
         self._base = None if base_url is None else urlsplit(base_url)
