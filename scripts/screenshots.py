@@ -46,7 +46,7 @@ def demo_report(browser: Browser, home: Path) -> None:
     """Take the report of the newest demo."""
     reports = home.glob("demo/*/reports/demo.html")
     newest = max(reports, key=lambda path: path.stat().st_mtime)
-    page = opened(browser, 1100, 2300)
+    page = opened(browser, 1100, 2560)
     page.goto(newest.as_uri())
     taken(page, "demo-report")
 
@@ -57,6 +57,8 @@ def prefect(browser: Browser, address: str, auth: str) -> None:
     page.goto(f"{address}/deployments")
     page.fill("input[type=password]", auth)
     page.keyboard.press("Enter")
+    page.wait_for_selector("text=ingest-1d")
+    page.reload()  # without what the page said before the login
     page.wait_for_selector("text=ingest-1d")
     taken(page, "prefect-deployments")
     page.set_viewport_size({"width": 1400, "height": 1000})
