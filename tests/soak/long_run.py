@@ -299,7 +299,7 @@ class Soak:
         self.venue.kill()
         self.hear(0.5)
         self.venue = self._venue_from(back)
-        note(self.record, self.control.now(), None)
+        note(self.record, self.control.now() - timedelta(milliseconds=1), None)
         self._arm()
         self.tally.outages["venue"] += 1
 
