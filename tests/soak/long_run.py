@@ -333,9 +333,8 @@ class Soak:
         self.lives[-1].process.kill()
         self.lives[-1].process.wait()
 
-    def keep(self, seconds: float) -> None:
+    def keep(self) -> None:
         """Write down what was done, for the part that follows."""
-        self.tally.seconds += seconds
         (self.folder / "tally.json").write_text(json.dumps(vars(self.tally)), encoding="utf-8")
 
     def close(self, *, keep: bool) -> None:
