@@ -41,6 +41,7 @@ from penstock.data.policy import IngestPolicy
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession, ExecutionPolicy
+from penstock.monitoring.log_output import send_logs
 from penstock.portfolio.allocation import PortfolioTargets, allocate
 from penstock.portfolio.decision import decide_targets
 from penstock.portfolio.rebalancing import RebalancePolicy
@@ -261,4 +262,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    send_logs("warning")
     main()

@@ -11,6 +11,7 @@ import ccxt
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
+from structlog.testing import capture_logs
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
@@ -153,8 +154,8 @@ def test_okx_order_is_stamped_with_the_time_it_was_asked_for() -> None:
 
 
 def test_kraken_order_has_a_deadline_ten_seconds_after_it_was_asked_for() -> None:
-    """Kraken's matching engine refuses an order after its deadline; the nonce stays Kraken's own,
-    which must always rise.
+    """Kraken's matching engine refuses an order after its deadline, by its own clock; the nonce
+    stays Kraken's own, which must always rise.
     """
     asked_at = slept()
     fields = parse_qs(sent_order("kraken", asked_at).body.decode())
@@ -162,6 +163,8 @@ def test_kraken_order_has_a_deadline_ten_seconds_after_it_was_asked_for() -> Non
     assert fields["deadline"][0].endswith(".123Z")
     assert fields["cl_ord_id"] == [NAME]
     assert int(fields["nonce"][0]) > asked_at.timestamp() * 1000 + 200_000
+    behind = parse_qs(sent_order("kraken", asked_at, ahead=-15_000).body.decode())
+    assert datetime.fromisoformat(behind["deadline"][0]) == asked_at + timedelta(seconds=25)
 
 
 def test_whitebit_order_has_the_time_it_was_asked_for_as_nonce() -> None:
@@ -224,10 +227,11 @@ def test_what_is_not_an_order_is_stamped_with_now(venue: str) -> None:
     assert abs(datetime.now(UTC) - at) < timedelta(seconds=30)
 
 
-def test_venue_without_an_age_limit_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_venue_without_an_age_limit_is_logged() -> None:
     """A client of a venue that takes old orders logs so, and the venue has no age limit."""
-    RequestAge("bitstamp", CcxtMarketData("bitstamp").client)
-    assert "old_orders_are_taken" in capsys.readouterr().out
+    with capture_logs() as log:
+        RequestAge("bitstamp", CcxtMarketData("bitstamp").client)
+    assert [line["event"] for line in log] == ["old_orders_are_taken"]
     assert age_limit("bitstamp") is None
     assert "30 s" in str(age_limit("okx"))
 
