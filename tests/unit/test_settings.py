@@ -283,6 +283,7 @@ def test_two_portfolios_with_one_name_are_refused(configs: Path) -> None:
         ("K1", {}, True),
         ("K1", {"K1": "k3y-value"}, True),
         ("K2", {"K1": "k3y-value", "K2": "k3y-value"}, True),
+        ("K2", {"K1": "k3y-value", "K2": "k3y-value \n"}, True),
         ("K2", {"K1": "k3y-value", "K2": "another"}, False),
         ("K2", {"K1": "", "K2": ""}, False),
     ],
