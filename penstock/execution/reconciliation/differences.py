@@ -124,8 +124,8 @@ def unexplained(
     """Return a break per asset whose gap no trade explains: a transfer, dust, or a mismatch.
 
     A gap worth no more than `dust_notional` is dust. Where the venue shows its transfers, a gap
-    that one or all of them explain is a deposit or withdrawal. What is lacking and as much is in an
-    earn programme is named so, and books nothing. Any other gap is a mismatch. Where the venue does
+    that one or all of them explain is a deposit or withdrawal. What is lacking and is in an earn
+    programme is named so, and books nothing. Any other gap is a mismatch. Where the venue does
     not show transfers, a surplus is called a deposit and a lack a withdrawal.
     """
     left = gaps.open()
@@ -152,10 +152,7 @@ def unexplained(
             if moved is None:
                 kind = BreakKind.DEPOSIT if gap > 0 else BreakKind.WITHDRAWAL
             if gap < 0 and asset in earning:
-                found.append(_in_earn_programmes(session, gaps, asset, gap, earning[asset]))
-                rest = gap + sum((each.quantity for each in earning[asset]), _ZERO)
-                if rest < -_SHOWN:
-                    found.append(_finding(session, gaps, asset, kind, rest))
+                found += _lent(session, gaps, asset, gap, earning[asset], moved)
                 continue
         found.append(_finding(session, gaps, asset, kind, gap))
     return found
@@ -169,11 +166,35 @@ def _earning(session: AccountSession) -> dict[str, list[EarnBalance]]:
     return found
 
 
-def _in_earn_programmes(
+def _lent(
     session: AccountSession,
     gaps: BalanceGaps,
     asset: str,
     gap: Decimal,
+    earning: Sequence[EarnBalance],
+    moved: Sequence[Decimal] | None,
+) -> list[ExplainedDifference]:
+    """Return the breaks of a lack of which an earn programme has a part, or all of it.
+
+    What was deposited and withdrawn meanwhile is a break of its own, where the rest is lent.
+    """
+    lent = sum((each.quantity for each in earning), _ZERO)
+    kind = BreakKind.WITHDRAWAL if moved is None else BreakKind.BALANCE_MISMATCH
+    rest = min(gap + lent, _ZERO)
+    net = sum(moved or (), _ZERO)
+    if abs(gap + lent) >= _SHOWN and net and -lent - _SHOWN < gap - net < 0:
+        kind, rest = BreakKind.DEPOSIT if net > 0 else BreakKind.WITHDRAWAL, net
+    found = [_in_earn_programmes(session, gaps, asset, rest - gap, earning)]
+    if abs(rest) >= _SHOWN:
+        found.append(_finding(session, gaps, asset, kind, rest))
+    return found
+
+
+def _in_earn_programmes(
+    session: AccountSession,
+    gaps: BalanceGaps,
+    asset: str,
+    lack: Decimal,
     earning: Sequence[EarnBalance],
 ) -> ExplainedDifference:
     """Return the break of coins that went to an earn programme. Nothing of it would be booked."""
@@ -181,7 +202,7 @@ def _in_earn_programmes(
         f"{each.quantity:f} {asset} are in {each.programme} as {each.name}" for each in earning
     )
     detail = (
-        f"the venue has {-gap:f} {asset} less to trade than the ledger, and {there}: they are "
+        f"the venue has {lack:f} {asset} less to trade than the ledger, and {there}: they are "
         "the account's, and cannot be traded until they are redeemed"
     )
     ledger, venue = gaps.ledger.get(asset, _ZERO), gaps.balances.get(asset, _ZERO)
