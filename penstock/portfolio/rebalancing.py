@@ -285,25 +285,34 @@ def _wanted(book: Book, skipped: list[Skipped]) -> dict[str, float]:
 
 
 def _within_budget(book: Book) -> dict[str, float]:
-    """Return the decided weights, scaled down together to what undecided positions leave of the
-    budget.
+    """Return the decided weights, scaled down together to what the rest leaves of the budget.
 
-    The backtest's kernel has the same rule, with a budget of 1.
+    The rest are positions of the universe that no decision moves: they have none, they cannot be
+    traded now, or they are to be sold and nothing of them can be. The backtest's kernel has the
+    same rule, with a budget of 1.
     """
     decided = {symbol: weight for symbol, weight in book.targets.items() if weight is not None}
-    undecided = [
-        quantity * book.prices[symbol]
+    rest = {
+        symbol: quantity * book.prices[symbol]
         for symbol, quantity in book.positions.items()
-        if symbol not in decided and symbol in book.targets and symbol in book.prices
-    ]
-    total = sum(max(weight, 0.0) for weight in decided.values())
-    if not undecided or total <= 0 or book.equity <= 0:
+        if symbol in book.targets and symbol in book.prices and _stays(book, symbol)
+    }
+    total = sum(max(weight, 0.0) for symbol, weight in decided.items() if symbol not in rest)
+    if not rest or total <= 0 or book.equity <= 0:
         return decided
-    left = book.budget - float(sum(undecided, _ZERO) / book.equity)
+    left = book.budget - float(sum(rest.values(), _ZERO) / book.equity)
     factor = max(left, 0.0) / total
     if factor >= 1 - 1e-9:
         return decided
     return {symbol: weight * factor for symbol, weight in decided.items()}
+
+
+def _stays(book: Book, symbol: str) -> bool:
+    """Return whether a position stays as it is, whatever was decided."""
+    weight = book.targets[symbol]
+    if weight is None or book.untradable(symbol) is not None:
+        return True
+    return weight <= 0 and symbol in book.crumbs
 
 
 def _keep_or_skip(

@@ -11,6 +11,7 @@ from penstock.core.rebalances import Rebalance
 from penstock.core.valuation import PRICE_TOLERANCE, PriceState
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.prices import read_prices
+from penstock.execution.reconciliation.differences import may_be_new_units
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book, RebalancePolicy
@@ -98,11 +99,17 @@ class SlotContext:
 
     def _quantities(self, locks: Mapping[str, str]) -> Quantities:
         """Return what is held, with what the venue does not show of it."""
-        balances = dict(self.session.ledger.balances(self.session.account))
+        session, quote, lent = self.session, self.session.quote, Decimal(0)
+        balances = dict(session.ledger.balances(session.account))
         missing: dict[str, Decimal] = {}
-        in_doubt: dict[str, str] = {}
-        quote, lent = self.session.quote, Decimal(0)
-        for asset, lack in self._lacking(balances, locks).items():
+        breaks = session.control_store.open_breaks(session.account) if locks else ()
+        in_doubt = {
+            spot_symbol(each.subject, quote): f"{each.detail}: was it split or redenominated? "
+            "Accept the break once that is clear"
+            for each in breaks
+            if may_be_new_units(each, quote, self.instruments)
+        }
+        for asset, lack in self._lacking(balances, breaks, locks).items():
             symbol = spot_symbol(asset, quote)
             if asset == quote:
                 balances[asset] -= lack.gone + lack.lent
@@ -118,17 +125,16 @@ class SlotContext:
         return Quantities(balances, missing, lent, in_doubt)
 
     def _lacking(
-        self, balances: Mapping[str, Decimal], locks: Mapping[str, str]
+        self,
+        balances: Mapping[str, Decimal],
+        breaks: Sequence[Break],
+        locks: Mapping[str, str],
     ) -> dict[str, "_Lack"]:
         """Return by asset what the ledger has more than the venue.
 
         Only the quote asset under any open break and coins under a withdrawal are looked at.
         """
-        session = self.session
-        if not locks:
-            return {}
-        breaks = session.control_store.open_breaks(session.account)
-        doubtful = {session.quote} & locks.keys()
+        doubtful = {self.session.quote} & locks.keys()
         doubtful |= {
             each.subject
             for each in breaks
@@ -136,7 +142,7 @@ class SlotContext:
         }
         if not doubtful:
             return {}
-        shown = session.exchange.balances()
+        shown = self.session.exchange.balances()
         found = {
             asset: balances.get(asset, Decimal(0)) - shown.get(asset, Decimal(0))
             for asset in doubtful
@@ -165,6 +171,8 @@ def _divided(lack: Decimal, breaks: Sequence[Break]) -> _Lack:
     """
     if BreakKind.EARN_BALANCE not in {each.kind for each in breaks}:
         return _Lack(lack)
-    booked = sum(((each.changes or {}).get(each.subject, Decimal(0)) for each in breaks), Decimal(0))
+    booked = sum(
+        ((each.changes or {}).get(each.subject, Decimal(0)) for each in breaks), Decimal(0)
+    )
     gone = min(max(-booked, Decimal(0)), lack)
     return _Lack(gone, lack - gone)

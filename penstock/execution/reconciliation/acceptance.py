@@ -13,6 +13,7 @@ from penstock.execution.prices import read_prices
 from penstock.execution.reconciliation.differences import (
     ExplainedDifference,
     is_as_recorded,
+    may_be_new_units,
     venues_of,
 )
 from penstock.execution.reconciliation.reconcile import (
@@ -130,7 +131,10 @@ def _refuse_changed(
 def _settlement(
     session: AccountSession, finding: ExplainedDifference, reason: str, by: str, at: datetime
 ) -> Settlement:
-    value = _value(session, finding.changes) if finding.changes else Decimal(0)
+    # New units change no equity: the price changes as much the other way.
+    new_units = may_be_new_units(finding.found, session.quote, session.exchange.instruments())
+    is_worth = finding.changes and not new_units
+    value = _value(session, finding.changes) if is_worth else Decimal(0)
     accepted = BreakAcceptance(
         session.account, finding.found.subject, finding.found.kind, reason, by, at, value
     )

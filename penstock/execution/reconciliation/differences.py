@@ -11,7 +11,8 @@ from decimal import Decimal
 from penstock.core.accounting import summed
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, subject_assets
 from penstock.core.earn_balances import EarnBalance
-from penstock.core.instruments import Instrument, holdings_by_symbol
+from penstock.core.instruments import Instrument, holdings_by_symbol, spot_symbol
+from penstock.core.relistings import RELISTING_RATIO
 from penstock.execution.session import AccountSession
 
 _ZERO = Decimal(0)
@@ -29,6 +30,21 @@ def _noise(balance: Decimal, venues: int) -> Decimal:
 def venues_of(session: AccountSession) -> int:
     """Return the number of venues over which the account's balances are summed."""
     return 1 if session.venues is None else len(session.venues.accounts)
+
+
+def may_be_new_units(found: Break, quote: str, instruments: Mapping[str, Instrument]) -> bool:
+    """Return whether nothing explains why the venue has so many times as much of an asset, or so
+    much less, as a split or a redenomination changes it. Crumbs tell nothing.
+    """
+    ledger, venue = found.ledger_value, found.venue_value
+    if found.kind is not BreakKind.BALANCE_MISMATCH or found.subject == quote:
+        return False
+    if not ledger or not venue:
+        return False
+    instrument = instruments.get(spot_symbol(found.subject, quote))
+    if instrument is not None and min(ledger, venue) < instrument.min_quantity:
+        return False
+    return max(venue / ledger, ledger / venue) > Decimal(RELISTING_RATIO)
 
 
 @dataclass(frozen=True)
