@@ -25,16 +25,23 @@ def read_warm_bars(
     """Return the stored bars (BARS_SCHEMA) of a window before `until`: `rows` of each symbol.
 
     Research counts bars and not time. So where bars are missing, the window of their symbol is
-    longer, back to `oldest` if need be. A symbol without any bar in the first window has none.
+    longer, back to `oldest` if need be. A symbol without any bar in the first window has its last
+    ones: its last close says what it was worth.
     """
     width = rows + _SPARE_BARS
 
-    def read(names: Sequence[str]) -> pl.DataFrame:
-        return store.read_bars(
-            exchange, timeframe, names, until - width * timeframe.duration, until
-        )
+    def read(names: Sequence[str], end: datetime) -> pl.DataFrame:
+        start = end - width * timeframe.duration
+        return store.read_bars(exchange, timeframe, names, start, end)
 
-    found = read(symbols)
+    found = read(symbols, until)
+    absent = sorted(set(symbols) - set(found["symbol"].unique()))
+    newest = store.watermarks(exchange, timeframe) if absent else {}
+    ended = [
+        read([name], newest[name] + timeframe.duration)
+        for name in absent
+        if name in newest and newest[name] < until
+    ]
     while until - width * timeframe.duration > oldest:
         counts = found.group_by("symbol").len().filter(pl.col("len") < rows)
         lacking = counts["symbol"].sort().to_list()
@@ -42,5 +49,5 @@ def read_warm_bars(
             break
         width *= 4
         others = found.filter(~pl.col("symbol").is_in(lacking))
-        found = pl.concat([others, read(lacking)]).sort("symbol", "ts")
-    return found
+        found = pl.concat([others, read(lacking, until)])
+    return pl.concat([found, *ended]).sort("symbol", "ts")

@@ -263,3 +263,7 @@ def test_move_that_an_operator_has_joined_is_in_the_snapshot(
     warm = read_warm_bars(store, "practice", H1, [LUNA], 50, until, oldest)
     assert warm.tail(50).equals(bars[153:203])
     assert read_warm_bars(store, "practice", H1, [LUNA], 400, until, oldest).equals(bars[:203])
+    ended = until + 300 * 24 * H1.duration
+    assert (
+        read_warm_bars(store, "practice", H1, [LUNA], 50, ended, oldest).tail(50).equals(bars[450:])
+    )
