@@ -35,13 +35,13 @@ def per_second(count: int, call: Callable[[int], object]) -> float:
     return count / (time.perf_counter() - started)
 
 
-def bare_ccxt(url: str) -> ccxt.Exchange:
+def bare_ccxt(url: str, key: str = "key", secret: str = "secret") -> ccxt.Exchange:
     """Return unmodified ccxt pointed at the practice exchange, without its own throttle."""
     api = {"public": f"{url}/api/v3", "private": f"{url}/api/v3"}
     options = {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False}
     settings = {
-        "apiKey": "key",
-        "secret": "secret",
+        "apiKey": key,
+        "secret": secret,
         "enableRateLimit": False,
         "urls": {"api": api},
         "options": options,

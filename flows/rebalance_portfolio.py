@@ -5,7 +5,7 @@ from datetime import datetime
 from prefect import flow
 from prefect.client.schemas.objects import State
 
-from tasks.trading import find_due_slots, rebalance_account
+from tasks.trading import compare_after_slots, find_due_slots, rebalance_account
 
 
 @flow(name="rebalance-portfolio", flow_run_name="rebalance-{portfolio}", log_prints=True)
@@ -16,10 +16,14 @@ def rebalance_portfolio(
     is done twice.
 
     Each slot has a task and a time limit of its own. A slot that fails does not stop a newer one.
+    What the slots left to compare is compared at the end.
     """
-    return [
+    states = [
         rebalance_account.with_options(timeout_seconds=due.seconds)(
             portfolio, due.slot, due.however_late, return_state=True
         )
         for due in find_due_slots(portfolio, slot)
     ]
+    if states:
+        states.append(compare_after_slots(portfolio, return_state=True))
+    return states

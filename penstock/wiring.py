@@ -37,7 +37,7 @@ from penstock.adapters.stores.postgres import (
     create_database,
     migrate,
 )
-from penstock.core.clock import Clock, MachineClock, VenueClock
+from penstock.core.clock import CachedClock, Clock, MachineClock, VenueClock
 from penstock.core.errors import ConfigError
 from penstock.core.ids import IdSource
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
@@ -251,7 +251,11 @@ class Platform:
     def session(self, portfolio: str) -> AccountSession:
         """Return what execution needs to trade a portfolio's account."""
         account, exchange = self.environment.account_of(portfolio), self.exchange(portfolio)
-        lateness = self.settings.portfolio(portfolio).max_lateness_minutes * 60
+        settings = self.settings.portfolio(portfolio)
+        clock, pause = self.clock, self.machine_clock.sleep
+        if isinstance(clock, VenueClock):
+            cached = CachedClock(clock, self.machine_clock)
+            clock, pause = cached, cached.pause
         return AccountSession(
             account=account.name,
             exchange_name="+".join(sorted(account.venues)) or self.exchange_name,
@@ -260,7 +264,7 @@ class Platform:
             ledger=self.ledger,
             parent_orders=PostgresParentOrderStore(self._database),
             control_store=self.control_store,
-            clock=self.clock,
+            clock=clock,
             kill_switch=KillSwitch(
                 account.name,
                 self.control_store,
@@ -268,15 +272,17 @@ class Platform:
                 clock=self.machine_clock,
             ),
             policy=ExecutionPolicy(
-                max_lateness_seconds=lateness,
+                max_lateness_seconds=settings.max_lateness_minutes * 60,
+                senders=self.environment.senders,
+                trade_comparison_seconds=self.environment.trade_comparison_minutes * 60,
                 visibility_delay_seconds=self.visibility_delay(portfolio),
                 refusal_lag_seconds=refusal_lag(self._venue_names(portfolio)),
             ),
             venues=exchange if isinstance(exchange, SeveralVenues) else None,
-            style=self.settings.portfolio(portfolio).execution,
+            style=settings.execution,
             volume_profiles=self._volume_profiles(portfolio),
             machine_clock=self.machine_clock,
-            pause=self.machine_clock.sleep,
+            pause=pause,
             runner=self.runner,
             ids=self.ids,
         )

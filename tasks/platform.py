@@ -9,6 +9,7 @@ from functools import cache
 
 from penstock.core.actors import Actor, Channel
 from penstock.core.machine import user_name
+from penstock.monitoring.log_output import send_logs
 from penstock.settings import Settings
 from penstock.wiring import Platform, open_platform
 
@@ -18,7 +19,9 @@ def worker_platform() -> Platform:
     """Return the process's Platform, opened on first use and closed when the process ends."""
     stack = ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(open_platform(Settings.of(os.environ)))
+    settings = Settings.of(os.environ)
+    send_logs(settings.process.log_level, libraries=False)  # Prefect has set up theirs
+    return stack.enter_context(open_platform(settings))
 
 
 def worker_actor() -> Actor:

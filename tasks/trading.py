@@ -44,7 +44,18 @@ def rebalance_account(portfolio: str, slot: datetime, however_late: bool) -> Non
 @task(task_run_name="reconcile-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
 def compare_with_venue(portfolio: str) -> None:
     """Compare ledger and venue and keep the breaks as an artifact."""
-    outcome = reconcile.reconcile_account(worker_platform(), worker_actor(), portfolio)
+    _publish(portfolio, reconcile.reconcile_account(worker_platform(), worker_actor(), portfolio))
+
+
+@task(task_run_name="compare-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
+def compare_after_slots(portfolio: str) -> None:
+    """Compare the fills that the slots left, where the next slot would be too late for them."""
+    outcome = reconcile.reconcile_after_slot(worker_platform(), worker_actor(), portfolio)
+    if outcome is not None:
+        _publish(portfolio, outcome)
+
+
+def _publish(portfolio: str, outcome: reconcile.ReconcileOutcome) -> None:
     table = breaks_table(outcome.found.breaks)
     publish_table(f"breaks-{portfolio}", table, "Differences between ledger and venue")
     print(outcome.summary())

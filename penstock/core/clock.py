@@ -5,6 +5,7 @@ elapsed time and dates what only we see. The time of a practice venue may be ste
 then the two differ. The machine's real clock is in penstock.core.machine.
 """
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -57,6 +58,40 @@ class VenueClock:
         start = self.read()
         while (self.read() - start).total_seconds() < seconds:
             self.machine_clock.sleep(self.poll_seconds)
+
+
+@dataclass
+class CachedClock:
+    """A venue's clock that is asked once, and again after a wait or a second. Thread-safe.
+
+    In between it stands still, so it is never ahead of the venue. Each slot takes a new one: a
+    question before every record would cost as many requests as the orders.
+    """
+
+    clock: Clock
+    """The clock that is asked."""
+    machine_clock: MachineClock
+    """Waits, and measures the age of the last answer."""
+    max_age_seconds: float = 1.0
+    """How old an answer may be in the machine's time."""
+    _last: tuple[float, datetime] | None = field(default=None, init=False)
+    _asking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def now(self) -> datetime:
+        with self._asking:
+            asked_at = self.machine_clock.elapsed_seconds()
+            if self._last is None or asked_at - self._last[0] >= self.max_age_seconds:
+                self._last = asked_at, self.clock.now()
+            return self._last[1]
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.sleep(seconds)
+        self._last = None
+
+    def pause(self, seconds: float) -> None:
+        """Wait in the machine's time. The clock is asked again afterwards."""
+        self.machine_clock.sleep(seconds)
+        self._last = None
 
 
 @dataclass

@@ -15,6 +15,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -80,11 +81,14 @@ class ThreadRunner:
         size = min(at_once, len(items))
         if size <= 1:
             return [work(item) for item in items]
+        # each item sees the caller's context variables: the ids in log lines are there
+        contexts = [copy_context() for _ in items]
         with ThreadPoolExecutor(size, thread_name_prefix=name) as pool:
-            return list(pool.map(work, items))  # an error cancels what has not begun
+            # an error cancels what has not begun
+            return list(pool.map(lambda context, item: context.run(work, item), contexts, items))
 
     def start(self, work: Callable[[], None], *, name: str) -> ThreadTask:
-        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread = threading.Thread(target=copy_context().run, args=(work,), name=name, daemon=True)
         thread.start()
         return ThreadTask(thread)
 

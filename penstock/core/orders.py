@@ -324,6 +324,9 @@ class OrderReport:
     """The base units that are filled."""
     reason: str = ""
     """The venue's reason, if it gave one."""
+    fills: tuple[Fill, ...] = field(default=(), compare=False)
+    """The order's trades, where the answer has all of them; else none. Answers about one order are
+    equal whether or not they have them."""
 
 
 @dataclass(frozen=True)

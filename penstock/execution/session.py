@@ -73,6 +73,12 @@ class ExecutionPolicy(BaseModel):
     When the kill switch is set, the requests that are under way still leave.
     """
 
+    trade_comparison_seconds: float = Field(default=0, ge=0)
+    """How old a fill may be before a slot compares it with the venue's list of trades.
+
+    Where a balance differs all fills are compared at once, whatever their age.
+    """
+
     kill_switch_seconds: float = Field(default=0.05, ge=0, le=0.5)
     """How old the last reading of the kill switch may be when an order leaves."""
 

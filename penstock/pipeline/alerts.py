@@ -45,7 +45,7 @@ def add_alerts(
     """Put alerts into the account's outbox and send it. Where the database cannot take them they
     are sent all the same.
     """
-    account = _account(platform, portfolio)
+    account = account_name(platform, portfolio)
     try:
         platform.outbox.add(account, alerts)
     except StoreError as error:
@@ -76,7 +76,7 @@ def send_alerts(platform: Platform, portfolio: str, wait_seconds: float = PATIEN
     """Send the account's unsent alerts as one message; wait at most so long for it to be taken.
     Nothing is raised.
     """
-    account = _account(platform, portfolio)
+    account = account_name(platform, portfolio)
 
     def send(alerts: Sequence[Alert]) -> bool:
         return platform.notifier.notify(*message(account, alerts, platform.machine_clock.now()))
@@ -115,7 +115,7 @@ def _body(alert: Alert, now: datetime) -> str:
     return f"{alert.body}{since}; {do}"
 
 
-def _account(platform: Platform, portfolio: str) -> str:
+def account_name(platform: Platform, portfolio: str) -> str:
     """Return the name of the portfolio's account; the portfolio's where none is configured, for
     that may be the alert.
     """

@@ -12,6 +12,7 @@ import polars as pl
 from penstock.core.actors import Actor
 from penstock.core.alerts import Alert
 from penstock.core.errors import ConfigError, PenstockError, PromotionError, UnexpectedError
+from penstock.core.log_ids import slot_ids
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.data.warm_bars import read_warm_bars
@@ -19,7 +20,7 @@ from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.rebalance.slots import MOST_ROWS, record_failure
 from penstock.execution.session import AccountSession
-from penstock.pipeline.alerts import add_alerts, alert_failure, alerting
+from penstock.pipeline.alerts import account_name, add_alerts, alert_failure, alerting
 from penstock.pipeline.unexpected import ANYTHING, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import (
@@ -61,7 +62,8 @@ def rebalance_slot(
     """
     timeframe = platform.settings.portfolio(portfolio).timeframe
     chosen = timeframe.checked_close(slot) if slot else newest_slot(platform, portfolio)
-    with alerting(platform, portfolio):
+    account = account_name(platform, portfolio)
+    with slot_ids(account, chosen, platform.ids), alerting(platform, portfolio):
         return _rebalance_slot(platform, portfolio, chosen, however_late)
 
 

@@ -1,6 +1,7 @@
 """Compare an account's ledger with its venue outside of a rebalance."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from penstock.core.actors import Actor
 from penstock.core.errors import StoreError
@@ -38,6 +39,22 @@ def reconcile_account(platform: Platform, actor: Actor, portfolio: str) -> Recon
     """
     with alerting(platform, portfolio):
         return _reconcile(platform.session(portfolio))
+
+
+@use_case
+def reconcile_after_slot(
+    platform: Platform, actor: Actor, portfolio: str
+) -> ReconcileOutcome | None:
+    """Compare the fills of a slot that ended just now, where the portfolio's next slot would be too
+    late for them. Return None where that slot is soon enough.
+
+    A slot leaves young fills to a later comparison (docs/decisions/0013). Raises as
+    `reconcile_account` does.
+    """
+    bound = timedelta(minutes=platform.environment.trade_comparison_minutes)
+    if platform.settings.portfolio(portfolio).timeframe.duration < bound:
+        return None
+    return reconcile_account(platform, actor, portfolio)
 
 
 def _reconcile(session: AccountSession) -> ReconcileOutcome:

@@ -26,6 +26,7 @@ from penstock.pipeline.rebalance import (
     newest_slot,
     rebalance_slot,
 )
+from penstock.pipeline.reconcile import reconcile_after_slot
 from penstock.pipeline.unexpected import ANYTHING, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
@@ -250,6 +251,8 @@ def trade_slot(
         lateness = _lateness(platform, slot)
         new_bars = _ingested(platform, portfolio, slot)
         result = rebalance_slot(platform, actor, portfolio, slot, however_late)
+        if result.status is not None and not result.already_done:
+            reconcile_after_slot(platform, actor, portfolio)
     except PenstockError as error:
         failure = str(error)
     except ANYTHING as error:

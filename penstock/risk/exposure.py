@@ -204,24 +204,14 @@ class StrategyQuota:
         if order.quantity <= allowed:
             return None
         asked = ", ".join(
-            f"{version} asks for {self._asked(version, context):.1%}" for version in over
+            f"{version} asks for {context.asked.get(version, _ZERO):.1%}" for version in over
         )
         quotas = ", ".join(f"{context.quotas[version]:.1%}" for version in over)
         reason = f"{asked} of equity; its quota is {quotas}"
         return RuleFinding(self.name, order.symbol, reason, allowed)
 
     def _factor(self, version: str, context: RiskContext) -> Decimal:
-        asked, quota = self._asked(version, context), context.quotas.get(version)
+        asked, quota = context.asked.get(version, _ZERO), context.quotas.get(version)
         if quota is None or asked <= Decimal(str(quota)) + _FLOAT_ERROR:
             return Decimal(1)
         return Decimal(str(quota)) / asked
-
-    @staticmethod
-    def _asked(version: str, context: RiskContext) -> Decimal:
-        return sum(
-            (
-                abs(Decimal(str(parts.get(version, 0.0))))
-                for parts in context.contributions.values()
-            ),
-            _ZERO,
-        )

@@ -1,6 +1,6 @@
 """Rules on how fast an account trades, and on decisions that look like an accident."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Self
@@ -106,9 +106,7 @@ class TargetJump:
         return None if limits.max_target_jump is None else cls(limits.max_target_jump)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        if not context.history.targets:
-            return None
-        jump = min(distance(context.weights, earlier) for earlier in context.history.targets)
+        jump = context.target_jump
         if jump <= self.limit:
             return None
         reason = (
@@ -116,16 +114,6 @@ class TargetJump:
             f"at most {self.limit} is allowed at once"
         )
         return RuleFinding(self.name, order.symbol, reason)
-
-
-def distance(weights: Mapping[str, float | None], earlier: Mapping[str, float]) -> Decimal:
-    """Return the summed change from `earlier` to `weights`. No decision is no change."""
-    moved = Decimal(0)
-    for symbol in {*weights, *earlier}:
-        now = weights.get(symbol, 0.0)
-        if now is not None:
-            moved += abs(Decimal(str(now)) - Decimal(str(earlier.get(symbol, 0.0))))
-    return moved
 
 
 @dataclass(frozen=True)
@@ -143,9 +131,8 @@ class TurnoverBurst:
         return None if limits.max_hourly_turnover is None else cls(limits.max_hourly_turnover)
 
     def check(self, order: ProposedOrder, context: RiskContext) -> RuleFinding | None:
-        to_trade = sum((context.notional(each) for each in context.under_review), Decimal(0))
         turnover = (
-            (context.history.traded_last_hour + to_trade) / context.equity
+            (context.history.traded_last_hour + context.to_trade) / context.equity
             if context.equity > 0
             else Decimal(0)
         )

@@ -131,12 +131,43 @@ class RiskContext:
         return sum((self._increases[each] for each in sides), _ZERO)
 
     @cached_property
+    def to_trade(self) -> Decimal:
+        """The notional of all orders under review (quote units)."""
+        return sum((self.notional(each) for each in self.under_review), _ZERO)
+
+    @cached_property
+    def target_jump(self) -> Decimal:
+        """The summed change of weights since the nearer of two earlier slots; 0 without one."""
+        return min(
+            (_distance(self.weights, earlier) for earlier in self.history.targets), default=_ZERO
+        )
+
+    @cached_property
+    def asked(self) -> dict[str, Decimal]:
+        """What each strategy version asks for over all symbols (fraction of equity)."""
+        asked: dict[str, Decimal] = {}
+        for parts in self.contributions.values():
+            for version, part in parts.items():
+                asked[version] = asked.get(version, _ZERO) + abs(Decimal(str(part)))
+        return asked
+
+    @cached_property
     def _increases(self) -> dict[Side, Decimal]:
         increases = dict.fromkeys(Side, _ZERO)
         for order in self.under_review:
             if not self.reduces(order):
                 increases[order.side] += self.notional(order)
         return increases
+
+
+def _distance(weights: Mapping[str, float | None], earlier: Mapping[str, float]) -> Decimal:
+    """Return the summed change from `earlier` to `weights`. No decision is no change."""
+    moved = _ZERO
+    for symbol in {*weights, *earlier}:
+        now = weights.get(symbol, 0.0)
+        if now is not None:
+            moved += abs(Decimal(str(now)) - Decimal(str(earlier.get(symbol, 0.0))))
+    return moved
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
 
@@ -75,6 +76,8 @@ class Process(BaseModel):
     """Where the practice exchange answers, if not at the configured address."""
     notify_urls: SecretStr = SecretStr("")
     """The channels of alerts, as Apprise URLs with spaces between them."""
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    """Which log lines are written. At "info" every order and every fill has one."""
 
     @field_validator("practice_url")
     @classmethod
@@ -107,6 +110,7 @@ class Settings:
     def __init__(self, process: Process, variables: Mapping[str, str] | None = None) -> None:
         self.process = process
         self.variables: Mapping[str, str] = MappingProxyType(dict(variables or {}))
+        self._entries: dict[tuple[str, str], BaseModel] = {}
 
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> "Settings":
@@ -232,8 +236,13 @@ class Settings:
         return validate(load_yaml(path), model, path)
 
     def _read_entry(self, file: str, name: str, model: type[M], what: str) -> M:
+        found = self._entries.get((file, name))
+        if isinstance(found, model):
+            return found
         path = self.process.configs / file
         entries = load_yaml(path)
         if name not in entries:
             raise ConfigError(f"{what} '{name}' is not in {path}: it has {', '.join(entries)}")
-        return validate(entries[name] or {}, model, path, f"{name}.")
+        entry = validate(entries[name] or {}, model, path, f"{name}.")
+        self._entries[file, name] = entry
+        return entry

@@ -127,6 +127,15 @@ class Environment(Frozen):
         gt=0,
         description='how long "no such order" is doubted; not less than the venues need',
     )
+    senders: int = Field(
+        4, ge=1, le=16, description="how many requests about one account may be under way at once"
+    )
+    trade_comparison_minutes: float = Field(
+        60,
+        ge=0,
+        description="how old a fill may be before a slot compares it with the venue's trades "
+        "though every balance agrees; 0 compares at once",
+    )
     accounts: dict[str, AccountSettings] = Field(
         min_length=1, description="accounts, by the portfolio that trades each"
     )

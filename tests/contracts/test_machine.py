@@ -5,6 +5,7 @@ simulation are held to it alike.
 import os
 import pwd
 import threading
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -122,3 +123,17 @@ def test_user_without_a_name_is_named_by_number(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", nameless)
     assert user_name() == f"uid {os.getuid()}"
+
+
+def test_work_sees_the_context_of_whoever_gave_it(runner: TaskRunner) -> None:
+    """A value that the caller bound, such as the ids in log lines, holds on every thread."""
+    bound: ContextVar[str] = ContextVar("bound", default="nothing")
+    bound.set("the slot")
+
+    def work(item: str) -> str:
+        return bound.get()
+
+    assert runner.map(work, ["a", "b", "c"], at_once=2, name="test") == ["the slot"] * 3
+    seen: list[str] = []
+    assert runner.start(lambda: seen.append(bound.get()), name="test").wait(10)
+    assert seen == ["the slot"]

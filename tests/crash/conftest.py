@@ -42,7 +42,12 @@ PRICES = {
     "LTC": 80.0,
     "DOT": 8.0,
 }
-POLICY = {"visibility_delay_seconds": 0.2, "poll_seconds": 0.05, "lease_wait_seconds": 0}
+POLICY = {
+    "visibility_delay_seconds": 0.2,
+    "poll_seconds": 0.05,
+    "lease_wait_seconds": 0,
+    "trade_comparison_seconds": 3600,  # as shipped; the races compare at once
+}
 #: Rules that would change what is traded are off: here the machinery is under test, not the limits.
 LIMITS = {"max_gross": 1, "max_weight": 1} | switched_off("price_collar", "max_order_notional")
 #: How far a weight may be from its target: the no-trade band (0.005) and a lot.

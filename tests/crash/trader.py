@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 import psycopg
 import requests
 from pydantic import TypeAdapter
+from requests.adapters import HTTPAdapter
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.postgres import (
@@ -41,6 +42,7 @@ from penstock.execution.algorithms import Style
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession, ExecutionPolicy
+from penstock.monitoring.log_output import send_logs
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.practice.control import PracticeControl
@@ -73,7 +75,7 @@ class Counter:
         """Count from now on, in this process, every commit that makes something durable and every
         request.
         """
-        commit, send = psycopg.Connection.commit, requests.Session.send
+        commit, send = psycopg.Connection.commit, HTTPAdapter.send
 
         def counted_commit(connection: "psycopg.Connection[Any]") -> None:
             name = self._write(connection)
@@ -84,16 +86,16 @@ class Counter:
             return self.cross(f"after {name}")
 
         def counted_send(
-            session: requests.Session, request: requests.PreparedRequest, **options: Any
+            adapter: HTTPAdapter, request: requests.PreparedRequest, **options: Any
         ) -> requests.Response:
             name = f"{request.method} {urlsplit(str(request.url)).path}"
             self.cross(f"before {name}")
-            answer = send(session, request, **options)
+            answer = send(adapter, request, **options)
             self.cross(f"after {name}")
             return answer
 
         psycopg.Connection.commit = counted_commit  # type: ignore[assignment,method-assign]
-        requests.Session.send = counted_send  # type: ignore[assignment,method-assign]
+        HTTPAdapter.send = counted_send  # type: ignore[assignment,method-assign]
 
     def _write(self, connection: "psycopg.Connection[Any]") -> str | None:
         """Return what this commit makes durable, named by the store's method that wrote it; None
@@ -262,4 +264,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    send_logs("warning")
     main()

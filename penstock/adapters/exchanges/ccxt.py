@@ -4,6 +4,7 @@ Every error is one of Penstock's.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -12,8 +13,10 @@ from typing import Any
 import structlog
 
 from penstock.adapters.exchanges.account_balances import earn_balance, read_balances, tradable
+from penstock.adapters.exchanges.answered_fills import answered_fills
 from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
+from penstock.adapters.exchanges.counted_nonces import keep_in_order
 from penstock.adapters.exchanges.fees import fee_of, fee_parameters
 from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
@@ -107,6 +110,7 @@ class CcxtExchange(CcxtMarketData):
         if base_url is not None:
             self.client.urls["api"].setdefault("sapi", f"{base_url}/sapi/v1")
         self._age = RequestAge(venue, self.client)
+        keep_in_order(venue, self.client)
         #: Client order ids by venue order id. An entry never changes.
         self._client_ids: dict[str, str] = {}
 
@@ -146,10 +150,9 @@ class CcxtExchange(CcxtMarketData):
             details = {"clientOrderId": named, **dated, **fee_parameters(self.venue)}
             report = self._once(
                 f"order {named}",
-                lambda: self._report(
+                lambda: self._placed(
                     self.client.create_order(order.symbol, kind, side, quantity, price, details),
-                    named,
-                    order.symbol,
+                    order,
                 ),
             )
         if report.client_order_id != named:
@@ -158,6 +161,12 @@ class CcxtExchange(CcxtMarketData):
                 f"'{report.client_order_id}'"
             )
         return report
+
+    def _placed(self, answer: Mapping[str, Any], order: OrderRequest) -> OrderReport:
+        """Return the report of the answer to a new order, with the trades that it shows."""
+        report = self._report(answer, order.client_order_id, order.symbol)
+        fills = answered_fills(answer.get("info"), order, report.filled_quantity)
+        return replace(report, fills=fills)
 
     def _once(self, call: str, ask: Callable[[], Answer]) -> Answer:
         """Return `ask()`, which changes something at the venue.

@@ -391,4 +391,5 @@ def _client(
     client.session = session
     client.number = str
     client.logger.setLevel(logging.INFO)  # at DEBUG ccxt logs the API key with every request
+    logging.getLogger("urllib3").setLevel(logging.INFO)  # and urllib3 the signed address
     return client

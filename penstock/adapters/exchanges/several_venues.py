@@ -194,8 +194,7 @@ class SeveralVenues:
             return None
 
     def fills_at(self, venue: str, symbol: str, since: datetime) -> Sequence[Fill]:
-        found = self._account(venue).fills(symbol, since)
-        return [replace(fill, trade_id=f"{venue}{_OF}{fill.trade_id}") for fill in found]
+        return [_fill_of(venue, fill) for fill in self._account(venue).fills(symbol, since)]
 
     def earn_balances(self) -> Sequence[EarnBalance]:
         found = self._each(lambda name: self._venues[name].earn_balances())
@@ -322,6 +321,15 @@ def _unlisted(names: Iterable[str], symbol: str) -> str:
     return f"none of {', '.join(names)} lists '{symbol}'"
 
 
+def _fill_of(name: str, fill: Fill) -> Fill:
+    """Return the fill with the venue's name before its trade id."""
+    return replace(fill, trade_id=f"{name}{_OF}{fill.trade_id}")
+
+
 def _with_venue(name: str, report: OrderReport) -> OrderReport:
-    """Return the report with the venue's name before its order id."""
-    return replace(report, venue_order_id=f"{name}{_OF}{report.venue_order_id}")
+    """Return the report with the venue's name before its ids."""
+    return replace(
+        report,
+        venue_order_id=f"{name}{_OF}{report.venue_order_id}",
+        fills=tuple(_fill_of(name, fill) for fill in report.fills),
+    )

@@ -7,7 +7,7 @@ threads may use one session at a time.
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import RateLimitedError
@@ -27,6 +28,7 @@ _BANNED = 418
 _BANNED_UNTIL = re.compile(rb"banned until (\d{13})\b")
 #: No refusal is longer (bytes).
 _LONGEST_REFUSAL = 65_536
+_WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
 class LastAnswer(threading.local):
@@ -107,7 +109,7 @@ class VenueSession(requests.Session):
             )
         self.last.begin(str(method))
         try:
-            response = super().request(method, self._led(str(url)), *args, **kwargs)
+            response = self._answer(str(method), self._led(str(url)), *args, **kwargs)
         except requests.RequestException:
             self._tell(str(method), str(url), kwargs.get("data"), None)
             raise
@@ -118,6 +120,53 @@ class VenueSession(requests.Session):
             self._banned_until = self._clock.elapsed_seconds() + self.last.retry_after
         if len(response.content) <= _LONGEST_REFUSAL:
             self.last.body = response.content
+        return response
+
+    def _answer(
+        self,
+        method: str,
+        url: str,
+        *,
+        data: bytes | None = None,
+        headers: Mapping[str, str | None] | None = None,
+        proxies: dict[str, str] | None = None,
+        verify: bool | str | None = None,
+        timeout: float | None = None,
+        files: object = None,
+    ) -> requests.Response:
+        """Return the answer to a request that ccxt has prepared and signed, sent as it is.
+
+        requests would prepare it once more, for cookies (ccxt drops them) and logins of a netrc
+        file. That takes as long as the request. Only what reads is led on by a redirection: an
+        order goes nowhere else.
+        """
+        if files is not None:
+            return super().request(
+                method,
+                url,
+                data=data,
+                headers=headers,
+                proxies=proxies,
+                verify=verify,
+                timeout=timeout,
+                files=files,  # type: ignore[arg-type]  # as ccxt gives it
+            )
+        request = requests.PreparedRequest()
+        request.method, request.url, request.body = method, url, data or None
+        given: dict[str, Any] = {**self.headers, **(headers or {})}
+        request.headers = CaseInsensitiveDict(
+            (name, value) for name, value in given.items() if value is not None
+        )
+        if data or method not in _WITHOUT_BODY:
+            request.headers["Content-Length"] = str(len(data or b""))
+        settings: Mapping[str, Any] = self.merge_environment_settings(
+            url, proxies or {}, None, verify, None
+        )
+        response = self.get_adapter(url).send(request, timeout=timeout, **settings)
+        if response.is_redirect and method in _WITHOUT_BODY:
+            return super().request(
+                method, url, headers=headers, proxies=proxies, verify=verify, timeout=timeout
+            )
         return response
 
     def _tell(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import structlog
+
 from penstock.core.errors import (
     DuplicateOrderError,
     NotSentError,
@@ -19,6 +21,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.halts import Halt
+from penstock.core.log_ids import order_id
 from penstock.core.order_records import OrderIntent
 from penstock.core.orders import (
     EndCause,
@@ -37,6 +40,7 @@ from penstock.execution.session import AccountSession
 _PIECE_SECONDS = 1.0
 #: How long to wait where the venue asks us to slow down and does not say for how long.
 _DEFAULT_PACE_SECONDS = 1.0
+_log = structlog.get_logger(__name__)
 _ENDED = (OrderState.CANCELED, OrderState.EXPIRED, OrderState.REJECTED)
 
 
@@ -115,13 +119,19 @@ def place(
             leaving.append(request)
             events.append(OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at))
     session.ledger.write_ahead(keeper.lease, rebalance.id, orders, events, at)
+    _log.info("orders_written_ahead", orders=len(orders), leaving=len(leaving))
     outcomes = dict(zip(leaving, send_all(session, keeper, leaving), strict=True))
     refused = {request: each for request, each in outcomes.items() if each.is_refusal}
     answered = [each for request, each in outcomes.items() if request not in refused]
     _record(session, keeper, answered)
     if refused:
         wait_alive(session, keeper, session.policy.refusal_lag_seconds)
-        confirmed = [_confirmed(session, *each) for each in refused.items()]
+        confirmed = session.runner.map(
+            lambda each: _confirmed(session, *each),
+            list(refused.items()),
+            at_once=session.policy.senders,
+            name="refused",
+        )
         _record(session, keeper, confirmed)
         answered += confirmed
     reports = [outcome.report for outcome in answered if outcome.report is not None]
@@ -171,6 +181,30 @@ def send_all(
 
 
 def _send(
+    session: AccountSession,
+    keeper: LeaseKeeper,
+    pace: Pace,
+    watch: SwitchWatch,
+    request: OrderRequest,
+) -> SubmitOutcome:
+    """Send one order as `_sent_in_turn` does, and log what came of it."""
+    with order_id(request.client_order_id):
+        outcome = _sent_in_turn(session, keeper, pace, watch, request)
+        report, event = outcome.report, outcome.event
+        _log.info(
+            "order_answered",
+            symbol=request.symbol,
+            side=request.side.value,
+            quantity=str(request.quantity),
+            state=None if report is None else report.state.value,
+            filled=None if report is None else str(report.filled_quantity),
+            recorded=None if event is None else event.kind.value,
+            reason="" if event is None else event.reason,
+        )
+        return outcome
+
+
+def _sent_in_turn(
     session: AccountSession,
     keeper: LeaseKeeper,
     pace: Pace,

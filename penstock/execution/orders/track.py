@@ -9,12 +9,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+import structlog
+
 from penstock.core.errors import (
     OrderNotFoundError,
     RateLimitedError,
     UnknownSymbolError,
     VenueError,
 )
+from penstock.core.log_ids import order_id
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import (
     EndCause,
@@ -31,6 +34,7 @@ from penstock.execution.session import AccountSession
 #: Trades are read from this much before the slot, because clocks differ.
 TRADES_MARGIN = timedelta(minutes=5)
 
+_log = structlog.get_logger(__name__)
 _LOST = (OrderState.SUBMITTING, OrderState.UNKNOWN)
 _WORKING = (OrderState.OPEN, OrderState.PARTIALLY_FILLED, OrderState.PENDING_CANCEL)
 _END_EVENTS = {
@@ -103,9 +107,17 @@ class OrderTracker:
         orders = self._unfinished(ids)
         reports: dict[str, OrderReport] = {}
         events: list[OrderEvent] = []
+        asked = [order for order in orders if order.request.client_order_id not in known]
+        found = self._session.runner.map(
+            lambda order: self._ask(order, waited),
+            asked,
+            at_once=self._session.policy.senders,
+            name="orders",
+        )
+        answers = dict(zip((order.request.client_order_id for order in asked), found, strict=True))
         for order in orders:
             name = order.request.client_order_id
-            answer = known.get(name) or self._ask(order, waited)
+            answer = known.get(name) or answers.get(name)
             if isinstance(answer, OrderReport):
                 reports[name] = answer
             elif answer is not None:
@@ -126,6 +138,10 @@ class OrderTracker:
         There may be an event where the venue does not answer, or answers "no such order". Another
         refusal is an answer about the question, and not about the order: it is asked again.
         """
+        with order_id(order.request.client_order_id):
+            return self._asked(order, waited)
+
+    def _asked(self, order: OrderRecord, waited: float) -> OrderReport | OrderEvent | None:
         request = order.request
         try:
             report = self._session.find_order(request)
@@ -176,7 +192,8 @@ class OrderTracker:
                 order
                 for order in orders
                 if _shows_more(reports[order.request.client_order_id], order)
-            ]
+            ],
+            reports,
         ):
             booked[fill.client_order_id] += fill.quantity
         ends = (
@@ -215,20 +232,37 @@ class OrderTracker:
             kind = OrderEventKind.CANCEL
         return self._event(order, kind, reason, report.venue_order_id, cause)
 
-    def _book(self, orders: Sequence[OrderRecord]) -> Sequence[Fill]:
+    def _book(
+        self, orders: Sequence[OrderRecord], reports: Mapping[str, OrderReport]
+    ) -> Sequence[Fill]:
         """Book the orders' trades that are not booked yet, and return them.
 
-        The venue is asked once per symbol and venue.
+        Trades are those of the reports. Where a report has none, the venue is asked, once per
+        symbol and venue.
         """
         if not orders:
             return []
-        names = {order.request.client_order_id for order in orders}
-        places = sorted({(order.request.venue, order.request.symbol) for order in orders})
+        asked = [
+            order.request for order in orders if not reports[order.request.client_order_id].fills
+        ]
+        names = {request.client_order_id for request in asked}
+        places = sorted({(request.venue, request.symbol) for request in asked})
         answers = self._session.runner.map(
             self._trades, places, at_once=self._session.policy.senders, name="trades"
         )
-        trades = [fill for found in answers for fill in found if fill.client_order_id in names]
+        trades = [fill for order in orders for fill in reports[order.request.client_order_id].fills]
+        trades += [fill for found in answers for fill in found if fill.client_order_id in names]
         booked = self._session.ledger.book_fills(self._keeper.lease, trades) if trades else []
+        for fill in booked:
+            with order_id(fill.client_order_id):
+                _log.info(
+                    "fill_booked",
+                    symbol=fill.symbol,
+                    side=fill.side.value,
+                    trade=fill.trade_id,
+                    quantity=str(fill.quantity),
+                    price=str(fill.price),
+                )
         self.booked += booked
         return booked
 
@@ -286,7 +320,8 @@ class OrderTracker:
         for order in working:
             name = order.request.client_order_id
             try:
-                reports[name] = self._session.cancel(order.request)
+                with order_id(name):
+                    reports[name] = self._session.cancel(order.request)
             except (OrderNotFoundError, UnknownSymbolError):
                 pass
             except VenueError as error:
@@ -308,8 +343,12 @@ class OrderTracker:
         return OrderEvent(name, kind, at, reason, venue_order_id, end_cause)
 
     def _write(self, events: Sequence[OrderEvent]) -> None:
-        if events:
-            self._session.ledger.record_events(self._keeper.lease, events)
+        if not events:
+            return
+        self._session.ledger.record_events(self._keeper.lease, events)
+        for event in events:
+            with order_id(event.client_order_id):
+                _log.info("order_recorded", event_kind=event.kind.value, reason=event.reason)
 
 
 def _shows_more(report: OrderReport, order: OrderRecord) -> bool:

@@ -6,10 +6,13 @@ stopped.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+
+import structlog
 
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
+from penstock.core.log_ids import slot_ids
 from penstock.core.orders import Phase
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.core.timeframes import Timeframe
@@ -34,6 +37,7 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import Book, RebalancePolicy
 from penstock.risk.limits import RiskLimits
 
+_log = structlog.get_logger(__name__)
 #: A run may start this many seconds before its slot by the venue's clock.
 _EARLY_SECONDS = 1.0
 
@@ -74,6 +78,22 @@ def rebalance(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResu
             f"the policy's quote is {inputs.policy.quote} and the account's is {session.quote}: "
             "make them the same"
         )
+    with slot_ids(session.account, inputs.slot, session.ids):
+        _log.info("slot_begun", portfolio_version=inputs.portfolio_version)
+        result = _with_lease(session, inputs)
+        _log.info(
+            "slot_ended",
+            status=None if result.status is None else result.status.value,
+            reason=result.reason,
+            sent=result.sent,
+            fills=len(result.fills),
+            seconds=round(result.duration_seconds, 3),
+        )
+        return result
+
+
+def _with_lease(session: AccountSession, inputs: RebalanceInputs) -> RebalanceResult:
+    """Rebalance under the account's lease, where it can be had."""
     clock, policy = session.machine_clock, session.policy
     started = clock.elapsed_seconds()
     session.ledger.open_account(session.account, session.exchange_name, session.quote)
@@ -103,7 +123,8 @@ def _rebalanced(
     still_working = _cancel_if_asked(session)
     recovery = recover(session, keeper, inputs.slot)
     instruments = session.exchange.instruments()
-    reconciled = reconcile(session, keeper, instruments)
+    left_out = timedelta(seconds=session.policy.trade_comparison_seconds)
+    reconciled = reconcile(session, keeper, instruments, left_out)
     end_superseded(session, keeper, inputs.slot)
     slot = session.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
     orders = tuple(session.ledger.orders(session.account, rebalance_id=slot.id))
@@ -226,7 +247,8 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
     ).work()
     after = context.read_book(risk.locks)
     risk.close(after)
-    final = reconcile(session, keeper, context.instruments)
+    left_out = timedelta(seconds=session.policy.trade_comparison_seconds)
+    final = reconcile(session, keeper, context.instruments, left_out)
     if after.valuation.is_known:
         session.control_store.record_equity(
             keeper.lease, slot.slot, after.equity, after.cash, -after.missing_value

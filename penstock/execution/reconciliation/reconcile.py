@@ -11,7 +11,7 @@ own trades that the ledger lacks are booked at once. The other files of this fol
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from penstock.core.breaks import Break, BreakKind
@@ -104,17 +104,19 @@ def reconcile(
     session: AccountSession,
     keeper: LeaseKeeper,
     instruments: Mapping[str, Instrument] | None = None,
+    left_out: timedelta = timedelta(0),
 ) -> Reconciliation:
     """Compare ledger and venue, book our missing trades, open and close breaks.
 
     An account that has never been rebalanced takes over the venue's balances as its opening
-    balances. `instruments` are the venue's; they are read where they are not given.
+    balances. `instruments` are the venue's; they are read where they are not given. Fills that are
+    younger than `left_out` are compared later where every balance agrees.
     """
     if not session.ledger.rebalances(session.account, limit=1):
         # The time is read before the balances, so they include all trades up to it.
         at = session.clock.now()
         return _take_over(session, keeper, session.exchange.balances(), at)
-    seen = compare(session, keeper, instruments)
+    seen = compare(session, keeper, instruments, left_out)
     if seen.newest:
         session.control_store.record_compared(keeper.lease, seen.newest)
     opened, closed = _sync(session, keeper, [finding.found for finding in seen.findings])
@@ -133,6 +135,7 @@ def compare(
     session: AccountSession,
     keeper: LeaseKeeper,
     instruments: Mapping[str, Instrument] | None = None,
+    left_out: timedelta = timedelta(0),
 ) -> Comparison:
     """Return what differs now. Only our own trades that the ledger lacks are written."""
     planned = session.control_store.planned_instruments(session.account)
@@ -142,7 +145,7 @@ def compare(
     if gaps.open():  # a venue's balances may lag behind its trades: read them again
         session.pause(session.policy.poll_seconds)
         gaps = _gaps(session)
-    trades = compare_trades(session, keeper, gaps, overfilled)
+    trades = compare_trades(session, keeper, gaps, overfilled, left_out)
     findings += overfill_breaks(
         session, overfilled_orders(session) if trades.booked else overfilled, trades.doubled
     )

@@ -3,6 +3,10 @@
 The trades of a symbol are read where it has fills that were not compared yet, or where its asset's
 balance differs. They are read from the newest fill that was found equal. An account that does not
 trade reads none.
+
+A slot may leave its youngest fills to a later comparison where every balance agrees to the last
+digit: the venue has shown them once already, and a request for each symbol costs as much as its
+order (docs/decisions/0013).
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,14 +51,19 @@ def compare_trades(
     keeper: LeaseKeeper,
     gaps: BalanceGaps,
     overfilled: Sequence[OrderRecord],
+    left_out: timedelta = timedelta(0),
 ) -> ComparedTrades:
     """Book our trades that the ledger lacks, and add to `gaps` the findings about trades.
 
     The surest findings come first. Some are differences of trades though balances agree.
-    `overfilled` are our orders that were filled beyond their quantity.
+    `overfilled` are our orders that were filled beyond their quantity. Where nothing else differs,
+    a symbol whose first fill to be compared is younger than `left_out` is not read.
     """
     marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
     due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
+    if left_out and not gaps.open() and not overfilled:
+        until = session.clock.now() - left_out
+        due = {symbol: since for symbol, since in due.items() if since <= until}
     asked = sorted(
         due.keys()
         | {spot_symbol(asset, session.quote) for asset in gaps.open() if asset != session.quote}
@@ -94,10 +103,12 @@ def _beginning(session: AccountSession) -> datetime:
 
 def _read(session: AccountSession, histories: Sequence[TradeHistory]) -> list[TradeHistory]:
     """Read both sides of every symbol. The venue is asked about several symbols at a time."""
-    asked = session.runner.map(
-        TradeHistory.ask, histories, at_once=session.policy.senders, name="trades"
+    return session.runner.map(
+        lambda history: history.ask().recall(),
+        histories,
+        at_once=session.policy.senders,
+        name="trades",
     )
-    return [history.recall() for history in asked]
 
 
 @dataclass

@@ -5,7 +5,6 @@ Decides how a step is called and how its outcome is shown; what the step does is
 penstock.pipeline. The tables below are the commands in the order in which the help lists them.
 """
 
-import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ from penstock import __version__
 from penstock.core.errors import PenstockError
 from penstock.interfaces.cli import account, exchange, ledger, machine, models, trading, venue
 from penstock.interfaces.cli.terminal import err, out, work_with
+from penstock.monitoring.log_output import send_logs
 from penstock.settings import Settings
 from penstock.stack import follow_running_stack
 
@@ -91,7 +91,7 @@ for group, purpose, members in GROUPS:
 
 def main() -> None:
     """Run the command; a PenstockError becomes one sentence on stderr and exit code 1."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    send_logs("warning")
     try:
         app()
     except PenstockError as error:
@@ -117,7 +117,9 @@ def _root(
         raise typer.Exit
     followed = follow_running_stack(os.environ)
     work_with(followed.variables)
-    home = Settings.of(os.environ).process.home
+    process = Settings.of(os.environ).process
+    send_logs(process.log_level)
+    home = process.home
     for name, (mine, theirs) in followed.kept.items():
         err.print(
             f"[yellow]note:[/] {name} is {mine} here and {theirs} in the stack that runs from "

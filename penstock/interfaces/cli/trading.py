@@ -42,13 +42,18 @@ def rebalance(
     from penstock.interfaces.cli.console import table_of
     from penstock.interfaces.cli.tables import rebalance_table
     from penstock.pipeline.rebalance import rebalance_slot
+    from penstock.pipeline.reconcile import reconcile_after_slot
 
     wanted = parse_instant(slot) if slot else None
     with opened_platform() as platform:
         result = rebalance_slot(platform, operator(), portfolio, wanted)
-    if result.rows():
-        out.print(table_of(rebalance_table(result), "Orders"))
-    out.print(result.summary())
+        if result.rows():
+            out.print(table_of(rebalance_table(result), "Orders"))
+        out.print(result.summary())
+        if not (result.already_done or result.status is None):
+            compared = reconcile_after_slot(platform, operator(), portfolio)
+            if compared is not None and compared.found.breaks:
+                out.print(compared.summary())
     if result.is_failure:
         raise typer.Exit(1)
 

@@ -11,6 +11,7 @@ import ccxt
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
+from structlog.testing import capture_logs
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
@@ -224,10 +225,11 @@ def test_what_is_not_an_order_is_stamped_with_now(venue: str) -> None:
     assert abs(datetime.now(UTC) - at) < timedelta(seconds=30)
 
 
-def test_venue_without_an_age_limit_is_logged(capsys: pytest.CaptureFixture[str]) -> None:
+def test_venue_without_an_age_limit_is_logged() -> None:
     """A client of a venue that takes old orders logs so, and the venue has no age limit."""
-    RequestAge("bitstamp", CcxtMarketData("bitstamp").client)
-    assert "old_orders_are_taken" in capsys.readouterr().out
+    with capture_logs() as log:
+        RequestAge("bitstamp", CcxtMarketData("bitstamp").client)
+    assert [line["event"] for line in log] == ["old_orders_are_taken"]
     assert age_limit("bitstamp") is None
     assert "30 s" in str(age_limit("okx"))
 

@@ -31,6 +31,7 @@ from penstock.execution.algorithms import Style
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession, ExecutionPolicy
+from penstock.monitoring.log_output import send_logs
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.ports import Exchange, Venues
@@ -194,4 +195,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    send_logs("warning")
     main()

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from penstock.core.actors import Actor, Channel
+from penstock.monitoring.log_output import send_logs
 from penstock.pipeline.reconcile import reconcile_account
 from penstock.settings import Settings
 from penstock.wiring import open_platform
@@ -31,6 +32,7 @@ def die_after_opening_a_break() -> None:
 
 
 if __name__ == "__main__":
+    send_logs("warning")
     die_after_opening_a_break()
     with open_platform(Settings.of(os.environ)) as platform:
         reconcile_account(platform, Actor("tester", Channel.CLI), "daily")

@@ -68,5 +68,5 @@ def test_two_runs_of_the_same_slots_leave_the_same_bytes(style: Style) -> None:
     """
     first, second = trade_three_days(style), trade_three_days(style)
     assert first == second
-    for part in (b"simulation:1:00000003", b"asked_at=datetime", b"duration_seconds"):
+    for part in (b"simulation:1:00000006", b"asked_at=datetime", b"duration_seconds"):
         assert part in first

@@ -5,7 +5,7 @@ formats are described at https://www.postgresql.org/docs/current/sql-copy.html (
 array_recv of PostgreSQL's source.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -95,16 +95,17 @@ def read_as_numpy(cursor: "psycopg.Cursor[Any]") -> None:
     cursor.adapters.register_loader(types["timestamptz"].array_oid, _TimestampArrayLoader)
 
 
-def bars_of(symbol: str, ts: np.ndarray, *values: np.ndarray) -> pl.DataFrame:
-    """Return the bars frame of one symbol from its columns as `read_as_numpy` gives them."""
-    unix_ms = (ts + _POSTGRES_EPOCH_US) // 1000
-    columns = {
-        name: pl.Series(name, column) for name, column in zip(VALUE_COLUMNS, values, strict=True)
+def bars_of(rows: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+    """Return one bars frame of all symbols.
+
+    Each row is a symbol and its columns as `read_as_numpy` gives them. There is one row at least.
+    """
+    symbols, times, *columns = zip(*rows, strict=True)
+    lengths = [len(each) for each in times]
+    unix_ms = (np.concatenate(times) + _POSTGRES_EPOCH_US) // 1000
+    values = {
+        name: pl.Series(np.concatenate(column))
+        for name, column in zip(VALUE_COLUMNS, columns, strict=True)
     }
-    return pl.DataFrame(
-        {
-            "symbol": pl.repeat(symbol, len(ts), dtype=pl.String(), eager=True),
-            "ts": pl.Series(unix_ms).cast(TS),
-            **columns,
-        }
-    )
+    names = pl.Series(symbols, dtype=pl.String()).gather(np.repeat(np.arange(len(rows)), lengths))
+    return pl.DataFrame({"symbol": names, "ts": pl.Series(unix_ms).cast(TS), **values})

@@ -145,7 +145,7 @@ class PostgresControlStore:
 
     def open_breaks(self, account: str) -> Sequence[Break]:
         """Return the breaks that lock something now, oldest first."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 """SELECT subject, kind, detail, ledger_value, venue_value, changes
                    FROM account_break
@@ -282,7 +282,7 @@ class PostgresControlStore:
 
     def planned_instruments(self, account: str) -> Mapping[str, Instrument]:
         """Return the instruments that the account's orders were planned with, by symbol."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             return read_instruments(connection, account)
 
     def record_instruments(self, lease: Lease, instruments: Sequence[Instrument]) -> None:
@@ -304,12 +304,12 @@ class PostgresControlStore:
 
     def acceptances(self, account: str) -> Sequence[BreakAcceptance]:
         """Return the account's accepted breaks, oldest first."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             return read_acceptances(connection, account)
 
     def trade_marks(self, account: str) -> Sequence[TradeMark]:
         """Return how far the fills of each symbol were compared with the venue's trades."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             return read_trade_marks(connection, account)
 
     def record_compared(self, lease: Lease, newest: Mapping[str, int]) -> None:

@@ -152,7 +152,7 @@ class PostgresLedger:
 
     def slots_of(self, account: str, rebalance_ids: Collection[int]) -> Mapping[int, datetime]:
         """Return the slot of each of these rebalances of the account."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 "SELECT id, slot FROM rebalance WHERE account = %s AND id = ANY(%s)",
                 [account, list(rebalance_ids)],
@@ -163,7 +163,7 @@ class PostgresLedger:
         """Return when the last opening balance was booked, else the first slot; None where the
         account has neither.
         """
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(
                 SELECT_BEGINNING, {"account": account, "opening": opening_reason}
             ).fetchone()
@@ -171,7 +171,7 @@ class PostgresLedger:
 
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
         """Return the newest rebalances (by slot) first."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 (
                     f"SELECT {REBALANCE_COLUMNS} FROM rebalance WHERE account = %s "  # noqa: S608 - constant
@@ -286,7 +286,7 @@ class PostgresLedger:
             SELECT_ORDERS + UNFINISHED * unfinished_only + OF_REBALANCE * (rebalance_id is not None)
         )
         question += OVERFILLED * overfilled_only + IN_SEQUENCE
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 question.encode(), {"account": account, "rebalance_id": rebalance_id}
             ).fetchall()
@@ -294,7 +294,7 @@ class PostgresLedger:
 
     def newest_orders(self, account: str, limit: int) -> Sequence[OrderRecord]:
         """Return the account's newest orders, the oldest of them first."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 (SELECT_ORDERS + " ORDER BY sequence DESC LIMIT %(limit)s").encode(),
                 {"account": account, "limit": limit},
@@ -305,7 +305,7 @@ class PostgresLedger:
         """Return those of the account's orders that have one of these client order ids, oldest
         first.
         """
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(SELECT_NAMED.encode(), [account, list(names)]).fetchall()
         return [order_of(row) for row in rows]
 
@@ -313,7 +313,7 @@ class PostgresLedger:
         """Return the newest orders of a symbol that were sent and filled with less than their
         quantity, newest first.
         """
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(SELECT_SHORT.encode(), [account, symbol, limit]).fetchall()
         return [order_of(row) for row in rows]
 
@@ -324,7 +324,7 @@ class PostgresLedger:
         question = (
             SELECT_FILLS + OF_SYMBOL * (symbol is not None) + SINCE * (since is not None) + BY_TIME
         )
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 question.encode(), {"account": account, "symbol": symbol, "since": since}
             ).fetchall()
@@ -339,13 +339,13 @@ class PostgresLedger:
 
     def totals(self, account: str) -> AccountTotals:
         """Return how much the account has done."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(SELECT_TOTALS, {"account": account}).fetchall()
         return totals_of(rows)
 
     def balances(self, account: str) -> Mapping[str, Decimal]:
         """Return what the account has of every asset, the quote asset included, without zeros."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 """SELECT asset, quantity FROM balance
                    WHERE account = %s AND quantity <> 0 ORDER BY asset""",
@@ -355,7 +355,7 @@ class PostgresLedger:
 
     def positions(self, account: str) -> Mapping[str, Decimal]:
         """Return the signed quantity of every open position by symbol; spot has none."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(
                 """SELECT symbol, quantity FROM position
                    WHERE account = %s AND quantity <> 0 ORDER BY symbol""",

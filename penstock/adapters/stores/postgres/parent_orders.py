@@ -51,7 +51,7 @@ class PostgresParentOrderStore:
 
     def work_of(self, rebalance_id: int) -> Sequence[ParentOrder]:
         """Return the parents of a rebalance, in the order in which they were begun."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(_SELECT, [rebalance_id]).fetchall()
         return [
             ParentOrder(
