@@ -63,7 +63,7 @@ def test_move_without_a_gap_is_a_move() -> None:
 
 def test_series_that_an_operator_has_joined_goes_on_there_and_nowhere_else() -> None:
     """A join counts within its own gap. Only one that a move needs is noted."""
-    joins = [Join("A", at(20)), Join("A", at(5)), Join("B", at(20))]
+    joins = [Join("A", at(20)), Join("A", at(5)), Join("A", at(31)), Join("B", at(20))]
     assert closed_series(ABSENT, H1, joins=joins).equals(ABSENT)
     assert joins_over_moves(ABSENT, H1, joins) == (Join("A", at(20)),)
     assert closed_series(ABSENT, H1, joins=joins[1:]).equals(ABSENT[:10])
