@@ -94,7 +94,7 @@ def test_malformed_symbol_is_refused(configs: Path) -> None:
 def test_broken_yaml_is_one_sentence(configs: Path) -> None:
     """A file that is not YAML names itself and the place, on one line."""
     (configs / "costs.yaml").write_text("fee_bps: [10\n")
-    with pytest.raises(ConfigError, match=r"costs\.yaml is not valid YAML") as caught:
+    with pytest.raises(ConfigError, match=r"costs\.yaml is not valid YAML: line 2, ") as caught:
         _ = settings_of(configs).costs
     assert "\n" not in str(caught.value)
 

@@ -40,7 +40,10 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
 class LastAnswer(threading.local):
-    """What came of this thread's last request."""
+    """What came of this thread's last request.
+
+    `led_to` is the address to which requests go in the venue's place; "" where they go to it.
+    """
 
     sent: bool = False
     """Whether a request was sent in the present call."""
@@ -56,6 +59,9 @@ class LastAnswer(threading.local):
     The last answer is then not the answer to that request.
     """
     _method: str = ""
+
+    def __init__(self, led_to: str = "") -> None:
+        self.led_to = led_to
 
     def reset(self) -> None:
         """Forget everything: a new call begins."""
@@ -90,7 +96,7 @@ class VenueSession(requests.Session):
         secrets: Iterable[str] = (),
     ) -> None:
         super().__init__()
-        self.last = LastAnswer()
+        self.last = LastAnswer(base_url or "")
         self._keys = frozenset(secrets)
         self._secrets = [form for secret in self._keys for form in _forms_of(secret)]
         self._clock = clock
