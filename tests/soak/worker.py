@@ -19,6 +19,7 @@ from typing import Any
 
 import polars as pl
 import psutil
+import structlog
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.order_expiry import visibility_delay
@@ -247,7 +248,8 @@ class Worker:
 
 
 def main() -> None:
-    # outages are what the soak is about
+    # outages and wrong prints are what the soak is about
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     settings = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     while True:
