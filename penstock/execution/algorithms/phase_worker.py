@@ -61,14 +61,22 @@ class PhaseWorker:
     """
 
     def __init__(
-        self, context: SlotContext, risk: PreTradeRisk, *, phase: Phase, style: Style
+        self,
+        context: SlotContext,
+        risk: PreTradeRisk,
+        *,
+        phase: Phase,
+        style: Style,
+        book: Book | None = None,
     ) -> None:
+        """`book` is the account as it was read just now; it is read where none is given."""
         self._context = context
         self._session = context.session
         self._risk = risk
         self._phase = phase
         self._style = style
         self._now: datetime = context.session.clock.now()
+        self._given = book
         self._book: Book
         self._orders: Sequence[OrderRecord] = context.read_orders()
         self._allowed: dict[str, Decimal] = {}  # bounds a parent's summed fills
@@ -92,6 +100,7 @@ class PhaseWorker:
             style=self._style,
             orders=self._orders,
             now=self._now,
+            book=self._given,
         )
         if plan is None:
             self._risk.view.forget_counts()
