@@ -31,6 +31,9 @@ class TopOfBook:
     """Prices that a test sets in place of the candles', by Binance's symbol."""
     last: dict[str, str] = field(default_factory=dict)
     """Last prices that tickers print in place of the candles', by Binance's symbol. Any text."""
+    late_ms: dict[str, int] = field(default_factory=dict)
+    """How long after its close a candle is shown (milliseconds), by Binance's symbol; else at once
+    and open."""
     candle_pages: CandlePages = field(default_factory=CandlePages)
     """How many candles one answer has."""
 

@@ -150,6 +150,14 @@ class PracticeControl:
         """Quote every symbol from its candles again."""
         self._call("DELETE", "books")
 
+    def delay_candles(self, symbol: str, seconds: float) -> None:
+        """Show each candle of a symbol `seconds` after its close from now on, and no open one."""
+        self._call("POST", "late-candles", {"symbol": symbol, "seconds": seconds})
+
+    def end_delays(self) -> None:
+        """Show every symbol's candles at once again."""
+        self._call("DELETE", "late-candles")
+
     def page_candles(self, pages: CandlePages) -> None:
         """Answer candle requests within these limits from now on."""
         body = {"page": pages.page.value, "most": pages.most, "newest": pages.newest}

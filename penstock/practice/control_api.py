@@ -62,6 +62,8 @@ class ControlApi:
             "DELETE /practice/prices": self.clear_prices,
             "POST /practice/books": self.show_book,
             "DELETE /practice/books": self.clear_books,
+            "POST /practice/late-candles": self.delay_candles,
+            "DELETE /practice/late-candles": self.end_delays,
             "POST /practice/candle-pages": self.page_candles,
             "POST /practice/losses": self.lose_order,
             "GET /practice/faults": lambda _: self.faults.report(),
@@ -235,6 +237,18 @@ class ControlApi:
 
     def clear_books(self, _: Body) -> Any:
         self.books.shown.clear()
+        return []
+
+    def delay_candles(self, body: Body) -> Any:
+        """Show each candle of the symbol `seconds` after its close, and no open one."""
+        late_ms = round(float(body["seconds"]) * 1000)
+        if late_ms < 0:
+            raise ControlError(f"candles come late, not early: {body['seconds']} seconds")
+        self.books.late_ms[self._listing(body).wire] = late_ms
+        return self.books.late_ms
+
+    def end_delays(self, _: Body) -> Any:
+        self.books.late_ms.clear()
         return []
 
     def page_candles(self, body: Body) -> Any:

@@ -89,6 +89,10 @@ class PublicApi:
             raise illegal_parameter("limit")
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
         now = self.time.now_ms() - round(stale_seconds * 1000)
+        late_ms = self.books.late_ms.get(listing.wire)
+        if late_ms is not None:
+            newest = now - late_ms - timeframe.seconds * 1000
+            end = newest if end is None else min(end, newest)
         limit = min(limit, _KLINES_MOST)
         return binance_json.klines(
             self.books.candle_pages.candles(

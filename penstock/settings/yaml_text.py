@@ -6,7 +6,7 @@ the second of two equal keys replaces the first.
 
 import re
 from collections.abc import Hashable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -14,7 +14,16 @@ _MERGE = "tag:yaml.org,2002:merge"
 _NO_NUMBER = re.compile(r"[-+]?\.?(nan|inf|infinity)", re.IGNORECASE)
 
 
-class _Loader(yaml.SafeLoader):
+if TYPE_CHECKING:
+    from yaml import SafeLoader
+else:
+    try:  # libyaml gives the same nodes in a tenth of the time
+        from yaml import CSafeLoader as SafeLoader
+    except ImportError:
+        from yaml import SafeLoader
+
+
+class _Loader(SafeLoader):
     """A loader for which only plain decimal numbers are numbers.
 
     `true` and `yes` stay text. A setting that is a flag understands it; no number does.
@@ -40,7 +49,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         value = super().construct_scalar(node)
-        is_plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        is_plain = isinstance(node, yaml.ScalarNode) and not node.style
         if is_plain and isinstance(value, str) and _NO_NUMBER.fullmatch(value):
             raise yaml.YAMLError(
                 f"'{value}' in line {node.start_mark.line + 1} is no number; write another, or "

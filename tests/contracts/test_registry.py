@@ -11,10 +11,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import count
 from pathlib import Path
 
@@ -245,31 +245,41 @@ def _wait_for(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:
     )
 
 
-@pytest.fixture(scope="module", params=["database", "server"])
-def session(
+@pytest.fixture(scope="module")
+def sessions(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     snapshot: Snapshot,
     searches: dict[int, SearchResult],
     evidence: dict[int, Evidence],
-) -> Desk:
+) -> Callable[[str], Desk]:
+    """Return the registry over a "database" or a "server", each made when it is first asked for."""
+
+    @cache
+    def of(where: str) -> Desk:
+        if where == "database":
+            folder = tmp_path_factory.mktemp("database")
+            shutil.copy(request.getfixturevalue("mlflow_database"), folder)
+            uri = local_tracking_uri(folder)
+        else:
+            uri = request.getfixturevalue("mlflow_server")
+        record = MemoryPromotionStore()
+        registry, tracker = MlflowRegistry(uri, record), MlflowTracker(uri, "contract")
+        return Desk(uri, record, registry, tracker, snapshot, searches, evidence)
+
+    return of
+
+
+@pytest.fixture(params=["database", "server"])
+def session(request: pytest.FixtureRequest, sessions: Callable[[str], Desk]) -> Desk:
     """The registry under test."""
-    if request.param == "database":
-        folder = tmp_path_factory.mktemp("database")
-        shutil.copy(request.getfixturevalue("mlflow_database"), folder)
-        uri = local_tracking_uri(folder)
-    else:
-        uri = request.getfixturevalue("mlflow_server")
-    record = MemoryPromotionStore()
-    return Desk(
-        uri,
-        record,
-        MlflowRegistry(uri, record),
-        MlflowTracker(uri, "contract"),
-        snapshot,
-        searches,
-        evidence,
-    )
+    return sessions(request.param)
+
+
+@pytest.fixture(params=["database", pytest.param("server", marks=pytest.mark.soak)])
+def gated(request: pytest.FixtureRequest, sessions: Callable[[str], Desk]) -> Desk:
+    """The registry under what promotion does with it: calls that other tests hold to both."""
+    return sessions(request.param)
 
 
 def test_absent_models_versions_and_aliases_are_none_or_an_error(session: Desk) -> None:
@@ -433,91 +443,91 @@ ALWAYS = LENIENT.model_copy(update={"min_sharpe_over_champion": -99.0})
 
 
 def test_rollback_while_another_version_rehearses_is_seen_before_aliases_move(
-    session: Desk,
+    gated: Desk,
 ) -> None:
     """`previous` is the champion that the new one replaces, not the one that was rolled back
     meanwhile. The comparison is with the champion that is there then.
     """
-    name = session.new_name()
-    first, second, third = (session.register(name, seed) for seed in (1, 2, 3))
-    session.promote(name, first, ALWAYS)
-    session.promote(name, second, ALWAYS)
+    name = gated.new_name()
+    first, second, third = (gated.register(name, seed) for seed in (1, 2, 3))
+    gated.promote(name, first, ALWAYS)
+    gated.promote(name, second, ALWAYS)
 
     def rehearse(_: LoadedModel) -> CriterionResult:
-        assert session.rollback(name) == (second, first)
+        assert gated.rollback(name) == (second, first)
         return CriterionResult("rehearsal", True, 0.0, 0.1, "30 slots")
 
-    outcome = session.promote(name, third, ALWAYS, rehearse)
+    outcome = gated.promote(name, third, ALWAYS, rehearse)
     assert (outcome.champion_before, outcome.champion_after) == (first, third)
-    assert aliases(session, name) == {
+    assert aliases(gated, name) == {
         "champion": third,
         "challenger": third,
         "previous": first,
         "rolled_back": second,
     }
-    assert session.rollback(name) == (third, first)
+    assert gated.rollback(name) == (third, first)
 
 
-def test_champion_that_is_replaced_in_mid_comparison_is_compared_again(session: Desk) -> None:
+def test_champion_that_is_replaced_in_mid_comparison_is_compared_again(gated: Desk) -> None:
     """The champion's figures are of the one that is champion when the aliases move."""
-    name = session.new_name()
-    first, second, third = (session.register(name, seed) for seed in (1, 2, 3))
-    session.promote(name, first, ALWAYS)
-    session.promote(name, second, ALWAYS)
-    candidate = session.registry.find(name, third)
+    name = gated.new_name()
+    first, second, third = (gated.register(name, seed) for seed in (1, 2, 3))
+    gated.promote(name, first, ALWAYS)
+    gated.promote(name, second, ALWAYS)
+    candidate = gated.registry.find(name, third)
     assert candidate is not None
-    evidence = session.registry.evidence(name, third)
-    measure = measure_out_of_sample(session.snapshot.bars(), evidence)
+    evidence = gated.registry.evidence(name, third)
+    measure = measure_out_of_sample(gated.snapshot.bars(), evidence)
     measured: list[float] = []
 
     def interrupted(strategy: Strategy) -> BacktestMetrics:
         figures = measure(strategy)
         measured.append(figures.sharpe)
         if len(measured) == 2:  # the first is the candidate's own
-            session.rollback(name)
+            gated.rollback(name)
         return figures
 
     outcome = promote(
-        session.registry,
-        session.record,
+        gated.registry,
+        gated.record,
         candidate,
         evidence,
         interrupted,
         ALWAYS,
         NOW,
         "ana",
-        rollbacks=session.rollbacks,
+        rollbacks=gated.rollbacks,
     )
-    rivals = [session.registry.load(name, version).strategy for version in (second, first)]
+    rivals = [gated.registry.load(name, version).strategy for version in (second, first)]
     assert measured[1:] == [measure(rival).sharpe for rival in rivals]
     assert outcome.champion_before == first
-    assert aliases(session, name)["previous"] == first
+    assert aliases(gated, name)["previous"] == first
 
 
 def test_every_strategy_that_was_rolled_back_is_refused_also_when_found_again(
-    session: Desk,
+    gated: Desk,
 ) -> None:
     """Two versions are taken out, one after the other. Neither passes again, nor does a later
     version with the source and parameters of the first.
     """
-    name = session.new_name()
-    first, second, third = (session.register(name, seed) for seed in (1, 2, 3))
-    session.promote(name, first, ALWAYS)
+    name = gated.new_name()
+    first, second, third = (gated.register(name, seed) for seed in (1, 2, 3))
+    gated.promote(name, first, ALWAYS)
     for version in (second, third):
-        assert session.promote(name, version, ALWAYS).champion_after == version
-        assert session.rollback(name) == (version, first)
-    found_again = replace(session.searches[2], id="found again the next night")
-    known = session.evidence[2].model_copy(update={"search_id": found_again.id})
-    run = session.tracker.record_search(found_again, MovingAverageCross, session.snapshot, known)
-    fourth = session.registry.register(run, name).version
+        assert gated.promote(name, version, ALWAYS).champion_after == version
+        assert gated.rollback(name) == (version, first)
+    found_again = replace(gated.searches[2], id="found again the next night")
+    known = gated.evidence[2].model_copy(update={"search_id": found_again.id})
+    run = gated.tracker.record_search(found_again, MovingAverageCross, gated.snapshot, known)
+    fourth = gated.registry.register(run, name).version
     assert fourth not in {first, second, third}
     for version, of in ((second, second), (third, third), (fourth, second)):
-        refused = session.promote(name, version, ALWAYS)
+        refused = gated.promote(name, version, ALWAYS)
         assert refused.gate.decision is CandidateStatus.REJECTED
         (verdict,) = refused.gate.failures
         assert verdict.criterion == "not_rolled_back"
         assert f"version {of}" in verdict.reason
-    assert aliases(session, name)["champion"] == first
+    assert aliases(gated, name)["champion"] == first
 
 
 def test_rejected_candidate_moves_no_alias_and_its_verdicts_are_recorded(session: Desk) -> None:
@@ -535,19 +545,19 @@ def test_rejected_candidate_moves_no_alias_and_its_verdicts_are_recorded(session
         session.registry.load(name, version)
 
 
-def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(session: Desk) -> None:
+def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(gated: Desk) -> None:
     """The registered version's own backtest is what counts: evidence that claims more than it shows
     is refused.
     """
-    name, version = session.candidate
-    candidate = session.registry.find(name, version)
+    name, version = gated.candidate
+    candidate = gated.registry.find(name, version)
     assert candidate is not None
-    honest = session.registry.evidence(name, candidate.version)
+    honest = gated.registry.evidence(name, candidate.version)
     better = replace(honest.out_of_sample, final_equity=honest.out_of_sample.final_equity * 1.0001)
     claimed = honest.model_copy(update={"out_of_sample": better})
-    measure = measure_out_of_sample(session.snapshot.bars(), claimed)
+    measure = measure_out_of_sample(gated.snapshot.bars(), claimed)
     outcome = promote(
-        session.registry,
+        gated.registry,
         MemoryPromotionStore(),
         candidate,
         claimed,
@@ -555,18 +565,18 @@ def test_candidate_that_does_not_reproduce_its_evidence_is_rejected(session: Des
         LENIENT,
         NOW,
         "ana",
-        rollbacks=session.rollbacks,
+        rollbacks=gated.rollbacks,
     )
     assert [verdict.criterion for verdict in outcome.gate.failures] == ["reproduces_evidence"]
-    assert aliases(session, name) == {}
+    assert aliases(gated, name) == {}
 
 
-def test_bars_that_do_not_cover_the_evidence_are_refused(session: Desk) -> None:
+def test_bars_that_do_not_cover_the_evidence_are_refused(gated: Desk) -> None:
     """A champion must be measured on the candidate's bars, not on whatever is at hand."""
-    evidence = session.tracker.read_search(session.run_of(1)).evidence
+    evidence = gated.tracker.read_search(gated.run_of(1)).evidence
     for bars in (
-        session.snapshot.bars().head(100),
-        session.snapshot.bars().filter(pl.col("symbol") == "AAA/USDT"),
+        gated.snapshot.bars().head(100),
+        gated.snapshot.bars().filter(pl.col("symbol") == "AAA/USDT"),
     ):
         with pytest.raises(PromotionError, match="use the snapshot"):
             measure_out_of_sample(bars, evidence)

@@ -28,7 +28,7 @@ from tests.crash.misled_day import (
 
 pytestmark = pytest.mark.slow
 
-SLICE = 100
+SLICE = 60
 ORDERS = int(os.environ.get("PENSTOCK_AMBIGUOUS_ORDERS", "10000"))
 SEED = int(os.environ.get("PENSTOCK_AMBIGUOUS_SEED", "20240303"))
 _SUBMIT, _ORDER = "POST", "/api/v3/order"

@@ -17,7 +17,7 @@ import pytest
 
 from tests.crash.conftest import Scenario, Stage
 
-SLICE = 16
+SLICE = 10
 KILLS = int(os.environ.get("PENSTOCK_CRASH_KILLS", "1000"))
 SEED = int(os.environ.get("PENSTOCK_CRASH_SEED", "20240301"))
 #: A third run, which must find nothing to do, after every so many kills.

@@ -187,7 +187,7 @@ def boundaries(stage: Stage, make_scenario: Callable[[int], Scenario]) -> list[s
     """What an undisturbed run of the sleepers' scenario crosses."""
     scene = make_scenario(SEED)
     stage.open("awake", scene)
-    names: list[str] = stage.run("awake", scene)["boundaries"]
+    names: list[str] = stage.run("awake", scene, policy=LONG_LEASE)["boundaries"]
     return names
 
 

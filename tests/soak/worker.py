@@ -1,9 +1,10 @@
 """The worker of the soak: minute slots one after the other, until it is asked to stop or is killed.
 
-Run as `python worker.py SETTINGS` by the soak. It prints one JSON line per event. An event is a
-slot that ended, a request that leaves (with the machine's monotonic time), or an error it continues
-after. It reads what to do next from the ledger alone, so that one worker continues where another
-was killed.
+Run as `python -m tests.soak.worker SETTINGS` by the soak. It prints one JSON line per event. An
+event is a slot that ended, a request that leaves (with the machine's monotonic time), or an error
+it continues after. It reads what to do next from the ledger alone, so that one worker continues
+where another was killed. Before each slot it arranges what the venue shows wrongly then. A strategy
+decides on the venue's own bars.
 """
 
 import json
@@ -12,10 +13,11 @@ import os
 import sys
 import threading
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import psutil
 
 from penstock.adapters.exchanges.ccxt import CcxtExchange
@@ -28,23 +30,34 @@ from penstock.adapters.stores.postgres import (
 )
 from penstock.core.clock import VenueClock
 from penstock.core.errors import ConfigError, PenstockError
+from penstock.core.late_bars import LATE_BARS, weights_across
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK, THREADS
 from penstock.core.orders import OrderReport, OrderRequest
-from penstock.core.proposals import SeenBar
 from penstock.core.rebalances import RebalanceStatus
+from penstock.core.strategy import Strategy, StrategyParams
+from penstock.core.timeframes import Timeframe
+from penstock.data.bar_pages import BarRequests, read_stretch
+from penstock.data.policy import IngestPolicy
 from penstock.execution.kill_switch import KillSwitch
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession, ExecutionPolicy
 from penstock.monitoring.log_output import send_logs
-from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.allocation import PortfolioTargets, allocate
+from penstock.portfolio.decision import decide_targets
 from penstock.portfolio.rebalancing import RebalancePolicy
+from penstock.ports import LoadedModel
+from penstock.ports.registry import ModelVersion
 from penstock.practice.control import PracticeControl
+from penstock.practice.synthetic import SyntheticCandles
 from penstock.risk.limits import RiskLimits
+from tests.soak.situations import MINUTE, Situations, Stage, level
+from tests.soak.truth import TruePrices
 
-MINUTE = timedelta(minutes=1)
 #: A slot that could not be traded within this long of its close is skipped, with the reason.
 TOO_LATE_SECONDS = 50.0
-_LIGHT, _HEAVY, _HELD_MINUTES = 0.05, 0.10, 5
+_READING = IngestPolicy(attempts=3, backoff_seconds=0.02)
+#: As many as a symbol counts for whose bars are late. Short pages have fewer.
+_BARS = LATE_BARS + 2
 _speaking = threading.Lock()
 
 
@@ -53,10 +66,33 @@ def say(**event: Any) -> None:
         print(json.dumps(event, default=str), flush=True)
 
 
-def weights_at(slot: datetime, symbols: list[str]) -> dict[str, float]:
-    """Return weights that all change every five minutes, half of them up and half down."""
-    turn = int(slot.timestamp()) // 60 // _HELD_MINUTES
-    return {symbol: _LIGHT if (turn + n) % 2 else _HEAVY for n, symbol in enumerate(symbols)}
+class Turns(Strategy):
+    """Weights that all change every five minutes: out of the market, light, heavy, in turn.
+
+    A symbol's weight is its level shared out among the symbols that count, as the shipped
+    strategies do it: a vanished symbol leaves more to the others, a late one does not.
+    """
+
+    name = "turns"
+
+    class Params(StrategyParams):
+        symbols: tuple[str, ...] = ()
+
+    params: Params
+
+    @property
+    def warmup_bars(self) -> int:
+        return 0
+
+    def target_weights(self, bars: pl.DataFrame) -> pl.DataFrame:
+        number = {symbol: n for n, symbol in enumerate(self.params.symbols)}
+        levels = [
+            level(ts + MINUTE, number[symbol]) for symbol, ts in bars.select("symbol", "ts").rows()
+        ]
+        scores = bars.select("symbol", "ts", level=pl.Series(levels, dtype=pl.Float64))
+        return weights_across(
+            scores, pl.col("level") * len(number) / pl.col("level").count().over("ts")
+        )
 
 
 class TimedExchange(CcxtExchange):
@@ -84,6 +120,26 @@ class Worker:
             timeout_seconds=2,
             retry_wait_seconds=0.02,
         )
+        candles = SyntheticCandles(
+            symbols=tuple(self.symbols),
+            start=datetime.fromisoformat(settings["candles_from"]),
+            end=datetime.fromisoformat(settings["candles_to"]),
+            seed=settings["seed"],
+        )
+        self.stage = Stage(
+            self.control,
+            Situations(
+                self.symbols,
+                self.first,
+                settings["seed"],
+                settings["block"],
+                settings["cut_every"],
+            ),
+            Path(settings["record"]),
+            TruePrices(candles).at,
+        )
+        strategy = Turns(Turns.Params(symbols=tuple(self.symbols)))
+        self.model = LoadedModel(ModelVersion(strategy.name, "1", "soak", (), {}), strategy)
         self.database = connect(settings["database"])
         self.ledger = PostgresLedger(self.database)
         control_store = PostgresControlStore(self.database)
@@ -123,25 +179,20 @@ class Worker:
         if not newest:
             return self.first
         return newest[0].slot + (
-            timedelta(0) if newest[0].status is RebalanceStatus.RUNNING else MINUTE
+            0 * MINUTE if newest[0].status is RebalanceStatus.RUNNING else MINUTE
         )
 
     def run_slot(self, slot: datetime) -> None:
-        """Wait for the slot's close and rebalance; a slot that is late is the rebalance's to
-        refuse.
+        """Wait for the slot's close and rebalance. To refuse a slot that is late is for the
+        rebalance.
         """
-        due = slot + timedelta(seconds=1)
-        if self.control.now() < due:
-            self.control.step(to=due)
-
-        def decide(version: str) -> PortfolioTargets:
-            prices = self.exchange.last_prices(self.symbols)
-            seen = {symbol: SeenBar(slot, float(price)) for symbol, price in prices.items()}
-            return PortfolioTargets(version, weights_at(slot, self.symbols), {}, seen)
-
+        self.stage.arrange(slot)
         started = time.monotonic()
         report = rebalance(
-            self.session, RebalanceInputs(slot, "soak/1", decide, RebalancePolicy(), self.limits)
+            self.session,
+            RebalanceInputs(
+                slot, "turns/1", lambda _: self.decide(slot), RebalancePolicy(), self.limits
+            ),
         )
         if report.status is not None:
             memory = psutil.Process().memory_info().rss
@@ -156,6 +207,23 @@ class Worker:
             # a halt lasts for some slots, not for all that a machine can skip meanwhile
             time.sleep(0.1)
 
+    def decide(self, slot: datetime) -> PortfolioTargets:
+        """Read the newest bars, page after page, and decide on them."""
+        newest = slot - MINUTE
+        stretches = [
+            read_stretch(
+                BarRequests(self.exchange, symbol, _READING, SYSTEM_CLOCK),
+                Timeframe.M1,
+                newest - (_BARS - 1) * MINUTE,
+                newest,
+                lambda _: None,
+            )
+            for symbol in self.symbols
+        ]
+        bars = pl.concat([stretch.rows for stretch in stretches])
+        targets = decide_targets(self.model, bars, Timeframe.M1, slot, symbols=self.symbols)
+        return allocate([targets])
+
     def run(self) -> None:
         while True:
             try:
@@ -166,6 +234,7 @@ class Worker:
                 self.run_slot(slot)
             except (PenstockError, ConfigError) as error:
                 say(error=type(error).__name__, text=str(error)[:300])
+                self.stage.in_force = None
                 time.sleep(0.05)
                 self._let_time_pass()
 

@@ -26,6 +26,9 @@ _DEFAULTS = {
     "GIT_PYTHON_REFRESH": "quiet",
 }
 
+#: The metrics of a search's run that are series over its trials; every other is one figure.
+SERIES = ("trial_value", "best_value")
+
 
 def local_tracking_uri(folder: Path) -> str:
     """Return the tracking URI of an MLflow database file in `folder`, created if missing."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.adapters.mlflow.connection import connect, explained, fluent, is_absent
+from penstock.adapters.mlflow.connection import SERIES, connect, explained, fluent, is_absent
 from penstock.adapters.mlflow.content import Manifest, VersionContent, read_version
 from penstock.core.errors import NoVersionError, PromotionError
 from penstock.core.extras import extra
@@ -20,6 +20,7 @@ from penstock.promotion.evidence import Evidence
 from penstock.promotion.records import PromotionStore
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as MlflowVersion
     from mlflow.models import ModelSignature
 
@@ -140,7 +141,7 @@ class MlflowRegistry:
 
         # MLflow's database store looks a logged model up through its module-level client.
         with fluent(self.tracking_uri):
-            model_id, model_uri = _log_model(run_id, manifest, folder)
+            model_id, model_uri = _log_model(self._client, run_id, manifest, folder)
             try:
                 self._client.create_registered_model(name)
             except MlflowException as error:
@@ -240,16 +241,37 @@ def _tags(content: VersionContent, run_tags: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _log_model(run_id: str, manifest: Manifest, folder: Path) -> tuple[str, str]:
-    """Log the version as an MLflow model of the run; return its id and URI."""
+def _log_model(
+    client: "MlflowClient", run_id: str, manifest: Manifest, folder: Path
+) -> tuple[str, str]:
+    """Log the version as an MLflow model of the run, with the run's parameters and figures.
+
+    Return its id and URI.
+    """
     with extra("research"):
         import mlflow.pyfunc
+    from mlflow.entities import LoggedModelOutput, Metric
 
-    with warnings.catch_warnings(), mlflow.start_run(run_id=run_id):
+    run = client.get_run(run_id)
+    model = client.create_logged_model(
+        run.info.experiment_id,
+        name=manifest.strategy.replace("_", "-"),
+        source_run_id=run_id,
+        params=run.data.params,
+    )
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    # In one request. For a model of an active run MLflow asks for each figure's history.
+    figures = [
+        Metric(name, value, run.info.end_time, 0, model_id=model.model_id, run_id=run_id)
+        for name, value in run.data.metrics.items()
+        if name not in SERIES
+    ]
+    client.log_batch(run_id, metrics=figures)
+    with warnings.catch_warnings():
         # Advice on type hints and examples, which a signature does not need.
         warnings.simplefilter("ignore", UserWarning)
         logged = mlflow.pyfunc.log_model(
-            name=manifest.strategy.replace("_", "-"),
+            model_id=model.model_id,
             python_model=str(Path(__file__).with_name("model.py")),
             artifacts={"version": str(folder)},
             model_config={"content_hash": manifest.content_hash, "params": dict(manifest.params)},
@@ -257,7 +279,7 @@ def _log_model(run_id: str, manifest: Manifest, folder: Path) -> tuple[str, str]
             # To infer them MLflow would start a process that imports everything.
             pip_requirements=["penstock", "polars", "pydantic"],
         )
-    return logged.model_id, logged.model_uri
+    return model.model_id, logged.model_uri
 
 
 def _signature() -> "ModelSignature":

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from penstock.adapters.mlflow.connection import artifact_location, connect, explained
+from penstock.adapters.mlflow.connection import SERIES, artifact_location, connect, explained
 from penstock.adapters.mlflow.content import manifest_of, read_version, source_of, write_version
 from penstock.adapters.mlflow.provenance import CodeState, code_state
 from penstock.core.clock import MachineClock
@@ -193,7 +193,7 @@ class MlflowTracker:
         points: Iterable[Metric] = (
             Metric(name, float(value), now, int(number))
             for number, *values in done.iter_rows()
-            for name, value in zip(("trial_value", "best_value"), values, strict=True)
+            for name, value in zip(SERIES, values, strict=True)
         )
         for batch in _batches(points, _BATCH):
             self._client.log_batch(run_id, metrics=batch)

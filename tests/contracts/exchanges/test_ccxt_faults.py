@@ -308,6 +308,25 @@ def test_stale_candles_lack_the_newest_bars(
     )
 
 
+def test_candles_that_come_late_are_whole_and_do_not_delay_others(
+    connect: Callable[..., CcxtExchange], control: PracticeControl
+) -> None:
+    """A day's candle is shown two days after its close. Another symbol has its open one."""
+    exchange = connect()
+    now = exchange.now()
+    control.delay_candles("AAA/USDT", 2 * 86_400)
+    try:
+        late, other = (
+            exchange.fetch_bars(symbol, Timeframe.D1, now - 5 * DAY, 10)
+            for symbol in ("AAA/USDT", "BBB/USDT")
+        )
+    finally:
+        control.end_delays()
+    assert late["ts"].to_list() == [now - 5 * DAY, now - 4 * DAY, now - 3 * DAY]
+    assert late["close"][-1] == late["open"][-1] + 1
+    assert other["ts"][-1] == now
+
+
 def test_slow_answer_is_an_answer(
     connect: Callable[..., CcxtExchange], control: PracticeControl
 ) -> None:

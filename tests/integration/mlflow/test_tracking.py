@@ -212,6 +212,29 @@ def test_version_loads_where_the_strategy_is_not_installed_and_in_plain_mlflow(
     )
 
 
+def test_registered_model_shows_its_search_with_figures_and_parameters(
+    tracking_uri: str, run_id: str
+) -> None:
+    """MLflow's page of the model has the run that it came from and each of its figures, but for the
+    series over trials. The run has the model as its output, and stays finished.
+    """
+    client = connect(tracking_uri)
+    before = client.get_run(run_id)
+    version = MlflowRegistry(tracking_uri, MemoryPromotionStore()).register(run_id, "shown")
+    run = client.get_run(run_id)
+    source = client.get_model_version("shown", version.version).source
+    assert source is not None
+    assert run.outputs is not None
+    model = client.get_logged_model(source.removeprefix("models:/"))
+    assert model.model_id in {output.model_id for output in run.outputs.model_outputs}
+    assert (model.source_run_id, model.status.value) == (run_id, "READY")
+    assert model.params == run.data.params
+    figures = {metric.key: metric.value for metric in model.metrics or ()}
+    assert figures["out_of_sample.sharpe"] == before.data.metrics["out_of_sample.sharpe"]
+    assert figures.keys() == before.data.metrics.keys() - {"trial_value", "best_value"}
+    assert (run.data.metrics, run.info.end_time) == (before.data.metrics, before.info.end_time)
+
+
 @pytest.mark.parametrize("part", ["strategy.py", "manifest.json", "evidence.json"])
 def test_version_that_was_changed_after_registration_is_not_run(
     part: str, tracking_uri: str, run_id: str

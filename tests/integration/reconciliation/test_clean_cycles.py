@@ -166,10 +166,10 @@ def require_awkward(count: Counter[str]) -> None:
 def test_clean_cycles_lock_nothing_and_write_nothing(
     opened: Callable[..., Any], contents: Callable[[], Any]
 ) -> None:
-    """Some hundred cycles of accounts that trade leave no lock."""
-    count = run(opened, contents, 300, 8)
+    """A hundred cycles of accounts that trade leave no lock."""
+    count = run(opened, contents, 120, 8)
     print(f"\n{line(count)}")
-    assert (count["cycles"], count["false locks"]) == (300, 0)
+    assert (count["cycles"], count["false locks"]) == (120, 0)
     require_awkward(count)
 
 
