@@ -109,8 +109,7 @@ def place(
     """
     if not orders:
         return {}
-    watch = SwitchWatch(session.kill_switch, session.policy.kill_switch_seconds)
-    halt, at = watch.look(), session.clock.now()
+    halt, at = session.kill_switch.read(), session.clock.now()
     leaving: list[OrderRequest] = []
     events: list[OrderEvent] = []
     for request in (order.request for order in orders):
@@ -121,7 +120,7 @@ def place(
             events.append(OrderEvent(request.client_order_id, OrderEventKind.SUBMIT, at))
     session.ledger.write_ahead(keeper.lease, rebalance.id, orders, events, at)
     _log.info("orders_written_ahead", orders=len(orders), leaving=len(leaving))
-    outcomes = dict(zip(leaving, send_all(session, keeper, watch, leaving), strict=True))
+    outcomes = dict(zip(leaving, send_all(session, keeper, leaving), strict=True))
     refused = {request: each for request, each in outcomes.items() if each.is_refusal}
     answered = [each for request, each in outcomes.items() if request not in refused]
     _record(session, keeper, answered)
@@ -165,17 +164,14 @@ def _confirmed(
 
 
 def send_all(
-    session: AccountSession,
-    keeper: LeaseKeeper,
-    watch: SwitchWatch,
-    requests: Sequence[OrderRequest],
+    session: AccountSession, keeper: LeaseKeeper, requests: Sequence[OrderRequest]
 ) -> list[SubmitOutcome]:
     """Send each request once, `policy.senders` at a time; return the outcomes in the same order.
 
     An error (such as a lost lease) is raised after the requests under way have returned. The others
     do not leave. All of them are then still SUBMITTING in the ledger.
     """
-    pace = Pace()
+    pace, watch = Pace(), SwitchWatch(session.kill_switch, session.policy.kill_switch_seconds)
     return session.runner.map(
         lambda request: _send(session, keeper, pace, watch, request),
         requests,

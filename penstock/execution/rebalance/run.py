@@ -40,8 +40,9 @@ from penstock.risk.limits import RiskLimits
 _log = structlog.get_logger(__name__)
 #: A run may start this many seconds before its slot by the venue's clock.
 _EARLY_SECONDS = 1.0
-#: The first phase is planned from the book that the slot began with, unless it is older than this.
-_BOOK_HOLDS_SECONDS = 1.0
+#: The first phase is planned from the book that the slot began with, unless it is older than this
+#: by the venue's clock.
+_BOOK_HOLDS = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -239,12 +240,12 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
     The slot is not ended yet; the result says how it ends.
     """
     session, keeper, slot = context.session, context.keeper, context.rebalance
-    read_at = session.machine_clock.elapsed_seconds()
+    read_at = session.clock.now()
     before = context.read_book(risk.locks)
     context = replace(context, targets=risk.open(before, context.targets))
     style = _style(session, risk, Phase.SELLS)
-    age = session.machine_clock.elapsed_seconds() - read_at
-    fresh = replace(before, targets=context.targets.weights) if age < _BOOK_HOLDS_SECONDS else None
+    is_fresh = session.clock.now() - read_at < _BOOK_HOLDS
+    fresh = replace(before, targets=context.targets.weights) if is_fresh else None
     sells = PhaseWorker(context, risk, phase=Phase.SELLS, style=style, book=fresh).work()
     buys = PhaseWorker(
         context, risk, phase=Phase.BUYS, style=_style(session, risk, Phase.BUYS)
