@@ -13,6 +13,7 @@ import structlog
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
 from penstock.core.log_ids import slot_ids
+from penstock.core.order_records import SlotOrders
 from penstock.core.orders import Phase
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.core.timeframes import Timeframe
@@ -246,10 +247,12 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
     style = _style(session, risk, Phase.SELLS)
     is_fresh = session.clock.now() - read_at < _BOOK_HOLDS
     fresh = replace(before, targets=context.targets.weights) if is_fresh else None
-    sells = PhaseWorker(context, risk, phase=Phase.SELLS, style=style, book=fresh).work()
-    buys = PhaseWorker(
-        context, risk, phase=Phase.BUYS, style=_style(session, risk, Phase.BUYS)
-    ).work()
+    selling = PhaseWorker(
+        context, risk, phase=Phase.SELLS, style=style, orders=SlotOrders(result.orders), book=fresh
+    )
+    sells = selling.work()
+    style = _style(session, risk, Phase.BUYS)
+    buys = PhaseWorker(context, risk, phase=Phase.BUYS, style=style, orders=selling.orders).work()
     after = context.read_book(risk.locks)
     risk.close(after)
     left_out = timedelta(seconds=session.policy.trade_comparison_seconds)
