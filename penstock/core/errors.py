@@ -24,6 +24,10 @@ class MissingExtraError(PenstockError):
     """A library is not installed that comes with an extra. The message has the command."""
 
 
+class RealNetworkError(ConfigError):
+    """A venue itself was named, where orders cost real money, without saying that it is meant."""
+
+
 class NotPracticeError(ConfigError):
     """The request is possible only at the practice exchange, and another venue is configured."""
 

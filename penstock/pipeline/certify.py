@@ -1,4 +1,4 @@
-"""Certify a venue: live through a life of small orders there, and keep its answers as a file."""
+"""Certify a venue: send a series of small orders there, and keep its answers as a file."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from penstock import __version__
 from penstock.core.actors import Actor
-from penstock.core.errors import ConfigError
+from penstock.core.errors import ConfigError, RealNetworkError
 from penstock.core.ids import IdSource
 from penstock.core.instruments import spot_assets
 from penstock.execution.certification.marked_orders import MARK, MarkedOrders
@@ -29,8 +29,8 @@ class CertifyRequest:
     """What is traded, such as "BTC/USDT"."""
     most: Decimal
     """What an order may cost at most (quote units)."""
-    record: Path
-    """The file that is written."""
+    record: Path | None = None
+    """The file that is written; without it one in this folder, named after venue and network."""
     venue: str = ""
     """Which venue of an account at several; "" where there is one."""
     real_network: bool = False
@@ -80,22 +80,24 @@ def certify_venue(
     request: CertifyRequest,
     tell: Callable[[CertifiedStep], None] = lambda _step: None,
 ) -> Certification:
-    """Live through the script at the portfolio's venue, and write what was seen.
+    """Make every step of the script at the portfolio's venue, and write what was seen.
 
     `tell` hears of each step. An interruption ends the script like its end does: nothing is left
-    open, and the file is written. Raises ConfigError where the account is on paper, and where it is
-    at a real network that was not asked for.
+    open, and the file is written. Raises ConfigError where the account is on paper, and
+    RealNetworkError where it is at a real network that was not asked for.
     """
     market = _market_of(settings, request)
     if request.most <= 0 or not request.most.is_finite():
         raise ConfigError(f"an order may cost more than zero, not {request.most}")
     if market.is_real:
         if not request.real_network:
-            raise ConfigError(
+            raise RealNetworkError(
                 f"environment '{settings.process.env}' is {market.ccxt_id} itself, not its test "
-                "network: orders there cost real money, and nobody said that they may"
+                "network: orders there cost real money"
             )
         settings.require_consent()
+    network = _network(market)
+    record = request.record or Path(f"certified-{market.ccxt_id}-{network}.json")
     account = recorded_account(
         settings, request.portfolio, request.venue, spot_assets(request.symbol)
     )
@@ -117,10 +119,10 @@ def certify_venue(
     finally:
         answers = tuple(account.recorder.answers())
         write_recording(
-            request.record,
+            record,
             VenueRecording(
                 market.ccxt_id,
-                _network(market),
+                network,
                 request.symbol,
                 request.most,
                 request.patience_seconds,
@@ -136,10 +138,10 @@ def certify_venue(
         )
     return Certification(
         market.ccxt_id,
-        _network(market),
+        network,
         tuple(script.steps),
         script.left,
-        request.record,
+        record,
         len(answers),
         script.is_as_expected and not is_interrupted,
         is_interrupted,
@@ -151,14 +153,16 @@ def _market_of(settings: Settings, request: CertifyRequest) -> MarketSettings:
     environment, name = settings.environment, settings.process.env
     account = environment.account_of(request.portfolio)
     if environment.trading == "paper":
-        raise ConfigError(f"environment '{name}' trades on paper: there is no venue to certify")
-    if not account.venues and not request.venue:
+        raise ConfigError(
+            f"environment '{name}' trades on paper: there is no venue to certify; set PENSTOCK_ENV "
+            "to an environment with `trading: venue`"
+        )
+    if not account.venues and request.venue in {"", environment.market.ccxt_id}:
         return environment.market
     if request.venue not in account.venues:
-        raise ConfigError(
-            f"account '{account.name}' has the venues {', '.join(account.venues) or '(only one)'}: "
-            f"'{request.venue}' is none of them"
-        )
+        known = ", ".join(account.venues) or environment.market.ccxt_id
+        wrong = f", not at '{request.venue}'" if request.venue else ": name one of them"
+        raise ConfigError(f"account '{account.name}' is at {known}{wrong}")
     return account.venues[request.venue]
 
 

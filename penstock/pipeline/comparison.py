@@ -70,8 +70,7 @@ def compare_with_backtest(platform: Platform, portfolio: str, period: Period) ->
     closes = _closes(bars, period.slots)
     if closes.is_empty():
         raise DataError(
-            f"no bar of the {len(period.slots)} slots is stored yet: compare once they are closed "
-            "and ingested"
+            "no bar that follows a slot is stored yet: compare once one has closed and is ingested"
         )
     replayed = _replayed(platform, portfolio, bars, decided, period, doubts)
     return explain_difference(

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from penstock.core.actors import Actor
-from penstock.core.errors import PenstockError
+from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
 from penstock.pipeline.rebalance import listed_limits
 from penstock.pipeline.use_case import use_case
 from penstock.settings import MarketSettings, Settings
@@ -55,13 +55,16 @@ class HealthCheck:
     """Whether it is well."""
     seen: str
     """What was seen."""
+    cause: Subject
+    """What is to be mended where it is not well: the subject, or what another check looks at."""
 
 
 @use_case
 def examine(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
     """Run every check; one that fails does not keep the others from running.
 
-    Without a database the checks that need one are left out.
+    Without a database the checks that need one are left out, and so is what could only repeat that
+    the configuration cannot be read.
     """
     checks = _run(
         {
@@ -85,8 +88,18 @@ def examine(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
                 }
             )
     except PenstockError as error:
-        checks += (HealthCheck(Subject.DATABASE, False, str(error)),)
-    return checks
+        checks += (_failed(Subject.DATABASE, error),)
+    return _without_repetition(checks)
+
+
+def _without_repetition(checks: tuple[HealthCheck, ...]) -> tuple[HealthCheck, ...]:
+    """Leave out what only repeats that the configuration cannot be read."""
+    unread = {check.seen for check in checks if check.subject is Subject.CONFIGURATION}
+    return tuple(
+        check
+        for check in checks
+        if check.subject is Subject.CONFIGURATION or check.ok or check.seen not in unread
+    )
 
 
 def _run(checks: Mapping[Subject, Callable[[], str]]) -> tuple[HealthCheck, ...]:
@@ -95,9 +108,18 @@ def _run(checks: Mapping[Subject, Callable[[], str]]) -> tuple[HealthCheck, ...]
 
 def _look(subject: Subject, check: Callable[[], str]) -> HealthCheck:
     try:
-        return HealthCheck(subject, True, check())
+        return HealthCheck(subject, True, check(), subject)
     except (PenstockError, OSError) as error:
-        return HealthCheck(subject, False, str(error))
+        return _failed(subject, error)
+
+
+def _failed(subject: Subject, error: Exception) -> HealthCheck:
+    cause = subject
+    if isinstance(error, ConfigError):
+        cause = Subject.CONFIGURATION
+    elif isinstance(error, VenueUnavailableError):
+        cause = Subject.VENUE
+    return HealthCheck(subject, False, str(error), cause)
 
 
 def _python() -> str:
@@ -150,11 +172,15 @@ def _stack(settings: Settings) -> str:
 
 
 def _venue(platform: Platform) -> str:
-    listed_limits(platform)
     market = platform.environment.market
-    seen = f"{market.ccxt_id}: {len(platform.market.instruments())} instruments"
     ways = {f"{each.ccxt_id} {_way(each)}" for each in (market, *platform.environment.traded)}
-    return "; ".join([seen, *sorted(ways)])
+    asked = "; ".join(sorted(ways))
+    try:
+        listed_limits(platform)
+        count = len(platform.market.instruments())
+    except VenueUnavailableError as error:
+        raise VenueUnavailableError(f"{error}; {asked}") from None
+    return f"{market.ccxt_id}: {count} instruments; {asked}"
 
 
 def _way(market: MarketSettings) -> str:

@@ -23,6 +23,7 @@ from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import add_alerts, send_alerts
+from penstock.pipeline.unexpected import ANYTHING, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.wiring import Platform
@@ -234,6 +235,8 @@ def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEn
         )
     except PenstockError as failed:
         error = str(failed)
+    except ANYTHING as failed:
+        error = str(unexpected(failed))
     ending = AccountEnding(portfolio, account, done.cancelled, result, done.left, held, error)
     unfinished = ending.unfinished()
     alert = Alert("the halt is set, but not finished", unfinished)

@@ -150,7 +150,6 @@ def conclude_ingest(
     outcome = IngestOutcome(timeframe, tuple(reports), index)
     if outcome.failed:
         lines = [f"{report.symbol}: {report.failure}" for report in outcome.failed]
-        platform.notifier.notify(
-            f"Ingest {timeframe}: {len(lines)} symbols stopped", "\n".join(lines)
-        )
+        stopped = "1 symbol" if len(lines) == 1 else f"{len(lines)} symbols"
+        platform.notifier.notify(f"Ingest {timeframe}: {stopped} stopped", "\n".join(lines))
     return outcome

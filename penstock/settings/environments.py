@@ -265,7 +265,7 @@ def _holders(
                 account.name,
                 (at.ccxt_id, at.base_url, at.sandbox),
                 traded,
-                variables.get(traded, ""),
+                variables.get(traded, "").strip(),
             )
         )
     return found

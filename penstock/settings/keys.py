@@ -20,9 +20,10 @@ from penstock.core.machine import new_secret
 def secret(variables: Mapping[str, str], name: str | None, purpose: str) -> SecretStr:
     """Return the secret in the environment variable `name`.
 
-    Raises ConfigError, which names the variable and no value, where it is empty.
+    Space around it is left out: venues do so too. Raises ConfigError, which names the variable and
+    no value, where it is empty.
     """
-    value = variables.get(name or "")
+    value = variables.get(name or "", "").strip()
     if not value:
         raise ConfigError(
             f"{purpose}: the environment variable {name or '(none configured)'} is empty; "

@@ -72,6 +72,9 @@ class StackEnvironments:
                 "postgresql://", "postgresql+asyncpg://", 1
             ),
             "PREFECT_SERVER_UI_API_URL": "/api",
+            # the V2 pages ask another company for settings, whatever is said of analytics
+            "PREFECT_SERVER_UI_V2_ENABLED": "false",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
             "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (

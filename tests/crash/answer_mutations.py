@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,10 @@ class Strike:
     """Decides what is changed: every answer that is struck is changed in the same way."""
     code: str = ""
     """The code that is answered instead; "" where the answer itself is changed."""
+    is_undone: bool = False
+    """Whether the venue does not do what it was asked for: it refuses it, or the request is lost on
+    the way there.
+    """
     seen: int = 0
     """How many answers of the call there were."""
     struck: int = 0
@@ -39,12 +44,17 @@ class Strike:
     what: str = ""
     """What was done to the last one."""
 
-    def of(self, wire: Wire, said: Said) -> tuple[int, str]:
-        """Return the answer, changed where it is its turn."""
+    def of(self, wire: Wire, ask: Callable[[], Said]) -> tuple[int, str]:
+        """Return the venue's answer, changed where it is its turn."""
         turn, self.seen = self.seen, self.seen + 1
         if not self.first <= turn < self.first + self.times:
+            said = ask()
             return said[0], json.dumps(said[1])
         self.struck += 1
+        if self.is_undone and not self.code:
+            self.what = "lost on the way"
+            return LOST, ""
+        said = (0, None) if self.is_undone else ask()
         if self.code:
             self.what, changed = f"code {self.code}", wire.refused(self.code)
             return changed[0], json.dumps(changed[1])
@@ -53,18 +63,31 @@ class Strike:
         return status, text
 
 
-def drawn(chance: random.Random, wire: Wire, answers: dict[Call, int]) -> list[Strike]:
-    """Return one or two strikes on calls with answers (by call). One of them at most is a lie."""
+def drawn(chance: random.Random, wire: Wire, answers: dict[Call, int], hides: bool) -> list[Strike]:
+    """Return one or two strikes on calls with answers (by call). One of them at most is a lie.
+
+    Two are often on what changes an order and on what is asked afterwards. Where the venue `hides`
+    new orders, a code with which it refuses one is true: no second reading could tell.
+    """
     calls = [call for call, count in answers.items() if count]
-    struck = chance.sample(calls, 2 if chance.random() < 0.25 else 1)
+    struck = chance.sample(calls, 1)
+    if chance.random() < 0.4:
+        other = chance.choice([call for call in calls if call not in struck])
+        struck.append(Call.FIND if _changes(struck[0]) and answers[Call.FIND] else other)
     found = []
     for number, call in enumerate(struck):
         lie = number == 0 and chance.random() < 0.25
         code = chance.choice(wire.codes) if lie and chance.random() < 0.8 else ""
         times = 1 if lie or chance.random() < 0.5 else 10_000
         first = chance.randrange(answers[call])
-        found.append(Strike(call, first, times, lie, chance.random(), code))
+        undone = _changes(call) and chance.random() < (0.5 if code else 0.1)
+        undone = undone or (bool(code) and hides and call is Call.PLACE)
+        found.append(Strike(call, first, times, lie, chance.random(), code, undone))
     return found
+
+
+def _changes(call: Call) -> bool:
+    return call in (Call.PLACE, Call.CANCEL)
 
 
 def _damaged(chance: random.Random, said: Said) -> tuple[int, str, str]:

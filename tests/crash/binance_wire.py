@@ -44,7 +44,7 @@ def _binance_place(venue: TrueVenue, fields: Fields) -> Said:
 def _binance_find(venue: TrueVenue, fields: Fields) -> Said:
     if "orderId" in fields:
         return 200, _binance_order(venue.orders[int(fields["orderId"]) - 1])
-    order = venue.named(fields["origClientOrderId"])
+    order = venue.shown(fields["origClientOrderId"])
     return (
         _binance_refused("-2013 Order does not exist.")
         if order is None
@@ -136,7 +136,7 @@ BINANCE = Wire(
         ("GET", "/api/v3/order"): (Call.FIND, _binance_find),
         ("GET", "/api/v3/openOrders"): (
             Call.OPEN,
-            lambda v, f: (200, [_binance_order(order) for order in v.open_orders]),
+            lambda v, f: (200, [_binance_order(order) for order in v.listed if order.is_open]),
         ),
         ("GET", "/api/v3/myTrades"): (Call.TRADES, _binance_trades),
         ("GET", "/api/v3/account"): (

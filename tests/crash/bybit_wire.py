@@ -61,12 +61,12 @@ def _bybit_cancel(venue: TrueVenue, fields: Fields) -> Said:
 
 def _bybit_recent(venue: TrueVenue, fields: Fields) -> Said:
     if "orderLinkId" not in fields:
-        return _bybit_list(*(_bybit_order(order) for order in venue.open_orders))
+        return _bybit_list(*(_bybit_order(order) for order in venue.listed if order.is_open))
     return _bybit_history(venue, fields)
 
 
 def _bybit_history(venue: TrueVenue, fields: Fields) -> Said:
-    order = venue.named(fields["orderLinkId"])
+    order = venue.shown(fields["orderLinkId"])
     return _bybit_list(*([] if order is None else [_bybit_order(order)]))
 
 

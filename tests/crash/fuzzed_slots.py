@@ -24,7 +24,9 @@ from penstock.core.halts import TradingState
 from penstock.core.orders import OrderState, Side
 from penstock.core.proposals import SeenBar
 from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.algorithms import Limit
 from penstock.execution.lease import take_lease
+from penstock.execution.orders.cancel import cancel_working
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.portfolio.allocation import PortfolioTargets
@@ -38,8 +40,8 @@ from tests.crash.binance_wire import BINANCE
 from tests.crash.bybit_wire import BYBIT
 from tests.crash.kraken_wire import KRAKEN
 from tests.crash.okx_wire import OKX
-from tests.crash.true_venue import PRICES, TrueVenue, Working
-from tests.crash.venue_wires import Call, Wire, call_of
+from tests.crash.true_venue import PRICES, TrueOrder, TrueVenue, Working
+from tests.crash.venue_wires import Call, Said, Wire, call_of
 
 WIRES = {"binance": BINANCE, "bybit": BYBIT, "kraken": KRAKEN, "okx": OKX}
 #: Half of the opening 10,000 is in AAA: 25 of 50 are sold, and 40 BBB are bought.
@@ -55,12 +57,20 @@ _LIMITS = RiskLimits(
     drawdown=LossLimit(limit=Decimal("0.02")),
 )
 _MINUTES = timedelta(minutes=15)
+#: An order that is worked sends what is left of it two more times.
+WORKED = Limit(offset_bps=Decimal(2), max_children=3, reprice_seconds=20)
+#: A new order is shown after this time: later than a refusal is asked about, and before "no such
+#: order" is believed.
+_HIDES = timedelta(seconds=7)
+#: An order that is not ours. It rests at the venue when all orders are cancelled.
+_FOREIGN = "f0e1"
 #: What must not be.
 FAULTS = (
     "called REJECTED that the venue has",
     "sent twice",
     "raw exceptions",
     "equity moves",
+    "called cancelled that works",
     "wrong books",
 )
 
@@ -81,24 +91,40 @@ class TrueAnswers(HTTPAdapter):
             raise AssertionError(f"no answer to {asked}")
         fields = fields_of(request)
         call = call_of(self.wire, *asked, fields)
-        said = self.wire.answers[asked][1](self.venue, fields)
-        status, text = said[0], None
+
+        def ask() -> Said:
+            return self.wire.answers[asked][1](self.venue, fields)
+
+        strike = next((each for each in self.strikes if each.call is call), None)
         if call is not None:
             self.answered[call] += 1
-            for strike in self.strikes:
-                if strike.call is call:
-                    status, text = strike.of(self.wire, said)
+        if strike is None:
+            status, body = ask()
+            text = json_of(body)
+        else:
+            status, text = strike.of(self.wire, ask)
         if status == LOST:
             raise requests.exceptions.ReadTimeout("no answer in 10 s")
         response = requests.Response()
-        response.status_code = status
-        response._content = (json_of(said[1]) if text is None else text).encode()
+        response.status_code, response._content = status, text.encode()
         response.url, response.request = request.url, request
         return response
 
 
 def json_of(body: Any) -> str:
     return requests.compat.json.dumps(body)  # type: ignore[no-any-return,attr-defined]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What the venue does with orders, and how they are worked."""
+
+    working: Working
+    """What it does with an order at once."""
+    worked: bool
+    """Whether what is left of an order is sent again, in the style WORKED."""
+    hides: bool
+    """Whether new orders are not shown for a while."""
 
 
 @dataclass
@@ -109,7 +135,8 @@ class Family:
     clock: SteppedClock = field(default_factory=lambda: SteppedClock(SLOT))
     exchange: CcxtExchange = field(init=False)
     answers: TrueAnswers = field(init=False)
-    expected: dict[Working, Counter[Call]] = field(init=False, default_factory=dict)
+    expected: dict[Scene, Counter[Call]] = field(init=False, default_factory=dict)
+    """The answers of an untroubled slot, by scene."""
 
     def __post_init__(self) -> None:
         self.exchange = CcxtExchange(
@@ -130,17 +157,18 @@ class Family:
             client.options["fetchMarkets"] = {"types": ["spot"]}
         client.throttle = lambda cost=None: None  # each trial begins at the same time again
         client.milliseconds = lambda: round(self.clock.now().timestamp() * 1000)
-        for working in Working:
-            slot = Trial(self, working, [])
-            slot.run()
-            assert not slot.faults(), slot.faults()
-            self.expected[working] = slot.first_run
 
     def trial(self, seed: str) -> "Trial":
         """Return the trial of a seed, not run yet."""
         chance = random.Random(f"{self.name} {seed}")
-        working = chance.choice(list(Working))
-        return Trial(self, working, drawn(chance, self.answers.wire, self.expected[working]))
+        scene = Scene(chance.choice(list(Working)), chance.random() < 0.5, chance.random() < 0.3)
+        if scene not in self.expected:
+            slot = Trial(self, scene, [])
+            slot.run()
+            assert not slot.faults(), (scene, slot.faults())
+            self.expected[scene] = slot.first_run
+        strikes = drawn(chance, self.answers.wire, self.expected[scene], scene.hides)
+        return Trial(self, scene, strikes)
 
 
 @dataclass
@@ -148,13 +176,15 @@ class Trial:
     """One account: a slot under strikes, then the same and the next one with true answers."""
 
     family: Family
-    working: Working
+    scene: Scene
     strikes: list[Strike]
     world: World = field(init=False)
     venue: TrueVenue = field(init=False)
     raised: list[Exception] = field(default_factory=list)
     first_run: Counter[Call] = field(default_factory=Counter)
     """How many answers there were under strikes."""
+    still_works: str = ""
+    """What works although all orders were called cancelled."""
 
     def __post_init__(self) -> None:
         family, world = self.family, make_world()
@@ -165,6 +195,7 @@ class Trial:
             clock=family.clock,
             machine_clock=family.clock,
             pause=family.clock.sleep,
+            style=WORKED if self.scene.worked else world.session.style,
             kill_switch=replace(world.session.kill_switch, clock=family.clock),
             policy=world.session.policy.model_copy(
                 update={"refusal_lag_seconds": refusal_lag([family.name]), "poll_seconds": 5.0}
@@ -172,11 +203,11 @@ class Trial:
         )
         world.ledger.clock = family.clock
         self.world = replace(world, session=session, clock=family.clock)
-        self.venue = TrueVenue(self.working, family.clock, dict(OPENING))
+        self.venue = TrueVenue(self.scene.working, family.clock, dict(OPENING))
         self.venue.buys_cost_base = family.name in ("bybit", "okx")
         family.answers.venue, family.answers.strikes = self.venue, []
-        family.exchange._client_ids.clear()
         self._open()
+        self.venue.hides = _HIDES if self.scene.hides else timedelta(0)
         family.answers.strikes = self.strikes
         family.answers.answered.clear()
 
@@ -198,12 +229,33 @@ class Trial:
             if self._slot(SLOT):
                 break
         self.first_run = Counter(self.family.answers.answered)
+        self._cancel_all()
         self.family.answers.strikes = []
         for slot in (SLOT, SLOT + _MINUTES, SLOT + 2 * _MINUTES):
             if self._is_over():
                 return
             self.family.clock.at = max(self.family.clock.at, slot + timedelta(seconds=2))
             self._slot(slot)
+
+    def _cancel_all(self) -> None:
+        """Cancel every working order, as an operator does. Another one than ours works too."""
+        number, before = len(self.venue.orders) + 1, SLOT - _MINUTES
+        foreign = TrueOrder(number, _FOREIGN, "AAA", Side.BUY, Decimal(1), before)
+        self.venue.orders.append(foreign)
+        try:
+            done = cancel_working(self.world.session)
+        except Exception as error:  # noqa: BLE001  # what is raised is what is looked at
+            self.raised.append(error)
+        else:
+            lies = (Call.OPEN, Call.CANCEL)
+            if foreign.is_open and not done.left and not self._was_lied_to(lies):
+                self.still_works = f"{_FOREIGN} works: {done}"
+        self.venue.orders.remove(foreign)
+
+    def _was_lied_to(self, calls: tuple[Call, ...]) -> bool:
+        return any(
+            strike.is_lie and strike.struck and strike.call in calls for strike in self.strikes
+        )
 
     def _is_over(self) -> bool:
         """Return whether nothing is left to be found out: more slots would only take time."""
@@ -217,6 +269,7 @@ class Trial:
         def decide(version: str) -> PortfolioTargets:
             return PortfolioTargets(version, WEIGHTS, {}, seen)
 
+        self.family.exchange._client_ids.clear()  # each run is a process of its own
         try:
             rebalance(
                 self.world.session,
@@ -234,6 +287,7 @@ class Trial:
             self._sent_twice(),
             self._raw(),
             self._equity_moves(),
+            self.still_works,
             self._lost(),
         )
         return {kind: what for kind, what in zip(FAULTS, found, strict=True) if what}

@@ -61,12 +61,12 @@ def _kraken_cancel(venue: TrueVenue, fields: Fields) -> Said:
 
 
 def _kraken_open(venue: TrueVenue, fields: Fields) -> Said:
-    found = [o for o in venue.open_orders if fields.get("cl_ord_id") in (None, o.name)]
+    found = [o for o in venue.listed if o.is_open and fields.get("cl_ord_id") in (None, o.name)]
     return _kraken({"open": {_txid(order): _kraken_order(order) for order in found}})
 
 
 def _kraken_closed(venue: TrueVenue, fields: Fields) -> Said:
-    found = [o for o in venue.orders if not o.is_open and o.name == fields["cl_ord_id"]]
+    found = [o for o in venue.listed if not o.is_open and o.name == fields["cl_ord_id"]]
     rows = {_txid(order): _kraken_order(order) for order in found}
     return _kraken({"closed": rows, "count": len(rows)})
 

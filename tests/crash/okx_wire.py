@@ -13,9 +13,11 @@ def _okx(*rows: Mapping[str, Any]) -> Said:
 
 
 def _okx_refused(code: str) -> Said:
+    """Refuse in a row. The top may be "failed", or "in parts" with an order's id in the row."""
     number, _, text = code.partition(" ")
-    row = {"clOrdId": "", "ordId": "", "sCode": number, "sMsg": text}
-    return 200, {"code": "1", "msg": "All operations failed", "data": [row]}
+    top, order = ("1", "") if int(number) % 2 else ("2", "1")
+    row = {"clOrdId": "", "ordId": order, "sCode": number, "sMsg": text}
+    return 200, {"code": top, "msg": "", "data": [row]}
 
 
 def _okx_order(order: TrueOrder) -> dict[str, str]:
@@ -49,7 +51,7 @@ def _okx_place(venue: TrueVenue, fields: Fields) -> Said:
 
 def _okx_find(venue: TrueVenue, fields: Fields) -> Said:
     if fields.get("clOrdId"):
-        order = venue.named(fields["clOrdId"])
+        order = venue.shown(fields["clOrdId"])
     else:
         order = venue.orders[int(fields["ordId"]) - 1]
     if order is None:
@@ -91,7 +93,8 @@ def _okx_trades(venue: TrueVenue, fields: Fields) -> Said:
 
 def _okx_open(venue: TrueVenue, fields: Fields) -> Said:
     before = int(fields.get("after", 10**9))
-    found = [order for order in reversed(venue.open_orders) if order.number < before]
+    opened = [order for order in reversed(venue.listed) if order.is_open]
+    found = [order for order in opened if order.number < before]
     return _okx(*(_okx_order(order) for order in found[:100]))
 
 
@@ -154,6 +157,7 @@ OKX = Wire(
         ("POST", "/api/v5/trade/cancel-order"): (Call.CANCEL, _okx_cancel),
         ("GET", "/api/v5/trade/order"): (Call.FIND, _okx_find),
         ("GET", "/api/v5/trade/orders-pending"): (Call.OPEN, _okx_open),
+        ("GET", "/api/v5/trade/fills"): (Call.TRADES, _okx_trades),
         ("GET", "/api/v5/trade/fills-history"): (Call.TRADES, _okx_trades),
         ("GET", "/api/v5/account/balance"): (
             Call.BALANCES,

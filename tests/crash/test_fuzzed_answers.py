@@ -39,7 +39,7 @@ def fuzz(name: str, trials: int) -> Counter[Call]:
             changed[strike.call] += strike.struck
         for kind, what in trial.faults().items():
             found[kind] += 1
-            first = first or f"trial {number} ({trial.working}, {trial.strikes}): {kind}: {what}"
+            first = first or f"trial {number} ({trial.scene}, {trial.strikes}): {kind}: {what}"
     by_call = ", ".join(f"{call} {changed[call]:,}" for call in Call)
     counts = ", ".join(f"{count} {kind}" for kind, count in found.items())
     print(

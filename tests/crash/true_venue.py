@@ -3,7 +3,7 @@ answers.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -67,6 +67,8 @@ class TrueVenue:
     balances: dict[str, Decimal]
     buys_cost_base: bool = False
     """Whether the fee of a buy is taken from what was bought."""
+    hides: timedelta = timedelta(0)
+    """For how long a new order is in no list and is not found by its name."""
     orders: list[TrueOrder] = field(default_factory=list)
     trades: list[TrueTrade] = field(default_factory=list)
 
@@ -99,6 +101,11 @@ class TrueVenue:
         """Return the newest order of the name."""
         return next((order for order in reversed(self.orders) if order.name == name), None)
 
+    def shown(self, name: str) -> TrueOrder | None:
+        """Return the newest order of the name, once the venue shows it."""
+        order = self.named(name)
+        return None if order is None or order.at + self.hides > self.now else order
+
     def cancel(self, name: str) -> bool:
         """Cancel the order; return whether it was open."""
         order = self.named(name)
@@ -110,6 +117,11 @@ class TrueVenue:
     @property
     def open_orders(self) -> list[TrueOrder]:
         return [order for order in self.orders if order.is_open]
+
+    @property
+    def listed(self) -> list[TrueOrder]:
+        """The orders that the venue shows."""
+        return [order for order in self.orders if order.at + self.hides <= self.now]
 
     def equity(self) -> Decimal:
         """Return what the account is worth."""

@@ -299,7 +299,7 @@ class Soak:
         self.venue.kill()
         self.hear(0.5)
         self.venue = self._venue_from(back)
-        note(self.record, self.control.now(), None)
+        note(self.record, self.control.now() - timedelta(milliseconds=1), None)
         self._arm()
         self.tally.outages["venue"] += 1
 
@@ -333,9 +333,8 @@ class Soak:
         self.lives[-1].process.kill()
         self.lives[-1].process.wait()
 
-    def keep(self, seconds: float) -> None:
+    def keep(self) -> None:
         """Write down what was done, for the part that follows."""
-        self.tally.seconds += seconds
         (self.folder / "tally.json").write_text(json.dumps(vars(self.tally)), encoding="utf-8")
 
     def close(self, *, keep: bool) -> None:

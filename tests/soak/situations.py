@@ -116,14 +116,16 @@ class Stage:
     true_price: Callable[[str, datetime], Decimal]
     in_force: Situation | None = None
     """What the venue shows now; None where that is not known."""
+    arranged: datetime | None = None
+    """The slot that it belongs to."""
 
     def arrange(self, slot: datetime) -> None:
         """Bring a slot's situation about, and the venue's clock to the slot. What leaves then
         leaves later by that clock than what is written down.
         """
-        situation = self.situations.at(slot)
-        if situation == self.in_force and self.control.now() >= slot + SECOND:
+        if self.in_force is not None and self.arranged == slot:
             return
+        situation = self.situations.at(slot)
         was, self.in_force = self.in_force, None
         at = self.control.now()
         note(self.record, at, slot)
@@ -149,11 +151,14 @@ class Stage:
             most_quantity = PIECE_NOTIONAL / self.true_price(symbol, slot + SECOND)
             self.control.limit_orders(symbol, market_quantity=round(most_quantity, 3))
         self.control.step(to=max(slot + SECOND, at + timedelta(milliseconds=1)))
-        self.in_force = situation
+        self.in_force, self.arranged = situation, slot
 
 
 def note(record: Path, at: datetime, slot: datetime | None) -> None:
-    """Write down that from `at` on, by the venue's clock, a slot is arranged; None for no slot."""
+    """Write down that after `at`, by the venue's clock, a slot is arranged.
+
+    None is for a venue that came back: it shows what is so until the slot is arranged again.
+    """
     line = {"at": round(at.timestamp() * 1000), "slot": None if slot is None else slot.isoformat()}
     with record.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")

@@ -238,6 +238,7 @@ def run_soak(soak: Soak, minutes: float, slots_between: float) -> Account:
         )
         if not soak.finished:
             pending.pop()()
+            soak.keep()
     return conclude(soak, started)
 
 
@@ -249,7 +250,8 @@ def conclude(soak: Soak, started: float) -> Account:
     soak.end()
     settle(soak)
     found = account_of(soak)
-    soak.keep(time.monotonic() - started)
+    soak.tally.seconds += time.monotonic() - started
+    soak.keep()
     tally, (slots, factor) = soak.tally, growth(soak)
     days = ((found.last - FIRST) / MINUTE + 1) / 1440
     accounted = ", ".join(f"{count} {status}" for status, count in sorted(found.statuses.items()))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from penstock.core.instruments import spot_assets
 from penstock.practice.market import PracticeMarket
@@ -47,6 +47,17 @@ class TruePrices:
         known = self._market.quote(symbol, minute * 60_000)
         assert known is not None
         return Decimal(f"{known.price:.8f}")
+
+
+class Arranged(NamedTuple):
+    """What the venue shows from an instant on."""
+
+    at: datetime
+    """After this, by the venue's clock."""
+    slot: datetime
+    """The slot whose situation was arranged last."""
+    is_wrong: bool
+    """Whether that situation is in force: a venue that came back shows what is so."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +128,15 @@ class Truth:
     prices: TruePrices
     situations: Situations
     journal: Journal
-    arranged: Sequence[tuple[datetime, datetime | None]]
-    """From when on, by the venue's clock, which slot was arranged."""
+    arranged: Sequence[Arranged]
+    """What was arranged, in order."""
     findings: list[str] = field(default_factory=list)
     judged: Counter[str] = field(default_factory=Counter)
     """How many orders, and how many minutes of each situation, were looked at."""
 
-    def slot_at(self, at: datetime) -> datetime | None:
-        """Return the slot that was arranged when an order came."""
-        place = bisect.bisect_left(self.arranged, at, key=lambda each: each[0])
-        return self.arranged[place - 1][1] if place else None
+    def arranged_at(self, at: datetime) -> Arranged:
+        """Return what was arranged when an order came."""
+        return self.arranged[bisect.bisect_left(self.arranged, at, key=lambda each: each.at) - 1]
 
     def situation(self, slot: datetime) -> Situation:
         return self.situations.at(slot)
@@ -152,12 +162,9 @@ class Truth:
         """Look at every order that the venue took."""
         groups: dict[tuple[datetime, str], list[TakenOrder]] = defaultdict(list)
         for order in self.journal.orders:
-            slot = self.slot_at(order.at)
-            if slot is None:
-                self._found(order, None, "while nothing was arranged")
-                continue
-            groups[slot, order.symbol].append(order)
-            self._judge(order, slot)
+            arranged = self.arranged_at(order.at)
+            groups[arranged.slot, order.symbol].append(order)
+            self._judge(order, arranged)
         for (slot, symbol), (order, *others) in groups.items():
             self.judged["orders"] += 1 + len(others)
             if others or symbol in self.situation(slot).cut or self._is_spent(order, slot):
@@ -166,8 +173,10 @@ class Truth:
             if gap < -TOLERANCE:
                 self._found(order, slot, f"ends {-gap:.3%} of equity short of its true target")
 
-    def _judge(self, order: TakenOrder, slot: datetime) -> None:
-        situation, wrong = self.situation(slot), self.wrong_prints(slot)
+    def _judge(self, order: TakenOrder, arranged: Arranged) -> None:
+        slot = arranged.slot
+        situation = self.situation(slot) if arranged.is_wrong else Situation()
+        wrong = self.wrong_prints(slot) if arranged.is_wrong else {}
         if order.symbol in situation.suspended:
             self._found(order, slot, "of a suspended symbol")
         if order.symbol in situation.late:
@@ -213,7 +222,7 @@ class Truth:
     def _ends(self) -> dict[datetime, datetime]:
         """Until when, by the venue's clock, each slot was arranged."""
         spans = zip(self.arranged, self.arranged[1:], strict=False)
-        return {slot: following for (_, slot), (following, _) in spans if slot is not None}
+        return {each.slot: following.at for each, following in spans}
 
     def count(self, traded: Sequence[datetime]) -> None:
         """Count the situations of the slots that were traded to their end."""
@@ -237,7 +246,7 @@ class Truth:
             self.judged.update(n)
             before = situation
 
-    def _found(self, order: TakenOrder, slot: datetime | None, why: str) -> None:
+    def _found(self, order: TakenOrder, slot: datetime, why: str) -> None:
         side = "buy" if order.is_buy else "sell"
         self.findings.append(
             f"slot {slot}: {side} of {order.quantity} {order.symbol} at {order.at}: {why}"
@@ -248,14 +257,17 @@ def base(symbol: str) -> str:
     return spot_assets(symbol)[0]
 
 
-def read_arranged(record: Path) -> list[tuple[datetime, datetime | None]]:
+def read_arranged(record: Path) -> list[Arranged]:
     """Return what a soak's stage wrote down; a line that a kill cut off is left out."""
-    found: list[tuple[datetime, datetime | None]] = []
+    found: list[Arranged] = []
     for line in record.read_text(encoding="utf-8").splitlines():
         try:
             entry = json.loads(line)
         except ValueError:
             continue
-        slot = None if entry["slot"] is None else datetime.fromisoformat(entry["slot"])
-        found.append((datetime.fromtimestamp(entry["at"] / 1000, UTC), slot))
+        at = datetime.fromtimestamp(entry["at"] / 1000, UTC)
+        if entry["slot"] is not None:
+            found.append(Arranged(at, datetime.fromisoformat(entry["slot"]), is_wrong=True))
+        elif found:
+            found.append(Arranged(at, found[-1].slot, is_wrong=False))
     return found

@@ -94,7 +94,7 @@ def test_malformed_symbol_is_refused(configs: Path) -> None:
 def test_broken_yaml_is_one_sentence(configs: Path) -> None:
     """A file that is not YAML names itself and the place, on one line."""
     (configs / "costs.yaml").write_text("fee_bps: [10\n")
-    with pytest.raises(ConfigError, match=r"costs\.yaml is not valid YAML") as caught:
+    with pytest.raises(ConfigError, match=r"costs\.yaml is not valid YAML: line 2, ") as caught:
         _ = settings_of(configs).costs
     assert "\n" not in str(caught.value)
 
@@ -283,6 +283,7 @@ def test_two_portfolios_with_one_name_are_refused(configs: Path) -> None:
         ("K1", {}, True),
         ("K1", {"K1": "k3y-value"}, True),
         ("K2", {"K1": "k3y-value", "K2": "k3y-value"}, True),
+        ("K2", {"K1": "k3y-value", "K2": "k3y-value \n"}, True),
         ("K2", {"K1": "k3y-value", "K2": "another"}, False),
         ("K2", {"K1": "", "K2": ""}, False),
     ],

@@ -118,9 +118,12 @@ def test_processes_of_the_stack_find_what_they_need_and_nothing_else(tmp_path: P
         assert not {"real-key", "real-secret", "cloud-secret", "prefect-cloud-key"} & {
             *each.values()
         }
-    assert made.prefect_server()["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == (
+    prefect_server = made.prefect_server()
+    assert prefect_server["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == (
         "http://127.0.0.1:4200,http://localhost:4200"
     )
+    # the V2 pages ask another company's server
+    assert prefect_server["PREFECT_SERVER_UI_V2_ENABLED"] == "false"
 
 
 def test_practice_keys_are_the_workers_on_the_practice_exchange(tmp_path: Path) -> None:

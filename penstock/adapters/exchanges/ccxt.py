@@ -298,8 +298,14 @@ class CcxtExchange(CcxtMarketData):
 
         Raises OrderNotFoundError also where the venue answers that the order has ended.
         """
+
+        def asked() -> Any:
+            answer = self._lookup.denied_by_venue(ask)
+            self._require_no_refusal(answer, name)
+            return answer
+
         try:
-            return self._once(f"cancel {name}", lambda: self._lookup.denied_by_venue(ask))
+            return self._once(f"cancel {name}", asked)
         except VenueRejectedError as error:
             if self._meaning(error.code) is Meaning.ENDED:
                 raise OrderNotFoundError(
@@ -386,50 +392,58 @@ class CcxtExchange(CcxtMarketData):
         """
         unknown = order_ids - self._client_ids.keys()
         if len(unknown) > _ASK_ONE_BY_ONE and self.client.has.get("fetchOrders"):
-            orders = self.read(
-                f"orders of {symbol}", lambda: self.client.fetch_orders(symbol, None, _PAGE)
+            self.read(
+                f"orders of {symbol}",
+                lambda: [
+                    self._report(order, "", symbol)
+                    for order in self.client.fetch_orders(symbol, None, _PAGE)
+                ],
             )
-            for order in orders:
-                self._report(order, "", symbol)
         for order_id in sorted(order_ids - self._client_ids.keys()):
             try:
-                order = self.read(
-                    f"order {order_id}", partial(self.client.fetch_order, order_id, symbol)
-                )
+                self.read(f"order {order_id}", partial(self._learn_client_id, order_id, symbol))
             except OrderNotFoundError:
                 continue  # archived or not visible yet: the fill names no order of ours
-            self._report(order, "", symbol)
+
+    def _learn_client_id(self, order_id: str, symbol: str) -> None:
+        self._report(self.client.fetch_order(order_id, symbol), "", symbol)
 
     def _report(self, order: Mapping[str, Any], client_order_id: str, symbol: str) -> OrderReport:
         """Return the report of a ccxt order. An order without a status was accepted: it is OPEN."""
+        self._require_no_refusal(order, client_order_id)
         # ccxt makes an empty order of an answer that has none in it.
         if order["id"] in (None, ""):
-            raise self._no_order(order.get("info"), client_order_id, symbol)
+            raise VenueUnavailableError(
+                f"{self.venue}, order {client_order_id} in {symbol}: the answer has no order in it"
+            )
         venue_id, named = str(order["id"]), self._lookup.name_of(order) or client_order_id
         if named:
             self._client_ids[venue_id] = named
-        stated = order.get("filled")
-        if stated is None and order.get("status") in _CUT_SHORT:
+        filled, cut_short = self._lookup.filled_of(order), self._lookup.is_cut_short(order)
+        if filled is None and (cut_short or order.get("status") in _CUT_SHORT):
             raise ValueError(f"order {venue_id} has ended, and its filled quantity is missing")
-        filled = Decimal(str(stated or 0))
-        if not filled.is_finite() or filled < 0:
-            raise ValueError(f"order {venue_id} has filled {filled}")
         state = _STATES.get(order.get("status") or "open", OrderState.OPEN)
         if state is OrderState.OPEN and filled:
             state = OrderState.PARTIALLY_FILLED
-        if self._lookup.is_cut_short(order):
+        if cut_short:
             state = OrderState.CANCELED
+        if filled is None:
+            all_of_it = order.get("amount") if state is OrderState.FILLED else None
+            filled = Decimal(str(all_of_it or 0))
         return OrderReport(named, venue_id, symbol, state, filled)
 
-    def _no_order(self, answer: object, name: str, symbol: str) -> VenueError:
-        """Return the error of an answer without an order's id. It may have a refusal in it."""
-        message = f"{self.venue}, order {name} in {symbol}: the answer has no order in it"
-        if self._refusals is not None:
-            code, meaning = self._refusals.of_answer(answer)
-            if code:
-                message = f"{message}, but code {code}"
-                return refusal(code, meaning, message, self.session.last, self._refusals)
-        return VenueUnavailableError(message)
+    def _require_no_refusal(self, order: Any, name: str) -> None:
+        """Raise the error of a refusal that ccxt has made an order of.
+
+        OKX may refuse in the row of an answer that is a success at its top.
+        """
+        answer = order.get("info") if isinstance(order, dict) else None
+        if self._refusals is None or answer is None:
+            return
+        code, meaning = self._refusals.of_answer(answer)
+        if code:
+            message = f"{self.venue}, order {name}: refused with code {code}"
+            raise refusal(code, meaning, message, self.session.last, self._refusals)
 
     def _fill(self, trade: Mapping[str, Any], client_order_id: str) -> Fill:
         fee, fee_asset = fee_of(self.venue, trade)

@@ -33,6 +33,7 @@ NONSENSE = (KeyError, TypeError, ValueError, AttributeError, IndexError, Arithme
 
 _SLOW_DOWN = (418, 429)
 _QUERY = re.compile(r"\?\S+")
+_SERVER = re.compile(r"https?://[^/\s]+")
 _REFUSALS = {
     Meaning.REFUSED: VenueRejectedError,
     Meaning.NO_FUNDS: InsufficientFundsError,
@@ -46,7 +47,10 @@ def translate(
     error: Exception, answer: LastAnswer, call: str, table: RefusalTable | None
 ) -> VenueError:
     """Return the Penstock error for what ccxt raised during `call`."""
-    message = f"{call}: {_QUERY.sub('', str(error))[:500]}"
+    text = _QUERY.sub("", str(error))
+    if answer.led_to:  # ccxt names the venue's own server, which was not asked
+        text = _SERVER.sub(answer.led_to, text)
+    message = f"{call}: {text[:500]}"
     if answer.sent and (answer.status is None or answer.status >= 500 or answer.status == 408):
         return VenueUnavailableError(f"{message} ({_lack(answer)}: what it did is unknown)")
     if answer.sent and table is not None:

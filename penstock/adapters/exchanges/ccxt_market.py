@@ -69,7 +69,9 @@ class CcxtMarketData:
         self.venue = venue
         self._refusals = refusal_table(venue)
         self._clock = clock
-        self.session = VenueSession(base_url, proxy=proxy, clock=clock)
+        self.session = VenueSession(
+            base_url, proxy=proxy, clock=clock, secrets=(credentials or {}).values()
+        )
         self.client = _client(
             venue, self.session, timeout_seconds, base_url is None, credentials or {}
         )
@@ -91,8 +93,9 @@ class CcxtMarketData:
         if not self.client.has.get("fetchTime"):
             # The venue does not tell its time: the machine's is taken.
             return self._clock.now()
-        milliseconds = self.read("time", lambda: int(self.client.fetch_time()))
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
+        return self.read(
+            "time", lambda: datetime.fromtimestamp(int(self.client.fetch_time()) / 1000, UTC)
+        )
 
     def instruments(self) -> Mapping[str, Instrument]:
         """Return the tradable spot instruments.
@@ -295,11 +298,17 @@ class CcxtMarketData:
             ) from None
 
     def _parse_json(self, body: str) -> Any:
-        """Return the parsed answer. ccxt would take text that is not JSON for an answer."""
+        """Return the parsed answer. ccxt would take text that is not JSON for an answer, and that
+        of a redirect.
+        """
+        status = self.session.last.status
+        if status is not None and 300 <= status < 400:
+            raise VenueUnavailableError(
+                f"{self.venue}: HTTP {status} leads to another address, and nothing is sent there"
+            )
         try:
             return self.client.on_json_response(body)
         except ValueError:
-            status = self.session.last.status
             if status in (418, 429):
                 raise RateLimitedError(
                     f"{self.venue}: HTTP {status}", self.session.last.retry_after

@@ -167,7 +167,8 @@ class RequestAge:
         if self._limit is AgeLimit.NONCE:
             return {"nonce": str(self._unused(self._milliseconds(asked_at)))}
         if self._limit is AgeLimit.DEADLINE:
-            deadline = (asked_at + _KRAKEN_ORDER_LIFE).astimezone(UTC)
+            signed = timedelta(milliseconds=self._milliseconds(asked_at))
+            deadline = datetime.fromtimestamp(0, UTC) + signed + _KRAKEN_ORDER_LIFE
             return {"deadline": deadline.isoformat(timespec="milliseconds").replace("+00:00", "Z")}
         return {}
 

@@ -9,6 +9,7 @@ import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import ccxt
@@ -36,6 +37,10 @@ class OrderLookup:
     working: Callable[[Any], list[dict[str, Any]]]
     """Lists the working orders of all pages. ccxt's call shows one page, and takes an answer
     without a list for an empty one.
+    """
+    filled_in: str
+    """The field of the venue's orders with the filled quantity. Where it is missing ccxt makes a
+    figure up: none (Binance), or all that does not work any more.
     """
     by_list: bool = False
     """Whether the questions return lists, which may be empty. Otherwise each returns one order, and
@@ -83,6 +88,20 @@ class OrderLookup:
         original = (order.get("info") or {}).get("origClientOrderId")
         name = str(original or order.get("clientOrderId") or "")
         return name.replace("-", "") if self.may_add_dashes and _UUID.fullmatch(name) else name
+
+    def filled_of(self, order: Mapping[str, Any]) -> Decimal | None:
+        """Return the filled quantity that the venue states of a ccxt order; None where it states
+        none.
+
+        Raises ValueError or ArithmeticError where that is no number of zero or above.
+        """
+        stated = (order.get("info") or {}).get(self.filled_in)
+        if stated is None or stated == "":
+            return None
+        filled = Decimal(str(stated))
+        if not filled.is_finite() or filled < 0:
+            raise ValueError(f"order {order.get('id')} has filled {filled}")
+        return filled
 
     def is_cut_short(self, order: Mapping[str, Any]) -> bool:
         """Return whether a ccxt order ended partly filled."""
@@ -277,15 +296,16 @@ def _whitebit_name(client: Any, name: str, symbol: str) -> dict[str, Any]:
 
 #: ccxt sends the id as origClientOrderId (Binance) or clOrdId (OKX), to the call that has open and
 #: ended orders.
-_BINANCE = OrderLookup((_by_client_order_id,), _binance_working)
-_OKX = OrderLookup((_by_client_order_id,), _okx_working)
+_BINANCE = OrderLookup((_by_client_order_id,), _binance_working, "executedQty")
+_OKX = OrderLookup((_by_client_order_id,), _okx_working, "accFillSz")
 #: Open orders are asked for first: an order that ends between the questions is in the second list.
 _KRAKEN = OrderLookup(
-    (_kraken_open, _kraken_closed), _kraken_working, by_list=True, may_add_dashes=True
+    (_kraken_open, _kraken_closed), _kraken_working, "vol_exec", by_list=True, may_add_dashes=True
 )
 _BYBIT = OrderLookup(
     (_bybit_recent, _bybit_history),
     _bybit_working,
+    "cumExecQty",
     by_list=True,
     named_in_cancel="orderLinkId",
     cut_short=frozenset({"PartiallyFilledCanceled", "PARTIALLY_FILLED_CANCELLED"}),
@@ -293,6 +313,7 @@ _BYBIT = OrderLookup(
 _WHITEBIT = OrderLookup(
     (_whitebit_open, _whitebit_ended),
     _whitebit_working,
+    "dealStock",
     by_list=True,
     no_such_order=_WHITEBIT_HAS_NONE,
     cancelled_by=_whitebit_cancel,

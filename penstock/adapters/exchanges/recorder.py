@@ -12,12 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-from penstock.adapters.exchanges.venue_session import VenueSession
+from penstock.adapters.exchanges.venue_session import REDACTED, VenueSession
 from penstock.core.clock import MachineClock
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.ports.recording import RecordedAnswer
 
-REDACTED = "(redacted)"
 #: Names of fields that sign or date a request, or that name an account or its owner.
 _SECRET = re.compile(
     r"key|secret|sign|token|pass|nonce|recv_?window|^timestamp$|uid$|user|account_?id|acct_?id|"

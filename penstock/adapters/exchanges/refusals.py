@@ -22,7 +22,9 @@ class Meaning(StrEnum):
     NO_SYMBOL = "no symbol"
     """The venue did not carry it out, because it has no such symbol."""
     RATE = "rate"
-    """The venue did not carry it out, because there were too many requests."""
+    """The venue did not carry it out, because of the other requests: too many, or one with a later
+    number (Kraken's nonce, where two processes use one key). It may be repeated.
+    """
     DUPLICATE = "duplicate"
     """The venue has an order of this name."""
     NOT_FOUND = "not found"
@@ -97,11 +99,10 @@ def _okx_codes(answer: Any) -> list[tuple[str, str]]:
         return []
     data = answer.get("data")
     rows = [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
-    codes = [
-        (code, str(row.get("sMsg") or ""))
-        for row in (answer, *rows)
-        if (code := _code(row.get("sCode")))
-    ]
+    stated = [row for row in (answer, *rows) if row.get("sCode") is not None]
+    codes = [(code, str(row.get("sMsg") or "")) for row in stated if (code := _code(row["sCode"]))]
+    if codes and len(codes) < len(stated):  # one row is refused and another is not
+        codes.append(("0", ""))
     # "Failed" and "in parts": what failed is said by the rows alone.
     top = _code(answer.get("code"))
     return codes or ([(top, str(answer.get("msg") or ""))] if top not in ("", "1", "2") else [])
@@ -230,6 +231,7 @@ _KRAKEN = RefusalTable(
         ),
         **dict.fromkeys(
             (
+                "EAPI:Invalid nonce",
                 "EAPI:Rate limit exceeded",
                 "EAuth:Rate limit exceeded",
                 "EAuth:Too many requests",
@@ -244,7 +246,6 @@ _KRAKEN = RefusalTable(
             (
                 "EAPI:Feature disabled",
                 "EAPI:Invalid key",
-                "EAPI:Invalid nonce",
                 "EAPI:Invalid signature",
                 "EAccount:Invalid permissions",
                 "EAuth:Account temporary disabled",

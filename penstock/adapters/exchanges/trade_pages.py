@@ -29,6 +29,10 @@ _DAY = timedelta(days=1) // _MILLISECOND
 #: reaches beyond now by any clock.
 _BYBIT_WINDOW = 6 * _DAY
 _BYBIT_PAGE = 100
+#: OKX has two lists. That of three days shows trades as they happen, that of three months may lag.
+#: The shorter is asked for less than its days: the clocks may differ.
+_OKX_RECENT = 2 * _DAY
+_RECENT = "recent"
 #: WhiteBIT refuses a start that is more than six months ago, the shortest of which have 181 days,
 #: and windows of more than 31 days.
 _WHITEBIT_KEPT = timedelta(days=180)
@@ -171,6 +175,8 @@ def trades_by_id(
 ) -> list[Trade]:
     """Return every trade of `symbol` from `since` (milliseconds) on, where a venue shows the oldest
     first and those from an id on (Binance). `read` puts one question to the venue.
+
+    Raises VenueUnavailableError where it shows the same trades again: those after them are unknown.
     """
     market = client.market(symbol)
 
@@ -178,18 +184,22 @@ def trades_by_id(
         rows = list_in(
             client.privateGetMyTrades({"symbol": market["id"], "limit": _PAGE_BY_ID, **where})
         )
-        return [parsed_trade(client, str(row["id"]), row, market) for row in rows]
+        return [parsed_trade(client, str(int(row["id"])), row, market) for row in rows]
 
     seen: dict[str, Trade] = {}
     where: Where = {"startTime": since}
     while True:
         trades = read(partial(page, where))
         fresh = [trade for trade in trades if str(trade["id"]) not in seen]
+        if trades and not fresh:
+            raise VenueUnavailableError(
+                f"{client.id} lists the same trades again for {dict(where)}: later ones are not "
+                "shown"
+            )
         seen |= {str(trade["id"]): trade for trade in fresh}
-        if not fresh or len(trades) < _SMALLEST_PAGE:
+        if len(trades) < _SMALLEST_PAGE:
             return list(seen.values())
-        newest = max(fresh, key=lambda trade: (int(trade["timestamp"]), id_number(trade["id"])))
-        where = {"fromId": int(newest["id"]) + 1}
+        where = {"fromId": max(int(trade["id"]) for trade in fresh) + 1}
 
 
 def id_number(trade_id: object) -> int:
@@ -242,17 +252,21 @@ def _bybit_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesP
     return TradesPage(trades, {"cursor": cursor} if cursor else None)
 
 
-def _okx_windows(since: int, _now: int) -> list[Where]:
-    """Return one window, from a millisecond earlier: `begin` itself may not be included."""
-    return [{"begin": since - 1}]
+def _okx_windows(since: int, now: int) -> list[Where]:
+    """Return a window of recent trades, and one of all where `since` is longer ago.
+
+    They begin a millisecond earlier: `begin` itself may not be included.
+    """
+    first = now - _OKX_RECENT
+    recent = {"begin": max(since, first) - 1, _RECENT: True}
+    return [recent] if since >= first else [{"begin": since - 1}, recent]
 
 
 def _okx_page(client: Any, market: Mapping[str, Any], where: Where) -> TradesPage:
     """Return up to 100 trades older than the bill `after`. Only an empty page is the end."""
-    rows = list_in(
-        client.privateGetTradeFillsHistory({"instType": "SPOT", "instId": market["id"], **where}),
-        "data",
-    )
+    ask = client.privateGetTradeFills if _RECENT in where else client.privateGetTradeFillsHistory
+    asked = {name: value for name, value in where.items() if name != _RECENT}
+    rows = list_in(ask({"instType": "SPOT", "instId": market["id"], **asked}), "data")
     trades = {str(row["billId"]): parsed_trade(client, row["billId"], row, market) for row in rows}
     return TradesPage(trades, {"after": str(min(map(int, trades)))} if trades else None)
 

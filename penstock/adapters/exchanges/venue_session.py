@@ -5,13 +5,15 @@ ExchangeError. So the translation of errors asks the session. Its state is per t
 threads may use one session at a time.
 """
 
+import json
+import math
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote_plus, urlsplit, urlunsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -28,11 +30,20 @@ _BANNED = 418
 _BANNED_UNTIL = re.compile(rb"banned until (\d{13})\b")
 #: No refusal is longer (bytes).
 _LONGEST_REFUSAL = 65_536
+#: What stands in the place of a key.
+REDACTED = "(redacted)"
+#: The signature in an address that a page repeats.
+_SIGNED = re.compile(rb"(signature=)[\w%+/=.-]+", re.IGNORECASE)
+#: No key of a venue is shorter (characters). A shorter text may be a word of an answer.
+_SHORTEST_SECRET = 16
 _WITHOUT_BODY = frozenset({"GET", "HEAD"})
 
 
 class LastAnswer(threading.local):
-    """What came of this thread's last request."""
+    """What came of this thread's last request.
+
+    `led_to` is the address to which requests go in the venue's place; "" where they go to it.
+    """
 
     sent: bool = False
     """Whether a request was sent in the present call."""
@@ -48,6 +59,9 @@ class LastAnswer(threading.local):
     The last answer is then not the answer to that request.
     """
     _method: str = ""
+
+    def __init__(self, led_to: str = "") -> None:
+        self.led_to = led_to
 
     def reset(self) -> None:
         """Forget everything: a new call begins."""
@@ -67,9 +81,10 @@ class LastAnswer(threading.local):
 class VenueSession(requests.Session):
     """A session that records into `last`. While the venue bans us (418) it sends nothing.
 
-    With `base_url` every request goes there: scheme and host are replaced, the path is kept. A
-    practice exchange is so used under the venue's own addresses: ccxt chooses its table of errors
-    by them.
+    `secrets` are replaced in every answer: Bybit repeats the key in a refusal, and refusals are
+    logged. With `base_url` every request goes there: scheme and host are replaced, the path is
+    kept. A practice exchange is so used under the venue's own addresses: ccxt chooses its table of
+    errors by them.
     """
 
     def __init__(
@@ -78,9 +93,12 @@ class VenueSession(requests.Session):
         connections: int = 32,
         proxy: str | None = None,
         clock: MachineClock = SYSTEM_CLOCK,
+        secrets: Iterable[str] = (),
     ) -> None:
         super().__init__()
-        self.last = LastAnswer()
+        self.last = LastAnswer(base_url or "")
+        self._keys = frozenset(secrets)
+        self._secrets = [form for secret in self._keys for form in _forms_of(secret)]
         self._clock = clock
         self._banned_until = 0.0  # elapsed seconds
         self._base = None if base_url is None else urlsplit(base_url)
@@ -110,6 +128,7 @@ class VenueSession(requests.Session):
         self.last.begin(str(method))
         try:
             response = self._answer(str(method), self._led(str(url)), *args, **kwargs)
+            self._remove_secrets(response)  # reads the body, which may break off
         except requests.RequestException:
             self._tell(str(method), str(url), kwargs.get("data"), None)
             raise
@@ -121,6 +140,13 @@ class VenueSession(requests.Session):
         if len(response.content) <= _LONGEST_REFUSAL:
             self.last.body = response.content
         return response
+
+    def _remove_secrets(self, response: requests.Response) -> None:
+        for secret in self._secrets:
+            if secret in response.content:
+                response._content = response.content.replace(secret, REDACTED.encode())
+        if len(response.content) <= _LONGEST_REFUSAL:
+            response._content = _SIGNED.sub(rb"\1" + REDACTED.encode(), response.content)
 
     def _answer(
         self,
@@ -137,8 +163,8 @@ class VenueSession(requests.Session):
         """Return the answer to a request that ccxt has prepared and signed, sent as it is.
 
         requests would prepare it once more, for cookies (ccxt drops them) and logins of a netrc
-        file. That takes as long as the request. Only what reads is led on by a redirection: an
-        order goes nowhere else.
+        file. That takes as long as the request. Only what reads is led on by a redirection, and
+        only without the account's key: an order and a key go nowhere else.
         """
         if files is not None:
             return super().request(
@@ -163,7 +189,8 @@ class VenueSession(requests.Session):
             url, proxies or {}, None, verify, None
         )
         response = self.get_adapter(url).send(request, timeout=timeout, **settings)
-        if response.is_redirect and method in _WITHOUT_BODY:
+        is_led_on = method in _WITHOUT_BODY and self._base is None
+        if response.is_redirect and is_led_on and not self._keys & set(given.values()):
             return super().request(
                 method, url, headers=headers, proxies=proxies, verify=verify, timeout=timeout
             )
@@ -195,11 +222,24 @@ class VenueSession(requests.Session):
         return urlunsplit((self._base.scheme, self._base.netloc, parts.path, parts.query, ""))
 
 
+def _forms_of(secret: str) -> set[bytes]:
+    """Return how an answer may write a secret: as it is, in JSON, or in an address."""
+    if len(secret) < _SHORTEST_SECRET:
+        return set()
+    return {form.encode() for form in (secret, json.dumps(secret)[1:-1], quote_plus(secret))}
+
+
 def _seconds(header: str | None) -> float | None:
+    """Return the seconds of a header; None where it has none.
+
+    An HTTP date is none, and so is what cannot be waited for: the caller waits as long as it thinks
+    fit.
+    """
     try:
-        return None if header is None else float(header)
+        seconds = math.nan if header is None else float(header)
     except ValueError:
-        return None  # an HTTP date: the caller waits as long as it thinks fit
+        return None
+    return seconds if 0 <= seconds < math.inf else None
 
 
 class Throttle:

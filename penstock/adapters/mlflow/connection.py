@@ -83,9 +83,10 @@ def explained(tracking_uri: str, doing: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        doubt = "" if is_absent(error) else "; is it running at this address?"
         raise PromotionError(
             f"MLflow at {without_password(tracking_uri)} could not {doing}: "
-            f"{without_password(first)[:300]}; is it running at this address?"
+            f"{without_password(first)[:300]}{doubt}"
         ) from None
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 _VERSION_FOLDER = "artifacts/version"
+#: The tags by which a strategy that was rolled back is known again (penstock.promotion.rollback).
+_DECIDES_WITH = ("source_sha256", "params")
 
 
 class MlflowRegistry:
@@ -103,10 +105,19 @@ class MlflowRegistry:
     def load_candidate(self, name: str, version: str) -> LoadedModel:
         """Return the strategy of a version that the gate is about to judge.
 
-        Its hash is checked against the registry's tag only, before the code runs.
+        Its hash is checked against the registry's tag only, before the code runs. Checked too are
+        the tags by which a strategy that was rolled back is known.
         """
         found = self._existing(name, version)
-        return LoadedModel(found, self._content(found).strategy())
+        content = self._content(found)
+        own = _tags(content, {})
+        for tag in _DECIDES_WITH:
+            if found.tags.get(tag) != own[tag]:
+                raise PromotionError(
+                    f"the tag '{tag}' of {found.label} is not that of its content: it was changed, "
+                    "and would hide that the strategy was rolled back"
+                )
+        return LoadedModel(found, content.strategy())
 
     def evidence(self, name: str, alias_or_version: str) -> Evidence:
         """Return the evidence that was registered with a version.

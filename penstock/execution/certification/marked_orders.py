@@ -1,6 +1,7 @@
 """The orders of a certification: sent under names of its own, followed, and ended with it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_UP, Decimal
@@ -189,7 +190,7 @@ class MarkedOrders:
 
     def cancel_marked(self) -> list[str]:
         """Cancel every working order that a certification has sent; return what still works once
-        the patience ends.
+        the patience ends. A cancellation that is refused or not answered is asked for again.
         """
         begun = self.clock.elapsed_seconds()
         while True:
@@ -201,10 +202,8 @@ class MarkedOrders:
             if not working or self.clock.elapsed_seconds() - begun >= self.patience_seconds:
                 return [report.client_order_id for report in working]
             for report in working:
-                try:
+                with suppress(VenueError):  # the next look shows whether it works
                     self.exchange.cancel(report.client_order_id, report.symbol)
-                except OrderNotFoundError:
-                    continue
             self.clock.sleep(self.poll_seconds)
 
     def end(self) -> tuple[str, ...]:
@@ -213,7 +212,7 @@ class MarkedOrders:
         An order that left without an answer is asked for until the patience ends: it may arrive
         late.
         """
-        left: list[str] = []
+        doubtful: dict[str, str] = {}
         for name in self.sent:
             try:
                 if name not in self.answered:
@@ -222,11 +221,18 @@ class MarkedOrders:
             except VenueRejectedError:
                 continue  # it has ended, or there is none
             except VenueError as error:
-                left.append(f"order {name}: {error}")
+                doubtful[name] = str(error)
         if not self.sent:
             return ()
+        left = [f"order {name}: {error}" for name, error in doubtful.items()]
         try:
-            left = [f"order {name} works" for name in self.cancel_marked()] + left
+            working = self.cancel_marked()
+            left = [
+                f"order {name}: {error}"
+                for name, error in doubtful.items()
+                if name not in working and not self._has_ended(name)
+            ]
+            left = [f"order {name} works" for name in working] + left
             quantity = self.lots(self.bought())
             rules, bid = self.instrument, self.prices()[0]
             if quantity >= rules.min_quantity and quantity * bid >= rules.min_notional:
@@ -243,6 +249,14 @@ class MarkedOrders:
             self.until(name, set(OrderState))
         except DifferentError:
             return  # it never arrived
+
+    def _has_ended(self, name: str) -> bool:
+        try:
+            return self.exchange.find_order(name, self.symbol).state.is_final
+        except OrderNotFoundError:
+            return True
+        except VenueError:
+            return False
 
 
 def _base_change(fill: Fill, base: str) -> Decimal:

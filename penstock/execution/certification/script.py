@@ -1,4 +1,4 @@
-"""A life of small orders at a venue, step by step: what it is asked, and what it must answer.
+"""A series of small orders at a venue, step by step: what it is asked, and what it must answer.
 
 It shows whether the adapter and the venue understand each other: an order is placed, looked up,
 listed and cancelled, one is refused, one is filled, in part and whole, and the answer to one is

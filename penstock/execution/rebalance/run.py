@@ -149,7 +149,11 @@ def _rebalanced(
     if slot.status is not RebalanceStatus.RUNNING:
         reason = f"already {slot.status}{f' ({slot.reason})' if slot.reason else ''}"
         return replace(result, already_done=True, reason=reason)
-    refusal = refusal_of(session, inputs.slot, lateness, instruments, inputs.policy.keep)
+    # Recovery may have waited for a lost order, or for the end of a ban. A decision gets old by
+    # that; what only closes the account does not.
+    is_decided = not session.kill_switch.read().flatten
+    now_late = _lateness(session, inputs.slot) if is_decided else lateness
+    refusal = refusal_of(session, inputs.slot, now_late, instruments, inputs.policy.keep)
     if refusal is not None:
         # What stopped an earlier run of the slot stays in its reason.
         reason = f"{refusal}; {slot.reason}" if slot.reason else refusal

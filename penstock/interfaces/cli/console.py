@@ -58,8 +58,10 @@ def table_or_records(frame: pl.DataFrame, title: str, console: Console) -> Table
     """
     table = table_of(frame, title)
     wanted = console.measure(table, options=console.options.update(width=_NO_LIMIT)).maximum
-    if wanted <= console.width or frame.is_empty():
+    if wanted <= console.width:
         return table
+    if frame.is_empty():  # names of columns that are cut tell nobody anything
+        return table_of(pl.DataFrame({"": [table.caption]}), title)
     records = Table(title=title, title_justify="left", show_header=False)
     records.add_column(style="bold")
     records.add_column(overflow="fold")
@@ -134,16 +136,14 @@ def stack_logins(stack: RunningStack) -> list[str]:
 def stack_commands(stack: RunningStack) -> list[str]:
     """Return what to try with the local stack, and how to stop it.
 
-    The commands name the stack's own server and folder: they work from any folder.
+    The first names the stack's own server, and the last its folder: they work from any folder.
     """
     auth = quote(str(stack.home / StackSecret.PREFECT))
-    prefect = (
-        f"PREFECT_API_URL={stack.addresses.prefect_api} "
-        f'PREFECT_API_AUTH_STRING="$(cat {auth})" prefect deployment'
-    )
     return [
-        f"try    {prefect} ls",
-        f"       {prefect} run ingest-bars/ingest-1d --watch",
+        f"try    export PREFECT_API_URL={stack.addresses.prefect_api} "
+        f'PREFECT_API_AUTH_STRING="$(cat {auth})"',
+        "       prefect deployment ls",
+        "       prefect deployment run ingest-bars/ingest-1d --watch",
         f"stop   PENSTOCK_HOME={quote(str(stack.home))} penstock down",
     ]
 
@@ -227,6 +227,6 @@ def checks_view(checks: Sequence[HealthCheck]) -> Table:
         table.add_column(name, overflow="fold")
     for check in checks:
         mark = "[green]ok[/]" if check.ok else "[red]bad[/]"
-        remedy = "" if check.ok else CHECK_REMEDIES[check.subject]
+        remedy = "" if check.ok else CHECK_REMEDIES[check.cause]
         table.add_row(mark, check.subject, check.seen.replace("[", "\\["), remedy)
     return table

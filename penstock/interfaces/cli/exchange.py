@@ -42,7 +42,7 @@ def serve(
         ),
     ] = 1.0,
     cash: Annotated[
-        float, typer.Option(help="Quote balance of the account whose keys are in the environment.")
+        float, typer.Option(help="Quote balance with which each account begins.")
     ] = 100_000,
 ) -> None:
     """Serve the practice exchange until interrupted. ccxt trades on it unmodified.
@@ -109,7 +109,8 @@ def fault(
         typer.Option(help="Only calls whose path begins so: /api/v3/order, /api/v3/myTrades ..."),
     ] = "/api/",
     times: Annotated[
-        int | None, typer.Option(min=1, help="Strike so often at most. Default: until cleared.")
+        int | None,
+        typer.Option(min=1, help="Strike this many times at most. Default: until cleared."),
     ] = None,
     seconds: Annotated[
         float, typer.Option(min=0, help="How long an answer is away, or how much is hidden.")
@@ -121,12 +122,16 @@ def fault(
 
     - done, and the answer is lost: timeout_after, error_after, reset_after, malformed
 
+    - the answer is empty, {}: refusal (nothing is done), other_answer (it is done)
+
     - done, and the answer is late: slow
 
     - trades or orders are shown wrongly: hidden_trades, truncated_trades, doubled_trades,
-    feeless_trades, hidden_order
+    feeless_trades, short_pages, hidden_order
 
     - candles are shown as they were: stale_candles
+
+    - instruments are listed without tick and step: no_steps
 
     Example: `penstock exchange fault timeout_after --method POST --path /api/v3/order --times 1
     --seconds 12`

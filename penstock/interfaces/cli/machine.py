@@ -63,7 +63,7 @@ def up(
     Unless PENSTOCK_ENV says otherwise everything runs against the practice exchange on this
     machine.
 
-    Example: `penstock up`, then `prefect deployment run ingest-bars/ingest-1d`
+    Example: `penstock up`, then the commands that it prints
     """
     from penstock.interfaces.cli.console import stack_commands, stack_logins, stack_view
     from penstock.pipeline.local_stack import RunningStack, run_stack, start_stack

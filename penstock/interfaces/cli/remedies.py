@@ -11,6 +11,7 @@ from penstock.core.errors import (
     NoVersionError,
     PenstockError,
     PracticeExchangeDownError,
+    RealNetworkError,
     SchemaError,
     StoreUnavailableError,
     UnknownAccountError,
@@ -24,12 +25,13 @@ from penstock.pipeline.halts import AccountEnding, AccountHalt, HeldPosition, Tr
 CHECK_REMEDIES = {
     Subject.PYTHON: "use Python 3.11, 3.12 or 3.13",
     Subject.LIBRARIES: "run 'make clean setup': it installs the pinned set",
-    Subject.CONFIGURATION: "mend the file and key that the message names",
+    Subject.CONFIGURATION: "mend the file, key or variable that the message names",
     Subject.DISK: "free some space, or set PENSTOCK_HOME to another disk",
     Subject.STACK: "run 'make up'",
     Subject.DATABASE: "start the server that PENSTOCK_DATABASE_URL names, or unset it to use the "
     "embedded one",
-    Subject.VENUE: "check the network, or use PENSTOCK_ENV=practice with `penstock up`",
+    Subject.VENUE: "check the network and the proxy, or use PENSTOCK_ENV=practice with `penstock "
+    "up`",
     Subject.VENUE_CLOCK: "synchronise this machine's clock (NTP): signed requests expire within "
     "seconds",
     Subject.OLD_ORDERS: "trade a venue of the table in docs/venues.md, or see to it that the "
@@ -91,6 +93,7 @@ _ERROR_REMEDIES: dict[type[PenstockError], str] = {
     UnknownAccountError: "`penstock reconcile` begins it",
     NotPracticeError: "start `penstock up`, or set PENSTOCK_ENV=practice beside a running "
     "`penstock exchange serve`",
+    RealNetworkError: "use PENSTOCK_ENV=testnet, or allow it with --real-network",
     PracticeExchangeDownError: "start it with `penstock up` or `penstock exchange serve`",
 }
 

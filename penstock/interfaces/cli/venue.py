@@ -29,14 +29,17 @@ def certify(
     ),
     record: Annotated[
         Path | None,
-        typer.Option(help="The file that is written. Default: certified-<venue>.json here."),
+        typer.Option(
+            help="The file that is written. Default: certified-VENUE-NETWORK.json in this folder."
+        ),
     ] = None,
     real_network: Annotated[
         bool,
         typer.Option("--real-network", help="Send orders to the venue itself, for real money."),
     ] = False,
 ) -> None:
-    """Live through a life of small orders at a venue's test network, with your own keys.
+    """Send a series of small orders to a venue's test network, with your own keys, and compare the
+    venue's answers with what Penstock expects.
 
     An order is placed, looked up, listed and cancelled; one is refused; the answer to one is lost;
     one is filled in part, one whole and sold again. The answers are written to a file without keys,
@@ -49,12 +52,10 @@ def certify(
     """
     from penstock.pipeline.certify import CertifyRequest, certify_venue
 
-    chosen = settings()
-    file = record or Path(f"certified-{venue or chosen.environment.market.ccxt_id}.json")
-    request = CertifyRequest(portfolio, symbol, parse_amount(most), file, venue, real_network)
+    request = CertifyRequest(portfolio, symbol, parse_amount(most), record, venue, real_network)
     # SIGTERM ends the script as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    done = certify_venue(chosen, operator(), request, _show)
+    done = certify_venue(settings(), operator(), request, _show)
     say(done.summary())
     if done.is_interrupted:
         raise typer.Exit(130)

@@ -58,7 +58,7 @@ def account_at(
     """Return an account at the venue that asks nobody but us. It lists AAA/USDT."""
     exchange = CcxtExchange(
         venue,
-        "key",
+        options.pop("api_key", "key"),
         "c2VjcmV0",
         password="phrase",
         live=True,

@@ -85,10 +85,12 @@ def test_end_of_the_ban_counts_by_the_venues_clock() -> None:
     assert error.value.retry_after_seconds == 5
 
 
+@pytest.mark.parametrize("header", [None, "-5", "nan", "inf", "soon"])
 @pytest.mark.parametrize("status", [418, 429])
-def test_wait_that_is_not_stated_is_none(status: int) -> None:
-    """The caller waits as long as it thinks fit."""
-    exchange, _ = account_at("binance", lambda *_: (status, {"code": -1003, "msg": "Too many."}))
+def test_wait_that_is_not_stated_is_none(status: int, header: str | None) -> None:
+    """The caller waits as long as it thinks fit. What cannot be waited for is no wait."""
+    exchange, wire = account_at("binance", lambda *_: (status, {"code": -1003, "msg": "Too many."}))
+    wire.headers |= {} if header is None else {"Retry-After": header}
     with pytest.raises(RateLimitedError) as error:
         exchange.submit(ORDER)
     assert error.value.retry_after_seconds is None

@@ -57,6 +57,17 @@ def submitted_into(
     return exchange, order_id, failure.value
 
 
+def test_error_names_the_server_that_was_asked() -> None:
+    """A practice exchange is used under the venue's addresses. Where it is down, an operator must
+    not look for the fault at the venue.
+    """
+    exchange = CcxtExchange("binance", "k", "s", base_url="http://127.0.0.1:9", read_attempts=1)
+    with pytest.raises(VenueUnavailableError) as failure:
+        exchange.instruments()
+    assert "GET http://127.0.0.1:9/api/v3/exchangeInfo" in str(failure.value)
+    assert "binance.vision" not in str(failure.value)
+
+
 @pytest.mark.parametrize(
     "kind", [FaultKind.TIMEOUT_BEFORE, FaultKind.ERROR_BEFORE, FaultKind.RATE_LIMIT, FaultKind.BAN]
 )

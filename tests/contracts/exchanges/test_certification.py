@@ -226,6 +226,20 @@ def test_what_cannot_be_ended_is_said(live: Callable[..., Life], control: Practi
     assert not life.script.is_as_expected
 
 
+def test_cancellation_that_fails_at_the_end_is_asked_for_again(
+    live: Callable[..., Life], control: PracticeControl
+) -> None:
+    """Three in a row get no answer: the order is cancelled all the same, and nothing is said to be
+    left.
+    """
+    life = live()
+    control.arm(Fault(kind=FaultKind.ERROR_BEFORE, method="DELETE", path=ORDERS, times=3))
+    life.script.run()
+    assert life.script.steps[-1].result is StepResult.DIFFERENT
+    assert not life.left_open()
+    assert not life.script.left
+
+
 def test_orders_stay_below_what_they_may_cost(
     live: Callable[..., Life], control: PracticeControl
 ) -> None:

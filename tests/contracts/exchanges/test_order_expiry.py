@@ -154,8 +154,8 @@ def test_okx_order_is_stamped_with_the_time_it_was_asked_for() -> None:
 
 
 def test_kraken_order_has_a_deadline_ten_seconds_after_it_was_asked_for() -> None:
-    """Kraken's matching engine refuses an order after its deadline; the nonce stays Kraken's own,
-    which must always rise.
+    """Kraken's matching engine refuses an order after its deadline, by its own clock; the nonce
+    stays Kraken's own, which must always rise.
     """
     asked_at = slept()
     fields = parse_qs(sent_order("kraken", asked_at).body.decode())
@@ -163,6 +163,8 @@ def test_kraken_order_has_a_deadline_ten_seconds_after_it_was_asked_for() -> Non
     assert fields["deadline"][0].endswith(".123Z")
     assert fields["cl_ord_id"] == [NAME]
     assert int(fields["nonce"][0]) > asked_at.timestamp() * 1000 + 200_000
+    behind = parse_qs(sent_order("kraken", asked_at, ahead=-15_000).body.decode())
+    assert datetime.fromisoformat(behind["deadline"][0]) == asked_at + timedelta(seconds=25)
 
 
 def test_whitebit_order_has_the_time_it_was_asked_for_as_nonce() -> None:

@@ -57,3 +57,13 @@ def test_question_is_led_on(status: int) -> None:
     exchange.session.mount("https://", wire)
     assert exchange.now().timestamp() == 1_700_000_000
     assert wire.asked[-1] == ("GET", ELSEWHERE)
+
+
+def test_key_goes_nowhere_else() -> None:
+    """A question about the account has its key: whoever is at the other address is not told it."""
+    exchange, _ = account_at("binance", lambda *_: (200, {}))
+    wire = Moved(307)
+    exchange.session.mount("https://", wire)
+    with pytest.raises(VenueUnavailableError, match="leads to another address"):
+        exchange.balances()
+    assert [(method, "elsewhere" in url) for method, url in wire.asked] == [("GET", False)]

@@ -95,6 +95,7 @@ CASES: list[tuple[str, str, str, type[VenueError]]] = [
     ("kraken", "EGeneral:Invalid arguments:volume", "", VenueRejectedError),
     ("kraken", "EService:Market in cancel_only mode", "", VenueRejectedError),
     ("kraken", "EOrder:Rate limit exceeded", "", RateLimitedError),
+    ("kraken", "EAPI:Invalid nonce", "", RateLimitedError),
     ("kraken", "EService:Throttled: 1764300000", "", RateLimitedError),
     ("kraken", "EService:Timeout", "", UNKNOWN),
     ("kraken", "EService:Unavailable", "", UNKNOWN),
@@ -195,6 +196,66 @@ def test_rows_that_disagree_say_nothing() -> None:
     rows = [{"sCode": "51008"}, {"sCode": "51149"}]
     assert table.of_answer({"code": "1", "data": rows})[1] is None
     assert table.of_answer({"code": "1", "data": rows[:1]}) == ("51008", Meaning.NO_FUNDS)
+    placed = {"sCode": "0", "ordId": "7"}
+    assert table.of_answer({"code": "2", "data": [rows[0], placed]})[1] is None
+
+
+@pytest.mark.parametrize("top", ["0", "1", "2"])
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("51400", OrderNotFoundError),
+        ("50013", UNKNOWN),
+        ("51149", UNKNOWN),
+        ("98765", UNKNOWN),
+        ("51205", VenueRejectedError),
+    ],
+)
+def test_cancellation_that_okx_refuses_in_a_row_ends_nothing(
+    top: str, code: str, expected: type[VenueError]
+) -> None:
+    """The row names the order, of which ccxt makes a rejected one: the ledger would end an order
+    that works on.
+    """
+    row = {"clOrdId": NAME, "ordId": "7", "sCode": code, "sMsg": "refused"}
+    exchange, _ = account_at("okx", lambda *_: (200, {"code": top, "data": [row], "msg": ""}))
+    with pytest.raises(VenueError) as failure:
+        exchange.cancel(NAME, "AAA/USDT")
+    assert type(failure.value) is expected
+
+
+@pytest.mark.parametrize("code", ["51008", "51149"])
+def test_order_that_okx_refuses_in_a_row_with_an_id_means_what_its_code_says(code: str) -> None:
+    """An id beside a code makes no order of it."""
+    expected = {"51008": InsufficientFundsError, "51149": UNKNOWN}[code]
+    row = {"clOrdId": NAME, "ordId": "7", "sCode": code, "sMsg": "refused"}
+    error, _ = submitted("okx", (200, {"code": "2", "data": [row], "msg": ""}))
+    assert type(error) is expected
+
+
+def test_key_that_a_refusal_repeats_is_in_no_message() -> None:
+    """Bybit shows what it was to be signed, the key within. The message goes to logs, alerts, the
+    ledger and the file of a certification.
+    """
+    key = "TheKeyOfTheAccount"
+    text = f"error sign! origin_string[1700000000000{key}5000]"
+    exchange, _ = account_at(
+        "bybit", lambda *_: (200, {"retCode": 10004, "retMsg": text}), api_key=key
+    )
+    with pytest.raises(VenueRejectedError) as failure:
+        exchange.balances()
+    chained = [failure.value, failure.value.__cause__]
+    assert "1700000000000(redacted)5000" in str(failure.value)
+    assert not [each for each in chained if key in str(each)]
+
+
+def test_signature_in_a_page_that_repeats_the_address_is_in_no_message() -> None:
+    """A proxy's error page may show what it was asked for."""
+    page = "<p>Cannot GET /api/v3/account?timestamp=1&signature=0f1e2d3c</p>"
+    exchange, _ = account_at("binance", lambda *_: (404, page))
+    with pytest.raises(VenueUnavailableError, match="Cannot GET") as failure:
+        exchange.balances()
+    assert "0f1e2d3c" not in str(failure.value)
 
 
 @pytest.mark.parametrize("venue", ["binance", "okx", "bybit"])

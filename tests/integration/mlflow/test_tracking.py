@@ -298,6 +298,18 @@ def test_version_without_a_recorded_judgement_is_not_run(tracking_uri: str, run_
     assert registry.load("unseen", "champion").strategy.name == "follower"
 
 
+@pytest.mark.parametrize("tag", ["source_sha256", "params"])
+def test_version_whose_tags_are_not_those_of_its_content_is_not_judged(
+    tracking_uri: str, run_id: str, tag: str
+) -> None:
+    """A strategy that was rolled back is known by them: changed ones would let it pass again."""
+    registry, name = MlflowRegistry(tracking_uri, MemoryPromotionStore()), f"retagged-{tag}"
+    version = registry.register(run_id, name)
+    connect(tracking_uri).set_model_version_tag(name, version.version, tag, "{}")
+    with pytest.raises(PromotionError, match=f"the tag '{tag}' of {name}/1 is not that of its"):
+        registry.load_candidate(name, version.version)
+
+
 def let_pass(
     record: MemoryPromotionStore,
     version: ModelVersion,

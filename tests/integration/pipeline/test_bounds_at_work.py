@@ -51,8 +51,12 @@ def test_comparison_says_that_the_account_has_too_many_slots(
 
 def test_limit_for_a_symbol_that_nobody_lists_trades_nothing(place: Place) -> None:
     """A typo in max_position would bind nothing: the slot fails with the reason and an alert, and
-    the doctor says it too.
+    the doctor says it too. Where the venue gives no answer the doctor says how it was asked.
     """
+    place.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/exchangeInfo"))
+    with pytest.raises(VenueError, match="binance on this machine"):
+        doctor._venue(place.platform)
+    place.control.clear_faults()
     change(place, risk=RiskLimits(max_position={"BTC/USD": 1, "ETH/USDT": 1}))
     outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
     assert "max_position of BTC/USD: binance lists no such symbol" in outcome.failure

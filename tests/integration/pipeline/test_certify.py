@@ -41,11 +41,11 @@ def test_venue_is_certified_by_a_command(place: Place, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("env", "options", "sentence"),
     [
-        ("real", (), "orders there cost real money"),
+        ("real", (), "orders there cost real money; use PENSTOCK_ENV=testnet, or allow it with"),
         ("real", ("--real-network",), "would trade real money: it needs 'live: true'"),
-        ("paper", (), "trades on paper: there is no venue to certify"),
+        ("paper", (), "no venue to certify; set PENSTOCK_ENV to an environment with"),
         ("practice", ("--most", "0"), "an order may cost more than zero"),
-        ("practice", ("--venue", "kraken"), "'kraken' is none of them"),
+        ("practice", ("--venue", "kraken"), "is at binance, not at 'kraken'"),
     ],
 )
 def test_what_may_not_be_certified_is_refused_before_anything_is_sent(

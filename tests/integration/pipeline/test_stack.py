@@ -234,6 +234,17 @@ def test_prefect_refuses_a_page_of_another_origin(stack: Stack, origin: str) -> 
     assert stack.ask("flow_runs", {"limit": 1}, Origin=own).status_code == 200
 
 
+def test_prefect_shows_the_pages_that_ask_nobody_else(stack: Stack) -> None:
+    """A browser is not sent on to the V2 pages: they ask another company's server."""
+    page = httpx.get(
+        f"http://127.0.0.1:{stack.ports['prefect']}/",
+        headers={"Accept": "text/html"},
+        trust_env=False,
+    )
+    assert page.status_code == 200
+    assert not page.is_redirect
+
+
 def test_prefect_takes_no_events_from_a_page(stack: Stack) -> None:
     """A page may open a WebSocket anywhere, and an event starts deployments. Without the auth
     string the server refuses it, or closes it once it hears another.

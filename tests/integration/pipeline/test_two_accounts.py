@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 import yaml
 
+from penstock.pipeline.halts import halt_trading
 from penstock.pipeline.slots import trade_slot
 from tests.integration.pipeline.conftest import ACTOR, Place, penstock, said
 
@@ -83,6 +84,23 @@ def test_account_without_keys_does_not_keep_the_others_from_being_sold(both: Pla
     assert done.returncode == 1
     assert "PENSTOCK_PRACTICE_DAILY_SECRET is empty" in done.stderr
     assert (held(both, "daily"), held(both, "minute")) == ({"BTC", "ETH"}, set())
+
+
+def test_foreign_exception_at_one_account_does_not_keep_the_others_from_being_ended(
+    both: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library fails on the answer of the first: that stands in its ending, and the second is
+    ended.
+    """
+
+    def broken() -> None:
+        raise ZeroDivisionError("in a library")
+
+    monkeypatch.setattr(both.platform.exchange("daily"), "open_orders", broken)
+    done = halt_trading(both.platform, ACTOR, "daily", "drill", everything=True, cancel=True)
+    daily, minute = done.endings
+    assert daily.error.startswith("ZeroDivisionError: in a library")
+    assert minute.is_finished
 
 
 def test_command_without_a_portfolio_names_the_account_that_it_should_have_named(

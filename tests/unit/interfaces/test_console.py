@@ -41,6 +41,16 @@ def test_table_that_fits_is_a_table() -> None:
     assert "strategy" in next(line for line in shown(80).splitlines() if "cost" in line)
 
 
+def test_empty_table_that_does_not_fit_says_so() -> None:
+    """Names of columns that are cut tell nobody anything."""
+    console = Console(width=20, file=io.StringIO(), record=True)
+    console.print(table_or_records(FRAME.clear(), "Profit", console))
+    text = console.export_text()
+    assert "Profit" in text
+    assert "nothing yet" in text
+    assert "strate" not in text
+
+
 def test_table_that_does_not_fit_is_shown_row_by_row_with_every_value_whole() -> None:
     """A value broken over five lines cannot be read. Each name and value has a line of its own, and
     empty ones are left out.
@@ -70,13 +80,12 @@ def test_long_search_without_a_terminal_says_where_it_is() -> None:
 def test_commands_of_a_stack_name_its_port_and_folder() -> None:
     """They are pasted into a shell that knows neither."""
     addresses = Addresses("practice", "", "http://127.0.0.1:4321", "", "", "")
-    listed, run, down = stack_commands(RunningStack(Path("/tmp/my home"), addresses))
-    to_server = (
-        "PREFECT_API_URL=http://127.0.0.1:4321/api "
-        """PREFECT_API_AUTH_STRING="$(cat '/tmp/my home/prefect-auth')" prefect deployment"""
+    exported, *tried, down = stack_commands(RunningStack(Path("/tmp/my home"), addresses))
+    assert exported.endswith(
+        "export PREFECT_API_URL=http://127.0.0.1:4321/api "
+        """PREFECT_API_AUTH_STRING="$(cat '/tmp/my home/prefect-auth')\""""
     )
-    assert f"{to_server} ls" in listed
-    assert f"{to_server} run" in run
+    assert all(each.startswith("       prefect deployment ") for each in tried)
     assert shlex.split(down)[1:] == ["PENSTOCK_HOME=/tmp/my home", "penstock", "down"]
 
 

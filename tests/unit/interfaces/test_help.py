@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from penstock.interfaces import cli
+from penstock.practice.faults import FaultKind
 
 EVERY: dict[str, Callable[..., None]] = {
     **{command.__name__.replace("_", "-"): command for command in cli.COMMANDS},
@@ -37,6 +38,16 @@ def test_commands_stand_in_backticks(path: Path) -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     assert not [text for text in texts if "'penstock " in text]
+
+
+def test_help_names_every_fault_and_its_default_file() -> None:
+    """An operator picks a fault from the help. What stands in angle brackets is taken for markup
+    there, and not shown.
+    """
+    text = inspect.getdoc(EVERY["exchange fault"]) or ""
+    assert not [kind for kind in FaultKind if kind not in text]
+    shown = CliRunner().invoke(cli.app, ["venue", "certify", "--help"]).output
+    assert "certified-VENUE-NETWORK.json" in shown
 
 
 @pytest.mark.parametrize(

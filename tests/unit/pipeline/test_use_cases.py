@@ -13,7 +13,8 @@ import structlog
 from structlog.testing import LogCapture
 
 from penstock.core.actors import Actor, Channel
-from penstock.pipeline.doctor import Subject, examine
+from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.pipeline.doctor import HealthCheck, Subject, _look, _without_repetition, examine
 from penstock.pipeline.use_case import use_case
 from penstock.settings import Process, Settings
 
@@ -120,3 +121,32 @@ def test_doctor_examines_everything_but_the_database_where_that_is_down(tmp_path
     assert not down.ok
     assert "127.0.0.1:1" in down.seen
     assert "hunter2" not in down.seen
+
+
+def test_doctor_says_once_that_the_configuration_cannot_be_read() -> None:
+    """The checks that only repeat it are left out. What another one saw stays."""
+    part = Subject.CONFIGURATION
+    checks = (
+        HealthCheck(part, False, "no such key", part),
+        HealthCheck(Subject.DATABASE, False, "no server", Subject.DATABASE),
+        HealthCheck(Subject.VENUE, False, "no such key", part),
+        HealthCheck(Subject.REGISTRY, True, "reached", Subject.REGISTRY),
+    )
+    assert _without_repetition(checks) == (*checks[:2], checks[3])
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (ConfigError("a file"), Subject.CONFIGURATION),
+        (VenueUnavailableError("no answer"), Subject.VENUE),
+        (PenstockError("2 s apart"), Subject.VENUE_CLOCK),
+    ],
+)
+def test_failed_check_names_what_is_to_be_mended(error: PenstockError, cause: Subject) -> None:
+    """A clock that cannot be read is no wrong clock: its remedy is that of the venue."""
+
+    def look() -> str:
+        raise error
+
+    assert _look(Subject.VENUE_CLOCK, look).cause is cause

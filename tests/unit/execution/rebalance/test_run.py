@@ -267,6 +267,28 @@ def test_late_slot_is_skipped_with_its_reason(world: World) -> None:
     assert not world.venue.submitted
 
 
+def test_slot_whose_recovery_took_too_long_is_skipped(world: World) -> None:
+    """It began in time, and waited for an order of the slot before until its own decision was old:
+    nothing is sent on that.
+    """
+
+    def kill(order: OrderRequest) -> None:
+        raise Killed
+
+    world.venue.before = kill  # the request never arrives
+    with pytest.raises(Killed):
+        rebalance(world.session, world.inputs(HALF_HALF))
+    world.ledger.holder, world.venue.before = "", lambda _: None
+    policy = world.session.policy.model_copy(update={"max_lateness_seconds": 8})
+    following = SLOT + timedelta(days=1)
+    world.clock.at = following + timedelta(seconds=2)
+    session = replace(world.session, policy=policy)
+    report = rebalance(session, world.inputs(HALF_HALF, following))
+    assert (report.status, report.lateness_seconds) == (RebalanceStatus.SKIPPED, 2)
+    assert "s late" in report.reason
+    assert not world.venue.submitted
+
+
 def test_slot_in_the_future_is_refused(world: World) -> None:
     """A run that starts before the bar closes raises and leaves no trace of the slot."""
     with pytest.raises(StaleDataError, match="closes in"):
