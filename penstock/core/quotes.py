@@ -36,6 +36,11 @@ class Quote:
         return (self.bid + self.ask) / 2
 
     @property
+    def half_spread(self) -> Decimal:
+        """(ask - bid) / 2 / mid: how far bid and ask are from the middle, as a fraction of it."""
+        return (self.ask - self.bid) / 2 / self.mid
+
+    @property
     def spread_bps(self) -> Decimal:
         """(ask - bid) / mid in basis points."""
         return (self.ask - self.bid) / self.mid * 10_000

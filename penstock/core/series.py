@@ -45,8 +45,11 @@ class Series:
         ... )
         False
         """
-        began = self.starts is None or self.formerly is not None or self.starts <= at
-        return began and (self.ends is None or at < self.ends)
+        return self.has_begun(at) and (self.ends is None or at < self.ends)
+
+    def has_begun(self, at: datetime) -> bool:
+        """Return whether the instrument has traded by `at`, under this name or an earlier one."""
+        return self.starts is None or self.formerly is not None or self.starts <= at
 
 
 def series_named(series: Mapping[str, Series], name: str) -> Series:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from penstock.core.errors import DataError
 from penstock.core.quotes import Quote
+from penstock.core.relistings import RELISTING_RATIO
 
 #: How far a last price may be from what confirms it, where no limit says otherwise.
 PRICE_TOLERANCE = Decimal("0.20")
@@ -77,10 +78,16 @@ def traded_price(
 
     The last price is confirmed where |last / middle of bid and ask - 1| <= tolerance, and is then
     held between bid and ask. It is confirmed too where it is as near to the last close. Without a
-    last price, the middle is confirmed by the close.
+    last price, the middle is confirmed by the close. A bid and an ask that are farther from their
+    middle than the tolerance confirm nothing. Nor do they where the last price is more than
+    RELISTING_RATIO times off the close: the ticker may have gone to another coin, or have other
+    units. A true crash is in the next close.
     """
+    wide = None if quote is None or quote.half_spread <= tolerance else quote
+    quote = None if wide else quote
     mid = None if quote is None else quote.mid
-    if last is not None and quote is not None and _near(last, quote.mid, tolerance):
+    moved = last is not None and close is not None and _is_beyond(last, close)
+    if last is not None and quote is not None and _near(last, quote.mid, tolerance) and not moved:
         return Price(min(max(last, quote.bid), quote.ask))
     if close is not None:
         for found in (last, mid if last is None else None):
@@ -95,7 +102,9 @@ def traded_price(
         for named, each in (("middle of bid and ask is", mid), ("last close was", close))
         if each is not None
     )
-    reason = f"{seen}, {against or 'there is no bid and ask, and no close is known'}"
+    coin = "; it may be another coin, or have other units" if moved else ""
+    apart = "" if wide is None else f"; bid {wide.bid:f} and ask {wide.ask:f} are too far apart"
+    reason = f"{seen}, {against or 'there is no bid and ask, and no close is known'}{apart}{coin}"
     return Price(value, PriceState.IN_DOUBT, reason)
 
 
@@ -113,6 +122,10 @@ def last_known_price(
         return None
     reason = f"the venue does not trade it now; it counts at its last known price {value:f}"
     return Price(value, PriceState.LAST_KNOWN, reason)
+
+
+def _is_beyond(price: Decimal, close: Decimal) -> bool:
+    return max(price / close, close / price) > Decimal(RELISTING_RATIO)
 
 
 def _near(price: Decimal, reference: Decimal, tolerance: Decimal) -> bool:

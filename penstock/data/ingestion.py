@@ -22,7 +22,7 @@ from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 from penstock.data.bar_pages import BarRequests, Stretch, ask_again, read_stretch, retrying
 from penstock.data.bounds import CheckBounds, CheckGate, CheckVerdict, verdict_frame
-from penstock.data.checks import CheckedBars, check_symbol, missing_ranges
+from penstock.data.checks import CONFIRMED_WITHIN, CheckedBars, check_symbol, missing_ranges
 from penstock.data.history_gaps import missing_before
 from penstock.data.ingest_reports import IngestProgress, IngestReport, report_frame
 from penstock.data.own_bars import closed_message, own_opens, rows_before
@@ -266,7 +266,8 @@ class _SymbolIngestion:
     def _mid(self) -> float | None:
         """Return what the venue quotes for the symbol now; None where it quotes nothing.
 
-        A venue that does not answer confirms nothing: the bar waits for the next one.
+        A venue that does not answer confirms nothing: the bar waits for the next one. Nor does one
+        whose bid and ask are themselves too far from their middle to be confirmed by it.
         """
         if self.ask.ended:
             return None
@@ -274,7 +275,9 @@ class _SymbolIngestion:
             quote = self.ask.market.quotes([self.series.ticker]).get(self.series.ticker)
         except VenueError:
             return None
-        return None if quote is None else float(quote.mid)
+        if quote is None or quote.half_spread > 1 - 1 / CONFIRMED_WITHIN:
+            return None
+        return float(quote.mid)
 
     def _check(
         self,

@@ -19,7 +19,7 @@ import polars as pl
 from penstock.core.bars import VALUE_COLUMNS, require_bars
 from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import DataError, NoSnapshotError
-from penstock.core.relistings import closed_series
+from penstock.core.relistings import Join, closed_series, joins_over_moves
 from penstock.core.timeframes import Timeframe
 from penstock.ports import BarStore
 
@@ -55,6 +55,8 @@ class Snapshot:
     """The open time of the newest bar of any symbol."""
     doubts: tuple[DoubtedBar, ...] = ()
     """The bars that were in doubt at their close."""
+    joins: tuple[Join, ...] = ()
+    """Where an operator has joined series over a move that would close them."""
 
     def bars(self) -> pl.DataFrame:
         """Return the bars (BARS_SCHEMA, sorted by symbol, ts), verified against the hash."""
@@ -74,7 +76,9 @@ def take_snapshot(
 
     The same bars give the same file. Raises DataError where a symbol has no bars in the range.
     """
-    bars = closed_series(store.read_bars(exchange, timeframe, symbols, start, end), timeframe)
+    stored = store.read_bars(exchange, timeframe, symbols, start, end)
+    joins = joins_over_moves(stored, timeframe, store.read_joins(exchange, symbols))
+    bars = closed_series(stored, timeframe, joins=joins)
     absent = sorted(set(symbols) - set(bars["symbol"].unique()))
     if absent or not symbols:
         span = f"{start or 'the beginning'} and {end or 'now'}"
@@ -88,7 +92,7 @@ def take_snapshot(
             "ingest them first, or leave them out"
         )
     doubts = store.read_doubts(exchange, timeframe, symbols)
-    snapshot = write_snapshot(bars, exchange, timeframe, folder, doubts)
+    snapshot = write_snapshot(bars, exchange, timeframe, folder, doubts, joins)
     store.save_snapshot(
         snapshot.content_hash,
         exchange,
@@ -106,18 +110,20 @@ def write_snapshot(
     timeframe: Timeframe,
     folder: Path,
     doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
 ) -> Snapshot:
     """Write `bars` as <hash>.parquet into `folder`, whole or not at all.
 
-    `doubts` are those of the bars that were in doubt: others are left out. A file that is there
+    `doubts` are those of the bars that were in doubt, and `joins` those without which the bars
+    would be closed: others are left out. A file that is there
     already is verified and kept. Raises DataError where there are no bars.
     """
     if bars.is_empty():
         raise DataError(f"no snapshot: there are no {timeframe.value} bars of {exchange} to freeze")
     bars = require_bars(bars, "bars of a snapshot").sort("symbol", "ts")
     keys = bars.select("symbol", "ts")
-    kept = _doubts_of(keys, doubts)
-    snapshot = _describe(bars, exchange, timeframe, folder, doubts=kept)
+    kept, joined = _doubts_of(keys, doubts), joins_over_moves(bars, timeframe, joins)
+    snapshot = _describe(bars, exchange, timeframe, folder, doubts=kept, joins=joined)
     if snapshot.path.exists():
         load_snapshot(snapshot.path)
         return snapshot
@@ -128,7 +134,7 @@ def write_snapshot(
             "hash": snapshot.content_hash,
             "exchange": exchange,
             "timeframe": timeframe.value,
-            **({"doubts": _plain(kept)} if kept else {}),
+            **_notes(kept, joined),
         }
     )
     handle, name = tempfile.mkstemp(prefix=".snapshot-", suffix=".parquet", dir=folder)
@@ -159,6 +165,9 @@ def load_snapshot(path: Path) -> tuple[Snapshot, pl.DataFrame]:
             Timeframe(meta["timeframe"]),
         )
         doubts = tuple(_doubted(*row) for row in meta.get("doubts", ()))
+        joins = tuple(
+            Join(symbol, datetime.fromisoformat(at)) for symbol, at in meta.get("joins", ())
+        )
     except FileNotFoundError:
         raise NoSnapshotError(
             f"snapshot {path} is gone: search again, which takes a new one, or restore the file"
@@ -167,13 +176,13 @@ def load_snapshot(path: Path) -> tuple[Snapshot, pl.DataFrame]:
         raise DataError(
             f"{path} is not a snapshot of bars, or is damaged ({type(error).__name__}: {error})"
         ) from None
-    found = content_hash(bars, exchange, timeframe, doubts)
+    found = content_hash(bars, exchange, timeframe, doubts, joins)
     if found != recorded:
         raise DataError(
             f"snapshot {path} holds other data than its name says: "
             f"content {found[:12]}, recorded {recorded[:12]}"
         )
-    return _describe(bars, exchange, timeframe, path.parent, path, found, doubts), bars
+    return _describe(bars, exchange, timeframe, path.parent, path, found, doubts, joins), bars
 
 
 def content_hash(
@@ -181,8 +190,10 @@ def content_hash(
     exchange: str,
     timeframe: Timeframe,
     doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
 ) -> str:
-    """Return the SHA-256 of bars and of which were in doubt, as hexadecimal digits.
+    """Return the SHA-256 of bars, of which were in doubt and where they were joined, as hexadecimal
+    digits.
 
     The order of rows does not matter. -0.0 and 0.0 count as one value, and so do all kinds of NaN.
     Raises DataError where a column has a null.
@@ -195,7 +206,7 @@ def content_hash(
         "timeframe": timeframe.value,
         "columns": _COLUMNS,
         "symbols": runs,
-        **({"doubts": _plain(doubts)} if doubts else {}),
+        **_notes(doubts, joins),
     }
     digest = hashlib.sha256(json.dumps(head, separators=(",", ":")).encode())
     digest.update(ordered["ts"].dt.epoch("ms").to_numpy().astype("<i8").tobytes())
@@ -218,8 +229,9 @@ def _describe(
     path: Path | None = None,
     known: str | None = None,
     doubts: tuple[DoubtedBar, ...] = (),
+    joins: tuple[Join, ...] = (),
 ) -> Snapshot:
-    name = known if known is not None else content_hash(bars, exchange, timeframe, doubts)
+    name = known if known is not None else content_hash(bars, exchange, timeframe, doubts, joins)
     first, last = bars.select(pl.col("ts").min(), pl.col("ts").max().alias("last")).row(0)
     symbols = tuple(bars["symbol"].unique().sort().to_list())
     return Snapshot(
@@ -232,6 +244,7 @@ def _describe(
         first,
         last,
         doubts,
+        joins,
     )
 
 
@@ -243,8 +256,15 @@ def _doubts_of(keys: pl.DataFrame, doubts: Sequence[DoubtedBar]) -> tuple[Doubte
     return tuple(sorted(each for each in doubts if (each.symbol, each.ts) in present))
 
 
-def _plain(doubts: Sequence[DoubtedBar]) -> list[list[str]]:
-    return [[each.symbol, each.ts.isoformat(), each.known_at.isoformat()] for each in doubts]
+def _notes(doubts: Sequence[DoubtedBar], joins: Sequence[Join]) -> dict[str, list[list[str]]]:
+    """Return what is known of bars beyond their values, as plain texts."""
+    notes = {
+        "doubts": [
+            [each.symbol, each.ts.isoformat(), each.known_at.isoformat()] for each in doubts
+        ],
+        "joins": [[each.symbol, each.at.isoformat()] for each in joins],
+    }
+    return {name: rows for name, rows in notes.items() if rows}
 
 
 def _doubted(symbol: str, ts: str, known_at: str) -> DoubtedBar:

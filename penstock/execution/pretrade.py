@@ -192,7 +192,8 @@ class PreTradeRisk:
         if not self._limits.guards_positions:
             return
         stopped = {each.symbol: self._slot for each in self.closing if each.rule in STOP_NAMES}
-        positions = holdings_by_symbol(book.balances, self._session.quote)
+        held = holdings_by_symbol(book.balances, self._session.quote)
+        positions = {s: quantity for s, quantity in held.items() if s not in book.crumbs}
         prices = {s: price for s, price in book.prices.items() if s not in book.unsure}
         marks = advanced_marks(self.view.history.marks, positions, prices, stopped)
         if marks != self.view.history.marks:

@@ -140,6 +140,7 @@ class RiskView:
             quotas=targets.quotas,
             history=self.history,
             entries=self._entries,
+            crumbs=book.crumbs,
             exits=self.exits,
             unsure=book.unsure,
             unknown=book.valuation.unknown,
@@ -166,4 +167,5 @@ class RiskView:
             )
             return replace(context, unquoted=str(error), requests=requests)
         mids = {symbol: quote.mid for symbol, quote in quotes.items()}
-        return replace(context, mids=mids, requests=requests)
+        apart = {symbol: quote.half_spread for symbol, quote in quotes.items()}
+        return replace(context, mids=mids, half_spreads=apart, requests=requests)

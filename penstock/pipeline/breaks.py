@@ -1,16 +1,23 @@
 """Breaks as an operator sees them: what is open, what was, and the acceptance that settles one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+
+import polars as pl
 
 from penstock.core.actors import Actor
+from penstock.core.bars import empty_bars
 from penstock.core.breaks import Break, PastBreak
 from penstock.core.errors import StoreError
+from penstock.core.instruments import is_spot_symbol, spot_symbol
 from penstock.execution.lease import take_lease
 from penstock.execution.reconciliation.acceptance import accept_break as settle
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import alerting
 from penstock.pipeline.reconcile import ReconcileOutcome
 from penstock.pipeline.use_case import use_case
+from penstock.portfolio.decision import seen_bars, under_former_names
 from penstock.wiring import Platform
 
 
@@ -52,10 +59,41 @@ def accept_break(
     Raises StoreError where no break on it can be accepted, or another process holds the account.
     """
     with alerting(platform, portfolio):
-        return _accept(platform.session(portfolio), subject, reason, actor.name)
+        closes = _last_closes(platform, portfolio, subject)
+        return _accept(platform.session(portfolio), subject, reason, actor.name, closes)
 
 
-def _accept(session: AccountSession, subject: str, reason: str, by: str) -> ReconcileOutcome:
+def _last_closes(platform: Platform, portfolio: str, subject: str) -> dict[str, Decimal]:
+    """Return the newest stored close of the symbol that a break is about, by symbol.
+
+    A coin with a new name has that name's, in the units of the old one.
+    """
+    universe = platform.settings.universe
+    timeframe = platform.settings.portfolio(portfolio).timeframe
+    symbol = subject if is_spot_symbol(subject) else spot_symbol(subject, universe.quote)
+    names = [name for name, each in universe.series.items() if each.formerly == symbol] or [symbol]
+    newest = platform.bars.watermarks(platform.exchange_name, timeframe)
+    known = {name: newest[name] for name in names if name in newest}
+    bars = pl.concat(
+        [
+            empty_bars(),
+            *(
+                platform.bars.read_bars(platform.exchange_name, timeframe, [name], at)
+                for name, at in known.items()
+            ),
+        ]
+    ).sort("symbol", "ts")
+    seen = under_former_names(seen_bars(bars, timeframe), universe.series)
+    return {name: Decimal(str(bar.close)) for name, bar in seen.items()}
+
+
+def _accept(
+    session: AccountSession,
+    subject: str,
+    reason: str,
+    by: str,
+    closes: Mapping[str, Decimal],
+) -> ReconcileOutcome:
     keeper = take_lease(
         session.ledger,
         session.account,
@@ -70,7 +108,7 @@ def _accept(session: AccountSession, subject: str, reason: str, by: str) -> Reco
             "its slot is over"
         )
     try:
-        found = settle(session, keeper, subject, reason, by)
+        found = settle(session, keeper, subject, reason, by, closes)
     finally:
         keeper.release()
     return ReconcileOutcome(session.account, found)

@@ -22,9 +22,9 @@ from penstock.core.timeframes import Timeframe
 from penstock.execution.orders.cancel import FLATTEN_VERSION
 from penstock.execution.reconciliation.reconcile import OPENING_BALANCE
 from penstock.monitoring.drift import DriftReport, explain_difference
-from penstock.pipeline.rebalance import pinned_models
+from penstock.pipeline.rebalance import pinned_models, stored_warm_bars
 from penstock.portfolio.allocation import PortfolioTargets, allocate
-from penstock.portfolio.decision import decide_targets
+from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets
 from penstock.ports import LoadedModel
 from penstock.research.engine.backtest import backtest
 from penstock.simulation.fill_model import FillModel
@@ -154,10 +154,12 @@ def live_balances(
 def _bars(
     platform: Platform, timeframe: Timeframe, period: Period, warmup_bars: int
 ) -> pl.DataFrame:
-    start = period.slots[0] - (warmup_bars + 10) * timeframe.duration
-    end = period.slots[-1] + timeframe.duration
     symbols = platform.settings.universe.symbols_of(timeframe)
-    return platform.bars.read_bars(platform.exchange_name, timeframe, symbols, start, end)
+    first, end = period.slots[0], period.slots[-1] + timeframe.duration
+    rows = max(warmup_bars, VOLATILITY_BARS) + 1
+    before = stored_warm_bars(platform, timeframe, symbols, rows, first)
+    traded = platform.bars.read_bars(platform.exchange_name, timeframe, symbols, first, end)
+    return pl.concat([before, traded]).sort("symbol", "ts")
 
 
 def _closes(bars: pl.DataFrame, slots: Sequence[datetime]) -> pl.DataFrame:
@@ -236,8 +238,14 @@ def _simulated(
     )
     joined = keys.join(table, on=["symbol", "ts"], how="left")
     used = bars.filter(pl.col("ts") >= first)
+    symbols = platform.settings.universe.symbols_of(timeframe)
     result = backtest(
-        used, joined, platform.settings.costs, float(period.cash), timeframe=timeframe
+        used,
+        joined,
+        platform.settings.costs,
+        float(period.cash),
+        timeframe=timeframe,
+        joins=platform.bars.read_joins(platform.exchange_name, symbols),
     )
     return result.equity
 

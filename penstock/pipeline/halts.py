@@ -11,6 +11,7 @@ from penstock.core.alerts import Alert, urgent
 from penstock.core.breaks import Break, lock_subjects, subject_assets
 from penstock.core.errors import IllegalTransitionError, PenstockError
 from penstock.core.halts import Halt, TradingState
+from penstock.core.instruments import holdings_by_symbol
 from penstock.core.remedies import remedy
 from penstock.execution.orders.cancel import (
     FLATTEN_VERSION,
@@ -26,6 +27,7 @@ from penstock.pipeline.alerts import add_alerts, send_alerts
 from penstock.pipeline.unexpected import ANYTHING, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import PortfolioTargets
+from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.wiring import Platform
 
 EVERY_ACCOUNT = "*"
@@ -227,7 +229,8 @@ def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEn
         done = cancel_working(session)
         if flatten:
             result = _flatten(platform, session, portfolio)
-            held = still_held(session, result)
+            policy = platform.settings.portfolio(portfolio).rebalancing
+            held = still_held(session, result, policy)
     except IllegalTransitionError as refused:  # its own alert says so
         send_alerts(platform, portfolio)
         return AccountEnding(
@@ -246,8 +249,11 @@ def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEn
     return ending
 
 
-def still_held(session: AccountSession, result: RebalanceResult) -> tuple[HeldPosition, ...]:
-    """Return each position that the flattening left, with the reason. Parts of a lot do not count.
+def still_held(
+    session: AccountSession, result: RebalanceResult, policy: RebalancePolicy
+) -> tuple[HeldPosition, ...]:
+    """Return each position that the flattening left, with the reason. Parts of a lot do not count,
+    nor does what the policy keeps or does not count.
 
     Where a break is open, what the venue has counts too: the ledger may not know of it yet.
     """
@@ -255,14 +261,30 @@ def still_held(session: AccountSession, result: RebalanceResult) -> tuple[HeldPo
     at_venue = session.exchange.balances()
     for asset in {subject_assets(found.subject)[0] for found in result.breaks} - {session.quote}:
         balances[asset] = max(balances.get(asset, Decimal(0)), at_venue.get(asset, Decimal(0)))
-    left = left_to_sell(session, session.exchange.instruments(), balances)
-    return tuple(_held(symbol, result) for symbol in left)
+    above = {
+        asset: held - policy.keep.get(asset, Decimal(0))
+        for asset, held in balances.items()
+        if asset not in policy.uncounted_assets
+    }
+    instruments = session.exchange.instruments()
+    left = [_held(symbol, result) for symbol in left_to_sell(session, instruments, above)]
+    untraded = [
+        HeldPosition(symbol, _locks(symbol, result), ("the venue does not trade it now",))
+        for symbol, held in holdings_by_symbol(above, session.quote).items()
+        if symbol not in instruments and held > 0
+    ]
+    return tuple(sorted([*left, *untraded], key=lambda each: each.symbol))
 
 
 def _held(symbol: str, result: RebalanceResult) -> HeldPosition:
-    locks = tuple(found for found in result.breaks if found.subject in lock_subjects(symbol))
     reasons = reasons_held(symbol, result.orders, result.findings, result.skipped)
-    return HeldPosition(symbol, locks, reasons or (result.reason or "it was not sold whole",))
+    return HeldPosition(
+        symbol, _locks(symbol, result), reasons or (result.reason or "it was not sold whole",)
+    )
+
+
+def _locks(symbol: str, result: RebalanceResult) -> tuple[Break, ...]:
+    return tuple(found for found in result.breaks if found.subject in lock_subjects(symbol))
 
 
 def _flatten(platform: Platform, session: AccountSession, portfolio: str) -> RebalanceResult:

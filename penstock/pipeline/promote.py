@@ -52,7 +52,7 @@ def promote_candidate(
     candidate = platform.registry.register(chosen.run_id, study.register_as)
     evidence = platform.registry.evidence(study.register_as, candidate.version)
     snapshot, bars = load_snapshot(chosen.snapshot_path)
-    measure = measure_out_of_sample(bars, evidence, snapshot.doubts)
+    measure = measure_out_of_sample(bars, evidence, snapshot.doubts, snapshot.joins)
     policy = platform.settings.portfolio(study_name).rebalancing
 
     def rehearsal(model: LoadedModel) -> CriterionResult:
@@ -65,6 +65,7 @@ def promote_candidate(
                 rows, evidence.timeframe, evidence.costs, clock, cash
             ),
             doubts=snapshot.doubts,
+            joins=snapshot.joins,
         )
         return done.verdict(platform.settings.promotion(study_name))
 

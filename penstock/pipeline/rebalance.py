@@ -12,10 +12,10 @@ import polars as pl
 from penstock.core.actors import Actor
 from penstock.core.alerts import Alert
 from penstock.core.errors import ConfigError, PenstockError, PromotionError, UnexpectedError
-from penstock.core.late_bars import LATE_BARS
 from penstock.core.log_ids import slot_ids
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.timeframes import Timeframe
+from penstock.data.warm_bars import read_warm_bars
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.rebalance.slots import MOST_ROWS, record_failure
@@ -29,15 +29,11 @@ from penstock.portfolio.allocation import (
     allocate,
     portfolio_version,
 )
-from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets
+from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets, under_former_names
 from penstock.ports import LoadedModel
 from penstock.risk.limits import RiskLimits
 from penstock.settings import ModelAllocation
 from penstock.wiring import Platform
-
-#: Bars beyond the warm-up that a decision reads: a symbol with a few missing bars is still warm,
-#: and one whose newest bars are late counts with its last one.
-_SPARE_BARS = LATE_BARS
 
 
 def newest_slot(platform: Platform, portfolio: str) -> datetime:
@@ -232,12 +228,15 @@ def decide_portfolio(
 ) -> PortfolioTargets:
     """Return the account's targets at `slot`: each model decides on a warm window of bars."""
     settings = platform.settings.portfolio(portfolio)
-    return allocate(
+    targets = allocate(
         [
             _decide(platform, settings.timeframe, slot, model, allocation)
             for model, allocation in zip(models, settings.models, strict=True)
         ]
     )
+    # A coin with a new name may still be held under the old one: its price is known there too.
+    seen = under_former_names(targets.seen, platform.settings.universe.series)
+    return replace(targets, seen=seen)
 
 
 def _decide(
@@ -261,12 +260,19 @@ def warm_bars(
     platform: Platform, timeframe: Timeframe, slot: datetime, model: LoadedModel
 ) -> pl.DataFrame:
     """Return the stored bars that the model needs for its decision at `slot`."""
-    start = (
-        slot
-        - (max(model.strategy.warmup_bars, VOLATILITY_BARS) + 1 + _SPARE_BARS) * timeframe.duration
-    )
+    rows = max(model.strategy.warmup_bars, VOLATILITY_BARS) + 1
     symbols = platform.settings.universe.symbols_of(timeframe, slot)
-    return platform.bars.read_bars(platform.exchange_name, timeframe, symbols, start, slot)
+    return stored_warm_bars(platform, timeframe, symbols, rows, slot)
+
+
+def stored_warm_bars(
+    platform: Platform, timeframe: Timeframe, symbols: Sequence[str], rows: int, until: datetime
+) -> pl.DataFrame:
+    """Return the stored bars before `until`, `rows` of each symbol: see read_warm_bars."""
+    oldest = platform.settings.universe.history(timeframe).start_at
+    return read_warm_bars(
+        platform.bars, platform.exchange_name, timeframe, symbols, rows, until, oldest
+    )
 
 
 def pinned_models(platform: Platform, portfolio: str, version: str) -> list[LoadedModel]:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from penstock.core.actors import Actor
 from penstock.core.errors import NoBarsError
+from penstock.core.series import series_named
 from penstock.data.snapshots import Snapshot, take_snapshot
 from penstock.pipeline.use_case import use_case
 from penstock.promotion.evidence import gather_evidence
@@ -87,11 +88,17 @@ def run_research(
         dataset_hash=snapshot.content_hash,
         timeframe=study.timeframe,
         doubts=snapshot.doubts,
+        joins=snapshot.joins,
     )
     on_stage(f"checking that the choice, {result.strategy}, sees no later bars")
     chosen = strategy_class(result.strategy)
     evidence = gather_evidence(
-        result, chosen, snapshot.bars(), on_cut=on_cut, doubts=snapshot.doubts
+        result,
+        chosen,
+        snapshot.bars(),
+        on_cut=on_cut,
+        doubts=snapshot.doubts,
+        joins=snapshot.joins,
     )
     on_stage("recording the search")
     run_id = platform.tracker(study_name).record_search(result, chosen, snapshot, evidence)
@@ -112,11 +119,16 @@ def planned_trials(
 
 
 def snapshot_of(platform: Platform, study: Study, end: datetime | None = None) -> Snapshot:
-    """Take a snapshot of a study's bars, all of the universe's symbols.
+    """Take a snapshot of a study's bars, of the universe's symbols that had begun by `end`.
 
     Raises NoBarsError where nothing is stored.
     """
-    symbols = platform.settings.universe.symbols_of(study.timeframe)
+    universe = platform.settings.universe
+    symbols = [
+        name
+        for name in universe.symbols_of(study.timeframe)
+        if end is None or series_named(universe.series, name).has_begun(end)
+    ]
     if not platform.bars.watermarks(platform.exchange_name, study.timeframe):
         raise NoBarsError(platform.exchange_name, study.timeframe.value)
     return take_snapshot(

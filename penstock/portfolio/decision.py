@@ -1,12 +1,14 @@
 """A strategy's decision for one slot: the last row of the function that was backtested."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
 
 from penstock.core.errors import StaleDataError
 from penstock.core.proposals import SeenBar
+from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 from penstock.portfolio.allocation import StrategyTargets
 from penstock.ports import LoadedModel
@@ -74,3 +76,24 @@ def seen_bars(known: pl.DataFrame, timeframe: Timeframe) -> dict[str, SeenBar]:
         symbol: SeenBar(ts + timeframe.duration, close, volatility)
         for symbol, ts, close, volatility in rows
     }
+
+
+def under_former_names(
+    seen: Mapping[str, SeenBar], series: Mapping[str, Series]
+) -> dict[str, SeenBar]:
+    """Return the bars seen by symbol, also under the tickers that coins had before, in the units of
+    then.
+
+    >>> from datetime import UTC, datetime
+    >>> bar = SeenBar(datetime(2022, 2, 1, tzinfo=UTC), close=0.002)
+    >>> joined = Series("BTTC/USDT", formerly="BTT/USDT", units=1000)
+    >>> under_former_names({"BTTC/USDT": bar}, {"BTTC/USDT": joined})["BTT/USDT"].close
+    2.0
+    """
+    found = dict(seen)
+    for name, bar in seen.items():
+        symbol, close = name, bar.close
+        while (each := series.get(symbol)) is not None and each.formerly is not None:
+            symbol, close = each.formerly, close * each.units
+            found.setdefault(symbol, replace(bar, close=close))
+    return found

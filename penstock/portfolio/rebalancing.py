@@ -107,6 +107,8 @@ class Book:
     """The prices that are not confirmed, by symbol."""
     missing: Mapping[str, Decimal] = field(default_factory=dict)
     """What the ledger has of an asset and an open break says is gone: it is not in `balances`."""
+    lent: Decimal = _ZERO
+    """How much of the quote asset is in an earn programme: it counts, and pays nothing."""
     in_doubt: Mapping[str, str] = field(default_factory=dict)
     """Why the quantity of a symbol that is held is in doubt."""
 
@@ -139,7 +141,7 @@ class Book:
     @cached_property
     def valuation(self) -> Equity:
         """What the account is worth, and what of it is unknown."""
-        value, unknown = self.cash, dict(self.in_doubt)
+        value, unknown = self.cash + self.lent, dict(self.in_doubt)
         for symbol, quantity in self.positions.items():
             if symbol in self.prices:
                 value += quantity * self.prices[symbol]
@@ -165,6 +167,26 @@ class Book:
         return self.missing.get(self.policy.quote, _ZERO) + sum(
             (quantity * self.prices.get(symbol, _ZERO) for symbol, quantity in gone.items()), _ZERO
         )
+
+    @cached_property
+    def crumbs(self) -> frozenset[str]:
+        """The symbols that are held and of which nothing can be sold."""
+        return frozenset(symbol for symbol in self.positions if not self.can_be_sold(symbol))
+
+    def can_be_sold(self, symbol: str) -> bool:
+        """Return whether what is held above its reserve is enough for an order.
+
+        What has no instrument or no price counts as enough: nobody knows that it is not.
+        """
+        held = self.positions.get(symbol, _ZERO) - self.reserve(symbol)
+        instrument, price = self.instruments.get(symbol), self.prices.get(symbol)
+        if held <= 0 or instrument is None or price is None:
+            return held > 0
+        return instrument.refusal(instrument.round_lots(held), price) is None
+
+    def reserve(self, symbol: str) -> Decimal:
+        """Return how much of a symbol's base asset is never sold."""
+        return self.policy.keep.get(spot_assets(symbol)[0], _ZERO)
 
     def untradable(self, symbol: str) -> str | None:
         """Return why no order of a symbol can be planned now; None where one can."""
@@ -192,7 +214,7 @@ def plan_sells(book: Book) -> tuple[list[ProposedOrder], list[Skipped]]:
             continue
         price = book.prices[symbol]
         wanted_quantity = max(Decimal(str(weight)), _ZERO) * equity / price
-        reserve = book.policy.keep.get(spot_assets(symbol)[0], _ZERO)
+        reserve = book.reserve(symbol)
         excess = position - max(wanted_quantity, reserve)
         if excess <= 0:
             if position > wanted_quantity:
@@ -263,25 +285,34 @@ def _wanted(book: Book, skipped: list[Skipped]) -> dict[str, float]:
 
 
 def _within_budget(book: Book) -> dict[str, float]:
-    """Return the decided weights, scaled down together to what undecided positions leave of the
-    budget.
+    """Return the decided weights, scaled down together to what the rest leaves of the budget.
 
-    The backtest's kernel has the same rule, with a budget of 1.
+    The rest are positions of the universe that no decision moves: they have none, they cannot be
+    traded now, or they are to be sold and nothing of them can be. The backtest's kernel has the
+    same rule, with a budget of 1.
     """
     decided = {symbol: weight for symbol, weight in book.targets.items() if weight is not None}
-    undecided = [
-        quantity * book.prices[symbol]
+    rest = {
+        symbol: quantity * book.prices[symbol]
         for symbol, quantity in book.positions.items()
-        if symbol not in decided and symbol in book.targets and symbol in book.prices
-    ]
-    total = sum(max(weight, 0.0) for weight in decided.values())
-    if not undecided or total <= 0 or book.equity <= 0:
+        if symbol in book.targets and symbol in book.prices and _stays(book, symbol)
+    }
+    total = sum(max(weight, 0.0) for symbol, weight in decided.items() if symbol not in rest)
+    if not rest or total <= 0 or book.equity <= 0:
         return decided
-    left = book.budget - float(sum(undecided, _ZERO) / book.equity)
+    left = book.budget - float(sum(rest.values(), _ZERO) / book.equity)
     factor = max(left, 0.0) / total
     if factor >= 1 - 1e-9:
         return decided
     return {symbol: weight * factor for symbol, weight in decided.items()}
+
+
+def _stays(book: Book, symbol: str) -> bool:
+    """Return whether a position stays as it is, whatever was decided."""
+    weight = book.targets[symbol]
+    if weight is None or book.untradable(symbol) is not None:
+        return True
+    return weight <= 0 and symbol in book.crumbs
 
 
 def _keep_or_skip(

@@ -9,6 +9,7 @@ import polars as pl
 
 from penstock.core.doubts import DoubtedBar
 from penstock.core.instruments import Instrument
+from penstock.core.relistings import Join
 from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 
@@ -97,7 +98,14 @@ class BarStore(Protocol):
     def read_doubts(
         self, exchange: str, timeframe: Timeframe, symbols: Sequence[str]
     ) -> Sequence[DoubtedBar]:
-        """Return the stored bars that were once held back, sorted by symbol and ts."""
+        """Return the stored bars that were once held back, sorted by symbol and ts.
+
+        Those of a series have its name, also the ones from before it had it.
+        """
+        ...
+
+    def read_joins(self, exchange: str, symbols: Sequence[str]) -> Sequence[Join]:
+        """Return where series go on from what they were formerly, sorted by symbol and time."""
         ...
 
     def watermarks(self, exchange: str, timeframe: Timeframe) -> Mapping[str, datetime]:

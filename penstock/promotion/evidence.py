@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import PromotionError
+from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.costs import Costs
@@ -105,6 +106,7 @@ def gather_evidence(
     on_cut: Callable[[int, int], None] = lambda _done, _total: None,
     *,
     doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
 ) -> Evidence:
     """Return the evidence for a search's choice, with doubled costs and the lookahead check.
 
@@ -128,7 +130,9 @@ def gather_evidence(
     )
     return evidence_of(
         search,
-        doubled_costs=backtest_out_of_sample(strategy, known, bare, doubled(search.costs), doubts),
+        doubled_costs=backtest_out_of_sample(
+            strategy, known, bare, doubled(search.costs), doubts, joins
+        ),
         leaks=found,
     )
 
@@ -163,10 +167,11 @@ def backtest_out_of_sample(
     evidence: Evidence,
     costs: Costs,
     doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
 ) -> BacktestMetrics:
     """Return a strategy's figures on the evidence's out-of-sample bars.
 
-    Earlier bars only warm it up. `doubts` are those of the snapshot.
+    Earlier bars only warm it up. `doubts` and `joins` are those of the snapshot.
     """
     from penstock.research.engine.backtest import backtest
 
@@ -179,4 +184,5 @@ def backtest_out_of_sample(
         start,
         timeframe=evidence.timeframe,
         doubts=doubts,
+        joins=joins,
     ).metrics

@@ -14,6 +14,7 @@ import polars as pl
 
 from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import PromotionError
+from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.ports import LoadedModel, ModelVersion, Registry
 from penstock.promotion.criteria import CriterionResult, PromotionThresholds
@@ -122,16 +123,19 @@ def _moved(
 
 
 def measure_out_of_sample(
-    bars: pl.DataFrame, evidence: Evidence, doubts: Sequence[DoubtedBar] = ()
+    bars: pl.DataFrame,
+    evidence: Evidence,
+    doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
 ) -> Measure:
     """Return a function that backtests a strategy on the evidence's out-of-sample bars and costs.
 
-    `bars` (BARS_SCHEMA) and `doubts` are those of the evidence's snapshot. Raises PromotionError
-    where they do not cover its period or its symbols.
+    `bars` (BARS_SCHEMA), `doubts` and `joins` are those of the evidence's snapshot. Raises
+    PromotionError where they do not cover its period or its symbols.
     """
     known = bars_of(bars, evidence)
     return lambda strategy: backtest_out_of_sample(
-        strategy, known, evidence, evidence.costs, doubts
+        strategy, known, evidence, evidence.costs, doubts, joins
     )
 
 

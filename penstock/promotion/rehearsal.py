@@ -19,6 +19,7 @@ from penstock.core.doubts import DoubtedBar, decide_as_known, known_then
 from penstock.core.errors import NotSentError, PromotionError, VenueRejectedError
 from penstock.core.orders import OrderRequest, OrderType, client_order_id
 from penstock.core.proposals import ProposedOrder
+from penstock.core.relistings import Join
 from penstock.portfolio.decision import decide_targets
 from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, plan_sells
 from penstock.ports import Exchange, LoadedModel
@@ -89,11 +90,12 @@ def rehearse(
     slots: int = 30,
     *,
     doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
 ) -> Rehearsal:
     """Trade the last `slots` slots of the evidence's bars, and compare with their backtest.
 
-    `bars` (BARS_SCHEMA) and `doubts` are those of the evidence's snapshot. Raises PromotionError
-    where no bar out of sample has a bar after it.
+    `bars` (BARS_SCHEMA), `doubts` and `joins` are those of the evidence's snapshot. Raises
+    PromotionError where no bar out of sample has a bar after it.
     """
     from penstock.research.engine.backtest import backtest
 
@@ -129,6 +131,7 @@ def rehearse(
         decided[0],
         timeframe=evidence.timeframe,
         doubts=doubts,
+        joins=joins,
     )
     return Rehearsal(
         slots=len(decided),

@@ -151,7 +151,8 @@ class StopCooldown:
 def positions_to_close(context: RiskContext, limits: RiskLimits) -> tuple[RuleFinding, ...]:
     """Return one finding per reason for which a position must be closed.
 
-    Stops act on confirmed prices only. A position that the venue does not trade now stays.
+    Stops act on confirmed prices only. A position that the venue does not trade now stays, and so
+    does one of which nothing can be sold.
     """
     stops = [stop for kind in STOPS if (stop := kind.of(limits)) is not None]
     whole = [
@@ -163,7 +164,9 @@ def positions_to_close(context: RiskContext, limits: RiskLimits) -> tuple[RuleFi
     priced = [
         symbol
         for symbol in context.held_symbols
-        if symbol in context.instruments and context.exposure(symbol)
+        if symbol in context.instruments
+        and symbol not in context.crumbs
+        and context.exposure(symbol)
     ]
     found = [
         finding
@@ -188,7 +191,8 @@ def advanced_marks(
 ) -> dict[str, PositionMark]:
     """Return the marks by symbol after a slot.
 
-    `prices` advance the best price of open positions. That of a closed position is removed.
+    `prices` advance the best price of open positions: `positions` leaves out those of which nothing
+    can be sold. That of a closed position is removed.
     `stopped` has the slot of each symbol that a stop closed.
     """
     after: dict[str, PositionMark] = {}

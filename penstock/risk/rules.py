@@ -51,6 +51,8 @@ class RiskContext:
     """Why a symbol or an asset is locked by an open break, by symbol or asset."""
     mids: Mapping[str, Decimal] = field(default_factory=dict)
     """The middle of bid and ask by symbol, where the venue quotes both sides."""
+    half_spreads: Mapping[str, Decimal] = field(default_factory=dict)
+    """How far bid and ask are from the middle, as a fraction of it, by symbol."""
     unquoted: str = ""
     """Why mids cannot be read; "" where they can."""
     requests: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
@@ -65,6 +67,8 @@ class RiskContext:
     """What the account did before."""
     entries: Mapping[str, Decimal] = field(default_factory=dict)
     """The average price paid for positions, by symbol."""
+    crumbs: frozenset[str] = frozenset()
+    """Symbols that are held and of which nothing can be sold: too little, or a reserve."""
     exits: frozenset[str] = frozenset()
     """Symbols whose position is being closed by a rule or an operator."""
     unsure: Mapping[str, Price] = field(default_factory=dict)
@@ -280,8 +284,9 @@ class StaleBars:
 class PriceCollar:
     """|price / reference - 1| <= collar, for the venue's mid and for the close that was seen.
 
-    Where the venue has no mid, only the close counts. Where quotes cannot be read, the order is
-    denied, because nothing confirms the price. An order that reduces passes where the mid confirms
+    Where the venue has no mid, only the close counts. Where quotes cannot be read, or bid and ask
+    are farther than the collar from their middle, the order is denied, because nothing confirms the
+    price. An order that reduces passes where the mid confirms
     its price, however far the close is. The review does not apply this rule to the exit of a
     position that risk or an operator closes.
     """
@@ -301,6 +306,13 @@ class PriceCollar:
             )
             return RuleFinding(self.name, order.symbol, reason)
         bar, mid = context.seen.get(order.symbol), context.mids.get(order.symbol)
+        apart = context.half_spreads.get(order.symbol, _ZERO)
+        if apart > self.collar:
+            reason = (
+                f"bid and ask are {apart:.1%} from the middle, so nothing confirms the price "
+                f"{order.price}; at most {self.collar:.1%} is allowed"
+            )
+            return RuleFinding(self.name, order.symbol, reason)
         close = _ZERO if bar is None else Decimal(str(bar.close))
         if mid is not None and context.reduces(order):
             close = _ZERO

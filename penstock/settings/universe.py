@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from penstock.core.errors import ConfigError, DataError
 from penstock.core.instruments import spot_assets, spot_symbol
-from penstock.core.series import Series
+from penstock.core.series import Series, series_named
 from penstock.core.timeframes import Timeframe
 from penstock.data.policy import IngestPolicy
 from penstock.settings.files import Frozen
@@ -88,6 +88,16 @@ class Universe(Frozen):
                         f"{ticker} is listed twice: 'until' of the one must end before 'from' of "
                         "the other"
                     )
+        by_name = {self._name(entry): entry for entry in self.entries}
+        for entry in self.entries:
+            before = by_name.get(entry.formerly or "")
+            if before is None or before is entry or entry.since is None:
+                continue
+            if before.until is None or before.until >= entry.since:
+                raise ValueError(
+                    f"{entry.symbol} goes on from {entry.formerly} on {entry.since}, which is "
+                    "listed as if it traded on: leave it out, or say 'until' which day before"
+                )
         return self
 
     @property
@@ -134,12 +144,18 @@ class Universe(Frozen):
         return self.timeframes[timeframe]
 
     def symbols_of(self, timeframe: Timeframe, at: datetime | None = None) -> tuple[str, ...]:
-        """Return the names whose bars are kept in a timeframe; with `at` those that traded then."""
-        names = self.history(timeframe).symbols or self.symbols
-        if at is None:
-            return names
-        series = self.series
-        return tuple(name for name in names if name not in series or series[name].is_member(at))
+        """Return the names whose bars are kept in a timeframe; with `at` those that traded then.
+
+        An instrument that ended before the history starts has none.
+        """
+        kept = self.history(timeframe)
+        lives = [series_named(self.series, name) for name in kept.symbols or self.symbols]
+        return tuple(
+            life.name
+            for life in lives
+            if (life.ends is None or life.ends > kept.start_at)
+            and (at is None or life.is_member(at))
+        )
 
     def ingested(self, timeframe: Timeframe) -> tuple[str, ...]:
         """Return the names whose bars are read: also of series that others go on with."""

@@ -191,7 +191,8 @@ class _Account:
         )
         filled += self._fill_all(self._reviewed(buys, moment, targets, later, exits), moment)
         book = self._book(moment, weights)
-        holdings = holdings_by_symbol(self.balances, self.policy.quote)
+        held = holdings_by_symbol(self.balances, self.policy.quote)
+        holdings = {symbol: units for symbol, units in held.items() if symbol not in book.crumbs}
         self.memory.marks = advanced_marks(history.marks, holdings, moment.prices, stopped)
         self.memory.note(moment.slot, book.equity, decided.weights)
         fees = sum((self._fee_in_quote(fill) for fill in filled), _ZERO)
@@ -262,6 +263,7 @@ class _Account:
             quotas=targets.quotas,
             history=history,
             entries=self.memory.entry_prices,
+            crumbs=book.crumbs,
             exits=exits,
         )
 

@@ -21,7 +21,7 @@ from penstock.adapters.exchanges.order_expiry import refusal_lag
 from penstock.core.clock import SteppedClock
 from penstock.core.errors import PenstockError, UnexpectedError
 from penstock.core.halts import TradingState
-from penstock.core.orders import OrderState, Side
+from penstock.core.orders import OrderEventKind, Side
 from penstock.core.proposals import SeenBar
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.algorithms import Limit
@@ -301,12 +301,11 @@ class Trial:
         return "; ".join(f"{type(error).__name__}: {error}" for error in raw)
 
     def _wrongly_rejected(self) -> str:
-        orders = self.world.ledger.orders(self.world.session.account)
+        """Return what was ever called rejected, for the slot's end may heal it."""
         return "; ".join(
-            f"{order.request.client_order_id} ({order.reason})"
-            for order in orders
-            if order.state is OrderState.REJECTED
-            and self.venue.named(order.request.client_order_id)
+            name
+            for name, kind in self.world.ledger.events
+            if kind is OrderEventKind.REJECT and self.venue.named(name)
         )
 
     def _sent_twice(self) -> str:
@@ -342,6 +341,7 @@ class Trial:
         ledger, account = self.world.ledger, self.world.session.account
         orders = ledger.orders(account, unfinished_only=True)
         found = [f"{order.request.client_order_id} is {order.state}" for order in orders]
+        found += [f"{order.name} works at the venue" for order in self.venue.open_orders]
         booked = Counter((fill.client_order_id, fill.quantity) for fill in ledger.fills(account))
         true = Counter((trade.order.name, trade.quantity) for trade in self.venue.trades)
         if booked != true:

@@ -4,7 +4,7 @@ answers.
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from enum import StrEnum
 
 from penstock.core.clock import Clock
@@ -22,7 +22,7 @@ class Working(StrEnum):
     FILLS = "fills"
     RESTS = "rests"
     HALF = "half"
-    """Half of it is filled, the rest waits."""
+    """Half of it is filled, in whole lots; the rest waits."""
 
 
 @dataclass
@@ -81,7 +81,7 @@ class TrueVenue:
         order = TrueOrder(number, name, base, Side(side.lower()), Decimal(quantity), self.now)
         self.orders.append(order)
         share = {Working.FILLS: Decimal(1), Working.RESTS: Decimal(0), Working.HALF: Decimal("0.5")}
-        self._fill(order, order.quantity * share[self.working])
+        self._fill(order, (order.quantity * share[self.working]).quantize(CENT, ROUND_DOWN))
         return order
 
     def _fill(self, order: TrueOrder, quantity: Decimal) -> None:

@@ -26,8 +26,8 @@ from tests.soak.situations import MINUTE, SECOND, Situation, Situations, level, 
 TOLERANCE = Decimal("0.001")
 #: So far may a recorded equity be from the true one.
 EQUITY_TOLERANCE = Decimal("0.003")
-#: An account with less cash than this fraction of its equity has spent all it may.
-_SPENT = Decimal("0.01")
+#: What the policy of the soak does not trade, and what it keeps for fees and slippage (fractions).
+_BAND, _COSTS = Decimal("0.005"), Decimal("0.002")
 #: A print nearer to the true price than this may be believed.
 _COLLAR = Decimal("0.20")
 
@@ -161,17 +161,22 @@ class Truth:
     def judge_orders(self) -> None:
         """Look at every order that the venue took."""
         groups: dict[tuple[datetime, str], list[TakenOrder]] = defaultdict(list)
+        first_buys: dict[datetime, TakenOrder] = {}
         for order in self.journal.orders:
             arranged = self.arranged_at(order.at)
             groups[arranged.slot, order.symbol].append(order)
+            if order.is_buy:
+                first_buys.setdefault(arranged.slot, order)
             self._judge(order, arranged)
         for (slot, symbol), (order, *others) in groups.items():
             self.judged["orders"] += 1 + len(others)
-            if others or symbol in self.situation(slot).cut or self._is_spent(order, slot):
+            if others or symbol in self.situation(slot).cut:
                 continue
-            gap = self._beyond(order, slot)
-            if gap < -TOLERANCE:
-                self._found(order, slot, f"ends {-gap:.3%} of equity short of its true target")
+            short = -self._beyond(order, slot)
+            if order.is_buy:
+                short -= self._unaffordable(order, first_buys[slot], slot)
+            if short > TOLERANCE:
+                self._found(order, slot, f"ends {short:.3%} of equity short of its true target")
 
     def _judge(self, order: TakenOrder, arranged: Arranged) -> None:
         slot = arranged.slot
@@ -190,11 +195,22 @@ class Truth:
         if gap > TOLERANCE:
             self._found(order, slot, f"goes {gap:.3%} of equity beyond its true target")
 
-    def _is_spent(self, order: TakenOrder, slot: datetime) -> bool:
-        """Return whether a slot's buys took all cash: holdings that could not be sold bind it."""
-        held = self.journal.held_at(self._ends.get(slot, slot + MINUTE))
-        cash = held.get("USDT", Decimal(0))
-        return order.is_buy and cash < _SPENT * self.equity(held, slot + SECOND)
+    def _unaffordable(self, order: TakenOrder, first: TakenOrder, slot: datetime) -> Decimal:
+        """Return the fraction of equity by which the cash cuts a buy, as all buys of its slot.
+
+        The cash is that before the `first` buy: holdings that could not be sold bind the rest.
+        """
+        situation, equity = self.situation(slot), self.equity(first.before, first.at)
+        lacking = {
+            symbol: Decimal(str(level(slot, n)))
+            - first.before.get(base(symbol), 0) * self.prices.at(symbol, first.at) / equity
+            for n, symbol in enumerate(self.symbols)
+            if symbol not in situation.suspended and symbol not in situation.late
+        }
+        wanted = sum(part for part in lacking.values() if part >= _BAND) * (1 + _COSTS)
+        cash = first.before.get("USDT", Decimal(0)) / equity
+        share = min(Decimal(1), cash / wanted) if wanted else Decimal(1)
+        return (1 - share) * lacking[order.symbol]
 
     def _target(self, order: TakenOrder, slot: datetime) -> Decimal:
         """Return the true target of an order's symbol in base units."""

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from penstock.core.breaks import Break, lock_subjects
 from penstock.core.halts import TradingState
-from penstock.core.instruments import Instrument, spot_assets
+from penstock.core.instruments import Instrument
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import EndCause
 from penstock.core.rebalances import RebalanceStatus
@@ -107,7 +107,7 @@ def closings_of(
     Less than can be sold counts as closed.
     """
     closed, locked, held = [], [], []
-    left = frozenset(each.symbol for each in closing if _can_be_sold(each.symbol, after))
+    left = frozenset(each.symbol for each in closing if after.can_be_sold(each.symbol))
     for each in closing:
         wanted = f"{each.symbol} is to be closed by {each.rule} ({each.reason})"
         lock = next((locks[s] for s in lock_subjects(each.symbol) if s in locks), None)
@@ -139,19 +139,6 @@ def reasons_held(
     reasons += [each.reason for each in skipped if each.symbol == symbol]
     reasons += [each.reason for each in orders if each.request.symbol == symbol and each.reason]
     return tuple(dict.fromkeys(reasons))
-
-
-def _can_be_sold(symbol: str, book: Book) -> bool:
-    """Return whether what is held above its reserve is enough for an order.
-
-    What has no instrument or no price counts as enough: nobody knows that it is not.
-    """
-    reserve = book.policy.keep.get(spot_assets(symbol)[0], Decimal(0))
-    held = max(book.positions.get(symbol, Decimal(0)) - reserve, Decimal(0))
-    instrument, price = book.instruments.get(symbol), book.prices.get(symbol)
-    if held <= 0 or instrument is None or price is None:
-        return held > 0
-    return instrument.refusal(instrument.round_lots(held), price) is None
 
 
 def new_breaks(breaks: Sequence[Break], before: Sequence[Break]) -> list[Break]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from types import MappingProxyType
 
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, Settlement
 from penstock.core.errors import StoreError
@@ -13,6 +14,7 @@ from penstock.execution.prices import read_prices
 from penstock.execution.reconciliation.differences import (
     ExplainedDifference,
     is_as_recorded,
+    may_be_new_units,
     venues_of,
 )
 from penstock.execution.reconciliation.reconcile import (
@@ -29,9 +31,16 @@ _NOT_ACCEPTABLE = frozenset({BreakKind.UNKNOWN_ORDER, BreakKind.EARN_BALANCE})
 
 
 def accept_break(
-    session: AccountSession, keeper: LeaseKeeper, subject: str, reason: str, by: str = "operator"
+    session: AccountSession,
+    keeper: LeaseKeeper,
+    subject: str,
+    reason: str,
+    by: str = "operator",
+    closes: Mapping[str, Decimal] = MappingProxyType({}),
 ) -> Reconciliation:
     """Accept the open breaks on `subject` (an asset or a symbol), then compare again.
+
+    `closes` are the last closes that are known, by symbol. They value what has no market any more.
 
     In one transaction:
 
@@ -59,7 +68,7 @@ def accept_break(
     )
     at = session.clock.now()
     session.control_store.settle_breaks(
-        keeper.lease, [_settlement(session, each, reason, by, at) for each in chosen]
+        keeper.lease, [_settlement(session, each, reason, by, at, closes) for each in chosen]
     )
     return reconcile(session, keeper)
 
@@ -128,27 +137,43 @@ def _refuse_changed(
 
 
 def _settlement(
-    session: AccountSession, finding: ExplainedDifference, reason: str, by: str, at: datetime
+    session: AccountSession,
+    finding: ExplainedDifference,
+    reason: str,
+    by: str,
+    at: datetime,
+    closes: Mapping[str, Decimal],
 ) -> Settlement:
-    value = _value(session, finding.changes) if finding.changes else Decimal(0)
+    # New units change no equity: the price changes as much the other way.
+    new_units = may_be_new_units(finding.found, session.quote, session.exchange.instruments())
+    is_worth = finding.changes and not new_units
+    value = _value(session, finding.changes, closes) if is_worth else Decimal(0)
     accepted = BreakAcceptance(
         session.account, finding.found.subject, finding.found.kind, reason, by, at, value
     )
     return Settlement(accepted, finding.changes, finding.orders, finding.instrument)
 
 
-def _value(session: AccountSession, changes: Mapping[str, Decimal]) -> Decimal:
+def _value(
+    session: AccountSession, changes: Mapping[str, Decimal], closes: Mapping[str, Decimal]
+) -> Decimal:
     """Return what changes of balances are worth (quote units).
 
     An asset of which no price was ever known counts nothing: it counted nothing in equity. Raises
-    StoreError where a price is in doubt, because a wrong value would look like a loss later.
+    StoreError where a market's price is in doubt, because a wrong value would look like a loss
+    later. What has no market counts at its last close, else at the price that is known: there will
+    be no better one.
     """
     symbols = {asset: spot_symbol(asset, session.quote) for asset in changes}
     symbols.pop(session.quote, None)
-    prices = read_prices(
-        session, symbols.values(), session.exchange.instruments(), {}, PRICE_TOLERANCE
-    )
-    doubts = {s: p for s, p in sorted(prices.items()) if p.state is PriceState.IN_DOUBT}
+    listed = session.exchange.instruments()
+    gone = {symbol: close for symbol, close in closes.items() if symbol not in listed}
+    prices = read_prices(session, symbols.values(), listed, gone, PRICE_TOLERANCE)
+    doubts = {
+        symbol: price
+        for symbol, price in sorted(prices.items())
+        if price.state is PriceState.IN_DOUBT and symbol in listed
+    }
     if doubts:
         why = "; ".join(f"{symbol}: {price.reason}" for symbol, price in doubts.items())
         raise StoreError(

@@ -11,7 +11,8 @@ from decimal import Decimal
 from penstock.core.accounting import summed
 from penstock.core.breaks import Break, BreakAcceptance, BreakKind, subject_assets
 from penstock.core.earn_balances import EarnBalance
-from penstock.core.instruments import Instrument, holdings_by_symbol
+from penstock.core.instruments import Instrument, holdings_by_symbol, spot_symbol
+from penstock.core.relistings import RELISTING_RATIO
 from penstock.execution.session import AccountSession
 
 _ZERO = Decimal(0)
@@ -29,6 +30,21 @@ def _noise(balance: Decimal, venues: int) -> Decimal:
 def venues_of(session: AccountSession) -> int:
     """Return the number of venues over which the account's balances are summed."""
     return 1 if session.venues is None else len(session.venues.accounts)
+
+
+def may_be_new_units(found: Break, quote: str, instruments: Mapping[str, Instrument]) -> bool:
+    """Return whether nothing explains why the venue has so many times as much of an asset, or so
+    much less, as a split or a redenomination changes it. Crumbs tell nothing.
+    """
+    ledger, venue = found.ledger_value, found.venue_value
+    if found.kind is not BreakKind.BALANCE_MISMATCH or found.subject == quote:
+        return False
+    if not ledger or not venue:
+        return False
+    instrument = instruments.get(spot_symbol(found.subject, quote))
+    if instrument is not None and min(ledger, venue) < instrument.min_quantity:
+        return False
+    return max(venue / ledger, ledger / venue) > Decimal(RELISTING_RATIO)
 
 
 @dataclass(frozen=True)
@@ -124,8 +140,8 @@ def unexplained(
     """Return a break per asset whose gap no trade explains: a transfer, dust, or a mismatch.
 
     A gap worth no more than `dust_notional` is dust. Where the venue shows its transfers, a gap
-    that one or all of them explain is a deposit or withdrawal. What is lacking and as much is in an
-    earn programme is named so, and books nothing. Any other gap is a mismatch. Where the venue does
+    that one or all of them explain is a deposit or withdrawal. What is lacking and is in an earn
+    programme is named so, and books nothing. Any other gap is a mismatch. Where the venue does
     not show transfers, a surplus is called a deposit and a lack a withdrawal.
     """
     left = gaps.open()
@@ -152,10 +168,7 @@ def unexplained(
             if moved is None:
                 kind = BreakKind.DEPOSIT if gap > 0 else BreakKind.WITHDRAWAL
             if gap < 0 and asset in earning:
-                found.append(_in_earn_programmes(session, gaps, asset, gap, earning[asset]))
-                rest = gap + sum((each.quantity for each in earning[asset]), _ZERO)
-                if rest < -_SHOWN:
-                    found.append(_finding(session, gaps, asset, kind, rest))
+                found += _lent(session, gaps, asset, gap, earning[asset], moved)
                 continue
         found.append(_finding(session, gaps, asset, kind, gap))
     return found
@@ -169,11 +182,35 @@ def _earning(session: AccountSession) -> dict[str, list[EarnBalance]]:
     return found
 
 
-def _in_earn_programmes(
+def _lent(
     session: AccountSession,
     gaps: BalanceGaps,
     asset: str,
     gap: Decimal,
+    earning: Sequence[EarnBalance],
+    moved: Sequence[Decimal] | None,
+) -> list[ExplainedDifference]:
+    """Return the breaks of a lack of which an earn programme has a part, or all of it.
+
+    What was deposited and withdrawn meanwhile is a break of its own, where the rest is lent.
+    """
+    lent = sum((each.quantity for each in earning), _ZERO)
+    kind = BreakKind.WITHDRAWAL if moved is None else BreakKind.BALANCE_MISMATCH
+    rest = min(gap + lent, _ZERO)
+    net = sum(moved or (), _ZERO)
+    if abs(gap + lent) >= _SHOWN and net and -lent - _SHOWN < gap - net < 0:
+        kind, rest = BreakKind.DEPOSIT if net > 0 else BreakKind.WITHDRAWAL, net
+    found = [_in_earn_programmes(session, gaps, asset, rest - gap, earning)]
+    if abs(rest) >= _SHOWN:
+        found.append(_finding(session, gaps, asset, kind, rest))
+    return found
+
+
+def _in_earn_programmes(
+    session: AccountSession,
+    gaps: BalanceGaps,
+    asset: str,
+    lack: Decimal,
     earning: Sequence[EarnBalance],
 ) -> ExplainedDifference:
     """Return the break of coins that went to an earn programme. Nothing of it would be booked."""
@@ -181,7 +218,7 @@ def _in_earn_programmes(
         f"{each.quantity:f} {asset} are in {each.programme} as {each.name}" for each in earning
     )
     detail = (
-        f"the venue has {-gap:f} {asset} less to trade than the ledger, and {there}: they are "
+        f"the venue has {lack:f} {asset} less to trade than the ledger, and {there}: they are "
         "the account's, and cannot be traded until they are redeemed"
     )
     ledger, venue = gaps.ledger.get(asset, _ZERO), gaps.balances.get(asset, _ZERO)

@@ -16,6 +16,7 @@ from penstock.core.bars import TS
 from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.extras import extra
+from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.costs import Costs
@@ -61,6 +62,7 @@ def backtest(
     engine: Engine = "kernel",
     timeframe: Timeframe | None = None,
     doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
 ) -> BacktestResult:
     """Simulate a spot account that follows a strategy, or given weights.
 
@@ -86,6 +88,8 @@ def backtest(
         The bar length. By default it is the most common step between bars.
     doubts
         Bars that were in doubt at their close. The strategy does not know them then.
+    joins
+        Where a symbol goes on after such a move, because an operator says that it is the same coin.
 
     Returns
     -------
@@ -118,7 +122,7 @@ def backtest(
     >>> round(result.metrics.total_return, 2)
     0.21
     """
-    market = market_of(bars, timeframe, doubts)
+    market = market_of(bars, timeframe, doubts, joins)
     if isinstance(decisions, Strategy):
         name, params, weights = (
             decisions.name,

@@ -12,7 +12,7 @@ from penstock.core.bars import PRICE_COLUMNS, matrix_of, require_bars, wide, wid
 from penstock.core.doubts import DoubtedBar, decide_as_known
 from penstock.core.errors import DataError, StrategyError
 from penstock.core.late_bars import LATE_BARS
-from penstock.core.relistings import closed_series
+from penstock.core.relistings import Join, closed_series
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.core.weights import WEIGHTS_SCHEMA, require_weights
@@ -119,14 +119,17 @@ class BarMatrices:
 
 
 def market_of(
-    bars: pl.DataFrame, timeframe: Timeframe | None = None, doubts: Sequence[DoubtedBar] = ()
+    bars: pl.DataFrame,
+    timeframe: Timeframe | None = None,
+    doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
 ) -> BarMatrices:
     """Return `bars` (BARS_SCHEMA) as a market. Without a timeframe it is inferred.
 
     `doubts` are the bars of which decisions at their close did not know.
 
     A symbol ends where its price moves beyond penstock.core.relistings.RELISTING_RATIO after a gap:
-    its ticker may have gone to another coin.
+    its ticker may have gone to another coin. It goes on where `joins` say so.
 
     Raises DataError where there are no bars, where two share symbol and time, and where a price is
     not above zero.
@@ -152,7 +155,7 @@ def market_of(
             f"and close {first['close']}: prices must be above zero (check the data)"
         )
     timeframe = timeframe or infer_timeframe(table["ts"].unique().sort())
-    table = closed_series(table, timeframe)
+    table = closed_series(table, timeframe, joins=joins)
     symbols = tuple(table["symbol"].unique().sort().to_list())
     closes = wide(table, "close", list(symbols))
     ts = closes["ts"]

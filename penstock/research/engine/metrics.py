@@ -22,6 +22,9 @@ _YEAR = timedelta(days=365)
 #: A deviation under this fraction of the mean return is what is left of sums over millions of equal
 #: returns. No traded curve is so smooth.
 _ROUNDING = 3e-5
+#: The most that the logarithm of a year's growth can be: an hour of minutes that gains a tenth has
+#: more than a float can hold.
+_LARGEST_GROWTH = 100.0
 #: A return or a fall that is smaller is the rounding of an equity.
 _SMALLEST_MOVE = 1e-14
 
@@ -66,7 +69,7 @@ def metrics_of(moments: Moments, elapsed: timedelta) -> BacktestMetrics:
     mean, deviation, skewness, kurtosis = _shape(moments)
     total_return = moments.final_equity / moments.first_equity - 1
     annual_return = (
-        math.expm1(math.log1p(total_return) / years)
+        math.expm1(min(math.log1p(total_return) / years, _LARGEST_GROWTH))
         if years > 0 and total_return > -1
         else total_return
     )

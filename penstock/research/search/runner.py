@@ -23,6 +23,7 @@ from penstock.core.errors import SearchError, StrategyError
 from penstock.core.extras import extra
 from penstock.core.late_bars import weights_across
 from penstock.core.machine import SYSTEM_CLOCK
+from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.backtest import run
@@ -97,6 +98,7 @@ def search(
     dataset_hash: str = "",
     timeframe: Timeframe | None = None,
     doubts: Sequence[DoubtedBar] = (),
+    joins: Sequence[Join] = (),
     *,
     clock: MachineClock = SYSTEM_CLOCK,
 ) -> SearchResult:
@@ -123,6 +125,8 @@ def search(
         The bar length. By default it is the most common step between bars.
     doubts
         Bars that were in doubt at their close (Snapshot.doubts).
+    joins
+        Where an operator has joined series over a move (Snapshot.joins).
 
     Returns
     -------
@@ -157,12 +161,13 @@ def search(
     classes = (strategies,) if isinstance(strategies, type) else tuple(strategies)
     if not classes:
         raise SearchError("no strategy to search: name one at least")
-    market = market_of(bars, timeframe, doubts)
+    market = market_of(bars, timeframe, doubts, joins)
     split = split_in_two(len(market.ts), settings.oos_fraction, settings.purge_bars)
     seen = market_of(
         market.bars.filter(pl.col("ts") < market.ts[split.in_sample_stop]),
         market.timeframe,
         doubts,
+        joins,
     )
     data = dataset_hash or hash_bars(market.bars)
     identity = search_id(data, classes, costs, settings, market.timeframe)

@@ -56,6 +56,7 @@ class FrameVenue:
     requests: list[tuple[str, datetime, int]] = field(default_factory=list)
     reverse: bool = False
     quoted: float | None = None
+    half_spread: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def now(self) -> datetime:
@@ -91,8 +92,8 @@ class FrameVenue:
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
         if self.quoted is None:
             return {}
-        price = Decimal(str(self.quoted))
-        return {symbol: Quote(price, price) for symbol in symbols}
+        bid, ask = (Decimal(str(self.quoted * (1 + sign * self.half_spread))) for sign in (-1, 1))
+        return {symbol: Quote(bid, ask) for symbol in symbols}
 
 
 @pytest.fixture(scope="session")

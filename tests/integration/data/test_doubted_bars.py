@@ -1,6 +1,7 @@
 """A bar that was held back and came true: over the wire, in the store, the snapshot, research."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import polars as pl
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.machine import SYSTEM_CLOCK
+from penstock.core.relistings import Join
+from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 from penstock.data.bounds import BoundsGate
 from penstock.data.ingestion import IngestReport, ingest_symbol
@@ -63,3 +66,11 @@ def test_bar_that_nobody_confirmed_is_on_record_until_it_came_true(
     # A snapshot of bars that were never in doubt has the name that it always had.
     again = take_snapshot(store, "practice", H1, [BTC], None, bars["ts"][50], tmp_path)
     assert (again.content_hash, again.doubts) == (plain.content_hash, ())
+    # Under a new name it is the same bar, and the same doubt.
+    renamed = doubt.ts + timedelta(days=1)
+    store.save_series(
+        "practice",
+        [Series(BTC, ends=renamed), Series("NEW/USDT", starts=renamed, formerly=BTC)],
+    )
+    assert store.read_doubts("practice", H1, ["NEW/USDT"]) == [replace(doubt, symbol="NEW/USDT")]
+    assert store.read_joins("practice", ["NEW/USDT", BTC]) == [Join("NEW/USDT", renamed)]

@@ -206,16 +206,20 @@ def test_an_absurd_newest_print_waits_until_the_next_bar_tells(
 def test_crash_that_the_venue_quotes_is_stored_at_once(
     venue: type[FrameVenue], store: PostgresBarStore, policy: IngestPolicy, walk: Walk
 ) -> None:
-    """Live sees the crash when the backtest does, not a bar later."""
+    """Live sees the crash when the backtest does, not a bar later. A bid and an ask that are far
+    apart confirm nothing.
+    """
     prices = ("open", "high", "low", "close")
     bars = walk(60).with_columns(
         pl.when(pl.int_range(pl.len()) >= 50).then(pl.col(p) / 40).otherwise(pl.col(p)).alias(p)
         for p in prices
     )
     market = venue(bars, bars["ts"][50] + H1.duration)
-    market.quoted = bars["close"][50] * 1.05
+    market.quoted, market.half_spread = bars["close"][50] * 1.05, 0.9
+    assert ingest(market, store, policy).held_back == 1
+    market.half_spread = 0.01
     report = ingest(market, store, policy)
-    assert (report.new, report.quarantined, report.held_back) == (51, 0, 0)
+    assert (report.new, report.quarantined, report.held_back) == (1, 0, 0)
     assert report.watermark == bars["ts"][50]
     assert stored(store).equals(bars[:51])
 

@@ -4,6 +4,7 @@ exchange's wire to the store.
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,15 +14,21 @@ from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.stores.postgres import PostgresBarStore
 from penstock.core.errors import UnknownSymbolError
 from penstock.core.machine import SYSTEM_CLOCK, THREADS
+from penstock.core.relistings import Join
 from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
-from penstock.data.bounds import BoundsGate
+from penstock.data.bounds import VERDICT_SCHEMA, BoundsGate
+from penstock.data.checks import QUARANTINE_SCHEMA
 from penstock.data.ingestion import IngestReport, ingest_universe
 from penstock.data.policy import IngestPolicy
+from penstock.data.snapshots import load_snapshot, take_snapshot
+from penstock.data.warm_bars import read_warm_bars
+from penstock.ports import BarBatch
 from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import stepped_clock
 from penstock.practice.control import PracticeControl
 from penstock.practice.server import PracticeServer
+from penstock.research.engine.backtest import backtest
 from penstock.settings.universe import Universe
 
 H1 = Timeframe.H1
@@ -36,12 +43,12 @@ def last_of(bars: pl.DataFrame) -> datetime:
     return newest
 
 
-def universe(*symbols: object) -> Universe:
+def universe(*symbols: object, start: date = date(2024, 1, 1)) -> Universe:
     return Universe.model_validate(
         {
             "quote": "USDT",
             "symbols": list(symbols),
-            "timeframes": {"1h": {"start": date(2024, 1, 1)}},
+            "timeframes": {"1h": {"start": start}},
         }
     )
 
@@ -192,14 +199,19 @@ def test_symbol_that_is_listed_no_more_is_ingested_where_the_operator_says_that_
 
 def test_universe_is_that_of_the_time() -> None:
     """Of a ticker that two coins had, each is a member in its own days. One that went on under
-    another name is a member throughout.
+    another name is a member throughout. One that ended before the history of a timeframe has no
+    bars in it, and no snapshot waits for them.
     """
-    kept = universe(
+    entries = (
         "BTC/USDT",
         {"symbol": LUNA, "until": "2022-05-13"},
         {"symbol": LUNA, "from": "2022-05-31"},
         {"symbol": "POL/USDT", "from": "2024-09-13", "formerly": "MATIC/USDT"},
     )
+    kept = universe(*entries, start=date(2021, 1, 1))
+    later = universe(*entries)
+    assert later.symbols_of(H1) == ("BTC/USDT", LUNA, "POL/USDT")
+    assert later.ingested(H1) == ("BTC/USDT", LUNA, "POL/USDT", "MATIC/USDT")
     old = "LUNA@2022-05-13/USDT"
 
     def at(day: datetime) -> tuple[str, ...]:
@@ -211,3 +223,47 @@ def test_universe_is_that_of_the_time() -> None:
     assert at(datetime(2024, 9, 14, tzinfo=UTC)) == ("BTC/USDT", LUNA, "POL/USDT")
     assert kept.listed == ("BTC/USDT", LUNA, "POL/USDT")
     assert kept.series["MATIC/USDT"] == Series("MATIC/USDT", ends=datetime(2024, 9, 13, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("matic", ["MATIC/USDT", {"symbol": "MATIC/USDT", "until": "2024-09-13"}])
+def test_coin_that_goes_on_under_another_name_is_not_listed_twice(matic: object) -> None:
+    """Research would have its bars twice. Two that go on from each other would never end."""
+    pol = {"symbol": "POL/USDT", "from": "2024-09-13", "formerly": "MATIC/USDT"}
+    back = {"symbol": "MATIC/USDT", "from": "2024-12-01", "formerly": "POL/USDT"}
+    for other in (matic, back):
+        with pytest.raises(ValueError, match="goes on from MATIC/USDT on 2024-09-13"):
+            universe(pol, other)
+
+
+def test_move_that_an_operator_has_joined_is_in_the_snapshot(
+    store: PostgresBarStore, walk: Walk, tmp_path: Path
+) -> None:
+    """A coin comes back after 18 days at eight times the price, and it is the same coin: research
+    has all of its bars, and its snapshot says so. A join without such a move changes no name.
+    """
+    bars = relisted(walk, 8)
+    refused, checks = pl.DataFrame(schema=QUARANTINE_SCHEMA), pl.DataFrame(schema=VERDICT_SCHEMA)
+    store.save_batch(BarBatch("practice", LUNA, H1, bars, refused, checks, bars["ts"][-1]))
+    told = universe({"symbol": LUNA, "from": "2024-01-27", "formerly": LUNA})
+    calm = take_snapshot(store, "practice", H1, [LUNA], None, bars["ts"][200], tmp_path)
+    assert take_snapshot(store, "practice", H1, [LUNA], None, None, tmp_path).rows == 200
+    store.save_series("practice", list(told.series.values()))
+    taken, found = load_snapshot(
+        take_snapshot(store, "practice", H1, [LUNA], None, None, tmp_path).path
+    )
+    join = Join(LUNA, datetime(2024, 1, 27, tzinfo=UTC))
+    assert (found.height, taken.joins) == (500, (join,))
+    held = found.select("symbol", "ts", weight=pl.lit(0.5))
+    assert backtest(found, held, joins=taken.joins).equity.height == 500
+    assert backtest(found, held).equity.height == 200
+    again = take_snapshot(store, "practice", H1, [LUNA], None, bars["ts"][200], tmp_path)
+    assert (again.content_hash, again.joins) == (calm.content_hash, ())
+    # A decision counts bars, not time: its window goes back over the gap as far as it has to.
+    until, oldest = bars["ts"][203], bars["ts"][0]
+    warm = read_warm_bars(store, "practice", H1, [LUNA], 50, until, oldest)
+    assert warm.tail(50).equals(bars[153:203])
+    assert read_warm_bars(store, "practice", H1, [LUNA], 400, until, oldest).equals(bars[:203])
+    ended = until + 300 * 24 * H1.duration
+    assert (
+        read_warm_bars(store, "practice", H1, [LUNA], 50, ended, oldest).tail(50).equals(bars[450:])
+    )

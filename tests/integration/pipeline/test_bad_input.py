@@ -70,10 +70,12 @@ def run(place: Home, *arguments: str, **environment: str) -> Done:
 
 
 def sentence_of(done: Done) -> str:
-    """Return the error's sentence, having checked that it is all there is."""
+    """Return the error's sentence, having checked that it is all there is but for log lines: an
+    alert that no channel takes is one.
+    """
     assert done.returncode == 1, done
     assert "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    lines = [line for line in done.stderr.splitlines() if line.strip() and line[0] != "{"]
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith("error: ")
     return lines[0]

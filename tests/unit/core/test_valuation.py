@@ -20,6 +20,7 @@ CONFIRMED, IN_DOUBT = PriceState.CONFIRMED, PriceState.IN_DOUBT
 BOOK = Quote(Decimal("99.9"), Decimal("100.1"))
 THIN = Quote(Decimal(1), Decimal(1_000))
 CRASHED = Quote(Decimal("69.9"), Decimal("70.1"))
+SPLIT = Quote(Decimal("0.0999"), Decimal("0.1001"))
 
 
 def decimal(value: str | None) -> Decimal | None:
@@ -47,12 +48,18 @@ def decimal(value: str | None) -> Decimal | None:
         (None, BOOK, None, "100", IN_DOUBT),
         (None, CRASHED, "100", "70", IN_DOUBT),
         (None, None, "100", "100", IN_DOUBT),
+        ("90", Quote(Decimal(1), Decimal(179)), "120", "120", IN_DOUBT),
+        ("0.1", SPLIT, "100", "0.1", IN_DOUBT),
+        ("0.1", SPLIT, "0.2", "0.1", CONFIRMED),
+        ("0.1", SPLIT, None, "0.1", CONFIRMED),
     ],
 )
 def test_price_is_confirmed_by_bid_and_ask_or_by_the_close(
     last: str | None, quote: Quote | None, close: str | None, value: str, state: PriceState
 ) -> None:
-    """One wrong print is held between bid and ask, or is in doubt; a true crash is confirmed."""
+    """One wrong print is held between bid and ask, or is in doubt; a true crash is confirmed. So
+    far from the close, the ticker may have other units. A wide book confirms nothing.
+    """
     found = traded_price(decimal(last), quote, decimal(close), PRICE_TOLERANCE)
     assert found is not None
     assert (found.value, found.state) == (Decimal(value), state)

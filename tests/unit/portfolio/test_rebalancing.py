@@ -193,12 +193,16 @@ def test_planning_again_after_the_fills_gives_nothing_outside_the_band(account: 
     after = first.balances
     # else buys were cut for cash, and a later plan tries again with what lots left over
     assume(after["USDT"] > 0)
+    ordered = {order.symbol for order in first.orders}
     assume(
         all(
             Decimal(str(w or 0)) * first.equity - filled_value(after, s, prices)
-            < lot_value(s, prices, instruments)
+            < max(
+                lot_value(s, prices, instruments),
+                ZERO if s in ordered else instruments[s].min_notional,
+                ZERO if s in ordered else free.no_trade_band * first.equity,
+            )
             for s, w in targets.items()
-            if s in {order.symbol for order in first.orders}
         )
     )
     second = trade(targets, after, free, prices, instruments)
@@ -420,3 +424,30 @@ def test_settings_that_are_gone_name_the_style_of_execution(key: str) -> None:
     """There is one way to say how orders are worked, and the error of the other one names it."""
     with pytest.raises(ValueError, match=rf"{key} .*execution: \{{algorithm: limit"):
         RebalancePolicy.model_validate({key: "limit"})
+
+
+def test_what_cannot_be_traded_reduces_what_others_may_have() -> None:
+    """The quotas come to 60%. BBB, 30%, is suspended, whatever was decided of it: AAA gets 30%."""
+    listed = {symbol: each for symbol, each in INSTRUMENTS.items() if symbol != "BBB/USDT"}
+    balances = {"USDT": Decimal(700), "BBB": Decimal(30)}
+    targets = {"AAA/USDT": 0.6, "BBB/USDT": 0.0}
+    book = Book(targets, balances, PRICES, listed, RebalancePolicy(), budget=0.6)
+    (order,), _ = plan_buys(book)
+    assert (order.symbol, order.notional) == ("AAA/USDT", Decimal(300))
+
+
+def test_what_is_lent_counts_and_pays_nothing() -> None:
+    """300 in cash and 700 in an earn programme: half of 1,000 is wanted and 300 can be spent."""
+    policy = RebalancePolicy(fee_bps=ZERO, slippage_bps=ZERO)
+    balances = {"USDT": Decimal(300)}
+    book = Book({"AAA/USDT": 0.5}, balances, PRICES, INSTRUMENTS, policy, lent=Decimal(700))
+    (order,), _ = plan_buys(book)
+    assert (book.equity, order.notional) == (1_000, 300)
+
+
+def test_crumbs_and_a_reserve_are_nothing_to_sell() -> None:
+    """AAA is less than an order, BBB is what the policy keeps, CCC is a position."""
+    policy = RebalancePolicy(keep={"BBB": Decimal(4)})
+    balances = {"AAA": Decimal("0.01"), "BBB": Decimal(4), "CCC": Decimal(9)}
+    book = Book({}, balances, PRICES, INSTRUMENTS, policy)
+    assert book.crumbs == {"AAA/USDT", "BBB/USDT"}

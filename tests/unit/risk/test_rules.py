@@ -377,6 +377,19 @@ def test_collar_lets_a_reduction_pass_that_bid_and_ask_confirm(
     assert seen.verdict is (RiskVerdict.ALLOW if passes else RiskVerdict.DENY)
 
 
+@pytest.mark.parametrize("side", Side)
+def test_collar_holds_where_bid_and_ask_are_far_apart(side: Side) -> None:
+    """Bid 1 and ask 199 have a middle of 100: an order at the market would not trade there."""
+    account = context(
+        positions=ONE_HELD,
+        mids={"BTC/USDT": Decimal(100)},
+        half_spreads={"BTC/USDT": Decimal("0.99")},
+    )
+    seen = judged(order("0.5", side), account, limits(price_collar=Decimal("0.2")))
+    assert seen.verdict is RiskVerdict.DENY
+    assert "bid and ask are 99.0% from the middle" in seen.findings[0].reason
+
+
 IN_DOUBT = Price(Decimal(100), PriceState.IN_DOUBT, "the last price is 150")
 
 

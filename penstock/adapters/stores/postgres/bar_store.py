@@ -5,6 +5,7 @@ quickly is in bar_writer and binary_copy.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -19,8 +20,8 @@ from penstock.adapters.stores.postgres.doubted_bars import doubts_of, write_doub
 from penstock.adapters.stores.postgres.partitions import Partitions
 from penstock.adapters.stores.postgres.series_rows import (
     in_units,
+    links_of,
     move_bars,
-    own_range,
     read_series,
     write_series,
 )
@@ -33,6 +34,7 @@ from penstock.core.bars import (
 from penstock.core.doubts import DoubtedBar
 from penstock.core.errors import StoreError
 from penstock.core.instruments import Instrument, spot_assets
+from penstock.core.relistings import Join
 from penstock.core.series import Series
 from penstock.core.timeframes import Timeframe
 from penstock.ports import BarBatch, BatchResult
@@ -149,20 +151,14 @@ class PostgresBarStore:
         known_at: datetime | None,
     ) -> list[pl.DataFrame]:
         """Return the bars of a series: its own, and before them those of what it was formerly."""
-        frames: list[pl.DataFrame] = []
-        symbol, units, stop = name, 1.0, end
-        while True:
-            series = known.get(symbol) or Series(symbol)
-            own_start, own_end = own_range(series, start, stop)
-            bars = self._read(exchange, timeframe, [symbol], own_start, own_end, known_at)
-            frames.append(in_units(bars, name, units))
-            if series.formerly is None or (start and series.starts and series.starts <= start):
-                return frames
-            symbol, units, stop = (
-                series.formerly,
-                units * series.units,
-                _earlier(series.starts, stop),
+        return [
+            in_units(
+                self._read(exchange, timeframe, [link.symbol], link.start, link.end, known_at),
+                name,
+                link.units,
             )
+            for link in links_of(known, name, start, end)
+        ]
 
     def _read(
         self,
@@ -191,7 +187,26 @@ class PostgresBarStore:
     ) -> Sequence[DoubtedBar]:
         """Return the stored bars that were once held back, sorted by symbol and ts."""
         with self._database.transaction() as connection:
-            return doubts_of(connection, exchange, timeframe, symbols)
+            known = read_series(connection, exchange, symbols)
+            links = [(name, link) for name in symbols for link in links_of(known, name)]
+            stored = doubts_of(connection, exchange, timeframe, [each.symbol for _, each in links])
+        return sorted(
+            replace(each, symbol=name)
+            for name, link in links
+            for each in stored
+            if each.symbol == link.symbol and link.has(each.ts)
+        )
+
+    def read_joins(self, exchange: str, symbols: Sequence[str]) -> Sequence[Join]:
+        """Return where series go on from what they were formerly, sorted by symbol and time."""
+        with self._database.transaction() as connection:
+            known = read_series(connection, exchange, symbols)
+        return sorted(
+            Join(name, link.joined_at)
+            for name in symbols
+            for link in links_of(known, name)
+            if link.joined_at is not None
+        )
 
     def watermarks(self, exchange: str, timeframe: Timeframe) -> Mapping[str, datetime]:
         """Return the open time of the newest bar that was ingested, by symbol."""
@@ -279,10 +294,6 @@ class PostgresBarStore:
             "at": TS,
         }
         return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _earlier(one: datetime | None, other: datetime | None) -> datetime | None:
-    return min((each for each in (one, other) if each is not None), default=None)
 
 
 def _instrument_id(connection: psycopg.Connection[Any], exchange: str, symbol: str) -> int:

@@ -1,6 +1,7 @@
 """Which instruments tickers stood for: rows of the table series, and bars that move to them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -87,6 +88,45 @@ def read_series(
         {"exchange": exchange, "symbols": list(symbols)},
     ).fetchall()
     return {row[0]: Series(*row) for row in rows}
+
+
+@dataclass(frozen=True)
+class Link:
+    """A part of a series: bars of one instrument, in whose name and units they are to be shown."""
+
+    symbol: str
+    """The symbol under which they are stored."""
+    units: float
+    """How many of the series' units one of theirs became."""
+    start: datetime | None
+    """The first open time; None for no bound."""
+    end: datetime | None
+    """The open time after the last; None for no bound."""
+    joined_at: datetime | None
+    """Where the series goes on from what it was formerly; None where nothing is before this."""
+
+    def has(self, ts: datetime) -> bool:
+        """Return whether a bar that opens at `ts` is in this part."""
+        return (self.start is None or self.start <= ts) and (self.end is None or ts < self.end)
+
+
+def links_of(
+    known: Mapping[str, Series],
+    name: str,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> list[Link]:
+    """Return the parts of a series between two open times, the newest first."""
+    links: list[Link] = []
+    symbol, units, stop = name, 1.0, end
+    while True:
+        series = known.get(symbol) or Series(symbol)
+        joined_at = None if series.formerly is None else series.starts
+        links.append(Link(symbol, units, *own_range(series, start, stop), joined_at))
+        if series.formerly is None or (start and series.starts and series.starts <= start):
+            return links
+        symbol, units = series.formerly, units * series.units
+        stop = min((each for each in (series.starts, stop) if each is not None), default=None)
 
 
 def own_range(

@@ -32,6 +32,7 @@ from penstock.execution.orders.track import OrderTracker
 from penstock.execution.rebalance.run import rebalance
 from penstock.interfaces.cli.remedies import ending_remedy
 from penstock.pipeline.halts import AccountEnding, still_held
+from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.testing.world import World, make_two_venue_world
 
 DONE = RebalanceStatus.DONE
@@ -189,7 +190,7 @@ def test_position_that_a_flattening_left_is_named_with_the_reason(world: World) 
         orders=(),
         skipped=(),
     )
-    held = still_held(world.session, skipped)
+    held = still_held(world.session, skipped, RebalancePolicy())
     left = replace(ENDED, flattened=skipped, held=held)
     sentence = "BTC/USDT is still held (a newer slot has been traded)"
     assert left.unfinished() == sentence
@@ -202,7 +203,19 @@ def test_position_that_a_flattening_left_is_named_with_the_reason(world: World) 
     )
     inputs = world.inputs({})
     report = rebalance(world.session, replace(inputs, slot=inputs.slot + ONE_DAY))
-    assert still_held(world.session, report) == ()
+    assert still_held(world.session, report, RebalancePolicy()) == ()
+
+
+def test_flattening_names_what_is_suspended_and_not_what_is_kept(world: World) -> None:
+    """ETH is not traded now and is still held. The reserve of BTC is where it belongs."""
+    bought = rebalance(world.session, world.inputs({"BTC/USDT": 0.4, "ETH/USDT": 0.4}))
+    done = replace(bought, orders=(), skipped=())
+    kept = RebalancePolicy(keep={"BTC": Decimal(1_000)})
+    del world.venue.prices["ETH/USDT"]
+    (left,) = still_held(world.session, done, kept)
+    assert left.summary() == "ETH/USDT is still held (the venue does not trade it now)"
+    named = kept.model_copy(update={"uncounted_assets": ("ETH",)})
+    assert still_held(world.session, done, named) == ()
 
 
 def silent(order: OrderRequest) -> None:

@@ -1,7 +1,8 @@
 """An operator's acceptance covers the difference that was recorded, and no other."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -41,8 +42,10 @@ def check(world: World) -> Reconciliation:
     return leased(world, reconcile)
 
 
-def accept(world: World, subject: str) -> Reconciliation:
-    return leased(world, accept_break, subject, "seen", "ada")
+def accept(
+    world: World, subject: str, closes: Mapping[str, Decimal] | None = None
+) -> Reconciliation:
+    return leased(world, accept_break, subject, "seen", "ada", closes or {})
 
 
 def test_deposit_that_grew_since_it_was_recorded_is_not_accepted_unseen(traded: World) -> None:
@@ -181,3 +184,34 @@ def test_refusal_names_the_way_out_of_an_unknown_order_only_where_one_is_open(
     check(traded)
     with pytest.raises(StoreError, match=r"an unknown order is to be cancelled at the venue$"):
         accept(traded, "ADA/USDT")
+
+
+@pytest.mark.parametrize("closes", [{}, {"ETH/USDT": Decimal(5_000)}], ids=["trade", "close"])
+def test_what_lost_its_market_is_accepted_at_its_last_close(
+    traded: World, closes: dict[str, Decimal]
+) -> None:
+    """ETH has another name weeks after it was traded. Without a close the price of that trade is
+    all there is, and no later look would find a better one.
+    """
+    paid = traded.venue.prices.pop("ETH/USDT")
+    held = traded.venue.assets.pop("ETH")
+    traded.clock.at += timedelta(days=30)
+    check(traded)
+    accept(traded, "ETH", closes)
+    (accepted,) = traded.control_store.accepted
+    assert accepted.value == -held * closes.get("ETH/USDT", paid)
+
+
+def test_split_is_accepted_as_no_gain_and_a_find_as_what_it_is_worth(traded: World) -> None:
+    """The venue has a thousand times the ETH, at a thousandth of the price, and a little more BTC.
+    Nothing explains either.
+    """
+    traded.venue.transfers = lambda since: []  # type: ignore[method-assign]  # it shows that there are none
+    traded.venue.assets["ETH"] *= 1000
+    traded.venue.prices["ETH/USDT"] /= 1000
+    traded.venue.assets["BTC"] += Decimal("0.1")
+    check(traded)
+    for asset in ("ETH", "BTC"):
+        accept(traded, asset)
+    values = {each.subject: each.value for each in traded.control_store.accepted}
+    assert values == {"ETH": 0, "BTC": traded.venue.prices["BTC/USDT"] / 10}

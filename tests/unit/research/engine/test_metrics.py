@@ -158,6 +158,14 @@ def test_hole_common_to_all_symbols_does_not_shorten_the_year() -> None:
     assert holed.annual_return == pytest.approx(whole.annual_return)
 
 
+def test_an_hour_of_minutes_has_an_annual_return_that_a_float_holds() -> None:
+    """15% in an hour is more per year than any number: the figure is large, and nothing fails."""
+    hour = np.linspace(10_000, 11_500, 60)
+    found = metrics_of(moments_of(hour), timedelta(minutes=59))
+    assert 1e40 < found.annual_return < 1e50
+    assert math.isfinite(found.sharpe)
+
+
 def test_vectorbts_own_figures_use_elapsed_time_too() -> None:
     """The portfolio that notebooks get has years of elapsed time, though bars are absent."""
     bars = hourly(2000).filter(pl.col("ts").dt.hour() % 3 != 1)
