@@ -5,9 +5,11 @@ rebuild, the view of a past time and the in-memory ledger all use it. The databa
 fields.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal, localcontext
+from functools import cached_property
 from typing import Self
 
 from penstock.core.accounting import EXACT
@@ -117,3 +119,15 @@ class OrderRecord(OrderProgress):
         """The order as it was written ahead, before its first event."""
         begun = OrderProgress(updated_at=self.created_at)
         return replace(self, **{each.name: getattr(begun, each.name) for each in fields(begun)})
+
+
+class SlotOrders(tuple[OrderRecord, ...]):
+    """The orders of a slot, oldest first, and those of each symbol."""
+
+    @cached_property
+    def by_symbol(self) -> Mapping[str, Sequence[OrderRecord]]:
+        """The orders of each symbol, oldest first."""
+        found: dict[str, list[OrderRecord]] = {}
+        for order in self:
+            found.setdefault(order.request.symbol, []).append(order)
+        return found

@@ -20,6 +20,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_at
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
 from penstock.adapters.exchanges.ccxt_values import bars_of, decimal_of, step_of
 from penstock.adapters.exchanges.ended_markets import ended_market
+from penstock.adapters.exchanges.listings import Listings
 from penstock.adapters.exchanges.order_limits import filters_of, largest_order
 from penstock.adapters.exchanges.refusals import refusal_table
 from penstock.adapters.exchanges.venue_session import Throttle, VenueSession
@@ -80,8 +81,8 @@ class CcxtMarketData:
             rate_limit_ms = 0.0 if base_url is not None else float(self.client.rateLimit)
         self.client.throttle = Throttle(rate_limit_ms / 1000, clock=clock)
         self.client.parse_json = self._parse_json
-        self._left_out: dict[str, str] = {}
-        self._skip_bad_listings()
+        self._listings = Listings(self.client)
+        self._listed: tuple[Any, dict[str, Instrument]] = (None, {})
         self._attempts = read_attempts
         self._retry_wait = retry_wait_seconds
         self._markets_lock = threading.Lock()
@@ -103,10 +104,13 @@ class CcxtMarketData:
         where none can be read.
         """
         with self._markets_lock:
-            self._left_out.clear()
+            self._listings.left_out.clear()
             markets = self.read("instruments", lambda: self.client.load_markets(True))
             self._has_markets = True
-            left_out = dict(self._left_out)
+            left_out = dict(self._listings.left_out)
+            before = self._listed
+        if not left_out and markets is before[0]:
+            return before[1]
         found: dict[str, Instrument] = {}
         for market in markets.values():
             if market.get("spot") and market.get("active") is not False:
@@ -121,22 +125,9 @@ class CcxtMarketData:
             )
         for name, reason in left_out.items():
             _log.warning("listing_left_out", venue=self.venue, symbol=name, reason=reason)
+        if not left_out:
+            self._listed = markets, found
         return found
-
-    def _skip_bad_listings(self) -> None:
-        """Have ccxt pass over a listing that it cannot read, as over one without a base."""
-        parse = self.client.parse_market
-
-        def parsed(row: Any) -> Any:
-            try:
-                return parse(row)
-            except (*NONSENSE, ccxt.BaseError) as error:
-                names = ("symbol", "instId", "name", "id")
-                named = next((row[key] for key in names if key in row), row)
-                self._left_out[str(named)[:80]] = f"{type(error).__name__}: {error}"
-                return None
-
-        self.client.parse_market = parsed
 
     def fetch_bars(
         self, symbol: str, timeframe: Timeframe, since: datetime, limit: int
@@ -176,6 +167,7 @@ class CcxtMarketData:
         """Return a client that knows `symbol` as if it were still listed."""
         if self._ended is None:
             self._ended = copy.copy(self.client)
+            del self._ended.set_markets  # it is the other client's
             self._ended.set_markets(list(self.client.markets.values()))
         if symbol not in self._ended.markets:
             ended = ended_market(symbol, list(self.client.markets.values()))

@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import count
 
 from penstock.core.instruments import Instrument
-from penstock.core.order_records import OrderRecord
+from penstock.core.order_records import OrderRecord, SlotOrders
 from penstock.core.orders import EndCause
 from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
@@ -111,10 +111,11 @@ class WorkingParent:
         return max(attempts, default=-1) + 1
 
     def _children(self, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
+        symbol, phase = self.symbol, self.order.phase
+        if isinstance(orders, SlotOrders):  # many parents look for their own
+            orders = orders.by_symbol.get(symbol, ())
         return [
-            order
-            for order in orders
-            if order.request.symbol == self.symbol and order.phase is self.order.phase
+            order for order in orders if order.request.symbol == symbol and order.phase is phase
         ]
 
     def _lost(self, orders: Sequence[OrderRecord]) -> set[int]:

@@ -49,10 +49,12 @@ def plan_phase(
     style: Style,
     orders: Sequence[OrderRecord],
     now: datetime,
+    book: Book | None = None,
 ) -> PhasePlan | None:
     """Return the parents that an interrupted run committed, or else plan and commit new ones.
 
-    `orders` are all orders of the slot, `now` is the venue's time. The result is None where a later
+    `orders` are all orders of the slot, `now` is the venue's time. New parents are planned from
+    `book`; it is read where none is given. The result is None where a later
     phase has begun: this one is over. Raises StoreError where the slot has orders but no parent
     orders.
     """
@@ -67,7 +69,9 @@ def plan_phase(
         return _continued(context, risk, mine, orders, now)
     if any(parent.order.phase > phase for parent in begun):
         return None
-    return _planned_anew(context, risk, phase, style, orders, now)
+    return _planned_anew(
+        context, risk, phase, style, orders, now, book or context.read_book(risk.locks)
+    )
 
 
 def _planned_anew(
@@ -77,9 +81,9 @@ def _planned_anew(
     style: Style,
     orders: Sequence[OrderRecord],
     now: datetime,
+    book: Book,
 ) -> PhasePlan:
     """Plan, review and commit the phase's parents."""
-    book = context.read_book(risk.locks)
     proposed, skipped = _proposed(book, phase, orders)
     ahead = {
         order.symbol: requests_ahead(

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from penstock.core.halts import Halt
-from penstock.core.order_records import OrderRecord
+from penstock.core.order_records import SlotOrders
 from penstock.core.orders import EndCause, Fill, Phase, Side
 from penstock.execution.algorithms import (
     Finished,
@@ -61,16 +61,27 @@ class PhaseWorker:
     """
 
     def __init__(
-        self, context: SlotContext, risk: PreTradeRisk, *, phase: Phase, style: Style
+        self,
+        context: SlotContext,
+        risk: PreTradeRisk,
+        *,
+        phase: Phase,
+        style: Style,
+        orders: SlotOrders,
+        book: Book | None = None,
     ) -> None:
+        """`orders` are all orders of the slot so far. `book` is the account as it was read just
+        now; it is read where none is given.
+        """
         self._context = context
         self._session = context.session
         self._risk = risk
         self._phase = phase
         self._style = style
         self._now: datetime = context.session.clock.now()
+        self._given = book
         self._book: Book
-        self._orders: Sequence[OrderRecord] = context.read_orders()
+        self._orders = orders
         self._allowed: dict[str, Decimal] = {}  # bounds a parent's summed fills
         self._passed: dict[str, timedelta] = {}  # what was due until then is not sent
         self._planned_now = False  # the plan was made from this book and its cash
@@ -79,6 +90,11 @@ class PhaseWorker:
         self._sent = 0
         self._fills: list[Fill] = []
         self._not_sent: dict[str, Skipped] = {}
+
+    @property
+    def orders(self) -> SlotOrders:
+        """All orders of the slot, as read after the last request."""
+        return self._orders
 
     def work(self) -> PhaseResult:
         """Send what is due until nothing more will be; return what was done.
@@ -92,6 +108,7 @@ class PhaseWorker:
             style=self._style,
             orders=self._orders,
             now=self._now,
+            book=self._given,
         )
         if plan is None:
             self._risk.view.forget_counts()
@@ -263,6 +280,7 @@ class PhaseWorker:
         self._session.ledger.write_ahead(
             context.keeper.lease, context.rebalance.id, rests, events, at
         )
+        self._orders = context.read_orders()
         return True
 
     def _must_stop(self, halt: Halt, parent: WorkingParent) -> bool:

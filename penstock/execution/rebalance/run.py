@@ -13,6 +13,7 @@ import structlog
 from penstock.core.errors import ConfigError, StaleDataError
 from penstock.core.halts import Halt
 from penstock.core.log_ids import slot_ids
+from penstock.core.order_records import SlotOrders
 from penstock.core.orders import Phase
 from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.core.timeframes import Timeframe
@@ -40,6 +41,9 @@ from penstock.risk.limits import RiskLimits
 _log = structlog.get_logger(__name__)
 #: A run may start this many seconds before its slot by the venue's clock.
 _EARLY_SECONDS = 1.0
+#: The first phase is planned from the book that the slot began with, unless it is older than this
+#: by the venue's clock.
+_BOOK_HOLDS = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
@@ -241,14 +245,18 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
     The slot is not ended yet; the result says how it ends.
     """
     session, keeper, slot = context.session, context.keeper, context.rebalance
+    read_at = session.clock.now()
     before = context.read_book(risk.locks)
     context = replace(context, targets=risk.open(before, context.targets))
-    sells = PhaseWorker(
-        context, risk, phase=Phase.SELLS, style=_style(session, risk, Phase.SELLS)
-    ).work()
-    buys = PhaseWorker(
-        context, risk, phase=Phase.BUYS, style=_style(session, risk, Phase.BUYS)
-    ).work()
+    style = _style(session, risk, Phase.SELLS)
+    is_fresh = session.clock.now() - read_at < _BOOK_HOLDS
+    fresh = replace(before, targets=context.targets.weights) if is_fresh else None
+    selling = PhaseWorker(
+        context, risk, phase=Phase.SELLS, style=style, orders=SlotOrders(result.orders), book=fresh
+    )
+    sells = selling.work()
+    style = _style(session, risk, Phase.BUYS)
+    buys = PhaseWorker(context, risk, phase=Phase.BUYS, style=style, orders=selling.orders).work()
     after = context.read_book(risk.locks)
     risk.close(after)
     left_out = timedelta(seconds=session.policy.trade_comparison_seconds)

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from penstock.core.breaks import Break, BreakKind
 from penstock.core.instruments import Instrument, holdings_by_symbol, spot_assets, spot_symbol
-from penstock.core.order_records import OrderRecord
+from penstock.core.order_records import SlotOrders
 from penstock.core.rebalances import Rebalance
 from penstock.core.valuation import PRICE_TOLERANCE, PriceState
 from penstock.execution.lease import LeaseKeeper
@@ -56,9 +56,11 @@ class SlotContext:
     price_tolerance: Decimal = PRICE_TOLERANCE
     """How far a last price may be from what confirms it (a fraction)."""
 
-    def read_orders(self) -> Sequence[OrderRecord]:
+    def read_orders(self) -> SlotOrders:
         """Return all orders of the slot, by any run of it."""
-        return self.session.ledger.orders(self.session.account, rebalance_id=self.rebalance.id)
+        return SlotOrders(
+            self.session.ledger.orders(self.session.account, rebalance_id=self.rebalance.id)
+        )
 
     def read_book(self, locks: Mapping[str, str], symbols: Collection[str] = ()) -> Book:
         """Return the account as it is now, with the state of its prices.

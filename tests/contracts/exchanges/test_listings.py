@@ -51,6 +51,32 @@ def instruments_of_okx(*rows: Mapping[str, object]) -> tuple[dict[str, Any], lis
     return found, [line for line in logs if line["event"] == "listing_left_out"]
 
 
+def test_listings_are_read_again_where_they_changed() -> None:
+    """Unchanged rows give the very same instruments. A new step, a suspension and a symbol that
+    is gone are seen at the next look.
+    """
+    rows = [okx_listing("AAA"), okx_listing("BBB"), okx_listing("CCC")]
+
+    def answer(method: str, path: str, fields: Mapping[str, Any]) -> Said:
+        if path.endswith("time"):
+            return 200, {"code": "0", "data": [{"ts": "1764300000000"}]}
+        found = rows if fields.get("instType") == "SPOT" else []
+        return 200, {"code": "0", "data": list(found), "msg": ""}
+
+    market = CcxtMarketData("okx", rate_limit_ms=0, read_attempts=1)
+    market.session.mount("https://", ConstructedVenue(answer))
+    first, second, third = (market.instruments() for _ in range(3))
+    assert first == second
+    assert third is second
+    assert first.keys() == {"AAA/USDT", "BBB/USDT", "CCC/USDT"}
+    rows[:] = [okx_listing("AAA", lotSz="0.01"), okx_listing("BBB", state="suspend")]
+    changed = market.instruments()
+    assert changed.keys() == {"AAA/USDT"}
+    assert changed["AAA/USDT"].lot_step == Decimal("0.01")
+    rows[:] = [okx_listing("AAA"), okx_listing("BBB"), okx_listing("CCC")]
+    assert market.instruments() == first
+
+
 @pytest.mark.parametrize(
     "changes",
     [

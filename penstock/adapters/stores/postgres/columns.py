@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum
+from functools import cached_property
+from operator import attrgetter
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 Value = TypeVar("Value")
@@ -52,8 +54,10 @@ class Columns(Generic[Value]):
         hints = get_type_hints(of)
         names = [field.name for field in fields(of)]  # type: ignore[arg-type] # any dataclass
         self.columns = tuple(_column(name, hints[name]) for name in names if name not in without)
+        self._values = attrgetter(*self.names)
+        self._enums = [(n, column) for n, column in enumerate(self.columns) if column.enum]
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 
@@ -78,23 +82,46 @@ class Columns(Generic[Value]):
 
     def row(self, value: Value) -> tuple[Any, ...]:
         """Return a value as the columns have it."""
-        return tuple(column.write(getattr(value, column.name)) for column in self.columns)
+        row = list(self._values(value))
+        for place, column in self._enums:
+            row[place] = column.write(row[place])
+        return tuple(row)
 
     def read(self, row: Sequence[Any]) -> dict[str, Any]:
         """Return the fields of a row that has these columns."""
-        return {
-            column.name: column.read(stored)
-            for column, stored in zip(self.columns, row, strict=True)
-        }
+        found = dict(zip(self.names, row, strict=True))
+        for _, column in self._enums:
+            found[column.name] = column.read(found[column.name])
+        return found
 
     def value(self, row: Sequence[Any], **others: Any) -> Value:
         """Return the value of a row; `others` are fields that are no columns of it."""
         return self._of(**self.read(row), **others)
 
 
-def transposed(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Return the columns of rows as the arrays that `Columns.arrays` has placeholders for."""
-    return [list(column) for column in zip(*rows, strict=True)]
+def transposed(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Return the columns of rows as the arrays that `Columns.arrays` has placeholders for.
+
+    They are PostgreSQL's text form of arrays: psycopg takes twenty times as long to write it.
+    """
+    return [f"{{{','.join(map(_element, column))}}}" for column in zip(*rows, strict=True)]
+
+
+def _element(value: Any) -> str:
+    """Return a value as an element of an array, as text."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, str):
+        if "\\" in value or '"' in value:
+            value = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{value}"'
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return f'"{value.days} days {value.seconds}.{value.microseconds:06d} seconds"'
+    if isinstance(value, bool | int | float | Decimal):
+        return str(value)
+    raise TypeError(f"a value of type {type(value)} is no element of an array")
 
 
 def _column(name: str, hint: Any) -> Column:

@@ -54,9 +54,10 @@ _SELECT_SINCE = f"""
       AND ({_KEY.format("")}) <= (%(at)s, length(%(trade_id)s), %(trade_id)s COLLATE "C")
     HAVING count(*) > 0
 """  # noqa: S608 - our own constants
+#: All fills of symbols that have no checkpoint yet, or a wrong one.
 _SELECT_ALL = f"""
-    SELECT false, sequence, {FILL.listed()} FROM fill
-    WHERE account = %(account)s AND symbol = %(symbol)s
+    SELECT symbol, false, sequence, {FILL.listed()} FROM fill
+    WHERE account = %s AND symbol = ANY(%s)
 """  # noqa: S608 - our own constants
 
 _INSERT = """
@@ -119,8 +120,19 @@ def read_entries(connection: psycopg.Connection[Any], account: str) -> Mapping[s
     since = _fills_since(
         connection, account, {symbol: found for symbol, found in known.items() if found is not None}
     )
+    anew = [
+        symbol for symbol in known if symbol not in since or any(late for late, *_ in since[symbol])
+    ]
+    fills = since | _all_fills(connection, account, anew)
     entries = {
-        symbol: _entry(connection, account, symbol, checkpoint, since.get(symbol))
+        symbol: _entry(
+            connection,
+            account,
+            symbol,
+            checkpoint,
+            fills[symbol],
+            CostBasis() if checkpoint is None or symbol in anew else checkpoint.entry,
+        )
         for symbol, checkpoint in known.items()
     }
     return {
@@ -153,22 +165,30 @@ def _fills_since(
     return rows
 
 
+def _all_fills(
+    connection: psycopg.Connection[Any], account: str, symbols: Sequence[str]
+) -> dict[str, list[Sequence[Any]]]:
+    """Return the rows of _SELECT_ALL by symbol."""
+    rows: dict[str, list[Sequence[Any]]] = {symbol: [] for symbol in symbols}
+    if symbols:
+        found = connection.execute(_SELECT_ALL.encode(), [account, list(symbols)])
+        for symbol, *row in found:
+            rows[symbol].append(row)
+    return rows
+
+
 def _entry(
     connection: psycopg.Connection[Any],
     account: str,
     symbol: str,
     checkpoint: Checkpoint | None,
-    rows: Sequence[Sequence[Any]] | None,
+    rows: Sequence[Sequence[Any]],
+    entry: CostBasis,
 ) -> CostBasis:
-    """Return the symbol's entry after all fills, and move its checkpoint where it is far behind."""
-    entry = checkpoint.entry if checkpoint is not None else CostBasis()
-    if rows is None or any(late for late, *_ in rows):
-        rows, entry = (
-            connection.execute(
-                _SELECT_ALL.encode(), {"account": account, "symbol": symbol}
-            ).fetchall(),
-            CostBasis(),
-        )
+    """Return the symbol's entry after all fills, and move its checkpoint where it is far behind.
+
+    `entry` is what the fills in `rows` come after.
+    """
     fills = sorted(
         ((FILL.value(row), sequence) for _, sequence, *row in rows),
         key=lambda pair: venue_order(pair[0]),

@@ -57,6 +57,14 @@ class PostgresLedger:
         """Create the account; opening it again changes nothing. StoreError where it exists for
         another venue or quote.
         """
+        with self._database.reading() as connection:
+            row = connection.execute(
+                "SELECT exchange, quote FROM account JOIN lease ON lease.account = account.name "
+                "WHERE account.name = %s",
+                [account],
+            ).fetchone()
+        if row == (exchange, quote):
+            return
         with self._database.transaction() as connection:
             connection.execute(
                 "INSERT INTO account VALUES (%s, %s, %s) ON CONFLICT DO NOTHING",

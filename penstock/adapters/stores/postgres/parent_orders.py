@@ -4,6 +4,7 @@ in the database.
 
 from collections.abc import Sequence
 
+from penstock.adapters.stores.postgres.columns import transposed
 from penstock.adapters.stores.postgres.connection import Database
 from penstock.adapters.stores.postgres.fence import fenced
 from penstock.core.errors import StoreError
@@ -15,7 +16,12 @@ from penstock.core.proposals import ProposedOrder
 _INSERT = """
     INSERT INTO worked_order (account, rebalance_id, symbol, side, phase, quantity,
                               reference_price, target_weight, strategy_version, plan, started_at)
-    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb, %s)
+    SELECT %s, rebalance_id, symbol, side, phase, quantity, price, weight, version, plan::jsonb, at
+    FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::integer[], %s::numeric[], %s::numeric[],
+                %s::double precision[], %s::text[], %s::text[], %s::timestamptz[])
+        WITH ORDINALITY
+        AS line (rebalance_id, symbol, side, phase, quantity, price, weight, version, plan, at, n)
+    ORDER BY n
     ON CONFLICT (rebalance_id, symbol, phase) DO NOTHING
 """
 _SELECT = """
@@ -45,9 +51,8 @@ class PostgresParentOrderStore:
                         f"rebalance {rebalance_id} is not one of account '{lease.account}': "
                         "start it first"
                     )
-            connection.cursor().executemany(
-                _INSERT, [_row_of(lease.account, order) for order in orders]
-            )
+            rows = [_row_of(order) for order in orders]
+            connection.execute(_INSERT, [lease.account, *transposed(rows)])
 
     def work_of(self, rebalance_id: int) -> Sequence[ParentOrder]:
         """Return the parents of a rebalance, in the order in which they were begun."""
@@ -63,10 +68,9 @@ class PostgresParentOrderStore:
         ]
 
 
-def _row_of(account: str, work: ParentOrder) -> list[object]:
+def _row_of(work: ParentOrder) -> list[object]:
     order = work.order
     return [
-        account,
         work.rebalance_id,
         order.symbol,
         order.side.value,
