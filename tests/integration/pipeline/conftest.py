@@ -93,10 +93,18 @@ class RememberingLedger(PostgresLedger):
 class ImpatientPlatform(Platform):
     """A platform whose runs do not wait for an account that is held."""
 
+    #: How many orders leave at once; None for what is configured.
+    senders: int | None = None
+
     def session(self, portfolio: str) -> AccountSession:
         session = super().session(portfolio)
         policy = session.policy.model_copy(
-            update={"lease_wait_seconds": 0, "visibility_delay_seconds": 0.3, "poll_seconds": 0.05}
+            update={
+                "lease_wait_seconds": 0,
+                "visibility_delay_seconds": 0.3,
+                "poll_seconds": 0.05,
+                "senders": self.senders or session.policy.senders,
+            }
         )
         return replace(session, policy=policy)
 
