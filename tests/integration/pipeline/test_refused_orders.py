@@ -3,6 +3,7 @@ closing that did not happen.
 """
 
 from decimal import Decimal
+from threading import Lock
 
 import pytest
 
@@ -128,13 +129,14 @@ def test_flatten_whose_sells_are_refused_is_urgent(place: Place) -> None:
     lines(place)
     key, _ = practice_keys(place.platform.home, ["daily"])["daily"]
     exchange = place.platform.exchange("daily")
-    submit = exchange.submit
+    submit, turn = exchange.submit, Lock()
 
     def late(order: object) -> object:
-        held = place.control.balances(key)
-        for asset in ("BTC", "ETH"):
-            if held.get(asset):
-                place.control.withdraw(key, asset, held[asset])
+        with turn:  # several orders leave at once
+            held = place.control.balances(key)
+            for asset in ("BTC", "ETH"):
+                if held.get(asset):
+                    place.control.withdraw(key, asset, held[asset])
         return submit(order)  # type: ignore[arg-type]
 
     vars(exchange).update(submit=late)
