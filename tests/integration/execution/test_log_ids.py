@@ -79,7 +79,7 @@ def test_every_line_of_a_slot_has_its_ids_and_no_secret(stage: Stage, log: io.St
     """
     assert stage.control is not None
     stage.control.arm_next(FaultKind.ERROR_AFTER, "POST", ORDER_PATH, nth=(2,))
-    stage.control.arm_next(FaultKind.RATE_LIMIT, "POST", ORDER_PATH, nth=(4,))
+    stage.control.arm_next(FaultKind.RATE_LIMIT, "POST", ORDER_PATH, nth=(4,), seconds=0.1)
     result = rebalance(stage.session, stage.inputs(WEIGHTS, SLOT))
     assert result.status is RebalanceStatus.DONE, result.summary()
     text = log.getvalue()
