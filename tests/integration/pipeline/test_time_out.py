@@ -37,7 +37,7 @@ def test_time_out_stops_the_trading_and_ends_the_lease(place: Place, where: str)
     slot = place.tomorrow()
     _ingest(place.platform, "daily", slot)
     place.control.arm(
-        Fault(kind=FaultKind.SLOW, method="POST", path="/api/v3/order", seconds=4, times=1)
+        Fault(kind=FaultKind.SLOW, method="POST", path="/api/v3/order", seconds=3, times=1)
     )
     if where == "main thread":
         timed_out(place)
@@ -47,7 +47,7 @@ def test_time_out_stops_the_trading_and_ends_the_lease(place: Place, where: str)
     keeper = take_lease(place.ledger, "practice-daily", 60, 0, clock=SYSTEM_CLOCK, ids=RANDOM_IDS)
     assert keeper is not None, "the lease outlived the run"
     sent = place.control.stats()["orders"]
-    time.sleep(5)
+    time.sleep(3)  # the slow answer has come
     assert place.control.stats()["orders"] == sent
     keeper.release()
     assert sent < 2, "the time-out came too late to show anything"
