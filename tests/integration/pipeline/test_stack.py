@@ -134,6 +134,14 @@ class Stack:
             )
 
 
+def works_as(process: psutil.Process, word: str) -> bool:
+    """Whether the process is alive and has `word` in its command line."""
+    try:
+        return word in process.cmdline()
+    except psutil.NoSuchProcess:  # a zombie is one too
+        return False
+
+
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory, forked: ForkedPrograms) -> Iterator[Stack]:
     """A running stack; whatever happens, nothing of it is left at the end."""
@@ -292,7 +300,7 @@ def test_secrets_of_the_stack_are_their_owners_alone(stack: Stack) -> None:
     assert not [password for password in passwords if password in said + logs]
     supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])
     children = supervisor.children()
-    (worker,) = (child.environ() for child in children if "--pool" in child.cmdline())
+    (worker,) = (child.environ() for child in children if works_as(child, "--pool"))
     assert worker["PREFECT_API_AUTH_STRING"] == stack.secret("prefect-auth")
     assert not [name for name in worker if name.startswith("PREFECT_SERVER_")]
     assert "NOBODY_NEEDS_THIS" in supervisor.environ()
@@ -358,8 +366,7 @@ def test_worker_that_is_killed_is_started_again(stack: Stack) -> None:
     supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])
 
     def worker() -> psutil.Process | None:
-        alive = [child for child in supervisor.children() if child.status() != psutil.STATUS_ZOMBIE]
-        return next((child for child in alive if "worker" in child.cmdline()), None)
+        return next((child for child in supervisor.children() if works_as(child, "worker")), None)
 
     first = worker()
     assert first is not None
@@ -377,7 +384,7 @@ def test_practice_exchange_that_is_killed_answers_again(stack: Stack) -> None:
     name themselves.
     """
     supervisor = psutil.Process(json.loads((stack.home / "stack.json").read_text())["pid"])
-    (venue,) = [child for child in supervisor.children() if "exchange" in child.cmdline()]
+    (venue,) = [child for child in supervisor.children() if works_as(child, "exchange")]
     venue.kill()
     venue.wait(10)
     for _ in range(120):

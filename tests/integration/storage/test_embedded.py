@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -355,10 +356,8 @@ def _pythons() -> list[Path]:
 
 
 def _wait_for_exit(process: psutil.Process) -> None:
+    """Wait for the end of a process whose parent may not have taken note of it."""
     deadline = time.monotonic() + 10
-    while (
-        process.is_running()
-        and process.status() != psutil.STATUS_ZOMBIE
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.02)
+    with suppress(psutil.NoSuchProcess):
+        while process.status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+            time.sleep(0.02)
