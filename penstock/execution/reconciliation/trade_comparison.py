@@ -6,8 +6,8 @@ trade reads none.
 
 A slot may leave its youngest fills to a later comparison where every balance agrees to the last
 digit: the venue has shown them once already, and a request for each symbol costs as much as its
-order (docs/decisions/0013). A symbol that an open break locks is never left: what is not read cannot
-be found again, and the break would be closed.
+order (docs/decisions/0013). It never leaves those of a symbol that an open break locks: what is not
+read is not found again, and the break would be closed.
 """
 
 from collections.abc import Mapping, Sequence
