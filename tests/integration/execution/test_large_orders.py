@@ -84,7 +84,7 @@ def test_position_above_the_venues_bound_is_bought_as_far_as_it_goes(stage: Stag
     following = SLOT + timedelta(days=1)
     stage.move_to(following)
     again = rebalance(stage.session, stage.inputs({"SOL/USDT": 0.4}, following))
-    assert (again.refused, "1500" in again.skipped[0].reason) == ((), True)
+    assert (again.failed_orders, "1500" in again.skipped[0].reason) == ((), True)
 
 
 def test_limit_order_outside_of_the_price_band_is_priced_inside(stage: Stage) -> None:

@@ -97,8 +97,9 @@ def test_reason_of_our_own_cancellation_stays(world: World) -> None:
     """The venue gives a reason for every order that it cancels. Ours says more."""
     cancel = world.venue.cancel
 
-    def cancelled(name: str, symbol: str, venue_order_id: str = "") -> OrderReport:
-        return replace(cancel(name, symbol, venue_order_id), reason="EC_PerCancelRequest")
+    def cancelled(client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        report = cancel(client_order_id, symbol, venue_order_id)
+        return replace(report, reason="EC_PerCancelRequest")
 
     world.venue.cancel = cancelled  # type: ignore[method-assign]
     style = Limit(offset_bps=Decimal(-50), max_children=1, reprice_seconds=2)

@@ -74,8 +74,8 @@ def ended(world: World, state: OrderState, reason: str) -> RebalanceResult:
 
     find = world.venue.find_order
 
-    def found(name: str, symbol: str) -> OrderReport:
-        return replace(find(name, symbol), state=state, reason=reason)
+    def found(client_order_id: str, symbol: str) -> OrderReport:
+        return replace(find(client_order_id, symbol), state=state, reason=reason)
 
     world.venue._fill = take  # type: ignore[method-assign]
     world.venue.find_order = found  # type: ignore[method-assign]
