@@ -4,8 +4,8 @@ Such an answer can be wrong. So the venue's trades, open orders and balances are
 ledger first. Tracking and recovery decide whether an order never arrived.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from penstock.core.breaks import lock_subjects
 from penstock.core.order_records import OrderIntent, OrderRecord
@@ -20,8 +20,8 @@ class Cleared:
 
     orders: tuple[OrderIntent, ...]
     """Those that may."""
-    kept_back: tuple[OrderIntent, ...] = ()
-    """Those that may not, because something at the venue shows an earlier order."""
+    kept_back: Mapping[str, str] = field(default_factory=dict)
+    """What at the venue shows an earlier order, by symbol of those that may not."""
     fills: tuple[Fill, ...] = ()
     """Fills that were found at the venue and booked on the way."""
 
@@ -41,12 +41,18 @@ def cleared(
         return Cleared(tuple(orders))
     found = reconcile(context.session, context.keeper, context.instruments)
     after = context.read_orders()
-    kept = {
-        order.request.client_order_id for order in again if _may_exist(order, before, after, found)
+    shown = {
+        order.request.client_order_id: shows
+        for order in again
+        if (shows := _shown(order, before, after, found)) is not None
     }
     return Cleared(
-        tuple(order for order in orders if order.request.client_order_id not in kept),
-        tuple(order for order in orders if order.request.client_order_id in kept),
+        tuple(order for order in orders if order.request.client_order_id not in shown),
+        {
+            order.request.symbol: shown[order.request.client_order_id]
+            for order in again
+            if order.request.client_order_id in shown
+        },
         found.fills,
     )
 
@@ -72,17 +78,20 @@ def _in_doubt(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRe
     ]
 
 
-def _may_exist(
+def _shown(
     order: OrderIntent,
     before: Sequence[OrderRecord],
     after: Sequence[OrderRecord],
     found: Reconciliation,
-) -> bool:
-    """Return whether an earlier order for the same quantity may exist at the venue."""
+) -> str | None:
+    """Return what shows that the venue may have an earlier order for the same quantity, or None."""
     symbol, fresh = order.request.symbol, {fill.client_order_id for fill in found.fills}
     siblings = _siblings(order, after)
-    alive = any(not each.state.is_final for each in siblings)
-    filled = any(each.filled_quantity for each in siblings if each.child == order.child)
-    came = any(each.request.client_order_id in fresh for each in _in_doubt(order, before))
-    locked = any(subject in found.locks for subject in lock_subjects(symbol))
-    return alive or filled or came or locked
+    locks = [found.locks[subject] for subject in lock_subjects(symbol) if subject in found.locks]
+    if any(not each.state.is_final for each in siblings):
+        return "an earlier order has not ended"
+    if any(each.filled_quantity for each in siblings if each.child == order.child) or any(
+        each.request.client_order_id in fresh for each in _in_doubt(order, before)
+    ):
+        return "trades of an earlier order have shown at the venue"
+    return f"a break locks it: {locks[0]}" if locks else None
