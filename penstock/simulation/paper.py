@@ -9,8 +9,8 @@ market strictly beyond its price.
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -36,30 +36,16 @@ from penstock.ports import MarketData
 from penstock.simulation.balances import Balances
 from penstock.simulation.fill_model import FillModel, crosses, is_through
 from penstock.simulation.journal import Journal
+from penstock.simulation.paper_orders import (
+    PaperOrder,
+    fill_from,
+    order_from,
+    plain,
+    values_of_fill,
+    values_of_order,
+)
 
 _ZERO = Decimal(0)
-
-
-@dataclass(frozen=True)
-class PaperOrder:
-    """An order of the paper account."""
-
-    request: OrderRequest
-    """What was sent."""
-    number: int
-    """The venue's order id."""
-    state: OrderState
-    """Open, filled or canceled."""
-    locked: Decimal = _ZERO
-    """What it reserves: quote units for a buy, base units for a sell."""
-
-    @property
-    def report(self) -> OrderReport:
-        """The answer about the order."""
-        filled = self.request.quantity if self.state is OrderState.FILLED else _ZERO
-        return OrderReport(
-            self.request.client_order_id, str(self.number), self.request.symbol, self.state, filled
-        )
 
 
 class PaperExchange:
@@ -292,7 +278,7 @@ class PaperExchange:
         )
         self._change(effect_of(fill, instrument.base, instrument.quote).balances)
         self._fills.append(fill)
-        self._note("fill", {**vars(fill), "at": fill.at.isoformat()})
+        self._note("fill", values_of_fill(fill))
         return self._keep(replace(placed, state=OrderState.FILLED, locked=_ZERO))
 
     def _match_resting(self) -> None:
@@ -326,13 +312,7 @@ class PaperExchange:
 
     def _keep(self, placed: PaperOrder) -> PaperOrder:
         self._orders[placed.request.client_order_id] = placed
-        values = {
-            **vars(replace(placed.request, asked_at=None)),  # only signed requests need it
-            "number": placed.number,
-            "state": placed.state,
-            "locked": placed.locked,
-        }
-        self._note("order", values)
+        self._note("order", values_of_order(placed))
         return placed
 
     def _change(self, changes: Mapping[str, Decimal]) -> None:
@@ -345,39 +325,21 @@ class PaperExchange:
         self._note("balance", {"asset": asset, "free": balance.free, "locked": balance.locked})
 
     def _note(self, kind: str, values: Mapping[str, Any]) -> None:
-        plain = {
-            key: str(value) if isinstance(value, Decimal) else value
-            for key, value in values.items()
-        }
-        self._journal.add(kind, "paper", round(self._at.timestamp() * 1000), {kind: plain})
+        at_ms = round(self._at.timestamp() * 1000)
+        self._journal.add(kind, "paper", at_ms, {kind: plain(values)})
 
     def _restore(self, entry: Mapping[str, Any]) -> None:
         """Apply one entry of the state file."""
         kind = entry["kind"]
-        values = dict(entry[kind])
+        values = entry[kind]
         if kind == "balance":
             balance = self._balances.of(values["asset"])
             balance.free, balance.locked = Decimal(values["free"]), Decimal(values["locked"])
         elif kind == "order":
-            number, state, locked = (
-                values.pop("number"),
-                OrderState(values.pop("state")),
-                Decimal(values.pop("locked")),
-            )
-            price = None if values["price"] is None else Decimal(values["price"])
-            typed = {
-                "side": Side(values["side"]),
-                "type": OrderType(values["type"]),
-                "price": price,
-            }
-            request = OrderRequest(**{**values, **typed, "quantity": Decimal(values["quantity"])})
-            self._orders[request.client_order_id] = PaperOrder(request, number, state, locked)
+            placed = order_from(values)
+            self._orders[placed.request.client_order_id] = placed
         else:
-            decimals = {name: Decimal(values[name]) for name in ("quantity", "price", "fee")}
-            at = datetime.fromisoformat(values["at"]).astimezone(UTC)
-            self._fills.append(
-                Fill(**{**values, **decimals, "side": Side(values["side"]), "at": at})
-            )
+            self._fills.append(fill_from(values))
 
 
 def _limit_price(order: OrderRequest, instrument: Instrument) -> Decimal:
