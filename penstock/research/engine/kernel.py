@@ -96,11 +96,10 @@ def simulate(
         written_off,
     )
     returns, orders, reduced, *of_returns, traded, unfilled, equity_sum = sums
-    first, final = float(equity[0]), float(equity[-1])
-    moments = Moments(
-        int(returns), *of_returns, traded, int(orders), unfilled, equity_sum, first, final
-    )
-    return Run(equity, fills, moments, int(reduced), written_off)
+    # In the order of the fields of Moments.
+    in_order = [int(returns), *of_returns, traded, int(orders), unfilled, equity_sum]
+    in_order += [float(equity[0]), float(equity[-1])]
+    return Run(equity, fills, Moments(*in_order), int(reduced), written_off)
 
 
 @njit(cache=True, nogil=True)
