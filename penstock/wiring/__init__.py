@@ -7,10 +7,17 @@ first use.
 
 from penstock.wiring.databases import embedded_server, sibling_databases
 from penstock.wiring.platform import Platform, open_platform
-from penstock.wiring.venue_accounts import public_market, recorded_account
+from penstock.wiring.venue_accounts import (
+    RecordedAccount,
+    VenueAccounts,
+    public_market,
+    recorded_account,
+)
 
 __all__ = [
     "Platform",
+    "RecordedAccount",
+    "VenueAccounts",
     "embedded_server",
     "open_platform",
     "public_market",

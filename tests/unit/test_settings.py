@@ -13,8 +13,7 @@ from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.errors import ConfigError
 from penstock.pipeline import doctor
 from penstock.settings import MarketSettings, Process, Settings
-from penstock.wiring import Platform
-from penstock.wiring.venue_accounts import VenueAccounts
+from penstock.wiring import Platform, VenueAccounts
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
