@@ -26,8 +26,8 @@ class KillSwitch:
 
     account: str
     """The account's name."""
-    halts: HaltStore
-    """Has the state in the database."""
+    halts: HaltStore | None = None
+    """Has the state in the database; None where there is none."""
     file: Path | None = None
     """The kill switch file; None where there is none."""
     clock: MachineClock = field(kw_only=True)
@@ -35,14 +35,18 @@ class KillSwitch:
 
     def read(self) -> Halt:
         """Return the state in force now."""
-        from_file = self._read_file()
+        from_file, from_database = self._read_file(), self._read_database()
+        return united([from_database] if from_file is None else [from_file, from_database])
+
+    def _read_database(self) -> Halt:
+        if self.halts is None:
+            return self._halt(TradingState.ACTIVE, "never set", "")
         try:
-            from_database = self.halts.trading_state(self.account)
+            return self.halts.trading_state(self.account)
         except StoreError as error:
-            from_database = self._halt(
+            return self._halt(
                 TradingState.HALTED, f"the trading state cannot be read: {error}", "kill switch"
             )
-        return united([from_database] if from_file is None else [from_file, from_database])
 
     def _read_file(self) -> Halt | None:
         if self.file is None:

@@ -1,4 +1,4 @@
-"""The orders and fills of the paper account, and how its state file has them."""
+"""The orders of the paper account, and how its state file keeps orders and fills."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -32,45 +32,35 @@ class PaperOrder:
             self.request.client_order_id, str(self.number), self.request.symbol, self.state, filled
         )
 
+    def values(self) -> dict[str, Any]:
+        """Return the order as its entry in the state file."""
+        return {
+            **vars(replace(self.request, asked_at=None)),  # only signed requests need it
+            "number": self.number,
+            "state": self.state,
+            "locked": self.locked,
+        }
 
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values as JSON can have them: Decimals are text."""
-    return {
-        key: str(value) if isinstance(value, Decimal) else value for key, value in values.items()
-    }
-
-
-def values_of_order(placed: PaperOrder) -> dict[str, Any]:
-    """Return what the state file keeps of an order."""
-    return {
-        **vars(replace(placed.request, asked_at=None)),  # only signed requests need it
-        "number": placed.number,
-        "state": placed.state,
-        "locked": placed.locked,
-    }
-
-
-def order_from(values: Mapping[str, Any]) -> PaperOrder:
-    """Return the order that the state file has."""
-    request = dict(values)
-    number, state = request.pop("number"), OrderState(request.pop("state"))
-    locked = Decimal(request.pop("locked"))
-    typed = {
-        "side": Side(request["side"]),
-        "type": OrderType(request["type"]),
-        "price": None if request["price"] is None else Decimal(request["price"]),
-        "quantity": Decimal(request["quantity"]),
-    }
-    return PaperOrder(OrderRequest(**{**request, **typed}), number, state, locked)
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "PaperOrder":
+        """Return the order of an entry."""
+        asked = {
+            name: value
+            for name, value in values.items()
+            if name not in ("number", "state", "locked")
+        }
+        typed = {
+            "side": Side(asked["side"]),
+            "type": OrderType(asked["type"]),
+            "quantity": Decimal(asked["quantity"]),
+            "price": None if asked["price"] is None else Decimal(asked["price"]),
+        }
+        state, locked = OrderState(values["state"]), Decimal(values["locked"])
+        return cls(OrderRequest(**{**asked, **typed}), values["number"], state, locked)
 
 
-def values_of_fill(fill: Fill) -> dict[str, Any]:
-    """Return what the state file keeps of a fill."""
-    return {**vars(fill), "at": fill.at.isoformat()}
-
-
-def fill_from(values: Mapping[str, Any]) -> Fill:
-    """Return the fill that the state file has."""
+def fill_of(values: Mapping[str, Any]) -> Fill:
+    """Return the fill of an entry."""
     decimals = {name: Decimal(values[name]) for name in ("quantity", "price", "fee")}
     at = datetime.fromisoformat(values["at"]).astimezone(UTC)
     return Fill(**{**values, **decimals, "side": Side(values["side"]), "at": at})

@@ -6,7 +6,7 @@ first use.
 """
 
 from penstock.wiring.databases import embedded_server, sibling_databases
-from penstock.wiring.platform import Platform, open_platform
+from penstock.wiring.platform import Platform, account_switch, open_platform
 from penstock.wiring.venue_accounts import (
     RecordedAccount,
     VenueAccounts,
@@ -18,6 +18,7 @@ __all__ = [
     "Platform",
     "RecordedAccount",
     "VenueAccounts",
+    "account_switch",
     "embedded_server",
     "open_platform",
     "public_market",

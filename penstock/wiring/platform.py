@@ -58,7 +58,7 @@ from penstock.settings import Environment, Settings, StackSecret, stack_secret
 from penstock.simulation.fill_model import FillModel
 from penstock.simulation.paper import PaperExchange
 from penstock.stack import running, with_login
-from penstock.wiring.databases import database_url
+from penstock.wiring.databases import database_url, embedded_server
 from penstock.wiring.venue_accounts import VenueAccounts
 
 
@@ -103,7 +103,7 @@ class Platform:
     @property
     def kill_switch_file(self) -> Path:
         """While this file exists, no process with this home sends an order."""
-        return self.home / "HALT"
+        return kill_switch_file(self.settings)
 
     @cached_property
     def _database(self) -> Database:
@@ -246,12 +246,7 @@ class Platform:
             parent_orders=PostgresParentOrderStore(self._database),
             control_store=self.control_store,
             clock=clock,
-            kill_switch=KillSwitch(
-                account.name,
-                self.control_store,
-                self.kill_switch_file,
-                clock=self.machine_clock,
-            ),
+            kill_switch=self.kill_switch(portfolio),
             policy=ExecutionPolicy(
                 max_lateness_seconds=settings.max_lateness_minutes * 60,
                 senders=self.environment.senders,
@@ -266,6 +261,13 @@ class Platform:
             pause=pause,
             runner=self.runner,
             ids=self.ids,
+        )
+
+    def kill_switch(self, portfolio: str) -> KillSwitch:
+        """Return what stops new orders of a portfolio's account."""
+        account = self.environment.account_of(portfolio).name
+        return KillSwitch(
+            account, self.control_store, self.kill_switch_file, clock=self.machine_clock
         )
 
     def rehearsal_account(
@@ -315,3 +317,21 @@ def open_platform(settings: Settings) -> Iterator[Platform]:
             yield platform
         finally:
             platform.close()
+
+
+@contextmanager
+def account_switch(settings: Settings, portfolio: str) -> Iterator[KillSwitch]:
+    """Yield the kill switch of a portfolio's account while its database is open. Where no database
+    was made yet the file alone counts, and none is made.
+    """
+    if settings.process.database_url is not None or embedded_server(settings).exists:
+        with open_platform(settings) as platform:
+            yield platform.kill_switch(portfolio)
+        return
+    account, file = settings.environment.account_of(portfolio).name, kill_switch_file(settings)
+    yield KillSwitch(account, file=file, clock=SYSTEM_CLOCK)
+
+
+def kill_switch_file(settings: Settings) -> Path:
+    """Return the file that halts every account of this home folder."""
+    return settings.home / "HALT"
