@@ -259,7 +259,7 @@ def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEn
     ending = AccountEnding(portfolio, account, done.cancelled, result, done.left, held, error)
     unfinished = ending.unfinished()
     alert = Alert("the halt is set, but not finished", unfinished)
-    if result is not None and result.refused:
+    if result is not None and result.failed_orders:
         alert = urgent(alert)
     add_alerts(platform, portfolio, *([alert] if unfinished else []))
     return ending
