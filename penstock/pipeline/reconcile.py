@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from penstock.core.actors import Actor
-from penstock.core.errors import StoreError
-from penstock.execution.lease import take_lease
+from penstock.execution.lease import held_lease
 from penstock.execution.orders.recover import recover
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
 from penstock.execution.session import AccountSession
@@ -59,22 +58,7 @@ def reconcile_after_slot(
 
 def _reconcile(session: AccountSession) -> ReconcileOutcome:
     session.ledger.open_account(session.account, session.exchange_name, session.quote)
-    keeper = take_lease(
-        session.ledger,
-        session.account,
-        session.policy.lease_ttl_seconds,
-        session.policy.lease_wait_seconds,
-        clock=session.machine_clock,
-        ids=session.ids,
-    )
-    if keeper is None:
-        raise StoreError(
-            f"another process is trading the account '{session.account}': it reconciles before and "
-            "after each slot itself"
-        )
-    try:
+    with held_lease(session, "it reconciles before and after each slot itself") as keeper:
         recover(session, keeper, None)
         found = reconcile(session, keeper)
-    finally:
-        keeper.release()
     return ReconcileOutcome(session.account, found)

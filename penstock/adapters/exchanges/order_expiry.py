@@ -115,7 +115,8 @@ class RequestAge:
     """Signs a venue's orders as of a given time. Thread-safe: each thread has its own time."""
 
     def __init__(self, venue: str, client: Any) -> None:
-        self._limit, _ = _LIMITS.get(family_of(venue), (None, 0.0))
+        known = _LIMITS.get(family_of(venue))
+        self._limit = None if known is None else known[0]
         self._client = client
         self._signing = _SigningTime()
         self._nonces: dict[int, None] = {}
