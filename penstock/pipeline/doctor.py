@@ -13,6 +13,8 @@ from urllib.request import getproxies
 
 from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.execution.kill_switch import KillSwitch
+from penstock.pipeline.halts import EVERY_ACCOUNT
 from penstock.pipeline.rebalance import listed_limits
 from penstock.pipeline.use_case import use_case
 from penstock.settings import MarketSettings, Settings
@@ -214,16 +216,15 @@ def _clock(platform: Platform) -> str:
 def _old_orders(platform: Platform) -> str:
     if platform.environment.trading == "paper":
         return "trading on paper: nothing is sent"
-    limits = platform.order_age_limits()
+    accounts = platform.venue_accounts
+    limits = accounts.order_age_limits()
     without = ", ".join(venue for venue, limit in limits.items() if limit is None)
     if without:
         raise PenstockError(
             f"{without}: no way is known by which it refuses an old order; a process that slept "
             "could send one"
         )
-    doubted = max(
-        platform.visibility_delay(portfolio) for portfolio in platform.environment.accounts
-    )
+    doubted = max(accounts.visibility_delay(each) for each in platform.environment.accounts)
     return (
         "; ".join(f"{venue}: {limit}" for venue, limit in limits.items())
         + f'; "no such order" is doubted for {doubted:g} s'
@@ -249,6 +250,9 @@ def _registry(platform: Platform) -> str:
 
 
 def _kill_switch(platform: Platform) -> str:
-    if platform.kill_switch_file.exists():
-        raise PenstockError(f"{platform.kill_switch_file} exists: no order is sent")
-    return "off"
+    file = platform.kill_switch_file
+    if not file.exists():
+        return "off"
+    halt = KillSwitch(EVERY_ACCOUNT, file=file, clock=platform.machine_clock).read()
+    asked = "flatten" if halt.flatten else "cancel" if halt.cancel else ""
+    raise PenstockError(f"{file} exists: {halt.state}{asked and f', {asked}'}: {halt.reason}")

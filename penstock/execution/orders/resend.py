@@ -21,9 +21,12 @@ class Cleared:
     orders: tuple[OrderIntent, ...]
     """Those that may."""
     kept_back: Mapping[str, str] = field(default_factory=dict)
-    """What at the venue shows an earlier order, by symbol of those that may not."""
+    """The symbols of those that may not, with the reason: what shows an earlier order, or a break.
+    """
     fills: tuple[Fill, ...] = ()
     """Fills that were found at the venue and booked on the way."""
+    locks: Mapping[str, str] | None = None
+    """The reason by locked subject now; None where nothing was compared."""
 
 
 def cleared(
@@ -33,27 +36,27 @@ def cleared(
 
     An order may leave where no earlier one is in doubt, or where nothing at the venue shows the
     earlier one. Another attempt, or a later child of the same parent, may send its quantity again.
-    What the venue shows is booked, or becomes a break that locks the symbol. `before` are the
-    slot's orders so far.
+    What the venue shows is booked, or becomes a break that locks its subject: an order of a locked
+    symbol is kept back, whether or not it is sent again. `before` are the slot's orders so far.
     """
     again = [order for order in orders if order.attempt or _in_doubt(order, before)]
     if not again:
         return Cleared(tuple(orders))
     found = reconcile(context.session, context.keeper, context.instruments)
     after = context.read_orders()
-    shown = {
-        order.request.client_order_id: shows
-        for order in again
-        if (shows := _shown(order, before, after, found)) is not None
-    }
+    shown = [
+        _lock(order, found) or (_shown(order, before, after, found) if order in again else "")
+        for order in orders
+    ]
     return Cleared(
-        tuple(order for order in orders if order.request.client_order_id not in shown),
+        tuple(order for order, reason in zip(orders, shown, strict=True) if not reason),
         {
-            order.request.symbol: shown[order.request.client_order_id]
-            for order in again
-            if order.request.client_order_id in shown
+            order.request.symbol: reason
+            for order, reason in zip(orders, shown, strict=True)
+            if reason
         },
         found.fills,
+        found.locks,
     )
 
 
@@ -78,20 +81,23 @@ def _in_doubt(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRe
     ]
 
 
+def _lock(order: OrderIntent, found: Reconciliation) -> str:
+    """Return the break that locks an order's symbol; "" where none does."""
+    subjects = [each for each in lock_subjects(order.request.symbol) if each in found.locks]
+    return f"a break locks it: {found.locks[subjects[0]]}" if subjects else ""
+
+
 def _shown(
     order: OrderIntent,
     before: Sequence[OrderRecord],
     after: Sequence[OrderRecord],
     found: Reconciliation,
-) -> str | None:
-    """Return what shows that the venue may have an earlier order for the same quantity, or None."""
-    symbol, fresh = order.request.symbol, {fill.client_order_id for fill in found.fills}
+) -> str:
+    """Return what shows that the venue may have an earlier order for the same quantity, or ""."""
+    fresh = {fill.client_order_id for fill in found.fills}
     siblings = _siblings(order, after)
-    locks = [found.locks[subject] for subject in lock_subjects(symbol) if subject in found.locks]
     if any(not each.state.is_final for each in siblings):
         return "an earlier order has not ended"
-    if any(each.filled_quantity for each in siblings if each.child == order.child) or any(
-        each.request.client_order_id in fresh for each in _in_doubt(order, before)
-    ):
-        return "trades of an earlier order have shown at the venue"
-    return f"a break locks it: {locks[0]}" if locks else None
+    filled = any(each.filled_quantity for each in siblings if each.child == order.child)
+    came = any(each.request.client_order_id in fresh for each in _in_doubt(order, before))
+    return "trades of an earlier order have shown at the venue" if filled or came else ""

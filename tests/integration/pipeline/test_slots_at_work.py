@@ -29,7 +29,14 @@ from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.rebalance.slots import MissedSlots, account_for_missed
 from penstock.pipeline import slots
 from penstock.pipeline.alerts import send_alerts
-from penstock.pipeline.rebalance import newest_slot, rebalance_slot
+from penstock.pipeline.comparison import decisions
+from penstock.pipeline.rebalance import (
+    _inputs,
+    newest_slot,
+    pinned_models,
+    rebalance_slot,
+    stored_warm_bars,
+)
 from penstock.pipeline.reconcile import reconcile_after_slot
 from penstock.pipeline.slots import (
     _ingest,
@@ -107,6 +114,22 @@ def test_slot_that_the_other_process_has_done_is_no_alert(traded: Place) -> None
     assert not traded.alerts
 
 
+def test_slot_is_decided_by_the_quotas_of_its_version(traded: Place) -> None:
+    """A slot that began with half of the account is finished so, and compared with a backtest of
+    the same, though the configuration gives the strategy all of it now.
+    """
+    slot = newest_slot(traded.platform, "daily")
+    decide = _inputs(traded.platform, "daily", slot).decide
+    now, then = decide("daily-portfolio/1"), decide("daily-portfolio/1*0.5")
+    assert then.version == "daily-portfolio/1*0.5"
+    assert then.weights == {symbol: (weight or 0) / 2 for symbol, weight in now.weights.items()}
+    assert any(then.weights.values())
+    models = {slot: pinned_models(traded.platform, "daily-portfolio/1*0.5")}
+    symbols = traded.platform.settings.universe.symbols_of(Timeframe.D1)
+    bars = stored_warm_bars(traded.platform, Timeframe.D1, symbols, 500, slot)
+    assert decisions(traded.platform, "daily", bars, models)[slot].quotas == then.quotas
+
+
 def test_fills_that_a_daily_slot_leaves_are_compared_after_it(place: Place) -> None:
     """A slot's own run asks for no trades while balances agree. Its next slot is a day away, so
     they are compared right after it; where slots are minutes apart, nothing is.
@@ -123,6 +146,26 @@ def test_fills_that_a_daily_slot_leaves_are_compared_after_it(place: Place) -> N
     symbols = {fill.symbol for fill in result.fills}
     assert place.control.stats()["requests"][trades] == len(symbols)
     assert reconcile_after_slot(place.platform, ACTOR, "practice-minute") is None
+
+
+def test_slot_whose_fills_cannot_be_compared_afterwards_is_a_failed_outcome(place: Place) -> None:
+    """The slot is done, and the venue does not list trades for the comparison that follows: the
+    service counts the slot as failed, its line says what was done and what was not, and one alert
+    says so. The comparison can be made later.
+    """
+    place.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/myTrades"))
+    outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
+    assert outcome.result is not None, outcome.failure
+    assert outcome.result.status is RebalanceStatus.DONE
+    assert outcome.failed
+    assert outcome.result.summary() in outcome.line()
+    assert outcome.line().endswith(f"its fills were not compared: {outcome.failure}")
+    assert "HTTP 503" in outcome.failure
+    assert place.alerts == [
+        ("practice-daily: the comparison of a slot's fills was not finished", outcome.failure)
+    ]
+    place.control.clear_faults()
+    assert reconcile_after_slot(place.platform, ACTOR, "daily") is not None
 
 
 def test_two_workers_on_one_slot_leave_one_order_set_and_one_row(traded: Place) -> None:
