@@ -14,7 +14,7 @@ from penstock.core.halts import Halt, stricter
 from penstock.core.instruments import holdings_by_symbol
 from penstock.core.orders import Phase
 from penstock.core.proposals import ProposedOrder
-from penstock.core.risk_records import RecordedFinding, RiskVerdict
+from penstock.core.risk_records import PositionMark, RecordedFinding, RiskVerdict
 from penstock.core.timeframes import Timeframe
 from penstock.execution.lease import LeaseKeeper
 from penstock.execution.risk_view import RiskView
@@ -112,7 +112,8 @@ class PreTradeRisk:
         return PartLimits(limits.price_collar, limits.max_order_notional, self._exit_positions)
 
     def open(self, book: Book, targets: PortfolioTargets) -> PortfolioTargets:
-        """Start the slot: set the trading state that breached limits ask for.
+        """Start the slot: set the trading state that breached limits ask for, and record which
+        stops fire: a run that is killed after its sells leaves their cooldown.
 
         Returns the targets, with zero for every position that is to be closed.
         """
@@ -122,6 +123,10 @@ class PreTradeRisk:
         self.view.exits = frozenset(finding.symbol for finding in self.closing)
         self._exit_positions = {symbol: book.positions[symbol] for symbol in self.view.exits}
         self._record([_closing_verdict(finding, book) for finding in self.closing])
+        marks = dict(self.view.history.marks)
+        for symbol in (each.symbol for each in self.closing if each.rule in STOP_NAMES):
+            marks[symbol] = replace(marks.get(symbol, PositionMark()), stopped_at=self._slot)
+        self._keep_marks(marks)
         return replace(targets, weights={**targets.weights, **dict.fromkeys(self.view.exits, 0.0)})
 
     def review_plan(
@@ -198,9 +203,12 @@ class PreTradeRisk:
         held = holdings_by_symbol(summed([book.balances, book.missing]), self._session.quote)
         positions = {s: quantity for s, quantity in held.items() if s not in book.crumbs}
         prices = {s: price for s, price in book.prices.items() if s not in book.unsure}
-        marks = advanced_marks(self.view.history.marks, positions, prices, stopped)
+        self._keep_marks(advanced_marks(self.view.history.marks, positions, prices, stopped))
+
+    def _keep_marks(self, marks: Mapping[str, PositionMark]) -> None:
         if marks != self.view.history.marks:
             self._session.control_store.record_marks(self._keeper.lease, marks)
+            self.view.history = replace(self.view.history, marks=marks)
 
     @property
     def _parts(self) -> int:

@@ -87,3 +87,27 @@ def test_high_is_kept_while_a_break_says_that_the_coins_are_gone(at_a_high: Worl
     world.venue.assets["BTC"] = held
     assert trade(world, 3, 95_000).findings == ()
     assert [found.rule for found in trade(world, 4, 89_000).findings] == ["trailing_stop"]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing catches it."""
+
+
+def kill(order: OrderRequest) -> None:
+    raise Killed
+
+
+def test_stop_of_a_run_that_was_killed_after_its_sell_cools_down(at_a_high: World) -> None:
+    """The run is killed once the position is sold, and goes on at a price at which no stop fires.
+    Nothing is bought back in the next slot.
+    """
+    world = at_a_high
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        trade(world, 2, 87_500)
+    world.venue.after, world.ledger.holder = lambda _: None, ""
+    trade(world, 2, 95_000)
+    assert world.ledger.balances("test").get("BTC", Decimal(0)) < Decimal("0.0001")
+    next_slot = trade(world, 2.5, 95_000, 0.9)
+    assert {found.rule for found in next_slot.findings} == {"stop_cooldown"}
+    assert next_slot.orders == ()
