@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from penstock.core.actors import Actor
+from penstock.core.errors import PenstockError
 from penstock.execution.lease import held_lease
 from penstock.execution.orders.recover import recover
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
 from penstock.execution.session import AccountSession
-from penstock.pipeline.alerts import alerting
+from penstock.pipeline.alerts import alert_failure, alerting
+from penstock.pipeline.unexpected import ANYTHING, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
 
@@ -48,12 +50,21 @@ def reconcile_after_slot(
     late for them. Return None where that slot is soon enough.
 
     A slot leaves young fills to a later comparison (docs/decisions/0013). Raises as
-    `reconcile_account` does.
+    `reconcile_account` does, after an alert: nobody else compares them soon.
     """
     bound = timedelta(minutes=platform.environment.trade_comparison_minutes)
     if platform.settings.portfolio(portfolio).timeframe.duration < bound:
         return None
-    return reconcile_account(platform, actor, portfolio)
+    what = "the comparison of a slot's fills"
+    try:
+        return reconcile_account(platform, actor, portfolio)
+    except PenstockError as error:
+        alert_failure(platform, portfolio, what, error)
+        raise
+    except ANYTHING as error:
+        failure = unexpected(error)
+        alert_failure(platform, portfolio, what, failure)
+        raise failure from error
 
 
 def _reconcile(session: AccountSession) -> ReconcileOutcome:
