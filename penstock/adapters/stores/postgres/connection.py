@@ -59,7 +59,6 @@ class Database:
             max_size=max_connections,
             timeout=_POOL_SECONDS,
             check=_check_idle,  # a restarted server leaves dead connections behind
-            reset=_note_use,
             name="penstock",
             open=True,
         )
@@ -70,18 +69,30 @@ class Database:
 
         It is committed at the end, and rolled back by any exception.
         """
-        with translated(self.address), self._pool.connection() as connection:
+        with translated(self.address), self._connection() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
         """Yield a connection for one statement that reads, without BEGIN and COMMIT around it."""
-        with translated(self.address), self._pool.connection() as connection:
+        with translated(self.address), self._connection() as connection:
             connection.autocommit = True
             try:
                 yield connection
             finally:
                 connection.autocommit = False
+
+    @contextmanager
+    def _connection(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
+        """Yield a connection of the pool, and note when it was used last.
+
+        The pool's own callback for that would hand each connection to a thread of the pool.
+        """
+        with self._pool.connection() as connection:
+            try:
+                yield connection
+            finally:
+                _last_use[connection] = SYSTEM_CLOCK.elapsed_seconds()
 
     @contextmanager
     def dedicated(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
@@ -125,10 +136,6 @@ class Database:
 
 
 _last_use: "WeakKeyDictionary[psycopg.Connection[Any], float]" = WeakKeyDictionary()
-
-
-def _note_use(connection: "psycopg.Connection[Any]") -> None:
-    _last_use[connection] = SYSTEM_CLOCK.elapsed_seconds()
 
 
 def _check_idle(connection: "psycopg.Connection[Any]") -> None:
