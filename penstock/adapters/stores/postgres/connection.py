@@ -83,6 +83,27 @@ class Database:
                 connection.autocommit = False
 
     @contextmanager
+    def together(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
+        """Yield a connection inside one transaction whose statements leave together.
+
+        A statement leaves with those before it when its rows are fetched, the last ones at the
+        end. So an error may be raised by a later statement, or at the end. The server carries out
+        nothing that follows an error, and COMMIT leaves once all have succeeded. Before the end
+        rows are to be fetched: there is no `rowcount` yet.
+        """
+        with translated(self.address), self._connection() as connection:
+            connection.autocommit = True  # BEGIN is a statement among the others
+            try:
+                with connection.pipeline():
+                    connection.execute("BEGIN")
+                    yield connection
+                connection.commit()
+            finally:
+                if not connection.closed:
+                    connection.rollback()  # does nothing after a commit
+                    connection.autocommit = False
+
+    @contextmanager
     def _connection(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
         """Yield a connection of the pool, and note when it was used last.
 
