@@ -119,8 +119,7 @@ def reconcile(
     seen = compare(session, keeper, instruments, left_out)
     if seen.newest:
         session.control_store.record_compared(keeper.lease, seen.newest)
-    opened, closed = _sync(session, keeper, [finding.found for finding in seen.findings])
-    breaks = tuple(session.control_store.open_breaks(session.account))
+    opened, closed, breaks = _sync(session, keeper, [each.found for each in seen.findings])
     return Reconciliation(
         seen.balances,
         breaks,
@@ -184,11 +183,14 @@ def _take_over(
 
 def _sync(
     session: AccountSession, keeper: LeaseKeeper, found: Sequence[Break]
-) -> tuple[tuple[Break, ...], tuple[Break, ...]]:
-    """Open breaks that were found, close breaks that were not found again; return both."""
+) -> tuple[tuple[Break, ...], tuple[Break, ...], tuple[Break, ...]]:
+    """Open breaks that were found, close breaks that were not found again.
+
+    Returns both, and all breaks that are open then.
+    """
     open_now = session.control_store.open_breaks(session.account)
     if not found and not open_now:
-        return (), ()
+        return (), (), ()
     at: datetime = session.clock.now()
     opened = tuple(
         each for each in found if session.control_store.open_break(keeper.lease, each, at)
@@ -203,4 +205,4 @@ def _sync(
         session.control_store.close_break(
             keeper.lease, each.subject, each.kind, at, "ledger and venue agree again"
         )
-    return opened, closed
+    return opened, closed, tuple(session.control_store.open_breaks(session.account))

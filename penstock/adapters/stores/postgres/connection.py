@@ -69,18 +69,14 @@ class Database:
 
         It is committed at the end, and rolled back by any exception.
         """
-        with translated(self.address), self._connection() as connection:
+        with translated(self.address), self._connection(autocommit=False) as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
         """Yield a connection for one statement that reads, without BEGIN and COMMIT around it."""
-        with translated(self.address), self._connection() as connection:
-            connection.autocommit = True
-            try:
-                yield connection
-            finally:
-                connection.autocommit = False
+        with translated(self.address), self._connection(autocommit=True) as connection:
+            yield connection
 
     @contextmanager
     def together(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
@@ -91,25 +87,23 @@ class Database:
         nothing that follows an error, and COMMIT leaves once all have succeeded. Before the end
         rows are to be fetched: there is no `rowcount` yet.
         """
-        with translated(self.address), self._connection() as connection:
-            connection.autocommit = True  # BEGIN is a statement among the others
-            try:
-                with connection.pipeline():
-                    connection.execute("BEGIN")
-                    yield connection
-                connection.commit()
-            finally:
-                if not connection.closed:
-                    connection.rollback()  # does nothing after a commit
-                    connection.autocommit = False
+        with translated(self.address), self._connection(autocommit=True) as connection:
+            with connection.pipeline():
+                connection.execute("BEGIN")  # psycopg's own would be waited for
+                yield connection
+            connection.commit()  # raises where the connection is lost; the pool's own would not
 
     @contextmanager
-    def _connection(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
+    def _connection(
+        self, *, autocommit: bool
+    ) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
         """Yield a connection of the pool, and note when it was used last.
 
         The pool's own callback for that would hand each connection to a thread of the pool.
         """
         with self._pool.connection() as connection:
+            if connection.autocommit is not autocommit:
+                connection.autocommit = autocommit
             try:
                 yield connection
             finally:
