@@ -7,6 +7,7 @@ of a new one take longer than a slot may wait.
 """
 
 import asyncio
+import sys
 from datetime import datetime
 
 import structlog
@@ -15,6 +16,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
 from penstock.core.errors import RiskError
+from penstock.monitoring.log_output import LossyStream
 from penstock.pipeline.slots import (
     SlotOutcome,
     require_ready,
@@ -77,6 +79,7 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
     slot: datetime | None = None
     done = failed = 0
     records: set[asyncio.Task[None]] = set()
+    terminal = LossyStream(lambda: sys.stdout)
     while slots is None or done < slots:
         slot = await asyncio.to_thread(wait_for_slot, platform, actor, portfolio, slot)
         account = await asyncio.to_thread(slots_due, platform, actor, portfolio, slot)
@@ -84,8 +87,9 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
             outcome = await asyncio.to_thread(
                 trade_slot, platform, actor, portfolio, due, due in account.late
             )
-            # for the terminal; the slot's own run has it in its log
-            print(outcome.line(), flush=True)
+            # for the terminal, if it still takes it; the slot's own run has it in its log
+            terminal.write(f"{outcome.line()}\n")
+            terminal.flush()
             records.add(asyncio.create_task(_record(portfolio, due, outcome)))
             done += 1
             failed += outcome.failed

@@ -122,7 +122,7 @@ class Platform:
     @property
     def kill_switch_file(self) -> Path:
         """While this file exists, no process with this home sends an order."""
-        return self.home / "HALT"
+        return kill_switch_file(self.settings)
 
     @cached_property
     def _database(self) -> Database:
@@ -265,12 +265,7 @@ class Platform:
             parent_orders=PostgresParentOrderStore(self._database),
             control_store=self.control_store,
             clock=clock,
-            kill_switch=KillSwitch(
-                account.name,
-                self.control_store,
-                self.kill_switch_file,
-                clock=self.machine_clock,
-            ),
+            kill_switch=self.kill_switch(portfolio),
             policy=ExecutionPolicy(
                 max_lateness_seconds=settings.max_lateness_minutes * 60,
                 senders=self.environment.senders,
@@ -285,6 +280,13 @@ class Platform:
             pause=pause,
             runner=self.runner,
             ids=self.ids,
+        )
+
+    def kill_switch(self, portfolio: str) -> KillSwitch:
+        """Return what stops new orders of a portfolio's account."""
+        account = self.environment.account_of(portfolio).name
+        return KillSwitch(
+            account, self.control_store, self.kill_switch_file, clock=self.machine_clock
         )
 
     def visibility_delay(self, portfolio: str) -> float:
@@ -495,6 +497,24 @@ def recorded_account(
     secrets = [client.apiKey, client.secret, client.password]
     recorder = AnswerRecord(exchange.session, secrets, about, clock=platform.machine_clock)
     return RecordedAccount(exchange, recorder, platform.machine_clock, platform.ids)
+
+
+@contextmanager
+def account_switch(settings: Settings, portfolio: str) -> Iterator[KillSwitch]:
+    """Yield the kill switch of a portfolio's account while its database is open. Where no database
+    was made yet the file alone counts, and none is made.
+    """
+    if settings.process.database_url is not None or embedded_server(settings).exists:
+        with open_platform(settings) as platform:
+            yield platform.kill_switch(portfolio)
+        return
+    account, file = settings.environment.account_of(portfolio).name, kill_switch_file(settings)
+    yield KillSwitch(account, file=file, clock=SYSTEM_CLOCK)
+
+
+def kill_switch_file(settings: Settings) -> Path:
+    """Return the file that halts every account of this home folder."""
+    return settings.home / "HALT"
 
 
 def embedded_server(settings: Settings) -> DatabaseServer:

@@ -1,11 +1,13 @@
 """Fixtures for every suite: where the real candles are, and a database of one's own."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import settings
 
 if TYPE_CHECKING:
@@ -17,6 +19,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # How long one example takes says more about the machine's load than about the code.
 settings.register_profile("penstock", deadline=None)
 settings.load_profile("penstock")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Under `-s` a proof prints its one line, without the log of the slots it trades."""
+    if config.getoption("capture") == "no":
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
 @pytest.hookimpl(trylast=True)

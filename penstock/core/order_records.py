@@ -121,6 +121,34 @@ class OrderRecord(OrderProgress):
         return replace(self, **{each.name: getattr(begun, each.name) for each in fields(begun)})
 
 
+def failed_orders(orders: Sequence[OrderRecord]) -> list[OrderRecord]:
+    """Return the orders of a slot that no venue took, or that one ended with nothing filled.
+
+    Those that were sent again are left out: a later attempt of the same symbol and phase has the
+    quantity of all that never arrived before.
+    """
+    return [order for order in orders if _has_failed(order) and not _was_sent_again(order, orders)]
+
+
+def _has_failed(order: OrderRecord) -> bool:
+    cause = order.end_cause
+    if cause is None or order.filled_quantity:
+        return False
+    return cause.was_not_taken or cause in {EndCause.CANCELLED, EndCause.EXPIRED}
+
+
+def _was_sent_again(order: OrderRecord, orders: Sequence[OrderRecord]) -> bool:
+    if order.end_cause is None or not order.end_cause.may_be_sent_again:
+        return False
+    return any(
+        each.request.symbol == order.request.symbol
+        and each.phase is order.phase
+        and each.attempt > order.attempt
+        and each.created_at >= order.created_at
+        for each in orders
+    )
+
+
 class SlotOrders(tuple[OrderRecord, ...]):
     """The orders of a slot, oldest first, and those of each symbol."""
 

@@ -116,7 +116,7 @@ class EndCause(StrEnum):
     REFUSED_HERE = "refused_here"
     """Our own adapter refused it; nothing was sent."""
     REFUSED = "refused"
-    """The venue refused the request."""
+    """The venue refused the request, or took it and then refused the order."""
     PACED_OUT = "paced_out"
     """The venue refused it because of the request rate, each time that it was sent."""
     NEVER_ARRIVED = "never_arrived"
@@ -136,6 +136,12 @@ class EndCause(StrEnum):
     def venue_has_no_order(self) -> bool:
         """Whether the venue says that it has no such order. Such an answer can be wrong."""
         return self in {EndCause.PACED_OUT, EndCause.NEVER_ARRIVED}
+
+    @property
+    def was_not_taken(self) -> bool:
+        """Whether no venue took the order, as far as is known: refused, or not there."""
+        refused = {EndCause.REFUSED, EndCause.REFUSED_HERE}
+        return self in refused or self.venue_has_no_order
 
     @property
     def may_be_sent_again(self) -> bool:

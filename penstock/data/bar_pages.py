@@ -16,7 +16,7 @@ from penstock.core.clock import MachineClock
 from penstock.core.errors import ConfigError, RateLimitedError, VenueUnavailableError
 from penstock.core.timeframes import Timeframe
 from penstock.data.policy import IngestPolicy
-from penstock.ports import EndedMarketData, MarketData
+from penstock.ports import EndedMarketData, MarketData, NewestBarsOnly
 
 T = TypeVar("T")
 
@@ -135,6 +135,11 @@ class BarRequests:
     """The symbol that the bars are given. The one that the venue is asked for unless stated."""
     ended: bool = False
     """Whether the venue may list the symbol no more."""
+
+    @property
+    def newest_bars(self) -> int | None:
+        """How many bars, its newest, the venue serves; None where it serves all that it has."""
+        return self.market.newest_bars if isinstance(self.market, NewestBarsOnly) else None
 
     def bars(
         self, timeframe: Timeframe, since: datetime, until: datetime, most: int

@@ -12,9 +12,6 @@ from penstock.core.timeframes import Timeframe
 from penstock.data.bar_pages import BarRequests, first_day
 from penstock.data.bounds import CheckVerdict, Severity
 
-#: Venues that serve their newest bars only, and how many.
-NEWEST_ONLY = {"kraken": 720}
-
 
 @dataclass(frozen=True)
 class MissingBefore:
@@ -35,7 +32,6 @@ class MissingBefore:
 
 def missing_before(
     requests: BarRequests,
-    exchange: str,
     timeframe: Timeframe,
     good: pl.DataFrame,
     since: datetime,
@@ -57,7 +53,7 @@ def missing_before(
         )
     bars = max(0, (first - since) // step)
     meaning = f"bars missing between the start of history, {since:%F %R}, and the venue's first one"
-    shown = NEWEST_ONLY.get(exchange)
+    shown = requests.newest_bars
     if shown is not None and good.height >= shown - 1:  # the last one may be open
         return MissingBefore(bars, bars > 0, meaning)
     if timeframe is Timeframe.D1:

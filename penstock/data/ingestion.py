@@ -215,9 +215,7 @@ class _SymbolIngestion:
         gaps = missing_ranges(checked.good, self.timeframe)
         if counted is not None:
             gaps = gaps.filter(pl.col("start") > counted)
-        before = missing_before(
-            self.ask, self.exchange, self.timeframe, checked.good, since, counted
-        )
+        before = missing_before(self.ask, self.timeframe, checked.good, since, counted)
         verdicts = self.gate.judge(checked.metrics)
         if before.bars:
             verdicts = [*verdicts, before.verdict(self.symbol)]

@@ -5,6 +5,7 @@ It is checked before every order. Where it cannot be read, no order leaves.
 
 import threading
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 
 from penstock.core.clock import MachineClock
@@ -13,6 +14,7 @@ from penstock.core.halts import Halt, TradingState, united
 from penstock.ports import HaltStore
 
 _ACTIONS = ("cancel", "flatten")
+_WORDS = (TradingState.HALTED.value, TradingState.REDUCE_ONLY.value, *_ACTIONS)
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,15 @@ class KillSwitch:
 
     The file halts the account where it exists. Where its first word is "reduce_only", orders that
     reduce still pass. The next word may be "cancel" or "flatten": "cancel" asks that working orders
-    are cancelled, "flatten" that every position is closed too. A state that cannot be read is a
-    halt.
+    are cancelled, "flatten" that every position is closed too. In which case they are written does
+    not matter. A word in their place that is none of them halts, and the reason names it. A state
+    that cannot be read is a halt.
     """
 
     account: str
     """The account's name."""
-    halts: HaltStore
-    """Has the state in the database."""
+    halts: HaltStore | None = None
+    """Has the state in the database; None where there is none."""
     file: Path | None = None
     """The kill switch file; None where there is none."""
     clock: MachineClock = field(kw_only=True)
@@ -36,20 +39,24 @@ class KillSwitch:
 
     def read(self) -> Halt:
         """Return the state in force now."""
-        from_file = self._read_file()
+        from_file, from_database = self._read_file(), self._read_database()
+        return united([from_database] if from_file is None else [from_file, from_database])
+
+    def _read_database(self) -> Halt:
+        if self.halts is None:
+            return self._halt(TradingState.ACTIVE, "never set", "")
         try:
-            from_database = self.halts.trading_state(self.account)
+            return self.halts.trading_state(self.account)
         except StoreError as error:
-            from_database = self._halt(
+            return self._halt(
                 TradingState.HALTED, f"the trading state cannot be read: {error}", "kill switch"
             )
-        return united([from_database] if from_file is None else [from_file, from_database])
 
     def _read_file(self) -> Halt | None:
         if self.file is None:
             return None
         try:
-            text = self.file.read_text(encoding="utf-8").strip()
+            text = self.file.read_text(encoding="utf-8-sig").strip()
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError) as error:
@@ -57,20 +64,35 @@ class KillSwitch:
                 TradingState.HALTED, f"the kill switch file cannot be read: {error}", str(self.file)
             )
         words = text.split()
+        first = _plain(words[0]) if words else ""
         state = (
-            TradingState.REDUCE_ONLY
-            if words[:1] == [TradingState.REDUCE_ONLY]
-            else TradingState.HALTED
+            TradingState.REDUCE_ONLY if first == TradingState.REDUCE_ONLY else TradingState.HALTED
         )
-        if words[:1] and words[0] in set(TradingState):
-            words = words[1:]
-        action = words[0].rstrip(":") if words else ""
+        names_state = first in set(TradingState)
+        words = words[1:] if names_state else words
+        action = _plain(words[0]) if words else ""
         reason = " ".join(words[1:] if action in _ACTIONS else words) or text or "the file exists"
+        if _is_misread(action, after_state=names_state):
+            reason += f" ('{action}' asks for nothing: known are {', '.join(_WORDS)})"
         halt = self._halt(state, reason, str(self.file))
         return replace(halt, cancel=action in _ACTIONS, flatten=action == "flatten")
 
     def _halt(self, state: TradingState, reason: str, by: str) -> Halt:
         return Halt(self.account, state, reason, by, self.clock.now())
+
+
+def _plain(word: str) -> str:
+    """Return the word as it is known, however it was written."""
+    return word.strip("\"'.,:;!").casefold().replace("-", "_")
+
+
+def _is_misread(word: str, *, after_state: bool) -> bool:
+    """Return whether the word may have been meant as an action, and is none. After a state a reason
+    may follow: there only a word that looks like an action counts.
+    """
+    if not word or word in _ACTIONS:
+        return False
+    return not after_state or bool(get_close_matches(word, _ACTIONS, cutoff=0.75))
 
 
 @dataclass

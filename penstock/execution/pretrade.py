@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
+from penstock.core.accounting import summed
 from penstock.core.halts import Halt, stricter
 from penstock.core.instruments import holdings_by_symbol
 from penstock.core.orders import Phase
@@ -185,14 +186,16 @@ class PreTradeRisk:
         return WaveReview({order.symbol: order.quantity for order in approved.orders}, deferred)
 
     def close(self, book: Book) -> None:
-        """End the slot: record the best price of each position, and which were stopped out.
+        """End the slot: record the best price of each position, and of which a stop has fired.
 
-        A price that is not confirmed is no best price. Nothing is recorded where no rule needs it.
+        A price that is not confirmed is no best price. What could still be sold keeps its best
+        price, and so does what an open break says is gone: it may come back. Nothing is recorded
+        where no rule needs it.
         """
         if not self._limits.guards_positions:
             return
         stopped = {each.symbol: self._slot for each in self.closing if each.rule in STOP_NAMES}
-        held = holdings_by_symbol(book.balances, self._session.quote)
+        held = holdings_by_symbol(summed([book.balances, book.missing]), self._session.quote)
         positions = {s: quantity for s, quantity in held.items() if s not in book.crumbs}
         prices = {s: price for s, price in book.prices.items() if s not in book.unsure}
         marks = advanced_marks(self.view.history.marks, positions, prices, stopped)

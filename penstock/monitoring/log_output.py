@@ -1,13 +1,15 @@
 """Where log lines go and how they look: lines of our own and those of other libraries alike.
 
 A terminal gets readable lines, everything else JSON, one object per line. Both go to standard
-error: standard output is for what a command answers. A line that cannot be written is lost: a full
-disk or a reader that is gone stops no order.
+error: standard output is for what a command answers. What cannot be written is lost: a full disk or
+a reader that is gone stops no order.
 """
 
+import io
 import logging
 import sys
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO, cast
 
 import structlog
@@ -22,29 +24,50 @@ _PARTS: tuple[Processor, ...] = (
 
 
 class LossyStream:
-    """Writes to a stream, or to what is standard error at that time. No error of writing comes out
-    of it.
+    """Writes to the stream that `target` names at that time. No error of writing comes out of it.
+
+    >>> import io
+    >>> closed = io.StringIO()
+    >>> closed.close()
+    >>> stream = LossyStream(lambda: closed)
+    >>> stream.write("a line")
+    >>> stream.error
+    ValueError('I/O operation on closed file')
     """
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream
+    def __init__(self, target: Callable[[], TextIO | None]) -> None:
+        self._target = target
+        self.error: Exception | None = None
+        """The first error of writing; None where everything was written."""
 
     def write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # ValueError: the stream is closed
-            self._target().write(text)
+        with self._errors_kept() as stream:
+            stream.write(text)
 
     def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            self._target().flush()
+        with self._errors_kept() as stream:
+            stream.flush()
 
     def isatty(self) -> bool:
         """Return whether the stream is a terminal."""
         with suppress(OSError, ValueError):
-            return self._target().isatty()
+            return self._opened().isatty()
         return False
 
-    def _target(self) -> TextIO:
-        return sys.stderr if self._stream is None else self._stream
+    @property
+    def encoding(self) -> str:
+        """How the stream writes characters."""
+        return getattr(self._target(), "encoding", None) or "utf-8"
+
+    def _opened(self) -> TextIO:
+        return self._target() or io.StringIO()  # None: the process was started without the stream
+
+    @contextmanager
+    def _errors_kept(self) -> Iterator[TextIO]:
+        try:
+            yield self._opened()
+        except (OSError, ValueError) as error:  # ValueError: the stream is closed
+            self.error = self.error or error
 
 
 def send_logs(level_name: str, stream: TextIO | None = None, *, libraries: bool = True) -> None:
@@ -53,7 +76,7 @@ def send_logs(level_name: str, stream: TextIO | None = None, *, libraries: bool 
     Without `libraries` the lines of other libraries go where they went before.
     """
     level = logging.getLevelNamesMapping()[level_name.upper()]
-    target = LossyStream(stream)
+    target = LossyStream(lambda: stream or sys.stderr)
     # A traceback never shows the values of variables: a key may be among them.
     endings: list[Processor] = (
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]

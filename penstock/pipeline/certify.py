@@ -11,12 +11,18 @@ from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError, RealNetworkError
 from penstock.core.ids import IdSource
 from penstock.core.instruments import spot_assets
-from penstock.execution.certification.marked_orders import MARK, MarkedOrders
+from penstock.execution.certification.marked_orders import (
+    MARK,
+    HaltedError,
+    MarkedOrders,
+    require_allowed,
+)
 from penstock.execution.certification.recording import VenueRecording, write_recording
 from penstock.execution.certification.script import CertifiedStep, LifeScript
+from penstock.execution.kill_switch import KillSwitch
 from penstock.pipeline.use_case import use_case
 from penstock.settings import MarketSettings, Settings
-from penstock.wiring import recorded_account
+from penstock.wiring import account_switch, recorded_account
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,14 @@ class Certification:
     """Whether every step was made and none differed, and nothing is left."""
     is_interrupted: bool
     """Whether it was interrupted."""
+    halt: str = ""
+    """Why the kill switch stopped it; "" where it did not."""
 
     def summary(self) -> str:
         """Return what came of it in one sentence."""
         what = "answered as expected" if self.is_as_expected else "is not certified"
         why = "; it was interrupted" if self.is_interrupted else ""
+        why += f"; {self.halt}" if self.halt else ""
         open_ = f"; left: {'; '.join(self.left)}" if self.left else "; nothing is left open"
         return (
             f"{self.venue} ({self.network} network) {what}: {len(self.steps)} steps, "
@@ -83,8 +92,10 @@ def certify_venue(
     """Make every step of the script at the portfolio's venue, and write what was seen.
 
     `tell` hears of each step. An interruption ends the script like its end does: nothing is left
-    open, and the file is written. Raises ConfigError where the account is on paper, and
-    RealNetworkError where it is at a real network that was not asked for.
+    open, and the file is written. So does the kill switch, which is read before each order; what it
+    keeps from being sold is left. Raises ConfigError where the account is on paper,
+    RealNetworkError where it is at a real network that was not asked for, and HaltedError where the
+    account may not trade from the first.
     """
     market = _market_of(settings, request)
     if request.most <= 0 or not request.most.is_finite():
@@ -96,6 +107,18 @@ def certify_venue(
                 "network: orders there cost real money"
             )
         settings.require_consent()
+    with account_switch(settings, request.portfolio) as switch:
+        require_allowed(switch, reduces=False)
+        return _certification(settings, request, market, switch, tell)
+
+
+def _certification(
+    settings: Settings,
+    request: CertifyRequest,
+    market: MarketSettings,
+    switch: KillSwitch,
+    tell: Callable[[CertifiedStep], None],
+) -> Certification:
     network = _network(market)
     record = request.record or Path(f"certified-{market.ccxt_id}-{network}.json")
     account = recorded_account(
@@ -109,13 +132,16 @@ def certify_venue(
         account.clock,
         request.patience_seconds,
         request.poll_seconds,
+        switch,
     )
     script = LifeScript(orders, account.recorder, request.most, tell)
-    begun, is_interrupted = account.clock.now(), False
+    begun, is_interrupted, halt = account.clock.now(), False, ""
     try:
         script.run()
     except KeyboardInterrupt:
         is_interrupted = True
+    except HaltedError as error:
+        halt = str(error)
     finally:
         answers = tuple(account.recorder.answers())
         write_recording(
@@ -143,8 +169,9 @@ def certify_venue(
         script.left,
         record,
         len(answers),
-        script.is_as_expected and not is_interrupted,
+        script.is_as_expected and not (is_interrupted or halt),
         is_interrupted,
+        halt,
     )
 
 

@@ -22,10 +22,9 @@ from penstock.core.timeframes import Timeframe
 from penstock.execution.orders.cancel import FLATTEN_VERSION
 from penstock.execution.reconciliation.reconcile import OPENING_BALANCE
 from penstock.monitoring.drift import DriftReport, explain_difference
-from penstock.pipeline.rebalance import pinned_models, stored_warm_bars
+from penstock.pipeline.rebalance import DecidingModel, pinned_models, stored_warm_bars
 from penstock.portfolio.allocation import PortfolioTargets, allocate
 from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets
-from penstock.ports import LoadedModel
 from penstock.research.engine.backtest import backtest
 from penstock.simulation.fill_model import FillModel
 from penstock.simulation.replay import replay
@@ -47,16 +46,14 @@ class Period:
 
 def compare_with_backtest(platform: Platform, portfolio: str, period: Period) -> DriftReport:
     """Return live, replay and backtest equity over the period, each slot decided by the versions
-    that traded it.
+    and quotas that traded it.
 
     Raises DataError where no slot's bar is stored yet.
     """
     settings = platform.settings.portfolio(portfolio)
     versions = versions_of(platform, portfolio)
-    models = {
-        version: pinned_models(platform, portfolio, version) for version in set(versions.values())
-    }
-    warmup = max(model.strategy.warmup_bars for loaded in models.values() for model in loaded)
+    models = {version: pinned_models(platform, version) for version in set(versions.values())}
+    warmup = max(each.model.strategy.warmup_bars for loaded in models.values() for each in loaded)
     bars = _bars(platform, settings.timeframe, period, warmup)
     doubts = platform.bars.read_doubts(
         platform.exchange_name,
@@ -108,7 +105,7 @@ def decisions(
     platform: Platform,
     portfolio: str,
     bars: pl.DataFrame,
-    models: Mapping[datetime, Sequence[LoadedModel]],
+    models: Mapping[datetime, Sequence[DecidingModel]],
     doubts: Sequence[DoubtedBar] = (),
 ) -> dict[datetime, PortfolioTargets]:
     """Return the account's targets by slot, decided by each slot's models as live decides: on the
@@ -119,14 +116,14 @@ def decisions(
         slot: allocate(
             [
                 decide_targets(
-                    model,
+                    each.model,
                     known_then(bars, doubts, settings.timeframe, slot),
                     settings.timeframe,
                     slot,
-                    allocation.quota,
+                    each.quota,
                     symbols=platform.settings.universe.symbols_of(settings.timeframe, slot),
                 )
-                for model, allocation in zip(deciding, settings.models, strict=True)
+                for each in deciding
             ]
         )
         for slot, deciding in models.items()

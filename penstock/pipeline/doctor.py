@@ -13,6 +13,8 @@ from urllib.request import getproxies
 
 from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.execution.kill_switch import KillSwitch
+from penstock.pipeline.halts import EVERY_ACCOUNT
 from penstock.pipeline.rebalance import listed_limits
 from penstock.pipeline.use_case import use_case
 from penstock.settings import MarketSettings, Settings
@@ -249,6 +251,9 @@ def _registry(platform: Platform) -> str:
 
 
 def _kill_switch(platform: Platform) -> str:
-    if platform.kill_switch_file.exists():
-        raise PenstockError(f"{platform.kill_switch_file} exists: no order is sent")
-    return "off"
+    file = platform.kill_switch_file
+    if not file.exists():
+        return "off"
+    halt = KillSwitch(EVERY_ACCOUNT, file=file, clock=platform.machine_clock).read()
+    asked = "flatten" if halt.flatten else "cancel" if halt.cancel else ""
+    raise PenstockError(f"{file} exists: {halt.state}{asked and f', {asked}'}: {halt.reason}")

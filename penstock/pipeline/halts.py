@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeVar
+
+import structlog
 
 from penstock.core.actors import Actor
 from penstock.core.alerts import Alert, urgent
@@ -24,13 +27,15 @@ from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import add_alerts, send_alerts
-from penstock.pipeline.unexpected import ANYTHING, unexpected
+from penstock.pipeline.unexpected import ANYTHING, described, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.wiring import Platform
 
 EVERY_ACCOUNT = "*"
+_Shown = TypeVar("_Shown")
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -171,11 +176,12 @@ def halt_trading(
     The state is set first, and `on_change` is called: from then on only sells that flatten are
     sent. With `everything` orders and positions are ended at each account that was ever traded from
     here, one after the other. `on_ending` is called after each. What could not be ended stands in
-    the ending and in an alert, and the account's next slot tries it again.
+    the ending and in an alert, and the account's next slot tries it again. What either callback
+    raises is logged, and ends nothing.
     """
     state = TradingState.REDUCE_ONLY if reduce_only else TradingState.HALTED
     change = _set_state(platform, actor, portfolio, state, reason, everything, cancel, flatten)
-    on_change(change)
+    _show(on_change, change)
     if not (cancel or flatten):
         send_alerts(platform, portfolio)
         return HaltOutcome(change)
@@ -187,7 +193,7 @@ def halt_trading(
     endings = []
     for name in (portfolio, *others):
         endings.append(_end_account(platform, name, flatten))
-        on_ending(endings[-1])
+        _show(on_ending, endings[-1])
     return HaltOutcome(change, tuple(endings))
 
 
@@ -213,6 +219,16 @@ def trading_states(platform: Platform, actor: Actor) -> TradingStates:
         trading=tuple(each for each in active if platform.ledger.rebalances(each.account, limit=1)),
         kill_switch_file=file if file.exists() else None,
     )
+
+
+def _show(show: Callable[[_Shown], None], what: _Shown) -> None:
+    """Show what was done. A full disk or a reader that is gone must not keep the rest from being
+    ended.
+    """
+    try:
+        show(what)
+    except ANYTHING as error:
+        _log.error("halt_not_shown", error=described(error))
 
 
 def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEnding:
@@ -243,7 +259,7 @@ def _end_account(platform: Platform, portfolio: str, flatten: bool) -> AccountEn
     ending = AccountEnding(portfolio, account, done.cancelled, result, done.left, held, error)
     unfinished = ending.unfinished()
     alert = Alert("the halt is set, but not finished", unfinished)
-    if result is not None and result.refused:
+    if result is not None and result.failed_orders:
         alert = urgent(alert)
     add_alerts(platform, portfolio, *([alert] if unfinished else []))
     return ending

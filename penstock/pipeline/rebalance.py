@@ -4,7 +4,7 @@ the account.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import polars as pl
@@ -28,11 +28,11 @@ from penstock.portfolio.allocation import (
     StrategyTargets,
     allocate,
     portfolio_version,
+    quotas_of,
 )
 from penstock.portfolio.decision import VOLATILITY_BARS, decide_targets, under_former_names
 from penstock.ports import LoadedModel
 from penstock.risk.limits import RiskLimits
-from penstock.settings import ModelAllocation
 from penstock.wiring import Platform
 
 
@@ -148,25 +148,27 @@ def _left_to_another(
     return left
 
 
+@dataclass(frozen=True)
+class DecidingModel:
+    """A version that decides on its part of an account."""
+
+    model: LoadedModel
+    """The version."""
+    quota: float
+    """The fraction of the account's equity that it may use."""
+
+
 def _inputs(platform: Platform, portfolio: str, chosen: datetime) -> RebalanceInputs:
-    allocations = platform.settings.portfolio(portfolio).models
     models = load_models(platform, portfolio)
-    versions = {
-        model.version.label: allocation.quota
-        for model, allocation in zip(models, allocations, strict=True)
-    }
+    present = portfolio_version({each.model.version.label: each.quota for each in models})
 
     def decide(version: str) -> PortfolioTargets:
-        pinned = (
-            models
-            if version == portfolio_version(versions)
-            else _pinned(platform, allocations, version)
-        )
+        pinned = models if version == present else pinned_models(platform, version)
         return decide_portfolio(platform, portfolio, chosen, pinned)
 
     return RebalanceInputs(
         slot=chosen,
-        portfolio_version=portfolio_version(versions),
+        portfolio_version=present,
         decide=decide,
         policy=platform.settings.portfolio(portfolio).rebalancing,
         limits=listed_limits(platform),
@@ -201,14 +203,17 @@ def _session(platform: Platform, portfolio: str, however_late: bool) -> AccountS
     )
 
 
-def load_models(platform: Platform, portfolio: str) -> list[LoadedModel]:
-    """Return the registered versions that the portfolio's aliases point at.
+def load_models(platform: Platform, portfolio: str) -> list[DecidingModel]:
+    """Return the registered versions that the portfolio's aliases point at, with their quotas.
 
     Raises PromotionError where there is none, or where one was researched on another exchange's
     bars. A version that passed the gate on the practice exchange must never trade a real one.
     """
     allocations = platform.settings.portfolio(portfolio).models
-    return [_load(platform, allocation.name, allocation.alias) for allocation in allocations]
+    return [
+        DecidingModel(_load(platform, allocation.name, allocation.alias), allocation.quota)
+        for allocation in allocations
+    ]
 
 
 def _load(platform: Platform, name: str, alias_or_version: str) -> LoadedModel:
@@ -224,34 +229,25 @@ def _load(platform: Platform, name: str, alias_or_version: str) -> LoadedModel:
 
 
 def decide_portfolio(
-    platform: Platform, portfolio: str, slot: datetime, models: Sequence[LoadedModel]
+    platform: Platform, portfolio: str, slot: datetime, models: Sequence[DecidingModel]
 ) -> PortfolioTargets:
     """Return the account's targets at `slot`: each model decides on a warm window of bars."""
     settings = platform.settings.portfolio(portfolio)
-    targets = allocate(
-        [
-            _decide(platform, settings.timeframe, slot, model, allocation)
-            for model, allocation in zip(models, settings.models, strict=True)
-        ]
-    )
+    targets = allocate([_decide(platform, settings.timeframe, slot, each) for each in models])
     # A coin with a new name may still be held under the old one: its price is known there too.
     seen = under_former_names(targets.seen, platform.settings.universe.series)
     return replace(targets, seen=seen)
 
 
 def _decide(
-    platform: Platform,
-    timeframe: Timeframe,
-    slot: datetime,
-    model: LoadedModel,
-    allocation: ModelAllocation,
+    platform: Platform, timeframe: Timeframe, slot: datetime, deciding: DecidingModel
 ) -> StrategyTargets:
     return decide_targets(
-        model,
-        warm_bars(platform, timeframe, slot, model),
+        deciding.model,
+        warm_bars(platform, timeframe, slot, deciding.model),
         timeframe,
         slot,
-        allocation.quota,
+        deciding.quota,
         symbols=platform.settings.universe.symbols_of(timeframe, slot),
     )
 
@@ -275,25 +271,13 @@ def stored_warm_bars(
     )
 
 
-def pinned_models(platform: Platform, portfolio: str, version: str) -> list[LoadedModel]:
-    """Return the models of a portfolio version, whatever the aliases point at now."""
-    return _pinned(platform, platform.settings.portfolio(portfolio).models, version)
-
-
-def _pinned(
-    platform: Platform, allocations: Sequence[ModelAllocation], version: str
-) -> list[LoadedModel]:
-    """Return the versions that an interrupted slot was started with, though the aliases have moved
-    since.
+def pinned_models(platform: Platform, version: str) -> list[DecidingModel]:
+    """Return the models and quotas of a portfolio version, whatever the aliases point at and the
+    configuration says now.
     """
-    labels = [part.split("*")[0] for part in version.split("+")]
-    by_name = {name: number for name, _, number in (label.rpartition("/") for label in labels)}
-    missing = [allocation.name for allocation in allocations if allocation.name not in by_name]
-    if missing:
-        raise PromotionError(
-            f"the slot was started with {version}, which has no version of {', '.join(missing)}: "
-            "finish it with the portfolio of configs/portfolio.yaml that it was started with"
-        )
     return [
-        _load(platform, allocation.name, by_name[allocation.name]) for allocation in allocations
+        DecidingModel(_load(platform, name, number), quota)
+        for (name, _, number), quota in (
+            (label.rpartition("/"), quota) for label, quota in quotas_of(version).items()
+        )
     ]

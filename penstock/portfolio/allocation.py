@@ -53,7 +53,27 @@ def portfolio_version(quotas: Mapping[str, float]) -> str:
     """Return the name of a portfolio of versions: "trend/3" or "carry/1*0.4+trend/3*0.6"."""
     if len(quotas) == 1 and next(iter(quotas.values())) == 1:
         return next(iter(quotas))
-    return "+".join(f"{version}*{quota:g}" for version, quota in sorted(quotas.items()))
+    return "+".join(
+        f"{version}*{repr(float(quota)).removesuffix('.0')}"
+        for version, quota in sorted(quotas.items())
+    )
+
+
+def quotas_of(version: str) -> dict[str, float]:
+    """Return each strategy version's quota in a portfolio version.
+
+    Raises ConfigError where that is no version of a portfolio.
+
+    >>> quotas_of("carry/1*0.4+trend/3*0.6")
+    {'carry/1': 0.4, 'trend/3': 0.6}
+    """
+    parts = [part.partition("*") for part in version.split("+")]
+    try:
+        quotas = {name: float(quota) if star else 1.0 for name, star, quota in parts}
+    except ValueError:
+        raise ConfigError(f"'{version}' is no version of a portfolio") from None
+    total = sum(quotas.values())  # earlier versions were written with six digits
+    return {name: quota / total if total > 1 else quota for name, quota in quotas.items()}
 
 
 def allocate(targets: Sequence[StrategyTargets]) -> PortfolioTargets:

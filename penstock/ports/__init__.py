@@ -50,7 +50,7 @@ from penstock.ports.ledger import (
     RebalanceStore,
 )
 from penstock.ports.ledger_history import AccountState, LedgerHistory, Rebuild, RowDifference
-from penstock.ports.market import EndedMarketData, Exchange, MarketData
+from penstock.ports.market import EndedMarketData, Exchange, MarketData, NewestBarsOnly
 from penstock.ports.notifier import Notifier
 from penstock.ports.recording import AnswerRecorder, RecordedAnswer
 from penstock.ports.registry import LoadedModel, ModelVersion, Registry
@@ -79,6 +79,7 @@ __all__ = [
     "LoadedModel",
     "MarketData",
     "ModelVersion",
+    "NewestBarsOnly",
     "Notifier",
     "OrderReader",
     "OrderWriter",

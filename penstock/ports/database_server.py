@@ -10,6 +10,11 @@ class DatabaseServer(Protocol):
     """
 
     @property
+    def exists(self) -> bool:
+        """Whether the server was ever made, and has its data."""
+        ...
+
+    @property
     def running(self) -> bool:
         """Whether the server runs now, whoever started it."""
         ...

@@ -75,6 +75,16 @@ class EndedMarketData(Protocol):
         ...
 
 
+@runtime_checkable
+class NewestBarsOnly(Protocol):
+    """A venue that may serve its newest bars alone, whatever is asked for."""
+
+    @property
+    def newest_bars(self) -> int | None:
+        """How many bars it serves of a symbol and timeframe; None where all that it has."""
+        ...
+
+
 class Exchange(MarketData, Protocol):
     """A venue with an account on it: market data and trading.
 

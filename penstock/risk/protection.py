@@ -142,7 +142,7 @@ class StopCooldown:
         if context.reduces(order):
             return None
         reason = (
-            f"the position was stopped out at {stopped:%Y-%m-%d %H:%M} UTC; "
+            f"a stop of the position fired at {stopped:%Y-%m-%d %H:%M} UTC; "
             f"it may be bought again {self.minutes:g} min later"
         )
         return RuleFinding(self.name, order.symbol, reason)
@@ -192,14 +192,14 @@ def advanced_marks(
     """Return the marks by symbol after a slot.
 
     `prices` advance the best price of open positions: `positions` leaves out those of which nothing
-    can be sold. That of a closed position is removed.
-    `stopped` has the slot of each symbol that a stop closed.
+    can be sold. That of a closed position is removed. `stopped` has the slot of each symbol of
+    which a stop fired. What of it was not sold keeps its best price, so that the stop fires again.
     """
     after: dict[str, PositionMark] = {}
     for symbol in {*marks, *positions, *stopped}:
         mark, position = marks.get(symbol, PositionMark()), positions.get(symbol, _ZERO)
-        is_open = position != 0 and symbol not in stopped
-        best = _best(1 if position > 0 else -1, mark.best, prices.get(symbol)) if is_open else None
+        side = 1 if position > 0 else -1
+        best = _best(side, mark.best, prices.get(symbol)) if position else None
         mark = replace(mark, best=best, stopped_at=stopped.get(symbol, mark.stopped_at))
         if mark != PositionMark():
             after[symbol] = mark

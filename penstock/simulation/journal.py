@@ -6,9 +6,12 @@ loses no answered request. An incomplete last line belongs to a request that was
 is dropped. The file may have secrets of practice accounts: only its owner can read it.
 """
 
+import errno
+import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,15 +22,36 @@ JournalEntry = dict[str, Any]
 
 
 class Journal:
-    """Append-only entries, in memory and, with `path`, in a file."""
+    """Append-only entries, in memory and, with `path`, in a file.
+
+    Several processes may have the same file: each holds it while it reads what the others added,
+    acts and commits.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self.entries: list[JournalEntry] = []
         self._pending: list[JournalEntry] = []
-        self._file: IO[bytes] | None = None
-        if path is not None:
-            self.entries.extend(_read(path))
-            self._file = _open_for_append(path)
+        self._path = path
+        self._file: IO[bytes] | None = None if path is None else _open_for_append(path)
+        self._read = self._lines = 0  # so many bytes and lines of the file are in `entries`
+        with self.held():
+            pass
+
+    @contextmanager
+    def held(self) -> Iterator[Sequence[JournalEntry]]:
+        """Hold the file against other processes, and yield the entries that they have added since
+        it was last held. It waits until nobody else holds the file, and must not be nested.
+        """
+        if self._file is None:
+            yield ()
+            return
+        fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)
+        try:
+            added = self._added()
+            self.entries.extend(added)
+            yield added
+        finally:
+            fcntl.flock(self._file.fileno(), fcntl.LOCK_UN)
 
     def add(self, kind: str, account: str, at_ms: int, values: dict[str, Any]) -> None:
         """Append an entry; `commit` makes it durable."""
@@ -42,10 +66,50 @@ class Journal:
         self._pending.append(entry)
 
     def commit(self) -> None:
-        """Write what was appended since the last commit as one line."""
+        """Write what was appended since the last commit as one line, whole or not at all.
+
+        Raises OSError where it cannot be written. The entries are still pending then.
+        """
         if self._file is not None and self._pending:
-            self._file.write(json.dumps(self._pending, separators=(",", ":")).encode() + b"\n")
+            line = json.dumps(self._pending, separators=(",", ":")).encode() + b"\n"
+            try:
+                if self._file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            except OSError:
+                os.ftruncate(self._file.fileno(), self._read)
+                raise
+            self._read += len(line)
+            self._lines += 1
         self._pending.clear()
+
+    def discard(self) -> bool:
+        """Drop what was appended since the last commit; return whether there was anything."""
+        dropped = len(self._pending)
+        del self.entries[len(self.entries) - dropped :]
+        self._pending.clear()
+        return dropped > 0
+
+    def _added(self) -> list[JournalEntry]:
+        """Return the entries past those that were read. An incomplete last line is cut off."""
+        assert self._file is not None
+        descriptor = self._file.fileno()
+        more = os.fstat(descriptor).st_size - self._read
+        content = os.pread(descriptor, more, self._read) if more > 0 else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            os.ftruncate(descriptor, self._read + len(whole))
+        added: list[JournalEntry] = []
+        for number, line in enumerate(whole.splitlines(), start=self._lines + 1):
+            try:
+                added.extend(json.loads(line))
+            except ValueError as error:
+                raise DataError(
+                    f"{self._path}, line {number}: not a journal of the practice exchange or the "
+                    f"paper account ({error}); give another file"
+                ) from None
+            self._lines = number
+        self._read += len(whole)
+        return added
 
     def public(self) -> Iterator[JournalEntry]:
         """Yield the entries without the accounts' secrets."""
@@ -55,25 +119,5 @@ class Journal:
 
 def _open_for_append(path: Path) -> IO[bytes]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     return os.fdopen(descriptor, "ab", buffering=0)
-
-
-def _read(path: Path) -> list[JournalEntry]:
-    """Return the file's entries. An incomplete last line is cut off."""
-    if not path.exists():
-        return []
-    content = path.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
-        os.truncate(path, len(whole))
-    entries: list[JournalEntry] = []
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            entries.extend(json.loads(line))
-        except ValueError as error:
-            raise DataError(
-                f"{path}, line {number}: not a journal of the practice exchange or the paper "
-                f"account ({error}); give another file"
-            ) from None
-    return entries

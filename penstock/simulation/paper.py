@@ -7,10 +7,10 @@ market strictly beyond its price.
 """
 
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -36,30 +36,9 @@ from penstock.ports import MarketData
 from penstock.simulation.balances import Balances
 from penstock.simulation.fill_model import FillModel, crosses, is_through
 from penstock.simulation.journal import Journal
+from penstock.simulation.paper_orders import PaperOrder, fill_of
 
 _ZERO = Decimal(0)
-
-
-@dataclass(frozen=True)
-class PaperOrder:
-    """An order of the paper account."""
-
-    request: OrderRequest
-    """What was sent."""
-    number: int
-    """The venue's order id."""
-    state: OrderState
-    """Open, filled or canceled."""
-    locked: Decimal = _ZERO
-    """What it reserves: quote units for a buy, base units for a sell."""
-
-    @property
-    def report(self) -> OrderReport:
-        """The answer about the order."""
-        filled = self.request.quantity if self.state is OrderState.FILLED else _ZERO
-        return OrderReport(
-            self.request.client_order_id, str(self.number), self.request.symbol, self.state, filled
-        )
 
 
 class PaperExchange:
@@ -67,7 +46,8 @@ class PaperExchange:
 
     `fill_model` has the costs; its participation is not used. `balances` are those of a new
     account. With `state_file` every change is appended there, and a restart continues with the
-    file's balances. With `trading_timeframe` an order is refused while the market data has no bar
+    file's balances. Processes may share the file: each sees what the others did, and they act one
+    after the other. With `trading_timeframe` an order is refused while the market data has no bar
     of the present time (an outage). The practice exchange and a backtest do the same.
     """
 
@@ -90,12 +70,12 @@ class PaperExchange:
         self._instruments: Mapping[str, Instrument] = {}
         self._journal = Journal(state_file)
         self._at = market_data.now()  # the instant of the call being carried out
-        if not self._journal.entries:
-            self._change(balances or {})
-            self._journal.commit()
-        else:
-            for entry in self._journal.entries:
-                self._restore(entry)
+        for entry in self._journal.entries:
+            self._restore(entry)
+        with self._held():
+            if not self._journal.entries:
+                self._change(balances or {})
+                self._journal.commit()
 
     def now(self) -> datetime:
         return self._market.now()
@@ -118,7 +98,7 @@ class PaperExchange:
         return self._market.quotes(symbols)
 
     def balances(self) -> Mapping[str, Decimal]:
-        with self._lock:
+        with self._held():
             self._match_resting()
             return {
                 asset: balance.total
@@ -128,7 +108,7 @@ class PaperExchange:
 
     def free_balances(self) -> Mapping[str, Decimal]:
         """Return what no working order reserves, by asset. An asset without any is absent."""
-        with self._lock:
+        with self._held():
             self._match_resting()
             return {
                 asset: balance.free
@@ -137,7 +117,7 @@ class PaperExchange:
             }
 
     def submit(self, order: OrderRequest) -> OrderReport:
-        with self._lock:
+        with self._held():
             if order.client_order_id in self._orders:
                 raise DuplicateOrderError(
                     f"order {order.client_order_id}: this client order id was used before", "-2010"
@@ -158,12 +138,12 @@ class PaperExchange:
             return placed.report
 
     def find_order(self, client_order_id: str, symbol: str) -> OrderReport:
-        with self._lock:
+        with self._held():
             self._match_resting()
             return self._known(client_order_id, symbol).report
 
     def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
-        with self._lock:
+        with self._held():
             self._match_resting()
             named = client_order_id or self._named(venue_order_id)
             placed = self._known(named, symbol)
@@ -178,7 +158,7 @@ class PaperExchange:
             return placed.report
 
     def open_orders(self) -> Sequence[OrderReport]:
-        with self._lock:
+        with self._held():
             self._match_resting()
             return [
                 placed.report for placed in self._orders.values() if placed.state is OrderState.OPEN
@@ -194,10 +174,28 @@ class PaperExchange:
         return ()
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
-        with self._lock:
+        with self._held():
             self._instrument(symbol)
             self._match_resting()
             return [fill for fill in self._fills if fill.symbol == symbol and fill.at >= since]
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Hold the account against other threads and processes, as it stands after what they did.
+
+        A request that raises has changed nothing but what it committed.
+        """
+        with self._lock, self._journal.held() as added:
+            for entry in added:
+                self._restore(entry)
+            try:
+                yield
+            except BaseException:
+                if self._journal.discard():
+                    self._balances, self._orders, self._fills = Balances(), {}, []
+                    for entry in self._journal.entries:
+                        self._restore(entry)
+                raise
 
     def _instrument(self, symbol: str) -> Instrument:
         if symbol not in self._instruments:
@@ -326,13 +324,7 @@ class PaperExchange:
 
     def _keep(self, placed: PaperOrder) -> PaperOrder:
         self._orders[placed.request.client_order_id] = placed
-        values = {
-            **vars(replace(placed.request, asked_at=None)),  # only signed requests need it
-            "number": placed.number,
-            "state": placed.state,
-            "locked": placed.locked,
-        }
-        self._note("order", values)
+        self._note("order", placed.values())
         return placed
 
     def _change(self, changes: Mapping[str, Decimal]) -> None:
@@ -359,25 +351,10 @@ class PaperExchange:
             balance = self._balances.of(values["asset"])
             balance.free, balance.locked = Decimal(values["free"]), Decimal(values["locked"])
         elif kind == "order":
-            number, state, locked = (
-                values.pop("number"),
-                OrderState(values.pop("state")),
-                Decimal(values.pop("locked")),
-            )
-            price = None if values["price"] is None else Decimal(values["price"])
-            typed = {
-                "side": Side(values["side"]),
-                "type": OrderType(values["type"]),
-                "price": price,
-            }
-            request = OrderRequest(**{**values, **typed, "quantity": Decimal(values["quantity"])})
-            self._orders[request.client_order_id] = PaperOrder(request, number, state, locked)
+            placed = PaperOrder.of(values)
+            self._orders[placed.request.client_order_id] = placed
         else:
-            decimals = {name: Decimal(values[name]) for name in ("quantity", "price", "fee")}
-            at = datetime.fromisoformat(values["at"]).astimezone(UTC)
-            self._fills.append(
-                Fill(**{**values, **decimals, "side": Side(values["side"]), "at": at})
-            )
+            self._fills.append(fill_of(values))
 
 
 def _limit_price(order: OrderRequest, instrument: Instrument) -> Decimal:

@@ -43,6 +43,8 @@ class Strike:
     """How many of them were changed."""
     what: str = ""
     """What was done to the last one."""
+    is_believable: bool = False
+    """Whether one that was changed is such as the venue may give: nothing in it tells."""
 
     def of(self, wire: Wire, ask: Callable[[], Said]) -> tuple[int, str]:
         """Return the venue's answer, changed where it is its turn."""
@@ -51,6 +53,7 @@ class Strike:
             said = ask()
             return said[0], json.dumps(said[1])
         self.struck += 1
+        self.is_believable |= self.is_lie
         if self.is_undone and not self.code:
             self.what = "lost on the way"
             return LOST, ""
@@ -60,6 +63,7 @@ class Strike:
             return changed[0], json.dumps(changed[1])
         chance = random.Random(self.seed)
         status, text, self.what = _emptied(chance, said) if self.is_lie else _damaged(chance, said)
+        self.is_believable |= text == "[]" and isinstance(said[1], list)
         return status, text
 
 

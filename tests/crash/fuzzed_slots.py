@@ -253,9 +253,7 @@ class Trial:
         self.venue.orders.remove(foreign)
 
     def _was_lied_to(self, calls: tuple[Call, ...]) -> bool:
-        return any(
-            strike.is_lie and strike.struck and strike.call in calls for strike in self.strikes
-        )
+        return any(strike.is_believable and strike.call in calls for strike in self.strikes)
 
     def _is_over(self) -> bool:
         """Return whether nothing is left to be found out: more slots would only take time."""

@@ -64,5 +64,6 @@ def test_damaged_answers_lead_to_nothing_wrong(name: str) -> None:
 def test_thousands_of_damaged_answers_lead_to_nothing_wrong(name: str) -> None:
     """The same at length: at least 5,000 changed answers, and every kind of call among them."""
     changed = fuzz(name, TRIALS)
-    assert changed.total() >= TRIALS
-    assert ONLY or all(changed[call] for call in Call), changed
+    if not ONLY:
+        assert changed.total() >= TRIALS
+        assert all(changed[call] for call in Call), changed

@@ -20,6 +20,9 @@ DOCUMENTS = sorted(
 #: Where the paths in a document begin: the project, the library, and the tests in their table.
 _ROOTS = (ROOT, ROOT / "penstock", ROOT / "tests")
 _PATH = re.compile(r"`((?:[a-z_]+/)+[a-z0-9_]+\.(?:py|yaml|sql|toml))`")
+#: A name of ours in a document: after its module, or alone where it begins with an underscore.
+_NAME_IN = re.compile(r"`((?:[a-z_]+/)*[a-z_]+\.py):\s+([\w.]+)")
+_OWN_NAME = re.compile(r"`(_[A-Za-z]\w*)(?:\(\))?`")
 
 
 def test_readme_is_short() -> None:
@@ -51,6 +54,36 @@ def test_files_that_are_named_exist(document: str) -> None:
         and not any((root / name).exists() for root in _ROOTS)
     }
     assert not missing
+
+
+@pytest.mark.parametrize("document", [name for name in DOCUMENTS if name != "CHANGELOG.md"])
+def test_names_that_are_named_are_defined(document: str, sources: dict[str, str]) -> None:
+    """`module.py: name` is in a module of that name, and `_name` in any of ours."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    gone = [
+        f"{module}: {name}"
+        for module, name in _NAME_IN.findall(text)
+        if not any(
+            path.endswith(f"/{module}") and all(_defines(source, part) for part in name.split("."))
+            for path, source in sources.items()
+        )
+    ]
+    everything = "\n".join(sources.values())
+    gone += [name for name in _OWN_NAME.findall(text) if not _defines(everything, name)]
+    assert not gone
+
+
+@pytest.fixture(scope="module")
+def sources() -> dict[str, str]:
+    """The text of every module of the project by its path."""
+    folders = (ROOT / name for name in ("penstock", "flows", "tasks"))
+    paths = (path for folder in folders for path in folder.rglob("*.py"))
+    return {path.as_posix(): path.read_text(encoding="utf-8") for path in paths}
+
+
+def _defines(source: str, name: str) -> bool:
+    found = rf"^ *(?:(?:def|class) {name}\b|{name}(?:: [^=\n]+)? = )"
+    return re.search(found, source, re.MULTILINE) is not None
 
 
 def _anchors(path: Path) -> set[str]:

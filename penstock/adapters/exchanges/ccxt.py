@@ -430,7 +430,8 @@ class CcxtExchange(CcxtMarketData):
         if filled is None:
             all_of_it = order.get("amount") if state is OrderState.FILLED else None
             filled = Decimal(str(all_of_it or 0))
-        return OrderReport(named, venue_id, symbol, state, filled)
+        reason = self._lookup.reason_of(order) if state.is_final else ""
+        return OrderReport(named, venue_id, symbol, state, filled, reason)
 
     def _require_no_refusal(self, order: Any, name: str) -> None:
         """Raise the error of a refusal that ccxt has made an order of.

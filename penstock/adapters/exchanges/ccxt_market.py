@@ -18,7 +18,7 @@ import structlog
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
 from penstock.adapters.exchanges.ccxt_errors import NONSENSE, translate
-from penstock.adapters.exchanges.ccxt_values import bars_of, decimal_of, step_of
+from penstock.adapters.exchanges.ccxt_values import NEWEST_BARS, bars_of, decimal_of, step_of
 from penstock.adapters.exchanges.ended_markets import ended_market
 from penstock.adapters.exchanges.listings import Listings
 from penstock.adapters.exchanges.order_limits import filters_of, largest_order
@@ -67,6 +67,7 @@ class CcxtMarketData:
         clock: MachineClock = SYSTEM_CLOCK,
     ) -> None:
         self.venue = venue
+        self.newest_bars = NEWEST_BARS.get(venue)
         self._refusals = refusal_table(venue)
         self._clock = clock
         self.session = VenueSession(

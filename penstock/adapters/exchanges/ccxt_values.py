@@ -8,6 +8,9 @@ import polars as pl
 
 from penstock.core.bars import BARS_SCHEMA
 
+#: Venues that serve their newest bars only, and how many.
+NEWEST_BARS = {"kraken": 720}
+
 
 def bars_of(symbol: str, rows: list[list[Any]]) -> pl.DataFrame:
     """Return ccxt's candles as a bars frame."""

@@ -25,6 +25,8 @@ Question = Callable[[Any, str, str], list[dict[str, Any]]]
 #: After so many pages the reading of working orders fails.
 _MOST_PAGES = 1000
 _BYBIT_PAGE = 50
+#: What stands where there is no reason. The last is Bybit's.
+_NO_REASON = (None, "", "EC_NoError")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -42,6 +44,8 @@ class OrderLookup:
     """The field of the venue's orders with the filled quantity. Where it is missing ccxt makes a
     figure up: none (Binance), or all that does not work any more.
     """
+    reason_in: str = ""
+    """The field of the venue's orders that says why one ended; "" where there is none."""
     by_list: bool = False
     """Whether the questions return lists, which may be empty. Otherwise each returns one order, and
     ccxt raises an error where there is none.
@@ -102,6 +106,11 @@ class OrderLookup:
         if not filled.is_finite() or filled < 0:
             raise ValueError(f"order {order.get('id')} has filled {filled}")
         return filled
+
+    def reason_of(self, order: Mapping[str, Any]) -> str:
+        """Return why a ccxt order ended, in the venue's words; "" where it does not say."""
+        stated = (order.get("info") or {}).get(self.reason_in)
+        return "" if stated in _NO_REASON else str(stated)
 
     def is_cut_short(self, order: Mapping[str, Any]) -> bool:
         """Return whether a ccxt order ended partly filled."""
@@ -297,15 +306,21 @@ def _whitebit_name(client: Any, name: str, symbol: str) -> dict[str, Any]:
 #: ccxt sends the id as origClientOrderId (Binance) or clOrdId (OKX), to the call that has open and
 #: ended orders.
 _BINANCE = OrderLookup((_by_client_order_id,), _binance_working, "executedQty")
-_OKX = OrderLookup((_by_client_order_id,), _okx_working, "accFillSz")
+_OKX = OrderLookup((_by_client_order_id,), _okx_working, "accFillSz", "cancelSourceReason")
 #: Open orders are asked for first: an order that ends between the questions is in the second list.
 _KRAKEN = OrderLookup(
-    (_kraken_open, _kraken_closed), _kraken_working, "vol_exec", by_list=True, may_add_dashes=True
+    (_kraken_open, _kraken_closed),
+    _kraken_working,
+    "vol_exec",
+    "reason",
+    by_list=True,
+    may_add_dashes=True,
 )
 _BYBIT = OrderLookup(
     (_bybit_recent, _bybit_history),
     _bybit_working,
     "cumExecQty",
+    "rejectReason",
     by_list=True,
     named_in_cancel="orderLinkId",
     cut_short=frozenset({"PartiallyFilledCanceled", "PARTIALLY_FILLED_CANCELLED"}),

@@ -89,15 +89,17 @@ class EmbeddedPostgres:
     def destroy(self) -> None:
         """Stop the server, and delete all that it stored."""
         self._stop("immediate")
-        if (self.folder / "server-home").is_file():
+        if self.exists:
             shutil.rmtree(server_home(self.folder, self._user))
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
+    def exists(self) -> bool:
+        return (self.folder / "server-home").is_file()
+
+    @property
     def running(self) -> bool:
-        return (self.folder / "server-home").is_file() and self._postmaster(
-            server_home(self.folder, self._user)
-        ) is not None
+        return self.exists and self._postmaster(server_home(self.folder, self._user)) is not None
 
     @property
     def url(self) -> str:
@@ -128,7 +130,7 @@ class EmbeddedPostgres:
         self.stop()
 
     def _stop(self, mode: str) -> None:
-        if not (self.folder / "server-home").is_file():
+        if not self.exists:
             return
         with self._locked():
             home = server_home(self.folder, self._user)

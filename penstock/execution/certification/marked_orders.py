@@ -12,12 +12,14 @@ from penstock.core.errors import (
     NotSentError,
     OrderNotFoundError,
     PenstockError,
+    RiskError,
     UnknownSymbolError,
     VenueError,
     VenueRejectedError,
 )
 from penstock.core.instruments import Instrument
 from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
+from penstock.execution.kill_switch import KillSwitch
 from penstock.ports import VenueAccount
 
 #: How the names of a certification's orders begin: a later run knows what an earlier one left.
@@ -36,6 +38,10 @@ class DifferentError(PenstockError):
     """The venue answered otherwise than expected."""
 
 
+class HaltedError(RiskError):
+    """The kill switch is set: the order was not sent."""
+
+
 @dataclass
 class MarkedOrders:
     """Small orders in one symbol, whose names begin with MARK."""
@@ -52,6 +58,8 @@ class MarkedOrders:
     """How long the venue may take to show what became of an order."""
     poll_seconds: float = 1.0
     """The time between two questions about it."""
+    switch: KillSwitch | None = None
+    """Read before each order; None where nothing leaves (a replay)."""
     sent: list[str] = field(default_factory=list)
     """The client order ids that left, or were about to."""
     answered: set[str] = field(default_factory=set)
@@ -114,7 +122,13 @@ class MarkedOrders:
         return OrderRequest(next(self.names), self.symbol, side, kind, quantity, price)
 
     def submit(self, order: OrderRequest) -> OrderReport:
-        """Send the order once. It is noted before it leaves."""
+        """Send the order once. It is noted before it leaves.
+
+        Raises HaltedError where the kill switch forbids it: a sell of what the run has bought
+        passes where what reduces does.
+        """
+        if self.switch is not None:
+            require_allowed(self.switch, reduces=order.side is Side.SELL)
         self.sent.append(order.client_order_id)
         try:
             report = self.exchange.submit(replace(order, asked_at=self.clock.now()))
@@ -240,6 +254,8 @@ class MarkedOrders:
             more = self.lots(self._held() - self.held)
             if more >= rules.min_quantity and more * bid >= rules.min_notional:
                 left.append(f"{more:f} {rules.base} more than at the beginning")
+        except HaltedError as error:
+            left.append(f"{quantity:f} {rules.base} that it bought: {error}")
         except (DifferentError, VenueError, DataError) as error:
             left.append(str(error))
         return tuple(left)
@@ -257,6 +273,13 @@ class MarkedOrders:
             return True
         except VenueError:
             return False
+
+
+def require_allowed(switch: KillSwitch, *, reduces: bool) -> None:
+    """Raise HaltedError where the kill switch forbids an order now."""
+    halt = switch.read()
+    if halt.forbids(reduces=reduces):
+        raise HaltedError(f"the kill switch is set: {halt.reason} (by {halt.by})")
 
 
 def _base_change(fill: Fill, base: str) -> Decimal:

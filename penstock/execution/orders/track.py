@@ -228,8 +228,10 @@ class OrderTracker:
         if kind is OrderEventKind.REJECT and (
             order.state not in _LOST or report.filled_quantity > 0
         ):
-            # It has worked before: only a request can be rejected.
-            kind = OrderEventKind.CANCEL
+            # The venue had taken the request: only a request can be rejected.
+            kind, cause = OrderEventKind.CANCEL, None if filled else EndCause.REFUSED
+        if order.state is OrderState.PENDING_CANCEL and report.state is OrderState.CANCELED:
+            reason = ""  # that of our own request stays
         return self._event(order, kind, reason, report.venue_order_id, cause)
 
     def _book(

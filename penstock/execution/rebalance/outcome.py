@@ -10,7 +10,7 @@ from decimal import Decimal
 from penstock.core.breaks import Break, lock_subjects
 from penstock.core.halts import TradingState
 from penstock.core.instruments import Instrument
-from penstock.core.order_records import OrderRecord
+from penstock.core.order_records import OrderRecord, failed_orders
 from penstock.core.orders import EndCause
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.risk_records import RiskVerdict
@@ -19,6 +19,15 @@ from penstock.execution.session import AccountSession
 from penstock.portfolio.rebalancing import Book, Skipped
 from penstock.risk.rules import RuleFinding
 
+#: What is said of orders that failed, by the cause of their end.
+FAILED: Mapping[EndCause | None, str] = {
+    EndCause.REFUSED: "refused by the venue",
+    EndCause.REFUSED_HERE: "refused before sending",
+    EndCause.PACED_OUT: "refused by the venue for their rate",
+    EndCause.NEVER_ARRIVED: "that the venue does not have",
+    EndCause.CANCELLED: "cancelled at the venue with nothing filled",
+    EndCause.EXPIRED: "expired at the venue with nothing filled",
+}
 #: How many newer slots are read for a late slot: one week at one slot per minute.
 _NEWER_SLOTS = 10_080
 
@@ -59,7 +68,8 @@ def refusal_of(
 def outcome_of(orders: Sequence[OrderRecord]) -> tuple[RebalanceStatus, str]:
     """Return how the slot ended, and why.
 
-    FAILED where the kill switch stopped an order or an order has not ended, else DONE.
+    FAILED where the kill switch stopped an order or an order has not ended, else DONE. Orders that
+    failed are the reason then.
     """
     stopped = [order for order in orders if order.end_cause is EndCause.STOPPED]
     unfinished = [order.request.client_order_id for order in orders if not order.state.is_final]
@@ -68,13 +78,12 @@ def outcome_of(orders: Sequence[OrderRecord]) -> tuple[RebalanceStatus, str]:
         if unfinished:
             parts.append(f"{len(unfinished)} orders have not ended, first {unfinished[0]}")
         return RebalanceStatus.FAILED, "; ".join(parts)
-    refused = {"by the venue": EndCause.REFUSED, "before sending": EndCause.REFUSED_HERE}
-    found = {
-        where: [order for order in orders if order.end_cause is cause]
-        for where, cause in refused.items()
-    }
+    by_cause: dict[EndCause | None, list[OrderRecord]] = {}
+    for order in failed_orders(orders):
+        by_cause.setdefault(order.end_cause, []).append(order)
     reasons = [
-        f"{len(of)} orders refused {where}: {of[0].reason}" for where, of in found.items() if of
+        f"{len(of)} orders {FAILED[cause]}: {of[0].reason or 'no reason is given'}"
+        for cause, of in by_cause.items()
     ]
     return RebalanceStatus.DONE, "; ".join(reasons)
 

@@ -5,15 +5,12 @@ from datetime import datetime
 from decimal import Decimal
 
 from penstock.core.breaks import Break
-from penstock.core.order_records import OrderRecord
-from penstock.core.orders import EndCause, Fill
+from penstock.core.order_records import OrderRecord, failed_orders
+from penstock.core.orders import Fill
 from penstock.core.rebalances import RebalanceStatus
 from penstock.core.risk_records import RiskVerdict
 from penstock.portfolio.rebalancing import Skipped
 from penstock.risk.rules import RuleFinding
-
-#: Why an order ended that somebody refused. The last is a venue's refusal too, each time.
-_REFUSED = frozenset({EndCause.REFUSED, EndCause.REFUSED_HERE, EndCause.PACED_OUT})
 
 
 @dataclass(frozen=True)
@@ -99,9 +96,11 @@ class RebalanceResult:
         )
 
     @property
-    def refused(self) -> tuple[OrderRecord, ...]:
-        """The orders of the slot that the venue refused, or that were refused before sending."""
-        return tuple(order for order in self.orders if order.end_cause in _REFUSED)
+    def failed_orders(self) -> tuple[OrderRecord, ...]:
+        """The orders of the slot that were refused, never arrived, or ended at the venue with
+        nothing filled; but for those that were sent again.
+        """
+        return tuple(failed_orders(self.orders))
 
     @property
     def turnover(self) -> Decimal:

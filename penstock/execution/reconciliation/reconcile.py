@@ -99,6 +99,9 @@ class Comparison:
     newest: Mapping[str, int] = field(default_factory=dict)
     """How far trades were compared: the newest fill's sequence in the ledger, by symbol."""
 
+    open_before: tuple[Break, ...] = ()
+    """The breaks that were open."""
+
 
 def reconcile(
     session: AccountSession,
@@ -119,7 +122,8 @@ def reconcile(
     seen = compare(session, keeper, instruments, left_out)
     if seen.newest:
         session.control_store.record_compared(keeper.lease, seen.newest)
-    opened, closed, breaks = _sync(session, keeper, [each.found for each in seen.findings])
+    opened, closed = _sync(session, keeper, seen)
+    breaks = tuple(session.control_store.open_breaks(session.account))
     return Reconciliation(
         seen.balances,
         breaks,
@@ -139,17 +143,23 @@ def compare(
     """Return what differs now. Only our own trades that the ledger lacks are written."""
     planned = session.control_store.planned_instruments(session.account)
     findings = [*open_order_breaks(session), *instrument_breaks(session, planned, instruments)]
+    open_before = tuple(session.control_store.open_breaks(session.account))
     overfilled = overfilled_orders(session)
     gaps = _gaps(session)
     if gaps.open():  # a venue's balances may lag behind its trades: read them again
         session.pause(session.policy.poll_seconds)
         gaps = _gaps(session)
-    trades = compare_trades(session, keeper, gaps, overfilled, left_out)
+    trades = compare_trades(session, keeper, gaps, overfilled, open_before, left_out)
     findings += overfill_breaks(
         session, overfilled_orders(session) if trades.booked else overfilled, trades.doubled
     )
     return Comparison(
-        gaps.balances, merged([*findings, *gaps.findings]), trades.booked, planned, trades.newest
+        gaps.balances,
+        merged([*findings, *gaps.findings]),
+        trades.booked,
+        planned,
+        trades.newest,
+        open_before,
     )
 
 
@@ -182,15 +192,12 @@ def _take_over(
 
 
 def _sync(
-    session: AccountSession, keeper: LeaseKeeper, found: Sequence[Break]
-) -> tuple[tuple[Break, ...], tuple[Break, ...], tuple[Break, ...]]:
-    """Open breaks that were found, close breaks that were not found again.
-
-    Returns both, and all breaks that are open then.
-    """
-    open_now = session.control_store.open_breaks(session.account)
-    if not found and not open_now:
-        return (), (), ()
+    session: AccountSession, keeper: LeaseKeeper, seen: Comparison
+) -> tuple[tuple[Break, ...], tuple[Break, ...]]:
+    """Open breaks that were found, close breaks that were not found again; return both."""
+    found = [finding.found for finding in seen.findings]
+    if not found and not seen.open_before:
+        return (), ()
     at: datetime = session.clock.now()
     opened = tuple(
         each for each in found if session.control_store.open_break(keeper.lease, each, at)
@@ -198,11 +205,11 @@ def _sync(
     keys = {(each.subject, each.kind) for each in found}
     closed = tuple(
         each
-        for each in open_now
+        for each in seen.open_before
         if each.kind not in _CLOSED_BY_HAND and (each.subject, each.kind) not in keys
     )
     for each in closed:
         session.control_store.close_break(
             keeper.lease, each.subject, each.kind, at, "ledger and venue agree again"
         )
-    return opened, closed, tuple(session.control_store.open_breaks(session.account))
+    return opened, closed

@@ -6,14 +6,15 @@ trade reads none.
 
 A slot may leave its youngest fills to a later comparison where every balance agrees to the last
 digit: the venue has shown them once already, and a request for each symbol costs as much as its
-order (docs/decisions/0013).
+order (docs/decisions/0013). It never leaves those of a symbol that an open break locks: what is not
+read is not found again, and the break would be closed.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from penstock.core.breaks import BreakAcceptance, TradeMark, lock_subjects
+from penstock.core.breaks import Break, BreakAcceptance, BreakKind, TradeMark, lock_subjects
 from penstock.core.instruments import spot_symbol
 from penstock.core.order_records import OrderRecord
 from penstock.core.orders import Fill
@@ -28,6 +29,17 @@ from penstock.execution.reconciliation.trade_history import TradeHistory
 from penstock.execution.session import AccountSession
 
 OPENING_BALANCE = "opening balance"
+#: Breaks that are found in the two lists of trades, and only there.
+_FOUND_IN_TRADES = frozenset(
+    {
+        BreakKind.MISSING_FILL,
+        BreakKind.DOUBLED_FILL,
+        BreakKind.MANUAL_TRADE,
+        BreakKind.TRUNCATED_TRADES,
+        BreakKind.BASE_ASSET_FEE,
+        BreakKind.FILL_DIFFERS,
+    }
+)
 #: Venues round their times to this.
 _INSTANT = timedelta(milliseconds=1)
 
@@ -51,22 +63,29 @@ def compare_trades(
     keeper: LeaseKeeper,
     gaps: BalanceGaps,
     overfilled: Sequence[OrderRecord],
+    open_breaks: Sequence[Break],
     left_out: timedelta = timedelta(0),
 ) -> ComparedTrades:
     """Book our trades that the ledger lacks, and add to `gaps` the findings about trades.
 
     The surest findings come first. Some are differences of trades though balances agree.
     `overfilled` are our orders that were filled beyond their quantity. Where nothing else differs,
-    a symbol whose first fill to be compared is younger than `left_out` is not read.
+    a symbol whose first fill to be compared is younger than `left_out` is not read, unless one of
+    `open_breaks` locks it. A symbol with an open break about its trades is always read.
     """
     marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
     due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
     if left_out and not gaps.open() and not overfilled:
-        until = session.clock.now() - left_out
-        due = {symbol: since for symbol, since in due.items() if since <= until}
+        until, locked = session.clock.now() - left_out, {each.subject for each in open_breaks}
+        due = {
+            symbol: since
+            for symbol, since in due.items()
+            if since <= until or not locked.isdisjoint(lock_subjects(symbol))
+        }
     asked = sorted(
         due.keys()
         | {spot_symbol(asset, session.quote) for asset in gaps.open() if asset != session.quote}
+        | {each.subject for each in open_breaks if each.kind in _FOUND_IN_TRADES}
     )
     if not asked and not gaps.open():
         return ComparedTrades()
@@ -88,7 +107,7 @@ def compare_trades(
             newest={
                 history.symbol: marks[history.symbol].newest
                 for history in histories
-                if history.listed
+                if history.listed and history.symbol in due
             }
         )
     return _Explanation(session, keeper, gaps, histories, suspected, _beginning(session)).find()

@@ -8,6 +8,7 @@ penstock.pipeline. The tables below are the commands in the order in which the h
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -17,7 +18,7 @@ from typer.core import TyperCommand
 from penstock import __version__
 from penstock.core.errors import PenstockError
 from penstock.interfaces.cli import account, exchange, ledger, machine, models, trading, venue
-from penstock.interfaces.cli.terminal import err, out, work_with
+from penstock.interfaces.cli.terminal import err, lost_output, out, say, work_with
 from penstock.monitoring.log_output import send_logs
 from penstock.settings import Settings
 from penstock.stack import follow_running_stack
@@ -90,10 +91,18 @@ for group, purpose, members in GROUPS:
 
 
 def main() -> None:
-    """Run the command; a PenstockError becomes one sentence on stderr and exit code 1."""
+    """Run the command; a PenstockError becomes one sentence on stderr and exit code 1. So does an
+    answer that could not be written, once the command has done what it was asked for.
+    """
     send_logs("warning")
     try:
         app()
+    except SystemExit as ended:
+        error = lost_output()
+        if error is None or ended.code not in (None, 0):
+            raise
+        _say_lost(error)
+        sys.exit(1)
     except PenstockError as error:
         from penstock.interfaces.cli.remedies import error_remedy
 
@@ -106,6 +115,16 @@ def main() -> None:
             "stopped; what was committed stays, and running the command again goes on from there"
         )
         sys.exit(130)
+
+
+def _say_lost(error: Exception) -> None:
+    """Say that the answer is lost, where somebody still reads. What waits in standard output is
+    dropped: it would fail again when the process ends.
+    """
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        say(f"done, but its output could not be written: {error}", err)
 
 
 @app.callback(invoke_without_command=True)

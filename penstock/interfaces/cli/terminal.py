@@ -3,12 +3,13 @@ written.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -16,13 +17,22 @@ from rich.console import Console
 from penstock.core.actors import Actor, Channel
 from penstock.core.errors import ConfigError
 from penstock.core.machine import user_name
+from penstock.monitoring.log_output import LossyStream
 from penstock.settings import Settings
 
 if TYPE_CHECKING:
     from penstock.wiring import Platform
 
-out = Console()
-err = Console(stderr=True)
+
+def _console(stream: Callable[[], TextIO]) -> tuple[Console, LossyStream]:
+    # rich puts a stream of its own in the place of the standard ones while a bar is shown
+    lossy = LossyStream(lambda: getattr(stream(), "rich_proxied_file", stream()))
+    return Console(file=cast("TextIO", lossy)), lossy
+
+
+#: What cannot be written stops nothing that a command does: `lost_output` tells of it at the end.
+out, _out_stream = _console(lambda: sys.stdout)
+err, _err_stream = _console(lambda: sys.stderr)
 #: The environment variables that the command works with: the caller's own, or those of the stack
 #: that it follows.
 _variables: ContextVar[Mapping[str, str]] = ContextVar("variables")
@@ -57,6 +67,13 @@ def say(sentence: str, console: Console = out) -> None:
     lines.
     """
     console.print(sentence, soft_wrap=True, highlight=False, markup=False)
+
+
+def lost_output() -> Exception | None:
+    """Return why something that the command answered could not be written; None where nothing was
+    lost.
+    """
+    return _out_stream.error
 
 
 def stated(reason: str) -> str:

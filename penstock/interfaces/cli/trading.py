@@ -49,11 +49,11 @@ def rebalance(
         result = rebalance_slot(platform, operator(), portfolio, wanted)
         if result.rows():
             out.print(table_of(rebalance_table(result), "Orders"))
-        out.print(result.summary())
+        say(result.summary())
         if not (result.already_done or result.status is None):
             compared = reconcile_after_slot(platform, operator(), portfolio)
             if compared is not None and compared.found.breaks:
-                out.print(compared.summary())
+                say(compared.summary())
     if result.is_failure:
         raise typer.Exit(1)
 
@@ -141,7 +141,7 @@ def halt(
             everything=everything,
             cancel=cancel,
             flatten=flatten,
-            on_change=lambda change: out.print(change.summary()),
+            on_change=lambda change: say(change.summary()),
             on_ending=lambda ending: _show_ending(ending, named=ending.portfolio == portfolio),
         )
         for sentence in still_trading(trading_states(platform, operator())):
@@ -165,7 +165,7 @@ def _show_ending(done: "AccountEnding", named: bool) -> None:
     if done.flattened is not None:
         if done.flattened.rows():  # what could not be sold is among them, with the reason
             out.print(table_of(rebalance_table(done.flattened), "Orders"))
-        out.print(done.flattened.summary())
+        say(done.flattened.summary())
 
 
 def resume(

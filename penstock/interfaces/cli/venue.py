@@ -46,7 +46,8 @@ def certify(
     signatures and account ids. Nothing is left open, also after Ctrl-C. Let nothing else trade
     the account meanwhile.
 
-    Exit code 1 where the venue answered otherwise than expected, or something is left.
+    Exit code 1 where the venue answered otherwise than expected, the kill switch is set, or
+    something is left.
 
     Example: `PENSTOCK_ENV=testnet penstock venue certify --symbol BTC/USDT`
     """

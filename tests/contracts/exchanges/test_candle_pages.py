@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.core.bars import BARS_SCHEMA
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.timeframes import Timeframe
 from penstock.data.bar_pages import BarRequests, read_stretch
@@ -149,6 +151,28 @@ def test_series_that_ended_years_ago_is_read_to_its_end(venue: str) -> None:
     assert len(wire.requests) < 60
 
 
+def test_days_before_the_newest_of_kraken_are_a_gap_and_elsewhere_a_later_listing() -> None:
+    """The venue's own adapter tells, whatever name its bars are stored under."""
+    first = START + timedelta(days=1000)
+    days = pl.DataFrame(
+        [("AAA/USDT", first + n * timedelta(days=1), *[1.0] * 5) for n in range(720)],
+        BARS_SCHEMA,
+        orient="row",
+    )
+    found = {
+        venue: missing_before(
+            BarRequests(CcxtMarketData(venue), "AAA/USDT", POLICY, SYSTEM_CLOCK),
+            Timeframe.D1,
+            days,
+            START,
+            None,
+        )
+        for venue in ("kraken", "binance")
+    }
+    assert (found["kraken"].bars, found["kraken"].is_gap) == (1000, True)
+    assert (found["binance"].bars, found["binance"].is_gap) == (1000, False)
+
+
 def test_newest_bars_of_kraken_leave_a_gap_with_its_number() -> None:
     """The newest 720 are read. The others count: from the start, and after a pause from the
     newest stored bar.
@@ -158,9 +182,9 @@ def test_newest_bars_of_kraken_leave_a_gap_with_its_number() -> None:
     ask = BarRequests(market, "AAA/USDT", POLICY, SYSTEM_CLOCK)
     stretch = read_stretch(ask, Timeframe.H1, START, until, lambda _: None)
     assert (stretch.rows.height, stretch.rows["ts"].max()) == (720, until)
-    before = missing_before(ask, "kraken", Timeframe.H1, stretch.rows, START, None)
+    before = missing_before(ask, Timeframe.H1, stretch.rows, START, None)
     assert (before.bars, before.is_gap) == ((until - START) // timedelta(hours=1) - 719, True)
     stored = until - timedelta(hours=1441)
-    paused = missing_before(ask, "kraken", Timeframe.H1, stretch.rows, stored, stored)
+    paused = missing_before(ask, Timeframe.H1, stretch.rows, stored, stored)
     assert (paused.bars, paused.is_gap) == (721, True)
     assert "721" in str(paused.verdict("AAA/USDT"))

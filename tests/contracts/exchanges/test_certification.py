@@ -18,13 +18,14 @@ from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.recorder import AnswerRecord
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.core.orders import OrderRequest, OrderType, Side
-from penstock.execution.certification.marked_orders import MARK, MarkedOrders
+from penstock.execution.certification.marked_orders import MARK, HaltedError, MarkedOrders
 from penstock.execution.certification.recording import (
     VenueRecording,
     read_recording,
     write_recording,
 )
 from penstock.execution.certification.script import CertifiedStep, LifeScript, StepResult
+from penstock.execution.kill_switch import KillSwitch
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind
 from penstock.testing.recorded_venue import replay
@@ -93,7 +94,9 @@ _NUMBERS = count(1)
 def live(connect: Callable[..., CcxtExchange], control: PracticeControl) -> Callable[..., Life]:
     """Makes a script at a new account, not run yet."""
 
-    def make(most: str = "200", tell: Any = lambda step: None) -> Life:
+    def make(
+        most: str = "200", tell: Any = lambda step: None, switch: KillSwitch | None = None
+    ) -> Life:
         exchange = connect(balances={"USDT": Decimal(2_000_000)})
         names: list[str] = []
 
@@ -109,6 +112,7 @@ def live(connect: Callable[..., CcxtExchange], control: PracticeControl) -> Call
             SYSTEM_CLOCK,
             patience_seconds=0.5,
             poll_seconds=0.05,
+            switch=switch,
         )
         secrets = (exchange.client.apiKey, exchange.client.secret)
         recorder = AnswerRecord(exchange.session, secrets, ("AAA", "USDT"))
@@ -153,6 +157,45 @@ def test_part_that_would_cost_too_much_is_not_shown(live: Callable[..., Life]) -
     assert set(results.values()) == {StepResult.AS_EXPECTED}
     assert life.script.is_as_expected
     assert not life.left_open()
+
+
+@pytest.mark.parametrize(
+    ("last", "words", "left", "orders"),
+    [
+        ("read the account", "halted", "", 0),
+        ("place", "halted", "", 1),
+        ("fill", "reduce_only", "", 4),
+        ("fill", "halted", "AAA that it bought: the kill switch is set: venue is odd", 4),
+    ],
+)
+def test_halt_ends_the_script_before_its_next_order(
+    live: Callable[..., Life],
+    tmp_path: Path,
+    last: str,
+    words: str,
+    left: str,
+    orders: int,
+) -> None:
+    """The kill switch file appears after a step. No further order is sent, but for the sell of what
+    was bought where the state lets through what reduces. What works is cancelled.
+    """
+    file = tmp_path / "HALT"
+
+    def halt(step: CertifiedStep) -> None:
+        if step.name == last:
+            file.write_text(f"{words} venue is odd")
+
+    life = live("200", halt, KillSwitch("AAA", file=file, clock=SYSTEM_CLOCK))
+    sends_sell = words == "reduce_only"
+    if sends_sell:
+        life.script.run()
+    else:
+        with pytest.raises(HaltedError, match="the kill switch is set: venue is odd"):
+            life.script.run()
+    assert left in "; ".join(life.script.left)
+    assert bool(left) == bool(life.script.left)
+    assert len(life.script.orders.sent) == orders + sends_sell
+    assert not life.exchange.open_orders()
 
 
 class Interrupting(HTTPAdapter):

@@ -263,6 +263,36 @@ def test_ended_order_is_found_after_the_open_ones(wire: Wire, kind: str, state: 
     assert [wire.fields(request)[named_by(wire)] for request in wire.requests] == [NAME, NAME]
 
 
+#: Venue -> the fields of an order that it ended without a trade, and why by its own words.
+ENDED = {
+    "bybit": ({"orderStatus": "Rejected", "rejectReason": "EC_NoEnoughBalance"}, "rejectReason"),
+    "kraken": ({"status": "canceled", "reason": "Out of funds"}, "reason"),
+    "whitebit": ({"status": "CANCELED"}, ""),
+}
+
+
+def test_reason_of_an_ended_order_is_the_venue_s(wire: Wire) -> None:
+    """A venue takes an order and ends it later without a trade. Its words are in the report: an
+    alert shows them.
+    """
+    fields, named = ENDED[wire.venue]
+    filled = order_lookup(wire.venue).filled_in
+    wire.lists(ASKED[wire.venue][1], {**order_of(wire.venue, "cut"), **fields, filled: "0"})
+    report = wire.exchange.find_order(NAME, "AAA/USDT")
+    rejected = wire.venue == "bybit"
+    assert report.state is (OrderState.REJECTED if rejected else OrderState.CANCELED)
+    assert report.reason == fields.get(named, "")
+
+
+@pytest.mark.parametrize("venue", ["bybit", "okx"])
+def test_order_that_ended_as_it_should_has_no_reason(venue: str) -> None:
+    """Bybit fills the field in any case, and OKX names the one who cancelled."""
+    lookup = order_lookup(venue)
+    nothing = "EC_NoError" if venue == "bybit" else ""
+    assert lookup.reason_of({"info": {lookup.reason_in: nothing}}) == ""
+    assert lookup.reason_of({"info": {lookup.reason_in: "no funds"}}) == "no funds"
+
+
 def test_order_is_denied_only_after_every_list_was_answered_without_it(wire: Wire) -> None:
     """Both lists are empty: there is no such order. One of them without an answer: nobody knows."""
     with pytest.raises(OrderNotFoundError, match="neither among its open nor its ended orders"):

@@ -46,10 +46,10 @@ def log() -> Iterator[io.StringIO]:
     """Write every line of every library to a text, from "debug" on."""
     lines = io.StringIO()
     root = logging.getLogger()
-    before, level = list(root.handlers), root.level
+    before, level, own = list(root.handlers), root.level, structlog.get_config()
     send_logs("debug", lines)
     yield lines
-    structlog.reset_defaults()
+    structlog.configure(**own)
     root.handlers, root.level = before, level
 
 

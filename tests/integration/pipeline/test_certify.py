@@ -11,9 +11,17 @@ from pathlib import Path
 import pytest
 
 from penstock.execution.certification.recording import read_recording
+from penstock.pipeline.halts import halt_trading
 from penstock.practice.faults import Fault, FaultKind
 from penstock.testing.recorded_venue import replay
-from tests.integration.pipeline.conftest import ROOT, Place, clean_environment, penstock, said
+from tests.integration.pipeline.conftest import (
+    ACTOR,
+    ROOT,
+    Place,
+    clean_environment,
+    penstock,
+    said,
+)
 
 CASH = {"USDT": Decimal(100_000)}
 
@@ -61,6 +69,20 @@ def test_what_may_not_be_certified_is_refused_before_anything_is_sent(
     file = tmp_path / "never.json"
     done = penstock(place, "venue", "certify", "--record", str(file), *options)
     assert (done.returncode, sentence in done.stderr) == (1, True), done.stdout + done.stderr
+    assert not file.exists()
+    assert place.control.stats()["orders"] == 0
+
+
+@pytest.mark.parametrize("by_file", [True, False])
+def test_halted_account_is_not_certified(place: Place, tmp_path: Path, by_file: bool) -> None:
+    """The kill switch file and the account's trading state stop it before anything is sent."""
+    if by_file:
+        place.platform.kill_switch_file.write_text("venue is odd")
+    else:
+        halt_trading(place.platform, ACTOR, "daily", "venue is odd")
+    file = tmp_path / "never.json"
+    done = penstock(place, "venue", "certify", "--record", str(file))
+    assert (done.returncode, "the kill switch is set: venue is odd" in done.stderr) == (1, True)
     assert not file.exists()
     assert place.control.stats()["orders"] == 0
 

@@ -59,7 +59,7 @@ def test_slot_whose_every_order_is_refused_is_an_alert_each_time(place: Place) -
         assert outcome.result.status is RebalanceStatus.DONE
         assert {order.end_cause for order in outcome.result.orders} == {EndCause.REFUSED}
         said = lines(place)
-        assert any("2 orders were refused" in line for line in said), said
+        assert any("2 orders failed" in line for line in said), said
         assert any("buy BTC/USDT: " in line and "insufficient balance" in line for line in said), (
             said
         )
@@ -75,10 +75,10 @@ def test_alert_of_refused_orders_is_committed_with_the_slot_s_end(place: Place) 
     inputs = _inputs(place.platform, "daily", slot)
     result = rebalance(place.platform.session("daily"), inputs)
     assert result.status is RebalanceStatus.DONE
-    assert len(result.refused) == 2
+    assert len(result.failed_orders) == 2
     assert not place.alerts, "nothing of the pipeline has run after it: as after a kill"
     assert rebalance_slot(place.platform, ACTOR, "daily", slot).already_done
-    assert len([line for line in lines(place) if "2 orders were refused" in line]) == 1
+    assert len([line for line in lines(place) if "2 orders failed" in line]) == 1
     assert rebalance_slot(place.platform, ACTOR, "daily", slot).already_done
     assert not place.alerts
 
@@ -94,7 +94,7 @@ def test_refused_exit_is_urgent_and_not_reported_as_closed(place: Place) -> None
     outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
     assert outcome.result is not None, outcome.failure
     result = outcome.result
-    assert {order.request.symbol for order in result.refused} == {"BTC/USDT", "ETH/USDT"}
+    assert {order.request.symbol for order in result.failed_orders} == {"BTC/USDT", "ETH/USDT"}
     assert result.not_closed == {"BTC/USDT", "ETH/USDT"}
     said = lines(place)
     assert said[0].startswith(f"{ACCOUNT}: URGENT: "), said
@@ -103,7 +103,7 @@ def test_refused_exit_is_urgent_and_not_reported_as_closed(place: Place) -> None
             f"{symbol} is to be closed by " in line and "still held" in line for line in said
         )
         assert ("not closed", symbol) in {(row["what"], row["symbol"]) for row in result.rows()}
-    assert any("2 orders were refused" in line and "URGENT" in line for line in said), said
+    assert any("2 orders failed" in line and "URGENT" in line for line in said), said
     assert not any("was closed" in line for line in said), said
 
 
@@ -142,6 +142,6 @@ def test_flatten_whose_sells_are_refused_is_urgent(place: Place) -> None:
     vars(exchange).update(submit=late)
     (done,) = halt_trading(place.platform, ACTOR, "daily", "drill", flatten=True).endings
     assert done.flattened is not None
-    assert done.flattened.refused
+    assert done.flattened.failed_orders
     said = lines(place)
     assert any("URGENT: the halt is set, but not finished" in line for line in said), said

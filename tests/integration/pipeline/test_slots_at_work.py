@@ -29,7 +29,14 @@ from penstock.execution.rebalance.run import RebalanceInputs, rebalance
 from penstock.execution.rebalance.slots import MissedSlots, account_for_missed
 from penstock.pipeline import slots
 from penstock.pipeline.alerts import send_alerts
-from penstock.pipeline.rebalance import newest_slot, rebalance_slot
+from penstock.pipeline.comparison import decisions
+from penstock.pipeline.rebalance import (
+    _inputs,
+    newest_slot,
+    pinned_models,
+    rebalance_slot,
+    stored_warm_bars,
+)
 from penstock.pipeline.reconcile import reconcile_after_slot
 from penstock.pipeline.slots import (
     _ingest,
@@ -105,6 +112,22 @@ def test_slot_that_the_other_process_has_done_is_no_alert(traded: Place) -> None
     assert (report.status, report.already_done, report.sent) == (RebalanceStatus.DONE, True, 0)
     assert "another process" in report.summary()
     assert not traded.alerts
+
+
+def test_slot_is_decided_by_the_quotas_of_its_version(traded: Place) -> None:
+    """A slot that began with half of the account is finished so, and compared with a backtest of
+    the same, though the configuration gives the strategy all of it now.
+    """
+    slot = newest_slot(traded.platform, "daily")
+    decide = _inputs(traded.platform, "daily", slot).decide
+    now, then = decide("daily-portfolio/1"), decide("daily-portfolio/1*0.5")
+    assert then.version == "daily-portfolio/1*0.5"
+    assert then.weights == {symbol: (weight or 0) / 2 for symbol, weight in now.weights.items()}
+    assert any(then.weights.values())
+    models = {slot: pinned_models(traded.platform, "daily-portfolio/1*0.5")}
+    symbols = traded.platform.settings.universe.symbols_of(Timeframe.D1)
+    bars = stored_warm_bars(traded.platform, Timeframe.D1, symbols, 500, slot)
+    assert decisions(traded.platform, "daily", bars, models)[slot].quotas == then.quotas
 
 
 def test_fills_that_a_daily_slot_leaves_are_compared_after_it(place: Place) -> None:

@@ -11,6 +11,7 @@ from penstock.core.halts import Halt, TradingState
 from penstock.execution.kill_switch import KillSwitch
 from penstock.ports import HaltStore
 
+KNOWN = "halted, reduce_only, cancel, flatten"
 NOW = datetime(2025, 6, 1, tzinfo=UTC)
 
 
@@ -32,6 +33,9 @@ class NeverHalted:
             False,
             "because of the flatten drill",
         ),
+        ("FLATTEN", TradingState.HALTED, True, True, "FLATTEN"),
+        ('"Flatten"\n', TradingState.HALTED, True, True, '"Flatten"'),
+        ("\ufeffReduce-Only, Cancel", TradingState.REDUCE_ONLY, True, False, "Reduce-Only, Cancel"),
     ],
 )
 def test_file_may_ask_to_cancel_and_to_flatten(
@@ -42,6 +46,30 @@ def test_file_may_ask_to_cancel_and_to_flatten(
     file.write_text(text)
     halt = KillSwitch("main", cast(HaltStore, NeverHalted()), file, clock=SteppedClock(NOW)).read()
     assert (halt.state, halt.cancel, halt.flatten, halt.reason) == (state, cancel, flatten, reason)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("sell everything", "sell"), ("flaten", "flaten"), ("halted flaten: venue is odd", "flaten")],
+)
+def test_word_that_is_not_understood_halts_and_is_named(
+    text: str, word: str, tmp_path: Path
+) -> None:
+    """Whoever meant to flatten reads that nothing is sold."""
+    file = tmp_path / "HALT"
+    file.write_text(text)
+    halt = KillSwitch("main", cast(HaltStore, NeverHalted()), file, clock=SteppedClock(NOW)).read()
+    assert (halt.state, halt.cancel, halt.flatten) == (TradingState.HALTED, False, False)
+    assert halt.reason.endswith(f"('{word}' asks for nothing: known are {KNOWN})")
+
+
+@pytest.mark.parametrize("text", ["", "halted venue is odd", "reduce_only end of month", "cancel"])
+def test_file_whose_words_are_understood_names_none(text: str, tmp_path: Path) -> None:
+    """A reason after a state is free."""
+    file = tmp_path / "HALT"
+    file.write_text(text)
+    halt = KillSwitch("main", cast(HaltStore, NeverHalted()), file, clock=SteppedClock(NOW)).read()
+    assert "asks for nothing" not in halt.reason
 
 
 @pytest.mark.parametrize(

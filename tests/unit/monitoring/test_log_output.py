@@ -15,9 +15,9 @@ from penstock.monitoring.log_output import send_logs
 def restored() -> Iterator[None]:
     """Leave structlog and the root logger as they were."""
     root = logging.getLogger()
-    before, level = list(root.handlers), root.level
+    before, level, own = list(root.handlers), root.level, structlog.get_config()
     yield
-    structlog.reset_defaults()
+    structlog.configure(**own)
     root.handlers, root.level = before, level
 
 

@@ -6,7 +6,12 @@ import pytest
 
 from penstock.core.errors import ConfigError
 from penstock.core.proposals import SeenBar
-from penstock.portfolio.allocation import StrategyTargets, allocate
+from penstock.portfolio.allocation import (
+    StrategyTargets,
+    allocate,
+    portfolio_version,
+    quotas_of,
+)
 
 EARLY, LATE = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 1, 2, tzinfo=UTC)
 
@@ -54,3 +59,19 @@ def test_version_named_twice_is_refused() -> None:
     """The same version twice would count its weights twice."""
     with pytest.raises(ConfigError, match="once"):
         allocate([StrategyTargets("s/1", 0.1, {}), StrategyTargets("s/1", 0.1, {})])
+
+
+@pytest.mark.parametrize(
+    "quotas",
+    [{"trend/3": 1.0}, {"trend/3": 0.75}, {f"s/{n}": 1 / 6 for n in range(6)}, {"a/1": 1e-05}],
+)
+def test_version_of_a_portfolio_has_its_quotas(quotas: dict[str, float]) -> None:
+    """A slot that is run again is decided by what its version says, to the last digit."""
+    assert quotas_of(portfolio_version(quotas)) == quotas
+
+
+def test_version_that_was_written_with_six_digits_still_fits_one_account() -> None:
+    """Older versions are on record with rounded quotas: six sixths were a little more than one."""
+    quotas = quotas_of("+".join(f"s/{n}*0.166667" for n in range(6)))
+    targets = [StrategyTargets(version, quota, {}) for version, quota in quotas.items()]
+    assert sum(allocate(targets).quotas.values()) == pytest.approx(1)

@@ -547,18 +547,20 @@ def test_entry_is_the_average_paid_for_what_is_held() -> None:
 
 
 def test_marks_rise_with_the_price_and_are_forgotten_with_the_position() -> None:
-    """The high only rises; a stopped position keeps when it was stopped."""
+    """The high only rises. A position whose stop fired keeps when that was, and its high as long as
+    something of it can be sold.
+    """
     marks = {"BTC/USDT": PositionMark(Decimal(120)), "ETH/USDT": PositionMark(Decimal(90))}
     prices = {"BTC/USDT": Decimal(110), "ETH/USDT": Decimal(95)}
     after = advanced_marks(marks, {"BTC/USDT": Decimal(1)}, prices, {})
     assert after == {"BTC/USDT": PositionMark(Decimal(120))}
     stopped = advanced_marks(
-        marks,
-        {"BTC/USDT": Decimal("0.0001"), "ETH/USDT": Decimal(1)},
-        prices,
-        {"BTC/USDT": SLOT},
+        marks, {"ETH/USDT": Decimal(1)}, prices, {"BTC/USDT": SLOT, "ETH/USDT": SLOT}
     )
-    assert stopped == {"BTC/USDT": PositionMark(None, SLOT), "ETH/USDT": PositionMark(Decimal(95))}
+    assert stopped == {
+        "BTC/USDT": PositionMark(None, SLOT),
+        "ETH/USDT": PositionMark(Decimal(95), SLOT),
+    }
 
 
 def test_day_of_a_slot_at_midnight_is_the_one_that_ends() -> None:

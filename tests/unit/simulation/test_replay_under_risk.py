@@ -17,6 +17,7 @@ from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.risk.limits import LossLimit, RiskLimits
 from penstock.simulation.fill_model import FillModel
 from penstock.simulation.replay import replay
+from penstock.testing.instruments import instrument
 from penstock.testing.world import World
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -91,3 +92,29 @@ def test_replay_equals_live_where_a_rule_steps_in(
     replayed = [{asset: held for asset, held in row.balances.items() if held} for row in done.rows]
     assert replayed == live
     assert (world.control_store.halt.state is TradingState.ACTIVE) == (not limits.drawdown)
+
+
+def test_rest_of_a_trailing_stop_is_sold_at_the_next_slot() -> None:
+    """The bar at which the stop fires has volume for a part of the position. The rest is sold at
+    the next slot, whose price is far above the entry.
+    """
+    prices = [(50_000, 1e9), (100_000, 1e9), (87_500, 0.5), (87_500, 1e9)]
+    rows = [
+        ("BTC/USDT", slot(day), *(float(price),) * 4, volume)
+        for day, (price, volume) in enumerate([prices[0], *prices], start=-1)
+    ]
+    weights: list[float | None] = [0.5, None, None, None]
+    done = replay(
+        pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row"),
+        {slot(day): {"BTC/USDT": weight} for day, weight in enumerate(weights)},
+        RebalancePolicy(),
+        {"BTC/USDT": instrument("BTC/USDT")},
+        Decimal(10_000),
+        FillModel(taker_fee_bps=Decimal(10), participation=0.1),
+        RiskLimits(**WIDE).model_copy(
+            update={"drawdown": None, "daily_loss": None, "trailing_stop": Decimal("0.1")}
+        ),
+    )
+    held = [row.balances.get("BTC", Decimal(0)) for row in done.rows]
+    assert held[1] - held[2] == Decimal("0.05")
+    assert held[3] < Decimal("0.0001")

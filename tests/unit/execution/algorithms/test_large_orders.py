@@ -157,7 +157,7 @@ def test_refused_piece_is_not_sent_again(world: World) -> None:
     report = rebalance(world.session, world.inputs(HALF))
     states = [order.state for order in report.orders]
     assert sorted(states) == [*[OrderState.FILLED] * 3, OrderState.REJECTED]
-    assert [order.end_cause for order in report.refused] == ["refused"]
+    assert [order.end_cause for order in report.failed_orders] == ["refused"]
     assert bought(world) < WHOLE * 3 / 4 + Decimal("0.001")
 
 

@@ -13,8 +13,9 @@ import pytest
 from penstock.core.clock import SteppedClock
 from penstock.core.errors import VenueUnavailableError
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import EndCause, OrderRequest, OrderState
+from penstock.core.orders import EndCause, OrderReport, OrderRequest, OrderState
 from penstock.core.rebalances import RebalanceStatus
+from penstock.execution.algorithms import Limit
 from penstock.execution.rebalance.run import rebalance
 from penstock.testing.instruments import SLOT
 from penstock.testing.world import World
@@ -90,3 +91,20 @@ def test_trades_of_a_filled_order_that_are_listed_late_are_waited_for(world: Wor
         world, lambda report: replace(report, state=OrderState.FILLED, filled_quantity=Decimal(0))
     )
     assert (order.state, order.end_cause) == (OrderState.FILLED, EndCause.FILLED)
+
+
+def test_reason_of_our_own_cancellation_stays(world: World) -> None:
+    """The venue gives a reason for every order that it cancels. Ours says more."""
+    cancel = world.venue.cancel
+
+    def cancelled(client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        report = cancel(client_order_id, symbol, venue_order_id)
+        return replace(report, reason="EC_PerCancelRequest")
+
+    world.venue.cancel = cancelled  # type: ignore[method-assign]
+    style = Limit(offset_bps=Decimal(-50), max_children=1, reprice_seconds=2)
+    world.session = replace(world.session, style=style)
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.5}))
+    (order,) = report.orders
+    assert (order.end_cause, order.reason) == (EndCause.NOT_FILLED_IN_TIME, "not filled in time")
+    assert report.failed_orders == ()

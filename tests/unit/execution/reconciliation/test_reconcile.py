@@ -283,3 +283,33 @@ def test_two_real_fills_that_are_alike_are_not_called_doubled(traded: World) -> 
     found = check(traded)
     assert len(found.fills) == 1
     assert not found.breaks
+
+
+def test_break_about_trades_stays_open_until_they_are_read_again(world: World) -> None:
+    """The venue lists a fill of the last hour twice. The slots of that hour leave young fills out,
+    but not those of a locked symbol: BTC stays locked as long as the list has both.
+    """
+    policy = world.session.policy.model_copy(update={"trade_comparison_seconds": 3600})
+    world.session = replace(world.session, policy=policy)
+    rebalance(world.session, world.inputs(TARGETS))
+    twice = replace(world.venue.trades[0], trade_id="t99")
+    world.venue.trades.append(twice)
+    assert kinds(check(world)) == {twice.symbol: BreakKind.DOUBLED_FILL}
+    world.clock.at += timedelta(minutes=6)
+    more = world.inputs(dict.fromkeys(TARGETS, 0.5), SLOT + timedelta(minutes=6))
+    report = rebalance(world.session, more)
+    assert [each.kind for each in report.breaks] == [BreakKind.DOUBLED_FILL]
+    assert {order.request.symbol for order in report.orders} == {*TARGETS} - {twice.symbol}
+    world.venue.trades.remove(twice)
+    assert [each.subject for each in check(world).closed] == [twice.symbol]
+
+
+def test_manual_trade_stays_the_reason_when_it_was_taken_back(traded: World) -> None:
+    """Somebody buys BTC by hand, and sells it again. BTC agrees, the cash does not: the break on
+    BTC is not closed unread, and its trades explain the cash.
+    """
+    bought = traded.venue.trade("BTC/USDT", Side.BUY, Decimal("0.01"), Decimal(50_000))
+    assert kinds(check(traded)) == {"BTC/USDT": BreakKind.MANUAL_TRADE}
+    traded.venue.trade("BTC/USDT", Side.SELL, bought.quantity - bought.fee, Decimal(50_000))
+    assert traded.ledger.balances("test")["BTC"] == traded.venue.assets["BTC"]
+    assert kinds(check(traded)) == {"BTC/USDT": BreakKind.MANUAL_TRADE}
