@@ -1,12 +1,14 @@
 """The account's lease: taking it, renewing it in time, and noticing its loss."""
 
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from penstock.core.clock import MachineClock
 from penstock.core.errors import StaleLeaseError, StoreError
 from penstock.core.ids import IdSource
 from penstock.core.leases import Lease
+from penstock.execution.session import AccountSession
 from penstock.ports import LeaseStore
 
 
@@ -105,3 +107,25 @@ def take_lease(
         if asked_at - begun >= wait_seconds:
             return None
         clock.sleep(step)
+
+
+@contextmanager
+def held_lease(session: AccountSession, advice: str) -> Iterator[LeaseKeeper]:
+    """Hold the lease of the session's account for the duration.
+
+    Raises StoreError where another process holds it; `advice` says what to do then.
+    """
+    keeper = take_lease(
+        session.ledger,
+        session.account,
+        session.policy.lease_ttl_seconds,
+        session.policy.lease_wait_seconds,
+        clock=session.machine_clock,
+        ids=session.ids,
+    )
+    if keeper is None:
+        raise StoreError(f"another process is trading the account '{session.account}': {advice}")
+    try:
+        yield keeper
+    finally:
+        keeper.release()

@@ -59,7 +59,7 @@ class RiskView:
     """The symbols whose position is being closed by a rule or an operator."""
 
     history: RiskHistory = field(default_factory=RiskHistory)
-    """What the account did before, as last read."""
+    """What the account did before, as last read. What an open break says is gone is not in it."""
 
     quote_alert: str = ""
     """Why mid prices could not be read the first time that this happened; "" where it did not."""
@@ -69,15 +69,13 @@ class RiskView:
     _begun_at: datetime | None = None
 
     def read(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Return the context of this book, with the account's history read now.
-
-        What an open break says is gone counts as a transfer until the break is closed.
-        """
+        """Return the context of this book, with the account's history read now."""
         session = self.session
         self._counted_at = session.clock.now()
         self._begun_at = self._begun_at or self._counted_at
-        history = session.control_store.risk_history(session.account, self.slot, self._counted_at)
-        self.history = replace(history, transferred=history.transferred - book.missing_value)
+        self.history = session.control_store.risk_history(
+            session.account, self.slot, self._counted_at
+        )
         if self.limits.guards_positions:
             self._entries = session.ledger.entry_prices(session.account)
         return self.context(book, targets)
@@ -125,7 +123,11 @@ class RiskView:
         self._counted_at = None
 
     def context(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Return the context of this book with everything else as last read."""
+        """Return the context of this book with everything else as last read.
+
+        What an open break says is gone counts as a transfer until the break is closed.
+        """
+        gone = book.missing_value
         return RiskContext(
             slot=self.slot,
             equity=book.equity,
@@ -138,7 +140,7 @@ class RiskView:
             weights=targets.weights,
             contributions=targets.contributions,
             quotas=targets.quotas,
-            history=self.history,
+            history=replace(self.history, transferred=self.history.transferred - gone),
             entries=self._entries,
             crumbs=book.crumbs,
             exits=self.exits,

@@ -1,6 +1,5 @@
 """Breaks as an operator sees them: what is open, what was, and the acceptance that settles one."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -9,11 +8,9 @@ import polars as pl
 from penstock.core.actors import Actor
 from penstock.core.bars import empty_bars
 from penstock.core.breaks import Break, PastBreak
-from penstock.core.errors import StoreError
 from penstock.core.instruments import is_spot_symbol, spot_symbol
-from penstock.execution.lease import take_lease
+from penstock.execution.lease import held_lease
 from penstock.execution.reconciliation.acceptance import accept_break as settle
-from penstock.execution.session import AccountSession
 from penstock.pipeline.alerts import alerting
 from penstock.pipeline.reconcile import ReconcileOutcome
 from penstock.pipeline.use_case import use_case
@@ -60,7 +57,10 @@ def accept_break(
     """
     with alerting(platform, portfolio):
         closes = _last_closes(platform, portfolio, subject)
-        return _accept(platform.session(portfolio), subject, reason, actor.name, closes)
+        session = platform.session(portfolio)
+        with held_lease(session, "accept the break once its slot is over") as keeper:
+            found = settle(session, keeper, subject, reason, actor.name, closes)
+        return ReconcileOutcome(session.account, found)
 
 
 def _last_closes(platform: Platform, portfolio: str, subject: str) -> dict[str, Decimal]:
@@ -85,30 +85,3 @@ def _last_closes(platform: Platform, portfolio: str, subject: str) -> dict[str, 
     ).sort("symbol", "ts")
     seen = under_former_names(seen_bars(bars, timeframe), universe.series)
     return {name: Decimal(str(bar.close)) for name, bar in seen.items()}
-
-
-def _accept(
-    session: AccountSession,
-    subject: str,
-    reason: str,
-    by: str,
-    closes: Mapping[str, Decimal],
-) -> ReconcileOutcome:
-    keeper = take_lease(
-        session.ledger,
-        session.account,
-        session.policy.lease_ttl_seconds,
-        session.policy.lease_wait_seconds,
-        clock=session.machine_clock,
-        ids=session.ids,
-    )
-    if keeper is None:
-        raise StoreError(
-            f"another process is trading the account '{session.account}': accept the break once "
-            "its slot is over"
-        )
-    try:
-        found = settle(session, keeper, subject, reason, by, closes)
-    finally:
-        keeper.release()
-    return ReconcileOutcome(session.account, found)

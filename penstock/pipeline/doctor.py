@@ -216,16 +216,15 @@ def _clock(platform: Platform) -> str:
 def _old_orders(platform: Platform) -> str:
     if platform.environment.trading == "paper":
         return "trading on paper: nothing is sent"
-    limits = platform.order_age_limits()
+    accounts = platform.venue_accounts
+    limits = accounts.order_age_limits()
     without = ", ".join(venue for venue, limit in limits.items() if limit is None)
     if without:
         raise PenstockError(
             f"{without}: no way is known by which it refuses an old order; a process that slept "
             "could send one"
         )
-    doubted = max(
-        platform.visibility_delay(portfolio) for portfolio in platform.environment.accounts
-    )
+    doubted = max(accounts.visibility_delay(each) for each in platform.environment.accounts)
     return (
         "; ".join(f"{venue}: {limit}" for venue, limit in limits.items())
         + f'; "no such order" is doubted for {doubted:g} s'

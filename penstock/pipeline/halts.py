@@ -90,7 +90,7 @@ class AccountEnding:
     account: str
     """The account's name in the ledger."""
     cancelled: tuple[str, ...] = ()
-    """The ids of the orders that the venue cancelled."""
+    """The ids of the orders that were asked to be cancelled and work no more."""
     flattened: RebalanceResult | None = None
     """What the slot that sells did; None where nothing was to be sold."""
     working: tuple[str, ...] = ()

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from penstock.core.actors import Actor
-from penstock.core.errors import StoreError
-from penstock.execution.lease import take_lease
+from penstock.core.errors import PenstockError
+from penstock.execution.lease import held_lease
 from penstock.execution.orders.recover import recover
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
 from penstock.execution.session import AccountSession
-from penstock.pipeline.alerts import alerting
+from penstock.pipeline.alerts import alert_failure, alerting
+from penstock.pipeline.unexpected import ANYTHING, unexpected
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
 
@@ -49,32 +50,26 @@ def reconcile_after_slot(
     late for them. Return None where that slot is soon enough.
 
     A slot leaves young fills to a later comparison (docs/decisions/0013). Raises as
-    `reconcile_account` does.
+    `reconcile_account` does, after an alert: nobody else compares them soon.
     """
     bound = timedelta(minutes=platform.environment.trade_comparison_minutes)
     if platform.settings.portfolio(portfolio).timeframe.duration < bound:
         return None
-    return reconcile_account(platform, actor, portfolio)
+    what = "the comparison of a slot's fills"
+    try:
+        return reconcile_account(platform, actor, portfolio)
+    except PenstockError as error:
+        alert_failure(platform, portfolio, what, error)
+        raise
+    except ANYTHING as error:
+        failure = unexpected(error)
+        alert_failure(platform, portfolio, what, failure)
+        raise failure from error
 
 
 def _reconcile(session: AccountSession) -> ReconcileOutcome:
     session.ledger.open_account(session.account, session.exchange_name, session.quote)
-    keeper = take_lease(
-        session.ledger,
-        session.account,
-        session.policy.lease_ttl_seconds,
-        session.policy.lease_wait_seconds,
-        clock=session.machine_clock,
-        ids=session.ids,
-    )
-    if keeper is None:
-        raise StoreError(
-            f"another process is trading the account '{session.account}': it reconciles before and "
-            "after each slot itself"
-        )
-    try:
+    with held_lease(session, "it reconciles before and after each slot itself") as keeper:
         recover(session, keeper, None)
         found = reconcile(session, keeper)
-    finally:
-        keeper.release()
     return ReconcileOutcome(session.account, found)

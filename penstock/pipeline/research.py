@@ -13,7 +13,8 @@ from penstock.data.snapshots import Snapshot, take_snapshot
 from penstock.pipeline.use_case import use_case
 from penstock.promotion.evidence import gather_evidence
 from penstock.research.engine.results import SearchResult, parameters_text
-from penstock.research.search.runner import OnTrial, search
+from penstock.research.search.runner import search
+from penstock.research.search.trials import OnTrial
 from penstock.settings import Study
 from penstock.wiring import Platform
 from strategies import strategy_class

@@ -56,18 +56,22 @@ class SlotOutcome:
     result: RebalanceResult | None
     """What the rebalance did; None where it raised."""
     failure: str = ""
-    """What was raised; "" where nothing was."""
+    """What was raised, by the rebalance or by the comparison after it; "" where nothing was."""
 
     @property
     def failed(self) -> bool:
-        """Whether the slot did not end as it should: an error, another holder of the account, or a
-        failed rebalance.
+        """Whether the slot did not end as it should: an error, also of the comparison after it,
+        another holder of the account, or a failed rebalance.
         """
-        return self.result is None or self.result.status in (None, RebalanceStatus.FAILED)
+        if self.result is None or self.failure:
+            return True
+        return self.result.status in (None, RebalanceStatus.FAILED)
 
     def line(self) -> str:
         """Return the slot in one line: slot, lateness, duration, bars, what happened."""
         text = f"failed: {self.failure}" if self.result is None else self.result.summary()
+        if self.result is not None and self.failure:
+            text += f"; its fills were not compared: {self.failure}"
         return (
             f"slot {self.slot:%Y-%m-%d %H:%M}  late {self.lateness_seconds:5.2f} s  "
             f"took {self.duration_seconds:5.2f} s  {self.new_bars} bars  {text}"

@@ -4,7 +4,6 @@ import json
 import random
 import subprocess
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +19,6 @@ from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.stores.postgres import Database, PostgresLedger
 from penstock.core.accounting import changes_of
 from penstock.core.bars import BARS_SCHEMA
-from penstock.core.orders import Fill
 from penstock.core.timeframes import Timeframe
 from penstock.practice.candles import GivenCandles
 from penstock.practice.clock import stepped_clock
@@ -29,6 +27,7 @@ from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.simulation.fill_model import FillModel
 from penstock.testing.risk import switched_off
+from tests.fills import counted
 from tests.servers import DatabaseServers
 
 SLOT = datetime(2024, 3, 1, tzinfo=UTC)
@@ -211,10 +210,8 @@ class Stage:
         exchange.instruments() if not exchange.client.markets else None
         symbols = [f"{base}/USDT" for base in PRICES]
         orders = [len(exchange.client.fetch_orders(symbol, None, 1000)) for symbol in symbols]
-        at_venue = Counter(
-            _key(fill) for symbol in symbols for fill in exchange.fills(symbol, SLOT)
-        )
-        booked = Counter(_key(fill) for fill in ledger.fills(account))
+        at_venue = counted(fill for symbol in symbols for fill in exchange.fills(symbol, SLOT))
+        booked = counted(ledger.fills(account))
         sums = {asset: Decimal(quantity) for asset, quantity in scene.opening.items()}
         for fill in ledger.fills(account):
             for asset, change in changes_of(fill).items():
@@ -277,18 +274,6 @@ class Stage:
         values = {base: float(positions.get(base, 0)) * price for base, price in PRICES.items()}
         equity = sum(values.values()) + float(positions["USDT"])
         return all(abs(values[base] / equity - scene.weights[base]) < REACHED for base in PRICES)
-
-
-def _key(fill: Fill) -> tuple[object, ...]:
-    return (
-        fill.symbol,
-        fill.trade_id,
-        fill.client_order_id,
-        fill.quantity,
-        fill.price,
-        fill.fee,
-        fill.fee_asset,
-    )
 
 
 @pytest.fixture(scope="session")

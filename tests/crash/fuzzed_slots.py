@@ -267,7 +267,7 @@ class Trial:
         def decide(version: str) -> PortfolioTargets:
             return PortfolioTargets(version, WEIGHTS, {}, seen)
 
-        self.family.exchange._client_ids.clear()  # each run is a process of its own
+        self.family.exchange._reports.client_ids.clear()  # each run is a process of its own
         try:
             rebalance(
                 self.world.session,

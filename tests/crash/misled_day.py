@@ -41,6 +41,7 @@ from penstock.practice.control import PracticeControl
 from penstock.practice.limits import UNLIMITED
 from penstock.practice.server import PracticeServer
 from penstock.risk.limits import RiskLimits
+from tests.fills import counted
 
 FIRST = datetime(2024, 3, 1, tzinfo=UTC)
 SYMBOLS = [f"{chr(65 + n) * 3}/USDT" for n in range(20)]
@@ -230,12 +231,12 @@ class TopOfBook:
     @property
     def missing(self) -> Counter[tuple[object, ...]]:
         """Trades at the venue that the ledger lacks."""
-        return Counter(map(_key, self.at_venue)) - Counter(map(_key, self.booked))
+        return counted(self.at_venue) - counted(self.booked)
 
     @property
     def surplus(self) -> Counter[tuple[object, ...]]:
         """Fills in the ledger that the venue lacks."""
-        return Counter(map(_key, self.booked)) - Counter(map(_key, self.at_venue))
+        return counted(self.booked) - counted(self.at_venue)
 
     @property
     def wrongly_rejected(self) -> list[OrderRecord]:
@@ -285,16 +286,4 @@ def assert_whole(day: Day, books: TopOfBook) -> None:
         dict(day.session.ledger.balances(day.session.account))
         == balances
         == {a: q for a, q in sums.items() if q}
-    )
-
-
-def _key(fill: Fill) -> tuple[object, ...]:
-    return (
-        fill.symbol,
-        fill.trade_id,
-        fill.client_order_id,
-        fill.quantity,
-        fill.price,
-        fill.fee,
-        fill.fee_asset,
     )

@@ -38,9 +38,10 @@ from penstock.adapters.stores.postgres import (
 )
 from penstock.core.accounting import changes_of
 from penstock.core.order_records import OrderRecord
-from penstock.core.orders import Fill, OrderState
+from penstock.core.orders import OrderState
 from penstock.core.rebalances import RebalanceStatus
 from penstock.practice.faults import Fault, FaultKind
+from tests.fills import counted
 from tests.soak.long_run import ACCOUNT, CASH, FIRST, REFUSALS, SEED, SYMBOLS, Soak
 from tests.soak.situations import MINUTE, PRINTS, TRADES_PAGE
 from tests.soak.truth import Journal, TruePrices, Truth, read_arranged
@@ -134,7 +135,7 @@ def account_of(soak: Soak) -> Account:
     last = max(slot.slot for slot in slots)
     known = {slot.slot for slot in slots}
     missing = [n for n in range((last - FIRST) // MINUTE + 1) if FIRST + n * MINUTE not in known]
-    venue, ours = Counter(map(_key, at_venue)), Counter(map(_key, booked))
+    venue, ours = counted(at_venue), counted(booked)
     return Account(
         statuses=Counter(slot.status.value for slot in slots),
         holes=len(missing),
@@ -193,18 +194,6 @@ def judge_ledger(
             truth.judged["orders recorded as rejected"] += 1
             if order.request.client_order_id in taken:
                 truth.findings.append(f"{slot}: called refused, and the venue has it: {order}")
-
-
-def _key(fill: Fill) -> tuple[object, ...]:
-    return (
-        fill.symbol,
-        fill.trade_id,
-        fill.client_order_id,
-        fill.quantity,
-        fill.price,
-        fill.fee,
-        fill.fee_asset,
-    )
 
 
 def growth(soak: Soak) -> tuple[int, float]:

@@ -13,7 +13,7 @@ from penstock.adapters.exchanges.several_venues import SeveralVenues
 from penstock.core.errors import ConfigError
 from penstock.pipeline import doctor
 from penstock.settings import MarketSettings, Process, Settings
-from penstock.wiring import Platform
+from penstock.wiring import Platform, VenueAccounts
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
@@ -395,20 +395,20 @@ def test_denial_is_doubted_for_as_long_as_the_accounts_slowest_venue_needs(confi
     okx = BOTH.replace("ccxt_id: binance", "ccxt_id: okx", 1)
     assert okx != BOTH
     replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", okx)
-    platform = Platform(settings_of(configs, env="practice"), "")
-    assert (platform.visibility_delay("minute"), platform.visibility_delay("daily")) == (75, 95)
+    accounts = VenueAccounts(settings_of(configs, env="practice"))
+    assert (accounts.visibility_delay("minute"), accounts.visibility_delay("daily")) == (75, 95)
     for seconds in (80, 120):
         text = f"practice:\n  visibility_delay_seconds: {seconds}"
         replace(configs / "environments.yaml", r"^practice:.*$(\n  visibility.*$)?", text)
-        platform = Platform(settings_of(configs, env="practice"), "")
-        assert platform.visibility_delay("minute") == seconds
+        accounts = VenueAccounts(settings_of(configs, env="practice"))
+        assert accounts.visibility_delay("minute") == seconds
         if seconds == 80:
             with pytest.raises(
                 ConfigError,
                 match="visibility_delay_seconds is 80, and binance, okx needs 95 at least",
             ):
-                platform.visibility_delay("daily")
-    assert platform.visibility_delay("daily") == 120
+                accounts.visibility_delay("daily")
+    assert accounts.visibility_delay("daily") == 120
 
 
 @pytest.mark.parametrize(

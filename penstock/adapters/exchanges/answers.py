@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from penstock.adapters.exchanges.venue_families import family_of
+
 
 def list_in(answer: Any, *keys: str | int) -> list[Any]:
     """Return the list under these keys of an answer, from the outermost in.
@@ -29,9 +31,9 @@ def rows_in(answer: Any, *keys: str) -> Mapping[str, Any]:
 #: Where the balances stand in each venue's answer, and the field that names a row's asset. ccxt
 #: keeps none of WhiteBIT's.
 _BALANCES: Mapping[str, tuple[tuple[str | int, ...], str]] = {
-    **dict.fromkeys(("binance", "binanceus"), (("balances",), "asset")),
-    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), (("result", "list", 0, "coin"), "coin")),
-    **dict.fromkeys(("okx", "okxus", "myokx"), (("data", 0, "details"), "ccy")),
+    "binance": (("balances",), "asset"),
+    "bybit": (("result", "list", 0, "coin"), "coin"),
+    "okx": (("data", 0, "details"), "ccy"),
 }
 
 
@@ -41,10 +43,11 @@ def balances_in(venue: str, answer: Any) -> list[str]:
     Raises ValueError where the answer has no balances, or a row without an asset: ccxt takes it for
     an empty account, and passes over such a row.
     """
-    if venue == "kraken":
+    family = family_of(venue)
+    if family == "kraken":
         rows: Iterable[tuple[Any, Any]] = rows_in(answer, "result").items()
-    elif venue in _BALANCES:
-        keys, named = _BALANCES[venue]
+    elif family in _BALANCES:
+        keys, named = _BALANCES[family]
         found = list_in(answer, *keys)
         rows = [(row.get(named) if isinstance(row, dict) else None, row) for row in found]
     else:

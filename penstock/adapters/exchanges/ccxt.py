@@ -5,7 +5,7 @@ Every error is one of Penstock's.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -13,16 +13,16 @@ from typing import Any
 import structlog
 
 from penstock.adapters.exchanges.account_balances import earn_balance, read_balances, tradable
+from penstock.adapters.exchanges.account_fills import AccountFills
 from penstock.adapters.exchanges.answered_fills import answered_fills
-from penstock.adapters.exchanges.ccxt_errors import refusal
 from penstock.adapters.exchanges.ccxt_market import Answer, CcxtMarketData
 from penstock.adapters.exchanges.counted_nonces import keep_in_order
-from penstock.adapters.exchanges.fees import fee_of, fee_parameters
+from penstock.adapters.exchanges.fees import fee_parameters
 from penstock.adapters.exchanges.order_expiry import RequestAge
 from penstock.adapters.exchanges.order_lookup import Question, order_lookup
+from penstock.adapters.exchanges.order_reports import OrderReports
 from penstock.adapters.exchanges.quantity_units import require_base_units
 from penstock.adapters.exchanges.refusals import Meaning
-from penstock.adapters.exchanges.trade_pages import id_number, trade_pager, trades_by_id
 from penstock.adapters.exchanges.transfer_pages import Direction, transfer_pager
 from penstock.core.clock import MachineClock
 from penstock.core.earn_balances import EarnBalance
@@ -36,24 +36,11 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.machine import SYSTEM_CLOCK
-from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType, Side
+from penstock.core.orders import Fill, OrderReport, OrderRequest, OrderState, OrderType
 from penstock.core.transfers import Transfer
 
-_STATES = {
-    "open": OrderState.OPEN,
-    "canceling": OrderState.OPEN,
-    "closed": OrderState.FILLED,
-    "canceled": OrderState.CANCELED,
-    "expired": OrderState.EXPIRED,
-    "rejected": OrderState.REJECTED,
-}
-#: ccxt's words for an order that ended before it was filled. How far it came must be stated. Of a
-#: filled one ("closed") without a quantity, the trades tell.
-_CUT_SHORT = ("canceled", "expired")
-_PAGE = 1000
 #: Venues show about three months of transfers at once.
 _TRANSFERS_KEPT = timedelta(days=89)
-_ASK_ONE_BY_ONE = 5
 _log = structlog.get_logger(__name__)
 
 
@@ -104,15 +91,14 @@ class CcxtExchange(CcxtMarketData):
                 "password_env beside api_key_env in configs/environments.yaml"
             )
         self._lookup = order_lookup(venue)
-        self._pager = trade_pager(venue)
+        self._reports = OrderReports(venue, self._lookup, self._refusals, self.session)
+        self._fills = AccountFills(self, self._reports)
         self._transfers = transfer_pager(venue)
         # Unlike a test network, the practice exchange has transfers.
         if base_url is not None:
             self.client.urls["api"].setdefault("sapi", f"{base_url}/sapi/v1")
         self._age = RequestAge(venue, self.client)
         keep_in_order(venue, self.client)
-        #: Client order ids by venue order id. An entry never changes.
-        self._client_ids: dict[str, str] = {}
 
     def balances(self) -> Mapping[str, Decimal]:
         return self._balances("total")
@@ -164,7 +150,7 @@ class CcxtExchange(CcxtMarketData):
 
     def _placed(self, answer: Mapping[str, Any], order: OrderRequest) -> OrderReport:
         """Return the report of the answer to a new order, with the trades that it shows."""
-        report = self._report(answer, order.client_order_id, order.symbol)
+        report = self._reports.of(answer, order.client_order_id, order.symbol)
         fills = answered_fills(answer.get("info"), order, report.filled_quantity)
         return replace(report, fills=fills)
 
@@ -245,7 +231,7 @@ class CcxtExchange(CcxtMarketData):
                         f"{self.venue}, order {name}: asked for it by name, "
                         f"it answers with order {order['id']}, '{other}'"
                     )
-            return [self._report(order, name, symbol) for order in orders]
+            return [self._reports.of(order, name, symbol) for order in orders]
         ours = {str(order["id"]): order for order in orders if self._lookup.name_of(order) == name}
         if len(ours) > 1:
             raise VenueError(
@@ -256,7 +242,7 @@ class CcxtExchange(CcxtMarketData):
             raise VenueUnavailableError(
                 f"{self.venue}, order {name}: asked for it by name, it lists others ({len(orders)})"
             )
-        return [self._report(order, name, symbol) for order in ours.values()]
+        return [self._reports.of(order, name, symbol) for order in ours.values()]
 
     def cancel(self, client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
         self.require_symbol(symbol)
@@ -269,7 +255,7 @@ class CcxtExchange(CcxtMarketData):
             # Some venues only confirm that they took the cancellation.
             return self.find_order(client_order_id, symbol)
         report = self.understood(
-            f"cancel {client_order_id}", lambda: self._report(answer, client_order_id, symbol)
+            f"cancel {client_order_id}", lambda: self._reports.of(answer, client_order_id, symbol)
         )
         is_ours = report.client_order_id == client_order_id
         return report if is_ours else self.find_order(client_order_id, symbol)
@@ -284,7 +270,7 @@ class CcxtExchange(CcxtMarketData):
         )
         if isinstance(answer, dict) and answer.get("status") is not None:
             return self.understood(
-                f"cancel {venue_order_id}", lambda: self._report(answer, "", symbol)
+                f"cancel {venue_order_id}", lambda: self._reports.of(answer, "", symbol)
             )
         works = [report for report in self.open_orders() if report.venue_order_id == venue_order_id]
         return (
@@ -301,7 +287,7 @@ class CcxtExchange(CcxtMarketData):
 
         def asked() -> Any:
             answer = self._lookup.denied_by_venue(ask)
-            self._require_no_refusal(answer, name)
+            self._reports.require_no_refusal(answer, name)
             return answer
 
         try:
@@ -321,34 +307,14 @@ class CcxtExchange(CcxtMarketData):
         return self.read(
             "open orders",
             lambda: [
-                self._report(order, "", order["symbol"])
+                self._reports.of(order, "", order["symbol"])
                 for order in self._lookup.working(self.client)
             ],
         )
 
     def fills(self, symbol: str, since: datetime) -> Sequence[Fill]:
         self.require_symbol(symbol)
-        trades = self._all_trades(symbol, round(since.timestamp() * 1000))
-        # The trades' own names come first: ccxt cannot ask for a single order at Bybit.
-        names = [None if self._pager is None else self._pager.name_of(trade) for trade in trades]
-        self._learn_client_ids(
-            symbol,
-            {
-                str(trade["order"])
-                for trade, name in zip(trades, names, strict=True)
-                if name is None and trade.get("order") is not None
-            },
-        )
-        return self.understood(
-            f"fills of {symbol}",
-            lambda: [
-                self._fill(
-                    trade,
-                    self._client_ids.get(str(trade.get("order")), "") if name is None else name,
-                )
-                for trade, name in zip(trades, names, strict=True)
-            ],
-        )
+        return self._fills.since(symbol, since)
 
     def transfers(self, since: datetime) -> Sequence[Transfer] | None:
         if not (self.client.has.get("fetchDeposits") and self.client.has.get("fetchWithdrawals")):
@@ -371,91 +337,3 @@ class CcxtExchange(CcxtMarketData):
             _log.warning("transfers_not_reported", venue=self.venue, reason=str(error))
             return None
         return sorted(found, key=lambda each: each.at)
-
-    def _all_trades(self, symbol: str, since: int) -> list[dict[str, Any]]:
-        """Return every trade from `since` (milliseconds) on, oldest first.
-
-        Trades are paged by id where the venue does so, and with its pager otherwise.
-        """
-        what = f"fills of {symbol}"
-        trades = (
-            trades_by_id(partial(self.read, what), self.client, symbol, since)
-            if self._pager is None
-            else self._pager.trades(partial(self.read, what), self.client, symbol, since)
-        )
-        return sorted(trades, key=lambda trade: (int(trade["timestamp"]), id_number(trade["id"])))
-
-    def _learn_client_ids(self, symbol: str, order_ids: set[str]) -> None:
-        """Find the client order ids of orders that this process has not seen yet.
-
-        Many are asked for at once, few one by one.
-        """
-        unknown = order_ids - self._client_ids.keys()
-        if len(unknown) > _ASK_ONE_BY_ONE and self.client.has.get("fetchOrders"):
-            self.read(
-                f"orders of {symbol}",
-                lambda: [
-                    self._report(order, "", symbol)
-                    for order in self.client.fetch_orders(symbol, None, _PAGE)
-                ],
-            )
-        for order_id in sorted(order_ids - self._client_ids.keys()):
-            try:
-                self.read(f"order {order_id}", partial(self._learn_client_id, order_id, symbol))
-            except OrderNotFoundError:
-                continue  # archived or not visible yet: the fill names no order of ours
-
-    def _learn_client_id(self, order_id: str, symbol: str) -> None:
-        self._report(self.client.fetch_order(order_id, symbol), "", symbol)
-
-    def _report(self, order: Mapping[str, Any], client_order_id: str, symbol: str) -> OrderReport:
-        """Return the report of a ccxt order. An order without a status was accepted: it is OPEN."""
-        self._require_no_refusal(order, client_order_id)
-        # ccxt makes an empty order of an answer that has none in it.
-        if order["id"] in (None, ""):
-            raise VenueUnavailableError(
-                f"{self.venue}, order {client_order_id} in {symbol}: the answer has no order in it"
-            )
-        venue_id, named = str(order["id"]), self._lookup.name_of(order) or client_order_id
-        if named:
-            self._client_ids[venue_id] = named
-        filled, cut_short = self._lookup.filled_of(order), self._lookup.is_cut_short(order)
-        if filled is None and (cut_short or order.get("status") in _CUT_SHORT):
-            raise ValueError(f"order {venue_id} has ended, and its filled quantity is missing")
-        state = _STATES.get(order.get("status") or "open", OrderState.OPEN)
-        if state is OrderState.OPEN and filled:
-            state = OrderState.PARTIALLY_FILLED
-        if cut_short:
-            state = OrderState.CANCELED
-        if filled is None:
-            all_of_it = order.get("amount") if state is OrderState.FILLED else None
-            filled = Decimal(str(all_of_it or 0))
-        reason = self._lookup.reason_of(order) if state.is_final else ""
-        return OrderReport(named, venue_id, symbol, state, filled, reason)
-
-    def _require_no_refusal(self, order: Any, name: str) -> None:
-        """Raise the error of a refusal that ccxt has made an order of.
-
-        OKX may refuse in the row of an answer that is a success at its top.
-        """
-        answer = order.get("info") if isinstance(order, dict) else None
-        if self._refusals is None or answer is None:
-            return
-        code, meaning = self._refusals.of_answer(answer)
-        if code:
-            message = f"{self.venue}, order {name}: refused with code {code}"
-            raise refusal(code, meaning, message, self.session.last, self._refusals)
-
-    def _fill(self, trade: Mapping[str, Any], client_order_id: str) -> Fill:
-        fee, fee_asset = fee_of(self.venue, trade)
-        return Fill(
-            trade_id=str(trade["id"]),
-            client_order_id=client_order_id,
-            symbol=str(trade["symbol"]),
-            side=Side(trade["side"]),
-            quantity=Decimal(str(trade["amount"])),
-            price=Decimal(str(trade["price"])),
-            fee=fee,
-            fee_asset=fee_asset,
-            at=datetime.fromtimestamp(int(trade["timestamp"]) / 1000, UTC),
-        )

@@ -15,6 +15,7 @@ from typing import Any
 
 import structlog
 
+from penstock.adapters.exchanges.venue_families import family_of
 from penstock.core.errors import ConfigError
 
 #: How long Kraken may take an order. It wants a deadline that is two to sixty seconds ahead when
@@ -25,9 +26,9 @@ _OUT_OF_SIGHT = 60.0
 #: How many seconds a venue's answers about an order may lag behind its answer to the order. No
 #: venue states a figure; Bybit works orders off after it has answered.
 _LAGS: Mapping[str, float] = {
-    **dict.fromkeys(("binance", "binanceus"), 1.0),
-    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), 2.0),
-    **dict.fromkeys(("okx", "okxus", "myokx"), 1.0),
+    "binance": 1.0,
+    "bybit": 2.0,
+    "okx": 1.0,
     "kraken": 2.0,
     "whitebit": 2.0,
 }
@@ -54,9 +55,9 @@ class AgeLimit(StrEnum):
 #: The longest age at which a venue takes an order, in seconds: ccxt asks for it, or the venue sets
 #: it.
 _LIMITS: Mapping[str, tuple[AgeLimit, float]] = {
-    **dict.fromkeys(("binance", "binanceus"), (AgeLimit.TIMESTAMP, 10.0)),
-    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), (AgeLimit.SIGNATURE, 5.0)),
-    **dict.fromkeys(("okx", "okxus", "myokx"), (AgeLimit.SIGNATURE, 30.0)),
+    "binance": (AgeLimit.TIMESTAMP, 10.0),
+    "bybit": (AgeLimit.SIGNATURE, 5.0),
+    "okx": (AgeLimit.SIGNATURE, 30.0),
     "kraken": (AgeLimit.DEADLINE, _KRAKEN_ORDER_LIFE.total_seconds()),
     "whitebit": (AgeLimit.NONCE, 5.0),
 }
@@ -67,7 +68,7 @@ def age_limit(venue: str) -> str | None:
 
     A venue without one would take the order of a process that was suspended.
     """
-    found = _LIMITS.get(venue)
+    found = _LIMITS.get(family_of(venue))
     return None if found is None else f"orders older than {found[1]:g} s are refused, by {found[0]}"
 
 
@@ -79,10 +80,8 @@ def visibility_delay(venues: Collection[str], wanted: float | None = None) -> fl
     that is less: a second order could be sent too early. A venue whose limit is not known counts as
     the slowest; it trades on paper, so nothing is sent.
     """
-    slowest = max(seconds for _, seconds in _LIMITS.values())
-    age = max(
-        (_LIMITS[venue][1] if venue in _LIMITS else slowest for venue in venues), default=slowest
-    )
+    ages = {family: seconds for family, (_, seconds) in _LIMITS.items()}
+    age = _slowest(ages, venues)
     least = age + _OUT_OF_SIGHT + _MARGIN
     if wanted is not None and wanted < least:
         raise ConfigError(
@@ -99,8 +98,13 @@ def refusal_lag(venues: Collection[str]) -> float:
 
     A venue that is not known counts as the slowest.
     """
-    slowest = max(_LAGS.values())
-    return max((_LAGS.get(venue, slowest) for venue in venues), default=slowest)
+    return _slowest(_LAGS, venues)
+
+
+def _slowest(seconds: Mapping[str, float], venues: Collection[str]) -> float:
+    """Return the longest time of these venues, by family; of all where one is not known."""
+    longest = max(seconds.values())
+    return max((seconds.get(family_of(venue), longest) for venue in venues), default=longest)
 
 
 class _SigningTime(threading.local):
@@ -111,7 +115,8 @@ class RequestAge:
     """Signs a venue's orders as of a given time. Thread-safe: each thread has its own time."""
 
     def __init__(self, venue: str, client: Any) -> None:
-        self._limit = _LIMITS[venue][0] if venue in _LIMITS else None
+        known = _LIMITS.get(family_of(venue))
+        self._limit = None if known is None else known[0]
         self._client = client
         self._signing = _SigningTime()
         self._nonces: dict[int, None] = {}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from penstock.adapters.exchanges.venue_families import family_of
 from penstock.core.order_limits import OrderLimits, PriceBand
 
 Row = Mapping[str, Any]
@@ -18,12 +19,13 @@ def largest_order(venue: str, market: Row) -> tuple[Decimal | None, OrderLimits]
     Raises ValueError (or what Decimal raises) where a bound is no number.
     """
     info: Row = market["info"] or {}
-    if venue.startswith("binance"):
-        return _amount(market), _of_filters(info)
-    if venue in ("okx", "okxus", "myokx"):
-        return _amount(market), _of_okx(info, str(market["quote"]))
-    if venue in ("bybit", "bybiteu", "bybitid"):
-        return _of_bybit(info)
+    match family_of(venue):
+        case "binance":
+            return _amount(market), _of_filters(info)
+        case "okx":
+            return _amount(market), _of_okx(info, str(market["quote"]))
+        case "bybit":
+            return _of_bybit(info)
     limits = market["limits"]
     notional = bound(limits.get("cost", {}).get("max"))
     at_market = bound(limits.get("market", {}).get("max"))

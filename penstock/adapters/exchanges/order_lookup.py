@@ -15,6 +15,7 @@ from typing import Any
 import ccxt
 
 from penstock.adapters.exchanges.answers import list_in, rows_in
+from penstock.adapters.exchanges.venue_families import family_of, names_of
 from penstock.core.errors import ConfigError
 
 #: Asks a ccxt client for the order of this name in this symbol. Lists are read from the venue's own
@@ -335,9 +336,9 @@ _WHITEBIT = OrderLookup(
 )
 
 _LOOKUPS: Mapping[str, OrderLookup] = {
-    **dict.fromkeys(("binance", "binanceus"), _BINANCE),
-    **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
-    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), _BYBIT),
+    "binance": _BINANCE,
+    "okx": _OKX,
+    "bybit": _BYBIT,
     "kraken": _KRAKEN,
     "whitebit": _WHITEBIT,
 }
@@ -348,11 +349,11 @@ def order_lookup(venue: str) -> OrderLookup:
 
     Raises ConfigError where that is not known: a lost order might be sent twice.
     """
-    if venue not in _LOOKUPS:
+    if family_of(venue) not in _LOOKUPS:
         raise ConfigError(
             f"'{venue}' cannot be traded: it is not known how it is asked for an order by client "
             "order id, so a lost order might be sent twice. "
-            f"Trade at one of {', '.join(sorted(_LOOKUPS))}; "
+            f"Trade at one of {', '.join(names_of(_LOOKUPS))}; "
             f"'{venue}' still serves for market data and for trading on paper"
         )
-    return _LOOKUPS[venue]
+    return _LOOKUPS[family_of(venue)]

@@ -9,9 +9,10 @@ units.
 
 from typing import Any
 
+from penstock.adapters.exchanges.venue_families import family_of
 from penstock.core.errors import NotSentError
 
-_UNIFIED_ONLY = frozenset({"bybit", "bybiteu", "bybitid"})
+_UNIFIED_ONLY = frozenset({"bybit"})
 
 
 def require_base_units(venue: str, client: Any) -> None:
@@ -19,7 +20,7 @@ def require_base_units(venue: str, client: Any) -> None:
 
     ccxt asks the venue once, and keeps the answer.
     """
-    if venue not in _UNIFIED_ONLY:
+    if family_of(venue) not in _UNIFIED_ONLY:
         return
     _, is_unified = client.is_unified_enabled()
     if is_unified is not True:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from penstock.adapters.exchanges.venue_families import family_of
+
 
 class Meaning(StrEnum):
     """What a refusal says of the request."""
@@ -321,9 +323,9 @@ _WHITEBIT: Mapping[str, Meaning] = {
 }
 
 _TABLES: Mapping[str, RefusalTable] = {
-    **dict.fromkeys(("binance", "binanceus"), _BINANCE),
-    **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
-    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), _BYBIT),
+    "binance": _BINANCE,
+    "okx": _OKX,
+    "bybit": _BYBIT,
     "kraken": _KRAKEN,
     "whitebit": RefusalTable(_whitebit_codes, _WHITEBIT),
 }
@@ -331,4 +333,4 @@ _TABLES: Mapping[str, RefusalTable] = {
 
 def refusal_table(venue: str) -> RefusalTable | None:
     """Return the venue's table; None for a venue that is read only and never traded."""
-    return _TABLES.get(venue)
+    return _TABLES.get(family_of(venue))

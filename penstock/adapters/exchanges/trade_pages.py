@@ -16,6 +16,7 @@ import structlog
 
 from penstock.adapters.exchanges.answers import list_in, rows_in
 from penstock.adapters.exchanges.fees import fee_of
+from penstock.adapters.exchanges.venue_families import family_of, names_of
 from penstock.core.errors import ConfigError, VenueUnavailableError
 
 #: The parameters of one request.
@@ -305,9 +306,9 @@ _WHITEBIT = TradePager(_whitebit_windows, _whitebit_page, _WHITEBIT_KEPT, "clien
 
 #: Binance pages forward by trade id. ccxt's own call does that, so it has no pager.
 _PAGERS: Mapping[str, TradePager | None] = {
-    **dict.fromkeys(("binance", "binanceus"), None),
-    **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
-    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), _BYBIT),
+    "binance": None,
+    "okx": _OKX,
+    "bybit": _BYBIT,
     "kraken": _KRAKEN,
     "whitebit": _WHITEBIT,
 }
@@ -318,9 +319,9 @@ def trade_pager(venue: str) -> TradePager | None:
 
     Raises ConfigError where that is not known: fills might be lost.
     """
-    if venue not in _PAGERS:
+    if family_of(venue) not in _PAGERS:
         raise ConfigError(
             f"'{venue}' cannot be traded: it is not known how it lists trades over several pages, "
-            f"so fills might be lost. Trade at one of {', '.join(sorted(_PAGERS))}"
+            f"so fills might be lost. Trade at one of {', '.join(names_of(_PAGERS))}"
         )
-    return _PAGERS[venue]
+    return _PAGERS[family_of(venue)]

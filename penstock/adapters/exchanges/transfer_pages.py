@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from penstock.adapters.exchanges.answers import list_in
+from penstock.adapters.exchanges.venue_families import family_of
 from penstock.core.errors import ConfigError, VenueRejectedError, VenueUnavailableError
 from penstock.core.transfers import Transfer
 
@@ -232,9 +233,9 @@ _WHITEBIT = TransferPager(
 )
 
 _PAGERS: Mapping[str, TransferPager] = {
-    **dict.fromkeys(("binance", "binanceus"), _BINANCE),
-    **dict.fromkeys(("bybit", "bybiteu", "bybitid"), _BYBIT),
-    **dict.fromkeys(("okx", "okxus", "myokx"), _OKX),
+    "binance": _BINANCE,
+    "bybit": _BYBIT,
+    "okx": _OKX,
     "kraken": _KRAKEN,
     "whitebit": _WHITEBIT,
 }
@@ -245,6 +246,6 @@ def transfer_pager(venue: str) -> TransferPager:
 
     Raises ConfigError where that is not known.
     """
-    if venue not in _PAGERS:
+    if family_of(venue) not in _PAGERS:
         raise ConfigError(f"'{venue}': it is not known how it lists deposits and withdrawals")
-    return _PAGERS[venue]
+    return _PAGERS[family_of(venue)]

@@ -222,6 +222,8 @@ class PhaseWorker:
             return False
         going = cleared(context, made.intents, self._orders)
         self._fills += going.fills
+        if going.locks is not None:  # the next book is read with them, and reviewed
+            self._risk.view.locks = going.locks
         reports = place(session, context.keeper, context.rebalance, going.orders)
         self._sent += len(going.orders)
         names = {order.request.client_order_id for order in going.orders}

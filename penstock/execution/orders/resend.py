@@ -4,7 +4,7 @@ Such an answer can be wrong. So the venue's trades, open orders and balances are
 ledger first. Tracking and recovery decide whether an order never arrived.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from penstock.core.breaks import lock_subjects
@@ -24,6 +24,8 @@ class Cleared:
     """Those that may not, because something at the venue shows an earlier order."""
     fills: tuple[Fill, ...] = ()
     """Fills that were found at the venue and booked on the way."""
+    locks: Mapping[str, str] | None = None
+    """The reason by locked subject now; None where nothing was compared."""
 
 
 def cleared(
@@ -33,8 +35,8 @@ def cleared(
 
     An order may leave where no earlier one is in doubt, or where nothing at the venue shows the
     earlier one. Another attempt, or a later child of the same parent, may send its quantity again.
-    What the venue shows is booked, or becomes a break that locks the symbol. `before` are the
-    slot's orders so far.
+    What the venue shows is booked, or becomes a break that locks its subject: an order of a locked
+    symbol is kept back, whether or not it is sent again. `before` are the slot's orders so far.
     """
     again = [order for order in orders if order.attempt or _in_doubt(order, before)]
     if not again:
@@ -42,12 +44,16 @@ def cleared(
     found = reconcile(context.session, context.keeper, context.instruments)
     after = context.read_orders()
     kept = {
-        order.request.client_order_id for order in again if _may_exist(order, before, after, found)
+        order.request.client_order_id
+        for order in orders
+        if any(subject in found.locks for subject in lock_subjects(order.request.symbol))
+        or (order in again and _may_exist(order, before, after, found))
     }
     return Cleared(
         tuple(order for order in orders if order.request.client_order_id not in kept),
         tuple(order for order in orders if order.request.client_order_id in kept),
         found.fills,
+        found.locks,
     )
 
 
@@ -79,10 +85,9 @@ def _may_exist(
     found: Reconciliation,
 ) -> bool:
     """Return whether an earlier order for the same quantity may exist at the venue."""
-    symbol, fresh = order.request.symbol, {fill.client_order_id for fill in found.fills}
+    fresh = {fill.client_order_id for fill in found.fills}
     siblings = _siblings(order, after)
     alive = any(not each.state.is_final for each in siblings)
     filled = any(each.filled_quantity for each in siblings if each.child == order.child)
     came = any(each.request.client_order_id in fresh for each in _in_doubt(order, before))
-    locked = any(subject in found.locks for subject in lock_subjects(symbol))
-    return alive or filled or came or locked
+    return alive or filled or came

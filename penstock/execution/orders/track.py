@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from math import inf
 
 import structlog
 
@@ -75,7 +76,7 @@ class OrderTracker:
         for. Raises StaleLeaseError where the lease was lost, and StoreError.
         """
         policy, waited = self._session.policy, 0.0
-        cancelled: set[str] = set()
+        cancelled: dict[str, float] = {}
         limit = (
             max(patience_seconds, policy.visibility_delay_seconds) + policy.follow_timeout_seconds
         )
@@ -89,10 +90,10 @@ class OrderTracker:
                 return unfinished
             if waited >= patience_seconds:
                 known = self._cancel(
-                    unfinished, cancelled, "not filled in time", EndCause.NOT_FILLED_IN_TIME
+                    unfinished, cancelled, waited, "not filled in time", EndCause.NOT_FILLED_IN_TIME
                 )
             else:
-                known = self._called_back(unfinished, cancelled)
+                known = self._called_back(unfinished, cancelled, waited)
             if known:
                 continue
             self._session.pause(policy.poll_seconds)
@@ -278,7 +279,7 @@ class OrderTracker:
             return []  # the next look asks again
 
     def _called_back(
-        self, unfinished: Collection[OrderRecord], cancelled: set[str]
+        self, unfinished: Collection[OrderRecord], cancelled: dict[str, float], waited: float
     ) -> dict[str, OrderReport]:
         """Cancel what the kill switch asks for. One that flattens leaves orders that reduce."""
         halt = self._session.kill_switch.read() if unfinished else None
@@ -286,7 +287,7 @@ class OrderTracker:
             return {}
         left = [order for order in unfinished if not (halt.flatten and self._reduces(order))]
         reason = f"cancelled by the kill switch: {halt.reason} (set by {halt.by})"
-        return self._cancel(left, cancelled, reason, EndCause.CANCELLED_BY_KILL_SWITCH)
+        return self._cancel(left, cancelled, waited, reason, EndCause.CANCELLED_BY_KILL_SWITCH)
 
     def _reduces(self, order: OrderRecord) -> bool:
         """Return whether what is still open of the order makes its position smaller."""
@@ -296,26 +297,30 @@ class OrderTracker:
     def _cancel(
         self,
         unfinished: Collection[OrderRecord],
-        cancelled: set[str],
+        cancelled: dict[str, float],
+        waited: float,
         reason: str,
         cause: EndCause,
     ) -> dict[str, OrderReport]:
-        """Ask the venue to cancel each working order that is not in `cancelled`.
+        """Ask the venue to cancel each working order; return its answers by client order id.
 
-        Returns its answers by client order id.
-        Orders that got an answer are added to `cancelled`. The next look finds an order that ended
-        meanwhile. A request that was refused, or got no answer, does not keep the others from being
-        cancelled, and is repeated.
+        `cancelled` keeps at which `waited` a cancellation was taken. Where the order still works
+        after the time by which venues lag, it is asked for again. Any other answer does not keep
+        the others from being cancelled, and the request is repeated: "no such order" may be said of
+        an order that was placed just now. The next look finds one that ended meanwhile.
         """
+        lag = self._session.policy.refusal_lag_seconds
         working = [
             order
             for order in unfinished
-            if order.state in _WORKING and order.request.client_order_id not in cancelled
+            if order.state in _WORKING
+            and waited - cancelled.get(order.request.client_order_id, -inf) > lag
         ]
         self._write(
             [
                 self._event(order, OrderEventKind.REQUEST_CANCEL, reason, end_cause=cause)
                 for order in working
+                if order.state is not OrderState.PENDING_CANCEL or order.end_cause is not cause
             ]
         )
         reports: dict[str, OrderReport] = {}
@@ -324,13 +329,11 @@ class OrderTracker:
             try:
                 with order_id(name):
                     reports[name] = self._session.cancel(order.request)
-            except (OrderNotFoundError, UnknownSymbolError):
-                pass
             except VenueError as error:
                 if isinstance(error, RateLimitedError):
                     self._slow_down(error)
-                continue
-            cancelled.add(name)
+            else:
+                cancelled[name] = waited
         return reports
 
     def _event(

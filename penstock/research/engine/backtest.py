@@ -20,9 +20,9 @@ from penstock.core.relistings import Join
 from penstock.core.strategy import Strategy
 from penstock.core.timeframes import Timeframe
 from penstock.research.engine.costs import Costs
-from penstock.research.engine.kernel import Moments, Run, simulate
+from penstock.research.engine.kernel import Run, simulate
 from penstock.research.engine.market import BarMatrices, Matrix, market_of
-from penstock.research.engine.metrics import metrics_of, moments_of
+from penstock.research.engine.metrics import Moments, metrics_of, moments_of
 from penstock.research.engine.results import BacktestResult, ParamValues
 
 Engine = Literal["kernel", "vectorbt"]

@@ -28,46 +28,13 @@ import numpy as np
 from penstock.core.extras import extra
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.market import BarMatrices, Matrix
+from penstock.research.engine.metrics import Moments
 
 with extra("research"):
     from numba import njit
 
 #: Two amounts closer than this are the same one (relative, absolute): vectorbt's own tolerances.
 _REL, _ABS = 1e-9, 1e-12
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Sums over one equity curve, from which penstock.research.engine.metrics makes the figures."""
-
-    returns: int
-    """The number of per-bar returns."""
-    total: float
-    """The sum of the returns."""
-    total2: float
-    """The sum of their squares."""
-    total3: float
-    """The sum of their third powers."""
-    total4: float
-    """The sum of their fourth powers."""
-    downside2: float
-    """The sum of the squares of the negative returns."""
-    max_drawdown: float
-    """The largest fall from a peak, as a positive fraction of the peak."""
-    traded: float
-    """The notional of all orders, in quote units."""
-    orders: int
-    """The number of orders."""
-    unfilled: float
-    """The notional that was ordered beyond the volume of the bars, in quote units; -1 where nobody
-    measured it.
-    """
-    equity_sum: float
-    """The sum of the equity over bars."""
-    first_equity: float
-    """The equity at the first close."""
-    final_equity: float
-    """The equity at the last close."""
 
 
 @dataclass(frozen=True)
@@ -128,29 +95,11 @@ def simulate(
         fills,
         written_off,
     )
-    returns, orders, reduced, *rest = sums
-    total, total2, total3, total4, downside2, max_drawdown, traded, unfilled, equity_sum = rest
-    return Run(
-        equity,
-        fills,
-        Moments(
-            int(returns),
-            total,
-            total2,
-            total3,
-            total4,
-            downside2,
-            max_drawdown,
-            traded,
-            int(orders),
-            unfilled,
-            equity_sum,
-            float(equity[0]),
-            float(equity[-1]),
-        ),
-        int(reduced),
-        written_off,
-    )
+    returns, orders, reduced, *of_returns, traded, unfilled, equity_sum = sums
+    # In the order of the fields of Moments.
+    in_order = [int(returns), *of_returns, traded, int(orders), unfilled, equity_sum]
+    in_order += [float(equity[0]), float(equity[-1])]
+    return Run(equity, fills, Moments(*in_order), int(reduced), written_off)
 
 
 @njit(cache=True, nogil=True)

@@ -7,12 +7,12 @@ infinite: a curve without risk or trades cannot win a search.
 """
 
 import math
+from dataclasses import dataclass
 from datetime import timedelta
 from statistics import NormalDist
 
 import numpy as np
 
-from penstock.research.engine.kernel import Moments
 from penstock.research.engine.market import Matrix
 from penstock.research.engine.results import BacktestMetrics
 
@@ -27,6 +27,40 @@ _ROUNDING = 3e-5
 _LARGEST_GROWTH = 100.0
 #: A return or a fall that is smaller is the rounding of an equity.
 _SMALLEST_MOVE = 1e-14
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Sums over one equity curve, from which `metrics_of` makes the figures."""
+
+    returns: int
+    """The number of per-bar returns."""
+    total: float
+    """The sum of the returns."""
+    total2: float
+    """The sum of their squares."""
+    total3: float
+    """The sum of their third powers."""
+    total4: float
+    """The sum of their fourth powers."""
+    downside2: float
+    """The sum of the squares of the negative returns."""
+    max_drawdown: float
+    """The largest fall from a peak, as a positive fraction of the peak."""
+    traded: float
+    """The notional of all orders, in quote units."""
+    orders: int
+    """The number of orders."""
+    unfilled: float
+    """The notional that was ordered beyond the volume of the bars, in quote units; -1 where nobody
+    measured it.
+    """
+    equity_sum: float
+    """The sum of the equity over bars."""
+    first_equity: float
+    """The equity at the first close."""
+    final_equity: float
+    """The equity at the last close."""
 
 
 def moments_of(

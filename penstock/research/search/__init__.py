@@ -1,1 +1,1 @@
-"""Parameter searches: the space and the runner."""
+"""Parameter searches: the space, the runner and the trials."""

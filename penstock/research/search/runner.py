@@ -8,7 +8,7 @@ whether a result is good enough.
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -33,45 +33,23 @@ from penstock.research.engine.market import BarMatrices, market_of
 from penstock.research.engine.metrics import deflated_sharpe, metrics_of
 from penstock.research.engine.results import (
     BacktestResult,
-    Candidate,
-    ParamValues,
     SearchResult,
     SearchSettings,
 )
 from penstock.research.identity import hash_bars, search_id
 from penstock.research.search.space import Choices, NumberRange, search_space
+from penstock.research.search.trials import (
+    TRIAL_METRICS,
+    OnTrial,
+    Trial,
+    best_candidates,
+    trial_table,
+)
 from penstock.research.validation.splits import Split, split_in_two
 
 with extra("research"):
     import optuna
     from optuna.storages.journal import JournalFileBackend
-
-#: The figures that a trial's row in `SearchResult.trials` has.
-TRIAL_METRICS = ("sharpe", "total_return", "max_drawdown", "turnover", "orders")
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One finished trial."""
-
-    number: int
-    """The trial's number in the search."""
-    strategy: str
-    """The strategy's name."""
-    params: ParamValues
-    """The parameters that were tried."""
-    allowed: bool
-    """Whether the strategy allows these parameters."""
-    value: float
-    """The objective, in sample; NaN where the parameters are not allowed."""
-    metrics: dict[str, float]
-    """The figures TRIAL_METRICS; empty where the parameters are not allowed."""
-    took_ms: float
-    """How long the trial took, in milliseconds."""
-
-
-#: Called after each trial.
-OnTrial = Callable[[Trial], None]
 
 
 @dataclass(frozen=True)
@@ -277,24 +255,9 @@ def _read(trial: optuna.trial.FrozenTrial, strategy: str, number: int) -> Trial:
     )
 
 
-def _best(trials: list[Trial], settings: SearchSettings) -> tuple[Candidate, ...]:
-    """Return the best distinct candidates, best first; an earlier trial wins a tie."""
-    allowed = sorted((t for t in trials if t.allowed), key=lambda t: (-t.value, t.number))
-    if not allowed:
-        raise SearchError(
-            f"none of {len(trials)} trials had parameters that the strategy allows: "
-            "widen the bounds"
-        )
-    distinct = {
-        (t.strategy, json.dumps(dict(t.params), sort_keys=True)): t for t in reversed(allowed)
-    }
-    chosen = sorted(distinct.values(), key=lambda t: (-t.value, t.number))[: settings.top]
-    return tuple(Candidate(t.number, t.strategy, t.params, t.value) for t in chosen)
-
-
 def _conclude(plan: _SearchPlan, trials: list[Trial]) -> SearchResult:
     """Simulate the choice in sample and out of sample."""
-    candidates = _best(trials, plan.settings)
+    candidates = best_candidates(trials, plan.settings.top)
     best, market = candidates[0], plan.market
     strategy = next(s for s in plan.strategies if s.name == best.strategy).from_params(
         dict(best.params)
@@ -320,7 +283,7 @@ def _conclude(plan: _SearchPlan, trials: list[Trial]) -> SearchResult:
         costs=plan.costs,
         timeframe=market.timeframe,
         symbols=market.symbols,
-        trials=_frame(trials),
+        trials=trial_table(trials),
         candidates=candidates,
         strategy=best.strategy,
         best_params=params,
@@ -370,26 +333,6 @@ def _deflated(chosen: BacktestResult, trials: list[Trial]) -> float:
     tried = sum(1 for trial in trials if trial.allowed)
     return deflated_sharpe(
         m.sharpe / per_bar, returns, m.skewness, m.kurtosis, 1 / max(returns - 1, 1), tried
-    )
-
-
-def _frame(trials: list[Trial]) -> pl.DataFrame:
-    names = sorted({name for t in trials for name in t.params})
-    rows = [
-        {
-            "number": t.number,
-            "strategy": t.strategy,
-            "state": "complete" if t.allowed else "pruned",
-            "value": t.value if t.allowed else None,
-            **{name: t.metrics.get(name) for name in TRIAL_METRICS},
-            "took_ms": t.took_ms,
-            "params": json.dumps(dict(t.params), sort_keys=True),
-            **{f"param_{name}": t.params.get(name) for name in names},
-        }
-        for t in trials
-    ]
-    return pl.DataFrame(rows, infer_schema_length=None).with_columns(
-        pl.col("orders").cast(pl.Int64)
     )
 
 

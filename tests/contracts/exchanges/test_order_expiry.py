@@ -16,12 +16,12 @@ from structlog.testing import capture_logs
 from penstock.adapters.exchanges.ccxt import CcxtExchange
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
 from penstock.adapters.exchanges.order_expiry import RequestAge, age_limit, visibility_delay
-from penstock.adapters.exchanges.order_lookup import _LOOKUPS
 from penstock.adapters.exchanges.venue_session import Throttle
 from penstock.core.clock import SteppedClock
 from penstock.core.errors import ConfigError, DuplicateOrderError, NotSentError
 from penstock.core.orders import OrderRequest, OrderType, Side
 from penstock.execution.session import ExecutionPolicy
+from tests.contracts.exchanges.conftest import TRADED
 
 NAME = "0123456789abcdef0123456789abcdef"
 ANSWERS = {
@@ -283,12 +283,12 @@ def test_every_venue_that_can_be_traded_refuses_old_orders() -> None:
     """The delay is derived from the age limit. So every venue that takes orders must have an age
     limit.
     """
-    assert all(age_limit(venue) for venue in _LOOKUPS)
+    assert all(age_limit(venue) for venue in TRADED)
 
 
 def test_default_delay_covers_every_venue() -> None:
     """A session that is built without a delay waits as long as the slowest venue needs."""
-    assert ExecutionPolicy().visibility_delay_seconds >= visibility_delay(list(_LOOKUPS))
+    assert ExecutionPolicy().visibility_delay_seconds >= visibility_delay(TRADED)
 
 
 @pytest.mark.parametrize("kind", list(OrderType))

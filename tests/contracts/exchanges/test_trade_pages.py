@@ -215,7 +215,7 @@ class Wire:
             ]
         )
         self.exchange._has_markets = True
-        self.exchange._client_ids["O-1"] = "ours"
+        self.exchange._reports.client_ids["O-1"] = "ours"
 
     def answer(self, path: str, fields: dict[str, str]) -> object:
         listed = PATHS["okx"] if path == OKX_RECENT else path
@@ -323,7 +323,7 @@ def test_new_process_knows_its_trades_by_the_name_in_them(venue: str) -> None:
     refused at Bybit.
     """
     wire = Wire(venue, history(3))
-    wire.exchange._client_ids.clear()
+    wire.exchange._reports.client_ids.clear()
     found = wire.exchange.fills("AAA/USDT", datetime.fromtimestamp(wire.trades[0].at / 1000, UTC))
     assert [fill.client_order_id for fill in found] == ["ours"] * 3
 

@@ -209,9 +209,11 @@ def test_fills_are_told_from_since_on_with_their_client_order_ids(venue: Venue) 
 
 
 def test_account_outlives_the_process(venue: Venue) -> None:
-    """A new process on the same account sees the same balances and open orders."""
+    """A new process on the same account sees the same balances and open orders. What it cancels
+    frees the funds.
+    """
     venue.exchange.submit(venue.order("1"))
-    venue.exchange.submit(venue.order("1", price="50"))
+    venue.exchange.submit(venue.order("70", price="90"))
     fresh = venue.fresh()
     assert fresh.balances() == venue.exchange.balances()
     assert fresh.open_orders() == venue.exchange.open_orders()
@@ -219,6 +221,7 @@ def test_account_outlives_the_process(venue: Venue) -> None:
         fresh.cancel(fresh.open_orders()[0].client_order_id, "AAA/USDT").state
         is OrderState.CANCELED
     )
+    assert fresh.submit(venue.order("70", price="90")).state is OrderState.OPEN
 
 
 def test_symbol_without_a_bar_does_not_trade(venue: Venue) -> None:

@@ -148,6 +148,26 @@ def test_fills_that_a_daily_slot_leaves_are_compared_after_it(place: Place) -> N
     assert reconcile_after_slot(place.platform, ACTOR, "practice-minute") is None
 
 
+def test_slot_whose_fills_cannot_be_compared_afterwards_is_a_failed_outcome(place: Place) -> None:
+    """The slot is done, and the venue does not list trades for the comparison that follows: the
+    service counts the slot as failed, its line says what was done and what was not, and one alert
+    says so. The comparison can be made later.
+    """
+    place.control.arm(Fault(kind=FaultKind.ERROR_BEFORE, path="/api/v3/myTrades"))
+    outcome = trade_slot(place.platform, ACTOR, "daily", place.tomorrow())
+    assert outcome.result is not None, outcome.failure
+    assert outcome.result.status is RebalanceStatus.DONE
+    assert outcome.failed
+    assert outcome.result.summary() in outcome.line()
+    assert outcome.line().endswith(f"its fills were not compared: {outcome.failure}")
+    assert "HTTP 503" in outcome.failure
+    assert place.alerts == [
+        ("practice-daily: the comparison of a slot's fills was not finished", outcome.failure)
+    ]
+    place.control.clear_faults()
+    assert reconcile_after_slot(place.platform, ACTOR, "daily") is not None
+
+
 def test_two_workers_on_one_slot_leave_one_order_set_and_one_row(traded: Place) -> None:
     """Of two at once, one trades and the other reports what it found; the slot is recorded once."""
     slot, before = traded.tomorrow(), traded.control.stats()["orders"]

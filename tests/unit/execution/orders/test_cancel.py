@@ -59,6 +59,15 @@ def refusing(world: World, name: str, error: VenueError) -> None:
     world.venue.cancel = refuse
 
 
+def only_taking(world: World) -> None:
+    """Let the venue take each cancellation, and answer with the order as it is."""
+
+    def take(client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        return world.venue.find_order(client_order_id, symbol)
+
+    world.venue.cancel = take
+
+
 def test_order_without_a_client_id_is_cancelled_by_the_venues(world: World) -> None:
     """An order made by hand has the venue's id only: it is cancelled by that, and those after it
     too.
@@ -131,11 +140,83 @@ def test_venue_that_refuses_to_list_does_not_keep_the_others() -> None:
 
 
 def test_order_that_ended_meanwhile_is_neither_cancelled_nor_left(world: World) -> None:
-    """The venue no longer has it open: nothing is left to do."""
+    """It is filled before it is cancelled, and the venue no longer has it open: nothing is left to
+    do.
+    """
     working(world, "gone", "ours")
-    refusing(world, "gone", OrderNotFoundError("Unknown order sent.", "-2011"))
+    listed = world.venue.open_orders()
+    world.venue.placed["gone"] = replace(listed[0], state=OrderState.FILLED)
+    looks = [listed]
+    world.venue.open_orders = lambda: looks.pop() if looks else []
     done = cancel_working(world.session)
     assert (done.cancelled, done.left) == (("ours",), ())
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_order_whose_cancellation_was_only_taken_is_looked_for_again(
+    world: World, ends: bool
+) -> None:
+    """The answer shows the order as open: it counts as cancelled only if it is gone a moment later.
+    Else it is named as left.
+    """
+    working(world, "ours")
+    before = world.clock.now()
+    only_taking(world)
+
+    def pause(seconds: float) -> None:
+        world.clock.sleep(seconds)
+        if ends:
+            world.venue.placed.clear()
+
+    done = cancel_working(replace(world.session, pause=pause))
+    left = "order ours of ADA/USDT may still work: it was asked to be cancelled and is open"
+    assert (done.cancelled, done.left) == ((("ours",), ()) if ends else ((), (left,)))
+    assert (world.clock.now() - before).total_seconds() == 2
+
+
+@pytest.mark.parametrize("denials", [1, 2])
+def test_listed_order_that_the_cancellation_does_not_know_is_asked_for_again(
+    world: World, denials: int
+) -> None:
+    """It was placed just now: the venue lists it and says "no such order" to its cancellation. It
+    is asked once more; where that is the answer again, the order is left.
+    """
+    working(world, "new", "ours")
+    cancel, asked = world.venue.cancel, []
+
+    def deny(client_order_id: str, symbol: str, venue_order_id: str = "") -> OrderReport:
+        asked.append(client_order_id)
+        if asked.count("new") <= denials and client_order_id == "new":
+            raise OrderNotFoundError("Unknown order sent.", "-2011")
+        return cancel(client_order_id, symbol, venue_order_id)
+
+    world.venue.cancel = deny
+    done = cancel_working(world.session)
+    left = "order new of ADA/USDT may still work: it is listed as open, and to its cancellation "
+    assert (done.cancelled, done.left) == (
+        (("ours", "new"), ())
+        if denials == 1
+        else (("ours",), (f"{left}the venue answers: Unknown order sent.",))
+    )
+
+
+def test_halt_that_cannot_see_an_order_again_leaves_it(world: World) -> None:
+    """The venue took the cancellation, and does not list its orders a moment later."""
+    working(world, "ours")
+    looks = [world.venue.open_orders()]
+    only_taking(world)
+
+    def once() -> list[OrderReport]:
+        if not looks:
+            raise VenueUnavailableError("no answer in 5 s")
+        return list(looks.pop())
+
+    world.venue.open_orders = once
+    done = cancel_working(world.session)
+    assert (done.cancelled, done.left) == (
+        (),
+        ("order ours of ADA/USDT may still work: no answer in 5 s",),
+    )
 
 
 def test_slot_of_a_halt_flattens_past_an_order_that_cannot_be_cancelled(world: World) -> None:

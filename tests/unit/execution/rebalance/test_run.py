@@ -497,6 +497,53 @@ def test_cancellation_without_an_answer_is_asked_for_again(world: World) -> None
     assert not world.venue.open_orders()
 
 
+def test_cancellation_answered_no_such_order_is_asked_for_again(world: World) -> None:
+    """A halt cancels just after the order was placed, and the venue's cancellation does not know it
+    yet: the next look finds it open and cancels it. It does not work on under the halt.
+    """
+    cancel = world.venue.cancel
+    asked: list[float] = []
+
+    def deny_two(client_order_id: str, symbol: str) -> Any:
+        asked.append(0)
+        if len(asked) < 3:
+            raise OrderNotFoundError("Order does not exist", "170213")
+        return cancel(client_order_id, symbol)
+
+    world.venue.cancel = deny_two  # type: ignore[assignment]  # no venue is named here
+    world.venue.after = lambda _: world.control_store.set_trading_state(
+        "test", TradingState.HALTED, "drill", "ada", world.clock.now(), cancel=True
+    )
+    began = world.clock.now()
+    patient = PASSIVE.model_copy(update={"reprice_seconds": 3600})
+    report = rebalance(replace(world.session, style=patient), world.inputs({"BTC/USDT": 0.5}))
+    assert (world.clock.now() - began).total_seconds() <= 3
+    (order,) = report.orders
+    assert (order.state, order.end_cause) == (
+        OrderState.CANCELED,
+        EndCause.CANCELLED_BY_KILL_SWITCH,
+    )
+    assert [kind for _, kind in world.ledger.events].count(OrderEventKind.REQUEST_CANCEL) == 1
+
+
+def test_cancellation_that_was_taken_and_not_done_is_asked_for_again(world: World) -> None:
+    """The venue takes the first request, and the order works on: three seconds later it is asked
+    again, and no sooner.
+    """
+    cancel = world.venue.cancel
+    asked: list[datetime] = []
+
+    def only_take_first(client_order_id: str, symbol: str) -> Any:
+        asked.append(world.clock.now())
+        first = world.venue.placed[client_order_id]
+        return first if len(asked) == 1 else cancel(client_order_id, symbol)
+
+    world.venue.cancel = only_take_first  # type: ignore[assignment]  # no venue is named here
+    report = rebalance(replace(world.session, style=PASSIVE), world.inputs({"BTC/USDT": 0.5}))
+    assert [(at - asked[0]).total_seconds() for at in asked] == [0, 3]
+    assert {order.state for order in report.orders} == {OrderState.CANCELED}
+
+
 def test_symbol_that_was_sold_is_not_bought_in_the_same_slot(world: World) -> None:
     """A price that falls between the sells and the buys must not turn a sale round."""
     rebalance(world.session, world.inputs({"BTC/USDT": 0.6}))

@@ -14,8 +14,9 @@ from penstock.research.engine.backtest import backtest
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import Objective, SearchResult, SearchSettings
 from penstock.research.identity import hash_bars
-from penstock.research.search.runner import Trial, search
+from penstock.research.search.runner import search
 from penstock.research.search.space import Choices, NumberRange, search_space
+from penstock.research.search.trials import Trial
 from strategies import STRATEGIES
 
 COSTS = Costs()
