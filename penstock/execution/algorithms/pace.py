@@ -7,8 +7,8 @@ from penstock.core.instruments import Instrument
 from penstock.core.orders import OrderType
 from penstock.execution.algorithms.pieces import least_quantity, piece_count
 from penstock.execution.algorithms.plans import Plan
-from penstock.execution.algorithms.progress import Progress
-from penstock.execution.algorithms.styles import Iceberg, Limit, MarketStyle, Twap, Vwap
+from penstock.execution.algorithms.progress import Progress, moments
+from penstock.execution.algorithms.styles import Iceberg, MarketStyle, Twap, Vwap
 
 _ZERO = Decimal(0)
 
@@ -23,16 +23,14 @@ def requests_ahead(
     has as many requests as will leave, or more, while the venue accepts them. A request that never
     reached it is sent again, and a refused piece of an iceberg is replaced at once.
     """
-    moments = _moments(plan)
+    due = moments(plan, lambda style: _pieces(style, len(plan.children)))
     if isinstance(plan.style, Iceberg):
         # Pieces follow one another and have no set times: those that are left may all come soon.
         # What was sent were as many requests per piece, or fewer.
         each = _requests(plan, Progress(), timedelta(0), price, instrument)
-        left = moments[progress.sent // each :]
+        left = due[progress.sent // each :]
     else:
-        left = [
-            moment for moment in moments if progress.last_at is None or moment > progress.last_at
-        ]
+        left = [moment for moment in due if progress.last_at is None or moment > progress.last_at]
         overdue = [moment for moment in left if moment <= now]
         left = left[len(overdue) - 1 :] if overdue else left
     return tuple(
@@ -59,23 +57,6 @@ def _requests(
         piece = max(child.quantity for child in plan.children)
         most = piece + least_quantity(instrument, price)
     return piece_count(kind, min(rest, most), price, instrument)
-
-
-def _moments(plan: Plan) -> list[timedelta]:
-    """Return when requests may leave, counted from the start of the work, in their order."""
-    style = plan.style
-    match style:
-        case MarketStyle():
-            return [timedelta(0)]
-        case Limit():
-            moments = [
-                n * timedelta(seconds=style.reprice_seconds) for n in range(style.max_children)
-            ]
-        case Iceberg():
-            moments = _pieces(style, len(plan.children))
-        case _:
-            moments = sorted({child.at for child in plan.children})
-    return [*moments, style.duration] if style.finish == "market" else moments
 
 
 def _pieces(style: Iceberg, pieces: int) -> list[timedelta]:

@@ -38,7 +38,7 @@ class PhasePlan:
     """The largest summed fills of each parent of an interrupted run (base units by symbol)."""
 
     skipped: tuple[Skipped, ...] = ()
-    """Symbols for which no order was made."""
+    """Symbols for which no order was made, or whose order is not gone on with."""
 
 
 def plan_phase(
@@ -144,6 +144,15 @@ def _continued(
         for each in begun
         if each.order.symbol in context.instruments
     ]
+    unlisted = tuple(
+        Skipped(
+            each.order.symbol,
+            f"its {each.order.side} was begun and is not gone on with: the venue does not trade it "
+            "now",
+        )
+        for each in begun
+        if each.order.symbol not in context.instruments
+    )
     book = context.read_book(risk.locks, [each.symbol for each in parents])
     ahead = {each.symbol: each.requests_ahead(orders, now) for each in parents}
     filled = {each.symbol: each.progress(orders).filled for each in parents}
@@ -159,4 +168,4 @@ def _continued(
     allowed = dict(filled)
     for order in approved:
         allowed[order.symbol] += order.quantity
-    return PhasePlan(tuple(parents), book, is_new=False, allowed=allowed)
+    return PhasePlan(tuple(parents), book, is_new=False, allowed=allowed, skipped=unlisted)

@@ -48,7 +48,8 @@ class PhaseResult:
     """The fills that were booked."""
 
     skipped: tuple[Skipped, ...]
-    """Symbols for which no order was made, and quantities that no venue would take."""
+    """Symbols for which no order was made, and quantities that were not sent, each with the
+    reason."""
 
 
 class PhaseWorker:
@@ -231,12 +232,26 @@ class PhaseWorker:
         unfinished = tracker.follow(names, reports, self._patience(due))
         self._fills += tracker.booked
         self._orders = context.read_orders()
-        self._stopped = bool(unfinished or going.kept_back) or any(
+        for parent in (parent for parent, _ in due if parent.symbol in going.kept_back):
+            self._end_kept_back(parent, going.kept_back[parent.symbol])
+        self._stopped = bool(unfinished) or any(
             order.end_cause is EndCause.STOPPED
             for order in self._orders
             if order.request.client_order_id in names
         )
         return True
+
+    def _end_kept_back(self, parent: WorkingParent, shown: str) -> None:
+        """Let nothing more leave of a parent: `shown` says that an earlier order may exist."""
+        symbol, wanted = parent.symbol, parent.order.quantity
+        self._allowed[symbol] = filled = parent.progress(self._orders).filled
+        if filled >= wanted:
+            return
+        self._not_sent[symbol] = Skipped(
+            symbol,
+            f"{parent.order.side} of {(wanted - filled).normalize():f} of {wanted.normalize():f} "
+            f"is not sent: {shown}",
+        )
 
     def _patience(self, due: Sequence[tuple[WorkingParent, Send]]) -> float:
         """Return for how many seconds the children may work before they are cancelled."""

@@ -3,6 +3,7 @@
 It keeps no state between two calls, so a run that was killed goes on from the ledger.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -84,13 +85,13 @@ def next_step(
     rest = ceiling - progress.filled
     if rest <= 0 or instrument.refusal(rest, last_price) is not None:
         return Finished(max(order.quantity - progress.filled, _ZERO))
-    moments = [
+    left = [
         moment
-        for moment in _moments(plan, progress)
+        for moment in moments(plan, lambda style: _pieces_in_turn(style, progress))
         if progress.last_at is None or moment > progress.last_at
     ]
-    due = [moment for moment in moments if moment <= now]
-    later = min((moment for moment in moments if moment > now), default=None)
+    due = [moment for moment in left if moment <= now]
+    later = min((moment for moment in left if moment > now), default=None)
     reason = ""
     if due:
         child = _child(plan, order, progress, max(due), rest, last_price, instrument)
@@ -103,21 +104,22 @@ def next_step(
     return Wait(later, reason)
 
 
-def _moments(plan: Plan, progress: Progress) -> list[timedelta]:
-    """Return the moments at which something is due, counted from the start of the work."""
+def moments(plan: Plan, pieces: Callable[[Iceberg], list[timedelta]]) -> list[timedelta]:
+    """Return when children of a plan are due, counted from the start of the work, in their order.
+
+    `pieces` says so of an iceberg, whose pieces have no set times.
+    """
     style = plan.style
     match style:
         case MarketStyle():
             return [timedelta(0)]
         case Limit():
-            moments = [
-                n * timedelta(seconds=style.reprice_seconds) for n in range(style.max_children)
-            ]
+            due = [n * timedelta(seconds=style.reprice_seconds) for n in range(style.max_children)]
         case Twap() | Vwap():
-            moments = sorted({child.at for child in plan.children})
+            due = sorted({child.at for child in plan.children})
         case Iceberg():
-            moments = _pieces_in_turn(style, progress)
-    return [*moments, style.duration] if style.finish == "market" else moments
+            due = pieces(style)
+    return [*due, style.duration] if style.finish == "market" else due
 
 
 def _pieces_in_turn(style: Iceberg, progress: Progress) -> list[timedelta]:

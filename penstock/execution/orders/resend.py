@@ -5,7 +5,7 @@ ledger first. Tracking and recovery decide whether an order never arrived.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from penstock.core.breaks import lock_subjects
 from penstock.core.order_records import OrderIntent, OrderRecord
@@ -20,8 +20,9 @@ class Cleared:
 
     orders: tuple[OrderIntent, ...]
     """Those that may."""
-    kept_back: tuple[OrderIntent, ...] = ()
-    """Those that may not, because something at the venue shows an earlier order."""
+    kept_back: Mapping[str, str] = field(default_factory=dict)
+    """The symbols of those that may not, with the reason: what shows an earlier order, or a break.
+    """
     fills: tuple[Fill, ...] = ()
     """Fills that were found at the venue and booked on the way."""
     locks: Mapping[str, str] | None = None
@@ -43,15 +44,17 @@ def cleared(
         return Cleared(tuple(orders))
     found = reconcile(context.session, context.keeper, context.instruments)
     after = context.read_orders()
-    kept = {
-        order.request.client_order_id
+    shown = [
+        _lock(order, found) or (_shown(order, before, after, found) if order in again else "")
         for order in orders
-        if any(subject in found.locks for subject in lock_subjects(order.request.symbol))
-        or (order in again and _may_exist(order, before, after, found))
-    }
+    ]
     return Cleared(
-        tuple(order for order in orders if order.request.client_order_id not in kept),
-        tuple(order for order in orders if order.request.client_order_id in kept),
+        tuple(order for order, reason in zip(orders, shown, strict=True) if not reason),
+        {
+            order.request.symbol: reason
+            for order, reason in zip(orders, shown, strict=True)
+            if reason
+        },
         found.fills,
         found.locks,
     )
@@ -78,16 +81,23 @@ def _in_doubt(order: OrderIntent, orders: Sequence[OrderRecord]) -> list[OrderRe
     ]
 
 
-def _may_exist(
+def _lock(order: OrderIntent, found: Reconciliation) -> str:
+    """Return the break that locks an order's symbol; "" where none does."""
+    subjects = [each for each in lock_subjects(order.request.symbol) if each in found.locks]
+    return f"a break locks it: {found.locks[subjects[0]]}" if subjects else ""
+
+
+def _shown(
     order: OrderIntent,
     before: Sequence[OrderRecord],
     after: Sequence[OrderRecord],
     found: Reconciliation,
-) -> bool:
-    """Return whether an earlier order for the same quantity may exist at the venue."""
+) -> str:
+    """Return what shows that the venue may have an earlier order for the same quantity, or ""."""
     fresh = {fill.client_order_id for fill in found.fills}
     siblings = _siblings(order, after)
-    alive = any(not each.state.is_final for each in siblings)
+    if any(not each.state.is_final for each in siblings):
+        return "an earlier order has not ended"
     filled = any(each.filled_quantity for each in siblings if each.child == order.child)
     came = any(each.request.client_order_id in fresh for each in _in_doubt(order, before))
-    return alive or filled or came
+    return "trades of an earlier order have shown at the venue" if filled or came else ""

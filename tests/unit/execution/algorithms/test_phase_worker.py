@@ -432,6 +432,59 @@ def test_denied_child_is_looked_for_before_the_next_child_takes_its_quantity(wor
     assert sum(fill.quantity for fill in world.venue.trades) <= Decimal("0.1")
 
 
+def test_symbol_that_is_kept_back_ends_alone(world: World) -> None:
+    """The venue fills a slice of BTC and denies it. Its trade shows before the next slice: nothing
+    more of BTC leaves, and the result says so. ETH is worked to its end.
+    """
+    worked(world, TWAP)
+    sent: list[str] = []
+
+    def deny_the_second(order: OrderRequest) -> None:
+        sent.append(order.symbol)
+        if order.symbol == "BTC/USDT" and sent.count("BTC/USDT") == 2:
+            world.venue.hidden.add(order.client_order_id)
+            raise VenueUnavailableError("no answer")
+
+    world.venue.after = deny_the_second
+    report = rebalance(world.session, world.inputs({"BTC/USDT": 0.4, "ETH/USDT": 0.4}))
+    assert (sent.count("BTC/USDT"), sent.count("ETH/USDT")) == (2, 4)
+    assert report.status is RebalanceStatus.DONE
+    (left,) = report.skipped
+    assert left.symbol == "BTC/USDT"
+    assert left.reason.startswith("buy of 0.04 of 0.08 is not sent: trades of an earlier order")
+    assert world.ledger.balances("test") == world.venue.balances()
+
+
+def test_interrupted_sell_of_a_symbol_that_is_suspended_meanwhile_is_named(world: World) -> None:
+    """Killed after the first slice of each. ETH is suspended when the slot goes on: BTC is sold,
+    and the result says that ETH is not.
+    """
+    rebalance(world.session, world.inputs({"BTC/USDT": 0.4, "ETH/USDT": 0.4}))
+    slot = SLOT + timedelta(days=1)
+    world.clock.at = slot + timedelta(seconds=2)
+    worked(world, TWAP)
+    sell_all = world.inputs({"BTC/USDT": 0.0, "ETH/USDT": 0.0}, slot)
+    before = len(world.venue.submitted)
+
+    def kill(order: OrderRequest) -> None:
+        if len(world.venue.submitted) == before + 2:
+            raise Killed
+
+    world.venue.after = kill
+    with pytest.raises(Killed):
+        rebalance(world.session, sell_all)
+    world.venue.after, world.ledger.holder = lambda _: None, ""
+    del world.venue.prices["ETH/USDT"]
+    report = rebalance(world.session, sell_all)
+    assert [(each.symbol, each.reason) for each in report.skipped] == [
+        (
+            "ETH/USDT",
+            "its sell was begun and is not gone on with: the venue does not trade it now",
+        )
+    ]
+    assert world.ledger.balances("test").get("BTC", Decimal(0)) < Decimal("0.0001")
+
+
 def test_slot_of_an_earlier_version_is_left_alone(world: World) -> None:
     """Orders without parent orders were begun by an earlier version. The run stops before it sends
     anything, and the next slot trades instead.

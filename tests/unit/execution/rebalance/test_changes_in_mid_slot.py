@@ -194,6 +194,9 @@ def test_break_that_is_found_before_pieces_leave_keeps_those_of_its_symbol_back(
     assert [found.subject for found in report.breaks] == ["BTC"]
     sold = [o for o in report.orders if o.request.symbol == "BTC/USDT"]
     assert len(sold) == 1, sold
+    (left,) = report.skipped
+    assert left.symbol == "BTC/USDT"
+    assert "is not sent: a break locks it" in left.reason
 
 
 def test_late_slot_does_not_undo_a_newer_one_behind_an_outage(world: World) -> None:
