@@ -8,12 +8,16 @@ the same orders for another account at the same exchange. The orders that the ex
 are compared before any time is printed.
 Between slots the account is reconciled, as the shipped schedule does each hour.
 
+The practice exchange answers within two milliseconds, and a real venue takes some ten more. So each
+size is timed twice: as it is, and with 20 ms added to every request of both.
+
 A slot is the use case that flows and the command line call. Bars are read, a strategy decides,
 orders are written ahead, sent and followed, fills are booked, and ledger and venue are compared at
 both ends. MLflow is left out: the version is held in memory.
 """
 
 import argparse
+import itertools
 import os
 import shutil
 import statistics
@@ -25,13 +29,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ccxt
 import polars as pl
 import psutil
+import requests
 import yaml
 from practice_orders import bare_ccxt
+from requests.adapters import HTTPAdapter
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
 from penstock.adapters.stores.postgres import create_database
@@ -65,6 +71,18 @@ CASH = Decimal(10_000_000)
 ACTOR = Actor("benchmark", Channel.CLI)
 BARE = "bare"
 """Key and secret of the bare loop's account."""
+
+
+class Delayed(HTTPAdapter):
+    """Sends a request after some milliseconds, as if the venue were further away."""
+
+    def __init__(self, milliseconds: float) -> None:
+        super().__init__(pool_maxsize=32)
+        self._seconds = milliseconds / 1000
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        time.sleep(self._seconds)
+        return super().send(*args, **kwargs)
 
 
 class Alternating(Strategy):
@@ -134,6 +152,8 @@ class Scene:
     platform: Platform
     control: PracticeControl
     symbols: Sequence[str]
+    latency_ms: float
+    """What is added to every request, ours and the bare loop's."""
     bare: ccxt.Exchange
     ours: ccxt.Exchange
     """A bare client of the platform's account, which only looks."""
@@ -198,12 +218,14 @@ def settings_of(folder: Path, database: str, symbols: Sequence[str]) -> Settings
 
 
 @contextmanager
-def scene(database: EmbeddedPostgres, symbols: Sequence[str], days: int) -> Iterator[Scene]:
+def scene(
+    database: EmbeddedPostgres, symbols: Sequence[str], days: int, latency_ms: float = 0.0
+) -> Iterator[Scene]:
     """Yield a practice exchange and a platform whose store has the bars of all days."""
     bars = candles(symbols, days)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url = create_database(database.start(), f"slots_{len(symbols)}")
+        url = create_database(database.start(), f"slots_{len(symbols)}_{latency_ms:.0f}")
         settings = settings_of(folder, url, symbols)
         key, secret = settings.practice_keys()["daily"]
         server = stack.enter_context(
@@ -226,11 +248,16 @@ def scene(database: EmbeddedPostgres, symbols: Sequence[str], days: int) -> Iter
         exchange: Any = platform.exchange("daily")
         acknowledged = Acknowledged(exchange.submit)
         exchange.submit = acknowledged
+        bare, market = bare_ccxt(server.url, BARE, BARE), cast(Any, platform.market)
+        if latency_ms:
+            for client in (exchange, market, bare):
+                client.session.mount("http://", Delayed(latency_ms))
         yield Scene(
             platform,
             PracticeControl(server.url),
             symbols,
-            bare_ccxt(server.url, BARE, BARE),
+            latency_ms,
+            bare,
             bare_ccxt(server.url, key, secret),
             acknowledged,
         )
@@ -260,7 +287,8 @@ def shown(scene: Scene, orders: int) -> None:
     bare = statistics.median(each.bare for each in rounds)
     print(
         f"{len(scene.symbols)} symbols, one market order each: median of {len(rounds)} slots, each "
-        f"beside a bare loop; the exchange has the same {orders} orders of both"
+        f"beside a bare loop; {scene.latency_ms:g} ms are added to each request of both; "
+        f"the exchange has the same {orders} orders of both"
     )
     print(f"  bare ccxt loop                    {bare * 1e3:8.1f} ms    1.00x")
     for name, times in (
@@ -281,6 +309,7 @@ def shown(scene: Scene, orders: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, nargs="+", default=[20, 100])
+    parser.add_argument("--latency-ms", type=float, nargs="+", default=[0.0, 20.0])
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
     send_logs("warning")  # as shipped
@@ -288,9 +317,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         database = EmbeddedPostgres(Path(folder) / "postgres")
         try:
-            for count in arguments.symbols:
+            for count, latency in itertools.product(arguments.symbols, arguments.latency_ms):
                 symbols = [f"C{n:03d}/USDT" for n in range(count)]
-                with scene(database, symbols, arguments.rounds + 1) as found:
+                with scene(database, symbols, arguments.rounds + 1, latency) as found:
                     for _ in range(arguments.rounds + 1):  # the first opens all positions
                         found.trade()
                     shown(found, found.require_same_orders())

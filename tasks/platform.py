@@ -3,13 +3,18 @@ shared by all tasks: its parts are thread-safe.
 """
 
 import atexit
+import logging
 import os
+import sys
 from contextlib import ExitStack
 from functools import cache
+from typing import TextIO, cast
+
+from prefect.logging.handlers import PrefectConsoleHandler
 
 from penstock.core.actors import Actor, Channel
 from penstock.core.machine import user_name
-from penstock.monitoring.log_output import send_logs
+from penstock.monitoring.log_output import LossyStream, send_logs
 from penstock.settings import Settings
 from penstock.wiring import Platform, open_platform
 
@@ -21,7 +26,19 @@ def worker_platform() -> Platform:
     atexit.register(stack.close)
     settings = Settings.of(os.environ)
     send_logs(settings.process.log_level, libraries=False)  # Prefect has set up theirs
+    lose_what_prefect_cannot_write()
     return stack.enter_context(open_platform(settings))
+
+
+def lose_what_prefect_cannot_write() -> None:
+    """Let a line of Prefect's be lost where its reader is gone. rich, which writes it, would end
+    the process: after one slot, or between a slot and its comparison.
+    """
+    known = logging.root.manager.loggerDict.values()
+    for logger in (logging.root, *(each for each in known if isinstance(each, logging.Logger))):
+        for handler in logger.handlers:
+            if isinstance(handler, PrefectConsoleHandler):
+                handler.console.file = cast("TextIO", LossyStream(lambda: sys.stderr))
 
 
 def worker_actor() -> Actor:

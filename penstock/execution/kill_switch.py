@@ -3,6 +3,7 @@
 It is checked before every order. Where it cannot be read, no order leaves.
 """
 
+import threading
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -107,10 +108,15 @@ class SwitchWatch:
     max_age_seconds: float
     """The oldest reading that may be used again."""
     _last: tuple[float, Halt] | None = field(default=None, init=False)
+    _reading: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def look(self) -> Halt:
-        """Return the state in force at most `max_age_seconds` ago. Threads may share the watch."""
-        now = self.switch.clock.elapsed_seconds()
-        if self._last is None or now - self._last[0] >= self.max_age_seconds:
-            self._last = now, self.switch.read()
-        return self._last[1]
+        """Return the state in force at most `max_age_seconds` ago.
+
+        Threads may share the watch. One of them reads the switch, and the others wait for it.
+        """
+        with self._reading:
+            now = self.switch.clock.elapsed_seconds()
+            if self._last is None or now - self._last[0] >= self.max_age_seconds:
+                self._last = now, self.switch.read()
+            return self._last[1]

@@ -5,7 +5,7 @@ from urllib.parse import quote
 import pytest
 
 from penstock.adapters.stores.postgres import address_of, connect
-from penstock.core.errors import StoreError
+from penstock.core.errors import StoreError, StoreUnavailableError
 from tests.servers import DatabaseServers
 
 
@@ -67,3 +67,52 @@ def test_server_and_url_cannot_make_a_commit_forgettable(
             with connect(address) as again, again.reading() as connection:
                 shown = [connection.execute(f"SHOW {name}".encode()).fetchone() for name in names]
             assert shown == [("on",), ("UTC",), (wait,), ("2min",)]
+
+
+def test_statements_that_leave_together_are_one_transaction(servers: DatabaseServers) -> None:
+    """An error of one of them leaves nothing of the others, and the connection serves the next."""
+    with servers.opened() as (_, database):
+
+        def add(*numbers: int) -> None:
+            with database.together() as connection:
+                for number in numbers:
+                    connection.execute("INSERT INTO line VALUES (%s)", [number])
+
+        def add_and_fail() -> None:
+            with database.transaction() as connection:
+                connection.execute("INSERT INTO line VALUES (3)")
+                raise ZeroDivisionError
+
+        with database.transaction() as connection:
+            connection.execute("CREATE TABLE line (n integer PRIMARY KEY)")
+        with pytest.raises(StoreError, match="duplicate key"):
+            add(1, 1, 2)
+        with pytest.raises(ZeroDivisionError):
+            add_and_fail()
+        add(4)
+        with database.reading() as connection:
+            assert connection.execute("SELECT n FROM line").fetchall() == [(4,)]
+
+
+@pytest.mark.parametrize("fetches", [True, False])
+def test_connection_that_is_lost_before_the_commit_is_an_error(
+    servers: DatabaseServers, fetches: bool
+) -> None:
+    """Nobody may take what was not committed for committed: an order would leave on it."""
+    with servers.opened() as (_, database):
+
+        def add_and_lose_the_connection() -> None:
+            with database.together() as connection:
+                added = connection.execute("INSERT INTO line VALUES (1) RETURNING n")
+                if fetches:
+                    assert added.fetchone() == (1,)
+                lost = connection.info.backend_pid
+                with database.dedicated() as other:
+                    other.execute("SELECT pg_terminate_backend(%s, 5000)", [lost])
+
+        with database.transaction() as connection:
+            connection.execute("CREATE TABLE line (n integer)")
+        with pytest.raises(StoreUnavailableError):
+            add_and_lose_the_connection()
+        with database.reading() as connection:
+            assert connection.execute("SELECT n FROM line").fetchall() == []

@@ -1,6 +1,7 @@
 """The kill switch: the strictest of file and database, and closed where it cannot know."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ import pytest
 from penstock.core.clock import SteppedClock
 from penstock.core.errors import StoreError
 from penstock.core.halts import Halt, TradingState
-from penstock.core.machine import SYSTEM_CLOCK
+from penstock.core.machine import SYSTEM_CLOCK, THREADS
 from penstock.execution.kill_switch import KillSwitch, SwitchWatch
 from penstock.ports import HaltStore
 
@@ -109,6 +110,27 @@ def test_watch_asks_again_once_its_word_is_too_old() -> None:
     clock.sleep(0.2)
     assert watch.look().state is TradingState.HALTED
     assert SwitchWatch(source, 0).look().state is TradingState.REDUCE_ONLY
+
+
+def test_senders_that_look_at_once_share_one_reading() -> None:
+    """Four senders begin together: one of them reads the switch, and the others wait for it."""
+    begin, reads = threading.Barrier(4), []
+
+    def state() -> TradingState:
+        reads.append(TradingState.HALTED)
+        time.sleep(0.05)  # as long as a busy database takes
+        return TradingState.HALTED
+
+    source = KillSwitch("main", cast(HaltStore, StateOnly(state)), clock=SYSTEM_CLOCK)
+    watch = SwitchWatch(source, 10)
+
+    def look(_: int) -> TradingState:
+        begin.wait()
+        return watch.look().state
+
+    seen = THREADS.map(look, range(4), at_once=4, name="sender")
+    assert seen == [TradingState.HALTED] * 4
+    assert len(reads) == 1
 
 
 def test_elapsed_seconds_go_on_while_the_machine_is_suspended(

@@ -1,11 +1,13 @@
 """Output that cannot be written: no act on an account stops for it, and the command says so."""
 
 import io
+import logging
 import sys
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from prefect.logging.handlers import PrefectConsoleHandler
 
 from penstock.core.actors import Actor, Channel
 from penstock.core.halts import TradingState
@@ -17,6 +19,7 @@ from penstock.pipeline.halts import AccountEnding, StateChange, halt_trading
 from penstock.settings import Process, Settings
 from penstock.testing.world import World, make_world
 from penstock.wiring import Platform
+from tasks.platform import lose_what_prefect_cannot_write
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -97,3 +100,16 @@ def test_command_whose_output_is_lost_does_its_work_and_ends_with_code_1(
     said = capsys.readouterr().err
     assert sentence in said
     assert bool(sentence) == bool(said)
+
+
+@pytest.mark.parametrize("stream", [FullDisk(), GoneReader()])
+def test_line_of_prefect_that_cannot_be_written_ends_no_run(
+    stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run's output goes into a pipe of the worker, which may be gone before the run."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    log, handler = logging.getLogger("prefect.test_lost_output"), PrefectConsoleHandler()
+    monkeypatch.setattr(log, "handlers", [handler])
+    monkeypatch.setattr(log, "propagate", False)
+    lose_what_prefect_cannot_write()
+    log.error("a line")

@@ -132,7 +132,7 @@ class PostgresBarStore:
 
         The values are those known at `known_at` (default: now).
         """
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             known = read_series(connection, exchange, symbols)
         plain = [symbol for symbol in symbols if symbol not in known]
         frames = [self._read(exchange, timeframe, plain, start, end, known_at)] if plain else []
@@ -177,7 +177,7 @@ class PostgresBarStore:
         rows = (_NOW if known_at is None else _THEN).format(range=sql.SQL(" AND ").join(conditions))
         arguments = {"exchange": exchange, "symbols": list(symbols), "timeframe": timeframe.seconds}
         arguments |= {"start": start, "end": end, "known_at": known_at}
-        with self._database.transaction() as connection, connection.cursor(binary=True) as cursor:
+        with self._database.reading() as connection, connection.cursor(binary=True) as cursor:
             read_as_numpy(cursor)
             found = cursor.execute(_COLUMNS.format(rows=rows), arguments).fetchall()
         return bars_of(found).sort("symbol", "ts") if found else empty_bars()

@@ -59,7 +59,6 @@ class Database:
             max_size=max_connections,
             timeout=_POOL_SECONDS,
             check=_check_idle,  # a restarted server leaves dead connections behind
-            reset=_note_use,
             name="penstock",
             open=True,
         )
@@ -70,18 +69,45 @@ class Database:
 
         It is committed at the end, and rolled back by any exception.
         """
-        with translated(self.address), self._pool.connection() as connection:
+        with translated(self.address), self._connection(autocommit=False) as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
         """Yield a connection for one statement that reads, without BEGIN and COMMIT around it."""
-        with translated(self.address), self._pool.connection() as connection:
-            connection.autocommit = True
+        with translated(self.address), self._connection(autocommit=True) as connection:
+            yield connection
+
+    @contextmanager
+    def together(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
+        """Yield a connection inside one transaction whose statements leave together.
+
+        A statement leaves with those before it when its rows are fetched, the last ones at the
+        end. So an error may be raised by a later statement, or at the end. The server carries out
+        nothing that follows an error, and COMMIT leaves once all have succeeded. Before the end
+        rows are to be fetched: there is no `rowcount` yet.
+        """
+        with translated(self.address), self._connection(autocommit=True) as connection:
+            with connection.pipeline():
+                connection.execute("BEGIN")  # psycopg's own would be waited for
+                yield connection
+            connection.commit()  # raises where the connection is lost; the pool's own would not
+
+    @contextmanager
+    def _connection(
+        self, *, autocommit: bool
+    ) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
+        """Yield a connection of the pool, and note when it was used last.
+
+        The pool's own callback for that would hand each connection to a thread of the pool.
+        """
+        with self._pool.connection() as connection:
+            if connection.autocommit is not autocommit:
+                connection.autocommit = autocommit
             try:
                 yield connection
             finally:
-                connection.autocommit = False
+                _last_use[connection] = SYSTEM_CLOCK.elapsed_seconds()
 
     @contextmanager
     def dedicated(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
@@ -125,10 +151,6 @@ class Database:
 
 
 _last_use: "WeakKeyDictionary[psycopg.Connection[Any], float]" = WeakKeyDictionary()
-
-
-def _note_use(connection: "psycopg.Connection[Any]") -> None:
-    _last_use[connection] = SYSTEM_CLOCK.elapsed_seconds()
 
 
 def _check_idle(connection: "psycopg.Connection[Any]") -> None:

@@ -265,7 +265,7 @@ class PostgresControlStore:
 
     def risk_history(self, account: str, slot: datetime, now: datetime) -> RiskHistory:
         """Return what the account did before `slot`, and shortly before `now`."""
-        with self._database.transaction() as connection:
+        with self._database.reading() as connection:
             return read_history(connection, account, slot, now)
 
     def record_verdicts(

@@ -13,11 +13,13 @@ from penstock.core.leases import Lease
 
 @contextmanager
 def fenced(database: Database, lease: Lease) -> "Iterator[psycopg.Connection[Any]]":
-    """Yield a transaction at whose begin the database has confirmed that the lease is the newest.
+    """Yield a transaction whose first statement has the database confirm that the lease is the
+    newest.
 
-    No later lease can be given before its end.
+    No later lease can be given before its end. Its statements leave together: see
+    `Database.together`.
     """
-    with database.transaction() as connection:
+    with database.together() as connection:
         connection.execute("SELECT assert_lease(%s, %s)", [lease.account, lease.token])
         yield connection
 

@@ -86,8 +86,8 @@ class PostgresLedger:
         """Return a lease with a new, higher token, or None while another holder's lease is alive
         (by the database's clock).
         """
-        with self._database.transaction() as connection:
-            row = connection.execute(
+        with self._database.together() as connection:
+            taken = connection.execute(
                 """UPDATE lease
                    SET token = token + 1, holder = %(holder)s,
                        expires_at = clock_timestamp() + %(ttl)s * interval '1 s'
@@ -95,22 +95,22 @@ class PostgresLedger:
                      AND (holder = %(holder)s OR expires_at <= clock_timestamp())
                    RETURNING token, expires_at""",
                 {"account": account, "holder": holder, "ttl": ttl_seconds},
-            ).fetchone()
-            if row is not None:
-                return Lease(account, holder, row[0], row[1])
-            if (
-                connection.execute("SELECT FROM lease WHERE account = %s", [account]).fetchone()
-                is None
-            ):
-                raise UnknownAccountError(
-                    f"account '{account}' is not in the ledger: its first reconciliation or "
-                    "rebalance begins it"
-                )
+            )
+        row = taken.fetchone()
+        if row is not None:
+            return Lease(account, holder, row[0], row[1])
+        with self._database.reading() as connection:
+            known = connection.execute("SELECT FROM lease WHERE account = %s", [account]).fetchone()
+        if known is None:
+            raise UnknownAccountError(
+                f"account '{account}' is not in the ledger: its first reconciliation or "
+                "rebalance begins it"
+            )
         return None
 
     def release_lease(self, lease: Lease) -> None:
         """Let go of the lease; releasing a stale one changes nothing."""
-        with self._database.transaction() as connection:
+        with self._database.together() as connection:
             connection.execute(
                 "UPDATE lease SET expires_at = '-infinity' WHERE account = %s AND token = %s",
                 [lease.account, lease.token],
@@ -125,10 +125,11 @@ class PostgresLedger:
                    ON CONFLICT (account, slot) DO NOTHING""",
                 [lease.account, slot, portfolio_version],
             )
-            row = connection.execute(
+            stored = connection.execute(
                 f"SELECT {REBALANCE_COLUMNS} FROM rebalance WHERE account = %s AND slot = %s",  # noqa: S608 - our own constant
                 [lease.account, slot],
-            ).fetchone()
+            )
+        row = stored.fetchone()
         if row is None:
             raise StoreError(
                 f"the rebalance of '{lease.account}' for {slot} was deleted by someone else"
@@ -380,9 +381,9 @@ class PostgresLedger:
         alerts: Sequence[Alert] = (),
     ) -> None:
         with fenced(self._database, lease) as connection:
-            statement = f"{change} WHERE id = %s AND account = %s"
+            statement = f"{change} WHERE id = %s AND account = %s RETURNING id"
             done = connection.execute(statement.encode(), [*values, rebalance_id, lease.account])
-            if done.rowcount != 1:
+            if done.fetchone() is None:
                 raise StoreError(
                     f"rebalance {rebalance_id} is not one of account '{lease.account}': "
                     "start it first"

@@ -84,15 +84,18 @@ def read_history(
         "midnight": now.replace(hour=0, minute=0, second=0, microsecond=0),
         "hour": slot - timedelta(hours=1),
     }
-    row = connection.execute(_LEVELS, arguments).fetchone()
-    targets = connection.execute(
-        """SELECT targets FROM rebalance WHERE account = %s AND slot < %s AND targets IS NOT NULL
-           ORDER BY slot DESC LIMIT 2""",
-        [account, slot],
-    ).fetchall()
-    marks = connection.execute(
-        "SELECT symbol, best, stopped_at FROM position_mark WHERE account = %s", [account]
-    ).fetchall()
+    with connection.pipeline():  # three questions in one round trip
+        levels = connection.execute(_LEVELS, arguments)
+        targets = connection.execute(
+            """SELECT targets FROM rebalance
+               WHERE account = %s AND slot < %s AND targets IS NOT NULL
+               ORDER BY slot DESC LIMIT 2""",
+            [account, slot],
+        )
+        marks = connection.execute(
+            "SELECT symbol, best, stopped_at FROM position_mark WHERE account = %s", [account]
+        )
+    row = levels.fetchone()
     assert row is not None
     return RiskHistory(
         day_start=row[0],

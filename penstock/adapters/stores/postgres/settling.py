@@ -16,6 +16,7 @@ from penstock.core.orders import EndCause, OrderEvent, OrderEventKind
 CLOSE_BREAK = """
     UPDATE account_break SET closed_at = %s, closed_reason = %s
     WHERE account = %s AND subject = %s AND kind = %s AND closed_at IS NULL
+    RETURNING id
 """
 
 
@@ -54,7 +55,7 @@ def _close(connection: psycopg.Connection[Any], accepted: BreakAcceptance) -> No
         accepted.subject,
         accepted.kind.value,
     ]
-    if connection.execute(CLOSE_BREAK, values).rowcount != 1:
+    if connection.execute(CLOSE_BREAK, values).fetchone() is None:
         raise StoreError(
             f"no {accepted.kind} break on '{accepted.subject}' of account '{accepted.account}' is "
             "open: it was settled or has closed by itself; nothing was booked"
