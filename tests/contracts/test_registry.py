@@ -1,6 +1,7 @@
 """What every CandidateRegistry and SearchTracker promises.
 
-The suite runs against MLflow over a database file and over a real server.
+The suite runs against MLflow over a database file and over a real server, and against what
+penstock.testing keeps in memory.
 
 The versions are real: a small search, recorded and registered.
 """
@@ -41,12 +42,18 @@ from penstock.promotion.promote import (
     measure_out_of_sample,
     promote,
 )
-from penstock.promotion.records import CandidateRegistry, SearchTracker
+from penstock.promotion.records import (
+    CandidateRegistry,
+    RecordedSearch,
+    SearchedSnapshot,
+    SearchTracker,
+)
 from penstock.promotion.rollback import rollback
 from penstock.research.engine.costs import Costs
 from penstock.research.engine.results import BacktestMetrics, SearchResult, SearchSettings
 from penstock.research.search.runner import search
 from penstock.testing.memory_promotions import MemoryPromotionStore
+from penstock.testing.memory_registry import MemoryRegistry
 from penstock.testing.memory_rollbacks import MemoryRollbackRecord
 from strategies.ma_cross import MovingAverageCross
 
@@ -65,6 +72,34 @@ LENIENT = PromotionThresholds(
     min_out_of_sample_orders=0,
 )
 _names = count()
+
+
+@dataclass
+class MemoryTracker:
+    """Searches as the registry in memory takes them."""
+
+    registry: MemoryRegistry
+    recorded: dict[str, RecordedSearch] = field(default_factory=dict)
+
+    def record_search(
+        self,
+        search: SearchResult,
+        strategy_class: type[Strategy],
+        snapshot: SearchedSnapshot,
+        evidence: Evidence | None = None,
+    ) -> str:
+        known = evidence or gather_evidence(search, strategy_class, snapshot.bars())
+        run = self.registry.record_run(strategy_class, known, snapshot.exchange)
+        self.recorded.setdefault(run, RecordedSearch(run, search.id, NOW, known, snapshot.path))
+        return run
+
+    def newest_search(self) -> RecordedSearch | None:
+        return next(reversed(self.recorded.values()), None)
+
+    def read_search(self, run_id: str) -> RecordedSearch:
+        if run_id not in self.recorded:
+            raise PromotionError(f"run {run_id} is not a recorded search")
+        return self.recorded[run_id]
 
 
 @dataclass
@@ -253,10 +288,16 @@ def sessions(
     searches: dict[int, SearchResult],
     evidence: dict[int, Evidence],
 ) -> Callable[[str], Desk]:
-    """Return the registry over a "database" or a "server", each made when it is first asked for."""
+    """Return the registry over a "database" or a "server" or in "memory", each made when it is
+    first asked for.
+    """
 
     @cache
     def of(where: str) -> Desk:
+        if where == "memory":
+            kept = MemoryPromotionStore()
+            memory = MemoryRegistry(kept)
+            return Desk("", kept, memory, MemoryTracker(memory), snapshot, searches, evidence)
         if where == "database":
             folder = tmp_path_factory.mktemp("database")
             shutil.copy(request.getfixturevalue("mlflow_database"), folder)
@@ -270,13 +311,19 @@ def sessions(
     return of
 
 
-@pytest.fixture(params=["database", "server"])
+@pytest.fixture(params=["database", "server", "memory"])
 def session(request: pytest.FixtureRequest, sessions: Callable[[str], Desk]) -> Desk:
     """The registry under test."""
     return sessions(request.param)
 
 
-@pytest.fixture(params=["database", pytest.param("server", marks=pytest.mark.soak)])
+@pytest.fixture(params=["database", "server"])
+def served(request: pytest.FixtureRequest, sessions: Callable[[str], Desk]) -> Desk:
+    """MLflow's registry, for what only it promises: its tags, and code of its own."""
+    return sessions(request.param)
+
+
+@pytest.fixture(params=["database", pytest.param("server", marks=pytest.mark.soak), "memory"])
 def gated(request: pytest.FixtureRequest, sessions: Callable[[str], Desk]) -> Desk:
     """The registry under what promotion does with it: calls that other tests hold to both."""
     return sessions(request.param)
@@ -294,19 +341,19 @@ def test_absent_models_versions_and_aliases_are_none_or_an_error(session: Desk) 
     assert registry.find(name, "99") is None
 
 
-def test_version_is_found_by_number_and_by_alias_with_its_tags(session: Desk) -> None:
+def test_version_is_found_by_number_and_by_alias_with_its_tags(served: Desk) -> None:
     """A moved alias is seen on the version, in find and in the list alike."""
-    name = session.new_name()
-    version = session.register(name, seed=1)
-    session.registry.move_alias(name, "champion", version)
-    session.registry.move_alias(name, "challenger", version)
-    found = session.registry.find(name, "champion")
+    name = served.new_name()
+    version = served.register(name, seed=1)
+    served.registry.move_alias(name, "champion", version)
+    served.registry.move_alias(name, "challenger", version)
+    found = served.registry.find(name, "champion")
     assert found is not None
-    assert found == session.registry.find(name, version)
+    assert found == served.registry.find(name, version)
     assert found.aliases == ("challenger", "champion")
-    assert [v.aliases for v in session.registry.versions(name)] == [("challenger", "champion")]
-    assert found.tags["dataset_hash"] == session.snapshot.content_hash
-    assert found.tags["search_id"] == session.searches[1].id
+    assert [v.aliases for v in served.registry.versions(name)] == [("challenger", "champion")]
+    assert found.tags["dataset_hash"] == served.snapshot.content_hash
+    assert found.tags["search_id"] == served.searches[1].id
     assert {"content_hash", "environment_hash", "source_sha256", "strategy", "git_commit"} <= set(
         found.tags
     )
@@ -338,18 +385,18 @@ def test_same_content_is_registered_once(session: Desk) -> None:
     assert len(session.registry.versions(name)) == 1
 
 
-def test_loaded_strategy_decides_as_the_searched_one(session: Desk) -> None:
+def test_loaded_strategy_decides_as_the_searched_one(served: Desk) -> None:
     """What is loaded has the searched parameters and gives the same weights, in a fresh registry
     object too.
     """
-    name = session.new_name()
-    version = session.register(name, seed=1)
-    session.promote(name, version)
-    loaded = MlflowRegistry(session.tracking_uri, session.record).load(name, version)
-    searched = MovingAverageCross.from_params(dict(session.searches[1].best_params))
+    name = served.new_name()
+    version = served.register(name, seed=1)
+    served.promote(name, version)
+    loaded = MlflowRegistry(served.tracking_uri, served.record).load(name, version)
+    searched = MovingAverageCross.from_params(dict(served.searches[1].best_params))
     assert loaded.strategy.params.model_dump() == searched.params.model_dump()
-    assert loaded.strategy.decide(session.snapshot.bars()).equals(
-        searched.decide(session.snapshot.bars())
+    assert loaded.strategy.decide(served.snapshot.bars()).equals(
+        searched.decide(served.snapshot.bars())
     )
     assert type(loaded.strategy) is not MovingAverageCross, (
         "it must come from the registry's copy, not from the checkout"
@@ -423,19 +470,19 @@ def test_life_of_a_model_from_first_champion_to_rollback(session: Desk) -> None:
     assert [verdict.criterion for verdict in refused.gate.failures] == ["not_rolled_back"]
 
 
-def test_alias_moved_past_the_gate_loads_nothing(session: Desk) -> None:
+def test_alias_moved_past_the_gate_loads_nothing(served: Desk) -> None:
     """Whoever moves `champion` in MLflow to a version that the gate never saw gets it refused, and
     none of its code runs. The champion before is still there to go back to.
     """
-    name = session.new_name()
-    passed, unseen = session.register(name, seed=1), session.register(name, seed=2)
-    session.promote(name, passed)
-    session.registry.move_alias(name, "champion", unseen)
-    for registry in (session.registry, MlflowRegistry(session.tracking_uri, session.record)):
+    name = served.new_name()
+    passed, unseen = served.register(name, seed=1), served.register(name, seed=2)
+    served.promote(name, passed)
+    served.registry.move_alias(name, "champion", unseen)
+    for registry in (served.registry, MlflowRegistry(served.tracking_uri, served.record)):
         with pytest.raises(PromotionError, match=f"{name}/{unseen} is not on record as passed"):
             registry.load(name, "champion")
-    session.registry.move_alias(name, "champion", passed)
-    assert session.registry.load(name, "champion").version.version == passed
+    served.registry.move_alias(name, "champion", passed)
+    assert served.registry.load(name, "champion").version.version == passed
 
 
 #: Whoever passes becomes champion.
