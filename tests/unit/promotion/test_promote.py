@@ -139,7 +139,9 @@ def test_rejected_candidate_moves_nothing_and_stays_refused(desk: Desk) -> None:
     version = desk.register(12)
     claimed = desk.evidence(12).out_of_sample
     poorer = replace(claimed, final_equity=claimed.final_equity * 0.99)
-    outcome = desk.promote(version, PromotionThresholds(), measure=lambda _: poorer)
+    outcome = desk.promote(
+        version, PromotionThresholds(require_rehearsal=True), measure=lambda _: poorer
+    )
     failed = [verdict.criterion for verdict in outcome.gate.failures]
     assert failed == ["reproduces_evidence", "rehearsal"]
     assert outcome.gate.decision is CandidateStatus.REJECTED
