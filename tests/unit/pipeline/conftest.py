@@ -2,12 +2,14 @@
 answer: nothing that is not in memory is reached, and no bar is.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
+from structlog.testing import capture_logs
 
 from penstock.core.actors import Actor, Channel
 from penstock.core.ids import CountedIds
@@ -115,6 +117,13 @@ class Place:
     def rows(self) -> dict[datetime, tuple[RebalanceStatus, str]]:
         """Status and reason of every slot on record."""
         return {slot: (row.status, row.reason) for slot, row in self.world.ledger.slots.items()}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    """Tracebacks of errors that tests cause are not drawn: that takes longer than the tests."""
+    with capture_logs():
+        yield
 
 
 @pytest.fixture

@@ -1,10 +1,15 @@
 """Which slots are due, missed and skipped, and what became of each."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
-from penstock.core.errors import ConfigError, PromotionError
+from penstock.adapters.stores.postgres import Database, PostgresBarStore
+from penstock.adapters.stores.postgres.connection import Tier
+from penstock.core.clock import VenueClock
+from penstock.core.errors import ConfigError, PromotionError, VenueUnavailableError
+from penstock.core.halts import TradingState
+from penstock.core.instruments import Instrument
 from penstock.core.rebalances import RebalanceStatus
 from penstock.execution.rebalance.slots import SlotAccount
 from penstock.pipeline.slots import (
@@ -116,3 +121,90 @@ def test_late_slot_whose_bars_cannot_be_stored_ends_as_failed(place: Place) -> N
     outcome = trade_slot(place.platform, ACTOR, "daily", SLOT)
     assert place.rows()[SLOT] == (RebalanceStatus.FAILED, outcome.failure)
     assert place.world.ledger.slots[SLOT].portfolio_version == "none"
+
+
+def test_venue_that_does_not_tell_the_time_is_asked_again_with_one_alert(place: Place) -> None:
+    answers = iter([False, False, *[True] * 9])
+
+    def read() -> datetime:
+        if not next(answers):
+            raise VenueUnavailableError("no answer in 5 s")
+        return place.world.clock.now()
+
+    vars(place.platform)["clock"] = VenueClock(read, place.world.clock, poll_seconds=86_400)
+    assert wait_for_slot(place.platform, ACTOR, "daily", None) == SLOT + DAY
+    assert place.alerts == [
+        (f"{ACCOUNT}: no slot can begin: the venue does not tell the time", "no answer in 5 s")
+    ]
+
+
+def test_without_the_venues_time_no_slot_is_said_to_be_due(place: Place) -> None:
+    """Nor is any slot said to be late: its run asks again."""
+
+    def read() -> datetime:
+        raise VenueUnavailableError("no answer in 5 s")
+
+    place.ended(SLOT - 2 * DAY)
+    vars(place.platform)["clock"] = VenueClock(read, place.world.clock)
+    assert [row.slot for row in list_slots(place.platform, ACTOR, "daily")] == [SLOT - 2 * DAY]
+    assert trade_slot(place.platform, ACTOR, "daily", SLOT).lateness_seconds == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_slots_that_cannot_be_accounted_for_leave_the_newest_due(place: Place, known: bool) -> None:
+    """The account belongs to another venue in the ledger, or something that nobody foresaw."""
+    if known:
+        place.world.ledger.exchange = ("elsewhere", "USDT")
+    else:
+        place.world.ledger.slots[SLOT - DAY] = place.world.ledger.slots  # type: ignore[assignment]
+    account = slots_due(place.platform, ACTOR, "daily", SLOT)
+    assert account == SlotAccount((SLOT,))
+    ((title, body),) = place.alerts
+    assert title == f"{ACCOUNT}: missed slots are not accounted for yet"
+    assert ("elsewhere" if known else "AttributeError") in body
+
+
+def test_comparison_that_fails_after_a_slot_is_a_failure_of_that_slot(empty_place: Place) -> None:
+    """The slot keeps its own end; the outcome and an alert say that its fills were not compared."""
+    place = empty_place
+    place.promoted()
+    with_closed_database(place)
+    place.world.control_store.set_trading_state(ACCOUNT, TradingState.HALTED, "a look", "ana", SLOT)
+    known = place.world.venue.rules
+
+    def rules(symbol: str) -> Instrument:
+        if place.rows().get(SLOT, (RebalanceStatus.RUNNING,))[0] is not RebalanceStatus.RUNNING:
+            raise VenueUnavailableError("no answer in 5 s")
+        return known(symbol)
+
+    place.world.venue.rules = rules
+    outcome = trade_slot(place.platform, ACTOR, "daily", SLOT)
+    assert outcome.result is not None
+    assert outcome.result.status is RebalanceStatus.SKIPPED
+    assert (outcome.failure, outcome.failed) == ("no answer in 5 s", True)
+    assert outcome.line().endswith("its fills were not compared: no answer in 5 s")
+    assert place.rows()[SLOT] == (RebalanceStatus.SKIPPED, "halted: a look (set by ana)")
+    assert place.alerts == [
+        (f"{ACCOUNT}: the comparison of a slot's fills was not finished", "no answer in 5 s")
+    ]
+    place.world.venue.rules = known
+    again = trade_slot(place.platform, ACTOR, "daily", SLOT)
+    assert not again.failed
+    assert len(place.alerts) == 1
+
+
+def test_market_that_is_not_made_yet_ends_the_slot_as_unexpected(place: Place) -> None:
+    """Whatever a library raises while bars are read is an alert and the slot's reason."""
+    place.ended(SLOT - DAY)
+    vars(place.platform)["bars"] = None
+    outcome = trade_slot(place.platform, ACTOR, "daily", SLOT)
+    assert "AttributeError" in outcome.failure
+    assert place.rows()[SLOT] == (RebalanceStatus.FAILED, outcome.failure)
+    assert place.alerts == [(f"{ACCOUNT}: slot 2024-03-01 00:00 was not finished", outcome.failure)]
+
+
+def with_closed_database(place: Place) -> None:
+    """Give the platform a store of bars that must not be asked."""
+    database = Database(place.platform.database_url, Tier.PLAIN, 1)
+    database.close()
+    vars(place.platform)["bars"] = PostgresBarStore(database)
