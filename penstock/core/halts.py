@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+#: The account of a halt that binds every account.
+EVERY_ACCOUNT = "*"
+
 
 class TradingState(StrEnum):
     """What an account may do."""
@@ -25,7 +28,7 @@ class Halt:
     """A trading state of an account, and what it asks for besides."""
 
     account: str
-    """The account, or "*" for every account."""
+    """The account, or EVERY_ACCOUNT."""
     state: TradingState
     """What the account may do."""
     reason: str

@@ -13,8 +13,8 @@ from urllib.request import getproxies
 
 from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.core.halts import EVERY_ACCOUNT
 from penstock.execution.kill_switch import KillSwitch
-from penstock.pipeline.halts import EVERY_ACCOUNT
 from penstock.pipeline.rebalance import listed_limits
 from penstock.pipeline.use_case import use_case
 from penstock.settings import MarketSettings, Settings

@@ -13,7 +13,7 @@ from penstock.core.actors import Actor
 from penstock.core.alerts import Alert, urgent
 from penstock.core.breaks import Break, lock_subjects, subject_assets
 from penstock.core.errors import IllegalTransitionError, PenstockError
-from penstock.core.halts import Halt, TradingState
+from penstock.core.halts import EVERY_ACCOUNT, Halt, TradingState
 from penstock.core.instruments import holdings_by_symbol
 from penstock.core.remedies import remedy
 from penstock.execution.orders.cancel import (
@@ -33,7 +33,6 @@ from penstock.portfolio.allocation import PortfolioTargets
 from penstock.portfolio.rebalancing import RebalancePolicy
 from penstock.wiring import Platform
 
-EVERY_ACCOUNT = "*"
 _Shown = TypeVar("_Shown")
 _log = structlog.get_logger(__name__)
 

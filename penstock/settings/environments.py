@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from penstock.core.errors import ConfigError
+from penstock.core.halts import EVERY_ACCOUNT
 from penstock.settings.files import Frozen, loopback
 
 
@@ -88,7 +89,7 @@ class AccountSettings(Frozen):
     @field_validator("name")
     @classmethod
     def _one_account(cls, name: str) -> str:
-        if name == "*":
+        if name == EVERY_ACCOUNT:
             raise ValueError("'*' means every account: give this one a name of its own")
         return name
 

@@ -18,7 +18,7 @@ from penstock.core.breaks import (
     TradeMark,
 )
 from penstock.core.errors import IllegalTransitionError, StoreError
-from penstock.core.halts import Halt, TradingState, stricter, united
+from penstock.core.halts import EVERY_ACCOUNT, Halt, TradingState, stricter, united
 from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
 from penstock.core.orders import EndCause, OrderEvent, OrderEventKind
@@ -103,7 +103,7 @@ class MemoryControlStore:
     def trading_state(self, account: str) -> Halt:
         newest = {halt.account: halt for halt in self.halts}
         asked = [halt for halt in self.halts[::-1] if newest[halt.account] is halt]
-        ours = [halt for halt in asked if halt.account in (account, "*")]
+        ours = [halt for halt in asked if halt.account in (account, EVERY_ACCOUNT)]
         return united(ours or [Halt(account, TradingState.ACTIVE, "", "", SLOT)])
 
     @property

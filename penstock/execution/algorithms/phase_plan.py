@@ -16,8 +16,8 @@ from penstock.core.parent_orders import ParentOrder
 from penstock.core.proposals import ProposedOrder
 from penstock.execution.algorithms import Plan, Progress, Style, plan_order, requests_ahead
 from penstock.execution.algorithms.parents import WorkingParent
+from penstock.execution.algorithms.slot_context import SlotContext
 from penstock.execution.pretrade import PreTradeRisk
-from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.portfolio.rebalancing import Book, Skipped, plan_buys, plan_sells
 
 

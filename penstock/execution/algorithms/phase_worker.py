@@ -22,15 +22,15 @@ from penstock.execution.algorithms import (
     Style,
     Wait,
 )
+from penstock.execution.algorithms.intents import child_intents, rest_intent
 from penstock.execution.algorithms.parents import WorkingParent
 from penstock.execution.algorithms.phase_plan import plan_phase
 from penstock.execution.algorithms.pieces import piece_count
-from penstock.execution.orders.intents import child_intents, rest_intent
-from penstock.execution.orders.resend import cleared
+from penstock.execution.algorithms.resend import cleared
+from penstock.execution.algorithms.slot_context import SlotContext
 from penstock.execution.orders.submit import place, stopped
 from penstock.execution.orders.track import OrderTracker
 from penstock.execution.pretrade import PreTradeRisk
-from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.portfolio.rebalancing import Book, Skipped
 
 #: The seconds between two checks of the kill switch and the lease while nothing is due.

@@ -1,1 +1,1 @@
-"""One order from its intent to its end: sending, tracking, recovery, cancelling."""
+"""One order at the venue: sending, tracking, recovery, cancelling."""

@@ -19,6 +19,7 @@ from penstock.core.rebalances import Rebalance, RebalanceStatus
 from penstock.core.timeframes import Timeframe
 from penstock.execution.algorithms import MarketStyle, Style
 from penstock.execution.algorithms.phase_worker import PhaseWorker
+from penstock.execution.algorithms.slot_context import SlotContext
 from penstock.execution.lease import LeaseKeeper, take_lease
 from penstock.execution.orders.cancel import FLATTEN_VERSION, cancel_working
 from penstock.execution.orders.recover import end_superseded, recover
@@ -31,7 +32,6 @@ from penstock.execution.rebalance.outcome import (
 )
 from penstock.execution.rebalance.result import RebalanceResult
 from penstock.execution.rebalance.slot_alerts import slot_alerts
-from penstock.execution.rebalance.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import reconcile
 from penstock.execution.session import AccountSession
 from penstock.portfolio.allocation import PortfolioTargets

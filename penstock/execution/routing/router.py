@@ -1,7 +1,7 @@
 """Dividing orders over the venues of an account. Pure.
 
 A quantity that no venue takes is skipped with the reason; it is not an error. The venues are asked
-and the parts get their ids in penstock.execution.orders.intents.
+and the parts get their ids in penstock.execution.algorithms.intents.
 """
 
 from collections.abc import Mapping, Sequence

@@ -36,12 +36,11 @@ from penstock.core.breaks import (
     Settlement,
     TradeMark,
 )
-from penstock.core.halts import Halt, TradingState, stricter, united
+from penstock.core.halts import EVERY_ACCOUNT, Halt, TradingState, stricter, united
 from penstock.core.instruments import Instrument
 from penstock.core.leases import Lease
 from penstock.core.risk_records import PositionMark, RecordedFinding, RiskHistory
 
-EVERY_ACCOUNT = "*"
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: The first row, and the last of each day: one look into the primary key per day.

@@ -14,7 +14,7 @@ from penstock.core.orders import OrderRequest, OrderType, client_order_id
 from penstock.execution.algorithms import ChildOrder
 from penstock.execution.algorithms.parents import WorkingParent
 from penstock.execution.algorithms.pieces import pieces
-from penstock.execution.rebalance.slot_context import SlotContext
+from penstock.execution.algorithms.slot_context import SlotContext
 from penstock.execution.routing.limits import PartLimits
 from penstock.execution.routing.router import route_orders
 from penstock.portfolio.rebalancing import Skipped

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from penstock.core.breaks import lock_subjects
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import Fill, OrderState
-from penstock.execution.rebalance.slot_context import SlotContext
+from penstock.execution.algorithms.slot_context import SlotContext
 from penstock.execution.reconciliation.reconcile import Reconciliation, reconcile
 
 
