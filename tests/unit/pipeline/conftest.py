@@ -35,7 +35,22 @@ ROOT = Path(__file__).resolve().parents[3]
 ACTOR = Actor("tester", Channel.CLI)
 ACCOUNT = "practice-daily"
 MODEL = "daily-portfolio"
-_FIGURES = BacktestMetrics(*[0.1] * 8, 200, 365, 14_000.0, 0.0, 4.0, 0.97)
+_FIGURES = BacktestMetrics(
+    total_return=0.4,
+    annual_return=0.4,
+    annual_volatility=0.3,
+    sharpe=1.2,
+    sortino=1.6,
+    max_drawdown=0.2,
+    calmar=2.0,
+    turnover=30.0,
+    orders=200,
+    bars=365,
+    final_equity=14_000.0,
+    skewness=0.0,
+    kurtosis=4.0,
+    probabilistic_sharpe=0.97,
+)
 
 
 @dataclass

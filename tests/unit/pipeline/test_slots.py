@@ -4,8 +4,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from penstock.adapters.stores.postgres import Database, PostgresBarStore
-from penstock.adapters.stores.postgres.connection import Tier
+from penstock.adapters.stores.postgres import Database, PostgresBarStore, Tier
 from penstock.core.clock import VenueClock
 from penstock.core.errors import ConfigError, PromotionError, VenueUnavailableError
 from penstock.core.halts import TradingState
@@ -171,6 +170,7 @@ def test_comparison_that_fails_after_a_slot_is_a_failure_of_that_slot(empty_plac
     with_closed_database(place)
     place.world.control_store.set_trading_state(ACCOUNT, TradingState.HALTED, "a look", "ana", SLOT)
     known = place.world.venue.rules
+    place.world.control_store.instruments = {"BTC/USDT": known("BTC/USDT")}
 
     def rules(symbol: str) -> Instrument:
         if place.rows().get(SLOT, (RebalanceStatus.RUNNING,))[0] is not RebalanceStatus.RUNNING:
@@ -193,8 +193,8 @@ def test_comparison_that_fails_after_a_slot_is_a_failure_of_that_slot(empty_plac
     assert len(place.alerts) == 1
 
 
-def test_market_that_is_not_made_yet_ends_the_slot_as_unexpected(place: Place) -> None:
-    """Whatever a library raises while bars are read is an alert and the slot's reason."""
+def test_what_nobody_foresaw_while_bars_are_read_ends_the_slot_as_failed(place: Place) -> None:
+    """It is an alert and the slot's reason."""
     place.ended(SLOT - DAY)
     vars(place.platform)["bars"] = None
     outcome = trade_slot(place.platform, ACTOR, "daily", SLOT)
