@@ -137,6 +137,12 @@ def test_equity_is_marked_at_the_close_of_the_bar_that_begins_at_the_slot(
     assert comparison._marked({SLOTS[1]: held}, closes, "USDT")["ts"].to_list() == [SLOTS[1]]
 
 
+def platform_costs(place: Place) -> float:
+    """What a market order costs, as a fraction of its notional."""
+    costs = place.platform.settings.costs
+    return (costs.fee_bps + costs.slippage_bps) / 10_000
+
+
 def test_replay_trades_each_slots_quota_with_lots_and_fees(
     place: Place, bars: pl.DataFrame
 ) -> None:
@@ -158,3 +164,9 @@ def test_replay_trades_each_slots_quota_with_lots_and_fees(
         assert invested == pytest.approx(wanted, abs=0.03)
         assert held[slot]["BTC"] % Decimal("0.00000001") == 0
     assert held[SLOTS[0]]["USDT"] > held[SLOTS[1]]["USDT"]
+    closes = comparison._closes(bars, SLOTS[:1])  # each bar's prices are all the same
+    (worth,) = comparison._marked(held, closes, "USDT")["equity"].to_list()
+    costs = platform_costs(place)
+    assert 10_000 - worth == pytest.approx(
+        (10_000 - float(held[SLOTS[0]]["USDT"])) * costs, rel=0.1
+    )
