@@ -183,7 +183,7 @@ def test_trades_must_make_up_the_order_and_the_balance(
 
 
 def test_what_was_held_before_is_not_sold(life: Life) -> None:
-    """Only what the run itself has bought is."""
+    """Only what the run itself has bought is, and the rest is not said to be left."""
     life.venue.assets["ADA"] = Decimal(100)
 
     def stop(step: CertifiedStep) -> None:
@@ -194,6 +194,7 @@ def test_what_was_held_before_is_not_sold(life: Life) -> None:
     with pytest.raises(KeyboardInterrupt):
         life.script.run()
     assert 100 <= life.kept < 100 + instrument(SYMBOL).lot_step
+    assert life.script.left == ()
 
 
 def test_trades_of_others_are_not_counted_as_bought(life: Life) -> None:
