@@ -12,6 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PDOC_ERRORS := $(foreach module,doc doc_types docstrings extract render render_helpers,-W error:::pdoc.$(module)) \
 	-W "ignore:Error parsing type annotation _t."  # private to requests
 
+TESTS := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
+
 .DEFAULT_GOAL := help
 
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
@@ -34,13 +36,15 @@ demo: $(READY) ## The whole line, from a venue's wire to a reconciled account, i
 	$(BIN)/penstock demo
 
 test: $(READY) ## All tests but the long soaks
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
+	$(TESTS)
 
-coverage: $(READY) ## The share of the code that the tests run: by the unit tests alone, then by all of them
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak" tests/unit --cov --cov-report=
+coverage: $(READY) ## The share of the code that the tests run: by unit tests alone, with the contract suites, by all
+	$(TESTS) tests/unit --cov --cov-report=
 	@echo "unit tests: $$($(BIN)/coverage report --format=total)% of all lines," \
 		"$$($(BIN)/coverage report --format=total --include='strategies/*')% of the strategies"
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak" --ignore tests/unit --cov --cov-append --cov-report=
+	$(TESTS) tests/contracts --cov --cov-append --cov-report=
+	@echo "with the contract suites, which hold each adapter to its port: $$($(BIN)/coverage report --format=total)%"
+	$(TESTS) --ignore tests/unit --ignore tests/contracts --cov --cov-append --cov-report=
 	@echo "all tests: $$($(BIN)/coverage report --format=total)% of all lines"
 
 check: $(READY) ## Lint, types, import directions, then the tests

@@ -69,12 +69,12 @@ class OrderProgress:
         A fill's event changes only state, end cause and time; `after_fill` adds the quantity.
         """
         after = next_state(self.state, event.kind)
-        kept = replace(event, reason="", venue_order_id="") if event.kind.is_fill else event
+        named, reason = ("", "") if event.kind.is_fill else (event.venue_order_id, event.reason)
         return replace(
             self,
             state=after,
-            venue_order_id=kept.venue_order_id or self.venue_order_id,
-            reason=kept.reason or self.reason,
+            venue_order_id=named or self.venue_order_id,
+            reason=reason or self.reason,
             end_cause=next_cause(self.state, self.end_cause, event.kind, event.end_cause, after),
             updated_at=event.at,
         )
@@ -88,9 +88,13 @@ class OrderProgress:
 
     def after_fill(self, fill: Fill, ordered: Decimal) -> Self:
         """Return the order of `ordered` base units after the fill; raises as `after_event`."""
+        return self.after_event(self.event_of(fill, ordered)).with_quantity_of(fill)
+
+    def with_quantity_of(self, fill: Fill) -> Self:
+        """Return the order with the fill's quantity added to what is filled, and no more."""
         with localcontext(EXACT):
             filled = self.filled_quantity + fill.quantity
-        return replace(self.after_event(self.event_of(fill, ordered)), filled_quantity=filled)
+        return replace(self, filled_quantity=filled)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,8 @@ def read_warm_bars(
         return store.read_bars(exchange, timeframe, names, start, end)
 
     found = read(symbols, until)
-    absent = sorted(set(symbols) - set(found["symbol"].unique()))
+    counts = _rows_of(found)
+    absent = sorted(set(symbols) - counts.keys())
     newest = store.watermarks(exchange, timeframe) if absent else {}
     ended = [
         read([name], newest[name] + timeframe.duration)
@@ -43,11 +44,16 @@ def read_warm_bars(
         if name in newest and newest[name] < until
     ]
     while until - width * timeframe.duration > oldest:
-        counts = found.group_by("symbol").len().filter(pl.col("len") < rows)
-        lacking = counts["symbol"].sort().to_list()
+        lacking = sorted(symbol for symbol, count in counts.items() if count < rows)
         if not lacking:
             break
         width *= 4
         others = found.filter(~pl.col("symbol").is_in(lacking))
         found = pl.concat([others, read(lacking, until)])
+        counts = _rows_of(found)
     return pl.concat([found, *ended]).sort("symbol", "ts")
+
+
+def _rows_of(bars: pl.DataFrame) -> dict[str, int]:
+    """Return how many rows each symbol has."""
+    return dict(bars.group_by("symbol").len().iter_rows())

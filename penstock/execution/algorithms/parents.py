@@ -76,7 +76,10 @@ class WorkingParent:
         A child that never reached the venue counts as not sent until its attempts are used up.
         Where one of the parts sent at a moment is such a child, that moment is due again.
         """
-        children, lost = self._children(orders), self._lost(orders)
+        children = self._children(orders)
+        if not children:
+            return Progress(allowed=allowed)
+        lost = _lost(children)
         taken = [order for order in children if order.child not in lost]
         moments = {self._moment(order) for order in taken}
         newest = max(moments, default=None)
@@ -96,9 +99,9 @@ class WorkingParent:
 
     def free_numbers(self, orders: Sequence[OrderRecord]) -> Iterator[int]:
         """Yield the numbers of the next children: those of lost children first, then new ones."""
-        lost = self._lost(orders)
-        yield from sorted(lost)
-        yield from count(max((order.child + 1 for order in self._children(orders)), default=0))
+        children = self._children(orders)
+        yield from sorted(_lost(children))
+        yield from count(max((order.child + 1 for order in children), default=0))
 
     def attempt(self, number: int, orders: Sequence[OrderRecord]) -> int:
         """Return the attempt under which the child `number` is to be sent.
@@ -106,8 +109,9 @@ class WorkingParent:
         It is one more than any earlier attempt of this child and of all lost children, whose
         quantity it may take. So attempts run out even where a lost child is divided differently.
         """
-        counted = {number} | self._lost(orders)
-        attempts = [o.attempt for o in self._children(orders) if o.child in counted]
+        children = self._children(orders)
+        counted = {number} | _lost(children)
+        attempts = [order.attempt for order in children if order.child in counted]
         return max(attempts, default=-1) + 1
 
     def _children(self, orders: Sequence[OrderRecord]) -> list[OrderRecord]:
@@ -118,25 +122,25 @@ class WorkingParent:
             order for order in orders if order.request.symbol == symbol and order.phase is phase
         ]
 
-    def _lost(self, orders: Sequence[OrderRecord]) -> set[int]:
-        """Return the numbers of the children that never reached the venue and may be sent again.
-
-        The newest attempt of each child decides.
-        """
-        children = sorted(self._children(orders), key=lambda order: order.attempt)
-        newest = {order.child: order for order in children}
-        return {
-            number
-            for number, order in newest.items()
-            if _never_traded(order) and order.attempt + 1 < MAX_ATTEMPTS
-        }
-
     def _moment(self, order: OrderRecord) -> timedelta:
         """Return when a child was sent, from the start of the work.
 
         It is never below zero, so that a clock that was set back makes no moment due twice.
         """
         return max(order.created_at - self.start, timedelta(0))
+
+
+def _lost(children: Sequence[OrderRecord]) -> set[int]:
+    """Return the numbers of the children that never reached the venue and may be sent again.
+
+    The newest attempt of each child decides.
+    """
+    newest = {order.child: order for order in sorted(children, key=lambda order: order.attempt)}
+    return {
+        number
+        for number, order in newest.items()
+        if _never_traded(order) and order.attempt + 1 < MAX_ATTEMPTS
+    }
 
 
 def _never_traded(order: OrderRecord) -> bool:

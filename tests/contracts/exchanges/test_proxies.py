@@ -10,8 +10,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 
 from penstock.adapters.exchanges.ccxt_market import CcxtMarketData
+from penstock.adapters.exchanges.venue_session import VenueSession
 from penstock.core.errors import VenueError
 from penstock.practice.clock import real_clock
 from penstock.practice.server import PracticeServer
@@ -89,3 +91,18 @@ def test_venue_without_a_proxy_of_its_own_takes_the_environments(
         "CONNECT dapi.binance.com",
         "CONNECT eapi.binance.com",
     }
+
+
+def test_each_host_takes_its_own_way_each_time(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is read once per host: one that it exempts does not decide for the others."""
+    for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    session = VenueSession()
+    for host in 2 * ("127.0.0.1:1", "venue.invalid"):
+        with pytest.raises(requests.ConnectionError):
+            session.request("GET", f"https://{host}/")
+    assert proxy.asked == 2 * ["CONNECT venue.invalid:443"]

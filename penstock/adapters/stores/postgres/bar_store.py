@@ -180,7 +180,7 @@ class PostgresBarStore:
         with self._database.reading() as connection, connection.cursor(binary=True) as cursor:
             read_as_numpy(cursor)
             found = cursor.execute(_COLUMNS.format(rows=rows), arguments).fetchall()
-        return bars_of(found).sort("symbol", "ts") if found else empty_bars()
+        return bars_of(found) if found else empty_bars()
 
     def read_doubts(
         self, exchange: str, timeframe: Timeframe, symbols: Sequence[str]

@@ -34,9 +34,16 @@ class Column:
     sql_type: str
     enum: type[Enum] | None = None
 
+    @cached_property
+    def _members(self) -> dict[Any, Enum]:
+        return {member.value: member for member in self.enum or ()}
+
     def read(self, stored: Any) -> Any:
         """Return a stored value as the field's."""
-        return stored if stored is None or self.enum is None else self.enum(stored)
+        if stored is None or self.enum is None:
+            return stored
+        found = self._members.get(stored)
+        return self.enum(stored) if found is None else found  # raises ValueError
 
     def write(self, value: Any) -> Any:
         """Return a field's value as it is stored."""

@@ -281,7 +281,7 @@ def judged(event: OrderEvent, before: OrderProgress) -> JudgedEvent:
 def judged_fill(fill: Fill, ordered: Decimal, before: OrderProgress) -> JudgedEvent:
     """Return what the machine makes of a fill of an order of `ordered` base units."""
     line = judged(before.event_of(fill, ordered), before)
-    return line if line.refusal else replace(line, after=before.after_fill(fill, ordered))
+    return line if line.refusal else replace(line, after=line.after.with_quantity_of(fill))
 
 
 def append(connection: psycopg.Connection[Any], lease: Lease, lines: Sequence[JudgedEvent]) -> None:
