@@ -98,7 +98,7 @@ def certify_venue(
     account may not trade from the first.
     """
     market = _market_of(settings, request)
-    if request.most <= 0 or not request.most.is_finite():
+    if not request.most.is_finite() or request.most <= 0:
         raise ConfigError(f"an order may cost more than zero, not {request.most}")
     if market.is_real:
         if not request.real_network:

@@ -109,11 +109,14 @@ def parse_instant(text: str) -> datetime:
 
 
 def parse_amount(text: str) -> Decimal:
-    """Return the amount written as a decimal number; raise ConfigError showing the form."""
+    """Return the amount written as a finite decimal number; raise ConfigError showing the form."""
     try:
-        return Decimal(text)
+        amount = Decimal(text)
     except InvalidOperation:
-        raise ConfigError(f"'{text}' is no amount: write it like 1000 or 0.25") from None
+        amount = Decimal("nan")
+    if not amount.is_finite():
+        raise ConfigError(f"'{text}' is no amount: write it like 1000 or 0.25")
+    return amount
 
 
 @contextmanager
