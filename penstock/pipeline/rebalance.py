@@ -76,11 +76,11 @@ def _rebalance_slot(
         version = inputs.portfolio_version
         result = rebalance(_session(platform, portfolio, however_late), inputs)
     except PenstockError as error:
-        leave_unfinished(platform, portfolio, chosen, error, version)
+        leave_unfinished(platform, portfolio, chosen, error, version, however_late)
         raise
     except ANYTHING as error:
         failure = unexpected(error)
-        leave_unfinished(platform, portfolio, chosen, failure, version)
+        leave_unfinished(platform, portfolio, chosen, failure, version, however_late)
         raise failure from error
     if result.status is None:
         return _left_to_another(platform, portfolio, result)
@@ -96,17 +96,19 @@ def leave_unfinished(
     slot: datetime,
     error: PenstockError,
     version: str | None = None,
+    however_late: bool = False,
 ) -> None:
     """Alert that a slot's run raised, and keep the reason with the slot. Where it cannot be kept,
     only the alert has it.
 
-    What is unexpected would be raised again by the same bars: the slot ends as FAILED.
+    What is unexpected would be raised again by the same bars: the slot ends as FAILED. So does one
+    that is too late to be run again, unless it is traded `however_late`.
     """
     alert_failure(platform, portfolio, f"slot {slot:%Y-%m-%d %H:%M}", error)
     timeframe = platform.settings.portfolio(portfolio).timeframe
     try:
         record_failure(
-            platform.session(portfolio),
+            _session(platform, portfolio, however_late),
             timeframe,
             slot,
             str(error),

@@ -253,7 +253,7 @@ def trade_slot(
     lateness, new_bars, result, failure = 0.0, 0, None, ""
     try:
         lateness = _lateness(platform, slot)
-        new_bars = _ingested(platform, portfolio, slot)
+        new_bars = _ingested(platform, portfolio, slot, however_late)
         result = rebalance_slot(platform, actor, portfolio, slot, however_late)
         if result.status is not None and not result.already_done:
             reconcile_after_slot(platform, actor, portfolio)
@@ -278,15 +278,15 @@ def _lateness(platform: Platform, slot: datetime) -> float:
         return 0.0
 
 
-def _ingested(platform: Platform, portfolio: str, slot: datetime) -> int:
+def _ingested(platform: Platform, portfolio: str, slot: datetime, however_late: bool) -> int:
     try:
         return _ingest(platform, portfolio, slot)
     except PenstockError as error:
-        leave_unfinished(platform, portfolio, slot, error)
+        leave_unfinished(platform, portfolio, slot, error, however_late=however_late)
         raise
     except ANYTHING as error:
         failure = unexpected(error)
-        leave_unfinished(platform, portfolio, slot, failure)
+        leave_unfinished(platform, portfolio, slot, failure, however_late=however_late)
         raise failure from error
 
 
