@@ -1,0 +1,86 @@
+"""What the commands about an account print, over an account in memory."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from penstock.core.halts import TradingState
+from penstock.core.rebalances import RebalanceStatus
+from penstock.interfaces.cli import account, app, models, trading
+from penstock.testing.instruments import SLOT
+from penstock.wiring import Platform
+from tests.unit.pipeline.conftest import ACCOUNT, MODEL, Place
+
+DAY = timedelta(days=1)
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(place: Place, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command on the account in memory."""
+
+    @contextmanager
+    def opened() -> Iterator[Platform]:
+        yield place.platform
+
+    for module in (account, models, trading):
+        monkeypatch.setattr(module, "opened_platform", opened)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def invoke(*arguments: str) -> Result:
+        return CliRunner().invoke(app, list(arguments))
+
+    return invoke
+
+
+def test_slots_are_listed_newest_first(place: Place, run: Run) -> None:
+    """As many as are asked for."""
+    place.ended(SLOT - DAY, RebalanceStatus.FAILED)
+    place.ended(SLOT)
+    shown = run("slots")
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.index("done") < shown.output.index("failed")
+    assert "failed" not in run("slots", "--limit", "1").output
+
+
+def test_reconcile_locks_what_differs_and_breaks_says_what_to_do(place: Place, run: Run) -> None:
+    """Exit code 1 while a break is open."""
+    place.ended(SLOT - DAY)  # a ledger that knows nothing of the venue's 10,000 USDT
+    found = run("reconcile")
+    assert found.exit_code == 1
+    assert "10000 USDT more than the ledger" in found.output
+    listed = run("breaks")
+    assert listed.exit_code == 0, listed.output
+    assert "penstock accept-break USDT" in listed.output
+    assert "deposit" in run("breaks", "--history").output
+
+
+def test_halt_and_resume_are_said_and_set(place: Place, run: Run) -> None:
+    """A reason is asked for."""
+    assert run("halt").exit_code != 0
+    halted = run("halt", "--reason", "venue hacked")
+    assert halted.exit_code == 0, halted.output
+    assert place.world.control_store.trading_state(ACCOUNT).state is TradingState.HALTED
+    resumed = run("resume", "--reason", "all is well")
+    assert resumed.exit_code == 0, resumed.output
+    assert place.world.control_store.trading_state(ACCOUNT).state is TradingState.ACTIVE
+
+
+def test_rollback_names_what_serves_now(place: Place, run: Run) -> None:
+    """The version before serves again."""
+    first = place.promoted(30)
+    second = place.promoted(40)
+    place.registry.move_alias(MODEL, "previous", first)
+    shown = run("rollback")
+    assert shown.exit_code == 0, shown.output
+    assert first in shown.output
+    assert _serving(place) == first != second
+
+
+def _serving(place: Place) -> str:
+    found = place.registry.find(MODEL, "champion")
+    assert found is not None
+    return found.version
