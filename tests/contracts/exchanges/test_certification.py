@@ -9,7 +9,6 @@ from datetime import timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from requests.adapters import HTTPAdapter
@@ -95,7 +94,9 @@ def live(connect: Callable[..., CcxtExchange], control: PracticeControl) -> Call
     """Makes a script at a new account, not run yet."""
 
     def make(
-        most: str = "200", tell: Any = lambda step: None, switch: KillSwitch | None = None
+        most: str = "200",
+        tell: Callable[[CertifiedStep], None] = lambda step: None,
+        switch: KillSwitch | None = None,
     ) -> Life:
         exchange = connect(balances={"USDT": Decimal(2_000_000)})
         names: list[str] = []

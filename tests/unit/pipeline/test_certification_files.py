@@ -220,7 +220,7 @@ def test_keys_are_not_in_the_file_of_a_venue_that_repeats_them(
     """Unmodified ccxt over a refusal that has the key and the whole address in it."""
     asked: list[str] = []
 
-    def refuse(_: HTTPAdapter, request: requests.PreparedRequest, **options: Any) -> Any:
+    def refuse(_: HTTPAdapter, request: requests.PreparedRequest, **options: object) -> Any:
         asked.append(f"{request.url} {request.headers} {request.body!r}")
         response = requests.Response()
         response.status_code = 401

@@ -62,7 +62,7 @@ class ThinVenue(OneOfTwo):
     actions: list[tuple[str, int]] = field(default_factory=list)
     changes: dict[str, Callable[[Any], Any]] = field(default_factory=dict)
 
-    def _changed(self, method: str, answer: Any) -> Any:
+    def _changed(self, method: str, answer: object) -> Any:
         return self.changes.get(method, lambda unchanged: unchanged)(answer)
 
     def submit(self, order: OrderRequest) -> OrderReport:

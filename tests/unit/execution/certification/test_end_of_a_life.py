@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from penstock.core.errors import VenueRejectedError, VenueUnavailableError
-from penstock.core.orders import OrderRequest, OrderState
+from penstock.core.orders import OrderReport, OrderRequest, OrderState
+from penstock.execution.certification.marked_orders import MarkedOrders
 from penstock.execution.certification.script import CertifiedStep, StepResult
 from penstock.testing.instruments import instrument
 from tests.unit.execution.certification.conftest import STEPS, SYMBOL, Life, name_of
 
 
-def unanswered(_: Any) -> Any:
+def unanswered(_: object) -> Any:
     raise VenueUnavailableError("no answer in 5 s")
 
 
@@ -40,7 +41,7 @@ def test_interrupted_end_begins_again_once(life: Life, times: int, left: tuple[s
     """A second interruption stops it, and nothing is promised of what is left."""
     ends = 0
 
-    def interrupt(orders: Any) -> Any:
+    def interrupt(orders: MarkedOrders) -> Any:
         nonlocal ends
         if life.recorder.begun[-1] == "end" and ends < times:
             ends += 1
@@ -117,7 +118,7 @@ def test_order_in_doubt_is_named_unless_it_is_seen_to_have_ended(
     the order itself shows that it has ended.
     """
 
-    def cancelled_unseen(report: Any) -> Any:
+    def cancelled_unseen(report: OrderReport) -> Any:
         if not shown:
             life.venue.down = True  # nothing is found any more
         return unanswered(report)

@@ -14,7 +14,7 @@ from penstock.core.errors import (
     VenueUnavailableError,
 )
 from penstock.core.instruments import Instrument
-from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
+from penstock.core.orders import OrderReport, OrderRequest, OrderState, OrderType, Side
 from penstock.execution.certification.marked_orders import HaltedError
 from penstock.execution.certification.script import CertifiedStep, StepResult
 from penstock.testing.instruments import instrument
@@ -306,7 +306,7 @@ def test_part_that_cannot_be_shown_is_no_difference(
 def test_part_that_ends_before_its_cancellation_is_not_shown(life: Life) -> None:
     """The rest fills in between: what was bought is sold, whole."""
 
-    def race(report: Any) -> Any:
+    def race(report: OrderReport) -> Any:
         if report.client_order_id == name_of(5):
             raise OrderNotFoundError("Unknown order sent.", "-2011")
         return report

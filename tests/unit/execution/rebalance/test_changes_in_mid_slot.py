@@ -2,6 +2,7 @@
 lease.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -136,7 +137,7 @@ def test_plain_halt_leaves_a_resting_order_alone(world: World) -> None:
     assert (world.clock.now() - start).total_seconds() >= 3600
 
 
-def lose_a_sell_of_eth(world: World, meanwhile: Any) -> None:
+def lose_a_sell_of_eth(world: World, meanwhile: Callable[[], object]) -> None:
     """Let the first sell of ETH get lost on its way. Before it is sent again, the account is
     compared with the venue, where `meanwhile` has happened.
     """
