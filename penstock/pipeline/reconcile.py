@@ -29,7 +29,9 @@ class ReconcileOutcome:
             assets = "1 asset" if compared == 1 else f"{compared} assets"
             return f"{self.account}: ledger and venue agree on {assets}"
         locked = ", ".join(sorted(self.found.locks))
-        return f"{self.account}: {len(self.found.breaks)} open breaks lock {locked}"
+        count = len(self.found.breaks)
+        breaks = "1 open break locks" if count == 1 else f"{count} open breaks lock"
+        return f"{self.account}: {breaks} {locked}"
 
 
 @use_case

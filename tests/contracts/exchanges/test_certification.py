@@ -28,27 +28,11 @@ from penstock.execution.kill_switch import KillSwitch
 from penstock.practice.control import PracticeControl
 from penstock.practice.faults import Fault, FaultKind
 from penstock.testing.recorded_venue import replay
+from tests.certified_steps import STEPS
 from tests.contracts.exchanges.constructed_venue import account_at
 
 ORDERS = "/api/v3/order"
 DAY = timedelta(days=1)
-#: What every step but the fill in part is on the practice exchange: 300 are offered at the ask.
-STEPS = (
-    "read the rules",
-    "read the account",
-    "place",
-    "look up",
-    "list",
-    "cancel",
-    "look up the cancelled",
-    "cancel again",
-    "look up no order",
-    "refuse",
-    "lose an answer",
-    "fill in part",
-    "fill",
-    "sell",
-)
 
 
 @dataclass

@@ -21,7 +21,6 @@ from penstock.promotion.evidence import Evidence
 from penstock.promotion.gate import CandidateStatus, GateDecision
 from penstock.promotion.records import Judgement
 from penstock.research.engine.costs import Costs
-from penstock.research.engine.results import BacktestMetrics
 from penstock.settings import Process, Settings
 from penstock.testing.instruments import SLOT
 from penstock.testing.memory_promotions import MemoryPromotionStore
@@ -30,27 +29,12 @@ from penstock.testing.memory_rollbacks import MemoryRollbackRecord
 from penstock.testing.world import World, make_world
 from penstock.wiring import Platform
 from strategies.inverse_volatility import InverseVolatility
+from tests.unit.promotion.conftest import METRICS
 
 ROOT = Path(__file__).resolve().parents[3]
 ACTOR = Actor("tester", Channel.CLI)
 ACCOUNT = "practice-daily"
 MODEL = "daily-portfolio"
-_FIGURES = BacktestMetrics(
-    total_return=0.4,
-    annual_return=0.4,
-    annual_volatility=0.3,
-    sharpe=1.2,
-    sortino=1.6,
-    max_drawdown=0.2,
-    calmar=2.0,
-    turnover=30.0,
-    orders=200,
-    bars=365,
-    final_equity=14_000.0,
-    skewness=0.0,
-    kurtosis=4.0,
-    probabilistic_sharpe=0.97,
-)
 
 
 @dataclass
@@ -99,9 +83,9 @@ class Place:
             initial_cash=10_000.0,
             trial_count=50,
             deflated_sharpe=0.97,
-            in_sample=_FIGURES,
-            out_of_sample=_FIGURES,
-            benchmark_out_of_sample=_FIGURES,
+            in_sample=METRICS,
+            out_of_sample=METRICS,
+            benchmark_out_of_sample=METRICS,
             in_sample_end=days[0],
             out_of_sample_start=days[1],
             out_of_sample_end=days[2],

@@ -55,7 +55,7 @@ def test_reconcile_locks_what_differs_and_breaks_says_what_to_do(place: Place, r
     place.ended(SLOT - DAY)  # a ledger that knows nothing of the venue's 10,000 USDT
     found = run("reconcile")
     assert found.exit_code == 1
-    assert "1 open breaks lock USDT" in in_one_line(found)
+    assert "1 open break locks USDT" in in_one_line(found)
     listed = run("breaks")
     assert listed.exit_code == 0, listed.output
     assert "penstock accept-break USDT" in in_one_line(listed)

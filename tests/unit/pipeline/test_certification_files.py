@@ -24,8 +24,8 @@ from penstock.pipeline.certify import Certification, CertifyRequest, certify_ven
 from penstock.settings import Process, Settings
 from penstock.testing.instruments import SLOT
 from penstock.wiring import RecordedAccount
+from tests.certified_steps import STEPS
 from tests.unit.execution.certification.conftest import (
-    STEPS,
     SYMBOL,
     AlarmClock,
     StepRecorder,

@@ -21,22 +21,6 @@ from penstock.testing.instruments import SLOT
 from penstock.testing.memory_venue import OneOfTwo
 
 SYMBOL = "ADA/USDT"
-STEPS = (
-    "read the rules",
-    "read the account",
-    "place",
-    "look up",
-    "list",
-    "cancel",
-    "look up the cancelled",
-    "cancel again",
-    "look up no order",
-    "refuse",
-    "lose an answer",
-    "fill in part",
-    "fill",
-    "sell",
-)
 
 
 @dataclass

@@ -18,7 +18,8 @@ from penstock.core.orders import OrderReport, OrderRequest, OrderState, OrderTyp
 from penstock.execution.certification.marked_orders import HaltedError
 from penstock.execution.certification.script import CertifiedStep, StepResult
 from penstock.testing.instruments import instrument
-from tests.unit.execution.certification.conftest import STEPS, SYMBOL, Life, name_of
+from tests.certified_steps import STEPS
+from tests.unit.execution.certification.conftest import SYMBOL, Life, name_of
 
 
 def with_rules(**rules: Decimal) -> Callable[[str], Instrument]:
