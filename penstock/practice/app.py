@@ -22,6 +22,8 @@ from penstock.practice.matching import MatchingEngine
 from penstock.practice.private_api import PrivateApi
 from penstock.practice.public_api import PublicApi
 from penstock.practice.signing import authenticate
+from penstock.practice.tickers import Tickers
+from penstock.practice.wallet_api import WalletApi
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -85,8 +87,8 @@ class PracticeApp:
         self.public = public
         self.private = PrivateApi(engine, ids)
         self.control = ControlApi(engine, faults, self.requests, public.books)
-        self._public_routes = public.routes()
-        self._private_routes = self.private.routes()
+        self._public_routes = public.routes() | Tickers(public.books, public.time).routes()
+        self._private_routes = self.private.routes() | WalletApi(engine, limiter).routes()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -8,9 +8,9 @@ from penstock.core.orders import Side
 from penstock.core.quotes import Quote
 from penstock.practice.accounts import ZERO, PracticeAccount, PracticeOrder, PracticeTrade
 from penstock.practice.filters import BAND_FIELDS, SymbolRules
+from penstock.practice.intervals import Candles
 from penstock.practice.limits import LimitSpec
 from penstock.practice.market import Listing
-from penstock.practice.series import BarArrays
 
 Json = dict[str, Any]
 
@@ -28,13 +28,24 @@ def book_answer(listing: Listing, book: Quote | None) -> Json:
     )
 
 
-def klines(series: BarArrays) -> bytes:
+def depth_answer(book: Quote | None, at_ms: int) -> Json:
+    """Return the order book, which has the best prices only; it is empty where there are none."""
+    if book is None:
+        return {"lastUpdateId": at_ms, "bids": [], "asks": []}
+    return {
+        "lastUpdateId": at_ms,
+        "bids": [[text(book.bid), text(book.bid_size)]] if book.bid_size else [],
+        "asks": [[text(book.ask), text(book.ask_size)]] if book.ask_size else [],
+    }
+
+
+def klines(candles: Candles) -> bytes:
     """Return candles as Binance's 12-element arrays. Unknown trade counts and volumes are 0."""
-    span = series.step - 1
+    columns = (candles.opens.tolist(), candles.closes.tolist(), candles.values.tolist())
     rows = [
-        f'[{ts},"{o:.8f}","{h:.8f}","{low:.8f}","{c:.8f}","{v:.8f}",{ts + span},'
+        f'[{opened},"{o:.8f}","{h:.8f}","{low:.8f}","{c:.8f}","{v:.8f}",{closed},'
         f'"{v * c:.8f}",0,"0.00000000","0.00000000","0"]'
-        for ts, (o, h, low, c, v) in zip(series.ts.tolist(), series.values.tolist(), strict=True)
+        for opened, closed, (o, h, low, c, v) in zip(*columns, strict=True)
     ]
     return f"[{','.join(rows)}]".encode()
 

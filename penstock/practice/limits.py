@@ -43,6 +43,18 @@ WEIGHTS = {
     "GET /api/v3/openOrders": 6,
     "GET /api/v3/allOrders": 20,
     "GET /api/v3/myTrades": 20,
+    "GET /api/v3/depth": 5,
+    "GET /api/v3/trades": 25,
+    "GET /api/v3/historicalTrades": 25,
+    "GET /api/v3/aggTrades": 4,
+    "GET /api/v3/uiKlines": 2,
+    "GET /api/v3/avgPrice": 2,
+    "GET /api/v3/ticker": 4,
+    "GET /api/v3/ticker/tradingDay": 4,
+    "GET /api/v3/account/commission": 20,
+    "GET /api/v3/rateLimit/order": 40,
+    "GET /api/v3/myPreventedMatches": 20,
+    "GET /api/v3/myAllocations": 20,
 }
 WEIGHTS_WITHOUT_SYMBOL = {
     "GET /api/v3/ticker/price": 4,
@@ -70,6 +82,10 @@ class RateWindow:
             self.started, self.count = start, 0
         self.count += amount
         return self.count
+
+    def at(self, now: float) -> int:
+        """Return the count in the present window."""
+        return self.count if int(now) // self.seconds * self.seconds == self.started else 0
 
     def left(self, now: float) -> int:
         """Return the whole seconds until the next window."""
@@ -132,3 +148,9 @@ class Limiter:
                 message = f"Too many new orders; current limit is {limit} orders per {period}."
                 raise PracticeRefusal(-1015, message, status=429, retry_after=window.left(now))
         return {"x-mbx-order-count-10s": str(short.count), "x-mbx-order-count-1d": str(day.count)}
+
+    def order_counts(self, account: str) -> dict[str, int]:
+        """Return how many orders an account has placed, by the window's unit."""
+        now = self.machine_clock.now().timestamp()
+        short, day = self._orders.get(account, (RateWindow(10), RateWindow(_DAY)))
+        return {"SECOND": short.at(now), "DAY": day.at(now)}

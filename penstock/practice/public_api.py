@@ -1,21 +1,30 @@
-"""The public calls: time, symbols, candles, tickers."""
+"""The public calls: time, symbols, candles, trades and the order book."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from penstock.core.timeframes import Timeframe
 from penstock.practice import binance_json
 from penstock.practice.binance_errors import PracticeRefusal, illegal_parameter, missing_parameter
 from penstock.practice.book import TopOfBook
 from penstock.practice.clock import VenueTime
 from penstock.practice.filters import SymbolRules
+from penstock.practice.intervals import Interval, candles_of, time_zone
 from penstock.practice.limits import LimitSpec
-from penstock.practice.market import BookTicker, Listing
+from penstock.practice.market_trades import (
+    MarketTrade,
+    aggregate_row,
+    average_price,
+    market_trades,
+    trade_row,
+)
+from penstock.practice.symbol_choice import bad_combination, chosen, names_in, state_of
 from penstock.simulation.fill_model import decimal_of
 
 Parameters = Mapping[str, str]
-_DAY_MS = 86_400_000
-_KLINES_DEFAULT, _KLINES_MOST = 500, 1000
+_PAGE_DEFAULT, _PAGE_MOST = 500, 1000
+_AVERAGED_MINUTES = 5
+_PERMISSION = re.compile(r"[A-Z0-9_]+")
 
 
 def integer(parameters: Parameters, name: str) -> int | None:
@@ -59,112 +68,144 @@ class PublicApi:
             "GET /api/v3/time": lambda _: {"serverTime": self.time.now_ms()},
             "GET /api/v3/exchangeInfo": self.exchange_info,
             "GET /api/v3/klines": self.klines,
-            "GET /api/v3/ticker/price": lambda p: self._each(p, self._price),
-            "GET /api/v3/ticker/24hr": lambda p: self._each(p, self._day),
-            "GET /api/v3/ticker/bookTicker": lambda p: self._each(p, self._book),
+            "GET /api/v3/uiKlines": self.klines,
+            "GET /api/v3/depth": self.depth,
+            "GET /api/v3/trades": self.recent_trades,
+            "GET /api/v3/historicalTrades": self.old_trades,
+            "GET /api/v3/aggTrades": self.aggregate_trades,
+            "GET /api/v3/avgPrice": self.average_price,
+            "GET /sapi/v1/system/status": lambda _: {"status": 0, "msg": "normal"},
+            "GET /fapi/v1/exchangeInfo": self.no_contracts,
+            "GET /dapi/v1/exchangeInfo": self.no_contracts,
+            **{f"{method} /api/v3/userDataStream": _no_stream for method in _KEEPS_STREAM},
         }
 
     def exchange_info(self, parameters: Parameters) -> Any:
-        symbols = [
-            binance_json.symbol_answer(
-                listing, self._rules[name], is_trading=listing.symbol not in self.market.suspended
+        """Return the symbols that are asked for, with their rules."""
+        named = "symbol" in parameters or "symbols" in parameters
+        if named and ("permissions" in parameters or "symbolStatus" in parameters):
+            raise bad_combination()
+        rows = []
+        for listing in chosen(self.market, parameters):
+            is_trading = state_of(self.market, listing) == "TRADING"
+            rows.append(
+                binance_json.symbol_answer(
+                    listing, self._rules[listing.wire], is_trading=is_trading
+                )
             )
-            for name, listing in self.market.listings.items()
-        ]
-        if "symbol" in parameters:
-            wanted = self.market.listing(parameters["symbol"]).wire
-            symbols = [entry for entry in symbols if entry["symbol"] == wanted]
-        return {**self._info, "serverTime": self.time.now_ms(), "symbols": symbols}
+        if "permissions" in parameters and "SPOT" not in _permissions(parameters):
+            rows = []
+        if parameters.get("showPermissionSets") == "false":
+            rows = [{**row, "permissionSets": []} for row in rows]
+        return {**self._info, "serverTime": self.time.now_ms(), "symbols": rows}
+
+    def no_contracts(self, _: Parameters) -> Any:
+        """Return the list of futures, which is empty: ccxt asks for it beside the spot symbols."""
+        return {**self._info, "serverTime": self.time.now_ms(), "assets": [], "symbols": []}
 
     def klines(self, parameters: Parameters, stale_seconds: float = 0.0) -> bytes:
         """Return candles up to now, or as they were `stale_seconds` ago."""
         listing = self.market.charted(required(parameters, "symbol"))
-        try:
-            timeframe = Timeframe(required(parameters, "interval"))
-        except ValueError:
-            raise PracticeRefusal(-1120, "Invalid interval.") from None
-        limit = integer(parameters, "limit")
-        limit = _KLINES_DEFAULT if limit is None else limit
-        if limit < 1:
-            raise illegal_parameter("limit")
+        name, zone = required(parameters, "interval"), parameters.get("timeZone", "0")
+        interval, limit = Interval(name, time_zone(zone)), _limit(parameters)
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
         now = self.time.now_ms() - round(stale_seconds * 1000)
         late_ms = self.books.late_ms.get(listing.wire)
         if late_ms is not None:
-            newest = now - late_ms - timeframe.seconds * 1000
+            newest = now - late_ms - interval.longest_ms
             end = newest if end is None else min(end, newest)
-        limit = min(limit, _KLINES_MOST)
+        pages = self.books.candle_pages
         return binance_json.klines(
-            self.books.candle_pages.candles(
-                self.market, listing.symbol, timeframe, now, start, end, limit
-            )
+            candles_of(self.market, pages, listing.symbol, interval, now, start, end, limit)
         )
 
-    def _each(
-        self, parameters: Parameters, show: Callable[[Listing, BookTicker], dict[str, Any]]
-    ) -> Any:
-        """Return one symbol's entry, or a list: the `symbols` asked for, or all with a price."""
-        if "symbol" in parameters:
-            listing = self.market.listing(parameters["symbol"])
-            quote = self._quote(listing)
-            if quote is None:
-                raise PracticeRefusal(-1112, "No orders on book for symbol.")
-            return show(listing, quote)
-        if "symbols" in parameters:
-            wanted = [
-                self.market.listing(name.strip('" '))
-                for name in parameters["symbols"].strip("[]").split(",")
-            ]
-        else:
-            wanted = list(self.market.listings.values())
-        return [
-            show(listing, quote)
-            for listing in wanted
-            if (quote := self._quote(listing)) is not None
-        ]
-
-    def _quote(self, listing: Listing) -> BookTicker | None:
-        return self.market.quote(listing.symbol, self.time.now_ms())
-
-    def _price(self, listing: Listing, quote: BookTicker) -> dict[str, Any]:
-        return {"symbol": listing.wire, "price": self._last(listing, quote)}
-
-    def _last(self, listing: Listing, quote: BookTicker) -> str:
-        """Return the last price: the known one, or what a test has printed in its place."""
-        return self.books.last.get(listing.wire, binance_json.text(decimal_of(quote.price)))
-
-    def _book(self, listing: Listing, _: BookTicker) -> dict[str, Any]:
-        """Return the best bid and ask; all zero where there is none, as Binance has it."""
-        return binance_json.book_answer(listing, self.books.at(listing, self.time.now_ms()))
-
-    def _day(self, listing: Listing, quote: BookTicker) -> dict[str, Any]:
-        """Return the 24-hour figures, from hourly candles or, without those, from daily ones."""
+    def depth(self, parameters: Parameters) -> Any:
+        """Return the order book: the best bid and ask, which fill all there is to fill."""
+        required(parameters, "symbol")
+        (listing,) = chosen(self.market, parameters)
+        _limit(parameters)
         now = self.time.now_ms()
-        bars = self.market.candles(listing.symbol, Timeframe.H1, now, now - _DAY_MS + 1, None, 25)
-        if len(bars) == 0:
-            bars = self.market.candles(listing.symbol, Timeframe.D1, now, None, None, 1)
-        first = bars[0].open if len(bars) else quote.price
-        high = float(bars.values[:, 1].max()) if len(bars) else quote.price
-        low = float(bars.values[:, 2].min()) if len(bars) else quote.price
-        volume = float(bars.values[:, 4].sum()) if len(bars) else 0.0
-        book = self._book(listing, quote)
-        change = quote.price - first
+        return binance_json.depth_answer(self.books.at(listing, now), now)
+
+    def recent_trades(self, parameters: Parameters) -> Any:
+        return [trade_row(trade) for trade in self._trades(parameters)]
+
+    def old_trades(self, parameters: Parameters) -> Any:
+        from_id = integer(parameters, "fromId")
+        return [trade_row(trade) for trade in self._trades(parameters, from_id)]
+
+    def aggregate_trades(self, parameters: Parameters) -> Any:
+        from_id = integer(parameters, "fromId")
+        start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
+        if from_id is not None and (start, end) != (None, None):
+            raise bad_combination()
+        return [aggregate_row(trade) for trade in self._trades(parameters, from_id, start, end)]
+
+    def average_price(self, parameters: Parameters) -> Any:
+        """Return the average of the trades of five minutes, or the last price without any."""
+        listing = self.market.listing(required(parameters, "symbol"))
+        now = self.time.now_ms()
+        since = now - _AVERAGED_MINUTES * 60_000
+        trades = market_trades(
+            self.market, self._rules[listing.wire].instrument, now, limit=_PAGE_MOST, start=since
+        )
+        quote = self.market.quote(listing.symbol, now)
+        average = average_price(trades)
+        if average is None and quote is not None:
+            average = decimal_of(quote.price)
+        if average is None:
+            raise PracticeRefusal(-1112, "No orders on book for symbol.")
         return {
-            **book,
-            "priceChange": f"{change:.8f}",
-            "priceChangePercent": f"{100 * change / first:.3f}",
-            "weightedAvgPrice": f"{(first + quote.price) / 2:.8f}",
-            "prevClosePrice": f"{first:.8f}",
-            "lastPrice": self._last(listing, quote),
-            "lastQty": "0.00000000",
-            "openPrice": f"{first:.8f}",
-            "highPrice": f"{high:.8f}",
-            "lowPrice": f"{low:.8f}",
-            "volume": f"{volume:.8f}",
-            "quoteVolume": f"{volume * quote.price:.8f}",
-            "openTime": now - _DAY_MS,
-            "closeTime": now,
-            "firstId": -1,
-            "lastId": -1,
-            "count": 0,
+            "mins": _AVERAGED_MINUTES,
+            "price": binance_json.text(average),
+            "closeTime": trades[-1].at_ms if trades else now,
         }
+
+    def _trades(
+        self,
+        parameters: Parameters,
+        from_id: int | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> list[MarketTrade]:
+        listing = self.market.listing(required(parameters, "symbol"))
+        return market_trades(
+            self.market,
+            self._rules[listing.wire].instrument,
+            self.time.now_ms(),
+            limit=min(_limit(parameters), _PAGE_MOST),
+            from_id=from_id,
+            start=start,
+            end=end,
+        )
+
+
+_KEEPS_STREAM = ("POST", "PUT", "DELETE")
+
+
+def _no_stream(_: Parameters) -> Any:
+    """Refuse a listen key, which Binance gives no more either."""
+    raise PracticeRefusal(
+        -1020,
+        "This operation is not supported. Listen keys are gone from Binance, and the practice "
+        "exchange has no streams: ask for orders and trades.",
+        status=410,
+    )
+
+
+def _limit(parameters: Parameters) -> int:
+    """Return how many rows are asked for; -1100 for none."""
+    limit = integer(parameters, "limit")
+    limit = _PAGE_DEFAULT if limit is None else limit
+    if limit < 1:
+        raise illegal_parameter("limit")
+    return min(limit, _PAGE_MOST)
+
+
+def _permissions(parameters: Parameters) -> list[str]:
+    """Return the permissions that are asked for: one, or a JSON list of them."""
+    if parameters["permissions"].startswith("["):
+        return names_in(parameters, "permissions")
+    if not _PERMISSION.fullmatch(parameters["permissions"]):
+        raise illegal_parameter("permissions")
+    return [parameters["permissions"]]

@@ -1,0 +1,120 @@
+"""Signed calls about an account that no order needs: fees, counts, and what the exchange has not.
+
+Clients ask for them before they trade. What a practice exchange has none of (networks, margin
+pairs, prevented matches) is an empty list, in Binance's shape.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from penstock.practice import binance_json
+from penstock.practice.accounts import PracticeAccount
+from penstock.practice.binance_errors import missing_parameter
+from penstock.practice.limits import Limiter
+from penstock.practice.matching import MatchingEngine
+from penstock.practice.symbol_choice import chosen
+
+Parameters = Mapping[str, str]
+Handler = Callable[[PracticeAccount, Parameters], Any]
+
+_NONE = (
+    "GET /sapi/v1/capital/config/getall",
+    "GET /sapi/v1/margin/allPairs",
+    "GET /sapi/v1/margin/isolated/allPairs",
+    "GET /api/v3/myPreventedMatches",
+    "GET /api/v3/myAllocations",
+)
+
+
+class WalletApi:
+    """Answers for one authenticated account that change nothing."""
+
+    def __init__(self, engine: MatchingEngine, limiter: Limiter) -> None:
+        self.engine = engine
+        self.limiter = limiter
+
+    def routes(self) -> dict[str, Handler]:
+        """Return the handlers by method and path."""
+        return {
+            "GET /api/v3/account/commission": self.commission,
+            "GET /api/v3/rateLimit/order": self.order_counts,
+            "GET /sapi/v1/asset/tradeFee": self.trade_fees,
+            "GET /sapi/v1/account/status": lambda *_: {"data": "Normal"},
+            "GET /sapi/v1/account/apiTradingStatus": self.trading_status,
+            "GET /sapi/v1/account/apiRestrictions": self.key_permissions,
+            **{route: lambda *_: [] for route in _NONE},
+        }
+
+    def commission(self, _: PracticeAccount, parameters: Parameters) -> Any:
+        """Return what a symbol's trades cost."""
+        if "symbol" not in parameters:
+            raise missing_parameter("symbol")
+        (listing,) = chosen(self.engine.market, {"symbol": parameters["symbol"]})
+        model = self.engine.fill_model
+        none = dict.fromkeys(("maker", "taker", "buyer", "seller"), "0.00000000")
+        return {
+            "symbol": listing.wire,
+            "standardCommission": none | self._rates(),
+            "specialCommission": none,
+            "taxCommission": none,
+            "discount": {
+                "enabledForAccount": model.fee_asset == "BNB",
+                "enabledForSymbol": model.fee_asset == "BNB",
+                "discountAsset": "BNB",
+                "discount": "1.00000000",
+            },
+        }
+
+    def trade_fees(self, _: PracticeAccount, parameters: Parameters) -> Any:
+        """Return the rates of the symbol asked for, or of all."""
+        asked = {name: parameters[name] for name in ("symbol",) if name in parameters}
+        rates = self._rates()
+        return [
+            {
+                "symbol": listing.wire,
+                "makerCommission": rates["maker"],
+                "takerCommission": rates["taker"],
+            }
+            for listing in chosen(self.engine.market, asked)
+        ]
+
+    def order_counts(self, account: PracticeAccount, _: Parameters) -> Any:
+        """Return how many orders the account has placed in each window, beside its limit."""
+        counts = self.limiter.order_counts(account.api_key)
+        rows = binance_json.rate_limits_answer(self.limiter.spec)
+        return [
+            {**row, "count": counts[row["interval"]]}
+            for row in rows
+            if row["rateLimitType"] == "ORDERS"
+        ]
+
+    def trading_status(self, *_: Any) -> Any:
+        now = self.engine.venue.time.now_ms()
+        return {
+            "data": {
+                "isLocked": False,
+                "plannedRecoverTime": 0,
+                "triggerCondition": {},
+                "updateTime": now,
+            }
+        }
+
+    def key_permissions(self, *_: Any) -> Any:
+        may = ("enableReading", "enableSpotAndMarginTrading")
+        may_not = (
+            *("ipRestrict", "enableWithdrawals", "enableInternalTransfer", "enableMargin"),
+            *("enableFutures", "permitsUniversalTransfer", "enableVanillaOptions"),
+            *("enableFixApiTrade", "enableFixReadOnly", "enablePortfolioMarginTrading"),
+        )
+        return {
+            **dict.fromkeys(may, True),
+            **dict.fromkeys(may_not, False),
+            "createTime": self.engine.venue.time.now_ms(),
+        }
+
+    def _rates(self) -> dict[str, str]:
+        model = self.engine.fill_model
+        return {
+            name: binance_json.text(model.fee_bps(is_maker=name == "maker") / 10_000)
+            for name in ("maker", "taker")
+        }
