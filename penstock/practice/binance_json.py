@@ -28,15 +28,14 @@ def book_answer(listing: Listing, book: Quote | None) -> Json:
     )
 
 
-def depth_answer(book: Quote | None, at_ms: int) -> Json:
-    """Return the order book, which has the best prices only; it is empty where there are none."""
-    if book is None:
-        return {"lastUpdateId": at_ms, "bids": [], "asks": []}
-    return {
-        "lastUpdateId": at_ms,
-        "bids": [[text(book.bid), text(book.bid_size)]] if book.bid_size else [],
-        "asks": [[text(book.ask), text(book.ask_size)]] if book.ask_size else [],
-    }
+def depth_answer(book: Quote | None, least: Decimal, at_ms: int) -> Json:
+    """Return the order book, which has the best prices only; it is empty where there are none.
+
+    A size that is not known is shown as `least`: a level of zero would be none.
+    """
+    bids = [] if book is None else [[text(book.bid), text(book.bid_size or least)]]
+    asks = [] if book is None else [[text(book.ask), text(book.ask_size or least)]]
+    return {"lastUpdateId": at_ms, "bids": bids, "asks": asks}
 
 
 def klines(candles: Candles) -> bytes:

@@ -124,8 +124,8 @@ class PublicApi:
         required(parameters, "symbol")
         (listing,) = chosen(self.market, parameters)
         _limit(parameters)
-        now = self.time.now_ms()
-        return binance_json.depth_answer(self.books.at(listing, now), now)
+        now, least = self.time.now_ms(), self._rules[listing.wire].instrument.lot_step
+        return binance_json.depth_answer(self.books.at(listing, now), least, now)
 
     def recent_trades(self, parameters: Parameters) -> Any:
         return [trade_row(trade) for trade in self._trades(parameters)]
