@@ -23,6 +23,7 @@ from penstock.practice.private_api import PrivateApi
 from penstock.practice.public_api import PublicApi, PublicHandler
 from penstock.practice.request import Request
 from penstock.practice.signing import account_of, check_signature, check_time
+from penstock.practice.time_units import in_microseconds, wants_microseconds
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -141,6 +142,7 @@ class PracticeApp:
         """Carry out one API call."""
         limit_headers: dict[str, str] = {}
         try:
+            is_micro = wants_microseconds(request)
             value = self._carry_out(request, fault, limit_headers)
         except PracticeRefusal as refusal:
             answer = _refused(refusal)
@@ -148,7 +150,7 @@ class PracticeApp:
             return answer
         finally:
             self.engine.venue.journal.commit()
-        return Answer(200, value, limit_headers)
+        return Answer(200, in_microseconds(value) if is_micro else value, limit_headers)
 
     def _carry_out(
         self, request: Request, fault: Fault | None, limit_headers: dict[str, str]
@@ -172,8 +174,10 @@ class PracticeApp:
         check_time(self.engine.venue.time, parameters)
         self.engine.advance()
         if private.counts_orders:
-            limit_headers |= self.limiter.spend_order(request.api_key)
-            return self.private.new_order(account, parameters, fault)
+            self.limiter.require_order(request.api_key)
+            answer = self.private.new_order(account, parameters, fault)
+            limit_headers |= self.limiter.count_order(request.api_key)
+            return answer
         answer = private.handler(account, parameters)
         if fault is not None and name == "GET /api/v3/myTrades":
             return faulty_trades(answer, fault, self.engine.venue.time.now_ms())

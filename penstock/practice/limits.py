@@ -92,18 +92,24 @@ class Limiter:
             raise PracticeRefusal(-1003, message, status=429, retry_after=self._weight.left(now))
         return {"x-mbx-used-weight": str(used), "x-mbx-used-weight-1m": str(used)}
 
-    def spend_order(self, account: str) -> dict[str, str]:
-        """Count an order and return its headers.
-
-        Raises PracticeRefusal -1015 (429) where there were too many.
-        """
+    def require_order(self, account: str) -> None:
+        """Raise PracticeRefusal -1015 (429) where the account may not place one more order now."""
         now = self.machine_clock.now().timestamp()
-        short, day = self._orders.setdefault(account, (RateWindow(10), RateWindow(_DAY)))
-        for window, limit, period in (
-            (short, self.spec.orders_per_10s, "10 SECOND"),
-            (day, self.spec.orders_per_day, "1 DAY"),
+        for window, limit, period in zip(
+            self._windows(account),
+            (self.spec.orders_per_10s, self.spec.orders_per_day),
+            ("10 SECOND", "1 DAY"),
+            strict=True,
         ):
-            if window.add(1, now) > (limit or 2**62):
+            if limit is not None and window.add(0, now) >= limit:
                 message = f"Too many new orders; current limit is {limit} orders per {period}."
                 raise PracticeRefusal(-1015, message, status=429, retry_after=window.left(now))
-        return {"x-mbx-order-count-10s": str(short.count), "x-mbx-order-count-1d": str(day.count)}
+
+    def count_order(self, account: str) -> dict[str, str]:
+        """Count an order that was accepted and return its headers."""
+        now = self.machine_clock.now().timestamp()
+        short, day = (window.add(1, now) for window in self._windows(account))
+        return {"x-mbx-order-count-10s": str(short), "x-mbx-order-count-1d": str(day)}
+
+    def _windows(self, account: str) -> tuple[RateWindow, RateWindow]:
+        return self._orders.setdefault(account, (RateWindow(10), RateWindow(_DAY)))

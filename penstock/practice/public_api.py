@@ -70,7 +70,7 @@ class PublicApi:
         some = (may("symbol", SYMBOL), may("symbols", SYMBOLS))
         return table(
             Route("GET", "/api/v3/ping", lambda _: {}),
-            Route("GET", "/api/v3/time", lambda _: {"serverTime": self.time.now_ms()}),
+            Route("GET", "/api/v3/time", lambda _: {"serverTime": self.time.show_ms()}),
             Route(
                 "GET",
                 "/api/v3/exchangeInfo",
@@ -141,7 +141,7 @@ class PublicApi:
                 entry["permissionSets"] = []
         return {
             **self._info,
-            "serverTime": self.time.now_ms(),
+            "serverTime": self.time.show_ms(),
             "symbols": [entry for entry in shown if status in (None, entry["status"])],
         }
 
