@@ -45,7 +45,7 @@ _BEFORE = frozenset(
 
 
 class BrokenOffError(ConnectionError):
-    """Raised after half an answer, so that the server closes the connection."""
+    """A connection that ended within a request, or that the server is to end within an answer."""
 
 
 class Answer:
@@ -102,6 +102,8 @@ class PracticeApp:
             return
         try:
             body = await _body(receive)
+        except BrokenOffError:
+            return
         except PracticeRefusal as refusal:
             await _send(send, _refused(refusal))
             return
@@ -225,7 +227,7 @@ class PracticeApp:
             case FaultKind.BAN:
                 answer = _refused(PracticeRefusal(-1003, "IP banned.", 418, round(fault.seconds)))
             case FaultKind.OTHER_ANSWER | FaultKind.REFUSAL:
-                answer = Answer(fault.body_status, fault.body.encode())
+                answer = Answer(fault.body_status, fault.body.encode(errors="replace"))
             case FaultKind.SLOW:
                 await asyncio.sleep(fault.seconds)
         assert answer is not None
@@ -243,10 +245,15 @@ def _parameters(request: Request) -> tuple[dict[str, str], PracticeRefusal | Non
 
 
 async def _body(receive: Receive) -> bytes:
-    """Return the body. Raises PracticeRefusal (413) for one that no call can have."""
+    """Return the body.
+
+    Raises PracticeRefusal (413) for one that no call can have, BrokenOffError for half a one.
+    """
     pieces, size, more = [], 0, True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BrokenOffError("the client left before its request was complete")
         pieces.append(message.get("body", b""))
         size += len(pieces[-1])
         if size > _LONGEST_BODY:
