@@ -1,11 +1,11 @@
 """The public calls: time, symbols, candles, trades and the order book."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from penstock.practice import binance_json
-from penstock.practice.binance_errors import PracticeRefusal, illegal_parameter, missing_parameter
+from penstock.practice.binance_errors import PracticeRefusal, bad_combination
 from penstock.practice.book import TopOfBook
 from penstock.practice.clock import VenueTime
 from penstock.practice.filters import SymbolRules
@@ -18,31 +18,46 @@ from penstock.practice.market_trades import (
     market_trades,
     trade_row,
 )
-from penstock.practice.symbol_choice import bad_combination, chosen, names_in, state_of
+from penstock.practice.parameters import (
+    BOOLEAN,
+    INT,
+    INTERVAL,
+    LISTEN_KEY,
+    LONG,
+    PERMISSIONS,
+    SYMBOL,
+    SYMBOL_STATUS,
+    SYMBOLS,
+    TIME,
+    TIME_ZONE,
+    Parameter,
+    Parameters,
+    Route,
+    Weight,
+    integer,
+    is_true,
+    may,
+    needs,
+    page_size,
+    table,
+)
+from penstock.practice.symbol_choice import chosen, state_of
 from penstock.simulation.fill_model import decimal_of
 
-Parameters = Mapping[str, str]
+PublicHandler = Callable[[Parameters], Any]
 _PAGE_DEFAULT, _PAGE_MOST = 500, 1000
+_DEPTH_DEFAULT, _DEPTH_MOST = 100, 5000
 _AVERAGED_MINUTES = 5
-_PERMISSION = re.compile(r"[A-Z0-9_]+")
+_ONE_SYMBOL, _LIMIT = needs("symbol", SYMBOL), may("limit", INT)
+_PERIOD = (may("startTime", TIME), may("endTime", TIME), _LIMIT)
+_CANDLES = (_ONE_SYMBOL, needs("interval", INTERVAL), may("timeZone", TIME_ZONE), *_PERIOD)
 
 
-def integer(parameters: Parameters, name: str) -> int | None:
-    """Return an integer parameter or None where it was not sent; -1100 where it is not a number."""
-    text = parameters.get(name)
-    if text is None:
-        return None
-    if not text.lstrip("-").isdigit():
-        raise illegal_parameter(name)
-    return int(text)
-
-
-def required(parameters: Parameters, name: str) -> str:
-    """Return a parameter; -1102 where it was not sent or is empty."""
-    value = parameters.get(name, "")
-    if not value:
-        raise missing_parameter(name)
-    return value
+def _weight_of_depth(parameters: Parameters) -> int:
+    """Return the weight of an order book, which depends on how much of it is asked for."""
+    asked = parameters.get("limit", "")
+    limit = int(asked) if asked.isascii() and asked.isdigit() else _DEPTH_DEFAULT
+    return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1000 else 250
 
 
 class PublicApi:
@@ -61,53 +76,61 @@ class PublicApi:
             "exchangeFilters": [],
         }
 
-    def routes(self) -> dict[str, Callable[[Parameters], Any]]:
-        """Return the handlers by method and path."""
-        return {
-            "GET /api/v3/ping": lambda _: {},
-            "GET /api/v3/time": lambda _: {"serverTime": self.time.now_ms()},
-            "GET /api/v3/exchangeInfo": self.exchange_info,
-            "GET /api/v3/klines": self.klines,
-            "GET /api/v3/uiKlines": self.klines,
-            "GET /api/v3/depth": self.depth,
-            "GET /api/v3/trades": self.recent_trades,
-            "GET /api/v3/historicalTrades": self.old_trades,
-            "GET /api/v3/aggTrades": self.aggregate_trades,
-            "GET /api/v3/avgPrice": self.average_price,
-            "GET /sapi/v1/system/status": lambda _: {"status": 0, "msg": "normal"},
-            "GET /fapi/v1/exchangeInfo": self.no_contracts,
-            "GET /dapi/v1/exchangeInfo": self.no_contracts,
-            **{f"{method} /api/v3/userDataStream": _no_stream for method in _KEEPS_STREAM},
-        }
+    def routes(self) -> dict[str, Route[PublicHandler]]:
+        """Return the routes by method and path."""
+        listed = (
+            *(may("symbol", SYMBOL), may("symbols", SYMBOLS), may("permissions", PERMISSIONS)),
+            *(may("showPermissionSets", BOOLEAN), may("symbolStatus", SYMBOL_STATUS)),
+        )
+        depth, old = (_ONE_SYMBOL, _LIMIT, may("symbolStatus", SYMBOL_STATUS)), may("fromId", LONG)
+        key = (may("listenKey", LISTEN_KEY),)
+        streams = [Route(method, _STREAM, _no_stream, key) for method in ("POST", "PUT", "DELETE")]
+        return table(
+            _get("/api/v3/ping", lambda _: {}),
+            _get("/api/v3/time", lambda _: {"serverTime": self.time.show_ms()}),
+            _get("/api/v3/exchangeInfo", self.exchange_info, listed, 20),
+            _get("/api/v3/klines", self.klines, _CANDLES, 2),
+            _get("/api/v3/uiKlines", self.klines, _CANDLES, 2),
+            _get("/api/v3/depth", self.depth, depth, _weight_of_depth),
+            _get("/api/v3/trades", self.trades, (_ONE_SYMBOL, _LIMIT), 25),
+            _get("/api/v3/historicalTrades", self.trades, (_ONE_SYMBOL, _LIMIT, old), 25),
+            _get("/api/v3/aggTrades", self.aggregate_trades, (_ONE_SYMBOL, old, *_PERIOD), 4),
+            _get("/api/v3/avgPrice", self.average_price, (_ONE_SYMBOL,), 2),
+            _get("/sapi/v1/system/status", lambda _: {"status": 0, "msg": "normal"}),
+            _get("/fapi/v1/exchangeInfo", self.no_contracts),
+            _get("/dapi/v1/exchangeInfo", self.no_contracts),
+            *streams,
+        )
 
     def exchange_info(self, parameters: Parameters) -> Any:
-        """Return the symbols that are asked for, with their rules."""
-        named = "symbol" in parameters or "symbols" in parameters
-        if named and ("permissions" in parameters or "symbolStatus" in parameters):
+        """Return the venue's rules, of all symbols or of those asked for."""
+        is_named = "symbol" in parameters or "symbols" in parameters
+        if is_named and ("symbolStatus" in parameters or "permissions" in parameters):
             raise bad_combination()
-        rows = []
-        for listing in chosen(self.market, parameters):
-            is_trading = state_of(self.market, listing) == "TRADING"
-            rows.append(
-                binance_json.symbol_answer(
-                    listing, self._rules[listing.wire], is_trading=is_trading
-                )
+        shown = [
+            binance_json.symbol_answer(
+                listing,
+                self._rules[listing.wire],
+                is_trading=state_of(self.market, listing) == "TRADING",
             )
-        if "permissions" in parameters and "SPOT" not in _permissions(parameters):
-            rows = []
-        if parameters.get("showPermissionSets") == "false":
-            rows = [{**row, "permissionSets": []} for row in rows]
-        return {**self._info, "serverTime": self.time.now_ms(), "symbols": rows}
+            for listing in chosen(self.market, parameters)
+        ]
+        if "SPOT" not in re.findall(r"\w+", parameters.get("permissions", "SPOT")):
+            shown = []
+        if not is_true(parameters, "showPermissionSets", True):
+            for entry in shown:
+                entry["permissionSets"] = []
+        return {**self._info, "serverTime": self.time.show_ms(), "symbols": shown}
 
     def no_contracts(self, _: Parameters) -> Any:
-        """Return the list of futures, which is empty: ccxt asks for it beside the spot symbols."""
-        return {**self._info, "serverTime": self.time.now_ms(), "assets": [], "symbols": []}
+        """Return the list of futures, which is empty. ccxt asks for it beside the spot symbols."""
+        return {**self._info, "serverTime": self.time.show_ms(), "assets": [], "symbols": []}
 
     def klines(self, parameters: Parameters, stale_seconds: float = 0.0) -> bytes:
         """Return candles up to now, or as they were `stale_seconds` ago."""
-        listing = self.market.charted(required(parameters, "symbol"))
-        name, zone = required(parameters, "interval"), parameters.get("timeZone", "0")
-        interval, limit = Interval(name, time_zone(zone)), _limit(parameters)
+        listing = self.market.charted(parameters["symbol"])
+        interval = Interval(parameters["interval"], time_zone(parameters.get("timeZone", "0")))
+        limit = page_size(parameters, _PAGE_DEFAULT, _PAGE_MOST)
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
         now = self.time.now_ms() - round(stale_seconds * 1000)
         late_ms = self.books.late_ms.get(listing.wire)
@@ -120,21 +143,19 @@ class PublicApi:
         )
 
     def depth(self, parameters: Parameters) -> Any:
-        """Return the order book: the best bid and ask, which fill all there is to fill."""
-        required(parameters, "symbol")
+        """Return the order book. It has the best bid and ask only: no order fills beyond them."""
         (listing,) = chosen(self.market, parameters)
-        _limit(parameters)
+        page_size(parameters, _DEPTH_DEFAULT, _DEPTH_MOST)
         now, least = self.time.now_ms(), self._rules[listing.wire].instrument.lot_step
         return binance_json.depth_answer(self.books.at(listing, now), least, now)
 
-    def recent_trades(self, parameters: Parameters) -> Any:
-        return [trade_row(trade) for trade in self._trades(parameters)]
-
-    def old_trades(self, parameters: Parameters) -> Any:
+    def trades(self, parameters: Parameters) -> Any:
+        """Return trades from `fromId` on, or else the latest."""
         from_id = integer(parameters, "fromId")
         return [trade_row(trade) for trade in self._trades(parameters, from_id)]
 
     def aggregate_trades(self, parameters: Parameters) -> Any:
+        """Return trades from `fromId` or `startTime` on, or else the latest until `endTime`."""
         from_id = integer(parameters, "fromId")
         start, end = integer(parameters, "startTime"), integer(parameters, "endTime")
         if from_id is not None and (start, end) != (None, None):
@@ -143,14 +164,10 @@ class PublicApi:
 
     def average_price(self, parameters: Parameters) -> Any:
         """Return the average of the trades of five minutes, or the last price without any."""
-        listing = self.market.listing(required(parameters, "symbol"))
-        now = self.time.now_ms()
-        since = now - _AVERAGED_MINUTES * 60_000
-        trades = market_trades(
-            self.market, self._rules[listing.wire].instrument, now, limit=_PAGE_MOST, start=since
-        )
-        quote = self.market.quote(listing.symbol, now)
-        average = average_price(trades)
+        listing, now = self.market.listing(parameters["symbol"]), self.time.now_ms()
+        instrument, since = self._rules[listing.wire].instrument, now - _AVERAGED_MINUTES * 60_000
+        trades = market_trades(self.market, instrument, now, limit=_PAGE_MOST, start=since)
+        quote, average = self.market.quote(listing.symbol, now), average_price(trades)
         if average is None and quote is not None:
             average = decimal_of(quote.price)
         if average is None:
@@ -168,44 +185,32 @@ class PublicApi:
         start: int | None = None,
         end: int | None = None,
     ) -> list[MarketTrade]:
-        listing = self.market.listing(required(parameters, "symbol"))
+        listing = self.market.listing(parameters["symbol"])
         return market_trades(
             self.market,
             self._rules[listing.wire].instrument,
             self.time.now_ms(),
-            limit=min(_limit(parameters), _PAGE_MOST),
+            limit=page_size(parameters, _PAGE_DEFAULT, _PAGE_MOST),
             from_id=from_id,
             start=start,
             end=end,
         )
 
 
-_KEEPS_STREAM = ("POST", "PUT", "DELETE")
+_STREAM = "/api/v3/userDataStream"
 
 
 def _no_stream(_: Parameters) -> Any:
-    """Refuse a listen key, which Binance gives no more either."""
+    """Refuse a listen key. Binance has none since February 2026."""
     raise PracticeRefusal(
         -1020,
-        "This operation is not supported. Listen keys are gone from Binance, and the practice "
-        "exchange has no streams: ask for orders and trades.",
+        "This operation is not supported: Binance has no listen keys any more, and the practice "
+        "exchange has no streams. Ask for orders and trades.",
         status=410,
     )
 
 
-def _limit(parameters: Parameters) -> int:
-    """Return how many rows are asked for; -1100 for none."""
-    limit = integer(parameters, "limit")
-    limit = _PAGE_DEFAULT if limit is None else limit
-    if limit < 1:
-        raise illegal_parameter("limit")
-    return min(limit, _PAGE_MOST)
-
-
-def _permissions(parameters: Parameters) -> list[str]:
-    """Return the permissions that are asked for: one, or a JSON list of them."""
-    if parameters["permissions"].startswith("["):
-        return names_in(parameters, "permissions")
-    if not _PERMISSION.fullmatch(parameters["permissions"]):
-        raise illegal_parameter("permissions")
-    return [parameters["permissions"]]
+def _get(
+    path: str, handler: PublicHandler, reads: tuple[Parameter, ...] = (), weight: Weight = 1
+) -> Route[PublicHandler]:
+    return Route("GET", path, handler, reads, weight)

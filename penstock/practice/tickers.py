@@ -1,24 +1,36 @@
 """The tickers: last prices, best prices, and the figures of a day or of any window."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from penstock.core.timeframes import Timeframe
 from penstock.practice import binance_json
-from penstock.practice.binance_errors import PracticeRefusal, missing_parameter
+from penstock.practice.binance_errors import (
+    PracticeRefusal,
+    invalid_parameter,
+    missing_parameter,
+)
 from penstock.practice.book import TopOfBook
 from penstock.practice.clock import VenueTime
 from penstock.practice.intervals import Interval, time_zone
 from penstock.practice.market import BookTicker, Listing
+from penstock.practice.parameters import (
+    SYMBOL,
+    SYMBOL_STATUS,
+    SYMBOLS,
+    TICKER_TYPE,
+    TIME_ZONE,
+    WINDOW_SIZE,
+    Parameters,
+    Route,
+    may,
+    table,
+)
 from penstock.practice.symbol_choice import chosen
 from penstock.simulation.fill_model import decimal_of
 
-Parameters = Mapping[str, str]
 Row = dict[str, Any]
 _MINUTE_MS, _DAY_MS = 60_000, 86_400_000
-_WINDOW = re.compile(r"([1-9]\d?)([mhd])")
-_LONGEST = {"m": 59, "h": 23, "d": 7}
 _UNITS_MS = {"m": _MINUTE_MS, "h": 3_600_000, "d": _DAY_MS}
 _MOST_SYMBOLS = 100
 _MINI = (
@@ -35,15 +47,34 @@ class Tickers:
         self.books = books
         self.time = time
 
-    def routes(self) -> dict[str, Callable[[Parameters], Any]]:
-        """Return the handlers by method and path."""
-        return {
-            "GET /api/v3/ticker/price": lambda p: self._each(p, self._price),
-            "GET /api/v3/ticker/bookTicker": lambda p: self._each(p, self._book),
-            "GET /api/v3/ticker/24hr": lambda p: self._each(p, self._day, _kind(p)),
-            "GET /api/v3/ticker/tradingDay": self.trading_day,
-            "GET /api/v3/ticker": self.rolling_window,
-        }
+    def routes(self) -> dict[str, Route[Callable[[Parameters], Any]]]:
+        """Return the routes by method and path."""
+        listed = (
+            *(may("symbol", SYMBOL), may("symbols", SYMBOLS)),
+            may("symbolStatus", SYMBOL_STATUS),
+        )
+        full = (*listed, may("type", TICKER_TYPE))
+        zone, size = may("timeZone", TIME_ZONE), may("windowSize", WINDOW_SIZE)
+        path = "/api/v3/ticker"
+        return table(
+            Route("GET", f"{path}/price", self.prices, listed, _weight_of_prices),
+            Route("GET", f"{path}/bookTicker", self.books_of, listed, _weight_of_prices),
+            Route("GET", f"{path}/24hr", self.day, full, _weight_of_day),
+            Route("GET", f"{path}/tradingDay", self.trading_day, (*full, zone), _weight_of_each),
+            Route("GET", path, self.rolling_window, (*full, size), _weight_of_each),
+        )
+
+    def prices(self, parameters: Parameters) -> Any:
+        """Return last prices."""
+        return self._each(parameters, self._price)
+
+    def books_of(self, parameters: Parameters) -> Any:
+        """Return the best bids and asks."""
+        return self._each(parameters, self._book)
+
+    def day(self, parameters: Parameters) -> Any:
+        """Return the figures of 24 hours."""
+        return self._each(parameters, self._day)
 
     def trading_day(self, parameters: Parameters) -> Any:
         """Return the figures of the day that has begun in `timeZone`."""
@@ -56,7 +87,7 @@ class Tickers:
         def figures(listing: Listing, quote: BookTicker) -> Row:
             return self._window(listing, quote, opened, bars)
 
-        return self._each(parameters, figures, _kind(parameters))
+        return self._each(parameters, figures)
 
     def rolling_window(self, parameters: Parameters) -> Any:
         """Return the figures of the time that `windowSize` says; it begins at a whole minute."""
@@ -67,21 +98,16 @@ class Tickers:
         def figures(listing: Listing, quote: BookTicker) -> Row:
             return self._window(listing, quote, opened, bars)
 
-        return self._each(parameters, figures, _kind(parameters))
+        return self._each(parameters, figures)
 
-    def _each(
-        self,
-        parameters: Parameters,
-        show: Callable[[Listing, BookTicker], Row],
-        kind: str = "FULL",
-    ) -> Any:
+    def _each(self, parameters: Parameters, show: Callable[[Listing, BookTicker], Row]) -> Any:
         """Return one symbol's entry, or a list: the `symbols` asked for, or all with a price."""
         now = self.time.now_ms()
         found = [
             (each, self.market.quote(each.symbol, now)) for each in chosen(self.market, parameters)
         ]
         rows = [show(listing, quote) for listing, quote in found if quote is not None]
-        if kind == "MINI":
+        if parameters.get("type") == "MINI":
             rows = [{name: row[name] for name in _MINI} for row in rows]
         if "symbol" not in parameters:
             return rows
@@ -139,24 +165,34 @@ class Tickers:
         }
 
 
-def _kind(parameters: Parameters) -> str:
-    kind = parameters.get("type", "FULL")
-    if kind not in ("FULL", "MINI"):
-        raise PracticeRefusal(-1139, "Invalid ticker type.")
-    return kind
-
-
 def _require_symbols(parameters: Parameters) -> None:
     if "symbol" not in parameters and "symbols" not in parameters:
         raise missing_parameter("symbol")
-    if parameters.get("symbols", "").count(",") >= _MOST_SYMBOLS:
-        raise PracticeRefusal(-1130, "Data sent for parameter 'symbols' is not valid.")
+    if _asked(parameters) > _MOST_SYMBOLS:
+        raise invalid_parameter("symbols")
 
 
 def _window_size(text: str) -> tuple[int, Timeframe]:
     """Return a window's length (ms), and the bars that its figures come from."""
-    found = _WINDOW.fullmatch(text)
-    if found is None or int(found[1]) > _LONGEST[found[2]]:
-        raise PracticeRefusal(-1130, "Data sent for parameter 'windowSize' is not valid.")
-    bars = Timeframe.M1 if found[2] == "m" else Timeframe.H1
-    return int(found[1]) * _UNITS_MS[found[2]], bars
+    bars = Timeframe.M1 if text.endswith("m") else Timeframe.H1
+    return int(text[:-1]) * _UNITS_MS[text[-1]], bars
+
+
+def _asked(parameters: Parameters) -> int:
+    """Return how many symbols `symbol` or `symbols` has."""
+    return parameters.get("symbols", "").count(",") + 1
+
+
+def _weight_of_prices(parameters: Parameters) -> int:
+    return 2 if "symbol" in parameters else 4
+
+
+def _weight_of_day(parameters: Parameters) -> int:
+    if "symbol" not in parameters and "symbols" not in parameters:
+        return 80
+    asked = _asked(parameters)
+    return 2 if asked <= 20 else 40 if asked <= 100 else 80
+
+
+def _weight_of_each(parameters: Parameters) -> int:
+    return min(4 * _asked(parameters), 200)

@@ -4,26 +4,31 @@ Clients ask for them before they trade. What a practice exchange has none of (ne
 pairs, prevented matches) is an empty list, in Binance's shape.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from penstock.practice import binance_json
 from penstock.practice.accounts import PracticeAccount
-from penstock.practice.binance_errors import missing_parameter
 from penstock.practice.limits import Limiter
 from penstock.practice.matching import MatchingEngine
+from penstock.practice.parameters import (
+    INT,
+    LONG,
+    SYMBOL,
+    TIME,
+    Parameter,
+    Parameters,
+    Route,
+    may,
+    needs,
+    table,
+)
 from penstock.practice.symbol_choice import chosen
 
-Parameters = Mapping[str, str]
 Handler = Callable[[PracticeAccount, Parameters], Any]
 
-_NONE = (
-    "GET /sapi/v1/capital/config/getall",
-    "GET /sapi/v1/margin/allPairs",
-    "GET /sapi/v1/margin/isolated/allPairs",
-    "GET /api/v3/myPreventedMatches",
-    "GET /api/v3/myAllocations",
-)
+_ONE_SYMBOL = (needs("symbol", SYMBOL),)
+_PERIOD = (may("startTime", TIME), may("endTime", TIME), may("limit", INT), may("orderId", LONG))
 
 
 class WalletApi:
@@ -33,23 +38,28 @@ class WalletApi:
         self.engine = engine
         self.limiter = limiter
 
-    def routes(self) -> dict[str, Handler]:
-        """Return the handlers by method and path."""
-        return {
-            "GET /api/v3/account/commission": self.commission,
-            "GET /api/v3/rateLimit/order": self.order_counts,
-            "GET /sapi/v1/asset/tradeFee": self.trade_fees,
-            "GET /sapi/v1/account/status": lambda *_: {"data": "Normal"},
-            "GET /sapi/v1/account/apiTradingStatus": self.trading_status,
-            "GET /sapi/v1/account/apiRestrictions": self.key_permissions,
-            **{route: lambda *_: [] for route in _NONE},
-        }
+    def routes(self) -> dict[str, Route[Handler]]:
+        """Return the routes by method and path."""
+        prevented = (*_ONE_SYMBOL, *_PERIOD, may("preventedMatchId", LONG))
+        prevented = (*prevented, may("fromPreventedMatchId", LONG))
+        allocations = (*_ONE_SYMBOL, *_PERIOD, may("fromAllocationId", INT))
+        return table(
+            _get("/api/v3/account/commission", self.commission, _ONE_SYMBOL, 20),
+            _get("/api/v3/rateLimit/order", self.order_counts, weight=40),
+            _get("/api/v3/myPreventedMatches", _none, prevented, 20),
+            _get("/api/v3/myAllocations", _none, allocations, 20),
+            _get("/sapi/v1/asset/tradeFee", self.trade_fees, (may("symbol", SYMBOL),)),
+            _get("/sapi/v1/capital/config/getall", _none),
+            _get("/sapi/v1/margin/allPairs", _none, (may("symbol", SYMBOL),)),
+            _get("/sapi/v1/margin/isolated/allPairs", _none, (may("symbol", SYMBOL),)),
+            _get("/sapi/v1/account/status", lambda *_: {"data": "Normal"}),
+            _get("/sapi/v1/account/apiTradingStatus", self.trading_status),
+            _get("/sapi/v1/account/apiRestrictions", self.key_permissions),
+        )
 
     def commission(self, _: PracticeAccount, parameters: Parameters) -> Any:
         """Return what a symbol's trades cost."""
-        if "symbol" not in parameters:
-            raise missing_parameter("symbol")
-        (listing,) = chosen(self.engine.market, {"symbol": parameters["symbol"]})
+        listing = self.engine.market.listing(parameters["symbol"])
         model = self.engine.fill_model
         none = dict.fromkeys(("maker", "taker", "buyer", "seller"), "0.00000000")
         return {
@@ -67,7 +77,6 @@ class WalletApi:
 
     def trade_fees(self, _: PracticeAccount, parameters: Parameters) -> Any:
         """Return the rates of the symbol asked for, or of all."""
-        asked = {name: parameters[name] for name in ("symbol",) if name in parameters}
         rates = self._rates()
         return [
             {
@@ -75,7 +84,7 @@ class WalletApi:
                 "makerCommission": rates["maker"],
                 "takerCommission": rates["taker"],
             }
-            for listing in chosen(self.engine.market, asked)
+            for listing in chosen(self.engine.market, parameters)
         ]
 
     def order_counts(self, account: PracticeAccount, _: Parameters) -> Any:
@@ -118,3 +127,14 @@ class WalletApi:
             name: binance_json.text(model.fee_bps(is_maker=name == "maker") / 10_000)
             for name in ("maker", "taker")
         }
+
+
+def _none(*_: Any) -> Any:
+    """Return an empty list: the exchange has none of these."""
+    return []
+
+
+def _get(
+    path: str, handler: Handler, reads: tuple[Parameter, ...] = (), weight: int = 1
+) -> Route[Handler]:
+    return Route("GET", path, handler, reads, weight, is_signed=True)

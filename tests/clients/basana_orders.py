@@ -59,9 +59,7 @@ async def trade(exchange: binance.Exchange, calls: Calls) -> list[str]:
 async def main() -> None:
     calls = Calls()
     overrides = {"api": {"http": {"base_url": URL}}}
-    exchange = binance.Exchange(
-        bs.realtime_dispatcher(), KEY, SECRET, config_overrides=overrides
-    )
+    exchange = binance.Exchange(bs.realtime_dispatcher(), KEY, SECRET, config_overrides=overrides)
     placed = await trade(exchange, calls)
     account = exchange.spot_account
     orders = [await made(calls, account.get_order_info(PAIR, order_id=each)) for each in placed]
