@@ -89,9 +89,10 @@ class PracticeApp:
         self.faults = faults
         self.limiter = limiter
         self.requests: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
         self.public = public
         self.private = PrivateApi(engine, ids)
-        self.control = ControlApi(engine, faults, self.requests, public.books)
+        self.control = ControlApi(engine, faults, self.requests, self.refusals, public.books)
         self._public_routes = public.routes() | Tickers(public.books, public.time).routes()
         self._private_routes = self.private.routes() | WalletApi(engine, limiter).routes()
         self._methods: dict[str, set[str]] = {}
@@ -117,13 +118,17 @@ class PracticeApp:
             self.requests[name if name in self.control.routes() else _OTHER] += 1
             await _send(send, self._refused_control(request.headers) or self._control(name, body))
             return
-        is_known = request.method in self._methods.get(request.path, ())
-        self.requests[name if is_known else _OTHER] += 1
+        self.requests[self._counted(request)] += 1
         fault = self.faults.draw(request.method, request.path)
         if fault is None:
             await _send(send, self._answer(request, None))
             return
         await self._faulty(fault, lambda: self._answer(request, fault), receive, send)
+
+    def _counted(self, request: Request) -> str:
+        """Return the name by which a request is counted: what no route takes is one."""
+        is_known = request.method in self._methods.get(request.path, ())
+        return f"{request.method} {request.path}" if is_known else _OTHER
 
     def _refused_control(self, headers: Mapping[bytes, bytes]) -> Answer | None:
         """Return the refusal of a control call that a web page sends, or that lacks the token."""
@@ -149,6 +154,7 @@ class PracticeApp:
             is_micro = wants_microseconds(request)
             value = self._carry_out(request, fault, limit_headers)
         except PracticeRefusal as refusal:
+            self.refusals[f"{self._counted(request)} {refusal.status} {refusal.code}"] += 1
             answer = _refused(refusal)
             answer.headers = {**limit_headers, **answer.headers}
             return answer
