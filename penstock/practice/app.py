@@ -32,7 +32,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-_LONGEST_BODY = 1_000_000
+_LONGEST_HEAD, _LONGEST_BODY = 32_768, 1_000_000
 #: Counts the requests that no route takes.
 _OTHER = "other"
 _BEFORE = frozenset(
@@ -93,10 +93,10 @@ class PracticeApp:
         self.public = public
         self.private = PrivateApi(engine, ids)
         self.control = ControlApi(engine, faults, self.requests, self.refusals, public.books)
-        self._public_routes = public.routes() | Tickers(public.books, public.time).routes()
-        self._private_routes = self.private.routes() | WalletApi(engine, limiter).routes()
+        self.public_routes = public.routes() | Tickers(public.books, public.time).routes()
+        self.private_routes = self.private.routes() | WalletApi(engine, limiter).routes()
         self._methods: dict[str, set[str]] = {}
-        routes: list[Route[Any]] = [*self._public_routes.values(), *self._private_routes.values()]
+        routes: list[Route[Any]] = [*self.public_routes.values(), *self.private_routes.values()]
         for route in routes:
             self._methods.setdefault(route.path, set()).add(route.method)
 
@@ -104,6 +104,7 @@ class PracticeApp:
         if scope["type"] != "http":
             return
         try:
+            _check_head(scope)
             body = await _body(receive)
         except BrokenOffError:
             return
@@ -167,7 +168,7 @@ class PracticeApp:
     ) -> Any:
         """Return the value of the answer; `limit_headers` takes what was counted so far."""
         name = f"{request.method} {request.path}"
-        public, private = self._public_routes.get(name), self._private_routes.get(name)
+        public, private = self.public_routes.get(name), self.private_routes.get(name)
         sent, wrong = _parameters(request)
         route = public or private
         limit_headers |= self.limiter.spend_weight(1 if route is None else route.costs(sent))
@@ -250,6 +251,16 @@ def _parameters(request: Request) -> tuple[dict[str, str], PracticeRefusal | Non
         return request.parameters(), None
     except PracticeRefusal as refusal:
         return {}, refusal
+
+
+def _check_head(scope: Scope) -> None:
+    """Raise PracticeRefusal for a long head, another HTTP, or two ways to end the body."""
+    size = len(scope["query_string"]) + sum(len(n) + len(v) for n, v in scope["headers"])
+    if size > _LONGEST_HEAD:
+        raise PracticeRefusal(-1101, "Too many parameters sent for this endpoint.", status=431)
+    doubt = {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
+    if doubt or scope["http_version"] not in ("1.0", "1.1"):
+        raise PracticeRefusal(-1100, "Illegal characters found in a parameter.")
 
 
 async def _body(receive: Receive) -> bytes:

@@ -1,20 +1,20 @@
 """The best bid and ask of the practice exchange, made from candles.
 
-Candles have no spread. A taker fills at the known price, worse by the slippage. So half the spread
-is the slippage, and at least one tick. Sizes are the volume of the last closed bar, because that of
-the open bar is not known yet.
+Candles have no spread. The fill model has one: bid and ask are where a seller and a buyer would
+take now. Sizes are the volume of the last closed bar, because that of the open bar is not known
+yet.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from penstock.core.instruments import Instrument
+from penstock.core.orders import Side
 from penstock.core.quotes import Quote, two_sided
 from penstock.practice.candle_pages import CandlePages
 from penstock.practice.filters import SymbolRules
 from penstock.practice.market import Listing, PracticeMarket
-from penstock.simulation.fill_model import decimal_of
+from penstock.simulation.fill_model import FillModel, decimal_of
 
 
 @dataclass
@@ -25,8 +25,8 @@ class TopOfBook:
     """The candles."""
     rules: Mapping[str, SymbolRules]
     """The filters by Binance's symbol."""
-    half_spread_bps: Decimal = Decimal(0)
-    """Half the spread, in basis points of the price. The least is one tick."""
+    fill_model: FillModel = field(default_factory=FillModel)
+    """How far bid and ask are from the last price."""
     shown: dict[str, Quote] = field(default_factory=dict)
     """Prices that a test sets in place of the candles', by Binance's symbol."""
     last: dict[str, str] = field(default_factory=dict)
@@ -43,12 +43,12 @@ class TopOfBook:
             return None
         shown = self.shown.get(listing.wire)
         return shown or book_at(
-            self.market, self.rules[listing.wire].instrument, now, self.half_spread_bps
+            self.market, self.rules[listing.wire].instrument, now, self.fill_model
         )
 
 
 def book_at(
-    market: PracticeMarket, instrument: Instrument, now: int, half_spread_bps: Decimal = Decimal(0)
+    market: PracticeMarket, instrument: Instrument, now: int, fill_model: FillModel
 ) -> Quote | None:
     """Return the best bid and ask at `now` (ms since the epoch), on the tick.
 
@@ -57,9 +57,7 @@ def book_at(
     known = market.quote(instrument.symbol, now)
     if known is None or not known.is_open:
         return None
-    price, tick = decimal_of(known.price), instrument.price_tick
-    half = max(price * half_spread_bps / 10_000, tick)
+    last, tick = decimal_of(known.price), instrument.price_tick
     size = instrument.round_lots(decimal_of(market.last_closed_volume(instrument.symbol, known)))
-    bid = ((price - half) / tick).to_integral_value(ROUND_FLOOR) * tick
-    ask = ((price + half) / tick).to_integral_value(ROUND_CEILING) * tick
+    bid, ask = (fill_model.taker_price(side, last, tick) for side in (Side.SELL, Side.BUY))
     return two_sided(bid, ask, size, size)

@@ -1,8 +1,8 @@
 """The practice exchange's rules for an order's numbers: steps, minimums and maximums.
 
 They come from a real exchangeInfo answer where one is given. Else they are derived from the
-candles. The tick is then the largest power of ten that divides all prices. The lot step is a power
-of ten and worth between 0.1 and 1 quote unit.
+candles. The lot step is then a power of ten and worth between 0.1 and 1 quote unit. The tick is the
+largest power of ten that divides all prices, and large enough for amounts of eight decimals.
 """
 
 import gzip
@@ -106,7 +106,8 @@ def derive_rules(listing: Listing, series: BarSeries) -> SymbolRules:
         symbol=listing.symbol,
         base=listing.base,
         quote=listing.quote,
-        price_tick=_tick(prices),
+        # a lot at one tick is then an amount of eight decimals, as at Binance
+        price_tick=max(_tick(prices), Decimal("1e-8") / lot_step),
         lot_step=lot_step,
         min_quantity=lot_step,
         min_notional=Decimal(5) if listing.quote in _STABLE_QUOTES else Decimal("0.0001"),

@@ -69,9 +69,7 @@ class MatchingEngine:
         if known is None or not known.is_open:
             raise PracticeRefusal(-1013, "Market is closed.")
         last = decimal_of(known.price)
-        price = self.fill_model.taker_price(
-            order.side, last, limit, price_tick=instrument.price_tick
-        )
+        price = self.fill_model.taker_price(order.side, last, instrument.price_tick)
         worst = price if limit is None else limit
         rules.check_notional(order.quantity, limit, last)
         rules.check_band(order.side, limit, last)

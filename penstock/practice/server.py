@@ -104,7 +104,7 @@ def build_app(
     venue.journal.commit()
     engine = MatchingEngine(market, rules, venue, config.fill_model)
     public = PublicApi(
-        TopOfBook(market, rules, config.fill_model.slippage_bps), rules, venue.time, config.limits
+        TopOfBook(market, rules, config.fill_model), rules, venue.time, config.limits
     )
     limiter = Limiter(config.limits, machine_clock)
     return PracticeApp(

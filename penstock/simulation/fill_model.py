@@ -10,7 +10,15 @@ penstock.research.engine.costs.Costs: see `FillModel.of`.
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import ROUND_DOWN, Decimal, localcontext
+from decimal import (
+    ROUND_CEILING,
+    ROUND_DOWN,
+    ROUND_FLOOR,
+    ROUND_HALF_UP,
+    ROUND_UP,
+    Decimal,
+    localcontext,
+)
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -80,8 +88,10 @@ class FillModel:
     """Commission of an order that rested, in basis points; None for the taker's."""
     slippage_bps: Decimal = _ZERO
     """How much worse than the known price a taker fills, in basis points."""
-    min_slippage_ticks: Decimal = _ZERO
-    """How much worse than the known price a taker fills at least, in price ticks."""
+    min_slippage_ticks: Decimal = Decimal("0.5")
+    """How much worse than the known price a taker fills at least, in price ticks. Zero, without
+    slippage either, has bid and ask at the known price.
+    """
     fee_asset: FeeAsset = "received"
     """The asset of the commission.
 
@@ -111,26 +121,20 @@ class FillModel:
             return self.maker_fee_bps
         return self.taker_fee_bps
 
-    def taker_price(
-        self,
-        side: Side,
-        known: Decimal,
-        limit: Decimal | None = None,
-        *,
-        price_tick: Decimal = _ZERO,
-    ) -> Decimal:
-        """Return the price at which an order takes when the market's price is `known`.
+    def taker_price(self, side: Side, known: Decimal, price_tick: Decimal) -> Decimal:
+        """Return the price at which an order takes when the market's last price is `known`.
 
-        It is worse than `known` by the slippage, to eight decimals. A limit order that crosses
-        `known` never fills beyond its limit. `price_tick` is the instrument's.
+        That is the ask for a buy and the bid for a sell: `known`, worse by the slippage, on the
+        nearest tick, and never better than `known`. `price_tick` is the instrument's. Half a tick
+        of slippage on a price that is on the tick makes that price the bid and the next the ask.
         """
         slip = max(known * self.slippage_bps / _BPS, self.min_slippage_ticks * price_tick)
-        if not slip:
-            return known
-        slipped = max((known + side.sign * slip).quantize(_EIGHT_PLACES), _EIGHT_PLACES)
-        if limit is None or not crosses(side, limit, known):
-            return slipped
-        return min(slipped, limit) if side is Side.BUY else max(slipped, limit)
+        nearest = ((known + side.sign * slip) / price_tick).to_integral_value(ROUND_HALF_UP)
+        if side is Side.BUY:
+            ticks = max(nearest, (known / price_tick).to_integral_value(ROUND_CEILING))
+        else:
+            ticks = min(nearest, (known / price_tick).to_integral_value(ROUND_FLOOR))
+        return max(ticks, Decimal(1)) * price_tick
 
     def fillable(
         self, instrument: Instrument, quantity: Decimal, volume: float, taken: Decimal = _ZERO
@@ -152,12 +156,14 @@ class FillModel:
         """Return the asset and the amount that an order needs in the account.
 
         A sell needs its quantity of the base, a buy its notional in the quote. A buy with its
-        commission in quote needs that too, at the taker's rate.
+        commission in quote needs that too, at the taker's rate, rounded up to eight decimals.
         """
         if side is Side.SELL:
             return instrument.base, quantity
         rate = self.taker_fee_bps / _BPS if self.fee_asset == "quote" else _ZERO
-        return instrument.quote, quantity * price * (1 + rate)
+        with localcontext(EXACT):
+            needed = quantity * price * (1 + rate)
+            return instrument.quote, needed.quantize(_EIGHT_PLACES, rounding=ROUND_UP)
 
     def fill(
         self,

@@ -249,10 +249,7 @@ class PaperExchange:
             raise VenueRejectedError(
                 f"order {order.client_order_id}: {order.symbol} has no price yet"
             )
-        limit = None if order.type is OrderType.MARKET else order.price
-        return self._fill_model.taker_price(
-            order.side, last, limit, price_tick=instrument.price_tick
-        )
+        return self._fill_model.taker_price(order.side, last, instrument.price_tick)
 
     def _require_funds(self, order: OrderRequest, instrument: Instrument, price: Decimal) -> None:
         asset, needed = self._fill_model.spends(instrument, order.side, order.quantity, price)

@@ -276,9 +276,7 @@ class _Account:
         if order.symbol not in moment.volumes:
             return None
         instrument, model = self.instruments[order.symbol], self.fill_model
-        price = model.taker_price(
-            order.side, moment.prices[order.symbol], price_tick=instrument.price_tick
-        )
+        price = model.taker_price(order.side, moment.prices[order.symbol], instrument.price_tick)
         asset, needed = model.spends(instrument, order.side, order.quantity, price)
         if needed > self.balances.get(asset, _ZERO):
             return None

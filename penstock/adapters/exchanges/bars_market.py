@@ -20,7 +20,9 @@ from penstock.practice.book import book_at
 from penstock.practice.candles import GivenCandles
 from penstock.practice.filters import rules_of
 from penstock.practice.market import PracticeMarket
-from penstock.simulation.fill_model import decimal_of
+from penstock.simulation.fill_model import FillModel, decimal_of
+
+_ONE_TICK = FillModel(min_slippage_ticks=Decimal(1))
 
 
 class BarsMarketData:
@@ -76,7 +78,7 @@ class BarsMarketData:
             self._require(symbol)
         listed = [self._instruments[symbol] for symbol in symbols if symbol in self._instruments]
         books = {
-            instrument.symbol: book_at(self._market, instrument, self._now_ms())
+            instrument.symbol: book_at(self._market, instrument, self._now_ms(), _ONE_TICK)
             for instrument in listed
         }
         return {symbol: book for symbol, book in books.items() if book is not None}

@@ -92,8 +92,9 @@ def test_unmodified_ccxt_reads_and_trades(server: PracticeServer) -> None:
     assert client.fetch_ticker("BTC/USDT")["last"] == price
     assert set(client.fetch_tickers()) == {"BTC/USDT", "ETH/USDT"}
     assert client.fetch_bids_asks(["ETH/USDT"])["ETH/USDT"]["ask"] > 0
+    ask = client.fetch_bids_asks(["BTC/USDT"])["BTC/USDT"]["ask"]
     order = client.create_order("BTC/USDT", "market", "buy", 0.01)
-    assert (order["status"], order["average"], order["fee"]["currency"]) == ("closed", price, "BTC")
+    assert (order["status"], order["average"], order["fee"]["currency"]) == ("closed", ask, "BTC")
     assert client.fetch_order(order["id"], "BTC/USDT")["filled"] == 0.01
     assert [found["id"] for found in client.fetch_orders("BTC/USDT")] == [order["id"]]
     assert client.fetch_my_trades("BTC/USDT")[0]["order"] == order["id"]

@@ -76,7 +76,7 @@ def paper(
     def listed(base: str) -> Instrument:
         step = Decimal("0.001")
         return Instrument(
-            f"{base}/USDT", base, "USDT", Decimal("0.01"), step, step, Decimal(min_notional)
+            f"{base}/USDT", base, "USDT", Decimal("1e-6"), step, step, Decimal(min_notional)
         )
 
     def open_exchange(bars: pl.DataFrame, clock: SteppedClock, cash: Decimal) -> Exchange:

@@ -46,6 +46,7 @@ CASH = D(1000)
 POLICY = RebalancePolicy()
 AAA = Instrument("AAA/USDT", "AAA", "USDT", D("0.01"), LOT, LOT, D(0))
 
+ticks = st.sampled_from([D("1e-8"), D("0.0001"), D("0.01"), D("0.5"), D(10)])
 prices = st.decimals("0.00000001", "100000", places=8)
 quantities = st.decimals("0.00000001", "100000", places=8)
 models = st.builds(
@@ -72,18 +73,27 @@ def test_commission_is_its_share_truncated_to_eight_decimals(
     assert fill.fee == fill.fee.quantize(D("1e-8"))
 
 
-@given(models, st.sampled_from(Side), prices, st.none() | prices)
-def test_taker_never_fills_better_than_the_market_nor_beyond_its_limit(
-    model: FillModel, side: Side, known: Decimal, limit: Decimal | None
+@given(models, st.sampled_from(Side), prices, ticks)
+def test_taker_fills_on_the_tick_and_never_better_than_the_market(
+    model: FillModel, side: Side, known: Decimal, tick: Decimal
 ) -> None:
-    """Slippage costs the taker, and a limit that crosses the market bounds what it costs."""
-    price = model.taker_price(side, known, limit)
-    assert side.sign * (price - known) >= 0
-    if limit is None or not crosses(side, limit, known):
-        exact = known * (1 + side.sign * model.slippage_bps / 10_000)
-        assert abs(price - exact) <= D("1e-8")
-    else:
-        assert crosses(side, limit, price)
+    """The price is the known one, worse by the slippage, on the nearest tick that is not better
+    than the known price.
+    """
+    price = model.taker_price(side, known, tick)
+    assert price > 0
+    assert price % tick == 0
+    exact = known + side.sign * max(known * model.slippage_bps / 10_000, tick / 2)
+    if price > tick:
+        assert side.sign * (price - known) >= 0
+        assert abs(price - exact) <= tick
+
+
+@given(models, prices, ticks)
+def test_bid_is_always_below_the_ask(model: FillModel, known: Decimal, tick: Decimal) -> None:
+    """Half a tick of slippage on both sides is a spread of one tick at least."""
+    bid, ask = (model.taker_price(side, known, tick) for side in (Side.SELL, Side.BUY))
+    assert ask - bid >= tick or bid == tick
 
 
 @given(quantities, st.floats(0, 1e6), st.floats(0.01, 1), quantities)
@@ -127,13 +137,17 @@ def test_model_has_the_costs_of_the_backtest() -> None:
     assert model.fee_bps(is_maker=True) == D("7.5")
 
 
-def test_taker_pays_half_a_tick_at_least() -> None:
-    """Five basis points of 0.13 are far under a tick of 0.01; of 1,000 they are more than half."""
+@pytest.mark.parametrize(
+    ("known", "bid", "ask"),
+    [("0.13", "0.13", "0.14"), ("1000", "999.50", "1000.50"), ("1000.01", "999.51", "1000.51")],
+)
+def test_spread_is_the_slippage_and_a_tick_at_least(known: str, bid: str, ask: str) -> None:
+    """Five basis points of 0.13 are far under a tick of 0.01: the known price is the bid then, and
+    the next tick the ask. Of 1,000 they are fifty ticks.
+    """
     model = FillModel.of(Costs(slippage_bps=5))
-    tick = AAA.price_tick
-    assert model.taker_price(Side.BUY, D("0.13"), price_tick=tick) == D("0.135")
-    assert model.taker_price(Side.SELL, D("0.13"), price_tick=tick) == D("0.125")
-    assert model.taker_price(Side.BUY, D(1000), price_tick=tick) == D("1000.5")
+    prices = [model.taker_price(side, D(known), AAA.price_tick) for side in (Side.SELL, Side.BUY)]
+    assert prices == [D(bid), D(ask)]
 
 
 class OnPractice:

@@ -42,6 +42,8 @@ def bars(volume: float = 1e9) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row").sort("symbol", "ts")
 
 
+#: Takers fill at the open itself, as in the venue that is held in memory.
+NO_SPREAD = FillModel(min_slippage_ticks=Decimal(0))
 TARGETS = {slot(day): weights for day, weights in enumerate(WEIGHTS)}
 
 
@@ -56,7 +58,7 @@ def test_replay_equals_live_trading_to_the_last_digit(world: World) -> None:
         report = rebalance(world.session, world.inputs(weights, slot(day)))
         live.append((report.equity_after, report.cash_after))
     instruments = world.venue.instruments()
-    result = replay(bars(), TARGETS, RebalancePolicy(), instruments, Decimal(10_000))
+    result = replay(bars(), TARGETS, RebalancePolicy(), instruments, Decimal(10_000), NO_SPREAD)
     assert [(row.equity, row.cash) for row in result.rows] == live
     assert {a: q for a, q in result.balances.items() if q} == world.ledger.balances("test")
     assert result.frame["equity"].to_list() == [float(row.equity) for row in result.rows]
@@ -74,7 +76,9 @@ def flat(step: str = "0.00001") -> dict[str, Instrument]:
 
 def test_equity_falls_by_the_fees_alone_where_prices_do_not_move() -> None:
     """On one slot the loss against the initial cash is the fee that the row reports."""
-    result = replay(bars(), {SLOT: WEIGHTS[0]}, RebalancePolicy(), flat(), Decimal(10_000))
+    result = replay(
+        bars(), {SLOT: WEIGHTS[0]}, RebalancePolicy(), flat(), Decimal(10_000), NO_SPREAD
+    )
     (row,) = result.rows
     assert Decimal(10_000) - row.equity == row.fees
     assert row.fees == pytest.approx(row.traded * Decimal("0.001"), abs=Decimal("0.001"))
@@ -115,7 +119,12 @@ def test_slippage_is_paid_on_both_sides() -> None:
 def test_thin_bar_fills_in_part() -> None:
     """An order larger than the bar's volume gets the volume."""
     result = replay(
-        bars(volume=0.01), {SLOT: {"BTC/USDT": 0.5}}, RebalancePolicy(), flat(), Decimal(10_000)
+        bars(volume=0.01),
+        {SLOT: {"BTC/USDT": 0.5}},
+        RebalancePolicy(),
+        flat(),
+        Decimal(10_000),
+        NO_SPREAD,
     )
     assert result.rows[0].traded == Decimal(500)
 

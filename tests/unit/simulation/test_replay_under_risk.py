@@ -87,7 +87,7 @@ def test_replay_equals_live_where_a_rule_steps_in(
     targets = {
         slot(day): dict(zip(OPENS, weights, strict=True)) for day, weights in enumerate(WEIGHTS)
     }
-    model = FillModel(taker_fee_bps=Decimal(10))
+    model = FillModel(taker_fee_bps=Decimal(10), min_slippage_ticks=Decimal(0))
     done = replay(bars(), targets, RebalancePolicy(), instruments, Decimal(10_000), model, limits)
     replayed = [{asset: held for asset, held in row.balances.items() if held} for row in done.rows]
     assert replayed == live
