@@ -84,7 +84,6 @@ class PublicApi:
         )
         depth, old = (_ONE_SYMBOL, _LIMIT, may("symbolStatus", SYMBOL_STATUS)), may("fromId", LONG)
         key = (may("listenKey", LISTEN_KEY),)
-        streams = [Route(method, _STREAM, _no_stream, key) for method in ("POST", "PUT", "DELETE")]
         return table(
             _get("/api/v3/ping", lambda _: {}),
             _get("/api/v3/time", lambda _: {"serverTime": self.time.show_ms()}),
@@ -99,7 +98,9 @@ class PublicApi:
             _get("/sapi/v1/system/status", lambda _: {"status": 0, "msg": "normal"}),
             _get("/fapi/v1/exchangeInfo", self.no_contracts),
             _get("/dapi/v1/exchangeInfo", self.no_contracts),
-            *streams,
+            Route("POST", _STREAM, _no_stream, key),
+            Route("PUT", _STREAM, _no_stream, key),
+            Route("DELETE", _STREAM, _no_stream, key),
         )
 
     def exchange_info(self, parameters: Parameters) -> Any:

@@ -134,10 +134,10 @@ class Tickers:
         return {**self._book(listing, quote), **figures, **more}
 
     def _window(self, listing: Listing, quote: BookTicker, opened: int, bars: Timeframe) -> Row:
-        """Return the figures since `opened`, from the candles that begin later, or the last day."""
+        """Return the figures since `opened`, from the candles that begin then, or of the last day."""
         now = self.time.now_ms()
         most = (now - opened) // (bars.seconds * 1000) + 1
-        found = self.market.candles(listing.symbol, bars, now, opened + 1, None, most)
+        found = self.market.candles(listing.symbol, bars, now, opened, None, most)
         if len(found) == 0:
             found = self.market.candles(listing.symbol, Timeframe.D1, now, None, None, 1)
         first = found[0].open if len(found) else quote.price

@@ -40,8 +40,8 @@ class WalletApi:
 
     def routes(self) -> dict[str, Route[Handler]]:
         """Return the routes by method and path."""
-        prevented = (*_ONE_SYMBOL, *_PERIOD, may("preventedMatchId", LONG))
-        prevented = (*prevented, may("fromPreventedMatchId", LONG))
+        match, later = may("preventedMatchId", LONG), may("fromPreventedMatchId", LONG)
+        prevented = (*_ONE_SYMBOL, *_PERIOD, match, later)
         allocations = (*_ONE_SYMBOL, *_PERIOD, may("fromAllocationId", INT))
         return table(
             _get("/api/v3/account/commission", self.commission, _ONE_SYMBOL, 20),

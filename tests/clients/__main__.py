@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -110,8 +111,8 @@ def _show(outcomes: list[Outcome]) -> None:
     for name in ("orders", "fills", "books equal"):
         table.add_column(name)
     for each in outcomes:
-        counts = (each.calls, each.not_offered, len(each.refused), len(each.raised))
-        counts += (each.orders, each.fills)
+        counts = [each.calls, each.not_offered, len(each.refused), len(each.raised)]
+        counts += [each.orders, each.fills]
         equal = "no" if each.differences else "yes"
         table.add_row(each.client, each.version, each.at, *map(str, counts), equal)
     console.print(table)
@@ -150,10 +151,11 @@ def _last_run(client: Client) -> Outcome | None:
     """Return what the client's last run came to; None before the first of this table's form."""
     if not _result(client).exists():
         return None
-    read = json.loads(_result(client).read_text(encoding="utf-8"))
+    read: dict[str, Any] = json.loads(_result(client).read_text(encoding="utf-8"))
     if read.keys() != Outcome.__annotations__.keys():
         return None
-    return Outcome(**{k: tuple(v) if isinstance(v, list) else v for k, v in read.items()})
+    lists = {name: tuple(read.pop(name)) for name in ("refused", "raised", "differences")}
+    return Outcome(**read, **lists)
 
 
 if __name__ == "__main__":

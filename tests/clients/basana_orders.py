@@ -22,7 +22,7 @@ async def made(calls: Calls, call: Coroutine[Any, Any, Any]) -> Any:
     try:
         return await call
     except binance.Error as error:
-        calls.failed.append(f"{call.__qualname__}: {error!r}")
+        calls.failed.append(f"{call}: {error!r}")
         return None
 
 
@@ -34,7 +34,7 @@ async def trade(exchange: binance.Exchange, calls: Calls) -> list[str]:
     bid, _ = await made(calls, exchange.get_bid_ask(PAIR))
 
     def at(share: str) -> Decimal:
-        return bs.round_decimal(bid * Decimal(share), info.quote_precision)
+        return Decimal(bs.round_decimal(bid * Decimal(share), info.quote_precision))
 
     amount = Decimal("0.01")
     for order in (

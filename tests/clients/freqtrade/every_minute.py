@@ -4,7 +4,7 @@ from freqtrade.strategy import IStrategy
 from pandas import DataFrame
 
 
-class EveryMinute(IStrategy):
+class EveryMinute(IStrategy):  # type: ignore[misc]  # Freqtrade is not in this environment
     """Four pairs at once, a stop on the exchange one percent below each entry."""
 
     timeframe = "1m"
