@@ -134,7 +134,7 @@ class Tickers:
         return {**self._book(listing, quote), **figures, **more}
 
     def _window(self, listing: Listing, quote: BookTicker, opened: int, bars: Timeframe) -> Row:
-        """Return the figures since `opened`, from the candles that begin then, or of the last day."""
+        """Return the figures since `opened`, from the candles that begin then or later."""
         now = self.time.now_ms()
         most = (now - opened) // (bars.seconds * 1000) + 1
         found = self.market.candles(listing.symbol, bars, now, opened, None, most)

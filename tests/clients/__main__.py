@@ -154,7 +154,9 @@ def _last_run(client: Client) -> Outcome | None:
     read: dict[str, Any] = json.loads(_result(client).read_text(encoding="utf-8"))
     if read.keys() != Outcome.__annotations__.keys():
         return None
-    lists = {name: tuple(read.pop(name)) for name in ("refused", "raised", "differences")}
+    lists: dict[str, Any] = {
+        name: tuple(read.pop(name)) for name in ("refused", "raised", "differences")
+    }
     return Outcome(**read, **lists)
 
 
