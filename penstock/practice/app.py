@@ -63,7 +63,7 @@ class Answer:
 
 def _refused(refusal: PracticeRefusal) -> Answer:
     headers = {} if refusal.retry_after is None else {"retry-after": str(refusal.retry_after)}
-    return Answer(refusal.status, {"code": refusal.code, "msg": refusal.message}, headers)
+    return Answer(refusal.status, refusal.body, headers)
 
 
 class PracticeApp:
@@ -178,7 +178,7 @@ class PracticeApp:
         self.engine.advance()
         if private.counts_orders:
             self.limiter.require_order(request.api_key)
-            answer = self.private.new_order(account, parameters, fault)
+            answer = private.handler(account, parameters, fault)
             limit_headers |= self.limiter.count_order(request.api_key)
             return answer
         answer = private.handler(account, parameters)
