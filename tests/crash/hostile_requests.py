@@ -97,7 +97,7 @@ _RAW = (
     b"+",
     b"%0d%0a",
 )
-_VALUES = (
+_VALUES: tuple[Any, ...] = (
     None,
     [],
     {},
