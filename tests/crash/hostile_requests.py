@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from penstock.practice.app import PracticeApp
-from penstock.practice.parameters import Kind, Route
+from penstock.practice.parameters import DECIMAL, Kind, Route
 
 KEY, SECRET, TOKEN = "key", "secret", "control-token"
 #: A text of each kind that is no enumeration, by the parameter's name.
@@ -97,7 +97,7 @@ _RAW = (
     b"+",
     b"%0d%0a",
 )
-_VALUES = (
+_VALUES: tuple[Any, ...] = (
     None,
     [],
     {},
@@ -232,11 +232,14 @@ class HostileRequests:
         return Attack("a right order", call.wire(), is_refused=False)
 
     def _changed(self) -> Attack:
-        route = self._chance.choice(self._routes)
+        weights = [1 if route.method == "GET" else 4 for route in self._routes]
+        (route,) = self._chance.choices(self._routes, weights)
         call = self.valid(route)
-        names = []
+        names, amounts = [], any(each.kind is DECIMAL for each in route.reads)
         for _ in range(self._chance.choice((1, 1, 1, 2))):
             change = self._chance.choice(_CHANGES if route.is_signed else _OPEN_CHANGES)
+            if amounts and self._chance.random() < 0.4:
+                change = _amount
             names.append(change.__name__.strip("_"))
             change(self._chance, call)
         return Attack(f"{route.name}: {', '.join(names)}", call.wire())
@@ -469,6 +472,11 @@ _BYTES: dict[str, Callable[[random.Random, bytes], bytes]] = {
     ),
     "a header of 200 kB": _header_of(b"X-Long: " + b"a" * 200_000),
     "20,000 headers": _header_of(b"\r\n".join(b"X-%d: 1" % n for n in range(20_000))),
+    "a body of 32 MB": lambda _, order: (
+        order.split(b"\r\n")[0]
+        + b"\r\nHost: 127.0.0.1\r\nContent-Length: 32000000\r\n\r\n"
+        + bytes(32_000_000)
+    ),
     "a header with a nul": _header_of(b"X-Nul: a\x00b"),
     "0xff in the target": lambda _, order: order.replace(b"?", b"?\xff", 1).replace(
         b"/api", b"/\xffapi", 1
