@@ -144,9 +144,12 @@ class OrderWriter(Protocol):
         """
         ...
 
-    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
-        """Append the fills in their order, in one transaction; return those that were new.
+    def book_fills(
+        self, lease: Lease, fills: Sequence[Fill], events: Sequence[OrderEvent] = ()
+    ) -> Sequence[Fill]:
+        """Append `events`, then the fills in their order, in one transaction; return the new fills.
 
+        `events` are as record_events has them.
         Illegal fills are appended as refused events, and the others are booked. Then
         IllegalTransitionError names the illegal ones. Raises StoreError, and writes nothing, where
         an order is unknown.
@@ -250,10 +253,19 @@ class ParentOrderStore(Protocol):
     Errors and the lease are as Ledger has them.
     """
 
-    def begin_work(self, lease: Lease, orders: Sequence[ParentOrder]) -> None:
+    def begin_work(
+        self,
+        lease: Lease,
+        parents: Sequence[ParentOrder],
+        orders: Sequence[OrderIntent] = (),
+        events: Sequence[OrderEvent] = (),
+        at: datetime | None = None,
+    ) -> None:
         """Commit the parents, all or none.
 
         Where a (rebalance, symbol, phase) has a parent already, that one is left as it is.
+        `orders`, `events` and `at` are as Ledger.write_ahead has them, for the rebalance of the
+        parents: children that leave at once are committed with their parents, all or none.
         """
         ...
 

@@ -215,29 +215,41 @@ class MemoryLedger:
 
     def record_events(self, lease: Lease, events: Sequence[OrderEvent]) -> Sequence[OrderState]:
         self.require_newest(lease)
-        states, refused = [], []
+        states: list[OrderState] = []
         with all_or_nothing(self):
-            for event in events:
-                order = self._planned(event.client_order_id)
-                if event.kind in (OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL):
-                    raise StoreError(
-                        f"event '{event.kind}' of order {event.client_order_id} moves a balance: "
-                        "book the fill instead"
-                    )
-                self.events.append((event.client_order_id, event.kind))
-                try:
-                    self.book[event.client_order_id] = order.after_event(event)
-                except IllegalTransitionError as error:
-                    refused.append(f"order {event.client_order_id}: {error}")
-                states.append(self.book[event.client_order_id].state)
+            refused = self._moved_by(events, states)
         if refused:
             raise IllegalTransitionError("; ".join(refused))
         return states
 
-    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
+    def _moved_by(
+        self, events: Sequence[OrderEvent], states: list[OrderState] | None = None
+    ) -> list[str]:
+        """Move the orders along; return what was refused, and add the state after each event."""
+        refused = []
+        for event in events:
+            order = self._planned(event.client_order_id)
+            if event.kind in (OrderEventKind.FILL, OrderEventKind.PARTIAL_FILL):
+                raise StoreError(
+                    f"event '{event.kind}' of order {event.client_order_id} moves a balance: "
+                    "book the fill instead"
+                )
+            self.events.append((event.client_order_id, event.kind))
+            try:
+                self.book[event.client_order_id] = order.after_event(event)
+            except IllegalTransitionError as error:
+                refused.append(f"order {event.client_order_id}: {error}")
+            if states is not None:
+                states.append(self.book[event.client_order_id].state)
+        return refused
+
+    def book_fills(
+        self, lease: Lease, fills: Sequence[Fill], events: Sequence[OrderEvent] = ()
+    ) -> Sequence[Fill]:
         self.require_newest(lease)
-        booked, refused = [], []
+        booked: list[Fill] = []
         with all_or_nothing(self), localcontext(EXACT):
+            refused = self._moved_by(events)
             for fill in fills:
                 if (fill.symbol, fill.trade_id) in self.trades:
                     continue

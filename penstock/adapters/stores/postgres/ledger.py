@@ -109,16 +109,22 @@ class PostgresLedger:
         return None
 
     def release_lease(self, lease: Lease) -> None:
-        """Let go of the lease; releasing a stale one changes nothing."""
-        with self._database.together() as connection:
+        """Let go of the lease; releasing a stale one changes nothing. Where a crash of the server
+        undoes it, the lease ends by its time.
+        """
+        with self._database.together(durable=False) as connection:
             connection.execute(
                 "UPDATE lease SET expires_at = '-infinity' WHERE account = %s AND token = %s",
                 [lease.account, lease.token],
             )
 
     def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
-        """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
-        with fenced(self._database, lease) as connection:
+        """Return the rebalance of (account, slot), created as RUNNING where there is none yet.
+
+        The next durable write makes it last. What is written of a slot needs its row, and raises
+        where a crash of the server has undone it.
+        """
+        with fenced(self._database, lease, durable=False) as connection:
             connection.execute(
                 """INSERT INTO rebalance (account, slot, portfolio_version, status)
                    VALUES (%s, %s, %s, 'running')
@@ -260,16 +266,18 @@ class PostgresLedger:
         """
         return bool(self.book_fills(lease, [fill]))
 
-    def book_fills(self, lease: Lease, fills: Sequence[Fill]) -> Sequence[Fill]:
-        """Append the fills in their order, in one transaction; return those that were not booked
-        before.
+    def book_fills(
+        self, lease: Lease, fills: Sequence[Fill], events: Sequence[OrderEvent] = ()
+    ) -> Sequence[Fill]:
+        """Append the events and then the fills in their order, in one transaction; return the fills
+        that were not booked before.
 
         Refused fills are appended as refused events, the others are booked, and then
         IllegalTransitionError names the refused ones. StoreError (an unknown order) leaves nothing.
         """
         with fenced(self._database, lease) as connection:
-            lines = write_fills(connection, lease, fills)
-        refusals([line for _, line in lines])
+            begun, lines = write_fills(connection, lease, fills, events)
+        refusals([*begun, *(line for _, line in lines)])
         return [fill for fill, _ in lines]
 
     def book_adjustment(
