@@ -11,7 +11,7 @@ from penstock.core.leases import Lease
 from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.parent_orders import ParentOrder
-from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus, SlotEquity
 
 
 class LeaseStore(Protocol):
@@ -48,9 +48,10 @@ class RebalanceStore(Protocol):
         status: RebalanceStatus,
         reason: str = "",
         alerts: Sequence[Alert] = (),
+        equity: SlotEquity | None = None,
     ) -> None:
-        """Set the status of a rebalance and its reason, and put `alerts` about it into the outbox,
-        all or none.
+        """Set the status of a rebalance and its reason, put `alerts` about it into the outbox, and
+        record `equity` as RiskStore.record_equity does, all or none.
 
         RUNNING leaves it open; the reason then says why a run of it stopped.
         """

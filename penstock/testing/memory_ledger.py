@@ -1,7 +1,7 @@
 """Ledger in memory."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ from penstock.core.orders import (
     OrderEventKind,
     OrderState,
 )
-from penstock.core.rebalances import Rebalance, RebalanceStatus
+from penstock.core.rebalances import Rebalance, RebalanceStatus, SlotEquity
 from penstock.testing.instruments import SLOT
 
 
@@ -71,6 +71,8 @@ class MemoryLedger:
     held: dict[str, Decimal] = field(default_factory=dict)
     adjusted: list[tuple[datetime, str]] = field(default_factory=list)
     targets: dict[datetime, Mapping[str, float]] = field(default_factory=dict)
+    keep_equity: Callable[[SlotEquity], None] = lambda _: None
+    """Where the equity of a slot goes: the control store beside this ledger sets it."""
     writes: int = 0
     """How many writes were asked for, those of the stores beside this ledger included."""
 
@@ -127,9 +129,12 @@ class MemoryLedger:
         status: RebalanceStatus,
         reason: str = "",
         alerts: Sequence[Alert] = (),
+        equity: SlotEquity | None = None,
     ) -> None:
         self.require_newest(lease)
         self.slot_alerts += alerts
+        if equity is not None:
+            self.keep_equity(equity)
         for slot, found in self.slots.items():
             if found.id == rebalance_id:
                 self.slots[slot] = replace(found, status=status, reason=reason)

@@ -108,14 +108,16 @@ def reconcile(
     keeper: LeaseKeeper,
     instruments: Mapping[str, Instrument] | None = None,
     left_out: timedelta = timedelta(0),
+    is_known: bool = False,
 ) -> Reconciliation:
     """Compare ledger and venue, book our missing trades, open and close breaks.
 
     An account that has never been rebalanced takes over the venue's balances as its opening
-    balances. `instruments` are the venue's; they are read where they are not given. Fills that are
-    younger than `left_out` are compared later where every balance agrees.
+    balances; `is_known` says that it has been, by what was read under this lease. `instruments` are
+    the venue's; they are read where they are not given. Fills that are younger than `left_out` are
+    compared later where every balance agrees.
     """
-    if not session.ledger.rebalances(session.account, limit=1):
+    if not is_known and not session.ledger.rebalances(session.account, limit=1):
         # The time is read before the balances, so they include all trades up to it.
         at = session.clock.now()
         return _take_over(session, keeper, session.exchange.balances(), at)
@@ -123,7 +125,9 @@ def reconcile(
     if seen.newest:
         session.control_store.record_compared(keeper.lease, seen.newest)
     opened, closed = _sync(session, keeper, seen)
-    breaks = tuple(session.control_store.open_breaks(session.account))
+    breaks = seen.open_before
+    if opened or closed:
+        breaks = tuple(session.control_store.open_breaks(session.account))
     return Reconciliation(
         seen.balances,
         breaks,

@@ -75,7 +75,8 @@ def compare_trades(
     """
     marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
     due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
-    if left_out and not gaps.open() and not overfilled:
+    left = gaps.open()
+    if left_out and not left and not overfilled:
         until, locked = session.clock.now() - left_out, {each.subject for each in open_breaks}
         due = {
             symbol: since
@@ -84,10 +85,10 @@ def compare_trades(
         }
     asked = sorted(
         due.keys()
-        | {spot_symbol(asset, session.quote) for asset in gaps.open() if asset != session.quote}
+        | {spot_symbol(asset, session.quote) for asset in left if asset != session.quote}
         | {each.subject for each in open_breaks if each.kind in _FOUND_IN_TRADES}
     )
-    if not asked and not gaps.open():
+    if not asked and not left:
         return ComparedTrades()
     since = {symbol: mark.since for symbol, mark in marks.items()}
     if any(symbol not in since for symbol in asked):
@@ -95,12 +96,12 @@ def compare_trades(
     histories = _read(
         session, [TradeHistory(session, symbol, since[symbol], due.get(symbol)) for symbol in asked]
     )
-    if not gaps.open() and not all(history.agrees for history in histories):
+    if not left and not all(history.agrees for history in histories):
         # A venue's list may lag behind its other answers: read it again.
         session.pause(session.policy.poll_seconds)
         histories = _read(session, histories)
     suspected = {order.request.symbol for order in overfilled}
-    if not gaps.open() and all(
+    if not left and all(
         history.agrees and history.symbol not in suspected for history in histories
     ):
         return ComparedTrades(

@@ -166,7 +166,24 @@ def require_owner(connection: psycopg.Connection[Any], lease: Lease, rebalance_i
     owner = connection.execute(
         "SELECT account FROM rebalance WHERE id = %s", [rebalance_id]
     ).fetchone()
-    if owner != (lease.account,):
+    _own(lease, rebalance_id, owner == (lease.account,))
+
+
+def update_rebalance(
+    connection: psycopg.Connection[Any],
+    lease: Lease,
+    rebalance_id: int,
+    change: str,
+    values: Sequence[object],
+) -> None:
+    """Change the rebalance's row. Raises StoreError where it is not one of the lease's account."""
+    statement = f"{change} WHERE id = %s AND account = %s RETURNING id"
+    done = connection.execute(statement.encode(), [*values, rebalance_id, lease.account])
+    _own(lease, rebalance_id, done.fetchone() is not None)
+
+
+def _own(lease: Lease, rebalance_id: int, is_own: bool) -> None:
+    if not is_own:
         raise StoreError(
             f"rebalance {rebalance_id} is not one of account '{lease.account}': start it first"
         )
