@@ -71,11 +71,7 @@ def _times(order: ProposedOrder, context: RiskContext) -> list[float]:
     """Return the seconds until each request leaves, of this order and of those before it."""
     upto = next((n for n, each in enumerate(context.under_review) if each is order), 0)
     before = context.under_review[:upto]
-    return [
-        seconds
-        for each in (*before, order)
-        for seconds in context.request_times(each)
-    ]
+    return [seconds for each in (*before, order) for seconds in context.request_times(each)]
 
 
 def _in_minutes(times: list[float], done: int) -> Iterator[int]:

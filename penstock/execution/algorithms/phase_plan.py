@@ -1,7 +1,7 @@
 """The parent orders of one phase of a slot: new ones, or those that an interrupted run committed.
 
-New parents are reviewed by risk, and committed before a child leaves or together with it. Their children are sent by
-penstock.execution.algorithms.phase_worker.
+New parents are reviewed by risk, and committed before a child leaves or together with it. Their
+children are sent by penstock.execution.algorithms.phase_worker.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,9 +1,9 @@
 """Trading one phase of a slot, its sells or its buys: plan, review, and send what is due.
 
 Every style is worked here. A market order is a parent with one child that is due at once. The
-parents are committed before the first child leaves, those of market orders with it. What comes next is always worked out from the
-ledger, so an interrupted run goes on with what is left. Each child is written ahead, sent once, and
-followed to its end before its parent's next one.
+parents are committed before the first child leaves, those of market orders with it. What comes next
+is always worked out from the ledger, so an interrupted run goes on with what is left. Each child is
+written ahead, sent once, and followed to its end before its parent's next one.
 """
 
 from collections.abc import Sequence
@@ -231,9 +231,7 @@ class PhaseWorker:
         self._fills += going.fills
         if going.locks is not None:  # the next book is read with them, and reviewed
             self._risk.view.locks = going.locks
-        reports = place(
-            session, context.keeper, context.rebalance, going.orders, self._uncommitted
-        )
+        reports = place(session, context.keeper, context.rebalance, going.orders, self._uncommitted)
         if going.orders:
             self._uncommitted = ()
         self._sent += len(going.orders)

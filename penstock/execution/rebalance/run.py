@@ -130,6 +130,7 @@ def _rebalanced(
     left_out = timedelta(seconds=session.policy.trade_comparison_seconds)
     # Whoever holds the lease is the only one who adds to these, or changes them.
     recent = session.ledger.rebalances(session.account, limit=LOOK_BACK)
+    compared_at = session.clock.now()
     reconciled = reconcile(session, keeper, instruments, left_out, is_known=bool(recent))
     end_superseded(session, keeper, inputs.slot, recent)
     slot = session.ledger.start_rebalance(keeper.lease, inputs.slot, inputs.portfolio_version)
@@ -185,7 +186,8 @@ def _rebalanced(
         policy=inputs.policy,
         price_tolerance=inputs.limits.price_tolerance,
     )
-    return _ended(session, keeper, slot, inputs, *_traded(context, risk, result))
+    traded = _traded(context, risk, result, compared_at)
+    return _ended(session, keeper, slot, inputs, *traded)
 
 
 def _ended(
@@ -249,11 +251,12 @@ def _decided(
 
 
 def _traded(
-    context: SlotContext, risk: PreTradeRisk, result: RebalanceResult
+    context: SlotContext, risk: PreTradeRisk, result: RebalanceResult, compared_at: datetime
 ) -> tuple[RebalanceResult, SlotEquity | None]:
     """Trade the slot: sells to their end, then buys from what the sells have yielded.
 
-    The slot is not ended yet. The result says how it ends; the equity is None where it is unknown.
+    `compared_at` is when the run compared trades before. The slot is not ended yet. The result says
+    how it ends; the equity is None where it is unknown.
     """
     session, keeper, slot = context.session, context.keeper, context.rebalance
     read_at = session.clock.now()
@@ -272,7 +275,7 @@ def _traded(
     after = context.read_book(risk.locks)
     risk.close(after)
     left_out = timedelta(seconds=session.policy.trade_comparison_seconds)
-    final = reconcile(session, keeper, context.instruments, left_out, is_known=True)
+    final = reconcile(session, keeper, context.instruments, left_out, compared_at, is_known=True)
     equity = None
     if after.valuation.is_known:
         equity = SlotEquity(slot.slot, after.equity, after.cash, -after.missing_value)

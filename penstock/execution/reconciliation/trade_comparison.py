@@ -6,8 +6,8 @@ trade reads none.
 
 A slot may leave its youngest fills to a later comparison where every balance agrees to the last
 digit: the venue has shown them once already, and a request for each symbol costs as much as its
-order (docs/decisions/0013). It never leaves those of a symbol that an open break locks: what is not
-read is not found again, and the break would be closed.
+order (docs/decisions/0013). It compares the older ones at its begin. It never leaves those of a
+symbol that an open break locks: what is not read is not found again, and the break would be closed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -65,17 +65,23 @@ def compare_trades(
     overfilled: Sequence[OrderRecord],
     open_breaks: Sequence[Break],
     left_out: timedelta = timedelta(0),
+    compared_at: datetime | None = None,
 ) -> ComparedTrades:
     """Book our trades that the ledger lacks, and add to `gaps` the findings about trades.
 
     The surest findings come first. Some are differences of trades though balances agree.
     `overfilled` are our orders that were filled beyond their quantity. Where nothing else differs,
     a symbol whose first fill to be compared is younger than `left_out` is not read, unless one of
-    `open_breaks` locks it. A symbol with an open break about its trades is always read.
+    `open_breaks` locks it. A symbol with an open break about its trades is always read. Without any
+    break or difference nothing is read by a run that compared less than `left_out` ago, at
+    `compared_at`.
     """
+    left = gaps.open()
+    agrees = not left and not overfilled and not open_breaks
+    if agrees and compared_at is not None and session.clock.now() - compared_at < left_out:
+        return ComparedTrades()
     marks = {mark.symbol: mark for mark in session.control_store.trade_marks(session.account)}
     due = {symbol: mark.due_since for symbol, mark in marks.items() if mark.due_since is not None}
-    left = gaps.open()
     if left_out and not left and not overfilled:
         until, locked = session.clock.now() - left_out, {each.subject for each in open_breaks}
         due = {

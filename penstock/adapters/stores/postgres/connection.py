@@ -79,24 +79,17 @@ class Database:
             yield connection
 
     @contextmanager
-    def together(
-        self, *, durable: bool = True
-    ) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
+    def together(self) -> Iterator["psycopg.Connection[psycopg.rows.TupleRow]"]:
         """Yield a connection inside one transaction whose statements leave together.
 
         A statement leaves with those before it when its rows are fetched, the last ones at the
         end. So an error may be raised by a later statement, or at the end. The server carries out
         nothing that follows an error, and COMMIT leaves once all have succeeded. Before the end
         rows are to be fetched: there is no `rowcount` yet.
-
-        COMMIT returns once the disk has it. Where that is not asked for, all others see the
-        transaction at once, and a crash of the server may undo it until a durable one follows.
         """
         with translated(self.address), self._connection(autocommit=True) as connection:
             with connection.pipeline():
                 connection.execute("BEGIN")  # psycopg's own would be waited for
-                if not durable:
-                    connection.execute("SET LOCAL synchronous_commit = off")
                 yield connection
             connection.commit()  # raises where the connection is lost; the pool's own would not
 

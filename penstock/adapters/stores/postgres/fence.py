@@ -12,16 +12,14 @@ from penstock.core.leases import Lease
 
 
 @contextmanager
-def fenced(
-    database: Database, lease: Lease, *, durable: bool = True
-) -> "Iterator[psycopg.Connection[Any]]":
+def fenced(database: Database, lease: Lease) -> "Iterator[psycopg.Connection[Any]]":
     """Yield a transaction whose first statement has the database confirm that the lease is the
     newest.
 
-    No later lease can be given before its end. Its statements leave together, and what `durable`
-    means is said there: see `Database.together`.
+    No later lease can be given before its end. Its statements leave together: see
+    `Database.together`.
     """
-    with database.together(durable=durable) as connection:
+    with database.together() as connection:
         connection.execute("SELECT assert_lease(%s, %s)", [lease.account, lease.token])
         yield connection
 

@@ -115,22 +115,16 @@ class PostgresLedger:
         return None
 
     def release_lease(self, lease: Lease) -> None:
-        """Let go of the lease; releasing a stale one changes nothing. Where a crash of the server
-        undoes it, the lease ends by its time.
-        """
-        with self._database.together(durable=False) as connection:
+        """Let go of the lease; releasing a stale one changes nothing."""
+        with self._database.together() as connection:
             connection.execute(
                 "UPDATE lease SET expires_at = '-infinity' WHERE account = %s AND token = %s",
                 [lease.account, lease.token],
             )
 
     def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
-        """Return the rebalance of (account, slot), created as RUNNING where there is none yet.
-
-        The next durable write makes it last. What is written of a slot needs its row, and raises
-        where a crash of the server has undone it.
-        """
-        with fenced(self._database, lease, durable=False) as connection:
+        """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
+        with fenced(self._database, lease) as connection:
             connection.execute(
                 """INSERT INTO rebalance (account, slot, portfolio_version, status)
                    VALUES (%s, %s, %s, 'running')

@@ -110,9 +110,7 @@ def read_history(
     )
 
 
-def write_equity(
-    connection: psycopg.Connection[Any], account: str, recorded: SlotEquity
-) -> None:
+def write_equity(connection: psycopg.Connection[Any], account: str, recorded: SlotEquity) -> None:
     """Record what an account was worth. A second record of the same instant replaces it."""
     connection.execute(
         """INSERT INTO equity (account, at, equity, cash, transferred)
