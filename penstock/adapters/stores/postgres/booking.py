@@ -61,7 +61,8 @@ def write_fills(
     fresh = _not_booked(connection, lease, fills)
     if not fresh:
         return write_events(connection, lease, events), []
-    names = {each.client_order_id for each in (*events, *fresh)}
+    names = {event.client_order_id for event in events}
+    names |= {fill.client_order_id for fill in fresh}
     standings = standings_of(connection, lease, names)
     progress = {name: standing.progress for name, standing in standings.items()}
     begun = judged_in_turn(events, progress)

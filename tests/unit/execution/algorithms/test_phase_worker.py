@@ -85,23 +85,23 @@ def test_twap_sends_its_slices_when_they_are_due(world: World) -> None:
     require_whole(world)
 
 
-def test_market_order_has_its_parent_on_record_before_it_leaves(world: World) -> None:
+def test_market_order_has_its_parent_on_record_before_it_leaves(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Parent and child are one write: a run that is killed before it has neither, and the slot is
     planned again.
     """
     kept: list[int] = []
     world.venue.before = lambda _: kept.append(len(world.session.parent_orders.work_of(1)))
-    begin_work = world.session.parent_orders.begin_work
 
     def killed(*_: object) -> None:
         raise Killed
 
-    world.session.parent_orders.begin_work = killed  # type: ignore[method-assign]
-    with pytest.raises(Killed):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(world.session.parent_orders, "begin_work", killed)
         rebalance(world.session, world.inputs(HALF))
     assert not world.ledger.book
     assert not world.session.parent_orders.work_of(1)
-    world.session.parent_orders.begin_work = begin_work  # type: ignore[method-assign]
     world.ledger.holder = ""
     assert rebalance(world.session, world.inputs(HALF)).status is RebalanceStatus.DONE
     assert kept == [1]
