@@ -97,9 +97,10 @@ def test_market_order_has_its_parent_on_record_before_it_leaves(
     def killed(*_: object) -> None:
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(world.session.parent_orders, "begin_work", killed)
-        rebalance(world.session, world.inputs(HALF))
+        with pytest.raises(Killed):
+            rebalance(world.session, world.inputs(HALF))
     assert not world.ledger.book
     assert not world.session.parent_orders.work_of(1)
     world.ledger.holder = ""
