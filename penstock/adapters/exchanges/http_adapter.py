@@ -147,7 +147,7 @@ class _Exchange:
             self.connection.sock.settimeout(self.timeout)
             self._send(text)
             data, end = self._head()
-            head = _HEAD.fullmatch(data, 0, end)
+            head = _HEAD.fullmatch(data, 0, end) if end <= _LONGEST_HEAD else None
             fields = None if head is None else _fields(head[3].decode("ascii"))
             is_bodiless = self.request.method == "HEAD" or (head and head[1] in (b"204", b"304"))
             if head is None or fields is None or is_bodiless:
@@ -251,6 +251,8 @@ class _Exchange:
             raise requests.exceptions.SSLError(error, request=self.request) from error
         except requests.RequestException:
             raise
+        except urllib3.exceptions.InvalidHeader as error:
+            raise requests.exceptions.InvalidHeader(error, request=self.request) from error
         except (OSError, http.client.HTTPException) as error:
             raise requests.ConnectionError(
                 ProtocolError("Connection aborted.", error), request=self.request
