@@ -85,15 +85,19 @@ class VenueAdapter(HTTPAdapter):
             raise
         if isinstance(answer, urllib3.HTTPResponse):
             return self.build_response(request, answer)
-        answer.connection = self  # type: ignore[attr-defined]  # as requests does
+        answer.connection = self  # as requests does
         return answer
+
+    def close(self) -> None:
+        self._ways.clear()
+        super().close()
 
 
 class _Way:
     """How requests go to one host: its pool of connections, and its name in a request."""
 
-    def __init__(self, pool: urllib3.HTTPConnectionPool) -> None:
-        self.pool = pool
+    def __init__(self, pool: Any) -> None:
+        self.pool: urllib3.HTTPConnectionPool = pool
         host, port = str(pool.host), pool.port
         is_default = port in (None, pool.ConnectionCls.default_port)
         self._host = f"Host: {host}\r\n" if is_default else f"Host: {host}:{port}\r\n"
@@ -266,7 +270,7 @@ class _Exchange:
         except TimeoutError as error:
             raise requests.ConnectionError(
                 ReadTimeoutError(self.pool, None, "Read timed out."),
-                request=self.request,  # type: ignore[arg-type]  # as urllib3 does
+                request=self.request,
             ) from error
         except ssl.SSLError as error:
             raise requests.exceptions.SSLError(error, request=self.request) from error

@@ -1,5 +1,6 @@
 """The adapter of a venue's session against requests' own: the same requests, answers and errors."""
 
+import itertools
 import random
 import socket
 import ssl
@@ -101,24 +102,22 @@ def serve(wire: Wire, listener: socket.socket) -> None:
             peer = listener.accept()[0]
         except OSError:  # closed: the test is over
             return
-        with suppress(OSError):
-            talk(wire, peer)
+        threading.Thread(target=talk, args=(wire, peer), daemon=True).start()
 
 
 def talk(wire: Wire, peer: socket.socket) -> None:
-    with peer:
+    with peer, suppress(OSError):
         peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for answer in (PLAIN, wire.answer):
-            wire.asked.append(request_of(peer))
-            if not wire.asked[-1]:
+            request = request_of(peer)
+            if not request:
                 return
+            wire.asked.append(request)
             parts = [answer] if not wire.in_pieces else [bytes([each]) for each in answer]
-            with suppress(ConnectionError):
-                for part in parts:
-                    peer.sendall(part)
+            for part in parts:
+                peer.sendall(part)
         if wire.stays_silent:
-            with suppress(OSError):
-                peer.recv(1)
+            peer.recv(1)
 
 
 def request_of(peer: socket.socket) -> bytes:
@@ -223,7 +222,38 @@ def test_damaged_answers_are_read_as_requests_reads_them(server: Wire) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "connections"), [("plain", 1), ("gzip", 1), ("chunked", 1), ("ended", 4)]
+    "name", ["newline", "beyond ASCII", "own host", "lower case", "space", "no agent"]
+)
+def test_odd_request_is_written_as_requests_writes_it(server: Wire, name: str) -> None:
+    """Or it is refused as there: a value with a line break never becomes a header of its own."""
+    headers: dict[str, str | None] = {
+        "newline": {"X": "a\r\nY: b"},
+        "beyond ASCII": {"X": "\xe9"},
+        "own host": {"host": "elsewhere.example"},
+        "no agent": {"User-Agent": None},
+        "lower case": {"user-agent": "x", "accept-encoding": "identity"},
+    }.get(name, {})
+    path = {"lower case": "/a%2f?b=%2f", "space": "/a b?c=d e#f"}.get(name, "/a")
+    server.answer, server.stays_silent, server.in_pieces = PLAIN, False, False
+    found = []
+    for adapter in (VenueAdapter(4), usual()):
+        session = VenueSession()
+        session.mount("http://", adapter)
+        server.asked = []
+        session.request("GET", f"{server.url}/warm", timeout=5)
+        try:
+            session.request("POST", server.url + path, data=b"a=1&b=2", headers=headers, timeout=5)
+        except ValueError as error:
+            server.asked.append(str(error).encode())
+        session.close()
+        found.append(server.asked)
+    assert found[0] == found[1]
+    assert len(found[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "connections"),
+    [("plain", 1), ("gzip", 1), ("chunked", 1), ("ended", 2), ("longer than stated", 2)],
 )
 def test_connection_is_kept_unless_the_venue_ends_it(name: str, connections: int) -> None:
     """The next request goes over it, and over a new one where it was ended."""
@@ -239,13 +269,14 @@ def test_connection_is_kept_unless_the_venue_ends_it(name: str, connections: int
 
         def answer_all(peer: socket.socket) -> None:
             with peer, suppress(OSError):
+                answers = itertools.chain([PLAIN], itertools.repeat(ANSWERS[name]))
                 while request_of(peer):
-                    peer.sendall(ANSWERS[name])
+                    peer.sendall(next(answers))
 
         threading.Thread(target=serve_kept, daemon=True).start()
         session, url = VenueSession(), f"http://127.0.0.1:{listener.getsockname()[1]}/x"
-        bodies = {session.request("GET", url, timeout=5).content for _ in range(4)}
-        assert len(bodies) == 1
+        for _ in range(4):
+            assert session.request("GET", url, timeout=5).ok
         assert len(opened) == connections
 
 
