@@ -192,6 +192,18 @@ def test_verdicts_are_kept_by_version(database: Database, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["postgres", "memory"])
+def test_choice_of_a_search_is_on_record_however_often_it_is_kept(
+    database: Database, name: str, kind: str
+) -> None:
+    record = PostgresPromotionStore(database) if kind == "postgres" else MemoryPromotionStore()
+    assert not record.is_choice(name)
+    for search_id in ("first", "again"):
+        record.save_choice(name, search_id, AT)
+    assert record.is_choice(name)
+    assert not record.is_choice(f"{name}-other")
+
+
+@pytest.mark.parametrize("kind", ["postgres", "memory"])
 def test_content_passed_only_where_the_gate_let_it(
     database: Database, name: str, kind: str
 ) -> None:
