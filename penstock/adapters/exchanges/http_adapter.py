@@ -1,4 +1,4 @@
-"""The HTTP adapter under a venue's session: an ordinary exchange costs a fifth of requests' time.
+"""The HTTP adapter under a venue's session: an ordinary exchange costs a third of requests' time.
 
 Most of that time goes into headers, which four layers split and join. Here a request is written in
 one piece on a connection that is open already, and the head of its answer is read at once.
