@@ -39,11 +39,11 @@ class PracticeOrder:
     side: Side
     """Buy or sell."""
     type: str
-    """Binance's order type: "MARKET", "LIMIT" or "LIMIT_MAKER"."""
+    """Binance's order type, as "LIMIT" or "STOP_LOSS_LIMIT"."""
     time_in_force: str
     """"GTC", "IOC" or "FOK"."""
     quantity: Decimal
-    """Base units."""
+    """Base units. What a `quote_quantity` buys is known once the order is placed."""
     price: Decimal
     """The limit, in quote units; zero for a market order."""
     created_ms: int
@@ -52,6 +52,18 @@ class PracticeOrder:
     """When it last changed."""
     matched_to_ms: int
     """Bars that open before this time have been matched."""
+    stop_price: Decimal = ZERO
+    """The last price that sets a stop order to work; zero for an order without a stop."""
+    triggered_ms: int = 0
+    """When the last price reached the stop; 0 until then."""
+    quote_quantity: Decimal = ZERO
+    """What a market order is to spend or receive (quote units), in place of a quantity."""
+    self_trade_prevention: str = "NONE"
+    """Binance's mode. Orders trade with the candles, never with each other: all modes are alike."""
+    strategy_id: int | None = None
+    """A label of the client's; None where it gave none."""
+    strategy_type: int | None = None
+    """Another one."""
     status: PracticeOrderStatus = PracticeOrderStatus.NEW
     """Its state."""
     executed: Decimal = ZERO
@@ -72,8 +84,25 @@ class PracticeOrder:
 
     @property
     def limit(self) -> Decimal | None:
-        """The limit price; None for a market order."""
-        return None if self.type == "MARKET" else self.price
+        """The limit price; None for a market order and for a stop that becomes one."""
+        return self.price or None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a stop keeps the order off the book."""
+        return bool(self.stop_price) and not self.triggered_ms
+
+    @property
+    def working_ms(self) -> int:
+        """When the order came to the book; -1 while a stop keeps it off."""
+        if not self.stop_price:
+            return self.created_ms
+        return self.triggered_ms or -1
+
+    @property
+    def rises(self) -> bool:
+        """Whether a stop is reached from below: a buy's stop loss, a sell's take profit."""
+        return self.type.startswith("STOP_LOSS") == (self.side is Side.BUY)
 
 
 @dataclass(frozen=True)
@@ -136,6 +165,15 @@ class PracticeAccount:
 
 
 _NOT_KEPT = ("hidden_until", "hidden_until_ms")
+_AMOUNTS = (
+    "quantity",
+    "price",
+    "executed",
+    "executed_quote",
+    "locked",
+    "stop_price",
+    "quote_quantity",
+)
 
 
 def plain(record: PracticeOrder | PracticeTrade) -> dict[str, Any]:
@@ -153,9 +191,8 @@ def plain(record: PracticeOrder | PracticeTrade) -> dict[str, Any]:
 
 def order_from(values: dict[str, Any]) -> PracticeOrder:
     """Return the order of a journal entry's `order`."""
-    names = ("quantity", "price", "executed", "executed_quote", "locked")
     typed = {
-        **{name: Decimal(values[name]) for name in names},
+        **{name: Decimal(values[name]) for name in _AMOUNTS if name in values},
         "side": Side[values["side"]],
         "status": PracticeOrderStatus(values["status"]),
     }

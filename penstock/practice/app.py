@@ -65,7 +65,7 @@ class Answer:
 
 def _refused(refusal: PracticeRefusal) -> Answer:
     headers = {} if refusal.retry_after is None else {"retry-after": str(refusal.retry_after)}
-    return Answer(refusal.status, {"code": refusal.code, "msg": refusal.message}, headers)
+    return Answer(refusal.status, refusal.body, headers)
 
 
 class PracticeApp:
@@ -171,7 +171,8 @@ class PracticeApp:
         public, private = self.public_routes.get(name), self.private_routes.get(name)
         sent, wrong = _parameters(request)
         route = public or private
-        limit_headers |= self.limiter.spend_weight(1 if route is None else route.costs(sent))
+        limit_headers |= self.limiter.count_weight(1 if route is None else route.costs(sent))
+        self.limiter.require_weight()
         if route is None:
             raise self._no_route(request)
         if wrong is not None:
@@ -186,7 +187,7 @@ class PracticeApp:
         self.engine.advance()
         if private.counts_orders:
             self.limiter.require_order(request.api_key)
-            answer = self.private.new_order(account, parameters, fault)
+            answer = private.handler(account, parameters, fault)
             limit_headers |= self.limiter.count_order(request.api_key)
             return answer
         answer = private.handler(account, parameters)

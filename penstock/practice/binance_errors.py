@@ -1,5 +1,7 @@
 """The errors of the practice exchange, with Binance's codes and messages."""
 
+from typing import Any
+
 from penstock.core.errors import PenstockError
 
 
@@ -7,17 +9,30 @@ class PracticeRefusal(PenstockError):
     """A request that the practice exchange refuses.
 
     `code` and `message` are Binance's. `status` is the HTTP status. `retry_after` is the header in
-    seconds; None sends none.
+    seconds; None sends none. `data` is what the answer has beside code and message, None for
+    nothing.
     """
 
     def __init__(
-        self, code: int, message: str, status: int = 400, retry_after: int | None = None
+        self,
+        code: int,
+        message: str,
+        status: int = 400,
+        retry_after: int | None = None,
+        data: Any = None,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
         self.retry_after = retry_after
+        self.data = data
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The answer."""
+        body = {"code": self.code, "msg": self.message}
+        return body if self.data is None else {**body, "data": self.data}
 
 
 def missing_parameter(name: str) -> PracticeRefusal:

@@ -11,6 +11,7 @@ from penstock.practice.filters import BAND_FIELDS, SymbolRules
 from penstock.practice.intervals import Candles
 from penstock.practice.limits import LimitSpec
 from penstock.practice.market import Listing
+from penstock.practice.order_requests import NEEDED, STP_MODES
 
 Json = dict[str, Any]
 
@@ -59,26 +60,39 @@ def order_fields(order: PracticeOrder) -> Json:
         "price": text(order.price),
         "origQty": text(order.quantity),
         "executedQty": text(order.executed),
-        "origQuoteOrderQty": "0.00000000",
+        "origQuoteOrderQty": text(order.quote_quantity),
         "cummulativeQuoteQty": text(order.executed_quote),
         "status": str(order.status),
         "timeInForce": order.time_in_force,
         "type": order.type,
         "side": order.side.name,
-        "workingTime": order.created_ms,
-        "selfTradePreventionMode": "NONE",
+        "selfTradePreventionMode": order.self_trade_prevention,
+        **_conditional_fields(order),
     }
+
+
+def _conditional_fields(order: PracticeOrder) -> Json:
+    """Return the fields that only some orders have."""
+    found: Json = {}
+    if order.stop_price:
+        found["stopPrice"] = text(order.stop_price)
+    if order.strategy_id is not None:
+        found["strategyId"] = order.strategy_id
+    if order.strategy_type is not None:
+        found["strategyType"] = order.strategy_type
+    return found
 
 
 def order_answer(order: PracticeOrder) -> Json:
     """Return an order as queries show it."""
     return {
+        "stopPrice": text(order.stop_price),
         **order_fields(order),
-        "stopPrice": "0.00000000",
         "icebergQty": "0.00000000",
         "time": order.created_ms,
         "updateTime": order.updated_ms,
-        "isWorking": True,
+        "isWorking": not order.is_waiting,
+        "workingTime": order.working_ms,
     }
 
 
@@ -87,7 +101,11 @@ def new_order_answer(order: PracticeOrder, trades: list[PracticeTrade], kind: st
     if kind == "ACK":
         keys = ("symbol", "orderId", "orderListId", "clientOrderId")
         return {**{key: order_fields(order)[key] for key in keys}, "transactTime": order.created_ms}
-    answer = {**order_fields(order), "transactTime": order.created_ms}
+    answer = {
+        **order_fields(order),
+        "transactTime": order.created_ms,
+        "workingTime": order.working_ms,
+    }
     if kind == "FULL":
         answer["fills"] = [
             {
@@ -109,6 +127,23 @@ def cancel_answer(order: PracticeOrder, name: str, at_ms: int) -> Json:
         "clientOrderId": name,
         "origClientOrderId": order.client_id,
         "transactTime": at_ms,
+    }
+
+
+def order_commission_answer(maker_bps: Decimal, taker_bps: Decimal) -> Json:
+    """Return what an order would pay, as order/test shows it where it is asked."""
+    rates = {"maker": text(maker_bps / 10_000), "taker": text(taker_bps / 10_000)}
+    none = {"maker": text(ZERO), "taker": text(ZERO)}
+    return {
+        "standardCommissionForOrder": rates,
+        "specialCommissionForOrder": none,
+        "taxCommissionForOrder": none,
+        "discount": {
+            "enabledForAccount": False,
+            "enabledForSymbol": False,
+            "discountAsset": "BNB",
+            "discount": text(ZERO),
+        },
     }
 
 
@@ -194,12 +229,16 @@ def symbol_answer(listing: Listing, rules: SymbolRules, *, is_trading: bool = Tr
         "quoteAssetPrecision": 8,
         "baseCommissionPrecision": 8,
         "quoteCommissionPrecision": 8,
-        "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
+        "orderTypes": sorted(NEEDED),
         "icebergAllowed": False,
         "ocoAllowed": False,
-        "quoteOrderQtyMarketAllowed": False,
+        "otoAllowed": False,
+        "opoAllowed": False,
+        "quoteOrderQtyMarketAllowed": True,
         "allowTrailingStop": False,
-        "cancelReplaceAllowed": False,
+        "cancelReplaceAllowed": True,
+        "amendAllowed": False,
+        "pegInstructionsAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
         "filters": [
@@ -215,7 +254,7 @@ def symbol_answer(listing: Listing, rules: SymbolRules, *, is_trading: bool = Tr
         "permissions": [],
         "permissionSets": [["SPOT"]],
         "defaultSelfTradePreventionMode": "NONE",
-        "allowedSelfTradePreventionModes": ["NONE"],
+        "allowedSelfTradePreventionModes": list(STP_MODES),
     }
 
 
@@ -230,7 +269,8 @@ def _limit_filters(rules: SymbolRules) -> list[Json]:
             "maxNotional": text(limits.limit_notional or ZERO),
             "applyMaxToMarket": limits.market_notional is not None,
             "avgPriceMins": 0,
-        }
+        },
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": rules.max_stops},
     ]
     if limits.market_quantity is not None:
         most = {"minQty": text(ZERO), "maxQty": text(limits.market_quantity)}

@@ -27,6 +27,7 @@ from penstock.practice.series import BarSeries
 #: The fields of PERCENT_PRICE_BY_SIDE, in the order of PriceBand's.
 BAND_FIELDS = ("bidMultiplierDown", "bidMultiplierUp", "askMultiplierDown", "askMultiplierUp")
 _MAX_NOTIONAL = Decimal(9_000_000)
+_MAX_STOPS = 5
 _FAR = 2**62
 _SAMPLE = 20_000
 _STABLE_QUOTES = frozenset({"USDT", "USDC", "BUSD", "FDUSD", "TUSD", "USD", "EUR"})
@@ -42,6 +43,8 @@ class SymbolRules:
     """The highest limit price (quote units)."""
     max_quantity: Decimal
     """The largest quantity (base units)."""
+    max_stops: int = _MAX_STOPS
+    """The most stop orders of the symbol that an account may have at work."""
 
     def check_quantity(self, quantity: Decimal, kind: str) -> None:
         """Raise PracticeRefusal for a quantity that the venue does not take in an order of a kind.
@@ -49,7 +52,7 @@ class SymbolRules:
         The code is -1013 (LOT_SIZE, MARKET_LOT_SIZE) off the step or out of bounds, -1111 beyond
         eight decimals.
         """
-        _check_precision(quantity, "quantity")
+        check_precision(quantity, "quantity")
         step, least = self.instrument.lot_step, self.instrument.min_quantity
         if quantity < least or quantity > self.max_quantity or quantity % step:
             raise filter_failure("LOT_SIZE")
@@ -57,20 +60,18 @@ class SymbolRules:
         if kind == "MARKET" and most is not None and quantity > most:
             raise filter_failure("MARKET_LOT_SIZE")
 
-    def check_price(self, price: Decimal) -> None:
-        """Raise -1013 PRICE_FILTER for a price off the tick or out of bounds."""
-        _check_precision(price, "price")
+    def check_price(self, price: Decimal, name: str = "price") -> None:
+        """Raise -1013 PRICE_FILTER for a price off the tick or out of bounds; -1111 beyond eight
+        decimals, where `name` is the parameter's.
+        """
+        check_precision(price, name)
         if price <= 0 or price > self.max_price or price % self.instrument.price_tick:
             raise filter_failure("PRICE_FILTER")
 
-    def check_notional(self, quantity: Decimal, limit: Decimal | None, last: Decimal) -> None:
-        """Raise -1013 NOTIONAL where quantity times price is out of bounds.
-
-        A market order, which has no `limit`, counts at the last price.
-        """
-        notional = quantity * (last if limit is None else limit)
+    def check_notional(self, notional: Decimal, is_market: bool) -> None:
+        """Raise -1013 NOTIONAL where an order's notional (quote units) is out of bounds."""
         limits = self.instrument.limits
-        most = limits.market_notional if limit is None else limits.limit_notional
+        most = limits.market_notional if is_market else limits.limit_notional
         if notional < self.instrument.min_notional or (most is not None and notional > most):
             raise filter_failure("NOTIONAL")
 
@@ -89,8 +90,14 @@ class SymbolRules:
         if most is not None and held + buying > most:
             raise filter_failure("MAX_POSITION")
 
+    def check_stops(self, working: int) -> None:
+        """Raise -1013 MAX_NUM_ALGO_ORDERS where so many stop orders of the symbol work already."""
+        if working >= self.max_stops:
+            raise filter_failure("MAX_NUM_ALGO_ORDERS")
 
-def _check_precision(value: Decimal, name: str) -> None:
+
+def check_precision(value: Decimal, name: str) -> None:
+    """Raise -1111 for a value of more than eight decimals."""
     if value != value.quantize(Decimal("1e-8")):
         raise PracticeRefusal(-1111, f"Parameter '{name}' has too much precision.")
 
@@ -172,7 +179,8 @@ def _rules_from_filters(listing: Listing, filters: dict[str, dict[str, str]]) ->
         max_quantity=Decimal(lot["maxQty"]).normalize(),
         limits=_limits(filters, notional),
     )
-    return SymbolRules(instrument, Decimal(price["maxPrice"]), Decimal(lot["maxQty"]))
+    stops = int(filters.get("MAX_NUM_ALGO_ORDERS", {}).get("maxNumAlgoOrders", _MAX_STOPS))
+    return SymbolRules(instrument, Decimal(price["maxPrice"]), Decimal(lot["maxQty"]), stops)
 
 
 def _limits(filters: dict[str, dict[str, str]], notional: dict[str, str]) -> OrderLimits:

@@ -1,14 +1,16 @@
 """How orders of the practice exchange fill from the bars that are known at the venue's time.
 
-A market order fills at the open of the present bar, up to a share of that bar's volume; the rest
-expires. A limit order that crosses that price fills in the same way as a taker, and the rest stays
-open (GTC). A resting order fills at its own price once a closed bar has traded strictly through it.
-That bar must have opened after the order was placed. Prices, quantities and commissions are those
-of penstock.simulation.fill_model.
+The last price is the open of the present bar. A market order takes at the ask or bid that the fill
+model has for it, up to a share of that bar's volume; the rest expires. A limit order that reaches
+the ask or bid takes in the same way, and the rest stays open (GTC). A resting order fills at its
+own price once a closed bar has traded strictly through it. That bar must have opened after the
+order was placed. A stop order waits until the last price reaches its stop, and then does the same.
+Quantities and commissions are those of penstock.simulation.fill_model.
 """
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import NamedTuple
 
 from penstock.core.accounting import effect_of
 from penstock.core.instruments import Instrument, spot_symbol
@@ -21,24 +23,31 @@ from penstock.practice.accounts import (
     PracticeOrderStatus,
     PracticeTrade,
 )
+from penstock.practice.bar_search import Trigger, bar_through, is_reached, trigger_of
 from penstock.practice.binance_errors import PracticeRefusal, insufficient_balance
 from penstock.practice.filters import SymbolRules
 from penstock.practice.market import PracticeMarket
-from penstock.practice.series import PracticeBar
 from penstock.practice.venue import PracticeVenue
 from penstock.simulation.fill_model import (
     BnbWallet,
     FillModel,
     crosses,
     decimal_of,
-    first_bar_through,
 )
-
-_FOREVER = 2**62
-_BY_LENGTH = sorted(Timeframe, key=lambda t: t.seconds)
 
 #: A bar whose volume fills have a share of: symbol as Binance writes it, timeframe, open time.
 _BarKey = tuple[str, Timeframe, int]
+
+
+class Moment(NamedTuple):
+    """What an order that comes to the book finds there."""
+
+    last: Decimal
+    """The last price."""
+    bar: _BarKey
+    """The bar that fills are taken from."""
+    volume: float
+    """Its volume (base units)."""
 
 
 class MatchingEngine:
@@ -63,32 +72,69 @@ class MatchingEngine:
 
         Raises PracticeRefusal, with nothing changed, where the venue would not take it.
         """
-        rules = self.rules[order.symbol]
-        instrument, limit = rules.instrument, order.limit
-        known = self.market.quote(instrument.symbol, self.venue.time.now_ms())
-        if known is None or not known.is_open:
-            raise PracticeRefusal(-1013, "Market is closed.")
-        last = decimal_of(known.price)
-        price = self.fill_model.taker_price(order.side, last, instrument.price_tick)
-        worst = price if limit is None else limit
-        rules.check_notional(order.quantity, limit, last)
-        rules.check_band(order.side, limit, last)
-        if order.side is Side.BUY:
-            rules.check_position(self._committed(account, order.symbol), order.quantity)
-        takes = limit is None or crosses(order.side, limit, price)
-        if order.type == "LIMIT_MAKER" and takes:
+        moment = self.check(account, order)
+        instrument, limit = self.rules[order.symbol].instrument, order.limit
+        if order.stop_price and is_reached(order, moment.last):
+            raise PracticeRefusal(-2010, "Order would trigger immediately.")
+        takes_at = self._taker_price(order, order.stop_price or moment.last)
+        if order.type == "LIMIT_MAKER" and crosses(order.side, order.price, takes_at):
             raise PracticeRefusal(-2010, "Order would immediately match and take.")
+        worst = takes_at if limit is None else limit
         self._require_funds(account, instrument, order, worst)
         order.order_id = self.venue.next_order_id()
-        bar = order.symbol, known.timeframe, known.bar_ts
-        quantity = self._fillable(instrument, order, bar, known.volume) if takes else ZERO
+        if limit is not None or order.stop_price:
+            self._lock(account, instrument, order, worst)
+        if not order.stop_price:
+            return self._work(account, order, moment, order.created_ms)
+        self.venue.note_order(account, order)
+        return []
+
+    def check(self, account: PracticeAccount, order: PracticeOrder) -> Moment:
+        """Return the market's moment where every filter takes the order. Raises PracticeRefusal.
+
+        A market order in quote units gets its quantity: what that buys or sells now, in whole lots.
+        """
+        rules, moment = self.rules[order.symbol], self._moment(order.symbol)
+        limit, last = order.limit, moment.last
+        notional = order.quote_quantity or order.quantity * (limit or order.stop_price or last)
+        rules.check_notional(notional, is_market=limit is None)
+        rules.check_band(order.side, limit, last)
+        if order.quote_quantity:
+            bought = order.quote_quantity / self._taker_price(order, last)
+            order.quantity = rules.instrument.round_lots(bought)
+            rules.check_quantity(order.quantity, order.type)
+        if order.stop_price:
+            working = (account.orders[order_id] for order_id in account.open_ids)
+            rules.check_stops(sum(o.symbol == order.symbol and o.stop_price > 0 for o in working))
+        if order.side is Side.BUY:
+            rules.check_position(self._committed(account, order.symbol), order.quantity)
+        return moment
+
+    def _moment(self, symbol: str) -> Moment:
+        """Return the symbol's market now. Raises PracticeRefusal where it is closed."""
+        known = self.market.quote(self.rules[symbol].instrument.symbol, self.venue.time.now_ms())
+        if known is None or not known.is_open:
+            raise PracticeRefusal(-1013, "Market is closed.")
+        bar = symbol, known.timeframe, known.bar_ts
+        return Moment(decimal_of(known.price), bar, known.volume)
+
+    def _taker_price(self, order: PracticeOrder, last: Decimal) -> Decimal:
+        tick = self.rules[order.symbol].instrument.price_tick
+        return self.fill_model.taker_price(order.side, last, tick)
+
+    def _work(
+        self, account: PracticeAccount, order: PracticeOrder, moment: Moment, at_ms: int
+    ) -> list[PracticeTrade]:
+        """Fill what an order takes when it comes to the book. What never rests expires."""
+        instrument, limit = self.rules[order.symbol].instrument, order.limit
+        price = self._taker_price(order, moment.last)
+        takes = limit is None or crosses(order.side, limit, price)
+        quantity = self._fillable(instrument, order, moment.bar, moment.volume) if takes else ZERO
         if order.time_in_force == "FOK" and quantity < order.quantity:
             quantity = ZERO
-        if limit is not None:
-            self._lock(account, instrument, order)
         trades = []
         if quantity > 0:
-            trades.append(self._fill(account, order, bar, quantity, price, order.created_ms))
+            trades.append(self._fill(account, order, moment.bar, quantity, price, at_ms))
         if order.status.is_open and (limit is None or order.time_in_force in ("IOC", "FOK")):
             self._finish(account, instrument, order, PracticeOrderStatus.EXPIRED)
         self.venue.note_order(account, order)
@@ -117,7 +163,13 @@ class MatchingEngine:
             order.matched_to_ms = now  # what the candles have of this time did not trade
             return
         while order.status.is_open:
-            found = self._next_through(instrument.symbol, order, now)
+            if order.is_waiting:
+                trigger = trigger_of(self.market, instrument.symbol, order, now)
+                if trigger is None:
+                    return
+                self._trigger(account, order, trigger)
+                continue
+            found = bar_through(self.market, instrument.symbol, order, now)
             if found is None:
                 return
             timeframe, bar = found
@@ -129,32 +181,19 @@ class MatchingEngine:
                 self._fill(account, order, key, quantity, order.price, at_ms, is_maker=True)
                 self.venue.note_order(account, order)
 
-    def _next_through(
-        self, symbol: str, order: PracticeOrder, now: int
-    ) -> tuple[Timeframe, PracticeBar] | None:
-        """Return the next closed bar that trades strictly through the order's price.
-
-        It comes from the shortest timeframe there is at that time; None where there is none yet.
-        """
-        by_timeframe = self.market.table[symbol]
-        while True:
-            pages = [
-                (by_timeframe[t].page(order.matched_to_ms, _FOREVER, 1), t)
-                for t in _BY_LENGTH
-                if t in by_timeframe
-            ]
-            starts = [(int(page.ts[0]), t.seconds, t) for page, t in pages if len(page)]
-            if not starts:
-                return None
-            _, seconds, timeframe = min(starts)
-            closed = by_timeframe[timeframe].window(order.matched_to_ms, now - seconds * 1000 + 1)
-            if len(closed) == 0:
-                return None
-            highs, lows = closed.values[:, 1], closed.values[:, 2]
-            found = first_bar_through(order.side, order.price, highs, lows)
-            if found is not None:
-                return timeframe, closed[found]
-            order.matched_to_ms = int(closed.ts[-1]) + seconds * 1000
+    def _trigger(self, account: PracticeAccount, order: PracticeOrder, trigger: Trigger) -> None:
+        """Set a stop order to work. One that becomes a market order and lacks the funds expires."""
+        instrument = self.rules[order.symbol].instrument
+        order.triggered_ms = order.updated_ms = trigger.at_ms
+        order.matched_to_ms = trigger.matched_to_ms
+        asset, needed = self._needs(instrument, order, self._taker_price(order, trigger.price))
+        if order.limit is None and needed > account.balances.of(asset).free + order.locked:
+            self._finish(account, instrument, order, PracticeOrderStatus.EXPIRED)
+            self.venue.note_order(account, order)
+            return
+        bar = order.symbol, trigger.timeframe, trigger.bar.ts
+        moment = Moment(trigger.price, bar, trigger.bar.volume)
+        self._work(account, order, moment, trigger.at_ms)
 
     def _fillable(
         self, instrument: Instrument, order: PracticeOrder, bar: _BarKey, volume: float
@@ -181,8 +220,10 @@ class MatchingEngine:
         buys = (o.remaining for o in working if o.symbol == symbol and o.side is Side.BUY)
         return account.balances.of(self.rules[symbol].instrument.base).total + sum(buys, ZERO)
 
-    def _lock(self, account: PracticeAccount, instrument: Instrument, order: PracticeOrder) -> None:
-        asset, order.locked = self._needs(instrument, order, order.price)
+    def _lock(
+        self, account: PracticeAccount, instrument: Instrument, order: PracticeOrder, price: Decimal
+    ) -> None:
+        asset, order.locked = self._needs(instrument, order, price)
         account.balances.lock(asset, order.locked)
         self.venue.note_balance(account, asset, ZERO, "lock")
 

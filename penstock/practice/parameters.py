@@ -71,7 +71,7 @@ def _enumeration(
     return Kind("", values=values, wrong=lambda _: PracticeRefusal(code, message), empty=empty)
 
 
-def _unknown_value(*values: str) -> Kind:
+def one_of(*values: str) -> Kind:
     """Return an enumeration for whose wrong values Binance has no code of its own."""
     return Kind(
         "",
@@ -121,9 +121,7 @@ CANCEL_RESTRICTIONS = _enumeration(
 SYMBOL_STATUS = _enumeration(-1122, "Invalid symbolStatus.", "TRADING", "HALT", "BREAK")
 TICKER_TYPE = _enumeration(-1139, "Invalid ticker type.", "FULL", "MINI")
 RESPONSE_TYPE = _enumeration(-1136, "Invalid newOrderRespType.", "ACK", "RESULT", "FULL")
-STP_MODE = _unknown_value(
-    "NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER"
-)
+STP_MODE = one_of("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREMENT", "TRANSFER")
 PEG_PRICE_TYPE = _enumeration(-1210, "Invalid pegPriceType.", "PRIMARY_PEG", "MARKET_PEG")
 PEG_OFFSET_TYPE = _enumeration(-1211, "Invalid pegOffsetType.", "PRICE_LEVEL")
 LISTEN_KEY = Kind("^[a-zA-Z0-9]{1,64}$")

@@ -104,9 +104,10 @@ class Answers:
         return True
 
 
-def resident_mb(pid: int) -> float:
+def peak_mb(pid: int) -> float:
+    """Return the most memory that a process has had so far."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("VmRSS"))
+    (line,) = (line for line in lines if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
@@ -123,12 +124,12 @@ def attack(server: PracticeServer, number: int) -> Answers:
     answers = Answers((host, int(port)))
     answers.send(order)
     control.clear_faults()
-    journal, memory = control.journal(), resident_mb(server.pid)
+    journal, memory = control.journal(), peak_mb(server.pid)
     sent = 0
     for each in itertools.islice(requests, number):
         answers.send(each)
         sent += each.requests
-    grown = resident_mb(server.pid) - memory
+    grown = peak_mb(server.pid) - memory
     changes = control.journal()[len(journal) :]
     print(
         f"\nhostile requests: {sent:,} in {number:,} attacks (seed {SEED}): "

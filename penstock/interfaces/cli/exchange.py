@@ -49,7 +49,9 @@ def serve(
     it unmodified: docs/venues.md lists those that were seen to.
 
     `penstock exchange account NAME` opens an account for a client of your own and shows its keys.
-    Those of the portfolios' accounts are in the home folder (practice-keys.json).
+    Those of the portfolios' accounts are in the home folder (practice-keys.json). At any speed a
+    client signs by its own clock, or by the venue's as it asked for it once: requests age in real
+    seconds.
 
     Example: `penstock exchange serve --candles ~/candles --start 2024-01-01T00:00 --speed 60`
     """

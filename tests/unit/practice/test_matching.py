@@ -205,8 +205,8 @@ def test_bad_parameter_has_binances_code_and_changes_nothing(
     calm: SignedAccount, parameters: dict[str, str], code: int
 ) -> None:
     """Each wrong parameter is refused with Binance's own code before anything happens."""
+    order = {"symbol": "AAAUSDT", "side": "BUY", "type": "MARKET", "quantity": "1"}
     with pytest.raises(PracticeRefusal) as refusal:
-        order = {"symbol": "AAAUSDT", "side": "BUY", "type": "MARKET", "quantity": "1"}
         calm.ask("POST /api/v3/order", **order | parameters)
     assert refusal.value.code == code
     assert (calm.held("USDT"), calm.account.orders) == ((Decimal(1000), 0), {})

@@ -23,7 +23,7 @@ from penstock.practice.clock import VenueTime, stepped_clock
 from penstock.practice.filters import SymbolRules
 from penstock.practice.market import PracticeMarket
 from penstock.practice.matching import MatchingEngine
-from penstock.practice.private_api import PrivateApi
+from penstock.practice.order_api import OrderApi
 from penstock.practice.venue import PracticeVenue
 from penstock.research.engine.costs import Costs
 from penstock.simulation.fill_model import (
@@ -160,14 +160,14 @@ class OnPractice:
         )
         rules = {"AAAUSDT": SymbolRules(AAA, D(10**6), D(10**15))}
         self.account = self.venue.open_account("key", "secret", {"USDT": CASH})
-        self.api = PrivateApi(MatchingEngine(market, rules, self.venue, model), RANDOM_IDS)
+        self.api = OrderApi(MatchingEngine(market, rules, self.venue, model), RANDOM_IDS)
 
     def move(self, at: datetime) -> None:
         self.venue.move_clock(round(at.timestamp() * 1000))
 
     def send(self, order: ProposedOrder) -> None:
         sent = {"symbol": "AAAUSDT", "side": order.side.name, "type": "MARKET"}
-        self.api.new_order(self.account, {**sent, "quantity": f"{order.quantity:f}"})
+        self.api.place(self.account, {**sent, "quantity": f"{order.quantity:f}"})
 
     def balances(self) -> dict[str, Decimal]:
         return {asset: held.total for asset, held in self.account.balances.assets.items()}
