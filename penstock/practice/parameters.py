@@ -125,7 +125,7 @@ STP_MODE = one_of("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH", "DECREM
 PEG_PRICE_TYPE = _enumeration(-1210, "Invalid pegPriceType.", "PRIMARY_PEG", "MARKET_PEG")
 PEG_OFFSET_TYPE = _enumeration(-1211, "Invalid pegOffsetType.", "PRICE_LEVEL")
 LISTEN_KEY = Kind("^[a-zA-Z0-9]{1,64}$")
-WINDOW_SIZE = _unknown_value(
+WINDOW_SIZE = one_of(
     *(f"{size}m" for size in range(1, 60)),
     *(f"{size}h" for size in range(1, 24)),
     *(f"{size}d" for size in range(1, 8)),
