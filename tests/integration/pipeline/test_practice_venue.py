@@ -5,6 +5,7 @@ venue.
 import re
 from decimal import Decimal
 
+import ccxt
 import pytest
 
 from penstock.core.rebalances import RebalanceStatus
@@ -156,3 +157,17 @@ def test_report_needs_no_keys(place: Place) -> None:
     assert outcome.figures.totals.slots == {RebalanceStatus.DONE: 2}
     assert "set it before trading" in outcome.not_compared
     assert outcome.not_compared in outcome.summary()
+
+
+def test_account_for_a_foreign_client_is_opened_with_its_keys(place: Place) -> None:
+    """The keys that the command shows are those of an account with the cash that was asked for."""
+    text = said(place, "exchange", "account", "my-bot", "--cash", "250")
+    url, key, secret = (
+        re.search(rf"{what} +(\S+)", text).group(1) for what in ("address", "API key", "secret")
+    )
+    assert "it holds  250 USDT" in text
+    client = ccxt.binance({"apiKey": key, "secret": secret})
+    for name, path in (("public", "api/v3"), ("private", "api/v3"), ("sapi", "sapi/v1")):
+        client.urls["api"][name] = f"{url}/{path}"
+    client.urls["api"] |= {name: f"{url}/{name[:4]}/v1" for name in ("fapiPublic", "dapiPublic")}
+    assert client.fetch_balance()["total"] == {"USDT": 250}
