@@ -163,7 +163,8 @@ class PracticeApp:
         public, private = self.public_routes.get(name), self.private_routes.get(name)
         sent, wrong = _parameters(request)
         route = public or private
-        limit_headers |= self.limiter.spend_weight(1 if route is None else route.costs(sent))
+        limit_headers |= self.limiter.count_weight(1 if route is None else route.costs(sent))
+        self.limiter.require_weight()
         if route is None:
             raise self._no_route(request)
         if wrong is not None:

@@ -118,9 +118,9 @@ class ControlApi:
     def move_clock(self, body: Body) -> Any:
         """Move to `to` (ms since the epoch) or forward by `seconds`."""
         target = (
-            int(body["to"])
+            int(_amount(body["to"]))
             if "to" in body
-            else self.venue.time.now_ms() + round(float(body["seconds"]) * 1000)
+            else self.venue.time.now_ms() + round(_amount(body["seconds"]) * 1000)
         )
         if target > _LAST_MS:
             raise ControlError(f"the venue's time ends with the year 9998, before {target}")
@@ -268,7 +268,7 @@ class ControlApi:
 
     def delay_candles(self, body: Body) -> Any:
         """Show each candle of the symbol `seconds` after its close, and no open one."""
-        late_ms = round(float(body["seconds"]) * 1000)
+        late_ms = round(_amount(body["seconds"]) * 1000)
         if not 0 <= late_ms < _LAST_MS:
             raise ControlError(f"candles come late, not early: {body['seconds']} seconds")
         self.books.late_ms[self._listing(body).wire] = late_ms
@@ -327,8 +327,8 @@ def _named(value: Any, legal: re.Pattern[str]) -> str:
 
 
 def _amount(value: Any) -> Decimal:
-    """Return a finite amount of at most 10^15 units."""
-    amount = Decimal(value)
+    """Return a finite amount of at most 10^15 units. A boolean is none."""
+    amount = Decimal("nan" if isinstance(value, bool) else value)
     if not amount.is_finite() or abs(amount) > _LARGEST:
         raise ControlError(f"an amount is a number of at most {_LARGEST:f}, not {str(value)[:50]}")
     return amount
@@ -336,7 +336,7 @@ def _amount(value: Any) -> Decimal:
 
 def _count(value: Any) -> int:
     """Return a number of candles."""
-    count = int(value)
+    count = int(_amount(value))
     if not 0 < count <= _MOST_CANDLES:
         raise ControlError(f"a number of candles is from 1 to {_MOST_CANDLES}, not {count}")
     return count

@@ -69,20 +69,21 @@ class Limiter:
     _refused: RateWindow = field(default_factory=lambda: RateWindow(60))
     _banned_until: float = 0.0
 
-    def spend_weight(self, weight: int) -> dict[str, str]:
-        """Count a request of this weight and return its headers.
+    def count_weight(self, weight: int) -> dict[str, str]:
+        """Count a request of this weight and return the headers, which a refusal has too."""
+        used = str(self._weight.add(weight, self.machine_clock.now().timestamp()))
+        return {"x-mbx-used-weight": used, "x-mbx-used-weight-1m": used}
 
-        Raises PracticeRefusal (429, or 418 while banned) where the minute's weight is used up.
-        """
+    def require_weight(self) -> None:
+        """Raise PracticeRefusal where the minute's weight is used up: 429, or 418 while banned."""
         now = self.machine_clock.now().timestamp()
         if now < self._banned_until:
             left = int(self._banned_until - now) + 1
             until = int(self._banned_until * 1000)
             message = f"Way too much request weight used; IP banned until {until}."
             raise PracticeRefusal(-1003, message, status=418, retry_after=left)
-        used = self._weight.add(weight, now)
         limit = self.spec.weight_per_minute
-        if limit is not None and used > limit:
+        if limit is not None and self._weight.add(0, now) > limit:
             if self._refused.add(1, now) > self.spec.ban_after:
                 self._banned_until = now + self.spec.ban_seconds
             message = (
@@ -90,7 +91,6 @@ class Limiter:
                 "per 1 MINUTE."
             )
             raise PracticeRefusal(-1003, message, status=429, retry_after=self._weight.left(now))
-        return {"x-mbx-used-weight": str(used), "x-mbx-used-weight-1m": str(used)}
 
     def require_order(self, account: str) -> None:
         """Raise PracticeRefusal -1015 (429) where the account may not place one more order now."""

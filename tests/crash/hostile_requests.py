@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from penstock.practice.app import PracticeApp
-from penstock.practice.parameters import DECIMAL, Kind, Route
+from penstock.practice.parameters import DECIMAL, INT, LONG, TIME, Kind, Route
 
 KEY, SECRET, TOKEN = "key", "secret", "control-token"
 #: A text of each kind that is no enumeration, by the parameter's name.
@@ -120,6 +120,7 @@ _FIELDS = (
     *("seconds", "to", "most", "newest", "page"),
     *("kind", "path", "nth", "times", "probability", "body", "body_status", "rows"),
 )
+_EXTREMES = (0, 1, 1000, 2**31 - 1, 10**12, 10**14, 9 * 10**15, 2**62, 2**63 - 1)
 Pairs = list[tuple[bytes, bytes]]
 
 
@@ -193,7 +194,8 @@ class HostileRequests:
     def __iter__(self) -> Iterator[Attack]:
         while True:
             kind = self._chance.choices(
-                (self._changed, self._row, self._control, self._bytes), (70, 5, 15, 10)
+                (self._changed, self._extreme, self._row, self._control, self._bytes),
+                (60, 10, 5, 15, 10),
             )[0]
             yield kind()
 
@@ -243,6 +245,18 @@ class HostileRequests:
             names.append(change.__name__.strip("_"))
             change(self._chance, call)
         return Attack(f"{route.name}: {', '.join(names)}", call.wire())
+
+    def _extreme(self) -> Attack:
+        """A question that is legal, with numbers and times at the ends of what may be sent."""
+        route = self._chance.choice([each for each in self._routes if each.method == "GET"])
+        call, given = self.valid(route), dict[str, str]()
+        for each in route.reads:
+            if each.kind in (LONG, INT, TIME) and self._chance.random() < 0.6:
+                numbers = [number for number in _EXTREMES if number <= (each.kind.most or 0)]
+                given[each.name] = str(self._chance.choice(numbers))
+        kept = [pair for pair in call.query if pair[0].decode() not in given]
+        call.query = [(name.encode(), text.encode()) for name, text in given.items()] + kept
+        return Attack(f"{route.name} with {given}", call.wire(), is_refused=False)
 
     def _row(self) -> Attack:
         """Several wrong requests in one packet."""

@@ -385,6 +385,15 @@ def test_request_costs_what_binance_documents(
     assert answer.headers["x-mbx-used-weight-1m"] == str(weight)
 
 
+def test_refusal_for_weight_shows_the_weight_and_when_to_come_back() -> None:
+    """429 beyond the limit, and 418 for a client that goes on."""
+    venue = Venue(limits=LimitSpec(weight_per_minute=2, ban_after=1))
+    answers = [venue.ask("GET", "/api/v3/ping") for _ in range(5)]
+    assert [answer.status for answer in answers] == [200, 200, 429, 429, 418]
+    assert answers[2].headers["x-mbx-used-weight-1m"] == "3"
+    assert all("retry-after" in answer.headers for answer in answers[2:])
+
+
 def test_orders_beyond_the_limit_are_refused_and_refused_ones_do_not_count() -> None:
     venue = Venue(limits=LimitSpec(orders_per_10s=2))
     assert venue.order(quantity="x").json["code"] == -1100
