@@ -125,11 +125,13 @@ class PaperExchange:
             instrument = self._instrument(order.symbol)
             self._at = self._market.now()
             self._require_open(order)
-            price = self._taker_price(order, instrument)
+            last = self._last_price(order)
+            price = self._fill_model.taker_price(order.side, last, instrument.price_tick)
             limit = price if order.type is OrderType.MARKET else _limit_price(order, instrument)
             _check_numbers(order, instrument, limit)
             self._require_funds(order, instrument, limit)
-            placed = PaperOrder(order, len(self._orders) + 1, OrderState.OPEN)
+            number = len(self._orders) + 1
+            placed = PaperOrder(order, number, OrderState.OPEN, placed_at=last)
             if order.type is OrderType.LIMIT and not crosses(order.side, limit, price):
                 placed = self._rest(placed, instrument, limit)
             else:
@@ -239,17 +241,14 @@ class PaperExchange:
                 "-1013",
             )
 
-    def _taker_price(self, order: OrderRequest, instrument: Instrument) -> Decimal:
-        """Return the price at which the order takes now.
-
-        Raises VenueRejectedError where there is no price.
-        """
+    def _last_price(self, order: OrderRequest) -> Decimal:
+        """Return the symbol's last price. Raises VenueRejectedError where there is none."""
         last = self._market.last_prices([order.symbol]).get(order.symbol)
         if last is None:
             raise VenueRejectedError(
                 f"order {order.client_order_id}: {order.symbol} has no price yet"
             )
-        return self._fill_model.taker_price(order.side, last, instrument.price_tick)
+        return last
 
     def _require_funds(self, order: OrderRequest, instrument: Instrument, price: Decimal) -> None:
         asset, needed = self._fill_model.spends(instrument, order.side, order.quantity, price)
@@ -302,7 +301,7 @@ class PaperExchange:
         prices = self._listed_prices(sorted({placed.request.symbol for placed in resting}))
         for placed in resting:
             order, last = placed.request, prices.get(placed.request.symbol)
-            if order.price is None or last is None:
+            if order.price is None or last is None or last == placed.placed_at:
                 continue
             if is_through(order.side, order.price, last):
                 self._fill(placed, self._instrument(order.symbol), order.price)

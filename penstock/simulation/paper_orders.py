@@ -23,6 +23,8 @@ class PaperOrder:
     """Open, filled or canceled."""
     locked: Decimal = _ZERO
     """What it reserves: quote units for a buy, base units for a sell."""
+    placed_at: Decimal = _ZERO
+    """The last price when it was placed. The order came after it, so it fills nothing."""
 
     @property
     def report(self) -> OrderReport:
@@ -39,6 +41,7 @@ class PaperOrder:
             "number": self.number,
             "state": self.state,
             "locked": self.locked,
+            "placed_at": self.placed_at,
         }
 
     @classmethod
@@ -47,7 +50,7 @@ class PaperOrder:
         asked = {
             name: value
             for name, value in values.items()
-            if name not in ("number", "state", "locked")
+            if name not in ("number", "state", "locked", "placed_at")
         }
         typed = {
             "side": Side(asked["side"]),
@@ -55,8 +58,13 @@ class PaperOrder:
             "quantity": Decimal(asked["quantity"]),
             "price": None if asked["price"] is None else Decimal(asked["price"]),
         }
-        state, locked = OrderState(values["state"]), Decimal(values["locked"])
-        return cls(OrderRequest(**{**asked, **typed}), values["number"], state, locked)
+        return cls(
+            OrderRequest(**{**asked, **typed}),
+            values["number"],
+            OrderState(values["state"]),
+            Decimal(values["locked"]),
+            Decimal(values.get("placed_at", 0)),
+        )
 
 
 def fill_of(values: Mapping[str, Any]) -> Fill:

@@ -22,7 +22,8 @@ from penstock.practice.filters import rules_of
 from penstock.practice.market import PracticeMarket
 from penstock.simulation.fill_model import FillModel, decimal_of
 
-_ONE_TICK = FillModel(min_slippage_ticks=Decimal(1))
+#: The narrowest spread that a market can have.
+_ONE_TICK = FillModel()
 
 
 class BarsMarketData:
@@ -73,7 +74,7 @@ class BarsMarketData:
         }
 
     def quotes(self, symbols: Sequence[str]) -> Mapping[str, Quote]:
-        """Return quotes of one tick to either side of the last price: bars have no spread."""
+        """Return the last price as bid and the next tick as ask: bars have no spread."""
         for symbol in symbols:
             self._require(symbol)
         listed = [self._instruments[symbol] for symbol in symbols if symbol in self._instruments]

@@ -83,6 +83,7 @@ class Venue:
     step: Callable[[timedelta], Any]
     fresh: Callable[[], Exchange]  # the same account seen by a new process
     named: str = ""  # the venue that orders name, where there are several
+    half_spread: Decimal = Decimal("0.01")  # how much dearer than the last price a buy is
 
     def order(
         self,
@@ -103,6 +104,11 @@ class Venue:
             limit,
             venue=self.named,
         )
+
+    @property
+    def ask(self) -> Decimal:
+        """What a buy pays."""
+        return self.price + self.half_spread
 
     @property
     def price(self) -> Decimal:
@@ -212,13 +218,13 @@ def memory_venue() -> Venue:
         quote()
 
     quote()
-    return Venue(exchange, step, lambda: exchange)
+    return Venue(exchange, step, lambda: exchange, half_spread=Decimal(0))
 
 
 #: What follows from bars that move: the venue in memory has none.
 _OF_A_MARKET = {
     "test_bars_stop_at_now_and_the_open_bar_shows_its_open_only",
-    "test_quotes_are_a_real_spread_around_the_last_price",
+    "test_quotes_are_a_real_spread_at_the_last_price",
     "test_symbol_that_cannot_be_traded_now_has_no_quote",
     "test_resting_sell_fills_at_its_price_once_the_market_passes_it",
     "test_symbol_without_a_bar_does_not_trade",

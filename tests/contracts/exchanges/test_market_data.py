@@ -68,16 +68,15 @@ def test_last_prices_are_the_open_of_the_current_bar(venue: Venue) -> None:
     assert prices == {"AAA/USDT": Decimal(100 + day), "BBB/USDT": Decimal(100 + day) / 2}
 
 
-def test_quotes_are_a_real_spread_around_the_last_price(venue: Venue) -> None:
-    """The bid is below the ask, each one tick from the last price. Each side offers the volume of
+def test_quotes_are_a_real_spread_at_the_last_price(venue: Venue) -> None:
+    """The bid is below the ask: the last price, and the next tick. Each side offers the volume of
     the last closed bar.
     """
     price, tick = venue.price, Decimal("0.01")
     quotes = venue.exchange.quotes(["AAA/USDT", "BBB/USDT"])
     assert set(quotes) == {"AAA/USDT", "BBB/USDT"}
-    assert quotes["AAA/USDT"] == Quote(price - tick, price + tick, Decimal(300), Decimal(300))
-    assert quotes["AAA/USDT"].mid == price
-    assert quotes["BBB/USDT"].mid == price / 2
+    assert quotes["AAA/USDT"] == Quote(price, price + tick, Decimal(300), Decimal(300))
+    assert quotes["BBB/USDT"].bid == price / 2
 
 
 def test_symbol_that_cannot_be_traded_now_has_no_quote(venue: Venue) -> None:
@@ -147,7 +146,7 @@ def test_practice_exchange_shows_a_book_that_a_test_puts_up(
     with pytest.raises(ConfigError, match="no quote"):
         control.show_book("AAA/USDT", 2, 1)
     control.clear_books()
-    assert exchange.quotes(["AAA/USDT"])["AAA/USDT"].mid == last
+    assert exchange.quotes(["AAA/USDT"])["AAA/USDT"].bid == last
 
 
 def test_unknown_symbol_is_named(venue: Venue) -> None:

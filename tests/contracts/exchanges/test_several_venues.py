@@ -312,6 +312,9 @@ def test_paper_accounts_can_be_several_venues_too() -> None:
     account.submit(
         OrderRequest("fills", "AAA/USDT", Side.BUY, OrderType.MARKET, Decimal(1), venue="here")
     )
-    assert account.balances() == {"USDT": 1_000 - 110, "AAA": Decimal("0.999")}
-    assert [offer.free["USDT"] for offer in account.offers(["AAA/USDT"])] == [390, 300]
+    assert account.balances() == {"USDT": 1_000 - Decimal("110.01"), "AAA": Decimal("0.999")}
+    assert [offer.free["USDT"] for offer in account.offers(["AAA/USDT"])] == [
+        Decimal("389.99"),
+        300,
+    ]
     assert [fill.trade_id for fill in account.fills("AAA/USDT", start)] == ["here:1"]

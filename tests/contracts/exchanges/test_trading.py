@@ -21,9 +21,9 @@ DAY = timedelta(days=1)
 START_USDT, START_AAA = Decimal(10_000), Decimal(50)
 
 
-def test_market_buy_fills_at_the_open_and_pays_its_fee_in_base(venue: Venue) -> None:
-    """Two units at the day's open: quote falls by the notional, base rises by two less 10 bps."""
-    order, price = venue.order("2"), venue.price
+def test_market_buy_fills_at_the_ask_and_pays_its_fee_in_base(venue: Venue) -> None:
+    """Two units: quote falls by the notional at the ask, base rises by two less 10 bps."""
+    order, price = venue.order("2"), venue.ask
     report = venue.exchange.submit(order)
     assert (report.state, report.filled_quantity) == (OrderState.FILLED, Decimal(2))
     assert venue.exchange.balances() == {
@@ -40,8 +40,8 @@ def test_market_buy_fills_at_the_open_and_pays_its_fee_in_base(venue: Venue) -> 
     assert (fill.fee, fill.fee_asset, fill.at) == (Decimal("0.002"), "AAA", venue.exchange.now())
 
 
-def test_market_sell_pays_its_fee_in_quote(venue: Venue) -> None:
-    """Selling three units brings the notional less 10 bps."""
+def test_market_sell_fills_at_the_bid_and_pays_its_fee_in_quote(venue: Venue) -> None:
+    """Selling three units at the day's open brings the notional less 10 bps."""
     price = venue.price
     venue.exchange.submit(venue.order("3", Side.SELL))
     assert venue.exchange.balances() == {
@@ -182,7 +182,7 @@ def test_resting_sell_fills_at_its_price_once_the_market_passes_it(venue: Venue)
 
 def test_crossing_limit_fills_at_the_better_price(venue: Venue) -> None:
     """A buy ten above the market pays the market's price."""
-    price = venue.price
+    price = venue.ask
     report = venue.exchange.submit(venue.order("1", price=f"{price + 10:f}"))
     assert report.state is OrderState.FILLED
     assert venue.exchange.balances()["USDT"] == START_USDT - price
@@ -236,5 +236,5 @@ def test_symbol_without_a_bar_does_not_trade(venue: Venue) -> None:
     venue.step(DAY)
     venue.exchange.submit(order)
     assert [fill.price for fill in venue.exchange.fills("GAP/USDT", venue.exchange.now())] == [
-        venue.price
+        venue.ask
     ]

@@ -123,7 +123,9 @@ def note(account: Account, count: Counter[str]) -> None:
     name = account.session.account
     fills, orders = account.ledger.fills(name), account.ledger.orders(name)
     count["fills"] += len(fills)
-    count["long notionals"] += sum(fill.notional != round(fill.notional, 8) for fill in fills)
+    count["notionals in parts of a cent"] += sum(
+        fill.notional != round(fill.notional, 2) for fill in fills
+    )
     count["base fees"] += sum(fill.fee_asset == fill.symbol.split("/")[0] for fill in fills)
     count["BNB fees"] += sum(fill.fee_asset == "BNB" for fill in fills)
     ended = (OrderState.EXPIRED, OrderState.CANCELED, OrderState.PARTIALLY_FILLED)
@@ -154,7 +156,7 @@ def require_awkward(count: Counter[str]) -> None:
     """The numbers were such as a real account has: a proof on round ones proves little."""
     for what in (
         "fills",
-        "long notionals",
+        "notionals in parts of a cent",
         "base fees",
         "BNB fees",
         "partly filled",

@@ -14,7 +14,7 @@ from penstock.core.bars import BARS_SCHEMA
 from penstock.core.clock import SteppedClock
 from penstock.core.instruments import Instrument
 from penstock.core.machine import RANDOM_IDS, SYSTEM_CLOCK
-from penstock.core.orders import OrderRequest, OrderType, Side
+from penstock.core.orders import OrderRequest, OrderState, OrderType, Side
 from penstock.core.proposals import ProposedOrder
 from penstock.core.timeframes import Timeframe
 from penstock.portfolio.rebalancing import Book, RebalancePolicy, plan_buys, plan_sells
@@ -192,6 +192,21 @@ class OnPaper:
 
     def balances(self) -> dict[str, Decimal]:
         return dict(self.paper.balances())
+
+
+def test_paper_order_inside_the_spread_waits_for_another_price() -> None:
+    """At a last price of 10 with an ask of 10.05, a buy at 10.02 rests. The price that it found
+    fills nothing; a next one under the limit does, at the limit.
+    """
+    rows = [("AAA/USDT", AT + day * DAY, *[price] * 4, 1e3) for day, price in ((0, 10.0), (1, 9.9))]
+    frame = pl.DataFrame(rows, schema=BARS_SCHEMA, orient="row")
+    venue = OnPaper(frame, FillModel(slippage_bps=D(50)))
+    order = OrderRequest("inside", "AAA/USDT", Side.BUY, OrderType.LIMIT, D(1), D("10.02"))
+    assert venue.paper.submit(order).state is OrderState.OPEN
+    assert [each.client_order_id for each in venue.paper.open_orders()] == ["inside"]
+    venue.move(AT + DAY)
+    (fill,) = venue.paper.fills("AAA/USDT", AT)
+    assert fill.price == D("10.02")
 
 
 def traded(
