@@ -94,7 +94,8 @@ def orders_in(database: Path) -> dict[str, dict[str, str]]:
 
 
 def main() -> None:
-    database = FOLDER / f"trades-{KEY}.sqlite"
+    database = FOLDER / "trades.sqlite"
+    database.unlink(missing_ok=True)  # another exchange's orders are none of this one's
     (FOLDER / "user_data").mkdir(exist_ok=True)
     balance = trade(free_port(), database)
     orders = orders_in(database)

@@ -211,3 +211,12 @@ def test_nothing_is_followed_once_the_stack_has_ended(
     forget_state(tmp_path)
     followed = follow_running_stack(caller)
     assert (followed.variables, followed.kept) == (caller, {})
+
+
+def test_client_of_ones_own_gets_keys_once_and_no_portfolios(tmp_path: Path) -> None:
+    """Its keys stay, they open an account at the next start, and a portfolio keeps its own."""
+    settings = Settings(Process(home=tmp_path, env="practice"))
+    keys = settings.client_keys("my-bot")
+    assert settings.client_keys("my-bot") == keys == settings.practice_keys()["my-bot"]
+    with pytest.raises(ConfigError, match="portfolio trades"):
+        settings.client_keys("daily")
