@@ -35,10 +35,10 @@ def decide_targets(
     """
     decided_bar = slot - timeframe.duration
     known = bars.sort("symbol", "ts")
-    newest = known["ts"].max()
-    if isinstance(newest, datetime) and newest > decided_bar:
+    newest = _newest(known)
+    if newest is not None and newest > decided_bar:
         known = known.filter(pl.col("ts") <= decided_bar)
-        newest = known["ts"].max()
+        newest = _newest(known)
     if newest != decided_bar:
         raise StaleDataError(
             f"no {timeframe} bar closes at the slot {slot:%Y-%m-%d %H:%M} UTC: the newest "
@@ -62,6 +62,12 @@ def decide_targets(
         {symbol: decided.get(symbol) for symbol in sorted({*seen, *symbols})},
         seen,
     )
+
+
+def _newest(bars: pl.DataFrame) -> datetime | None:
+    """Return the open time of the newest bar; None where there is none."""
+    found = bars["ts"].max()
+    return found if isinstance(found, datetime) else None
 
 
 def _volatility() -> pl.Expr:
