@@ -142,9 +142,14 @@ def test_list_of_markets_is_parsed_again_only_where_more_than_its_time_differs(
     connect: Callable[..., CcxtExchange], control: PracticeControl
 ) -> None:
     """Binance's list is some megabytes. A suspension is seen at the next look all the same."""
-    exchange, parsed = connect(), []
+    exchange, parsed = connect(), list[str]()
     first, parse = exchange.instruments(), exchange.client.on_json_response
-    exchange.client.on_json_response = lambda text: [parsed.append(text), parse(text)][1]
+
+    def noted(text: str) -> Any:
+        parsed.append(text)
+        return parse(text)
+
+    exchange.client.on_json_response = noted
     control.step(seconds=timedelta(days=1))
     assert exchange.instruments() == first
     assert not parsed
