@@ -16,7 +16,8 @@ class EveryMinute(IStrategy):  # type: ignore[misc]  # Freqtrade is not in this 
         return dataframe
 
     def populate_entry_trend(self, dataframe: DataFrame, metadata: dict[str, str]) -> DataFrame:
-        dataframe["enter_long"] = 1
+        # where both are set Freqtrade does neither
+        dataframe.loc[dataframe["date"].dt.minute % 3 != 0, "enter_long"] = 1
         return dataframe
 
     def populate_exit_trend(self, dataframe: DataFrame, metadata: dict[str, str]) -> DataFrame:
