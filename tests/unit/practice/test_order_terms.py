@@ -14,7 +14,7 @@ from penstock.practice.binance_errors import PracticeRefusal
 from penstock.practice.binance_json import symbol_answer
 from penstock.practice.book import TopOfBook
 from penstock.simulation.journal import Journal
-from tests.unit.practice.conftest import Frames, Sessions, SignedAccount, bars_frame
+from tests.unit.practice.conftest import Frames, Row, Sessions, SignedAccount, bars_frame
 
 D = Timeframe.D1
 DAY = timedelta(days=1)
@@ -251,7 +251,8 @@ def test_trades_add_up_to_the_account_and_none_is_better_than_the_book(
     Every amount on the wire has eight decimals and is exact: the opening balances and the trades of
     the wire give the balances of the wire, to the last digit.
     """
-    price, rows = first, []
+    rows: list[Row | None] = []
+    price = first
     for move in moves:
         opened, price = round(price, decimals), price * move
         rows.append((opened, max(opened, price) * 1.05, min(opened, price) * 0.95, price, 1e6))
