@@ -234,7 +234,7 @@ class PreTradeRisk:
                 only_tighten=True,
                 alert=True,
             )
-            self.view.halt = self._session.kill_switch.read()
+            self.view.halt = self._session.switch.read()
         return replace(context, halt=self.view.halt)
 
     def _record_new(

@@ -81,13 +81,13 @@ class RiskView:
         return self.context(book, targets)
 
     def read_again(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Return the context with trading state, history and locks read now.
+        """Return the context with history and locks read now, and the trading state.
 
         Locks are those of the open breaks in the control store; nothing is compared with the venue.
         What is gone by an open break follows from the locks that the book was read with. Bars have
         aged since the run began.
         """
-        self.halt = self.session.kill_switch.read()
+        self.halt = self.session.switch.look()
         context = self.read(book, targets)
         self.locks = locks_of(self.session.control_store.open_breaks(self.session.account))
         return replace(context, locks=self.locks, aged_seconds=self._aged_seconds())
@@ -100,12 +100,12 @@ class RiskView:
         return (closed - begun).total_seconds()
 
     def refreshed(self, book: Book, targets: PortfolioTargets) -> RiskContext:
-        """Return the context of this book with the trading state read now.
+        """Return the context of this book with the trading state as it is.
 
         Counts are read again where ten seconds or midnight have passed since, or where
         `forget_counts` was called.
         """
-        self.halt = self.session.kill_switch.read()
+        self.halt = self.session.switch.look()
         now, last = self.session.clock.now(), self._counted_at
         if last is None or now - last >= _COUNTS_HOLD or now.date() != last.date():
             fresh = self.session.control_store.risk_history(self.session.account, self.slot, now)

@@ -297,7 +297,7 @@ class PhaseWorker:
 
         The rest of each such parent is recorded as stopped.
         """
-        context, halt = self._context, self._session.kill_switch.read()
+        context, halt = self._context, self._session.switch.read()
         forbidden = [
             parent
             for parent, step in steps

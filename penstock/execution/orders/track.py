@@ -284,7 +284,7 @@ class OrderTracker:
         self, unfinished: Collection[OrderRecord], cancelled: dict[str, float], waited: float
     ) -> dict[str, OrderReport]:
         """Cancel what the kill switch asks for. One that flattens leaves orders that reduce."""
-        halt = self._session.kill_switch.read() if unfinished else None
+        halt = self._session.switch.read() if unfinished else None
         if halt is None or not (halt.cancel or halt.flatten):
             return {}
         left = [order for order in unfinished if not (halt.flatten and self._reduces(order))]

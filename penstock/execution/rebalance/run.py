@@ -156,7 +156,7 @@ def _rebalanced(
         return replace(result, already_done=True, reason=reason)
     # Recovery may have waited for a lost order, or for the end of a ban. A decision gets old by
     # that; what only closes the account does not.
-    halt = session.kill_switch.read()
+    halt = session.switch.read()
     now_late = lateness if halt.flatten else _lateness(session, inputs.slot)
     refusal = refusal_of(
         session, inputs.slot, now_late, instruments, inputs.policy.keep, halt, recent
@@ -226,7 +226,7 @@ def _lateness(session: AccountSession, slot: datetime) -> float:
 
 def _cancel_if_asked(session: AccountSession) -> tuple[str, ...]:
     """Cancel working orders where the kill switch asks for it; return what may still work."""
-    halt = session.kill_switch.read()
+    halt = session.switch.read()
     return cancel_working(session).left if halt.cancel or halt.flatten else ()
 
 
