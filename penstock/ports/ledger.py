@@ -49,9 +49,12 @@ class RebalanceStore(Protocol):
         reason: str = "",
         alerts: Sequence[Alert] = (),
         equity: SlotEquity | None = None,
+        *,
+        releases_lease: bool = False,
     ) -> None:
-        """Set the status of a rebalance and its reason, put `alerts` about it into the outbox, and
-        record `equity` as RiskStore.record_equity does, all or none.
+        """Set the status of a rebalance and its reason, put `alerts` about it into the outbox,
+        record `equity` as RiskStore.record_equity does, and end the lease where that is asked for,
+        all or none.
 
         RUNNING leaves it open; the reason then says why a run of it stopped.
         """

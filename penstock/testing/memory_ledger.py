@@ -130,14 +130,20 @@ class MemoryLedger:
         reason: str = "",
         alerts: Sequence[Alert] = (),
         equity: SlotEquity | None = None,
+        *,
+        releases_lease: bool = False,
     ) -> None:
         self.require_newest(lease)
+        if rebalance_id not in {found.id for found in self.slots.values()}:
+            raise StoreError(f"rebalance {rebalance_id} is not one of account '{lease.account}'")
         self.slot_alerts += alerts
         if equity is not None:
             self.keep_equity(equity)
         for slot, found in self.slots.items():
             if found.id == rebalance_id:
                 self.slots[slot] = replace(found, status=status, reason=reason)
+        if releases_lease:
+            self.release_lease(lease)
 
     def rebalances(self, account: str, limit: int = 100) -> Sequence[Rebalance]:
         if account != self.account:

@@ -230,6 +230,28 @@ def test_slot_has_one_rebalance(ledger: Ledger, lease: Lease) -> None:
     assert [found.id for found in ledger.rebalances(lease.account, limit=1)] == [later.id]
 
 
+def test_lease_ends_with_the_slot_or_not_at_all(
+    ledger: Ledger, lease: Lease, rebalance_id: int
+) -> None:
+    """Anyone gets the lease once the slot has ended with it. A slot that cannot be ended keeps it,
+    and a stale lease ends no other.
+    """
+
+    def end(held: Lease, number: int = rebalance_id) -> None:
+        ledger.end_rebalance(held, number, RebalanceStatus.DONE, releases_lease=True)
+
+    renewed = ledger.acquire_lease(lease.account, lease.holder, 60)
+    assert renewed is not None
+    with pytest.raises(StaleLeaseError):
+        end(lease)
+    with pytest.raises(StoreError, match="is not one of account"):
+        end(renewed, rebalance_id + 10**6)
+    assert ledger.acquire_lease(lease.account, "other", 60) is None
+    end(renewed)
+    assert ledger.acquire_lease(lease.account, "other", 60) is not None
+    assert [found.status for found in ledger.rebalances(lease.account)] == [RebalanceStatus.DONE]
+
+
 def test_intents_are_planned_all_or_none_and_once(
     ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
@@ -537,10 +559,12 @@ ledger.book_fill(Lease(account, "writer", int(token), at), fill)
 """
 
 
-def test_kill_between_fill_and_position_undoes_both(
+def test_kill_between_fill_and_position_leaves_both_or_neither(
     ledger: Ledger, lease: Lease, rebalance_id: int, database: Database, database_url: str
 ) -> None:
-    """A writer that is killed after the fill's row and before the balance's leaves neither."""
+    """Neither is left where the server's process ends after the fill's row and before the
+    balance's. Where the writer is killed then, its COMMIT has left, and the server goes on.
+    """
     order = sent(ledger, lease, rebalance_id, planned())
     arguments = [
         database_url,
@@ -549,14 +573,23 @@ def test_kill_between_fill_and_position_undoes_both(
         order.request.client_order_id,
         AT.isoformat(),
     ]
+    command = [sys.executable, "-c", _BOOKS_ONE_FILL, *arguments]
     with position_writes_run(database, "PERFORM pg_sleep(1)"):
-        command = [sys.executable, "-c", _BOOKS_ONE_FILL, *arguments]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as writer:
+            _wait_until_sleeping(database)
+            with database.dedicated() as connection:
+                connection.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    "WHERE wait_event = 'PgSleep' AND datname = current_database()"
+                )
+        assert writer.returncode != 0
+        assert ledger.fills(lease.account) == []
+        assert ledger.balances(lease.account) == {"USDT": Decimal(1000)}
         with subprocess.Popen(command) as writer:
             _wait_until_sleeping(database)
             writer.send_signal(signal.SIGKILL)
-    assert ledger.fills(lease.account) == []
-    assert ledger.balances(lease.account) == {"USDT": Decimal(1000)}
-    assert ledger.book_fill(lease, fill_of(order, "t", "1", "1", "1"))
+    assert len(ledger.fills(lease.account)) == 1  # removing the trigger has waited for it
+    assert not ledger.book_fill(lease, fill_of(order, "t", "1", "1", "1"))
     assert ledger.balances(lease.account) == {"BTC": Decimal(1), "USDT": Decimal(998)}
 
 

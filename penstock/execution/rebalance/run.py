@@ -198,16 +198,19 @@ def _ended(
     result: RebalanceResult,
     equity: SlotEquity | None = None,
 ) -> RebalanceResult:
-    """End the slot with the result's status, and commit its alerts and its equity with that.
+    """End the slot with the result's status, and commit its alerts, its equity and the lease's end
+    with that.
 
     Whoever flattens by hand is told by the halt.
     """
     assert result.status is not None
     by_hand = inputs.portfolio_version == FLATTEN_VERSION
     alerts = () if by_hand else slot_alerts(result)
+    lease = keeper.lease
     session.ledger.end_rebalance(
-        keeper.lease, slot.id, result.status, result.reason, alerts, equity
+        lease, slot.id, result.status, result.reason, alerts, equity, releases_lease=True
     )
+    keeper.note_release()
     return replace(result, alerted=not by_hand)
 
 

@@ -50,6 +50,8 @@ from penstock.core.order_records import OrderIntent, OrderRecord
 from penstock.core.orders import EndCause, Fill, OrderEvent, OrderEventKind, OrderState
 from penstock.core.rebalances import Rebalance, RebalanceStatus, SlotEquity
 
+_RELEASE = "UPDATE lease SET expires_at = '-infinity' WHERE account = %s AND token = %s"
+
 
 class PostgresLedger:
     """Ledger on TimescaleDB or plain PostgreSQL. Money is exact; every write is fenced by the lease
@@ -117,10 +119,7 @@ class PostgresLedger:
     def release_lease(self, lease: Lease) -> None:
         """Let go of the lease; releasing a stale one changes nothing."""
         with self._database.together() as connection:
-            connection.execute(
-                "UPDATE lease SET expires_at = '-infinity' WHERE account = %s AND token = %s",
-                [lease.account, lease.token],
-            )
+            connection.execute(_RELEASE, [lease.account, lease.token])
 
     def start_rebalance(self, lease: Lease, slot: datetime, portfolio_version: str) -> Rebalance:
         """Return the rebalance of (account, slot), created as RUNNING where there is none yet."""
@@ -150,9 +149,11 @@ class PostgresLedger:
         reason: str = "",
         alerts: Sequence[Alert] = (),
         equity: SlotEquity | None = None,
+        *,
+        releases_lease: bool = False,
     ) -> None:
-        """Set the final status of a rebalance. With it the alerts are put into the outbox and the
-        equity is recorded.
+        """Set the final status of a rebalance. With it the alerts are put into the outbox, the
+        equity is recorded, and the lease is let go where that is asked for.
         """
         change = "UPDATE rebalance SET status = %s, reason = %s, ended_at = clock_timestamp()"
         with fenced(self._database, lease) as connection:
@@ -161,6 +162,8 @@ class PostgresLedger:
                 insert_alerts(connection, lease.account, alerts)
             if equity is not None:
                 write_equity(connection, lease.account, equity)
+            if releases_lease:
+                connection.execute(_RELEASE, [lease.account, lease.token])
 
     def record_targets(self, lease: Lease, rebalance_id: int, targets: Mapping[str, float]) -> None:
         """Keep the target weights (fractions of equity by symbol) of a rebalance."""
