@@ -61,18 +61,25 @@ class VenueAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
+        options = {
+            "stream": stream,
+            "timeout": timeout,
+            "verify": verify,
+            "cert": cert,
+            "proxies": proxies,
+        }
         url = str(request.url)
         address = _ADDRESS.fullmatch(url)
         is_direct = not (proxies and select_proxy(url, proxies))
         is_usual = verify and is_direct and isinstance(timeout, (int, float))
         if address is None or stream or cert or not is_usual:
-            return super().send(request, stream, timeout, verify, cert, proxies)
+            return super().send(request, **options)
         host, target = address.groups()
         way = self._ways.get((host, verify))
         text = None if way is None else way.text(request, target)
         connection = None if way is None or text is None else way.open_connection()
         if way is None or text is None or connection is None:
-            response = super().send(request, stream, timeout, verify, cert, proxies)
+            response = super().send(request, **options)
             pool = self.get_connection_with_tls_context(request, verify, proxies, cert)
             self._ways[host, verify] = _Way(pool)
             return response
