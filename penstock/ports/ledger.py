@@ -179,12 +179,17 @@ class OrderReader(Protocol):
         account: str,
         unfinished_only: bool = False,
         rebalance_id: int | None = None,
-        overfilled_only: bool = False,
     ) -> Sequence[OrderRecord]:
         """Return the account's orders, the oldest first.
 
-        `unfinished_only` leaves out those in a final state. `overfilled_only` leaves out those that
-        were not filled beyond their quantity. `rebalance_id` chooses those of one rebalance.
+        `unfinished_only` leaves out those in a final state. `rebalance_id` chooses those of one
+        rebalance.
+        """
+        ...
+
+    def unsettled_orders(self, account: str) -> Sequence[OrderRecord]:
+        """Return the account's orders that are in no final state or were filled beyond their
+        quantity, the oldest first.
         """
         ...
 

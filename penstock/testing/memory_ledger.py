@@ -305,7 +305,6 @@ class MemoryLedger:
         account: str,
         unfinished_only: bool = False,
         rebalance_id: int | None = None,
-        overfilled_only: bool = False,
     ) -> Sequence[OrderRecord]:
         return [
             order
@@ -313,7 +312,13 @@ class MemoryLedger:
             if order.account == account
             and not (unfinished_only and order.state.is_final)
             and rebalance_id in (None, order.rebalance_id)
-            and (not overfilled_only or order.filled_quantity > order.request.quantity)
+        ]
+
+    def unsettled_orders(self, account: str) -> Sequence[OrderRecord]:
+        return [
+            order
+            for order in self.orders(account)
+            if not order.state.is_final or order.filled_quantity > order.request.quantity
         ]
 
     def newest_orders(self, account: str, limit: int) -> Sequence[OrderRecord]:

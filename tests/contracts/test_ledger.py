@@ -440,21 +440,24 @@ def test_fill_is_booked_once(ledger: Ledger, lease: Lease, rebalance_id: int) ->
     assert len(ledger.fills(lease.account)) == 2
 
 
-def test_fills_and_overfilled_orders_can_be_asked_for_alone(
+def test_fills_and_unsettled_orders_can_be_asked_for_alone(
     ledger: Ledger, lease: Lease, rebalance_id: int
 ) -> None:
-    """Fills from an instant on, that instant included; orders that were filled beyond their
-    quantity.
+    """Fills from an instant on, that instant included; orders that have not ended, or were filled
+    beyond their quantity, oldest first.
     """
-    exact, over = (sent(ledger, lease, rebalance_id, planned("1")) for _ in range(2))
+    exact, over, sole = (sent(ledger, lease, rebalance_id, planned("1")) for _ in range(3))
+    assert ledger.unsettled_orders(f"{lease.account}-other") == []
     ledger.book_fill(lease, fill_of(exact, "1", "1"))
     ledger.book_fill(lease, replace(fill_of(over, "2", "1.5"), at=AT + timedelta(minutes=1)))
     assert [fill.trade_id for fill in ledger.fills(lease.account, since=AT)] == ["1", "2"]
     assert [
         fill.trade_id for fill in ledger.fills(lease.account, "BTC/USDT", AT + timedelta(seconds=1))
     ] == ["2"]
-    (found,) = ledger.orders(lease.account, overfilled_only=True)
-    assert found.request == over.request
+    assert ledger.unsettled_orders(lease.account) == ledger.orders(lease.account)[1:]
+    ledger.book_fill(lease, fill_of(sole, "3", "1"))
+    (found,) = ledger.unsettled_orders(lease.account)
+    assert (found.request, found.filled_quantity) == (over.request, Decimal("1.5"))
 
 
 def test_fills_lead_from_partial_to_full_and_beyond(

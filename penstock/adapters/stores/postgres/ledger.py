@@ -21,7 +21,6 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     IN_SEQUENCE,
     OF_REBALANCE,
     OF_SYMBOL,
-    OVERFILLED,
     REBALANCE_COLUMNS,
     SELECT_BEGINNING,
     SELECT_FILLS,
@@ -29,6 +28,7 @@ from penstock.adapters.stores.postgres.ledger_rows import (
     SELECT_ORDERS,
     SELECT_SHORT,
     SELECT_TOTALS,
+    SELECT_UNSETTLED,
     SINCE,
     UNFINISHED,
     order_of,
@@ -300,19 +300,24 @@ class PostgresLedger:
         account: str,
         unfinished_only: bool = False,
         rebalance_id: int | None = None,
-        overfilled_only: bool = False,
     ) -> Sequence[OrderRecord]:
-        """Return the account's orders, oldest first. Overfilled are those that were filled beyond
-        their quantity.
-        """
+        """Return the account's orders, oldest first."""
         question = (
             SELECT_ORDERS + UNFINISHED * unfinished_only + OF_REBALANCE * (rebalance_id is not None)
         )
-        question += OVERFILLED * overfilled_only + IN_SEQUENCE
+        question += IN_SEQUENCE
         with self._database.reading() as connection:
             rows = connection.execute(
                 question.encode(), {"account": account, "rebalance_id": rebalance_id}
             ).fetchall()
+        return [order_of(row) for row in rows]
+
+    def unsettled_orders(self, account: str) -> Sequence[OrderRecord]:
+        """Return the account's orders that have not ended or were filled beyond their quantity,
+        oldest first.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(SELECT_UNSETTLED.encode(), {"account": account}).fetchall()
         return [order_of(row) for row in rows]
 
     def newest_orders(self, account: str, limit: int) -> Sequence[OrderRecord]:
