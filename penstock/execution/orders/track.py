@@ -77,10 +77,10 @@ class OrderTracker:
         """Ask until every order has ended or the time is over; return those that have not ended.
 
         `orders` are as the ledger has them now. `reports` are answers that are known already; the
-        first look does not ask for them. What still works after `patience_seconds` is cancelled, or earlier
-        where a halt asks for it. A lost order is asked about for the visibility delay before "no
-        such order" is believed. An order on a symbol that the venue does not list is not waited
-        for. Raises StaleLeaseError where the lease was lost, and StoreError.
+        first look does not ask for them. What still works after `patience_seconds` is cancelled, or
+        earlier where a halt asks for it. A lost order is asked about for the visibility delay
+        before "no such order" is believed. An order on a symbol that the venue does not list is not
+        waited for. Raises StaleLeaseError where the lease was lost, and StoreError.
         """
         policy, waited = self._session.policy, 0.0
         cancelled: dict[str, float] = {}
