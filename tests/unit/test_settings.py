@@ -51,6 +51,13 @@ def test_project_configuration_is_valid(configs: Path) -> None:
     assert settings.checks is not None
 
 
+def test_slot_may_be_as_late_as_its_account_says(configs: Path) -> None:
+    """A day begins at any hour on the practice exchange. Elsewhere the portfolio's bound holds."""
+    late = {env: settings_of(configs, env=env) for env in ("practice", "paper", "real")}
+    assert [each.max_lateness_minutes("daily") for each in late.values()] == [1440, 720, 720]
+    assert late["practice"].max_lateness_minutes("minute") == 0.5
+
+
 def test_unknown_key_names_file_key_and_allowed_ones(configs: Path) -> None:
     """A typo in a key must not be ignored: it would leave a limit at its default."""
     replace(configs / "costs.yaml", "^fee_bps", "fee_bsp")
