@@ -277,6 +277,7 @@ def _traded(context: SlotContext, risk: PreTradeRisk, result: RebalanceResult) -
         equity_before=before.equity if before.valuation.is_known else None,
         equity_after=after.equity if after.valuation.is_known else None,
         cash_after=after.cash,
+        invested=sum(weight for weight in context.targets.weights.values() if weight),
         orders=tuple(orders),
         fills=(*result.fills, *sells.fills, *buys.fills, *final.fills),
         skipped=skipped,
