@@ -250,7 +250,7 @@ class Platform:
             clock=clock,
             kill_switch=self.kill_switch(portfolio),
             policy=ExecutionPolicy(
-                max_lateness_seconds=self.settings.max_lateness_minutes(portfolio) * 60,
+                max_lateness_seconds=settings.max_lateness_minutes * 60,
                 senders=self.environment.senders,
                 trade_comparison_seconds=self.environment.trade_comparison_minutes * 60,
                 visibility_delay_seconds=self.venue_accounts.visibility_delay(portfolio),
