@@ -309,6 +309,7 @@ def _traded(
         equity_before=before.equity if before.valuation.is_known else None,
         equity_after=None if equity is None else equity.equity,
         cash_after=after.cash,
+        invested=sum(weight for weight in context.targets.weights.values() if weight),
         orders=tuple(orders),
         fills=(*result.fills, *sells.fills, *buys.fills, *final.fills),
         skipped=skipped,
