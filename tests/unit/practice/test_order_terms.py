@@ -14,7 +14,7 @@ from penstock.practice.binance_errors import PracticeRefusal
 from penstock.practice.binance_json import symbol_answer
 from penstock.practice.book import TopOfBook
 from penstock.simulation.journal import Journal
-from tests.unit.practice.conftest import Frames, Sessions, SignedAccount, bars_frame
+from tests.unit.practice.conftest import Frames, Row, Sessions, SignedAccount, bars_frame
 
 D = Timeframe.D1
 DAY = timedelta(days=1)
@@ -98,7 +98,8 @@ def test_order_that_a_type_or_a_symbol_does_not_take_has_binances_code(
         with pytest.raises(PracticeRefusal) as refusal:
             wide.ask(call, **parameters)
         assert refusal.value.code == code
-    assert (wide.held("USDT"), wide.account.orders) == ((Decimal(1000), 0), {})
+    assert wide.held("USDT") == (Decimal(1000), Decimal(0))
+    assert not wide.account.orders
 
 
 def test_tested_order_is_checked_and_not_placed(wide: SignedAccount) -> None:
@@ -132,7 +133,7 @@ def test_all_orders_of_a_symbol_are_cancelled_at_once(wide: SignedAccount) -> No
         (1, "CANCELED"),
         (2, "CANCELED"),
     ]
-    assert wide.held("USDT") == (1000, 0)
+    assert wide.held("USDT") == (Decimal(1000), Decimal(0))
     with pytest.raises(PracticeRefusal, match="Unknown order") as refusal:
         wide.ask("DELETE /api/v3/openOrders", symbol="AAAUSDT")
     assert refusal.value.code == -2011
@@ -251,7 +252,8 @@ def test_trades_add_up_to_the_account_and_none_is_better_than_the_book(
     Every amount on the wire has eight decimals and is exact: the opening balances and the trades of
     the wire give the balances of the wire, to the last digit.
     """
-    price, rows = first, []
+    rows: list[Row | None] = []
+    price = first
     for move in moves:
         opened, price = round(price, decimals), price * move
         rows.append((opened, max(opened, price) * 1.05, min(opened, price) * 0.95, price, 1e6))
