@@ -13,9 +13,10 @@ import yaml
 
 from penstock.core.errors import ConfigError
 from penstock.settings import Process, Settings, StackSecret, stack_secret
-from penstock.stack import Addresses, follow_running_stack
+from penstock.stack import Addresses, Phase, StackNote, follow_stack
 from penstock.stack.environments import StackEnvironments
-from penstock.stack.state import forget_state, write_state
+from penstock.stack.processes import Identity
+from penstock.stack.state import forget_stack, write_stack
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED = "penstock@127.0.0.1:5433/penstock"
@@ -32,7 +33,8 @@ ADDRESSES = Addresses(
 @pytest.fixture
 def caller(tmp_path: Path) -> dict[str, str]:
     """The variables of a command whose home folder has a stack, run by this very process."""
-    write_state(tmp_path, ADDRESSES)
+    me = Identity.of_this_process()
+    write_stack(StackNote(tmp_path, me, Phase.RUNNING, ADDRESSES), tmp_path)
     return {"PENSTOCK_HOME": str(tmp_path)}
 
 
@@ -41,7 +43,7 @@ def test_command_that_says_nothing_works_with_the_stack(caller: dict[str, str]) 
     process's own environment does not change.
     """
     before = dict(os.environ)
-    followed = follow_running_stack({**caller, "PENSTOCK_ENV": ""})
+    followed = follow_stack({**caller, "PENSTOCK_ENV": ""})
     assert not followed.kept
     assert followed.variables["PENSTOCK_ENV"] == "practice"
     assert followed.variables["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
@@ -54,9 +56,9 @@ def test_command_that_says_nothing_works_with_the_stack(caller: dict[str, str]) 
 def test_other_prefect_server_is_not_told_how_to_get_into_this_one(caller: dict[str, str]) -> None:
     """A command that works with a server of its own sends it no password of the stack's."""
     own = {"PREFECT_API_URL": "http://192.0.2.1:4200/api"}
-    assert "PREFECT_API_AUTH_STRING" not in follow_running_stack({**caller, **own}).variables
+    assert "PREFECT_API_AUTH_STRING" not in follow_stack({**caller, **own}).variables
     same = {"PREFECT_API_URL": "http://127.0.0.1:4200/api"}
-    assert "PREFECT_API_AUTH_STRING" in follow_running_stack({**caller, **same}).variables
+    assert "PREFECT_API_AUTH_STRING" in follow_stack({**caller, **same}).variables
 
 
 def test_secrets_are_made_once_and_for_their_owner_only(tmp_path: Path) -> None:
@@ -184,7 +186,7 @@ def test_differing_environment_is_kept_and_said(caller: dict[str, str]) -> None:
     """A command in another environment than the stack's stays in its own, and the output names
     both.
     """
-    followed = follow_running_stack({**caller, "PENSTOCK_ENV": "paper"})
+    followed = follow_stack({**caller, "PENSTOCK_ENV": "paper"})
     assert followed.variables["PENSTOCK_ENV"] == "paper"
     assert followed.kept == {"PENSTOCK_ENV": ("paper", "practice")}
 
@@ -193,7 +195,7 @@ def test_other_database_is_refused(caller: dict[str, str]) -> None:
     """Two databases would be two ledgers of one account."""
     other = {"PENSTOCK_DATABASE_URL": "postgresql://me@127.0.0.1:5499/penstock"}
     with pytest.raises(ConfigError, match="set PENSTOCK_DATABASE_URL to the value"):
-        follow_running_stack({**caller, **other})
+        follow_stack({**caller, **other})
 
 
 def test_the_stacks_own_children_may_name_its_embedded_database(caller: dict[str, str]) -> None:
@@ -201,13 +203,13 @@ def test_the_stacks_own_children_may_name_its_embedded_database(caller: dict[str
     again must come up.
     """
     own = {"PENSTOCK_DATABASE_URL": f"postgresql://{EMBEDDED}"}
-    assert not follow_running_stack({**caller, **own}).kept
+    assert not follow_stack({**caller, **own}).kept
 
 
 def test_nothing_is_followed_once_the_stack_has_ended(
     caller: dict[str, str], tmp_path: Path
 ) -> None:
     """Without a stack the caller's environment is all there is."""
-    forget_state(tmp_path)
-    followed = follow_running_stack(caller)
+    forget_stack(tmp_path)
+    followed = follow_stack(caller)
     assert (followed.variables, followed.kept) == (caller, {})
