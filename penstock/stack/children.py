@@ -87,7 +87,9 @@ class Child:
         how = "never started" if code is None else f"exit code {code}"
         if code is not None and code < 0:
             how = f"killed by {signal.Signals(-code).name}"
-        if self.port is not None and not is_free(self.port):
+        # what it had started itself may listen still: it is ended before the next start
+        own = marked(self.home).get(self.name)
+        if self.port is not None and not own and not is_free(self.port):
             how += f"; port {self.port} is taken by {listener_on(self.port)}"
         return how
 
