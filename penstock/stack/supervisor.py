@@ -71,7 +71,6 @@ class Supervisor:
         self.home = home
         self._alerts, self._database, self._on_step = alerts, database, on_step
         self._note = StackNote(home, Identity.of_this_process(), Phase.STARTING, addresses)
-        self._noted: StackNote | None = None
         self._steps: dict[str, PartNote] = {}
         self._kept: list[KeptPart] = []
         self._to_end: list[Part] = []
@@ -156,8 +155,9 @@ class Supervisor:
         for child in made.children:
             if child.health_url is None:
                 self._add(child).up()
-        self._note = replace(self._note, phase=Phase.RUNNING)
         self._note_steps()
+        self._note = replace(self._note, phase=Phase.RUNNING)
+        self._write()
 
     def _add(self, part: Part) -> KeptPart:
         """Start a part that is to be kept running."""
@@ -220,8 +220,8 @@ class Supervisor:
                 if alert is not None:
                     self._alert(alert)
             self._note_steps()
-            if self._note.unsent != self._alerts.waiting or noted_stack(self.home) != self._noted:
-                self._write()
+            if self._note.unsent != self._alerts.waiting or noted_stack(self.home) != self._note:
+                self._write()  # also where the note is gone, or could not be written
             self._alerts.send()
             SYSTEM_CLOCK.sleep(_TICK_SECONDS)
 
@@ -250,8 +250,6 @@ class Supervisor:
     def _note_steps(self) -> None:
         for kept in self._kept:
             self._note_step(kept.note)
-        if self._noted is None or self._note.phase is not self._noted.phase:
-            self._write()
 
     def _note_step(self, note: PartNote) -> None:
         """Write down what is new of a part."""
@@ -275,4 +273,4 @@ class Supervisor:
                 self._alert(urgent(Alert("its note cannot be written", str(error))))
             self._cannot_write = True
             return
-        self._cannot_write, self._noted = False, self._note
+        self._cannot_write = False
