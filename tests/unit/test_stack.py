@@ -2,21 +2,35 @@
 difference. What the stack's own processes find in their environment.
 """
 
+import json
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
 from penstock.core.errors import ConfigError
+from penstock.interfaces.cli.remedies import stack_lines
+from penstock.pipeline.stack_health import StackHealth, stack_health
 from penstock.settings import Process, Settings, StackSecret, stack_secret
-from penstock.stack import Addresses, Phase, StackNote, follow_stack
+from penstock.stack import (
+    Addresses,
+    PartNote,
+    Phase,
+    StackError,
+    StackNote,
+    Step,
+    follow_stack,
+    read_stack,
+)
 from penstock.stack.environments import StackEnvironments
 from penstock.stack.processes import Identity
-from penstock.stack.state import forget_stack, write_stack
+from penstock.stack.restarts import Restarts
+from penstock.stack.state import forget_stack, state_file, write_stack
 
 ROOT = Path(__file__).resolve().parents[2]
 EMBEDDED = "penstock@127.0.0.1:5433/penstock"
@@ -213,3 +227,79 @@ def test_nothing_is_followed_once_the_stack_has_ended(
     forget_stack(tmp_path)
     followed = follow_stack(caller)
     assert (followed.variables, followed.kept) == (caller, {})
+
+
+def test_pauses_between_starts_grow_and_alerts_become_few() -> None:
+    """2, 4, 8 ... 60 seconds; an alert for the first two deaths, an urgent one for the third, a
+    reminder each half hour. Ten minutes of life make the next death a first one again.
+    """
+    restarts = Restarts("worker", "worker.log")
+    now, pauses, titles = 0.0, [], []
+    for _ in range(40):
+        restarts.started(now)
+        alert = restarts.died(now, "exit code 1")
+        titles.append(alert.title if alert else "")
+        pauses.append(restarts.next_start - now)
+        now = restarts.next_start
+    assert pauses[:7] == [2, 4, 8, 16, 32, 60, 60]
+    assert titles[:4] == ["worker has ended"] * 2 + ["URGENT: worker ends again and again", ""]
+    assert [n for n, title in enumerate(titles) if title] == [0, 1, 2, 35]  # 1800 s later
+    restarts.started(now)
+    calm = restarts.died(now + 600, "exit code 1")
+    assert (calm.title, restarts.next_start - now) == ("worker has ended", 602)
+    assert restarts.deaths == 41
+
+
+def test_status_names_what_lives_and_what_is_dead(tmp_path: Path) -> None:
+    """With a supervisor the dead part is a fault of its own. Without one the whole stack is, and
+    what to do about it is said. After a restart of the machine nothing of it can live.
+    """
+    me, gone = Identity.of_this_process(), Identity(1, "another-boot:1")
+    worker = PartNote("worker", Step.DEAD, gone, 2, "2026-01-01 00:00:00", "exit code 3")
+    server = PartNote("mlflow-server", Step.UP, me)
+    external = replace(ADDRESSES, external_database="db/penstock")
+    note = StackNote(tmp_path, me, Phase.RUNNING, external, (server, worker))
+    settings = Settings(Process(home=tmp_path))
+
+    def seen(note: StackNote) -> StackHealth:
+        write_stack(note, tmp_path)
+        found = stack_health(settings)
+        assert found is not None
+        return found
+
+    death = "it has ended 2 times, last at 2026-01-01 00:00:00 UTC (exit code 3)"
+    watched = seen(note)
+    assert watched.faults == (f"worker is dead: {death}",)
+    lists = f"alive: mlflow-server (process {me.pid}); dead: worker (process 1)"
+    assert stack_lines(watched) == [f"stack: supervisor (process {me.pid}) is running; {lists}"]
+    died = seen(replace(note, supervisor=replace(me, started=f"{me.started}0")))
+    assert died.faults == (f"its supervisor (process {me.pid}) has died; {lists}",)
+    assert "`penstock up`" in stack_lines(died)[-1]
+    assert seen(replace(note, supervisor=gone)).supervision == "the machine was restarted under it"
+    back = seen(replace(note, parts=(replace(server, deaths=1, reason="killed by SIGKILL"),)))
+    assert back.faults == ()
+    assert back.past_deaths[0].startswith("mlflow-server was started again: it has ended once")
+
+
+def test_abandoned_stack_lends_only_the_servers_that_live(caller: dict[str, str]) -> None:
+    """Its environment is followed: nobody asked for paper. A dead Prefect server is not named."""
+    home = Path(caller["PENSTOCK_HOME"])
+    dead = replace(Identity.of_this_process(), started="another-boot:1")
+    write_stack(StackNote(home, dead, Phase.RUNNING, ADDRESSES), home)
+    followed = follow_stack(caller)
+    assert followed.variables["PENSTOCK_ENV"] == "practice"
+    assert "PREFECT_API_URL" not in followed.variables
+    assert followed.abandoned is not None
+
+
+def test_note_of_an_earlier_version_is_read_where_its_stack_has_ended(tmp_path: Path) -> None:
+    """Of one that still runs its process is named."""
+    me = psutil.Process()
+    noted = {"pid": me.pid, "started": me.create_time() - 60, **asdict(ADDRESSES)}
+    state_file(tmp_path).write_text(json.dumps(noted))
+    found = read_stack(tmp_path)
+    assert found is not None
+    assert (found.supervised, found.addresses) == (False, ADDRESSES)
+    state_file(tmp_path).write_text(json.dumps({**noted, "started": me.create_time()}))
+    with pytest.raises(StackError, match=f"another version .* 'kill {me.pid}'"):
+        read_stack(tmp_path)
