@@ -108,7 +108,6 @@ def start_stack(
         settings.home,
         [sys.executable, "-m", "penstock", "up", "--foreground", *options],
         {**settings.variables, "PENSTOCK_ENV": settings.process.env},
-        settings.home / "logs" / "supervisor.log",
         on_look,
     )
     note = brought.note
@@ -142,8 +141,10 @@ def run_stack(
         database=own_server,
         on_step=on_step,
     )
-    # SIGHUP too: a terminal that is closed would leave the parts without a supervisor
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    ends = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        ends.append(signal.SIGHUP)
+    for number in ends:
         signal.signal(number, lambda *_: supervisor.stop())
     url_of = (
         own_server.database_url

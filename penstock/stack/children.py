@@ -59,7 +59,7 @@ class Child:
         """
         if self.port is not None:
             end(marked(self.home).get(self.name, ()), 0)
-        with self._output() as out:
+        with output_to(self.log) as out:
             self.process = subprocess.Popen(
                 self.command,
                 env={**self.environment, MARK: mark_of(self.name, self.home)},
@@ -101,11 +101,25 @@ class Child:
         end([*family, *marked(self.home).get(self.name, ())], _GRACE_SECONDS)
         self.process.poll()
 
-    def _output(self) -> IO[bytes]:
-        try:
-            return self.log.open("ab")
-        except OSError:  # a full disk
-            return open(os.devnull, "ab")
+
+def output_to(log: Path) -> IO[bytes]:
+    """Return the log, opened to append to; nothing's file where it cannot be opened."""
+    try:
+        return log.open("ab")
+    except OSError:  # a full disk
+        return open(os.devnull, "ab")
+
+
+def make_logs(home: Path) -> Path:
+    """Return the folder of the stack's logs, made if missing. Raises StackError where it cannot
+    be.
+    """
+    logs = home / "logs"
+    try:
+        logs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StackError(f"{logs} cannot be made: {error.strerror}") from None
+    return logs
 
 
 def answers(url: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.core.machine import SYSTEM_CLOCK
+from penstock.stack.children import make_logs, output_to
 from penstock.stack.leftovers import end_leftovers, noted_stack
 from penstock.stack.locks import ending_lock, locked, supervisor_lock
 from penstock.stack.processes import Identity, StackError, wait_for_end
@@ -47,7 +48,6 @@ def bring_up(
     home: Path,
     command: Sequence[str],
     environment: Mapping[str, str],
-    log: Path,
     on_look: OnLook,
 ) -> Brought:
     """Return once the home's stack is up. Where it has no supervisor, `command` is started as one,
@@ -56,6 +56,7 @@ def bring_up(
     `on_look` is called with what is noted, several times per second. Raises StackError with the
     log's name where the stack does not come up.
     """
+    log = make_logs(home) / "supervisor.log"
     wait_until_none_ends(home)
     supervisor = None if _goes_on(home) else _start(command, environment, log)
     deadline = SYSTEM_CLOCK.elapsed_seconds() + _START_SECONDS
@@ -127,8 +128,7 @@ def _goes_on(home: Path) -> bool:
 def _start(
     command: Sequence[str], environment: Mapping[str, str], log: Path
 ) -> "subprocess.Popen[bytes]":
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
+    with output_to(log) as out:
         return subprocess.Popen(
             command,
             env=dict(environment),

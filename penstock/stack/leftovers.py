@@ -6,6 +6,8 @@ from penstock.stack.processes import end, family_of, marked
 from penstock.stack.state import StackNote, UnreadableStackError, read_stack
 
 _GRACE_SECONDS = 10.0
+#: What is being ended may start something more.
+_SWEEPS = 2
 
 
 def noted_stack(home: Path) -> StackNote | None:
@@ -28,11 +30,12 @@ def end_leftovers(home: Path, note: StackNote | None) -> tuple[str, ...]:
     """
     parts = note.parts if note else ()
     families = {part.name: family_of(part.process) for part in parts if part.process}
-    for place in {home, note.home if note else home}:
-        for name, processes in marked(place).items():
-            families[name] = [*families.get(name, []), *processes]
-    return tuple(
-        f"{name} (process {pid})"
-        for name, processes in reversed(families.items())
-        for pid in end(processes, _GRACE_SECONDS)
-    )
+    ended: list[str] = []
+    for _ in range(_SWEEPS):
+        for place in {home, note.home if note else home}:
+            for name, processes in marked(place).items():
+                families[name] = [*families.get(name, []), *processes]
+        for name, processes in reversed(families.items()):
+            ended += [f"{name} (process {pid})" for pid in end(processes, _GRACE_SECONDS)]
+        families = {}
+    return tuple(ended)

@@ -26,8 +26,12 @@ class FileLock:
     """An exclusive lock of a file. Children do not inherit it."""
 
     def __init__(self, path: Path) -> None:
+        """Raises StackError where the file cannot be opened."""
         self.path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StackError(f"{path} cannot be opened: {error.strerror}") from None
 
     def take(self) -> bool:
         """Take the lock, unless another process has it, and write down who did."""

@@ -13,7 +13,7 @@ from penstock.core.alerts import Alert, urgent
 from penstock.core.machine import SYSTEM_CLOCK
 from penstock.ports import DatabaseServer
 from penstock.stack.alerts import StackAlerts
-from penstock.stack.children import Child
+from penstock.stack.children import Child, make_logs
 from penstock.stack.kept_parts import DatabasePart, KeptPart, Part
 from penstock.stack.leftovers import end_leftovers, noted_stack
 from penstock.stack.locks import FileLock, supervisor_lock
@@ -87,7 +87,7 @@ class Supervisor:
         ended first. Raises StackError where a part does not come up, or where the home has a
         supervisor already.
         """
-        (self.home / "logs").mkdir(parents=True, exist_ok=True)
+        make_logs(self.home)
         lock = self._only_supervisor()
         try:
             had_one = self._replace_earlier()

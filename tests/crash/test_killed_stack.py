@@ -13,10 +13,10 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import psutil
 import pytest
 
 from penstock.adapters.stores.embedded import EmbeddedPostgres
+from penstock.adapters.stores.server_home import ServerUser, server_home
 from penstock.stack import Phase, Step, noted_stack
 from penstock.stack.children import is_free
 from penstock.stack.processes import Identity, marked
@@ -79,14 +79,8 @@ def ask(stack: Stack, *arguments: str) -> tuple[int, str]:
 
 def postmaster(stack: Stack) -> Identity:
     """Return the database's process."""
-    data = next(
-        process
-        for process in psutil.process_iter()
-        if process.name() == "postgres"
-        and str(stack.home / "postgres") in " ".join(process.cmdline())
-        and process.ppid() == 1
-    )
-    found = Identity.of(data.pid)
+    folder = server_home(stack.home / "postgres", ServerUser.choose())
+    found = Identity.of(int((folder / "data" / "postmaster.pid").read_text().split()[0]))
     assert found is not None
     return found
 

@@ -60,8 +60,7 @@ def end(stack: CheapStack) -> tuple[bool, tuple[str, ...]]:
 def bring(stack: CheapStack) -> Brought:
     """Do what `penstock up` does."""
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
-    log = stack.home / "logs" / "supervisor.log"
-    return bring_up(stack.home, stack.program, environment, log, lambda note: None)
+    return bring_up(stack.home, stack.program, environment, lambda note: None)
 
 
 def test_next_supervisor_replaces_what_a_killed_one_left(stack: CheapStack) -> None:
