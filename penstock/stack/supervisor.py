@@ -29,7 +29,7 @@ from penstock.stack.state import (
     write_stack,
 )
 
-_START_SECONDS = 120.0
+_START_SECONDS = 180.0
 _TICK_SECONDS = 0.5
 #: How long a supervisor waits for the end of the one before.
 _PATIENCE_SECONDS = 90.0
