@@ -15,7 +15,7 @@ from penstock.stack.locks import ending_lock, locked, supervisor_lock
 from penstock.stack.processes import Identity, StackError, wait_for_end
 from penstock.stack.state import Phase, StackNote, forget_stack
 
-#: Longer than a supervisor waits for its parts: it can say which of them is late.
+#: How long nothing may change. A supervisor gives its parts less: it can say which one is late.
 _START_SECONDS = 300.0
 #: Four children are given ten seconds each to end, then the database.
 _STOP_SECONDS = 90.0
@@ -58,10 +58,12 @@ def bring_up(
     log = make_logs(home) / "supervisor.log"
     wait_until_none_ends(home)
     supervisor = None if _goes_on(home) else _start(command, environment, log)
-    deadline = SYSTEM_CLOCK.elapsed_seconds() + _START_SECONDS
-    while SYSTEM_CLOCK.elapsed_seconds() < deadline:
+    last, changed = None, SYSTEM_CLOCK.elapsed_seconds()
+    while SYSTEM_CLOCK.elapsed_seconds() < changed + _START_SECONDS:
         exited = supervisor is not None and supervisor.poll() is not None
         note = noted_stack(home)
+        if note != last:
+            last, changed = note, SYSTEM_CLOCK.elapsed_seconds()
         on_look(note)
         if note is not None and note.is_up:
             ours = supervisor is not None and note.supervisor.pid == supervisor.pid
@@ -69,7 +71,7 @@ def bring_up(
         if (supervisor is None or exited) and not _goes_on(home):
             raise StackError(f"the stack did not start: {_last_line(log)}; read {log}")
         SYSTEM_CLOCK.sleep(0.2)
-    raise StackError(f"the stack did not come up within {_START_SECONDS:.0f} s: read {log}")
+    raise StackError(f"the start has stood still for {_START_SECONDS:.0f} s: read {log}")
 
 
 def wait_until_none_ends(home: Path) -> None:
