@@ -4,6 +4,7 @@ DemoReport and PerformanceReport have one field per section, so that none can be
 """
 
 import html
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +19,8 @@ from penstock.monitoring.returns import performance_of
 
 #: The number of rows that are shown; a longer table says how many it has.
 MAX_ROWS = 500
+#: Words that are coloured like yes and no.
+_MARKED = {"passed": "yes", "failed": "no"}
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --good: #1a7f4b; --bad: #c0392b; }
@@ -56,7 +59,8 @@ class Section:
 class DemoReport:
     """What a run of the whole pipeline did, from ingested rows to live equity.
 
-    Tables may be empty; none is absent. Each field is the table or figure of one section.
+    Tables may be empty; none is absent. Each field is the table, the text or the figure of one
+    section. The demo's gate lets anything pass: what the project's own thresholds say stands first.
     """
 
     made_at: datetime
@@ -64,7 +68,10 @@ class DemoReport:
     summary: pl.DataFrame
     ingest: pl.DataFrame
     checks: pl.DataFrame
+    promoted: str
     verdicts: pl.DataFrame
+    project_says: str
+    project_verdicts: pl.DataFrame
     orders: pl.DataFrame
     fills: pl.DataFrame
     trials_figure: Any
@@ -77,7 +84,8 @@ class DemoReport:
             drift_section(self.drift),
             Section("Out-of-sample equity and drawdown", figure=self.oos_figure),
             Section("Search trials", figure=self.trials_figure),
-            Section("Promotion verdicts", table=self.verdicts, empty="No version was judged."),
+            Section("The project's thresholds", self.project_says, self.project_verdicts),
+            Section("Promotion verdicts", self.promoted, self.verdicts),
             Section("Ingest", table=self.ingest, empty="No symbol was ingested."),
             Section("Checks", table=self.checks, empty="No check was run."),
             Section("Orders", table=self.orders, empty="No order was placed."),
@@ -192,6 +200,13 @@ def account_figure(equity: pl.DataFrame) -> Any:
     return figure.update_layout(height=480, template="plotly_white", margin={"t": 40, "b": 40})
 
 
+def report_path(folder: Path, name: str, made_at: datetime) -> Path:
+    """Return a new file's path in `folder`: name and time. No report takes the place of another."""
+    stem = f"{name}-{made_at:%Y-%m-%d-%H%M%S}"
+    names = itertools.chain([stem], (f"{stem}-{number}" for number in itertools.count(2)))
+    return next(path for each in names if not (path := folder / f"{each}.html").exists())
+
+
 def write_demo_report(report: DemoReport, path: Path) -> Path:
     """Write the demo's report to `path` and return it."""
     return write_html("Penstock demo", report.sections(), report.made_at, path)
@@ -280,6 +295,8 @@ def _cell(value: object) -> str:
         return f'<td class="number">{format_number(value)}</td>'
     if isinstance(value, datetime):
         return f"<td>{value:%Y-%m-%d %H:%M:%S}</td>"
+    if value in _MARKED:
+        return f'<td class="{_MARKED[str(value)]}">{value}</td>'
     text = "" if value is None else html.escape(str(value))
     return f'<td class="text">{text}</td>' if len(text) > 60 else f"<td>{text}</td>"
 

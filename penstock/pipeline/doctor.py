@@ -17,6 +17,7 @@ from penstock.core.halts import EVERY_ACCOUNT
 from penstock.execution.kill_switch import KillSwitch
 from penstock.pipeline.rebalance import listed_limits
 from penstock.pipeline.use_case import use_case
+from penstock.ports import ModelVersion
 from penstock.settings import MarketSettings, Settings
 from penstock.stack import running
 from penstock.wiring import Platform, open_platform
@@ -240,13 +241,19 @@ def _registry(platform: Platform) -> str:
     ]
     found = {each.name: platform.registry.find(each.name, each.alias) for each in wanted}
     named = (
-        f"{name} trades version {version.version}"
+        f"{name} trades version {version.version}{_gate(version)}"
         for name, version in found.items()
         if version is not None
     )
     without = ", ".join(name for name, version in found.items() if version is None)
     seen = [*named, *([f"no champion yet of {without}"] if without else [])]
     return "; ".join([platform.tracking_address, *seen])
+
+
+def _gate(version: ModelVersion) -> str:
+    """Return what the gate decided about a version; "" where that is not kept with it."""
+    decided = version.tags.get("gate", "")
+    return f" ({decided})" if decided else ""
 
 
 def _kill_switch(platform: Platform) -> str:

@@ -7,7 +7,12 @@ from penstock.core.actors import Actor
 from penstock.core.errors import ConfigError, DataError, PromotionError, VenueError
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.figures import AccountFigures, figures_of
-from penstock.monitoring.reports import MAX_ROWS, PerformanceReport, write_performance_report
+from penstock.monitoring.reports import (
+    MAX_ROWS,
+    PerformanceReport,
+    report_path,
+    write_performance_report,
+)
 from penstock.monitoring.tables import balances_table, breaks_table, figures_table, orders_table
 from penstock.pipeline.use_case import use_case
 from penstock.wiring import Platform
@@ -47,9 +52,7 @@ def report_account(platform: Platform, actor: Actor, portfolio: str) -> ReportOu
         equity=platform.control_store.equity_history(account),
         drift=drift,
     )
-    path = write_performance_report(
-        report, platform.home / "reports" / f"{account}-{now:%Y-%m-%d}.html"
-    )
+    path = write_performance_report(report, report_path(platform.home / "reports", account, now))
     return ReportOutcome(account, path, figures, not_compared)
 
 

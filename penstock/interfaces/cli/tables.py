@@ -69,12 +69,15 @@ def coverage_table(status: SystemStatus) -> pl.DataFrame:
 
 
 def models_table(status: SystemStatus) -> pl.DataFrame:
-    """Return the registered versions with an alias: columns model, version, aliases, strategy."""
+    """Return the registered versions with an alias: columns model, version, aliases, strategy and
+    what the gate decided at last.
+    """
     rows = [
-        (each.name, each.version, ", ".join(each.aliases), each.tags.get("strategy", ""))
+        (each.name, each.version, ", ".join(each.aliases))
+        + tuple(each.tags.get(tag, "") for tag in ("strategy", "gate"))
         for each in status.models
     ]
-    return _texts(rows, ("model", "version", "aliases", "strategy"))
+    return _texts(rows, ("model", "version", "aliases", "strategy", "gate"))
 
 
 def locks_table(status: SystemStatus) -> pl.DataFrame:

@@ -82,9 +82,10 @@ def demo(drift: DriftReport) -> DemoReport:
         summary=pl.DataFrame({"fact": ["rows ingested"], "value": ["10,950"]}),
         ingest=pl.DataFrame({"symbol": ["BTC/USDT"], "new": [1095]}),
         checks=pl.DataFrame({"check": ["high_is_highest"], "success": [True]}),
-        verdicts=pl.DataFrame(
-            {"criterion": ["deflated_sharpe"], "passed": [False], "value": [0.91]}
-        ),
+        promoted="trend/1: champion, performance not judged",
+        verdicts=pl.DataFrame({"criterion": ["deflated_sharpe"], "verdict": ["not judged"]}),
+        project_says="would reject it",
+        project_verdicts=pl.DataFrame({"criterion": ["deflated_sharpe"], "verdict": ["failed"]}),
         orders=pl.DataFrame({"symbol": ["BTC/USDT"], "quantity": [Decimal("0.0150")]}),
         fills=pl.DataFrame(schema={"symbol": pl.String()}),
         trials_figure=figure,
@@ -97,13 +98,15 @@ def test_demo_report_holds_every_table_with_its_values(demo: DemoReport, tmp_pat
     """Each section's table is in the file, cell by cell. Decimals keep their digits, and booleans
     are words.
     """
-    page = Page(
-        write_demo_report(demo, tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
-    )
+    text = write_demo_report(demo, tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
     assert page.tables["Summary"] == [["fact", "value"], ["rows ingested", "10,950"]]
     assert page.tables["Ingest"] == [["symbol", "new"], ["BTC/USDT", "1,095"]]
     assert page.tables["Checks"] == [["check", "success"], ["high_is_highest", "yes"]]
-    assert page.tables["Promotion verdicts"][1] == ["deflated_sharpe", "no", "0.91"]
+    assert page.tables["Promotion verdicts"][1] == ["deflated_sharpe", "not judged"]
+    assert page.tables["The project's thresholds"][1] == ["deflated_sharpe", "failed"]
+    assert '<td class="no">failed</td>' in text, "what failed is seen at a glance"
+    assert "<p>trend/1: champion, performance not judged</p>" in text
     assert page.tables["Orders"][1] == ["BTC/USDT", "0.0150"]
     assert page.tables["Live against backtest"][-1][:2] == ["live equity", "1,010"]
     assert "Fills" not in page.tables, "an empty table is said in words"
