@@ -12,7 +12,12 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from penstock.core.actors import Actor
-from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableError
+from penstock.core.errors import (
+    ConfigError,
+    PenstockError,
+    PracticeExchangeDownError,
+    VenueUnavailableError,
+)
 from penstock.core.halts import EVERY_ACCOUNT
 from penstock.execution.kill_switch import KillSwitch
 from penstock.pipeline.rebalance import listed_limits
@@ -120,6 +125,8 @@ def _failed(subject: Subject, error: Exception) -> HealthCheck:
     cause = subject
     if isinstance(error, ConfigError):
         cause = Subject.CONFIGURATION
+    elif isinstance(error, PracticeExchangeDownError):
+        cause = Subject.STACK
     elif isinstance(error, VenueUnavailableError):
         cause = Subject.VENUE
     return HealthCheck(subject, False, str(error), cause)
@@ -181,6 +188,8 @@ def _venue(platform: Platform) -> str:
     try:
         listed_limits(platform)
         count = len(platform.market.instruments())
+    except PracticeExchangeDownError:
+        raise
     except VenueUnavailableError as error:
         raise VenueUnavailableError(f"{error}; {asked}") from None
     return f"{market.ccxt_id}: {count} instruments; {asked}"

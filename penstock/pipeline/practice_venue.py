@@ -135,9 +135,7 @@ def _control(settings: Settings) -> PracticeControl:
     try:
         control.now()
     except VenueUnavailableError:
-        raise PracticeExchangeDownError(
-            f"the practice exchange does not answer at {control.url}"
-        ) from None
+        raise PracticeExchangeDownError(control.url, "a control call") from None
     return control
 
 
