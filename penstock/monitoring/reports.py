@@ -5,20 +5,29 @@ DemoReport and PerformanceReport have one field per section, so that none can be
 
 import html
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from penstock.core.amounts import to_step
 from penstock.core.extras import extra
 from penstock.monitoring.drift import DriftReport
 from penstock.monitoring.returns import performance_of
 
 #: The number of rows that are shown; a longer table says how many it has.
 MAX_ROWS = 500
+#: What the columns of a table of positions mean.
+_POSITIONS_TEXT = (
+    "A price is the newest stored close or own trade, and its age is by the venue's time. "
+    "Unrealised profit is the quantity times the price less the entry price, the average price "
+    "paid; fees in the quote asset are not in it."
+)
 #: Words that are coloured like yes and no.
 _MARKED = {"passed": "yes", "failed": "no"}
 
@@ -105,7 +114,8 @@ class PerformanceReport:
     account: str
     """The account's name."""
     summary: pl.DataFrame
-    balances: pl.DataFrame
+    positions: pl.DataFrame
+    positions_sentence: str
     orders: pl.DataFrame
     breaks: pl.DataFrame
     equity: pl.DataFrame
@@ -121,7 +131,12 @@ class PerformanceReport:
             Section("Summary", table=self.summary),
             self._equity_section(),
             *live,
-            Section("Balances", table=self.balances, empty="The account holds nothing."),
+            Section(
+                "Positions",
+                f"{self.positions_sentence}. {_POSITIONS_TEXT}",
+                self.positions,
+                empty="The account holds nothing.",
+            ),
             Section("Orders", self._left_out(), self.orders, empty="No order was placed."),
             Section("Open breaks", table=self.breaks, empty="Ledger and venue agree."),
         ]
@@ -291,7 +306,7 @@ def _table(table: pl.DataFrame, empty: str) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, bool):
         return f'<td class="{"yes" if value else "no"}">{"yes" if value else "no"}</td>'
-    if isinstance(value, int | float) or type(value).__name__ == "Decimal":
+    if isinstance(value, int | float | Decimal):
         return f'<td class="number">{format_number(value)}</td>'
     if isinstance(value, datetime):
         return f"<td>{value:%Y-%m-%d %H:%M:%S}</td>"
@@ -304,10 +319,10 @@ def _cell(value: object) -> str:
 def format_number(value: object) -> str:
     """Return a number as text: whole ones grouped, others with six significant digits.
 
-    A Decimal is shown as it is.
+    A Decimal has its digits, but no zeros at its end. No number has an exponent or a minus zero.
     """
     if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
-        return f"{value:,.0f}"
-    if isinstance(value, float):
-        return f"{value:,.2f}" if abs(value) >= 1000 else f"{value:.6g}"
-    return str(value)
+        return f"{value:z,.0f}"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:z,.2f}" if abs(value) >= 1000 else to_step(Decimal(f"{value:.6g}"))
+    return to_step(value) if isinstance(value, Decimal) else str(value)

@@ -374,7 +374,7 @@ def test_several_venues_become_one_account(configs: Path) -> None:
     """
     replace(configs / "environments.yaml", r"\{name: practice-daily,[^}]*\}", BOTH)
     where: dict[str, Any] = {"env": "practice", "practice_url": "http://127.0.0.1:9999"}
-    with pytest.raises(PracticeExchangeDownError, match="does not answer at http://127.0.0.1:9999"):
+    with pytest.raises(PracticeExchangeDownError, match="does not answer at"):
         Platform(settings_of(configs, **where), "").exchange("daily")
     keys = dict.fromkeys(("K1", "S1", "K2", "S2"), "x")
     exchange = Platform(settings_of(configs, keys, **where), "").exchange("daily")
