@@ -28,6 +28,8 @@ _POSITIONS_TEXT = (
     "Unrealised profit is the quantity times the price less the entry price, the average price "
     "paid; fees in the quote asset are not in it."
 )
+#: So few slots are drawn as points too: a line needs two, and a day's change is to be seen.
+_FEW_POINTS = 40
 #: Words that are coloured like yes and no.
 _MARKED = {"passed": "yes", "failed": "no"}
 
@@ -133,7 +135,7 @@ class PerformanceReport:
             *live,
             Section(
                 "Positions",
-                f"{self.positions_sentence}. {_POSITIONS_TEXT}",
+                f"The account's {self.positions_sentence}. {_POSITIONS_TEXT}",
                 self.positions,
                 empty="The account holds nothing.",
             ),
@@ -190,29 +192,31 @@ def equity_figure(drift: DriftReport) -> Any:
 
 
 def account_figure(equity: pl.DataFrame) -> Any:
-    """Return a plotly figure of an account's equity and cash and, below, of its return.
+    """Return a plotly figure of an account's equity and, below, of its cash and of its return.
 
-    `equity` has the columns at, equity, cash and transferred, in quote units. The return leaves
-    transfers out.
+    `equity` has the columns at, equity, cash and transferred, in quote units. Each has an axis of
+    its own: beside the cash, which reaches down to nothing, the equity would be a straight line.
+    The return leaves transfers out. Few slots are drawn as points.
     """
     with extra("research"):
         import plotly.graph_objects as go
         from plotly.subplots import make_subplots
 
     instants, earned = equity["at"].to_list(), performance_of(equity)
-    figure = make_subplots(rows=2, shared_xaxes=True, row_heights=[0.6, 0.4], vertical_spacing=0.06)
-    for name in ("equity", "cash"):
-        figure.add_trace(
-            go.Scatter(x=instants, y=equity[name].to_list(), name=name, mode="lines"), row=1, col=1
-        )
-    figure.add_trace(
-        go.Scatter(x=instants, y=(earned.growth - 1).tolist(), name="return", mode="lines"),
-        row=2,
-        col=1,
+    rows = (
+        ("equity", equity["equity"].to_list(), "equity, quote units", ",.6~f"),
+        ("return", (earned.growth - 1).tolist(), "return, transfers<br>left out", "+.2~%"),
+        ("cash", equity["cash"].to_list(), "cash, quote units", ",.6~f"),
     )
-    figure.update_yaxes(title_text="quote units", row=1, col=1)
-    figure.update_yaxes(title_text="return, transfers left out", tickformat="+.1%", row=2, col=1)
-    return figure.update_layout(height=480, template="plotly_white", margin={"t": 40, "b": 40})
+    figure = make_subplots(
+        rows=len(rows), shared_xaxes=True, row_heights=[0.5, 0.25, 0.25], vertical_spacing=0.05
+    )
+    mode = "lines+markers" if equity.height <= _FEW_POINTS else "lines"
+    for row, (name, values, title, ticks) in enumerate(rows, 1):
+        line = go.Scatter(x=instants, y=values, name=name, mode=mode)
+        figure.add_trace(line, row=row, col=1)
+        figure.update_yaxes(title_text=title, tickformat=ticks, row=row, col=1)
+    return figure.update_layout(height=640, template="plotly_white", margin={"t": 40, "b": 40})
 
 
 def report_path(folder: Path, name: str, made_at: datetime) -> Path:

@@ -109,7 +109,7 @@ def positions_sentence(holdings: Holdings) -> str:
     equity = holdings.equity
     if equity is None:
         return f"equity is unknown: no price of {', '.join(holdings.unpriced)} is stored"
-    return f"equity {money(equity, holdings.quote)} {holdings.quote} at the last prices"
+    return f"equity is {money(equity, holdings.quote)} {holdings.quote} at the last prices"
 
 
 def _position_row(holdings: Holdings, held: Position) -> tuple[str, ...]:
@@ -125,8 +125,15 @@ def _position_row(holdings: Holdings, held: Position) -> tuple[str, ...]:
         UNKNOWN if held.value is None else money(held.value, quote),
         weight,
         UNKNOWN if held.unrealised is None else money_change(held.unrealised, quote),
-        UNKNOWN if held.age is None else age_text(held.age),
+        _age(held),
     )
+
+
+def _age(held: Position) -> str:
+    """Return how old a price is, or from when it is where the venue's time is not known."""
+    if held.age is not None:
+        return age_text(held.age)
+    return UNKNOWN if held.price is None else f"of {held.price.at:%Y-%m-%d %H:%M}"
 
 
 def _weight(holdings: Holdings, value: Decimal | None) -> str:

@@ -105,25 +105,24 @@ def halts_table(status: SystemStatus) -> pl.DataFrame:
 
 
 def positions_record(holdings: Holdings) -> dict[str, object]:
-    """Return what an account holds as JSON values: exact amounts as text, None where unknown."""
-    equity = holdings.equity
+    """Return what an account holds as JSON values: amounts as text, None where unknown."""
     return {
         "account": holdings.account,
         "quote": holdings.quote,
-        "equity": _exact_or_none(equity),
-        "cash": plain(holdings.cash),
+        "equity": _amount_or_none(holdings.equity),
+        "cash": to_step(holdings.cash),
         "cash_weight": _fraction(holdings.weight(holdings.cash)),
         "positions": [
             {
                 "symbol": held.symbol,
                 "quantity": plain(held.quantity),
-                "entry_price": _exact_or_none(held.entry_price),
+                "entry_price": _amount_or_none(held.entry_price),
                 "price": None if held.price is None else plain(held.price.value),
                 "price_at": None if held.price is None else held.price.at.isoformat(),
                 "price_age_seconds": None if held.age is None else held.age.total_seconds(),
-                "value": _exact_or_none(held.value),
+                "value": _amount_or_none(held.value),
                 "weight": _fraction(holdings.weight(held.value)) if held.counted else None,
-                "unrealised": _exact_or_none(held.unrealised),
+                "unrealised": _amount_or_none(held.unrealised),
                 "counted": held.counted,
             }
             for held in holdings.positions
@@ -201,8 +200,8 @@ def _given(value: Decimal | None) -> str:
     return "" if value is None else to_step(value)
 
 
-def _exact_or_none(amount: Decimal | None) -> str | None:
-    return None if amount is None else plain(amount)
+def _amount_or_none(amount: Decimal | None) -> str | None:
+    return None if amount is None else to_step(amount)
 
 
 def _fraction(weight: Decimal | None) -> float | None:
