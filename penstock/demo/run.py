@@ -30,6 +30,7 @@ from penstock.demo.history import DemoHistory, parquet_history, synthetic_histor
 from penstock.demo.summary import PORTFOLIO, DemoResult, result_of
 from penstock.pipeline.comparison import Period, compare_with_backtest
 from penstock.pipeline.ingest import IngestOutcome, ingest_timeframe
+from penstock.pipeline.positions import list_positions
 from penstock.pipeline.promote import PromotionOutcome, promote_candidate
 from penstock.pipeline.reconcile import reconcile_account
 from penstock.pipeline.research import ResearchOutcome, planned_trials, run_research
@@ -124,6 +125,7 @@ class _Demo:
             reconciled=reconciled,
             drift=drift,
             took=self.took,
+            holdings=list_positions(platform, actor, PORTFOLIO),
         )
 
     @contextmanager

@@ -12,8 +12,14 @@ from penstock.core.rebalances import RebalanceStatus
 from penstock.data.ingestion import report_frame
 from penstock.demo.history import DemoHistory
 from penstock.monitoring.drift import DriftReport
+from penstock.monitoring.positions import Holdings
 from penstock.monitoring.reports import DemoReport, report_path, write_demo_report
-from penstock.monitoring.tables import fills_table, orders_table
+from penstock.monitoring.tables import (
+    fills_table,
+    orders_table,
+    positions_sentence,
+    positions_table,
+)
 from penstock.pipeline.ingest import IngestOutcome
 from penstock.pipeline.promote import PromotionOutcome
 from penstock.pipeline.reconcile import ReconcileOutcome
@@ -58,6 +64,8 @@ class DemoResult:
     """How many of these failed."""
     orders: tuple[OrderRecord, ...]
     fills: tuple[Fill, ...]
+    holdings: Holdings
+    """What the account holds at the end."""
 
 
 def result_of(
@@ -73,6 +81,7 @@ def result_of(
     reconciled: ReconcileOutcome,
     drift: DriftReport,
     took: dict[str, float],
+    holdings: Holdings,
 ) -> DemoResult:
     """Gather what the steps returned and what is stored now, and write the report."""
     account = platform.environment.account_of(PORTFOLIO).name
@@ -96,6 +105,7 @@ def result_of(
         checks_not_met=checks.filter(~pl.col("success")).height,
         orders=tuple(platform.ledger.orders(account)),
         fills=tuple(platform.ledger.fills(account)),
+        holdings=holdings,
     )
     _write_report(result, checks)
     return result
@@ -136,6 +146,7 @@ def summary_table(result: DemoResult) -> pl.DataFrame:
         ("orders", f"{len(result.orders)}, {filled} filled"),
         ("fills", f"{len(result.fills)}, notional {notional:,.2f}"),
         ("sent in this run", f"{sum(each.sent for each in ran)} orders"),
+        ("held at the end", positions_sentence(result.holdings)),
         ("reconciliation", result.reconciled.summary()),
         ("took", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in result.took.items())),
     ]
@@ -179,6 +190,7 @@ def _write_report(result: DemoResult, checks: pl.DataFrame) -> None:
         verdicts=result.promotion.promotion.gate.table(),
         project_says=project_sentence(result.project_decision),
         project_verdicts=result.project_decision.table(),
+        positions=positions_table(result.holdings),
         orders=orders_table(result.orders),
         fills=fills_table(result.fills),
         trials_figure=trials_figure(result.research.result),

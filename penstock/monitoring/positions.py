@@ -36,7 +36,7 @@ class Position:
     """The average price paid for it, without fees in quote (quote units); None where no fill
     bought it: an opening balance or a deposit has no cost."""
     price: LastPrice | None
-    """The newest price that is stored."""
+    """The newest stored close; the account's newest trade where no bar is stored."""
     age: timedelta | None
     """How old the price is; None without a price, and where the venue's time is not known."""
     counted: bool = True

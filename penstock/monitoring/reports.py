@@ -24,7 +24,8 @@ from penstock.monitoring.returns import performance_of
 MAX_ROWS = 500
 #: What the columns of a table of positions mean.
 _POSITIONS_TEXT = (
-    "A price is the newest stored close or own trade, and its age is by the venue's time. "
+    "A price is the newest stored close, or that of the account's newest trade where no bar is "
+    "stored; its age is by the venue's time. "
     "Unrealised profit is the quantity times the price less the entry price, the average price "
     "paid; fees in the quote asset are not in it."
 )
@@ -83,6 +84,7 @@ class DemoReport:
     verdicts: pl.DataFrame
     project_says: str
     project_verdicts: pl.DataFrame
+    positions: pl.DataFrame
     orders: pl.DataFrame
     fills: pl.DataFrame
     trials_figure: Any
@@ -99,6 +101,7 @@ class DemoReport:
             Section("Promotion verdicts", self.promoted, self.verdicts),
             Section("Ingest", table=self.ingest, empty="No symbol was ingested."),
             Section("Checks", table=self.checks, empty="No check was run."),
+            Section("Positions", _POSITIONS_TEXT, self.positions, empty="Nothing is held."),
             Section("Orders", table=self.orders, empty="No order was placed."),
             Section("Fills", table=self.fills, empty="Nothing was filled."),
         ]

@@ -33,11 +33,20 @@ def list_positions(platform: Platform, actor: Actor, portfolio: str) -> Holdings
         quote,
         balances,
         platform.ledger.entry_prices(account) if held else {},
-        newest([*_closes(platform, held), *_trades(platform, account, held)]),
+        _prices(platform, account, held),
         _now(platform),
         platform.settings.portfolio(portfolio).rebalancing.uncounted_assets,
         platform.control_store.planned_instruments(account),
     )
+
+
+def _prices(platform: Platform, account: str, symbols: Collection[str]) -> dict[str, LastPrice]:
+    """Return the newest stored close of each symbol, else the price of the account's newest trade.
+
+    A trade of our own has paid the spread: a close says better what the market is at.
+    """
+    closes = newest(_closes(platform, symbols))
+    return {**dict(_trades(platform, account, set(symbols) - set(closes))), **closes}
 
 
 def _closes(platform: Platform, symbols: Collection[str]) -> Iterator[tuple[str, LastPrice]]:
@@ -69,7 +78,7 @@ def _trades(
 ) -> Iterator[tuple[str, LastPrice]]:
     """Yield the price of the account's newest trade of each symbol."""
     marks = {mark.symbol: mark.since for mark in platform.control_store.trade_marks(account)}
-    for symbol in sorted(set(symbols) & set(marks)):
+    for symbol in sorted({*symbols} & {*marks}):
         for fill in platform.ledger.fills(account, symbol, marks[symbol])[-1:]:
             yield symbol, LastPrice(fill.price, fill.at)
 

@@ -87,6 +87,7 @@ def demo(drift: DriftReport) -> DemoReport:
         verdicts=pl.DataFrame({"criterion": ["deflated_sharpe"], "verdict": ["not judged"]}),
         project_says="would reject it",
         project_verdicts=pl.DataFrame({"criterion": ["deflated_sharpe"], "verdict": ["failed"]}),
+        positions=pl.DataFrame({"position": ["BTC/USDT"], "value": ["1.50"]}),
         orders=pl.DataFrame({"symbol": ["BTC/USDT"], "quantity": [Decimal("0.0150")]}),
         fills=pl.DataFrame(schema={"symbol": pl.String()}),
         trials_figure=figure,
@@ -96,8 +97,8 @@ def demo(drift: DriftReport) -> DemoReport:
 
 
 def test_demo_report_holds_every_table_with_its_values(demo: DemoReport, tmp_path: Path) -> None:
-    """Each section's table is in the file, cell by cell. Decimals have no zeros at the end, and booleans
-    are words.
+    """Each section's table is in the file, cell by cell. Decimals have no zeros at the end, and
+    booleans are words.
     """
     text = write_demo_report(demo, tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
     page = Page(text)
@@ -178,8 +179,8 @@ def test_differences_of_the_curves_have_a_panel_of_their_own(drift: DriftReport)
 
 
 def test_deposit_lifts_the_equity_curve_and_not_the_return() -> None:
-    """The account's figure has the transfer in its upper panel only. Equity, cash and return have an
-    axis each: beside the cash a change of the equity is not seen.
+    """The account's figure has the transfer in its upper panel only. Equity, cash and return have
+    an axis each: beside the cash a change of the equity is not seen.
     """
     days = [NOW + timedelta(days=i) for i in range(3)]
     equity = pl.DataFrame(
