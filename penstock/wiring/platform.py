@@ -216,7 +216,9 @@ class Platform:
         """Return the tracker of an experiment; each study has its own."""
         from penstock.adapters.mlflow.tracking import MlflowTracker
 
-        return MlflowTracker(self.tracking_uri, experiment, clock=self.machine_clock)
+        return MlflowTracker(
+            self.tracking_uri, experiment, self.promotions, clock=self.machine_clock
+        )
 
     @cached_property
     def notifier(self) -> Notifier:
