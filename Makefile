@@ -18,12 +18,16 @@ TESTS := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3,11) <= sys.version_info < (3,14) else "Penstock needs Python 3.11-3.13, this is %d.%d: run make PYTHON=python3.12" % sys.version_info[:2])'
-	@echo "installing the pinned libraries into $(VENV) (a minute or two, once) ..."
+	@echo "set-up 1 of 4: a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
+	@echo "set-up 2 of 4: uv, the installer"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@echo "set-up 3 of 4: the pinned libraries, downloaded (400 MB), checked and compiled: two minutes or so, once"
+	@$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	@echo "set-up 4 of 4: Penstock itself"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $(READY)
+	@echo "set-up done"
 
 .PHONY: help setup demo test coverage check format docs lock up down bench crash soak days timescaledb clean
 

@@ -3,11 +3,12 @@
 from typing import Any
 
 from prefect import flow, unmapped
+from prefect.client.schemas.objects import State
 from prefect.futures import wait
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from penstock.core.errors import DataError
 from tasks.ingestion import ingest_symbol, publish_ingest, symbols_at_once, symbols_to_ingest
+from tasks.states import ended
 
 
 @flow(
@@ -15,7 +16,7 @@ from tasks.ingestion import ingest_symbol, publish_ingest, symbols_at_once, symb
     flow_run_name="ingest-{timeframe}",
     log_prints=True,
 )
-def ingest_bars(timeframe: str = "1d", symbols: list[str] | None = None) -> None:
+def ingest_bars(timeframe: str = "1d", symbols: list[str] | None = None) -> State[None]:
     """Ingest, check and store every symbol; one that fails stops itself, not the run."""
     names = symbols_to_ingest(timeframe, symbols)
     # Any: Prefect 3.8.8 types its futures too deep
@@ -27,9 +28,6 @@ def ingest_bars(timeframe: str = "1d", symbols: list[str] | None = None) -> None
     unreachable = [
         name for name, future in zip(names, futures, strict=True) if not future.state.is_completed()
     ]
-    print(publish_ingest(timeframe, outcomes, unreachable).summary())
-    if unreachable:
-        raise DataError(
-            f"{len(unreachable)} of {len(names)} symbols could not be ingested: "
-            f"{', '.join(unreachable)}; see their tasks"
-        )
+    return ended(
+        publish_ingest(timeframe, outcomes, unreachable).summary(), failed=bool(unreachable)
+    )

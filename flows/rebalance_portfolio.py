@@ -5,25 +5,22 @@ from datetime import datetime
 from prefect import flow
 from prefect.client.schemas.objects import State
 
+from tasks.states import ended_together
 from tasks.trading import compare_after_slots, find_due_slots, rebalance_account
 
 
 @flow(name="rebalance-portfolio", flow_run_name="rebalance-{portfolio}", log_prints=True)
-def rebalance_portfolio(
-    portfolio: str = "daily", slot: datetime | None = None
-) -> list[State[None]]:
+def rebalance_portfolio(portfolio: str = "daily", slot: datetime | None = None) -> State[None]:
     """Rebalance the slot (default: the newest bar's close, and missed ones as configured). No slot
     is done twice.
 
     Each slot has a task and a time limit of its own. A slot that fails does not stop a newer one.
     What the slots left to compare is compared at the end.
     """
-    states = [
+    slots = [
         rebalance_account.with_options(timeout_seconds=due.seconds)(
             portfolio, due.slot, due.however_late, return_state=True
         )
         for due in find_due_slots(portfolio, slot)
     ]
-    if states:
-        states.append(compare_after_slots(portfolio, return_state=True))
-    return states
+    return ended_together(slots, [compare_after_slots(portfolio, return_state=True)])

@@ -1,11 +1,13 @@
 """Write the account's report: positions, orders, fills, equity and drawdown."""
 
 from prefect import flow
+from prefect.client.schemas.objects import State
 
+from tasks.states import ended
 from tasks.trading import write_report
 
 
 @flow(name="report-performance", flow_run_name="report-{portfolio}", log_prints=True)
-def report_performance(portfolio: str = "daily") -> None:
+def report_performance(portfolio: str = "daily") -> State[None]:
     """Write the HTML report and publish its figures."""
-    write_report(portfolio)
+    return ended(write_report(portfolio))

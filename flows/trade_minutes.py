@@ -13,7 +13,6 @@ from datetime import datetime
 import structlog
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.states import Completed, Failed
 
 from penstock.core.errors import RiskError
 from penstock.monitoring.log_output import LossyStream
@@ -27,6 +26,7 @@ from penstock.pipeline.slots import (
 )
 from tasks.artifacts import publish_rows_async
 from tasks.platform import worker_actor, worker_platform
+from tasks.states import ended
 
 #: A record that takes longer is given up: its slot is in the ledger.
 RECORD_TIMEOUT_SECONDS = 300
@@ -41,12 +41,11 @@ _log = structlog.get_logger(__name__)
 )
 async def record_slot(portfolio: str, slot: str, outcome: SlotOutcome) -> State[None]:
     """Leave the slot's outcome as a flow run: its state, its figures, its orders."""
-    print(outcome.line())
     if outcome.result is not None and outcome.result.rows():
         await publish_rows_async(
             f"slot-{portfolio}", outcome.result.rows(), f"Orders of slot {slot}"
         )
-    return Failed(message=outcome.line()) if outcome.failed else Completed(message=outcome.line())
+    return ended(outcome.line(), failed=outcome.failed, skipped=outcome.skipped)
 
 
 async def _record(portfolio: str, slot: datetime, outcome: SlotOutcome) -> None:
@@ -65,7 +64,7 @@ async def _record(portfolio: str, slot: datetime, outcome: SlotOutcome) -> None:
 
 
 @flow(name="trade-minutes", flow_run_name="trade-{portfolio}")
-async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> State[None] | None:
+async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> State[None]:
     """Trade slot after slot: for ever, or for `slots` of them.
 
     Where there is nothing to trade yet the run ends at once, and the schedule tries again.
@@ -74,10 +73,10 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
     actor = worker_actor()
     idle = await asyncio.to_thread(why_idle, platform, actor, portfolio)
     if idle:
-        return Completed(name="Skipped", message=f"nothing trades: {idle}")
+        return ended(f"nothing trades: {idle}", skipped=True)
     await asyncio.to_thread(require_ready, platform, actor, portfolio)
     slot: datetime | None = None
-    done = failed = 0
+    done = failed = skipped = 0
     records: set[asyncio.Task[None]] = set()
     terminal = LossyStream(lambda: sys.stdout)
     while slots is None or done < slots:
@@ -93,8 +92,9 @@ async def trade_minutes(portfolio: str = "minute", slots: int | None = None) -> 
             records.add(asyncio.create_task(_record(portfolio, due, outcome)))
             done += 1
             failed += outcome.failed
+            skipped += outcome.skipped
         records = {record for record in records if not record.done()}
     await asyncio.gather(*records)
     if failed:
         raise RiskError(f"{failed} of {done} slots failed; each slot's run says why")
-    return None
+    return ended(f"{portfolio}: {done} slots, {skipped} of them skipped", skipped=skipped == done)

@@ -27,6 +27,7 @@ def worker_platform() -> Platform:
     settings = Settings.of(os.environ)
     send_logs(settings.process.log_level, libraries=False)  # Prefect has set up theirs
     lose_what_prefect_cannot_write()
+    logging.getLogger("prefect.task_runs").addFilter(_is_no_warning_of_threads)
     return stack.enter_context(open_platform(settings))
 
 
@@ -39,6 +40,13 @@ def lose_what_prefect_cannot_write() -> None:
         for handler in logger.handlers:
             if isinstance(handler, PrefectConsoleHandler):
                 handler.console.file = cast("TextIO", LossyStream(lambda: sys.stderr))
+
+
+def _is_no_warning_of_threads(record: logging.LogRecord) -> bool:
+    """Whether the line is another than Prefect's about the time limit of a task on a thread. It
+    comes once per symbol, and buries what the run says.
+    """
+    return "running in a worker thread" not in record.msg
 
 
 def worker_actor() -> Actor:

@@ -12,7 +12,7 @@ from tasks.platform import worker_actor, worker_platform
 
 @task(task_run_name="search-{study}", cache_policy=NO_CACHE, timeout_seconds=6 * 3600)
 def search_parameters(study: str, strategies: list[str] | None, trials: int | None) -> str:
-    """Snapshot, search and track; return the MLflow run's id."""
+    """Snapshot, search and track; return what was found in one sentence."""
     outcome = research.run_research(
         worker_platform(), worker_actor(), study, strategies=strategies, trials=trials
     )
@@ -21,15 +21,16 @@ def search_parameters(study: str, strategies: list[str] | None, trials: int | No
         outcome.result.figures_table(),
         "The chosen candidate, in sample and out of sample",
     )
-    print(outcome.summary())
-    return outcome.run_id
+    return outcome.summary()
 
 
 @task(task_run_name="gate-{study}", cache_policy=NO_CACHE, timeout_seconds=3600)
-def judge_candidate(study: str, run_id: str | None) -> None:
-    """Register and judge the run's candidate; keep every verdict."""
+def judge_candidate(study: str, run_id: str | None) -> str:
+    """Register and judge the run's candidate and keep every verdict; return the decision in one
+    sentence.
+    """
     outcome = promote.promote_candidate(worker_platform(), worker_actor(), study, run_id)
     verdicts = outcome.promotion.gate.table()
     publish_table(f"verdicts-{study}", verdicts, f"Verdicts on {outcome.version.label}")
     publish_text(f"promotion-{study}", outcome.summary(), "What the gate decided")
-    print(outcome.summary())
+    return outcome.summary()

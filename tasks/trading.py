@@ -6,8 +6,8 @@ from datetime import datetime
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 
-from penstock.core.errors import RiskError
 from penstock.core.rebalances import RebalanceStatus
 from penstock.monitoring.tables import (
     breaks_table,
@@ -19,6 +19,7 @@ from penstock.pipeline import rebalance, reconcile, report, slots
 from penstock.pipeline.slots import DueSlot
 from tasks.artifacts import publish_file, publish_rows, publish_table, publish_text
 from tasks.platform import worker_actor, worker_platform
+from tasks.states import ended
 
 
 @task(task_run_name="slots-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
@@ -30,7 +31,7 @@ def find_due_slots(portfolio: str, slot: datetime | None) -> list[DueSlot]:
 
 
 @task(task_run_name="rebalance-{portfolio}-{slot:%Y-%m-%dT%H:%M}", cache_policy=NO_CACHE)
-def rebalance_account(portfolio: str, slot: datetime, however_late: bool) -> None:
+def rebalance_account(portfolio: str, slot: datetime, however_late: bool) -> State[None]:
     """Rebalance one slot and keep its orders, fills and refusals as artifacts."""
     outcome = rebalance.rebalance_slot(
         worker_platform(), worker_actor(), portfolio, slot, however_late
@@ -41,38 +42,41 @@ def rebalance_account(portfolio: str, slot: datetime, however_late: bool) -> Non
         f"Orders of slot {outcome.slot:%Y-%m-%d %H:%M}",
     )
     publish_text(f"rebalance-{portfolio}", outcome.summary(), "What the rebalance did")
-    print(outcome.summary())
-    if outcome.status in (None, RebalanceStatus.FAILED):
-        raise RiskError(outcome.summary())
+    return ended(
+        outcome.summary(),
+        failed=outcome.status in (None, RebalanceStatus.FAILED),
+        skipped=outcome.status is RebalanceStatus.SKIPPED,
+    )
 
 
 @task(task_run_name="reconcile-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
-def compare_with_venue(portfolio: str) -> None:
-    """Compare ledger and venue and keep the breaks as an artifact."""
-    _publish(portfolio, reconcile.reconcile_account(worker_platform(), worker_actor(), portfolio))
+def compare_with_venue(portfolio: str) -> str:
+    """Compare ledger and venue and keep the breaks as an artifact; return them in one sentence."""
+    return _published(
+        portfolio, reconcile.reconcile_account(worker_platform(), worker_actor(), portfolio)
+    )
 
 
 @task(task_run_name="compare-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
-def compare_after_slots(portfolio: str) -> None:
+def compare_after_slots(portfolio: str) -> State[None] | None:
     """Compare the fills that the slots left, where the next slot would be too late for them."""
     outcome = reconcile.reconcile_after_slot(worker_platform(), worker_actor(), portfolio)
-    if outcome is not None:
-        _publish(portfolio, outcome)
+    return None if outcome is None else ended(_published(portfolio, outcome))
 
 
-def _publish(portfolio: str, outcome: reconcile.ReconcileOutcome) -> None:
+def _published(portfolio: str, outcome: reconcile.ReconcileOutcome) -> str:
     table = breaks_table(outcome.found.breaks)
     publish_table(f"breaks-{portfolio}", table, "Differences between ledger and venue")
-    print(outcome.summary())
+    return outcome.summary()
 
 
 @task(task_run_name="report-{portfolio}", cache_policy=NO_CACHE, timeout_seconds=600)
-def write_report(portfolio: str) -> None:
-    """Write the account's HTML report and keep its figures as artifacts."""
+def write_report(portfolio: str) -> str:
+    """Write the account's HTML report and keep its figures as artifacts; return where it is."""
     outcome = report.report_account(worker_platform(), worker_actor(), portfolio)
     table = figures_table(outcome.figures)
     publish_table(f"performance-{portfolio}", table, "The account in figures")
     held = positions_table(outcome.holdings)
     publish_table(f"positions-{portfolio}", held, positions_sentence(outcome.holdings))
     publish_file(f"report-{portfolio}", outcome.path, "The report with its plots")
-    print(outcome.summary())
+    return outcome.summary()

@@ -10,6 +10,8 @@ from typing import Any
 
 import structlog
 
+from penstock.monitoring.log_output import ALERT
+
 _log = structlog.get_logger(__name__)
 
 
@@ -70,7 +72,7 @@ def _write(title: str, body: str) -> None:
     """Log an alert, each line on its own: a terminal would show a line end as a backslash and n."""
     lines = body.splitlines()
     if len(lines) <= 1:
-        _log.warning("alert", title=title, body=body)
+        _log.warning(ALERT, title=title, body=body)
         return
     for number, line in enumerate(lines, start=1):
-        _log.warning("alert", title=title, line=f"{number}/{len(lines)}", body=line)
+        _log.warning(ALERT, title=title, line=f"{number}/{len(lines)}", body=line)

@@ -90,10 +90,11 @@ def given_bars(frame: pl.DataFrame, source: str) -> pl.DataFrame:
 
 
 def _is_in_order(table: pl.DataFrame) -> bool:
-    symbol, ts = pl.col("symbol"), pl.col("ts")
-    same = symbol == symbol.shift()
-    later = (symbol > symbol.shift()) | (same & (ts >= ts.shift()))
-    return bool(table.select(later.fill_null(True).all()).item())
+    """Return whether the rows are sorted by symbol, then ts."""
+    symbols = table["symbol"]
+    back = np.flatnonzero(np.diff(table["ts"].to_physical().to_numpy()) < 0)
+    begins = symbols.gather(back + 1) != symbols.gather(back)
+    return bool(begins.all()) and symbols.is_sorted()
 
 
 def wide(frame: pl.DataFrame, column: str, symbols: list[str] | None = None) -> pl.DataFrame:

@@ -13,7 +13,10 @@ from contextlib import contextmanager, suppress
 from typing import TextIO, cast
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+#: The event of a line that is an alert, or a line of one. It has title and body.
+ALERT = "alert"
 
 #: What every line has: the ids that are bound (penstock.core.log_ids), its level and its time.
 _PARTS: tuple[Processor, ...] = (
@@ -70,6 +73,25 @@ class LossyStream:
             self.error = self.error or error
 
 
+class ConsoleLines:
+    """Renders lines for a terminal. An alert is no line of a log there: its title and its time are
+    one line, its body stands below.
+    """
+
+    def __init__(self) -> None:
+        self._others = structlog.dev.ConsoleRenderer(
+            exception_formatter=structlog.dev.plain_traceback
+        )
+
+    def __call__(self, logger: WrappedLogger, name: str, line: EventDict) -> str:
+        if line.get("event") != ALERT:
+            return self._others(logger, name, line)
+        body = f"    {line['body']}"
+        if not str(line.get("line", "1/")).startswith("1/"):
+            return body
+        return f"alert at {line['timestamp'][:16]}: {line['title']}\n{body}"
+
+
 def send_logs(level_name: str, stream: TextIO | None = None, *, libraries: bool = True) -> None:
     """Write lines of at least a level ("info") to `stream` (default: standard error) from now on.
 
@@ -79,7 +101,7 @@ def send_logs(level_name: str, stream: TextIO | None = None, *, libraries: bool 
     target = LossyStream(lambda: stream or sys.stderr)
     # A traceback never shows the values of variables: a key may be among them.
     endings: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        [ConsoleLines()]
         if target.isatty()
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )

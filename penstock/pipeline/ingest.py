@@ -46,8 +46,10 @@ class IngestOutcome:
             sum(r.quarantined for r in self.reports),
         )
         tail = f"; stopped: {', '.join(r.symbol for r in self.failed)}" if self.failed else ""
+        gaps, missing = (sum(r.gaps for r in self.reports), sum(r.missing for r in self.reports))
         head = f"{self.timeframe}: {len(self.reports)} symbols, {self.new_rows} bars new"
-        return f"{head}, {revised} revised, {refused} quarantined{tail}"
+        lack = f"{gaps} gaps with {missing} bars missing" if gaps else "no gaps"
+        return f"{head}, {revised} revised, {refused} quarantined, {lack}{tail}"
 
 
 @use_case

@@ -67,6 +67,11 @@ class SlotOutcome:
             return True
         return self.result.status in (None, RebalanceStatus.FAILED)
 
+    @property
+    def skipped(self) -> bool:
+        """Whether the slot was not traded, for a reason that is on record."""
+        return self.result is not None and self.result.status is RebalanceStatus.SKIPPED
+
     def line(self) -> str:
         """Return the slot in one line: slot, lateness, duration, bars, what happened."""
         text = f"failed: {self.failure}" if self.result is None else self.result.summary()

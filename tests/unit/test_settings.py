@@ -51,6 +51,26 @@ def test_project_configuration_is_valid(configs: Path) -> None:
     assert settings.checks is not None
 
 
+def test_first_day_trades_at_any_hour_and_on_the_practice_exchange_alone(configs: Path) -> None:
+    """Its newest slot is never too late. What passes its gate is loaded nowhere else."""
+    settings = settings_of(configs, env="practice")
+    portfolio = settings.portfolio("first-day")
+    assert portfolio.max_lateness_minutes * 60 >= portfolio.timeframe.seconds
+    assert portfolio.models[0].name == settings.study("first-day").register_as
+    with_account = [
+        name
+        for name in settings.environment_names
+        if "first-day" in settings.of_environment(name).environment.accounts
+    ]
+    assert with_account == ["practice"]
+    users = [
+        name
+        for name in ("daily", "minute", "practice-minute")
+        if portfolio.models[0].name in {each.name for each in settings.portfolio(name).models}
+    ]
+    assert users == []
+
+
 def test_unknown_key_names_file_key_and_allowed_ones(configs: Path) -> None:
     """A typo in a key must not be ignored: it would leave a limit at its default."""
     replace(configs / "costs.yaml", "^fee_bps", "fee_bsp")

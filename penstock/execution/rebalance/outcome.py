@@ -60,8 +60,8 @@ def refusal_of(
         )
     if lateness > session.policy.max_lateness_seconds:
         return (
-            f"{lateness:.0f} s late; the policy skips a slot after "
-            f"{session.policy.max_lateness_seconds:.0f} s"
+            f"{lateness / 60:.1f} minutes late: it is skipped after "
+            f"{session.policy.max_lateness_seconds / 60:g} (max_lateness_minutes)"
         )
     if halt.state is TradingState.HALTED and not (
         halt.flatten and holds_positions(session, instruments, keep)

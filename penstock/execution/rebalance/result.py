@@ -53,6 +53,9 @@ class RebalanceResult:
     cash_after: Decimal | None = None
     """Cash after the last order (quote units); None where nothing was traded."""
 
+    invested: float | None = None
+    """The summed target weights (fraction of equity); None where nothing was decided."""
+
     orders: tuple[OrderRecord, ...] = ()
     """All orders of the slot, by any run of it."""
 
@@ -161,19 +164,26 @@ class RebalanceResult:
             f"{self.status}"
             f"{f' ({self.reason})' if self.reason else ''}, "
             f"{self.sent} orders sent{self._why_none()}, {len(self.fills)} fills{equity}, "
-            f"{self.lateness_seconds:.1f} s late, took {self.duration_seconds:.1f} s"
+            f"{_lateness(self.lateness_seconds)} late, took {self.duration_seconds:.1f} s"
         )
 
     def _why_none(self) -> str:
         """Return why no symbol was traded, in brackets; "" where one was, or where `reason` says
-        more.
+        more. Without another reason the account holds what is wanted.
         """
         reasons = [f"{each.symbol}: {each.reason}" for each in self.findings]
         reasons += [f"{each.symbol}: {each.reason}" for each in self.skipped]
-        if self.orders or self.reason or not reasons:
+        if self.orders or self.reason:
             return ""
+        if not reasons:
+            wanted = self.invested
+            return "" if wanted is None else f" (at its targets: {wanted:.0%} of equity invested)"
         more = f"; {len(reasons) - 1} more" if len(reasons) > 1 else ""
         return f" ({reasons[0]}{more})"
+
+
+def _lateness(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 600 else f"{seconds / 3600:.1f} h"
 
 
 def _at(order: OrderRecord) -> str:

@@ -3,11 +3,13 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from penstock.adapters.notifications import LogNotifier
 from penstock.monitoring.log_output import send_logs
 
 
@@ -53,3 +55,29 @@ def test_lines_go_to_standard_error_of_the_time(capsys: pytest.CaptureFixture[st
     assert out == ""
     lines = [json.loads(line) for line in err.splitlines()]
     assert [(line["event"], line["code"]) for line in lines] == [("order_refused", "-2010")]
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_alert_on_a_terminal_is_a_message_and_no_line_of_a_log() -> None:
+    """Its title is there once, each line of its body whole. JSON keeps the level."""
+    terminal = Terminal()
+    send_logs("warning", terminal)
+    LogNotifier().notify("daily: new champion", "daily/1: champion")
+    LogNotifier().notify("main: 2 things to look at", "one\ntwo")
+    structlog.get_logger("order").warning("order_refused", code="-2010")
+    alerts, _, log = terminal.getvalue().partition("two\n")
+    lines = [re.sub("at 20[^:]*:[0-9]{2}: ", "at TIME: ", line) for line in alerts.splitlines()]
+    assert lines == [
+        "alert at TIME: daily: new champion",
+        "    daily/1: champion",
+        "alert at TIME: main: 2 things to look at",
+        "    one",
+        "    ",
+    ]
+    assert "warning" in log

@@ -97,7 +97,9 @@ def test_late_slot_is_skipped_with_the_reason(place: Place) -> None:
     place.world.clock.sleep(7200)
     result = rebalance_slot(place.platform, ACTOR, "daily", SLOT)
     assert result.status is RebalanceStatus.SKIPPED
-    assert result.reason.startswith("7202 s late; the policy skips a slot after 3600 s")
+    assert result.reason.startswith(
+        "120.0 minutes late: it is skipped after 60 (max_lateness_minutes)"
+    )
     assert place.rows()[SLOT] == (RebalanceStatus.SKIPPED, result.reason)
     again = rebalance_slot(place.platform, ACTOR, "daily", SLOT)
     assert again.already_done

@@ -4,8 +4,11 @@ from decimal import Decimal
 
 import pytest
 
+from penstock.core.timeframes import Timeframe
+from penstock.data.ingestion import IngestReport
 from penstock.execution.reconciliation.reconcile import Reconciliation
 from penstock.pipeline.doctor import seconds_apart
+from penstock.pipeline.ingest import IngestOutcome
 from penstock.pipeline.reconcile import ReconcileOutcome
 
 
@@ -24,3 +27,16 @@ def test_one_asset_is_not_called_assets() -> None:
 def test_clock_that_agrees_is_not_behind(seconds: float, digits: int, shown: str) -> None:
     """No "-0.0 s": a difference that rounds to nothing has no direction."""
     assert seconds_apart(seconds, digits) == shown
+
+
+def test_ingestion_says_which_bars_are_missing() -> None:
+    """Bars that came in and bars that the venue does not have, over all symbols."""
+    reports = [
+        IngestReport("practice", symbol, Timeframe.D1, new=new, gaps=gaps, missing=missing)
+        for symbol, new, gaps, missing in (("BTC/USDT", 500, 2, 5), ("ETH/USDT", 400, 1, 1))
+    ]
+    whole = IngestOutcome(Timeframe.D1, tuple(reports), None).summary()
+    assert whole == (
+        "1d: 2 symbols, 900 bars new, 0 revised, 0 quarantined, 3 gaps with 6 bars missing"
+    )
+    assert IngestOutcome(Timeframe.D1, (), None).summary().endswith("no gaps")
