@@ -16,9 +16,9 @@ from penstock.core.errors import ConfigError, PenstockError, VenueUnavailableErr
 from penstock.core.halts import EVERY_ACCOUNT
 from penstock.execution.kill_switch import KillSwitch
 from penstock.pipeline.rebalance import listed_limits
+from penstock.pipeline.stack_health import stack_health
 from penstock.pipeline.use_case import use_case
 from penstock.settings import MarketSettings, Settings
-from penstock.stack import running
 from penstock.wiring import Platform, open_platform
 
 #: Versions beyond which another part of the set breaks, and how that shows.
@@ -74,9 +74,9 @@ def examine(settings: Settings, actor: Actor) -> tuple[HealthCheck, ...]:
             Subject.LIBRARIES: _libraries,
             Subject.CONFIGURATION: lambda: _configuration(settings),
             Subject.DISK: lambda: _disk(settings),
-            Subject.STACK: lambda: _stack(settings),
         }
     )
+    checks += _stack(settings)
     try:
         with open_platform(settings) as platform:
             checks += _run(
@@ -166,11 +166,20 @@ def _disk(settings: Settings) -> str:
     return f"{free / 1e9:.0f} GB free under {settings.home}"
 
 
-def _stack(settings: Settings) -> str:
-    found = running(settings.home)
+def _stack(settings: Settings) -> tuple[HealthCheck, ...]:
+    """Return a check for each part that is not well, or one of the whole stack."""
+    try:
+        found = stack_health(settings, ask=True)
+    except PenstockError as error:
+        return (_failed(Subject.STACK, error),)
     if found is None:
-        return "not running"
-    return f"Prefect {found[1].prefect}, MLflow {found[1].mlflow}"
+        return (HealthCheck(Subject.STACK, True, "not running", Subject.STACK),)
+    faults = tuple(
+        HealthCheck(Subject.STACK, False, fault, Subject.STACK) for fault in found.faults
+    )
+    at = found.note.addresses
+    seen = "; ".join([f"Prefect {at.prefect}, MLflow {at.mlflow}", *found.past_deaths])
+    return faults or (HealthCheck(Subject.STACK, True, seen, Subject.STACK),)
 
 
 def _venue(platform: Platform) -> str:

@@ -21,18 +21,21 @@ def status() -> None:
     Example: `penstock status`, or of another environment: `PENSTOCK_ENV=practice penstock status`
     """
     from penstock.interfaces.cli.console import status_view
-    from penstock.interfaces.cli.remedies import break_remedy, not_active
+    from penstock.interfaces.cli.remedies import break_remedy, not_active, stack_lines
     from penstock.pipeline.status import ChosenBy, read_status
 
     with opened_platform() as platform:
         seen = read_status(platform, operator())
     why = {
         ChosenBy.STACK: "the stack that runs from this home works with it",
+        ChosenBy.ABANDONED_STACK: "the stack that was started from this home worked with it",
         ChosenBy.VARIABLE: "PENSTOCK_ENV says so",
         ChosenBy.DEFAULT: "the default: PENSTOCK_ENV is not set, and no stack runs from "
         f"{seen.home}",
     }
     say(f"environment {seen.environment} ({why[seen.chosen_by]})")
+    for line in stack_lines(seen.stack):
+        say(line)
     for other in seen.others:
         say(f"this ledger has accounts of {other} too: `PENSTOCK_ENV={other} penstock status`")
     out.print(status_view(seen))
